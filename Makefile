@@ -1,0 +1,101 @@
+# Makes .venv and runs lagline in it; no logic of lagline's own. For any make from GNU 3.81 on, GNU or BSD tools.
+
+PY := .venv/bin/python
+ENV := .venv/.installed
+IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+
+# A .venv that does not run (its Python has gone, an install was cut off) is made again, whatever its date.
+RUNS := $(shell $(PY) -c '$(IN_RANGE)' 2>/dev/null && echo yes)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run ui test test-fast lint format bench clean clean-state force
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: $(ENV) ## make .venv with the locked dependencies (the others do it by themselves)
+
+run: $(ENV) ## the main job on the shipped data: check, window, train, compare, register
+	$(PY) -m flows compare params/nyc_weather.yaml
+
+ui: $(ENV) ## open the MLflow pages of all runs so far
+	$(PY) -m flows ui
+
+test: lint ## lint, types and all tests
+	$(PY) -m pytest
+
+test-fast: $(ENV) ## the tests without the slow ones
+	$(PY) -m pytest -m "not slow"
+
+lint: $(ENV) ## ruff and mypy, changing nothing
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(ENV) ## sort imports and format all files
+	$(PY) -m ruff check --select I --fix .
+	$(PY) -m ruff format .
+
+bench: $(ENV) ## run every benchmark
+	@some=; for file in benchmarks/[a-z]*.py; do \
+	    [ -f "$$file" ] || continue; \
+	    some=yes; name=$${file#benchmarks/}; name=$${name%.py}; \
+	    echo "== $$name"; $(PY) -m "benchmarks.$$name" || exit 1; \
+	done; [ -n "$$some" ] || echo "There are no benchmarks yet (benchmarks/*.py)."
+
+clean: ## remove .venv and all caches; runs and models stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build lagline.egg-info
+	find . -path ./.git -prune -o -path ./.lagline -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+clean-state: ## remove .lagline: all runs, models and panels made here, for good
+	rm -rf .lagline
+
+# --- the environment -------------------------------------------------------------------------------------------------
+
+force:
+
+$(ENV): pyproject.toml constraints.txt $(if $(RUNS),,force)
+	@sh -c "$$FIND_PYTHON"
+
+# The first Python of the right age; tried by running it, since a shim or a stub may answer to the name.
+define FIND_PYTHON
+if [ -n "$${PYTHON:-}" ]; then set -- "$$PYTHON"; else set -- python3 python3.12 python3.11 python3.13; fi
+for name in "$$@"; do
+    if "$$name" -c "$$USABLE" 2>/dev/null; then exec "$$name" -c "$$WITH_LOCK" "$$name"; fi
+done
+echo "lagline needs Python 3.11, 3.12 or 3.13 with its venv module, and found none$${PYTHON:+ in PYTHON=$$PYTHON}." >&2
+echo "Install one (on Debian and Ubuntu also the package python3-venv), or name it: make PYTHON=/path/to/python3.12" >&2
+exit 2
+endef
+
+USABLE := import ensurepip, fcntl, venv; $(IN_RANGE)
+
+# Two makes at once: the second waits here. The lock goes with the processes that hold it, also after kill -9.
+define WITH_LOCK
+import fcntl, os, sys
+lock = os.open("pyproject.toml", os.O_RDWR)
+fcntl.flock(lock, fcntl.LOCK_EX)
+os.set_inheritable(lock, True)
+os.execvp("sh", ["sh", "-c", os.environ["INSTALL"], "sh", sys.argv[1]])
+endef
+
+# The stamp is written last. No stamp: the install was cut off (or never begun), so it begins from nothing.
+# uv does not read pip's configuration: a folder of local builds that pip knows is handed to it.
+define INSTALL
+set -eu
+new() { [ "$(ENV)" -nt pyproject.toml ] && [ "$(ENV)" -nt constraints.txt ] && $(PY) -c "$$USABLE" 2>/dev/null; }
+if new; then exit 0; fi
+if ! [ -f $(ENV) ] || ! $(PY) -c "$$USABLE" 2>/dev/null; then rm -rf .venv; "$$1" -m venv .venv; fi
+rm -f $(ENV)
+echo "Installing the locked dependencies into .venv (some minutes the first time) ..."
+if command -v uv >/dev/null 2>&1; then
+    links=$$($(PY) -m pip config list | sed -n "s/.*find-links='\(.*\)'/\1/p" | sed 's/\\n/ /g' | xargs | tr ' ' ,)
+    [ -z "$$links" ] || export UV_FIND_LINKS="$${UV_FIND_LINKS:-$$links}"
+    uv pip install --python $(PY) -c constraints.txt -e '.[dev]'
+else
+    $(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+fi
+: > $(ENV)
+endef
+
+export FIND_PYTHON USABLE WITH_LOCK INSTALL

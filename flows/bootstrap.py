@@ -1,0 +1,103 @@
+"""The state folder and the environment, before any heavy import; never imports torch, mlflow, prefect or polars."""
+
+import json
+import os
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from params.errors import UserError
+from tasks.locks import lock
+
+__all__ = ["home", "lock", "prefect_home", "prepare", "set_environment"]
+
+LAYOUT = 1  # raise it when a newer lagline writes what this one could not read
+FOLDERS = ("artifacts", "panels", "checkpoints", "locks")
+ELSEWHERE = "set LAGLINE_HOME to a folder that you may write"
+
+
+def home() -> Path:
+    """The state folder: LAGLINE_HOME, or `.lagline` in the working folder; absolute, not made yet."""
+    return Path(os.path.abspath(Path(os.environ.get("LAGLINE_HOME") or ".lagline").expanduser()))  # noqa: PTH100 (folds "..")
+
+
+def prefect_home(folder: Path) -> Path:
+    """Prefect's own folder, one for each minor version: an older Prefect cannot read a newer one's database."""
+    return folder / f"prefect-{'.'.join(version('prefect').split('.')[:2])}"
+
+
+def prepare() -> Path:
+    """Makes the state folder (mode 0700) where it is missing; any number of processes may do so at once.
+
+    Raises UserError where it is a file, cannot be written, or was written by a newer lagline.
+    """
+    folder = home()
+    if set("?#%") & set(str(folder)):
+        raise UserError(f"LAGLINE_HOME={folder}: the characters ? # % do not fit a database's address; {ELSEWHERE}")
+    try:
+        _refuse_other_layouts(folder)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in (*FOLDERS, prefect_home(folder).name):
+            (folder / name).mkdir(mode=0o700, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+            probe.write(b"probe")
+        _write_layout(folder)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"LAGLINE_HOME={folder}: {error.filename} is a file, not a folder; {ELSEWHERE}") from None
+    except OSError as error:
+        raise UserError(f"LAGLINE_HOME={folder}: cannot be written ({error.strerror}); {ELSEWHERE}") from None
+    return folder
+
+
+def _refuse_other_layouts(folder: Path) -> None:
+    path = folder / "layout.json"
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return
+    try:
+        layout = json.loads(text)["layout"]
+        known = type(layout) is int and layout >= 1
+    except (ValueError, LookupError, TypeError, RecursionError):
+        known = False
+    if not known:
+        raise UserError(f"{path}: cannot be understood, so this may be another program's folder; {ELSEWHERE}, or move this one away")
+    if layout > LAYOUT:
+        raise UserError(
+            f"{path}: written by a newer lagline (layout {layout}, this one knows {LAYOUT}); "
+            "update this checkout, or set LAGLINE_HOME to another folder"
+        )
+
+
+def _write_layout(folder: Path) -> None:
+    path = folder / "layout.json"
+    if path.exists():
+        return
+    descriptor, beside = tempfile.mkstemp(dir=folder, prefix=".layout-")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"layout": LAYOUT}, file)
+    os.replace(beside, path)
+
+
+def set_environment(folder: Path) -> None:
+    """What prefect, mlflow and great_expectations read when they are imported; what the user has set stays as it is."""
+    values = {
+        "PREFECT_HOME": str(prefect_home(folder)),
+        "PREFECT_LOGGING_LEVEL": "WARNING",  # the terminal belongs to our own progress
+        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",  # else a normal exit prints tracebacks of cancelled writes
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # the default, pickle, runs whatever someone puts into the results folder
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+        "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
+        "GX_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "true",  # mlflow takes no other word for yes
+    }
+    for name, value in values.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,173 @@
+"""Our own Prefect API server and the MLflow UI, both as children on loopback; never a step of a flow, never a remote server."""
+
+import asyncio
+import errno
+import os
+import secrets
+import socket
+import sys
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flows.bootstrap import prefect_home
+from flows.children import LOOPBACK, Child, die_with_parent, tail
+from params.errors import UserError
+from tasks.locks import lock
+
+UI_PORT = 5000
+UI_PORTS = 20  # how far the default port falls forward
+
+
+class PrefectServer:
+    """The server that this process talks to: our child, or (None) one that the user named in PREFECT_API_URL."""
+
+    def __init__(self, child: Child | None) -> None:
+        self.child = child
+
+    def wait(self) -> None:
+        """Returns when the server answers; raises UserError with the end of its log where it does not start."""
+        if self.child:
+            self.child.wait()
+
+    def stop(self) -> None:
+        """Hands over what the client still holds, then ends our child; may be called twice."""
+        child, self.child = self.child, None
+        if child:
+            if child.process.poll() is None:
+                _drain()
+            child.stop()
+            for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+                os.environ.pop(name, None)
+            _refresh()
+
+
+def start_prefect(home: Path) -> PrefectServer:
+    """Starts our Prefect API server and sets PREFECT_API_URL; does nothing where the user has set it already.
+
+    Returns at once: starting takes seconds in which other work can be done before `wait()`.  Import prefect only after this.
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        return PrefectServer(None)
+    key = f"lagline:{secrets.token_urlsafe(24)}"  # other users of the machine, and web pages, reach loopback too
+    environment = {
+        "PREFECT_API_URL": "",
+        "PREFECT_SERVER_API_AUTH_STRING": key,
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{LOOPBACK}",
+        "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",  # `_prefect_app` does it, under a lock
+        # one run needs no web pages, automations or event history, and starts quicker without
+        "PREFECT_SERVER_UI_ENABLED": "false",
+        "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+        "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
+    }
+    log = prefect_home(home) / "server.log"
+    child = Child(home, ["flows.server", "prefect", str(home)], None, "/api/health", log, environment)
+    os.environ |= {"PREFECT_API_URL": f"{child.url}/api", "PREFECT_API_AUTH_STRING": key}
+    _past_proxies()
+    _refresh()
+    return PrefectServer(child)
+
+
+@contextmanager
+def prefect_server(home: Path) -> Iterator[None]:
+    """A Prefect API server for the block; see `start_prefect`."""
+    server = start_prefect(home)
+    try:
+        server.wait()
+        yield
+    finally:
+        server.stop()
+
+
+def _past_proxies() -> None:
+    """Keeps a company's HTTP proxy out of the way to our own machine."""
+    if any(name.lower() in ("http_proxy", "all_proxy") for name in os.environ):
+        value = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+        if LOOPBACK not in value.split(","):
+            os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (value, LOOPBACK)))
+
+
+def _refresh() -> None:
+    """Lets a prefect that was imported before (a test, a second run in one process) read the environment anew."""
+    if "prefect.context" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
+
+
+def _drain() -> None:
+    """Waits until the client has sent its task states, which it does behind the flow's back."""
+    if "prefect.events.worker" in sys.modules:
+        from prefect.events.worker import EventsWorker
+
+        EventsWorker.drain_all(timeout=10)
+
+
+def ui(home: Path, port: int | None = None, open_browser: bool = False) -> None:
+    """Serves the MLflow UI until Ctrl-C (KeyboardInterrupt is the caller's); without a `port` the first free one from 5000 on.
+
+    Raises UserError where nothing was tracked yet, the named port is taken or the server ends by itself.
+    """
+    store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home}/mlflow.db"
+    if store.startswith(("http://", "https://")):
+        raise UserError(f"MLFLOW_TRACKING_URI={store} is a server with a UI of its own; open that address in a browser")
+    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
+        raise UserError(f"{store.removeprefix('sqlite:///')}: nothing was tracked here yet; run `python -m flows compare` first")
+    child = _start_ui(home, store, port)
+    try:
+        child.wait()
+        print(f"MLflow UI: {child.url}  (Ctrl-C ends it)", flush=True)
+        if open_browser:
+            webbrowser.open(child.url)
+        code = child.process.wait()
+        raise UserError(f"{child.url}: the MLflow UI ended with status {code}; the end of {child.log}:\n{tail(child.log)}")
+    finally:
+        child.stop()
+
+
+def _start_ui(home: Path, store: str, port: int | None) -> Child:
+    # these are what `mlflow server` sets before it starts uvicorn; the same in one process instead of three leaves no grandchild.
+    # No --serve-artifacts: runs hold plain paths below home, which the server reads by itself.
+    environment = {
+        "_MLFLOW_SERVER_FILE_STORE": store,
+        "_MLFLOW_SERVER_REGISTRY_STORE": store,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": (home / "artifacts").as_uri(),
+        "_MLFLOW_SGI_NAME": "uvicorn",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    for candidate in range(UI_PORT, UI_PORT + UI_PORTS) if port is None else (port,):
+        try:
+            return Child(home, ["flows.server", "mlflow", str(home)], candidate, "/health", home / "ui.log", environment)
+        except (OSError, OverflowError) as error:
+            if port is None and getattr(error, "errno", None) == errno.EADDRINUSE:
+                continue
+            reason = getattr(error, "strerror", None) or "a port is a number from 1 to 65535"
+            raise UserError(f"{LOOPBACK}:{candidate}: cannot be served on ({reason}); name another port") from None
+    raise UserError(f"{LOOPBACK}: the ports {UI_PORT} to {UI_PORT + UI_PORTS - 1} are all in use; name a free one")
+
+
+def _prefect_app(home: Path) -> Any:
+    from prefect.server.api.server import create_app
+    from prefect.server.database import provide_database_interface
+
+    with lock(home, "prefect-database"):  # two first starts at once would both migrate
+        asyncio.run(provide_database_interface().create_db())
+    return create_app(ephemeral=True, final=True)
+
+
+def main(descriptor: str, kind: str, home: str) -> None:
+    """The child itself: serves `kind` on the inherited socket until SIGTERM or the end of its parent."""
+    die_with_parent()
+    import uvicorn
+
+    app: Any = _prefect_app(Path(home)) if kind == "prefect" else "mlflow.server.fastapi_app:app"
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=3)
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(descriptor))])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

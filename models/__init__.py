@@ -1,0 +1,17 @@
+"""HOW a forecast is computed: windows, networks, training; torch and numpy only, nothing else of ours.
+
+A family is a file here and a line in FAMILIES; a variant is a YAML in `params/variants/` with the constructor's arguments.
+"""
+
+from models.convolutional import Convolutional
+from models.forecaster import build_forecaster
+from models.linear import Linear
+from models.recurrent import Recurrent
+
+FAMILIES = {
+    "convolutional": Convolutional,
+    "linear": Linear,
+    "recurrent": Recurrent,
+}
+
+__all__ = ["FAMILIES", "build_forecaster"]

@@ -1,0 +1,70 @@
+"""Recurrent networks, last state to all steps (seq2vec): Elman, LSTM, GRU, stacked and bidirectional; never scales anything.
+
+Elman 1990 ("Finding structure in time"), Hochreiter & Schmidhuber 1997 (LSTM), Cho et al. 2014 (GRU), Schuster & Paliwal 1997
+(bidirectional).  Shapes: B batch, L lookback, F features, H horizon, D hidden size.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+class Recurrent(nn.Module):
+    """A recurrence over the window, then one linear map from its last state to the whole horizon: [B, L, F] -> [B, H].
+
+    elman: h_t = f(W x_t + U h_(t-1) + b), f = tanh or relu.  Stacked (`num_layers`): each layer hands its sequence to the
+    next, `dropout` between.  `bidirectional`: a second network over the reversed window; both last states are used.
+    Initialisation: orthogonal recurrent weights gate by gate, Xavier input weights, zero biases, LSTM forget gate bias 1
+    (Jozefowicz et al. 2015).  Raises ValueError for numbers out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_features: int,
+        lookback: int,
+        horizon: int,
+        cell: Literal["elman", "lstm", "gru"],
+        hidden_size: int,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
+    ) -> None:
+        super().__init__()
+        if hidden_size < 1 or num_layers < 1 or not 0 <= dropout < 1:
+            raise ValueError("hidden_size and num_layers must be at least 1, dropout at least 0 and below 1")
+        if nonlinearity != "tanh" and cell != "elman":
+            raise ValueError(f"nonlinearity is a choice of the elman cell; {cell} has its own")
+        between = dropout if num_layers > 1 else 0.0
+        kind = {"elman": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell]
+        extra = {"nonlinearity": nonlinearity} if cell == "elman" else {}
+        self.lookback = lookback
+        self.recurrence = kind(
+            num_features, hidden_size, num_layers, batch_first=True, dropout=between, bidirectional=bidirectional, **extra
+        )
+        directions = 2 if bidirectional else 1
+        self.directions = directions
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden_size * directions, horizon)
+        self._initialise(cell, hidden_size)
+
+    @torch.no_grad()
+    def _initialise(self, cell: str, hidden_size: int) -> None:
+        for name, weight in self.recurrence.named_parameters():
+            if name.startswith("bias"):
+                nn.init.zeros_(weight)
+                if cell == "lstm" and name.startswith("bias_ih"):
+                    weight[hidden_size : 2 * hidden_size] = 1.0
+                continue
+            for gate in weight.split(hidden_size):
+                nn.init.orthogonal_(gate) if name.startswith("weight_hh") else nn.init.xavier_uniform_(gate)
+
+    def forward(self, x_BLF: Tensor) -> Tensor:
+        """[B, L, F] -> [B, H]."""
+        _, state = self.recurrence(x_BLF)
+        hidden = state[0] if isinstance(state, tuple) else state  # [layers * directions, B, D]
+        last_BD = torch.cat(tuple(hidden[-self.directions :]), dim=-1)
+        result: Tensor = self.head(self.dropout(last_BD))
+        return result

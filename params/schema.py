@@ -1,0 +1,250 @@
+"""The schema of a run file: names, types, ranges and how the sections fit together; never a default experiment.
+
+Every section is a frozen pydantic model that refuses unknown keys and never converts a type behind one's back.
+Durations are written as in polars (`15m`, `1h`, `28d`, `1w`, `1mo`); row counts and integer time steps are plain integers.
+"""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from models.windows import CALENDAR, FeatureWindow, WindowParams
+
+RESERVED = ("unique_id", "ds", "cutoff")
+
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+DURATION = re.compile(r"^[1-9]\d*(s|m|h|d|w|mo|q|y)$")
+Severity = Literal["fail", "warn"]
+
+
+def _is_span(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise ValueError("give a duration such as 1h, 28d or 1mo, or a whole number of rows")
+    if isinstance(value, int) and value < 0:
+        raise ValueError("must not be negative")
+    if isinstance(value, str) and not DURATION.match(value):
+        raise ValueError("not a duration: write a whole number and one of s m h d w mo q y, such as 15m, 1h, 28d, 1mo")
+    return value
+
+
+def _is_border(value: object) -> object:
+    if isinstance(value, str) and re.match(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?Z?$", value):
+        return value
+    return _is_span(value)
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Span = Annotated[str | int, BeforeValidator(_is_span)]
+Border = Annotated[str | int, BeforeValidator(_is_border)]
+
+
+class Section(BaseModel):
+    """A part of a run file: frozen, strict about types, deaf to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataParams(Section):
+    """Where the table is and what its columns are called."""
+
+    path: Text
+    id: Text | None = None
+    time: Text
+    target: Text
+    frequency: Span
+
+    @field_validator("frequency")
+    @classmethod
+    def _steps_forward(cls, value: str | int) -> str | int:
+        if value == 0:
+            raise ValueError("a frequency of 0 does not step forward")
+        return value
+
+
+class FeatureParams(Section):
+    """The window of one feature, in samples (`lookback`) and rows (`sampling_rate`, `delay`)."""
+
+    lookback: Positive
+    sampling_rate: Positive = 1
+    delay: NonNegative = 0
+
+
+class WindowsParams(Section):
+    """What a network sees (each feature its own window) and what it forecasts."""
+
+    horizon: Positive
+    gap: NonNegative = 0
+    stride: Positive = 1
+    features: Annotated[dict[Text, FeatureParams], Field(min_length=1)]
+    calendar: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    forward_fill: NonNegative
+
+    @field_validator("features")
+    @classmethod
+    def _not_reserved(cls, value: dict[str, FeatureParams]) -> dict[str, FeatureParams]:
+        for name in value:
+            if name in RESERVED:
+                raise ValueError(f"{name!r} is a key of every table and cannot be a feature")
+        return value
+
+    @field_validator("calendar")
+    @classmethod
+    def _known_calendar(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in CALENDAR:
+                raise ValueError(f"unknown calendar feature {name!r}; there are: {', '.join(CALENDAR)}")
+        if len(set(value)) < len(value):
+            raise ValueError("a calendar feature is named twice")
+        return value
+
+    def window_params(self) -> WindowParams:
+        """The same as the frozen dataclass that `models/` works with."""
+        features = {k: FeatureWindow(v.lookback, v.sampling_rate, v.delay) for k, v in self.features.items()}
+        return WindowParams(self.horizon, features, self.gap, self.stride, self.calendar)
+
+
+class SplitParams(Section):
+    """How much is kept for validation and test, counted back from the end, or the dates at which they begin.
+
+    A duration or a date cuts all series at one moment; a row count is taken from the end of each series.
+    """
+
+    validation: Border
+    test: Border
+    embargo: Span = 0
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        def kind(value: str | int) -> str:
+            return "rows" if isinstance(value, int) else "duration" if DURATION.match(value) else "date"
+
+        if kind(self.validation) != kind(self.test):
+            raise ValueError("validation and test must both be durations, both row counts or both dates")
+        for name in ("validation", "test"):
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} must not be empty")
+        if kind(self.test) == "date" and str(self.validation) >= str(self.test):
+            raise ValueError("validation must begin before test")
+        return self
+
+
+class ValidationParams(Section):
+    """What the data checks allow, and what happens where they find more."""
+
+    max_gap_share: Share
+    max_null_share: Share
+    on_null_feature: Literal["drop", "fail", "warn"]
+    on_short_series: Literal["drop", "fail"]
+    on_constant_target: Severity
+    fresh_within: Span | None = None
+    ranges: dict[Text, Annotated[tuple[float, float], BeforeValidator(_as_tuple)]] = {}
+    data_docs: bool = False
+
+    @field_validator("ranges")
+    @classmethod
+    def _low_to_high(cls, value: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for name, (low, high) in value.items():
+            if low > high:
+                raise ValueError(f"{name}: the lower end {low} lies above the upper end {high}")
+        return value
+
+
+class ScalingParams(Section):
+    """How a forecaster scales its inputs: `per` series or global statistics of the training rows, then per window."""
+
+    per: Literal["series", "global"]
+    window: Literal["none", "last", "mean"]
+
+
+class TrainingParams(Section):
+    """The training loop; the same for every variant unless its own file says otherwise."""
+
+    seeds: Positive
+    max_epochs: Positive
+    patience_epochs: Positive
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip_norm: Annotated[float, Field(gt=0)]
+    loss: Literal["mae", "mse", "huber"]
+    threads: Positive
+
+
+class EvaluationParams(Section):
+    """Rolling origins, baselines and the season that seasonal naive and MASE use."""
+
+    stride: Positive
+    baselines: Annotated[tuple[Literal["last_value", "drift", "seasonal_naive", "theta"], ...], BeforeValidator(_as_tuple)]
+    season: Positive
+
+    @field_validator("baselines")
+    @classmethod
+    def _a_naive(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not {"last_value", "drift", "seasonal_naive"} & set(value):
+            raise ValueError("name at least one of last_value, drift, seasonal_naive: a variant must beat the best naive")
+        if len(set(value)) < len(value):
+            raise ValueError("a baseline is named twice")
+        return value
+
+
+class PromotionParams(Section):
+    """What a challenger must show before it becomes champion."""
+
+    rule: Literal["better", "not_worse"]
+    margin: Annotated[float, Field(ge=0)]
+    min_skill: float
+    min_slice_skill: float
+    coverage: Annotated[tuple[Share, Share], BeforeValidator(_as_tuple)]
+
+
+class RunParams(Section):
+    """One whole run file, after `base.yaml` below it and `--set` above it."""
+
+    name: Name
+    data: DataParams
+    windows: WindowsParams
+    split: SplitParams
+    validation: ValidationParams
+    variants: Annotated[tuple[Name, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+    scaling: ScalingParams
+    network: dict[str, bool | int | float | str] = {}
+    training: TrainingParams
+    evaluation: EvaluationParams
+    promotion: PromotionParams
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if len(set(self.variants)) < len(self.variants):
+            raise ValueError("variants: a variant is named twice")
+        clash = {self.data.id, self.data.time} & set(self.windows.features)
+        if clash:
+            raise ValueError(f"windows.features: {', '.join(sorted(map(str, clash)))} is the id or time column")
+        if self.data.target != "y" and self.data.target in self.windows.features:
+            raise ValueError(f"windows.features: the target {self.data.target!r} is called y there")
+        if isinstance(self.data.frequency, int):
+            if self.windows.calendar:
+                raise ValueError("windows.calendar: integer time steps have no calendar")
+            for name in ("validation", "test", "embargo"):
+                if isinstance(getattr(self.split, name), str):
+                    raise ValueError(f"split.{name}: with integer time steps give a number of rows")
+            if isinstance(self.validation.fresh_within, str):
+                raise ValueError("validation.fresh_within: integer time steps have no age")
+        return self
+
+
+class VariantParams(Section):
+    """One variant: `params/variants/<name>.yaml` laid over the run, `network` being its constructor's arguments."""
+
+    variant: Name
+    family: Text
+    about: Text
+    network: dict[str, bool | int | float | str]
+    run: RunParams

@@ -1,0 +1,34 @@
+"""Locks between processes of this machine (fcntl.flock), freed by the kernel however their holder dies; never a lock file to clean up."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from params.errors import UserError
+
+
+@contextmanager
+def lock(home: Path, name: str, wait: bool = True) -> Iterator[None]:
+    """Holds `<home>/locks/<name>.lock` for the block; the file stays, the lock is in the kernel.
+
+    Raises UserError where another holds it and `wait` is False.  Not reentrant: a second `lock` of the same name in one process waits too.
+    """
+    path = home / "locks" / f"{name}.lock"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise UserError(f"{path}: held by another lagline process ({holder}); wait until it ends and try again") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        try:
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone frees nothing while a forked child shares the descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,198 @@
+"""MLflow as lagline uses it: runs found by identity, metrics in batches, files; never a decision about them.
+
+Everything goes through the client by run id: MLflow's active run is shared between threads and is not used.
+"""
+
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from params.errors import UserError
+from tasks.locks import lock
+
+if TYPE_CHECKING:
+    import polars as pl
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+LONGEST_VALUE = 500
+IDENTITY = "identity"
+
+
+@cache
+def client() -> "MlflowClient":
+    """The client of MLFLOW_TRACKING_URI, which `flows/bootstrap.py` has set."""
+    import mlflow
+
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
+    return mlflow.MlflowClient(uri)
+
+
+def connect(home: Path) -> None:
+    """Makes the store where it is missing, under a lock: MLflow's migrations break when two processes run them at once."""
+    from mlflow.exceptions import MlflowException
+
+    with lock(home, "mlflow"):
+        try:
+            client().search_experiments(max_results=1)
+        except MlflowException as error:
+            raise UserError(f"MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']}: MLflow does not answer ({error})") from None
+
+
+def experiment(name: str, home: Path) -> str:
+    """The id of the experiment of a run file, made or restored where needed."""
+    with lock(home, "mlflow"):
+        found = client().get_experiment_by_name(name)
+        if found is None:
+            local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
+            return client().create_experiment(name, (home / "artifacts" / name).as_uri() if local else None)
+        if found.lifecycle_stage == "deleted":
+            client().restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+
+def find_run(experiment_id: str, tags: Mapping[str, str]) -> "Run | None":
+    """The newest run that has all of these tags, or None."""
+    clauses = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    found = client().search_runs([experiment_id], clauses, order_by=["attributes.start_time DESC"], max_results=1)
+    return found[0] if found else None
+
+
+def parent_run(experiment_id: str, name: str, identity: str, fresh: bool = False) -> tuple[str, bool]:
+    """The run of a comparison and whether it had finished before: the same identity goes on in the same run."""
+    tags = {"kind": "comparison", IDENTITY: identity}
+    found = None if fresh else find_run(experiment_id, tags)
+    if found is not None:
+        finished = found.info.status == "FINISHED"
+        if not finished:
+            client().update_run(found.info.run_id, status="RUNNING")
+        return found.info.run_id, finished
+    return client().create_run(experiment_id, run_name=name, tags=tags).info.run_id, False
+
+
+def child_run(parent: str, name: str, identity: str, tags: Mapping[str, str]) -> str:
+    """The run of one fit or baseline below its comparison; the same identity goes on in the same run."""
+    experiment_id = client().get_run(parent).info.experiment_id
+    found = find_run(experiment_id, {"mlflow.parentRunId": parent, IDENTITY: identity})
+    if found is not None:
+        client().update_run(found.info.run_id, status="RUNNING")
+        return str(found.info.run_id)
+    own = {"mlflow.parentRunId": parent, IDENTITY: identity, **tags}
+    return str(client().create_run(experiment_id, run_name=name, tags=own).info.run_id)
+
+
+def finish(run_id: str, status: str = "FINISHED") -> None:
+    """Ends a run as FINISHED, FAILED or KILLED."""
+    client().set_terminated(run_id, status)
+
+
+def tag(run_id: str, tags: Mapping[str, str]) -> None:
+    """Sets tags, cut at what the store holds."""
+    for key, value in tags.items():
+        client().set_tag(run_id, key, value[:5000])
+
+
+def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """A nested mapping as one level of dotted keys; lists as text."""
+    result: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            result |= flat(value, f"{above}{key}.")
+        else:
+            result[f"{above}{key}"] = value
+    return result
+
+
+def log_params(run_id: str, values: Mapping[str, Any]) -> None:
+    """Params of a run, once; long values are cut here (the whole stands in params.yaml)."""
+    from mlflow.entities import Param
+
+    here = client().get_run(run_id).data.params
+    params = [Param(key, str(value)[:LONGEST_VALUE]) for key, value in values.items() if key not in here]
+    for start in range(0, len(params), 100):
+        client().log_batch(run_id, params=params[start : start + 100])
+
+
+def log_metrics(run_id: str, values: Mapping[str, float | None], step: int = 0) -> None:
+    """Metrics at one step in one call; what is not a finite number is left out (MLflow would draw it as 1e308)."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    metrics = [Metric(k, float(v), now, step) for k, v in values.items() if v is not None and math.isfinite(v)]
+    for start in range(0, len(metrics), 1000):
+        client().log_batch(run_id, metrics=metrics[start : start + 1000])
+
+
+def log_curve(run_id: str, key: str, values: Sequence[float | None]) -> None:
+    """One metric with 1, 2, 3 ... as step: the error by horizon."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    metrics = [Metric(key, float(v), now, step) for step, v in enumerate(values, 1) if v is not None and math.isfinite(v)]
+    client().log_batch(run_id, metrics=metrics[:1000])
+
+
+def log_history(run_id: str, rows: Sequence[Mapping[str, float]]) -> None:
+    """Rows of `epoch` (from 0) and metrics, each at step epoch + 1; a step that the run already has is not logged again."""
+    names = {name for row in rows for name in row if name != "epoch"}
+    done = {(name, metric.step) for name in names for metric in client().get_metric_history(run_id, name)}
+    for row in rows:
+        step = int(row["epoch"]) + 1
+        log_metrics(run_id, {k: v for k, v in row.items() if k != "epoch" and (k, step) not in done}, step)
+
+
+def log_text(run_id: str, text: str, file: str) -> None:
+    """A text as an artifact, `file` being its path in the run."""
+    client().log_text(run_id, text, file)
+
+
+def log_file(run_id: str, path: Path, folder: str | None = None) -> None:
+    """A file as an artifact, below `folder` of the run."""
+    client().log_artifact(run_id, str(path), folder)
+
+
+def log_dataset(run_id: str, head: "pl.DataFrame", name: str, source: str, digest: str) -> None:
+    """The data as a logged dataset: its first rows stand for the schema, our digest for the content."""
+    import mlflow.data
+    from mlflow.entities import DatasetInput, InputTag
+
+    dataset = mlflow.data.from_polars(head, source=source, name=name, digest=digest[:36])
+    tags = [InputTag("mlflow.data.context", "training")]
+    client().log_inputs(run_id, datasets=[DatasetInput(dataset=dataset._to_mlflow_entity(), tags=tags)])
+
+
+def artifact(run_id: str, file: str) -> Path:
+    """A local copy of an artifact of a run.  Raises UserError where the run has none of that name."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(client().download_artifacts(run_id, file))
+    except (MlflowException, OSError) as error:
+        raise UserError(f"run {run_id} has no {file} ({error})") from None
+
+
+def last_comparison(name: str) -> "Run":
+    """The newest finished comparison of a run name.  Raises UserError where there is none."""
+    found = client().get_experiment_by_name(name)
+    runs = []
+    if found is not None:
+        clauses = "tags.kind = 'comparison' and attributes.status = 'FINISHED'"
+        runs = client().search_runs([found.experiment_id], clauses, order_by=["attributes.end_time DESC"], max_results=1)
+    if not runs:
+        known = [e.name for e in client().search_experiments() if e.name != "Default"]
+        there = f"there are: {', '.join(known)}" if known else "nothing was compared yet"
+        raise UserError(f"{name}: no finished comparison of that name; {there}")
+    return runs[0]
+
+
+def to_yaml(tree: Mapping[str, Any]) -> str:
+    """A mapping as YAML, keys in their order."""
+    return str(yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True))

@@ -1,0 +1,28 @@
+"""What all tests share: a state folder of their own, no server from outside, calm hypothesis; never a fixture of one module."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("lagline", deadline=None)  # a busy machine is no failure
+settings.load_profile("lagline")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test writes to the user's .lagline or to a server that the user's environment names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAGLINE_HOME", str(tmp_path_factory.mktemp("lagline-home")))
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test marked gpu where there is no CUDA device (torch is imported for marked tests alone)."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no CUDA device here")
