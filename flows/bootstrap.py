@@ -61,7 +61,7 @@ def _refuse_other_layouts(folder: Path) -> None:
     except (ValueError, LookupError, TypeError, RecursionError):
         known = False
     if not known:
-        raise UserError(f"{path}: cannot be understood, so this may be another program's folder; {ELSEWHERE}, or move this one away")
+        raise UserError(f"{path}: cannot be understood, so this may not be our folder; {ELSEWHERE}, or move this one away")
     if layout > LAYOUT:
         raise UserError(
             f"{path}: written by a newer lagline (layout {layout}, this one knows {LAYOUT}); "

@@ -1,7 +1,7 @@
 """A child server on loopback that ends when we end, however we end; never knows what it serves, never outlives its parent.
 
-Three nets, each for the holes of the one before: we stop the child; the child reads a pipe that only we hold and goes at its end
-(kill -9 of us); the next start reaps what a record in our own `locks/` names by process id and start time (never by name).
+Three nets, each for the holes of the one before: we stop the child; the child reads a pipe that only we hold and goes at its
+end (kill -9 of us); the next start reaps what a record in our own `locks/` names by process id and start time, never by name.
 """
 
 import http.client
@@ -31,7 +31,7 @@ class Child:
     """
 
     def __init__(self, home: Path, arguments: list[str], port: int | None, health: str, log: Path, environment: dict[str, str]):
-        """Starts the child and returns without waiting; `environment` is laid over ours.  Raises OSError where `port` is taken."""
+        """Starts the child without waiting for it; `environment` is laid over ours.  Raises OSError where `port` is taken."""
         reap_leftovers(home)
         self.health, self.log = health, log
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ class Child:
         self.record = _write_record(home, self.process.pid, self.port)
 
     def wait(self, limit: float = START_LIMIT) -> None:
-        """Returns when the server answers; raises UserError with the end of its log when it dies or stays silent for `limit` seconds."""
+        """Returns when the server answers; raises UserError with the end of its log where it dies or takes over `limit` s."""
         end = time.monotonic() + limit
         while not _answers(self.port, self.health):
             code = self.process.poll()
@@ -156,7 +156,7 @@ def _write_record(home: Path, pid: int, port: int) -> Path:
 
 
 def reap_leftovers(home: Path) -> list[int]:
-    """Ends every recorded child whose owner is gone; returns their pids.  A pid that by now is another process is left alone."""
+    """Ends every recorded child whose owner is gone; returns their pids.  A pid that is another process by now is spared."""
     import psutil
 
     reaped = []

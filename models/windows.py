@@ -7,8 +7,8 @@ Shapes: B batch, L lookback (the longest), F features, H horizon, S series.
 
 import json
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -91,6 +91,10 @@ class WindowParams:
         longest = max(self.features.values(), key=lambda w: w.lookback)
         step = FeatureWindow(longest.lookback, longest.sampling_rate)
         return dict(self.features) | {f"{name}_{wave}": step for name in self.calendar for wave in ("sin", "cos")}
+
+    def without(self, names: Sequence[str]) -> Self:
+        """The same without some features.  Raises ValueError where none is left."""
+        return replace(self, features={name: window for name, window in self.features.items() if name not in names})
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` gives it back."""

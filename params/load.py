@@ -24,6 +24,7 @@ _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 _NOT_FINITE = re.compile(r"^([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$")
 
 Lines = dict[tuple[str, ...], str]  # where each key stands, as "file:line"
+Settings = list[tuple[tuple[str, ...], Any, str]]  # --set texts: path, value, and the text for messages
 
 
 def _plain(text: str, where: str) -> Any:
@@ -113,33 +114,32 @@ def read_yaml(path: Path, name: str | None = None) -> tuple[dict[str, Any], Line
     return parse_yaml(text, name)
 
 
-def merge(under: Mapping[str, Any], over: Mapping[str, Any], replace: Sequence[tuple[str, ...]] = ()) -> dict[str, Any]:
-    """`over` laid on `under`, mapping by mapping; a mapping whose path stands in `replace` is replaced as a whole."""
-
-    def lay(low: Mapping[str, Any], high: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-        result = dict(low)
-        for key, value in high.items():
-            here = (*path, key)
-            both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-            result[key] = lay(result[key], value, here) if both and here not in replace else value
-        return result
-
-    return lay(under, over, ())
+def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `under`, mapping by mapping."""
+    result = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merge(result[key], value) if both else value
+    return result
 
 
-def parse_setting(text: str) -> dict[str, Any]:
-    """`training.max_epochs=3` as a nested mapping; the value is read as YAML.  Raises UserError."""
+def parse_setting(text: str) -> tuple[tuple[str, ...], Any]:
+    """`training.max_epochs=3` as (path, value); the value is read as YAML.  Raises UserError."""
     key, equals, value = text.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
+    path = tuple(key.strip().split("."))
+    if not equals or not all(path):
         raise UserError(f"--set {text}: write it as section.key=value, such as --set training.max_epochs=3")
     parsed, _ = parse_yaml(f"value: {value.strip()}", f"--set {key}")
     if set(parsed) != {"value"}:
         raise UserError(f"--set {key}: not one value")
-    nested: Any = parsed["value"]
-    for part in reversed(parts):
-        nested = {part: nested}
-    return nested  # type: ignore[no-any-return]
+    return path, parsed["value"]
+
+
+def _assign(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """A copy of the tree with one value in place of what was there: a setting replaces, it does not merge."""
+    key, rest = path[0], path[1:]
+    below = tree.get(key)
+    return tree | {key: _assign(below if isinstance(below, dict) else {}, rest, value) if rest else value}
 
 
 def variant_names() -> list[str]:
@@ -188,22 +188,21 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _layers(path: Path, settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], Lines, str]:
+def _layers(path: Path, settings: Sequence[str]) -> tuple[dict[str, Any], Settings, Lines, str]:
+    """Base and run file merged, the settings to lay above, the place of each key, and the file's name for messages."""
+    if not path.exists() and not path.is_absolute() and (PARAMS.parent / path).exists():
+        path = PARAMS.parent / path
     base, lines = read_yaml(PARAMS / "base.yaml", "params/base.yaml")
-    name = str(path)
-    run, run_lines = read_yaml(path, name)
-    top: dict[str, Any] = {}
-    for text in settings:
-        setting = parse_setting(text)
-        top = merge(top, setting)
-        run_lines |= dict.fromkeys(_paths(setting), f"--set {text}")
-    lines |= run_lines
-    return merge(base, run), top, lines, name
+    run, run_lines = read_yaml(path)
+    parsed = [(*parse_setting(text), f"--set {text}") for text in settings]
+    return merge(base, run), parsed, lines | run_lines, str(path)
 
 
-def _paths(tree: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    below = [p for k, v in tree.items() for p in _paths(v, (*path, k))] if isinstance(tree, Mapping) else []
-    return ([path] if path else []) + below
+def _with_settings(tree: dict[str, Any], lines: Lines, settings: Settings) -> tuple[dict[str, Any], Lines]:
+    for path, value, name in settings:
+        tree = _assign(tree, path, value)
+        lines = {known: where for known, where in lines.items() if known[: len(path)] != path} | {path: name}
+    return tree, lines
 
 
 def load_run(path: str | Path, settings: Sequence[str] = ()) -> RunParams:
@@ -211,9 +210,10 @@ def load_run(path: str | Path, settings: Sequence[str] = ()) -> RunParams:
 
     Raises UserError naming file, line and key for an unknown key, a wrong type or a value out of range, before any data is read.
     """
-    under, top, lines, name = _layers(Path(path), settings)
+    under, above, lines, name = _layers(Path(path), settings)
+    tree, lines = _with_settings(under, lines, above)
     try:
-        run = RunParams.model_validate(merge(under, top))
+        run = RunParams.model_validate(tree)
     except ValidationError as error:
         raise _explain(error, lines, name) from None
     known = variant_names()
@@ -231,14 +231,14 @@ def load_variant(variant: str, path: str | Path, settings: Sequence[str] = ()) -
     """
     if variant not in variant_names():
         raise UserError(f"unknown variant {variant!r}{_suggest(variant, variant_names())}")
-    under, top, lines, name = _layers(Path(path), settings)
+    under, above, lines, _ = _layers(Path(path), settings)
     file = f"params/variants/{variant}.yaml"
     own, own_lines = read_yaml(PARAMS / "variants" / f"{variant}.yaml", file)
     for key in own:
         if key not in ("family", "about", "network", "training"):
             raise UserError(f"{own_lines[(key,)]}: unknown key {key!r}; a variant has family, about, network and training")
-    merged = merge(merge(under, {k: own[k] for k in ("network", "training") if k in own}), top)
-    lines = own_lines | {k: v for k, v in lines.items() if k not in own_lines or v.startswith("--set")}
+    merged = merge(under, {k: own[k] for k in ("network", "training") if k in own})
+    merged, lines = _with_settings(merged, lines | own_lines, above)
     try:
         run = RunParams.model_validate(merged)
         return VariantParams.model_validate(

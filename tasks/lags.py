@@ -186,8 +186,14 @@ def _moment(text: str) -> pl.Series:
     return pl.Series([text.replace("T", " ").removesuffix("Z")]).str.to_datetime(time_unit="us", strict=True).dt.replace_time_zone("UTC")
 
 
+def lag_head(panel: Panel, params: WindowParams, rows: int = 20) -> pl.DataFrame:
+    """The first complete rows of the lag table of the first series."""
+    frequency = Frequency(panel.facts["frequency"])
+    some = panel_frame(panel).head(min(panel.rows(0).stop, params.reach + params.ahead + rows))
+    return lag_table(some, params, frequency, "drop").head(rows)
+
+
 @task(cache_policy=NO_CACHE)
-def generate_lags(frame: pl.LazyFrame, run: RunParams, folder: Path) -> str:
-    """Writes the panel of a run; returns its folder."""
-    params = run.windows.window_params()
-    return str(write_panel(frame, params, Frequency(run.data.frequency), run.windows.forward_fill, folder))
+def generate_lags(frame: pl.LazyFrame, windows: WindowParams, run: RunParams, folder: Path) -> str:
+    """Writes the panel of a run (its windows without the features that the checks dropped); returns its folder."""
+    return str(write_panel(frame, windows, Frequency(run.data.frequency), run.windows.forward_fill, folder))

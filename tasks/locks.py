@@ -1,4 +1,4 @@
-"""Locks between processes of this machine (fcntl.flock), freed by the kernel however their holder dies; never a lock file to clean up."""
+"""Locks between processes of one machine (flock), freed by the kernel however their holder dies; never a file to clean up."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from params.errors import UserError
 def lock(home: Path, name: str, wait: bool = True) -> Iterator[None]:
     """Holds `<home>/locks/<name>.lock` for the block; the file stays, the lock is in the kernel.
 
-    Raises UserError where another holds it and `wait` is False.  Not reentrant: a second `lock` of the same name in one process waits too.
+    Raises UserError where another holds it and `wait` is False.  Not reentrant: the same name inside the block waits for ever.
     """
     path = home / "locks" / f"{name}.lock"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""Variants and baselines side by side: simple forecasts, intervals, scores, pictures and the leaderboard; never trains anything."""
+"""Variants and baselines side by side: baselines, intervals, scores, plots, leaderboard; never trains anything."""

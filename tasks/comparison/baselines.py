@@ -106,7 +106,8 @@ def _with_theta(
     # Far apart first (bits reversed), so that a budget that runs out still leaves the cutoffs spread over the whole range.
     order = [int(spread[i]) for i in sorted(range(len(spread)), key=lambda i: f"{i:05b}"[::-1])]
     deadline = time.monotonic() + seconds
-    fits, reached = [], 0
+    fits: list[pl.DataFrame] = []
+    reached = 0
     for cutoff in cutoffs.gather(order):
         here = frame.filter(pl.col("cutoff") == cutoff)
         for (key,), part in here.partition_by("unique_id", as_dict=True, maintain_order=True).items():
@@ -115,7 +116,8 @@ def _with_theta(
             past = rows[str(key)].filter(pl.col("ds") <= cutoff)["y"]
             fits.append(part.with_columns(pl.Series("theta", _theta(model, past, run), dtype=pl.Float64)))
         reached += 1
-    return _joined(frame, fits), f"on {reached} of {len(cutoffs)} origins" if reached < len(cutoffs) else None
+    note = f"on {reached} of {len(cutoffs)} origins (its scores are of those alone)"
+    return _joined(frame, fits), note if reached < len(cutoffs) else None
 
 
 def _theta(model, past: pl.Series, run: RunParams) -> np.ndarray:  # type: ignore[no-untyped-def]  # imported late

@@ -1,8 +1,8 @@
 """Split conformal intervals from validation residuals; never looks at a test row's actual.
 
-A 90 % interval is the point forecast plus or minus the ceil((n + 1) * 0.9)-th smallest absolute residual of its horizon step, pooled
-over the series (Lei et al. 2018, "Distribution-free predictive inference for regression").  It covers at least 90 % where
-validation and test residuals are exchangeable.  Rolling origins are so only roughly: neighbouring windows overlap, and a
+A 90 % interval is the point forecast plus or minus the ceil((n + 1) * 0.9)-th smallest absolute residual of its horizon step,
+pooled over the series (Lei et al. 2018, "Distribution-free predictive inference for regression").  It covers at least 90 %
+where validation and test residuals are exchangeable.  Rolling origins are so only roughly: neighbouring windows overlap, and a
 season or a trend moves the errors.  The validation residuals also chose the epoch (and the variant), so they lie a little
 closer to the forecast than test residuals do: expect slightly less than 90 %, and read `test_coverage_90` beside it.
 Pooling holds the 90 % over all series together, not for each.
@@ -43,7 +43,7 @@ def calibrate(validation: pl.DataFrame, model: str, levels: Sequence[float] = LE
 
 
 def with_intervals(test: pl.DataFrame, validation: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
-    """`test` with `<model>-lo-90` and `<model>-hi-90` behind its columns; null where there is no forecast or too few residuals."""
+    """`test` with `<model>-lo-90` and `<model>-hi-90` added; null where there is no forecast or too few residuals."""
     for model in models:
         half = calibrate(validation, model, ()).select("step", pl.col(f"half_width_{COVERAGE}").alias("_half"))
         low, high = pl.col(model) - pl.col("_half"), pl.col(model) + pl.col("_half")

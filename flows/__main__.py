@@ -1,0 +1,158 @@
+"""The command line: `python -m flows VERB`; reads arguments, prepares the environment and calls a flow, no more.
+
+Exit status: 0 done, 1 the answer is no, 2 something that the user can mend, 130 interrupted.
+"""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from params.errors import ChecksFailed, UserError
+
+DEFAULT = Path("params/nyc_weather.yaml")
+app = typer.Typer(
+    name="python -m flows",
+    help="lagline: from a table of time series to a forecaster that may be trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Params = Annotated[Path, typer.Argument(metavar="PARAMS", help="The run file (YAML), such as params/nyc_weather.yaml.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Overrides one value of the run file; may be repeated: training.max_epochs=3."),
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The name in the run file, such as nyc-weather.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.callback()
+def main(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    """lagline: from a table of time series to a forecaster that may be trusted."""
+
+
+@app.command()
+def compare(
+    params: Params = DEFAULT,
+    settings: Set = None,
+    variants: Annotated[
+        str | None, typer.Option("--variants", metavar="A,B|all", help="Train these variants only, or all that there are.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train anew, also what was trained before.")] = False,
+) -> None:
+    """Check the data, cut windows, train every variant, score them side by side, register the best as challenger."""
+    from flows.bootstrap import prepare, set_environment
+
+    home = prepare()
+    chosen = _settings(settings, variants)
+    set_environment(home)
+    from flows.compare import run_compare
+
+    run_compare(home, params, chosen, fresh)
+
+
+@app.command()
+def validate(params: Params = DEFAULT, settings: Set = None) -> None:
+    """Only the checks: a readable report; exit status 1 where they fail."""
+    from flows.bootstrap import prepare, set_environment
+
+    set_environment(prepare())
+    from flows.inspect import show_checks
+
+    show_checks(params, settings or [])
+
+
+@app.command()
+def lags(
+    params: Params = DEFAULT,
+    settings: Set = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the table as Parquet.")] = None,
+    head: Annotated[bool, typer.Option("--head", help="Print the first rows of each series.")] = False,
+    edges: Annotated[str, typer.Option("--edges", metavar="keep|drop", help="Keep or drop rows that reach beyond a series.")] = "keep",
+) -> None:
+    """The windows as a table for people: `{feature}_lag{k}` and `y_step{h}` columns."""
+    from flows.bootstrap import prepare, set_environment
+
+    if out is None and not head:
+        raise UserError("lags: say where the table goes: --out lags.parquet, or --head to print its first rows")
+    if edges not in ("keep", "drop"):
+        raise UserError(f"--edges {edges}: write keep or drop")
+    home = prepare()
+    set_environment(home)
+    from flows.inspect import show_lags
+
+    show_lags(home, params, settings or [], out, head, edges)
+
+
+@app.command()
+def variants(as_json: Json = False) -> None:
+    """The zoo as a table: name, family, parameters, receptive field, what it is for."""
+    from flows.inspect import show_variants
+
+    show_variants(as_json)
+
+
+@app.command()
+def leaderboard(name: Name, as_json: Json = False) -> None:
+    """The last comparison of a name, as a table."""
+    from flows.bootstrap import prepare, set_environment
+
+    set_environment(prepare())
+    from flows.inspect import show_leaderboard
+
+    show_leaderboard(name, as_json)
+
+
+@app.command()
+def ui(
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="The port; by default 5000 or the next free one.")] = None,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open a browser on it.")] = False,
+) -> None:
+    """Open the MLflow UI on the runs of LAGLINE_HOME (on this machine only); Ctrl-C ends it."""
+    from flows.bootstrap import prepare, set_environment
+
+    home = prepare()
+    set_environment(home)
+    from flows.server import ui as serve_ui
+
+    serve_ui(home, port, open_browser)
+
+
+def _settings(settings: list[str] | None, names: str | None) -> list[str]:
+    if names is None:
+        return settings or []
+    from params.load import variant_names
+
+    listed = variant_names() if names.strip() == "all" else [name.strip() for name in names.split(",") if name.strip()]
+    if not listed:
+        raise UserError("--variants: name at least one, such as --variants lstm,gru, or all")
+    return [*(settings or []), "variants=[" + ", ".join(f'"{name}"' for name in listed) + "]"]
+
+
+def run() -> int:
+    """Runs the command line; returns its exit status.  A user's mistake is one message, never a traceback (unless --debug)."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments, standalone_mode=True)
+    except SystemExit as end:
+        return int(end.code or 0) if not isinstance(end.code, str) else 2
+    except (UserError, ChecksFailed) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"lagline: {error}", file=sys.stderr)
+        return 1 if isinstance(error, ChecksFailed) else 2
+    except KeyboardInterrupt:
+        print("lagline: interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,150 @@
+"""Compare: check the data, cut windows, train every variant, score them side by side, register the best as challenger.
+
+Trigger: by hand or on a schedule (`python -m flows compare PARAMS`).  Needs a Prefect API (`flows/server.py` brings one).
+Nothing is cached by Prefect: a fit that is done is found by its identity in LAGLINE_HOME.
+"""
+
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.futures import as_completed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.bootstrap import home as state_home
+from flows.progress import Board
+from models.windows import Panel
+from params.errors import ChecksFailed
+from params.load import load_run, load_variant
+from params.schema import RunParams
+from tasks import tracking
+from tasks.comparison.publish import compare_variants
+from tasks.evaluate import evaluate_variant
+from tasks.fingerprint import canonical, sha256
+from tasks.lags import generate_lags, lag_head, resolve_split
+from tasks.load import load_series, long_frame
+from tasks.registry.register import register_best
+from tasks.train import check_variant, choose_device, concurrent_fits, fit_folder, labels, make_job, train_variant
+from tasks.validate import validate_series
+
+
+@flow(name="compare", flow_run_name="compare {params}", validate_parameters=False)
+def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, Any]:
+    """The main job; returns what was chosen, the scores of every model, and what was registered."""
+    home, run = state_home(), load_run(params, settings)
+    with Board() as board, tempfile.TemporaryDirectory() as folder:
+        with board.stage("open the store"):
+            tracking.connect(home)
+            experiment = tracking.experiment(run.name, home)
+        with board.stage("check the data"):
+            source = load_series(run)
+            checks = _checked(run, experiment, Path(folder), board)
+        with board.stage("cut the windows"):
+            windows = run.windows.window_params().without(checks["dropped_features"])
+            panel = generate_lags(long_frame(run, checks), windows, run, home / "panels")
+            split = resolve_split(run, Panel.open(panel))
+        device = choose_device()
+        fits = {
+            label: (variant := load_variant(name, params, settings), make_job(variant, seed, Path(panel), windows, split, device))
+            for label, name, seed in labels(run)
+        }
+        identities = {label: fit_folder(job, home).name for label, (_, job) in fits.items()}
+        numbers = {"fits": identities, "evaluation": run.evaluation.model_dump(mode="json"), "name": run.name}
+        parent, finished = tracking.parent_run(experiment, run.name, sha256(canonical(numbers)), fresh)
+        if finished:
+            return {"parent": parent, "name": run.name, "unchanged": True}
+        _log_inputs(parent, run, panel, source, windows, Path(folder))
+        try:
+            trained = _train(fits, home, parent, device, run, fresh, board)
+            with board.stage("forecast and score"):
+                evaluated = [evaluate_variant(fit["label"], fit, fits[fit["label"]][1]) for fit in trained]
+                found = compare_variants(run, panel, split, windows, evaluated, parent)
+            with board.stage("register"):
+                registered = register_best(run, found, evaluated, {k: job for k, (_, job) in fits.items()}, home)
+        except BaseException:
+            tracking.finish(parent, "FAILED")
+            raise
+        tracking.log_metrics(parent, {f"seconds_{name.replace(' ', '_')}": value for name, value in board.seconds.items()})
+        tracking.finish(parent)
+        return {"parent": parent, "name": run.name, "registered": registered, "seconds": board.seconds}
+
+
+def _checked(run: RunParams, experiment: str, folder: Path, board: Board) -> dict[str, Any]:
+    """The verdict of the checks; where they fail, it is in MLflow before the flow stops."""
+    checks: dict[str, Any] = validate_series(run, folder)
+    for line in checks["notes"]:
+        board.say(f"  {line}")
+    if not checks["passed"]:
+        failed = tracking.client().create_run(experiment, run_name=f"{run.name} (checks failed)", tags={"kind": "checks"}).info.run_id
+        _log_checks(failed, folder)
+        tracking.finish(failed, "FAILED")
+        raise ChecksFailed(checks["message"])
+    return checks
+
+
+def _log_checks(run_id: str, folder: Path) -> None:
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        below = path.parent.relative_to(folder).as_posix()
+        tracking.log_file(run_id, path, "checks" if below == "." else f"checks/{below}")
+
+
+def _log_inputs(parent: str, run: RunParams, panel: str, source: Mapping[str, Any], windows: Any, folder: Path) -> None:
+    opened = Panel.open(panel)
+    dump = run.model_dump(mode="json")
+    tracking.log_params(parent, tracking.flat(dump))
+    tracking.log_text(parent, tracking.to_yaml(dump), "params.yaml")
+    head = lag_head(opened, windows)
+    tracking.log_text(parent, head.write_csv(), "lags_head.csv")
+    tracking.log_dataset(parent, head, run.name, run.data.path, opened.digest)
+    tracking.tag(parent, {"data": opened.digest, "source": str(source["digest"]), "panel": panel})
+    _log_checks(parent, folder)
+
+
+def _train(
+    fits: Mapping[str, Any], home: Path, parent: str, device: str, run: RunParams, fresh: bool, board: Board
+) -> list[dict[str, Any]]:
+    """All fits, as many at a time as the machine carries; the first that breaks (not: fails) stops the others."""
+    jobs = concurrent_fits(run.training.threads, device)
+    board.say(f"train {len(fits)} fits on {device}, {min(jobs, len(fits))} at a time")
+    stop, done = threading.Event(), {}
+    with board.stage("train"), ThreadPoolTaskRunner(max_workers=jobs) as runner:
+        board.fits({label: variant.run.training.max_epochs for label, (variant, _) in fits.items()})
+        waiting = [
+            runner.submit(
+                train_variant,
+                {
+                    "label": label,
+                    "variant": variant,
+                    "job": job,
+                    "home": home,
+                    "parent": parent,
+                    "on_epoch": board.epoch,
+                    "stop": stop,
+                    "fresh": fresh,
+                },
+            )
+            for label, (variant, job) in fits.items()
+        ]
+        try:
+            for future in as_completed(waiting):
+                result = future.result()
+                done[result["label"]] = result
+                board.fit_done(result)
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            board.fits_done()
+    return [done[label] for label in fits]
+
+
+def check_run(params: str, settings: list[str]) -> RunParams:
+    """Reads the whole run and builds every variant without memory, before any data is read.  Raises UserError."""
+    run = load_run(params, settings)
+    choose_device()
+    for name in run.variants:
+        check_variant(load_variant(name, params, settings), run.windows.window_params())
+    return run

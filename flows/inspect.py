@@ -1,0 +1,101 @@
+"""The verbs that only look: validate, lags, variants, leaderboard; they train nothing and register nothing."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from models.windows import Panel
+from params.errors import ChecksFailed, UserError
+from params.load import load_run, load_variant, variant_names
+from tasks import tracking
+from tasks.comparison import report
+from tasks.frequency import Frequency
+from tasks.lags import lag_table, panel_frame, write_panel
+from tasks.load import long_frame
+from tasks.train import check_variant
+from tasks.validate import report_text, validate
+
+DEFAULT = Path("params/nyc_weather.yaml")
+HEAD_ROWS = 10
+
+
+def show_checks(params: Path, settings: list[str]) -> None:
+    """Prints the report of the data checks.  Raises ChecksFailed where they fail."""
+    verdict = validate(load_run(params, settings))
+    Console().print(report_text(verdict), soft_wrap=True)
+    if not verdict.passed:
+        raise ChecksFailed("the data checks failed; nothing was trained")
+
+
+def show_lags(home: Path, params: Path, settings: list[str], out: Path | None, head: bool, edges: Any) -> None:
+    """Prints the head of the lag table of each series, or writes the whole as Parquet (beside, then renamed)."""
+    run = load_run(params, settings)
+    if out is not None and not out.absolute().parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
+    windows, frequency = run.windows.window_params(), Frequency(run.data.frequency)
+    folder = write_panel(long_frame(run), windows, frequency, run.windows.forward_fill, home / "panels")
+    table = lag_table(panel_frame(Panel.open(folder)), windows, frequency, edges)
+    if head:
+        with pl.Config(tbl_cols=12, tbl_rows=200, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_formatting="ASCII_MARKDOWN"):
+            print(table.group_by("unique_id", maintain_order=True).head(HEAD_ROWS))
+    if out is not None:
+        partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+        table.write_parquet(partial)
+        os.replace(partial, out)
+        Console(stderr=True).print(f"{out}: {table.height:,} rows, {table.width} columns")
+
+
+def show_variants(as_json: bool) -> None:
+    """Every variant with its family, its number of parameters on the shipped data, its receptive field and its purpose."""
+    windows = load_run(DEFAULT).windows.window_params()
+    rows = []
+    for name in variant_names():
+        variant = load_variant(name, DEFAULT)
+        rows.append(
+            {
+                "name": name,
+                "family": variant.family,
+                "parameters": check_variant(variant, windows),
+                "receptive_field": windows.lookback,
+                "about": variant.about,
+            }
+        )
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table(title=f"variants (lookback {windows.lookback}, horizon {windows.horizon}, as in {DEFAULT})", title_justify="left")
+    for column, side in (("name", "left"), ("family", "left"), ("parameters", "right"), ("receptive field", "right"), ("what it is for", "left")):
+        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(row["name"], row["family"], f"{row['parameters']:,}", str(row["receptive_field"]), row["about"])
+    Console().print(table)
+
+
+def leaderboard_of(name: str) -> dict[str, Any]:
+    """What the last finished comparison of a name found: chosen, naive, sentence, rows, and its run."""
+    found = tracking.last_comparison(name)
+    facts: dict[str, Any] = json.loads(tracking.artifact(found.info.run_id, "leaderboard.json").read_text())
+    return facts | {"run": found.info.run_id}
+
+
+def show_leaderboard(name: str, as_json: bool) -> None:
+    """Prints the last comparison of a name."""
+    facts = leaderboard_of(name)
+    if as_json:
+        print(json.dumps(facts, indent=1))
+    else:
+        print_leaderboard(facts)
+
+
+def print_leaderboard(facts: dict[str, Any]) -> None:
+    """The table, what it means in a sentence, and where to look."""
+    console = Console()
+    board = report.leaderboard(facts["rows"])
+    console.print(report.to_table(board, console.width))
+    console.print(report.sentence(board, facts["unit"]), soft_wrap=True, highlight=False)

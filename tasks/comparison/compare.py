@@ -1,0 +1,99 @@
+"""All variants and baselines on the same origins: one forecast frame, one row of scores each; the choice is validation's alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from models.windows import Panel, Split, WindowParams, Windows, origin_rows
+from params.schema import RunParams
+from tasks.comparison import intervals, report, scores
+from tasks.comparison.baselines import forecast_baselines
+from tasks.evaluate import EVALUATED, KEYS, forecast_frame
+from tasks.lags import panel_frame
+
+Fit = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    `rows`: one a model, with its scores.  `test`: the wide forecast frame of the test origins with intervals.  `naive`: the best
+    naive on validation.  `chosen`: the label that won, or None where no variant beats the best naive on validation.
+    `half_widths`: for each model the half width of its 90 % interval a step (None where too few residuals).
+    """
+
+    rows: list[dict[str, Any]]
+    test: pl.DataFrame
+    validation: pl.DataFrame
+    naive: str
+    chosen: str | None
+    half_widths: dict[str, list[float | None]]
+
+
+def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, fits: Sequence[Fit]) -> Comparison:
+    """Scores every fit and every baseline of a run; a failed fit is a row with its reason and no number."""
+    finished = [fit for fit in fits if fit["status"] == "finished"]
+    history = panel_frame(panel).select("unique_id", "ds", pl.col("target").cast(pl.Float64).alias("y"))
+    frames, notes = {}, {}
+    for name in EVALUATED:
+        frame = targets(panel, windows, split, name, run.evaluation.stride)
+        for fit in finished:
+            frame = _join(frame, pl.read_parquet(Path(fit["folder"]) / f"{name}.parquet"), [fit["label"]])
+        origins = frame.select("unique_id", "cutoff").unique(maintain_order=True)
+        baselines, notes = forecast_baselines(history, origins, run)
+        frames[name] = _join(frame, baselines, list(run.evaluation.baselines))
+    models = [fit["label"] for fit in finished] + list(run.evaluation.baselines)
+    naive = scores.best_naive(frames["validation"], run.evaluation.baselines)
+    test = intervals.with_intervals(frames["test"], frames["validation"], models)
+    train = training_history(panel, split)
+    rows, half_widths = [], {}
+    for model in models:
+        calibration = intervals.calibrate(frames["validation"], model)
+        half_widths[model] = _half_widths(calibration, windows.horizon)
+        found = scores.score(test, train, model, run.evaluation.season, naive, calibration)
+        rows.append({"name": model, "val_mae": scores.mae(frames["validation"], model), **found})
+    facts = {fit["label"]: _fit_row(fit) for fit in fits}
+    rows = [{**row, **facts.get(row["name"], _baseline_row(row["name"], notes))} for row in rows]
+    rows += [{"name": fit["label"], **_fit_row(fit)} for fit in fits if fit["status"] != "finished"]
+    winner = report.chosen(report.leaderboard(rows))
+    return Comparison(rows, test, frames["validation"], naive, winner["name"] if winner else None, half_widths)
+
+
+def targets(panel: Panel, windows: WindowParams, split: Split, name: str, stride: int) -> pl.DataFrame:
+    """The forecast frame of a split without a model: unique_id, ds, cutoff, step, y."""
+    origins = origin_rows(panel, windows, split, name, stride)
+    empty = np.zeros((len(origins), windows.horizon))
+    return forecast_frame(panel, Windows(panel, windows, origins), empty, "_none").drop("_none")
+
+
+def _join(frame: pl.DataFrame, more: pl.DataFrame, models: list[str]) -> pl.DataFrame:
+    return frame.join(more.select(*KEYS, *models), on=KEYS, how="left", maintain_order="left")
+
+
+def training_history(panel: Panel, split: Split) -> pl.DataFrame:
+    """unique_id, ds, y of the training rows, on the grid."""
+    stops = [split.target_rows(panel.times[panel.rows(i)], "train")[1] for i in range(len(panel.ids))]
+    limits = pl.DataFrame({"unique_id": panel.ids, "_stop": stops}, schema={"unique_id": pl.String, "_stop": pl.Int64})
+    rows = panel_frame(panel).join(limits, on="unique_id", how="left", maintain_order="left")
+    inside = pl.int_range(pl.len()).over("unique_id") < pl.col("_stop")
+    return rows.filter(inside).select("unique_id", "ds", pl.col("target").cast(pl.Float64).alias("y"))
+
+
+def _half_widths(calibration: pl.DataFrame, horizon: int) -> list[float | None]:
+    known = dict(zip(calibration["step"], calibration["half_width_90"], strict=True))
+    return [known.get(step) for step in range(1, horizon + 1)]
+
+
+def _fit_row(fit: Fit) -> dict[str, Any]:
+    names = ("family", "seed", "status", "train_seconds", "num_parameters", "windows_per_second", "run_id")
+    note = fit.get("reason") or ("trained before" if fit.get("reused") else "")
+    return {"kind": "variant", "note": note, **{name: fit.get(name) for name in names}}
+
+
+def _baseline_row(name: str, notes: Mapping[str, str]) -> dict[str, Any]:
+    return {"kind": "baseline", "family": "baseline", "seed": None, "status": "finished", "note": notes.get(name, "")}

@@ -1,0 +1,225 @@
+"""The leaderboard as a frame, a terminal table, a web page, Markdown and a sentence; only words and layout, never a score."""
+
+import html
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import polars as pl
+from rich.table import Table
+from rich.text import Text
+
+from tasks.comparison.scores import NAIVES
+
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "rank": pl.Int64, "name": pl.String, "kind": pl.String, "family": pl.String, "seed": pl.Int64,
+    "val_mae": pl.Float64, "test_mae": pl.Float64, "test_rmse": pl.Float64, "test_mase": pl.Float64,
+    "test_smape": pl.Float64, "test_bias": pl.Float64, "test_skill": pl.Float64, "test_coverage_90": pl.Float64,
+    "test_width_90": pl.Float64, "test_crps": pl.Float64, "train_seconds": pl.Float64, "num_parameters": pl.Int64,
+    "status": pl.String, "note": pl.String,
+}  # fmt: skip
+HEADS = {
+    "rank": "#", "name": "name", "kind": "kind", "family": "family", "seed": "seed", "val_mae": "val MAE",
+    "test_mae": "test MAE", "test_rmse": "RMSE", "test_mase": "MASE", "test_smape": "sMAPE %", "test_bias": "bias",
+    "test_skill": "skill %", "test_coverage_90": "cover %", "test_width_90": "width", "test_crps": "CRPS",
+    "train_seconds": "seconds", "num_parameters": "weights", "status": "status", "note": "note",
+}  # fmt: skip
+SHARES = ("test_skill", "test_coverage_90")  # kept as fractions, shown in percent
+NARROW = ("rank", "name", "val_mae", "test_mae", "test_mase", "test_skill", "test_coverage_90", "train_seconds")
+WIDE = (*NARROW[:4], "test_rmse", *NARROW[4:-1], "test_crps", *NARROW[-1:], "num_parameters")
+PAGE = tuple(column for column in SCHEMA if column not in ("kind", "status"))
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
+def leaderboard(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """Variants and baselines by `val_mae`, lowest first; what has no score comes last, without a rank.
+
+    Needs `name`, `kind` (variant or baseline) and `status`; other columns of SCHEMA may be missing (null), others are ignored.
+    """
+    columns = {name: dtype for name, dtype in SCHEMA.items() if name != "rank"}
+    frame = pl.DataFrame([{name: row.get(name) for name in columns} for row in rows], schema=columns)
+    frame = frame.with_columns(pl.col("^(val|test)_.*$").fill_nan(None), pl.col("note").fill_null(""))
+    ranked = frame.sort("val_mae", nulls_last=True, maintain_order=True)
+    rank = pl.when(pl.col("val_mae").is_not_null()).then(pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
+    return ranked.with_columns(rank.alias("rank")).select(*SCHEMA)
+
+
+def best_naive(board: pl.DataFrame) -> dict[str, Any] | None:
+    """The row of the last value, drift or seasonal naive that stands highest."""
+    return _first(board.filter((pl.col("kind") == "baseline") & pl.col("name").is_in(NAIVES)))
+
+
+def chosen(board: pl.DataFrame) -> dict[str, Any] | None:
+    """The row of the variant that stands highest, if it beats the best naive on validation."""
+    best, naive = _first(board.filter((pl.col("kind") == "variant") & (pl.col("status") == "finished"))), best_naive(board)
+    return best if best and naive and best["val_mae"] < naive["val_mae"] else None
+
+
+def _first(board: pl.DataFrame) -> dict[str, Any] | None:
+    known = board.filter(pl.col("val_mae").is_not_null()).sort("val_mae", maintain_order=True)
+    return known.row(0, named=True) if known.height else None
+
+
+def rendered(board: pl.DataFrame) -> list[dict[str, str]]:
+    """The rows as people read them, all text: a star at the chosen one, `failed` in place of a score, nothing for null."""
+    best = chosen(board)
+    columns = {name: [_cell(name, value, _decimals(board[name])) for value in board[name]] for name in SCHEMA}
+    rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+    for row, name in zip(rows, board["name"], strict=True):
+        row["name"] += " *" if best and name == best["name"] else ""
+        row["val_mae"] = row["val_mae"] or row["status"]
+    return rows
+
+
+def _decimals(column: pl.Series) -> int | None:
+    """Decimals that suit a whole column, so that its points stand below each other; None: significant digits instead."""
+    largest = column.abs().max() if column.dtype == pl.Float64 else None
+    if not isinstance(largest, float) or (largest != 0 and not 0.1 <= largest < 1e6):
+        return None
+    return 3 if largest < 1000 else 1
+
+
+def _cell(column: str, value: Any, decimals: int | None) -> str:
+    if value is None:
+        return ""
+    if column in SHARES:
+        return f"{100 * value:.1f}"
+    if column == "train_seconds":
+        return f"{value:,.1f}"
+    if column == "num_parameters":
+        return f"{value:,}"
+    if isinstance(value, float):
+        return _figure(value) if decimals is None else f"{value:.{decimals}f}"
+    return CONTROL.sub(" ", str(value))
+
+
+def _figure(value: float) -> str:
+    """Three decimals for everyday sizes, else four significant digits."""
+    return f"{value:.3f}" if 0.1 <= abs(value) < 1000 or value == 0 else f"{value:.4g}"
+
+
+def remarks(board: pl.DataFrame) -> list[str]:
+    """What the figures alone do not say: the choice, the best naive, what failed and why, every note."""
+    best, naive = chosen(board), best_naive(board)
+    lines = [
+        f"* chosen on validation: {best['name']}" if best else "none is chosen: no variant beats the best naive on validation"
+    ]
+    if naive:
+        lines.append(f"best naive: {naive['name']}; skill is measured against it, on the same rows")
+    told: dict[str, list[str]] = {}
+    for name, status, note in board.select("name", "status", "note").iter_rows():
+        words = ": ".join(word for word in ("failed" if status == "failed" else "", note) if word)
+        if words:
+            told.setdefault(words, []).append(name)
+    lines += [f"{', '.join(names)}: {words}" for words, names in told.items()]
+    return [CONTROL.sub(" ", line) for line in lines]
+
+
+def to_table(board: pl.DataFrame, width: int = 80) -> Table:
+    """The leaderboard for a terminal of `width` columns (more columns from 100 on), remarks below."""
+    best, naive = chosen(board), best_naive(board)
+    caption = Text("\n".join(remarks(board)))
+    table = Table(title="Leaderboard", title_justify="left", caption=caption, caption_justify="left", box=None, pad_edge=False)
+    columns = WIDE if width >= 100 else NARROW
+    for column in columns:
+        justify: Literal["left", "right"] = "left" if SCHEMA[column] is pl.String else "right"
+        table.add_column(HEADS[column], justify=justify, no_wrap=True, overflow="ellipsis")
+    for row, cells in zip(board.iter_rows(named=True), rendered(board), strict=True):
+        style = "dim" if row["kind"] == "baseline" and not (naive and row["name"] == naive["name"]) else ""
+        style = "bold" if best and row["name"] == best["name"] else style
+        table.add_row(*(Text(cells[column]) for column in columns), style=style)
+    return table
+
+
+def to_markdown(board: pl.DataFrame) -> str:
+    """The leaderboard as a Markdown table with its remarks; names cannot break out of their cells."""
+    lines = ["| " + " | ".join(HEADS.values()) + " |"]
+    lines.append("|" + "|".join("---" if dtype is pl.String else "---:" for dtype in SCHEMA.values()) + "|")
+    lines += ["| " + " | ".join(_markdown(row[column]) for column in SCHEMA) + " |" for row in rendered(board)]
+    return "\n".join([*lines, "", *(f"- {_markdown(line)}" for line in remarks(board))]) + "\n"
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def sentence(board: pl.DataFrame, target: str = "") -> str:
+    """In words: who won on validation, what the test says of it, how it stands to ridge and to the best naive."""
+    naive, best = best_naive(board), chosen(board)
+    if naive is None:
+        return "Nothing was scored."
+    score = f"MAE ({target})" if target else "MAE"
+    if best is None:
+        highest = _first(board.filter(pl.col("kind") == "variant"))
+        told = f"; {highest['name']} comes nearest with {_figure(highest['val_mae'])}" if highest else ""
+        floor = f"{naive['name']}, whose validation {score} is {_figure(naive['val_mae'])}"
+        return f"No variant beats the best naive, {floor}{told}."
+    won = f"{best['name']} has the lowest validation {score} of all variants, {_figure(best['val_mae'])}"
+    if best["test_mae"] is None:
+        return f"{won}; the test has no row to score it on."
+    ridge = _first(board.filter((pl.col("name") == "ridge") & (pl.col("name") != best["name"])))
+    stands = [
+        f"{_against(best['test_mae'], row['test_mae'])} {told}{row['name']} ({_figure(row['test_mae'])})"
+        for row, told in ((naive, "the best naive, "), (ridge, ""))
+        if row and row["test_mae"]
+    ]
+    tail = f", {' and '.join(stands)}" if stands else ""
+    return f"{won}; on test its MAE is {_figure(best['test_mae'])}{tail}."
+
+
+def _against(ours: float, theirs: float) -> str:
+    share = 100 * (ours / theirs - 1)
+    return "level with" if abs(share) < 0.05 else f"{abs(share):.1f} % {'below' if share < 0 else 'above'}"
+
+
+STYLE = """
+:root { color-scheme: light dark;
+  --ink: #1a1a1a; --paper: #fff; --soft: #5c5c5c; --line: #ddd; --mark: #e3f0fa; --blue: #00659f }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8e8e8; --paper: #16181b; --soft: #a3a3a3; --line: #3a3d41; --mark: #12324a; --blue: #56b4e9 } }
+body { margin: 2rem auto; padding: 0 1rem; max-width: 92rem; background: var(--paper); color: var(--ink);
+  font: 15px/1.5 system-ui, sans-serif }
+h1 { font-size: 1.5rem; margin: 0 0 .3rem }
+.lead { font-size: 1.05rem; max-width: 60rem }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .3rem .5rem; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line) }
+th { color: var(--soft); font-weight: 600 }
+.n { text-align: right }
+td:last-child { white-space: normal; min-width: 11rem; overflow-wrap: anywhere }
+.chosen td { background: var(--mark); font-weight: 600 }
+.chosen td:nth-child(2) { color: var(--blue) }
+.quiet td { color: var(--soft) }
+ul { padding-left: 1.1rem; color: var(--soft) }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; overflow-wrap: anywhere }
+dt { color: var(--soft) }
+dd { margin: 0 }
+"""
+
+
+def to_html(board: pl.DataFrame, title: str, meta: Mapping[str, Any]) -> str:
+    """One page that loads nothing from anywhere: the sentence, the table, the remarks and `meta` as name and value."""
+    best = chosen(board)
+    heads = "".join(f'<th scope="col"{_side(column)}>{HEADS[column]}</th>' for column in PAGE)
+    body = []
+    for row, words in zip(board.iter_rows(named=True), rendered(board), strict=True):
+        looks = "quiet" if row["rank"] is None or row["kind"] == "baseline" else ""
+        looks = "chosen" if best and row["name"] == best["name"] else looks
+        cells = "".join(f"<td{_side(column)}>{html.escape(words[column])}</td>" for column in PAGE)
+        body.append(f'<tr class="{looks}">{cells}</tr>')
+    told = "".join(f"<li>{html.escape(line)}</li>" for line in remarks(board))
+    facts = "".join(f"<dt>{html.escape(str(key))}</dt><dd>{html.escape(str(value))}</dd>" for key, value in meta.items())
+    parts = [
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>",
+        f'<h1>{html.escape(title)}</h1><p class="lead">{html.escape(sentence(board))}</p>',
+        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table></div>',
+        f"<ul>{told}</ul><dl>{facts}</dl></body></html>\n",
+    ]
+    return "\n".join(parts)
+
+
+def _side(column: str) -> str:
+    return "" if SCHEMA[column] is pl.String else ' class="n"'

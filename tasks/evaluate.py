@@ -1,0 +1,78 @@
+"""Forecasts of a trained variant on rolling origins that training never saw, in original units; never a choice.
+
+A forecast frame (polars): unique_id, ds, cutoff, step (1 .. horizon), y (null where missing), and one column a model.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from models import job as jobs
+from models.forecaster import Forecaster
+from models.windows import Panel, Windows
+from tasks.frequency import Frequency
+
+BATCH = 256
+KEYS = ("unique_id", "ds", "cutoff", "step")
+EVALUATED = ("validation", "test")
+
+
+@torch.inference_mode()
+def forecast(forecaster: Forecaster, windows: Windows) -> np.ndarray:
+    """Point forecasts [windows, horizon] in original units, float32; every window, no last batch dropped."""
+    parts = []
+    for start in range(0, len(windows), BATCH):
+        origins = windows.origins[start : start + BATCH]
+        parts.append(forecaster(windows.past(origins), windows.series(origins))[..., 0].cpu())
+    return torch.cat(parts).numpy() if parts else np.empty((0, windows.params.horizon), np.float32)
+
+
+def forecast_frame(panel: Panel, windows: Windows, forecasts: np.ndarray, name: str) -> pl.DataFrame:
+    """The forecast frame of one model; `forecasts` [windows, horizon]."""
+    horizon = windows.params.horizon
+    origins = windows.origins.cpu().numpy()
+    rows = (origins[:, None] + windows.params.gap + 1 + np.arange(horizon)).ravel()
+    series = np.searchsorted(panel.offsets, origins, side="right") - 1
+    dtype = Frequency(panel.facts["frequency"]).dtype
+    return pl.DataFrame(
+        {
+            "unique_id": pl.Series(panel.ids, dtype=pl.String).gather(np.repeat(series, horizon)),
+            "ds": pl.Series(panel.times[rows]).cast(dtype),
+            "cutoff": pl.Series(np.repeat(panel.times[origins], horizon)).cast(dtype),
+            "step": np.tile(np.arange(1, horizon + 1, dtype=np.int64), len(origins)),
+            "y": pl.Series(panel.values[rows, 0].astype(np.float64)).fill_nan(None),
+            name: forecasts.ravel().astype(np.float64),
+        }
+    )
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Writes beside, then renames."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    frame.write_parquet(partial)
+    os.replace(partial, path)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="evaluate {label}")
+def evaluate_variant(label: str, trained: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
+    """Forecasts validation and test with the trained weights into `<folder>/<split>.parquet`.
+
+    A variant that failed stays failed; one whose forecasts are not all finite becomes so: it is never scored.
+    """
+    if trained["status"] != "finished":
+        return trained
+    folder = Path(trained["folder"])
+    torch.set_num_threads(job["threads"])
+    forecaster, windows = jobs.load(job, folder)
+    for split in EVALUATED:
+        forecasts = forecast(forecaster, windows[split])
+        if not np.isfinite(forecasts).all():
+            return trained | {"status": "failed", "reason": f"forecasts on {split} are not finite"}
+        write_parquet(forecast_frame(windows[split].panel, windows[split], forecasts, label), folder / f"{split}.parquet")
+    return trained

@@ -1,0 +1,208 @@
+"""Our Prefect server records what a flow did and ends with us; the MLflow UI says what is missing and shows what there is."""
+
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.bootstrap import prefect_home, prepare, set_environment
+from flows.server import start_prefect, ui
+from params.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+FLOW = """
+from prefect import flow, task
+@task(persist_result=True)
+def increment(x):
+    return x + 1
+@flow
+def count(n):
+    x = 0
+    for _ in range(n):
+        x = increment(x)
+    return x
+assert count(12) == 12
+"""
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder of this module with its environment set; the environment of before comes back at the end."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(("PREFECT_", "MLFLOW_")):
+            del os.environ[name]
+    os.environ["LAGLINE_HOME"] = str(tmp_path_factory.mktemp("server") / "state")
+    try:
+        folder = prepare()
+        set_environment(folder)
+        yield folder
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def server(state: Path) -> Iterator[str]:
+    """The address of a running Prefect server of ours."""
+    handle = start_prefect(state)
+    try:
+        address = os.environ["PREFECT_API_URL"]
+        handle.wait()
+        yield address
+    finally:
+        handle.stop()
+        assert "PREFECT_API_URL" not in os.environ
+
+
+def rows(state: Path, query: str) -> list[tuple[str, int]]:
+    """What Prefect's database holds, read without Prefect."""
+    with sqlite3.connect(f"file:{prefect_home(state)}/prefect.db?mode=ro", uri=True) as database:
+        found = database.execute(query).fetchall()
+    database.close()
+    return found
+
+
+def status(url: str, method: str = "GET", **headers: str) -> int:
+    request = urllib.request.Request(url, method=method, headers=headers, data=b"{}" if method == "POST" else None)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+@pytest.mark.slow
+def test_a_flow_and_all_its_tasks_are_recorded(state: Path, server: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FLOW], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    end = time.monotonic() + 20  # the recorder writes once a second
+    while rows(state, "select state_type, count(*) from task_run group by 1") != [("COMPLETED", 12)]:
+        assert time.monotonic() < end, rows(state, "select state_type, count(*) from task_run group by 1")
+        time.sleep(0.2)
+    assert rows(state, "select state_type, count(*) from flow_run group by 1") == [("COMPLETED", 1)]
+
+
+@pytest.mark.slow
+def test_results_are_json_and_never_pickles(state: Path, server: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FLOW], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    results = list((prefect_home(state) / "storage").iterdir())
+    assert results and all(b'"type": "json"' in path.read_bytes() or b'"type":"json"' in path.read_bytes() for path in results)
+
+
+@pytest.mark.slow
+def test_answers_nobody_without_our_key(server: str) -> None:
+    assert status(f"{server}/health") == 200
+    assert status(f"{server}/flows/", "POST", **{"Content-Type": "application/json"}) in (401, 403)
+    assert status(f"{server}/flows/filter", "POST", **{"Content-Type": "application/json", "Authorization": "Basic eDp5"}) in (
+        401,
+        403,
+    )
+    assert server.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_when_the_server_stops_right_after_a_burst(state: Path) -> None:
+    """In one process of its own, as `compare` does it: start, flow, stop; the states still on their way are written."""
+    script = """
+from pathlib import Path
+import sys
+from flows.server import prefect_server
+with prefect_server(Path(sys.argv[1])):
+    exec(sys.argv[2])
+""".lstrip()
+    before = len(rows(state, "select id, 1 from task_run")) if (prefect_home(state) / "prefect.db").exists() else 0
+    clean = {name: value for name, value in os.environ.items() if name not in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")}
+    flow = FLOW.replace("12", "60")
+    done = subprocess.run(
+        [sys.executable, "-c", script, state, flow],
+        cwd=ROOT,
+        env=clean,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(rows(state, "select id, 1 from task_run where state_type = 'COMPLETED'")) == before + 60
+
+
+def test_a_server_that_the_user_named_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://there:4200/api")
+    handle = start_prefect(tmp_path)
+    handle.wait()
+    handle.stop()
+    assert os.environ["PREFECT_API_URL"] == "http://there:4200/api" and not list(tmp_path.iterdir())
+
+
+def test_the_ui_refuses_where_nothing_is_tracked_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(UserError, match=r"mlflow\.db: nothing is tracked here yet; run .*compare"):
+        ui(tmp_path)
+
+
+def test_the_ui_points_to_a_server_that_the_user_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:5000")
+    with pytest.raises(UserError, match="open that address"):
+        ui(tmp_path)
+
+
+@pytest.mark.parametrize("port", [70_000, -1])
+def test_the_ui_refuses_what_is_no_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlflow.db").touch()
+    with pytest.raises(UserError, match="from 1 to 65535"):
+        ui(tmp_path, port)
+
+
+def test_the_ui_refuses_a_named_port_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlflow.db").touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"{port}: cannot be served on"):
+            ui(tmp_path, port)
+
+
+TRACK = """
+import os, mlflow
+experiment = mlflow.create_experiment("seen", artifact_location=os.environ["ARTIFACTS"])
+with mlflow.start_run(experiment_id=experiment) as run:
+    mlflow.log_text("a page", "note.txt")
+print(run.info.run_id)
+"""
+UI = "import sys; from pathlib import Path; from flows.server import ui; ui(Path(sys.argv[1]))"
+
+
+@pytest.mark.slow
+def test_the_ui_shows_runs_and_their_artifacts_and_ends_with_ctrl_c(state: Path) -> None:
+    environment = {**os.environ, "ARTIFACTS": (state / "artifacts").as_uri()}
+    tracked = subprocess.run([sys.executable, "-c", TRACK], env=environment, capture_output=True, text=True, check=True)
+    run = tracked.stdout.split()[-1]
+    with subprocess.Popen([sys.executable, "-c", UI, state], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+            assert address
+            child = psutil.Process(process.pid).children()
+            with urllib.request.urlopen(f"{address[0]}/get-artifact?path=note.txt&run_uuid={run}", timeout=20) as answer:
+                assert answer.read() == b"a page"
+            assert status(f"{address[0]}/api/2.0/mlflow/experiments/search?max_results=1", Host="evil.example") == 403
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
+            assert len(child) == 1 and not child[0].is_running()
+        finally:
+            process.kill()

@@ -1,0 +1,183 @@
+"""Strict YAML and the layers of a run: every surprise is refused with file, line and key."""
+
+from pathlib import Path
+
+import pytest
+
+from params.errors import UserError
+from params.load import load_run, load_variant, parse_setting, parse_yaml, variant_names
+
+RUN = "params/nyc_weather.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1e-3", 0.001),
+        ("1.0e-3", 0.001),
+        ("1E5", 100000.0),
+        ("12:30", "12:30"),
+        ("no", "no"),
+        ("on", "on"),
+        ("0123", 123),
+        ("1_000", "1_000"),
+        ("true", True),
+        ("~", None),
+        ("'1'", "1"),
+        ("2013-01-01", "2013-01-01"),
+        (".5", 0.5),
+        ("-7", -7),
+    ],
+)
+def test_scalars_are_read_as_yaml_1_2(text: str, expected: object) -> None:
+    value, _ = parse_yaml(f"key: {text}", "file.yaml")
+    assert value["key"] == expected
+    assert type(value["key"]) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "word"),
+    [
+        ("a: 1\na: 2", 2, "twice"),
+        ("a: {b: 1, b: 2}", 1, "twice"),
+        ("a: &x 1\nb: *x", 1, "aliases"),
+        ("x: 1\na: !!python/object/apply:os.system ['true']", 2, "tag"),
+        ("a: !!int '3'", 1, "tag"),
+        ("- 1\n- 2", None, "mapping"),
+        ("just text", None, "mapping"),
+        ("", None, "mapping"),
+        ("a: [1, 2", None, "valid YAML"),
+        ("a: .inf", 1, "finite"),
+        ("a: .NaN", 1, "finite"),
+        ("a: 1\n--- \nb: 2", 2, "valid YAML"),
+        ("? [a, b]\n: 1", 1, "plain text"),
+        ("a: " + "9" * 400, 1, "too large"),
+    ],
+)
+def test_surprises_are_refused_with_their_line(text: str, line: int | None, word: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_yaml(text, "file.yaml")
+    message = str(caught.value)
+    assert word in message
+    assert message.startswith(f"file.yaml:{line}:" if line else "file.yaml")
+
+
+def test_a_python_tag_runs_nothing(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    with pytest.raises(UserError):
+        parse_yaml(f"a: !!python/object/apply:os.mkdir ['{marker}']", "file.yaml")
+    assert not marker.exists()
+
+
+def test_an_alias_bomb_is_refused_at_once() -> None:
+    lines = ["a0: &a0 [x, x, x, x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}, *a{i - 1}]" for i in range(1, 40)]
+    with pytest.raises(UserError, match="aliases"):
+        parse_yaml("\n".join(lines), "bomb.yaml")
+
+
+def test_deep_nesting_is_refused() -> None:
+    with pytest.raises(UserError):
+        parse_yaml("a: " + "[" * 5000 + "]" * 5000, "deep.yaml")
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("training.max_epoch=3", "did you mean 'max_epochs'"),
+        ("training.max_epochs=many", "training.max_epochs"),
+        ("training.max_epochs=3.5", "training.max_epochs"),
+        ("training.max_epochs=true", "training.max_epochs"),
+        ("training.learning_rate=0", "training.learning_rate"),
+        ("windows.horizon=0", "windows.horizon"),
+        ("windows.horizon=-3", "windows.horizon"),
+        ("windows.features.y.lookback=0", "windows.features.y.lookback"),
+        ("windows.features.y.lookback=-1", "windows.features.y.lookback"),
+        ("windows.features={}", "windows.features"),
+        ("windows.calendar=[hours]", "hours"),
+        ("windows.features={cutoff: {lookback: 3}}", "cutoff"),
+        ("name=a/b", "name"),
+        ("name=a b", "name"),
+        ("name=Champion", "name"),
+        ("name=" + "x" * 300, "name"),
+        ("name=12", "name"),
+        ("variants=[lsmt]", "did you mean 'lstm'"),
+        ("variants=[lstm, lstm]", "twice"),
+        ("variants=[]", "variants"),
+        ("validation.on_null_feature=no", "on_null_feature"),
+        ("split.test=12:30", "split.test"),
+        ("split.test=0", "split"),
+        ("split.test=2013-12-01", "both"),
+        ("data.frequency=0h", "frequency"),
+        ("data.frequency=1.5", "frequency"),
+        ("validation.max_gap_share=1.5", "max_gap_share"),
+        ("evaluation.baselines=[theta]", "baselines"),
+        ("nothing=1", "nothing"),
+        ("training", "section.key=value"),
+        ("=3", "section.key=value"),
+    ],
+)
+def test_a_bad_setting_is_named(setting: str, told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_run(RUN, [setting])
+    assert told in str(caught.value)
+    assert setting.split("=")[0].split(".")[0] in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+def test_errors_of_a_file_name_its_line(tmp_path: Path) -> None:
+    text = Path(RUN).read_text().replace("  horizon: 24", "  horizon: twelve").replace("split: {", "splits: {")
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    horizon = next(i for i, line in enumerate(text.splitlines(), 1) if "horizon" in line)
+    splits = next(i for i, line in enumerate(text.splitlines(), 1) if "splits" in line)
+    with pytest.raises(UserError) as caught:
+        load_run(path)
+    assert f"{path}:{horizon}: windows.horizon" in str(caught.value)
+    assert f"{path}:{splits}: unknown key 'splits'; did you mean 'split'" in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["params/none.yaml", "params", "data/nyc_weather.parquet"])
+def test_what_is_no_params_file_is_refused(path: str) -> None:
+    with pytest.raises(UserError, match=path.split("/")[-1]):
+        load_run(path)
+
+
+def test_settings_lie_above_the_file_and_the_file_above_the_base(tmp_path: Path) -> None:
+    assert load_run(RUN).windows.forward_fill == 6  # base.yaml alone says it
+    assert load_run(RUN).evaluation.season == 24  # base.yaml says 1
+    assert load_run(RUN, ["evaluation.season=12"]).evaluation.season == 12
+    assert load_run(RUN, ["evaluation.season=12", "evaluation.season=6"]).evaluation.season == 6
+
+
+def test_a_variant_lies_between_the_file_and_the_settings() -> None:
+    assert load_variant("stacked_elman", RUN).network["num_layers"] == 2
+    changed = load_variant("stacked_elman", RUN, ["network.num_layers=3"])
+    assert changed.network["num_layers"] == 3
+    assert changed.network["hidden_size"] == load_variant("stacked_elman", RUN).network["hidden_size"]
+
+
+def test_every_shipped_file_loads() -> None:
+    for path in sorted(Path("params").glob("*.yaml")):
+        if path.name != "base.yaml":
+            run = load_run(path)
+            assert set(run.variants) <= set(variant_names())
+    for name in variant_names():
+        assert load_variant(name, RUN).about
+
+
+def test_a_setting_is_parsed_as_yaml() -> None:
+    assert parse_setting("split.test=28d") == (("split", "test"), "28d")
+    assert parse_setting("variants=[a, b]") == (("variants",), ["a", "b"])
+    with pytest.raises(UserError):
+        parse_setting("a.b=1\nc: 2")
+
+
+def test_a_setting_replaces_what_it_names() -> None:
+    run = load_run(RUN, ["windows.features={y: {lookback: 5}}", "windows.features.y.delay=2"])
+    assert {k: (v.lookback, v.delay) for k, v in run.windows.features.items()} == {"y": (5, 2)}
+
+
+def test_params_are_frozen() -> None:
+    run = load_run(RUN)
+    with pytest.raises(ValueError, match="frozen"):
+        run.training.max_epochs = 1  # type: ignore[misc]
