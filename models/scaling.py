@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.windows import Panel, Split, WindowParams
 
-LEAST = 1e-6  # a channel that varies less than this, relative to its level, counts as constant
+LEAST = 1e-7  # a channel that varies less than this, relative to its level, counts as constant
 
 
 class Scaling(NamedTuple):

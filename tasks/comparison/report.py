@@ -27,7 +27,7 @@ HEADS = {
 SHARES = ("test_skill", "test_coverage_90")  # kept as fractions, shown in percent
 NARROW = ("rank", "name", "val_mae", "test_mae", "test_mase", "test_skill", "test_coverage_90", "train_seconds")
 WIDE = (*NARROW[:4], "test_rmse", *NARROW[4:-1], "test_crps", *NARROW[-1:], "num_parameters")
-PAGE = tuple(column for column in SCHEMA if column not in ("kind", "status"))
+PAGE = tuple(column for column in SCHEMA if column not in ("kind", "status", "note"))  # said below the table
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
@@ -63,7 +63,9 @@ def _first(board: pl.DataFrame) -> dict[str, Any] | None:
 def rendered(board: pl.DataFrame) -> list[dict[str, str]]:
     """The rows as people read them, all text: a star at the chosen one, `failed` in place of a score, nothing for null."""
     best = chosen(board)
-    columns = {name: [_cell(name, value, _decimals(board[name])) for value in board[name]] for name in SCHEMA}
+    alike = {"test_bias": "test_mae"}  # a bias near 0 is read beside the error that it is part of
+    decimals = {name: _decimals(board[alike.get(name, name)]) for name in SCHEMA}
+    columns = {name: [_cell(name, value, decimals[name]) for value in board[name]] for name in SCHEMA}
     rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
     for row, name in zip(rows, board["name"], strict=True):
         row["name"] += " *" if best and name == best["name"] else ""
@@ -186,7 +188,6 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .3rem .5rem; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line) }
 th { color: var(--soft); font-weight: 600 }
 .n { text-align: right }
-td:last-child { white-space: normal; min-width: 11rem; overflow-wrap: anywhere }
 .chosen td { background: var(--mark); font-weight: 600 }
 .chosen td:nth-child(2) { color: var(--blue) }
 .quiet td { color: var(--soft) }

@@ -126,7 +126,7 @@ with prefect_server(Path(sys.argv[1])):
 """.lstrip()
     before = len(rows(state, "select id, 1 from task_run")) if (prefect_home(state) / "prefect.db").exists() else 0
     clean = {name: value for name, value in os.environ.items() if name not in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")}
-    flow = FLOW.replace("12", "60")
+    flow = FLOW.replace("12", "200")
     done = subprocess.run(
         [sys.executable, "-c", script, state, flow],
         cwd=ROOT,
@@ -137,7 +137,7 @@ with prefect_server(Path(sys.argv[1])):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(rows(state, "select id, 1 from task_run where state_type = 'COMPLETED'")) == before + 60
+    assert len(rows(state, "select id, 1 from task_run where state_type = 'COMPLETED'")) == before + 200
 
 
 def test_a_server_that_the_user_named_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,386 @@
+"""Serves a bundle: long frame -> regular grid -> windows -> exported graph -> frame; never unpickles, never changes its input.
+
+numpy, pandas, torch and nothing of ours: a verbatim copy of this file travels in each bundle, and our own `forecast` uses it too.
+Timestamps are microseconds UTC inside, or whole numbers where the frequency is one; a position counts steps from the first row.
+Shapes: B batch, L lookback, F channels, H horizon, S series.
+"""
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+SOURCE = Path(__file__).read_bytes()  # what runs here, to be held against the copy that a manifest lists
+BATCH = 256
+MICROSECONDS = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6, "w": 7 * 86400 * 10**6}
+MONTHS = {"mo": 1, "q": 3, "y": 12}
+PERIODS = {"hour": 24, "weekday": 7, "month": 12}
+
+# All that an honest archive holds.  torch.export.load falls back to unpickling anything, and evaluates expressions and guards.
+_MEMBER = re.compile(
+    r"archive/(data/(weights/(weight_\d+|model_weights_config\.json)|constants/(tensor_\d+|model_constants_config\.json)"
+    r"|sample_inputs/model\.pt)|models/model\.json|archive_format|archive_version|byteorder|\.data/(version|serialization_id))"
+)
+_TARGET = re.compile(r"torch\.ops\.aten\.\w+\.\w+|_operator\.(add|sub|mul|floordiv|mod|eq|ne|lt|le|gt|ge)")
+_TEXT = re.compile(
+    r"[A-Za-z0-9_.+]*"  # a name
+    r"|(\b(Symbol|Integer|Mul|Add|FloorDiv|Mod|positive|integer|True|s\d+)\b|[0-9(),=' -])*"  # a size
+    r'|("(type|context|children_spec|builtins\.tuple|builtins\.dict|null|\[\])"|null|[\[\]{},: 1])*'  # how arguments nest
+)
+
+
+def load(folder: str | Path, digest: str | None = None) -> "Model":
+    """The model of a bundle folder.  Raises ValueError where a file is not what manifest.json lists, or the manifest not `digest`."""
+    contents = check(folder, digest)
+    return Model(json.loads(contents["model.json"]), open_graph(contents["graph.pt2"]))
+
+
+def _load_pyfunc(path: str) -> "Model":
+    """What MLflow calls; also refuses a bundle whose copy of this file is not the one that runs."""
+    if check(path).get(f"code/{Path(__file__).name}") != SOURCE:
+        raise ValueError(f"{path}: {Path(__file__).name} is not the file that was registered")
+    return load(path)
+
+
+def check(folder: str | Path, digest: str | None = None) -> dict[str, bytes]:
+    """Name -> content of every file of a bundle, read once and found to be what manifest.json lists.
+
+    Raises ValueError naming the file that is missing, extra or changed; `digest`: the sha256 that the manifest must have.
+    """
+    folder = Path(folder)
+    here = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_symlink() or not p.is_dir()}
+    if "manifest.json" not in here:
+        raise ValueError(f"{folder}: manifest.json is missing, so this is no whole bundle")
+    text = here.pop("manifest.json").read_bytes()
+    if digest is not None and hashlib.sha256(text).hexdigest() != digest:
+        raise ValueError(f"{folder}: manifest.json is not the one that was registered (sha256 {digest[:12]}...)")
+    try:
+        listed = {name: (str(entry["sha256"]), int(entry["bytes"])) for name, entry in json.loads(text)["files"].items()}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise ValueError(f"{folder}: manifest.json cannot be read") from None
+    for name in sorted(set(here) ^ set(listed)):
+        raise ValueError(
+            f"{folder}: {name} " + ("is missing" if name in listed else "is extra: manifest.json does not list it")
+        )
+    contents = {}
+    for name, (sha256, size) in listed.items():
+        if here[name].is_symlink() or not here[name].is_file():
+            raise ValueError(f"{folder}: {name} is not a plain file")
+        contents[name] = here[name].read_bytes()
+        if len(contents[name]) != size or hashlib.sha256(contents[name]).hexdigest() != sha256:
+            raise ValueError(f"{folder}: {name} has changed since it was registered")
+    return contents
+
+
+def open_graph(content: bytes) -> Callable[..., torch.Tensor]:
+    """The exported program in a .pt2 archive, on the CPU.  Raises ValueError for an archive that holds more than numbers and aten calls."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            _refuse_code(archive)
+    except (zipfile.BadZipFile, UnicodeDecodeError, json.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"graph.pt2 is refused: not an archive of torch.export ({error})") from None
+    graph: Callable[..., torch.Tensor] = torch.export.load(io.BytesIO(content)).module(check_guards=False)
+    return graph
+
+
+def _refuse_code(archive: zipfile.ZipFile) -> None:
+    def refuse(what: str) -> None:
+        raise ValueError(f"graph.pt2 is refused: {what} could run code when it is loaded")
+
+    names = [member.filename for member in archive.infolist()]
+    for member in archive.infolist():
+        name = member.filename
+        if not _MEMBER.fullmatch(name) or names.count(name) > 1 or (name.endswith(".pt") and member.file_size):
+            refuse(f"its member {name!r}")
+        if name.endswith("_config.json"):
+            for entry in json.loads(archive.read(name))["config"].values():
+                if entry["use_pickle"] is not False or not re.fullmatch(r"(weight|tensor)_\d+", entry["path_name"]):
+                    refuse(f"{entry['path_name']!r} in {name}")
+    program = json.loads(archive.read("archive/models/model.json"))
+    if program["guards_code"]:
+        refuse("a guard")
+    for key, text in _texts(program):
+        if not (_TARGET if key == "target" else _TEXT).fullmatch(text):
+            refuse(f"the {key} {text[:80]!r}")
+
+
+def _texts(node: Any, key: str = "key") -> Iterator[tuple[str, str]]:
+    """Every text in a JSON tree with the key that it stands under, and every key."""
+    if isinstance(node, str):
+        yield key, node
+    for name, below in node.items() if isinstance(node, dict) else [(key, x) for x in node] if isinstance(node, list) else []:
+        yield "key", name
+        yield from _texts(below, name)
+
+
+class _Rows(NamedTuple):
+    """A long frame sorted by series and time: `series`, `position` and `values` [F] of each row; the others are per series [S]."""
+
+    ids: list[str]
+    series: np.ndarray
+    position: np.ndarray
+    values: list[np.ndarray]
+    first: np.ndarray  # time of the first row
+    day: np.ndarray  # day of the month that a calendar grid keeps, from 0
+    last: np.ndarray  # position of the last row
+
+
+class Model:
+    """A bundle in memory; `facts` is its model.json."""
+
+    def __init__(self, facts: dict[str, Any], graph: Callable[..., torch.Tensor]) -> None:
+        self.facts, self.graph = facts, graph
+        self.span: str | int = facts["frequency"]
+        self.features: list[str] = list(facts["windows"]["features"])
+        self.horizon, self.gap = int(facts["windows"]["horizon"]), int(facts["windows"]["gap"])
+        self.channels = [(int(c["lookback"]), int(c["sampling_rate"]), int(c["delay"])) for c in facts["channels"]]
+        self.lookback = max(n for n, _, _ in self.channels)
+        self.reach = max(d + r * (n - 1) for n, r, d in self.channels)
+
+    def predict(self, frame: Any, params: Any = None) -> pd.DataFrame:
+        """What MLflow calls: the next horizon after the last row of every series."""
+        return self.forecast(frame)
+
+    def forecast(self, frame: Any, start: str | int | datetime | None = None, stride: int = 1) -> pd.DataFrame:
+        """Forecasts of a long frame (unique_id, ds, the features; rows in any order; pandas, or polars with its to_pandas).
+
+        Columns unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90; times are UTC, a time without zone is taken as UTC.
+        Cutoffs: the last row of every series, or, with `start`, every `stride` rows from the first row at or after it that has
+        a whole history behind it.  Raises ValueError naming the series and column for anything that it cannot use.
+        """
+        if stride < 1:
+            raise ValueError(f"stride must be at least 1, not {stride}")
+        rows = self._read(frame)
+        series, origin = self._origins(rows, start, stride)
+        values, at = self._grid(rows, series, origin)
+        parts = []
+        for begin in range(0, len(at), BATCH):
+            past = torch.from_numpy(self._past(values, at[begin : begin + BATCH]))
+            number = torch.from_numpy(self._numbers_of(rows.ids)[series[begin : begin + BATCH]])
+            with torch.no_grad():
+                parts.append(self.graph(past, number)[..., 0].numpy())
+        return self._frame(rows, series, origin, np.concatenate(parts).astype(np.float64))
+
+    def _read(self, frame: Any) -> _Rows:
+        frame = frame.to_pandas() if hasattr(frame, "to_pandas") else frame
+        for name in ("unique_id", "ds", *self.features):
+            if name not in frame.columns:
+                raise ValueError(f"column {name!r} is missing; needed are unique_id, ds, {', '.join(self.features)}")
+        if not len(frame):
+            raise ValueError("the frame has no rows: nothing to forecast from")
+        if frame["unique_id"].isna().any():
+            raise ValueError("column 'unique_id' has an empty value: every row needs the name of its series")
+        row_ids = frame["unique_id"].astype(str).to_numpy(object)
+        times = _times(frame["ds"], row_ids, self.span)
+        values = [_numbers(frame[name], name, row_ids) for name in self.features]
+        ids, codes = np.unique(row_ids.astype(str), return_inverse=True)
+        order = np.lexsort((times, codes))
+        series, times = codes[order], times[order]
+        starts = np.flatnonzero(np.diff(series, prepend=-1))
+        first, day = times[starts], _days(times, starts, self.span)
+        position, on_grid = _positions(times, first[series], day[series], self.span)
+        twice = np.flatnonzero((np.diff(series) == 0) & (np.diff(times) == 0))
+        for wrong, what in (
+            (twice, "stands twice; keep one row of each time"),
+            (np.flatnonzero(~on_grid), f"is not a whole number of steps of {self.span} after its first row"),
+        ):
+            if len(wrong):
+                at = wrong[0]
+                raise ValueError(f"series {str(ids[series[at]])!r}: ds {_shown(times[at], self.span)} {what}")
+        last = position[np.append(starts[1:], len(times)) - 1]
+        return _Rows(ids.tolist(), series, position, [v[order] for v in values], first, day, last)
+
+    def _origins(self, rows: _Rows, start: str | int | datetime | None, stride: int) -> tuple[np.ndarray, np.ndarray]:
+        """Series and position of every cutoff, by series and time."""
+        begin, known = rows.last, np.ones(len(rows.ids), bool)
+        if start is not None:
+            begin = _first_from(_moment(start, self.span), rows.first, rows.day, self.span)
+            known = rows.last >= begin
+            if not known.any():
+                raise ValueError(f"no series has a row at or after {start}")
+        short = np.flatnonzero(known & (rows.last < self.reach))
+        if len(short):
+            more = f" (and {len(short) - 1} more series)" if len(short) > 1 else ""
+            given = int(rows.last[short[0]]) + 1
+            raise ValueError(
+                f"series {rows.ids[short[0]]!r}{more}: too short a history, {self.reach + 1} rows at {self.span} are needed"
+                f" up to the cutoff and {given} {'is' if given == 1 else 'are'} given"
+            )
+        begin = begin + np.maximum(-(-(self.reach - begin) // stride), 0) * stride
+        counts = np.where(known, np.maximum((rows.last - begin) // stride + 1, 0), 0)
+        series = np.repeat(np.arange(len(rows.ids)), counts)
+        if not len(series):
+            raise ValueError(f"no cutoff from {start} with a stride of {stride} has {self.reach + 1} rows behind it")
+        number = np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return series, begin[series] + stride * number
+
+    def _grid(self, rows: _Rows, series: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The part of the regular grid that the windows read, float32 [rows, F], and the row of each origin in it."""
+        limit, none = int(self.facts["forward_fill"]), np.iinfo(np.int64).max
+        low, high = np.full(len(rows.ids), none), np.full(len(rows.ids), -1)
+        np.minimum.at(low, series, origin)
+        np.maximum.at(high, series, origin)
+        base = np.where(high < 0, 0, np.maximum(low - self.reach - limit, 0))
+        offsets = np.concatenate(([0], np.cumsum(high + 1 - base)))
+        owner = np.repeat(np.arange(len(rows.ids)), np.diff(offsets))
+        values = np.full((offsets[-1], len(self.channels)), np.nan, np.float32)
+        keep = (rows.position >= base[rows.series]) & (rows.position <= high[rows.series])
+        at = (offsets[rows.series] + rows.position - base[rows.series])[keep]
+        for column, given in enumerate(rows.values):
+            values[at, column] = given[keep]
+            _carry_forward(values[:, column], offsets[owner], limit)
+        times = _at(rows.first[owner], rows.day[owner], np.arange(len(values)) - offsets[owner] + base[owner], self.span)
+        for number, name in enumerate(self.facts["windows"]["calendar"]):
+            column = len(self.features) + 2 * number
+            values[:, column], values[:, column + 1] = _waves(times, name)
+        return values, offsets[series] + origin - base[series]
+
+    def _past(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """[B, L, F]: channel by channel the rows t - d - r * (n - 1 - j), right-aligned, NaN in the older places."""
+        past = np.full((len(at), self.lookback, len(self.channels)), np.nan, np.float32)
+        for column, (n, r, d) in enumerate(self.channels):
+            past[:, self.lookback - n :, column] = values[at[:, None] - d - r * np.arange(n - 1, -1, -1), column]
+        return past
+
+    def _numbers_of(self, ids: list[str]) -> np.ndarray:
+        """The number of each series in training; one past the last for a series that training did not see."""
+        known = {name: number for number, name in enumerate(self.facts["ids"])}
+        return np.array([known.get(name, len(known)) for name in ids], np.int64)
+
+    def _frame(self, rows: _Rows, series: np.ndarray, origin: np.ndarray, forecasts: np.ndarray) -> pd.DataFrame:
+        owner = np.repeat(series, self.horizon)
+        ahead = (origin[:, None] + self.gap + 1 + np.arange(self.horizon)).ravel()
+        half = np.array([np.nan if width is None else width for width in self.facts["half_widths"]], np.float64)
+
+        def times(position: np.ndarray) -> Any:
+            at = _at(rows.first[owner], rows.day[owner], position, self.span)
+            return at if isinstance(self.span, int) else pd.Series(at.astype("datetime64[us]")).dt.tz_localize("UTC")
+
+        columns = {
+            "unique_id": np.array(rows.ids, object)[owner],
+            "cutoff": times(np.repeat(origin, self.horizon)),
+            "ds": times(ahead),
+            "yhat": forecasts.ravel(),
+            "yhat-lo-90": (forecasts - half).ravel(),
+            "yhat-hi-90": (forecasts + half).ravel(),
+        }
+        return pd.DataFrame(columns).astype({"unique_id": "str"})
+
+
+def _times(column: Any, ids: np.ndarray, span: str | int) -> np.ndarray:
+    """int64: whole numbers, or microseconds UTC."""
+    numeric = column.dtype.kind in "iuf"
+    if isinstance(span, int):
+        bad = ~(pd.to_numeric(column, errors="coerce") % 1 == 0).to_numpy(bool) if numeric else np.ones(len(column), bool)
+        _refuse("ds", column, ids, bad, f"is not a whole number (the time step of this model is {span})")
+        return np.asarray(column.to_numpy(np.int64))
+    _refuse("ds", column, ids, np.full(len(column), numeric or column.dtype.kind == "b"), f"is not a time (one row is {span})")
+    texts = "ISO8601" if column.dtype.kind != "M" else None
+    parsed = pd.to_datetime(column, utc=True, errors="coerce", format=texts)
+    _refuse("ds", column, ids, parsed.isna().to_numpy(), "is not a time; write 2013-01-31 or 2013-01-31T23:00:00Z")
+    return np.asarray(parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64))
+
+
+def _numbers(column: Any, name: str, ids: np.ndarray) -> np.ndarray:
+    """float32 with NaN for what is missing."""
+    if column.dtype.kind in "biuf":
+        values = column.to_numpy(np.float64, na_value=np.nan)
+    else:
+        values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        text = column.map(lambda value: isinstance(value, str)).to_numpy(bool)
+        other = np.isnan(values) & column.notna().to_numpy() if column.dtype.kind == "O" else column.notna().to_numpy()
+        _refuse(name, column, ids, text | other, "is not a number")
+    _refuse(name, column, ids, np.isinf(values), "is infinite; leave the value empty where it is not known")
+    with np.errstate(over="ignore"):
+        small: np.ndarray = values.astype(np.float32)
+    _refuse(name, column, ids, np.isinf(small), "does not fit a 32-bit float; give it another unit")
+    return small
+
+
+def _refuse(name: str, column: Any, ids: np.ndarray, bad: np.ndarray, what: str) -> None:
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"series {ids[row]!r}, column {name!r}: {column.iloc[row]!r} {what}")
+
+
+def _carry_forward(values: np.ndarray, start: np.ndarray, limit: int) -> None:
+    """Fills NaN in place with the last value of the same series, at most `limit` rows old; `start`: first row of each row's series."""
+    rows = np.arange(len(values))
+    last = np.maximum.accumulate(np.where(np.isnan(values), -1, rows))
+    usable = np.isnan(values) & (last >= start) & (rows - last <= limit)
+    values[usable] = values[last[usable]]
+
+
+def _waves(times: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine of the hour of the day (with its minutes), the weekday (Monday 0) or the month."""
+    ds = pd.DatetimeIndex(times.astype("datetime64[us]"))
+    value = {"hour": ds.hour + ds.minute / 60, "weekday": ds.weekday, "month": ds.month - 1}[name].to_numpy(np.float64)
+    angle = 2 * np.pi * value / PERIODS[name]
+    return np.sin(angle), np.cos(angle)
+
+
+def _step(span: str | int) -> tuple[int, bool]:
+    """The length of a step in time units, or in months and True."""
+    if isinstance(span, int):
+        return span, False
+    number, unit = re.fullmatch(r"(\d+)([a-z]+)", span).groups()  # type: ignore[union-attr]
+    return int(number) * (MICROSECONDS | MONTHS)[unit], unit in MONTHS
+
+
+def _month(times: np.ndarray) -> np.ndarray:
+    return times.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+
+
+def _days(times: np.ndarray, starts: np.ndarray, span: str | int) -> np.ndarray:
+    """[S] the latest day of the month in each series: 31 for month ends, also where the first row is a 28 February."""
+    if not _step(span)[1]:
+        return np.zeros(len(starts), np.int64)
+    stamps = times.astype("datetime64[us]").astype("datetime64[D]")
+    days = (stamps - stamps.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
+    return np.asarray(np.maximum.reduceat(days, starts))
+
+
+def _positions(times: np.ndarray, first: np.ndarray, day: np.ndarray, span: str | int) -> tuple[np.ndarray, np.ndarray]:
+    """Whole steps from `first`, rounded down, and whether each time lies on the grid."""
+    step, calendar = _step(span)
+    position = (_month(times) - _month(first)) // step if calendar else (times - first) // step
+    return position, _at(first, day, position, span) == times
+
+
+def _at(first: np.ndarray, day: np.ndarray, position: np.ndarray, span: str | int) -> np.ndarray:
+    """The time `position` steps after `first`; calendar steps keep the day, or take the last of a shorter month."""
+    step, calendar = _step(span)
+    if not calendar:
+        return np.asarray(first + position * step)
+    month = (_month(first) + position * step).astype("datetime64[M]")
+    begin, end = (m.astype("datetime64[D]").astype(np.int64) for m in (month, month + 1))
+    return np.asarray((np.minimum(begin + day, end - 1)) * MICROSECONDS["d"] + first % MICROSECONDS["d"])
+
+
+def _first_from(start: int, first: np.ndarray, day: np.ndarray, span: str | int) -> np.ndarray:
+    """The position of the first step at or after `start`."""
+    position, _ = _positions(np.full_like(first, start), first, day, span)
+    return np.maximum(position + (_at(first, day, position, span) < start), 0)
+
+
+def _moment(start: str | int | datetime, span: str | int) -> int:
+    try:
+        if isinstance(span, int):
+            return int(start)  # type: ignore[arg-type]
+        moment = pd.Timestamp(start)
+        return int((moment.tz_localize("UTC") if moment.tz is None else moment.tz_convert("UTC")).as_unit("us").value)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError(f"start: {start!r} is not a {'whole number' if isinstance(span, int) else 'time'}") from None
+
+
+def _shown(time: int, span: str | int) -> str:
+    return str(time) if isinstance(span, int) else f"{pd.Timestamp(int(time), unit='us', tz='UTC').isoformat(sep=' ')}"

@@ -1,0 +1,151 @@
+"""The leaderboard: its order and columns, the words around it, and that no name or reason breaks out of its cell."""
+
+import io
+from html.parser import HTMLParser
+from typing import Any
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from tasks.comparison.report import SCHEMA, best_naive, chosen, leaderboard, remarks, sentence, to_html, to_markdown, to_table
+
+EVIL = "<script>alert(1)</script> & [red]x[/red] | `a` \x1b[31m\n$y$"
+
+
+def a_row(
+    name: str, val_mae: float | None, test_mae: float | None = None, kind: str = "variant", **more: Any
+) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "status": "finished", "val_mae": val_mae, "test_mae": test_mae, **more}
+
+
+def rows() -> list[dict[str, Any]]:
+    return [
+        a_row("ridge", 4.5, 4.4, seed=0, test_skill=0.2, num_parameters=1234567, train_seconds=1234.5),
+        a_row("cnn", None, status="failed", note="diverged in epoch 3"),
+        a_row("lstm", 4.0, 4.2, seed=0, test_coverage_90=0.912, test_bias=-0.00012),
+        a_row("gru", float("nan"), float("nan")),
+        a_row("last_value", 5.0, 5.6, "baseline"),
+        a_row("theta", 3.0, 3.0, "baseline", note="on 30 of 108 origins"),
+        a_row("drift", 5.5, 5.7, "baseline"),
+    ]
+
+
+def board(*others: dict[str, Any]) -> pl.DataFrame:
+    return leaderboard([*rows(), *others])
+
+
+def printed(frame: pl.DataFrame, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
+    console.print(to_table(frame, width))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_sorted_by_validation_with_failures_last_and_unranked() -> None:
+    frame = board()
+    assert dict(frame.schema) == SCHEMA
+    assert frame["name"].to_list() == ["theta", "lstm", "ridge", "last_value", "drift", "cnn", "gru"]
+    assert frame["rank"].to_list() == [1, 2, 3, 4, 5, None, None]
+    assert frame["test_mae"].null_count() == 2
+
+
+def test_no_rows_give_an_empty_board_that_can_be_shown() -> None:
+    frame = leaderboard([])
+    assert dict(frame.schema) == SCHEMA
+    assert sentence(frame) == "Nothing was scored."
+    assert "Leaderboard" in printed(frame, 80) and to_markdown(frame) and to_html(frame, "t", {})
+
+
+def test_the_test_never_chooses_and_theta_is_no_naive() -> None:
+    frame = board(a_row("elman", 4.1, 0.1))
+    assert chosen(frame)["name"] == "lstm"  # type: ignore[index]
+    assert best_naive(frame)["name"] == "last_value"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("floor", [4.0, 3.5])
+def test_nothing_is_chosen_that_does_not_beat_the_best_naive_on_validation(floor: float) -> None:
+    frame = board(a_row("seasonal_naive", floor, 9.0, "baseline"))
+    assert chosen(frame) is None
+    assert remarks(frame)[0].startswith("none is chosen")
+    words = sentence(frame, "temp")
+    assert words.startswith("No variant beats the best naive, seasonal_naive") and "lstm comes nearest with 4.000" in words
+
+
+def test_the_sentence_says_who_won_and_how_it_stands() -> None:
+    assert sentence(board(), "temp") == (
+        "lstm has the lowest validation MAE (temp) of all variants, 4.000; on test its MAE is 4.200, "
+        "25.0 % below the best naive, last_value (5.600) and 4.5 % below ridge (4.400)."
+    )
+
+
+def test_the_sentence_does_not_compare_ridge_with_itself_and_owns_up_to_a_loss() -> None:
+    frame = leaderboard([a_row("ridge", 4.0, 6.0), a_row("last_value", 5.0, 5.0, "baseline")])
+    assert sentence(frame).endswith("on test its MAE is 6.000, 20.0 % above the best naive, last_value (5.000).")
+
+
+def test_the_sentence_without_test_rows() -> None:
+    frame = leaderboard([a_row("lstm", 4.0), a_row("last_value", 5.0, None, "baseline")])
+    assert "the test has no row" in sentence(frame)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_the_table_fits_and_says_everything_that_matters(width: int) -> None:
+    frame = board(a_row("bidirectional_elman", 4.2, 4.3))
+    text = printed(frame, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for told in ("lstm *", "best naive: last_value", "cnn: failed: diverged in epoch 3", "theta: on 30 of 108 origins"):
+        assert told in text
+    assert "91.2" in text and "1,234.5" in text
+
+
+def test_figures_stand_below_each_other() -> None:
+    lines = [line for line in printed(board(), 80).splitlines() if "ridge" in line or "lstm " in line or "drift" in line]
+    ends = {line.index(value) for line, value in zip(lines[:3], ("4.000", "4.500", "5.500"), strict=True)}
+    assert len(ends) == 1
+
+
+def test_markup_in_names_and_notes_stays_text_in_the_table() -> None:
+    text = printed(board(a_row("odd", None, status="failed", note=EVIL)), 100)
+    assert "[red]x[/red]" in text and "\x1b" not in text
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        assert not any(name in ("src", "href") or name.startswith("on") for name, _ in attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_is_one_offline_file_with_everything_escaped() -> None:
+    page = to_html(board(a_row("odd" + EVIL, 9.0, 9.0, note=EVIL)), EVIL, {EVIL: EVIL})
+    parser = Tags()
+    parser.feed(page)
+    assert "script" not in parser.tags and "<script>alert" not in page
+    assert "http://" not in page and "https://" not in page and "@import" not in page and "url(" not in page
+    assert "prefers-color-scheme: dark" in page
+    assert "diverged in epoch 3" in parser.text and "lstm *" in parser.text
+
+
+def test_markdown_rows_keep_their_number_of_cells() -> None:
+    text = to_markdown(board(a_row("odd" + EVIL, 9.0, 9.0, note=EVIL)))
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + 8
+    assert {line.replace("\\|", "").count("|") for line in table} == {len(SCHEMA) + 1}
+    assert "<script" not in text
+
+
+def test_seeds_and_sizes_are_shown_as_people_read_them() -> None:
+    lines = to_markdown(board()).splitlines()
+    ridge = next(line for line in lines if "| ridge |" in line)
+    assert "| 1,234,567 |" in ridge and "| 20.0 |" in ridge and "| 4.500 |" in ridge
+    assert "| -0.000 |" in next(line for line in lines if "lstm" in line)
+    tiny = to_markdown(leaderboard([a_row("lstm", 0.00012345, 0.00023)]))
+    assert "0.0001234" in tiny or "0.0001235" in tiny
