@@ -52,9 +52,19 @@ def compare(
     home = prepare()
     chosen = _settings(settings, variants)
     set_environment(home)
-    from flows.compare import run_compare
+    from flows.server import start_prefect
 
-    run_compare(home, params, chosen, fresh)
+    server = start_prefect(home)  # comes up while we import
+    try:
+        from flows.look import check_params, show_comparison
+
+        check_params(params, chosen)
+        from flows.compare import run_compare
+
+        found = run_compare(server, str(params), chosen, fresh)
+    finally:
+        server.stop()
+    show_comparison(found)
 
 
 @app.command()
@@ -63,7 +73,7 @@ def validate(params: Params = DEFAULT, settings: Set = None) -> None:
     from flows.bootstrap import prepare, set_environment
 
     set_environment(prepare())
-    from flows.inspect import show_checks
+    from flows.look import show_checks
 
     show_checks(params, settings or [])
 
@@ -85,7 +95,7 @@ def lags(
         raise UserError(f"--edges {edges}: write keep or drop")
     home = prepare()
     set_environment(home)
-    from flows.inspect import show_lags
+    from flows.look import show_lags
 
     show_lags(home, params, settings or [], out, head, edges)
 
@@ -93,7 +103,7 @@ def lags(
 @app.command()
 def variants(as_json: Json = False) -> None:
     """The zoo as a table: name, family, parameters, receptive field, what it is for."""
-    from flows.inspect import show_variants
+    from flows.look import show_variants
 
     show_variants(as_json)
 
@@ -104,7 +114,7 @@ def leaderboard(name: Name, as_json: Json = False) -> None:
     from flows.bootstrap import prepare, set_environment
 
     set_environment(prepare())
-    from flows.inspect import show_leaderboard
+    from flows.look import show_leaderboard
 
     show_leaderboard(name, as_json)
 

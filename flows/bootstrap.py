@@ -83,7 +83,7 @@ def set_environment(folder: Path) -> None:
     """What prefect, mlflow and great_expectations read when they are imported; what the user has set stays as it is."""
     values = {
         "PREFECT_HOME": str(prefect_home(folder)),
-        "PREFECT_LOGGING_LEVEL": "WARNING",  # the terminal belongs to our own progress
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the terminal belongs to our own progress, and an error is told once, by us
         "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",  # else a normal exit prints tracebacks of cancelled writes
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # the default, pickle, runs whatever someone puts into the results folder
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",

@@ -16,6 +16,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.bootstrap import home as state_home
 from flows.progress import Board
+from flows.server import PrefectServer
 from models.windows import Panel
 from params.errors import ChecksFailed
 from params.load import load_run, load_variant
@@ -24,10 +25,10 @@ from tasks import tracking
 from tasks.comparison.publish import compare_variants
 from tasks.evaluate import evaluate_variant
 from tasks.fingerprint import canonical, sha256
-from tasks.lags import generate_lags, lag_head, resolve_split
+from tasks.lags import generate_lags, lag_head, split_of
 from tasks.load import load_series, long_frame
-from tasks.registry.register import register_best
-from tasks.train import check_variant, choose_device, concurrent_fits, fit_folder, labels, make_job, train_variant
+from tasks.register import register_best
+from tasks.train import choose_device, concurrent_fits, fit_folder, labels, make_job, train_variant
 from tasks.validate import validate_series
 
 
@@ -45,7 +46,7 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
         with board.stage("cut the windows"):
             windows = run.windows.window_params().without(checks["dropped_features"])
             panel = generate_lags(long_frame(run, checks), windows, run, home / "panels")
-            split = resolve_split(run, Panel.open(panel))
+            split = split_of(run, Panel.open(panel))
         device = choose_device()
         fits = {
             label: (variant := load_variant(name, params, settings), make_job(variant, seed, Path(panel), windows, split, device))
@@ -99,7 +100,7 @@ def _log_inputs(parent: str, run: RunParams, panel: str, source: Mapping[str, An
     head = lag_head(opened, windows)
     tracking.log_text(parent, head.write_csv(), "lags_head.csv")
     tracking.log_dataset(parent, head, run.name, run.data.path, opened.digest)
-    tracking.tag(parent, {"data": opened.digest, "source": str(source["digest"]), "panel": panel})
+    tracking.tag(parent, {"data": opened.digest, "source": str(source["sha256"]), "panel": panel})
     _log_checks(parent, folder)
 
 
@@ -141,10 +142,8 @@ def _train(
     return [done[label] for label in fits]
 
 
-def check_run(params: str, settings: list[str]) -> RunParams:
-    """Reads the whole run and builds every variant without memory, before any data is read.  Raises UserError."""
-    run = load_run(params, settings)
-    choose_device()
-    for name in run.variants:
-        check_variant(load_variant(name, params, settings), run.windows.window_params())
-    return run
+def run_compare(server: PrefectServer, params: str, settings: list[str], fresh: bool) -> dict[str, Any]:
+    """Runs the flow once the server answers; returns what it found."""
+    server.wait()
+    found: dict[str, Any] = compare(params, settings, fresh)
+    return found

@@ -112,7 +112,13 @@ def fit(
 
 
 def _descend(
-    forecaster: Forecaster, train: Windows, validation: Windows, training: Training, folder: Path, on_epoch: OnEpoch, started: float
+    forecaster: Forecaster,
+    train: Windows,
+    validation: Windows,
+    training: Training,
+    folder: Path,
+    on_epoch: OnEpoch,
+    started: float,
 ) -> FitResult:
     parameters = [p for p in forecaster.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=training.learning_rate, weight_decay=training.weight_decay)
@@ -187,7 +193,13 @@ def _copy(forecaster: Forecaster) -> dict[str, Tensor]:
 
 
 def _closed_form(
-    forecaster: Forecaster, train: Windows, validation: Windows, training: Training, folder: Path, on_epoch: OnEpoch, started: float
+    forecaster: Forecaster,
+    train: Windows,
+    validation: Windows,
+    training: Training,
+    folder: Path,
+    on_epoch: OnEpoch,
+    started: float,
 ) -> FitResult:
     """Ridge: every penalty is one row of the history, the best on validation is kept."""
 

@@ -1,6 +1,7 @@
 """Serves a bundle: long frame -> regular grid -> windows -> exported graph -> frame; never unpickles, never changes its input.
 
-numpy, pandas, torch and nothing of ours: a verbatim copy of this file travels in each bundle, and our own `forecast` uses it too.
+numpy, pandas, torch and nothing of ours: a verbatim copy of this one file travels in each bundle (so it is long), and our own
+`forecast` uses it too.
 Timestamps are microseconds UTC inside, or whole numbers where the frequency is one; a position counts steps from the first row.
 Shapes: B batch, L lookback, F channels, H horizon, S series.
 """
@@ -39,7 +40,7 @@ _TEXT = re.compile(
 
 
 def load(folder: str | Path, digest: str | None = None) -> "Model":
-    """The model of a bundle folder.  Raises ValueError where a file is not what manifest.json lists, or the manifest not `digest`."""
+    """The model of a bundle folder.  Raises ValueError as `check` and `open_graph` do."""
     contents = check(folder, digest)
     return Model(json.loads(contents["model.json"]), open_graph(contents["graph.pt2"]))
 
@@ -82,7 +83,7 @@ def check(folder: str | Path, digest: str | None = None) -> dict[str, bytes]:
 
 
 def open_graph(content: bytes) -> Callable[..., torch.Tensor]:
-    """The exported program in a .pt2 archive, on the CPU.  Raises ValueError for an archive that holds more than numbers and aten calls."""
+    """The program in a .pt2 archive.  Raises ValueError for an archive that holds more than numbers and calls of aten."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _refuse_code(archive)
@@ -106,8 +107,6 @@ def _refuse_code(archive: zipfile.ZipFile) -> None:
                 if entry["use_pickle"] is not False or not re.fullmatch(r"(weight|tensor)_\d+", entry["path_name"]):
                     refuse(f"{entry['path_name']!r} in {name}")
     program = json.loads(archive.read("archive/models/model.json"))
-    if program["guards_code"]:
-        refuse("a guard")
     for key, text in _texts(program):
         if not (_TARGET if key == "target" else _TEXT).fullmatch(text):
             refuse(f"the {key} {text[:80]!r}")
@@ -123,7 +122,7 @@ def _texts(node: Any, key: str = "key") -> Iterator[tuple[str, str]]:
 
 
 class _Rows(NamedTuple):
-    """A long frame sorted by series and time: `series`, `position` and `values` [F] of each row; the others are per series [S]."""
+    """A long frame sorted by series and time: `series`, `position`, `values` [F] of each row; the others are per series [S]."""
 
     ids: list[str]
     series: np.ndarray
@@ -182,20 +181,13 @@ class Model:
         row_ids = frame["unique_id"].astype(str).to_numpy(object)
         times = _times(frame["ds"], row_ids, self.span)
         values = [_numbers(frame[name], name, row_ids) for name in self.features]
-        ids, codes = np.unique(row_ids.astype(str), return_inverse=True)
+        codes, ids = pd.factorize(row_ids, sort=True)
         order = np.lexsort((times, codes))
         series, times = codes[order], times[order]
         starts = np.flatnonzero(np.diff(series, prepend=-1))
         first, day = times[starts], _days(times, starts, self.span)
         position, on_grid = _positions(times, first[series], day[series], self.span)
-        twice = np.flatnonzero((np.diff(series) == 0) & (np.diff(times) == 0))
-        for wrong, what in (
-            (twice, "stands twice; keep one row of each time"),
-            (np.flatnonzero(~on_grid), f"is not a whole number of steps of {self.span} after its first row"),
-        ):
-            if len(wrong):
-                at = wrong[0]
-                raise ValueError(f"series {str(ids[series[at]])!r}: ds {_shown(times[at], self.span)} {what}")
+        _refuse_rows(ids, series, times, on_grid, self.span)
         last = position[np.append(starts[1:], len(times)) - 1]
         return _Rows(ids.tolist(), series, position, [v[order] for v in values], first, day, last)
 
@@ -276,6 +268,17 @@ class Model:
         return pd.DataFrame(columns).astype({"unique_id": "str"})
 
 
+def _refuse_rows(ids: np.ndarray, series: np.ndarray, times: np.ndarray, on_grid: np.ndarray, span: str | int) -> None:
+    """Raises for a time that stands twice in a series or lies off its grid; rows are sorted."""
+    twice = (np.diff(series, prepend=-1) == 0) & (np.diff(times, prepend=0) == 0)
+    off = f"is not a whole number of steps of {span} after its first row"
+    for wrong, what in ((twice, "stands twice; keep one row of each time"), (~on_grid, off)):
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            time = times[row] if isinstance(span, int) else pd.Timestamp(int(times[row]), unit="us", tz="UTC")
+            raise ValueError(f"series {str(ids[series[row]])!r}, column 'ds': {time} {what}")
+
+
 def _times(column: Any, ids: np.ndarray, span: str | int) -> np.ndarray:
     """int64: whole numbers, or microseconds UTC."""
     numeric = column.dtype.kind in "iuf"
@@ -313,7 +316,7 @@ def _refuse(name: str, column: Any, ids: np.ndarray, bad: np.ndarray, what: str)
 
 
 def _carry_forward(values: np.ndarray, start: np.ndarray, limit: int) -> None:
-    """Fills NaN in place with the last value of the same series, at most `limit` rows old; `start`: first row of each row's series."""
+    """Fills NaN in place with the last value of the same series (which begins at row `start`), at most `limit` rows old."""
     rows = np.arange(len(values))
     last = np.maximum.accumulate(np.where(np.isnan(values), -1, rows))
     usable = np.isnan(values) & (last >= start) & (rows - last <= limit)
@@ -323,7 +326,7 @@ def _carry_forward(values: np.ndarray, start: np.ndarray, limit: int) -> None:
 def _waves(times: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Sine and cosine of the hour of the day (with its minutes), the weekday (Monday 0) or the month."""
     ds = pd.DatetimeIndex(times.astype("datetime64[us]"))
-    value = {"hour": ds.hour + ds.minute / 60, "weekday": ds.weekday, "month": ds.month - 1}[name].to_numpy(np.float64)
+    value = {"hour": ds.hour + ds.minute / 60, "weekday": ds.day_of_week, "month": ds.month - 1}[name].to_numpy(np.float64)
     angle = 2 * np.pi * value / PERIODS[name]
     return np.sin(angle), np.cos(angle)
 
@@ -369,7 +372,7 @@ def _at(first: np.ndarray, day: np.ndarray, position: np.ndarray, span: str | in
 def _first_from(start: int, first: np.ndarray, day: np.ndarray, span: str | int) -> np.ndarray:
     """The position of the first step at or after `start`."""
     position, _ = _positions(np.full_like(first, start), first, day, span)
-    return np.maximum(position + (_at(first, day, position, span) < start), 0)
+    return np.asarray(np.maximum(position + (_at(first, day, position, span) < start), 0))
 
 
 def _moment(start: str | int | datetime, span: str | int) -> int:
@@ -377,10 +380,7 @@ def _moment(start: str | int | datetime, span: str | int) -> int:
         if isinstance(span, int):
             return int(start)  # type: ignore[arg-type]
         moment = pd.Timestamp(start)
-        return int((moment.tz_localize("UTC") if moment.tz is None else moment.tz_convert("UTC")).as_unit("us").value)
+        zoned = moment.tz_localize("UTC") if moment.tz is None else moment
+        return int(zoned.tz_convert(None).to_datetime64().astype("datetime64[us]").astype(np.int64))
     except (ValueError, TypeError, OverflowError):
         raise ValueError(f"start: {start!r} is not a {'whole number' if isinstance(span, int) else 'time'}") from None
-
-
-def _shown(time: int, span: str | int) -> str:
-    return str(time) if isinstance(span, int) else f"{pd.Timestamp(int(time), unit='us', tz='UTC').isoformat(sep=' ')}"

@@ -155,31 +155,36 @@ def lag_table(
     return table.drop("_row", "_size")
 
 
-def resolve_split(run: RunParams, panel: Panel) -> Split:
-    """The borders of a run on a panel: moments counted back from the newest row, dates, or rows of each series.
+def resolve_split(run: RunParams, oldest: int, newest: int) -> Split:
+    """The borders of a run: moments counted back from the newest row of all series, dates, or rows of each series.
 
-    Raises UserError where a border lies outside the data.
+    `oldest`, `newest`: the first and last timestamp of the table (microseconds, or integer steps).  Raises UserError where a
+    border lies outside the data.
     """
     frequency = Frequency(run.data.frequency)
     given, embargo = run.split, frequency.rows_in(run.split.embargo)
     if isinstance(given.validation, int) and isinstance(given.test, int):
         return Split("rows", given.validation, given.test, embargo)
-    ends = pl.Series([int(panel.times[-1]) if len(panel.ids) == 1 else max(int(panel.times[e - 1]) for e in panel.offsets[1:])])
-    newest = ends.cast(frequency.dtype)
-    after = newest.to_frame("ds").select(frequency.shift(pl.col("ds"), 1)).to_series()
+    ends = pl.Series("ds", [oldest, newest]).cast(frequency.dtype)
+    after = ends.to_frame().select(frequency.shift(pl.col("ds"), 1)).to_series().slice(1)
     if DURATION.match(str(given.test)):
         test = after.dt.offset_by(f"-{given.test}")
         validation = test.dt.offset_by(f"-{given.validation}")
     else:
         test, validation = (_moment(str(text)) for text in (given.test, given.validation))
-    oldest = min(int(panel.times[start]) for start in panel.offsets[:-1])
     borders = [int(border.to_physical()[0]) for border in (validation, test)]
-    if borders[0] <= oldest or borders[1] >= int(after.to_physical()[0]):
+    if borders[0] <= oldest or borders[1] > newest:
         raise UserError(
-            f"split: validation would begin {validation[0]} and test {test[0]}, but the data runs from "
-            f"{pl.Series([oldest]).cast(frequency.dtype)[0]} to {newest[0]}; shorten split.validation and split.test"
+            f"split: validation would begin {validation[0]} and test {test[0]}, but the data runs from {ends[0]} to {ends[1]}; "
+            "shorten split.validation and split.test"
         )
     return Split("time", *borders, embargo)
+
+
+def split_of(run: RunParams, panel: Panel) -> Split:
+    """The borders of a run on its panel."""
+    oldest = min(int(panel.times[start]) for start in panel.offsets[:-1])
+    return resolve_split(run, oldest, max(int(panel.times[stop - 1]) for stop in panel.offsets[1:]))
 
 
 def _moment(text: str) -> pl.Series:

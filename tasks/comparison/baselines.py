@@ -109,12 +109,14 @@ def _with_theta(
     fits: list[pl.DataFrame] = []
     reached = 0
     for cutoff in cutoffs.gather(order):
-        here = frame.filter(pl.col("cutoff") == cutoff)
-        for (key,), part in here.partition_by("unique_id", as_dict=True, maintain_order=True).items():
+        here: list[pl.DataFrame] = []
+        rows_here = frame.filter(pl.col("cutoff") == cutoff)
+        for (key,), part in rows_here.partition_by("unique_id", as_dict=True, maintain_order=True).items():
             if time.monotonic() > deadline:
                 return _joined(frame, fits), f"on {reached} of {len(cutoffs)} origins: its {seconds:g} s were over"
             past = rows[str(key)].filter(pl.col("ds") <= cutoff)["y"]
-            fits.append(part.with_columns(pl.Series("theta", _theta(model, past, run), dtype=pl.Float64)))
+            here.append(part.with_columns(pl.Series("theta", _theta(model, past, run), dtype=pl.Float64)))
+        fits += here  # only now: a cutoff counts once all series have it
         reached += 1
     note = f"on {reached} of {len(cutoffs)} origins (its scores are of those alone)"
     return _joined(frame, fits), note if reached < len(cutoffs) else None

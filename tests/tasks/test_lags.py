@@ -15,7 +15,7 @@ from models.windows import FeatureWindow, Panel, WindowParams, Windows, origin_r
 from params.errors import UserError
 from params.load import load_run
 from tasks.frequency import Frequency
-from tasks.lags import lag_table, panel_frame, resolve_split, write_panel
+from tasks.lags import lag_table, panel_frame, split_of, write_panel
 
 HOUR = Frequency("1h")
 START = datetime(2020, 1, 1)
@@ -148,15 +148,15 @@ def test_integer_time_steps(tmp_path: Path) -> None:
 def test_borders_are_counted_back_from_the_newest_row(tmp_path: Path) -> None:
     run = load_run("params/nyc_weather.yaml", ["split={validation: 2d, test: 1d, embargo: 3h}"])
     panel = Panel.open(write_panel(frame_of({"a": [1.0] * 240, "b": [1.0] * 200}), WindowParams(1, {"y": FeatureWindow(1)}), HOUR, 0, tmp_path))
-    split = resolve_split(run, panel)
+    split = split_of(run, panel)
     assert [split.target_rows(panel.times[panel.rows(0)], name) for name in ("train", "validation", "test")] == [
         (0, 165), (168, 213), (216, 240),
     ]  # fmt: skip
     assert split.target_rows(panel.times[panel.rows(1)], "validation") == (168, 197)
     rows = load_run("params/nyc_weather.yaml", ["split={validation: 20, test: 10}"])
-    assert resolve_split(rows, panel).target_rows(panel.times[panel.rows(1)], "test") == (190, 200)
+    assert split_of(rows, panel).target_rows(panel.times[panel.rows(1)], "test") == (190, 200)
     dates = load_run("params/nyc_weather.yaml", ["split={validation: 2020-01-05, test: '2020-01-08 12:00'}"])
-    assert resolve_split(dates, panel).target_rows(panel.times[panel.rows(0)], "test") == (180, 240)
+    assert split_of(dates, panel).target_rows(panel.times[panel.rows(0)], "test") == (180, 240)
 
 
 @pytest.mark.parametrize("split", ["{validation: 300d, test: 1d}", "{validation: 2020-01-02, test: 2021-01-01}"])
@@ -164,4 +164,4 @@ def test_borders_outside_the_data_are_refused(tmp_path: Path, split: str) -> Non
     run = load_run("params/nyc_weather.yaml", [f"split={split}"])
     panel = Panel.open(write_panel(frame_of({"a": [1.0] * 240}), WindowParams(1, {"y": FeatureWindow(1)}), HOUR, 0, tmp_path))
     with pytest.raises(UserError, match="the data runs from 2020-01-01"):
-        resolve_split(run, panel)
+        split_of(run, panel)

@@ -40,7 +40,7 @@ def origins(history: pl.DataFrame, rows: list[int]) -> pl.DataFrame:
     )
 
 
-def simple(y: list[float | None], row: int, horizon: int = 3, gap: int = 0) -> dict[str, list[float | None]]:
+def simple(y: Sequence[float | None], row: int, horizon: int = 3, gap: int = 0) -> dict[str, list[float | None]]:
     history = a_history({"a": y})
     frame, _ = forecast_baselines(history, origins(history, [row]), a_run(horizon, gap, 4, NAIVE))
     return {name: frame[name].to_list() for name in ("last_value", "drift", "seasonal_naive")}
@@ -165,6 +165,15 @@ def test_theta_stops_when_its_time_is_over_and_says_so() -> None:
     frame, notes = forecast_baselines(history, origins(history, [100, 150]), a_run(2, 0, 4), seconds=-1)
     assert frame["theta"].null_count() == 4 and frame.schema["theta"] == pl.Float64
     assert notes["theta"].startswith("on 0 of 2 origins")
+
+
+def test_theta_keeps_no_cutoff_that_only_some_series_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(100))
+    monkeypatch.setattr("tasks.comparison.baselines.time.monotonic", lambda: next(ticks))
+    history = a_history({"a": a_walk(), "b": a_walk(seed=1)})
+    frame, notes = forecast_baselines(history, origins(history, [100, 150]), a_run(2, 0, 4), seconds=3.5)  # time for three fits
+    assert frame.filter(pl.col("theta").is_not_null())["cutoff"].unique().to_list() == [START + timedelta(hours=100)]
+    assert notes["theta"].startswith("on 1 of 2 origins")
 
 
 def test_theta_leaves_a_series_that_is_too_short_null_and_takes_a_constant_one() -> None:

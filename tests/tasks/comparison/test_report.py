@@ -106,8 +106,9 @@ def test_figures_stand_below_each_other() -> None:
 
 
 def test_markup_in_names_and_notes_stays_text_in_the_table() -> None:
-    text = printed(board(a_row("odd", None, status="failed", note=EVIL)), 100)
+    text = printed(board(a_row("[red]odd[/red]", None, status="failed", note=EVIL)), 100)
     assert "[red]x[/red]" in text and "\x1b" not in text
+    assert any("[red]odd[/red]" in line and line.rstrip().endswith("failed") for line in text.splitlines())
 
 
 class Tags(HTMLParser):

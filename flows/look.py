@@ -18,8 +18,9 @@ from tasks.comparison import report
 from tasks.frequency import Frequency
 from tasks.lags import lag_table, panel_frame, write_panel
 from tasks.load import long_frame
-from tasks.train import check_variant
-from tasks.validate import report_text, validate
+from tasks.train import check_variant, choose_device, concurrent_fits
+from tasks.checks_report import report_table
+from tasks.validate import validate
 
 DEFAULT = Path("params/nyc_weather.yaml")
 HEAD_ROWS = 10
@@ -28,9 +29,12 @@ HEAD_ROWS = 10
 def show_checks(params: Path, settings: list[str]) -> None:
     """Prints the report of the data checks.  Raises ChecksFailed where they fail."""
     verdict = validate(load_run(params, settings))
-    Console().print(report_text(verdict), soft_wrap=True)
+    console = Console()
+    console.print(report_table(verdict))
+    for line in verdict.notes:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if not verdict.passed:
-        raise ChecksFailed("the data checks failed; nothing was trained")
+        raise ChecksFailed("the data checks failed")
 
 
 def show_lags(home: Path, params: Path, settings: list[str], out: Path | None, head: bool, edges: Any) -> None:
@@ -77,11 +81,11 @@ def show_variants(as_json: bool) -> None:
     Console().print(table)
 
 
-def leaderboard_of(name: str) -> dict[str, Any]:
-    """What the last finished comparison of a name found: chosen, naive, sentence, rows, and its run."""
-    found = tracking.last_comparison(name)
-    facts: dict[str, Any] = json.loads(tracking.artifact(found.info.run_id, "leaderboard.json").read_text())
-    return facts | {"run": found.info.run_id}
+def leaderboard_of(name: str, run_id: str | None = None) -> dict[str, Any]:
+    """What a comparison (the last finished one of a name) found: chosen, naive, sentence, unit, rows, and its run."""
+    run_id = run_id or tracking.last_comparison(name).info.run_id
+    facts: dict[str, Any] = json.loads(tracking.artifact(run_id, "leaderboard.json").read_text())
+    return facts | {"run": run_id}
 
 
 def show_leaderboard(name: str, as_json: bool) -> None:
@@ -99,3 +103,28 @@ def print_leaderboard(facts: dict[str, Any]) -> None:
     board = report.leaderboard(facts["rows"])
     console.print(report.to_table(board, console.width))
     console.print(report.sentence(board, facts["unit"]), soft_wrap=True, highlight=False)
+
+
+def show_comparison(found: dict[str, Any]) -> None:
+    """What a comparison ends with: the leaderboard, what was registered, and where to look next."""
+    print_leaderboard(leaderboard_of(found["name"], found["parent"]))
+    console = Console(highlight=False, soft_wrap=True)
+    registered = found.get("registered")
+    if found.get("unchanged"):
+        console.print("Nothing has changed since this comparison: nothing was trained or registered (--fresh trains anew).")
+    elif registered["version"] is None:
+        console.print("Nothing was registered: no variant beats the best naive forecast on validation.")
+    elif registered["new"]:
+        console.print(f"Registered as {found['name']} version {registered['version']}, alias challenger.")
+    else:
+        console.print(f"The same fit is {found['name']} version {registered['version']} already: no new version.")
+    console.print(f"Look further: `python -m flows ui` (run {found['parent']}), `python -m flows leaderboard {found['name']}`.", markup=False)
+
+
+def check_params(params: Path, settings: list[str]) -> None:
+    """Reads the whole run and builds every variant without memory, before any data is read.  Raises UserError."""
+    run = load_run(params, settings)
+    choose_device()
+    concurrent_fits(run.training.threads, choose_device())
+    for name in run.variants:
+        check_variant(load_variant(name, params, settings), run.windows.window_params())

@@ -1,0 +1,93 @@
+"""The verdict of the data checks as people read it: lines for a terminal and a page that works offline; judges nothing."""
+
+import html
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from tasks.validate import Finding, Verdict
+
+MOST_NAMED = 10
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --bad: #b3261e; --warn: #8a6100; --good: #2e6b34 }
+@media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --warn: #ffd166; --good: #8fd694 } }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
+table { border-collapse: collapse; width: 100% } th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line) }
+td.n { text-align: right; font-variant-numeric: tabular-nums } .fail { color: var(--bad) } .warn, .drop { color: var(--warn) } .ok { color: var(--good) }
+"""
+
+
+def outcome(finding: "Finding") -> str:
+    """ok, or the severity of what did not pass."""
+    return "ok" if finding.passed else finding.severity
+
+
+def number(value: float | None) -> str:
+    """A figure as people read it."""
+    return "" if value is None else f"{value:,.4g}"
+
+
+def allowed(finding: "Finding") -> str:
+    """What the check allows, in words."""
+    if finding.low is not None:
+        return f"at least {number(finding.low)}"
+    return f"at most {number(finding.high)}"
+
+
+def named(series: list[str]) -> str:
+    """At most ten series by name."""
+    more = f" and {len(series) - MOST_NAMED} more" if len(series) > MOST_NAMED else ""
+    return ", ".join(repr(s)[1:-1] for s in series[:MOST_NAMED]) + more
+
+
+def report_lines(verdict: "Verdict") -> list[str]:
+    """One line for each check that did not pass: outcome, name, what is wrong, where, how much."""
+    lines = []
+    for finding in verdict.findings:
+        if finding.passed:
+            continue
+        counted = finding.high not in (None, 0) or finding.low not in (None, 1, 2)
+        much = f" (found {number(finding.worst)}, {allowed(finding)})" if counted else ""
+        where = f"; series {named(finding.series)}" if finding.series else ""
+        verb = {"fail": "fail", "warn": "warn", "drop": "drop"}[finding.severity]
+        lines.append(f"{verb}: {finding.name}: {finding.about}{much}{where}")
+    if verdict.dropped_features:
+        lines.append(f"left out: feature {', '.join(verdict.dropped_features)}")
+    if verdict.dropped_series:
+        lines.append(f"left out: series {named(verdict.dropped_series)}")
+    return lines
+
+
+def report_table(verdict: "Verdict") -> Table:
+    """All checks as a table for a terminal."""
+    facts = verdict.facts
+    title = f"Data checks: {facts['rows']:,} rows, {facts['series']} series, {facts['first']} to {facts['last']}"
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    for column, side in (("check", "left"), ("outcome", "left"), ("found", "right"), ("allowed", "left"), ("series", "left")):
+        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    for f in verdict.findings:
+        style = {"ok": "", "fail": "bold red", "warn": "yellow", "drop": "yellow"}[outcome(f)]
+        cells = (f.name, outcome(f), number(f.worst), allowed(f), named(f.series))
+        table.add_row(*(Text(cell) for cell in cells), style=style)
+    return table
+
+
+def report_html(verdict: "Verdict", name: str) -> str:
+    """One page that loads nothing from anywhere; everything from the data is escaped."""
+    text = html.escape
+    facts = verdict.facts
+    rows = "".join(
+        f"<tr><td>{text(f.name)}</td><td class='{outcome(f)}'>{outcome(f)}</td><td class='n'>{number(f.worst)}</td>"
+        f"<td>{allowed(f)}</td><td>{text(named(f.series))}</td><td>{text('' if f.passed else f.about)}</td></tr>"
+        for f in verdict.findings
+    )
+    lines = "".join(f"<li>{text(line)}</li>" for line in report_lines(verdict))
+    answer = "<b class='ok'>passed</b>" if verdict.passed else "<b class='fail'>failed</b>"
+    return (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+        f"<title>{text(name)}: data checks</title><style>{STYLE}</style><h1>{text(name)}: data checks {answer}</h1>"
+        f"<p>{facts['rows']:,} rows, {facts['series']} series, {text(facts['first'])} to {text(facts['last'])}</p><ul>{lines}</ul>"
+        f"<table><tr><th>check<th>outcome<th>found<th>allowed<th>series<th>what to do</tr>{rows}</table></html>"
+    )

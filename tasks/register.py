@@ -1,0 +1,62 @@
+"""The winner of a comparison as a registered model version with the alias `challenger`; where nothing won, it says so."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from models import job as jobs
+from models.windows import WindowParams
+from params.schema import RunParams
+from tasks import fingerprint, tracking
+from tasks.registry.bundle import write_bundle
+from tasks.registry.register import register
+
+Fit = Mapping[str, Any]
+
+
+@task(cache_policy=NO_CACHE)
+def register_best(run: RunParams, found: Mapping[str, Any], fits: Sequence[Fit], jobs_of: Mapping[str, Any], home: Path) -> dict[str, Any]:
+    """Bundles and registers the chosen fit under the run's name.
+
+    Returns `version` and `new` (False where the same identity was registered before), or `version` None where no variant beat the
+    best naive on validation: then nothing is registered and the aliases stay.
+    """
+    if found["chosen"] is None:
+        return {"version": None, "new": False}
+    fit = next(fit for fit in fits if fit["label"] == found["chosen"])
+    job = jobs_of[fit["label"]]
+    row = next(row for row in found["rows"] if row["name"] == fit["label"])
+    scores = {name: value for name, value in row.items() if name.startswith(("test_", "val_"))}
+    forecaster, windows = jobs.load(job, Path(fit["folder"]))
+    panel = windows["train"].panel
+    facts = {
+        "name": run.name,
+        "label": fit["label"],
+        "seed": job["training"]["seed"],
+        "scores": scores,
+        "fingerprint": fingerprint.fingerprint(job, panel.digest),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder) / "bundle"
+        write_bundle(
+            bundle,
+            forecaster,
+            variant=job["training"]["variant"],
+            family=job["family"],
+            network=job["network"],
+            params=WindowParams.from_dict(job["windows"]),
+            level=job["scaling"]["window"],
+            panel=panel,
+            run=run,
+            half_widths=found["half_widths"][fit["label"]],
+            facts=json.loads(json.dumps(facts)),
+        )
+        tags = {"variant": job["training"]["variant"], "seed": str(job["training"]["seed"]), "val_mae": f"{row['val_mae']:.6g}"}
+        result = register(bundle, name=run.name, run_id=fit["run_id"], identity=fit["identity"], tags=tags, home=home)
+    tracking.tag(fit["run_id"], {"registered_version": str(result["version"])})
+    return dict(result)

@@ -1,0 +1,176 @@
+"""A trained forecaster as a folder that forecasts without this repository: weights, graph, serving code; never a pickle.
+
+model.json            what it is: variant, windows, channels, ids, half widths; with the weights the source of truth
+weights.safetensors   all parameters and buffers
+graph.pt2             the same forecaster as an exported graph, on the CPU, for any batch size
+code/lagline_serving_<hash>.py   a verbatim copy of models/serving.py; two versions never share a module
+example.json          a long frame of one series, just long enough to forecast from
+manifest.json         sha256 and size of every other file, written last; its own sha256 is the digest of the bundle
+"""
+
+import copy
+import hashlib
+import io
+import json
+import math
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models import serving
+from models.checkpoint import write_bytes
+from models.forecaster import Forecaster
+from models.windows import Panel, WindowParams, Windows, origin_rows
+from params.schema import RunParams
+
+LAYOUT = 1
+BATCHES = (1, 2, 7, 256)  # the sizes at which graph and forecaster are compared
+TOLERANCE, RELATIVE = 1e-4, 1e-5
+TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn")
+
+
+def write_bundle(
+    folder: Path,
+    forecaster: Forecaster,
+    *,
+    variant: str,
+    family: str,
+    network: Mapping[str, Any],
+    params: WindowParams,
+    level: str,
+    panel: Panel,
+    run: RunParams,
+    half_widths: Sequence[float | None],
+    facts: Mapping[str, Any],
+) -> str:
+    """Writes the bundle (an older one in its place goes) and returns its digest.
+
+    `half_widths`: of the 90 % interval of each step, in raw units, None where unknown.  `facts`: what it was trained on.
+    Raises ValueError where the exported graph does not forecast as the forecaster does.
+    """
+    if len(half_widths) != params.horizon:
+        raise ValueError(f"{len(half_widths)} half widths for {params.horizon} steps")
+    own = copy.deepcopy(forecaster).cpu().eval()
+    graph = export(own, params)
+    check_parity(serving.open_graph(graph), own, params, panel)
+    model = {
+        "layout": LAYOUT,
+        "name": run.name,
+        "variant": variant,
+        "family": family,
+        "network": dict(network),
+        "windows": params.to_dict(),
+        "channels": [{"name": name, **vars(window)} for name, window in params.channels.items()],
+        "level": level,
+        "ids": list(panel.ids),
+        "frequency": panel.facts["frequency"],
+        "forward_fill": panel.facts["forward_fill"],
+        "columns": {"unique_id": run.data.id, "ds": run.data.time, "y": run.data.target},
+        "half_widths": [None if width is None or not math.isfinite(width) else width for width in half_widths],
+        "trained_on": dict(facts),
+    }
+    return _store(
+        folder,
+        {
+            "model.json": json.dumps(model, indent=1, allow_nan=False).encode(),
+            "weights.safetensors": _weights(own),
+            "graph.pt2": graph,
+            f"code/{serving_name()}.py": serving.SOURCE,
+            "example.json": json.dumps(example(panel, params), allow_nan=False).encode(),
+        },
+    )
+
+
+def serving_name() -> str:
+    """The name of the serving module as bundles carry it, by its content."""
+    return f"lagline_serving_{hashlib.sha256(serving.SOURCE).hexdigest()[:12]}"
+
+
+@torch.no_grad()
+def export(forecaster: Forecaster, params: WindowParams) -> bytes:
+    """A .pt2 archive of a forecaster that lies on the CPU: (past [B, L, F], series [B]) -> [B, H, Q], any B.
+
+    It holds numbers and calls of aten alone: no sample inputs (torch would unpickle them), no guards (it would run them), and
+    no stack traces (they name the folders of this machine).
+    """
+    past = torch.zeros(2, params.lookback, len(params.channels))
+    batch = {0: torch.export.Dim.DYNAMIC}
+    with warnings.catch_warnings():  # torch's own recurrent layers keep a list of their weights, and export warns of it
+        warnings.filterwarnings("ignore", message="The tensor attributes .*_flat_weights")
+        program = torch.export.export(forecaster, (past, torch.zeros(2, dtype=torch.int64)), dynamic_shapes=(batch, batch))
+    program.example_inputs = None
+    program._guards_code = []
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            for key in TRACES:
+                node.meta.pop(key, None)
+    archive = io.BytesIO()
+    torch.export.save(program, archive)
+    return archive.getvalue()
+
+
+@torch.no_grad()
+def check_parity(graph: Callable[..., Tensor], forecaster: Forecaster, params: WindowParams, panel: Panel) -> float:
+    """The largest difference between graph and forecaster on windows of the panel, over several batch sizes, raw units.
+
+    Raises ValueError where it is above 1e-4 and above 1e-5 of the forecast.
+    """
+    origins = origin_rows(panel, params, None, "all", 1)
+    if not len(origins):
+        raise ValueError("the panel has no complete window to compare graph and forecaster on")
+    windows = Windows(panel, params, origins)
+    worst = 0.0
+    for size in BATCHES:
+        at = windows.origins[torch.linspace(0, len(origins) - 1, size).long()]
+        past, series = windows.past(at), windows.series(at)
+        series[-1] = len(panel.ids)  # one that training did not see
+        expected, found = forecaster(past, series), graph(past, series)
+        difference = (found - expected).abs()
+        if found.shape != expected.shape or not (difference <= (RELATIVE * expected.abs()).clamp(min=TOLERANCE)).all():
+            raise ValueError(f"the exported graph differs from the forecaster by {difference.max():g} in a batch of {size}")
+        worst = max(worst, float(difference.max()))
+    return worst
+
+
+def example(panel: Panel, params: WindowParams) -> dict[str, Any]:
+    """A long frame as columns and rows: the end of the longest series, no longer than a forecast needs; None where missing."""
+    series = int(np.argmax(np.diff(panel.offsets)))
+    rows = panel.rows(series)
+    rows = slice(max(rows.start, rows.stop - params.reach - 1), rows.stop)
+    times: list[Any] = panel.times[rows].tolist()
+    if not isinstance(panel.facts["frequency"], int):
+        times = [f"{time}Z" for time in panel.times[rows].astype("datetime64[us]").astype(str)]
+    names = list(params.features)
+    values = panel.values[rows][:, [panel.channels.index(name) for name in names]].astype(np.float64)
+    cells = np.where(np.isnan(values), None, values.astype(object)).tolist()  # type: ignore[call-overload]
+    data = [[panel.ids[series], time, *row] for time, row in zip(times, cells, strict=True)]
+    return {"columns": ["unique_id", "ds", *names], "data": data}
+
+
+def _weights(forecaster: Forecaster) -> bytes:
+    from safetensors.torch import save
+
+    return bytes(save({name: value.contiguous() for name, value in forecaster.state_dict().items()}))
+
+
+def _store(folder: Path, files: Mapping[str, bytes]) -> str:
+    """Writes beside, the manifest last, then renames; returns the sha256 of the manifest."""
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "code").mkdir(parents=True)
+    listed = {}
+    for name, content in files.items():
+        write_bytes(partial / name, content)
+        listed[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    manifest = json.dumps({"layout": LAYOUT, "files": listed}, indent=1).encode()
+    write_bytes(partial / "manifest.json", manifest)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+    return hashlib.sha256(manifest).hexdigest()

@@ -1,0 +1,117 @@
+"""A bundle in the MLflow registry, one version an identity, found by the alias `challenger`; never judges a model.
+
+The model goes to its run by run id: MLflow's active run is shared between threads and is not used.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks import tracking
+from tasks.locks import lock
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+
+ALIAS = "challenger"
+NEEDS = ("mlflow", "torch", "numpy", "pandas")
+
+
+def register(
+    bundle_folder: Path, *, name: str, run_id: str, identity: str, tags: Mapping[str, str], home: Path
+) -> dict[str, Any]:
+    """Logs a bundle to its run and makes it a version of `name`: {"version": str, "new": bool}; the alias moves last.
+
+    A version of the same identity is not made again.  `tags` (variant, val_mae, ...) go on the version with `identity` and
+    `manifest`, the digest of the bundle.  `home` holds the lock.  Raises ValueError where the bundle is damaged.
+    """
+    from models import serving
+
+    serving.check(bundle_folder)
+    digest = hashlib.sha256((bundle_folder / "manifest.json").read_bytes()).hexdigest()
+    client = tracking.client()
+    with lock(home, f"register-{name}"):
+        found = find_version(name, identity)
+        version = found or _new_version(bundle_folder, name, run_id, {**tags, "identity": identity, "manifest": digest})
+        if ALIAS not in version.aliases:
+            client.set_registered_model_alias(name, ALIAS, version.version)
+    return {"version": str(version.version), "new": found is None}
+
+
+def find_version(name: str, identity: str) -> "ModelVersion | None":
+    """The newest version of a name with an identity, or None."""
+    clauses = f"name = '{name}' and tags.identity = '{identity}'"
+    found = tracking.client().search_model_versions(clauses, order_by=["version_number DESC"], max_results=1)
+    return tracking.client().get_model_version(name, found[0].version) if found else None  # the search leaves the aliases out
+
+
+def _new_version(folder: Path, name: str, run_id: str, tags: Mapping[str, str]) -> "ModelVersion":
+    """Logs the model and makes its version, with the tags in the same write."""
+    from mlflow.exceptions import MlflowException
+
+    client = tracking.client()
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    model_id = log_bundle(folder, run_id)
+    return client.create_model_version(name, f"models:/{model_id}", run_id, tags=dict(tags), model_id=model_id)
+
+
+def log_bundle(folder: Path, run_id: str) -> str:
+    """Logs a bundle as a pyfunc model of a run, no pickle in it; returns the id of the model."""
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    (code,) = folder.glob("code/*.py")
+    frame = example_frame(folder)
+    client = tracking.client()
+    run = client.get_run(run_id)  # else the model would land in the experiment that is active
+    model = client.create_logged_model(run.info.experiment_id, "model", run_id, params=run.data.params)
+    Model.log(
+        artifact_path=None,
+        model_id=model.model_id,
+        flavor=mlflow.pyfunc,
+        flavor_name="pyfunc",
+        run_id=run_id,
+        loader_module=code.stem,
+        data_path=str(folder),
+        code_paths=[str(code)],
+        signature=signature(folder, list(frame.columns)),
+        input_example=frame,
+        pip_requirements=[f"{package}=={installed(package).split('+')[0]}" for package in NEEDS],
+    )
+    return str(model.model_id)
+
+
+def example_frame(folder: Path) -> "pd.DataFrame":
+    """The example of a bundle as a long frame."""
+    import pandas as pd
+
+    return pd.DataFrame(**json.loads((folder / "example.json").read_text()))
+
+
+def signature(folder: Path, columns: list[str]) -> "ModelSignature":
+    """The columns of the long frame in, those of a forecast out.
+
+    MLflow refuses whole numbers in a `double` column and zones in a `datetime` one, both ordinary in a long frame.  So it
+    checks the names, and the bundle's own code the types, naming series and column.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType
+
+    whole = isinstance(json.loads((folder / "model.json").read_text())["frequency"], int)
+    time = DataType.long if whole else DataType.datetime
+    inputs: list[Any] = [ColSpec(DataType.string if name == "unique_id" else AnyType(), name) for name in columns]
+    kinds = {"unique_id": DataType.string, "cutoff": time, "ds": time}
+    outputs: list[Any] = [
+        ColSpec(kinds.get(name, DataType.double), name) for name in (*kinds, "yhat", "yhat-lo-90", "yhat-hi-90")
+    ]
+    return ModelSignature(Schema(inputs), Schema(outputs))

@@ -1,0 +1,445 @@
+"""Serving against the panel and its windows; cutoffs worked out by hand; bad input; damaged bundles and crafted archives."""
+
+import hashlib
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+
+from models import serving
+from models.windows import FeatureWindow, Panel, WindowParams, Windows
+from tasks.frequency import Frequency
+from tasks.lags import write_panel
+
+PARAMS = WindowParams(
+    2,
+    {"y": FeatureWindow(5), "x": FeatureWindow(2, 2, 1), "z": FeatureWindow(3, 1, 1)},
+    gap=1,
+    calendar=("hour", "weekday", "month"),
+)
+PLAIN = WindowParams(2, {"y": FeatureWindow(3)})
+
+
+class Seen:
+    """A graph that forecasts the last y and its successor, and keeps what it was called with."""
+
+    def __init__(self, horizon: int = 2) -> None:
+        self.horizon = horizon
+        self.past: list[np.ndarray] = []
+        self.series: list[int] = []
+
+    def __call__(self, past: torch.Tensor, series: torch.Tensor) -> torch.Tensor:
+        self.past.append(past.numpy())
+        self.series += series.tolist()
+        return past[:, -1:, :1] + torch.arange(self.horizon).reshape(1, -1, 1)
+
+
+def make_model(params: WindowParams, span: str | int, ids: tuple[str, ...] = ("a", "b"), fill: int = 2) -> serving.Model:
+    """A model whose graph shows its input."""
+    facts = {
+        "windows": params.to_dict(),
+        "channels": [{"name": name, **vars(window)} for name, window in params.channels.items()],
+        "ids": ids,
+        "frequency": span,
+        "forward_fill": fill,
+        "half_widths": [0.5, None],
+    }
+    return serving.Model(json.loads(json.dumps(facts)), Seen(params.horizon))
+
+
+def seen(model: serving.Model) -> Seen:
+    assert isinstance(model.graph, Seen)
+    return model.graph
+
+
+def hourly(rows: int = 6, **columns: Any) -> pd.DataFrame:
+    """One series `a`, y = 0, 1, 2 ..., from 2024-01-01."""
+    ds = pd.date_range("2024-01-01", periods=rows, freq="h")
+    return pd.DataFrame({"unique_id": "a", "ds": ds, "y": np.arange(rows, dtype=float)} | columns)
+
+
+def ragged(span: str | int, rows: int, seed: int) -> pl.DataFrame:
+    """Two shuffled series of different length and start, with missing steps and values."""
+    rng, frequency, parts = np.random.default_rng(seed), Frequency(span), []
+    for name, count, first in (("a", rows, "2023-12-31 21:00"), ("b", rows - 7, "2024-02-29 02:30")):
+        start = pl.Series([int(seed + count)]) if isinstance(span, int) else pl.Series([first]).str.to_datetime(time_zone="UTC")
+        kept = np.sort(np.append(rng.choice(np.arange(1, count - 1), count - 8, replace=False), [0, count - 1]))
+        grid = pl.DataFrame({"first": pl.repeat(start[0], len(kept), eager=True), "at": kept.astype(np.int64)})
+        numbers = {c: np.where(rng.random(len(kept)) < 0.3, np.nan, rng.normal(size=len(kept))) for c in ("y", "x", "z")}
+        times = grid.select(
+            pl.lit(name).alias("unique_id"), frequency.at(pl.col("first").cast(frequency.dtype), pl.col("at")).alias("ds")
+        )
+        parts.append(times.with_columns(pl.Series(c, v).fill_nan(None) for c, v in numbers.items()))
+    return pl.concat(parts).sample(fraction=1.0, shuffle=True, seed=seed)
+
+
+@pytest.mark.parametrize("span", ["1h", "15m", "30s", "1d", "2w", "1mo", "1q", "1y", 3])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_windows_equal_those_of_the_panel(span: str | int, seed: int, tmp_path: Path) -> None:
+    params = PARAMS if isinstance(span, str) else WindowParams(PARAMS.horizon, PARAMS.features, PARAMS.gap)
+    frame = ragged(span, 40, seed)
+    panel = Panel.open(write_panel(frame.lazy(), params, Frequency(span), 2, tmp_path))
+    model = make_model(params, span)
+    start = int(panel.times[0]) if isinstance(span, int) else pd.Timestamp(int(panel.times[0]), unit="us", tz="UTC")
+    found = model.forecast(frame, start=start, stride=1)
+    origins = np.concatenate([np.arange(panel.offsets[s] + params.reach, panel.offsets[s + 1]) for s in (0, 1)])
+    expected = Windows(panel, params, origins).past(torch.from_numpy(origins)).numpy()
+    np.testing.assert_array_equal(np.concatenate(seen(model).past), expected)
+    cutoffs = found["cutoff"] if isinstance(span, int) else found["cutoff"].dt.tz_localize(None)
+    assert cutoffs.astype("int64").tolist()[:: params.horizon] == panel.times[origins].tolist()
+
+
+def test_the_last_cutoff_gives_the_same_window_as_the_last_of_many() -> None:
+    frame = ragged("1h", 60, 3)
+    one, many = make_model(PARAMS, "1h"), make_model(PARAMS, "1h")
+    last, every = one.forecast(frame), many.forecast(frame, start="2023-01-01")
+    newest = every[every["cutoff"] == every.groupby("unique_id")["cutoff"].transform("max")]
+    pd.testing.assert_frame_equal(last, newest.reset_index(drop=True))
+
+
+def test_steps_are_stamped_after_the_gap_and_intervals_are_put_around_them() -> None:
+    model = make_model(WindowParams(2, {"y": FeatureWindow(3)}, gap=1), "1h")
+    found = model.forecast(hourly())
+    assert list(found.columns) == ["unique_id", "cutoff", "ds", "yhat", "yhat-lo-90", "yhat-hi-90"]
+    assert found["cutoff"].tolist() == [pd.Timestamp("2024-01-01 05:00", tz="UTC")] * 2
+    assert found["ds"].tolist() == [pd.Timestamp("2024-01-01 07:00", tz="UTC"), pd.Timestamp("2024-01-01 08:00", tz="UTC")]
+    assert found["yhat"].tolist() == [5.0, 6.0]
+    assert (found["yhat-lo-90"][0], found["yhat-hi-90"][0]) == (4.5, 5.5)
+    assert found[["yhat-lo-90", "yhat-hi-90"]].iloc[1].isna().all()  # too few residuals for that step
+
+
+@pytest.mark.parametrize("ends", [["2024-01-31", "2024-02-29", "2024-03-31"], ["2024-02-29", "2024-03-31", "2024-04-30"]])
+def test_month_ends_stay_month_ends(ends: list[str]) -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": pd.to_datetime(ends), "y": [1.0, 2.0, 3.0]})
+    found = make_model(PLAIN, "1mo").forecast(frame)
+    after = pd.date_range(ends[-1], periods=3, freq="ME", tz="UTC")[1:]
+    assert found["ds"].tolist() == list(after)
+
+
+def test_cutoffs_begin_at_the_first_row_from_start_and_follow_the_stride() -> None:
+    found = make_model(PLAIN, "1h").forecast(hourly(12), start="2024-01-01T04:30:00Z", stride=3)
+    assert found["cutoff"].dt.hour.tolist() == [5, 5, 8, 8, 11, 11]
+    early = make_model(PLAIN, "1h").forecast(hourly(6), start="2023-12-31", stride=2)
+    assert early["cutoff"].dt.hour.tolist() == [2, 2, 4, 4]  # rows 0 and 1 have no whole history behind them
+
+
+def test_a_series_that_ended_before_start_is_left_out() -> None:
+    frame = pd.concat([hourly(6), hourly(12).assign(unique_id="b")])
+    assert make_model(PLAIN, "1h").forecast(frame, start="2024-01-01 08:00")["unique_id"].unique().tolist() == ["b"]
+    with pytest.raises(ValueError, match="no series has a row at or after 2025"):
+        make_model(PLAIN, "1h").forecast(frame, start="2025-01-01")
+
+
+def test_features_are_carried_forward_over_the_limit_and_no_further() -> None:
+    model = make_model(WindowParams(1, {"y": FeatureWindow(6)}), "1h", fill=2)
+    frame = hourly(6, y=[7.0, np.nan, np.nan, np.nan, 8.0, np.nan]).drop(index=2)  # a missing row counts as a missing value
+    model.graph = Seen(1)
+    model.facts["half_widths"] = [1.0]
+    model.forecast(frame)
+    np.testing.assert_array_equal(seen(model).past[0][0, :, 0], [7, 7, 7, np.nan, 8, 8])
+
+
+def test_a_series_gets_its_number_of_training_and_a_new_one_the_number_after_the_last() -> None:
+    model = make_model(PLAIN, "1h", ids=("b", "a", "c"))
+    model.forecast(pd.concat([hourly().assign(unique_id=name) for name in ("new", "a", "b")]))
+    assert seen(model).series == [1, 0, 3]
+
+
+def test_times_in_any_dress_give_the_same_forecast_and_the_input_stays_as_it_was() -> None:
+    frame = hourly()
+    expected = make_model(PLAIN, "1h").forecast(frame)
+    zone = frame["ds"].dt.tz_localize("UTC")
+    dresses = {
+        "utc": zone,
+        "new york": zone.dt.tz_convert("America/New_York"),
+        "texts": frame["ds"].astype(str),
+        "texts with zone": zone.dt.tz_convert("Europe/Paris").map(lambda t: t.isoformat()),
+        "objects": frame["ds"].astype(object),
+        "seconds": frame["ds"].astype("datetime64[s]"),
+        "nanoseconds": frame["ds"].astype("datetime64[ns]"),
+    }
+    for name, ds in dresses.items():
+        given = frame.assign(ds=ds, y=frame["y"].astype("int64")).sample(frac=1.0, random_state=1)
+        before = given.copy(deep=True)
+        pd.testing.assert_frame_equal(make_model(PLAIN, "1h").forecast(given), expected, obj=name)
+        pd.testing.assert_frame_equal(given, before, obj=name)
+    pd.testing.assert_frame_equal(make_model(PLAIN, "1h").forecast(pl.from_pandas(frame)), expected)
+
+
+@pytest.mark.parametrize("values", [[1, 2, None], pd.array([1, 2, None], "Int64"), pd.array([1.0, 2.0, None], "Float32")])
+def test_missing_values_of_any_kind_are_missing(values: Any) -> None:
+    model = make_model(PLAIN, "1h", fill=0)
+    model.forecast(hourly(3, y=pd.Series(values, dtype=getattr(values, "dtype", object))))
+    np.testing.assert_array_equal(seen(model).past[0][0, :, 0], [1, 2, np.nan])
+
+
+BAD: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
+    "no column y": (lambda f: f.drop(columns="y"), "column 'y' is missing; needed are unique_id, ds, y"),
+    "no column ds": (lambda f: f.drop(columns="ds"), "column 'ds' is missing"),
+    "no rows": (lambda f: f.iloc[:0], "no rows"),
+    "no name": (lambda f: f.assign(unique_id=["a", None, *"aaaa"]), "column 'unique_id' has an empty value"),
+    "text": (lambda f: f.assign(y=[1, 2, "n/a", 4, 5, 6]), "series 'a', column 'y': 'n/a' is not a number"),
+    "text that looks like a number": (
+        lambda f: f.assign(y=f["y"].astype(str)),
+        "series 'a', column 'y': '0.0' is not a number",
+    ),
+    "times as values": (lambda f: f.assign(y=f["ds"]), "column 'y': .* is not a number"),
+    "infinite": (lambda f: f.assign(y=[1, np.inf, 3, 4, 5, 6]), "series 'a', column 'y': .*inf.* is infinite"),
+    "too large": (lambda f: f.assign(y=1e300), "column 'y': .*1e\\+300.* does not fit"),
+    "no time": (
+        lambda f: f.assign(ds=["2024-01-01", "soon", *["2024-01-03"] * 4]),
+        "series 'a', column 'ds': 'soon' is not a time",
+    ),
+    "empty time": (lambda f: f.assign(ds=[pd.NaT, *f["ds"][1:]]), "series 'a', column 'ds': NaT is not a time"),
+    "numbers as times": (lambda f: f.assign(ds=range(6)), "column 'ds': .*0.* is not a time \\(one row is 1h\\)"),
+    "off the grid": (
+        lambda f: f.assign(ds=[*f["ds"][:5], pd.Timestamp("2024-01-01 05:20")]),
+        "series 'a', column 'ds': 2024-01-01 05:20:00\\+00:00 is not a whole number of steps of 1h",
+    ),
+    "twice": (lambda f: pd.concat([f, f.iloc[[3]]]), "series 'a', column 'ds': 2024-01-01 03:00:00\\+00:00 stands twice"),
+    "too short": (
+        lambda f: f.iloc[:2],
+        "series 'a': too short a history, 3 rows at 1h are needed up to the cutoff and 2 are given",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_by_series_and_column(case: str) -> None:
+    change, message = BAD[case]
+    with pytest.raises(ValueError, match=message):
+        make_model(PLAIN, "1h").forecast(change(hourly()))
+
+
+def test_integer_steps_take_whole_numbers_alone() -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": [10, 15, 20], "y": [1.0, 2.0, 3.0]})
+    found = make_model(PLAIN, 5).forecast(frame)
+    assert (found["cutoff"].tolist(), found["ds"].tolist()) == ([20, 20], [25, 30])
+    for ds, message in (
+        ([10, 15, 20.5], "20.5.* is not a whole number"),
+        (["a", "b", "c"], "not a whole"),
+        ([10, 15, 22], "steps of 5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make_model(PLAIN, 5).forecast(frame.assign(ds=ds))
+
+
+def test_many_windows_go_through_the_graph_in_batches() -> None:
+    model = make_model(PLAIN, "1h")
+    found = model.forecast(hourly(600), start="2024-01-01")
+    assert [len(past) for past in seen(model).past] == [256, 256, 86]
+    assert found["yhat"].to_numpy()[::2].tolist() == list(range(2, 600))
+
+
+# --- a folder and its manifest ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of three files with its manifest."""
+    files = {"model.json": b'{"a": 1}', "graph.pt2": bytes(range(200)), "code/serving.py": b"pass\n"}
+    (tmp_path / "code").mkdir()
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    listed = {name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()}
+    (tmp_path / "manifest.json").write_text(json.dumps({"files": listed}))
+    assert serving.check(tmp_path) == files
+    return tmp_path
+
+
+def test_a_flipped_bit_in_any_file_is_refused_by_name(folder: Path) -> None:
+    for name in ("model.json", "graph.pt2", "code/serving.py"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(bytes([content[0] ^ 1]) + content[1:])
+        with pytest.raises(ValueError, match=f"{name} has changed"):
+            serving.load(folder)
+        (folder / name).write_bytes(content)
+    manifest = (folder / "manifest.json").read_bytes()
+    digest = hashlib.sha256(manifest).hexdigest()
+    serving.check(folder, digest)
+    for at in range(len(manifest)):
+        (folder / "manifest.json").write_bytes(manifest[:at] + bytes([manifest[at] ^ 1]) + manifest[at + 1 :])
+        with pytest.raises(ValueError, match=r"manifest\.json is not the one that was registered"):
+            serving.check(folder, digest)
+
+
+def test_a_missing_an_extra_and_a_linked_file_are_refused_by_name(folder: Path) -> None:
+    (folder / "code/more.py").write_bytes(b"pass\n")
+    with pytest.raises(ValueError, match=r"code/more.py is extra"):
+        serving.load(folder)
+    (folder / "code/more.py").unlink()
+    (folder / "graph.pt2").rename(folder.parent / "graph.pt2")
+    with pytest.raises(ValueError, match=r"graph.pt2 is missing"):
+        serving.load(folder)
+    (folder / "graph.pt2").symlink_to(folder.parent / "graph.pt2")
+    with pytest.raises(ValueError, match=r"graph.pt2 is not a plain file"):
+        serving.load(folder)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(ValueError, match=r"manifest.json is missing"):
+        serving.load(folder)
+
+
+# --- archives that would run a command --------------------------------------------------------------------------------
+
+
+class Command:
+    """Pickled, it makes a file where it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.marker,)
+
+
+class Double(torch.nn.Module):
+    """Twice its input, for any batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.full((1,), 2.0))
+
+    def forward(self, past: torch.Tensor) -> torch.Tensor:
+        return torch.cat((past * self.factor, past), dim=1).flatten()
+
+
+@pytest.fixture(scope="module")
+def archive() -> dict[str, bytes]:
+    """Member -> content of an honest archive."""
+    with torch.no_grad():
+        program = torch.export.export(Double(), (torch.zeros(2, 3),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    program.example_inputs = None
+    for node in program.graph_module.graph.nodes:
+        node.meta = {key: value for key, value in node.meta.items() if key == "val"}
+    program._guards_code = []
+    content = io.BytesIO()
+    torch.export.save(program, content)
+    with zipfile.ZipFile(content) as members:
+        return {name: members.read(name) for name in members.namelist()}
+
+
+def pack(members: dict[str, bytes]) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        for name, text in members.items():
+            file.writestr(name, text)
+    return content.getvalue()
+
+
+def pickled(marker: Path) -> bytes:
+    content = io.BytesIO()
+    torch.save(Command(marker), content)
+    return content.getvalue()
+
+
+def with_pickled_weight(members: dict[str, bytes], marker: Path) -> dict[str, bytes]:
+    config = json.loads(members["archive/data/weights/model_weights_config.json"])
+    for entry in config["config"].values():
+        entry["use_pickle"] = True
+    text = json.dumps(config).encode()
+    return {"archive/data/weights/model_weights_config.json": text, "archive/data/weights/weight_0": pickled(marker)}
+
+
+def with_object(members: dict[str, bytes], marker: Path) -> dict[str, bytes]:
+    entry = {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": True, "tensor_meta": None}
+    text = json.dumps({"config": {"thing": entry}}).encode()
+    return {
+        "archive/data/constants/model_constants_config.json": text,
+        "archive/data/constants/opaque_obj_0": pickle.dumps(Command(marker)),
+    }
+
+
+def with_program(change: Callable[[dict[str, Any], Path], None]) -> Callable[[dict[str, bytes], Path], dict[str, bytes]]:
+    def apply(members: dict[str, bytes], marker: Path) -> dict[str, bytes]:
+        program = json.loads(members["archive/models/model.json"])
+        change(program, marker)
+        return {"archive/models/model.json": json.dumps(program).encode()}
+
+    return apply
+
+
+def evil_size(program: dict[str, Any], marker: Path) -> None:
+    code = f"__import__('pathlib').Path({str(marker)!r}).touch() or 4"
+
+    def change(node: Any) -> None:
+        for below in node.values() if isinstance(node, dict) else node if isinstance(node, list) else []:
+            if isinstance(below, dict) and "expr_str" in below:
+                below["expr_str"] = code
+            change(below)
+
+    change(program)
+
+
+def evil_guard(program: dict[str, Any], marker: Path) -> None:
+    program["guards_code"] = [f"__import__('pathlib').Path({str(marker)!r}).touch() is None"]
+
+
+def evil_call(program: dict[str, Any], marker: Path) -> None:
+    node = program["graph_module"]["graph"]["nodes"][0]
+    node["target"] = "torchx.os.system"  # torch only looks at the first five letters
+    node["inputs"] = [{"name": "", "arg": {"as_string": f"touch {marker}"}, "kind": 1}]
+
+
+CRAFTED: dict[str, Callable[[dict[str, bytes], Path], dict[str, bytes]]] = {
+    "sample inputs": lambda members, marker: {"archive/data/sample_inputs/model.pt": pickled(marker)},
+    "old weights": lambda members, marker: {"archive/data/weights/model.pt": pickled(marker)},
+    "a weight": with_pickled_weight,
+    "an object": with_object,
+    "a size": with_program(evil_size),
+}
+
+
+def test_an_honest_archive_is_loaded(archive: dict[str, bytes]) -> None:
+    graph = serving.open_graph(pack(archive))
+    for size in (1, 2, 300):
+        torch.testing.assert_close(graph(torch.ones(size, 3)), torch.tensor([2.0, 2, 2, 1, 1, 1]).repeat(size))
+
+
+@pytest.mark.parametrize("case", CRAFTED)
+def test_an_archive_that_runs_a_command_is_refused_before_it_is_loaded(
+    case: str, archive: dict[str, bytes], tmp_path: Path
+) -> None:
+    marker = tmp_path / "ran"
+    content = pack(archive | CRAFTED[case](archive, marker))
+    with pytest.raises(ValueError, match=r"graph.pt2 is refused: .* could run code"):
+        serving.open_graph(content)
+    assert not marker.exists()
+    with suppress(Exception):  # torch itself runs the command: the archive is a real one
+        graph = torch.export.load(io.BytesIO(content)).module()
+        graph(torch.ones(2, 3))
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("change", [evil_guard, evil_call])
+def test_a_guard_and_a_call_of_anything_but_aten_are_refused(
+    change: Callable[[dict[str, Any], Path], None], archive: dict[str, bytes], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"the (guards_code|target) .* could run code"):
+        serving.open_graph(pack(archive | with_program(change)(archive, tmp_path / "ran")))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", bytes(1000), pickle.dumps([1])])
+def test_what_is_no_archive_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"graph.pt2 is refused"):
+        serving.open_graph(content)
+
+
+def test_an_extra_or_repeated_member_is_refused(archive: dict[str, bytes]) -> None:
+    with pytest.raises(ValueError, match="aotinductor"):
+        serving.open_graph(pack(archive | {"archive/data/aotinductor/model/model.so": b"x"}))
+    content = io.BytesIO(pack(archive))
+    with zipfile.ZipFile(content, "a") as file, pytest.warns(UserWarning, match="Duplicate"):
+        file.writestr("archive/models/model.json", archive["archive/models/model.json"])
+    with pytest.raises(ValueError, match=r"models/model.json"):
+        serving.open_graph(content.getvalue())
