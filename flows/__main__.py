@@ -26,7 +26,9 @@ app = typer.Typer(
 Params = Annotated[Path, typer.Argument(metavar="PARAMS", help="The run file (YAML), such as params/nyc_weather.yaml.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Overrides one value of the run file; may be repeated: training.max_epochs=3."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Overrides one value of the run file; may be repeated: training.max_epochs=3."
+    ),
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name in the run file, such as nyc-weather.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -84,7 +86,9 @@ def lags(
     settings: Set = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the table as Parquet.")] = None,
     head: Annotated[bool, typer.Option("--head", help="Print the first rows of each series.")] = False,
-    edges: Annotated[str, typer.Option("--edges", metavar="keep|drop", help="Keep or drop rows that reach beyond a series.")] = "keep",
+    edges: Annotated[
+        str, typer.Option("--edges", metavar="keep|drop", help="Keep or drop rows that reach beyond a series.")
+    ] = "keep",
 ) -> None:
     """The windows as a table for people: `{feature}_lag{k}` and `y_step{h}` columns."""
     from flows.bootstrap import prepare, set_environment
@@ -121,7 +125,9 @@ def leaderboard(name: Name, as_json: Json = False) -> None:
 
 @app.command()
 def ui(
-    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="The port; by default 5000 or the next free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="The port; by default 5000 or the next free one.")
+    ] = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open a browser on it.")] = False,
 ) -> None:
     """Open the MLflow UI on the runs of LAGLINE_HOME (on this machine only); Ctrl-C ends it."""

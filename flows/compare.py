@@ -28,7 +28,7 @@ from tasks.fingerprint import canonical, sha256
 from tasks.lags import generate_lags, lag_head, split_of
 from tasks.load import load_series, long_frame
 from tasks.register import register_best
-from tasks.train import choose_device, concurrent_fits, fit_folder, labels, make_job, train_variant
+from tasks.train import choose_device, concurrent_fits, fit_folder, labels, make_job, most_epochs, train_variant
 from tasks.validate import validate_series
 
 
@@ -49,7 +49,10 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
             split = split_of(run, Panel.open(panel))
         device = choose_device()
         fits = {
-            label: (variant := load_variant(name, params, settings), make_job(variant, seed, Path(panel), windows, split, device))
+            label: (
+                variant := load_variant(name, params, settings),
+                make_job(variant, seed, Path(panel), windows, split, device),
+            )
             for label, name, seed in labels(run)
         }
         identities = {label: fit_folder(job, home).name for label, (_, job) in fits.items()}
@@ -79,7 +82,11 @@ def _checked(run: RunParams, experiment: str, folder: Path, board: Board) -> dic
     for line in checks["notes"]:
         board.say(f"  {line}")
     if not checks["passed"]:
-        failed = tracking.client().create_run(experiment, run_name=f"{run.name} (checks failed)", tags={"kind": "checks"}).info.run_id
+        failed = (
+            tracking.client()
+            .create_run(experiment, run_name=f"{run.name} (checks failed)", tags={"kind": "checks"})
+            .info.run_id
+        )
         _log_checks(failed, folder)
         tracking.finish(failed, "FAILED")
         raise ChecksFailed(checks["message"])
@@ -112,7 +119,7 @@ def _train(
     board.say(f"train {len(fits)} fits on {device}, {min(jobs, len(fits))} at a time")
     stop, done = threading.Event(), {}
     with board.stage("train"), ThreadPoolTaskRunner(max_workers=jobs) as runner:
-        board.fits({label: variant.run.training.max_epochs for label, (variant, _) in fits.items()})
+        board.fits({label: most_epochs(variant) for label, (variant, _) in fits.items()})
         waiting = [
             runner.submit(
                 train_variant,

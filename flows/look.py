@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ from models.windows import Panel
 from params.errors import ChecksFailed, UserError
 from params.load import load_run, load_variant, variant_names
 from tasks import tracking
+from tasks.checks.report import report_table
 from tasks.comparison import report
 from tasks.frequency import Frequency
 from tasks.lags import lag_table, panel_frame, write_panel
 from tasks.load import long_frame
 from tasks.train import check_variant, choose_device, concurrent_fits
-from tasks.checks_report import report_table
 from tasks.validate import validate
 
 DEFAULT = Path("params/nyc_weather.yaml")
@@ -46,7 +45,9 @@ def show_lags(home: Path, params: Path, settings: list[str], out: Path | None, h
     folder = write_panel(long_frame(run), windows, frequency, run.windows.forward_fill, home / "panels")
     table = lag_table(panel_frame(Panel.open(folder)), windows, frequency, edges)
     if head:
-        with pl.Config(tbl_cols=12, tbl_rows=200, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_formatting="ASCII_MARKDOWN"):
+        with pl.Config(
+            tbl_cols=12, tbl_rows=200, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_formatting="ASCII_MARKDOWN"
+        ):
             print(table.group_by("unique_id", maintain_order=True).head(HEAD_ROWS))
     if out is not None:
         partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
@@ -73,8 +74,16 @@ def show_variants(as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    table = Table(title=f"variants (lookback {windows.lookback}, horizon {windows.horizon}, as in {DEFAULT})", title_justify="left")
-    for column, side in (("name", "left"), ("family", "left"), ("parameters", "right"), ("receptive field", "right"), ("what it is for", "left")):
+    table = Table(
+        title=f"variants (lookback {windows.lookback}, horizon {windows.horizon}, as in {DEFAULT})", title_justify="left"
+    )
+    for column, side in (
+        ("name", "left"),
+        ("family", "left"),
+        ("parameters", "right"),
+        ("receptive field", "right"),
+        ("what it is for", "left"),
+    ):
         table.add_column(column, justify=side)  # type: ignore[arg-type]
     for row in rows:
         table.add_row(row["name"], row["family"], f"{row['parameters']:,}", str(row["receptive_field"]), row["about"])
@@ -118,7 +127,10 @@ def show_comparison(found: dict[str, Any]) -> None:
         console.print(f"Registered as {found['name']} version {registered['version']}, alias challenger.")
     else:
         console.print(f"The same fit is {found['name']} version {registered['version']} already: no new version.")
-    console.print(f"Look further: `python -m flows ui` (run {found['parent']}), `python -m flows leaderboard {found['name']}`.", markup=False)
+    console.print(
+        f"Look further: `python -m flows ui` (run {found['parent']}), `python -m flows leaderboard {found['name']}`.",
+        markup=False,
+    )
 
 
 def check_params(params: Path, settings: list[str]) -> None:

@@ -24,7 +24,10 @@ class Board:
         self._fits: dict[str, dict[str, Any]] = {}
         self._live: Live | None = None
         self._bars = Progress(
-            TextColumn("  {task.description:<22}"), BarColumn(bar_width=24), TextColumn("{task.fields[note]}"), console=self.console
+            TextColumn("  {task.description:<22}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
         )
 
     def __enter__(self) -> Self:

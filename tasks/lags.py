@@ -66,7 +66,9 @@ def _float32(column: pl.Series) -> np.ndarray:
         small: np.ndarray = values.astype(np.float32)
     if np.isinf(small).any():
         worst = values[np.isinf(small)][0]
-        raise UserError(f"column {column.name!r} holds {worst:g}, which a 32-bit float cannot: remove it or give it another unit")
+        raise UserError(
+            f"column {column.name!r} holds {worst:g}, which a 32-bit float cannot: remove it or give it another unit"
+        )
     return small
 
 
@@ -118,8 +120,13 @@ def panel_frame(panel: Panel) -> pl.DataFrame:
     frequency = Frequency(panel.facts["frequency"])
     ids = pl.Series("unique_id", panel.ids, pl.String)
     counts = np.diff(panel.offsets)
-    columns = {name: pl.Series(np.ascontiguousarray(panel.values[:, i])).fill_nan(None) for i, name in enumerate(panel.channels)}
-    keys = {"unique_id": ids.gather(np.repeat(np.arange(len(counts)), counts)), "ds": pl.Series(panel.times).cast(frequency.dtype)}
+    columns = {
+        name: pl.Series(np.ascontiguousarray(panel.values[:, i])).fill_nan(None) for i, name in enumerate(panel.channels)
+    }
+    keys = {
+        "unique_id": ids.gather(np.repeat(np.arange(len(counts)), counts)),
+        "ds": pl.Series(panel.times).cast(frequency.dtype),
+    }
     return pl.DataFrame(keys | columns)
 
 
@@ -188,7 +195,11 @@ def split_of(run: RunParams, panel: Panel) -> Split:
 
 
 def _moment(text: str) -> pl.Series:
-    return pl.Series([text.replace("T", " ").removesuffix("Z")]).str.to_datetime(time_unit="us", strict=True).dt.replace_time_zone("UTC")
+    return (
+        pl.Series([text.replace("T", " ").removesuffix("Z")])
+        .str.to_datetime(time_unit="us", strict=True)
+        .dt.replace_time_zone("UTC")
+    )
 
 
 def lag_head(panel: Panel, params: WindowParams, rows: int = 20) -> pl.DataFrame:

@@ -66,9 +66,13 @@ def _time(table: Table, data: DataParams) -> pl.Expr:
     if isinstance(data.frequency, int):
         if dtype.is_integer() or dtype == pl.String:
             return _cleaned(table, data.time).cast(pl.Int64, strict=False)
-        raise UserError(f"{table.name}: column {data.time!r} holds {dtype}, but data.frequency is a whole number: give a duration such as 1h")
+        raise UserError(
+            f"{table.name}: column {data.time!r} holds {dtype}, but data.frequency is a whole number: give a duration such as 1h"
+        )
     if isinstance(dtype, pl.Datetime):
-        return (column.dt.convert_time_zone("UTC") if dtype.time_zone else column.dt.replace_time_zone("UTC")).dt.cast_time_unit("us")
+        return (
+            column.dt.convert_time_zone("UTC") if dtype.time_zone else column.dt.replace_time_zone("UTC")
+        ).dt.cast_time_unit("us")
     if dtype == pl.Date:
         return column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     if dtype == pl.String:
@@ -85,12 +89,18 @@ def parse_time(text: pl.Expr) -> pl.Expr:
     body = pl.when(timed).then(plain.str.replace(OFFSET, "")).otherwise(plain).str.strip_chars()
     body = pl.when(body.str.contains(CLOCK)).then(body).otherwise(None)
     seconds = (
-        pl.when(body.str.len_chars() == 10).then(body + " 00:00:00").when(body.str.len_chars() == 16).then(body + ":00").otherwise(body)
+        pl.when(body.str.len_chars() == 10)
+        .then(body + " 00:00:00")
+        .when(body.str.len_chars() == 16)
+        .then(body + ":00")
+        .otherwise(body)
     )
     naive = seconds.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
     sign = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1)
     digits = zone.str.replace_all(r"[^0-9]", "").str.pad_end(4, "0")
-    minutes = sign * (digits.str.slice(0, 2).cast(pl.Int64, strict=False) * 60 + digits.str.slice(2, 2).cast(pl.Int64, strict=False))
+    minutes = sign * (
+        digits.str.slice(0, 2).cast(pl.Int64, strict=False) * 60 + digits.str.slice(2, 2).cast(pl.Int64, strict=False)
+    )
     return (naive - pl.duration(minutes=minutes.fill_null(0))).dt.replace_time_zone("UTC")
 
 
@@ -113,13 +123,23 @@ def check_keys(data: DataParams, root: Path = ROOT) -> int:
                 zoned=zoned.sum(), naive=(~zoned).sum(), example=timed.filter(~zoned).first(),
             ).collect(engine="streaming").row(0, named=True)  # fmt: skip
         except (PolarsError, OSError) as error:
-            raise UserError(f"{table.name}: this file cannot be read to its end ({_first_line(error)}); is it complete?") from None
+            raise UserError(
+                f"{table.name}: this file cannot be read to its end ({_first_line(error)}); is it complete?"
+            ) from None
         if facts["lost"]:
-            kind = "a whole number" if isinstance(data.frequency, int) else "a time: write it year first, such as 2013-01-31T18:00:00Z"
+            kind = (
+                "a whole number"
+                if isinstance(data.frequency, int)
+                else "a time: write it year first, such as 2013-01-31T18:00:00Z"
+            )
             shown = f"{facts['bad']!r} is not {kind}" if facts["bad"] is not None else "is empty"
-            raise UserError(f"{table.name}: column {data.time!r}: {facts['lost']} of {facts['rows']} times cannot be read; the first {shown}")
+            raise UserError(
+                f"{table.name}: column {data.time!r}: {facts['lost']} of {facts['rows']} times cannot be read; the first {shown}"
+            )
         if facts["unnamed"]:
-            raise UserError(f"{table.name}: column {data.id!r} is empty in {facts['unnamed']} rows: every row needs the name of its series")
+            raise UserError(
+                f"{table.name}: column {data.id!r} is empty in {facts['unnamed']} rows: every row needs the name of its series"
+            )
         if is_text and not isinstance(data.frequency, int) and facts["zoned"] and facts["naive"]:
             raise UserError(
                 f"{table.name}: column {data.time!r} mixes times with an offset from UTC and times without one "

@@ -20,7 +20,9 @@ Fit = Mapping[str, Any]
 
 
 @task(cache_policy=NO_CACHE)
-def register_best(run: RunParams, found: Mapping[str, Any], fits: Sequence[Fit], jobs_of: Mapping[str, Any], home: Path) -> dict[str, Any]:
+def register_best(
+    run: RunParams, found: Mapping[str, Any], fits: Sequence[Fit], jobs_of: Mapping[str, Any], home: Path
+) -> dict[str, Any]:
     """Bundles and registers the chosen fit under the run's name.
 
     Returns `version` and `new` (False where the same identity was registered before), or `version` None where no variant beat the

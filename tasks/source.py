@@ -48,7 +48,9 @@ def find_files(data: DataParams, root: Path) -> list[Path]:
         elif path.is_dir():
             files = sorted(p for p in path.iterdir() if p.is_file() and _suffix(p) and not p.name.startswith((".", "_")))
             if not files:
-                raise UserError(f"data.path {data.path}: the folder holds no table; it needs files ending in {_listed(SUFFIXES)}")
+                raise UserError(
+                    f"data.path {data.path}: the folder holds no table; it needs files ending in {_listed(SUFFIXES)}"
+                )
         else:
             files = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
         if files:
@@ -162,9 +164,11 @@ def _refuse_ragged(file: Path, separator: str, width: int) -> None:
     )  # fmt: skip
     line = pl.col("line")
     uneven = (line.str.count_matches(separator, literal=True) != width - 1) & (line.str.strip_chars() != "")
-    quoted, number = lines.select(
-        line.str.contains('"', literal=True).any(), pl.col("number").filter(uneven).min().alias("first")
-    ).collect().row(0)
+    quoted, number = (
+        lines.select(line.str.contains('"', literal=True).any(), pl.col("number").filter(uneven).min().alias("first"))
+        .collect()
+        .row(0)
+    )
     if quoted:  # separators and line ends may stand inside quotes: only a CSV reader can tell
         number = None
         with _as_text(file) as stream:

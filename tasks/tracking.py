@@ -6,6 +6,7 @@ Everything goes through the client by run id: MLflow's active run is shared betw
 import math
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -44,7 +45,9 @@ def connect(home: Path) -> None:
         try:
             client().search_experiments(max_results=1)
         except MlflowException as error:
-            raise UserError(f"MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']}: MLflow does not answer ({error})") from None
+            raise UserError(
+                f"MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']}: MLflow does not answer ({error})"
+            ) from None
 
 
 def experiment(name: str, home: Path) -> str:
@@ -164,7 +167,9 @@ def log_dataset(run_id: str, head: "pl.DataFrame", name: str, source: str, diges
     import mlflow.data
     from mlflow.entities import DatasetInput, InputTag
 
-    dataset = mlflow.data.from_polars(head, source=source, name=name, digest=digest[:36])
+    with warnings.catch_warnings():  # a local path could be two kinds of source, and either will do
+        warnings.filterwarnings("ignore", message="The specified dataset source")
+        dataset = mlflow.data.from_polars(head, source=source, name=name, digest=digest[:36])
     tags = [InputTag("mlflow.data.context", "training")]
     client().log_inputs(run_id, datasets=[DatasetInput(dataset=dataset._to_mlflow_entity(), tags=tags)])
 

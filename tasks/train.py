@@ -23,7 +23,7 @@ from prefect.cache_policies import NO_CACHE
 from models import FAMILIES
 from models.fit import Epoch
 from models.forecaster import build_forecaster
-from models.linear import Linear
+from models.linear import PENALTIES, Linear
 from models.windows import Split, WindowParams
 from params.errors import UserError
 from params.schema import RunParams, VariantParams
@@ -73,11 +73,15 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
     except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"variant {variant.variant} (params/variants/{variant.variant}.yaml): {error}") from error
     if shape[:2] != (2, windows.horizon):
-        raise UserError(f"variant {variant.variant}: family {variant.family} gives {shape}, not [batch, {windows.horizon}, outputs]")
+        raise UserError(
+            f"variant {variant.variant}: family {variant.family} gives {shape}, not [batch, {windows.horizon}, outputs]"
+        )
     return sum(p.numel() for p in forecaster.parameters())
 
 
-def make_job(variant: VariantParams, seed: int, panel: Path, windows: WindowParams, split: Split, device: str) -> dict[str, Any]:
+def make_job(
+    variant: VariantParams, seed: int, panel: Path, windows: WindowParams, split: Split, device: str
+) -> dict[str, Any]:
     """Everything that a fit depends on, as JSON."""
     training = variant.run.training
     names = ("max_epochs", "patience_epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "loss")
@@ -95,13 +99,20 @@ def make_job(variant: VariantParams, seed: int, panel: Path, windows: WindowPara
     }
 
 
+def most_epochs(variant: VariantParams) -> int:
+    """The most rows that the history of a fit may have: its epochs, or the penalties of a closed form."""
+    return len(PENALTIES) if FAMILIES[variant.family] is Linear else variant.run.training.max_epochs
+
+
 def fit_folder(job: dict[str, Any], home: Path) -> Path:
     """Where the checkpoints and the result of a fit lie: a folder named by its identity."""
     digest = Path(job["panel"]).name
     return home / "checkpoints" / fingerprint.identity(job, digest)
 
 
-def run_fit(job: dict[str, Any], home: Path, on_epoch: Callable[[Epoch], None], stop: threading.Event, fresh: bool) -> dict[str, Any]:
+def run_fit(
+    job: dict[str, Any], home: Path, on_epoch: Callable[[Epoch], None], stop: threading.Event, fresh: bool
+) -> dict[str, Any]:
     """Carries a job out in a process of its own, or hands back its finished result; one process at a time for one identity.
 
     The result has `status` finished or failed (with its `reason`).  Raises RuntimeError where the process broke otherwise.
@@ -202,7 +213,9 @@ def train_variant(
 ) -> dict[str, Any]:
     """Trains one variant and seed; returns its label, run id, folder, status and cost.  Curves are logged as they come."""
     identity = fit_folder(job, home).name
-    run_id = tracking.child_run(parent, label, identity, {"kind": "variant", "variant": variant.variant, "family": variant.family})
+    run_id = tracking.child_run(
+        parent, label, identity, {"kind": "variant", "variant": variant.variant, "family": variant.family}
+    )
 
     def epoch_done(row: Epoch) -> None:
         on_epoch(label, row)

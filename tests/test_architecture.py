@@ -4,13 +4,9 @@ The rules are the tables below; `violations` is tried on planted sources before 
 """
 
 import ast
-import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_LINES = 400

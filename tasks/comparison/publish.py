@@ -32,9 +32,21 @@ def publish(found: Comparison, run: RunParams, parent: str, fits: Sequence[Fit],
     sentence = report.sentence(board, run.data.target)
     write_parquet(forecasts(found), folder / "forecasts.parquet")
     board.write_csv(folder / "leaderboard.csv")
-    facts = {"name": run.name, "chosen": found.chosen, "naive": found.naive, "sentence": sentence, "unit": run.data.target, "rows": board.to_dicts()}
+    facts = {
+        "name": run.name,
+        "chosen": found.chosen,
+        "naive": found.naive,
+        "sentence": sentence,
+        "unit": run.data.target,
+        "rows": board.to_dicts(),
+    }
     (folder / "leaderboard.json").write_text(json.dumps(facts, indent=1))
-    meta = {"name": run.name, "horizon": f"{run.windows.horizon} x {run.data.frequency}", "best naive": found.naive, "run": parent}
+    meta = {
+        "name": run.name,
+        "horizon": f"{run.windows.horizon} x {run.data.frequency}",
+        "best naive": found.naive,
+        "run": parent,
+    }
     (folder / "leaderboard.html").write_text(report.to_html(board, f"{run.name}: comparison", meta))
     (folder / "leaderboard.md").write_text(report.to_markdown(board))
     for file in ("forecasts.parquet", *(f"leaderboard.{kind}" for kind in ("csv", "json", "html", "md"))):
@@ -94,8 +106,12 @@ def log_curves(fits: Sequence[Fit], run: RunParams, folder: Path) -> None:
         path = Path(fit["folder"]) / "result.json"
         if fit["status"] == "finished" and path.exists():
             rows = json.loads(path.read_text())["history"]
-            losses = pl.DataFrame([{"epoch": int(r["epoch"]) + 1, "train_loss": r["train_loss"], "val_mae": r["val_mae"]} for r in rows])
-            picture = plots.save(plots.loss_plot(losses, fit["label"], fit["best_epoch"] + 1, run.data.target), folder / "losses.png")
+            losses = pl.DataFrame(
+                [{"epoch": int(r["epoch"]) + 1, "train_loss": r["train_loss"], "val_mae": r["val_mae"]} for r in rows]
+            )
+            picture = plots.save(
+                plots.loss_plot(losses, fit["label"], fit["best_epoch"] + 1, run.data.target), folder / "losses.png"
+            )
             tracking.log_file(fit["run_id"], picture)
 
 

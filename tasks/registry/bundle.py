@@ -74,7 +74,7 @@ def write_bundle(
         "forward_fill": panel.facts["forward_fill"],
         "columns": {"unique_id": run.data.id, "ds": run.data.time, "y": run.data.target},
         "half_widths": [None if width is None or not math.isfinite(width) else width for width in half_widths],
-        "trained_on": dict(facts),
+        "trained_on": json.loads(json.dumps(facts), parse_constant=lambda _: None),  # a score that is not a number is null
     }
     return _store(
         folder,

@@ -5,6 +5,7 @@ The model goes to its run by run id: MLflow's active run is shared between threa
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -66,7 +67,9 @@ def _new_version(folder: Path, name: str, run_id: str, tags: Mapping[str, str]) 
 
 def log_bundle(folder: Path, run_id: str) -> str:
     """Logs a bundle as a pyfunc model of a run, no pickle in it; returns the id of the model."""
-    import mlflow.pyfunc
+    with warnings.catch_warnings():  # MLflow warns of a type hint of its own
+        warnings.filterwarnings("ignore", message=".*type hint is inferred as AnyType")
+        import mlflow.pyfunc
     from mlflow.models import Model
 
     (code,) = folder.glob("code/*.py")

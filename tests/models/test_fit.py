@@ -17,12 +17,22 @@ from models.scaling import fit_scaling
 from models.windows import FeatureWindow, Panel, Split, WindowParams, Windows, origin_rows
 
 TRAINING = Training(
-    max_epochs=6, patience_epochs=6, batch_size=32, learning_rate=1e-2, weight_decay=1e-4, clip_norm=1.0, loss="mae", variant="v", seed=0
+    max_epochs=6,
+    patience_epochs=6,
+    batch_size=32,
+    learning_rate=1e-2,
+    weight_decay=1e-4,
+    clip_norm=1.0,
+    loss="mae",
+    variant="v",
+    seed=0,
 )
 GRU = {"cell": "gru", "hidden_size": 8, "num_layers": 2, "dropout": 0.2}
 
 
-def make(panel: Panel, params: WindowParams, split: Split, training: Training = TRAINING, family: str = "recurrent", **network: Any) -> Any:
+def make(
+    panel: Panel, params: WindowParams, split: Split, training: Training = TRAINING, family: str = "recurrent", **network: Any
+) -> Any:
     windows = {n: Windows(panel, params, origin_rows(panel, params, split, n, 1)) for n in ("train", "validation", "test")}
     torch.manual_seed(fit.stream(training, "weights"))
     network = network or (GRU if family == "recurrent" else {})
@@ -30,13 +40,17 @@ def make(panel: Panel, params: WindowParams, split: Split, training: Training = 
     return build_forecaster(family, network, params, level="last", scaling=scaling), windows
 
 
-def run(panel: Panel, params: WindowParams, split: Split, folder: Path, training: Training = TRAINING, **kwargs: Any) -> tuple[Any, Any]:
+def run(
+    panel: Panel, params: WindowParams, split: Split, folder: Path, training: Training = TRAINING, **kwargs: Any
+) -> tuple[Any, Any]:
     forecaster, windows = make(panel, params, split, training)
     folder.mkdir(exist_ok=True)
     return forecaster, fit.fit(forecaster, windows["train"], windows["validation"], training, folder, **kwargs)
 
 
-def test_training_learns_and_hands_back_the_best_weights(panel: Panel, params: WindowParams, split: Split, tmp_path: Path) -> None:
+def test_training_learns_and_hands_back_the_best_weights(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
+) -> None:
     training = replace(TRAINING, learning_rate=0.05, max_epochs=8, patience_epochs=8)
     forecaster, windows = make(panel, params, split, training)
     before = fit.validate(forecaster, windows["validation"], "mae")[1]
@@ -54,7 +68,9 @@ def test_early_stopping_stops(panel: Panel, params: WindowParams, split: Split, 
     assert len(result.history) - 1 - result.best_epoch == 2
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_does_not(panel: Panel, params: WindowParams, split: Split, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
+) -> None:
     hashes = []
     for number, seed in enumerate((0, 0, 1)):
         torch.manual_seed(number)  # what went on before in this process must not matter
@@ -74,7 +90,9 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("damage", ["none", "newest"])
-def test_a_killed_fit_goes_on_to_the_same_bits(panel: Panel, params: WindowParams, split: Split, tmp_path: Path, damage: str) -> None:
+def test_a_killed_fit_goes_on_to_the_same_bits(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path, damage: str
+) -> None:
     whole, undisturbed = run(panel, params, split, tmp_path / "whole")
 
     def kill(row: dict[str, float]) -> None:
@@ -110,7 +128,9 @@ def test_a_checkpoint_never_unpickles_code(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_fit_that_diverges_is_a_result_and_no_number(panel: Panel, params: WindowParams, split: Split, tmp_path: Path) -> None:
+def test_a_fit_that_diverges_is_a_result_and_no_number(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
+) -> None:
     training = replace(TRAINING, learning_rate=1e30, clip_norm=1e30, loss="mse")
     with pytest.raises(FitFailed, match="not finite"):
         run(panel, params, split, tmp_path / "a", training)
@@ -121,7 +141,9 @@ def test_a_split_without_a_window_is_named(panel: Panel, params: WindowParams, t
         run(panel, params, Split("time", 5, 240), tmp_path / "a")
 
 
-def test_ridge_equals_the_normal_equations_of_the_windows(panel: Panel, params: WindowParams, split: Split, tmp_path: Path) -> None:
+def test_ridge_equals_the_normal_equations_of_the_windows(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
+) -> None:
     """Each step solved by numpy on the rows that have its target; the penalty is the one with the best validation MAE."""
     forecaster, windows = make(panel, params, split, family="linear")
     x, y = [], []
@@ -185,7 +207,9 @@ def test_scaling_is_exact_on_a_high_level() -> None:
 
 
 @pytest.mark.parametrize("family", ["recurrent", "linear"])
-def test_what_comes_after_the_cutoff_changes_no_forecast(panel: Panel, params: WindowParams, split: Split, tmp_path: Path, family: str) -> None:
+def test_what_comes_after_the_cutoff_changes_no_forecast(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path, family: str
+) -> None:
     forecaster, windows = make(panel, params, split, family=family)
     fit.fit(forecaster, windows["train"], windows["validation"], replace(TRAINING, max_epochs=1), tmp_path)
     forecaster.eval()
@@ -221,7 +245,9 @@ def test_the_schedule_rises_then_falls_to_zero() -> None:
     assert all(a <= b for a, b in zip(rates[:49], rates[1:50], strict=True))
 
 
-def test_a_job_runs_as_a_process_and_ends_with_its_parent(panel: Panel, params: WindowParams, split: Split, tmp_path: Path) -> None:
+def test_a_job_runs_as_a_process_and_ends_with_its_parent(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
+) -> None:
     import subprocess
     import sys
     import time
@@ -240,7 +266,9 @@ def test_a_job_runs_as_a_process_and_ends_with_its_parent(panel: Panel, params: 
         (tmp_path / name).mkdir()
         training = vars(TRAINING) | {"max_epochs": epochs, "patience_epochs": epochs}
         (tmp_path / name / "job.json").write_text(json.dumps(job | {"training": training}))
-    done = subprocess.run([sys.executable, "-m", "models.job", str(tmp_path / "short")], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "models.job", str(tmp_path / "short")], capture_output=True, text=True, check=True
+    )
     assert [json.loads(line)["epoch"] for line in done.stdout.splitlines()] == [0, 1]
     result = json.loads((tmp_path / "short" / "result.json").read_text())
     assert result["status"] == "finished" and (tmp_path / "short" / "weights.pt").exists()

@@ -21,13 +21,15 @@ SIZES = [(1, 1, 1), (3, 7, 2), (5, 1, 12), (2, 30, 5)]
 
 @each_variant
 @pytest.mark.parametrize(("features", "lookback", "horizon"), SIZES)
-def test_any_number_of_features_lookback_and_horizon(variant, features, lookback, horizon) -> None:  # type: ignore[no-untyped-def]
+def test_any_number_of_features_lookback_and_horizon(variant, features, lookback, horizon) -> None:
     network = FAMILIES[variant.family](num_features=features, lookback=lookback, horizon=horizon, **variant.network)
     assert network(torch.randn(6, lookback, features)).shape == (6, horizon)
 
 
 @each_variant
-def test_forecasts_are_finite_and_every_parameter_gets_a_gradient(variant, panel: Panel, params: WindowParams, split: Split) -> None:  # type: ignore[no-untyped-def]
+def test_forecasts_are_finite_and_every_parameter_gets_a_gradient(
+    variant, panel: Panel, params: WindowParams, split: Split
+) -> None:
     torch.manual_seed(0)
     scaling = fit_scaling(panel, params, split, "series")
     forecaster = build_forecaster(variant.family, variant.network, params, level="last", scaling=scaling)
@@ -42,14 +44,14 @@ def test_forecasts_are_finite_and_every_parameter_gets_a_gradient(variant, panel
 
 
 @each_variant
-def test_a_window_with_nothing_known_gives_a_finite_forecast(variant, params: WindowParams) -> None:  # type: ignore[no-untyped-def]
+def test_a_window_with_nothing_known_gives_a_finite_forecast(variant, params: WindowParams) -> None:
     forecaster = build_forecaster(variant.family, variant.network, params, level="last").eval()
     past = torch.full((2, params.lookback, 2), torch.nan)
     assert torch.isfinite(forecaster(past, torch.tensor([0, 7]))).all()
 
 
 @each_variant
-def test_a_forecast_does_not_depend_on_its_batch(variant, params: WindowParams) -> None:  # type: ignore[no-untyped-def]
+def test_a_forecast_does_not_depend_on_its_batch(variant, params: WindowParams) -> None:
     torch.manual_seed(1)
     forecaster = build_forecaster(variant.family, variant.network, params, level="last").eval()
     past, series = torch.randn(9, params.lookback, 2), torch.zeros(9, dtype=torch.int64)
@@ -58,7 +60,7 @@ def test_a_forecast_does_not_depend_on_its_batch(variant, params: WindowParams) 
 
 
 @each_variant
-def test_units_come_back(variant, params: WindowParams, panel: Panel, split: Split) -> None:  # type: ignore[no-untyped-def]
+def test_units_come_back(variant, params: WindowParams, panel: Panel, split: Split) -> None:
     """The same panel in other units (y -> 1000 y + 7) gives the same forecasts in those units."""
     changed = Panel(panel.values.copy(), panel.offsets, panel.times, panel.ids, panel.channels, "other")
     changed.values[:, :2] = changed.values[:, :2] * 1000 + 7
@@ -97,7 +99,7 @@ def _run_cell(kind: str, weights: dict[str, np.ndarray], x_LF: np.ndarray, hidde
 
 @pytest.mark.parametrize("kind", ["elman", "lstm", "gru"])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_recurrent_network_equals_its_formula(kind, bidirectional) -> None:  # type: ignore[no-untyped-def]
+def test_a_recurrent_network_equals_its_formula(kind, bidirectional) -> None:
     torch.manual_seed(3)
     network = Recurrent(num_features=3, lookback=6, horizon=2, cell=kind, hidden_size=4, bidirectional=bidirectional)
     for parameter in network.parameters():

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.windows import FeatureWindow, Panel, WindowParams, Windows, origin_rows
+from models.windows import FeatureWindow, Panel, WindowParams, Windows
 from params.errors import UserError
 from params.load import load_run
 from tasks.frequency import Frequency
@@ -25,7 +25,9 @@ def frame_of(series: dict[str, list[float | None]], **features: list[float | Non
     """Hourly rows; features are given for all rows in order."""
     rows = [(name, START + timedelta(hours=i), y) for name, values in series.items() for i, y in enumerate(values)]
     keys = pl.DataFrame(rows, schema={"unique_id": pl.String, "ds": pl.Datetime("us"), "y": pl.Float64}, orient="row")
-    return keys.with_columns(pl.col("ds").dt.replace_time_zone("UTC"), **{k: pl.Series(v, dtype=pl.Float64) for k, v in features.items()}).lazy()
+    return keys.with_columns(
+        pl.col("ds").dt.replace_time_zone("UTC"), **{k: pl.Series(v, dtype=pl.Float64) for k, v in features.items()}
+    ).lazy()
 
 
 def table(folder: Path, frame: pl.LazyFrame, params: WindowParams, edges: Any = "keep", fill: int = 0) -> pl.DataFrame:
@@ -78,12 +80,17 @@ def test_the_lag_table_equals_the_gathered_windows(tmp_path_factory: pytest.Temp
     sizes = data.draw(st.lists(st.integers(1, 15), min_size=1, max_size=3))
     series = {f"s{i}": data.draw(st.lists(number, min_size=n, max_size=n)) for i, n in enumerate(sizes)}
     x = data.draw(st.lists(number, min_size=sum(sizes), max_size=sum(sizes)))
-    params = WindowParams(data.draw(st.integers(1, 3)), {"y": data.draw(window), "x": data.draw(window)}, data.draw(st.integers(0, 2)))
+    params = WindowParams(
+        data.draw(st.integers(1, 3)), {"y": data.draw(window), "x": data.draw(window)}, data.draw(st.integers(0, 2))
+    )
     folder = tmp_path_factory.mktemp("panel")
     panel = Panel.open(write_panel(frame_of(series, x=x), params, HOUR, data.draw(st.integers(0, 2)), folder))
     found = lag_table(panel_frame(panel), params, HOUR, "drop")
     origins = np.concatenate(
-        [np.arange(params.reach, panel.rows(i).stop - panel.rows(i).start - params.ahead) + panel.rows(i).start for i in range(len(sizes))]
+        [
+            np.arange(params.reach, panel.rows(i).stop - panel.rows(i).start - params.ahead) + panel.rows(i).start
+            for i in range(len(sizes))
+        ]
     )
     assert found.height == len(origins)
     if len(origins):
@@ -99,7 +106,9 @@ def test_missing_steps_become_rows_and_filling_stops_at_its_limit(tmp_path: Path
     frame = frame_of({"a": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]}).filter(~pl.col("y").is_in([3.0, 4.0, 5.0, 6.0]))
     panel = Panel.open(write_panel(frame, WindowParams(1, {"y": FeatureWindow(1)}), HOUR, 2, tmp_path))
     nan = np.nan
-    np.testing.assert_array_equal(panel.values[:, 0], np.float32([1, 2, nan, nan, nan, nan, 7, 8]))  # the target is never imputed
+    np.testing.assert_array_equal(
+        panel.values[:, 0], np.float32([1, 2, nan, nan, nan, nan, 7, 8])
+    )  # the target is never imputed
     np.testing.assert_array_equal(panel.values[:, 1], np.float32([1, 2, 2, 2, nan, nan, 7, 8]))
     assert np.diff(panel.times).tolist() == [3_600_000_000] * 7
 
@@ -147,7 +156,9 @@ def test_integer_time_steps(tmp_path: Path) -> None:
 
 def test_borders_are_counted_back_from_the_newest_row(tmp_path: Path) -> None:
     run = load_run("params/nyc_weather.yaml", ["split={validation: 2d, test: 1d, embargo: 3h}"])
-    panel = Panel.open(write_panel(frame_of({"a": [1.0] * 240, "b": [1.0] * 200}), WindowParams(1, {"y": FeatureWindow(1)}), HOUR, 0, tmp_path))
+    panel = Panel.open(
+        write_panel(frame_of({"a": [1.0] * 240, "b": [1.0] * 200}), WindowParams(1, {"y": FeatureWindow(1)}), HOUR, 0, tmp_path)
+    )
     split = split_of(run, panel)
     assert [split.target_rows(panel.times[panel.rows(0)], name) for name in ("train", "validation", "test")] == [
         (0, 165), (168, 213), (216, 240),

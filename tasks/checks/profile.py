@@ -19,10 +19,14 @@ from tasks.load import ROOT, scan_series
 
 @dataclass(frozen=True)
 class Profile:
-    """`series`: one row a series.  `table`: one row.  `missing`: features that are no column.  `split_problem`: why no split fits."""
+    """`series`: one row a series.  `table`: one row.  `columns`, `missing`: values that are and are not columns of the table.
+
+    `split_problem`: why the split does not fit the data, if it does not.
+    """
 
     series: pl.DataFrame
     table: pl.DataFrame
+    columns: tuple[str, ...]
     missing: tuple[str, ...]
     split_problem: str | None
 
@@ -30,9 +34,9 @@ class Profile:
 def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
     """Two passes over the table, one in the order of the files and one sorted by series and time.
 
-    A series: first, last, rows, steps (of the grid), duplicates, off_grid, missing_steps, gap_share, largest_gap, ordered, longest_run
-    (of equal y), y_distinct (1: constant); each column c: null_share:c, infinite:c, text:c, example:c, min:c, max:c; windows:train,
-    windows:validation, windows:test.
+    A series: first, last, rows, steps (of the grid), duplicates, off_grid, missing_steps, gap_share, largest_gap, ordered,
+    longest_run (of equal y), y_distinct (0 none, 1 constant, 2 more), y_varies; each column c: null_share:c, infinite:c, text:c,
+    example:c, min:c, max:c; windows:train, windows:validation, windows:test.
     """
     features = [name for name in run.windows.features if name != "y"]
     wanted = list(dict.fromkeys([*features, *(c for c in run.validation.ranges if c != "y")]))
@@ -42,15 +46,20 @@ def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
     texts = {name for name in columns if schema[name] == pl.String}
     frequency = Frequency(run.data.frequency)
     unordered = (pl.col("ds").diff().cast(pl.Int64) < 0).any()
-    values = frame.group_by("unique_id").agg(
-        rows=pl.len(), first=pl.col("ds").min(), last=pl.col("ds").max(), ordered=~unordered, *_values(columns, texts)
-    ).collect()  # fmt: skip
-    grid = frame.select("unique_id", "ds", y=_number("y")).sort("unique_id", "ds").group_by("unique_id").agg(_grid(frequency)).collect()
+    facts = [
+        pl.len().alias("rows"),
+        pl.col("ds").min().alias("first"),
+        pl.col("ds").max().alias("last"),
+        (~unordered).alias("ordered"),
+    ]
+    values = frame.group_by("unique_id").agg(*facts, *_values(columns, texts)).collect()
+    ordered = frame.select("unique_id", "ds", y=_number("y")).sort("unique_id", "ds")
+    grid = ordered.group_by("unique_id").agg(_grid(frequency)).collect()
     series = values.join(grid, on="unique_id").sort("unique_id")
     series = _with_gaps(series, frequency)
     series, problem = _with_windows(series, run, frequency)
     missing = tuple(name for name in wanted if name not in columns)
-    return Profile(series, _table(series, columns), missing, problem)
+    return Profile(series, _table(series, columns), tuple(columns), missing, problem)
 
 
 def _number(name: str) -> pl.Expr:
@@ -95,7 +104,10 @@ def _with_gaps(series: pl.DataFrame, frequency: Frequency) -> pl.DataFrame:
         (pl.col(c) / pl.col("rows")).alias(c.replace("nulls:", "null_share:")) for c in series.columns if c.startswith("nulls:")
     ]
     distinct = pl.when(pl.col("min:y") == pl.col("max:y")).then(1).when(pl.col("min:y").is_null()).then(0).otherwise(2)
-    return series.with_columns(*shares, gap_share=pl.col("missing_steps") / pl.col("steps"), y_distinct=distinct)
+    varies = (distinct != 1).cast(pl.Int64)
+    return series.with_columns(
+        *shares, gap_share=pl.col("missing_steps") / pl.col("steps"), y_distinct=distinct, y_varies=varies
+    )
 
 
 def _with_windows(series: pl.DataFrame, run: RunParams, frequency: Frequency) -> tuple[pl.DataFrame, str | None]:
@@ -106,7 +118,9 @@ def _with_windows(series: pl.DataFrame, run: RunParams, frequency: Frequency) ->
         split = resolve_split(run, oldest, newest)  # type: ignore[arg-type]
     except UserError as error:
         whole = (pl.col("steps") - window.reach - window.ahead).clip(0)
-        return series.with_columns(whole.alias("windows:train"), *(pl.lit(1).alias(f"windows:{n}") for n in ("validation", "test"))), str(error)
+        return series.with_columns(
+            whole.alias("windows:train"), *(pl.lit(1).alias(f"windows:{n}") for n in ("validation", "test"))
+        ), str(error)
     validation, test = _borders(split, frequency)
     ends = {"train": validation - split.embargo, "validation": test - split.embargo, "test": pl.col("steps")}
     counts = []
@@ -133,4 +147,6 @@ def _borders(split: Split, frequency: Frequency) -> tuple[pl.Expr, pl.Expr]:
 def _table(series: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     nulls = [(pl.col(f"nulls:{c}").sum() / pl.col("rows").sum()).alias(f"null_share:{c}") for c in columns]
     windows = [pl.col(f"windows:{name}").sum() for name in ("train", "validation", "test")]
-    return series.select(pl.len().alias("series"), pl.col("rows").sum(), pl.col("first").min(), pl.col("last").max(), *windows, *nulls)
+    return series.select(
+        pl.len().alias("series"), pl.col("rows").sum(), pl.col("first").min(), pl.col("last").max(), *windows, *nulls
+    )
