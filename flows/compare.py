@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.futures import as_completed
+from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.bootstrap import home as state_home
@@ -117,10 +117,12 @@ def _train(
     """All fits, as many at a time as the machine carries; the first that breaks (not: fails) stops the others."""
     jobs = concurrent_fits(run.training.threads, device)
     board.say(f"train {len(fits)} fits on {device}, {min(jobs, len(fits))} at a time")
-    stop, done = threading.Event(), {}
-    with board.stage("train"), ThreadPoolTaskRunner(max_workers=jobs) as runner:
+    stop = threading.Event()
+    done: dict[str, dict[str, Any]] = {}
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=jobs)
+    with board.stage("train"), runner:
         board.fits({label: most_epochs(variant) for label, (variant, _) in fits.items()})
-        waiting = [
+        waiting: list[PrefectFuture[Any]] = [
             runner.submit(
                 train_variant,
                 {

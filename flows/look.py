@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from rich.console import Console
 from rich.table import Table
 
@@ -16,13 +15,12 @@ from tasks import tracking
 from tasks.checks.report import report_table
 from tasks.comparison import report
 from tasks.frequency import Frequency
-from tasks.lags import lag_table, panel_frame, write_panel
+from tasks.lags import head_text, lag_table, panel_frame, write_panel
 from tasks.load import long_frame
-from tasks.train import check_variant, choose_device, concurrent_fits
+from tasks.train import check_variant, choose_device, concurrent_fits, measured_field
 from tasks.validate import validate
 
 DEFAULT = Path("params/nyc_weather.yaml")
-HEAD_ROWS = 10
 
 
 def show_checks(params: Path, settings: list[str]) -> None:
@@ -45,10 +43,7 @@ def show_lags(home: Path, params: Path, settings: list[str], out: Path | None, h
     folder = write_panel(long_frame(run), windows, frequency, run.windows.forward_fill, home / "panels")
     table = lag_table(panel_frame(Panel.open(folder)), windows, frequency, edges)
     if head:
-        with pl.Config(
-            tbl_cols=12, tbl_rows=200, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_formatting="ASCII_MARKDOWN"
-        ):
-            print(table.group_by("unique_id", maintain_order=True).head(HEAD_ROWS))
+        print(head_text(table))
     if out is not None:
         partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
         table.write_parquet(partial)
@@ -57,34 +52,23 @@ def show_lags(home: Path, params: Path, settings: list[str], out: Path | None, h
 
 
 def show_variants(as_json: bool) -> None:
-    """Every variant with its family, its number of parameters on the shipped data, its receptive field and its purpose."""
-    windows = load_run(DEFAULT).windows.window_params()
-    rows = []
+    """Every variant with its family, parameters and measured receptive field on the shipped data's windows, and its purpose."""
+    run = load_run(DEFAULT)
+    windows = run.windows.window_params()
+    rows: list[dict[str, Any]] = []
     for name in variant_names():
         variant = load_variant(name, DEFAULT)
-        rows.append(
-            {
-                "name": name,
-                "family": variant.family,
-                "parameters": check_variant(variant, windows),
-                "receptive_field": windows.lookback,
-                "about": variant.about,
-            }
-        )
+        parameters, field = check_variant(variant, windows), measured_field(variant, windows)
+        about = {"name": name, "family": variant.family, "parameters": parameters, "receptive_field": field}
+        rows.append(about | {"about": variant.about})
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    table = Table(
-        title=f"variants (lookback {windows.lookback}, horizon {windows.horizon}, as in {DEFAULT})", title_justify="left"
-    )
-    for column, side in (
-        ("name", "left"),
-        ("family", "left"),
-        ("parameters", "right"),
-        ("receptive field", "right"),
-        ("what it is for", "left"),
-    ):
-        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    title = f"Variants, sized for {DEFAULT} (lookback {windows.lookback}, horizon {windows.horizon}; the receptive field in samples)"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column, side in (("name", "left"), ("family", "left"), ("parameters", "right"), ("field", "right")):
+        table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("what it is for")
     for row in rows:
         table.add_row(row["name"], row["family"], f"{row['parameters']:,}", str(row["receptive_field"]), row["about"])
     Console().print(table)
@@ -118,7 +102,7 @@ def show_comparison(found: dict[str, Any]) -> None:
     """What a comparison ends with: the leaderboard, what was registered, and where to look next."""
     print_leaderboard(leaderboard_of(found["name"], found["parent"]))
     console = Console(highlight=False, soft_wrap=True)
-    registered = found.get("registered")
+    registered = found.get("registered", {})
     if found.get("unchanged"):
         console.print("Nothing has changed since this comparison: nothing was trained or registered (--fresh trains anew).")
     elif registered["version"] is None:

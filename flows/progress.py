@@ -73,7 +73,8 @@ class Board:
             number, seconds = int(row["epoch"]) + 1, row["seconds"]
             fit["best"] = min(row["val_mae"], fit["best"] or row["val_mae"])
             left = seconds / number * max(fit["most"] - number, 0)
-            note = f"epoch {number}/{fit['most']}  val_mae {row['val_mae']:.3f} (best {fit['best']:.3f})  at most {left:.0f} s left"
+            error = f"val_mae {row['val_mae']:.3f} (best {fit['best']:.3f})"
+            note = f"epoch {number}/{fit['most']}  {error}  at most {left:.0f} s left"
             self._bars.update(fit["bar"], completed=number, note=note)
         if self._live is None:
             self.say(f"  {label}: {note}")

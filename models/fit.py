@@ -1,7 +1,8 @@
 """The training loop; knows no tracker, only a callback, and no file but its checkpoints.
 
 A fit is a function of its job: the panel, the windows, the variant, the numbers below and the seed.  Every random number
-comes from a stream of its own, named by variant, seed, epoch and purpose, so that a fit that was killed goes on as if it had not been.
+comes from a stream of its own, named by variant, seed, epoch and purpose, so that a fit that was killed goes on as if it had
+not been.
 Shapes: B batch, L lookback, F channels, H horizon.
 """
 
@@ -170,7 +171,7 @@ def _epoch(
             group["lr"] = training.learning_rate * schedule(epoch * steps + step, training.max_epochs * steps)
         optimizer.zero_grad(set_to_none=True)
         loss = masked_loss(training.loss, forecaster.scaled(past, series), forecaster.scale_targets(y, series))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, training.clip_norm)
         optimizer.step()
         losses += loss.detach()

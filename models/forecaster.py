@@ -20,8 +20,9 @@ CONTRACT = ("num_features", "lookback", "horizon")
 class Forecaster(nn.Module):
     """Raw past values [B, L, F] (NaN: unknown) and the number of each series [B] -> raw forecasts [B, H, Q], Q = 1.
 
-    The scaling is held in buffers fitted on training rows; a series number of S (or beyond) means: not seen in training.  `level` sets what the y channel is measured against in each window: nothing, its last observed value, or its mean;
-    it is taken off before the network, handed to it as a channel, and put back on after.
+    The scaling is held in buffers fitted on training rows; a series number of S (or beyond) means: not seen in training.
+    `level` sets what the y channel is measured against in each window: nothing, its last observed value, or its mean; it is
+    taken off before the network, handed to it as a channel, and put back on after.
     """
 
     loc: Tensor
@@ -48,7 +49,9 @@ class Forecaster(nn.Module):
         filled = torch.where(observed, scaled, 0.0)
         masks = observed[..., : self.num_masks].to(filled.dtype)
         if self.level == "none":
-            return torch.cat((filled, masks), dim=-1), filled.new_zeros(len(filled), 1)
+            return torch.cat((filled, masks), dim=-1), filled.new_zeros(
+                filled.shape[0], 1
+            )  # len() would fix the batch size in an export
         y_BL, seen_BL = filled[..., self.y], observed[..., self.y]
         level_B1 = _last(y_BL, seen_BL) if self.level == "last" else _mean(y_BL, seen_BL)
         relative = torch.where(seen_BL, y_BL - level_B1, 0.0).unsqueeze(-1)

@@ -43,7 +43,7 @@ def fit_scaling(panel: Panel, params: WindowParams, split: Split, per: Literal["
         seen[series] = np.isfinite(part).sum(0)
         sums[series], squares[series] = np.nansum(part, 0), np.nansum(part**2, 0)
     stack = [np.vstack((part, part.sum(0))) for part in (sums, squares, seen)]
-    loc, scale = _moments(*stack, shift)
+    loc, scale = _moments(stack[0], stack[1], stack[2], shift)
     if per == "global":
         loc[:], scale[:] = loc[-1], scale[-1]
     unseen = stack[2] == 0

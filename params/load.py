@@ -69,11 +69,12 @@ def _value(node: yaml.Node, name: str, path: tuple[str, ...], lines: Lines) -> A
 
 def _refuse_surprises(text: str, name: str) -> None:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        where = f"{name}:{event.start_mark.line + 1}"
+        where = f"{name}:{event.start_mark.line + 1}" if event.start_mark else name
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise UserError(f"{where}: anchors and aliases (& and *) are not read here; write the value out")
-        if getattr(event, "tag", None):
-            raise UserError(f"{where}: the tag {event.tag} is not read here; write a plain value")
+        tag = getattr(event, "tag", None)
+        if tag:
+            raise UserError(f"{where}: the tag {tag} is not read here; write a plain value")
 
 
 def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
@@ -208,7 +209,7 @@ def _with_settings(tree: dict[str, Any], lines: Lines, settings: Settings) -> tu
 def load_run(path: str | Path, settings: Sequence[str] = ()) -> RunParams:
     """The run that a params file describes, below `--set` texts.
 
-    Raises UserError naming file, line and key for an unknown key, a wrong type or a value out of range, before any data is read.
+    Raises UserError naming file, line and key for an unknown key, a wrong type or a value out of range; reads no data.
     """
     under, above, lines, name = _layers(Path(path), settings)
     tree, lines = _with_settings(under, lines, above)
@@ -227,7 +228,7 @@ def load_run(path: str | Path, settings: Sequence[str] = ()) -> RunParams:
 def load_variant(variant: str, path: str | Path, settings: Sequence[str] = ()) -> VariantParams:
     """One variant of a run: its own YAML laid between the run file and `--set`.
 
-    Raises UserError for an unknown variant or key.  Whether `network` fits the family's constructor is checked where it is built.
+    Raises UserError for an unknown variant or key.  Whether `network` fits the constructor is checked where it is built.
     """
     if variant not in variant_names():
         raise UserError(f"unknown variant {variant!r}{_suggest(variant, variant_names())}")

@@ -82,7 +82,7 @@ def _carry_forward(values: np.ndarray, offsets: np.ndarray, limit: int) -> None:
 
 
 def calendar_waves(times: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine of the hour of the day (with its minutes), the weekday (Monday 0) or the month; `times` microseconds UTC."""
+    """Sine and cosine of the hour (with its minutes), the weekday (Monday 0) or the month; `times` in microseconds UTC."""
     ds = pl.Series(times).cast(pl.Datetime("us"))
     value = {
         "hour": lambda: ds.dt.hour().cast(pl.Float64) + ds.dt.minute().cast(pl.Float64) / 60,
@@ -97,7 +97,7 @@ def _store(values: np.ndarray, offsets: np.ndarray, times: np.ndarray, facts: di
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     arrays = {"values": np.ascontiguousarray(values), "offsets": offsets, "times": np.ascontiguousarray(times, np.int64)}
     for array in arrays.values():
-        digest.update(memoryview(array).cast("B"))
+        digest.update(array.data.cast("B"))
     final = folder / digest.hexdigest()
     if (final / "panel.json").exists():
         return final
@@ -162,6 +162,14 @@ def lag_table(
     return table.drop("_row", "_size")
 
 
+def head_text(table: pl.DataFrame, rows: int = 10) -> str:
+    """The first rows of each series of a lag table as people read it; the middle columns of a wide one are left out."""
+    with pl.Config(
+        tbl_cols=12, tbl_rows=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True
+    ):
+        return str(table.group_by("unique_id", maintain_order=True).head(rows))
+
+
 def resolve_split(run: RunParams, oldest: int, newest: int) -> Split:
     """The borders of a run: moments counted back from the newest row of all series, dates, or rows of each series.
 
@@ -185,7 +193,7 @@ def resolve_split(run: RunParams, oldest: int, newest: int) -> Split:
             f"split: validation would begin {validation[0]} and test {test[0]}, but the data runs from {ends[0]} to {ends[1]}; "
             "shorten split.validation and split.test"
         )
-    return Split("time", *borders, embargo)
+    return Split("time", borders[0], borders[1], embargo)
 
 
 def split_of(run: RunParams, panel: Panel) -> Split:

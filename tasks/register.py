@@ -25,8 +25,8 @@ def register_best(
 ) -> dict[str, Any]:
     """Bundles and registers the chosen fit under the run's name.
 
-    Returns `version` and `new` (False where the same identity was registered before), or `version` None where no variant beat the
-    best naive on validation: then nothing is registered and the aliases stay.
+    Returns `version` and `new` (False where the same identity was registered before), or `version` None where no variant beat
+    the best naive on validation: then nothing is registered and the aliases stay.
     """
     if found["chosen"] is None:
         return {"version": None, "new": False}

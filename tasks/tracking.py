@@ -169,7 +169,9 @@ def log_dataset(run_id: str, head: "pl.DataFrame", name: str, source: str, diges
 
     with warnings.catch_warnings():  # a local path could be two kinds of source, and either will do
         warnings.filterwarnings("ignore", message="The specified dataset source")
-        dataset = mlflow.data.from_polars(head, source=source, name=name, digest=digest[:36])
+        dataset = mlflow.data.from_polars(  # type: ignore[attr-defined]  # made on access
+            head, source=source, name=name, digest=digest[:36]
+        )
     tags = [InputTag("mlflow.data.context", "training")]
     client().log_inputs(run_id, datasets=[DatasetInput(dataset=dataset._to_mlflow_entity(), tags=tags)])
 
@@ -187,7 +189,7 @@ def artifact(run_id: str, file: str) -> Path:
 def last_comparison(name: str) -> "Run":
     """The newest finished comparison of a run name.  Raises UserError where there is none."""
     found = client().get_experiment_by_name(name)
-    runs = []
+    runs: Any = []
     if found is not None:
         clauses = "tags.kind = 'comparison' and attributes.status = 'FINISHED'"
         runs = client().search_runs([found.experiment_id], clauses, order_by=["attributes.end_time DESC"], max_results=1)

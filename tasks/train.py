@@ -24,6 +24,7 @@ from models import FAMILIES
 from models.fit import Epoch
 from models.forecaster import build_forecaster
 from models.linear import PENALTIES, Linear
+from models.memory import receptive_field
 from models.windows import Split, WindowParams
 from params.errors import UserError
 from params.schema import RunParams, VariantParams
@@ -77,6 +78,13 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
             f"variant {variant.variant}: family {variant.family} gives {shape}, not [batch, {windows.horizon}, outputs]"
         )
     return sum(p.numel() for p in forecaster.parameters())
+
+
+def measured_field(variant: VariantParams, windows: WindowParams) -> int:
+    """The receptive field of a variant with fresh weights, in samples."""
+    torch.manual_seed(0)
+    level = variant.run.scaling.window
+    return receptive_field(build_forecaster(variant.family, variant.network, windows, level=level), windows)
 
 
 def make_job(

@@ -1,4 +1,4 @@
-"""All variants and baselines on the same origins: one forecast frame, one row of scores each; the choice is validation's alone."""
+"""All variants and baselines on the same origins: one forecast frame, a row of scores each; never chooses by the test."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ Fit = Mapping[str, Any]
 class Comparison:
     """What a comparison found.
 
-    `rows`: one a model, with its scores.  `test`: the wide forecast frame of the test origins with intervals.  `naive`: the best
-    naive on validation.  `chosen`: the label that won, or None where no variant beats the best naive on validation.
+    `rows`: one a model, with its scores.  `test`: the wide forecast frame of the test origins with intervals.  `naive`: the
+    best naive on validation.  `chosen`: the label that won, or None where no variant beats the best naive on validation.
     `half_widths`: for each model the half width of its 90 % interval a step (None where too few residuals).
     """
 
@@ -39,7 +39,8 @@ def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, f
     """Scores every fit and every baseline of a run; a failed fit is a row with its reason and no number."""
     finished = [fit for fit in fits if fit["status"] == "finished"]
     history = panel_frame(panel).select("unique_id", "ds", pl.col("target").cast(pl.Float64).alias("y"))
-    frames, notes = {}, {}
+    frames: dict[str, pl.DataFrame] = {}
+    notes: dict[str, str] = {}
     for name in EVALUATED:
         frame = targets(panel, windows, split, name, run.evaluation.stride)
         for fit in finished:

@@ -73,7 +73,7 @@ def _metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _baseline_runs(found: Comparison, run: RunParams, parent: str) -> dict[str, str]:
-    runs = {}
+    runs: dict[str, str] = {}
     for name in run.evaluation.baselines:
         runs[name] = tracking.child_run(parent, name, sha256(f"{parent}|{name}"), {"kind": "baseline", "variant": name})
         tracking.log_params(runs[name], {"variant": name, "family": "baseline", "season": run.evaluation.season})
@@ -126,7 +126,7 @@ def _conclude(found: Comparison, parent: str, sentence: str) -> None:
 def compare_variants(
     run: RunParams, panel: str, split: Split, windows: WindowParams, fits: list[dict[str, Any]], parent: str
 ) -> dict[str, Any]:
-    """Compares all fits and baselines and publishes what came out; returns the choice, the rows and the intervals' half widths."""
+    """Compares all fits and baselines and publishes what came out; returns the choice, the rows and the half widths."""
     found = compare(run, Panel.open(panel), split, windows, fits)
     with tempfile.TemporaryDirectory() as folder:
         publish(found, run, parent, fits, Path(folder))
