@@ -13,6 +13,8 @@ import typer
 from params.errors import ChecksFailed, UserError
 
 DEFAULT = Path("params/nyc_weather.yaml")
+INTERRUPTED = 130
+GO_ON = "lagline: interrupted; the same command goes on from the last finished epoch"
 app = typer.Typer(
     name="python -m flows",
     help="lagline: from a table of time series to a forecaster that may be trusted.",
@@ -157,16 +159,19 @@ def run() -> int:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         app(arguments, standalone_mode=True)
-    except SystemExit as end:
-        return int(end.code or 0) if not isinstance(end.code, str) else 2
+    except SystemExit as end:  # typer's way to end; it turns Ctrl-C into 130 by itself
+        status = 2 if isinstance(end.code, str) else int(end.code or 0)
+        if status == INTERRUPTED:
+            print(GO_ON, file=sys.stderr)
+        return status
     except (UserError, ChecksFailed) as error:
         if debug:
             traceback.print_exc()
         print(f"lagline: {error}", file=sys.stderr)
         return 1 if isinstance(error, ChecksFailed) else 2
     except KeyboardInterrupt:
-        print("lagline: interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
-        return 130
+        print(GO_ON, file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

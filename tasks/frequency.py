@@ -1,7 +1,8 @@
 """The time grid of a table: positions, timestamps and durations as polars expressions; never looks at a value.
 
 Timestamps are microseconds UTC, or Int64 where the frequency is a whole number.  Fixed spans (s m h d w) are exact; calendar
-spans (mo q y) count months from the first row and keep its day: 31 Jan, 28 Feb, 31 Mar is a grid of one month.
+spans (mo q y) count months from the first row: a last day of a month stays one (28 Feb, 31 Mar, 30 Apr), any other day is kept
+where the month has it (30 Jan, 28 Feb, 30 Mar).
 """
 
 import re
@@ -74,8 +75,8 @@ class Frequency:
     def shift(self, ds: pl.Expr, steps: pl.Expr | int, first: pl.Expr | None = None) -> pl.Expr:
         """`ds` moved by `steps`, back where negative.
 
-        Give `first`, the first row of the series, where `ds` may be a shortened month end: 28 Feb of a grid that began on
-        the 31st moves to 31 Mar with it, and to 28 Mar without.
+        Give `first`, the first row of the series, where `ds` may be a shortened month: 28 Feb of a grid that began on
+        30 Jan moves to 30 Mar with it, and to 31 Mar without.
         """
         if first is None or self.months is None:
             return self.at(ds, steps)
@@ -116,8 +117,10 @@ def _month_number(ds: pl.Expr) -> pl.Expr:
 
 
 def _plus_months(first: pl.Expr, months: pl.Expr) -> pl.Expr:
-    """`first` plus whole months, on its own day or the last of a shorter month."""
+    """`first` plus whole months: the last day of a month where it is one, else its own day or the last of a shorter month."""
     number = _month_number(first) + months
     start = pl.datetime(number // 12, number % 12 + 1, 1, time_unit="us", time_zone="UTC")
-    day = pl.min_horizontal(first.dt.day(), start.dt.month_end().dt.day()).cast(pl.Int64)
+    last = start.dt.month_end().dt.day()
+    is_end = first.dt.day() == first.dt.month_end().dt.day()
+    day = pl.when(is_end).then(last).otherwise(pl.min_horizontal(first.dt.day(), last)).cast(pl.Int64)
     return start + pl.duration(days=day - 1) + (first - first.dt.truncate("1d"))

@@ -1,4 +1,4 @@
-"""A table of the user's as a lazy long frame: unique_id, ds (UTC or integer), y and features; never sorts, fills or drops a row.
+"""A table of the user's as a lazy long frame: unique_id, ds (UTC or integer), y and features; never sorts or fills a row.
 
 Text times are ISO 8601, year first; explicit offsets are converted to UTC, times without one are taken as UTC.
 """
@@ -8,66 +8,92 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from polars.exceptions import PolarsError
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from params.errors import UserError
 from params.schema import DataParams, RunParams
-from tasks.source import Table, open_tables, require_column, source_digest
+from tasks.source import Table, collect, open_tables, require_column, source_digest
 
 ROOT = Path(__file__).resolve().parents[1]
+KEYS = ("unique_id", "ds")
 NULLS = ("", "na", "n/a", "nan", "null", "none")
-OFFSET = r"(?:[Zz]|[+-]\d{2}(?::?\d{2})?)$"
+OFFSET = r"(?: ?UTC|[Zz]|[+-](?:0\d|1[0-8])(?::?[0-5]\d)?)$"
 CLOCK = r"^\d{4}-\d{2}-\d{2}(?: \d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?$"
 
 
 def scan_series(data: DataParams, columns: Sequence[str], root: Path = ROOT) -> pl.LazyFrame:
     """unique_id, ds, y and those of `columns` that exist, as they stand in the files: text columns stay text.
 
-    Raises UserError for files that cannot be read, a missing id, time or target column, or a time column of a wrong type.
+    Raises UserError for files that cannot be read, a missing id, time or target column, or a column of a wrong type.
     """
+    for name in (data.id, data.time, data.target, *columns):
+        if name == "*" or (name and name.startswith("^") and name.endswith("$")):
+            raise UserError(f"a column cannot be called {name!r}, which is a pattern to polars: rename it")
+    for name in columns:
+        if name in KEYS:
+            raise UserError(f"{name!r} is a key of every table: take it out of windows.features and validation.ranges")
+    return pl.concat([_long(table, data, columns) for table in _tables(data, root)], how="vertical_relaxed")
+
+
+def _tables(data: DataParams, root: Path) -> list[Table]:
+    """The files of the source, each with its id, time and target column."""
     tables = open_tables(data, root)
     for table in tables:
         for name, key in ((data.id, "data.id"), (data.time, "data.time"), (data.target, "data.target")):
             if name is not None:
                 require_column(table, name, key)
-    return pl.concat([_long(table, data, columns) for table in tables], how="vertical_relaxed")
+    return tables
 
 
 def _long(table: Table, data: DataParams, columns: Sequence[str]) -> pl.LazyFrame:
-    unique_id = pl.lit(data.target) if data.id is None else _cleaned(table, data.id).cast(pl.String)
     values = {"y": data.target} | {name: name for name in columns if name != "y" and name in table.columns}
     return table.rows.select(
-        unique_id.alias("unique_id"),
+        _series_name(table, data).alias("unique_id"),
         _time(table, data).alias("ds"),
         *(_value(table, name).alias(alias) for alias, name in values.items()),
     )
 
 
-def _cleaned(table: Table, name: str) -> pl.Expr:
-    """A column with the words for nothing as null, where it is text."""
-    column = pl.col(name)
-    if table.columns[name] == pl.String:
-        text = column.str.strip_chars()
-        return pl.when(text.str.to_lowercase().is_in(NULLS)).then(None).otherwise(text)
-    return column
+def _series_name(table: Table, data: DataParams) -> pl.Expr:
+    """The id as text, null where it is empty; `NA` and `none` are names here."""
+    if data.id is None:
+        return pl.lit(data.target)
+    dtype, column = table.columns[data.id], pl.col(data.id)
+    if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Object):
+        raise UserError(f"{table.name}: column {data.id!r} (data.id) holds {dtype}; the name of a series is text or a number")
+    text = (column.fill_nan(None) if dtype.is_float() else column).cast(pl.String).str.strip_chars()
+    return pl.when(text != "").then(text)
+
+
+def _cleaned(column: pl.Expr) -> pl.Expr:
+    """A text column with the words for nothing as null."""
+    text = column.str.strip_chars()
+    return pl.when(~text.str.to_lowercase().is_in(NULLS)).then(text)
 
 
 def _value(table: Table, name: str) -> pl.Expr:
-    dtype = table.columns[name]
+    """A number as it is; whatever else can be shown as text, for the checks to name an example of."""
+    dtype, column = table.columns[name], pl.col(name)
     if dtype == pl.Boolean or dtype.is_decimal():
-        return pl.col(name).cast(pl.Float64)
-    return _cleaned(table, name)
+        return column.cast(pl.Float64)
+    if dtype.is_numeric() or dtype == pl.Null:
+        return column
+    if dtype.is_temporal():
+        return column.dt.to_string("iso")
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        return _cleaned(column.cast(pl.String))
+    raise UserError(f"{table.name}: column {name!r} holds {dtype}; a target or feature holds numbers")
 
 
 def _time(table: Table, data: DataParams) -> pl.Expr:
     column, dtype = pl.col(data.time), table.columns[data.time]
     if isinstance(data.frequency, int):
         if dtype.is_integer() or dtype == pl.String:
-            return _cleaned(table, data.time).cast(pl.Int64, strict=False)
+            return (_cleaned(column) if dtype == pl.String else column).cast(pl.Int64, strict=False)
+        hint = "give a duration such as 1h" if dtype.is_temporal() else "make the times whole numbers"
         raise UserError(
-            f"{table.name}: column {data.time!r} holds {dtype}, but data.frequency is a whole number: give a duration such as 1h"
+            f"{table.name}: column {data.time!r} (data.time) holds {dtype}, but data.frequency is a whole number: {hint}"
         )
     if isinstance(dtype, pl.Datetime):
         return (
@@ -107,43 +133,19 @@ def parse_time(text: pl.Expr) -> pl.Expr:
 def check_keys(data: DataParams, root: Path = ROOT) -> int:
     """The number of rows, after one pass over ids and times.
 
-    Raises UserError for a table without rows, a row without a series or time, a time that does not parse (the first is shown), and
+    Raises UserError for a table without rows, a row without a series or time, a time that does not parse (the first is shown), or
     a time column in which some rows have an offset from UTC and some have none.
     """
-    rows = 0
-    for table in open_tables(data, root):
-        raw, is_text = pl.col(data.time), table.columns[data.time] == pl.String
-        lost = _time(table, data).is_null()
-        timed = raw.str.strip_chars() if is_text else pl.lit(None, pl.String)
-        zoned = timed.str.contains(OFFSET) & (timed.str.len_chars() > 10)
-        unnamed = pl.lit(False) if data.id is None else _cleaned(table, data.id).is_null()
-        try:
-            facts = table.rows.select(
-                rows=pl.len(), lost=lost.sum(), bad=raw.filter(lost).first().cast(pl.String), unnamed=unnamed.sum(),
-                zoned=zoned.sum(), naive=(~zoned).sum(), example=timed.filter(~zoned).first(),
-            ).collect(engine="streaming").row(0, named=True)  # fmt: skip
-        except (PolarsError, OSError) as error:
+    rows, zoned, naive = 0, "", ""
+    for table in _tables(data, root):
+        facts = _key_facts(table, data)
+        _refuse_lost(table, data, facts)
+        zoned = zoned or (table.name if facts["zoned"] else "")
+        naive = naive or (f"{table.name} (such as {facts['example']})" if facts["naive"] else "")
+        if zoned and naive:
             raise UserError(
-                f"{table.name}: this file cannot be read to its end ({_first_line(error)}); is it complete?"
-            ) from None
-        if facts["lost"]:
-            kind = (
-                "a whole number"
-                if isinstance(data.frequency, int)
-                else "a time: write it year first, such as 2013-01-31T18:00:00Z"
-            )
-            shown = f"{facts['bad']!r} is not {kind}" if facts["bad"] is not None else "is empty"
-            raise UserError(
-                f"{table.name}: column {data.time!r}: {facts['lost']} of {facts['rows']} times cannot be read; the first {shown}"
-            )
-        if facts["unnamed"]:
-            raise UserError(
-                f"{table.name}: column {data.id!r} is empty in {facts['unnamed']} rows: every row needs the name of its series"
-            )
-        if is_text and not isinstance(data.frequency, int) and facts["zoned"] and facts["naive"]:
-            raise UserError(
-                f"{table.name}: column {data.time!r} mixes times with an offset from UTC and times without one "
-                f"({facts['naive']} of {facts['rows']}, such as {facts['example']!r}): give all of them an offset, or none"
+                f"data.path {data.path}: column {data.time!r} mixes times with an offset from UTC, in {zoned}, and times "
+                f"without one, in {naive}: give all of them an offset, or none"
             )
         rows += facts["rows"]
     if not rows:
@@ -151,8 +153,37 @@ def check_keys(data: DataParams, root: Path = ROOT) -> int:
     return rows
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().split("\n")[0] or type(error).__name__)[:200]
+def _key_facts(table: Table, data: DataParams) -> dict[str, Any]:
+    """rows; lost and bad: times that are none, and the first; unnamed: rows without a series; zoned, naive, example: offsets."""
+    raw, dtype = pl.col(data.time), table.columns[data.time]
+    lost = _time(table, data).is_null()
+    if isinstance(data.frequency, int):
+        zoned = pl.lit(None, pl.Boolean)
+    elif dtype == pl.String:
+        zoned = raw.str.strip_chars().str.contains(OFFSET) & (raw.str.strip_chars().str.len_chars() > 10)
+    else:
+        zoned = pl.when(raw.is_not_null()).then(isinstance(dtype, pl.Datetime) and dtype.time_zone is not None)
+    rows = table.rows.with_columns(__lost=lost, __zoned=zoned, __unnamed=_series_name(table, data).is_null())
+    facts = rows.select(
+        rows=pl.len(), lost=pl.col("__lost").sum(), bad=raw.filter(pl.col("__lost")).first().cast(pl.String),
+        unnamed=pl.col("__unnamed").sum(), zoned=pl.col("__zoned").any(), naive=(~pl.col("__zoned")).any(),
+        example=raw.filter(~pl.col("__zoned")).first().cast(pl.String),
+    )  # fmt: skip
+    return collect(facts, table.name).row(0, named=True)
+
+
+def _refuse_lost(table: Table, data: DataParams, facts: Mapping[str, Any]) -> None:
+    if facts["lost"]:
+        whole = isinstance(data.frequency, int)
+        kind = "a whole number" if whole else "a time: write it year first, such as 2013-01-31T18:00:00Z"
+        shown = f"{facts['bad']!r} is not {kind}" if facts["bad"] is not None else "is empty: give every row its time"
+        raise UserError(
+            f"{table.name}: column {data.time!r}: {facts['lost']} of {facts['rows']} times cannot be read; the first {shown}"
+        )
+    if facts["unnamed"]:
+        raise UserError(
+            f"{table.name}: column {data.id!r} is empty in {facts['unnamed']} rows: every row needs the name of its series"
+        )
 
 
 def long_frame(run: RunParams, checks: Mapping[str, Any] | None = None, root: Path = ROOT) -> pl.LazyFrame:

@@ -9,13 +9,14 @@ import glob
 import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import ComputeError, PolarsError
 
 from params.errors import UserError
 from params.schema import DataParams
@@ -41,26 +42,29 @@ def find_files(data: DataParams, root: Path) -> list[Path]:
 
     A relative path counts from `root`, or from the working folder where it exists only there.  Raises UserError.
     """
-    for base in (root, Path.cwd()):
-        path = base / data.path
-        if path.is_file():
-            files = [path]
-        elif path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.is_file() and _suffix(p) and not p.name.startswith((".", "_")))
-            if not files:
-                raise UserError(
-                    f"data.path {data.path}: the folder holds no table; it needs files ending in {_listed(SUFFIXES)}"
-                )
-        else:
-            files = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
-        if files:
-            break
-    else:
+    try:
+        files = _files_below(root, data.path) or _files_below(Path.cwd(), data.path)
+    except OSError as error:
+        raise UserError(f"data.path {data.path[:200]}: cannot be looked up ({error.strerror}); correct it") from None
+    if not files:
         what = "no file matches this pattern" if glob.has_magic(data.path) else "there is no such file or folder"
         raise UserError(f"data.path {data.path}: {what}; a relative path counts from {root}")
     for file in files:
         if not _suffix(file):
             raise UserError(f"{file}: cannot tell what kind of table this is; it must end in one of {_listed(SUFFIXES)}")
+    return files
+
+
+def _files_below(base: Path, name: str) -> list[Path]:
+    path = base / name
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        found = (base / match for match in glob.glob(name, root_dir=base, recursive=True))
+        return sorted(file for file in found if file.is_file())
+    files = sorted(p for p in path.iterdir() if p.is_file() and _suffix(p) and not p.name.startswith((".", "_")))
+    if not files:
+        raise UserError(f"data.path {name}: the folder holds no table; it needs files ending in {_listed(SUFFIXES)}")
     return files
 
 
@@ -104,6 +108,15 @@ def require_column(table: Table, name: str, key: str) -> None:
     raise UserError(f"{table.name}: there is no column {name!r} ({key}); columns found: {_listed(found)}{hint}")
 
 
+def collect(rows: pl.LazyFrame, name: str) -> pl.DataFrame:
+    """The rows of a query over `name`, streamed.  Raises UserError where a file turns out to be damaged."""
+    try:
+        return rows.collect(engine="streaming")
+    except (ComputeError, OSError) as error:
+        reason = (str(error).strip().split("\n")[0] or type(error).__name__)[:200]
+        raise UserError(f"{name}: this table cannot be read to its end ({reason}); is it complete?") from None
+
+
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """A hint at the known name nearest to a mistaken one, or nothing."""
     lower = {k.lower(): k for k in known}
@@ -118,7 +131,7 @@ def _suffix(file: Path) -> str | None:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+    return ", ".join(repr(name)[1:-1] or "(empty)" for name in names[:MOST_NAMED]) + more  # repr: nothing acts on a terminal
 
 
 def _unreadable(file: Path, error: Exception) -> UserError:
@@ -135,7 +148,7 @@ def _open(file: Path) -> Table:
             return _open_text(file, SEPARATORS[suffix])
         rows = pl.scan_parquet(file, glob=False)
         return Table(str(file), rows, rows.collect_schema(), is_text=False)
-    except (PolarsError, OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (PolarsError, OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise _unreadable(file, error) from None
 
 
@@ -147,7 +160,8 @@ def _open_text(file: Path, separator: str) -> Table:
         raise UserError(f"{file}: the header names {_listed(repeated)} more than once; rename or remove the others")
     _refuse_ragged(file, separator, len(header))
     rows = pl.scan_csv(file, separator=separator, infer_schema=False, glob=False)
-    return Table(str(file), rows, rows.collect_schema(), is_text=True)
+    written = rows.filter(~pl.all_horizontal(pl.all().is_null()))  # a blank line comes back as a row of nulls
+    return Table(str(file), written, rows.collect_schema(), is_text=True)
 
 
 def _as_text(file: Path) -> IO[str]:
@@ -163,7 +177,7 @@ def _refuse_ragged(file: Path, separator: str, width: int) -> None:
         schema={"line": pl.String}, row_index_name="number", row_index_offset=1,
     )  # fmt: skip
     line = pl.col("line")
-    uneven = (line.str.count_matches(separator, literal=True) != width - 1) & (line.str.strip_chars() != "")
+    uneven = (line.str.count_matches(separator, literal=True) != width - 1) & (line.str.strip_chars("\r") != "")
     quoted, number = (
         lines.select(line.str.contains('"', literal=True).any(), pl.col("number").filter(uneven).min().alias("first"))
         .collect()

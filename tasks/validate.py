@@ -3,6 +3,7 @@
 Each check has a severity: `fail` stops the flow, `warn` is reported, `drop` leaves a feature or a series out and says so.
 """
 
+import html
 import json
 import logging
 import os
@@ -18,9 +19,9 @@ from prefect.cache_policies import NO_CACHE
 from params.schema import RunParams
 from tasks.checks.profile import Profile, make_profile
 from tasks.checks.report import report_html, report_lines
-from tasks.checks.rules import Rule, rules_of
+from tasks.checks.rules import Rule, Unit, rules_of
 from tasks.frequency import Frequency
-from tasks.load import ROOT
+from tasks.load import ROOT, check_keys
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Finding:
     low: float | None
     high: float | None
     about: str
+    unit: Unit
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,11 @@ class Verdict:
 
 
 def validate(run: RunParams, root: Path = ROOT, docs: Path | None = None) -> Verdict:
-    """Profiles the table of a run and judges it; with `docs`, Data Docs are written there."""
+    """Profiles the table of a run and judges it; with `docs`, Data Docs are written there.
+
+    Raises UserError for what cannot be read as a table of series and times.
+    """
+    check_keys(run.data, root)
     return judge(make_profile(run, root), run, docs=docs)
 
 
@@ -123,6 +129,8 @@ def _table(profile: Profile, run: RunParams, now: datetime) -> pl.DataFrame:
 def _for_pandas(frame: pl.DataFrame, rules: list[Rule], level: str) -> Any:
     wanted = list(dict.fromkeys(rule.column for rule in rules if rule.level == level))
     keys = ["unique_id"] if level == "series" else []
+    if keys:  # the library puts names into its pages as they are
+        frame = frame.with_columns(pl.col("unique_id").map_elements(html.escape, pl.String))
     return frame.select(*keys, *(pl.col(name).cast(pl.Float64) for name in wanted)).to_pandas()
 
 
@@ -182,7 +190,9 @@ def _failures(result: dict[str, Any]) -> dict[str, list[str]]:
             raise RuntimeError(f"Great Expectations could not judge {name!r}: {item['exception_info']}")
         if not item["success"]:
             rows = item["result"].get("unexpected_index_list") or []
-            failed[name] = [str(row["unique_id"]) for row in rows if isinstance(row, dict) and "unique_id" in row]
+            failed[name] = [
+                html.unescape(str(row["unique_id"])) for row in rows if isinstance(row, dict) and "unique_id" in row
+            ]
     return failed
 
 
@@ -194,7 +204,7 @@ def _finding(rule: Rule, failed: list[str] | None, frame: pl.DataFrame) -> Findi
         examples = frame.filter(pl.col("unique_id").is_in(failed)).get_column(f"example:{rule.feature}").drop_nulls()
         about += f", such as {examples[0]!r}" if len(examples) else ""
     passed, named = failed is None, sorted(failed or [])
-    return Finding(rule.name, rule.severity, passed, rule.feature, named, worst, rule.low, rule.high, about)
+    return Finding(rule.name, rule.severity, passed, rule.feature, named, worst, rule.low, rule.high, about, rule.unit)
 
 
 @task(cache_policy=NO_CACHE)
@@ -202,8 +212,8 @@ def validate_series(run: RunParams, folder: Path) -> dict[str, Any]:
     """Writes checks.json (the library's result with ours) and checks.html to a folder; returns the small facts of the verdict."""
     docs = folder / "data_docs" if run.validation.data_docs else None
     verdict = validate(run, docs=docs)
-    (folder / "checks.json").write_text(json.dumps(asdict(verdict), indent=1))
-    (folder / "checks.html").write_text(report_html(verdict, run.name))
+    (folder / "checks.json").write_text(json.dumps(asdict(verdict), indent=1, allow_nan=False), encoding="utf-8")
+    (folder / "checks.html").write_text(report_html(verdict, run.name), encoding="utf-8")
     return {
         "passed": verdict.passed,
         "notes": verdict.notes,

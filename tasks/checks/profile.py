@@ -15,12 +15,14 @@ from params.schema import RunParams
 from tasks.frequency import Frequency
 from tasks.lags import resolve_split
 from tasks.load import ROOT, scan_series
+from tasks.source import collect, open_tables
 
 
 @dataclass(frozen=True)
 class Profile:
-    """`series`: one row a series.  `table`: one row.  `columns`, `missing`: values that are and are not columns of the table.
+    """`series`: one row a series.  `table`: one row.  `columns`: the values measured.
 
+    `missing`: wanted values that are no column of the table; `found`: then, the columns that there are.
     `split_problem`: why the split does not fit the data, if it does not.
     """
 
@@ -28,11 +30,12 @@ class Profile:
     table: pl.DataFrame
     columns: tuple[str, ...]
     missing: tuple[str, ...]
+    found: tuple[str, ...]
     split_problem: str | None
 
 
 def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
-    """Two passes over the table, one in the order of the files and one sorted by series and time.
+    """Two passes over the table; the second is sorted by series and time where the files are not.
 
     A series: first, last, rows, steps (of the grid), duplicates, off_grid, missing_steps, gap_share, largest_gap, ordered,
     longest_run (of equal y), y_distinct (0 none, 1 constant, 2 more), y_varies; each column c: null_share:c, infinite:c, text:c,
@@ -52,14 +55,17 @@ def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
         pl.col("ds").max().alias("last"),
         (~unordered).alias("ordered"),
     ]
-    values = frame.group_by("unique_id").agg(*facts, *_values(columns, texts)).collect()
-    ordered = frame.select("unique_id", "ds", y=_number("y")).sort("unique_id", "ds")
-    grid = ordered.group_by("unique_id").agg(_grid(frequency)).collect()
+    values = collect(frame.group_by("unique_id").agg(*facts, *_values(columns, texts)), run.data.path)
+    keys = frame.select("unique_id", "ds", y=_number("y"))
+    if not values["ordered"].all():
+        keys = keys.sort("unique_id", "ds")
+    grid = collect(keys.group_by("unique_id").agg(_grid(frequency)), run.data.path)
     series = values.join(grid, on="unique_id").sort("unique_id")
-    series = _with_gaps(series, frequency)
+    series = _with_gaps(series, columns, frequency)
     series, problem = _with_windows(series, run, frequency)
     missing = tuple(name for name in wanted if name not in columns)
-    return Profile(series, _table(series, columns), tuple(columns), missing, problem)
+    found = tuple(open_tables(run.data, root)[0].columns) if missing else ()
+    return Profile(series, _table(series, columns), tuple(columns), missing, found, problem)
 
 
 def _number(name: str) -> pl.Expr:
@@ -74,7 +80,7 @@ def _values(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
         example = pl.col(name).filter(text).first().cast(pl.String) if name in texts else pl.lit(None, pl.String).first()
         finite = number.filter(number.is_finite())
         found += [
-            number.null_count().alias(f"nulls:{name}"),
+            (number.is_null() & ~text).sum().alias(f"nulls:{name}"),
             number.is_infinite().sum().alias(f"infinite:{name}"),
             text.sum().alias(f"text:{name}"),
             example.alias(f"example:{name}"),
@@ -96,13 +102,11 @@ def _grid(frequency: Frequency) -> list[pl.Expr]:
     ]
 
 
-def _with_gaps(series: pl.DataFrame, frequency: Frequency) -> pl.DataFrame:
+def _with_gaps(series: pl.DataFrame, columns: Sequence[str], frequency: Frequency) -> pl.DataFrame:
     steps = frequency.position(pl.col("last"), pl.col("first")) + 1
     series = series.with_columns(steps=steps)
     series = series.with_columns(missing_steps=pl.col("steps") - pl.col("positions"))
-    shares = [
-        (pl.col(c) / pl.col("rows")).alias(c.replace("nulls:", "null_share:")) for c in series.columns if c.startswith("nulls:")
-    ]
+    shares = [(pl.col(f"nulls:{name}") / pl.col("rows")).alias(f"null_share:{name}") for name in columns]
     distinct = pl.when(pl.col("min:y") == pl.col("max:y")).then(1).when(pl.col("min:y").is_null()).then(0).otherwise(2)
     varies = (distinct != 1).cast(pl.Int64)
     return series.with_columns(
@@ -146,7 +150,8 @@ def _borders(split: Split, frequency: Frequency) -> tuple[pl.Expr, pl.Expr]:
 
 def _table(series: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     nulls = [(pl.col(f"nulls:{c}").sum() / pl.col("rows").sum()).alias(f"null_share:{c}") for c in columns]
-    windows = [pl.col(f"windows:{name}").sum() for name in ("train", "validation", "test")]
+    trained = pl.col("windows:train") > 0  # a series that gives none is left out, or fails
+    windows = [pl.col(f"windows:{name}").filter(trained).sum() for name in ("train", "validation", "test")]
     return series.select(
         pl.len().alias("series"), pl.col("rows").sum(), pl.col("first").min(), pl.col("last").max(), *windows, *nulls
     )

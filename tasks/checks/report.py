@@ -15,7 +15,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --warn: #ffd166; --good: #8fd694 } }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% } th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line) }
-td.n { text-align: right; font-variant-numeric: tabular-nums } .fail { color: var(--bad) } .warn, .drop { color: var(--warn) } .ok { color: var(--good) }
+td.n, td.limit { white-space: nowrap } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } .fail { color: var(--bad) } .warn, .drop { color: var(--warn) } .ok { color: var(--good) }
 """
 
 
@@ -24,16 +24,40 @@ def outcome(finding: "Finding") -> str:
     return "ok" if finding.passed else finding.severity
 
 
-def number(value: float | None) -> str:
-    """A figure as people read it."""
-    return "" if value is None else f"{value:,.4g}"
+def number(value: float | None, unit: str) -> str:
+    """A figure as people read it: counts in full, shares in percent, values with six digits."""
+    if value is None:
+        return ""
+    if unit == "share":
+        return f"{value * 100:.4g} %"
+    if unit == "count":
+        return f"{value:,.0f}" if value else "none"
+    return f"{value:,.0f}" if 1e5 <= abs(value) < 1e15 else f"{value:,.6g}"
+
+
+def found(finding: "Finding") -> str:
+    """The worst that the check met."""
+    if finding.unit == "answer":
+        return "yes" if finding.passed else "no"
+    return number(finding.worst, finding.unit)
 
 
 def allowed(finding: "Finding") -> str:
     """What the check allows, in words."""
+    if finding.unit == "answer":
+        return "yes"
     if finding.low is not None:
-        return f"at least {number(finding.low)}"
-    return f"at most {number(finding.high)}"
+        return f"at least {number(finding.low, finding.unit)}"
+    most = number(finding.high, finding.unit)
+    return most if most == "none" else f"at most {most}"
+
+
+def heading(verdict: "Verdict") -> str:
+    """What was checked: rows, series and the time that they span."""
+    facts = verdict.facts
+    first, last = (str(facts[end]).removesuffix("+00:00") for end in ("first", "last"))
+    zone = " UTC" if str(facts["last"]).endswith("+00:00") else ""
+    return f"{facts['rows']:,} rows, {facts['series']:,} series, {first} to {last}{zone}"
 
 
 def named(series: list[str]) -> str:
@@ -48,11 +72,10 @@ def report_lines(verdict: "Verdict") -> list[str]:
     for finding in verdict.findings:
         if finding.passed:
             continue
-        counted = finding.high not in (None, 0) or finding.low not in (None, 1, 2)
-        much = f" (found {number(finding.worst)}, {allowed(finding)})" if counted else ""
+        each = "up to " if finding.series and finding.low is None else ""
+        much = "" if finding.unit == "answer" else f" (found {each}{found(finding)}, allowed {allowed(finding)})"
         where = f"; series {named(finding.series)}" if finding.series else ""
-        verb = {"fail": "fail", "warn": "warn", "drop": "drop"}[finding.severity]
-        lines.append(f"{verb}: {finding.name}: {finding.about}{much}{where}")
+        lines.append(f"{finding.severity}: {finding.name}: {finding.about}{much}{where}")
     if verdict.dropped_features:
         lines.append(f"left out: feature {', '.join(verdict.dropped_features)}")
     if verdict.dropped_series:
@@ -62,14 +85,13 @@ def report_lines(verdict: "Verdict") -> list[str]:
 
 def report_table(verdict: "Verdict") -> Table:
     """All checks as a table for a terminal."""
-    facts = verdict.facts
-    title = f"Data checks: {facts['rows']:,} rows, {facts['series']} series, {facts['first']} to {facts['last']}"
-    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    title = f"Data checks: {heading(verdict)}"
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, min_width=len(title))
     for column, side in (("check", "left"), ("outcome", "left"), ("found", "right"), ("allowed", "left"), ("series", "left")):
         table.add_column(column, justify=side)  # type: ignore[arg-type]
     for f in verdict.findings:
         style = {"ok": "", "fail": "bold red", "warn": "yellow", "drop": "yellow"}[outcome(f)]
-        cells = (f.name, outcome(f), number(f.worst), allowed(f), named(f.series))
+        cells = (f.name, outcome(f), found(f), allowed(f), named(f.series))
         table.add_row(*(Text(cell) for cell in cells), style=style)
     return table
 
@@ -77,10 +99,9 @@ def report_table(verdict: "Verdict") -> Table:
 def report_html(verdict: "Verdict", name: str) -> str:
     """One page that loads nothing from anywhere; everything from the data is escaped."""
     text = html.escape
-    facts = verdict.facts
     rows = "".join(
-        f"<tr><td>{text(f.name)}</td><td class='{outcome(f)}'>{outcome(f)}</td><td class='n'>{number(f.worst)}</td>"
-        f"<td>{allowed(f)}</td><td>{text(named(f.series))}</td><td>{text('' if f.passed else f.about)}</td></tr>"
+        f"<tr><td>{text(f.name)}</td><td class='{outcome(f)}'>{outcome(f)}</td><td class='n'>{found(f)}</td>"
+        f"<td class='limit'>{allowed(f)}</td><td>{text(named(f.series))}</td><td>{text('' if f.passed else f.about)}</td></tr>"
         for f in verdict.findings
     )
     lines = "".join(f"<li>{text(line)}</li>" for line in report_lines(verdict))
@@ -88,6 +109,6 @@ def report_html(verdict: "Verdict", name: str) -> str:
     return (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
         f"<title>{text(name)}: data checks</title><style>{STYLE}</style><h1>{text(name)}: data checks {answer}</h1>"
-        f"<p>{facts['rows']:,} rows, {facts['series']} series, {text(facts['first'])} to {text(facts['last'])}</p><ul>{lines}</ul>"
-        f"<table><tr><th>check<th>outcome<th>found<th>allowed<th>series<th>what to do</tr>{rows}</table></html>"
+        f"<p>{text(heading(verdict))}</p><ul>{lines}</ul>"
+        f"<table><tr><th>check<th>outcome<th class='n'>found<th>allowed<th>series<th>what to do</tr>{rows}</table></html>"
     )

@@ -1,17 +1,21 @@
 """The rules of the data checks, made from the params: what each column of the profile must be; never looks at a value."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from models.windows import SPLITS
 from params.schema import RunParams
 from tasks.checks.profile import Profile
+from tasks.source import did_you_mean
+
+Unit = Literal["count", "share", "value", "answer"]
 
 
 @dataclass(frozen=True)
 class Rule:
     """A column of the profile (of its series, or of the whole table) must lie between `low` and `high`.
 
-    `severity`: fail, warn or drop.  `about`: what is wrong where it does not hold, and what to do.
+    `severity`: fail, warn or drop.  `about`: what is wrong where it does not hold, and what to do.  `unit`: how people read it.
     """
 
     name: str
@@ -22,6 +26,7 @@ class Rule:
     severity: str = "fail"
     level: str = "series"
     feature: str | None = None
+    unit: Unit = "count"
 
 
 def rules_of(run: RunParams, profile: Profile) -> list[Rule]:
@@ -30,16 +35,19 @@ def rules_of(run: RunParams, profile: Profile) -> list[Rule]:
     rules = [*_form(run, profile), *_grid(run), *_target(run)]
     for name in ("y", *features):
         rules += _column(run, name)
-    return [*rules, *_ranges(run, profile), *_history(run, profile), *_age(run)]
+    for name in run.validation.ranges:
+        if name not in ("y", *features, *profile.missing):
+            rules += _numbers(name, name)
+    return [*rules, *_ranges(run, profile), *_history(run, profile), *_age(run, profile)]
 
 
 def _form(run: RunParams, profile: Profile) -> list[Rule]:
-    missing = ", ".join(profile.missing)
-    there = ", ".join(profile.columns)
+    missing = ", ".join(f"{name!r}{did_you_mean(name, profile.found)}" for name in profile.missing)
+    there = ", ".join(repr(name)[1:-1] for name in profile.found)
     about = f"the table has no column {missing}: correct windows.features or validation.ranges (columns found: {there})"
     return [
         Rule("columns", "missing_columns", about, high=0, level="table"),
-        Rule("split", "split_problem", profile.split_problem or "", high=0, level="table"),
+        Rule("split", "split_problem", profile.split_problem or "", high=0, level="table", unit="answer"),
     ]
 
 
@@ -48,15 +56,21 @@ def _grid(run: RunParams) -> list[Rule]:
     return [
         Rule("unique keys", "duplicates", "rows repeat a (unique_id, ds): keep one row a series and time", high=0),
         Rule("frequency", "off_grid", f"rows lie off the grid of {step}: correct data.frequency or resample", high=0),
-        Rule("gaps", "gap_share", "steps are missing: fill the gaps, or raise validation.max_gap_share", high=allowed),
+        Rule(
+            "gaps",
+            "gap_share",
+            "steps are missing: fill the gaps, or raise validation.max_gap_share",
+            high=allowed,
+            unit="share",
+        ),
     ]
 
 
 def _target(run: RunParams) -> list[Rule]:
     varies, severity = "the target never changes: there is nothing to forecast", run.validation.on_constant_target
     return [
-        Rule("target observed", "y_distinct", "no value of the target is observed: remove the series", low=1),
-        Rule("target varies", "y_varies", varies, low=1, severity=severity),
+        Rule("target observed", "y_distinct", "no value of the target is observed: remove the series", low=1, unit="answer"),
+        Rule("target varies", "y_varies", varies, low=1, severity=severity, unit="answer"),
     ]
 
 
@@ -65,10 +79,14 @@ def _column(run: RunParams, name: str) -> list[Rule]:
     severity = "warn" if name == "y" else run.validation.on_null_feature
     empty = f"{what} is empty in too many rows (validation.max_null_share)"
     most = run.validation.max_null_share
+    nulls = Rule(f"nulls: {name}", f"null_share:{name}", empty, None, most, severity, "table", name, "share")
+    return [*_numbers(name, what), nulls]
+
+
+def _numbers(name: str, what: str) -> list[Rule]:
     return [
         Rule(f"numbers: {name}", f"text:{name}", f"{what} holds text where numbers are needed", high=0, feature=name),
         Rule(f"finite: {name}", f"infinite:{name}", f"{what} holds infinite values: mend the source", high=0, feature=name),
-        Rule(f"nulls: {name}", f"null_share:{name}", empty, high=most, severity=severity, level="table", feature=name),
     ]
 
 
@@ -76,9 +94,11 @@ def _ranges(run: RunParams, profile: Profile) -> list[Rule]:
     rules = []
     for name, (low, high) in run.validation.ranges.items():
         if name not in profile.missing:
-            about = f"{name} lies outside validation.ranges, {low:g} to {high:g}"
-            rules.append(Rule(f"range: {name}, lowest", f"min:{name}", about, low=low, feature=name))
-            rules.append(Rule(f"range: {name}, highest", f"max:{name}", about, high=high, feature=name))
+            about = (
+                f"{name} lies outside validation.ranges, {low:,.15g} to {high:,.15g}: mend or remove those rows, or widen it"
+            )
+            rules.append(Rule(f"range: {name}, lowest", f"min:{name}", about, low=low, feature=name, unit="value"))
+            rules.append(Rule(f"range: {name}, highest", f"max:{name}", about, high=high, feature=name, unit="value"))
     return rules
 
 
@@ -95,11 +115,15 @@ def _history(run: RunParams, profile: Profile) -> list[Rule]:
     return rules
 
 
-def _age(run: RunParams) -> list[Rule]:
-    limit, rules = run.validation.fresh_within, []
+def _age(run: RunParams, profile: Profile) -> list[Rule]:
+    if isinstance(run.data.frequency, int):
+        return []
+    limit, newest, rules = run.validation.fresh_within, profile.table["last"][0], []
+    shown = f"the newest row is of {newest:%Y-%m-%d %H:%M} UTC"
     if limit is not None:
-        rules.append(Rule("fresh", "late", f"the newest row is older than {limit}: is the feed late?", high=0, level="table"))
-    if not isinstance(run.data.frequency, int):
-        about = "the newest row lies in the future: are the times UTC?"
-        rules.append(Rule("not from the future", "ahead", about, high=0, severity="warn", level="table"))
+        steps = f"{limit} steps" if isinstance(limit, int) else limit
+        about = f"{shown}, older than {steps} (validation.fresh_within): is the feed late?"
+        rules.append(Rule("fresh", "late", about, high=0, level="table", unit="answer"))
+    about = f"{shown}, in the future: are the times UTC?"
+    rules.append(Rule("not from the future", "ahead", about, high=0, severity="warn", level="table", unit="answer"))
     return rules

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def test_a_checkpoint_never_unpickles_code(tmp_path: Path) -> None:
 
     content = pickle.dumps(Evil())
     (tmp_path / f"epoch-00001-{hashlib.sha256(content).hexdigest()[:16]}.pt").write_bytes(content)
-    with pytest.raises(Exception, match="[Ww]eights"):
+    with pytest.raises(Exception, match=r"[Ww]eights"):
         checkpoint.load_newest(tmp_path)
     assert not (tmp_path / "ran").exists()
 
@@ -242,7 +243,7 @@ def test_the_schedule_rises_then_falls_to_zero() -> None:
     assert rates.index(max(rates)) in (49, 50)
     assert max(rates) == 1.0
     assert rates[-1] < 1e-4
-    assert all(a <= b for a, b in zip(rates[:49], rates[1:50], strict=True))
+    assert all(a <= b for a, b in pairwise(rates[:50]))
 
 
 def test_a_job_runs_as_a_process_and_ends_with_its_parent(

@@ -1,0 +1,268 @@
+"""The main job as a person runs it: end to end, again, killed, with data that fails and variants that do; what MLflow holds."""
+
+import json
+import os
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import polars as pl
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = "params/smoke.yaml"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
+]
+
+
+def store(home: Path) -> MlflowClient:
+    """A client of the runs below a state folder."""
+    uri = f"sqlite:///{home}/mlflow.db"
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    return MlflowClient(uri)
+
+
+def runs(client: MlflowClient, **tags: str) -> list[mlflow.entities.Run]:
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    clauses = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    return list(client.search_runs(experiments, clauses))
+
+
+def ours(home: Path) -> list[psutil.Process]:
+    """Every living process that knows this state folder: by its environment, never by its name."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("LAGLINE_HOME") == str(home) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(flows, tmp_path_factory):
+    """One comparison of the smoke params: (home, what it printed)."""
+    home = tmp_path_factory.mktemp("run") / "home"
+    done = flows("compare", SMOKE, home=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return home, done
+
+
+def test_it_tells_what_it_does_and_ends_with_the_leaderboard(finished) -> None:
+    _, done = finished
+    for word in ("check the data", "wind_gust", "elman: epoch 2/2", "train: done in"):
+        assert word in done.stderr
+    for word in ("Leaderboard", "ridge", "best naive", "Registered as smoke version 1, alias challenger", "flows ui"):
+        assert word in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_no_process_is_left(finished) -> None:
+    assert ours(finished[0]) == []
+
+
+def test_runs_carry_the_fields_names(finished) -> None:
+    client = store(finished[0])
+    (parent,) = runs(client, kind="comparison")
+    assert parent.info.status == "FINISHED"
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert {"forecasts.parquet", "leaderboard.html", "leaderboard.json", "params.yaml", "checks", "error_by_step.png"} <= files
+    assert parent.inputs.dataset_inputs[0].dataset.digest == parent.data.tags["data"][:36]
+    variants = runs(client, kind="variant")
+    assert {run.data.params["variant"] for run in variants} == {"ridge", "elman", "cnn"}
+    for run in variants:
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert {"variant", "family", "seed"} <= set(run.data.params)
+        scores = ("mae", "rmse", "mase", "smape", "bias", "skill", "coverage_90", "width_90", "crps")
+        wanted = {f"test_{name}" for name in scores} | {"train_loss", "val_loss", "val_mae", "train_seconds", "num_parameters"}
+        assert wanted | {"windows_per_second"} <= set(run.data.metrics)
+        assert all(np.isfinite(value) for value in run.data.metrics.values())
+        curve = client.get_metric_history(run.info.run_id, "test_mae_by_step")
+        assert sorted(point.step for point in curve) == [1, 2, 3, 4, 5, 6]
+    elman = next(run for run in variants if run.data.params["variant"] == "elman")
+    assert [point.step for point in client.get_metric_history(elman.info.run_id, "val_mae")] == [1, 2]
+    assert {run.data.tags["variant"] for run in runs(client, kind="baseline")} == {
+        "last_value",
+        "drift",
+        "seasonal_naive",
+        "theta",
+    }
+
+
+def test_scores_equal_those_recomputed_from_the_forecast_frame(finished) -> None:
+    client = store(finished[0])
+    (parent,) = runs(client, kind="comparison")
+    frame = pl.read_parquet(client.download_artifacts(parent.info.run_id, "forecasts.parquet"))
+    assert frame.columns[:4] == ["unique_id", "ds", "cutoff", "y"]
+    rows = pl.read_parquet(ROOT / "data" / "nyc_weather.parquet")
+    actual = {(o, t): y for o, t, y in rows.select("origin", "time_hour", "temp").iter_rows()}
+    assert frame["cutoff"].min() == rows["time_hour"].max() - timedelta(days=14)
+    for o, t, y in frame.select("unique_id", "ds", "y").sample(500, seed=0).iter_rows():
+        assert y == (None if actual.get((o, t)) is None else pytest.approx(actual[o, t], abs=1e-4))
+    scored = {
+        run.data.params["variant"]: run.data.metrics for run in runs(client, kind="variant") + runs(client, kind="baseline")
+    }
+    y = frame["y"].to_numpy()
+    naive = np.nanmean(np.abs(y - frame["last_value"].to_numpy()))
+    for name, metrics in scored.items():
+        forecast = frame[name].to_numpy()
+        both = ~np.isnan(y) & ~np.isnan(forecast)
+        error = forecast[both] - y[both]
+        assert metrics["test_mae"] == pytest.approx(np.abs(error).mean(), rel=1e-6)
+        assert metrics["test_rmse"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-6)
+        assert metrics["test_bias"] == pytest.approx(error.mean(), rel=1e-5, abs=1e-6)
+        smape = (200 * np.abs(error) / (np.abs(y[both]) + np.abs(forecast[both]))).mean()
+        assert metrics["test_smape"] == pytest.approx(smape, rel=1e-6)
+        inside = (y >= frame[f"{name}-lo-90"].to_numpy()) & (y <= frame[f"{name}-hi-90"].to_numpy())
+        assert metrics["test_coverage_90"] == pytest.approx(inside[both].mean(), rel=1e-6)
+        if name != "theta":
+            assert metrics["test_skill"] == pytest.approx(1 - np.abs(error).mean() / naive, rel=1e-6)
+
+
+def test_the_registered_version_forecasts_in_a_process_without_this_repository(finished, tmp_path) -> None:
+    import subprocess
+    import sys
+
+    home, _ = finished
+    code = """
+import mlflow, pandas as pd, sys
+model = mlflow.pyfunc.load_model("models:/smoke@challenger")
+rows = pd.read_parquet(sys.argv[1]).rename(columns={"origin": "unique_id", "time_hour": "ds", "temp": "y"})
+model.predict(rows[["unique_id", "ds", "y", "dewp"]]).to_parquet(sys.argv[2])
+assert not [name for name in sys.modules if name.split(".")[0] in ("flows", "tasks", "models", "params")]
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment |= {"MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    out = tmp_path / "forecasts.parquet"
+    command = [sys.executable, "-P", "-c", code, str(ROOT / "data" / "nyc_weather.parquet"), str(out)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    frame = pl.read_parquet(out)
+    assert frame.height == 3 * 6
+    assert {"unique_id", "cutoff", "ds", "yhat", "yhat-lo-90", "yhat-hi-90"} <= set(frame.columns)
+    assert frame["yhat"].is_finite().all()
+
+
+def test_again_nothing_is_trained_and_no_version_is_added(finished, flows) -> None:
+    home, _ = finished
+    again = flows("compare", SMOKE, home=home)
+    assert again.returncode == 0
+    assert "Nothing has changed" in again.stdout
+    assert "epoch" not in again.stderr
+    client = store(home)
+    assert len(runs(client, kind="comparison")) == 1
+    fresh = flows("compare", SMOKE, "--fresh", home=home)
+    assert fresh.returncode == 0
+    assert "elman: epoch 2/2" in fresh.stderr
+    assert "smoke version 1 already" in fresh.stdout
+    assert len(client.search_model_versions("name = 'smoke'")) == 1
+    weights = {run.data.tags["weights"] for run in runs(client, kind="variant", variant="elman")}
+    assert len(runs(client, kind="variant", variant="elman")) == 2
+    assert len(weights) == 1  # the same bits
+    board = flows("leaderboard", "smoke", "--json", home=home)
+    facts = json.loads(board.stdout)
+    assert facts["chosen"] == "ridge"
+    assert facts["rows"][0]["val_mae"] <= facts["rows"][1]["val_mae"]
+    assert "ridge" in flows("leaderboard", "smoke", home=home).stdout
+
+
+def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_process(finished, flows, start, tmp_path) -> None:
+    settings = [
+        "--set",
+        "variants=[elman]",
+        "--set",
+        "training={max_epochs: 6, patience_epochs: 6, batch_size: 8, learning_rate: 1e-3,",
+    ]
+    settings[-1] += " seeds: 1, weight_decay: 0.0, clip_norm: 1.0, loss: mae, threads: 1}"
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert flows("compare", SMOKE, *settings, home=whole).returncode == 0
+    output = tmp_path / "output.txt"
+    child = start("compare", SMOKE, *settings, home=killed, output=output)
+    deadline = time.monotonic() + 120
+    while "elman: epoch 2/6" not in output.read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert "elman: epoch 6/6" not in output.read_text()
+    deadline = time.monotonic() + 20
+    while ours(killed) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert ours(killed) == []
+    again = flows("compare", SMOKE, *settings, home=killed)
+    assert again.returncode == 0
+    assert "elman: epoch 1/6" not in again.stderr  # it went on
+    weights = [runs(store(home), kind="variant")[0].data.tags["weights"] for home in (whole, killed)]
+    assert weights[0] == weights[1]
+    client = store(killed)
+    assert len(runs(client, kind="comparison")) == len(runs(client, kind="variant")) == 1
+    history = client.get_metric_history(runs(client, kind="variant")[0].info.run_id, "val_mae")
+    assert sorted(point.step for point in history) == [1, 2, 3, 4, 5, 6]
+
+
+def test_data_that_fails_the_checks_stops_the_run(finished, flows, refused, tmp_path) -> None:
+    home, _ = finished
+    rows = pl.read_parquet(ROOT / "data" / "nyc_weather.parquet")
+    broken = rows.with_columns(dewp=pl.when(pl.int_range(pl.len()) == 700).then(float("inf")).otherwise("dewp"))
+    broken.filter(~((pl.col("origin") == "JFK") & (pl.col("time_hour").dt.month() == 5))).write_parquet(
+        tmp_path / "broken.parquet"
+    )
+    done = flows("compare", SMOKE, "--set", f"data.path={tmp_path / 'broken.parquet'}", "--set", "name=broken", home=home)
+    refused(done, 1, "finite: dewp", "EWR", "gaps", "JFK")
+    client = store(home)
+    (checks,) = runs(client, kind="checks")
+    assert checks.info.status == "FAILED"
+    assert {f.path for f in client.list_artifacts(checks.info.run_id, "checks")} >= {"checks/checks.json", "checks/checks.html"}
+    assert client.search_model_versions("name = 'broken'") == []
+
+
+def test_a_variant_that_diverges_is_a_row_with_its_reason_and_nothing_weak_is_registered(finished, flows) -> None:
+    home, _ = finished
+    # without the window's level the network has to learn where it is: in one epoch of a hopeless rate it cannot
+    settings = [
+        "name=hopeless",
+        "variants=[elman, gru]",
+        "training.learning_rate=1e30",
+        "training.clip_norm=1e30",
+        "training.loss=mse",
+    ]
+    done = flows("compare", SMOKE, *(part for text in settings for part in ("--set", text)), home=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "failed" in done.stdout and "not finite" in done.stdout + done.stderr
+    assert "Nothing was registered" in done.stdout
+    client = store(home)
+    assert client.search_model_versions("name = 'hopeless'") == []
+    failed = [run for run in runs(client, kind="variant") if run.info.status == "FAILED"]
+    assert failed and all("test_mae" not in run.data.metrics for run in failed)
+
+
+def test_an_interrupted_run_ends_with_130_and_no_process(start, tmp_path) -> None:
+    home, output = tmp_path / "home", tmp_path / "output.txt"
+    child = start(
+        "compare",
+        SMOKE,
+        "--set",
+        "training.max_epochs=100000",
+        "--set",
+        "training.patience_epochs=100000",
+        home=home,
+        output=output,
+    )
+    deadline = time.monotonic() + 120
+    while "elman: epoch 3/" not in output.read_text() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(child.pid, signal.SIGINT)
+    assert child.wait(timeout=60) == 130
+    assert "interrupted" in output.read_text()
+    assert "Traceback" not in output.read_text()
+    assert ours(home) == []

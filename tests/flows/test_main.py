@@ -1,0 +1,101 @@
+"""The command line from outside: help, exit statuses, one clear message and no traceback; each verb on the shipped data."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = "params/smoke.yaml"
+
+
+def test_help_lists_the_verbs(flows) -> None:
+    done = flows("--help")
+    assert done.returncode == 0
+    for verb in ("compare", "validate", "lags", "variants", "leaderboard", "ui"):
+        assert verb in done.stdout
+    assert flows().returncode in (0, 2)
+
+
+def test_an_unknown_verb_or_option_is_refused(flows, refused) -> None:
+    refused(flows("train"), 2, "train")
+    refused(flows("compare", "--no-such-option"), 2, "--no-such-option")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("compare", "params/none.yaml"), ("params/none.yaml", "no such file")),
+        (("compare", SMOKE, "--set", "training.max_epoch=3"), ("did you mean", "max_epochs")),
+        (("compare", SMOKE, "--variants", "lstm,lsmt"), ("unknown variant 'lsmt'", "lstm")),
+        (("compare", SMOKE, "--variants", ","), ("--variants",)),
+        (("compare", SMOKE, "--set", "network.hidden=3"), ("network.hidden", "no such argument")),
+        (
+            ("compare", SMOKE, "--set", "scaling.window=last", "--set", "windows.features={dewp: {lookback: 3}}"),
+            ("scaling.window",),
+        ),
+        (("validate", SMOKE, "--set", "data.path=data/none.parquet"), ("data/none.parquet",)),
+        (("validate", SMOKE, "--set", "data.target=tempp"), ("tempp", "did you mean 'temp'")),
+        (("lags", SMOKE), ("--out",)),
+        (("lags", SMOKE, "--head", "--edges", "cut"), ("keep or drop",)),
+        (("lags", SMOKE, "--out", "no/such/folder/x.parquet"), ("no folder",)),
+        (("leaderboard", "never-run"), ("never-run", "no finished comparison")),
+    ],
+    ids=lambda value: " ".join(value)[:60],
+)
+def test_a_mistake_is_one_message_with_status_2(
+    flows, refused, arguments: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    refused(flows(*arguments, home=tmp_path / "home"), 2, *words)
+
+
+def test_a_home_that_cannot_be_used_is_refused(flows, refused, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused(flows("leaderboard", "x", home=tmp_path / "file" / "home"), 2, "LAGLINE_HOME")
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    (newer / "layout.json").write_text('{"layout": 99}')
+    refused(flows("compare", SMOKE, home=newer), 2, "newer lagline")
+    assert sorted(path.name for path in newer.iterdir()) == ["layout.json"]
+
+
+def test_debug_shows_the_traceback(flows) -> None:
+    done = flows("--debug", "validate", "params/none.yaml")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+
+
+def test_validate_reports_and_its_status_is_the_answer(flows, refused, tmp_path: Path) -> None:
+    good = flows("validate", SMOKE, home=tmp_path / "home")
+    assert good.returncode == 0, good.stderr
+    assert "wind_gust" in good.stdout and "left out" in good.stdout
+    rows = pl.read_parquet(ROOT / "data" / "nyc_weather.parquet")
+    pl.concat([rows, rows.head(3)]).write_parquet(tmp_path / "twice.parquet")
+    bad = flows("validate", SMOKE, "--set", f"data.path={tmp_path / 'twice.parquet'}", home=tmp_path / "home")
+    refused(bad, 1, "unique keys", "EWR")
+
+
+def test_variants_as_a_table_and_as_json(flows) -> None:
+    rows = json.loads(flows("variants", "--json").stdout)
+    by_name = {row["name"]: row for row in rows}
+    assert {"ridge", "elman", "stacked_elman", "bidirectional_elman", "lstm", "gru", "cnn"} <= set(by_name)
+    assert set(by_name["gru"]) == {"name", "family", "parameters", "receptive_field", "about"}
+    # by hand: 3 gates x (16 inputs + 32 states + 2 biases) x 32, and the head; 5 features, 5 masks, 4 waves, the level: 15 inputs
+    assert by_name["gru"]["parameters"] == 3 * 32 * (15 + 32 + 2) + 24 * (32 + 1)
+    table = flows("variants").stdout
+    assert "bidirectional_elman" in table and "recurrent" in table
+
+
+def test_lags_prints_and_writes(flows, tmp_path: Path) -> None:
+    head = flows("lags", SMOKE, "--head", home=tmp_path / "home")
+    assert head.returncode == 0, head.stderr
+    assert "y_lag24" in head.stdout and "y_step6" in head.stdout
+    out = tmp_path / "lags.parquet"
+    assert flows("lags", SMOKE, "--out", str(out), home=tmp_path / "home").returncode == 0
+    table = pl.read_parquet(out)
+    assert table.height == 3 * (8730 + 1)
+    assert table.columns[:2] == ["unique_id", "ds"]
+    assert {"y_lag1", "y_lag24", "dewp_lag1", "dewp_lag11", "wind_gust_lag3", "y_step1", "y_step6"} <= set(table.columns)
+    assert "dewp_lag2" not in table.columns
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "lags.parquet"]
