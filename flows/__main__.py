@@ -56,16 +56,19 @@ def compare(
     home = prepare()
     chosen = _settings(settings, variants)
     set_environment(home)
+    from flows.progress import Board
     from flows.server import start_prefect
 
     server = start_prefect(home)  # comes up while we import
     try:
-        from flows.look import check_params, show_comparison
+        with Board() as board, board.stage("start"):
+            from flows.look import check_params, show_comparison
 
-        check_params(params, chosen)
-        from flows.compare import run_compare
+            check_params(params, chosen)
+            from flows.compare import compare as flow
 
-        found = run_compare(server, str(params), chosen, fresh)
+            server.wait()
+        found = flow(str(params), chosen, fresh)
     finally:
         server.stop()
     show_comparison(found)

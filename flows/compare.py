@@ -16,7 +16,6 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.bootstrap import home as state_home
 from flows.progress import Board
-from flows.server import PrefectServer
 from models.windows import Panel
 from params.errors import ChecksFailed
 from params.load import load_run, load_variant
@@ -149,10 +148,3 @@ def _train(
         finally:
             board.fits_done()
     return [done[label] for label in fits]
-
-
-def run_compare(server: PrefectServer, params: str, settings: list[str], fresh: bool) -> dict[str, Any]:
-    """Runs the flow once the server answers; returns what it found."""
-    server.wait()
-    found: dict[str, Any] = compare(params, settings, fresh)
-    return found

@@ -16,7 +16,7 @@ from tasks.checks.report import report_table
 from tasks.comparison import report
 from tasks.frequency import Frequency
 from tasks.lags import head_text, lag_table, panel_frame, write_panel
-from tasks.load import long_frame
+from tasks.load import check_keys, long_frame
 from tasks.train import check_variant, choose_device, concurrent_fits, measured_field
 from tasks.validate import validate
 
@@ -39,6 +39,7 @@ def show_lags(home: Path, params: Path, settings: list[str], out: Path | None, h
     run = load_run(params, settings)
     if out is not None and not out.absolute().parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
+    check_keys(run.data)
     windows, frequency = run.windows.window_params(), Frequency(run.data.frequency)
     folder = write_panel(long_frame(run), windows, frequency, run.windows.forward_fill, home / "panels")
     table = lag_table(panel_frame(Panel.open(folder)), windows, frequency, edges)

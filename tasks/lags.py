@@ -20,6 +20,7 @@ from models.windows import CALENDAR, Panel, Split, WindowParams
 from params.errors import UserError
 from params.schema import DURATION, RunParams
 from tasks.frequency import Frequency
+from tasks.load import parse_time
 
 KEYS = ("unique_id", "ds")
 
@@ -203,11 +204,10 @@ def split_of(run: RunParams, panel: Panel) -> Split:
 
 
 def _moment(text: str) -> pl.Series:
-    return (
-        pl.Series([text.replace("T", " ").removesuffix("Z")])
-        .str.to_datetime(time_unit="us", strict=True)
-        .dt.replace_time_zone("UTC")
-    )
+    moment = pl.select(parse_time(pl.lit(text))).to_series()
+    if moment.null_count():
+        raise UserError(f"split: {text} is no date of the calendar")
+    return moment
 
 
 def lag_head(panel: Panel, params: WindowParams, rows: int = 20) -> pl.DataFrame:

@@ -133,8 +133,8 @@ def parse_time(text: pl.Expr) -> pl.Expr:
 def check_keys(data: DataParams, root: Path = ROOT) -> int:
     """The number of rows, after one pass over ids and times.
 
-    Raises UserError for a table without rows, a row without a series or time, a time that does not parse (the first is shown), or
-    a time column in which some rows have an offset from UTC and some have none.
+    Raises UserError for a table without rows, a row without a series or time, a time that does not parse (the first is shown),
+    or a time column in which some rows have an offset from UTC and some have none.
     """
     rows, zoned, naive = 0, "", ""
     for table in _tables(data, root):
@@ -154,7 +154,7 @@ def check_keys(data: DataParams, root: Path = ROOT) -> int:
 
 
 def _key_facts(table: Table, data: DataParams) -> dict[str, Any]:
-    """rows; lost and bad: times that are none, and the first; unnamed: rows without a series; zoned, naive, example: offsets."""
+    """rows; lost, bad: times that are none, and the first; unnamed: rows without a series; zoned, naive, example: offsets."""
     raw, dtype = pl.col(data.time), table.columns[data.time]
     lost = _time(table, data).is_null()
     if isinstance(data.frequency, int):
@@ -207,6 +207,6 @@ def long_frame(run: RunParams, checks: Mapping[str, Any] | None = None, root: Pa
 
 @task(cache_policy=NO_CACHE)
 def load_series(run: RunParams) -> dict[str, Any]:
-    """Opens the source, reads ids and times once, and takes its digest: `files`, `bytes`, `sha256`, `rows`."""
+    """Opens the source and takes its digest: `files`, `bytes`, `sha256`; the checks read its rows."""
     scan_series(run.data, list(run.windows.features))
-    return source_digest(run.data, ROOT) | {"rows": check_keys(run.data)}
+    return source_digest(run.data, ROOT)

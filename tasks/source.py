@@ -1,6 +1,7 @@
 """Which files a table lies in, their columns and raw contents; never converts a value and never writes.
 
-CSV is opened as text throughout (polars would rename a repeated header and pad short rows without a word), Parquet with its types.
+CSV is opened as text throughout (polars would rename a repeated header and pad short rows without a word), Parquet with
+its types.
 """
 
 import csv
@@ -60,7 +61,7 @@ def _files_below(base: Path, name: str) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        found = (base / match for match in glob.glob(name, root_dir=base, recursive=True))
+        found = (base / match for match in glob.glob(name, root_dir=base, recursive=True))  # noqa: PTH207 - it takes absolute patterns
         return sorted(file for file in found if file.is_file())
     files = sorted(p for p in path.iterdir() if p.is_file() and _suffix(p) and not p.name.startswith((".", "_")))
     if not files:
@@ -84,7 +85,7 @@ def source_digest(data: DataParams, root: Path) -> dict[str, Any]:
 
 
 def open_tables(data: DataParams, root: Path) -> list[Table]:
-    """Every file of the source, opened lazily.  Raises UserError where one cannot be read or has other columns than the first."""
+    """Every file of the source, opened lazily.  Raises UserError where one cannot be read or has other columns than another."""
     tables = [_open(file) for file in find_files(data, root)]
     first = tables[0]
     for table in tables[1:]:

@@ -3,6 +3,8 @@
 Everything goes through the client by run id: MLflow's active run is shared between threads and is not used.
 """
 
+import contextlib
+import getpass
 import math
 import os
 import time
@@ -56,7 +58,9 @@ def experiment(name: str, home: Path) -> str:
         found = client().get_experiment_by_name(name)
         if found is None:
             local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
-            return client().create_experiment(name, (home / "artifacts" / name).as_uri() if local else None)
+            # the UI has a side for training and one for language models, and opens the one that this tag names
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            return str(client().create_experiment(name, (home / "artifacts" / name).as_uri() if local else None, kind))
         if found.lifecycle_stage == "deleted":
             client().restore_experiment(found.experiment_id)
         return str(found.experiment_id)
@@ -71,8 +75,8 @@ def find_run(experiment_id: str, tags: Mapping[str, str]) -> "Run | None":
 
 def parent_run(experiment_id: str, name: str, identity: str, fresh: bool = False) -> tuple[str, bool]:
     """The run of a comparison and whether it had finished before: the same identity goes on in the same run."""
-    tags = {"kind": "comparison", IDENTITY: identity}
-    found = None if fresh else find_run(experiment_id, tags)
+    tags = {"kind": "comparison", IDENTITY: identity, **_origin()}
+    found = None if fresh else find_run(experiment_id, {"kind": "comparison", IDENTITY: identity})
     if found is not None:
         finished = found.info.status == "FINISHED"
         if not finished:
@@ -88,8 +92,16 @@ def child_run(parent: str, name: str, identity: str, tags: Mapping[str, str]) ->
     if found is not None:
         client().update_run(found.info.run_id, status="RUNNING")
         return str(found.info.run_id)
-    own = {"mlflow.parentRunId": parent, IDENTITY: identity, **tags}
+    own = {"mlflow.parentRunId": parent, IDENTITY: identity, **_origin(), **tags}
     return str(client().create_run(experiment_id, run_name=name, tags=own).info.run_id)
+
+
+def _origin() -> dict[str, str]:
+    """What the UI shows as a run's user and source."""
+    tags = {"mlflow.source.name": "python -m flows", "mlflow.source.type": "LOCAL"}
+    with contextlib.suppress(OSError, KeyError):  # a container may have no name for its user
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
 
 
 def finish(run_id: str, status: str = "FINISHED") -> None:

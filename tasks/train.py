@@ -239,6 +239,7 @@ def train_variant(
         tracking.finish(run_id, "FAILED")
     keep = ("status", "reason", "reused", "num_parameters", "train_seconds", "windows_per_second", "val_mae", "best_epoch")
     small = {key: result[key] for key in keep if key in result}
+    small |= {"family": variant.family, "seed": job["training"]["seed"]}
     return small | {"label": label, "run_id": run_id, "folder": str(fit_folder(job, home)), "identity": identity}
 
 

@@ -209,7 +209,7 @@ def _finding(rule: Rule, failed: list[str] | None, frame: pl.DataFrame) -> Findi
 
 @task(cache_policy=NO_CACHE)
 def validate_series(run: RunParams, folder: Path) -> dict[str, Any]:
-    """Writes checks.json (the library's result with ours) and checks.html to a folder; returns the small facts of the verdict."""
+    """Writes checks.json (the library's result with ours) and checks.html to a folder; returns the verdict's small facts."""
     docs = folder / "data_docs" if run.validation.data_docs else None
     verdict = validate(run, docs=docs)
     (folder / "checks.json").write_text(json.dumps(asdict(verdict), indent=1, allow_nan=False), encoding="utf-8")

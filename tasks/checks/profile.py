@@ -37,9 +37,9 @@ class Profile:
 def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
     """Two passes over the table; the second is sorted by series and time where the files are not.
 
-    A series: first, last, rows, steps (of the grid), duplicates, off_grid, missing_steps, gap_share, largest_gap, ordered,
-    longest_run (of equal y), y_distinct (0 none, 1 constant, 2 more), y_varies; each column c: null_share:c, infinite:c, text:c,
-    example:c, min:c, max:c; windows:train, windows:validation, windows:test.
+    A series: first, last, rows, steps (of the grid), duplicates, off_grid, missing_steps, gap_share, largest_gap,
+    ordered, longest_run (of equal y), y_distinct (0 none, 1 constant, 2 more), y_varies; each column c: null_share:c,
+    infinite:c, text:c, example:c, min:c, max:c; windows:train, windows:validation, windows:test.
     """
     features = [name for name in run.windows.features if name != "y"]
     wanted = list(dict.fromkeys([*features, *(c for c in run.validation.ranges if c != "y")]))
@@ -55,7 +55,8 @@ def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
         pl.col("ds").max().alias("last"),
         (~unordered).alias("ordered"),
     ]
-    values = collect(frame.group_by("unique_id").agg(*facts, *_values(columns, texts)), run.data.path)
+    rows = frame.select("unique_id", "ds", *_split(columns, texts))
+    values = collect(rows.group_by("unique_id").agg(*facts, *_values(columns, texts)), run.data.path)
     keys = frame.select("unique_id", "ds", y=_number("y"))
     if not values["ordered"].all():
         keys = keys.sort("unique_id", "ds")
@@ -72,17 +73,28 @@ def _number(name: str) -> pl.Expr:
     return pl.col(name).cast(pl.Float64, strict=False).fill_nan(None)
 
 
-def _values(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
+def _split(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
+    """Row by row, each column as what it holds: finite:c, infinite:c and, of a text column, text:c (that is no number)."""
     found = []
     for name in columns:
         number = _number(name)
-        text = number.is_null() & pl.col(name).is_not_null() if name in texts else pl.lit(False)
-        example = pl.col(name).filter(text).first().cast(pl.String) if name in texts else pl.lit(None, pl.String).first()
-        finite = number.filter(number.is_finite())
+        found.append(pl.when(number.is_finite()).then(number).alias(f"finite:{name}"))
+        found.append(number.is_infinite().alias(f"infinite:{name}"))
+        if name in texts:
+            found.append(pl.when(number.is_null()).then(pl.col(name)).alias(f"text:{name}"))
+    return found
+
+
+def _values(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
+    found = []
+    for name in columns:
+        finite, infinite, text = (pl.col(f"{kind}:{name}") for kind in ("finite", "infinite", "text"))
+        written = text.count() if name in texts else pl.lit(0, pl.UInt32).first()
+        example = text.drop_nulls().first() if name in texts else pl.lit(None, pl.String).first()
         found += [
-            (number.is_null() & ~text).sum().alias(f"nulls:{name}"),
-            number.is_infinite().sum().alias(f"infinite:{name}"),
-            text.sum().alias(f"text:{name}"),
+            (pl.len() - finite.count() - infinite.sum() - written).alias(f"nulls:{name}"),
+            infinite.sum(),
+            written.alias(f"text:{name}"),
             example.alias(f"example:{name}"),
             finite.min().alias(f"min:{name}"),
             finite.max().alias(f"max:{name}"),

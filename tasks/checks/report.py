@@ -14,8 +14,10 @@ STYLE = """
 :root { color-scheme: light dark; --line: #8884; --bad: #b3261e; --warn: #8a6100; --good: #2e6b34 }
 @media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --warn: #ffd166; --good: #8fd694 } }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
-table { border-collapse: collapse; width: 100% } th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line) }
-td.n, td.limit { white-space: nowrap } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } .fail { color: var(--bad) } .warn, .drop { color: var(--warn) } .ok { color: var(--good) }
+table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line) }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } td.n, td.limit { white-space: nowrap }
+.fail { color: var(--bad) } .warn, .drop { color: var(--warn) } .ok { color: var(--good) }
 """
 
 

@@ -15,7 +15,7 @@ from models.windows import FeatureWindow, Panel, WindowParams, Windows
 from params.errors import UserError
 from params.load import load_run
 from tasks.frequency import Frequency
-from tasks.lags import lag_table, panel_frame, split_of, write_panel
+from tasks.lags import lag_table, panel_frame, resolve_split, split_of, write_panel
 
 HOUR = Frequency("1h")
 START = datetime(2020, 1, 1)
@@ -176,3 +176,9 @@ def test_borders_outside_the_data_are_refused(tmp_path: Path, split: str) -> Non
     panel = Panel.open(write_panel(frame_of({"a": [1.0] * 240}), WindowParams(1, {"y": FeatureWindow(1)}), HOUR, 0, tmp_path))
     with pytest.raises(UserError, match="the data runs from 2020-01-01"):
         split_of(run, panel)
+
+
+def test_a_date_that_no_calendar_has_is_refused(tmp_path: Path) -> None:
+    run = load_run("params/nyc_weather.yaml", ["split={validation: 2020-01-02, test: 2020-02-30}"])
+    with pytest.raises(UserError, match="2020-02-30"):
+        resolve_split(run, 0, 10)

@@ -136,7 +136,7 @@ def test_integer_time_steps_stay_integers(tmp_path: Path) -> None:
     run = run_on(csv_of(tmp_path, ["3", "-1", " 7 "]), *INTEGER)
     assert scan_series(run.data, []).collect()["ds"].to_list() == [3, -1, 7]
     assert check_keys(run.data) == 3
-    with pytest.raises(UserError, match="1 of 2 times cannot be read; the first '1.5' is not a whole number"):
+    with pytest.raises(UserError, match=r"1 of 2 times cannot be read; the first '1\.5' is not a whole number"):
         check_keys(run_on(csv_of(tmp_path, ["1", "1.5"]), *INTEGER).data)
 
 

@@ -115,7 +115,7 @@ def test_a_folder_and_a_pattern_give_their_tables_in_order(tmp_path: Path) -> No
     assert [f.name for f in find_files(data_at("?.csv"), folder)] == ["a.csv", "b.csv"]
     assert [f.name for f in find_files(data_at("**/c.csv"), folder)] == ["c.csv"]
     (tmp_path / "none").mkdir()
-    with pytest.raises(UserError, match="data.path none: the folder holds no table"):
+    with pytest.raises(UserError, match=r"data\.path none: the folder holds no table"):
         find_files(data_at("none"), tmp_path)
 
 

@@ -61,12 +61,15 @@ def test_a_table_without_a_fault_passes_in_any_order(tmp_path: Path) -> None:
 
 FAULTS: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str, str]] = {
     "a repeated key": (lambda f: pl.concat([f, f.tail(1)]), "unique keys", "keep one row a series and time"),
-    "a row off the grid": (lambda f: put(f, ROWS + 9, time=START + timedelta(hours=9, minutes=1)), "frequency", "off the grid of 1h"),
+    "a row off the grid": (
+        lambda f: put(f, ROWS + 9, time=START + timedelta(hours=9, minutes=1)), "frequency", "off the grid of 1h",
+    ),
     "a gap": (lambda f: f.filter(pl.int_range(pl.len()) != ROWS + 9), "gaps", "fill the gaps"),
     "an infinite target": (lambda f: put(f, ROWS + 3, temp=float("inf")), "finite: y", "infinite values"),
     "an infinite feature": (lambda f: put(f, ROWS + 3, dewp=float("-inf")), "finite: dewp", "dewp holds infinite"),
     "a constant target": (
-        lambda f: f.with_columns(temp=pl.when(pl.col("id") == "b").then(1.0).otherwise("temp")), "target varies", "never changes",
+        lambda f: f.with_columns(temp=pl.when(pl.col("id") == "b").then(1.0).otherwise("temp")),
+        "target varies", "never changes",
     ),
     "a target never observed": (
         lambda f: f.with_columns(temp=pl.when(pl.col("id") == "b").then(None).otherwise("temp")), "target observed", "no value",

@@ -24,9 +24,8 @@ Row = tuple[str, datetime, float | None, float | None]
 
 
 def run_on(path: Path, *settings: str, features: str = "") -> RunParams:
-    more = features and f", {features}"
     base = [f"data.path={path}", "data.id=id", "data.time=time", "data.target=temp"]
-    windows = "windows={horizon: 2, forward_fill: 0, features: {y: {lookback: 3}%s}}" % more
+    windows = f"windows={{horizon: 2, forward_fill: 0, features: {{y: {{lookback: 3}}, {features}}}}}"
     return load_run("params/smoke.yaml", [*base, windows, "split={validation: 3, test: 3}", *settings])
 
 

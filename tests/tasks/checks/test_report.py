@@ -1,4 +1,4 @@
-"""How a verdict reads: figures in full, at most ten series by name, and nothing from the data that acts on a page or a terminal."""
+"""How a verdict reads: figures in full, ten series by name, and nothing from the data that acts on a page or a terminal."""
 
 from dataclasses import replace
 from typing import Any
