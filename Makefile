@@ -91,7 +91,7 @@ echo "Installing the locked dependencies into .venv (some minutes the first time
 if command -v uv >/dev/null 2>&1; then
     links=$$($(PY) -m pip config list | sed -n "s/.*find-links='\(.*\)'/\1/p" | sed 's/\\n/ /g' | xargs | tr ' ' ,)
     [ -z "$$links" ] || export UV_FIND_LINKS="$${UV_FIND_LINKS:-$$links}"
-    uv pip install --python $(PY) -c constraints.txt -e '.[dev]'
+    uv pip install --compile-bytecode --python $(PY) -c constraints.txt -e '.[dev]'
 else
     $(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 fi
@@ -99,3 +99,4 @@ fi
 endef
 
 export FIND_PYTHON USABLE WITH_LOCK INSTALL
+unexport PYTHONDONTWRITEBYTECODE # without bytecode every start compiles Prefect anew, for seconds

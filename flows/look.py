@@ -65,7 +65,7 @@ def show_variants(as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    title = f"Variants, sized for {DEFAULT} (lookback {windows.lookback}, horizon {windows.horizon}; the receptive field in samples)"
+    title = f"Variants, sized for {DEFAULT}: lookback {windows.lookback}, horizon {windows.horizon} (field: in samples)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column, side in (("name", "left"), ("family", "left"), ("parameters", "right"), ("field", "right")):
         table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
