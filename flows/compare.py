@@ -27,7 +27,7 @@ from tasks.fingerprint import canonical, sha256
 from tasks.lags import generate_lags, lag_head, split_of
 from tasks.load import load_series, long_frame
 from tasks.register import register_best
-from tasks.train import choose_device, concurrent_fits, fit_folder, labels, make_job, most_epochs, train_variant
+from tasks.train import choose_device, concurrent_fits, fit_folder, make_job, most_epochs, planned_fits, train_variant
 from tasks.validate import validate_series
 
 
@@ -47,12 +47,10 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
             panel = generate_lags(long_frame(run, checks), windows, run, home / "panels")
             split = split_of(run, Panel.open(panel))
         device = choose_device()
+        variants = {name: load_variant(name, params, settings) for name in run.variants}
         fits = {
-            label: (
-                variant := load_variant(name, params, settings),
-                make_job(variant, seed, Path(panel), windows, split, device),
-            )
-            for label, name, seed in labels(run)
+            label: (variants[name], make_job(variants[name], seed, Path(panel), windows, split, device))
+            for label, name, seed in planned_fits(run, variants)
         }
         identities = {label: fit_folder(job, home).name for label, (_, job) in fits.items()}
         numbers = {"fits": identities, "evaluation": run.evaluation.model_dump(mode="json"), "name": run.name}

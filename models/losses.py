@@ -23,5 +23,5 @@ def masked_loss(name: str, forecast_BH: Tensor, y_BH: Tensor) -> Tensor:
 def absolute_errors(forecast_BH: Tensor, y_BH: Tensor) -> tuple[float, int]:
     """The sum of |y - forecast| over the observed targets, in float64, and their number."""
     observed = ~y_BH.isnan()
-    errors = (forecast_BH.double() - y_BH.double()).abs().masked_fill(~observed, 0.0)
-    return float(errors.sum()), int(observed.sum())
+    errors = (forecast_BH - y_BH).abs().masked_fill(~observed, 0.0)
+    return float(errors.cpu().double().sum()), int(observed.sum())  # not every device has float64

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +102,19 @@ def make_job(
         "evaluation_stride": variant.run.evaluation.stride,
         "training": {name: getattr(training, name) for name in names} | {"variant": variant.variant, "seed": seed},
         "threads": training.threads,
-        "device": "cpu" if FAMILIES[variant.family] is Linear else device,
+        "device": "cpu" if is_closed_form(variant) else device,
         "panel": str(panel),
     }
 
 
+def is_closed_form(variant: VariantParams) -> bool:
+    """Whether a variant is solved and not trained: no epochs, no seeds, and on the CPU."""
+    return FAMILIES[variant.family] is Linear
+
+
 def most_epochs(variant: VariantParams) -> int:
     """The most rows that the history of a fit may have: its epochs, or the penalties of a closed form."""
-    return len(PENALTIES) if FAMILIES[variant.family] is Linear else variant.run.training.max_epochs
+    return len(PENALTIES) if is_closed_form(variant) else variant.run.training.max_epochs
 
 
 def fit_folder(job: dict[str, Any], home: Path) -> Path:
@@ -243,7 +248,13 @@ def train_variant(
     return small | {"label": label, "run_id": run_id, "folder": str(fit_folder(job, home)), "identity": identity}
 
 
-def labels(run: RunParams) -> list[tuple[str, str, int]]:
-    """Every fit of a run: (label, variant, seed); the first seed carries the variant's own name."""
-    seeds = range(run.training.seeds)
-    return [(name if seed == 0 else f"{name}-s{seed}", name, seed) for name in run.variants for seed in seeds]
+def planned_fits(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tuple[str, str, int]]:
+    """Every fit of a run: (label, variant, seed); the first seed carries the variant's own name.
+
+    A closed form has no seed to vary and is fitted once.
+    """
+    found = []
+    for name in run.variants:
+        seeds = 1 if is_closed_form(variants[name]) else run.training.seeds
+        found += [(name if seed == 0 else f"{name}-s{seed}", name, seed) for seed in range(seeds)]
+    return found
