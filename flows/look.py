@@ -12,7 +12,7 @@ from models.windows import Panel
 from params.errors import ChecksFailed, UserError
 from params.load import load_run, load_variant, variant_names
 from tasks import tracking
-from tasks.checks.report import report_table
+from tasks.checks.report import report_lines, report_table
 from tasks.comparison import report
 from tasks.frequency import Frequency
 from tasks.lags import head_text, lag_table, panel_frame, write_panel
@@ -28,7 +28,7 @@ def show_checks(params: Path, settings: list[str]) -> None:
     verdict = validate(load_run(params, settings))
     console = Console()
     console.print(report_table(verdict))
-    for line in verdict.notes:
+    for line in report_lines(verdict):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if not verdict.passed:
         raise ChecksFailed("the data checks failed")

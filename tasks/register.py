@@ -14,7 +14,7 @@ from models.windows import WindowParams
 from params.schema import RunParams
 from tasks import fingerprint, tracking
 from tasks.registry.bundle import write_bundle
-from tasks.registry.register import register
+from tasks.registry.versions import register
 
 Fit = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ import html
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,49 +18,11 @@ from prefect.cache_policies import NO_CACHE
 
 from params.schema import RunParams
 from tasks.checks.profile import Profile, make_profile
-from tasks.checks.report import report_html, report_lines
-from tasks.checks.rules import Rule, Unit, rules_of
+from tasks.checks.report import failure_message, report_html, report_lines
+from tasks.checks.rules import Rule, rules_of
+from tasks.checks.verdict import Finding, Verdict
 from tasks.frequency import Frequency
 from tasks.load import ROOT, check_keys
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What became of a rule: `series` names those that failed it (`table` for the whole), `worst` the value found."""
-
-    name: str
-    severity: str
-    passed: bool
-    feature: str | None
-    series: list[str]
-    worst: float | None
-    low: float | None
-    high: float | None
-    about: str
-    unit: Unit
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The answer of the checks, JSON-ready; `library` is the library's own result."""
-
-    passed: bool
-    findings: list[Finding]
-    dropped_features: list[str]
-    dropped_series: list[str]
-    facts: dict[str, Any]
-    library: list[dict[str, Any]]
-
-    @property
-    def notes(self) -> list[str]:
-        """One line for each check that did not pass and each thing that was left out."""
-        return report_lines(self)
-
-    @property
-    def message(self) -> str:
-        """The failing checks in words."""
-        lines = [line for line in report_lines(self) if line.startswith("fail")]
-        return "the data checks failed; nothing was trained\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def validate(run: RunParams, root: Path = ROOT, docs: Path | None = None) -> Verdict:
@@ -216,8 +178,8 @@ def validate_series(run: RunParams, folder: Path) -> dict[str, Any]:
     (folder / "checks.html").write_text(report_html(verdict, run.name), encoding="utf-8")
     return {
         "passed": verdict.passed,
-        "notes": verdict.notes,
-        "message": verdict.message,
+        "notes": report_lines(verdict),
+        "message": failure_message(verdict),
         "dropped_features": verdict.dropped_features,
         "dropped_series": verdict.dropped_series,
     }

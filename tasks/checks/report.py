@@ -1,13 +1,11 @@
 """The verdict of the data checks as people read it: lines for a terminal and a page that works offline; judges nothing."""
 
 import html
-from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from tasks.validate import Finding, Verdict
+from tasks.checks.verdict import Finding, Verdict
 
 MOST_NAMED = 10
 STYLE = """
@@ -21,7 +19,7 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } td.n, td.li
 """
 
 
-def outcome(finding: "Finding") -> str:
+def outcome(finding: Finding) -> str:
     """ok, or the severity of what did not pass."""
     return "ok" if finding.passed else finding.severity
 
@@ -37,14 +35,14 @@ def number(value: float | None, unit: str) -> str:
     return f"{value:,.0f}" if 1e5 <= abs(value) < 1e15 else f"{value:,.6g}"
 
 
-def found(finding: "Finding") -> str:
+def found(finding: Finding) -> str:
     """The worst that the check met."""
     if finding.unit == "answer":
         return "yes" if finding.passed else "no"
     return number(finding.worst, finding.unit)
 
 
-def allowed(finding: "Finding") -> str:
+def allowed(finding: Finding) -> str:
     """What the check allows, in words."""
     if finding.unit == "answer":
         return "yes"
@@ -54,7 +52,7 @@ def allowed(finding: "Finding") -> str:
     return most if most == "none" else f"at most {most}"
 
 
-def heading(verdict: "Verdict") -> str:
+def heading(verdict: Verdict) -> str:
     """What was checked: rows, series and the time that they span."""
     facts = verdict.facts
     first, last = (str(facts[end]).removesuffix("+00:00") for end in ("first", "last"))
@@ -68,7 +66,7 @@ def named(series: list[str]) -> str:
     return ", ".join(repr(s)[1:-1] for s in series[:MOST_NAMED]) + more
 
 
-def report_lines(verdict: "Verdict") -> list[str]:
+def report_lines(verdict: Verdict) -> list[str]:
     """One line for each check that did not pass: outcome, name, what is wrong, where, how much."""
     lines = []
     for finding in verdict.findings:
@@ -85,7 +83,13 @@ def report_lines(verdict: "Verdict") -> list[str]:
     return lines
 
 
-def report_table(verdict: "Verdict") -> Table:
+def failure_message(verdict: Verdict) -> str:
+    """The failing checks in words."""
+    lines = [line for line in report_lines(verdict) if line.startswith("fail")]
+    return "the data checks failed; nothing was trained\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def report_table(verdict: Verdict) -> Table:
     """All checks as a table for a terminal."""
     title = f"Data checks: {heading(verdict)}"
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, min_width=len(title))
@@ -98,7 +102,7 @@ def report_table(verdict: "Verdict") -> Table:
     return table
 
 
-def report_html(verdict: "Verdict", name: str) -> str:
+def report_html(verdict: Verdict, name: str) -> str:
     """One page that loads nothing from anywhere; everything from the data is escaped."""
     text = html.escape
     rows = "".join(

@@ -125,7 +125,7 @@ print(settings.home, settings.results.default_serializer, settings.logging.level
 """
     done = run(script, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(prefect_home(tmp_path)), "json", "WARNING", "False"]
+    assert done.stdout.split() == [str(prefect_home(tmp_path)), "json", "CRITICAL", "False"]
 
 
 def test_what_the_user_has_set_stays(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = "params/smoke.yaml"
+WITH_THETA = ("--set", "evaluation.baselines=[last_value, drift, seasonal_naive, theta]")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
@@ -53,7 +54,7 @@ def ours(home: Path) -> list[psutil.Process]:
 def finished(flows, tmp_path_factory):
     """One comparison of the smoke params: (home, what it printed)."""
     home = tmp_path_factory.mktemp("run") / "home"
-    done = flows("compare", SMOKE, home=home)
+    done = flows("compare", SMOKE, *WITH_THETA, home=home)
     assert done.returncode == 0, done.stdout + done.stderr
     return home, done
 
@@ -156,13 +157,13 @@ assert not [name for name in sys.modules if name.split(".")[0] in ("flows", "tas
 
 def test_again_nothing_is_trained_and_no_version_is_added(finished, flows) -> None:
     home, _ = finished
-    again = flows("compare", SMOKE, home=home)
+    again = flows("compare", SMOKE, *WITH_THETA, home=home)
     assert again.returncode == 0
     assert "Nothing has changed" in again.stdout
     assert "epoch" not in again.stderr
     client = store(home)
     assert len(runs(client, kind="comparison")) == 1
-    fresh = flows("compare", SMOKE, "--fresh", home=home)
+    fresh = flows("compare", SMOKE, *WITH_THETA, "--fresh", home=home)
     assert fresh.returncode == 0
     assert "elman: epoch 2/2" in fresh.stderr
     assert "smoke version 1 already" in fresh.stdout

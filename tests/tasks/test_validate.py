@@ -13,7 +13,9 @@ from params.errors import UserError
 from params.load import load_run
 from params.schema import RunParams
 from tasks.checks.profile import make_profile
-from tasks.validate import Finding, Verdict, judge, validate, validate_series
+from tasks.checks.report import failure_message, report_lines
+from tasks.checks.verdict import Finding, Verdict
+from tasks.validate import judge, validate, validate_series
 
 pytestmark = [  # Great Expectations imports modules that Python 3.11 has deprecated
     pytest.mark.filterwarnings("ignore:module 'sre_(constants|parse)' is deprecated:DeprecationWarning"),
@@ -55,7 +57,7 @@ def put(frame: pl.DataFrame, row: int, **values: Any) -> pl.DataFrame:
 def test_a_table_without_a_fault_passes_in_any_order(tmp_path: Path) -> None:
     for frame in (frame_of(), frame_of().sample(fraction=1, shuffle=True, seed=1)):
         verdict = check(tmp_path, frame)
-        assert verdict.passed and not refused(verdict) and not verdict.notes
+        assert verdict.passed and not refused(verdict) and not report_lines(verdict)
         assert verdict.facts["series"] == 2 and verdict.facts["rows"] == 2 * ROWS
 
 
@@ -84,7 +86,7 @@ def test_a_fault_in_one_series_fails_and_names_it(tmp_path: Path, fault: str) ->
     finding = refused(verdict)[name]
     assert not verdict.passed
     assert (finding.severity, finding.series) == ("fail", ["b"])
-    assert words in verdict.message and "series b" in verdict.message
+    assert words in failure_message(verdict) and "series b" in failure_message(verdict)
     assert [f for f in refused(verdict).values() if f.severity == "fail"] == [finding]
 
 
@@ -99,7 +101,9 @@ def test_text_in_a_numeric_column_is_shown_with_its_series_and_never_dropped_as_
     verdict = check(tmp_path, frame)
     assert not verdict.passed and not verdict.dropped_features
     assert list(refused(verdict)) == ["numbers: dewp"]
-    assert "dewp holds text where numbers are needed, such as 'wet'" in verdict.message and "series b" in verdict.message
+    assert "dewp holds text where numbers are needed, such as 'wet'" in failure_message(
+        verdict
+    ) and "series b" in failure_message(verdict)
 
 
 @pytest.mark.parametrize(("severity", "passed"), [("drop", True), ("warn", True), ("fail", False)])
@@ -110,7 +114,7 @@ def test_a_feature_with_too_many_nulls(tmp_path: Path, severity: str, passed: bo
     assert verdict.passed is passed
     assert refused(verdict)["nulls: dewp"].worst == 1.0
     assert verdict.dropped_features == (["dewp"] if severity == "drop" else [])
-    assert ("left out: feature dewp" in verdict.notes) is (severity == "drop")
+    assert ("left out: feature dewp" in report_lines(verdict)) is (severity == "drop")
 
 
 def test_what_a_dropped_feature_fails_besides_does_not_count(tmp_path: Path) -> None:
@@ -138,8 +142,8 @@ def test_a_short_series_is_left_out_or_fails(tmp_path: Path) -> None:
     frame = pl.concat([frame_of(), short])
     verdict = check(tmp_path, frame)
     assert verdict.passed and verdict.dropped_series == ["short"]
-    assert any("5 rows before validation begins" in line and "series short" in line for line in verdict.notes)
-    assert "left out: series short" in verdict.notes
+    assert any("5 rows before validation begins" in line and "series short" in line for line in report_lines(verdict))
+    assert "left out: series short" in report_lines(verdict)
     verdict = check(tmp_path, frame, "validation.on_short_series=fail")
     assert not verdict.passed and refused(verdict)["history"].series == ["short"]
     one_more = pl.concat([frame_of(), short, short.head(1).with_columns(pl.col("time") - timedelta(hours=1))])
@@ -167,7 +171,11 @@ def test_what_a_dropped_series_fails_besides_does_not_count(tmp_path: Path) -> N
 
 def test_a_split_that_does_not_fit_says_so(tmp_path: Path) -> None:
     verdict = check(tmp_path, frame_of(), "split={validation: 20d, test: 20d}")
-    assert not verdict.passed and "split: validation would begin" in verdict.message and "shorten" in verdict.message
+    assert (
+        not verdict.passed
+        and "split: validation would begin" in failure_message(verdict)
+        and "shorten" in failure_message(verdict)
+    )
 
 
 def test_ranges_hold_for_the_target_for_features_and_for_any_other_column(tmp_path: Path) -> None:
@@ -178,15 +186,15 @@ def test_ranges_hold_for_the_target_for_features_and_for_any_other_column(tmp_pa
     assert refused(verdict)["range: dewp, highest"].series == ["b"]
     assert refused(verdict)["range: dewp, highest"].worst == 99
     text = check(tmp_path, frame.with_columns(wind=pl.lit("x")), "validation.ranges={wind: [0, 1]}")
-    assert "wind holds text where numbers are needed, such as 'x'" in text.message
+    assert "wind holds text where numbers are needed, such as 'x'" in failure_message(text)
 
 
 def test_missing_columns_come_with_the_nearest(tmp_path: Path) -> None:
     features = "windows.features={y: {lookback: 3}, dewpp: {lookback: 2}}"
     verdict = check(tmp_path, frame_of(), features, "validation.ranges={hum: [0, 1]}")
     assert not verdict.passed
-    assert "no column 'dewpp'; did you mean 'dewp'?, 'hum'" in verdict.message
-    assert "columns found: id, time, temp, dewp" in verdict.message
+    assert "no column 'dewpp'; did you mean 'dewp'?, 'hum'" in failure_message(verdict)
+    assert "columns found: id, time, temp, dewp" in failure_message(verdict)
 
 
 NEWEST = START + timedelta(hours=ROWS - 1)
@@ -197,7 +205,7 @@ def test_the_newest_row_may_be_as_old_as_params_say(tmp_path: Path) -> None:
         settings = f"validation.fresh_within={limit}"
         assert check(tmp_path, frame_of(), settings, now=NEWEST + timedelta(days=2)).passed
         verdict = check(tmp_path, frame_of(), settings, now=NEWEST + timedelta(days=2, seconds=1))
-        assert not verdict.passed and "newest row is of 2020-01-02 15:00 UTC, older than" in verdict.message
+        assert not verdict.passed and "newest row is of 2020-01-02 15:00 UTC, older than" in failure_message(verdict)
     assert check(tmp_path, frame_of(), now=NEWEST + timedelta(days=9999)).passed
 
 
@@ -239,7 +247,7 @@ def test_very_many_failing_series_are_counted_and_ten_named(tmp_path: Path) -> N
     frame = frame_of(*names, rows=20).with_columns(temp=pl.lit(1.0))
     verdict = check(tmp_path, frame)
     assert len(refused(verdict)["target varies"].series) == 300
-    assert "s009 and 290 more" in verdict.message and "s010" not in verdict.message
+    assert "s009 and 290 more" in failure_message(verdict) and "s010" not in failure_message(verdict)
 
 
 def test_validate_refuses_what_cannot_be_read_before_it_judges(tmp_path: Path) -> None:

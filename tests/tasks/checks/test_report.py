@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from tasks.checks.report import named, number, report_html, report_lines, report_table
-from tasks.validate import Finding, Verdict
+from tasks.checks.verdict import Finding, Verdict
 
 GAPS = Finding("gaps", "fail", False, None, ["a"], 0.25, None, 0.01, "steps are missing", "share")
 DROP = Finding("nulls: wind", "drop", False, "wind", [], 0.8, None, 0.2, "wind is empty", "share")

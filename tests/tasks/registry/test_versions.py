@@ -15,7 +15,7 @@ import torch
 
 from models.windows import Windows
 from tasks import tracking
-from tasks.registry.register import register
+from tasks.registry.versions import register
 
 NAME = "nyc-weather"
 pytestmark = [  # MLflow's own
