@@ -16,11 +16,12 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.bootstrap import home as state_home
 from flows.progress import Board
-from models.windows import Panel
+from models.windows import Panel, Split, WindowParams
 from params.errors import ChecksFailed
 from params.load import load_run, load_variant
 from params.schema import RunParams
 from tasks import tracking
+from tasks.canary import try_canary
 from tasks.comparison.publish import compare_variants
 from tasks.evaluate import evaluate_variant
 from tasks.fingerprint import canonical, sha256
@@ -43,34 +44,47 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
             source = load_series(run)
             checks = _checked(run, experiment, Path(folder), board)
         with board.stage("cut the windows"):
-            windows = run.windows.window_params().without(checks["dropped_features"])
-            panel = generate_lags(long_frame(run, checks), windows, run, home / "panels")
+            frame, windows = long_frame(run, checks), run.windows.window_params().without(checks["dropped_features"])
+            panel = generate_lags(frame, windows, run, home / "panels")
             split = split_of(run, Panel.open(panel))
-        device = choose_device()
-        variants = {name: load_variant(name, params, settings) for name in run.variants}
-        fits = {
-            label: (variants[name], make_job(variants[name], seed, Path(panel), windows, split, device))
-            for label, name, seed in planned_fits(run, variants)
-        }
-        identities = {label: fit_folder(job, home).name for label, (_, job) in fits.items()}
-        numbers = {"fits": identities, "evaluation": run.evaluation.model_dump(mode="json"), "name": run.name}
-        parent, finished = tracking.parent_run(experiment, run.name, sha256(canonical(numbers)), fresh)
+        fits = _plan(run, params, settings, panel, windows, split)
+        jobs_of = {label: job for label, (_, job) in fits.items()}
+        parent, finished = tracking.parent_run(experiment, run.name, _identity(run, jobs_of, home), fresh)
         if finished:
             return {"parent": parent, "name": run.name, "unchanged": True}
-        _log_inputs(parent, run, panel, source, windows, Path(folder))
         try:
-            trained = _train(fits, home, parent, device, run, fresh, board)
+            _log_inputs(parent, run, panel, source, windows, Path(folder))
+            trained = _train(fits, home, parent, run, fresh, board)
             with board.stage("forecast and score"):
-                evaluated = [evaluate_variant(fit["label"], fit, fits[fit["label"]][1]) for fit in trained]
+                evaluated = [evaluate_variant(fit["label"], fit, jobs_of[fit["label"]]) for fit in trained]
                 found = compare_variants(run, panel, split, windows, evaluated, parent)
+            with board.stage("leakage canary"):
+                try_canary(frame, run, windows, split, evaluated, jobs_of)
             with board.stage("register"):
-                registered = register_best(run, found, evaluated, {k: job for k, (_, job) in fits.items()}, home)
+                registered = register_best(run, found, evaluated, jobs_of, home)
         except BaseException:
             tracking.finish(parent, "FAILED")
             raise
         tracking.log_metrics(parent, {f"seconds_{name.replace(' ', '_')}": value for name, value in board.seconds.items()})
         tracking.finish(parent)
         return {"parent": parent, "name": run.name, "registered": registered, "seconds": board.seconds}
+
+
+def _plan(run: RunParams, params: str, settings: list[str], panel: str, windows: WindowParams, split: Split) -> dict[str, Any]:
+    """Every fit of the run: label -> (its params, its job)."""
+    device = choose_device()
+    variants = {name: load_variant(name, params, settings) for name in run.variants}
+    planned = planned_fits(run, variants)
+    return {
+        label: (variants[name], make_job(variants[name], seed, Path(panel), windows, split, device))
+        for label, name, seed in planned
+    }
+
+
+def _identity(run: RunParams, jobs_of: Mapping[str, Any], home: Path) -> str:
+    """The identity of a comparison: that of its fits, and how they are evaluated."""
+    fits = {label: fit_folder(job, home).name for label, job in jobs_of.items()}
+    return sha256(canonical({"fits": fits, "evaluation": run.evaluation.model_dump(mode="json"), "name": run.name}))
 
 
 def _checked(run: RunParams, experiment: str, folder: Path, board: Board) -> dict[str, Any]:
@@ -108,10 +122,9 @@ def _log_inputs(parent: str, run: RunParams, panel: str, source: Mapping[str, An
     _log_checks(parent, folder)
 
 
-def _train(
-    fits: Mapping[str, Any], home: Path, parent: str, device: str, run: RunParams, fresh: bool, board: Board
-) -> list[dict[str, Any]]:
+def _train(fits: Mapping[str, Any], home: Path, parent: str, run: RunParams, fresh: bool, board: Board) -> list[dict[str, Any]]:
     """All fits, as many at a time as the machine carries; the first that breaks (not: fails) stops the others."""
+    device = choose_device()
     jobs = concurrent_fits(run.training.threads, device)
     board.say(f"train {len(fits)} fits on {device}, {min(jobs, len(fits))} at a time")
     stop = threading.Event()

@@ -61,7 +61,7 @@ def finished(flows, tmp_path_factory):
 
 def test_it_tells_what_it_does_and_ends_with_the_leaderboard(finished) -> None:
     _, done = finished
-    for word in ("check the data", "wind_gust", "elman: epoch 2/2", "train: done in"):
+    for word in ("check the data", "wind_gust", "elman: epoch 2/2", "train: done in", "leakage canary: done in"):
         assert word in done.stderr
     for word in ("Leaderboard", "ridge", "best naive", "Registered as smoke version 1, alias challenger", "flows ui"):
         assert word in done.stdout
