@@ -14,7 +14,7 @@ from params.errors import ChecksFailed, UserError
 
 DEFAULT = Path("params/nyc_weather.yaml")
 INTERRUPTED = 130
-GO_ON = "lagline: interrupted; the same command goes on from the last finished epoch"
+GO_ON = "; the same command goes on from the last finished epoch"
 app = typer.Typer(
     name="python -m flows",
     help="lagline: from a table of time series to a forecaster that may be trusted.",
@@ -122,10 +122,11 @@ def leaderboard(name: Name, as_json: Json = False) -> None:
     """The last comparison of a name, as a table."""
     from flows.bootstrap import prepare, set_environment
 
-    set_environment(prepare())
+    home = prepare()
+    set_environment(home)
     from flows.look import show_leaderboard
 
-    show_leaderboard(name, as_json)
+    show_leaderboard(home, name, as_json)
 
 
 @app.command()
@@ -142,7 +143,10 @@ def ui(
     set_environment(home)
     from flows.server import ui as serve_ui
 
-    serve_ui(home, port, open_browser)
+    try:
+        serve_ui(home, port, open_browser)
+    except KeyboardInterrupt:  # its normal end
+        print("\nlagline: the UI has ended", file=sys.stderr)
 
 
 def _settings(settings: list[str] | None, names: str | None) -> list[str]:
@@ -156,6 +160,11 @@ def _settings(settings: list[str] | None, names: str | None) -> list[str]:
     return [*(settings or []), "variants=[" + ", ".join(f'"{name}"' for name in listed) + "]"]
 
 
+def _say_interrupted(arguments: list[str]) -> None:
+    goes_on = arguments[:1] == ["compare"] and "--fresh" not in arguments  # that one begins anew each time
+    print(f"lagline: interrupted{GO_ON if goes_on else ''}", file=sys.stderr)
+
+
 def run() -> int:
     """Runs the command line; returns its exit status.  A user's mistake is one message, never a traceback (unless --debug)."""
     debug = "--debug" in sys.argv
@@ -165,7 +174,7 @@ def run() -> int:
     except SystemExit as end:  # typer's way to end; it turns Ctrl-C into 130 by itself
         status = 2 if isinstance(end.code, str) else int(end.code or 0)
         if status == INTERRUPTED:
-            print(GO_ON, file=sys.stderr)
+            _say_interrupted(arguments)
         return status
     except (UserError, ChecksFailed) as error:
         if debug:
@@ -173,7 +182,7 @@ def run() -> int:
         print(f"lagline: {error}", file=sys.stderr)
         return 1 if isinstance(error, ChecksFailed) else 2
     except KeyboardInterrupt:
-        print(GO_ON, file=sys.stderr)
+        _say_interrupted(arguments)
         return INTERRUPTED
     return 0
 

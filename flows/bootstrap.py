@@ -1,6 +1,7 @@
 """The state folder and the environment, before any heavy import; never imports torch, mlflow, prefect or polars."""
 
 import json
+import logging
 import os
 import tempfile
 from importlib.metadata import version
@@ -13,6 +14,7 @@ __all__ = ["home", "lock", "prefect_home", "prepare", "set_environment"]
 
 LAYOUT = 1  # raise it when a newer lagline writes what this one could not read
 FOLDERS = ("artifacts", "panels", "checkpoints", "locks")
+READ_BY_OTHERS = ("PREFECT_", "MLFLOW_", "GX_", "DO_NOT_TRACK")
 ELSEWHERE = "set LAGLINE_HOME to a folder that you may write"
 
 
@@ -80,7 +82,7 @@ def _write_layout(folder: Path) -> None:
 
 
 def set_environment(folder: Path) -> None:
-    """What prefect, mlflow and great_expectations read when they are imported; what the user has set stays as it is."""
+    """What prefect, mlflow and great_expectations read when they are imported; what the user has set (not empty) stays."""
     values = {
         "PREFECT_HOME": str(prefect_home(folder)),
         "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the terminal belongs to our own progress, and an error is told once, by us
@@ -101,5 +103,9 @@ def set_environment(folder: Path) -> None:
         "GX_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "true",  # mlflow takes no other word for yes
     }
+    for name in [name for name, value in os.environ.items() if not value and name.startswith(READ_BY_OTHERS)]:
+        del os.environ[name]  # `NAME=` in a shell or a unit file means "not set"; mlflow and prefect take it for an address
     for name, value in values.items():
         os.environ.setdefault(name, value)
+    # a store that does not answer is told once, by us, and not also by a line for each try
+    logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -6,12 +6,14 @@ Nothing is cached by Prefect: a fit that is done is found by its identity in LAG
 
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from prefect import flow
-from prefect.futures import PrefectFuture, as_completed
+from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.bootstrap import home as state_home
@@ -27,6 +29,7 @@ from tasks.evaluate import evaluate_variant
 from tasks.fingerprint import canonical, sha256
 from tasks.lags import generate_lags, lag_head, split_of
 from tasks.load import load_series, long_frame
+from tasks.locks import Held, lock
 from tasks.register import register_best
 from tasks.train import choose_device, concurrent_fits, fit_folder, make_job, most_epochs, planned_fits, train_variant
 from tasks.validate import validate_series
@@ -49,25 +52,48 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
             split = split_of(run, Panel.open(panel))
         fits = _plan(run, params, settings, panel, windows, split)
         jobs_of = {label: job for label, (_, job) in fits.items()}
-        parent, finished = tracking.parent_run(experiment, run.name, _identity(run, jobs_of, home), fresh)
-        if finished:
-            return {"parent": parent, "name": run.name, "unchanged": True}
-        try:
-            _log_inputs(parent, run, panel, source, windows, Path(folder))
-            trained = _train(fits, home, parent, run, fresh, board)
-            with board.stage("forecast and score"):
-                evaluated = [evaluate_variant(fit["label"], fit, jobs_of[fit["label"]]) for fit in trained]
-                found = compare_variants(run, panel, split, windows, evaluated, parent)
-            with board.stage("leakage canary"):
-                try_canary(frame, run, windows, split, evaluated, jobs_of)
-            with board.stage("register"):
-                registered = register_best(run, found, evaluated, jobs_of, home)
-        except BaseException:
-            tracking.finish(parent, "FAILED")
-            raise
-        tracking.log_metrics(parent, {f"seconds_{name.replace(' ', '_')}": value for name, value in board.seconds.items()})
-        tracking.finish(parent)
+        with _alone(home, board):
+            parent, finished = tracking.parent_run(experiment, run.name, _identity(run, jobs_of, home), fresh)
+            if finished:
+                return {"parent": parent, "name": run.name, "unchanged": True}
+            with _ended_in_any_case(parent):
+                _log_inputs(parent, run, panel, source, windows, Path(folder))
+                trained = _train(fits, home, parent, run, fresh, board)
+                with board.stage("forecast and score"):
+                    evaluated = [evaluate_variant(fit["label"], fit, jobs_of[fit["label"]]) for fit in trained]
+                    found = compare_variants(run, panel, split, windows, evaluated, parent)
+                with board.stage("leakage canary"):
+                    try_canary(frame, run, windows, split, evaluated, jobs_of)
+                with board.stage("register"):
+                    registered = register_best(run, found, evaluated, jobs_of, home)
+                tracking.log_metrics(
+                    parent, {f"seconds_{name.replace(' ', '_')}": value for name, value in board.seconds.items()}
+                )
         return {"parent": parent, "name": run.name, "registered": registered, "seconds": board.seconds}
+
+
+@contextmanager
+def _alone(home: Path, board: Board) -> Iterator[None]:
+    """One comparison at a time in a state folder: two would log into the same runs and train in the same folders."""
+    try:
+        with lock(home, "compare", wait=False):
+            yield
+            return
+    except Held as held:
+        board.say(f"waiting: {held}")
+    with lock(home, "compare"):
+        yield
+
+
+@contextmanager
+def _ended_in_any_case(run_id: str) -> Iterator[None]:
+    """Ends a run as finished, killed (Ctrl-C) or failed."""
+    try:
+        yield
+    except BaseException as error:
+        tracking.finish(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    tracking.finish(run_id)
 
 
 def _plan(run: RunParams, params: str, settings: list[str], panel: str, windows: WindowParams, split: Split) -> dict[str, Any]:
@@ -149,7 +175,7 @@ def _train(fits: Mapping[str, Any], home: Path, parent: str, run: RunParams, fre
             for label, (variant, job) in fits.items()
         ]
         try:
-            for future in as_completed(waiting):
+            for future in _as_they_end(waiting):
                 result = future.result()
                 done[result["label"]] = result
                 board.fit_done(result)
@@ -159,3 +185,15 @@ def _train(fits: Mapping[str, Any], home: Path, parent: str, run: RunParams, fre
         finally:
             board.fits_done()
     return [done[label] for label in fits]
+
+
+def _as_they_end(futures: list[PrefectFuture[Any]]) -> Iterator[PrefectFuture[Any]]:
+    """The futures in the order in which they end; waits in short turns, so that Ctrl-C is heard at once."""
+    ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
+    for future in futures:
+        future.add_done_callback(ended.put)
+    for _ in futures:
+        while True:
+            with suppress(Empty):
+                yield ended.get(timeout=0.3)
+                break

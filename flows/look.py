@@ -12,12 +12,12 @@ from models.windows import Panel
 from params.errors import ChecksFailed, UserError
 from params.load import load_run, load_variant, variant_names
 from tasks import tracking
-from tasks.checks.report import report_lines, report_table
+from tasks.checks.report import failure_message, report_lines, report_table
 from tasks.comparison import report
 from tasks.frequency import Frequency
 from tasks.lags import head_text, lag_table, panel_frame, write_panel
-from tasks.load import check_keys, long_frame
-from tasks.train import check_variant, choose_device, concurrent_fits, measured_field
+from tasks.load import long_frame
+from tasks.train import check_shared, check_variant, choose_device, concurrent_fits, measured_field
 from tasks.validate import validate
 
 DEFAULT = Path("params/nyc_weather.yaml")
@@ -35,13 +35,22 @@ def show_checks(params: Path, settings: list[str]) -> None:
 
 
 def show_lags(home: Path, params: Path, settings: list[str], out: Path | None, head: bool, edges: Any) -> None:
-    """Prints the head of the lag table of each series, or writes the whole as Parquet (beside, then renamed)."""
+    """Prints the head of the lag table of each series, or writes the whole as Parquet (beside, then renamed).
+
+    The windows are those of compare: the checks run first, and what they leave out is left out here.  Raises ChecksFailed
+    where they fail.
+    """
     run = load_run(params, settings)
     if out is not None and not out.absolute().parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
-    check_keys(run.data)
-    windows, frequency = run.windows.window_params(), Frequency(run.data.frequency)
-    folder = write_panel(long_frame(run), windows, frequency, run.windows.forward_fill, home / "panels")
+    verdict = validate(run)
+    if not verdict.passed:
+        raise ChecksFailed(failure_message(verdict))
+    for line in report_lines(verdict):
+        Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+    checks = {"dropped_features": verdict.dropped_features, "dropped_series": verdict.dropped_series}
+    windows, frequency = run.windows.window_params().without(verdict.dropped_features), Frequency(run.data.frequency)
+    folder = write_panel(long_frame(run, checks), windows, frequency, run.windows.forward_fill, home / "panels")
     table = lag_table(panel_frame(Panel.open(folder)), windows, frequency, edges)
     if head:
         print(head_text(table))
@@ -82,8 +91,9 @@ def leaderboard_of(name: str, run_id: str | None = None) -> dict[str, Any]:
     return facts | {"run": run_id}
 
 
-def show_leaderboard(name: str, as_json: bool) -> None:
+def show_leaderboard(home: Path, name: str, as_json: bool) -> None:
     """Prints the last comparison of a name."""
+    tracking.connect(home)
     facts = leaderboard_of(name)
     if as_json:
         print(json.dumps(facts, indent=1))
@@ -123,5 +133,7 @@ def check_params(params: Path, settings: list[str]) -> None:
     run = load_run(params, settings)
     choose_device()
     concurrent_fits(run.training.threads, choose_device())
-    for name in run.variants:
-        check_variant(load_variant(name, params, settings), run.windows.window_params())
+    variants = [load_variant(name, params, settings) for name in run.variants]
+    check_shared(variants)
+    for variant in variants:
+        check_variant(variant, run.windows.window_params())

@@ -71,7 +71,7 @@ class Board:
         with self._lock:
             fit = self._fits[label]
             number, seconds = int(row["epoch"]) + 1, row["seconds"]
-            fit["best"] = min(row["val_mae"], fit["best"] or row["val_mae"])
+            fit["best"] = row["val_mae"] if fit["best"] is None else min(row["val_mae"], fit["best"])
             left = seconds / number * max(fit["most"] - number, 0)
             error = f"val_mae {row['val_mae']:.3f} (best {fit['best']:.3f})"
             note = f"epoch {number}/{fit['most']}  {error}  at most {left:.0f} s left"

@@ -2,13 +2,16 @@
 
 import asyncio
 import errno
+import http.client
 import os
 import secrets
 import socket
+import ssl
 import sys
+import time
+import urllib.error
+import urllib.request
 import webbrowser
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from flows.children import LOOPBACK, Child, die_with_parent, tail
 from params.errors import UserError
 from tasks.locks import lock
 
+ANSWER_LIMIT = 10.0  # seconds for a server that the user named: it runs already, or is just being started
+GATEWAY = (502, 503, 504)  # a proxy speaks for a server that does not
 UI_PORT = 5000
 UI_PORTS = 20  # how far the default port falls forward
 
@@ -28,9 +33,11 @@ class PrefectServer:
         self.child = child
 
     def wait(self) -> None:
-        """Returns when the server answers; raises UserError with the end of its log where it does not start."""
+        """Returns when the server answers; raises UserError where ours does not start or the user's does not answer."""
         if self.child:
             self.child.wait()
+        else:
+            _wait_for(os.environ["PREFECT_API_URL"])
 
     def stop(self) -> None:
         """Hands over what the client still holds, then ends our child; may be called twice."""
@@ -76,15 +83,32 @@ def start_prefect(home: Path) -> PrefectServer:
     return PrefectServer(child)
 
 
-@contextmanager
-def prefect_server(home: Path) -> Iterator[None]:
-    """A Prefect API server for the block; see `start_prefect`."""
-    server = start_prefect(home)
+def _wait_for(address: str) -> None:
+    """Returns when the user's Prefect server answers.  Raises UserError where it does not within ANSWER_LIMIT seconds."""
+    end = time.monotonic() + ANSWER_LIMIT
+    while reason := _silence(address):
+        if time.monotonic() > end or not address.startswith(("http://", "https://")):
+            raise UserError(
+                f"PREFECT_API_URL={address}: no Prefect server answers there ({reason}); "
+                "start it, or unset PREFECT_API_URL and lagline brings its own"
+            )
+        time.sleep(0.5)
+
+
+def _silence(address: str) -> str:
+    """Why nobody answers at an address; "" where somebody does, be it with a refusal, which Prefect tells better than we."""
+    if not address.startswith(("http://", "https://")):
+        return "not an http address"
     try:
-        server.wait()
-        yield
-    finally:
-        server.stop()
+        urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=ANSWER_LIMIT / 2).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        return f"status {error.code}" if error.code in GATEWAY else ""
+    except urllib.error.URLError as error:
+        return "" if isinstance(error.reason, ssl.SSLError) else str(error.reason)
+    except (OSError, ValueError, http.client.HTTPException) as error:  # cut off, no port number, not http
+        return str(error) or type(error).__name__
+    return ""
 
 
 def _past_proxies() -> None:

@@ -222,7 +222,7 @@ def _closed_form(
         if val_mae < best["val_mae"]:
             best = {"val_mae": val_mae, "epoch": epoch, "weights": weights}
     if "weights" not in best:
-        raise FitFailed("the ridge solution is not finite; look at the features' ranges")
+        raise FitFailed("ridge has no finite solution at any penalty; look at the features' ranges")
     forecaster.network.load_state_dict(best["weights"])
     seconds = time.perf_counter() - started
     return FitResult(best["epoch"], best["val_mae"], history, seconds, len(train) / seconds)

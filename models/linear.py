@@ -3,13 +3,13 @@
 Hoerl & Kennard 1970.  Shapes: B batch, L lookback, F features, H horizon, P = L * F lags.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 PENALTIES = tuple(10.0**power for power in range(-1, 6))
-STEPS_AT_ONCE = 32
+LEAST_TARGETS = 2
 
 
 class Linear(nn.Module):
@@ -27,15 +27,20 @@ class Linear(nn.Module):
     def candidates(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[float, dict[str, Tensor]]]:
         """Each penalty with the weights that minimise |y - W x - b|^2 + penalty |W|^2 over all (x [B, L, F], y [B, H]).
 
-        A missing target (NaN) is left out of its own step only.  The bias is not penalised; a lag that never varies gets 0.
+        A missing target (NaN) is left out of its own step only.  The bias is not penalised; a lag that never varies gets 0,
+        and so does a step with fewer than two targets.  A penalty too small to solve with is left out.
+        Memory: 8 (P + 1)^2 bytes, and as much again for each step that misses a target, whatever the number of windows.
         """
-        moments, cross, gaps = _normal_equations((x.flatten(1).double(), y.double()) for x, y in batches)
+        moments, cross, own = _normal_equations((x.flatten(1).double(), y.double()) for x, y in batches)
         varies = _varying(moments)
         moments, cross = moments[varies][:, varies], cross[varies]
+        for step in own:  # one after another: they may be large
+            own[step] = own[step][varies][:, varies]
         for penalty in PENALTIES:
-            ridge = torch.diag(torch.full_like(moments[0], penalty))
-            ridge[-1, -1] = 0.0
-            solved = _solve(moments + ridge, cross, {h: x[:, varies] for h, x in gaps.items()})
+            try:
+                solved = _solve(moments, cross, own, penalty)
+            except torch.linalg.LinAlgError:  # not positive definite in 64 bits: a larger penalty may do
+                continue
             full = cross.new_zeros(len(varies), cross.shape[1])
             full[varies] = solved
             weights = {"map.weight": full[:-1].T.float().contiguous(), "map.bias": full[-1].float()}
@@ -43,9 +48,9 @@ class Linear(nn.Module):
 
 
 def _normal_equations(batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
-    """X'X [P+1, P+1] and X'Y [P+1, H] with a column of ones last, and the rows of X that each step has to leave out."""
+    """X'X [P+1, P+1] over all windows and X'Y [P+1, H], with a column of ones last, and the own X'X of each step with gaps."""
     moments = cross = None
-    gaps: dict[int, list[Tensor]] = {}
+    own: dict[int, Tensor] = {}
     for x_BP, y_BH in batches:
         ones = torch.cat((x_BP, x_BP.new_ones(len(x_BP), 1)), dim=1)
         missing = y_BH.isnan()
@@ -54,10 +59,13 @@ def _normal_equations(batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor,
         moments += ones.T @ ones
         cross += ones.T @ y_BH.masked_fill(missing, 0.0)
         for step in missing.any(0).nonzero().flatten().tolist():
-            gaps.setdefault(step, []).append(ones[missing[:, step]])
+            rows = ones[missing[:, step]]
+            own.setdefault(step, torch.zeros_like(moments)).addmm_(rows.T, rows, alpha=-1)
     if moments is None or cross is None:
         raise ValueError("no window to fit on")
-    return moments, cross, {step: torch.cat(rows) for step, rows in gaps.items()}
+    for matrix in own.values():
+        matrix += moments
+    return moments, cross, own
 
 
 def _varying(moments: Tensor) -> Tensor:
@@ -69,17 +77,22 @@ def _varying(moments: Tensor) -> Tensor:
     return varies
 
 
-def _solve(moments: Tensor, cross: Tensor, gaps: dict[int, Tensor]) -> Tensor:
-    """Solves for all steps at once where nothing is missing, else with each step's own sums."""
-    if not gaps:
-        return _cholesky_solve(moments, cross)
-    solved = torch.empty_like(cross)
-    for start in range(0, cross.shape[1], STEPS_AT_ONCE):
-        steps = range(start, min(start + STEPS_AT_ONCE, cross.shape[1]))
-        own = torch.stack([moments - gaps[h].T @ gaps[h] if h in gaps else moments for h in steps])
-        solved[:, start : steps.stop] = _cholesky_solve(own, cross[:, start : steps.stop].T.unsqueeze(-1)).squeeze(-1).T
+def _solve(moments: Tensor, cross: Tensor, own: Mapping[int, Tensor], penalty: float) -> Tensor:
+    """[P+1, H]: all steps without a gap at once, each other one with its own moments; zero where it has fewer than 2 targets.
+
+    Raises LinAlgError where a matrix is not positive definite.
+    """
+    solved = torch.zeros_like(cross)
+    whole = [step for step in range(cross.shape[1]) if step not in own]
+    if whole:
+        solved[:, whole] = _ridge(moments, cross[:, whole], penalty)
+    for step, matrix in own.items():
+        if matrix[-1, -1] >= LEAST_TARGETS:  # the count of ones, which sums and differences keep exact
+            solved[:, [step]] = _ridge(matrix, cross[:, [step]], penalty)
     return solved
 
 
-def _cholesky_solve(a: Tensor, b: Tensor) -> Tensor:
-    return torch.cholesky_solve(b, torch.linalg.cholesky(a))
+def _ridge(moments: Tensor, cross: Tensor, penalty: float) -> Tensor:
+    shrunk = moments.clone()
+    shrunk.diagonal()[:-1] += penalty
+    return torch.cholesky_solve(cross, torch.linalg.cholesky(shrunk))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 CALENDAR = {"hour": 24, "weekday": 7, "month": 12}  # name -> its period
 SPLITS = ("train", "validation", "test")
+OBSERVED = "y (observed)"  # channel 0 of a panel; no feature may be called so
 
 
 def _whole(name: str, value: object, least: int) -> None:
@@ -139,8 +140,8 @@ class Split:
 class Panel:
     """The table as one array on a regular grid: `values` float32 [rows, channels], series one after another.
 
-    Channel 0, `target`, is y as it was observed (NaN where missing: never imputed); then the features (filled forward within
-    their limit, NaN beyond) and the calendar.  `times` int64 [rows]: microseconds since 1970 UTC, or the integer time step.
+    Channel 0, OBSERVED, is y as it came (NaN where missing: never imputed); then the features (filled forward within their
+    limit, NaN beyond) and the calendar.  `times` int64 [rows]: microseconds since 1970 UTC, or the integer time step.
     """
 
     values: np.ndarray

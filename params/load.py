@@ -14,10 +14,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from params.errors import UserError
-from params.schema import RunParams, VariantParams
+from params.schema import BASELINES, RunParams, VariantParams
 
 PARAMS = Path(__file__).resolve().parent
 MOST_BYTES = 1_000_000
+TAKEN = ("unique_id", "ds", "cutoff", "step", "y", *BASELINES)  # columns of a forecast frame
 
 _INT = re.compile(r"^[-+]?[0-9]+$")
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
@@ -219,6 +220,8 @@ def load_run(path: str | Path, settings: Sequence[str] = ()) -> RunParams:
         raise _explain(error, lines, name) from None
     known = variant_names()
     for variant in run.variants:
+        if variant in TAKEN or variant.endswith(("-lo-90", "-hi-90")):
+            raise UserError(f"params/variants/{variant}.yaml: {variant!r} is a column of every forecast frame; rename the file")
         if variant not in known:
             where = lines.get(("variants",), name)
             raise UserError(f"{where}: unknown variant {variant!r}{_suggest(variant, known)}")
@@ -238,12 +241,22 @@ def load_variant(variant: str, path: str | Path, settings: Sequence[str] = ()) -
     for key in own:
         if key not in ("family", "about", "network", "training"):
             raise UserError(f"{own_lines[(key,)]}: unknown key {key!r}; a variant has family, about, network and training")
+    shared = frozenset(
+        {*under.get("network", {}), *(path[1] for path, _, _ in above if path[0] == "network" and len(path) > 1)}
+    )
     merged = merge(under, {k: own[k] for k in ("network", "training") if k in own})
     merged, lines = _with_settings(merged, lines | own_lines, above)
     try:
         run = RunParams.model_validate(merged)
         return VariantParams.model_validate(
-            {"variant": variant, "family": own.get("family"), "about": own.get("about"), "network": run.network, "run": run}
+            {
+                "variant": variant,
+                "family": own.get("family"),
+                "about": own.get("about"),
+                "network": run.network,
+                "shared": shared,
+                "run": run,
+            }
         )
     except ValidationError as error:
         raise _explain(error, lines, file) from None

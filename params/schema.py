@@ -5,12 +5,13 @@ Durations are written as in polars (`15m`, `1h`, `28d`, `1w`, `1mo`); row counts
 """
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from models.windows import CALENDAR, FeatureWindow, WindowParams
+from models.windows import CALENDAR, OBSERVED, FeatureWindow, WindowParams
 
+MOST = 1e30  # what a 32-bit float surely holds
 RESERVED = ("unique_id", "ds", "cutoff")
 
 Positive = Annotated[int, Field(ge=1)]
@@ -20,6 +21,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 DURATION = re.compile(r"^[1-9]\d*(s|m|h|d|w|mo|q|y)$")
 Severity = Literal["fail", "warn"]
+Baseline = Literal["last_value", "drift", "seasonal_naive", "theta"]
+BASELINES = get_args(Baseline)
 
 
 def _is_span(value: object) -> object:
@@ -91,8 +94,8 @@ class WindowsParams(Section):
     @classmethod
     def _not_reserved(cls, value: dict[str, FeatureParams]) -> dict[str, FeatureParams]:
         for name in value:
-            if name in RESERVED:
-                raise ValueError(f"{name!r} is a key of every table and cannot be a feature")
+            if name in (*RESERVED, OBSERVED):
+                raise ValueError(f"{name!r} is a key of every table and cannot be a feature: rename the column")
         return value
 
     @field_validator("calendar")
@@ -104,6 +107,13 @@ class WindowsParams(Section):
         if len(set(value)) < len(value):
             raise ValueError("a calendar feature is named twice")
         return value
+
+    @model_validator(mode="after")
+    def _names_apart(self) -> Self:
+        clash = {f"{name}_{wave}" for name in self.calendar for wave in ("sin", "cos")} & set(self.features)
+        if clash:
+            raise ValueError(f"features: {', '.join(sorted(clash))} is what the calendar makes itself: rename the column")
+        return self
 
     def window_params(self) -> WindowParams:
         """The same as the frozen dataclass that `models/` works with."""
@@ -171,9 +181,9 @@ class TrainingParams(Section):
     max_epochs: Positive
     patience_epochs: Positive
     batch_size: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    clip_norm: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0, le=MOST)]
+    weight_decay: Annotated[float, Field(ge=0, le=MOST)]
+    clip_norm: Annotated[float, Field(gt=0, le=MOST)]
     loss: Literal["mae", "mse", "huber"]
     threads: Positive
 
@@ -182,7 +192,7 @@ class EvaluationParams(Section):
     """Rolling origins, baselines and the season that seasonal naive and MASE use."""
 
     stride: Positive
-    baselines: Annotated[tuple[Literal["last_value", "drift", "seasonal_naive", "theta"], ...], BeforeValidator(_as_tuple)]
+    baselines: Annotated[tuple[Baseline, ...], BeforeValidator(_as_tuple)]
     season: Positive
 
     @field_validator("baselines")
@@ -241,10 +251,14 @@ class RunParams(Section):
 
 
 class VariantParams(Section):
-    """One variant: `params/variants/<name>.yaml` laid over the run, `network` being its constructor's arguments."""
+    """One variant: `params/variants/<name>.yaml` laid over the run, `network` being its constructor's arguments.
+
+    `shared`: those of them that the run gives to all of its variants, for the families that take them.
+    """
 
     variant: Name
     family: Text
     about: Text
     network: dict[str, bool | int | float | str]
+    shared: frozenset[str]
     run: RunParams

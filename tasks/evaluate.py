@@ -3,7 +3,9 @@
 A forecast frame (polars): unique_id, ds, cutoff, step (1 .. horizon), y (null where missing), and one column a model.
 """
 
+import copy
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from prefect.cache_policies import NO_CACHE
 
 from models import job as jobs
 from models.forecaster import Forecaster
+from models.memory import receptive_field
 from models.windows import Panel, Windows
 from tasks.frequency import Frequency
 
@@ -61,7 +64,7 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
 
 @task(cache_policy=NO_CACHE, task_run_name="evaluate {label}")
 def evaluate_variant(label: str, trained: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
-    """Forecasts validation and test with the trained weights into `<folder>/<split>.parquet`.
+    """Forecasts validation and test with the trained weights into `<folder>/<split>.parquet`; adds cost and receptive field.
 
     A variant that failed stays failed; one whose forecasts are not all finite becomes so: it is never scored.
     """
@@ -71,8 +74,11 @@ def evaluate_variant(label: str, trained: dict[str, Any], job: dict[str, Any]) -
     torch.set_num_threads(job["threads"])
     forecaster, windows = jobs.load(job, folder)
     for split in EVALUATED:
+        started = time.perf_counter()
         forecasts = forecast(forecaster, windows[split])
+        milliseconds = 1000 * (time.perf_counter() - started) / max(len(windows[split]), 1)
         if not np.isfinite(forecasts).all():
             return trained | {"status": "failed", "reason": f"forecasts on {split} are not finite"}
         write_parquet(forecast_frame(windows[split].panel, windows[split], forecasts, label), folder / f"{split}.parquet")
-    return trained
+    field = receptive_field(copy.deepcopy(forecaster), windows["test"].params)
+    return trained | {"forecast_ms_per_series": milliseconds, "receptive_field": field}

@@ -82,18 +82,6 @@ class Frequency:
             return self.at(ds, steps)
         return self.at(first, self.position(ds, first) + steps)
 
-    def times(self, series: pl.LazyFrame) -> pl.LazyFrame:
-        """The grid of every series: `series` has columns `unique_id`, `first` and `count` (steps); one row a step comes back.
-
-        Columns unique_id, position (Int64, 0 .. count-1) and ds, in the order of `series` and then of time.
-        """
-        steps = series.filter(pl.col("count") > 0).select(
-            "unique_id", "first", pl.int_ranges(0, pl.col("count"), dtype=pl.Int64).alias("position")
-        )
-        return steps.explode("position").select(
-            "unique_id", "position", self.at(pl.col("first"), pl.col("position")).alias("ds")
-        )
-
     def rows_in(self, span: str | int) -> int:
         """Steps that fit a duration: `28d` is 672 at 1h; a whole number is rows already.
 

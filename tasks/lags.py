@@ -16,7 +16,7 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.windows import CALENDAR, Panel, Split, WindowParams
+from models.windows import CALENDAR, OBSERVED, Panel, Split, WindowParams
 from params.errors import UserError
 from params.schema import DURATION, RunParams
 from tasks.frequency import Frequency
@@ -52,7 +52,7 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
         column = 1 + len(features) + 2 * number
         values[:, column], values[:, column + 1] = calendar_waves(times, name)
     facts = {"ids": series["unique_id"].to_list(), "frequency": frequency.span, "forward_fill": forward_fill}
-    return _store(values, offsets, times, facts | {"channels": ["target", *params.channels]}, folder)
+    return _store(values, offsets, times, facts | {"channels": [OBSERVED, *params.channels]}, folder)
 
 
 def _grid_times(series: pl.DataFrame, frequency: Frequency) -> np.ndarray:
@@ -117,7 +117,7 @@ def _store(values: np.ndarray, offsets: np.ndarray, times: np.ndarray, facts: di
 
 
 def panel_frame(panel: Panel) -> pl.DataFrame:
-    """The panel as a frame: unique_id, ds, target, then its channels; NaN as null, one row a step of the grid."""
+    """The panel as a frame: unique_id, ds, the observed target, then its channels; NaN as null, one row a step of the grid."""
     frequency = Frequency(panel.facts["frequency"])
     ids = pl.Series("unique_id", panel.ids, pl.String)
     counts = np.diff(panel.offsets)
@@ -134,41 +134,46 @@ def panel_frame(panel: Panel) -> pl.DataFrame:
 def lag_table(
     frame: pl.DataFrame, params: WindowParams, frequency: Frequency, edges: Literal["keep", "drop"] = "keep"
 ) -> pl.DataFrame:
-    """The windows of a gridded frame (sorted by unique_id and ds, `target` or y, features) as columns.
+    """The windows of a gridded frame (sorted by unique_id and ds; the observed target or y, features) as columns.
 
     `ds` is the time of the target of step 1.  Columns, oldest first: `{feature}_lag{k}`, k rows before that target, then
     `y_step1 .. y_step{horizon}`.  keep: n + 1 rows for a series of n rows, the last one step past its end, null where there is
     nothing; drop: only the rows whose window and targets lie wholly within the series.
     """
-    target = "target" if "target" in frame.columns else "y"
+    target = OBSERVED if OBSERVED in frame.columns else "y"
     past_end = frame.group_by("unique_id", maintain_order=True).agg(
         frequency.shift(pl.col("ds").last(), 1, pl.col("ds").first()).alias("ds")
     )
     size = pl.len().over("unique_id")
     rows = pl.concat([frame, past_end], how="diagonal").sort(KEYS)
-    rows = rows.with_columns(_row=pl.int_range(pl.len()).over("unique_id"), _size=size - 1)
+    rows = rows.with_columns(pl.int_range(pl.len()).over("unique_id").alias("(row)"), (size - 1).alias("(size)"))
     columns = [
-        pl.when(pl.col("_row") >= k).then(pl.col(name).shift(k)).alias(f"{name}_lag{k}")
+        pl.when(pl.col("(row)") >= k).then(pl.col(name).shift(k)).alias(f"{name}_lag{k}")
         for name, window in params.features.items()
         for k in (params.gap + 1 + window.delay + window.sampling_rate * i for i in reversed(range(window.lookback)))
     ]
     steps = [
-        pl.when(pl.col("_row") + h < pl.col("_size")).then(pl.col(target).shift(-h)).alias(f"y_step{h + 1}")
+        pl.when(pl.col("(row)") + h < pl.col("(size)")).then(pl.col(target).shift(-h)).alias(f"y_step{h + 1}")
         for h in range(params.horizon)
     ]
-    table = rows.select(*KEYS, "_row", "_size", *columns, *steps)
+    table = rows.select(*KEYS, "(row)", "(size)", *columns, *steps)
     if edges == "drop":
         first, ahead = params.reach + params.gap + 1, params.horizon
-        table = table.filter((pl.col("_row") >= first) & (pl.col("_row") + ahead <= pl.col("_size")))
-    return table.drop("_row", "_size")
+        table = table.filter((pl.col("(row)") >= first) & (pl.col("(row)") + ahead <= pl.col("(size)")))
+    return table.drop("(row)", "(size)")
 
 
 def head_text(table: pl.DataFrame, rows: int = 10) -> str:
-    """The first rows of each series of a lag table as people read it; the middle columns of a wide one are left out."""
+    """The first rows of each series of a lag table as people read it; the middle columns of a wide one are left out.
+
+    Values have the seven digits that 32 bits hold: 39.92, not 39.919998.
+    """
+    shown = table.group_by("unique_id", maintain_order=True).head(rows)
+    shown = shown.with_columns(pl.col(pl.Float32).cast(pl.Float64).round_sig_figs(7))
     with pl.Config(
         tbl_cols=12, tbl_rows=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True
     ):
-        return str(table.group_by("unique_id", maintain_order=True).head(rows))
+        return str(shown)
 
 
 def resolve_split(run: RunParams, oldest: int, newest: int) -> Split:

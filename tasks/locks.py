@@ -9,11 +9,15 @@ from pathlib import Path
 from params.errors import UserError
 
 
+class Held(UserError):
+    """Another process holds the lock."""
+
+
 @contextmanager
 def lock(home: Path, name: str, wait: bool = True) -> Iterator[None]:
     """Holds `<home>/locks/<name>.lock` for the block; the file stays, the lock is in the kernel.
 
-    Raises UserError where another holds it and `wait` is False.  Not reentrant: the same name inside the block waits for ever.
+    Raises Held where another holds it and `wait` is False.  Not reentrant: the same name inside the block waits for ever.
     """
     path = home / "locks" / f"{name}.lock"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -23,7 +27,7 @@ def lock(home: Path, name: str, wait: bool = True) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            raise UserError(f"{path}: held by another lagline process ({holder}); wait until it ends and try again") from None
+            raise Held(f"{path}: held by another lagline process ({holder}); wait until it ends and try again") from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         try:

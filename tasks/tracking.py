@@ -7,6 +7,7 @@ import contextlib
 import getpass
 import math
 import os
+import re
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -131,7 +132,8 @@ def log_params(run_id: str, values: Mapping[str, Any]) -> None:
     from mlflow.entities import Param
 
     here = client().get_run(run_id).data.params
-    params = [Param(key, str(value)[:LONGEST_VALUE]) for key, value in values.items() if key not in here]
+    named = {re.sub(r"[^\w./ :-]", "_", key)[:250]: value for key, value in values.items()}  # all that MLflow takes for a name
+    params = [Param(key, str(value)[:LONGEST_VALUE]) for key, value in named.items() if key not in here]
     for start in range(0, len(params), 100):
         client().log_batch(run_id, params=params[start : start + 100])
 
@@ -152,7 +154,8 @@ def log_curve(run_id: str, key: str, values: Sequence[float | None]) -> None:
 
     now = int(time.time() * 1000)
     metrics = [Metric(key, float(v), now, step) for step, v in enumerate(values, 1) if v is not None and math.isfinite(v)]
-    client().log_batch(run_id, metrics=metrics[:1000])
+    for start in range(0, len(metrics), 1000):
+        client().log_batch(run_id, metrics=metrics[start : start + 1000])
 
 
 def log_history(run_id: str, rows: Sequence[Mapping[str, float]]) -> None:

@@ -5,6 +5,7 @@ so a fit that is done is taken as it is and a fit that was killed goes on from i
 """
 
 import contextlib
+import inspect
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def choose_device() -> str:
     if not wanted:
         return next(name for name, available in here.items() if available)
     kind, _, number = wanted.partition(":")
-    known = kind in here and (not number or (kind == "cuda" and number.isdigit()))
+    known = kind in here and (not number or (kind == "cuda" and number.isdecimal()))
     if not known or not here[kind] or (number and int(number) >= torch.cuda.device_count()):
         found = ", ".join(name for name, available in here.items() if available)
         raise UserError(f"LAGLINE_DEVICE={wanted}: there is no such device here; found: {found}")
@@ -53,11 +54,25 @@ def concurrent_fits(threads: int, device: str) -> int:
     """LAGLINE_JOBS, or as many fits as the cores (or one accelerator) carry at once.  Raises UserError for a bad number."""
     text = os.environ.get("LAGLINE_JOBS", "").strip()
     if text:
-        if not text.isdigit() or int(text) < 1:
+        if not text.isdecimal() or int(text) < 1:
             raise UserError(f"LAGLINE_JOBS={text}: write a whole number of at least 1")
         return int(text)
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(available // threads, 16 if device == "cpu" else 4))
+
+
+def own_network(variant: VariantParams) -> dict[str, Any]:
+    """The arguments of a variant's network, less those that the run gives to all and this family does not take."""
+    takes = inspect.signature(FAMILIES[variant.family]).parameters if variant.family in FAMILIES else {}
+    return {name: value for name, value in variant.network.items() if name in takes or name not in variant.shared}
+
+
+def check_shared(variants: Sequence[VariantParams]) -> None:
+    """Raises UserError for a network argument that the run gives to all of its variants and none of them takes."""
+    for name in sorted(set().union(*(variant.shared for variant in variants))):
+        if not any(name in own_network(variant) for variant in variants):
+            known = sorted({argument for variant in variants for argument in own_network(variant)})
+            raise UserError(f"network.{name}: no variant of this run takes it; theirs have: {', '.join(known) or 'none'}")
 
 
 def check_variant(variant: VariantParams, windows: WindowParams) -> int:
@@ -68,7 +83,7 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
     level = variant.run.scaling.window
     try:
         with torch.device("meta"):
-            forecaster = build_forecaster(variant.family, variant.network, windows, level=level)
+            forecaster = build_forecaster(variant.family, own_network(variant), windows, level=level)
             past = torch.empty(2, windows.lookback, len(windows.channels))
             shape = tuple(forecaster(past, torch.zeros(2, dtype=torch.int64)).shape)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -84,7 +99,7 @@ def measured_field(variant: VariantParams, windows: WindowParams) -> int:
     """The receptive field of a variant with fresh weights, in samples."""
     torch.manual_seed(0)
     level = variant.run.scaling.window
-    return receptive_field(build_forecaster(variant.family, variant.network, windows, level=level), windows)
+    return receptive_field(build_forecaster(variant.family, own_network(variant), windows, level=level), windows)
 
 
 def make_job(
@@ -95,7 +110,7 @@ def make_job(
     names = ("max_epochs", "patience_epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "loss")
     return {
         "family": variant.family,
-        "network": variant.network,
+        "network": own_network(variant),
         "windows": windows.to_dict(),
         "split": vars(split),
         "scaling": variant.run.scaling.model_dump(),
@@ -139,6 +154,8 @@ def run_fit(
         if fresh:
             for old in folder.iterdir():
                 old.unlink()
+        if stop.is_set():
+            raise RuntimeError("stopped")
         (folder / "job.json").write_text(json.dumps(job))
         code, errors = _child(folder, job["threads"], on_epoch, stop)
         if stop.is_set():
@@ -198,7 +215,7 @@ def _kill_on(child: subprocess.Popen[str], stop: threading.Event) -> None:
 def log_fit(run_id: str, variant: VariantParams, job: dict[str, Any], result: dict[str, Any]) -> None:
     """Params, fingerprint, curves and cost of a fit to its MLflow run."""
     digest = Path(job["panel"]).name
-    dump = variant.run.model_dump(mode="json") | {"network": variant.network}
+    dump = variant.run.model_dump(mode="json") | {"network": own_network(variant)}
     about = {"variant": variant.variant, "family": variant.family, "seed": job["training"]["seed"]}
     tracking.log_params(run_id, about | tracking.flat(dump))
     tracking.log_text(run_id, tracking.to_yaml(dump | about), "params.yaml")
@@ -237,7 +254,7 @@ def train_variant(
     try:
         result = run_fit(job, home, epoch_done, stop, fresh)
     except BaseException:
-        tracking.finish(run_id, "FAILED")
+        tracking.finish(run_id, "KILLED" if stop.is_set() else "FAILED")
         raise
     log_fit(run_id, variant, job, result)
     if result["status"] != "finished":
@@ -257,4 +274,9 @@ def planned_fits(run: RunParams, variants: Mapping[str, VariantParams]) -> list[
     for name in run.variants:
         seeds = 1 if is_closed_form(variants[name]) else run.training.seeds
         found += [(name if seed == 0 else f"{name}-s{seed}", name, seed) for seed in range(seeds)]
+    for label, _, _ in found:
+        if sum(label == other for other, _, _ in found) > 1:
+            raise UserError(
+                f"variants: {label!r} is a variant and a further seed of another: rename params/variants/{label}.yaml"
+            )
     return found

@@ -24,7 +24,7 @@ DIRECTION = {
     "params": {"params"},
     "data": {"data"},
 }
-FROM_WINDOWS = {"WindowParams", "FeatureWindow", "CALENDAR", "Split"}
+FROM_WINDOWS = {"WindowParams", "FeatureWindow", "CALENDAR", "OBSERVED", "Split"}
 # what models/ may import besides the standard library; its serving.py goes out alone and imports nothing of ours
 LIBRARIES_OF_MODELS = {"torch", "numpy"}
 SERVING = "models/serving.py"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from models.windows import Split
+from models.windows import SPLITS, Split
 from params.errors import UserError
 from params.schema import RunParams
 from tasks.frequency import Frequency
@@ -39,7 +39,9 @@ def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
 
     A series: first, last, rows, steps (of the grid), duplicates, off_grid, missing_steps, gap_share, largest_gap,
     ordered, longest_run (of equal y), y_distinct (0 none, 1 constant, 2 more), y_varies; each column c: null_share:c,
-    infinite:c, text:c, example:c, min:c, max:c; windows:train, windows:validation, windows:test.
+    infinite:c, text:c, example:c, min:c, max:c; windows:train, windows:validation, windows:test; observed:train,
+    observed:validation, observed:test (targets that are not null).  The table has the sums of the last six over the series
+    that give training windows.
     """
     features = [name for name in run.windows.features if name != "y"]
     wanted = list(dict.fromkeys([*features, *(c for c in run.validation.ranges if c != "y")]))
@@ -60,10 +62,11 @@ def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
     keys = frame.select("unique_id", "ds", y=_number("y"))
     if not values["ordered"].all():
         keys = keys.sort("unique_id", "ds")
-    grid = collect(keys.group_by("unique_id").agg(_grid(frequency)), run.data.path)
+    split, problem = _split_of(values, run)
+    grid = collect(keys.group_by("unique_id").agg(*_grid(frequency), *_observed(split, frequency)), run.data.path)
     series = values.join(grid, on="unique_id").sort("unique_id")
     series = _with_gaps(series, columns, frequency)
-    series, problem = _with_windows(series, run, frequency)
+    series = _with_windows(series, run, split, frequency)
     missing = tuple(name for name in wanted if name not in columns)
     found = tuple(open_tables(run.data, root)[0].columns) if missing else ()
     return Profile(series, _table(series, columns), tuple(columns), missing, found, problem)
@@ -126,44 +129,61 @@ def _with_gaps(series: pl.DataFrame, columns: Sequence[str], frequency: Frequenc
     )
 
 
-def _with_windows(series: pl.DataFrame, run: RunParams, frequency: Frequency) -> tuple[pl.DataFrame, str | None]:
-    """How many windows each series gives to each split; a reason where the split does not fit the data at all."""
-    window = run.windows.window_params()
+def _split_of(values: pl.DataFrame, run: RunParams) -> tuple[Split | None, str | None]:
+    """The borders of the run on this table, or the reason why they do not fit the data at all."""
     try:
-        oldest, newest = series["first"].to_physical().min(), series["last"].to_physical().max()
-        split = resolve_split(run, oldest, newest)  # type: ignore[arg-type]
+        oldest, newest = values["first"].to_physical().min(), values["last"].to_physical().max()
+        return resolve_split(run, oldest, newest), None  # type: ignore[arg-type]
     except UserError as error:
+        return None, str(error)
+
+
+def _with_windows(series: pl.DataFrame, run: RunParams, split: Split | None, frequency: Frequency) -> pl.DataFrame:
+    """How many windows each series gives to each split."""
+    window = run.windows.window_params()
+    if split is None:
         whole = (pl.col("steps") - window.reach - window.ahead).clip(0)
         return series.with_columns(
             whole.alias("windows:train"), *(pl.lit(1).alias(f"windows:{n}") for n in ("validation", "test"))
-        ), str(error)
-    validation, test = _borders(split, frequency)
-    ends = {"train": validation - split.embargo, "validation": test - split.embargo, "test": pl.col("steps")}
+        )
     counts = []
-    for name, low in (("train", pl.lit(0)), ("validation", validation), ("test", test)):
+    for name, (low, high) in _ranges(split, frequency, pl.col("steps"), pl.col("first")).items():
         first = pl.max_horizontal(low - 1 - window.gap, pl.lit(window.reach))
-        counts.append((ends[name] - window.ahead - first).clip(0).alias(f"windows:{name}"))
-    return series.with_columns(counts), None
+        counts.append((high - window.ahead - first).clip(0).alias(f"windows:{name}"))
+    return series.with_columns(counts)
 
 
-def _borders(split: Split, frequency: Frequency) -> tuple[pl.Expr, pl.Expr]:
-    """The row (Int64, 0 .. steps) at which validation and test begin in each series."""
-    steps = pl.col("steps").cast(pl.Int64)
+def _observed(split: Split | None, frequency: Frequency) -> list[pl.Expr]:
+    """How many targets of a series, its rows in order, each split observes; one each where no split is known."""
+    if split is None:
+        return [pl.lit(1).first().alias(f"observed:{name}") for name in SPLITS]
+    ds, first = pl.col("ds"), pl.col("ds").first()
+    row, steps = frequency.position(ds, first), frequency.position(ds.last(), first) + 1
+    return [
+        (pl.col("y").is_not_null() & (row >= low) & (row < high)).sum().alias(f"observed:{name}")
+        for name, (low, high) in _ranges(split, frequency, steps, first).items()
+    ]
+
+
+def _ranges(split: Split, frequency: Frequency, steps: pl.Expr, first: pl.Expr) -> dict[str, tuple[pl.Expr, pl.Expr]]:
+    """The half-open range of rows (Int64, 0 .. steps) of each split in a series of `steps` rows from `first` on."""
+    steps = steps.cast(pl.Int64)
     if split.by == "rows":
         test = (steps - split.test).clip(0)
-        return (test - split.validation).clip(0), test
-    first = pl.col("first")
-    found = []
-    for border in (split.validation, split.test):
-        before = pl.lit(border - 1).cast(frequency.dtype)
-        found.append(pl.min_horizontal((frequency.position(before, first) + 1).clip(0), steps))
-    return found[0], found[1]
+        validation = (test - split.validation).clip(0)
+    else:
+        validation, test = (
+            pl.min_horizontal((frequency.position(pl.lit(border - 1).cast(frequency.dtype), first) + 1).clip(0), steps)
+            for border in (split.validation, split.test)
+        )
+    ends = (validation - split.embargo, test - split.embargo, steps)
+    return dict(zip(SPLITS, zip((pl.lit(0), validation, test), ends, strict=True), strict=True))
 
 
 def _table(series: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     nulls = [(pl.col(f"nulls:{c}").sum() / pl.col("rows").sum()).alias(f"null_share:{c}") for c in columns]
     trained = pl.col("windows:train") > 0  # a series that gives none is left out, or fails
-    windows = [pl.col(f"windows:{name}").filter(trained).sum() for name in ("train", "validation", "test")]
+    counts = [pl.col(f"{kind}:{name}").filter(trained).sum() for kind in ("windows", "observed") for name in SPLITS]
     return series.select(
-        pl.len().alias("series"), pl.col("rows").sum(), pl.col("first").min(), pl.col("last").max(), *windows, *nulls
+        pl.len().alias("series"), pl.col("rows").sum(), pl.col("first").min(), pl.col("last").max(), *counts, *nulls
     )

@@ -112,6 +112,11 @@ def _history(run: RunParams, profile: Profile) -> list[Rule]:
         for split in SPLITS:
             about = f"no series has a complete {split} window: {more}"
             rules.append(Rule(f"{split} windows", f"windows:{split}", about, low=1, level="table"))
+            about = (
+                f"no target is observed in the {split} range: is the table padded with empty rows? "
+                "remove the rows without a target at its ends, or move the split"
+            )
+            rules.append(Rule(f"{split} observed", f"observed:{split}", about, low=1, level="table"))
     return rules
 
 

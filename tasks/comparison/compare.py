@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from models.windows import Panel, Split, WindowParams, Windows, origin_rows
+from models.windows import OBSERVED, Panel, Split, WindowParams, Windows, origin_rows
 from params.schema import RunParams
 from tasks.comparison import intervals, report, scores
 from tasks.comparison.baselines import forecast_baselines
@@ -38,7 +38,7 @@ class Comparison:
 def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, fits: Sequence[Fit]) -> Comparison:
     """Scores every fit and every baseline of a run; a failed fit is a row with its reason and no number."""
     finished = [fit for fit in fits if fit["status"] == "finished"]
-    history = panel_frame(panel).select("unique_id", "ds", pl.col("target").cast(pl.Float64).alias("y"))
+    history = panel_frame(panel).select("unique_id", "ds", pl.col(OBSERVED).cast(pl.Float64).alias("y"))
     frames: dict[str, pl.DataFrame] = {}
     notes: dict[str, str] = {}
     for name in EVALUATED:
@@ -82,7 +82,7 @@ def training_history(panel: Panel, split: Split) -> pl.DataFrame:
     limits = pl.DataFrame({"unique_id": panel.ids, "_stop": stops}, schema={"unique_id": pl.String, "_stop": pl.Int64})
     rows = panel_frame(panel).join(limits, on="unique_id", how="left", maintain_order="left")
     inside = pl.int_range(pl.len()).over("unique_id") < pl.col("_stop")
-    return rows.filter(inside).select("unique_id", "ds", pl.col("target").cast(pl.Float64).alias("y"))
+    return rows.filter(inside).select("unique_id", "ds", pl.col(OBSERVED).cast(pl.Float64).alias("y"))
 
 
 def _half_widths(calibration: pl.DataFrame, horizon: int) -> list[float | None]:
@@ -91,9 +91,10 @@ def _half_widths(calibration: pl.DataFrame, horizon: int) -> list[float | None]:
 
 
 def _fit_row(fit: Fit) -> dict[str, Any]:
-    names = ("family", "seed", "status", "train_seconds", "num_parameters", "windows_per_second", "run_id")
+    facts = ("family", "seed", "status", "run_id")
+    cost = ("train_seconds", "num_parameters", "windows_per_second", "forecast_ms_per_series", "receptive_field")
     note = fit.get("reason") or ("trained before" if fit.get("reused") else "")
-    return {"kind": "variant", "note": note, **{name: fit.get(name) for name in names}}
+    return {"kind": "variant", "note": note, **{name: fit.get(name) for name in (*facts, *cost)}}
 
 
 def _baseline_row(name: str, notes: Mapping[str, str]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def publish(found: Comparison, run: RunParams, parent: str, fits: Sequence[Fit],
         tracking.log_file(parent, folder / file)
     _pictures(found, board, run, parent, folder)
     runs = {fit["label"]: fit["run_id"] for fit in fits} | _baseline_runs(found, run, parent)
-    by_step = scores.by_step(found.test, list(run_models(found)))
+    by_step = scores.by_step(found.test, run_models(found), run.windows.horizon)
     for row in found.rows:
         if row["status"] == "finished":
             tracking.log_metrics(runs[row["name"]], _metrics(row))
@@ -69,7 +69,8 @@ def run_models(found: Comparison) -> list[str]:
 
 
 def _metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
-    return {name: row[name] for name in row if name.startswith("test_")} | {"best_val_mae": row["val_mae"]}
+    measured = {name: row.get(name) for name in ("forecast_ms_per_series", "receptive_field")}
+    return {name: row[name] for name in row if name.startswith("test_")} | measured | {"best_val_mae": row["val_mae"]}
 
 
 def _baseline_runs(found: Comparison, run: RunParams, parent: str) -> dict[str, str]:
@@ -82,10 +83,17 @@ def _baseline_runs(found: Comparison, run: RunParams, parent: str) -> dict[str, 
 
 def _pictures(found: Comparison, board: pl.DataFrame, run: RunParams, parent: str, folder: Path) -> None:
     shown, unit, models = found.chosen or _best(found), run.data.target, run_models(found)
-    by_series, by_step = scores.by_series(found.test, models), scores.by_step(found.test, models)
+    by_series, by_step = scores.by_series(found.test, models), scores.by_step(found.test, models, run.windows.horizon)
     figures = {
         "accuracy.png": plots.accuracy_plot(board, found.chosen, found.naive, unit),
-        "error_by_step.png": plots.step_plot(by_step, models, found.chosen, found.naive, unit, str(run.data.frequency)),
+        "error_by_step.png": plots.step_plot(
+            by_step.filter(pl.any_horizontal(pl.exclude("step").is_not_null())),
+            models,
+            found.chosen,
+            found.naive,
+            unit,
+            str(run.data.frequency),
+        ),
     }
     for number, series in enumerate(plots.plotted(by_series, shown)):
         name = f"forecasts/{plots.file_name(number, series)}"

@@ -63,9 +63,11 @@ def by_series(frame: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
     return losses.mae(_clean(frame, models), list(models))
 
 
-def by_step(frame: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
-    """MAE by horizon step: step and a column a model."""
-    return losses.mae(_clean(frame, models), list(models), id_col="step")
+def by_step(frame: pl.DataFrame, models: Sequence[str], horizon: int) -> pl.DataFrame:
+    """MAE by horizon step, 1 to `horizon`: step and a column a model; null where a step has nothing to score."""
+    found = losses.mae(_clean(frame, models), list(models), id_col="step")
+    steps = pl.DataFrame({"step": pl.int_range(1, horizon + 1, dtype=pl.Int64, eager=True)})
+    return steps.join(found, on="step", how="left", maintain_order="left")
 
 
 def _clean(frame: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:

@@ -137,3 +137,30 @@ print(os.environ["MLFLOW_TRACKING_URI"], os.environ["MLFLOW_DISABLE_TELEMETRY"],
 """
     assert run(script, tmp_path).stdout.split() == [f"sqlite:///{tmp_path}/mlflow.db", "true", "false"]
     assert run(script, tmp_path, MLFLOW_TRACKING_URI="http://there:5000").stdout.split()[0] == "http://there:5000"
+
+
+def test_what_is_set_but_empty_counts_as_not_set(tmp_path: Path) -> None:
+    script = """
+import os
+from flows.bootstrap import home, set_environment
+set_environment(home())
+print(os.environ["MLFLOW_TRACKING_URI"], os.environ["PREFECT_HOME"], os.environ["DO_NOT_TRACK"])
+print([name for name in ("PREFECT_API_URL", "MLFLOW_REGISTRY_URI") if name in os.environ])
+"""
+    names = ("MLFLOW_TRACKING_URI", "PREFECT_HOME", "DO_NOT_TRACK", "PREFECT_API_URL", "MLFLOW_REGISTRY_URI")
+    done = run(script, tmp_path, **dict.fromkeys(names, ""))
+    assert done.stdout.splitlines() == [f"sqlite:///{tmp_path}/mlflow.db {prefect_home(tmp_path)} true", "[]"], done.stderr
+
+
+def test_a_store_that_does_not_answer_prints_no_line_for_each_try(tmp_path: Path) -> None:
+    script = """
+from flows.bootstrap import home, set_environment
+set_environment(home())
+import urllib3
+try:
+    urllib3.PoolManager().request("GET", "http://127.0.0.1:1/", retries=urllib3.Retry(2))
+except urllib3.exceptions.MaxRetryError:
+    print("gave up")
+"""
+    done = run(script, tmp_path)
+    assert (done.stdout, done.stderr) == ("gave up\n", "")

@@ -87,7 +87,7 @@ def test_runs_carry_the_fields_names(finished) -> None:
         assert {"variant", "family", "seed"} <= set(run.data.params)
         scores = ("mae", "rmse", "mase", "smape", "bias", "skill", "coverage_90", "width_90", "crps")
         wanted = {f"test_{name}" for name in scores} | {"train_loss", "val_loss", "val_mae", "train_seconds", "num_parameters"}
-        assert wanted | {"windows_per_second"} <= set(run.data.metrics)
+        assert wanted | {"windows_per_second", "forecast_ms_per_series", "receptive_field"} <= set(run.data.metrics)
         assert all(np.isfinite(value) for value in run.data.metrics.values())
         curve = client.get_metric_history(run.info.run_id, "test_mae_by_step")
         assert sorted(point.step for point in curve) == [1, 2, 3, 4, 5, 6]
@@ -247,23 +247,29 @@ def test_a_variant_that_diverges_is_a_row_with_its_reason_and_nothing_weak_is_re
     assert failed and all("test_mae" not in run.data.metrics for run in failed)
 
 
-def test_an_interrupted_run_ends_with_130_and_no_process(start, tmp_path) -> None:
+@pytest.mark.parametrize("whole_group", [True, False], ids=["Ctrl-C in a terminal", "a signal to the process alone"])
+def test_an_interrupted_run_ends_with_130_and_no_process(start, tmp_path, whole_group) -> None:
     home, output = tmp_path / "home", tmp_path / "output.txt"
-    child = start(
-        "compare",
-        SMOKE,
-        "--set",
-        "training.max_epochs=100000",
-        "--set",
-        "training.patience_epochs=100000",
-        home=home,
-        output=output,
-    )
+    settings = ["variants=[elman]", "training.max_epochs=100000", "training.patience_epochs=100000"]
+    child = start("compare", SMOKE, *(part for text in settings for part in ("--set", text)), home=home, output=output)
     deadline = time.monotonic() + 120
     while "elman: epoch 3/" not in output.read_text() and time.monotonic() < deadline:
         time.sleep(0.1)
-    os.killpg(child.pid, signal.SIGINT)
+    os.killpg(child.pid, signal.SIGINT) if whole_group else os.kill(child.pid, signal.SIGINT)
     assert child.wait(timeout=60) == 130
     assert "interrupted" in output.read_text()
     assert "Traceback" not in output.read_text()
     assert ours(home) == []
+    (parent,) = runs(store(home), kind="comparison")
+    assert parent.info.status == "KILLED"
+
+
+def test_two_at_once_in_a_new_home_share_one_comparison(start, tmp_path) -> None:
+    home, outputs = tmp_path / "home", [tmp_path / "a.txt", tmp_path / "b.txt"]
+    both = [start("compare", SMOKE, "--set", "variants=[ridge]", home=home, output=output) for output in outputs]
+    assert [child.wait(timeout=180) for child in both] == [0, 0]
+    texts = [output.read_text() for output in outputs]
+    assert sorted("Nothing has changed" in text for text in texts) == [False, True]
+    client = store(home)
+    assert len(runs(client, kind="comparison")) == len(runs(client, kind="variant")) == 1
+    assert len(client.search_model_versions("name = 'smoke'")) == 1

@@ -1,13 +1,45 @@
-"""The command line from outside: help, exit statuses, one clear message and no traceback; each verb on the shipped data."""
+"""The command line from outside: help, exit statuses, one clear message and no traceback; each verb on the shipped data.
+
+Every verb runs as a person runs it once (`flows`); what more it can say is tried in this process (`here`), which has the imports.
+"""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from flows.__main__ import run
+
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = "params/smoke.yaml"
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """`flows` without a new interpreter: the same arguments, working folder, environment and result."""
+
+    def call(*arguments: str, home: Path) -> Done:
+        before = dict(os.environ)
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(sys, "argv", ["flows", *arguments])
+        try:
+            os.environ |= {"LAGLINE_HOME": str(home), "COLUMNS": "120"}
+            capfd.readouterr()
+            status = run()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        printed = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, status, printed.out, printed.err)
+
+    return call
 
 
 def test_help_lists_the_verbs(flows) -> None:
@@ -27,6 +59,19 @@ def test_an_unknown_verb_or_option_is_refused(flows, refused) -> None:
     ("arguments", "words"),
     [
         (("compare", "params/none.yaml"), ("params/none.yaml", "no such file")),
+        (("leaderboard", "never-run"), ("never-run", "no finished comparison")),
+    ],
+    ids=lambda value: " ".join(value)[:60],
+)
+def test_a_mistake_is_one_message_with_status_2(
+    flows, refused, arguments: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    refused(flows(*arguments, home=tmp_path / "home"), 2, *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
         (("compare", SMOKE, "--set", "training.max_epoch=3"), ("did you mean", "max_epochs")),
         (("compare", SMOKE, "--variants", "lstm,lsmt"), ("unknown variant 'lsmt'", "lstm")),
         (("compare", SMOKE, "--variants", ","), ("--variants",)),
@@ -40,14 +85,13 @@ def test_an_unknown_verb_or_option_is_refused(flows, refused) -> None:
         (("lags", SMOKE), ("--out",)),
         (("lags", SMOKE, "--head", "--edges", "cut"), ("keep or drop",)),
         (("lags", SMOKE, "--out", "no/such/folder/x.parquet"), ("no folder",)),
-        (("leaderboard", "never-run"), ("never-run", "no finished comparison")),
     ],
     ids=lambda value: " ".join(value)[:60],
 )
-def test_a_mistake_is_one_message_with_status_2(
-    flows, refused, arguments: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
+def test_every_mistake_is_one_message_with_status_2(
+    here, refused, arguments: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
 ) -> None:
-    refused(flows(*arguments, home=tmp_path / "home"), 2, *words)
+    refused(here(*arguments, home=tmp_path / "home"), 2, *words)
 
 
 def test_a_home_that_cannot_be_used_is_refused(flows, refused, tmp_path: Path) -> None:
@@ -60,42 +104,62 @@ def test_a_home_that_cannot_be_used_is_refused(flows, refused, tmp_path: Path) -
     assert sorted(path.name for path in newer.iterdir()) == ["layout.json"]
 
 
-def test_debug_shows_the_traceback(flows) -> None:
-    done = flows("--debug", "validate", "params/none.yaml")
+def test_debug_shows_the_traceback(here, tmp_path: Path) -> None:
+    done = here("--debug", "validate", "params/none.yaml", home=tmp_path / "home")
     assert done.returncode == 2
     assert "Traceback" in done.stderr
 
 
-def test_validate_reports_and_its_status_is_the_answer(flows, refused, tmp_path: Path) -> None:
+def test_validate_reports_and_its_status_is_the_answer(flows, here, refused, tmp_path: Path) -> None:
     good = flows("validate", SMOKE, home=tmp_path / "home")
     assert good.returncode == 0, good.stderr
     assert "wind_gust" in good.stdout and "left out" in good.stdout
     rows = pl.read_parquet(ROOT / "data" / "nyc_weather.parquet")
     pl.concat([rows, rows.head(3)]).write_parquet(tmp_path / "twice.parquet")
-    bad = flows("validate", SMOKE, "--set", f"data.path={tmp_path / 'twice.parquet'}", home=tmp_path / "home")
+    bad = here("validate", SMOKE, "--set", f"data.path={tmp_path / 'twice.parquet'}", home=tmp_path / "home")
     refused(bad, 1, "unique keys", "EWR")
 
 
-def test_variants_as_a_table_and_as_json(flows) -> None:
+def test_variants_as_a_table_and_as_json(flows, here, tmp_path: Path) -> None:
     rows = json.loads(flows("variants", "--json").stdout)
     by_name = {row["name"]: row for row in rows}
     assert {"ridge", "elman", "stacked_elman", "bidirectional_elman", "lstm", "gru", "cnn"} <= set(by_name)
     assert set(by_name["gru"]) == {"name", "family", "parameters", "receptive_field", "about"}
     # by hand: three gates of 32 units over 15 inputs (5 features, 5 masks, 4 waves, the level), 32 states, 2 biases; the head
     assert by_name["gru"]["parameters"] == 3 * 32 * (15 + 32 + 2) + 24 * (32 + 1)
-    table = flows("variants").stdout
+    table = here("variants", home=tmp_path / "home").stdout
     assert "bidirectional_elman" in table and "recurrent" in table
 
 
-def test_lags_prints_and_writes(flows, tmp_path: Path) -> None:
+def test_lags_prints_and_writes(flows, here, tmp_path: Path) -> None:
     head = flows("lags", SMOKE, "--head", home=tmp_path / "home")
     assert head.returncode == 0, head.stderr
     assert "y_lag24" in head.stdout and "y_step6" in head.stdout
     out = tmp_path / "lags.parquet"
-    assert flows("lags", SMOKE, "--out", str(out), home=tmp_path / "home").returncode == 0
+    assert here("lags", SMOKE, "--out", str(out), home=tmp_path / "home").returncode == 0
     table = pl.read_parquet(out)
     assert table.height == 3 * (8730 + 1)
     assert table.columns[:2] == ["unique_id", "ds"]
     assert {"y_lag1", "y_lag24", "dewp_lag1", "dewp_lag11", "wind_gust_lag3", "y_step1", "y_step6"} <= set(table.columns)
     assert "dewp_lag2" not in table.columns
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "lags.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "goes_on"), [(["compare"], True), (["compare", "--fresh"], False), (["validate"], False)], ids=str
+)
+def test_ctrl_c_ends_with_130_and_promises_no_more_than_is_true(start, tmp_path: Path, arguments: list[str], goes_on) -> None:
+    params, output = tmp_path / "params.yaml", tmp_path / "output.txt"
+    os.mkfifo(params)
+    verb, *options = arguments
+    process = start(verb, str(params), *options, home=tmp_path / "home", output=output)
+    try:
+        with params.open("wb"):  # waits until the command reads its params, and lets it wait for them
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+    finally:
+        process.kill()
+    told = output.read_text()
+    assert "Traceback" not in told
+    said = [line for line in told.splitlines() if "interrupted" in line]
+    assert said == ["lagline: interrupted" + ("; the same command goes on from the last finished epoch" if goes_on else "")]

@@ -1,5 +1,6 @@
 """Our Prefect server records what a flow did and ends with us; the MLflow UI says what is missing and shows what there is."""
 
+import http.server
 import os
 import re
 import signal
@@ -7,10 +8,13 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -120,9 +124,13 @@ def test_nothing_is_lost_when_the_server_stops_right_after_a_burst(state: Path) 
     script = """
 from pathlib import Path
 import sys
-from flows.server import prefect_server
-with prefect_server(Path(sys.argv[1])):
+from flows.server import start_prefect
+server = start_prefect(Path(sys.argv[1]))
+try:
+    server.wait()
     exec(sys.argv[2])
+finally:
+    server.stop()
 """.lstrip()
     before = len(rows(state, "select id, 1 from task_run")) if (prefect_home(state) / "prefect.db").exists() else 0
     clean = {name: value for name, value in os.environ.items() if name not in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")}
@@ -140,12 +148,71 @@ with prefect_server(Path(sys.argv[1])):
     assert len(rows(state, "select id, 1 from task_run where state_type = 'COMPLETED'")) == before + 200
 
 
-def test_a_server_that_the_user_named_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", "http://there:4200/api")
-    handle = start_prefect(tmp_path)
-    handle.wait()
-    handle.stop()
-    assert os.environ["PREFECT_API_URL"] == "http://there:4200/api" and not list(tmp_path.iterdir())
+class Health(http.server.BaseHTTPRequestHandler):
+    """Answers its server's `code` to everything."""
+
+    def do_GET(self) -> None:
+        self.send_response(self.server.code)  # type: ignore[attr-defined]
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Keeps the terminal clean."""
+
+
+@contextmanager
+def answering(code: int, port: int = 0) -> Iterator[str]:
+    """The address of an HTTP server that answers `code`, for the block."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Health) as server:
+        server.code = code  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/api"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("code", [200, 401])
+def test_a_server_that_the_user_named_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    with answering(code) as address:
+        monkeypatch.setenv("PREFECT_API_URL", address)
+        handle = start_prefect(tmp_path)
+        handle.wait()
+        handle.stop()
+        assert os.environ["PREFECT_API_URL"] == address and not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def test_a_named_server_that_is_just_being_started_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_port: int
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port}/api")
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(start_prefect(tmp_path).wait)
+        time.sleep(0.3)
+        assert not waiting.done()
+        with answering(200, free_port):
+            waiting.result(20)
+
+
+def test_a_named_server_that_does_not_answer_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_port: int
+) -> None:
+    monkeypatch.setattr("flows.server.ANSWER_LIMIT", 0.4)
+    with answering(503) as gateway, socket.create_server(("127.0.0.1", 0)) as mute:
+        nobody, silent = (f"http://127.0.0.1:{port}/api" for port in (free_port, mute.getsockname()[1]))
+        for address in (nobody, silent, gateway, "file:///etc", "127.0.0.1:4200/api", "http://127.0.0.1:port/api"):
+            monkeypatch.setenv("PREFECT_API_URL", address)
+            with pytest.raises(UserError, match="start it, or unset PREFECT_API_URL") as told:
+                start_prefect(tmp_path).wait()
+            assert f"PREFECT_API_URL={address}: " in str(told.value)
 
 
 def test_the_ui_refuses_where_nothing_is_tracked_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +251,6 @@ with mlflow.start_run(experiment_id=experiment) as run:
     mlflow.log_text("a page", "note.txt")
 print(run.info.run_id)
 """
-UI = "import sys; from pathlib import Path; from flows.server import ui; ui(Path(sys.argv[1]))"
 
 
 @pytest.mark.slow
@@ -192,9 +258,10 @@ def test_the_ui_shows_runs_and_their_artifacts_and_ends_with_ctrl_c(state: Path)
     environment = {**os.environ, "ARTIFACTS": (state / "artifacts").as_uri()}
     tracked = subprocess.run([sys.executable, "-c", TRACK], env=environment, capture_output=True, text=True, check=True)
     run = tracked.stdout.split()[-1]
-    with subprocess.Popen([sys.executable, "-c", UI, state], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "flows", "ui"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None
+            assert process.stdout is not None and process.stderr is not None
             address = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
             assert address
             child = psutil.Process(process.pid).children()
@@ -202,7 +269,8 @@ def test_the_ui_shows_runs_and_their_artifacts_and_ends_with_ctrl_c(state: Path)
                 assert answer.read() == b"a page"
             assert status(f"{address[0]}/api/2.0/mlflow/experiments/search?max_results=1", Host="evil.example") == 403
             process.send_signal(signal.SIGINT)
-            process.wait(20)
+            assert process.wait(20) == 0
+            assert process.stderr.read().split("\n") == ["", "lagline: the UI has ended", ""]
             assert len(child) == 1 and not child[0].is_running()
         finally:
             process.kill()

@@ -95,6 +95,9 @@ def test_deep_nesting_is_refused() -> None:
         ("windows.features={}", "windows.features"),
         ("windows.calendar=[hours]", "hours"),
         ("windows.features={cutoff: {lookback: 3}}", "cutoff"),
+        ("windows.features={y (observed): {lookback: 3}}", "rename the column"),
+        ("windows.features={y: {lookback: 3}, hour_sin: {lookback: 2}}", "hour_sin"),
+        ("training.learning_rate=1.0e+38", "training.learning_rate"),
         ("name=a/b", "name"),
         ("name=a b", "name"),
         ("name=Champion", "name"),
@@ -181,3 +184,16 @@ def test_params_are_frozen() -> None:
     run = load_run(RUN)
     with pytest.raises(ValueError, match="frozen"):
         run.training.max_epochs = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["y", "step", "drift", "theta", "gru-lo-90"])
+def test_a_variant_may_not_be_called_as_a_column_of_the_forecast_frame(name: str) -> None:
+    with pytest.raises(UserError, match="rename the file"):
+        load_run(RUN, [f"variants=[{name}]"])
+
+
+def test_what_a_run_gives_to_all_variants_is_known_as_shared() -> None:
+    variant = load_variant("gru", RUN, ["network.hidden_size=8"])
+    assert variant.network["hidden_size"] == 8
+    assert variant.shared == {"hidden_size"}
+    assert load_variant("gru", RUN).shared == frozenset()

@@ -86,13 +86,6 @@ def test_integer_steps_count_in_their_own_unit() -> None:
     assert frequency.dtype == pl.Int64
 
 
-def test_the_times_of_several_series_stand_one_after_another() -> None:
-    series = pl.LazyFrame({"unique_id": ["b", "a", "none"], "first": [3, 0, 0], "count": [2, 3, 0]})
-    assert Frequency(10).times(series).collect().rows() == [
-        ("b", 0, 3), ("b", 1, 13), ("a", 0, 0), ("a", 1, 10), ("a", 2, 20),
-    ]  # fmt: skip
-
-
 def test_rows_in_a_duration() -> None:
     assert Frequency("1h").rows_in("28d") == 672
     assert Frequency("1mo").rows_in("1y") == 12

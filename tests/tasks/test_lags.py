@@ -182,3 +182,10 @@ def test_a_date_that_no_calendar_has_is_refused(tmp_path: Path) -> None:
     run = load_run("params/nyc_weather.yaml", ["split={validation: 2020-01-02, test: 2020-02-30}"])
     with pytest.raises(UserError, match="2020-02-30"):
         resolve_split(run, 0, 10)
+
+
+def test_a_feature_may_be_called_target(tmp_path: Path) -> None:
+    params = WindowParams(1, {"y": FeatureWindow(2), "target": FeatureWindow(1)})
+    found = table(tmp_path, frame_of({"a": [1.0, 2.0, 3.0]}, target=[7.0, 8.0, 9.0]), params, "drop")
+    assert found.columns[2:] == ["y_lag2", "y_lag1", "target_lag1", "y_step1"]
+    assert rows_of(found) == [(1, 2, 8, 3)]

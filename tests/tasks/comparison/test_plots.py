@@ -105,11 +105,11 @@ def test_the_same_figure_gives_the_same_bytes_and_leaves_nothing_beside(tmp_path
 
 def test_error_by_step_names_every_model_that_has_one(tmp_path: Path) -> None:
     models = ["lstm", "last_value", "empty"]
-    figure = step_plot(by_step(a_frame(), models), models, "lstm", "last_value", "temp", "1h")
+    figure = step_plot(by_step(a_frame(), models, a_frame()["step"].max()), models, "lstm", "last_value", "temp", "1h")
     assert {text.get_text() for text in figure.axes[0].texts} == {"lstm", "last_value"}
     assert figure.axes[0].get_xlabel() == "horizon step (one step: 1h)"
     save(figure, tmp_path / "a.png")
-    save(step_plot(by_step(a_frame(horizon=1), models), models, None, "last_value", "temp", "1"), tmp_path / "b.png")
+    save(step_plot(by_step(a_frame(horizon=1), models, 1), models, None, "last_value", "temp", "1"), tmp_path / "b.png")
 
 
 def test_labels_are_pushed_apart_in_order_and_stay_inside() -> None:

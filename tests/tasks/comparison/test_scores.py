@@ -129,7 +129,10 @@ def test_smape_is_a_percentage_from_0_to_200() -> None:
 
 def test_errors_by_series_and_by_step_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
     test = frames[1]
-    for key, found in (("unique_id", by_series(test, ["m", "last_value"])), ("step", by_step(test, ["m", "last_value"]))):
+    for key, found in (
+        ("unique_id", by_series(test, ["m", "last_value"])),
+        ("step", by_step(test, ["m", "last_value"], int(test["step"].max()))),
+    ):
         assert found.columns == [key, "m", "last_value"]
         for row in found.iter_rows(named=True):
             part = test.filter(pl.col(key) == row[key])
