@@ -39,7 +39,7 @@ class Linear(nn.Module):
         for penalty in PENALTIES:
             try:
                 solved = _solve(moments, cross, own, penalty)
-            except torch.linalg.LinAlgError:  # not positive definite in 64 bits: a larger penalty may do
+            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # singular in 64 bits: a larger penalty may do
                 continue
             full = cross.new_zeros(len(varies), cross.shape[1])
             full[varies] = solved

@@ -15,7 +15,8 @@ Done = subprocess.CompletedProcess[str]
 
 def environment(home: Path | None) -> dict[str, str]:
     """Ours, with a state folder of the test's own and a terminal of 120 columns."""
-    return os.environ | ({"LAGLINE_HOME": str(home)} if home else {}) | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}  # mlflow sets its own in tests
+    return ours | ({"LAGLINE_HOME": str(home)} if home else {}) | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"}
 
 
 @pytest.fixture(scope="session")

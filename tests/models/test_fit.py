@@ -13,6 +13,7 @@ import torch
 from models import build_forecaster, checkpoint, fit
 from models.fit import FitFailed, Training
 from models.job import weights_hash
+from models.linear import PENALTIES, Linear
 from models.losses import absolute_errors, masked_loss
 from models.scaling import fit_scaling
 from models.windows import FeatureWindow, Panel, Split, WindowParams, Windows, origin_rows
@@ -168,6 +169,51 @@ def test_ridge_equals_the_normal_equations_of_the_windows(
         np.testing.assert_allclose(weight[h, varies], solution[:-1], atol=2e-5)
         np.testing.assert_allclose(bias[h], solution[-1], atol=2e-5)
         assert (weight[h, ~varies] == 0).all()
+
+
+def by_numpy(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
+    """Ridge weights and bias of one step, on its observed rows, by least squares on rows that stand for the penalty."""
+    seen = ~np.isnan(y)
+    design = np.column_stack([x[seen], np.ones(seen.sum())])
+    shrink = np.sqrt(penalty) * np.eye(x.shape[1], x.shape[1] + 1)
+    rows, targets = np.concatenate([design, shrink]), np.concatenate([y[seen], np.zeros(x.shape[1])])
+    return np.asarray(np.linalg.lstsq(rows, targets, rcond=None)[0])
+
+
+def test_ridge_solves_each_step_on_the_targets_that_it_has() -> None:
+    """Steps with all, most, three, two, one and no targets; the last two have nothing to learn from and get zero."""
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(2, 3, (200, 4, 2)), rng.normal(5, 1, (200, 6))
+    y[rng.random(200) < 0.3, 1] = np.nan
+    for step, seen in ((2, [7, 90, 150]), (3, [60, 61]), (4, [120]), (5, [])):
+        y[np.setdiff1d(np.arange(200), seen), step] = np.nan
+    network = Linear(num_features=2, lookback=4, horizon=6)
+    batches = [(torch.tensor(x[i : i + 50]), torch.tensor(y[i : i + 50])) for i in range(0, 200, 50)]
+    found = list(network.candidates(batches))
+    assert [penalty for penalty, _ in found] == list(PENALTIES)
+    for penalty, weights in found:
+        both = np.column_stack([weights["map.weight"].numpy(), weights["map.bias"].numpy()])
+        for step in range(4):
+            np.testing.assert_allclose(both[step], by_numpy(x.reshape(200, 8), y[:, step], penalty), atol=1e-5)
+        assert (both[4:] == 0).all()
+
+
+def test_a_penalty_too_small_to_solve_with_is_left_out() -> None:
+    """Two equal lags of 2**26 over 64 windows: 0.1 on sums of 2**58 is lost in 64 bits, and the matrix is singular."""
+    x = torch.full((64, 2, 1), 2.0**26)
+    x[::2] *= -1
+    y = torch.where(torch.arange(64) % 2 == 0, -1.0, 1.0).unsqueeze(1)
+    penalties = [penalty for penalty, _ in Linear(num_features=1, lookback=2, horizon=1).candidates([(x, y)])]
+    assert PENALTIES[0] not in penalties and PENALTIES[-1] in penalties
+
+
+def test_ridge_without_a_finite_solution_is_a_failed_fit(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
+) -> None:
+    forecaster, windows = make(panel, params, split, family="linear")
+    forecaster.y_scale[:] = torch.nan
+    with pytest.raises(FitFailed, match="no finite solution"):
+        fit.fit(forecaster, windows["train"], windows["validation"], TRAINING, tmp_path)
 
 
 def test_a_missing_target_is_left_out_of_loss_and_error() -> None:

@@ -15,7 +15,7 @@ from models.windows import FeatureWindow, Panel, WindowParams, Windows
 from params.errors import UserError
 from params.load import load_run
 from tasks.frequency import Frequency
-from tasks.lags import lag_table, panel_frame, resolve_split, split_of, write_panel
+from tasks.lags import head_text, lag_table, panel_frame, resolve_split, split_of, write_panel
 
 HOUR = Frequency("1h")
 START = datetime(2020, 1, 1)
@@ -145,6 +145,14 @@ def test_the_calendar_is_on_the_unit_circle_at_the_right_angle(tmp_path: Path) -
 def test_a_value_beyond_32_bits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="1e\\+39"):
         write_panel(frame_of({"a": [1.0, 1e39]}), WindowParams(1, {"y": FeatureWindow(1)}), HOUR, 0, tmp_path)
+
+
+def test_the_head_shows_values_as_they_were_given_and_not_as_32_bits_hold_them(tmp_path: Path) -> None:
+    found = table(tmp_path, frame_of({"a": [39.92, 0.00012, 30.02, None]}), WindowParams(1, {"y": FeatureWindow(1)}))
+    shown = head_text(found)
+    for text in ("39.92 ", "0.00012 ", "30.02 ", "null"):
+        assert text in shown
+    assert "39.9199" not in shown and "30.0200" not in shown
 
 
 def test_integer_time_steps(tmp_path: Path) -> None:

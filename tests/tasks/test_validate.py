@@ -163,6 +163,26 @@ def test_the_windows_of_a_series_that_is_left_out_do_not_count(tmp_path: Path) -
     assert not verdict.passed and "test windows" in refused(verdict)
 
 
+@pytest.mark.parametrize(("split", "first", "stop"), [("train", 0, 28), ("validation", 28, 34), ("test", 34, 40)])
+@pytest.mark.parametrize("settings", ["split={validation: 6h, test: 6h}", "split={validation: 6, test: 6}"])
+def test_a_split_without_one_observed_target_fails(tmp_path: Path, split: str, first: int, stop: int, settings: str) -> None:
+    row = pl.int_range(pl.len()).over("id")
+    inside = (row >= first) & (row < stop)
+    empty = frame_of().with_columns(temp=pl.when(~inside).then("temp"))
+    verdict = check(tmp_path, empty, settings)
+    assert [f.name for f in refused(verdict).values() if f.severity == "fail"] == [f"{split} observed"]
+    assert f"no target is observed in the {split} range: is the table padded with empty rows?" in failure_message(verdict)
+    for place in (first, stop - 1):  # one target of one series will do
+        one = empty.with_columns(temp=pl.when((row == place) & (pl.col("id") == "b")).then(3.5).otherwise("temp"))
+        assert check(tmp_path, one, settings).passed
+
+
+def test_a_table_padded_beyond_its_last_target_fails(tmp_path: Path) -> None:
+    """Twelve empty rows at the end: validation and test lie wholly beyond what is observed."""
+    padding = frame_of(rows=12).with_columns(pl.col("time") + timedelta(hours=ROWS), temp=pl.lit(None, pl.Float64))
+    assert set(refused(check(tmp_path, pl.concat([frame_of(), padding])))) >= {"validation observed", "test observed"}
+
+
 def test_what_a_dropped_series_fails_besides_does_not_count(tmp_path: Path) -> None:
     short = frame_of("short", rows=3).with_columns(temp=pl.lit(float("inf")))
     verdict = check(tmp_path, pl.concat([frame_of(), short]))

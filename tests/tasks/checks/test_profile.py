@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -121,6 +122,24 @@ def test_the_windows_counted_are_the_windows_cut(tmp_path: Path, split: str, gap
         cut = origin_rows(panel, window, split_of(run, panel), name, 1)
         each = [int(((cut >= panel.rows(s).start) & (cut < panel.rows(s).stop)).sum()) for s in range(len(panel.ids))]
         assert profile.series[f"windows:{name}"].to_list() == each, name
+
+
+@pytest.mark.parametrize("split", SPLIT_SETTINGS)
+def test_the_observed_targets_counted_are_those_in_the_range_of_each_split(tmp_path: Path, split: str) -> None:
+    rows = [*hourly(40), *hourly(6, "b"), *hourly(10, "c", START + timedelta(hours=30)), *hourly(17, "d")]
+    rows = [(name, time, None if i % 3 == 0 else math.nan if i % 7 == 0 else y, x) for i, (name, time, y, x) in enumerate(rows)]
+    run = run_on(write(tmp_path / "x.parquet", [row for i, row in enumerate(rows) if i != 12], shuffled=True), split)
+    panel = Panel.open(write_panel(long_frame(run), run.windows.window_params(), Frequency("1h"), 0, tmp_path / "panels"))
+    borders, profile = split_of(run, panel), make_profile(run)
+    for name in SPLITS:
+        each = []
+        for s in range(len(panel.ids)):
+            low, high = borders.target_rows(panel.times[panel.rows(s)], name)
+            y = panel.values[panel.rows(s), 0][max(low, 0) : max(high, 0)]
+            each.append(int((~np.isnan(y)).sum()))
+        assert profile.series[f"observed:{name}"].to_list() == each, name
+        trained = profile.series["windows:train"] > 0
+        assert profile.table[f"observed:{name}"].item() == sum(itertools.compress(each, trained))
 
 
 def test_month_ends_are_a_grid_whichever_month_they_begin_in(tmp_path: Path) -> None:
