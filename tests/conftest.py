@@ -1,5 +1,6 @@
 """What all tests share: a state folder of their own, no server from outside, calm hypothesis; never a fixture of one module."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,12 @@ settings.load_profile("lagline")
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test writes to the user's .lagline or to a server that the user's environment names."""
+    """No test writes to the user's .lagline or to a server that the user's environment names; Ctrl-C works in all children.
+
+    A shell that starts us in the background has us ignore Ctrl-C, and our children with us.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAGLINE_HOME", str(tmp_path_factory.mktemp("lagline-home")))
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL"):
