@@ -86,7 +86,7 @@ def report_lines(verdict: Verdict) -> list[str]:
 def failure_message(verdict: Verdict) -> str:
     """The failing checks in words."""
     lines = [line for line in report_lines(verdict) if line.startswith("fail")]
-    return "the data checks failed; nothing was trained\n" + "\n".join(f"  {line}" for line in lines)
+    return "the data checks failed\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def report_table(verdict: Verdict) -> Table:

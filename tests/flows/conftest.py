@@ -21,11 +21,11 @@ def environment(home: Path | None) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def flows() -> Callable[..., Done]:
-    """`flows("compare", ..., home=...)` runs `python -m flows` to its end."""
+    """`flows("compare", ..., home=..., NAME=value)` runs `python -m flows` to its end, NAME in its environment."""
 
-    def run(*arguments: str, home: Path | None = None, cwd: Path = ROOT) -> Done:
+    def run(*arguments: str, home: Path | None = None, cwd: Path = ROOT, **variables: str) -> Done:
         command = [sys.executable, "-m", "flows", *arguments]
-        return subprocess.run(command, cwd=cwd, env=environment(home), capture_output=True, text=True, timeout=300)
+        return subprocess.run(command, cwd=cwd, env=environment(home) | variables, capture_output=True, text=True, timeout=300)
 
     return run
 

@@ -177,9 +177,6 @@ def test_lags_refuses_what_the_checks_refuse(flows, refused, tmp_path: Path) -> 
     assert not (tmp_path / "out.parquet").exists()
 
 
-def test_a_leaderboard_from_a_store_that_does_not_answer_is_one_message(
-    flows, refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    refused(flows("leaderboard", "smoke", home=tmp_path / "home"), 2, "MLFLOW_TRACKING_URI", "does not answer")
+def test_a_leaderboard_from_a_store_that_does_not_answer_is_one_message(flows, refused, tmp_path: Path) -> None:
+    dead = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    refused(flows("leaderboard", "smoke", home=tmp_path / "home", **dead), 2, "MLFLOW_TRACKING_URI", "does not answer")
