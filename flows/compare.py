@@ -117,7 +117,8 @@ def _checked(run: RunParams, experiment: str, folder: Path, board: Board) -> dic
     """The verdict of the checks; where they fail, it is in MLflow before the flow stops."""
     checks: dict[str, Any] = validate_series(run, folder)
     for line in checks["notes"]:
-        board.say(f"  {line}")
+        if checks["passed"] or not line.startswith("fail"):  # what fails is told once, at the end
+            board.say(f"  {line}")
     if not checks["passed"]:
         failed = (
             tracking.client()
@@ -126,7 +127,9 @@ def _checked(run: RunParams, experiment: str, folder: Path, board: Board) -> dic
         )
         _log_checks(failed, folder)
         tracking.finish(failed, "FAILED")
-        raise ChecksFailed(checks["message"])
+        raise ChecksFailed(
+            f"{checks['message']}\nNothing was trained; the whole report is in MLflow (run {failed}, checks/checks.html)."
+        )
     return checks
 
 
