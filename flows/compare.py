@@ -18,7 +18,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.bootstrap import home as state_home
 from flows.progress import Board
-from models.windows import Panel, Split, WindowParams
+from models.panel import Panel, Split
+from models.windows import WindowParams
 from params.errors import ChecksFailed
 from params.load import load_run, load_variant
 from params.schema import RunParams
@@ -27,10 +28,11 @@ from tasks.canary import try_canary
 from tasks.comparison.publish import compare_variants
 from tasks.evaluate import evaluate_variant
 from tasks.fingerprint import canonical, sha256
-from tasks.lags import generate_lags, lag_head, split_of
+from tasks.lags import generate_lags, lag_head
 from tasks.load import load_series, long_frame
 from tasks.locks import Held, lock
 from tasks.register import register_best
+from tasks.split import split_of
 from tasks.train import choose_device, concurrent_fits, fit_folder, make_job, most_epochs, planned_fits, train_variant
 from tasks.validate import validate_series
 
@@ -146,7 +148,7 @@ def _log_inputs(parent: str, run: RunParams, panel: str, source: Mapping[str, An
     tracking.log_text(parent, tracking.to_yaml(dump), "params.yaml")
     head = lag_head(opened, windows)
     tracking.log_text(parent, head.write_csv(), "lags_head.csv")
-    tracking.log_dataset(parent, head, run.name, run.data.path, opened.digest)
+    tracking.log_dataset(parent, head, run.name, run.data.path or run.data.where, opened.digest)
     tracking.tag(parent, {"data": opened.digest, "source": str(source["sha256"]), "panel": panel})
     _log_checks(parent, folder)
 

@@ -8,15 +8,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from models.windows import Panel
+from models.panel import Panel
 from params.errors import ChecksFailed, UserError
 from params.load import load_run, load_variant, variant_names
 from tasks import tracking
 from tasks.checks.report import failure_message, report_lines, report_table
 from tasks.comparison import report
 from tasks.frequency import Frequency
-from tasks.lags import head_text, lag_table, panel_frame, write_panel
+from tasks.lags import head_text, lag_table
 from tasks.load import long_frame
+from tasks.panel import panel_frame, write_panel
 from tasks.train import check_shared, check_variant, choose_device, concurrent_fits, measured_field
 from tasks.validate import validate
 

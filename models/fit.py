@@ -66,21 +66,14 @@ def stream(training: Training, purpose: str, epoch: int = 0) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
 
 
-def batches(windows: Windows, size: int, order: Tensor | None = None) -> Iterator[Any]:
-    """All windows once, in order or in the order given; the last batch, however small, is kept."""
-    order = torch.arange(len(windows)) if order is None else order
-    for index in order.to(windows.origins.device).split(size):
-        yield windows.batch(index)
-
-
 @torch.no_grad()
 def validate(forecaster: Forecaster, windows: Windows, loss: str) -> tuple[float, float]:
     """(loss in scaled units, mean absolute error in raw units) over all windows of a split."""
     forecaster.eval()
     total, count, losses, weight = 0.0, 0, 0.0, 0
-    for past, y, series in batches(windows, VALIDATION_BATCH):
-        errors, seen = absolute_errors(forecaster(past, series)[..., 0], y)
-        part = masked_loss(loss, forecaster.scaled(past, series), forecaster.scale_targets(y, series))
+    for inputs, y in windows.batches(VALIDATION_BATCH):
+        errors, seen = absolute_errors(forecaster(*inputs)[..., 0], y)
+        part = masked_loss(loss, forecaster.scaled(*inputs), forecaster.scale_targets(y, inputs.series_B))
         total, count = total + errors, count + seen
         losses, weight = losses + float(part) * seen, weight + seen
     return (losses / weight, total / count) if count else (math.nan, math.nan)
@@ -163,14 +156,14 @@ def _epoch(
 ) -> float:
     """One pass over the training windows in this epoch's own order; returns the mean loss in scaled units."""
     torch.manual_seed(stream(training, "dropout", epoch))
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(stream(training, "order", epoch)))
+    order = train.shuffled(stream(training, "order", epoch))
     forecaster.train()
     losses = torch.zeros((), device=train.origins.device)
-    for step, (past, y, series) in enumerate(batches(train, training.batch_size, order)):
+    for step, (inputs, y) in enumerate(train.batches(training.batch_size, order)):
         for group in optimizer.param_groups:
             group["lr"] = training.learning_rate * schedule(epoch * steps + step, training.max_epochs * steps)
         optimizer.zero_grad(set_to_none=True)
-        loss = masked_loss(training.loss, forecaster.scaled(past, series), forecaster.scale_targets(y, series))
+        loss = masked_loss(training.loss, forecaster.scaled(*inputs), forecaster.scale_targets(y, inputs.series_B))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, training.clip_norm)
         optimizer.step()
@@ -205,9 +198,9 @@ def _closed_form(
     """Ridge: every penalty is one row of the history, the best on validation is kept."""
 
     def scaled() -> Iterator[tuple[Tensor, Tensor]]:
-        for past, y, series in batches(train, 1024):
-            x, level = forecaster.inputs(past, series)
-            yield x, forecaster.scale_targets(y, series) - level
+        for inputs, y in train.batches(1024):
+            x, level, spread = forecaster.inputs(*inputs)
+            yield x.detach(), (forecaster.scale_targets(y, inputs.series_B) - level) / spread
 
     assert isinstance(forecaster.network, Linear)
     history: list[Epoch] = []

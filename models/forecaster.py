@@ -1,6 +1,7 @@
 """From raw values to raw forecasts in one module: scaling in, network, scaling out; never touches a window or a file.
 
-Shapes: B batch, L lookback, F channels of a batch, N inputs of the network, H horizon, Q outputs, S series.
+Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, N inputs of the
+network, H horizon, Q outputs, S series.
 """
 
 import inspect
@@ -10,72 +11,126 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from models.scaling import Scaling, no_scaling
+from models.scaling import Scaling, Transform, no_scaling
 from models.windows import WindowParams
 
-Level = Literal["none", "last", "mean"]
+Level = Literal["none", "last", "mean", "revin"]
 CONTRACT = ("num_features", "lookback", "horizon")
+FLAT = 1e-5  # added to the variance of a window, as RevIN does: a flat one does not divide by zero
 
 
 class Forecaster(nn.Module):
-    """Raw past values [B, L, F] (NaN: unknown) and the number of each series [B] -> raw forecasts [B, H, Q], Q = 1.
+    """Raw inputs (`models.windows.Inputs`; NaN: unknown) -> raw forecasts [B, H, Q], Q = 1.
 
     The scaling is held in buffers fitted on training rows; a series number of S (or beyond) means: not seen in training.
-    `level` sets what the y channel is measured against in each window: nothing, its last observed value, or its mean; it is
-    taken off before the network, handed to it as a channel, and put back on after.
+    `transform` is applied to y before its scaling and undone last.  `level` sets what the y channel is measured against in each
+    window: nothing, its last observed value, its mean, or its mean and standard deviation (RevIN, Kim et al. 2022, without its
+    affine map); it is taken off before the network, handed to it as a channel, and put back on after.
+    The network sees one sequence [B, L, N]: the past channels, a mask of each feature, the level, the rows ahead
+    (right-aligned, the last row at the last sample; more than L of them several to a sample), and the static covariates,
+    repeated.
     """
 
     loc: Tensor
     scale: Tensor
+    ahead_loc: Tensor
+    ahead_scale: Tensor
     y_loc: Tensor
     y_scale: Tensor
+    static_loc: Tensor
+    static_scale: Tensor
 
-    def __init__(self, network: nn.Module, params: WindowParams, scaling: Scaling, level: Level) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        params: WindowParams,
+        scaling: Scaling,
+        level: Level,
+        transform: Transform = "none",
+        categories: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
-        self.level = level
-        self.num_masks = len(params.features)
+        self.level, self.transform = level, transform
+        self.num_masks, self.num_future = len(params.features), len(params.future)
         self.y = list(params.features).index("y") if "y" in params.features else -1
         if self.y < 0 and level != "none":
             raise ValueError(f"scaling.window = {level} needs y among the features; add it or set scaling.window to none")
         for name, values in scaling._asdict().items():
             self.register_buffer(name, values)
+        kinds = list(params.static.values())
+        self.numeric = [i for i, kind in enumerate(kinds) if kind == "numeric"]
+        self.categorical = [i for i, kind in enumerate(kinds) if kind == "categorical"]
+        sizes = [(categories or {}).get(name, 1) for name, kind in params.static.items() if kind == "categorical"]
+        self.embeddings = nn.ModuleList(nn.Embedding(size + 1, embedding_width(size), padding_idx=0) for size in sizes)
 
-    def inputs(self, past_BLF: Tensor, series_B: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network sees, [B, L, N] (scaled channels, masks of the features, the level), and the level [B, 1]."""
+    def inputs(self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network sees, [B, L, N], and the level and spread [B, 1] that its forecasts are measured against."""
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
-        scaled = (past_BLF - self.loc[row_B].unsqueeze(1)) / self.scale[row_B].unsqueeze(1)
+        scaled = (self._transformed(past_BLF) - self.loc[row_B].unsqueeze(1)) / self.scale[row_B].unsqueeze(1)
         observed = ~scaled.isnan()
         filled = torch.where(observed, scaled, 0.0)
-        masks = observed[..., : self.num_masks].to(filled.dtype)
-        if self.level == "none":
-            return torch.cat((filled, masks), dim=-1), filled.new_zeros(
-                filled.shape[0], 1
-            )  # len() would fix the batch size in an export
-        y_BL, seen_BL = filled[..., self.y], observed[..., self.y]
-        level_B1 = _last(y_BL, seen_BL) if self.level == "last" else _mean(y_BL, seen_BL)
-        relative = torch.where(seen_BL, y_BL - level_B1, 0.0).unsqueeze(-1)
-        parts = (filled[..., : self.y], relative, filled[..., self.y + 1 :], masks)
-        level_BL1 = level_B1.unsqueeze(-1).expand(-1, filled.shape[1], -1)
-        return torch.cat((*parts, level_BL1), dim=-1), level_B1
+        parts = [filled, observed[..., : self.num_masks].to(filled.dtype)]
+        level_B1 = filled.new_zeros(filled.shape[0], 1)  # len() would fix the batch size in an export
+        spread_B1 = level_B1 + 1.0
+        if self.level != "none":
+            y_BL, seen_BL = filled[..., self.y], observed[..., self.y]
+            level_B1 = _last(y_BL, seen_BL) if self.level == "last" else _mean(y_BL, seen_BL)
+            if self.level == "revin":
+                spread_B1 = (_mean((y_BL - level_B1) ** 2, seen_BL) + FLAT).sqrt()
+            relative = torch.where(seen_BL, (y_BL - level_B1) / spread_B1, 0.0).unsqueeze(-1)
+            parts[0] = torch.cat((filled[..., : self.y], relative, filled[..., self.y + 1 :]), dim=-1)
+            parts.append(_repeat(level_B1, filled))
+            if self.level == "revin":
+                parts.append(_repeat(spread_B1, filled))
+        if ahead_BAK.shape[-1]:
+            parts.append(_fold(self._ahead(ahead_BAK, row_B), filled.shape[1]))
+        if static_BC.shape[-1]:
+            parts.append(_repeat(self._static(static_BC), filled))
+        return torch.cat(parts, dim=-1), level_B1, spread_B1
+
+    def _transformed(self, past_BLF: Tensor) -> Tensor:
+        if self.transform == "none" or self.y < 0:
+            return past_BLF
+        y_BL1 = self._changed(past_BLF[..., self.y : self.y + 1])
+        return torch.cat((past_BLF[..., : self.y], y_BL1, past_BLF[..., self.y + 1 :]), dim=-1)
+
+    def _changed(self, y: Tensor) -> Tensor:
+        return torch.log1p(y) if self.transform == "log1p" else torch.asinh(y) if self.transform == "asinh" else y
+
+    def _ahead(self, ahead_BAK: Tensor, row_B: Tensor) -> Tensor:
+        scaled = (ahead_BAK - self.ahead_loc[row_B].unsqueeze(1)) / self.ahead_scale[row_B].unsqueeze(1)
+        observed = ~scaled.isnan()
+        masks = observed[..., scaled.shape[-1] - self.num_future :]
+        return torch.cat((torch.where(observed, scaled, 0.0), masks.to(scaled.dtype)), dim=-1)
+
+    def _static(self, static_BC: Tensor) -> Tensor:
+        """[B, ...] numbers scaled, 0 where missing; categories embedded, zeros for one that training did not see."""
+        numbers = ((static_BC - self.static_loc) / self.static_scale).nan_to_num(nan=0.0)[:, self.numeric]
+        parts = [numbers]
+        for column, embedding in zip(self.categorical, self.embeddings, strict=True):
+            parts.append(embedding(static_BC[:, column].to(torch.int64)))
+        return torch.cat(parts, dim=-1)
 
     def scale_targets(self, y_BH: Tensor, series_B: Tensor) -> Tensor:
         """Raw targets in the units of the loss."""
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
-        scaled: Tensor = (y_BH - self.y_loc[row_B].unsqueeze(1)) / self.y_scale[row_B].unsqueeze(1)
+        scaled: Tensor = (self._changed(y_BH) - self.y_loc[row_B].unsqueeze(1)) / self.y_scale[row_B].unsqueeze(1)
         return scaled
 
-    def scaled(self, past_BLF: Tensor, series_B: Tensor) -> Tensor:
+    def scaled(self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor) -> Tensor:
         """Forecasts [B, H] in the units of the loss."""
-        x_BLN, level_B1 = self.inputs(past_BLF, series_B)
-        result: Tensor = self.network(x_BLN) + level_B1
+        x_BLN, level_B1, spread_B1 = self.inputs(past_BLF, ahead_BAK, static_BC, series_B)
+        result: Tensor = self.network(x_BLN) * spread_B1 + level_B1
         return result
 
-    def forward(self, past_BLF: Tensor, series_B: Tensor) -> Tensor:
+    def forward(self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor) -> Tensor:
         """Raw forecasts [B, H, Q]."""
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
-        scaled_BH = self.scaled(past_BLF, series_B)
-        return (scaled_BH * self.y_scale[row_B].unsqueeze(1) + self.y_loc[row_B].unsqueeze(1)).unsqueeze(-1)
+        scaled_BH = self.scaled(past_BLF, ahead_BAK, static_BC, series_B)
+        y_BH = scaled_BH * self.y_scale[row_B].unsqueeze(1) + self.y_loc[row_B].unsqueeze(1)
+        y_BH = torch.expm1(y_BH) if self.transform == "log1p" else torch.sinh(y_BH) if self.transform == "asinh" else y_BH
+        return y_BH.unsqueeze(-1)
 
 
 def _last(y_BL: Tensor, seen_BL: Tensor) -> Tensor:
@@ -86,12 +141,37 @@ def _last(y_BL: Tensor, seen_BL: Tensor) -> Tensor:
 
 
 def _mean(y_BL: Tensor, seen_BL: Tensor) -> Tensor:
-    return y_BL.sum(1, keepdim=True) / seen_BL.sum(1, keepdim=True).clamp(min=1)
+    """[B, 1] the mean over the observed samples, 0 where there is none."""
+    return torch.where(seen_BL, y_BL, 0.0).sum(1, keepdim=True) / seen_BL.sum(1, keepdim=True).clamp(min=1)
 
 
-def num_inputs(params: WindowParams, level: Level) -> int:
-    """N: every channel that the network sees: features, calendar, masks and the level."""
-    return len(params.channels) + len(params.features) + (level != "none")
+def _repeat(part_BX: Tensor, like_BLF: Tensor) -> Tensor:
+    return part_BX.unsqueeze(1).expand(-1, like_BLF.shape[1], -1)
+
+
+def _fold(ahead_BAK: Tensor, lookback: int) -> Tensor:
+    """[B, L, m K]: the rows ahead beside the samples of a window, right-aligned, m = ceil(A / L) rows to a sample."""
+    rows, width = ahead_BAK.shape[1], ahead_BAK.shape[2]
+    several = -(-rows // lookback)
+    padded = nn.functional.pad(ahead_BAK, (0, 0, several * lookback - rows, 0))
+    return padded.reshape(-1, lookback, several * width)
+
+
+def embedding_width(categories: int) -> int:
+    """The size of the vector of a category: a rule of thumb of practice, 1.6 n^0.56, at most 16."""
+    width: int = round(1.6 * categories**0.56)
+    return min(16, max(1, width))
+
+
+def num_inputs(params: WindowParams, level: Level, categories: Mapping[str, int] | None = None) -> int:
+    """N: every channel that the network sees: features, calendar, masks, level, rows ahead and static covariates."""
+    several = -(-params.ahead // params.lookback)
+    ahead = several * (len(params.known) + len(params.future))
+    static = sum(
+        1 if kind == "numeric" else embedding_width((categories or {}).get(name, 1)) for name, kind in params.static.items()
+    )
+    levels: int = {"none": 0, "last": 1, "mean": 1, "revin": 2}[level]
+    return len(params.channels) + len(params.features) + levels + ahead + static
 
 
 def build_forecaster(
@@ -100,11 +180,13 @@ def build_forecaster(
     params: WindowParams,
     *,
     level: Level = "none",
+    transform: Transform = "none",
+    categories: Mapping[str, int] | None = None,
     scaling: Scaling | None = None,
 ) -> Forecaster:
     """A forecaster of a family (a key of FAMILIES) with the arguments of its constructor; without `scaling` nothing is scaled.
 
-    Raises ValueError for an unknown family, argument or type.
+    `categories`: how many each categorical static covariate has.  Raises ValueError for an unknown family, argument or type.
     """
     from models import FAMILIES
 
@@ -112,8 +194,9 @@ def build_forecaster(
         raise ValueError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
     kind = FAMILIES[family]
     check_arguments(kind, family, network)
-    built = kind(num_features=num_inputs(params, level), lookback=params.lookback, horizon=params.horizon, **network)
-    return Forecaster(built, params, scaling or no_scaling(params), level)
+    width = num_inputs(params, level, categories)
+    built = kind(num_features=width, lookback=params.lookback, horizon=params.horizon, **network)
+    return Forecaster(built, params, scaling or no_scaling(params), level, transform, categories)
 
 
 def check_arguments(kind: type, family: str, given: Mapping[str, Any]) -> None:

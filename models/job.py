@@ -19,8 +19,10 @@ from torch import Tensor
 from models import checkpoint
 from models.fit import FitFailed, OnEpoch, Training, fit, stream
 from models.forecaster import Forecaster, build_forecaster
+from models.origins import origin_rows
+from models.panel import SPLITS, Panel, Split
 from models.scaling import fit_scaling
-from models.windows import SPLITS, Panel, Split, WindowParams, Windows, origin_rows
+from models.windows import WindowParams, Windows
 
 
 def prepare(job: Mapping[str, Any]) -> tuple[Forecaster, dict[str, Windows], Training]:
@@ -33,10 +35,18 @@ def prepare(job: Mapping[str, Any]) -> tuple[Forecaster, dict[str, Windows], Tra
     for name in SPLITS:
         stride = params.stride if name == "train" else job["evaluation_stride"]
         windows[name] = Windows(panel, params, origin_rows(panel, params, split, name, stride), job["device"])
-    scaling = fit_scaling(panel, params, split, job["scaling"]["per"])
+    rule = job["scaling"]
+    scaling = fit_scaling(panel, params, split, rule["per"], rule["method"], rule["target"])
     torch.manual_seed(stream(training, "weights"))
-    level = job["scaling"]["window"]
-    forecaster = build_forecaster(job["family"], job["network"], params, level=level, scaling=scaling)
+    forecaster = build_forecaster(
+        job["family"],
+        job["network"],
+        params,
+        level=rule["window"],
+        transform=rule["target"],
+        categories={name: len(found) for name, found in panel.categories.items()},
+        scaling=scaling,
+    )
     return forecaster.to(job["device"]), windows, training
 
 

@@ -6,65 +6,129 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.windows import Panel, Split, WindowParams
+from models.panel import Panel, Split
+from models.windows import AHEAD, WindowParams
 
 LEAST = 1e-7  # a channel that varies less than this, relative to its level, counts as constant
+NORMAL_IQR = 1.3489795  # of a normal distribution with standard deviation 1
+
+Per = Literal["series", "global"]
+Method = Literal["standard", "robust"]
+Transform = Literal["none", "log1p", "asinh"]
 
 
 class Scaling(NamedTuple):
-    """Location and scale of the channels of a batch [S + 1, F] and of the target [S + 1]; the last row is for unseen series."""
+    """Location and scale of the past channels [S + 1, F], of those known ahead [S + 1, K], of the target [S + 1], and of the
+    static covariates [C]; the last of the S + 1 rows is for series that training did not see."""
 
     loc: Tensor
     scale: Tensor
+    ahead_loc: Tensor
+    ahead_scale: Tensor
     y_loc: Tensor
     y_scale: Tensor
+    static_loc: Tensor
+    static_scale: Tensor
 
 
 def no_scaling(params: WindowParams) -> Scaling:
     """The scaling that changes nothing."""
-    width = len(params.channels)
-    return Scaling(torch.zeros(1, width), torch.ones(1, width), torch.zeros(1), torch.ones(1))
+    past, ahead, static = len(params.channels), len(params.known), len(params.static)
+    pairs = [(torch.zeros(shape), torch.ones(shape)) for shape in ((1, past), (1, ahead), (1,), (static,))]
+    return Scaling(*(part for pair in pairs for part in pair))
 
 
-def fit_scaling(panel: Panel, params: WindowParams, split: Split, per: Literal["series", "global"]) -> Scaling:
-    """Mean and standard deviation of each series' training rows, and of all series' in the last row.
+def fit_scaling(
+    panel: Panel, params: WindowParams, split: Split, per: Per, method: Method = "standard", transform: Transform = "none"
+) -> Scaling:
+    """Statistics of each series' training rows, and of all series' together in the last row.
 
-    Calendar channels keep 0 and 1; the feature y is scaled as the target is.  The last row serves a series never seen in
-    training, a series without training rows, and (`per` = global) every series.  A constant channel gets scale 1.
+    standard: mean and standard deviation; robust: median and interquartile range, as wide as a standard deviation of normal
+    values (that itself where more than half of the values are equal).  The target is measured after its `transform`; the
+    feature y is scaled as the target is; calendar channels keep 0 and 1.  The last row serves a series that training did not
+    see, a channel without a training value, and (`per` = global) every series.  A constant channel gets scale 1.
     """
-    columns = [0, *(panel.channels.index(name) for name in params.channels)]
-    width, count = len(columns), len(panel.ids)
-    sums, squares, seen = (np.zeros((count, width)) for _ in range(3))
-    shift = _first_values(panel, columns)
-    for series in range(count):
-        rows = panel.rows(series)
-        _, stop = split.target_rows(panel.times[rows], "train")
-        part = np.asarray(panel.values[rows][: max(stop, 0)][:, columns], np.float64) - shift
-        seen[series] = np.isfinite(part).sum(0)
-        sums[series], squares[series] = np.nansum(part, 0), np.nansum(part**2, 0)
-    stack = [np.vstack((part, part.sum(0))) for part in (sums, squares, seen)]
-    loc, scale = _moments(stack[0], stack[1], stack[2], shift)
+    names = [*params.features, *(name + AHEAD for name in params.future)]
+    loc, scale = (np.stack(found, axis=-1) for found in zip(*_by_column(panel, split, names, method, transform), strict=True))
     if per == "global":
         loc[:], scale[:] = loc[-1], scale[-1]
-    unseen = stack[2] == 0
-    loc, scale = np.where(unseen, loc[-1], loc), np.where(unseen, scale[-1], scale)
-    calendar = [i for i, name in enumerate(params.channels, 1) if name not in params.features]
-    loc[:, calendar], scale[:, calendar] = 0.0, 1.0
+    count, waves = len(params.features), np.zeros((len(loc), len(params.waves)))
     if "y" in params.features:
         y = 1 + list(params.features).index("y")
         loc[:, y], scale[:, y] = loc[:, 0], scale[:, 0]
-    loc_32, scale_32 = torch.tensor(loc, dtype=torch.float32), torch.tensor(scale, dtype=torch.float32)
-    return Scaling(loc_32[:, 1:].clone(), scale_32[:, 1:].clone(), loc_32[:, 0].clone(), scale_32[:, 0].clone())
+    parts = []
+    for found, neutral in ((loc, waves), (scale, waves + 1.0)):
+        past, ahead = found[:, 1 : count + 1], found[:, count + 1 :]
+        parts.append((np.hstack((past, neutral)), np.hstack((neutral, ahead)), found[:, 0]))
+    static = _static(panel, params, split)
+    pairs = [*zip(*parts, strict=True), static]
+    return Scaling(*(torch.tensor(part, dtype=torch.float32) for pair in pairs for part in pair))
 
 
-def _first_values(panel: Panel, columns: list[int]) -> np.ndarray:
-    """A value of each channel to count from, so that sums of squares stay exact on a high level."""
-    head = np.asarray(panel.values[:1000][:, columns], np.float64)
-    return np.array([column[np.isfinite(column)][0] if np.isfinite(column).any() else 0.0 for column in head.T])
+def _by_column(
+    panel: Panel, split: Split, names: list[str], method: Method, transform: Transform
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Location and scale [S + 1] of the target, then of each channel; one channel in memory at a time."""
+    stops = _training_stops(panel, split)
+    found = []
+    for name in ("", *names):
+        column = panel.values[:, panel.column(name)] if name else panel.target
+        parts = []
+        for series, stop in enumerate(stops):
+            part = np.asarray(column[panel.rows(series)][:stop], np.float64)
+            part = part if name else transformed(part, transform)
+            parts.append(part[np.isfinite(part)])
+        found.append(_moments(parts) if method == "standard" else _quantiles(parts))
+    return found
 
 
-def _moments(sums: np.ndarray, squares: np.ndarray, seen: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    mean = sums / np.maximum(seen, 1)
+def transformed(y: np.ndarray, transform: Transform) -> np.ndarray:
+    """What the target is measured in; NaN where log1p is not defined."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.log1p(y) if transform == "log1p" else np.arcsinh(y) if transform == "asinh" else y
+
+
+def _training_stops(panel: Panel, split: Split) -> list[int]:
+    rows = (panel.rows(series) for series in range(len(panel.ids)))
+    return [max(split.target_rows(panel.times[own], "train")[1], 0) for own in rows]
+
+
+def _moments(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    shift = next((part[0] for part in parts if len(part)), 0.0)  # counted from a value: exact on a high level
+    sums = np.array([[len(part), (part - shift).sum(), ((part - shift) ** 2).sum()] for part in parts]).reshape(-1, 3)
+    seen, total, squares = np.vstack((sums, sums.sum(0))).T
+    mean = total / np.maximum(seen, 1)
     deviation = np.sqrt(np.maximum(squares / np.maximum(seen, 1) - mean**2, 0.0))
-    constant = deviation <= LEAST * np.maximum(np.abs(mean + shift), 1e-30)
-    return mean + shift, np.where(constant, 1.0, deviation)
+    return _usable(mean + shift, deviation, seen)
+
+
+def _quantiles(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    deviation = _moments(parts)[1]
+    loc, scale, seen = [], [], []
+    for part in (*parts, np.concatenate(parts) if parts else np.empty(0)):
+        low, middle, high = np.percentile(part, (25, 50, 75)) if len(part) else (0.0, 0.0, 0.0)
+        loc.append(middle)
+        scale.append((high - low) / NORMAL_IQR)
+        seen.append(len(part))
+    spread = np.array(scale)
+    spread = np.where(spread <= LEAST * np.maximum(np.abs(loc), 1e-30), deviation, spread)
+    return _usable(np.array(loc), spread, np.array(seen))
+
+
+def _usable(loc: np.ndarray, scale: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1 for the scale of a constant; the last row, all series together, where a series has no value."""
+    constant = scale <= LEAST * np.maximum(np.abs(loc), 1e-30)
+    scale = np.where(constant, 1.0, scale)
+    return np.where(seen == 0, loc[-1], loc), np.where(seen == 0, scale[-1], scale)
+
+
+def _static(panel: Panel, params: WindowParams, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Location and scale [C] over the series that have training rows; 0 and 1 for categories."""
+    loc, scale = np.zeros(len(params.static)), np.ones(len(params.static))
+    trained = np.array(_training_stops(panel, split)) > 0
+    for column, kind in enumerate(params.static.values()):
+        values = panel.static[trained, column].astype(np.float64)
+        if kind == "numeric" and np.isfinite(values).any():
+            ends = _moments([values[np.isfinite(values)]])
+            loc[column], scale[column] = ends[0][-1], ends[1][-1]
+    return loc, scale

@@ -3,7 +3,7 @@
 numpy, pandas, torch and nothing of ours: a verbatim copy of this one file travels in each bundle (so it is long), and our own
 `forecast` uses it too.
 Timestamps are microseconds UTC inside, or whole numbers where the frequency is one; a position counts steps from the first row.
-Shapes: B batch, L lookback, F channels, H horizon, S series.
+Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, H horizon, S series.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ SOURCE = Path(__file__).read_bytes()  # what runs here, to be held against the c
 BATCH = 256
 MICROSECONDS = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6, "w": 7 * 86400 * 10**6}
 MONTHS = {"mo": 1, "q": 3, "y": 12}
-PERIODS = {"hour": 24, "weekday": 7, "month": 12}
+PERIODS = {"hour": 24.0, "weekday": 7.0, "monthday": 31.0, "yearday": 365.25, "month": 12.0}
 
 # All that an honest archive holds.  torch.export.load falls back to unpickling anything, and evaluates expressions and guards.
 _MEMBER = re.compile(
@@ -122,7 +122,10 @@ def _texts(node: Any, key: str = "key") -> Iterator[tuple[str, str]]:
 
 
 class _Rows(NamedTuple):
-    """A long frame sorted by series and time: `series`, `position`, `values` [F] of each row; the others are per series [S]."""
+    """A long frame sorted by series and time: `series`, `position`, `values` (features, then what is known ahead) of each row.
+
+    The others are per series [S].
+    """
 
     ids: list[str]
     series: np.ndarray
@@ -130,7 +133,9 @@ class _Rows(NamedTuple):
     values: list[np.ndarray]
     first: np.ndarray  # time of the first row
     day: np.ndarray  # day of the month that a calendar grid keeps, from 0
-    last: np.ndarray  # position of the last row
+    last: np.ndarray  # position of the last row that may be a cutoff
+    end: np.ndarray  # position of the last row
+    static: np.ndarray  # [S, C]
 
 
 class Model:
@@ -140,7 +145,11 @@ class Model:
         self.facts, self.graph = facts, graph
         self.span: str | int = facts["frequency"]
         self.features: list[str] = list(facts["windows"]["features"])
+        self.future: list[str] = list(facts["windows"]["future"])
+        self.static: dict[str, str] = dict(facts["windows"]["static"])
         self.horizon, self.gap = int(facts["windows"]["horizon"]), int(facts["windows"]["gap"])
+        self.ahead = self.gap + self.horizon
+        self.columns = list(dict.fromkeys([*self.features, *self.future, *(n for n in self.static if n != "unique_id")]))
         self.channels = [(int(c["lookback"]), int(c["sampling_rate"]), int(c["delay"])) for c in facts["channels"]]
         self.lookback = max(n for n, _, _ in self.channels)
         self.reach = max(d + r * (n - 1) for n, r, d in self.channels)
@@ -150,37 +159,41 @@ class Model:
         return self.forecast(frame)
 
     def forecast(self, frame: Any, start: str | int | datetime | None = None, stride: int = 1) -> pd.DataFrame:
-        """Forecasts of a long frame (unique_id, ds, the features; rows in any order; pandas, or polars with its to_pandas).
+        """Forecasts of a long frame (unique_id, ds, the covariates; rows in any order; pandas, or polars with its to_pandas).
 
         Columns unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90; times are UTC, a time without zone is taken as UTC.
         Cutoffs: the last row of every series, or, with `start`, every `stride` rows from the first row at or after it that has
-        a whole history behind it.  Raises ValueError naming the series and column for anything that it cannot use.
+        a whole history behind it.  With covariates known ahead the rows after a cutoff carry them (y is empty there): the
+        last cutoff of a series is its last row with a y.  A series that training did not see is scaled as all together are,
+        with the static covariates that its rows give.
+        Raises ValueError naming the series and column for anything that it cannot use.
         """
         if stride < 1:
             raise ValueError(f"stride must be at least 1, not {stride}")
         rows = self._read(frame)
         series, origin = self._origins(rows, start, stride)
         values, at = self._grid(rows, series, origin)
-        parts = []
+        number, parts = self._numbers_of(rows.ids), []
         for begin in range(0, len(at), BATCH):
-            past = torch.from_numpy(self._past(values, at[begin : begin + BATCH]))
-            number = torch.from_numpy(self._numbers_of(rows.ids)[series[begin : begin + BATCH]])
+            some, own = at[begin : begin + BATCH], series[begin : begin + BATCH]
+            ahead = values[some[:, None] + 1 + np.arange(self.ahead), len(self.features) :]
+            inputs = (self._past(values, some), ahead, rows.static[own], number[own])
             with torch.no_grad():
-                parts.append(self.graph(past, number)[..., 0].numpy())
+                parts.append(self.graph(*(torch.from_numpy(part) for part in inputs))[..., 0].numpy())
         return self._frame(rows, series, origin, np.concatenate(parts).astype(np.float64))
 
     def _read(self, frame: Any) -> _Rows:
         frame = frame.to_pandas() if hasattr(frame, "to_pandas") else frame
-        for name in ("unique_id", "ds", *self.features):
+        for name in ("unique_id", "ds", *self.columns, *(["y"] if self.future else [])):
             if name not in frame.columns:
-                raise ValueError(f"column {name!r} is missing; needed are unique_id, ds, {', '.join(self.features)}")
+                raise ValueError(f"column {name!r} is missing; needed are unique_id, ds, {', '.join(self.columns)}")
         if not len(frame):
             raise ValueError("the frame has no rows: nothing to forecast from")
         if frame["unique_id"].isna().any():
             raise ValueError("column 'unique_id' has an empty value: every row needs the name of its series")
         row_ids = frame["unique_id"].astype(str).to_numpy(object)
         times = _times(frame["ds"], row_ids, self.span)
-        values = [_numbers(frame[name], name, row_ids) for name in self.features]
+        values = [_numbers(frame[name], name, row_ids) for name in (*self.features, *self.future)]
         codes, ids = pd.factorize(row_ids, sort=True)
         order = np.lexsort((times, codes))
         series, times = codes[order], times[order]
@@ -188,8 +201,26 @@ class Model:
         first, day = times[starts], _days(times, starts, self.span)
         position, on_grid = _positions(times, first[series], day[series], self.span)
         _refuse_rows(ids, series, times, on_grid, self.span)
-        last = position[np.append(starts[1:], len(times)) - 1]
-        return _Rows(ids.tolist(), series, position, [v[order] for v in values], first, day, last)
+        ends = np.append(starts[1:], len(times)) - 1
+        end = position[ends]
+        if self.future:  # the rows that follow carry what is known ahead
+            seen = ~np.isnan(_numbers(frame["y"], "y", row_ids)[order])
+            ends = np.maximum.reduceat(np.where(seen, np.arange(len(times)), starts[series]), starts)
+        static = self._static(frame, ids, row_ids, order, starts)
+        return _Rows(ids.tolist(), series, position, [v[order] for v in values], first, day, position[ends], end, static)
+
+    def _static(self, frame: Any, ids: Any, row_ids: np.ndarray, order: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """[S, C]: the first number given, or the code in training of the first category; 0 for one unseen there."""
+        found = np.zeros((len(ids), len(self.static)), np.float32)
+        for column, (name, kind) in enumerate(self.static.items()):
+            if kind == "numeric":
+                given: Any = pd.Series(_numbers(frame[name], name, row_ids)[order])
+            else:
+                given = pd.Series(row_ids if name == "unique_id" else frame[name].to_numpy(object))[order]
+            first = given.groupby(np.searchsorted(starts, np.arange(len(order)), side="right") - 1).first()
+            codes = {text: code for code, text in enumerate(self.facts["categories"].get(name, ()), start=1)}
+            found[:, column] = first if kind == "numeric" else [codes.get(str(text), 0) for text in first]
+        return found
 
     def _origins(self, rows: _Rows, start: str | int | datetime | None, stride: int) -> tuple[np.ndarray, np.ndarray]:
         """Series and position of every cutoff, by series and time."""
@@ -213,23 +244,34 @@ class Model:
         if not len(series):
             raise ValueError(f"no cutoff from {start} with a stride of {stride} has {self.reach + 1} rows behind it")
         number = np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return series, begin[series] + stride * number
+        origin = begin[series] + stride * number
+        late = np.flatnonzero(origin + self.ahead > rows.end[series])
+        if self.future and len(late):
+            lacking = int((origin + self.ahead - rows.end[series])[late[0]])
+            raise ValueError(
+                f"series {rows.ids[series[late[0]]]!r}: {', '.join(self.future)} must be given for {self.ahead} rows after"
+                f" a cutoff, and the last {lacking} are missing; add rows with them, y left empty"
+            )
+        return series, origin
 
     def _grid(self, rows: _Rows, series: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The part of the regular grid that the windows read, float32 [rows, F], and the row of each origin in it."""
         limit, none = int(self.facts["forward_fill"]), np.iinfo(np.int64).max
         low, high = np.full(len(rows.ids), none), np.full(len(rows.ids), -1)
         np.minimum.at(low, series, origin)
-        np.maximum.at(high, series, origin)
+        np.maximum.at(high, series, origin + self.ahead)
         base = np.where(high < 0, 0, np.maximum(low - self.reach - limit, 0))
         offsets = np.concatenate(([0], np.cumsum(high + 1 - base)))
         owner = np.repeat(np.arange(len(rows.ids)), np.diff(offsets))
-        values = np.full((offsets[-1], len(self.channels)), np.nan, np.float32)
+        waves, features = 2 * len(self.facts["windows"]["calendar"]), len(self.features)
+        values = np.full((offsets[-1], features + waves + len(self.future)), np.nan, np.float32)
         keep = (rows.position >= base[rows.series]) & (rows.position <= high[rows.series])
         at = (offsets[rows.series] + rows.position - base[rows.series])[keep]
-        for column, given in enumerate(rows.values):
+        for number, given in enumerate(rows.values):
+            column = number if number < features else number + waves
             values[at, column] = given[keep]
-            _carry_forward(values[:, column], offsets[owner], limit)
+            if column < features:
+                _carry_forward(values[:, column], offsets[owner], limit)
         times = _at(rows.first[owner], rows.day[owner], np.arange(len(values)) - offsets[owner] + base[owner], self.span)
         for number, name in enumerate(self.facts["windows"]["calendar"]):
             column = len(self.features) + 2 * number
@@ -324,9 +366,10 @@ def _carry_forward(values: np.ndarray, start: np.ndarray, limit: int) -> None:
 
 
 def _waves(times: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine of the hour of the day (with its minutes), the weekday (Monday 0) or the month."""
+    """Sine and cosine of the hour of the day (with its minutes), the weekday (Monday 0), the day or the month, from 0."""
     ds = pd.DatetimeIndex(times.astype("datetime64[us]"))
-    value = {"hour": ds.hour + ds.minute / 60, "weekday": ds.day_of_week, "month": ds.month - 1}[name].to_numpy(np.float64)
+    days = {"weekday": ds.day_of_week, "monthday": ds.day - 1, "yearday": ds.day_of_year - 1, "month": ds.month - 1}
+    value = (days[name] if name in days else ds.hour + ds.minute / 60).to_numpy(np.float64)
     angle = 2 * np.pi * value / PERIODS[name]
     return np.sin(angle), np.cos(angle)
 

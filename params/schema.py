@@ -5,11 +5,20 @@ Durations are written as in polars (`15m`, `1h`, `28d`, `1w`, `1mo`); row counts
 """
 
 import re
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from models.windows import CALENDAR, OBSERVED, FeatureWindow, WindowParams
+from models.windows import AHEAD, CALENDAR, OBSERVED, FeatureWindow, WindowParams
 
 MOST = 1e30  # what a 32-bit float surely holds
 RESERVED = ("unique_id", "ds", "cutoff")
@@ -19,6 +28,8 @@ NonNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+# what may hold a ; without ending a statement: quoted names and text, comments
+SQL_ASIDE = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|(\$\w*\$).*?\1|--[^\n]*|/\*.*?\*/", re.DOTALL)
 DURATION = re.compile(r"^[1-9]\d*(s|m|h|d|w|mo|q|y)$")
 Severity = Literal["fail", "warn"]
 Baseline = Literal["last_value", "drift", "seasonal_naive", "theta"]
@@ -56,13 +67,60 @@ class Section(BaseModel):
 
 
 class DataParams(Section):
-    """Where the table is and what its columns are called."""
+    """Where the table is and what its columns are called.
 
-    path: Text
+    It lies in files (`path`), or is what a `query` gives in the database whose URL the environment variable of `uri` holds.
+    """
+
+    path: Text | None = None
+    query: Annotated[str, StringConstraints(max_length=100_000)] | None = None
+    uri: str | None = None
     id: Text | None = None
     time: Text
     target: Text
     frequency: Span
+
+    @property
+    def where(self) -> str:
+        """What messages call the source."""
+        return f"data.path {self.path}" if self.path is not None else f"data.query ({self.uri})"
+
+    @field_validator("path")
+    @classmethod
+    def _no_address(cls, value: str | None) -> str | None:
+        if value is not None and re.match(r"[\w+]+://", value):
+            raise ValueError("an address is no path: for a database write data.query and data.uri: env:NAME")
+        return value
+
+    @field_validator("query")
+    @classmethod
+    def _reads_once(cls, value: str | None) -> str | None:
+        bare = SQL_ASIDE.sub(" ", value or "").strip()
+        if value is not None and not re.match(r"\W*(select|with|values|table)\b", bare, re.IGNORECASE):
+            raise ValueError("write one SQL query that reads: it begins with SELECT, WITH, VALUES or TABLE")
+        if ";" in bare.rstrip("; \t\r\n"):
+            raise ValueError("these are several statements: write one query")
+        return value
+
+    @field_validator("uri")
+    @classmethod
+    def _in_the_environment(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", value):
+            raise ValueError(
+                "write env:NAME, NAME being an environment variable that holds the database's URL: a URL may hold a password, "
+                "which belongs in no file"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.query is None) != (self.uri is None):
+            raise ValueError(f"give query and uri together: {'uri' if self.uri is None else 'query'} is missing")
+        if self.path is None and self.query is None:
+            raise ValueError("the key 'path' is missing: give path (files), or query and uri (a database)")
+        if self.path is not None and self.query is not None:
+            raise ValueError("give path (files), or query and uri (a database), not both")
+        return self
 
     @field_validator("frequency")
     @classmethod
@@ -88,14 +146,30 @@ class WindowsParams(Section):
     stride: Positive = 1
     features: Annotated[dict[Text, FeatureParams], Field(min_length=1)]
     calendar: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    future: Annotated[tuple[Text, ...], BeforeValidator(_as_tuple)] = ()
+    static: dict[Text, Literal["numeric", "categorical"]] = {}
     forward_fill: NonNegative
+    max_missing_share: Share
 
-    @field_validator("features")
+    @field_validator("features", "future", "static")
     @classmethod
-    def _not_reserved(cls, value: dict[str, FeatureParams]) -> dict[str, FeatureParams]:
+    def _not_reserved(cls, value: Any, info: ValidationInfo) -> Any:
         for name in value:
-            if name in (*RESERVED, OBSERVED):
-                raise ValueError(f"{name!r} is a key of every table and cannot be a feature: rename the column")
+            if name == "unique_id" and info.field_name == "static":
+                continue  # the series' own name, as a category
+            if name in (*RESERVED, OBSERVED) or name.endswith(AHEAD):
+                raise ValueError(f"{name!r} is a key of every table and cannot be a covariate: rename the column")
+            if name == "y" and info.field_name != "features":
+                raise ValueError("y is the target: it is neither known ahead nor constant")
+        if len(set(value)) < len(value):
+            raise ValueError("a column is named twice")
+        return value
+
+    @field_validator("static")
+    @classmethod
+    def _names_are_categories(cls, value: dict[str, str]) -> dict[str, str]:
+        if value.get("unique_id") == "numeric":
+            raise ValueError("unique_id is a name: write unique_id: categorical")
         return value
 
     @field_validator("calendar")
@@ -110,15 +184,35 @@ class WindowsParams(Section):
 
     @model_validator(mode="after")
     def _names_apart(self) -> Self:
-        clash = {f"{name}_{wave}" for name in self.calendar for wave in ("sin", "cos")} & set(self.features)
+        own = {f"{name}_{wave}" for name in self.calendar for wave in ("sin", "cos")}
+        clash = own & {*self.features, *self.future, *self.static}
         if clash:
             raise ValueError(f"features: {', '.join(sorted(clash))} is what the calendar makes itself: rename the column")
+        both = set(self.static) & {*self.features, *self.future}
+        if both:
+            names = ", ".join(sorted(both))
+            raise ValueError(f"static: {names} is constant for a series, and so no feature and not known ahead")
         return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column of the table that the windows read beside the target and the keys, each once."""
+        names = (*self.features, *self.future, *self.static)
+        return tuple(dict.fromkeys(name for name in names if name not in ("y", "unique_id")))
 
     def window_params(self) -> WindowParams:
         """The same as the frozen dataclass that `models/` works with."""
         features = {k: FeatureWindow(v.lookback, v.sampling_rate, v.delay) for k, v in self.features.items()}
-        return WindowParams(self.horizon, features, self.gap, self.stride, self.calendar)
+        return WindowParams(
+            self.horizon,
+            features,
+            self.gap,
+            self.stride,
+            self.calendar,
+            self.future,
+            self.static,
+            self.max_missing_share,
+        )
 
 
 class SplitParams(Section):
@@ -168,10 +262,13 @@ class ValidationParams(Section):
 
 
 class ScalingParams(Section):
-    """How a forecaster scales its inputs: `per` series or global statistics of the training rows, then per window."""
+    """How a forecaster scales: statistics of the training rows `per` series or of all, after a `target` transform; then each
+    `window` against its own last value, mean, or mean and standard deviation of y."""
 
     per: Literal["series", "global"]
-    window: Literal["none", "last", "mean"]
+    method: Literal["standard", "robust"]
+    window: Literal["none", "last", "mean", "revin"]
+    target: Literal["none", "log1p", "asinh"]
 
 
 class TrainingParams(Section):

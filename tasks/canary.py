@@ -16,12 +16,14 @@ from prefect.cache_policies import NO_CACHE
 
 from models import job as jobs
 from models.forecaster import Forecaster
+from models.origins import origin_rows
+from models.panel import Panel, Split
 from models.scaling import fit_scaling
-from models.windows import Panel, Split, WindowParams, Windows, origin_rows
+from models.windows import WindowParams, Windows
 from params.errors import ChecksFailed
 from params.schema import RunParams
 from tasks.frequency import Frequency
-from tasks.lags import write_panel
+from tasks.panel import write_panel
 
 SERIES, CUTOFFS = 8, 3  # how many are tried, spread evenly
 SPOILED = 12345.678
@@ -70,7 +72,8 @@ def _leak_at(
     forecasters: dict[str, Forecaster],
     folder: Path,
 ) -> str | None:
-    values = [name for name in frame.columns if name not in ("unique_id", "ds")]
+    ahead = {"unique_id", "ds", *params.future, *params.static}  # known ahead, and so left alone
+    values = [name for name in frame.columns if name not in ahead]
     before = Windows(panel, params, origins)
     spoiled = Panel.open(build(spoil(frame, values, cutoff).lazy(), folder))
     if _changed(before, spoiled, params, split, forecasters) is None:
@@ -96,17 +99,19 @@ def _changed(
 ) -> str | None:
     """What differs between two panels at the same origins: an input, the scaling, or a variant's forecast."""
     after = Windows(panel, params, before.origins.numpy())
-    for name, column in zip(params.channels, range(len(params.channels)), strict=True):
-        if not _same(before.past(before.origins)[..., column], after.past(after.origins)[..., column]):
+    pair = [windows.inputs(windows.origins) for windows in (before, after)]
+    for column, name in enumerate(params.channels):
+        if not _same(*(inputs.past_BLF[..., column] for inputs in pair)):
             return f"the window of feature {name!r}"
+    for column, name in enumerate(params.known):
+        if not _same(*(inputs.ahead_BAK[..., column] for inputs in pair)):
+            return f"what is known ahead of {name!r}"
     for per in ("series", "global"):
         scalings = [fit_scaling(table, params, split, per) for table in (before.panel, panel)]
         if not all(torch.equal(a, b) for a, b in zip(*scalings, strict=True)):
             return "the scaling"
     for label, forecaster in forecasters.items():
-        series = before.series(before.origins)
-        pair = [forecaster(windows.past(windows.origins), series) for windows in (before, after)]
-        if not _same(*pair):
+        if not _same(*(forecaster(*inputs) for inputs in pair)):
             return f"the forecast of {label}"
     return None
 

@@ -18,7 +18,8 @@ from prefect.cache_policies import NO_CACHE
 from models import job as jobs
 from models.forecaster import Forecaster
 from models.memory import receptive_field
-from models.windows import Panel, Windows
+from models.panel import Panel
+from models.windows import Windows
 from tasks.frequency import Frequency
 
 BATCH = 256
@@ -32,14 +33,14 @@ def forecast(forecaster: Forecaster, windows: Windows) -> np.ndarray:
     parts = []
     for start in range(0, len(windows), BATCH):
         origins = windows.origins[start : start + BATCH]
-        parts.append(forecaster(windows.past(origins), windows.series(origins))[..., 0].cpu())
+        parts.append(forecaster(*windows.inputs(origins))[..., 0].cpu())
     return torch.cat(parts).numpy() if parts else np.empty((0, windows.params.horizon), np.float32)
 
 
 def forecast_frame(panel: Panel, windows: Windows, forecasts: np.ndarray, name: str) -> pl.DataFrame:
     """The forecast frame of one model; `forecasts` [windows, horizon]."""
     horizon = windows.params.horizon
-    origins = windows.origins.cpu().numpy()
+    origins = windows.origins.cpu().numpy().astype(np.int64)
     rows = (origins[:, None] + windows.params.gap + 1 + np.arange(horizon)).ravel()
     series = np.searchsorted(panel.offsets, origins, side="right") - 1
     dtype = Frequency(panel.facts["frequency"]).dtype
@@ -49,7 +50,7 @@ def forecast_frame(panel: Panel, windows: Windows, forecasts: np.ndarray, name: 
             "ds": pl.Series(panel.times[rows]).cast(dtype),
             "cutoff": pl.Series(np.repeat(panel.times[origins], horizon)).cast(dtype),
             "step": np.tile(np.arange(1, horizon + 1, dtype=np.int64), len(origins)),
-            "y": pl.Series(panel.values[rows, 0].astype(np.float64)).fill_nan(None),
+            "y": pl.Series(panel.target[rows].astype(np.float64)).fill_nan(None),
             name: forecasts.ravel().astype(np.float64),
         }
     )

@@ -26,7 +26,8 @@ from models.fit import Epoch
 from models.forecaster import build_forecaster
 from models.linear import PENALTIES, Linear
 from models.memory import receptive_field
-from models.windows import Split, WindowParams
+from models.panel import Split
+from models.windows import Inputs, WindowParams
 from params.errors import UserError
 from params.schema import RunParams, VariantParams
 from tasks import fingerprint, tracking
@@ -84,8 +85,7 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
     try:
         with torch.device("meta"):
             forecaster = build_forecaster(variant.family, own_network(variant), windows, level=level)
-            past = torch.empty(2, windows.lookback, len(windows.channels))
-            shape = tuple(forecaster(past, torch.zeros(2, dtype=torch.int64)).shape)
+            shape = tuple(forecaster(*Inputs.zeros(windows, 2)).shape)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"variant {variant.variant} (params/variants/{variant.variant}.yaml): {error}") from error
     if shape[:2] != (2, windows.horizon):

@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_LINES = 400
+LONGER = {"models/serving.py": 450}  # it travels alone in every bundle, and so holds all that it needs
 OURS = ("flows", "tasks", "models", "params", "data", "benchmarks", "tests")
 
 # folder -> our folders that it may import from (params also takes FROM_WINDOWS)
@@ -24,7 +25,7 @@ DIRECTION = {
     "params": {"params"},
     "data": {"data"},
 }
-FROM_WINDOWS = {"WindowParams", "FeatureWindow", "CALENDAR", "OBSERVED", "Split"}
+FROM_WINDOWS = {"WindowParams", "FeatureWindow", "CALENDAR", "OBSERVED", "AHEAD"}
 # what models/ may import besides the standard library; its serving.py goes out alone and imports nothing of ours
 LIBRARIES_OF_MODELS = {"torch", "numpy"}
 SERVING = "models/serving.py"
@@ -35,6 +36,7 @@ HOMES = {
     "great_expectations": ("tasks/validate.py",),
     "prefect": ("flows/", "tasks/"),
     "polars": ("tasks/", "data/"),
+    "sqlalchemy": ("tasks/database.py",),
     "statsforecast": ("tasks/comparison/baselines.py",),
     "utilsforecast": ("tasks/comparison/",),
 }
@@ -89,8 +91,9 @@ def violations(root: Path) -> list[str]:
         if ast.get_docstring(tree) is None:
             found.append(f"{file}:1: begins without a docstring")
         lines = text.count("\n")
-        if lines > MOST_LINES:
-            found.append(f"{file}: {lines} lines, more than {MOST_LINES}")
+        most = LONGER.get(file, MOST_LINES)
+        if lines > most:
+            found.append(f"{file}: {lines} lines, more than {most}")
         for line, module, name in imports(tree, file):
             found.extend(import_faults(file, line, module, name))
     return found
@@ -110,7 +113,7 @@ PLANTED = [
     ("tasks/a.py", "def f():\n    import great_expectations as gx", "great_expectations lives in"),
     ("tasks/comparison/a.py", "from statsforecast.models import Theta", "statsforecast lives in"),
     ("flows/a.py", "import polars as pl", "polars lives in"),
-    ("params/a.py", "from models.windows import Panel", "must not import models.windows.Panel"),
+    ("params/a.py", "from models.windows import Windows", "must not import models.windows.Windows"),
     ("params/a.py", "from models import FAMILIES", "must not import models"),
     ("params/a.py", "import importlib\nimportlib.import_module('tasks.load')", "must not import tasks.load"),
     ("tasks/utils.py", "", "no utils.py"),
@@ -129,7 +132,7 @@ def test_a_planted_breach_is_found(tmp_path: Path, file: str, text: str, told: s
 
 def test_what_is_allowed_is_no_breach(tmp_path: Path) -> None:
     allowed = {
-        "params/a.py": "from models.windows import WindowParams, Split",
+        "params/a.py": "from models.windows import WindowParams, FeatureWindow",
         "tasks/tracking.py": "import mlflow\nimport polars",
         "tasks/registry/a.py": "import mlflow",
         "models/serving.py": "import pandas, torch, json",

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from models.windows import OBSERVED, Panel, Split, WindowParams, Windows, origin_rows
+from models.origins import origin_rows
+from models.panel import Panel, Split
+from models.windows import OBSERVED, WindowParams, Windows
 from params.schema import RunParams
 from tasks.comparison import intervals, report, scores
 from tasks.comparison.baselines import forecast_baselines
 from tasks.evaluate import EVALUATED, KEYS, forecast_frame
-from tasks.lags import panel_frame
+from tasks.panel import panel_frame
 
 Fit = Mapping[str, Any]
 

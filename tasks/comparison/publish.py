@@ -10,7 +10,8 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.windows import Panel, Split, WindowParams
+from models.panel import Panel, Split
+from models.windows import WindowParams
 from params.schema import RunParams
 from tasks import tracking
 from tasks.comparison import plots, report, scores

@@ -27,7 +27,9 @@ from torch import Tensor
 from models import serving
 from models.checkpoint import write_bytes
 from models.forecaster import Forecaster
-from models.windows import Panel, WindowParams, Windows, origin_rows
+from models.origins import origin_rows
+from models.panel import Panel
+from models.windows import AHEAD, Inputs, WindowParams, Windows
 from params.schema import RunParams
 
 LAYOUT = 1
@@ -72,6 +74,7 @@ def write_bundle(
         "ids": list(panel.ids),
         "frequency": panel.facts["frequency"],
         "forward_fill": panel.facts["forward_fill"],
+        "categories": panel.categories,
         "columns": {"unique_id": run.data.id, "ds": run.data.time, "y": run.data.target},
         "half_widths": [None if width is None or not math.isfinite(width) else width for width in half_widths],
         "trained_on": json.loads(json.dumps(facts), parse_constant=lambda _: None),  # a score that is not a number is null
@@ -100,11 +103,10 @@ def export(forecaster: Forecaster, params: WindowParams) -> bytes:
     It holds numbers and calls of aten alone: no sample inputs (torch would unpickle them), no guards (it would run them), and
     no stack traces (they name the folders of this machine).
     """
-    past = torch.zeros(2, params.lookback, len(params.channels))
     batch = {0: torch.export.Dim.DYNAMIC}
     with warnings.catch_warnings():  # torch's own recurrent layers keep a list of their weights, and export warns of it
         warnings.filterwarnings("ignore", message="The tensor attributes .*_flat_weights")
-        program = torch.export.export(forecaster, (past, torch.zeros(2, dtype=torch.int64)), dynamic_shapes=(batch, batch))
+        program = torch.export.export(forecaster, tuple(Inputs.zeros(params, 2)), dynamic_shapes=(batch,) * len(Inputs._fields))
     program.example_inputs = None
     program._guards_code = []
     for module in program.graph_module.modules():
@@ -129,9 +131,9 @@ def check_parity(graph: Callable[..., Tensor], forecaster: Forecaster, params: W
     worst = 0.0
     for size in BATCHES:
         at = windows.origins[torch.linspace(0, len(origins) - 1, size).long()]
-        past, series = windows.past(at), windows.series(at)
-        series[-1] = len(panel.ids)  # one that training did not see
-        expected, found = forecaster(past, series), graph(past, series)
+        inputs = windows.inputs(at)
+        inputs.series_B[-1] = len(panel.ids)  # one that training did not see
+        expected, found = forecaster(*inputs), graph(*inputs)
         difference = (found - expected).abs()
         if found.shape != expected.shape or not (difference <= (RELATIVE * expected.abs()).clamp(min=TOLERANCE)).all():
             raise ValueError(f"the exported graph differs from the forecaster by {difference.max():g} in a batch of {size}")
@@ -140,18 +142,39 @@ def check_parity(graph: Callable[..., Tensor], forecaster: Forecaster, params: W
 
 
 def example(panel: Panel, params: WindowParams) -> dict[str, Any]:
-    """A long frame as columns and rows: the end of the longest series, no longer than a forecast needs; None where missing."""
+    """A long frame as columns and rows: the end of the longest series, no longer than a forecast needs; None where missing.
+
+    With covariates known ahead the last rows carry them alone.
+    """
     series = int(np.argmax(np.diff(panel.offsets)))
-    rows = panel.rows(series)
-    rows = slice(max(rows.start, rows.stop - params.reach - 1), rows.stop)
-    times: list[Any] = panel.times[rows].tolist()
-    if not isinstance(panel.facts["frequency"], int):
-        times = [f"{time}Z" for time in panel.times[rows].astype("datetime64[us]").astype(str)]
-    names = list(params.features)
-    values = panel.values[rows][:, [panel.channels.index(name) for name in names]].astype(np.float64)
-    cells = np.where(np.isnan(values), None, values.astype(object)).tolist()  # type: ignore[call-overload]
-    data = [[panel.ids[series], time, *row] for time, row in zip(times, cells, strict=True)]
-    return {"columns": ["unique_id", "ds", *names], "data": data}
+    whole, ahead = panel.rows(series), params.ahead if params.future else 0
+    rows = slice(max(whole.start, whole.stop - ahead - params.reach - 1), whole.stop)
+    past = np.arange(rows.start, rows.stop) < whole.stop - ahead
+    columns: dict[str, Any] = {"unique_id": np.full(len(past), panel.ids[series], object), "ds": _times(panel, rows)}
+    if params.future:
+        columns["y"] = np.where(past, panel.target[rows], np.nan)
+    for name in params.features:
+        columns[name] = np.where(past, panel.values[rows, panel.column(name)], np.nan)
+    for name in params.future:
+        columns[name] = panel.values[rows, panel.column(name + AHEAD)]
+    for number, name in enumerate(params.static):
+        value = panel.static[series, number]
+        texts = (None, *panel.categories.get(name, ()))
+        columns.setdefault(name, np.full(len(past), texts[int(value)] if name in panel.categories else value, object))
+    cells = zip(*(_cells(column) for column in columns.values()), strict=True)
+    return {"columns": list(columns), "data": [list(row) for row in cells]}
+
+
+def _times(panel: Panel, rows: slice) -> np.ndarray:
+    times = panel.times[rows]
+    if isinstance(panel.facts["frequency"], int):
+        return np.asarray(times)
+    return np.array([f"{time}Z" for time in times.astype("datetime64[us]").astype(str)], object)
+
+
+def _cells(column: np.ndarray) -> list[Any]:
+    """Plain numbers and text, None for NaN."""
+    return [None if value != value else value.item() if isinstance(value, np.generic) else value for value in column]
 
 
 def _weights(forecaster: Forecaster) -> bytes:

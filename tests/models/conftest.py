@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from models.windows import FeatureWindow, Panel, Split, WindowParams
+from models.panel import Panel, Split
+from models.windows import FeatureWindow, WindowParams
 
 
 @pytest.fixture
@@ -16,11 +17,12 @@ def panel() -> Panel:
         y = level + 5 * wave[:300] + rng.normal(0, 0.3, 300)
         x = wave[1:] + rng.normal(0, 0.1, 300)
         x[rng.random(300) < 0.05] = np.nan
-        blocks.append(np.column_stack([y, y, x]))
+        blocks.append(np.column_stack([y, x]))
     values = np.concatenate(blocks).astype(np.float32)
-    values[60:62, 0] = np.nan
+    target = values[:, 0].copy()
+    target[60:62] = np.nan
     times = np.tile(np.arange(300, dtype=np.int64), 2)
-    return Panel(values, np.array([0, 300, 600]), times, ("a", "b"), ("target", "y", "x"), "digest")
+    return Panel(target, values, np.array([0, 300, 600]), times, ("a", "b"), ("y", "x"), "digest")
 
 
 @pytest.fixture

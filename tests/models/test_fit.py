@@ -15,8 +15,10 @@ from models.fit import FitFailed, Training
 from models.job import weights_hash
 from models.linear import PENALTIES, Linear
 from models.losses import absolute_errors, masked_loss
+from models.origins import origin_rows
+from models.panel import ARRAYS, Panel, Split
 from models.scaling import fit_scaling
-from models.windows import FeatureWindow, Panel, Split, WindowParams, Windows, origin_rows
+from models.windows import FeatureWindow, WindowParams, Windows
 
 TRAINING = Training(
     max_epochs=6,
@@ -149,10 +151,10 @@ def test_ridge_equals_the_normal_equations_of_the_windows(
     """Each step solved by numpy on the rows that have its target; the penalty is the one with the best validation MAE."""
     forecaster, windows = make(panel, params, split, family="linear")
     x, y = [], []
-    for past, target, series in fit.batches(windows["train"], 50):
-        inputs, level = forecaster.inputs(past, series)
+    for raw, target in windows["train"].batches(50):
+        inputs, level, _ = forecaster.inputs(*raw)
         x.append(inputs.flatten(1).double().numpy())
-        y.append((forecaster.scale_targets(target, series) - level).double().numpy())
+        y.append((forecaster.scale_targets(target, raw.series_B) - level).double().numpy())
     x_all, y_all = np.concatenate(x), np.concatenate(y)
     assert np.isnan(y_all).any() and not np.isnan(y_all).all()
     result = fit.fit(forecaster, windows["train"], windows["validation"], replace(TRAINING), tmp_path)
@@ -229,26 +231,26 @@ def test_a_missing_target_is_left_out_of_loss_and_error() -> None:
 
 
 def test_scaling_sees_training_rows_alone_and_survives_a_constant(panel: Panel, params: WindowParams, split: Split) -> None:
-    loc, scale, y_loc, y_scale = fit_scaling(panel, params, split, "series")
-    expected = np.nanmean(panel.values[:180, 1:].astype(np.float64), 0)
+    loc, scale, *_, y_loc, _, _, _ = found = fit_scaling(panel, params, split, "series")
+    expected = np.nanmean(panel.values[:180].astype(np.float64), 0)
     np.testing.assert_allclose(loc[0, 1:], expected[1:], rtol=1e-5)
-    np.testing.assert_allclose(y_loc[0], np.nanmean(panel.values[:180, 0].astype(np.float64)), rtol=1e-5)
-    np.testing.assert_allclose(scale[1, 1], np.nanstd(panel.values[300:480, 2].astype(np.float64)), rtol=1e-5)
-    both = np.concatenate([panel.values[:180, 2], panel.values[300:480, 2]]).astype(np.float64)
+    np.testing.assert_allclose(y_loc[0], np.nanmean(panel.target[:180].astype(np.float64)), rtol=1e-5)
+    np.testing.assert_allclose(scale[1, 1], np.nanstd(panel.values[300:480, 1].astype(np.float64)), rtol=1e-5)
+    both = np.concatenate([panel.values[:180, 1], panel.values[300:480, 1]]).astype(np.float64)
     np.testing.assert_allclose(loc[2, 1], np.nanmean(both), rtol=1e-5)
-    changed = Panel(panel.values.copy(), panel.offsets, panel.times, panel.ids, panel.channels, "other")
-    changed.values[180:300] = 1e6
-    for before, after in zip((loc, scale, y_loc, y_scale), fit_scaling(changed, params, split, "series"), strict=True):
+    changed = replace(panel, target=panel.target.copy(), values=panel.values.copy())
+    changed.values[180:300] = changed.target[180:300] = 1e6
+    for before, after in zip(found, fit_scaling(changed, params, split, "series"), strict=True):
         assert torch.equal(before, after)
-    changed.values[:, 2] = 3.25
+    changed.values[:, 1] = 3.25
     assert fit_scaling(changed, params, split, "global").scale[:, 1].tolist() == [1.0, 1.0, 1.0]
-    changed.values[300:480] = np.nan
+    changed.values[300:480] = changed.target[300:480] = np.nan
     assert fit_scaling(changed, params, split, "series").loc[1, 0] == fit_scaling(changed, params, split, "series").loc[2, 0]
 
 
 def test_scaling_is_exact_on_a_high_level() -> None:
     y = (1e6 + np.arange(100) % 2).astype(np.float32)
-    panel = Panel(np.column_stack([y, y]), np.array([0, 100]), np.arange(100), ("a",), ("target", "y"), "d")
+    panel = Panel(y, y[:, None], np.array([0, 100]), np.arange(100), ("a",), ("y",), "d")
     params = WindowParams(1, {"y": FeatureWindow(1)})
     assert fit_scaling(panel, params, Split("rows", 0, 0), "series").y_scale[0] == pytest.approx(0.5)
 
@@ -261,12 +263,12 @@ def test_what_comes_after_the_cutoff_changes_no_forecast(
     fit.fit(forecaster, windows["train"], windows["validation"], replace(TRAINING, max_epochs=1), tmp_path)
     forecaster.eval()
     origin = 250
-    changed = Panel(panel.values.copy(), panel.offsets, panel.times, panel.ids, panel.channels, "other")
-    changed.values[origin + 1 :] = 1e9
+    changed = replace(panel, target=panel.target.copy(), values=panel.values.copy())
+    changed.values[origin + 1 :] = changed.target[origin + 1 :] = 1e9
     forecasts = []
     for table in (panel, changed):
         rows = Windows(table, params, np.array([origin]))
-        forecasts.append(forecaster(rows.past(rows.origins), rows.series(rows.origins)))
+        forecasts.append(forecaster(*rows.inputs(rows.origins)))
     assert torch.equal(*forecasts)
 
 
@@ -274,12 +276,12 @@ def test_what_comes_after_the_cutoff_changes_no_forecast(
 def test_a_ramp_comes_back_unshifted(gap: int, tmp_path: Path) -> None:
     """y_t = t: ridge must answer t + gap + k."""
     ramp = np.arange(400, dtype=np.float32)
-    panel = Panel(np.column_stack([ramp, ramp]), np.array([0, 400]), np.arange(400), ("a",), ("target", "y"), "d")
+    panel = Panel(ramp, ramp[:, None], np.array([0, 400]), np.arange(400), ("a",), ("y",), "d")
     params = WindowParams(5, {"y": FeatureWindow(6)}, gap)
     forecaster, windows = make(panel, params, Split("time", 250, 320), family="linear")
     fit.fit(forecaster, windows["train"], windows["validation"], TRAINING, tmp_path)
     test = windows["test"]
-    found = forecaster(test.past(test.origins), test.series(test.origins))[..., 0].detach().numpy()
+    found = forecaster(*test.inputs(test.origins))[..., 0].detach().numpy()
     expected = test.origins.numpy()[:, None] + gap + np.arange(1, 6)
     np.testing.assert_allclose(found, expected, atol=0.2)
 
@@ -301,13 +303,14 @@ def test_a_job_runs_as_a_process_and_ends_with_its_parent(
 
     store = tmp_path / "panel"
     store.mkdir()
-    for name, array in (("values", panel.values), ("offsets", panel.offsets), ("times", panel.times)):
-        np.save(store / f"{name}.npy", array)
+    for name in ARRAYS:
+        np.save(store / f"{name}.npy", getattr(panel, name))
     facts = {"ids": panel.ids, "channels": panel.channels, "digest": "d"}
     (store / "panel.json").write_text(json.dumps(facts))
     job = {
         "family": "recurrent", "network": GRU, "windows": params.to_dict(), "split": vars(split), "device": "cpu", "threads": 1,
-        "scaling": {"per": "series", "window": "last"}, "evaluation_stride": 1, "panel": str(store), "training": vars(TRAINING),
+        "scaling": {"per": "series", "method": "standard", "window": "last", "target": "none"},
+        "evaluation_stride": 1, "panel": str(store), "training": vars(TRAINING),
     }  # fmt: skip
     for name, epochs in (("short", 2), ("long", 100_000)):
         (tmp_path / name).mkdir()

@@ -13,15 +13,16 @@ import pytest
 import torch
 
 from models import serving
-from models.windows import FeatureWindow, Panel, WindowParams, Windows
+from models.panel import Panel
+from models.windows import FeatureWindow, WindowParams, Windows
 from tasks.frequency import Frequency
-from tasks.lags import write_panel
+from tasks.panel import write_panel
 
 PARAMS = WindowParams(
     2,
     {"y": FeatureWindow(5), "x": FeatureWindow(2, 2, 1), "z": FeatureWindow(3, 1, 1)},
     gap=1,
-    calendar=("hour", "weekday", "month"),
+    calendar=("hour", "weekday", "monthday", "yearday", "month"),
 )
 PLAIN = WindowParams(2, {"y": FeatureWindow(3)})
 
@@ -32,15 +33,21 @@ class Seen:
     def __init__(self, horizon: int = 2) -> None:
         self.horizon = horizon
         self.past: list[np.ndarray] = []
+        self.ahead: list[np.ndarray] = []
+        self.static: list[np.ndarray] = []
         self.series: list[int] = []
 
-    def __call__(self, past: torch.Tensor, series: torch.Tensor) -> torch.Tensor:
+    def __call__(self, past: torch.Tensor, ahead: torch.Tensor, static: torch.Tensor, series: torch.Tensor) -> torch.Tensor:
         self.past.append(past.numpy())
+        self.ahead.append(ahead.numpy())
+        self.static.append(static.numpy())
         self.series += series.tolist()
         return past[:, -1:, :1] + torch.arange(self.horizon).reshape(1, -1, 1)
 
 
-def make_model(params: WindowParams, span: str | int, ids: tuple[str, ...] = ("a", "b"), fill: int = 2) -> serving.Model:
+def make_model(
+    params: WindowParams, span: str | int, ids: tuple[str, ...] = ("a", "b"), fill: int = 2, categories: Any = None
+) -> serving.Model:
     """A model whose graph shows its input."""
     facts = {
         "windows": params.to_dict(),
@@ -49,6 +56,7 @@ def make_model(params: WindowParams, span: str | int, ids: tuple[str, ...] = ("a
         "frequency": span,
         "forward_fill": fill,
         "half_widths": [0.5, None],
+        "categories": categories or {},
     }
     return serving.Model(json.loads(json.dumps(facts)), Seen(params.horizon))
 
@@ -89,8 +97,11 @@ def test_windows_equal_those_of_the_panel(span: str | int, seed: int, tmp_path: 
     start = int(panel.times[0]) if isinstance(span, int) else pd.Timestamp(int(panel.times[0]), unit="us", tz="UTC")
     found = model.forecast(frame, start=start, stride=1)
     origins = np.concatenate([np.arange(panel.offsets[s] + params.reach, panel.offsets[s + 1]) for s in (0, 1)])
-    expected = Windows(panel, params, origins).past(torch.from_numpy(origins)).numpy()
-    np.testing.assert_array_equal(np.concatenate(seen(model).past), expected)
+    windows = Windows(panel, params, origins)
+    np.testing.assert_array_equal(np.concatenate(seen(model).past), windows.past(torch.from_numpy(origins)).numpy())
+    whole = np.concatenate([np.arange(panel.offsets[s] + params.reach, panel.offsets[s + 1] - params.ahead) for s in (0, 1)])
+    ahead = np.concatenate(seen(model).ahead)[np.isin(origins, whole)]
+    np.testing.assert_array_equal(ahead, windows.inputs(torch.from_numpy(whole)).ahead_BAK.numpy())
     cutoffs = found["cutoff"] if isinstance(span, int) else found["cutoff"].dt.tz_localize(None)
     assert cutoffs.astype("int64").tolist()[:: params.horizon] == panel.times[origins].tolist()
 
@@ -283,3 +294,32 @@ def test_a_missing_an_extra_and_a_linked_file_are_refused_by_name(folder: Path) 
     (folder / "manifest.json").unlink()
     with pytest.raises(ValueError, match=r"manifest.json is missing"):
         serving.load(folder)
+
+
+def test_known_ahead_and_static_covariates_reach_the_graph_as_they_do_in_training(tmp_path: Path) -> None:
+    params = WindowParams(
+        2, {"y": FeatureWindow(3)}, 1, calendar=("hour",), future=("z",), static={"kind": "categorical", "area": "numeric"}
+    )
+    times = pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 1, 1, 19), "1h", time_zone="UTC", eager=True)
+    parts = [
+        pl.DataFrame(
+            {"unique_id": [name] * 20, "ds": times.cast(pl.Datetime("us", "UTC")), "y": np.arange(20.0) + i * 100}
+        ).with_columns(z=pl.col("y") * 2, kind=pl.lit(kind), area=pl.lit(area))
+        for i, (name, kind, area) in enumerate((("a", "shop", 3.5), ("b", "mall", None), ("c", "shop", 1.0)))
+    ]
+    frame = pl.concat(parts, how="vertical_relaxed").with_columns(pl.col("area").cast(pl.Float64))
+    panel = Panel.open(write_panel(frame.lazy(), params, Frequency("1h"), 0, tmp_path))
+    model = make_model(params, "1h", panel.ids, 0, panel.categories)
+    hidden = frame.with_columns(y=pl.when(pl.col("ds") < pl.datetime(2024, 1, 1, 17, time_zone="UTC")).then(pl.col("y")))
+    new = hidden.filter(unique_id="a").with_columns(unique_id=pl.lit("new"), kind=pl.lit("kiosk"), area=pl.lit(9.0))
+    found = model.forecast(pl.concat([hidden, new]))
+    assert [str(cutoff) for cutoff in found["cutoff"].unique()] == ["2024-01-01 16:00:00+00:00"]  # the last row with a y
+    origins = torch.tensor([16, 36, 56])
+    expected = Windows(panel, params, origins.numpy()).inputs(origins)
+    for parts_of, wanted in zip((seen(model).past, seen(model).ahead, seen(model).static), expected[:3], strict=True):
+        np.testing.assert_array_equal(np.concatenate(parts_of)[:3], wanted.numpy())
+    assert seen(model).series == [0, 1, 2, 3]
+    assert seen(model).static[0].tolist()[3] == [0.0, 9.0]  # a kind that training did not see
+    short = hidden.filter(pl.col("ds") < pl.datetime(2024, 1, 1, 18, time_zone="UTC"))
+    with pytest.raises(ValueError, match="series 'a': z must be given for 3 rows after a cutoff, and the last 2 are missing"):
+        model.forecast(short)

@@ -1,69 +1,128 @@
 """Windows against a brute-force loop over rows; borders of series and splits; a missing target."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.windows import FeatureWindow, Panel, Split, WindowParams, Windows, origin_rows
+from models.origins import origin_rows
+from models.panel import Panel, Split
+from models.windows import FeatureWindow, WindowParams, Windows
 
 
-def make_panel(sizes: list[int], names: list[str], seed: int = 0) -> Panel:
-    """A panel of random values with times 0, 1, 2 ... in each series; channel `target` first."""
-    rows = sum(sizes)
-    values = np.random.default_rng(seed).normal(size=(rows, 1 + len(names))).astype(np.float32)
+def make_panel(sizes: list[int], params: WindowParams, seed: int = 0) -> Panel:
+    """A panel of random values, a tenth of them missing, with times 0, 1, 2 ... in each series; two numbers a series."""
+    rng, rows = np.random.default_rng(seed), sum(sizes)
+    target = rng.normal(size=rows).astype(np.float32)
+    values = rng.normal(size=(rows, len(params.panel_channels))).astype(np.float32)
+    values[rng.random(values.shape) < 0.1] = np.nan
     times = np.concatenate([np.arange(n) for n in sizes]).astype(np.int64)
     offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
     ids = tuple(f"s{i}" for i in range(len(sizes)))
-    return Panel(values, offsets, times, ids, ("target", *names), "digest")
+    static = rng.normal(size=(len(sizes), len(params.static))).astype(np.float32)
+    return Panel(target, values, offsets, times, ids, params.panel_channels, "digest", static=static)
+
+
+def params_of(windows: list[FeatureWindow], horizon: int = 1, **others: Any) -> WindowParams:
+    """Features f0, f1 ..."""
+    return WindowParams(horizon, {f"f{i}": window for i, window in enumerate(windows)}, **others)
+
+
+def expected_of(panel: Panel, params: WindowParams, stride: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+    """Past, ahead, targets and series of every window, by a loop over rows and samples."""
+    found = []
+    features = list(params.features.values())
+    longest = max(f.lookback for f in features)
+    first_longest = next(f for f in features if f.lookback == longest)
+    channels = [*features, *(FeatureWindow(longest, first_longest.sampling_rate) for _ in range(2 * len(params.calendar)))]
+    reach = max(f.delay + f.sampling_rate * (f.lookback - 1) for f in features)
+    known = 2 * len(params.calendar) + len(params.future)
+    for number in range(len(panel.ids)):
+        start, end = int(panel.offsets[number]), int(panel.offsets[number + 1])
+        for t in range(start + reach, end - params.gap - params.horizon, stride):
+            past = np.full((longest, len(channels)), np.nan, np.float32)
+            for column, f in enumerate(channels):
+                for j in range(f.lookback):
+                    past[longest - f.lookback + j, column] = panel.values[
+                        t - f.delay - f.sampling_rate * (f.lookback - 1 - j), column
+                    ]
+            ahead = np.empty((params.gap + params.horizon, known), np.float32)
+            for k in range(params.gap + params.horizon):
+                for column in range(known):
+                    ahead[k, column] = panel.values[t + 1 + k, len(features) + column]
+            y = np.array([panel.target[t + params.gap + k] for k in range(1, params.horizon + 1)])
+            found.append((past, ahead, y, number))
+    return found
 
 
 window = st.builds(FeatureWindow, st.integers(1, 6), st.integers(1, 3), st.integers(0, 3))
 
 
-@settings(max_examples=150)
+@settings(max_examples=300)
 @given(
     sizes=st.lists(st.integers(1, 30), min_size=1, max_size=4),
     features=st.lists(window, min_size=1, max_size=4),
     horizon=st.integers(1, 4),
     gap=st.integers(0, 3),
     stride=st.integers(1, 4),
+    calendar=st.sampled_from([(), ("hour",), ("hour", "month")]),
+    future=st.sampled_from([(), ("promo",), ("promo", "f0")]),
+    seed=st.integers(0, 9),
 )
 def test_every_window_equals_a_loop_over_rows(
-    sizes: list[int], features: list[FeatureWindow], horizon: int, gap: int, stride: int
+    sizes: list[int], features: list[FeatureWindow], horizon: int, gap: int, stride: int, calendar: Any, future: Any, seed: int
 ) -> None:
-    names = [f"f{i}" for i in range(len(features))]
-    panel = make_panel(sizes, names)
-    params = WindowParams(horizon, dict(zip(names, features, strict=True)), gap, stride)
-    reach = max(f.delay + f.sampling_rate * (f.lookback - 1) for f in features)
-    longest = max(f.lookback for f in features)
-    expected = []
-    start = 0
-    for number, size in enumerate(sizes):
-        for t in range(reach, size - gap - horizon, stride):
-            past = np.full((longest, len(features)), np.nan, np.float32)
-            for column, f in enumerate(features):
-                for j in range(f.lookback):
-                    row = start + t - f.delay - f.sampling_rate * (f.lookback - 1 - j)
-                    past[longest - f.lookback + j, column] = panel.values[row, 1 + column]
-            y = panel.values[start + t + gap + 1 : start + t + gap + horizon + 1, 0]
-            expected.append((past, y, number))
-        start += size
+    statics: Any = {"area": "numeric", "kind": "categorical"} if seed % 2 else {}
+    params = params_of(features, horizon, gap=gap, stride=stride, calendar=calendar, future=future, static=statics)
+    panel = make_panel(sizes, params, seed)
+    expected = expected_of(panel, params, stride)
     windows = Windows(panel, params, origin_rows(panel, params, None, "", stride))
+    reach = params.reach
     assert len(windows) == len(expected) == sum(max(0, -(-(n - reach - gap - horizon) // stride)) for n in sizes)
     if expected:
-        past, y, series = windows.batch(torch.arange(len(windows)))
+        (past, ahead, static, series), y = windows.batch(torch.arange(len(windows)))
         np.testing.assert_array_equal(past.numpy(), np.stack([e[0] for e in expected]))
-        np.testing.assert_array_equal(y.numpy(), np.stack([e[1] for e in expected]))
-        assert series.tolist() == [e[2] for e in expected]
+        np.testing.assert_array_equal(ahead.numpy(), np.stack([e[1] for e in expected]))
+        np.testing.assert_array_equal(y.numpy(), np.stack([e[2] for e in expected]))
+        assert series.tolist() == [e[3] for e in expected]
+        np.testing.assert_array_equal(static.numpy(), panel.static[[e[3] for e in expected]])
+
+
+@settings(max_examples=100)
+@given(
+    features=st.lists(window, min_size=1, max_size=3),
+    size=st.integers(1, 40),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_windows_with_too_many_missing_samples_are_left_out(
+    features: list[FeatureWindow], size: int, share: float, seed: int
+) -> None:
+    params = params_of(features)
+    panel = make_panel([size, 7], params, seed)
+    expected = []
+    for number in (0, 1):
+        start, end = int(panel.offsets[number]), int(panel.offsets[number + 1])
+        for t in range(start + params.reach, end - 1):
+            cells = [
+                np.isnan(panel.values[t - f.delay - f.sampling_rate * j, c])
+                for c, f in enumerate(features)
+                for j in range(f.lookback)
+            ]
+            if sum(cells) / len(cells) <= share:
+                expected.append(t)
+    assert origin_rows(panel, replace(params, max_missing_share=share), None, "", 1).tolist() == expected
 
 
 @pytest.mark.parametrize("embargo", [0, 2])
 @pytest.mark.parametrize("gap", [0, 3])
 def test_no_target_crosses_a_split(embargo: int, gap: int) -> None:
-    panel = make_panel([100, 80], ["y"])
     params = WindowParams(5, {"y": FeatureWindow(4)}, gap)
+    panel = make_panel([100, 80], params)
     split = Split("time", 40, 60, embargo)
     for name, low, high in (("train", 0, 40 - embargo), ("validation", 40, 60 - embargo), ("test", 60, 100)):
         windows = Windows(panel, params, origin_rows(panel, params, split, name, 1))
@@ -86,17 +145,17 @@ def test_row_counts_split_each_series_at_its_own_end() -> None:
 
 
 def test_evaluation_origins_share_their_cutoffs_across_series() -> None:
-    panel = make_panel([200, 200], ["y"])
     params = WindowParams(6, {"y": FeatureWindow(30)})
+    panel = make_panel([200, 200], params)
     rows = origin_rows(panel, params, Split("time", 100, 150), "test", 6)
     assert rows[rows < 200].tolist() == [149, 155, 161, 167, 173, 179, 185, 191]
     assert (rows[rows >= 200] - 200).tolist() == rows[rows < 200].tolist()
 
 
 def test_a_window_without_an_observed_target_is_left_out() -> None:
-    panel = make_panel([30], ["y"])
-    panel.values[10:13, 0] = np.nan
     params = WindowParams(3, {"y": FeatureWindow(2)})
+    panel = make_panel([30], params)
+    panel.target[10:13] = np.nan
     assert 9 not in origin_rows(panel, params, None, "", 1)
     assert {8, 10} <= set(origin_rows(panel, params, None, "", 1).tolist())
 
@@ -110,9 +169,11 @@ def test_numbers_out_of_range_are_refused(bad: object) -> None:
 
 
 def test_params_survive_json() -> None:
-    params = WindowParams(3, {"y": FeatureWindow(4, 2, 1), "x": FeatureWindow(2)}, 1, 2, ("hour",))
+    features = {"y": FeatureWindow(4, 2, 1), "x": FeatureWindow(2)}
+    params = WindowParams(3, features, 1, 2, ("hour",), ("x",), {"kind": "categorical"}, 0.5, 2, 40)
     again = WindowParams.from_dict(params.to_dict())
     assert again == params
     assert list(again.channels) == ["y", "x", "hour_sin", "hour_cos"]
+    assert again.panel_channels == ("y", "x", "hour_sin", "hour_cos", "x (ahead)")
     with pytest.raises(ValueError, match="feature"):
         params.without(["y", "x"])

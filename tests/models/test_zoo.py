@@ -1,6 +1,7 @@
 """The contract that every variant meets, in one test each over the whole registry; cells against their formulas in numpy."""
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ import torch
 from models import FAMILIES, build_forecaster
 from models.convolutional import Convolutional
 from models.forecaster import check_arguments
+from models.origins import origin_rows
+from models.panel import Panel, Split
 from models.recurrent import Recurrent
 from models.scaling import fit_scaling
-from models.windows import FeatureWindow, Panel, Split, WindowParams, Windows, origin_rows
+from models.windows import FeatureWindow, Inputs, WindowParams, Windows
 from params.load import load_variant, variant_names
 
 ALL = [load_variant(name, "params/nyc_weather.yaml") for name in variant_names()]
@@ -34,8 +37,8 @@ def test_forecasts_are_finite_and_every_parameter_gets_a_gradient(
     scaling = fit_scaling(panel, params, split, "series")
     forecaster = build_forecaster(variant.family, variant.network, params, level="last", scaling=scaling)
     windows = Windows(panel, params, origin_rows(panel, params, split, "train", 1))
-    past, y, series = windows.batch(torch.arange(64))
-    forecast = forecaster(past, series)
+    inputs, y = windows.batch(torch.arange(64))
+    forecast = forecaster(*inputs)
     assert forecast.shape == (64, 4, 1)
     assert torch.isfinite(forecast).all()
     (forecast[..., 0] - y).nan_to_num().abs().mean().backward()  # type: ignore[no-untyped-call]
@@ -46,31 +49,32 @@ def test_forecasts_are_finite_and_every_parameter_gets_a_gradient(
 @each_variant
 def test_a_window_with_nothing_known_gives_a_finite_forecast(variant, params: WindowParams) -> None:
     forecaster = build_forecaster(variant.family, variant.network, params, level="last").eval()
-    past = torch.full((2, params.lookback, 2), torch.nan)
-    assert torch.isfinite(forecaster(past, torch.tensor([0, 7]))).all()
+    blank = Inputs.zeros(params, 2)
+    nothing = blank._replace(past_BLF=blank.past_BLF + torch.nan, series_B=torch.tensor([0, 7]))
+    assert torch.isfinite(forecaster(*nothing)).all()
 
 
 @each_variant
 def test_a_forecast_does_not_depend_on_its_batch(variant, params: WindowParams) -> None:
     torch.manual_seed(1)
     forecaster = build_forecaster(variant.family, variant.network, params, level="last").eval()
-    past, series = torch.randn(9, params.lookback, 2), torch.zeros(9, dtype=torch.int64)
-    alone = torch.cat([forecaster(past[i : i + 1], series[:1]) for i in range(9)])
-    torch.testing.assert_close(forecaster(past, series), alone, rtol=1e-5, atol=1e-5)
+    inputs = Inputs.zeros(params, 9)._replace(past_BLF=torch.randn(9, params.lookback, 2))
+    alone = torch.cat([forecaster(*(part[i : i + 1] for part in inputs)) for i in range(9)])
+    torch.testing.assert_close(forecaster(*inputs), alone, rtol=1e-5, atol=1e-5)
 
 
 @each_variant
 def test_units_come_back(variant, params: WindowParams, panel: Panel, split: Split) -> None:
     """The same panel in other units (y -> 1000 y + 7) gives the same forecasts in those units."""
-    changed = Panel(panel.values.copy(), panel.offsets, panel.times, panel.ids, panel.channels, "other")
-    changed.values[:, :2] = changed.values[:, :2] * 1000 + 7
+    changed = replace(panel, target=panel.target * 1000 + 7, values=panel.values.copy())
+    changed.values[:, 0] = panel.values[:, 0] * 1000 + 7
     forecasts = []
     for table in (panel, changed):
         torch.manual_seed(2)
         scaling = fit_scaling(table, params, split, "series")
         forecaster = build_forecaster(variant.family, variant.network, params, level="last", scaling=scaling).eval()
-        past, _, series = Windows(table, params, origin_rows(table, params, split, "test", 5)).batch(torch.arange(8))
-        forecasts.append(forecaster(past, series).detach())
+        inputs, _ = Windows(table, params, origin_rows(table, params, split, "test", 5)).batch(torch.arange(8))
+        forecasts.append(forecaster(*inputs).detach())
     torch.testing.assert_close(forecasts[1], forecasts[0] * 1000 + 7, rtol=1e-3, atol=5.0)
 
 

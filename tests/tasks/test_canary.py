@@ -12,11 +12,12 @@ from torch import Tensor, nn
 import tasks.canary
 from models import build_forecaster
 from models.forecaster import Forecaster
+from models.panel import Split
 from models.scaling import Scaling, no_scaling
-from models.windows import FeatureWindow, Split, WindowParams
+from models.windows import FeatureWindow, WindowParams
 from tasks.canary import find_leak, spoil
 from tasks.frequency import Frequency
-from tasks.lags import write_panel
+from tasks.panel import write_panel
 
 PARAMS = WindowParams(3, {"y": FeatureWindow(6), "x": FeatureWindow(3, 2)}, 1, 1, ("hour",))
 START = datetime(2020, 1, 1)
@@ -64,8 +65,8 @@ def test_a_feature_that_sees_ahead_is_named(column: str, leaky: pl.Expr) -> None
 
 
 def test_scaling_that_sees_the_test_rows_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def leaky(panel, params, split, per) -> Scaling:  # type: ignore[no-untyped-def]
-        mean = torch.tensor(np.nanmean(panel.values[:, 0].astype(np.float64)), dtype=torch.float32)
+    def leaky(panel, params, split, *rule) -> Scaling:  # type: ignore[no-untyped-def]
+        mean = torch.tensor(np.nanmean(panel.target.astype(np.float64)), dtype=torch.float32)
         return no_scaling(params)._replace(y_loc=mean.reshape(1))
 
     monkeypatch.setattr(tasks.canary, "fit_scaling", leaky)

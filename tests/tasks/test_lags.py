@@ -11,11 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.windows import FeatureWindow, Panel, WindowParams, Windows
+from models.panel import Panel
+from models.windows import FeatureWindow, WindowParams, Windows
 from params.errors import UserError
 from params.load import load_run
 from tasks.frequency import Frequency
-from tasks.lags import head_text, lag_table, panel_frame, resolve_split, split_of, write_panel
+from tasks.lags import head_text, lag_table
+from tasks.panel import panel_frame, write_panel
+from tasks.split import resolve_split, split_of
 
 HOUR = Frequency("1h")
 START = datetime(2020, 1, 1)
@@ -94,7 +97,7 @@ def test_the_lag_table_equals_the_gathered_windows(tmp_path_factory: pytest.Temp
     )
     assert found.height == len(origins)
     if len(origins):
-        past, y, _ = Windows(panel, params, origins).batch(torch.arange(len(origins)))
+        (past, *_), y = Windows(panel, params, origins).batch(torch.arange(len(origins)))
         pieces = [past[:, params.lookback - w.lookback :, c] for c, w in enumerate(params.features.values())]
         expected = torch.cat([*pieces, y], 1).double().numpy()
         np.testing.assert_array_equal(found.drop("unique_id", "ds").fill_null(float("nan")).to_numpy(), expected)
@@ -106,17 +109,15 @@ def test_missing_steps_become_rows_and_filling_stops_at_its_limit(tmp_path: Path
     frame = frame_of({"a": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]}).filter(~pl.col("y").is_in([3.0, 4.0, 5.0, 6.0]))
     panel = Panel.open(write_panel(frame, WindowParams(1, {"y": FeatureWindow(1)}), HOUR, 2, tmp_path))
     nan = np.nan
-    np.testing.assert_array_equal(
-        panel.values[:, 0], np.float32([1, 2, nan, nan, nan, nan, 7, 8])
-    )  # the target is never imputed
-    np.testing.assert_array_equal(panel.values[:, 1], np.float32([1, 2, 2, 2, nan, nan, 7, 8]))
+    np.testing.assert_array_equal(panel.target, np.float32([1, 2, nan, nan, nan, nan, 7, 8]))  # the target is never imputed
+    np.testing.assert_array_equal(panel.values[:, 0], np.float32([1, 2, 2, 2, nan, nan, 7, 8]))
     assert np.diff(panel.times).tolist() == [3_600_000_000] * 7
 
 
 def test_filling_never_takes_from_another_series(tmp_path: Path) -> None:
     frame = frame_of({"a": [1.0, 2.0], "b": [None, 5.0]})
     panel = Panel.open(write_panel(frame, WindowParams(1, {"y": FeatureWindow(1)}), HOUR, 6, tmp_path))
-    np.testing.assert_array_equal(panel.values[:, 1], np.float32([1, 2, np.nan, 5]))
+    np.testing.assert_array_equal(panel.values[:, 0], np.float32([1, 2, np.nan, 5]))
 
 
 def test_the_panel_does_not_depend_on_the_order_of_rows_and_is_named_by_its_content(tmp_path: Path) -> None:
@@ -132,12 +133,15 @@ def test_the_panel_does_not_depend_on_the_order_of_rows_and_is_named_by_its_cont
 
 
 def test_the_calendar_is_on_the_unit_circle_at_the_right_angle(tmp_path: Path) -> None:
-    params = WindowParams(1, {"y": FeatureWindow(1)}, calendar=("hour", "weekday", "month"))
+    params = WindowParams(1, {"y": FeatureWindow(1)}, calendar=("hour", "weekday", "month", "monthday", "yearday"))
     panel = Panel.open(write_panel(frame_of({"a": [1.0] * 30}), params, HOUR, 0, tmp_path))
     columns = {name: panel.values[:, i] for i, name in enumerate(panel.channels)}
     for i in range(30):
         when = START + timedelta(hours=i)
-        for name, value, period in (("hour", when.hour, 24), ("weekday", when.weekday(), 7), ("month", when.month - 1, 12)):
+        for name, value, period in (
+            ("hour", when.hour, 24), ("weekday", when.weekday(), 7), ("month", when.month - 1, 12),
+            ("monthday", when.day - 1, 31), ("yearday", when.timetuple().tm_yday - 1, 365.25),
+        ):  # fmt: skip
             assert columns[f"{name}_sin"][i] == pytest.approx(np.sin(2 * np.pi * value / period), abs=1e-6)
             assert columns[f"{name}_cos"][i] == pytest.approx(np.cos(2 * np.pi * value / period), abs=1e-6)
 
@@ -159,7 +163,7 @@ def test_integer_time_steps(tmp_path: Path) -> None:
     frame = pl.LazyFrame({"unique_id": ["a"] * 3, "ds": [3, 7, 5], "y": [1.0, 3.0, 2.0]})
     panel = Panel.open(write_panel(frame, WindowParams(1, {"y": FeatureWindow(1)}), Frequency(2), 0, tmp_path))
     assert panel.times.tolist() == [3, 5, 7]
-    assert panel.values[:, 0].tolist() == [1, 2, 3]
+    assert panel.target.tolist() == [1, 2, 3]
 
 
 def test_borders_are_counted_back_from_the_newest_row(tmp_path: Path) -> None:

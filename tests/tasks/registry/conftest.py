@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from models.forecaster import Forecaster, build_forecaster
+from models.panel import Panel, Split
 from models.scaling import fit_scaling
-from models.windows import FeatureWindow, Panel, Split, WindowParams
+from models.windows import FeatureWindow, WindowParams
 from params.load import load_run
 from tasks.frequency import Frequency
-from tasks.lags import write_panel
+from tasks.panel import write_panel
 from tasks.registry.bundle import write_bundle
 
 PARAMS = WindowParams(4, {"y": FeatureWindow(12), "x": FeatureWindow(4, 2, 1)}, gap=1, calendar=("hour",))
@@ -26,6 +27,7 @@ class House(NamedTuple):
     """What a bundle is made of."""
 
     frame: pl.DataFrame
+    history: pl.DataFrame  # up to the last cutoff that has all its targets in the frame
     panel: Panel
     params: WindowParams
     build: Callable[..., Forecaster]
@@ -72,4 +74,5 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
             },
         )
 
-    return House(frame, panel, PARAMS, build, write)
+    cutoff = int(panel.times[panel.offsets[1] - 1 - PARAMS.ahead])
+    return House(frame, frame.filter(pl.col("ds").to_physical() <= cutoff), panel, PARAMS, build, write)

@@ -22,11 +22,11 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def last_forecasts(house: Any, forecaster: torch.nn.Module) -> np.ndarray:
-    """The forecaster's own forecasts from the last row of every series, [S * H]."""
-    origins = torch.from_numpy(house.panel.offsets[1:] - 1)
+    """The forecaster's own forecasts from the last complete window of every series, [S * H]."""
+    origins = torch.from_numpy(house.panel.offsets[1:] - 1 - house.params.ahead)
     windows = Windows(house.panel, house.params, origins.numpy())
     with torch.no_grad():
-        result: np.ndarray = forecaster.eval()(windows.past(origins), torch.arange(len(origins)))[..., 0].numpy().ravel()
+        result: np.ndarray = forecaster.eval()(*windows.inputs(origins))[..., 0].numpy().ravel()
     return result
 
 
@@ -35,7 +35,7 @@ def test_every_variant_forecasts_from_its_bundle_as_it_does_itself(variant: str,
     own = load_variant(variant, RUN)
     forecaster = house.build(own.family, own.network)
     house.write(tmp_path / "bundle", forecaster, variant=variant, family=own.family, network=own.network)
-    found = serving.load(tmp_path / "bundle").forecast(house.frame)
+    found = serving.load(tmp_path / "bundle").forecast(house.history)
     np.testing.assert_allclose(found["yhat"], last_forecasts(house, forecaster), atol=1e-4)
     assert found["unique_id"].tolist() == ["JFK"] * 4 + ["LGA"] * 4
 

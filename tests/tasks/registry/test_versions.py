@@ -65,11 +65,11 @@ def put(home: Path, run: str, bundle: Path, identity: str, name: str = NAME) -> 
 
 @pytest.fixture
 def expected(house: Any) -> np.ndarray:
-    """The forecaster's own forecasts from the last row of every series, [S * H]."""
-    origins = torch.from_numpy(house.panel.offsets[1:] - 1)
-    past = Windows(house.panel, house.params, origins.numpy()).past(origins)
+    """The forecaster's own forecasts from the last complete window of every series, [S * H]."""
+    origins = torch.from_numpy(house.panel.offsets[1:] - 1 - house.params.ahead)
+    inputs = Windows(house.panel, house.params, origins.numpy()).inputs(origins)
     with torch.no_grad():
-        result: np.ndarray = house.build().eval()(past, torch.arange(len(origins)))[..., 0].numpy().ravel()
+        result: np.ndarray = house.build().eval()(*inputs)[..., 0].numpy().ravel()
     return result
 
 
@@ -112,14 +112,14 @@ def test_a_damaged_bundle_is_not_registered(store: Store, house: Any, tmp_path: 
 def test_a_version_forecasts_in_a_process_without_this_repository(
     store: Store, house: Any, expected: np.ndarray, tmp_path: Path
 ) -> None:
-    house.frame.write_parquet(tmp_path / "frame.parquet")
+    house.history.write_parquet(tmp_path / "frame.parquet")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     command = [sys.executable, "-P", "-c", READER, str(tmp_path / "frame.parquet")]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     forecasts, cutoffs, ours = json.loads(done.stdout.splitlines()[-1])
     np.testing.assert_allclose(forecasts, expected, atol=1e-4)
-    assert set(cutoffs) == {"2024-01-09 00:00:00+00:00"}
+    assert set(cutoffs) == {str(house.history["ds"].max())}
     assert ours == []
 
 
@@ -129,7 +129,7 @@ def test_mlflow_lets_ordinary_frames_through_and_refuses_a_missing_column(
     import mlflow
 
     model = mlflow.pyfunc.load_model(f"models:/{NAME}@challenger")
-    frame = house.frame.to_pandas()
+    frame = house.history.to_pandas()
     naive = frame["ds"].dt.tz_localize(None)
     for ds in (frame["ds"], naive, frame["ds"].dt.tz_convert("America/New_York"), naive.astype(str)):
         given = frame.assign(ds=ds, x=frame["x"].astype("int64"), more="columns do not matter")

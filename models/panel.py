@@ -1,0 +1,86 @@
+"""A table of series as arrays on a regular grid, memory-mapped, and where its splits lie; never a window.
+
+Shapes: S series.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+
+SPLITS = ("train", "validation", "test")
+ARRAYS = ("target", "values", "offsets", "times", "static")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where validation and test begin: at a moment for all series (`time`), or counted from the end of each (`rows`).
+
+    `validation` and `test` are timestamps in the unit of the panel, or row counts.  `embargo` rows before each border are
+    no one's target.
+    """
+
+    by: Literal["time", "rows"]
+    validation: int
+    test: int
+    embargo: int = 0
+
+    def target_rows(self, times: np.ndarray, name: str) -> tuple[int, int]:
+        """The half-open range of rows of one series (its timestamps given) that are targets of split `name`."""
+        if self.by == "time":
+            validation, test = (int(np.searchsorted(times, border)) for border in (self.validation, self.test))
+        else:
+            test = max(len(times) - self.test, 0)
+            validation = max(test - self.validation, 0)
+        ranges = {
+            "train": (0, validation - self.embargo),
+            "validation": (validation, test - self.embargo),
+            "test": (test, len(times)),
+        }
+        return ranges[name]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The table on a regular grid, series one after another, a missing step being a row of NaN.
+
+    `target` float32 [rows]: y as it came (NaN where missing: never imputed).  `values` float32 [rows, channels]: the features
+    (carried forward within their limit, NaN beyond), the calendar, then what is known ahead, as it came; named by `channels`.
+    `times` int64 [rows]: microseconds since 1970 UTC, or the integer time step.  `offsets` int64 [S + 1]: where each series
+    begins.  `static` float32 [S, statics]: a number, or the place of a category in `facts["categories"]` counted from 1.
+    """
+
+    target: np.ndarray
+    values: np.ndarray
+    offsets: np.ndarray
+    times: np.ndarray
+    ids: tuple[str, ...]
+    channels: tuple[str, ...]
+    digest: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    static: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """The panel in a folder, memory-mapped.  Raises FileNotFoundError where there is none."""
+        folder = Path(folder)
+        facts = json.loads((folder / "panel.json").read_text())
+        target, values, offsets, times, static = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+        ids, channels = tuple(facts["ids"]), tuple(facts["channels"])
+        return cls(target, values, np.asarray(offsets), times, ids, channels, facts["digest"], facts, np.asarray(static))
+
+    def rows(self, series: int) -> slice:
+        """The rows of one series."""
+        return slice(int(self.offsets[series]), int(self.offsets[series + 1]))
+
+    def column(self, name: str) -> int:
+        """The place of a channel in `values`."""
+        return self.channels.index(name)
+
+    @property
+    def categories(self) -> dict[str, tuple[str, ...]]:
+        """The categories of each static covariate that has some, in the order of their codes 1, 2 ..."""
+        return {name: tuple(found) for name, found in self.facts.get("categories", {}).items()}
