@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from params.errors import UserError
+from params.errors import UserError, without_password
 from params.schema import BASELINES, RunParams, VariantParams
 
 PARAMS = Path(__file__).resolve().parent
@@ -177,7 +177,8 @@ def _explain(error: ValidationError, lines: Lines, fallback: str) -> UserError:
             text = f"the key {key!r} is missing"
         else:
             given = item["input"]
-            shown = "" if isinstance(given, Mapping | BaseModel) else f" (found {_shown(given)})"
+            secret = path[-1:] == ("uri",)
+            shown = "" if secret or isinstance(given, Mapping | BaseModel) else f" (found {_shown(given)})"
             text = f"{key}: {item['msg'].removeprefix('Value error, ')}{shown}"
             if "pattern" in item["type"] and path and path[-1] == "name":
                 text = f"name: use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit{shown}"
@@ -186,7 +187,7 @@ def _explain(error: ValidationError, lines: Lines, fallback: str) -> UserError:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = without_password(repr(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -1,4 +1,4 @@
-"""Which files a table lies in, their columns and raw contents; never converts a value and never writes.
+"""Which files a table (or a query's snapshot) lies in, their columns and contents; never converts a value and never writes.
 
 CSV is opened as text throughout (polars would rename a repeated header and pad short rows without a word), Parquet with
 its types.
@@ -12,7 +12,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +21,7 @@ from polars.exceptions import ComputeError, PolarsError
 
 from params.errors import UserError
 from params.schema import DataParams
+from tasks.snapshot import snapshot
 
 SEPARATORS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 SUFFIXES = (*SEPARATORS, ".parquet")
@@ -41,8 +42,11 @@ class Table:
 def find_files(data: DataParams, root: Path) -> list[Path]:
     """The files that `data.path` names, sorted: itself, the tables in a folder, or what a glob matches.
 
-    A relative path counts from `root`, or from the working folder where it exists only there.  Raises UserError.
+    A relative path counts from `root`, or from the working folder where it exists only there.  A query has the file
+    of its snapshot.  Raises UserError.
     """
+    if data.path is None:
+        return [snapshot(data).file]
     try:
         files = _files_below(root, data.path) or _files_below(Path.cwd(), data.path)
     except OSError as error:
@@ -70,8 +74,13 @@ def _files_below(base: Path, name: str) -> list[Path]:
 
 
 def source_digest(data: DataParams, root: Path) -> dict[str, Any]:
-    """What the source is: `files` (names), `bytes` (sizes) and one `sha256` over names and contents; JSON-ready."""
+    """What the source is: `files` (names), `bytes` (sizes) and one `sha256` over names and contents; JSON-ready.
+
+    Of a query: `env:NAME`, the size of its snapshot, and the sha256 over its text and rows.
+    """
     files = find_files(data, root)
+    if data.path is None:
+        return {"files": [data.uri], "bytes": [files[0].stat().st_size], "sha256": snapshot(data).sha256}
     folder = os.path.commonpath([file.parent for file in files])
     names = [file.relative_to(folder).as_posix() for file in files]
     whole = hashlib.sha256()
@@ -87,6 +96,8 @@ def source_digest(data: DataParams, root: Path) -> dict[str, Any]:
 def open_tables(data: DataParams, root: Path) -> list[Table]:
     """Every file of the source, opened lazily.  Raises UserError where one cannot be read or has other columns than another."""
     tables = [_open(file) for file in find_files(data, root)]
+    if data.path is None:
+        return [replace(tables[0], name=data.where)]
     first = tables[0]
     for table in tables[1:]:
         differ = sorted(set(first.columns) ^ set(table.columns))

@@ -1,0 +1,114 @@
+"""The rows of a database query, batch by batch; never writes to the database and never shows its URL or password.
+
+Every message of a driver goes through `_masked`, since its text may hold either.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
+
+from params.errors import UserError, without_password
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+BATCH = 50_000  # rows in memory at a time
+SECRET = re.compile(r"pass|pwd|secret|token|key|odbc_connect", re.IGNORECASE)
+LONGEST_REASON = 300
+
+Batch = tuple[list[str], Sequence[Any]]  # the names of the columns, and rows
+
+
+def url_text(uri: str) -> str:
+    """The database's URL, which the variable of `env:NAME` holds.  Raises UserError where it holds nothing."""
+    name = uri.removeprefix("env:")
+    text = os.environ.get(name, "").strip()
+    if not text:
+        raise UserError(
+            f"data.uri {uri}: the environment variable {name} is not set, or empty; set it to the database's URL, such as "
+            "sqlite:////folder/file.db or postgresql://user@host/name"
+        )
+    return text
+
+
+def read_batches(query: str, uri: str) -> Iterator[Batch]:
+    """The names of the columns with at most BATCH rows at a time, the first batch also where it is empty.
+
+    Raises UserError, without the URL, for whatever SQLAlchemy or the driver raises.
+    """
+    import sqlalchemy
+
+    url = _url_of(uri, url_text(uri))
+    try:
+        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, hide_parameters=True)
+        with engine.connect() as plain:
+            connection = plain.execution_options(
+                stream_results=True, max_row_buffer=BATCH, no_parameters=True, **_read_only(url)
+            )
+            if url.get_backend_name() == "sqlite":
+                connection.exec_driver_sql("PRAGMA query_only = ON")
+            result = connection.exec_driver_sql(query)  # as it stands: no `:name` or `%` in it is a parameter
+            if not result.returns_rows:
+                raise UserError(f"data.query ({uri}): this statement gives no table; write a SELECT")
+            names, some = list(result.keys()), False
+            for rows in result.partitions(BATCH):
+                some = True
+                yield names, rows
+            if not some:
+                yield names, []
+    except ImportError as error:
+        name = error.name or "its driver"
+        raise UserError(
+            f"data.uri {uri}: the driver of {url.drivername} is missing ({name}); install it beside lagline: pip install {name}"
+        ) from None
+    except UserError:
+        raise
+    except Exception as error:  # whatever it is: its text may hold the URL
+        raise UserError(f"data.query ({uri}): the database says: {_reason(error, url)}") from None
+
+
+def _url_of(uri: str, text: str) -> "URL":
+    """The parsed URL.  Raises UserError for a text that is none, or an SQLite file that is not there (SQLite would make it)."""
+    import sqlalchemy
+
+    try:
+        url = sqlalchemy.make_url(text)
+        url.get_dialect()
+    except (sqlalchemy.exc.ArgumentError, ValueError, ImportError):
+        raise UserError(
+            f"data.uri {uri}: the environment variable {uri[4:]} holds no database URL that can be read here (its value is "
+            "not shown); write it like sqlite:////folder/file.db or postgresql://user@host/name"
+        ) from None
+    file = url.database or ""
+    if url.get_backend_name() == "sqlite" and not file.startswith(("file:", ":memory:")) and not Path(file).is_file():
+        raise UserError(
+            f"data.uri {uri}: there is no SQLite file {file or '(no name)'}; a whole path has four slashes: sqlite:////"
+        )
+    return url
+
+
+def _read_only(url: "URL") -> dict[str, Any]:
+    return {"postgresql_readonly": True} if url.get_backend_name() == "postgresql" else {}
+
+
+def _reason(error: BaseException, url: "URL") -> str:
+    """What the driver says, its first lines in one, without what SQLAlchemy adds and without a secret."""
+    said = getattr(error, "orig", None) or error
+    text = " ".join(_masked(str(said), url).split()) or type(said).__name__
+    return text[:LONGEST_REASON]
+
+
+def _masked(text: str, url: "URL") -> str:
+    """The text without the URL, its password and its secret options, however they are written."""
+    options = [value for key, value in url.query.items() if SECRET.search(key)]
+    plain = [url.password, *(v for value in options for v in ([value] if isinstance(value, str) else value))]
+    whole = url.render_as_string(hide_password=False)
+    secrets = {whole}
+    for secret in filter(None, map(str, plain)):
+        secrets |= {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]}
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return without_password(text)
