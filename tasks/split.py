@@ -6,7 +6,7 @@ from models.panel import Panel, Split
 from params.errors import UserError
 from params.schema import DURATION, RunParams
 from tasks.frequency import Frequency
-from tasks.load import parse_time
+from tasks.times import parse_time
 
 
 def resolve_split(run: RunParams, oldest: int, newest: int) -> Split:

@@ -1,7 +1,9 @@
 """The canary stays silent on an honest pipeline and names a planted leak: in a feature, in the scaling, in a forecaster."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,7 +17,8 @@ from models.forecaster import Forecaster
 from models.panel import Split
 from models.scaling import Scaling, no_scaling
 from models.windows import FeatureWindow, WindowParams
-from tasks.canary import find_leak, spoil
+from params.schema import ScalingParams
+from tasks.canary import BuildPanel, Pipeline, find_leak, spoil
 from tasks.frequency import Frequency
 from tasks.panel import write_panel
 
@@ -43,8 +46,15 @@ def forecasters() -> dict[str, Forecaster]:
     return {"gru": build_forecaster("recurrent", {"cell": "gru", "hidden_size": 4}, PARAMS, level="last").eval()}
 
 
+RULE = ScalingParams(per="series", method="standard", window="last", target="none")
+
+
+def leak_of(build: BuildPanel = honest, own: dict[str, Forecaster] | None = None, rule: ScalingParams = RULE) -> str | None:
+    return find_leak(frame(), Pipeline(build, PARAMS, SPLIT, own or forecasters(), rule))
+
+
 def test_an_honest_pipeline_keeps_every_bit() -> None:
-    assert find_leak(frame(), honest, PARAMS, SPLIT, forecasters()) is None
+    assert leak_of() is None
 
 
 @pytest.mark.parametrize(
@@ -60,7 +70,7 @@ def test_a_feature_that_sees_ahead_is_named(column: str, leaky: pl.Expr) -> None
     def build(rows: pl.LazyFrame, folder: Path) -> Path:
         return honest(rows.with_columns(leaky.alias(column)), folder)
 
-    leak = find_leak(frame(), build, PARAMS, SPLIT, forecasters())
+    leak = leak_of(build)
     assert leak is not None and f"feature {column!r}" in leak and "cutoff 2020-01-0" in leak
 
 
@@ -70,8 +80,33 @@ def test_scaling_that_sees_the_test_rows_is_found(monkeypatch: pytest.MonkeyPatc
         return no_scaling(params)._replace(y_loc=mean.reshape(1))
 
     monkeypatch.setattr(tasks.canary, "fit_scaling", leaky)
-    leak = find_leak(frame(), honest, PARAMS, SPLIT, forecasters())
+    leak = leak_of()
     assert leak is not None and "the scaling" in leak and "'y'" in leak
+
+
+@pytest.mark.parametrize("target", ["none", "asinh"])
+@pytest.mark.parametrize("window", ["none", "last", "mean", "revin"])
+@pytest.mark.parametrize("method", ["standard", "robust"])
+@pytest.mark.parametrize("per", ["series", "global"])
+def test_no_way_to_scale_sees_ahead(per: Any, method: Any, window: Any, target: Any) -> None:
+    assert leak_of(rule=ScalingParams(per=per, method=method, window=window, target=target)) is None
+
+
+def test_what_is_declared_known_ahead_is_left_alone_and_nothing_else() -> None:
+    params = replace(PARAMS, future=("x",), static={"unique_id": "categorical"})
+
+    def build(rows: pl.LazyFrame, folder: Path) -> Path:
+        return write_panel(rows, params, Frequency("1h"), 2, folder)
+
+    torch.manual_seed(0)
+    gru = build_forecaster("recurrent", {"cell": "gru", "hidden_size": 4}, params, categories={"unique_id": 2}).eval()
+    assert find_leak(frame(), Pipeline(build, params, SPLIT, {"gru": gru}, RULE)) is None
+
+    def leaky(rows: pl.LazyFrame, folder: Path) -> Path:
+        return build(rows.with_columns(x=pl.col("y").shift(-2).over("unique_id")), folder)
+
+    leak = find_leak(frame(), Pipeline(leaky, params, SPLIT, {"gru": gru}, RULE))
+    assert leak is not None and "'y'" in leak
 
 
 def test_a_forecaster_that_is_not_a_function_of_its_window_is_found() -> None:
@@ -83,7 +118,7 @@ def test_a_forecaster_that_is_not_a_function_of_its_window_is_found() -> None:
             return x_BLF[:, -1, :1].expand(-1, 3) + self.calls
 
     restless = Forecaster(Restless(), PARAMS, no_scaling(PARAMS), "none")
-    leak = find_leak(frame(), honest, PARAMS, SPLIT, {"restless": restless})
+    leak = leak_of(own={"restless": restless})
     assert leak is not None and "restless" in leak
 
 
