@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 import tasks.alignment
 from models import fit
 from models.fit import Training
 from models.forecaster import build_forecaster
 from models.origins import origin_rows
-from models.panel import Panel, Split
+from models.panel import SPLITS, Panel, Split
 from models.scaling import fit_scaling
 from models.windows import FeatureWindow, WindowParams, Windows
 from params.schema import ScalingParams
