@@ -13,13 +13,13 @@ from prefect.cache_policies import NO_CACHE
 
 from params.errors import UserError
 from params.schema import DataParams, RunParams
+from tasks.snapshot import forget
 from tasks.source import Table, collect, open_tables, require_column, source_digest
+from tasks.times import OFFSET, parse_time
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = ("unique_id", "ds")
 NULLS = ("", "na", "n/a", "nan", "null", "none")
-OFFSET = r"(?: ?UTC|[Zz]|[+-](?:0\d|1[0-8])(?::?[0-5]\d)?)$"
-CLOCK = r"^\d{4}-\d{2}-\d{2}(?: \d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?$"
 
 
 def scan_series(data: DataParams, columns: Sequence[str], root: Path = ROOT) -> pl.LazyFrame:
@@ -107,29 +107,6 @@ def _time(table: Table, data: DataParams) -> pl.Expr:
     raise UserError(f"{table.name}: column {data.time!r} (data.time) holds {dtype}; {hint}")
 
 
-def parse_time(text: pl.Expr) -> pl.Expr:
-    """ISO 8601 text, year first, as UTC microseconds; null where it is none."""
-    plain = text.str.strip_chars().str.replace(r"^(\d{4})/(\d{2})/(\d{2})", "$1-$2-$3").str.replace(r"^(.{10})[Tt]", "$1 ")
-    timed = plain.str.len_chars() > 10
-    zone = pl.when(timed).then(plain.str.extract(f"({OFFSET})")).otherwise(None)
-    body = pl.when(timed).then(plain.str.replace(OFFSET, "")).otherwise(plain).str.strip_chars()
-    body = pl.when(body.str.contains(CLOCK)).then(body).otherwise(None)
-    seconds = (
-        pl.when(body.str.len_chars() == 10)
-        .then(body + " 00:00:00")
-        .when(body.str.len_chars() == 16)
-        .then(body + ":00")
-        .otherwise(body)
-    )
-    naive = seconds.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
-    sign = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1)
-    digits = zone.str.replace_all(r"[^0-9]", "").str.pad_end(4, "0")
-    minutes = sign * (
-        digits.str.slice(0, 2).cast(pl.Int64, strict=False) * 60 + digits.str.slice(2, 2).cast(pl.Int64, strict=False)
-    )
-    return (naive - pl.duration(minutes=minutes.fill_null(0))).dt.replace_time_zone("UTC")
-
-
 def check_keys(data: DataParams, root: Path = ROOT) -> int:
     """The number of rows, after one pass over ids and times.
 
@@ -144,12 +121,12 @@ def check_keys(data: DataParams, root: Path = ROOT) -> int:
         naive = naive or (f"{table.name} (such as {facts['example']})" if facts["naive"] else "")
         if zoned and naive:
             raise UserError(
-                f"data.path {data.path}: column {data.time!r} mixes times with an offset from UTC, in {zoned}, and times "
+                f"{data.where}: column {data.time!r} mixes times with an offset from UTC, in {zoned}, and times "
                 f"without one, in {naive}: give all of them an offset, or none"
             )
         rows += facts["rows"]
     if not rows:
-        raise UserError(f"data.path {data.path}: a header and no rows; give a table with rows")
+        raise UserError(f"{data.where}: a header and no rows; give a table with rows")
     return rows
 
 
@@ -187,19 +164,23 @@ def _refuse_lost(table: Table, data: DataParams, facts: Mapping[str, Any]) -> No
 
 
 def long_frame(run: RunParams, checks: Mapping[str, Any] | None = None, root: Path = ROOT) -> pl.LazyFrame:
-    """The long frame with numbers for values, less the features and series that the checks dropped.
+    """The long frame with numbers for values (text for categories), less the features and series that the checks dropped.
 
-    Raises UserError for a feature that is no column of the table.
+    Raises UserError for a covariate that is no column of the table.
     """
-    dropped = set(checks["dropped_features"]) if checks else set()
-    features = [name for name in run.windows.features if name != "y" and name not in dropped]
-    frame = scan_series(run.data, features, root)
+    dropped, kinds = set(checks["dropped_features"]) if checks else set(), run.windows.static
+    columns = [name for name in run.windows.columns if name not in dropped or name in run.windows.future]
+    frame = scan_series(run.data, columns, root)
     found = frame.collect_schema().names()
-    for name in features:
+    for name in columns:
         if name not in found:
             table = open_tables(run.data, root)[0]
-            require_column(table, name, "windows.features")
-    frame = frame.with_columns(pl.col(name).cast(pl.Float64, strict=False) for name in ("y", *features))
+            section = "static" if name in kinds else "features" if name in run.windows.features else "future"
+            require_column(table, name, f"windows.{section}")
+    frame = frame.with_columns(
+        pl.col(name).cast(pl.String) if kinds.get(name) == "categorical" else pl.col(name).cast(pl.Float64, strict=False)
+        for name in ("y", *columns)
+    )
     if checks and checks["dropped_series"]:
         frame = frame.filter(~pl.col("unique_id").is_in(list(checks["dropped_series"])))
     return frame
@@ -207,6 +188,7 @@ def long_frame(run: RunParams, checks: Mapping[str, Any] | None = None, root: Pa
 
 @task(cache_policy=NO_CACHE)
 def load_series(run: RunParams) -> dict[str, Any]:
-    """Opens the source and takes its digest: `files`, `bytes`, `sha256`; the checks read its rows."""
-    scan_series(run.data, list(run.windows.features))
+    """Opens the source, a query anew, and takes its digest: `files`, `bytes`, `sha256`; the checks read its rows."""
+    forget(run.data)
+    scan_series(run.data, run.windows.columns)
     return source_digest(run.data, ROOT)

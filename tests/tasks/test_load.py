@@ -12,7 +12,7 @@ import pytest
 from params.errors import UserError
 from params.load import load_run
 from params.schema import RunParams
-from tasks.load import check_keys, load_series, long_frame, parse_time, scan_series
+from tasks.load import check_keys, load_series, long_frame, scan_series
 
 MIDNIGHT = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -33,35 +33,6 @@ def parquet_of(folder: Path, name: str = "x.parquet", **columns: Any) -> Path:
     base = {"id": ["a", "b"], "time": [MIDNIGHT, MIDNIGHT], "temp": [1.0, 2.0]}
     pl.DataFrame(base | columns).write_parquet(folder / name)
     return folder / name
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("2020-01-01", MIDNIGHT),
-        ("2020/01/01 00:00", MIDNIGHT),
-        (" 2020-01-01T00:00:00Z ", MIDNIGHT),
-        ("2020-01-01 02:00:00+02:00", MIDNIGHT),
-        ("2019-12-31T19:00-0500", MIDNIGHT),
-        ("2020-01-01 05:30+05:30", MIDNIGHT),
-        ("2019-12-31 14:00-10", MIDNIGHT),
-        ("2020-01-01 00:00:00 UTC", MIDNIGHT),
-        ("2020-01-01T00:00:00.123456789", MIDNIGHT.replace(microsecond=123456)),
-        ("31.01.2020", None),
-        ("01/02/2020", None),
-        ("2020-02-30", None),
-        ("2020-01-01 25:00", None),
-        ("2020-01-01 00:00+99:00", None),
-        ("2020-01", None),
-        ("1577836800", None),
-        ("soon", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_text_becomes_utc_or_nothing(text: str | None, expected: datetime | None) -> None:
-    found = pl.DataFrame({"t": pl.Series([text], dtype=pl.String)}).select(parse_time(pl.col("t"))).item()
-    assert found == expected
 
 
 @pytest.mark.parametrize(
