@@ -5,6 +5,7 @@ Durations are written as in polars (`15m`, `1h`, `28d`, `1w`, `1mo`); row counts
 """
 
 import re
+from itertools import combinations
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -331,19 +332,26 @@ class RunParams(Section):
     def _fits_together(self) -> Self:
         if len(set(self.variants)) < len(self.variants):
             raise ValueError("variants: a variant is named twice")
-        clash = {self.data.id, self.data.time} & set(self.windows.features)
-        if clash:
-            raise ValueError(f"windows.features: {', '.join(sorted(map(str, clash)))} is the id or time column")
-        if self.data.target != "y" and self.data.target in self.windows.features:
-            raise ValueError(f"windows.features: the target {self.data.target!r} is called y there")
+        keys = {"data.id": self.data.id, "data.time": self.data.time, "data.target": self.data.target}
+        for (one, name), (other, same) in combinations(keys.items(), 2):
+            if name == same:
+                raise ValueError(f"{one} and {other} both name the column {name!r}: give each a column of its own")
+        for section in ("features", "future", "static"):
+            columns = set(getattr(self.windows, section))
+            clash = {self.data.id, self.data.time} & columns
+            if clash:
+                name = " (as a category of its own it is unique_id)" if section == "static" else ""
+                raise ValueError(f"windows.{section}: {', '.join(sorted(map(str, clash)))} is the id or time column{name}")
+            if self.data.target != "y" and self.data.target in columns:
+                raise ValueError(f"windows.{section}: the target {self.data.target!r} is called y in windows.features")
         if isinstance(self.data.frequency, int):
             if self.windows.calendar:
                 raise ValueError("windows.calendar: integer time steps have no calendar")
             for name in ("validation", "test", "embargo"):
                 if isinstance(getattr(self.split, name), str):
                     raise ValueError(f"split.{name}: with integer time steps give a number of rows")
-            if isinstance(self.validation.fresh_within, str):
-                raise ValueError("validation.fresh_within: integer time steps have no age")
+            if self.validation.fresh_within is not None:
+                raise ValueError("validation.fresh_within: integer time steps have no age; take it out")
         return self
 
 

@@ -127,6 +127,35 @@ def test_a_bad_setting_is_named(setting: str, told: str) -> None:
     assert len(str(caught.value)) < 700
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["data.target=origin"], "data.id and data.target both name the column 'origin': give each a column of its own"),
+        (["data.target=time_hour"], "data.time and data.target both name the column 'time_hour'"),
+        (["data.id=time_hour"], "data.id and data.time both name the column 'time_hour'"),
+        (["windows.features={origin: {lookback: 2}}"], "windows.features: origin is the id or time column"),
+        (["windows.features={temp: {lookback: 2}}"], "windows.features: the target 'temp' is called y in windows.features"),
+        (["windows.future=[time_hour]"], "windows.future: time_hour is the id or time column"),
+        (["windows.static={origin: categorical}"], "windows.static: origin is the id or time column (as a category of its own it"),
+        (["windows.static={temp: numeric}"], "windows.static: the target 'temp' is called y"),
+        (["validation.fresh_within=2"], "validation.fresh_within: integer time steps have no age; take it out"),
+        (["validation.fresh_within=2d"], "validation.fresh_within: integer time steps have no age; take it out"),
+        (["windows.calendar=[hour]"], "windows.calendar: integer time steps have no calendar"),
+        (["split={validation: 2d, test: 2d}"], "split.validation: with integer time steps give a number of rows"),
+    ],
+)
+def test_sections_that_do_not_fit_together_are_named(settings: list[str], told: str) -> None:
+    steps = ["data.frequency=1", "windows.calendar=[]", "split={validation: 4, test: 4}"]
+    load_run(RUN, steps)
+    with pytest.raises(UserError) as caught:
+        load_run(RUN, [*steps, *settings])
+    assert told in str(caught.value)
+
+
+def test_a_row_count_as_age_is_for_times() -> None:
+    assert load_run(RUN, ["validation.fresh_within=48"]).validation.fresh_within == 48
+
+
 def test_errors_of_a_file_name_its_line(tmp_path: Path) -> None:
     text = Path(RUN).read_text().replace("  horizon: 24", "  horizon: twelve").replace("split: {", "splits: {")
     path = tmp_path / "run.yaml"
