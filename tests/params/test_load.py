@@ -136,7 +136,7 @@ def test_a_bad_setting_is_named(setting: str, told: str) -> None:
         (["windows.features={origin: {lookback: 2}}"], "windows.features: origin is the id or time column"),
         (["windows.features={temp: {lookback: 2}}"], "windows.features: the target 'temp' is called y in windows.features"),
         (["windows.future=[time_hour]"], "windows.future: time_hour is the id or time column"),
-        (["windows.static={origin: categorical}"], "windows.static: origin is the id or time column (as a category of its own it"),
+        (["windows.static={origin: categorical}"], "windows.static: origin is the id or time column (as a category"),
         (["windows.static={temp: numeric}"], "windows.static: the target 'temp' is called y"),
         (["validation.fresh_within=2"], "validation.fresh_within: integer time steps have no age; take it out"),
         (["validation.fresh_within=2d"], "validation.fresh_within: integer time steps have no age; take it out"),
