@@ -44,8 +44,6 @@ def judge(profile: Profile, run: RunParams, now: datetime | None = None, docs: P
     drops = [f for f in found if not f.passed and f.severity == "drop"]
     features = [f.feature for f in drops if f.feature]
     series = sorted({name for f in drops if not f.feature for name in f.series})
-    if len(series) == profile.series.height:  # nothing is left, so nothing can be dropped
-        found, series = [_as_failure(f) if f.name == "history" else f for f in found], []
     if features and set(features) >= set(run.windows.features):
         found, features = [_as_failure(f) if f.feature in features else f for f in found], []
     kept = [_without(f, series) for f in found if f.passed or f.severity == "drop" or not _moot(f, features, series)]
@@ -75,7 +73,9 @@ def _span(profile: Profile) -> dict[str, str]:
 def _table(profile: Profile, run: RunParams, now: datetime) -> pl.DataFrame:
     """The row of the whole table with the answers that need the params or the clock."""
     table = profile.table.with_columns(
-        missing_columns=pl.lit(len(profile.missing)), split_problem=pl.lit(int(bool(profile.split_problem)))
+        missing_columns=pl.lit(len(profile.missing)),
+        split_problem=pl.lit(int(bool(profile.split_problem))),
+        columns_y=pl.lit(int("y" in profile.found and run.data.target != "y")),
     )
     if isinstance(run.data.frequency, int):
         return table.with_columns(late=pl.lit(0), ahead=pl.lit(0))

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import polars as pl
 
-from models.windows import SPLITS, Split
+from models.panel import SPLITS, Split
 from params.errors import UserError
 from params.schema import RunParams
 from tasks.frequency import Frequency
-from tasks.lags import resolve_split
 from tasks.load import ROOT, scan_series
 from tasks.source import collect, open_tables
+from tasks.split import resolve_split
 
 
 @dataclass(frozen=True)
 class Profile:
     """`series`: one row a series.  `table`: one row.  `columns`: the values measured.
 
-    `missing`: wanted values that are no column of the table; `found`: then, the columns that there are.
+    `missing`: wanted values that are no column of the table; `found`: the columns that there are.
     `split_problem`: why the split does not fit the data, if it does not.
     """
 
@@ -38,13 +38,12 @@ def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
     """Two passes over the table; the second is sorted by series and time where the files are not.
 
     A series: first, last, rows, steps (of the grid), duplicates, off_grid, missing_steps, gap_share, largest_gap,
-    ordered, longest_run (of equal y), y_distinct (0 none, 1 constant, 2 more), y_varies; each column c: null_share:c,
-    infinite:c, text:c, example:c, min:c, max:c; windows:train, windows:validation, windows:test; observed:train,
-    observed:validation, observed:test (targets that are not null).  The table has the sums of the last six over the series
-    that give training windows.
+    ordered, y_distinct (0 none, 1 constant, 2 more), y_varies; each column c: null_share:c, infinite:c, text:c, example:c,
+    min:c, max:c; training_rows (of the grid); scored (windows of validation or test, the fewer; null where none trains);
+    windows:train, windows:validation, windows:test; observed:train, observed:validation, observed:test (targets that are
+    not null).  The table has the sums of the last six over the series that give training windows.
     """
-    features = [name for name in run.windows.features if name != "y"]
-    wanted = list(dict.fromkeys([*features, *(c for c in run.validation.ranges if c != "y")]))
+    wanted = list(dict.fromkeys([*run.windows.columns, *(c for c in run.validation.ranges if c != "y")]))
     frame = scan_series(run.data, wanted, root)
     schema = frame.collect_schema()
     columns = [name for name in schema.names() if name not in ("unique_id", "ds")]
@@ -58,17 +57,17 @@ def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
         (~unordered).alias("ordered"),
     ]
     rows = frame.select("unique_id", "ds", *_split(columns, texts))
-    values = collect(rows.group_by("unique_id").agg(*facts, *_values(columns, texts)), run.data.path)
+    values = collect(rows.group_by("unique_id").agg(*facts, *_values(columns, texts)), run.data.where)
     keys = frame.select("unique_id", "ds", y=_number("y"))
     if not values["ordered"].all():
         keys = keys.sort("unique_id", "ds")
     split, problem = _split_of(values, run)
-    grid = collect(keys.group_by("unique_id").agg(*_grid(frequency), *_observed(split, frequency)), run.data.path)
+    grid = collect(keys.group_by("unique_id").agg(*_grid(frequency), *_observed(split, frequency)), run.data.where)
     series = values.join(grid, on="unique_id").sort("unique_id")
     series = _with_gaps(series, columns, frequency)
     series = _with_windows(series, run, split, frequency)
     missing = tuple(name for name in wanted if name not in columns)
-    found = tuple(open_tables(run.data, root)[0].columns) if missing else ()
+    found = tuple(open_tables(run.data, root)[0].columns)
     return Profile(series, _table(series, columns), tuple(columns), missing, found, problem)
 
 
@@ -113,7 +112,6 @@ def _grid(frequency: Frequency) -> list[pl.Expr]:
         (~frequency.on_grid(ds, first)).sum().alias("off_grid"),
         position.n_unique().alias("positions"),
         (position.diff() - 1).max().fill_null(0).clip(0).alias("largest_gap"),
-        pl.col("y").rle().struct.field("len").max().alias("longest_run"),
     ]
 
 
@@ -139,18 +137,19 @@ def _split_of(values: pl.DataFrame, run: RunParams) -> tuple[Split | None, str |
 
 
 def _with_windows(series: pl.DataFrame, run: RunParams, split: Split | None, frequency: Frequency) -> pl.DataFrame:
-    """How many windows each series gives to each split."""
+    """How many windows each series gives to each split, how many rows it has to train on, and whether it is scored."""
     window = run.windows.window_params()
     if split is None:
         whole = (pl.col("steps") - window.reach - window.ahead).clip(0)
-        return series.with_columns(
-            whole.alias("windows:train"), *(pl.lit(1).alias(f"windows:{n}") for n in ("validation", "test"))
-        )
-    counts = []
-    for name, (low, high) in _ranges(split, frequency, pl.col("steps"), pl.col("first")).items():
+        counts = [whole.alias("windows:train"), *(pl.lit(1).alias(f"windows:{n}") for n in ("validation", "test"))]
+        return series.with_columns(*counts, training_rows=pl.col("steps"), scored=pl.lit(1))
+    ranges, counts = _ranges(split, frequency, pl.col("steps"), pl.col("first")), []
+    for name, (low, high) in ranges.items():
         first = pl.max_horizontal(low - 1 - window.gap, pl.lit(window.reach))
         counts.append((high - window.ahead - first).clip(0).alias(f"windows:{name}"))
-    return series.with_columns(counts)
+    series = series.with_columns(*counts, training_rows=ranges["train"][1].clip(0))
+    fewer = pl.min_horizontal("windows:validation", "windows:test")
+    return series.with_columns(scored=pl.when(pl.col("windows:train") > 0).then(fewer))
 
 
 def _observed(split: Split | None, frequency: Frequency) -> list[pl.Expr]:

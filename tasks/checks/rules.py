@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from models.windows import SPLITS
+from models.panel import SPLITS
 from params.schema import RunParams
+from tasks.checks.fits import what_fits
 from tasks.checks.profile import Profile
 from tasks.source import did_you_mean
 
@@ -32,11 +33,12 @@ class Rule:
 def rules_of(run: RunParams, profile: Profile) -> list[Rule]:
     """Every rule of a run, in the order in which people read them."""
     features = [name for name in run.windows.features if name != "y" and name not in profile.missing]
+    categories = [name for name, kind in run.windows.static.items() if kind == "categorical"]
     rules = [*_form(run, profile), *_grid(run), *_target(run)]
     for name in ("y", *features):
         rules += _column(run, name)
-    for name in run.validation.ranges:
-        if name not in ("y", *features, *profile.missing):
+    for name in dict.fromkeys([*run.windows.columns, *run.validation.ranges]):
+        if name not in ("y", *features, *categories, *profile.missing):
             rules += _numbers(name, name)
     return [*rules, *_ranges(run, profile), *_history(run, profile), *_age(run, profile)]
 
@@ -44,11 +46,15 @@ def rules_of(run: RunParams, profile: Profile) -> list[Rule]:
 def _form(run: RunParams, profile: Profile) -> list[Rule]:
     missing = ", ".join(f"{name!r}{did_you_mean(name, profile.found)}" for name in profile.missing)
     there = ", ".join(repr(name)[1:-1] for name in profile.found)
-    about = f"the table has no column {missing}: correct windows.features or validation.ranges (columns found: {there})"
-    return [
+    about = f"the table has no column {missing}: correct windows or validation.ranges (columns found: {there})"
+    rules = [
         Rule("columns", "missing_columns", about, high=0, level="table"),
         Rule("split", "split_problem", profile.split_problem or "", high=0, level="table", unit="answer"),
     ]
+    if run.data.target != "y" and "y" in profile.found:
+        about = f"the table has a column y, and nothing reads it: y means the target ({run.data.target}); rename it to use it"
+        rules.insert(1, Rule("one y", "columns_y", about, high=0, severity="warn", level="table", unit="answer"))
+    return rules
 
 
 def _grid(run: RunParams) -> list[Rule]:
@@ -103,11 +109,16 @@ def _ranges(run: RunParams, profile: Profile) -> list[Rule]:
 
 
 def _history(run: RunParams, profile: Profile) -> list[Rule]:
+    if not (profile.series["windows:train"] > 0).any():  # one cause, one line
+        return [Rule("history", "windows:train", what_fits(run, profile), low=1)]
     window = run.windows.window_params()
     need = window.reach + 1 + window.ahead
     short = f"too short for one training window ({need} rows before validation begins)"
     rules = [Rule("history", "windows:train", short, low=1, severity=run.validation.on_short_series)]
     if profile.split_problem is None:
+        if all(profile.table[f"windows:{split}"].item() for split in SPLITS):
+            ended = "trained on and never scored, for want of a whole validation or test window: did the series end early?"
+            rules.append(Rule("scored", "scored", ended, low=1, severity="warn"))
         more = "give longer history, or shorten lookback, horizon or split"
         for split in SPLITS:
             about = f"no series has a complete {split} window: {more}"

@@ -35,7 +35,7 @@ def frame_of(*names: str, rows: int = ROWS) -> pl.DataFrame:
 
 def run_on(path: Path, *settings: str) -> RunParams:
     base = [f"data.path={path}", "data.id=id", "data.time=time", "data.target=temp", "split={validation: 6h, test: 6h}"]
-    windows = "windows={horizon: 2, forward_fill: 0, features: {y: {lookback: 3}, dewp: {lookback: 2}}}"
+    windows = "windows={horizon: 2, forward_fill: 0, max_missing_share: 1.0, features: {y: {lookback: 3}, dewp: {lookback: 2}}}"
     return load_run("params/smoke.yaml", [*base, windows, *settings])
 
 
@@ -217,6 +217,15 @@ def test_missing_columns_come_with_the_nearest(tmp_path: Path) -> None:
     assert "columns found: id, time, temp, dewp" in failure_message(verdict)
 
 
+def test_covariates_that_are_known_ahead_or_constant_are_judged_too(tmp_path: Path) -> None:
+    windows = "windows={horizon: 2, forward_fill: 0, max_missing_share: 1.0, features: {y: {lookback: 3}}, future: [dewp], %s}"
+    frame = frame_of().with_columns(height=pl.lit("high"), kind=pl.lit("lake"))
+    verdict = check(tmp_path, frame, windows % "static: {height: numeric, kind: categorical, unique_id: categorical}")
+    assert [f.name for f in refused(verdict).values()] == ["numbers: height"]
+    verdict = check(tmp_path, frame.with_columns(dewp=pl.lit(float("inf"))), windows % "static: {kinds: categorical}")
+    assert set(refused(verdict)) == {"columns", "finite: dewp"} and "'kinds'; did you mean 'kind'?" in failure_message(verdict)
+
+
 NEWEST = START + timedelta(hours=ROWS - 1)
 
 
@@ -237,7 +246,7 @@ def test_a_row_from_the_future_is_a_warning(tmp_path: Path) -> None:
 
 def test_integer_time_steps_are_judged_without_a_clock(tmp_path: Path) -> None:
     frame = frame_of().with_columns(time=pl.int_range(pl.len()).over("id") * 5)
-    settings = ("data.frequency=5", "split={validation: 6, test: 6}", "validation.fresh_within=2")
+    settings = ("data.frequency=5", "split={validation: 6, test: 6}")
     verdict = check(tmp_path, frame, *settings)
     assert verdict.passed and "195" in verdict.facts["last"]
     assert "frequency" in refused(check(tmp_path, put(frame, 7, time=36), *settings))

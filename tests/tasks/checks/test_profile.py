@@ -12,13 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.windows import SPLITS, Panel, origin_rows
+from models.origins import origin_rows
+from models.panel import SPLITS, Panel
 from params.load import load_run
 from params.schema import RunParams
 from tasks.checks.profile import make_profile
 from tasks.frequency import Frequency
-from tasks.lags import split_of, write_panel
 from tasks.load import long_frame
+from tasks.panel import write_panel
+from tasks.split import split_of
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 Row = tuple[str, datetime, float | None, float | None]
@@ -26,7 +28,7 @@ Row = tuple[str, datetime, float | None, float | None]
 
 def run_on(path: Path, *settings: str, features: str = "") -> RunParams:
     base = [f"data.path={path}", "data.id=id", "data.time=time", "data.target=temp"]
-    windows = f"windows={{horizon: 2, forward_fill: 0, features: {{y: {{lookback: 3}}, {features}}}}}"
+    windows = f"windows={{horizon: 2, forward_fill: 0, max_missing_share: 1.0, features: {{y: {{lookback: 3}}, {features}}}}}"
     return load_run("params/smoke.yaml", [*base, windows, "split={validation: 3, test: 3}", *settings])
 
 
@@ -97,11 +99,6 @@ def test_rows_in_any_order_give_the_same_profile(tmp_path: Path) -> None:
     assert sorted_.table.equals(mixed.table)
 
 
-def test_equal_values_in_a_row_are_counted_in_the_order_of_time(tmp_path: Path) -> None:
-    rows = [("a", START + timedelta(hours=i), y, None) for i, y in enumerate([1.0, 2.0, 2.0, 2.0, 1.0, 1.0])]
-    assert make_profile(run_on(write(tmp_path / "x.parquet", rows, shuffled=True))).series["longest_run"].item() == 3
-
-
 SPLIT_SETTINGS = [
     "split={validation: 6, test: 5}", "split={validation: 6, test: 5, embargo: 2}", "split={validation: 8h, test: 7h}",
     "split={validation: 8h, test: 7h, embargo: 1h}", 'split={validation: "2020-01-01 20:00", test: "2020-01-02"}',
@@ -135,7 +132,7 @@ def test_the_observed_targets_counted_are_those_in_the_range_of_each_split(tmp_p
         each = []
         for s in range(len(panel.ids)):
             low, high = borders.target_rows(panel.times[panel.rows(s)], name)
-            y = panel.values[panel.rows(s), 0][max(low, 0) : max(high, 0)]
+            y = panel.target[panel.rows(s)][max(low, 0) : max(high, 0)]
             each.append(int((~np.isnan(y)).sum()))
         assert profile.series[f"observed:{name}"].to_list() == each, name
         trained = profile.series["windows:train"] > 0
