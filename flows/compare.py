@@ -7,7 +7,7 @@ Nothing is cached by Prefect: a fit that is done is found by its identity in LAG
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -24,11 +24,13 @@ from params.errors import ChecksFailed
 from params.load import load_run, load_variant
 from params.schema import RunParams
 from tasks import tracking
+from tasks.budget import budget, window_counts
 from tasks.canary import try_canary
 from tasks.comparison.publish import compare_variants
 from tasks.evaluate import evaluate_variant
 from tasks.fingerprint import canonical, sha256
-from tasks.lags import generate_lags, lag_head
+from tasks.inputs import log_failed_checks, log_inputs
+from tasks.lags import generate_lags
 from tasks.load import load_series, long_frame
 from tasks.locks import Held, lock
 from tasks.register import register_best
@@ -52,6 +54,9 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
             frame, windows = long_frame(run, checks), run.windows.window_params().without(checks["dropped_features"])
             panel = generate_lags(frame, windows, run, home / "panels")
             split = split_of(run, Panel.open(panel))
+            counts = window_counts(Panel.open(panel), windows, split, run.evaluation.stride)
+            needs = budget(counts, windows, run.training.batch_size)
+        board.say(f"  {needs.line()}")
         fits = _plan(run, params, settings, panel, windows, split)
         jobs_of = {label: job for label, (_, job) in fits.items()}
         with _alone(home, board):
@@ -59,7 +64,7 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
             if finished:
                 return {"parent": parent, "name": run.name, "unchanged": True}
             with _ended_in_any_case(parent):
-                _log_inputs(parent, run, panel, source, windows, Path(folder))
+                log_inputs(parent, run, panel, source, windows, counts, needs, Path(folder))
                 trained = _train(fits, home, parent, run, fresh, board)
                 with board.stage("forecast and score"):
                     evaluated = [evaluate_variant(fit["label"], fit, jobs_of[fit["label"]]) for fit in trained]
@@ -77,13 +82,12 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
 @contextmanager
 def _alone(home: Path, board: Board) -> Iterator[None]:
     """One comparison at a time in a state folder: two would log into the same runs and train in the same folders."""
-    try:
-        with lock(home, "compare", wait=False):
-            yield
-            return
-    except Held as held:
-        board.say(f"waiting: {held}")
-    with lock(home, "compare"):
+    with ExitStack() as taken:
+        try:
+            taken.enter_context(lock(home, "compare", wait=False))
+        except Held as held:
+            board.say(f"waiting: {held}")
+            taken.enter_context(lock(home, "compare"))
         yield
 
 
@@ -122,35 +126,11 @@ def _checked(run: RunParams, experiment: str, folder: Path, board: Board) -> dic
         if checks["passed"] or not line.startswith("fail"):  # what fails is told once, at the end
             board.say(f"  {line}")
     if not checks["passed"]:
-        failed = (
-            tracking.client()
-            .create_run(experiment, run_name=f"{run.name} (checks failed)", tags={"kind": "checks"})
-            .info.run_id
-        )
-        _log_checks(failed, folder)
-        tracking.finish(failed, "FAILED")
+        failed = log_failed_checks(experiment, run, folder)
         raise ChecksFailed(
             f"{checks['message']}\nNothing was trained; the whole report is in MLflow (run {failed}, checks/checks.html)."
         )
     return checks
-
-
-def _log_checks(run_id: str, folder: Path) -> None:
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        below = path.parent.relative_to(folder).as_posix()
-        tracking.log_file(run_id, path, "checks" if below == "." else f"checks/{below}")
-
-
-def _log_inputs(parent: str, run: RunParams, panel: str, source: Mapping[str, Any], windows: Any, folder: Path) -> None:
-    opened = Panel.open(panel)
-    dump = run.model_dump(mode="json")
-    tracking.log_params(parent, tracking.flat(dump))
-    tracking.log_text(parent, tracking.to_yaml(dump), "params.yaml")
-    head = lag_head(opened, windows)
-    tracking.log_text(parent, head.write_csv(), "lags_head.csv")
-    tracking.log_dataset(parent, head, run.name, run.data.path or run.data.where, opened.digest)
-    tracking.tag(parent, {"data": opened.digest, "source": str(source["sha256"]), "panel": panel})
-    _log_checks(parent, folder)
 
 
 def _train(fits: Mapping[str, Any], home: Path, parent: str, run: RunParams, fresh: bool, board: Board) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from models import job as jobs
 from models.forecaster import Forecaster
 from models.origins import origin_rows
 from models.panel import Panel, Split
-from models.scaling import Scaling, fit_scaling
+from models.scaling import fit_scaling
 from models.windows import WindowParams, Windows
 from params.errors import ChecksFailed
 from params.schema import RunParams, ScalingParams
@@ -40,17 +40,18 @@ class Leak(ChecksFailed):
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What the canary is sent through: how a panel is made, its windows, splits and scaling, and forecasters by label."""
+    """What the canary is sent through: how a panel is made, its windows and splits, forecasters by label, how they scale."""
 
     build: BuildPanel
     params: WindowParams
     split: Split
     forecasters: dict[str, Forecaster]
-    scaling: ScalingParams
+    rules: tuple[ScalingParams, ...]
 
-    def fit_scaling(self, panel: Panel) -> Scaling:
-        """The scaling of the run, fitted again."""
-        return fit_scaling(panel, self.params, self.split, self.scaling.per, self.scaling.method, self.scaling.target)
+    def fit_scaling(self, panel: Panel) -> list[Tensor]:
+        """Every scaling of the run, fitted again."""
+        own = (fit_scaling(panel, self.params, self.split, rule.per, rule.method, rule.target) for rule in self.rules)
+        return [part for scaling in own for part in scaling]
 
 
 def find_leak(frame: pl.LazyFrame, pipeline: Pipeline) -> str | None:
@@ -131,16 +132,18 @@ def try_canary(
 ) -> None:
     """Raises Leak, naming the feature, where the forecast of any trained variant sees past its cutoff or is shifted."""
     frequency, fill = Frequency(run.data.frequency), run.windows.forward_fill
-    with tempfile.TemporaryDirectory() as folder:
-        shift = find_shift(params, frequency, run.scaling, fill, Path(folder))
-    if shift:
-        raise Leak(f"alignment probe: {shift}; nothing was registered")
     done = [fit for fit in fits if fit["status"] == "finished"]
+    rules = tuple({str(job["scaling"]): ScalingParams(**job["scaling"]) for job in jobs_of.values()}.values())
+    for rule in rules:
+        with tempfile.TemporaryDirectory() as folder:
+            shift = find_shift(params, frequency, rule, fill, Path(folder))
+        if shift:
+            raise Leak(f"alignment probe: {shift}; nothing was registered")
     forecasters = {fit["label"]: jobs.load(jobs_of[fit["label"]], Path(fit["folder"]))[0] for fit in done}
 
     def build(rows: pl.LazyFrame, folder: Path) -> Path:
         return write_panel(rows, params, frequency, fill, folder)
 
-    leak = find_leak(frame, Pipeline(build, params, split, forecasters, run.scaling))
+    leak = find_leak(frame, Pipeline(build, params, split, forecasters, rules))
     if leak:
         raise Leak(f"leakage canary: {leak}; nothing was registered")

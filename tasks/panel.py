@@ -19,6 +19,7 @@ from numpy.lib.format import open_memmap
 from models.panel import ARRAYS, Panel
 from models.windows import AHEAD, OBSERVED, WindowParams
 from params.errors import UserError
+from tasks.budget import panel_bytes, size_text
 from tasks.calendar import calendar_waves
 from tasks.frequency import Frequency
 
@@ -38,6 +39,10 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
     offsets = np.concatenate(([0], np.cumsum(spans["size"].to_numpy()))).astype(np.int64)
     static, categories = _static(spans, params)
     folder.mkdir(parents=True, exist_ok=True)
+    need, free = panel_bytes(int(offsets[-1]), params), shutil.disk_usage(folder).free
+    if need > free:
+        room = f"{size_text(free)} are free at {folder}"
+        raise UserError(f"the panel takes {size_text(need)} and {room}: make room, or set LAGLINE_HOME")
     partial = folder / f".partial-{os.getpid()}-{os.urandom(4).hex()}"
     partial.mkdir()
     try:
@@ -190,20 +195,25 @@ def _put_in_place(partial: Path, facts: Mapping[str, Any], size: int, folder: Pa
     return final
 
 
+def target_frame(panel: Panel) -> pl.DataFrame:
+    """unique_id, ds and the observed target (float64, null where missing), one row a step of the grid."""
+    return panel_keys(panel).with_columns(y=pl.Series(np.asarray(panel.target)).fill_nan(None).cast(pl.Float64))
+
+
+def panel_keys(panel: Panel) -> pl.DataFrame:
+    """unique_id and ds of every row of the grid."""
+    counts = np.diff(panel.offsets)
+    ids = pl.Series("unique_id", panel.ids, pl.String).gather(np.repeat(np.arange(len(counts)), counts))
+    return pl.DataFrame({"unique_id": ids, "ds": pl.Series(panel.times).cast(Frequency(panel.facts["frequency"]).dtype)})
+
+
 def panel_frame(panel: Panel) -> pl.DataFrame:
     """The panel as a frame: unique_id, ds, the observed target, then its channels; NaN as null, one row a step of the grid.
 
     A covariate known ahead that is no feature stands under its own name.
     """
-    frequency = Frequency(panel.facts["frequency"])
-    ids = pl.Series("unique_id", panel.ids, pl.String)
-    counts = np.diff(panel.offsets)
     columns = {OBSERVED: pl.Series(np.asarray(panel.target)).fill_nan(None)}
     for i, name in enumerate(panel.channels):
         shown = name.removesuffix(AHEAD)
         columns[name if shown in columns else shown] = pl.Series(np.ascontiguousarray(panel.values[:, i])).fill_nan(None)
-    keys = {
-        "unique_id": ids.gather(np.repeat(np.arange(len(counts)), counts)),
-        "ds": pl.Series(panel.times).cast(frequency.dtype),
-    }
-    return pl.DataFrame(keys | columns)
+    return panel_keys(panel).with_columns(**columns)

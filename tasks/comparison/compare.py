@@ -10,12 +10,12 @@ import polars as pl
 
 from models.origins import origin_rows
 from models.panel import Panel, Split
-from models.windows import OBSERVED, WindowParams, Windows
+from models.windows import WindowParams, Windows
 from params.schema import RunParams
 from tasks.comparison import intervals, report, scores
 from tasks.comparison.baselines import forecast_baselines
 from tasks.evaluate import EVALUATED, KEYS, forecast_frame
-from tasks.panel import panel_frame
+from tasks.panel import target_frame
 
 Fit = Mapping[str, Any]
 
@@ -40,7 +40,7 @@ class Comparison:
 def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, fits: Sequence[Fit]) -> Comparison:
     """Scores every fit and every baseline of a run; a failed fit is a row with its reason and no number."""
     finished = [fit for fit in fits if fit["status"] == "finished"]
-    history = panel_frame(panel).select("unique_id", "ds", pl.col(OBSERVED).cast(pl.Float64).alias("y"))
+    history = target_frame(panel)
     frames: dict[str, pl.DataFrame] = {}
     notes: dict[str, str] = {}
     for name in EVALUATED:
@@ -82,9 +82,9 @@ def training_history(panel: Panel, split: Split) -> pl.DataFrame:
     """unique_id, ds, y of the training rows, on the grid."""
     stops = [split.target_rows(panel.times[panel.rows(i)], "train")[1] for i in range(len(panel.ids))]
     limits = pl.DataFrame({"unique_id": panel.ids, "_stop": stops}, schema={"unique_id": pl.String, "_stop": pl.Int64})
-    rows = panel_frame(panel).join(limits, on="unique_id", how="left", maintain_order="left")
+    rows = target_frame(panel).join(limits, on="unique_id", how="left", maintain_order="left")
     inside = pl.int_range(pl.len()).over("unique_id") < pl.col("_stop")
-    return rows.filter(inside).select("unique_id", "ds", pl.col(OBSERVED).cast(pl.Float64).alias("y"))
+    return rows.filter(inside).drop("_stop")
 
 
 def _half_widths(calibration: pl.DataFrame, horizon: int) -> list[float | None]:
