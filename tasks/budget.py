@@ -30,9 +30,10 @@ class Budget(NamedTuple):
     def line(self) -> str:
         """What people read before the training begins."""
         windows = ", ".join(f"{name} {count:,}" for name, count in self.windows.items())
+        disk, device, batch = (size_text(count) for count in (self.disk_bytes, self.device_bytes, self.batch_bytes))
         return (
-            f"panel: {self.rows:,} rows x {self.channels} channels, {size_text(self.disk_bytes)} on disk, "
-            f"{size_text(self.device_bytes)} on the device of each fit, {size_text(self.batch_bytes)} a batch; windows: {windows}"
+            f"panel: {self.rows:,} rows x {self.channels} channels, {disk} on disk; "
+            f"each fit holds {device} of it on its device, and {batch} a batch; windows: {windows}"
         )
 
     def metrics(self) -> dict[str, float]:
