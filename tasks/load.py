@@ -3,7 +3,7 @@
 Text times are ISO 8601, year first; explicit offsets are converted to UTC, times without one are taken as UTC.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,16 @@ from params.schema import DataParams, RunParams
 from tasks.snapshot import forget
 from tasks.source import Table, collect, open_tables, require_column, source_digest
 from tasks.times import OFFSET, parse_time
+from tasks.values import NULLS as NULLS
+from tasks.values import cleaned, values_of
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = ("unique_id", "ds")
-NULLS = ("", "na", "n/a", "nan", "null", "none")
 
 
-def scan_series(data: DataParams, columns: Sequence[str], root: Path = ROOT) -> pl.LazyFrame:
-    """unique_id, ds, y and those of `columns` that exist, as they stand in the files: text columns stay text.
+def scan_series(data: DataParams, columns: Sequence[str], root: Path = ROOT, categories: Collection[str] = ()) -> pl.LazyFrame:
+    """unique_id, ds, y and those of `columns` that exist, as they stand in the files: text stays text, true and false are "1"
+    and "0" except in `categories`.
 
     Raises UserError for files that cannot be read, a missing id, time or target column, or a column of a wrong type.
     """
@@ -33,7 +35,8 @@ def scan_series(data: DataParams, columns: Sequence[str], root: Path = ROOT) -> 
     for name in columns:
         if name in KEYS:
             raise UserError(f"{name!r} is a key of every table: take it out of windows.features and validation.ranges")
-    return pl.concat([_long(table, data, columns) for table in _tables(data, root)], how="vertical_relaxed")
+    tables = _tables(data, root)
+    return pl.concat([_long(table, data, columns, categories) for table in tables], how="vertical_relaxed")
 
 
 def _tables(data: DataParams, root: Path) -> list[Table]:
@@ -46,12 +49,12 @@ def _tables(data: DataParams, root: Path) -> list[Table]:
     return tables
 
 
-def _long(table: Table, data: DataParams, columns: Sequence[str]) -> pl.LazyFrame:
-    values = {"y": data.target} | {name: name for name in columns if name != "y" and name in table.columns}
+def _long(table: Table, data: DataParams, columns: Sequence[str], categories: Collection[str]) -> pl.LazyFrame:
+    names = {"y": data.target} | {name: name for name in columns if name != "y" and name in table.columns}
     return table.rows.select(
         _series_name(table, data).alias("unique_id"),
         _time(table, data).alias("ds"),
-        *(_value(table, name).alias(alias) for alias, name in values.items()),
+        *values_of(table, names, categories),
     )
 
 
@@ -66,31 +69,11 @@ def _series_name(table: Table, data: DataParams) -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
-def _cleaned(column: pl.Expr) -> pl.Expr:
-    """A text column with the words for nothing as null."""
-    text = column.str.strip_chars()
-    return pl.when(~text.str.to_lowercase().is_in(NULLS)).then(text)
-
-
-def _value(table: Table, name: str) -> pl.Expr:
-    """A number as it is; whatever else can be shown as text, for the checks to name an example of."""
-    dtype, column = table.columns[name], pl.col(name)
-    if dtype == pl.Boolean or dtype.is_decimal():
-        return column.cast(pl.Float64)
-    if dtype.is_numeric() or dtype == pl.Null:
-        return column
-    if dtype.is_temporal():
-        return column.dt.to_string("iso")
-    if dtype in (pl.String, pl.Categorical, pl.Enum):
-        return _cleaned(column.cast(pl.String))
-    raise UserError(f"{table.name}: column {name!r} holds {dtype}; a target or feature holds numbers")
-
-
 def _time(table: Table, data: DataParams) -> pl.Expr:
     column, dtype = pl.col(data.time), table.columns[data.time]
     if isinstance(data.frequency, int):
         if dtype.is_integer() or dtype == pl.String:
-            return (_cleaned(column) if dtype == pl.String else column).cast(pl.Int64, strict=False)
+            return (cleaned(column) if dtype == pl.String else column).cast(pl.Int64, strict=False)
         hint = "give a duration such as 1h" if dtype.is_temporal() else "make the times whole numbers"
         raise UserError(
             f"{table.name}: column {data.time!r} (data.time) holds {dtype}, but data.frequency is a whole number: {hint}"
@@ -163,6 +146,11 @@ def _refuse_lost(table: Table, data: DataParams, facts: Mapping[str, Any]) -> No
         )
 
 
+def categories_of(run: RunParams) -> list[str]:
+    """The static covariates that are names and no numbers."""
+    return [name for name, kind in run.windows.static.items() if kind == "categorical"]
+
+
 def long_frame(run: RunParams, checks: Mapping[str, Any] | None = None, root: Path = ROOT) -> pl.LazyFrame:
     """The long frame with numbers for values (text for categories), less the features and series that the checks dropped.
 
@@ -170,7 +158,7 @@ def long_frame(run: RunParams, checks: Mapping[str, Any] | None = None, root: Pa
     """
     dropped, kinds = set(checks["dropped_features"]) if checks else set(), run.windows.static
     columns = [name for name in run.windows.columns if name not in dropped or name in run.windows.future]
-    frame = scan_series(run.data, columns, root)
+    frame = scan_series(run.data, columns, root, categories_of(run))
     found = frame.collect_schema().names()
     for name in columns:
         if name not in found:

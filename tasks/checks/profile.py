@@ -13,7 +13,7 @@ from models.panel import SPLITS, Split
 from params.errors import UserError
 from params.schema import RunParams
 from tasks.frequency import Frequency
-from tasks.load import ROOT, scan_series
+from tasks.load import ROOT, categories_of, scan_series
 from tasks.source import collect, open_tables
 from tasks.split import resolve_split
 
@@ -44,7 +44,7 @@ def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
     not null).  The table has the sums of the last six over the series that give training windows.
     """
     wanted = list(dict.fromkeys([*run.windows.columns, *(c for c in run.validation.ranges if c != "y")]))
-    frame = scan_series(run.data, wanted, root)
+    frame = scan_series(run.data, wanted, root, categories_of(run))
     schema = frame.collect_schema()
     columns = [name for name in schema.names() if name not in ("unique_id", "ds")]
     texts = {name for name in columns if schema[name] == pl.String}

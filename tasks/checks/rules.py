@@ -7,6 +7,7 @@ from models.panel import SPLITS
 from params.schema import RunParams
 from tasks.checks.fits import what_fits
 from tasks.checks.profile import Profile
+from tasks.load import categories_of
 from tasks.source import did_you_mean
 
 Unit = Literal["count", "share", "value", "answer"]
@@ -33,12 +34,11 @@ class Rule:
 def rules_of(run: RunParams, profile: Profile) -> list[Rule]:
     """Every rule of a run, in the order in which people read them."""
     features = [name for name in run.windows.features if name != "y" and name not in profile.missing]
-    categories = [name for name, kind in run.windows.static.items() if kind == "categorical"]
     rules = [*_form(run, profile), *_grid(run), *_target(run)]
     for name in ("y", *features):
         rules += _column(run, name)
     for name in dict.fromkeys([*run.windows.columns, *run.validation.ranges]):
-        if name not in ("y", *features, *categories, *profile.missing):
+        if name not in ("y", *features, *categories_of(run), *profile.missing):
             rules += _numbers(name, name)
     return [*rules, *_ranges(run, profile), *_history(run, profile), *_age(run, profile)]
 

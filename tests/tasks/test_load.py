@@ -1,7 +1,7 @@
 """The long frame: times to UTC, names and values of every type, and the one message for keys that are none."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -180,6 +180,31 @@ def test_values_are_numbers_or_text_to_be_judged(tmp_path: Path, values: pl.Seri
 def test_a_column_that_cannot_be_numbers_or_names(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         scan_series(run_on(parquet_of(tmp_path, **columns)).data, [])
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (["true", "False", " TRUE ", "NA", ""], ["1", "0", "1", None, None]),
+        (["NA", "false"], [None, "0"]),
+        (["true", "1", "maybe"], ["true", "1", "maybe"]),
+        (["1", "true"], ["1", "true"]),
+        (["", "NA"], [None, None]),
+        (["true"] * 1000 + ["3", "FALSE"], ["1"] * 1000 + ["3 among true and false", "0"]),
+    ],
+    ids=["any case", "nulls first", "a third word", "a number first", "nothing", "a number late"],
+)
+def test_text_columns_of_true_and_false_hold_numbers(tmp_path: Path, written: list[str], expected: list[str | None]) -> None:
+    rows = [f"a,{MIDNIGHT + timedelta(hours=i):%Y-%m-%dT%H:%MZ},{i},{word}\n" for i, word in enumerate(written)]
+    file = tmp_path / "x.csv"
+    file.write_text("id,time,temp,open\n" + "".join(rows))
+    run = run_on(file, "windows.static={open: categorical}")
+    assert scan_series(run.data, ["open"]).collect()["open"].to_list() == expected
+    kept = long_frame(run).collect()["open"].to_list()  # a category keeps its words
+    assert kept == [word.strip() if word not in ("NA", "") else None for word in written]
+    parquet_of(tmp_path, temp=written[:2], dewp=pl.Series(written[:2], dtype=pl.Categorical))
+    found = scan_series(run_on(tmp_path / "x.parquet").data, ["dewp"]).collect()
+    assert found["y"].to_list() == found["dewp"].to_list()
 
 
 def test_names_that_would_be_taken_for_something_else_are_refused(tmp_path: Path) -> None:
