@@ -117,7 +117,7 @@ def _history(run: RunParams, profile: Profile) -> list[Rule]:
     rules = [Rule("history", "windows:train", short, low=1, severity=run.validation.on_short_series)]
     if profile.split_problem is None:
         if all(profile.table[f"windows:{split}"].item() for split in SPLITS):
-            ended = "trained on and never scored, for want of a whole validation or test window: did the series end early?"
+            ended = "trained on without a whole window of validation, or of test, to be scored on: did the series end early?"
             rules.append(Rule("scored", "scored", ended, low=1, severity="warn"))
         more = "give longer history, or shorten lookback, horizon or split"
         for split in SPLITS:

@@ -92,12 +92,12 @@ def test_a_shorter_split_is_not_advised_for_a_series_that_ends_early(tmp_path: P
         assert ("take at most" in what_fits(run, make_profile(run))) is advised
 
 
-def test_a_series_that_is_trained_on_and_never_scored_is_named(tmp_path: Path) -> None:
+def test_a_series_that_is_trained_on_and_not_scored_is_named(tmp_path: Path) -> None:
     lengths = {"a": 60, "ended": 40, "nearly": 50, "short": 8}
     verdict = verdict_on(run_on(tmp_path, lengths, {"ended": 13, "nearly": 5}))  # nearly: one row of test is left
     (line,) = [line for line in report_lines(verdict) if "scored" in line]
     assert verdict.passed and verdict.dropped_series == ["short"]
-    assert line.startswith("warn: scored: trained on and never scored") and line.endswith("series ended, nearly")
+    assert line.startswith("warn: scored: trained on without a whole window") and line.endswith("series ended, nearly")
     assert not [f for f in verdict_on(run_on(tmp_path, {"a": 60, "b": 50}, {"b": 4})).findings if not f.passed]
 
 
