@@ -7,14 +7,16 @@ from models.windows import WindowParams
 
 
 def origin_rows(panel: Panel, params: WindowParams, split: Split | None, name: str, stride: int) -> np.ndarray:
-    """The origin rows (int64) of a split, every `stride` rows in each series, all their targets inside the split.
+    """The origin rows of a split, every `stride` rows in each series, all their targets inside the split.
+
+    int32, or int64 in a panel of 2^31 rows and more.
 
     Without a split: every window of every series; of n rows that gives ceil((n - reach - gap - horizon) / stride) windows.
     The first origin of validation and test is the row whose first target is the first row of the split (so that all series
     share their cutoffs).  Windows without one observed target, or with more missing samples than `max_missing_share`, are
     left out.
     """
-    found = []
+    found, small = [], np.int32 if len(panel.times) < 2**31 else np.int64
     for series in range(len(panel.ids)):
         rows = panel.rows(series)
         low, high = (0, rows.stop - rows.start) if split is None else split.target_rows(panel.times[rows], name)
@@ -31,8 +33,8 @@ def origin_rows(panel: Panel, params: WindowParams, split: Split | None, name: s
             usable = seen[origins + params.ahead + 1] > seen[origins + params.gap + 1]
             if params.max_missing_share < 1:
                 usable &= _missing_share(panel, rows, params, origins) <= params.max_missing_share
-            found.append(origins[usable] + rows.start)
-    return np.concatenate(found) if found else np.empty(0, np.int64)
+            found.append((origins[usable] + rows.start).astype(small))
+    return np.concatenate(found) if found else np.empty(0, small)
 
 
 def _missing_share(panel: Panel, rows: slice, params: WindowParams, origins: np.ndarray) -> np.ndarray:

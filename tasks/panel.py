@@ -24,7 +24,8 @@ from tasks.calendar import calendar_waves
 from tasks.frequency import Frequency
 
 KEYS = ("unique_id", "ds")
-CHUNK = 1 << 19  # rows in memory at a time
+CHUNK = 1 << 17  # rows in memory at a time
+os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")  # polars reads it once; with more it holds half a gigabyte
 
 
 def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency, forward_fill: int, folder: Path) -> Path:
@@ -107,11 +108,13 @@ def _write_rows(
         values[rows] = np.nan
     columns = list(dict.fromkeys(["y", *params.features, *params.future]))
     past, future = [columns.index(name) for name in params.features], [columns.index(name) for name in params.future]
-    starts = spans.lazy().select("unique_id", first="ds", offset="offset")
-    row = pl.col("offset") + frequency.position(pl.col("ds"), pl.col("first"))
-    placed = frame.select(*KEYS, *columns).join(starts, on="unique_id").select(row.alias("(row)"), *columns)
-    for batch in placed.collect_batches(chunk_size=CHUNK, maintain_order=False, engine="streaming"):
-        at: Any = batch["(row)"].to_numpy()
+    first, number = spans["ds"], pl.col("unique_id").cast(pl.Enum(spans["unique_id"])).to_physical()
+    numbered = frame.select(number.alias("(number)"), "ds", *columns)  # a join would hold back its rows to weigh both sides
+    row = pl.col("(offset)") + frequency.position(pl.col("ds"), pl.col("(first)"))
+    for batch in numbered.collect_batches(chunk_size=CHUNK, maintain_order=False, engine="streaming"):
+        series = batch["(number)"]
+        placed = batch.with_columns(first.gather(series).alias("(first)"), spans["offset"].gather(series).alias("(offset)"))
+        at: Any = placed.select(row).to_series().to_numpy()
         block = np.stack([_float32(batch[name].cast(pl.Float64).to_numpy(), name) for name in columns])
         if len(at) and (np.diff(at) == 1).all():  # rows that came in order lie side by side
             at = slice(int(at[0]), int(at[-1]) + 1)
