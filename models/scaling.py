@@ -76,6 +76,8 @@ def _by_column(
         parts = []
         for series, stop in enumerate(stops):
             part = np.asarray(column[panel.rows(series)][:stop], np.float64)
+            if not name and transform == "log1p" and (part <= -1).any():
+                raise ValueError(f"log1p: series {panel.ids[series]!r} has a target of {np.nanmin(part):g}: take asinh")
             part = part if name else transformed(part, transform)
             parts.append(part[np.isfinite(part)])
         found.append(_moments(parts) if method == "standard" else _quantiles(parts))
@@ -83,9 +85,8 @@ def _by_column(
 
 
 def transformed(y: np.ndarray, transform: Transform) -> np.ndarray:
-    """What the target is measured in; NaN where log1p is not defined."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.log1p(y) if transform == "log1p" else np.arcsinh(y) if transform == "asinh" else y
+    """What the target is measured in."""
+    return np.log1p(y) if transform == "log1p" else np.arcsinh(y) if transform == "asinh" else y
 
 
 def _training_stops(panel: Panel, split: Split) -> list[int]:

@@ -150,7 +150,7 @@ class WindowsParams(Section):
     future: Annotated[tuple[Text, ...], BeforeValidator(_as_tuple)] = ()
     static: dict[Text, Literal["numeric", "categorical"]] = {}
     forward_fill: NonNegative
-    max_missing_share: Share
+    max_missing_share: Share = 1.0
 
     @field_validator("features", "future", "static")
     @classmethod
@@ -267,9 +267,9 @@ class ScalingParams(Section):
     `window` against its own last value, mean, or mean and standard deviation of y."""
 
     per: Literal["series", "global"]
-    method: Literal["standard", "robust"]
+    method: Literal["standard", "robust"] = "standard"
     window: Literal["none", "last", "mean", "revin"]
-    target: Literal["none", "log1p", "asinh"]
+    target: Literal["none", "log1p", "asinh"] = "none"
 
 
 class TrainingParams(Section):

@@ -11,6 +11,7 @@ import polars as pl
 from models.origins import origin_rows
 from models.panel import SPLITS, Panel, Split
 from models.windows import WindowParams
+from params.errors import UserError
 
 FLOAT, INDEX = 4, 4  # bytes of a value, and of an origin row while a panel has fewer than 2^31 rows
 TIME = 8
@@ -58,9 +59,18 @@ def window_counts(panel: Panel, params: WindowParams, split: Split, evaluation_s
 
 
 def budget(counts: pl.DataFrame, params: WindowParams, batch_size: int) -> Budget:
-    """What the windows of `window_counts` take; a batch is its raw inputs and targets."""
+    """What the windows of `window_counts` take; a batch is its raw inputs and targets.
+
+    Raises UserError for a split without a window: what the checks, which do not look into windows, could not know.
+    """
     rows = int(counts["rows"].sum())
     windows = {name: int(counts[name].sum()) for name in SPLITS}
+    for name, count in windows.items():
+        if not count:
+            raise UserError(
+                f"the {name} split has no window with an observed target and at most {params.max_missing_share:.0%} of its "
+                "samples missing: raise windows.max_missing_share or windows.forward_fill, or move the split"
+            )
     cells = params.lookback * len(params.channels) + params.ahead * len(params.known) + len(params.static) + params.horizon
     device = rows * FLOAT * (1 + len(params.panel_channels)) + INDEX * (sum(windows.values()) + windows["train"])
     return Budget(rows, len(params.panel_channels), windows, panel_bytes(rows, params), device, batch_size * cells * FLOAT)

@@ -1,5 +1,6 @@
 """The rules of the data checks, made from the params: what each column of the profile must be; never looks at a value."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,7 +75,10 @@ def _grid(run: RunParams) -> list[Rule]:
 
 def _target(run: RunParams) -> list[Rule]:
     varies, severity = "the target never changes: there is nothing to forecast", run.validation.on_constant_target
+    log1p = "scaling.target: log1p is not defined at -1 and below: take asinh, or mend the rows"
+    defined = [Rule("log1p", "min:y", log1p, low=math.nextafter(-1, 0), unit="value")] if run.scaling.target == "log1p" else []
     return [
+        *defined,
         Rule("target observed", "y_distinct", "no value of the target is observed: remove the series", low=1, unit="answer"),
         Rule("target varies", "y_varies", varies, low=1, severity=severity, unit="answer"),
     ]

@@ -150,6 +150,14 @@ def test_every_row_ahead_reaches_the_network_right_aligned(horizon: int) -> None
     assert rows[..., 2][inputs.ahead_BAK[..., 2].isnan()].eq(0).all()
 
 
+def test_log1p_of_what_it_is_not_defined_for_is_refused() -> None:
+    panel = panel_of()
+    panel.target[95] = -1.5
+    with pytest.raises(ValueError, match=r"series 'b' has a target of -1\.5: take asinh"):
+        fit_scaling(panel, PARAMS, SPLIT, "series", transform="log1p")
+    fit_scaling(panel, PARAMS, SPLIT, "series", transform="asinh")
+
+
 def test_static_covariates_are_repeated_and_an_unknown_category_is_nothing() -> None:
     params = WindowParams(2, {"y": FeatureWindow(3)}, static={"area": "numeric", "kind": "categorical"})
     network = {"cell": "gru", "hidden_size": 4}

@@ -1,5 +1,6 @@
 """The memory that is predicted is the memory that is taken: bytes on disk and on the device, windows by series and split."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -64,6 +65,14 @@ def test_a_disk_too_small_is_told_before_anything_is_written(tmp_path: Path, mon
     with pytest.raises(UserError, match=r"the panel takes 4.8 kB and 1 kB are free at .*LAGLINE_HOME"):
         write_panel(frame(), PARAMS, Frequency("1h"), 0, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_split_without_a_window_is_refused(tmp_path: Path) -> None:
+    holed = frame().with_columns(x=pl.when(pl.int_range(pl.len()) % 3 != 0).then(pl.col("x")))
+    params = replace(PARAMS, max_missing_share=0.05)
+    panel = Panel.open(write_panel(holed, params, Frequency("1h"), 0, tmp_path))
+    with pytest.raises(UserError, match=r"the train split has no window .* at most 5% .*windows\.max_missing_share"):
+        budget(window_counts(panel, params, SPLIT, 1), params, 16)
 
 
 def test_sizes_read_well() -> None:

@@ -54,6 +54,13 @@ def put(frame: pl.DataFrame, row: int, **values: Any) -> pl.DataFrame:
     return frame.with_columns(pl.when(at).then(pl.lit(v)).otherwise(pl.col(k)).alias(k) for k, v in values.items())
 
 
+def test_log1p_needs_a_target_above_minus_one(tmp_path: Path) -> None:
+    low = put(frame_of(), 5, temp=-1.0)
+    assert refused(check(tmp_path, low, "scaling.target=log1p"))["log1p"].series == ["a"]
+    assert check(tmp_path, low, "scaling.target=asinh").passed
+    assert check(tmp_path, put(frame_of(), 5, temp=-0.999), "scaling.target=log1p").passed
+
+
 def test_a_table_without_a_fault_passes_in_any_order(tmp_path: Path) -> None:
     for frame in (frame_of(), frame_of().sample(fraction=1, shuffle=True, seed=1)):
         verdict = check(tmp_path, frame)
