@@ -299,12 +299,12 @@ class Windows:
         return Batch(self.inputs(origins_B), y_BH)
 
     def batches(self, size: int, order: Tensor | None = None, reverse: bool = False) -> Iterator[Batch]:
-        """All windows once, in order or in the order given; the last batch, however small, is kept.
+        """All windows once, in order or in the order given; the last batch, however small, is kept; no windows, no batch.
 
         `reverse`: the samples of each window newest first.
         """
         order = torch.arange(len(self), dtype=self.origins.dtype) if order is None else order
-        for index_B in order.to(self.origins.device).split(size):
+        for index_B in order.to(self.origins.device).split(size) if len(order) else ():
             batch = self.batch(index_B)
             if reverse:
                 batch = batch._replace(inputs=batch.inputs._replace(past_BLF=batch.inputs.past_BLF.flip(1)))
