@@ -24,7 +24,7 @@ from params.errors import ChecksFailed
 from params.load import load_run, load_variant
 from params.schema import RunParams
 from tasks import tracking
-from tasks.budget import budget, window_counts
+from tasks.budget import budget, counts_lines, window_counts
 from tasks.canary import try_canary
 from tasks.comparison.publish import compare_variants
 from tasks.evaluate import evaluate_variant
@@ -56,7 +56,8 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
             split = split_of(run, Panel.open(panel))
             counts = window_counts(Panel.open(panel), windows, split, run.evaluation.stride)
             needs = budget(counts, windows, run.training.batch_size)
-        board.say(f"  {needs.line()}")
+        for line in (needs.line(), *counts_lines(counts)):
+            board.say(f"  {line}")
         fits = _plan(run, params, settings, panel, windows, split)
         jobs_of = {label: job for label, (_, job) in fits.items()}
         with _alone(home, board):

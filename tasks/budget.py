@@ -76,6 +76,19 @@ def budget(counts: pl.DataFrame, params: WindowParams, batch_size: int) -> Budge
     return Budget(rows, len(params.panel_channels), windows, panel_bytes(rows, params), device, batch_size * cells * FLOAT)
 
 
+def counts_lines(counts: pl.DataFrame, most: int = 8) -> list[str]:
+    """The table of windows as lines of text: the first series and all together; the whole is in windows.csv."""
+    total = counts.select(pl.lit(f"all {counts.height:,} series").alias("unique_id"), pl.exclude("unique_id").sum())
+    shown = pl.concat([counts.head(most), total], how="vertical_relaxed") if counts.height > 1 else counts
+    cells = [["windows of", *shown.columns[1:]]]
+    cells += [[str(row[0]), *(f"{value:,}" for value in row[1:])] for row in shown.iter_rows()]
+    first, *others = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = [row[0].ljust(first) + "".join(f"  {c.rjust(w)}" for c, w in zip(row[1:], others, strict=True)) for row in cells]
+    if counts.height > most:
+        lines.insert(-1, f"... and {counts.height - most:,} more (windows.csv of the run)")
+    return lines
+
+
 def size_text(count: int) -> str:
     """12.3 MB: a number of bytes as people read it."""
     if count < 1000:

@@ -14,7 +14,7 @@ from models.panel import Panel, Split
 from models.windows import FeatureWindow, WindowParams, Windows
 from params.errors import UserError
 from tasks import panel as panels
-from tasks.budget import budget, panel_bytes, size_text, window_counts
+from tasks.budget import budget, counts_lines, panel_bytes, size_text, window_counts
 from tasks.frequency import Frequency
 from tasks.panel import write_panel
 
@@ -65,6 +65,19 @@ def test_a_disk_too_small_is_told_before_anything_is_written(tmp_path: Path, mon
     with pytest.raises(UserError, match=r"the panel takes 4.8 kB and 1 kB are free at .*LAGLINE_HOME"):
         write_panel(frame(), PARAMS, Frequency("1h"), 0, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_table_of_windows_names_the_first_series_and_sums_up_all() -> None:
+    names = {"unique_id": ["a", "long name", "c"], "rows": [1000, 5, 7], "train": [900, 1, 2]}
+    counts = pl.DataFrame(names).with_columns(validation=1, test=1)
+    assert counts_lines(counts, most=2) == [
+        "windows of     rows  train  validation  test",
+        "a             1,000    900           1     1",
+        "long name         5      1           1     1",
+        "... and 1 more (windows.csv of the run)",
+        "all 3 series  1,012    903           3     3",
+    ]
+    assert len(counts_lines(counts.head(1))) == 2
 
 
 def test_a_split_without_a_window_is_refused(tmp_path: Path) -> None:
