@@ -130,6 +130,26 @@ def leaderboard(name: Name, as_json: Json = False) -> None:
 
 
 @app.command()
+def init(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A table: CSV, TSV or Parquet; a file, a folder or a 'glob'.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="The run file; by default named after the table, here.")
+    ] = None,
+    melt: Annotated[
+        bool, typer.Option("--melt", help="Write a wide table (a column or row a series) long, beside the run file.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+) -> None:
+    """Look at a table of your own and write a commented run file for it, which runs as it is."""
+    from flows.bootstrap import prepare, set_environment
+
+    set_environment(prepare())
+    from flows.init import make_run_file
+
+    make_run_file(data, out, melt, force)
+
+
+@app.command()
 def ui(
     port: Annotated[
         int | None, typer.Option("--port", min=1, max=65535, help="The port; by default 5000 or the next free one.")

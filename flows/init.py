@@ -1,0 +1,58 @@
+"""The verb init: looks at a table, writes a commented run file for it and says what it saw; trains nothing."""
+
+import os
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from params.errors import UserError
+from params.load import load_run
+from tasks.explore.look import MELT, Found, look_at
+
+
+def make_run_file(data: str, out: Path | None, melting: bool, force: bool) -> None:
+    """Writes the run file of a table (beside, then renamed) and prints what was found.
+
+    It goes to `out`, by default `<name of the table>.yaml` in the working folder.  Raises UserError where it is there already.
+    """
+    target = out or Path(f"{(Path(data).name.split('.')[0] or 'series').strip('*?[]') or 'series'}.yaml")
+    if target.suffix not in (".yaml", ".yml"):
+        raise UserError(f"--out {target}: a run file ends in .yaml")
+    if not target.absolute().parent.is_dir():
+        raise UserError(f"--out {target}: there is no folder {target.absolute().parent}; make it first")
+    long = target.with_suffix(".long.parquet")
+    for file in (target, *([long] if melting else [])):
+        if file.exists() and not force:
+            raise UserError(f"{file}: this file is there already; --force writes over it, --out names another")
+    found = look_at(data, target, melting)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial.yaml")
+    try:
+        partial.write_text(found.text, encoding="utf-8")
+        load_run(partial)
+        os.replace(partial, target)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written ({error.strerror}); --out names another place") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    _show(found, data, target)
+
+
+def _show(found: Found, data: str, target: Path) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for word, sentence in found.facts():
+        table.add_row(word, Text(sentence))
+    console.print(Text(f"{data}"), soft_wrap=True)
+    console.print(table)
+    if found.melted is not None and found.wide is not None:
+        console.print(Text(f"This table was {found.wide.sentence}; written long to {found.melted}."), soft_wrap=True)
+    elif found.wide is not None:
+        console.print(Text(f"This table looks {found.wide.sentence}: {MELT}."), soft_wrap=True)
+    console.print(Text(f"Written: {target.absolute()}"), soft_wrap=True)
+    name = shlex.quote(str(target))
+    console.print(Text(f"Next: python -m flows validate {name}, then python -m flows compare {name}"), soft_wrap=True)

@@ -1,0 +1,110 @@
+"""Tables that are not long (a column or a row a series, two columns for a name): sees and melts them, and changes no value."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from params.errors import UserError
+from tasks.explore.columns import Column
+from tasks.source import Table
+from tasks.times import parse_time
+from tasks.values import cleaned
+
+MANY = 20  # so many number columns beside a time are series rather than features
+FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Wide:
+    """How a table is not long.  `columns`: those that melt; `keys`: those that stay, which name a series or are its time."""
+
+    form: Literal["a column a series", "a row a series", "two columns a name"]
+    keys: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """What was seen, for people."""
+        some = ", ".join(self.columns[:3]) + (", ..." if len(self.columns) > 3 else "")
+        return {
+            "a column a series": f"wide: {len(self.columns)} columns ({some}) look like one series each",
+            "a row a series": f"wide: each row looks like one series, and {len(self.columns)} columns ({some}) like its steps",
+            "two columns a name": f"two columns together name a series: {' and '.join(self.keys[1:])}",
+        }[self.form]
+
+
+def column_a_series(columns: Sequence[Column], time: str) -> Wide | None:
+    """A table of one series whose number columns bear one name with numbers (store_1, store_2), or are very many."""
+    numbers = [c.name for c in columns if c.kind in ("whole", "number", "empty") and c.name != time]
+    others = [c for c in columns if c.name not in (*numbers, time)]
+    alike = [name for name in numbers if stem(name) == Counter(map(stem, numbers)).most_common(1)[0][0]]
+    of_one_kind = len(alike) >= max(FEWEST, 0.8 * len(numbers)) and any(re.search(r"\d", name) for name in alike)
+    if not others and (of_one_kind or len(numbers) >= MANY):
+        return Wide("a column a series", (time,), tuple(numbers))
+    return None
+
+
+def row_a_series(columns: Sequence[Column], rows: int) -> Wide | None:
+    """A table without a time whose columns are its steps (V1, V2, ... or dates), one of the others naming the series."""
+    steps = [c.name for c in columns if c.kind in ("whole", "number", "empty") and _step_of(c.name)]
+    first = columns[0]
+    if first.name in steps and first.kind == "text":
+        steps = [name for name in steps if name != first.name]
+    names = [c for c in columns if c.name not in steps and c.kind in ("text", "whole") and not c.null_share]
+    named = next((c for c in names if c.distinct >= 0.9 * rows), None)
+    if len(steps) >= FEWEST and named is not None:
+        return Wide("a row a series", (named.name,), tuple(steps))
+    return None
+
+
+def stem(name: str) -> str:
+    """A name with every number in it as #: MT_001 is MT_#."""
+    return re.sub(r"\d+", "#", name)
+
+
+def _step_of(name: str) -> str | None:
+    """The number or date that a column's name ends in: V12 gives 12, 2020-01-31 itself."""
+    found = re.fullmatch(r"\d{4}[-/]\d{2}([-/]\d{2})?.*|[A-Za-z_ ]{0,8}?(\d+)", name.strip())
+    return (found[2] or found[0]) if found else None
+
+
+def melt(tables: Sequence[Table], wide: Wide, out: Path) -> None:
+    """Writes the table long as Parquet (unique_id, ds, y; of two columns a name: unique_id beside all), streamed, beside then
+    renamed.  Empty cells are left out.  Raises UserError where it cannot be written."""
+    rows = pl.concat([table.rows for table in tables], how="vertical_relaxed")
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        _long(rows, wide).sink_parquet(partial)
+        os.replace(partial, out)
+    except (OSError, PolarsError) as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{out}: the long table cannot be written ({str(error)[:200]})") from None
+
+
+def _long(rows: pl.LazyFrame, wide: Wide) -> pl.LazyFrame:
+    if wide.form == "two columns a name":
+        name = pl.concat_str([pl.col(key).cast(pl.String).str.strip_chars() for key in wide.keys[1:]], separator="/")
+        return rows.select(name.alias("unique_id"), pl.exclude(*wide.keys[1:], "unique_id"))
+    values = [cleaned(pl.col(name).cast(pl.String)).cast(pl.Float64).alias(name) for name in wide.columns]
+    key = wide.keys[0]
+    kept = rows.select(pl.col(key).alias("(key)"), *values)
+    long = kept.unpivot(list(wide.columns), index="(key)", variable_name="(name)", value_name="y").drop_nulls("y")
+    if wide.form == "a column a series":
+        return long.select(unique_id="(name)", ds="(key)", y="y")
+    steps = [_step_of(name) or "" for name in wide.columns]
+    dates = pl.Series(steps).to_frame("t").select(parse_time(pl.col("t"))).to_series()
+    ds: pl.Series = pl.Series([int(step) for step in steps]) if all(step.isdigit() for step in steps) else dates
+    if ds.null_count() or ds.n_unique() < len(steps):
+        raise UserError(
+            f"the columns {', '.join(wide.columns[:3])}, ... are no dates that can be read: write them as 2020-01-31"
+        )
+    return long.select(
+        unique_id=pl.col("(key)").cast(pl.String), ds=pl.col("(name)").replace_strict(list(wide.columns), ds), y="y"
+    )
