@@ -30,17 +30,34 @@ class Split:
 
     def target_rows(self, times: np.ndarray, name: str) -> tuple[int, int]:
         """The half-open range of rows of one series (its timestamps given) that are targets of split `name`."""
+        low, high = self.target_ranges(times, np.array([0, len(times)]), name)
+        return int(low[0]), int(high[0])
+
+    def target_ranges(self, times: np.ndarray, offsets: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """The same for every series at once, int64 [S] each, counted from the first row of each series."""
+        sizes = np.diff(offsets)
         if self.by == "time":
-            validation, test = (int(np.searchsorted(times, border)) for border in (self.validation, self.test))
+            validation, test = (_rows_before(times, offsets, border) for border in (self.validation, self.test))
         else:
-            test = max(len(times) - self.test, 0)
-            validation = max(test - self.validation, 0)
+            test = np.maximum(sizes - self.test, 0)
+            validation = np.maximum(test - self.validation, 0)
         ranges = {
-            "train": (0, validation - self.embargo),
+            "train": (np.zeros_like(sizes), validation - self.embargo),
             "validation": (validation, test - self.embargo),
-            "test": (test, len(times)),
+            "test": (test, sizes),
         }
         return ranges[name]
+
+
+def _rows_before(times: np.ndarray, offsets: np.ndarray, border: int) -> np.ndarray:
+    """How many rows of each series lie before a moment: a binary search in all series at once."""
+    low, high = offsets[:-1].astype(np.int64), offsets[1:].astype(np.int64)
+    while (low < high).any():
+        middle = (low + high) // 2
+        before = times[np.minimum(middle, len(times) - 1)] < border
+        open_ = low < high
+        low, high = np.where(open_ & before, middle + 1, low), np.where(open_ & ~before, middle, high)
+    return np.asarray(low - offsets[:-1])
 
 
 @dataclass(frozen=True)

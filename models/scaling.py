@@ -72,15 +72,13 @@ def _by_column(
     stops = _training_stops(panel, split)
     found = []
     for name in ("", *names):
-        column = panel.values[:, panel.column(name)] if name else panel.target
-        parts = []
-        for series, stop in enumerate(stops):
-            part = np.asarray(column[panel.rows(series)][:stop], np.float64)
-            if not name and transform == "log1p" and (part <= -1).any():
-                raise ValueError(f"log1p: series {panel.ids[series]!r} has a target of {np.nanmin(part):g}: take asinh")
-            part = part if name else transformed(part, transform)
-            parts.append(part[np.isfinite(part)])
-        found.append(_moments(parts) if method == "standard" else _quantiles(parts))
+        values, counts = _training(panel, panel.values[:, panel.column(name)] if name else panel.target, stops)
+        if not name and transform == "log1p" and (values <= -1).any():
+            worst = int(np.argmin(values))
+            owner = panel.ids[int(np.searchsorted(np.cumsum(counts), worst, side="right"))]
+            raise ValueError(f"log1p: series {owner!r} has a target of {values[worst]:g}: take asinh")
+        values = values if name else transformed(values, transform)
+        found.append(_moments(values, counts) if method == "standard" else _quantiles(values, counts))
     return found
 
 
@@ -89,31 +87,53 @@ def transformed(y: np.ndarray, transform: Transform) -> np.ndarray:
     return np.log1p(y) if transform == "log1p" else np.arcsinh(y) if transform == "asinh" else y
 
 
-def _training_stops(panel: Panel, split: Split) -> list[int]:
-    rows = (panel.rows(series) for series in range(len(panel.ids)))
-    return [max(split.target_rows(panel.times[own], "train")[1], 0) for own in rows]
+def _training_stops(panel: Panel, split: Split) -> np.ndarray:
+    return np.asarray(np.maximum(split.target_ranges(panel.times, panel.offsets, "train")[1], 0))
 
 
-def _moments(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    shift = next((part[0] for part in parts if len(part)), 0.0)  # counted from a value: exact on a high level
-    sums = np.array([[len(part), (part - shift).sum(), ((part - shift) ** 2).sum()] for part in parts]).reshape(-1, 3)
-    seen, total, squares = np.vstack((sums, sums.sum(0))).T
-    mean = total / np.maximum(seen, 1)
-    deviation = np.sqrt(np.maximum(squares / np.maximum(seen, 1) - mean**2, 0.0))
-    return _usable(mean + shift, deviation, seen)
+def _training(panel: Panel, column: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The observed training values of a channel, float64, series after series, and how many each series has."""
+    inside = np.zeros(len(column) + 1, np.int8)
+    np.add.at(inside, panel.offsets[:-1], 1)
+    np.subtract.at(inside, panel.offsets[:-1] + stops, 1)
+    kept = np.flatnonzero(np.cumsum(inside[:-1], dtype=np.int8).view(bool) & np.isfinite(column))
+    counts = np.diff(np.searchsorted(kept, panel.offsets))
+    return column[kept].astype(np.float64), counts
 
 
-def _quantiles(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    deviation = _moments(parts)[1]
-    loc, scale, seen = [], [], []
-    for part in (*parts, np.concatenate(parts) if parts else np.empty(0)):
-        low, middle, high = np.percentile(part, (25, 50, 75)) if len(part) else (0.0, 0.0, 0.0)
-        loc.append(middle)
-        scale.append((high - low) / NORMAL_IQR)
-        seen.append(len(part))
-    spread = np.array(scale)
-    spread = np.where(spread <= LEAST * np.maximum(np.abs(loc), 1e-30), deviation, spread)
-    return _usable(np.array(loc), spread, np.array(seen))
+def _moments(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each series, then of all: about each mean, so exact on a high level."""
+    owner, most = np.repeat(np.arange(len(counts)), counts), np.maximum(counts, 1)
+    mean = np.bincount(owner, values, len(counts)) / most
+    variance = np.bincount(owner, (values - mean[owner]) ** 2, len(counts)) / most
+    total = max(int(counts.sum()), 1)
+    middle = (mean * counts).sum() / total
+    whole = ((variance + (mean - middle) ** 2) * counts).sum() / total
+    loc, deviation = np.append(mean, middle), np.sqrt(np.append(variance, whole))
+    return _usable(loc, deviation, np.append(counts, counts.sum()))
+
+
+def _quantiles(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median and interquartile range, as wide as a standard deviation of normal values, of each series, then of all."""
+    ends = np.cumsum(counts)
+    ordered = values.copy()
+    for start, end in zip(ends - counts, ends, strict=True):
+        ordered[start:end].sort()
+    low, loc, high = (_quantile(ordered, ends - counts, counts, share) for share in (0.25, 0.5, 0.75))
+    whole = np.percentile(values, (25, 50, 75)) if len(values) else np.zeros(3)
+    loc, spread = np.append(loc, whole[1]), np.append(high - low, whole[2] - whole[0]) / NORMAL_IQR
+    spread = np.where(spread <= LEAST * np.maximum(np.abs(loc), 1e-30), _moments(values, counts)[1], spread)
+    return _usable(loc, spread, np.append(counts, counts.sum()))
+
+
+def _quantile(ordered: np.ndarray, starts: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:
+    """One quantile of each series, between two values where it falls there; 0 for a series without one."""
+    if not len(ordered):
+        return np.zeros(len(counts))
+    at = np.maximum(counts - 1, 0) * share
+    below = np.minimum(starts + np.floor(at).astype(np.int64), len(ordered) - 1)
+    above = np.minimum(below + (at % 1 > 0), len(ordered) - 1)
+    return np.where(counts > 0, ordered[below] + (at % 1) * (ordered[above] - ordered[below]), 0.0)
 
 
 def _usable(loc: np.ndarray, scale: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,6 +150,6 @@ def _static(panel: Panel, params: WindowParams, split: Split) -> tuple[np.ndarra
     for column, kind in enumerate(params.static.values()):
         values = panel.static[trained, column].astype(np.float64)
         if kind == "numeric" and np.isfinite(values).any():
-            ends = _moments([values[np.isfinite(values)]])
-            loc[column], scale[column] = ends[0][-1], ends[1][-1]
+            seen = values[np.isfinite(values)]
+            (loc[column], _), (scale[column], _) = _moments(seen, np.array([len(seen)]))
     return loc, scale

@@ -37,8 +37,8 @@ def resolve_split(run: RunParams, oldest: int, newest: int) -> Split:
 
 def split_of(run: RunParams, panel: Panel) -> Split:
     """The borders of a run on its panel."""
-    oldest = min(int(panel.times[start]) for start in panel.offsets[:-1])
-    return resolve_split(run, oldest, max(int(panel.times[stop - 1]) for stop in panel.offsets[1:]))
+    oldest, newest = panel.times[panel.offsets[:-1]].min(), panel.times[panel.offsets[1:] - 1].max()
+    return resolve_split(run, int(oldest), int(newest))
 
 
 def _moment(text: str) -> pl.Series:

@@ -80,7 +80,7 @@ def _join(frame: pl.DataFrame, more: pl.DataFrame, models: list[str]) -> pl.Data
 
 def training_history(panel: Panel, split: Split) -> pl.DataFrame:
     """unique_id, ds, y of the training rows, on the grid."""
-    stops = [split.target_rows(panel.times[panel.rows(i)], "train")[1] for i in range(len(panel.ids))]
+    _, stops = split.target_ranges(panel.times, panel.offsets, "train")
     limits = pl.DataFrame({"unique_id": panel.ids, "_stop": stops}, schema={"unique_id": pl.String, "_stop": pl.Int64})
     rows = target_frame(panel).join(limits, on="unique_id", how="left", maintain_order="left")
     inside = pl.int_range(pl.len()).over("unique_id") < pl.col("_stop")
