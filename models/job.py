@@ -31,10 +31,10 @@ def prepare(job: Mapping[str, Any]) -> tuple[Forecaster, dict[str, Windows], Tra
     params = WindowParams.from_dict(job["windows"])
     split = Split(**job["split"])
     training = Training(**job["training"])
-    windows = {}
-    for name in SPLITS:
-        stride = params.stride if name == "train" else job["evaluation_stride"]
-        windows[name] = Windows(panel, params, origin_rows(panel, params, split, name, stride), job["device"])
+    strides = {"train": params.stride, "validation": job["evaluation_stride"], "test": job["evaluation_stride"]}
+    origins = {name: origin_rows(panel, params, split, name, strides[name]) for name in SPLITS}
+    whole = Windows(panel, params, origins["train"], job["device"])
+    windows = {name: whole.at(origins[name]) for name in SPLITS}
     rule = job["scaling"]
     scaling = fit_scaling(panel, params, split, rule["per"], rule["method"], rule["target"])
     torch.manual_seed(stream(training, "weights"))

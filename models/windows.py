@@ -7,6 +7,7 @@ Shapes: B batch, L lookback (the longest), F past channels, A rows ahead (gap + 
 covariates, H horizon, S series.
 """
 
+import copy
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -220,6 +221,12 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.origins)
+
+    def at(self, origins: np.ndarray) -> Self:
+        """Windows at other origin rows of the same panel, which stays where it is: a device holds it once for all splits."""
+        other = copy.copy(self)
+        other.origins = torch.from_numpy(np.ascontiguousarray(origins)).to(self.origins)
+        return other
 
     def _plan(self) -> tuple["_Group | None", list[_Group]]:
         """How past channels are gathered: most of them at once, as whole rows of the panel; the others one by one into it.

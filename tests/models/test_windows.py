@@ -177,3 +177,16 @@ def test_params_survive_json() -> None:
     assert again.panel_channels == ("y", "x", "hour_sin", "hour_cos", "x (ahead)")
     with pytest.raises(ValueError, match="feature"):
         params.without(["y", "x"])
+
+
+def test_windows_at_other_origins_share_the_panel() -> None:
+    params = params_of([FeatureWindow(3), FeatureWindow(2, 2)], 2)
+    panel = make_panel([40, 30], params)
+    rows = origin_rows(panel, params, None, "", 1)
+    first = Windows(panel, params, rows[:5])
+    other = first.at(rows[20:27])
+    alone = Windows(panel, params, rows[20:27])
+    assert len(first) == 5 and len(other) == 7
+    for ours, wanted in zip(other.batch(torch.arange(7)).inputs, alone.batch(torch.arange(7)).inputs, strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=0, atol=0, equal_nan=True)
+    assert other._values.data_ptr() == first._values.data_ptr()
