@@ -90,10 +90,14 @@ def lags(
     params: Params = DEFAULT,
     settings: Set = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the table as Parquet.")] = None,
-    head: Annotated[bool, typer.Option("--head", help="Print the first rows of each series.")] = False,
+    head: Annotated[bool, typer.Option("--head", help="Print the first rows of each series (of ten at most).")] = False,
     edges: Annotated[
         str, typer.Option("--edges", metavar="keep|drop", help="Keep or drop rows that reach beyond a series.")
     ] = "keep",
+    rolling: Annotated[
+        str,
+        typer.Option("--rolling", metavar="24,168", help="Add the means of each feature's newest rows: `{feature}_mean24`."),
+    ] = "",
 ) -> None:
     """The windows as a table for people: `{feature}_lag{k}` and `y_step{h}` columns."""
     from flows.bootstrap import prepare, set_environment
@@ -102,11 +106,14 @@ def lags(
         raise UserError("lags: say where the table goes: --out lags.parquet, or --head to print its first rows")
     if edges not in ("keep", "drop"):
         raise UserError(f"--edges {edges}: write keep or drop")
+    spans = [span.strip() for span in rolling.split(",") if span.strip()]
+    if not all(span.isascii() and span.isdigit() and int(span) > 0 for span in spans):
+        raise UserError(f"--rolling {rolling}: write whole numbers of rows from 1 on, such as 24,168")
     home = prepare()
     set_environment(home)
     from flows.look import show_lags
 
-    show_lags(home, params, settings or [], out, head, edges)
+    show_lags(home, params, settings or [], out, head, edges, tuple(dict.fromkeys(map(int, spans))))
 
 
 @app.command()

@@ -1,8 +1,11 @@
 """The verbs that only look: validate, lags, variants, leaderboard; they train nothing and register nothing."""
 
 import json
-import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
@@ -15,13 +18,15 @@ from tasks import tracking
 from tasks.checks.report import failure_message, report_lines, report_table
 from tasks.comparison import report
 from tasks.frequency import Frequency
-from tasks.lags import head_text, lag_table
+from tasks.lag_file import write_lag_table
+from tasks.lags import first_series, head_text, lag_head
 from tasks.load import long_frame
-from tasks.panel import panel_frame, write_panel
+from tasks.panel import write_panel
 from tasks.train import check_shared, check_variant, choose_device, concurrent_fits, measured_field
 from tasks.validate import validate
 
 DEFAULT = Path("params/nyc_weather.yaml")
+HEADS = 10  # series whose first rows are printed
 
 
 def show_checks(params: Path, settings: list[str]) -> None:
@@ -35,8 +40,10 @@ def show_checks(params: Path, settings: list[str]) -> None:
         raise ChecksFailed("the data checks failed")
 
 
-def show_lags(home: Path, params: Path, settings: list[str], out: Path | None, head: bool, edges: Any) -> None:
-    """Prints the head of the lag table of each series, or writes the whole as Parquet (beside, then renamed).
+def show_lags(
+    home: Path, params: Path, settings: list[str], out: Path | None, head: bool, edges: Any, rolling: tuple[int, ...]
+) -> None:
+    """Prints the head of the lag table of the first series, or writes the whole as Parquet in bounded memory.
 
     The windows are those of compare: the checks run first, and what they leave out is left out here.  Raises ChecksFailed
     where they fail.
@@ -47,19 +54,42 @@ def show_lags(home: Path, params: Path, settings: list[str], out: Path | None, h
     verdict = validate(run)
     if not verdict.passed:
         raise ChecksFailed(failure_message(verdict))
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     for line in report_lines(verdict):
-        Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
-    checks = {"dropped_features": verdict.dropped_features, "dropped_series": verdict.dropped_series}
+        console.print(line, markup=False)
+    frame = long_frame(run, {"dropped_features": verdict.dropped_features, "dropped_series": verdict.dropped_series})
     windows, frequency = run.windows.window_params().without(verdict.dropped_features), Frequency(run.data.frequency)
-    folder = write_panel(long_frame(run, checks), windows, frequency, run.windows.forward_fill, home / "panels")
-    table = lag_table(panel_frame(Panel.open(folder)), windows, frequency, edges)
-    if head:
-        print(head_text(table))
-    if out is not None:
-        partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-        table.write_parquet(partial)
-        os.replace(partial, out)
-        Console(stderr=True).print(f"{out}: {table.height:,} rows, {table.width} columns")
+    with TemporaryDirectory(prefix=".lags-", dir=home) as scratch:  # a head needs a panel of the series shown and no more
+        panels, frame = (Path(scratch), first_series(frame, HEADS)) if out is None else (home / "panels", frame)
+        with console.status("writing the panel ..."):
+            panel = Panel.open(write_panel(frame, windows, frequency, run.windows.forward_fill, panels))
+        if head:
+            print(head_text(lag_head(panel, windows, edges, rolling, rows=10, series=HEADS)))
+            more = verdict.facts["series"] - len(verdict.dropped_series) - HEADS
+            if more > 0:
+                console.print(f"... and {more:,} more series", markup=False)
+        if out is not None:
+            with _row_count(console) as told:
+                written = write_lag_table(panel, windows, out, edges, rolling, told=told)
+            console.print(f"{out}: {written.rows:,} rows, {written.columns} columns", markup=False)
+
+
+@contextmanager
+def _row_count(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """How far a long table is: a line that changes on a terminal, elsewhere a line every ten seconds."""
+    started = said = time.monotonic()
+    with console.status("writing rows ...") as status:
+
+        def told(done: int, rows: int) -> None:
+            nonlocal said
+            now = time.monotonic()
+            text = f"writing rows: {done:,} of {rows:,}, about {(now - started) * (rows / done - 1):.0f} s left"
+            status.update(text)
+            if not console.is_terminal and now - said >= 10:
+                said = now
+                console.print(text, markup=False)
+
+        yield told
 
 
 def show_variants(as_json: bool) -> None:

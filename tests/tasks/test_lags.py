@@ -17,7 +17,7 @@ from params.errors import UserError
 from params.load import load_run
 from tasks.frequency import Frequency
 from tasks.lags import head_text, lag_table
-from tasks.panel import panel_frame, write_panel
+from tasks.panel import write_panel
 from tasks.split import resolve_split, split_of
 
 HOUR = Frequency("1h")
@@ -35,7 +35,7 @@ def frame_of(series: dict[str, list[float | None]], **features: list[float | Non
 
 def table(folder: Path, frame: pl.LazyFrame, params: WindowParams, edges: Any = "keep", fill: int = 0) -> pl.DataFrame:
     panel = Panel.open(write_panel(frame, params, HOUR, fill, folder))
-    return lag_table(panel_frame(panel), params, HOUR, edges)
+    return lag_table(panel, params, edges)
 
 
 def rows_of(frame: pl.DataFrame) -> list[tuple[float | None, ...]]:
@@ -88,7 +88,7 @@ def test_the_lag_table_equals_the_gathered_windows(tmp_path_factory: pytest.Temp
     )
     folder = tmp_path_factory.mktemp("panel")
     panel = Panel.open(write_panel(frame_of(series, x=x), params, HOUR, data.draw(st.integers(0, 2)), folder))
-    found = lag_table(panel_frame(panel), params, HOUR, "drop")
+    found = lag_table(panel, params, "drop")
     origins = np.concatenate(
         [
             np.arange(params.reach, panel.rows(i).stop - panel.rows(i).start - params.ahead) + panel.rows(i).start
