@@ -9,7 +9,6 @@ covariates, H horizon, S series.
 
 import copy
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Self
@@ -18,12 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.gather import PastGather
 from models.panel import Panel
 
 CALENDAR = {"hour": 24.0, "weekday": 7.0, "monthday": 31.0, "yearday": 365.25, "month": 12.0}  # name -> its period
 OBSERVED = "y (observed)"  # the target as it came, beside the feature y, in the frame of a panel; no feature may be called so
 AHEAD = " (ahead)"  # marks the channel of a panel that keeps a covariate known ahead as it came
 Static = Literal["numeric", "categorical"]
+TOGETHER, TOGETHER_BYTES = 64, 1 << 21  # batches whose narrow parts are gathered at once, and the bytes that these may take
 
 
 def _whole(name: str, value: object, least: int) -> None:
@@ -190,34 +191,27 @@ class Batch(NamedTuple):
     y_BH: Tensor
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Neighbouring channels with the same window: one strided view of the panel [starts, lookback, channels]."""
-
-    view: Tensor
-    reach: int
-    places: slice
-    columns: slice
-
-
 class Windows:
     """Windows at given origin rows of a panel.  Memory is O(rows) whatever the lookback: a batch is gathered from views."""
 
     def __init__(self, panel: Panel, params: WindowParams, origins: np.ndarray, device: str | torch.device = "cpu") -> None:
         """`origins`: global rows, each with `reach` rows before and `ahead` rows after it within its series."""
+        if list(panel.channels) != list(params.panel_channels):
+            raise ValueError(f"the panel holds {panel.channels}, the windows need {params.panel_channels}")
         self.panel, self.params = panel, params
         small = np.int32 if len(panel.times) < 2**31 else np.int64  # a third of the memory of a narrow panel is its origins
         self.origins = torch.from_numpy(np.ascontiguousarray(origins, small)).to(device)
         self._offsets = torch.from_numpy(np.ascontiguousarray(panel.offsets, small)).to(device)
-        self._values, target = _tensor(panel.values).to(device), _tensor(panel.target).to(device)
-        self._static = torch.from_numpy(np.array(panel.static, np.float32)).to(device)
-        self._base, self._groups = self._plan()
-        rows, width = self._values.shape
-        horizon, ahead, known = params.horizon, params.ahead, len(params.known)
-        self._targets = target.as_strided((max(rows - horizon + 1, 0), horizon), (1, 1))
-        self._known = self._values.as_strided((max(rows - ahead + 1, 0), ahead, known), (width, width, 1), width - known)
-        self._width = len(params.channels)
-        self._unseen = self._unseen_places()
+        self._blocks, self._shift = self._series_of_blocks()
+        values, target = _tensor(panel.values).to(device), _tensor(panel.target).to(device)
+        static = np.array(panel.static, np.float32) if params.static else np.empty((len(panel.ids), 0), np.float32)
+        self._static = torch.from_numpy(static).to(device)
+        # Views counted by the first row of a window (not its origin), so that one index serves them all.
+        self._past = PastGather(values, list(params.channels.values()), params.reach)
+        (rows, width), known, ahead = values.shape, len(params.known), params.reach + 1
+        starts = max(rows - params.reach - params.ahead, 0)
+        self._targets = target.as_strided((starts, params.horizon), (1, 1), ahead + params.gap)
+        self._known = values.as_strided((starts, params.ahead, known), (width, width, 1), (ahead + 1) * width - known)
 
     def __len__(self) -> int:
         return len(self.origins)
@@ -228,82 +222,28 @@ class Windows:
         other.origins = torch.from_numpy(np.ascontiguousarray(origins)).to(self.origins)
         return other
 
-    def _plan(self) -> tuple["_Group | None", list[_Group]]:
-        """How past channels are gathered: most of them at once, as whole rows of the panel; the others one by one into it.
-
-        The base holds all samples of the window that most features have in common (but for their lookback), with the columns
-        of the others between them, to be overwritten.  It is used where it is as long as the whole window.
-        """
-        windows = list(self.params.channels.values())
-        if list(self.panel.channels) != list(self.params.panel_channels):
-            raise ValueError(f"the panel holds {self.panel.channels}, the windows need {self.params.panel_channels}")
-        (rate, delay), _ = Counter((w.sampling_rate, w.delay) for w in windows).most_common(1)[0]
-        lookback = max(w.lookback for w in windows if (w.sampling_rate, w.delay) == (rate, delay))
-        base = None
-        if lookback == self.params.lookback:
-            base = self._group(FeatureWindow(lookback, rate, delay), slice(0, self._values.shape[1]))
-        groups, start = [], 0
-        for stop in range(1, len(windows) + 1):
-            if stop < len(windows) and windows[stop] == windows[start]:
-                continue
-            window = windows[start]
-            if base is None or (window.sampling_rate, window.delay) != (rate, delay):
-                groups.append(self._group(window, slice(start, stop)))
-            start = stop
-        return base, groups
-
-    def _group(self, window: FeatureWindow, columns: slice) -> _Group:
-        rows, width = self._values.shape
-        step, count = window.sampling_rate * width, columns.stop - columns.start
-        size = (max(rows - window.sampling_rate * (window.lookback - 1), 0), window.lookback, count)
-        view = self._values.as_strided(size, (width, step, 1), columns.start)
-        if step == count:  # whole rows, one after another: as one long row they are gathered several times as fast
-            view = self._values.as_strided((size[0], window.lookback * width), (width, 1))
-        return _Group(view, window.reach, slice(self.params.lookback - window.lookback, self.params.lookback), columns)
-
-    def _unseen_places(self) -> Tensor | None:
-        """[L, panel channels]: NaN in the older places of shorter features, else -0.0, which changes no number it is added to.
-
-        None where all features are as long as the longest.
-        """
-        lookbacks = [window.lookback for window in self.params.channels.values()]
-        if min(lookbacks) == self.params.lookback:
-            return None
-        places_LW = self._values.new_full((self.params.lookback, self._values.shape[1]), -0.0)
-        for column, lookback in enumerate(lookbacks):
-            places_LW[: self.params.lookback - lookback, column] = torch.nan
-        return places_LW
-
     def past(self, origins_B: Tensor) -> Tensor:
         """[B, L, F] raw values of the past channels, right-aligned; NaN in the older places of a shorter feature."""
-        base, width, lookback = self._base, self._values.shape[1], self.params.lookback
-        if base is None:
-            past_BLW = self._values.new_full((len(origins_B), lookback, width), torch.nan)
-        else:
-            past_BLW = base.view.index_select(0, origins_B - base.reach).view(-1, lookback, width)
-        for group in self._groups:
-            part = group.view.index_select(0, origins_B - group.reach)
-            past_BLW[:, group.places, group.columns] = part.view(len(origins_B), -1, group.columns.stop - group.columns.start)
-        if base is not None and self._unseen is not None:
-            past_BLW += self._unseen
-        return past_BLW[..., : self._width]
+        return self._past(origins_B - self.params.reach)
 
     def inputs(self, origins_B: Tensor) -> Inputs:
         """What a forecaster sees at some origin rows (int, on the device of the panel)."""
-        series_B = self.series(origins_B)
-        known = self.params.known
-        ahead_BAK = self._known.index_select(0, origins_B + 1) if known else self._empty(origins_B, self.params.ahead)
-        static_BC = self._static.index_select(0, series_B) if self.params.static else self._empty(origins_B)
-        return Inputs(self.past(origins_B), ahead_BAK, static_BC, series_B)
-
-    def _empty(self, origins_B: Tensor, *shape: int) -> Tensor:
-        return self._values.new_empty((len(origins_B), *shape, 0))
+        first_B, series_B = origins_B - self.params.reach, self.series(origins_B)
+        ahead_BAK, static_BC = self._known.index_select(0, first_B), self._static.index_select(0, series_B)
+        return Inputs(self._past(first_B), ahead_BAK, static_BC, series_B)
 
     def batch(self, index_B: Tensor) -> Batch:
         """The windows number `index_B` (on the device of the panel)."""
-        origins_B = self.origins.index_select(0, index_B)
-        y_BH = self._targets.index_select(0, origins_B + (self.params.gap + 1))
-        return Batch(self.inputs(origins_B), y_BH)
+        return next(self._gathered(index_B, max(len(index_B), 1)))
+
+    def _gathered(self, index: Tensor, size: int) -> Iterator[Batch]:
+        """Batches of `size`; what is narrow is gathered for all of them at once, since a call costs as much as ten windows."""
+        origins = self.origins.index_select(0, index)
+        first, series = origins - self.params.reach, self.series(origins)
+        ahead, static = self._known.index_select(0, first), self._static.index_select(0, series)
+        narrow = (first, ahead, static, series, self._targets.index_select(0, first))
+        for first_B, ahead_BAK, static_BC, series_B, y_BH in zip(*(part.split(size) for part in narrow), strict=True):
+            yield Batch(Inputs(self._past(first_B), ahead_BAK, static_BC, series_B), y_BH)
 
     def batches(self, size: int, order: Tensor | None = None, reverse: bool = False) -> Iterator[Batch]:
         """All windows once, in order or in the order given; the last batch, however small, is kept; no windows, no batch.
@@ -311,11 +251,14 @@ class Windows:
         `reverse`: the samples of each window newest first.
         """
         order = torch.arange(len(self), dtype=self.origins.dtype) if order is None else order
-        for index_B in order.to(self.origins.device).split(size) if len(order) else ():
-            batch = self.batch(index_B)
-            if reverse:
-                batch = batch._replace(inputs=batch.inputs._replace(past_BLF=batch.inputs.past_BLF.flip(1)))
-            yield batch
+        params = self.params
+        numbers = params.horizon + params.ahead * len(params.known) + len(params.static) + 4  # of a window but for its past
+        together = size * max(1, min(TOGETHER, TOGETHER_BYTES // (4 * numbers * size)))
+        for index in order.to(self.origins.device).split(together) if len(order) else ():
+            for batch in self._gathered(index, size):
+                if reverse:
+                    batch = batch._replace(inputs=batch.inputs._replace(past_BLF=batch.inputs.past_BLF.flip(1)))
+                yield batch
 
     def shuffled(self, seed: int) -> Tensor:
         """A permutation of all windows (each comes once; Keras draws with replacement), a function of the seed alone."""
@@ -324,7 +267,22 @@ class Windows:
 
     def series(self, origins_B: Tensor) -> Tensor:
         """The number (int64) of the series that each origin row lies in."""
-        return torch.searchsorted(self._offsets, origins_B, right=True) - 1
+        if self._blocks is None:
+            return torch.searchsorted(self._offsets, origins_B, right=True) - 1
+        series_B = self._blocks.index_select(0, origins_B >> self._shift)  # of the block's first row: the same or one less
+        return series_B + (self._offsets.index_select(0, series_B + 1) <= origins_B)
+
+    def _series_of_blocks(self) -> tuple[Tensor | None, int]:
+        """The series of every 2**shift-th row, blocks no longer than any series: seven times as fast as a search.
+
+        None where a series is so short that there would be many blocks.
+        """
+        offsets = self.panel.offsets
+        shift = int(np.diff(offsets).min(initial=2**20)).bit_length() - 1
+        if shift < 5:
+            return None, 0
+        series = np.searchsorted(offsets, np.arange(0, int(offsets[-1]), 1 << shift), side="right") - 1
+        return torch.from_numpy(series).to(self.origins.device), shift
 
     def where(self, index: int) -> dict[str, Any]:
         """What one window is: its series, first row read, cutoff and target timestamps (in the unit of the panel)."""
