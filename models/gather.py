@@ -5,7 +5,7 @@ Shapes: B batch, L lookback (the longest), W channels of the panel, F past chann
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from models.windows import FeatureWindow
 
 LINE = 16  # floats that memory hands over at once
+SPARSE = 4  # lines from one sample to the next from which on single rows are gathered, not all the rows between them
 
 
 class _Group(NamedTuple):
@@ -38,20 +39,22 @@ class PastGather:
 
     def __init__(self, values: Tensor, windows: Sequence["FeatureWindow"], reach: int) -> None:
         """`values` [rows, W]; `windows` of the first F channels; `reach`: rows from the origin back to the first row read."""
-        self._values, self._reach, self._channels = values, reach, len(windows)
+        self._values, self._width, self._reach, self._channels = values, values.shape[1], reach, len(windows)
         self._lookback = max(window.lookback for window in windows)
         (rate, delay), _ = Counter((w.sampling_rate, w.delay) for w in windows).most_common(1)[0]
-        lookback = max(w.lookback for w in windows if (w.sampling_rate, w.delay) == (rate, delay))
-        self._older = self._lookback - lookback  # places before the whole rows
-        stop = reach - delay + 1
-        rows = range(stop - rate * (lookback - 1) - 1, stop, rate)
+        common = max(w.lookback for w in windows if (w.sampling_rate, w.delay) == (rate, delay))
         others = [group for group in self._split(windows) if (group.window.sampling_rate, group.window.delay) != (rate, delay)]
-        self._span = self._widen(rows, others) if rate == 1 else rows
-        near = [group for group in others if self._holds(group)]
-        self._main = slice(self._span.index(rows[0]), self._span.index(rows[-1]) + 1)
-        self._near = [(group, self._places_in_span(group)) for group in near]
+        stop = reach - delay + 1  # rows are counted from the first row that any feature reads
+        self._in_place = rate == 1 and stop >= self._lookback  # so many rows are there that they can be the batch themselves
+        places = self._lookback if self._in_place else common
+        rows = range(stop - 1 - rate * (places - 1), stop, rate)
+        self._span = self._widened(rows, others)
+        self._main = self._within_span(rows)
+        self._older = self._lookback - places
+        near = [group for group in others if self._span.step == 1 and set(group.rows(reach)) <= set(self._span)]
+        self._near = [(group, self._within_span(group.rows(reach))) for group in near]
         self._far = [(group, self._view(group.rows(reach), group.columns)) for group in others if group not in near]
-        self._rows = self._view(self._span, slice(0, values.shape[1]))
+        self._rows = self._view(self._span, slice(0, self._width))
         self._unseen = self._unseen_places(windows)
 
     def _split(self, windows: Sequence["FeatureWindow"]) -> list[_Group]:
@@ -63,23 +66,23 @@ class PastGather:
                 start = stop
         return groups
 
-    def _widen(self, span: range, groups: Sequence[_Group]) -> range:
-        """The rows with those of further groups, of each that has at least as many samples as it takes more lines of memory."""
-        lines = -(-self._values.shape[1] // LINE)
+    def _widened(self, rows: range, groups: Sequence[_Group]) -> range:
+        """The whole rows to gather: with those between, where that is quicker, and then with those of near groups."""
+        lines = -(-self._width // LINE)
+        if rows.step > 1 and rows.step * lines > SPARSE:
+            return rows
+        span = range(rows[0], rows[-1] + 1)
         for group in sorted(groups, key=lambda group: group.window.reach):
-            rows = group.rows(self._reach)
-            wider = range(min(span.start, rows[0]), max(span.stop, rows[-1] + 1))
-            if (len(wider) - len(span)) * lines <= group.window.lookback:
+            wanted = group.rows(self._reach)
+            wider = range(min(span.start, wanted[0]), max(span.stop, wanted[-1] + 1))
+            if (len(wider) - len(span)) * lines <= len(wanted):  # a sample read alone costs a line too
                 span = wider
         return span
 
-    def _holds(self, group: _Group) -> bool:
-        rows = group.rows(self._reach)
-        return self._span.step == 1 and rows[0] in self._span and rows[-1] in self._span
-
-    def _places_in_span(self, group: _Group) -> slice:
-        rows = group.rows(self._reach)
-        return slice(rows[0] - self._span.start, rows[-1] - self._span.start + 1, rows.step)
+    def _within_span(self, rows: range) -> slice:
+        """Where rows of the span stand in it."""
+        step = self._span.step
+        return slice((rows[0] - self._span[0]) // step, (rows[-1] - self._span[0]) // step + 1, rows.step // step)
 
     def _view(self, rows: range, columns: slice) -> Tensor:
         """[starts, ...]: some columns of the rows after each row of the panel; nothing is copied."""
@@ -91,43 +94,37 @@ class PastGather:
         return self._values.as_strided((starts, len(rows), count), (width, rows.step * width, 1), offset)
 
     def _unseen_places(self, windows: Sequence["FeatureWindow"]) -> Tensor | None:
-        """[places of the whole rows, W]: NaN where a shorter feature sees nothing, else -0.0, which leaves what it is added to.
-
-        None where there is nothing to add and nothing to copy.
-        """
-        if not self._near and not self._older and min(window.lookback for window in windows) == self._lookback:
+        """[L, W]: NaN where a shorter feature sees nothing, else -0.0, which leaves what it is added to; None: all see all."""
+        if min(window.lookback for window in windows) == self._lookback:
             return None
-        places = self._values.new_full((self._lookback, self._values.shape[1]), -0.0)
+        places_LW = self._values.new_full((self._lookback, self._width), -0.0)
         for column, window in enumerate(windows):
-            places[: self._lookback - window.lookback, column] = torch.nan
-        return places[self._older :]
+            places_LW[: self._lookback - window.lookback, column] = torch.nan
+        return places_LW
 
     def __call__(self, first_B: Tensor) -> Tensor:
         """[B, L, F] of the windows whose first row (the first that any feature reads) is given."""
-        width = self._values.shape[1]
-        rows_BRW = self._rows.index_select(0, first_B).view(len(first_B), len(self._span), width)
-        past_BLW = self._placed(rows_BRW)
-        if self._near:  # numpy copies strided elements a third faster than torch
-            on_cpu = past_BLW.device.type == "cpu"
-            past, rows = (past_BLW.numpy(), rows_BRW.numpy()) if on_cpu else (past_BLW, rows_BRW)
-            self._copy(past, rows)
+        size, width = len(first_B), self._width
+        rows_BRW = self._rows.index_select(0, first_B).view(size, len(self._span), width)
+        if self._in_place:
+            past_BLW = rows_BRW[:, self._main]
+        else:
+            past_BLW = rows_BRW.new_empty(size, self._lookback, width)
+            past_BLW[:, self._older :] = rows_BRW[:, self._main]
+        self._copy(past_BLW, rows_BRW)
         for group, view in self._far:
-            past_BLW[:, group.places, group.columns] = view.index_select(0, first_B).view(
-                len(first_B), group.window.lookback, group.columns.stop - group.columns.start
-            )
+            count = group.columns.stop - group.columns.start
+            past_BLW[:, group.places, group.columns] = view.index_select(0, first_B).view(size, -1, count)
+        if self._unseen is not None:
+            past_BLW += self._unseen
         return past_BLW if width == self._channels else past_BLW[..., : self._channels]
 
-    def _placed(self, rows_BRW: Tensor) -> Tensor:
-        """The whole rows at their places in a batch; in place where nothing is to be copied from them."""
-        if self._unseen is None:
-            return rows_BRW
-        if not self._near and not self._older:
-            return rows_BRW.add_(self._unseen)
-        past_BLW = rows_BRW.new_empty(len(rows_BRW), self._lookback, rows_BRW.shape[2])
-        past_BLW[:, : self._older] = torch.nan
-        torch.add(rows_BRW[:, self._main], self._unseen, out=past_BLW[:, self._older :])
-        return past_BLW
-
-    def _copy(self, past: Any, rows: Any) -> None:
+    def _copy(self, past_BLW: Tensor, rows_BRW: Tensor) -> None:
+        """The samples of the near groups to their places; these may lie over the rows that they come from."""
+        past, rows = cast(Any, past_BLW), cast(Any, rows_BRW)
+        on_cpu = past_BLW.device.type == "cpu"
+        if self._near and on_cpu:  # numpy copies strided elements a third faster than torch, and minds overlaps by itself
+            past, rows = past_BLW.numpy(), rows_BRW.numpy()
         for group, places in self._near:
-            past[:, group.places, group.columns] = rows[:, places, group.columns]
+            samples = rows[:, places, group.columns]
+            past[:, group.places, group.columns] = samples if on_cpu else samples.clone()
