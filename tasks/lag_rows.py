@@ -44,7 +44,7 @@ class _Block:
 
 def table_rows(panel: Panel) -> int:
     """Rows of the whole table, edges kept."""
-    return len(panel.times) + len(panel.ids)
+    return int(panel.offsets[-1]) + len(panel.ids)
 
 
 def lay_out(
