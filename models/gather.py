@@ -56,6 +56,8 @@ class PastGather:
         self._far = [(group, self._view(group.rows(reach), group.columns)) for group in others if group not in near]
         self._rows = self._view(self._span, slice(0, self._width))
         self._unseen = self._unseen_places(windows)
+        alone = not (self._near or self._far) and self._unseen is None
+        self._whole = self._in_place and alone and len(self._span) == self._lookback and self._width == self._channels
 
     def _split(self, windows: Sequence["FeatureWindow"]) -> list[_Group]:
         groups, start = [], 0
@@ -106,6 +108,8 @@ class PastGather:
         """[B, L, F] of the windows whose first row (the first that any feature reads) is given."""
         size, width = len(first_B), self._width
         rows_BRW = self._rows.index_select(0, first_B).view(size, len(self._span), width)
+        if self._whole:
+            return rows_BRW
         if self._in_place:
             past_BLW = rows_BRW[:, self._main]
         else:

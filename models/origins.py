@@ -1,16 +1,14 @@
 """Which rows of a panel are the origin of a window: by split, stride and missing values; never gathers one.
 
-All series at once, some million rows at a time: many short series cost no more than a few long ones.
+All series at once, some rows at a time: many short ones cost no more than a few long ones, and memory grows with neither.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 
 from models.panel import Panel, Split
 from models.windows import WindowParams
 
-CHUNK = 1 << 21  # rows looked at together
+CHUNK = 1 << 16  # rows looked at together
 
 
 def origin_rows(panel: Panel, params: WindowParams, split: Split | None, name: str, stride: int) -> np.ndarray:
@@ -31,24 +29,26 @@ def origin_rows(panel: Panel, params: WindowParams, split: Split | None, name: s
     first = np.where(low == 0, earliest, late)
     stop = high if params.end_index is None else np.minimum(high, params.end_index + 1)
     counts = np.maximum(-(-(stop - params.ahead - first) // stride), 0)
-    small = np.int32 if len(panel.times) < 2**31 else np.int64
-    found = [np.empty(0, small)]
-    for some in _chunks(panel.offsets):
-        begin = np.repeat(panel.offsets[:-1][some] + first[some], counts[some])
-        number = np.arange(len(begin)) - np.repeat(np.cumsum(counts[some]) - counts[some], counts[some])
-        origins = begin + stride * number
-        rows = slice(int(panel.offsets[some.start]), int(panel.offsets[some.stop]))
-        found.append((origins[_usable(panel, rows, params, origins - rows.start)]).astype(small))
-    return np.concatenate(found)
+    found = np.empty(int(counts.sum()), np.int32 if len(panel.times) < 2**31 else np.int64)
+    starts, size = np.asarray(panel.offsets[:-1] + first), 0
+    for row in range(0, len(panel.times), CHUNK):
+        origins = _between(row, row + CHUNK, panel.offsets, starts, counts, stride)
+        rows = slice(max(row - params.reach, 0), row + CHUNK + params.ahead)
+        origins = origins[_usable(panel, rows, params, origins - rows.start)]
+        found[size : size + len(origins)] = origins
+        size += len(origins)
+    found.resize(size, refcheck=False)  # in place: no second copy
+    return found
 
 
-def _chunks(offsets: np.ndarray) -> Iterator[slice]:
-    """Neighbouring series with at most CHUNK rows together, or a single one."""
-    start = 0
-    while start < len(offsets) - 1:
-        stop = max(int(np.searchsorted(offsets, offsets[start] + CHUNK, side="right")) - 1, start + 1)
-        yield slice(start, stop)
-        start = stop
+def _between(low: int, high: int, offsets: np.ndarray, first: np.ndarray, counts: np.ndarray, stride: int) -> np.ndarray:
+    """The origins of all series that lie in rows low .. high - 1; each series has `counts` of them from row `first` on."""
+    some = slice(int(np.searchsorted(offsets, low, side="right")) - 1, int(np.searchsorted(offsets, high)))
+    first, counts = first[some], counts[some]
+    skipped = np.clip(-(-(low - first) // stride), 0, counts)
+    number = np.clip(-(-(high - first) // stride), 0, counts) - skipped
+    before = np.cumsum(number) - number
+    return np.asarray(np.repeat(first + stride * (skipped - before), number) + stride * np.arange(number.sum()))
 
 
 def _usable(panel: Panel, rows: slice, params: WindowParams, origins: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ CALENDAR = {"hour": 24.0, "weekday": 7.0, "monthday": 31.0, "yearday": 365.25, "
 OBSERVED = "y (observed)"  # the target as it came, beside the feature y, in the frame of a panel; no feature may be called so
 AHEAD = " (ahead)"  # marks the channel of a panel that keeps a covariate known ahead as it came
 Static = Literal["numeric", "categorical"]
-TOGETHER, TOGETHER_BYTES = 64, 1 << 21  # batches whose narrow parts are gathered at once, and the bytes that these may take
+TOGETHER = 64  # batches whose places are looked up at once, since a call costs as much as ten windows
 
 
 def _whole(name: str, value: object, least: int) -> None:
@@ -236,29 +236,25 @@ class Windows:
         """The windows number `index_B` (on the device of the panel)."""
         return next(self._gathered(index_B, max(len(index_B), 1)))
 
-    def _gathered(self, index: Tensor, size: int) -> Iterator[Batch]:
-        """Batches of `size`; what is narrow is gathered for all of them at once, since a call costs as much as ten windows."""
-        origins = self.origins.index_select(0, index)
-        first, series = origins - self.params.reach, self.series(origins)
-        ahead, static = self._known.index_select(0, first), self._static.index_select(0, series)
-        narrow = (first, ahead, static, series, self._targets.index_select(0, first))
-        for first_B, ahead_BAK, static_BC, series_B, y_BH in zip(*(part.split(size) for part in narrow), strict=True):
-            yield Batch(Inputs(self._past(first_B), ahead_BAK, static_BC, series_B), y_BH)
-
     def batches(self, size: int, order: Tensor | None = None, reverse: bool = False) -> Iterator[Batch]:
         """All windows once, in order or in the order given; the last batch, however small, is kept; no windows, no batch.
 
         `reverse`: the samples of each window newest first.
         """
         order = torch.arange(len(self), dtype=self.origins.dtype) if order is None else order
-        params = self.params
-        numbers = params.horizon + params.ahead * len(params.known) + len(params.static) + 4  # of a window but for its past
-        together = size * max(1, min(TOGETHER, TOGETHER_BYTES // (4 * numbers * size)))
-        for index in order.to(self.origins.device).split(together) if len(order) else ():
-            for batch in self._gathered(index, size):
-                if reverse:
-                    batch = batch._replace(inputs=batch.inputs._replace(past_BLF=batch.inputs.past_BLF.flip(1)))
-                yield batch
+        for index in order.to(self.origins.device).split(size * TOGETHER) if len(order) else ():
+            gathered = self._gathered(index, size)
+            yield from map(_reversed, gathered) if reverse else gathered
+
+    def _gathered(self, index: Tensor, size: int) -> Iterator[Batch]:
+        """Batches of `size`; where their windows lie is looked up for all at once, what is wide is gathered for each."""
+        origins = self.origins.index_select(0, index)
+        first, series = origins - self.params.reach, self.series(origins)
+        firsts, static = first.split(size), self._static.index_select(0, series).split(size)
+        some = self._known.index_select
+        ahead = (some(0, first_B) for first_B in firsts) if self.params.known else some(0, first).split(size)
+        for first_B, ahead_BAK, static_BC, series_B in zip(firsts, ahead, static, series.split(size), strict=True):
+            yield Batch(Inputs(self._past(first_B), ahead_BAK, static_BC, series_B), self._targets.index_select(0, first_B))
 
     def shuffled(self, seed: int) -> Tensor:
         """A permutation of all windows (each comes once; Keras draws with replacement), a function of the seed alone."""
@@ -294,6 +290,11 @@ class Windows:
             "cutoff": int(self.panel.times[origin]),
             "ds": self.panel.times[ahead].tolist(),
         }
+
+
+def _reversed(batch: Batch) -> Batch:
+    """The samples of each window newest first."""
+    return batch._replace(inputs=batch.inputs._replace(past_BLF=batch.inputs.past_BLF.flip(1)))
 
 
 def _tensor(array: np.ndarray) -> Tensor:

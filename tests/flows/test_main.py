@@ -126,8 +126,9 @@ def test_variants_as_a_table_and_as_json(flows, here, tmp_path: Path) -> None:
     by_name = {row["name"]: row for row in rows}
     assert {"ridge", "elman", "stacked_elman", "bidirectional_elman", "lstm", "gru", "cnn"} <= set(by_name)
     assert set(by_name["gru"]) == {"name", "family", "parameters", "receptive_field", "about"}
-    # by hand: three gates of 32 units over 15 inputs (5 features, 5 masks, 4 waves, the level), 32 states, 2 biases; the head
-    assert by_name["gru"]["parameters"] == 3 * 32 * (15 + 32 + 2) + 24 * (32 + 1)
+    # by hand: three gates of 32 units over 19 inputs (5 features, 5 masks, 4 waves here
+    # and 4 ahead, the level), 32 states, 2 biases; the head
+    assert by_name["gru"]["parameters"] == 3 * 32 * (19 + 32 + 2) + 24 * (32 + 1)
     table = here("variants", home=tmp_path / "home").stdout
     assert "bidirectional_elman" in table and "recurrent" in table
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import models.origins
 from models.origins import origin_rows
 from models.panel import Panel, Split
 from models.windows import FeatureWindow, WindowParams, Windows
@@ -116,6 +117,26 @@ def test_windows_with_too_many_missing_samples_are_left_out(
             if sum(cells) / len(cells) <= share:
                 expected.append(t)
     assert origin_rows(panel, replace(params, max_missing_share=share), None, "", 1).tolist() == expected
+
+
+@settings(max_examples=100)
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    features=st.lists(window, min_size=1, max_size=3),
+    stride=st.integers(1, 9),
+    piece=st.integers(1, 60),
+    seed=st.integers(0, 9),
+)
+def test_origins_do_not_depend_on_how_many_rows_are_looked_at_together(
+    sizes: list[int], features: list[FeatureWindow], stride: int, piece: int, seed: int
+) -> None:
+    params = params_of(features, 2, max_missing_share=0.3)
+    panel = make_panel(sizes, params, seed)
+    panel.target[:: seed + 2] = np.nan
+    whole = origin_rows(panel, params, None, "", stride)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models.origins, "CHUNK", piece)
+        np.testing.assert_array_equal(origin_rows(panel, params, None, "", stride), whole)
 
 
 @pytest.mark.parametrize("embargo", [0, 2])

@@ -62,8 +62,8 @@ def test_a_ramp_comes_back_on_every_grid(span: str | int, tmp_path: Path) -> Non
 @pytest.mark.parametrize("gap", [-1, 1])
 def test_a_shift_of_the_windows_is_found(gap: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Shifted(Windows):
-        def past(self, origins_B: Any) -> Any:
-            return super().past((origins_B + gap).clamp(min=self.params.reach))
+        def inputs(self, origins_B: Any) -> Any:
+            return super().inputs((origins_B + gap).clamp(self.params.reach, len(self.panel.times) - 1 - self.params.ahead))
 
     monkeypatch.setattr(tasks.alignment, "Windows", Shifted)
     found = find_shift(WINDOWS["gap"], HOUR, PLAIN, 2, tmp_path)
