@@ -19,9 +19,9 @@ from torch import Tensor
 
 from models import checkpoint
 from models.forecaster import Forecaster
-from models.linear import Linear
-from models.losses import absolute_errors, masked_loss
-from models.windows import Windows
+from models.linear import Ridge
+from models.losses import absolute_errors, forecast_loss
+from models.windows import Inputs, Windows
 
 WARMUP = 0.05  # the share of the steps over which the learning rate rises; then it falls by a cosine
 VALIDATION_BATCH = 256
@@ -66,6 +66,14 @@ def stream(training: Training, purpose: str, epoch: int = 0) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
 
 
+def batch_loss(forecaster: Forecaster, inputs: Inputs, y_BT: Tensor, loss: str) -> Tensor:
+    """The loss of a batch in scaled units; `y_BT` in raw units, of every sample where a dense network is trained."""
+    scaled_BT = forecaster.scale_targets(y_BT, inputs.series_B)
+    forecasts = forecaster.scaled(*inputs, scaled_BT)
+    targets = forecaster.every_target(scaled_BT) if forecasts.dim() == 4 else scaled_BT
+    return forecast_loss(loss, forecasts, targets, forecaster.quantiles)
+
+
 @torch.no_grad()
 def validate(forecaster: Forecaster, windows: Windows, loss: str) -> tuple[float, float]:
     """(loss in scaled units, mean absolute error in raw units) over all windows of a split."""
@@ -73,7 +81,7 @@ def validate(forecaster: Forecaster, windows: Windows, loss: str) -> tuple[float
     total, count, losses, weight = 0.0, 0, 0.0, 0
     for inputs, y in windows.batches(VALIDATION_BATCH):
         errors, seen = absolute_errors(forecaster(*inputs)[..., 0], y)
-        part = masked_loss(loss, forecaster.scaled(*inputs), forecaster.scale_targets(y, inputs.series_B))
+        part = batch_loss(forecaster, inputs, y, loss)
         total, count = total + errors, count + seen
         losses, weight = losses + float(part) * seen, weight + seen
     return (losses / weight, total / count) if count else (math.nan, math.nan)
@@ -96,7 +104,7 @@ def fit(
         if not len(windows):
             raise ValueError(f"the {name} split has no complete window: shorten lookback, horizon or the splits")
     started = time.perf_counter()
-    loop = _closed_form if isinstance(forecaster.network, Linear) else _descend
+    loop = _closed_form if isinstance(forecaster.network, Ridge) else _descend
     try:
         result = loop(forecaster, train, validation, training, folder, on_epoch, started)
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -114,6 +122,7 @@ def _descend(
     on_epoch: OnEpoch,
     started: float,
 ) -> FitResult:
+    train = train.dense() if forecaster.dense else train
     parameters = [p for p in forecaster.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=training.learning_rate, weight_decay=training.weight_decay)
     steps = math.ceil(len(train) / training.batch_size)
@@ -163,7 +172,7 @@ def _epoch(
         for group in optimizer.param_groups:
             group["lr"] = training.learning_rate * schedule(epoch * steps + step, training.max_epochs * steps)
         optimizer.zero_grad(set_to_none=True)
-        loss = masked_loss(training.loss, forecaster.scaled(*inputs), forecaster.scale_targets(y, inputs.series_B))
+        loss = batch_loss(forecaster, inputs, y, training.loss)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, training.clip_norm)
         optimizer.step()
@@ -199,10 +208,10 @@ def _closed_form(
 
     def scaled() -> Iterator[tuple[Tensor, Tensor]]:
         for inputs, y in train.batches(1024):
-            x, level, spread = forecaster.inputs(*inputs)
+            x, level, spread, _ = forecaster.inputs(*inputs)
             yield x.detach(), (forecaster.scale_targets(y, inputs.series_B) - level) / spread
 
-    assert isinstance(forecaster.network, Linear)
+    assert isinstance(forecaster.network, Ridge)
     history: list[Epoch] = []
     best: dict[str, Any] = {"val_mae": math.inf}
     for epoch, (penalty, weights) in enumerate(forecaster.network.candidates(scaled())):

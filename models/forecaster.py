@@ -1,12 +1,12 @@
 """From raw values to raw forecasts in one module: scaling in, network, scaling out; never touches a window or a file.
 
 Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, N inputs of the
-network, H horizon, Q outputs, S series.
+network, H horizon, Q outputs (the point forecast, then the quantiles in rising order), S series.
 """
 
 import inspect
-from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -15,20 +15,33 @@ from models.scaling import Scaling, Transform, no_scaling
 from models.windows import WindowParams
 
 Level = Literal["none", "last", "mean", "revin"]
-CONTRACT = ("num_features", "lookback", "horizon")
+CONTRACT = ("num_features", "lookback", "horizon", "outputs", "num_ahead")
 FLAT = 1e-5  # added to the variance of a window, as RevIN does: a flat one does not divide by zero
 
 
+class Seen(NamedTuple):
+    """What a network sees, and the level and spread [B, 1] of each window that its forecasts are measured against.
+
+    `ahead_BHK`: what is known ahead of each step, for a network that has a place for it; else it is folded into `x_BLN`.
+    """
+
+    x_BLN: Tensor
+    level_B1: Tensor
+    spread_B1: Tensor
+    ahead_BHK: Tensor | None
+
+
 class Forecaster(nn.Module):
-    """Raw inputs (`models.windows.Inputs`; NaN: unknown) -> raw forecasts [B, H, Q], Q = 1.
+    """Raw inputs (`models.windows.Inputs`; NaN: unknown) -> raw forecasts [B, H, Q]: the point, then the `quantiles`, rising.
 
     The scaling is held in buffers fitted on training rows; a series number of S (or beyond) means: not seen in training.
     `transform` is applied to y before its scaling and undone last.  `level` sets what the y channel is measured against in each
     window: nothing, its last observed value, its mean, or its mean and standard deviation (RevIN, Kim et al. 2022, without its
     affine map); it is taken off before the network, handed to it as a channel, and put back on after.
-    The network sees one sequence [B, L, N]: the past channels, a mask of each feature, the level, the rows ahead
-    (right-aligned, the last row at the last sample; more than L of them several to a sample), and the static covariates,
-    repeated.
+    The network sees one sequence [B, L, N]: the past channels, a mask of each feature, the level, the static covariates,
+    repeated, and the rows ahead (right-aligned, the last row at the last sample; more than L of them several to a sample),
+    unless it takes those of each step by themselves (`num_ahead`).
+    A network that is `guided` is handed the targets in training, one that is `dense` forecasts from every sample in training.
     """
 
     loc: Tensor
@@ -48,9 +61,14 @@ class Forecaster(nn.Module):
         level: Level,
         transform: Transform = "none",
         categories: Mapping[str, int] | None = None,
+        quantiles: Sequence[float] = (),
     ) -> None:
         super().__init__()
         self.network = network
+        self.quantiles = tuple(quantiles)
+        self.guided, self.dense = bool(getattr(network, "guided", False)), bool(getattr(network, "dense", False))
+        self.takes_ahead = takes(type(network), "num_ahead") and bool(params.known)
+        self.horizon, self.rate = params.horizon, params.clock.sampling_rate
         self.level, self.transform = level, transform
         self.num_masks, self.num_future = len(params.features), len(params.future)
         self.y = list(params.features).index("y") if "y" in params.features else -1
@@ -64,8 +82,8 @@ class Forecaster(nn.Module):
         sizes = [(categories or {}).get(name, 1) for name, kind in params.static.items() if kind == "categorical"]
         self.embeddings = nn.ModuleList(nn.Embedding(size + 1, embedding_width(size), padding_idx=0) for size in sizes)
 
-    def inputs(self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the network sees, [B, L, N], and the level and spread [B, 1] that its forecasts are measured against."""
+    def inputs(self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor) -> Seen:
+        """What the network sees, and the level and spread that its forecasts are measured against."""
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
         scaled = (self._transformed(past_BLF) - self.loc[row_B].unsqueeze(1)) / self.scale[row_B].unsqueeze(1)
         observed = ~scaled.isnan()
@@ -83,11 +101,14 @@ class Forecaster(nn.Module):
             parts.append(_repeat(level_B1, filled))
             if self.level == "revin":
                 parts.append(_repeat(spread_B1, filled))
-        if ahead_BAK.shape[-1]:
+        ahead_BHK = None
+        if self.takes_ahead:
+            ahead_BHK = self._ahead(ahead_BAK, row_B)[:, -self.horizon :]
+        elif ahead_BAK.shape[-1]:
             parts.append(_fold(self._ahead(ahead_BAK, row_B), filled.shape[1]))
         if static_BC.shape[-1]:
             parts.append(_repeat(self._static(static_BC), filled))
-        return torch.cat(parts, dim=-1), level_B1, spread_B1
+        return Seen(torch.cat(parts, dim=-1), level_B1, spread_B1, ahead_BHK)
 
     def _transformed(self, past_BLF: Tensor) -> Tensor:
         if self.transform == "none" or self.y < 0:
@@ -112,25 +133,53 @@ class Forecaster(nn.Module):
             parts.append(embedding(static_BC[:, column].to(torch.int64)))
         return torch.cat(parts, dim=-1)
 
-    def scale_targets(self, y_BH: Tensor, series_B: Tensor) -> Tensor:
+    def scale_targets(self, y_BT: Tensor, series_B: Tensor) -> Tensor:
         """Raw targets in the units of the loss."""
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
-        scaled: Tensor = (self._changed(y_BH) - self.y_loc[row_B].unsqueeze(1)) / self.y_scale[row_B].unsqueeze(1)
+        scaled: Tensor = (self._changed(y_BT) - self.y_loc[row_B].unsqueeze(1)) / self.y_scale[row_B].unsqueeze(1)
         return scaled
 
-    def scaled(self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor) -> Tensor:
-        """Forecasts [B, H] in the units of the loss."""
-        x_BLN, level_B1, spread_B1 = self.inputs(past_BLF, ahead_BAK, static_BC, series_B)
-        result: Tensor = self.network(x_BLN) * spread_B1 + level_B1
-        return result
+    def every_target(self, y_BT: Tensor) -> Tensor:
+        """[B, L, H]: the targets of every sample of the window, out of those from its oldest sample on."""
+        return y_BT.unfold(1, self.horizon, self.rate)
+
+    def scaled(
+        self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor, scaled_BH: Tensor | None = None
+    ) -> Tensor:
+        """Forecasts [B, H, Q] in the units of the loss; [B, L, H, Q] from a dense network in training.
+
+        `scaled_BH`: the targets in those units, for a network that is guided by them in training.
+        """
+        seen = self.inputs(past_BLF, ahead_BAK, static_BC, series_B)
+        beside: dict[str, Tensor] = {} if seen.ahead_BHK is None else {"ahead_BHK": seen.ahead_BHK}
+        if self.guided and self.training and scaled_BH is not None:
+            beside["y_BH"] = (scaled_BH - seen.level_B1) / seen.spread_B1
+        raw = self.network(seen.x_BLN, **beside)
+        raw = raw.unsqueeze(-1) if raw.dim() == 2 else raw  # a family with one output may leave its axis out
+        level, spread = (part.reshape(-1, *[1] * (raw.dim() - 1)) for part in (seen.level_B1, seen.spread_B1))
+        return _rising(raw) * spread + level
 
     def forward(self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor) -> Tensor:
         """Raw forecasts [B, H, Q]."""
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
-        scaled_BH = self.scaled(past_BLF, ahead_BAK, static_BC, series_B)
-        y_BH = scaled_BH * self.y_scale[row_B].unsqueeze(1) + self.y_loc[row_B].unsqueeze(1)
-        y_BH = torch.expm1(y_BH) if self.transform == "log1p" else torch.sinh(y_BH) if self.transform == "asinh" else y_BH
-        return y_BH.unsqueeze(-1)
+        scaled_BHQ = self.scaled(past_BLF, ahead_BAK, static_BC, series_B)
+        y_BHQ = scaled_BHQ * self.y_scale[row_B].reshape(-1, 1, 1) + self.y_loc[row_B].reshape(-1, 1, 1)
+        if self.transform == "none":
+            return y_BHQ
+        return torch.expm1(y_BHQ) if self.transform == "log1p" else torch.sinh(y_BHQ)
+
+
+def _rising(raw: Tensor) -> Tensor:
+    """[..., Q]: the point as it is; the middle quantile as it is, the others a positive step away from the one before."""
+    if raw.shape[-1] < 3:
+        return raw
+    middle = 1 + (raw.shape[-1] - 2) // 2
+    steps = nn.functional.softplus(torch.cat((raw[..., 1:middle], raw[..., middle + 1 :]), dim=-1))
+    down, up = steps[..., : middle - 1], steps[..., middle - 1 :]
+    parts = [raw[..., :1], raw[..., middle : middle + 1], raw[..., middle : middle + 1] + up.cumsum(-1)]
+    if middle > 1:
+        parts.insert(1, raw[..., middle : middle + 1] - down.flip(-1).cumsum(-1).flip(-1))
+    return torch.cat(parts, dim=-1)
 
 
 def _last(y_BL: Tensor, seen_BL: Tensor) -> Tensor:
@@ -163,15 +212,23 @@ def embedding_width(categories: int) -> int:
     return min(16, max(1, width))
 
 
-def num_inputs(params: WindowParams, level: Level, categories: Mapping[str, int] | None = None) -> int:
-    """N: every channel that the network sees: features, calendar, masks, level, rows ahead and static covariates."""
-    several = -(-params.ahead // params.lookback)
-    ahead = several * (len(params.known) + len(params.future))
+def takes(kind: type, argument: str) -> bool:
+    """Whether the constructor of a network has an argument."""
+    return argument in inspect.signature(kind).parameters
+
+
+def num_inputs(
+    params: WindowParams, level: Level, categories: Mapping[str, int] | None = None, folded: bool = True
+) -> tuple[int, int]:
+    """(N, K): every channel that the network sees in its sequence (features, calendar, masks, level, static covariates, and
+    the rows ahead where they are folded into it), and every channel known ahead of a step."""
+    several, width = -(-params.ahead // params.lookback), len(params.known) + len(params.future)
     static = sum(
         1 if kind == "numeric" else embedding_width((categories or {}).get(name, 1)) for name, kind in params.static.items()
     )
     levels: int = {"none": 0, "last": 1, "mean": 1, "revin": 2}[level]
-    return len(params.channels) + len(params.features) + levels + ahead + static
+    past = len(params.channels) + len(params.features) + levels + static
+    return past + (several * width if folded else 0), width
 
 
 def build_forecaster(
@@ -183,10 +240,13 @@ def build_forecaster(
     transform: Transform = "none",
     categories: Mapping[str, int] | None = None,
     scaling: Scaling | None = None,
+    quantiles: Sequence[float] = (),
 ) -> Forecaster:
     """A forecaster of a family (a key of FAMILIES) with the arguments of its constructor; without `scaling` nothing is scaled.
 
-    `categories`: how many each categorical static covariate has.  Raises ValueError for an unknown family, argument or type.
+    `categories`: how many each categorical static covariate has.  `quantiles`: rising, beside the point forecast; a family
+    whose constructor has no `outputs` gives the point alone.
+    Raises ValueError for an unknown family, argument or type.
     """
     from models import FAMILIES
 
@@ -194,9 +254,14 @@ def build_forecaster(
         raise ValueError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
     kind = FAMILIES[family]
     check_arguments(kind, family, network)
-    width = num_inputs(params, level, categories)
-    built = kind(num_features=width, lookback=params.lookback, horizon=params.horizon, **network)
-    return Forecaster(built, params, scaling or no_scaling(params), level, transform, categories)
+    folded = not takes(kind, "num_ahead")
+    width, known = num_inputs(params, level, categories, folded)
+    quantiles = tuple(quantiles) if takes(kind, "outputs") else ()
+    contract = {"num_features": width, "lookback": params.lookback, "horizon": params.horizon}
+    contract |= {"outputs": 1 + len(quantiles)} if takes(kind, "outputs") else {}
+    contract |= {} if folded else {"num_ahead": known}
+    built = kind(**contract, **network)
+    return Forecaster(built, params, scaling or no_scaling(params), level, transform, categories, quantiles)
 
 
 def check_arguments(kind: type, family: str, given: Mapping[str, Any]) -> None:

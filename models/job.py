@@ -46,6 +46,7 @@ def prepare(job: Mapping[str, Any]) -> tuple[Forecaster, dict[str, Windows], Tra
         transform=rule["target"],
         categories={name: len(found) for name, found in panel.categories.items()},
         scaling=scaling,
+        quantiles=job["quantiles"],
     )
     return forecaster.to(job["device"]), windows, training
 

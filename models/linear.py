@@ -1,9 +1,11 @@
-"""One linear map from all lags to all steps, solved in closed form (ridge); never iterates over epochs.
+"""One map from all lags to all steps at once: linear, by ridge or by descent, or with a hidden layer; never a recurrence.
 
-Hoerl & Kennard 1970.  Shapes: B batch, L lookback, F features, H horizon, P = L * F lags.
+Hoerl & Kennard 1970 (ridge); Zeng et al. 2023, "Are transformers effective for time series forecasting?" (linear, nlinear).
+Shapes: B batch, L lookback, F features, H horizon, O outputs, P = L * F lags, D hidden size.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,73 @@ LEAST_TARGETS = 2
 
 
 class Linear(nn.Module):
-    """y = W x + b over the flattened window: [B, L, F] -> [B, H].  `candidates` gives the ridge solutions of `PENALTIES`."""
+    """y = W x + b over the flattened window, by gradient descent: [B, L, F] -> [B, H, O].
+
+    `subtract_last` (nlinear): every channel is measured against its newest sample, so that a shift of the window's level
+    is none of the map's business; the level itself is put back by the forecaster (`scaling.window: last`).
+    Zero weights to begin with: the first forecast is the level alone.
+    """
+
+    def __init__(
+        self, *, num_features: int, lookback: int, horizon: int, outputs: int = 1, subtract_last: bool = False
+    ) -> None:
+        super().__init__()
+        self.shape, self.subtract_last = (horizon, outputs), subtract_last
+        self.map = nn.Linear(lookback * num_features, horizon * outputs)
+        nn.init.zeros_(self.map.weight)
+        nn.init.zeros_(self.map.bias)
+
+    def forward(self, x_BLF: Tensor) -> Tensor:
+        """[B, L, F] -> [B, H, O]."""
+        x_BLF = x_BLF - x_BLF[:, -1:] if self.subtract_last else x_BLF
+        result: Tensor = self.map(x_BLF.flatten(1)).unflatten(-1, self.shape)
+        return result
+
+
+class Dense(nn.Module):
+    """The unit without a loop, h = f(W x + b), then a linear map: [B, L, F] -> [B, H, O].
+
+    Every lag has weights of its own and nothing is carried from sample to sample: what a recurrence adds shows beside it.
+    Xavier weights, zero biases (Kaiming for relu).  Raises ValueError for numbers out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_features: int,
+        lookback: int,
+        horizon: int,
+        outputs: int = 1,
+        hidden_size: int,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if hidden_size < 1 or not 0 <= dropout < 1:
+            raise ValueError("hidden_size must be at least 1, dropout at least 0 and below 1")
+        self.shape = (horizon, outputs)
+        self.hidden = nn.Linear(lookback * num_features, hidden_size)
+        self.head = nn.Linear(hidden_size, horizon * outputs)
+        if nonlinearity == "relu":
+            nn.init.kaiming_uniform_(self.hidden.weight, nonlinearity="relu")
+        else:
+            nn.init.xavier_uniform_(self.hidden.weight)
+        nn.init.zeros_(self.hidden.bias)
+        self.function = nn.Tanh() if nonlinearity == "tanh" else nn.ReLU()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BLF: Tensor) -> Tensor:
+        """[B, L, F] -> [B, H, O]."""
+        hidden_BD = self.function(self.hidden(x_BLF.flatten(1)))
+        result: Tensor = self.head(self.dropout(hidden_BD)).unflatten(-1, self.shape)
+        return result
+
+
+class Ridge(nn.Module):
+    """y = W x + b over the flattened window: [B, L, F] -> [B, H].  `candidates` gives the ridge solutions of `PENALTIES`.
+
+    The point forecast alone: it has no `outputs`.
+    """
 
     def __init__(self, *, num_features: int, lookback: int, horizon: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Losses that leave missing targets out; never an average over what was not observed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,22 @@ def masked_loss(name: str, forecast_BH: Tensor, y_BH: Tensor) -> Tensor:
     observed = ~y_BH.isnan()
     errors = ELEMENTWISE[name](forecast_BH, torch.where(observed, y_BH, forecast_BH.detach()))
     return errors.sum() / observed.sum().clamp(min=1)
+
+
+def forecast_loss(name: str, forecast_HQ: Tensor, y_H: Tensor, quantiles: Sequence[float]) -> Tensor:
+    """The loss of the point forecast plus the mean pinball loss of the quantiles (Koenker & Bassett 1978).
+
+    `forecast_HQ` [..., 1 + quantiles], `y_H` [...], NaN where not observed.
+    """
+    loss = masked_loss(name, forecast_HQ[..., 0], y_H)
+    if not quantiles:
+        return loss
+    observed = ~y_H.isnan()
+    level_Q = forecast_HQ.new_tensor(quantiles)
+    error_HQ = torch.where(observed, y_H, 0.0).unsqueeze(-1) - forecast_HQ[..., 1:]
+    pinball_HQ = torch.maximum(level_Q * error_HQ, (level_Q - 1) * error_HQ)
+    pinball_H = torch.where(observed, pinball_HQ.mean(-1), 0.0)
+    return loss + pinball_H.sum() / observed.sum().clamp(min=1)
 
 
 def absolute_errors(forecast_BH: Tensor, y_BH: Tensor) -> tuple[float, int]:

@@ -1,7 +1,7 @@
 """Recurrent networks, last state to all steps (seq2vec): Elman, LSTM, GRU, stacked and bidirectional; never scales anything.
 
 Elman 1990 ("Finding structure in time"), Hochreiter & Schmidhuber 1997 (LSTM), Cho et al. 2014 (GRU), Schuster & Paliwal 1997
-(bidirectional).  Shapes: B batch, L lookback, F features, H horizon, D hidden size.
+(bidirectional).  Shapes: B batch, L lookback, F features, H horizon, O outputs, D hidden size.
 """
 
 from typing import Literal
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Recurrent(nn.Module):
-    """A recurrence over the window, then one linear map from its last state to the whole horizon: [B, L, F] -> [B, H].
+    """A recurrence over the window, then one linear map from its last state to the whole horizon: [B, L, F] -> [B, H, O].
 
     elman: h_t = f(W x_t + U h_(t-1) + b), f = tanh or relu.  Stacked (`num_layers`): each layer hands its sequence to the
     next, `dropout` between.  `bidirectional`: a second network over the reversed window; both last states are used.
@@ -25,6 +25,7 @@ class Recurrent(nn.Module):
         num_features: int,
         lookback: int,
         horizon: int,
+        outputs: int = 1,
         cell: Literal["elman", "lstm", "gru"],
         hidden_size: int,
         num_layers: int = 1,
@@ -40,14 +41,14 @@ class Recurrent(nn.Module):
         between = dropout if num_layers > 1 else 0.0
         kind = {"elman": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell]
         extra = {"nonlinearity": nonlinearity} if cell == "elman" else {}
-        self.lookback = lookback
+        self.horizon, self.outputs = horizon, outputs
         self.recurrence = kind(
             num_features, hidden_size, num_layers, batch_first=True, dropout=between, bidirectional=bidirectional, **extra
         )
         directions = 2 if bidirectional else 1
         self.directions = directions
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size * directions, horizon)
+        self.head = nn.Linear(hidden_size * directions, horizon * outputs)
         self._initialise(cell, hidden_size)
 
     @torch.no_grad()
@@ -62,9 +63,9 @@ class Recurrent(nn.Module):
                 nn.init.orthogonal_(gate) if name.startswith("weight_hh") else nn.init.xavier_uniform_(gate)
 
     def forward(self, x_BLF: Tensor) -> Tensor:
-        """[B, L, F] -> [B, H]."""
+        """[B, L, F] -> [B, H, O]."""
         _, state = self.recurrence(x_BLF)
         hidden = state[0] if isinstance(state, tuple) else state  # [layers * directions, B, D]
         last_BD = torch.cat(tuple(hidden[-self.directions :]), dim=-1)
-        result: Tensor = self.head(self.dropout(last_BD))
+        result: Tensor = self.head(self.dropout(last_BD)).unflatten(-1, (self.horizon, self.outputs))
         return result

@@ -131,14 +131,15 @@ class WindowParams:
         return tuple(f"{name}_{wave}" for name in self.calendar for wave in ("sin", "cos"))
 
     @property
-    def channels(self) -> dict[str, FeatureWindow]:
-        """Every past channel of a batch in order: the features, then the calendar's waves.
-
-        A calendar channel keeps step with the samples of the feature that has the longest lookback.
-        """
+    def clock(self) -> FeatureWindow:
+        """The samples of a window as moments: those of the feature with the longest lookback, known at once."""
         longest = max(self.features.values(), key=lambda w: w.lookback)
-        step = FeatureWindow(longest.lookback, longest.sampling_rate)
-        return dict(self.features) | dict.fromkeys(self.waves, step)
+        return FeatureWindow(longest.lookback, longest.sampling_rate)
+
+    @property
+    def channels(self) -> dict[str, FeatureWindow]:
+        """Every past channel of a batch in order: the features, then the calendar's waves, which keep step with the clock."""
+        return dict(self.features) | dict.fromkeys(self.waves, self.clock)
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -210,6 +211,7 @@ class Windows:
         self._past = PastGather(values, list(params.channels.values()), params.reach)
         (rows, width), known, ahead = values.shape, len(params.known), params.reach + 1
         starts = max(rows - params.reach - params.ahead, 0)
+        self._target = target
         self._targets = target.as_strided((starts, params.horizon), (1, 1), ahead + params.gap)
         self._known = values.as_strided((starts, params.ahead, known), (width, width, 1), (ahead + 1) * width - known)
 
@@ -220,6 +222,17 @@ class Windows:
         """Windows at other origin rows of the same panel, which stays where it is: a device holds it once for all splits."""
         other = copy.copy(self)
         other.origins = torch.from_numpy(np.ascontiguousarray(origins)).to(self.origins)
+        return other
+
+    def dense(self) -> Self:
+        """The same windows with the targets of every sample, [B, r (L - 1) + H]: `unfold(1, H, r)` gives them as [B, L, H].
+
+        r: the sampling rate of the clock.  Targets that lie in the past of the origin are not imputed either.
+        """
+        other, earlier = copy.copy(self), self.params.clock.reach
+        starts, horizon = self._targets.shape
+        first = self.params.reach + 1 + self.params.gap - earlier
+        other._targets = self._target.as_strided((starts, earlier + horizon), (1, 1), first)
         return other
 
     def past(self, origins_B: Tensor) -> Tensor:

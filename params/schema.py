@@ -284,6 +284,14 @@ class TrainingParams(Section):
     clip_norm: Annotated[float, Field(gt=0, le=MOST)]
     loss: Literal["mae", "mse", "huber"]
     threads: Positive
+    quantiles: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_as_tuple)]
+
+    @field_validator("quantiles")
+    @classmethod
+    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if list(value) != sorted(set(value)):
+            raise ValueError("write the quantiles in rising order, each once, such as [0.05, 0.5, 0.95]")
+        return value
 
 
 class EvaluationParams(Section):

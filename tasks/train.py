@@ -24,7 +24,7 @@ from prefect.cache_policies import NO_CACHE
 from models import FAMILIES
 from models.fit import Epoch
 from models.forecaster import build_forecaster
-from models.linear import PENALTIES, Linear
+from models.linear import PENALTIES, Ridge
 from models.memory import receptive_field
 from models.panel import Split
 from models.windows import Inputs, WindowParams
@@ -84,7 +84,8 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
     level = variant.run.scaling.window
     try:
         with torch.device("meta"):
-            forecaster = build_forecaster(variant.family, own_network(variant), windows, level=level)
+            quantiles = variant.run.training.quantiles
+            forecaster = build_forecaster(variant.family, own_network(variant), windows, level=level, quantiles=quantiles)
             shape = tuple(forecaster(*Inputs.zeros(windows, 2)).shape)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"variant {variant.variant} (params/variants/{variant.variant}.yaml): {error}") from error
@@ -114,6 +115,7 @@ def make_job(
         "windows": windows.to_dict(),
         "split": vars(split),
         "scaling": variant.run.scaling.model_dump(),
+        "quantiles": list(training.quantiles),
         "evaluation_stride": variant.run.evaluation.stride,
         "training": {name: getattr(training, name) for name in names} | {"variant": variant.variant, "seed": seed},
         "threads": training.threads,
@@ -124,7 +126,7 @@ def make_job(
 
 def is_closed_form(variant: VariantParams) -> bool:
     """Whether a variant is solved and not trained: no epochs, no seeds, and on the CPU."""
-    return FAMILIES[variant.family] is Linear
+    return FAMILIES[variant.family] is Ridge
 
 
 def most_epochs(variant: VariantParams) -> int:

@@ -71,6 +71,7 @@ def write_bundle(
         "windows": params.to_dict(),
         "channels": [{"name": name, **vars(window)} for name, window in params.channels.items()],
         "level": level,
+        "quantiles": list(forecaster.quantiles),
         "ids": list(panel.ids),
         "frequency": panel.facts["frequency"],
         "forward_fill": panel.facts["forward_fill"],

@@ -13,7 +13,7 @@ import torch
 from models import build_forecaster, checkpoint, fit
 from models.fit import FitFailed, Training
 from models.job import weights_hash
-from models.linear import PENALTIES, Linear
+from models.linear import PENALTIES, Ridge
 from models.losses import absolute_errors, masked_loss
 from models.origins import origin_rows
 from models.panel import ARRAYS, Panel, Split
@@ -149,10 +149,10 @@ def test_ridge_equals_the_normal_equations_of_the_windows(
     panel: Panel, params: WindowParams, split: Split, tmp_path: Path
 ) -> None:
     """Each step solved by numpy on the rows that have its target; the penalty is the one with the best validation MAE."""
-    forecaster, windows = make(panel, params, split, family="linear")
+    forecaster, windows = make(panel, params, split, family="ridge")
     x, y = [], []
     for raw, target in windows["train"].batches(50):
-        inputs, level, _ = forecaster.inputs(*raw)
+        inputs, level, _, _ = forecaster.inputs(*raw)
         x.append(inputs.flatten(1).double().numpy())
         y.append((forecaster.scale_targets(target, raw.series_B) - level).double().numpy())
     x_all, y_all = np.concatenate(x), np.concatenate(y)
@@ -189,7 +189,7 @@ def test_ridge_solves_each_step_on_the_targets_that_it_has() -> None:
     y[rng.random(200) < 0.3, 1] = np.nan
     for step, seen in ((2, [7, 90, 150]), (3, [60, 61]), (4, [120]), (5, [])):
         y[np.setdiff1d(np.arange(200), seen), step] = np.nan
-    network = Linear(num_features=2, lookback=4, horizon=6)
+    network = Ridge(num_features=2, lookback=4, horizon=6)
     batches = [(torch.tensor(x[i : i + 50]), torch.tensor(y[i : i + 50])) for i in range(0, 200, 50)]
     found = list(network.candidates(batches))
     assert [penalty for penalty, _ in found] == list(PENALTIES)
@@ -205,14 +205,14 @@ def test_a_penalty_too_small_to_solve_with_is_left_out() -> None:
     x = torch.full((64, 2, 1), 2.0**26)
     x[::2] *= -1
     y = torch.where(torch.arange(64) % 2 == 0, -1.0, 1.0).unsqueeze(1)
-    penalties = [penalty for penalty, _ in Linear(num_features=1, lookback=2, horizon=1).candidates([(x, y)])]
+    penalties = [penalty for penalty, _ in Ridge(num_features=1, lookback=2, horizon=1).candidates([(x, y)])]
     assert PENALTIES[0] not in penalties and PENALTIES[-1] in penalties
 
 
 def test_ridge_without_a_finite_solution_is_a_failed_fit(
     panel: Panel, params: WindowParams, split: Split, tmp_path: Path
 ) -> None:
-    forecaster, windows = make(panel, params, split, family="linear")
+    forecaster, windows = make(panel, params, split, family="ridge")
     forecaster.y_scale[:] = torch.nan
     with pytest.raises(FitFailed, match="no finite solution"):
         fit.fit(forecaster, windows["train"], windows["validation"], TRAINING, tmp_path)
@@ -255,7 +255,7 @@ def test_scaling_is_exact_on_a_high_level() -> None:
     assert fit_scaling(panel, params, Split("rows", 0, 0), "series").y_scale[0] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("family", ["recurrent", "linear"])
+@pytest.mark.parametrize("family", ["recurrent", "ridge"])
 def test_what_comes_after_the_cutoff_changes_no_forecast(
     panel: Panel, params: WindowParams, split: Split, tmp_path: Path, family: str
 ) -> None:
@@ -278,7 +278,7 @@ def test_a_ramp_comes_back_unshifted(gap: int, tmp_path: Path) -> None:
     ramp = np.arange(400, dtype=np.float32)
     panel = Panel(ramp, ramp[:, None], np.array([0, 400]), np.arange(400), ("a",), ("y",), "d")
     params = WindowParams(5, {"y": FeatureWindow(6)}, gap)
-    forecaster, windows = make(panel, params, Split("time", 250, 320), family="linear")
+    forecaster, windows = make(panel, params, Split("time", 250, 320), family="ridge")
     fit.fit(forecaster, windows["train"], windows["validation"], TRAINING, tmp_path)
     test = windows["test"]
     found = forecaster(*test.inputs(test.origins))[..., 0].detach().numpy()
@@ -310,7 +310,7 @@ def test_a_job_runs_as_a_process_and_ends_with_its_parent(
     job = {
         "family": "recurrent", "network": GRU, "windows": params.to_dict(), "split": vars(split), "device": "cpu", "threads": 1,
         "scaling": {"per": "series", "method": "standard", "window": "last", "target": "none"},
-        "evaluation_stride": 1, "panel": str(store), "training": vars(TRAINING),
+        "quantiles": [0.1, 0.9], "evaluation_stride": 1, "panel": str(store), "training": vars(TRAINING),
     }  # fmt: skip
     for name, epochs in (("short", 2), ("long", 100_000)):
         (tmp_path / name).mkdir()

@@ -113,7 +113,7 @@ def test_zero_comes_back_as_the_level_of_the_window_in_original_units(level: Any
         spread = np.sqrt(seen.var() + 1e-5) if level == "revin" else 1.0
         shown = np.where(np.isnan(scaled), 0.0, (scaled - base) / spread)
         np.testing.assert_allclose(echo.seen[row, :, 0].double().numpy(), shown, rtol=1e-3, atol=1e-4)
-    assert echo.seen.shape[-1] == num_inputs(PARAMS, level)
+    assert echo.seen.shape[-1] == num_inputs(PARAMS, level)[0]
 
 
 @EVERY_TRANSFORM
@@ -164,8 +164,8 @@ def test_static_covariates_are_repeated_and_an_unknown_category_is_nothing() -> 
     forecaster = build_forecaster("recurrent", network, params, categories={"kind": 5})
     past, ahead = torch.randn(3, 3, 1), torch.empty(3, 2, 0)
     static = torch.tensor([[2.0, 1.0], [float("nan"), 0.0], [2.0, 5.0]])
-    x, _, _ = forecaster.inputs(past, ahead, static, torch.zeros(3, dtype=torch.int64))
-    assert x.shape[-1] == num_inputs(params, "none", {"kind": 5}) == 2 + 1 + 4
+    x, _, _, _ = forecaster.inputs(past, ahead, static, torch.zeros(3, dtype=torch.int64))
+    assert x.shape[-1] == num_inputs(params, "none", {"kind": 5})[0] == 2 + 1 + 4
     assert torch.equal(x[:, 0, 2:], x[:, 2, 2:])
     assert x[:, 0, 2].tolist() == [2.0, 0.0, 2.0]
     assert x[1, 0, 3:].eq(0).all() and not torch.equal(x[0, 0, 3:], x[2, 0, 3:])

@@ -7,26 +7,33 @@ import numpy as np
 import pytest
 import torch
 
-from models import FAMILIES, build_forecaster
-from models.convolutional import Convolutional
-from models.forecaster import check_arguments
+from models import FAMILIES, build_forecaster, serving
+from models.fit import batch_loss
+from models.forecaster import check_arguments, takes
+from models.losses import forecast_loss
 from models.origins import origin_rows
 from models.panel import Panel, Split
 from models.recurrent import Recurrent
 from models.scaling import fit_scaling
 from models.windows import FeatureWindow, Inputs, WindowParams, Windows
 from params.load import load_variant, variant_names
+from tasks.registry.bundle import export
 
 ALL = [load_variant(name, "params/nyc_weather.yaml") for name in variant_names()]
 each_variant = pytest.mark.parametrize("variant", ALL, ids=lambda v: v.variant)
+QUANTILES = (0.05, 0.5, 0.95)
+NINE = tuple(round(0.1 * k, 1) for k in range(1, 10))
 SIZES = [(1, 1, 1), (3, 7, 2), (5, 1, 12), (2, 30, 5)]
 
 
 @each_variant
 @pytest.mark.parametrize(("features", "lookback", "horizon"), SIZES)
 def test_any_number_of_features_lookback_and_horizon(variant, features, lookback, horizon) -> None:
-    network = FAMILIES[variant.family](num_features=features, lookback=lookback, horizon=horizon, **variant.network)
-    assert network(torch.randn(6, lookback, features)).shape == (6, horizon)
+    kind = FAMILIES[variant.family]
+    several = {"outputs": 4} if takes(kind, "outputs") else {}
+    network = kind(num_features=features, lookback=lookback, horizon=horizon, **several, **variant.network).eval()
+    found = network(torch.randn(6, lookback, features))
+    assert found.shape == ((6, horizon, 4) if several else (6, horizon))
 
 
 @each_variant
@@ -35,13 +42,16 @@ def test_forecasts_are_finite_and_every_parameter_gets_a_gradient(
 ) -> None:
     torch.manual_seed(0)
     scaling = fit_scaling(panel, params, split, "series")
-    forecaster = build_forecaster(variant.family, variant.network, params, level="last", scaling=scaling)
+    forecaster = build_forecaster(variant.family, variant.network, params, level="last", scaling=scaling, quantiles=QUANTILES)
     windows = Windows(panel, params, origin_rows(panel, params, split, "train", 1))
     inputs, y = windows.batch(torch.arange(64))
-    forecast = forecaster(*inputs)
-    assert forecast.shape == (64, 4, 1)
+    forecast = forecaster.eval()(*inputs)
+    assert forecast.shape == (64, 4, 1 + len(forecaster.quantiles))
     assert torch.isfinite(forecast).all()
-    (forecast[..., 0] - y).nan_to_num().abs().mean().backward()  # type: ignore[no-untyped-call]
+    assert (forecast[..., 1:].diff(dim=-1) >= 0).all()
+    if forecaster.dense:
+        inputs, y = windows.dense().batch(torch.arange(64))
+    batch_loss(forecaster.train(), inputs, y, "mae").backward()  # type: ignore[no-untyped-call]
     for name, parameter in forecaster.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
@@ -78,6 +88,83 @@ def test_units_come_back(variant, params: WindowParams, panel: Panel, split: Spl
     torch.testing.assert_close(forecasts[1], forecasts[0] * 1000 + 7, rtol=1e-3, atol=5.0)
 
 
+@each_variant
+def test_quantiles_never_cross_whatever_the_weights(variant, params: WindowParams) -> None:
+    forecaster = build_forecaster(variant.family, variant.network, params, level="revin", transform="log1p", quantiles=NINE)
+    inputs = Inputs.zeros(params, 16)._replace(past_BLF=torch.rand(16, params.lookback, 2))
+    for seed in range(5):
+        torch.manual_seed(seed)
+        for parameter in forecaster.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+        found = forecaster.eval()(*inputs)
+        assert found.shape[-1] in (1, 1 + len(NINE)) and (found[..., 1:].diff(dim=-1) >= 0).all()
+
+
+@each_variant
+def test_one_batch_overfits(variant, panel: Panel, params: WindowParams, split: Split) -> None:
+    """A few steps on one batch halve its loss: gradients point down hill, through every layer."""
+    if variant.family == "ridge":
+        return
+    torch.manual_seed(5)
+    scaling = fit_scaling(panel, params, split, "series")
+    forecaster = build_forecaster(variant.family, variant.network, params, level="last", scaling=scaling).eval()
+    windows = Windows(panel, params, origin_rows(panel, params, split, "train", 1))
+    inputs, y = windows.batch(torch.arange(0, 128, 8))
+    optimizer = torch.optim.Adam(forecaster.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(80):
+        optimizer.zero_grad()
+        loss = batch_loss(forecaster, inputs, y, "mse")
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@each_variant
+def test_the_same_seed_gives_the_same_weights_and_loss(variant, panel: Panel, params: WindowParams, split: Split) -> None:
+    windows = Windows(panel, params, origin_rows(panel, params, split, "train", 1))
+    losses = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        forecaster = build_forecaster(variant.family, variant.network, params, level="last", quantiles=QUANTILES)
+        inputs, y = (windows.dense() if forecaster.dense else windows).batch(torch.arange(32))
+        losses.append(float(batch_loss(forecaster.train(), inputs, y, "huber").detach()))
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2] or variant.network == {} or variant.family == "linear"  # these begin at zero
+
+
+@each_variant
+def test_an_exported_graph_forecasts_the_same(variant, params: WindowParams, panel: Panel) -> None:
+    torch.manual_seed(6)
+    known = replace(params, future=("promo",))
+    forecaster = build_forecaster(variant.family, variant.network, known, level="last", quantiles=QUANTILES).eval()
+    graph = serving.open_graph(export(forecaster, known))
+    for size in (1, 2, 7):
+        inputs = Inputs.zeros(known, size)._replace(past_BLF=torch.randn(size, known.lookback, 2))
+        torch.testing.assert_close(graph(*inputs), forecaster(*inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_targets_of_every_sample_are_rows_after_its_own_moment(panel: Panel) -> None:
+    """By hand: sample j of a clock with rate 3 stands at row t - 3 (L - 1 - j); its targets are the next rows after the gap."""
+    params = WindowParams(4, {"y": FeatureWindow(5, 3), "x": FeatureWindow(2, 9, 4)}, gap=2)
+    windows = Windows(panel, params, origin_rows(panel, params, None, "", 7)).dense()
+    forecaster = build_forecaster("recurrent", {"cell": "gru", "hidden_size": 2}, params)
+    _, y_BT = windows.batch(torch.arange(len(windows)))
+    found = forecaster.every_target(y_BT)
+    assert found.shape == (len(windows), 5, 4)
+    for row, t in enumerate(windows.origins.tolist()):
+        for j in range(5):
+            own = t - 3 * (4 - j)
+            np.testing.assert_array_equal(found[row, j].numpy(), panel.target[own + 3 : own + 7])
+
+
+def test_the_loss_of_quantiles_is_the_pinball_loss_beside_that_of_the_point() -> None:
+    forecast, y = torch.tensor([[[1.0, 0.0, 5.0]], [[9.0, 9.0, 9.0]]]), torch.tensor([[2.0], [torch.nan]])
+    # by hand: |2 - 1| beside the mean of 0.1 * (2 - 0) and (1 - 0.8) * (5 - 2); the missing target counts nowhere
+    assert float(forecast_loss("mae", forecast, y, (0.1, 0.8))) == pytest.approx(1 + (0.2 + 0.6) / 2)
+
+
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
@@ -112,7 +199,7 @@ def test_a_recurrent_network_equals_its_formula(kind, bidirectional) -> None:
     weights = {n: p.detach().double().numpy() for n, p in network.recurrence.named_parameters()}
     head, bias = network.head.weight.detach().double().numpy(), network.head.bias.detach().double().numpy()
     backward = {n.removesuffix("_reverse"): v for n, v in weights.items() if n.endswith("_reverse")}
-    for window, found in zip(x.double().numpy(), network(x).detach().numpy(), strict=True):
+    for window, found in zip(x.double().numpy(), network(x)[..., 0].detach().numpy(), strict=True):
         state = _run_cell(kind, weights, window, 4)
         if bidirectional:
             state = np.concatenate([state, _run_cell(kind, backward, window[::-1], 4)])
@@ -125,22 +212,6 @@ def test_recurrent_weights_begin_orthogonal_and_the_forget_gate_open() -> None:
         torch.testing.assert_close(gate @ gate.T, torch.eye(8), atol=1e-5, rtol=0)
     bias = network.recurrence.bias_ih_l0.detach() + network.recurrence.bias_hh_l0.detach()
     assert bias.tolist() == [0.0] * 8 + [1.0] * 8 + [0.0] * 16
-
-
-def test_a_convolution_equals_its_sum_written_out() -> None:
-    torch.manual_seed(4)
-    network = Convolutional(num_features=2, lookback=7, horizon=3, channels=4, kernel_size=3, num_layers=1, stride=2)
-    x = torch.randn(2, 7, 2)
-    kernel = network.convolutions[1].weight.detach().numpy()
-    length, padding = 4, (4 - 1) * 2 + 3 - 7
-    padded = np.concatenate([np.zeros((2, padding, 2)), x.numpy()], axis=1)
-    maps = np.zeros((2, 4, length))
-    for b in range(2):
-        for o in range(4):
-            for t in range(length):
-                maps[b, o, t] = max(0.0, sum(kernel[o, c, k] * padded[b, 2 * t + k, c] for c in range(2) for k in range(3)))
-    expected = maps.reshape(2, -1) @ network.head.weight.detach().numpy().T + network.head.bias.detach().numpy()
-    np.testing.assert_allclose(network(x).detach().numpy(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -170,8 +241,9 @@ def test_numbers_that_do_not_fit_are_refused() -> None:
         build_forecaster("transformer", {}, WindowParams(1, {"y": FeatureWindow(1)}))
 
 
-def test_every_family_has_its_file_and_keyword_arguments_only() -> None:
+def test_every_family_is_used_lies_in_models_and_takes_keyword_arguments_only() -> None:
+    assert set(FAMILIES) == {variant.family for variant in ALL}
     for family, kind in FAMILIES.items():
-        assert kind.__module__ == f"models.{family}"
+        assert kind.__module__.startswith("models.")
         names = inspect.signature(kind).parameters.values()
         assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in names), family

@@ -42,7 +42,7 @@ def test_every_variant_forecasts_from_its_bundle_as_it_does_itself(variant: str,
 
 @pytest.mark.parametrize("level", ["none", "mean"])
 def test_every_level_can_be_exported(level: str, house: Any, tmp_path: Path) -> None:
-    house.write(tmp_path / "bundle", house.build("linear", {}, level=level), family="linear", network={}, level=level)
+    house.write(tmp_path / "bundle", house.build("ridge", {}, level=level), family="ridge", network={}, level=level)
 
 
 def test_a_bundle_says_what_it_is_and_its_digest_is_that_of_the_manifest(house: Any, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_bundle_holds_no_pickle_and_no_path_of_this_machine(house: Any, tmp_pa
 
 
 def test_the_same_forecaster_gives_the_same_bundle_and_another_another(house: Any, tmp_path: Path) -> None:
-    forecaster = house.build("linear", {})
+    forecaster = house.build("ridge", {})
     first = house.write(tmp_path / "a", forecaster)
     assert house.write(tmp_path / "b", forecaster) == first
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_writing_a_bundle_leaves_the_forecaster_as_it_was(house: Any, tmp_path: 
 
 
 def test_a_graph_that_forecasts_otherwise_is_not_registered(house: Any) -> None:
-    forecaster = house.build("linear", {}).eval()
+    forecaster = house.build("ridge", {}).eval()
     graph = serving.open_graph(export(forecaster, house.params))
     assert check_parity(graph, forecaster, house.params, house.panel) <= 1e-4
     with torch.no_grad():
@@ -107,7 +107,7 @@ def test_each_step_needs_its_half_width(house: Any, tmp_path: Path) -> None:
 
 
 def test_the_example_is_just_long_enough_to_forecast_from(house: Any, tmp_path: Path) -> None:
-    house.write(tmp_path / "bundle", house.build("linear", {}), family="linear", network={})
+    house.write(tmp_path / "bundle", house.build("ridge", {}), family="ridge", network={})
     given = json.loads((tmp_path / "bundle/example.json").read_text())
     frame = pl.DataFrame(given["data"], schema=given["columns"], orient="row")
     model = serving.load(tmp_path / "bundle")

@@ -102,7 +102,7 @@ def test_the_same_identity_is_one_version_and_another_one_moves_the_alias(store:
 
 
 def test_a_damaged_bundle_is_not_registered(store: Store, house: Any, tmp_path: Path) -> None:
-    house.write(tmp_path / "bundle", house.build("linear", {}), family="linear", network={})
+    house.write(tmp_path / "bundle", house.build("ridge", {}), family="ridge", network={})
     (tmp_path / "bundle/weights.safetensors").write_bytes(b"")
     with pytest.raises(ValueError, match=r"weights.safetensors has changed"):
         put(store.home, store.run, tmp_path / "bundle", "d" * 64, "damaged")
