@@ -20,6 +20,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,25 +169,22 @@ def resident(name: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in STATUS.read_text().splitlines() if line.startswith(name))
 
 
-def memory(folder: Path, lookback: int) -> dict[str, Any]:
-    """The extra memory of one epoch, for one window for all features and for ragged ones."""
+def memory(folder: Path, lookback: int, params_of: Callable[[int], WindowParams] = same) -> dict[str, Any]:
+    """The extra memory of one epoch, a share of the panel's bytes."""
     if not RESET.exists():
         return {}
     torch.set_num_threads(1)
-    panel, found = Panel.open(folder), {}
+    panel = Panel.open(folder)
     warm_up(lookback)
-    for name, params in (("extra_memory_ratio", same(lookback)), ("ragged_extra_memory_ratio", ragged(lookback))):
-        size = sum((folder / f"{array}.npy").stat().st_size for array in ARRAYS)
-        for array in (panel.values, panel.target, panel.times):
-            array.sum()
-        before = resident("VmRSS")
-        RESET.write_text("5")
-        windows = windows_of(panel, params)
-        for batch in windows.batches(BATCH, windows.shuffled(0)):
-            assert len(batch.y_BH)
-        found[name] = round((resident("VmHWM") - before) / size, 3)
-        del windows, batch
-    return found
+    size = sum((folder / f"{array}.npy").stat().st_size for array in ARRAYS)
+    for array in (panel.values, panel.target, panel.times):
+        array.sum()
+    before = resident("VmRSS")
+    RESET.write_text("5")
+    windows = windows_of(panel, params_of(lookback))
+    for batch in windows.batches(BATCH, windows.shuffled(0)):
+        assert len(batch.y_BH)
+    return {("ragged_" if params_of is ragged else "") + "extra_memory_ratio": round((resident("VmHWM") - before) / size, 3)}
 
 
 def warm_up(lookback: int) -> None:
@@ -217,7 +215,7 @@ def measure(series: int, lookbacks: tuple[int, ...]) -> dict[int, dict[str, Any]
         of_memcpy = f"of memcpy: {'  '.join(WAYS[1:])}"
         print(f"{'lookback':>10} | microseconds a batch: {'  '.join(WAYS)} | {of_memcpy} | of plain: ours | memory")
         for lookback in LOOKBACKS:
-            got = in_a_process("memory", folder, lookback)
+            got = in_a_process("memory", folder, lookback) | in_a_process("ragged_memory", folder, lookback)
             got |= in_a_process("speed", folder, lookback) if lookback in lookbacks else {}
             print(line(lookback, got))
             found[lookback] = got
@@ -247,7 +245,8 @@ def main() -> None:
     parser.add_argument("--task", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.task:
-        tasks: dict[str, Callable[[Path, int], dict[str, Any]]] = {"speed": speed, "memory": memory}
+        tasks: dict[str, Callable[[Path, int], dict[str, Any]]]
+        tasks = {"speed": speed, "memory": memory, "ragged_memory": partial(memory, params_of=ragged)}
         print(json.dumps(tasks[given.task[0]](Path(given.task[1]), int(given.task[2]))))
         return
     found = {series: measure(series, LOOKBACKS if given.full else (168,)) for series in ((100, 1000) if given.full else (100,))}

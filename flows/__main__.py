@@ -62,8 +62,10 @@ def compare(
     server = start_prefect(home)  # comes up while we import
     try:
         with Board() as board, board.stage("start"):
-            from flows.look import check_params, show_comparison
+            from flows.look import check_params, only_those_that_fit, show_comparison
 
+            if (variants or "").strip() == "all":
+                chosen = only_those_that_fit(params, chosen, board.say)
             check_params(params, chosen)
             from flows.compare import compare as flow
 

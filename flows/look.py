@@ -159,6 +159,24 @@ def show_comparison(found: dict[str, Any]) -> None:
     )
 
 
+def only_those_that_fit(params: Path, settings: list[str], say: Callable[[str], None]) -> list[str]:
+    """The settings without the variants whose structure does not allow the run's windows; says which and why.
+
+    Raises UserError where none is left.
+    """
+    run, fitting, last = load_run(params, settings), [], None
+    for name in run.variants:
+        try:
+            check_variant(load_variant(name, params, settings), run.windows.window_params())
+            fitting.append(name)
+        except UserError as error:
+            last = error
+            say(f"  left out: {error}")
+    if last is not None and not fitting:
+        raise last
+    return [*settings, "variants=[" + ", ".join(f'"{name}"' for name in fitting) + "]"]
+
+
 def check_params(params: Path, settings: list[str]) -> None:
     """Reads the whole run and builds every variant without memory, before any data is read.  Raises UserError."""
     run = load_run(params, settings)
