@@ -4,10 +4,27 @@ Elman 1990 ("Finding structure in time"), Hochreiter & Schmidhuber 1997 (LSTM), 
 (bidirectional).  Shapes: B batch, L lookback, F features, H horizon, O outputs, D hidden size.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+CELLS: dict[str, Callable[..., nn.RNNBase]] = {"elman": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+@torch.no_grad()
+def initialise_recurrence(recurrence: nn.RNNBase | nn.RNNCellBase) -> None:
+    """Orthogonal recurrent weights gate by gate, Xavier input weights, zero biases, LSTM forget gate bias 1."""
+    hidden_size = recurrence.hidden_size
+    for name, weight in recurrence.named_parameters():
+        if name.startswith("bias"):
+            nn.init.zeros_(weight)
+            if isinstance(recurrence, nn.LSTM | nn.LSTMCell) and name.startswith("bias_ih"):
+                weight[hidden_size : 2 * hidden_size] = 1.0
+            continue
+        for gate in weight.split(hidden_size):
+            nn.init.orthogonal_(gate) if name.startswith("weight_hh") else nn.init.xavier_uniform_(gate)
 
 
 class Recurrent(nn.Module):
@@ -39,28 +56,16 @@ class Recurrent(nn.Module):
         if nonlinearity != "tanh" and cell != "elman":
             raise ValueError(f"nonlinearity is a choice of the elman cell; {cell} has its own")
         between = dropout if num_layers > 1 else 0.0
-        kind = {"elman": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell]
-        extra = {"nonlinearity": nonlinearity} if cell == "elman" else {}
+        extra: dict[str, Any] = {"nonlinearity": nonlinearity} if cell == "elman" else {}
         self.horizon, self.outputs = horizon, outputs
-        self.recurrence = kind(
+        self.recurrence = CELLS[cell](
             num_features, hidden_size, num_layers, batch_first=True, dropout=between, bidirectional=bidirectional, **extra
         )
         directions = 2 if bidirectional else 1
         self.directions = directions
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size * directions, horizon * outputs)
-        self._initialise(cell, hidden_size)
-
-    @torch.no_grad()
-    def _initialise(self, cell: str, hidden_size: int) -> None:
-        for name, weight in self.recurrence.named_parameters():
-            if name.startswith("bias"):
-                nn.init.zeros_(weight)
-                if cell == "lstm" and name.startswith("bias_ih"):
-                    weight[hidden_size : 2 * hidden_size] = 1.0
-                continue
-            for gate in weight.split(hidden_size):
-                nn.init.orthogonal_(gate) if name.startswith("weight_hh") else nn.init.xavier_uniform_(gate)
+        initialise_recurrence(self.recurrence)
 
     def forward(self, x_BLF: Tensor) -> Tensor:
         """[B, L, F] -> [B, H, O]."""

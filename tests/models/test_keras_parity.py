@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.batches import timeseries_batches
 from models.origins import origin_rows
 from models.panel import Panel
-from models.sequences import timeseries_batches
 from models.windows import WindowParams, Windows
 
 Pair = tuple[np.ndarray, np.ndarray]
