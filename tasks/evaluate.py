@@ -17,12 +17,12 @@ from prefect.cache_policies import NO_CACHE
 
 from models import job as jobs
 from models.forecaster import Forecaster
-from models.memory import receptive_field
+from models.memory import MemoryCard, memory_card
 from models.panel import Panel
-from models.windows import Windows
+from models.windows import Inputs, Windows
 from tasks.frequency import Frequency
 
-BATCH = 256
+BATCH, CARD_WINDOWS = 256, 64
 KEYS = ("unique_id", "ds", "cutoff", "step")
 EVALUATED = ("validation", "test")
 
@@ -65,7 +65,7 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
 
 @task(cache_policy=NO_CACHE, task_run_name="evaluate {label}")
 def evaluate_variant(label: str, trained: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
-    """Forecasts validation and test with the trained weights into `<folder>/<split>.parquet`; adds cost and receptive field.
+    """Forecasts validation and test with the trained weights into `<folder>/<split>.parquet`; adds cost and memory card.
 
     A variant that failed stays failed; one whose forecasts are not all finite becomes so: it is never scored.
     """
@@ -81,5 +81,13 @@ def evaluate_variant(label: str, trained: dict[str, Any], job: dict[str, Any]) -
         if not np.isfinite(forecasts).all():
             return trained | {"status": "failed", "reason": f"forecasts on {split} are not finite"}
         write_parquet(forecast_frame(windows[split].panel, windows[split], forecasts, label), folder / f"{split}.parquet")
-    field = receptive_field(copy.deepcopy(forecaster), windows["test"].params)
-    return trained | {"forecast_ms_per_series": milliseconds, "receptive_field": field}
+    card = memory_of(forecaster, windows["validation"])
+    facts = {"receptive_field": card.receptive_field, "memory_half_life": card.half_life, "memory": card.to_dict()}
+    return trained | {"forecast_ms_per_series": milliseconds} | facts
+
+
+def memory_of(forecaster: Forecaster, windows: Windows) -> MemoryCard:
+    """The memory card of a trained forecaster, measured on windows spread evenly over a split."""
+    index = np.unique(np.linspace(0, len(windows) - 1, min(CARD_WINDOWS, len(windows))).astype(np.int64))
+    inputs = windows.inputs(windows.origins[torch.from_numpy(index)])
+    return memory_card(copy.deepcopy(forecaster).cpu().eval(), windows.params, Inputs(*(part.cpu() for part in inputs)))

@@ -94,7 +94,14 @@ def _half_widths(calibration: pl.DataFrame, horizon: int) -> list[float | None]:
 
 def _fit_row(fit: Fit) -> dict[str, Any]:
     facts = ("family", "seed", "status", "run_id")
-    cost = ("train_seconds", "num_parameters", "windows_per_second", "forecast_ms_per_series", "receptive_field")
+    cost = (
+        "train_seconds",
+        "num_parameters",
+        "windows_per_second",
+        "forecast_ms_per_series",
+        "receptive_field",
+        "memory_half_life",
+    )
     note = fit.get("reason") or ("trained before" if fit.get("reused") else "")
     return {"kind": "variant", "note": note, **{name: fit.get(name) for name in (*facts, *cost)}}
 

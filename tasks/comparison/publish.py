@@ -10,11 +10,12 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from models.memory import MemoryCard
 from models.panel import Panel, Split
 from models.windows import WindowParams
 from params.schema import RunParams
 from tasks import tracking
-from tasks.comparison import plots, report, scores
+from tasks.comparison import memory_card, plots, report, scores
 from tasks.comparison.compare import Comparison, compare
 from tasks.evaluate import write_parquet
 from tasks.fingerprint import sha256
@@ -70,7 +71,7 @@ def run_models(found: Comparison) -> list[str]:
 
 
 def _metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
-    measured = {name: row.get(name) for name in ("forecast_ms_per_series", "receptive_field")}
+    measured = {name: row.get(name) for name in ("forecast_ms_per_series", "receptive_field", "memory_half_life")}
     return {name: row[name] for name in row if name.startswith("test_")} | measured | {"best_val_mae": row["val_mae"]}
 
 
@@ -124,6 +125,23 @@ def log_curves(fits: Sequence[Fit], run: RunParams, folder: Path) -> None:
             tracking.log_file(fit["run_id"], picture)
 
 
+def log_memory(fits: Sequence[Fit], parent: str, folder: Path) -> None:
+    """The memory cards side by side in the comparison's run, each whole (and its attention as a picture) in its own."""
+    cards = {fit["label"]: MemoryCard.from_dict(fit["memory"]) for fit in fits if "memory" in fit}
+    if not cards:
+        return
+    memory_card.card_table(cards).write_csv(folder / "memory.csv")
+    tracking.log_file(parent, folder / "memory.csv")
+    tracking.log_file(parent, plots.save(memory_card.card_figure(cards), folder / "memory.png"))
+    for fit in fits:
+        if "memory" not in fit:
+            continue
+        tracking.log_text(fit["run_id"], json.dumps(fit["memory"], indent=1), "memory.json")
+        if cards[fit["label"]].attention is not None:
+            figure = memory_card.attention_figure(cards[fit["label"]], fit["label"])
+            tracking.log_file(fit["run_id"], plots.save(figure, folder / "attention.png"))
+
+
 def _conclude(found: Comparison, parent: str, sentence: str) -> None:
     tracking.tag(parent, {"chosen": found.chosen or "", "best_naive": found.naive, "mlflow.note.content": sentence})
     row = next((row for row in found.rows if row["name"] == found.chosen), None)
@@ -140,4 +158,5 @@ def compare_variants(
     with tempfile.TemporaryDirectory() as folder:
         publish(found, run, parent, fits, Path(folder))
         log_curves(fits, run, Path(folder))
+        log_memory(fits, parent, Path(folder))
     return {"chosen": found.chosen, "naive": found.naive, "rows": found.rows, "half_widths": found.half_widths}

@@ -16,13 +16,14 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "val_mae": pl.Float64, "test_mae": pl.Float64, "test_rmse": pl.Float64, "test_mase": pl.Float64,
     "test_smape": pl.Float64, "test_bias": pl.Float64, "test_skill": pl.Float64, "test_coverage_90": pl.Float64,
     "test_width_90": pl.Float64, "test_crps": pl.Float64, "train_seconds": pl.Float64, "num_parameters": pl.Int64,
-    "status": pl.String, "note": pl.String,
+    "memory_half_life": pl.Float64, "receptive_field": pl.Int64, "status": pl.String, "note": pl.String,
 }  # fmt: skip
 HEADS = {
     "rank": "#", "name": "name", "kind": "kind", "family": "family", "seed": "seed", "val_mae": "val MAE",
     "test_mae": "test MAE", "test_rmse": "RMSE", "test_mase": "MASE", "test_smape": "sMAPE %", "test_bias": "bias",
     "test_skill": "skill %", "test_coverage_90": "cover %", "test_width_90": "width", "test_crps": "CRPS",
-    "train_seconds": "seconds", "num_parameters": "weights", "status": "status", "note": "note",
+    "train_seconds": "seconds", "num_parameters": "weights",
+    "memory_half_life": "half-life", "receptive_field": "field", "status": "status", "note": "note",
 }  # fmt: skip
 SHARES = ("test_skill", "test_coverage_90")  # kept as fractions, shown in percent
 NARROW = ("rank", "name", "val_mae", "test_mae", "test_mase", "test_skill", "test_coverage_90", "train_seconds")
