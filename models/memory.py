@@ -17,6 +17,7 @@ from models.forecaster import Forecaster
 from models.windows import Inputs, WindowParams
 
 MOST_STEPS = 24  # steps of the horizon whose gradients are taken, evenly spread over a longer one
+ROUNDING = 1e-9  # relative: half of an even sensitivity is reached in the middle, whatever its sum loses
 FAINT = 0.01  # the share of all sensitivity below which the oldest rows count as unused
 SATURATED = 0.1  # a gate below this or above one minus this hardly moves
 GATES = {"LSTM": ("input", "forget", "candidate", "output"), "GRU": ("reset", "update", "candidate")}
@@ -26,8 +27,9 @@ GATES = {"LSTM": ("input", "forget", "candidate", "output"), "GRU": ("reset", "u
 class MemoryCard:
     """What a trained network remembers.  Rows are counted back from the cutoff (1: the cutoff's own row), whatever the rate.
 
-    `sensitivity`: by row, the mean over windows and steps of |d forecast / d x|, summed over the past channels; forecast and x
-    scaled, x as the network sees it (y against the level of its window), so that channels compare and units fall out.
+    `sensitivity`: by row, the mean over steps and the windows that observed it of |d forecast / d x|, summed over the past
+    channels; forecast and x scaled, x as the network sees it (y against the level of its window, which is no part of this), so
+    that channels compare and units fall out.
     `half_life`: the fewest newest rows that hold half of it.  `receptive_field`: the oldest row that moves any forecast, 0
     where none does.  `theoretical_field`: what the structure allows, where that is known.  `rows`: those of the window.
     `spectral_radius`: the largest |eigenvalue| of each recurrent matrix, gate by gate.  `gates`: of the first LSTM or GRU
@@ -73,7 +75,7 @@ def memory_card(forecaster: Forecaster, params: WindowParams, inputs: Inputs) ->
     with torch.no_grad():
         seen = own.inputs(*(part.double() if part.is_floating_point() else part for part in inputs))
     beside = {} if seen.ahead_BHK is None else {"ahead_BHK": seen.ahead_BHK}
-    sensitivity = _by_row(_sensitivity(network, seen.x_BLN, beside, len(params.channels)), params)
+    sensitivity = _by_row(_sensitivity(network, seen.x_BLN, beside, ~inputs.past_BLF.isnan()), params)
     cumulative, total = sensitivity.cumsum(0), float(sensitivity.sum())
     moved = sensitivity.nonzero()
     with torch.no_grad():
@@ -82,7 +84,7 @@ def memory_card(forecaster: Forecaster, params: WindowParams, inputs: Inputs) ->
         gates = gate_saturation(network, seen.x_BLN, beside)
     return MemoryCard(
         sensitivity=sensitivity.tolist(),
-        half_life=int((cumulative < total / 2).sum()) + 1 if total else 0,
+        half_life=int((cumulative < total / 2 * (1 - ROUNDING)).sum()) + 1 if total else 0,
         receptive_field=int(moved.max()) + 1 if len(moved) else 0,
         rows=params.reach + 1,
         theoretical_field=_theoretical(network, params),
@@ -92,17 +94,17 @@ def memory_card(forecaster: Forecaster, params: WindowParams, inputs: Inputs) ->
     )
 
 
-def _sensitivity(network: nn.Module, x_BLN: Tensor, beside: Mapping[str, Tensor], channels: int) -> Tensor:
-    """[L, F]: the mean over windows and steps of |d forecast / d x|."""
+def _sensitivity(network: nn.Module, x_BLN: Tensor, beside: Mapping[str, Tensor], observed_BLF: Tensor) -> Tensor:
+    """[L, F]: the mean over steps and the windows that observed x of |d forecast / d x|; 0 where none did."""
     x_BLN = x_BLN.detach().requires_grad_()
     forecast = network(x_BLN, **beside)
     forecast_BH = forecast if forecast.dim() == 2 else forecast[..., 0]
     steps = torch.linspace(0, forecast_BH.shape[1] - 1, min(MOST_STEPS, forecast_BH.shape[1])).long().unique().tolist()
-    total_LF = x_BLN.new_zeros(x_BLN.shape[1], channels)
+    total_LF = x_BLN.new_zeros(observed_BLF.shape[1:])
     for step in steps:
         (slope_BLN,) = torch.autograd.grad(forecast_BH[:, step].sum(), x_BLN, retain_graph=True)
-        total_LF += slope_BLN[..., :channels].abs().mean(0)
-    return total_LF / len(steps)
+        total_LF += (slope_BLN[..., : observed_BLF.shape[2]].abs() * observed_BLF).sum(0)
+    return total_LF / (len(steps) * observed_BLF.sum(0).clamp(min=1))
 
 
 def _by_row(slope_LF: Tensor, params: WindowParams) -> Tensor:
@@ -144,6 +146,8 @@ def gate_saturation(network: nn.Module, x_BLN: Tensor, beside: Mapping[str, Tens
         return {}
     with _inputs_of(layer) as caught:
         network(x_BLN, **beside)
+    if not caught:
+        return {}
     found = {}
     for gate, values in run_gates(layer, caught[0])[0].items():
         saturated = ((values < SATURATED) | (values > 1 - SATURATED)).double().mean()

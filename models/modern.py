@@ -106,6 +106,10 @@ class ModernTcn(nn.Module):
         super().__init__()
         if min(channels, patch_size, patch_stride, kernel_size, num_blocks, expansion) < 1 or not 0 <= dropout < 1:
             raise ValueError("all sizes must be at least 1, dropout at least 0 and below 1")
+        if channels < 2:
+            raise ValueError("channels must be at least 2: the norm over a single one is 0 whatever it holds")
+        if patch_stride > patch_size:
+            raise ValueError(f"patch_stride must be at most patch_size ({patch_size}), or no patch would hold some samples")
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, so that it has a middle, not {kernel_size}")
         self.shape = (horizon, outputs)

@@ -1,6 +1,6 @@
 """The minimal GRU, whose states all come at once from a parallel scan; never a loop over the window.
 
-Feng et al. 2024, "Were RNNs all we needed?" (arXiv 2410.01201); Hillis & Steele 1986 (the scan).
+Feng et al. 2024, "Were RNNs all we needed?" (arXiv 2410.01201); Ladner & Fischer 1980, Blelloch 1990 (the scan).
 Shapes: B batch, L lookback, F features, H horizon, O outputs, D hidden size.
 """
 
@@ -12,19 +12,37 @@ from torch import Tensor, nn
 LONGEST = 1000.0  # samples over which the slowest units begin to remember
 
 
-def scan(keep_BLD: Tensor, add_BLD: Tensor) -> Tensor:
-    """h_t = keep_t h_(t-1) + add_t for every t, h_0 = 0: [B, L, D] twice -> [B, L, D], in log2(L) steps.
+def _pairs(keep_BLD: Tensor, add_BLD: Tensor) -> tuple[Tensor, Tensor]:
+    """Neighbouring maps h -> a h + b, two by two from the oldest, as one map each: [B, L, D] twice -> [B, L // 2, D] twice."""
+    even = keep_BLD.shape[1] // 2 * 2
+    first, second = keep_BLD[:, 0:even:2], keep_BLD[:, 1:even:2]
+    return first * second, second * add_BLD[:, 0:even:2] + add_BLD[:, 1:even:2]
 
-    Two neighbouring maps h -> a h + b are one map of that kind, so each step doubles how far every state sees back.
-    Nothing is divided and no logarithm taken: with keep between 0 and 1 nothing overflows.
+
+def scan(keep_BLD: Tensor, add_BLD: Tensor) -> Tensor:
+    """h_t = keep_t h_(t-1) + add_t for every t, h_0 = 0: [B, L, D] twice -> [B, L, D], in 2 log2(L) steps of 2 L work in all.
+
+    Two neighbouring maps h -> a h + b are one map of that kind: the scan over pairs gives every second state, and one step
+    more gives those between.  Nothing is divided and no logarithm taken: with keep between 0 and 1 nothing overflows.
     """
-    length, reach = keep_BLD.shape[1], 1
-    while reach < length:
-        earlier_add = nn.functional.pad(add_BLD[:, :-reach], (0, 0, reach, 0))
-        add_BLD = add_BLD + keep_BLD * earlier_add
-        keep_BLD = keep_BLD * nn.functional.pad(keep_BLD[:, :-reach], (0, 0, reach, 0), value=1.0)
-        reach *= 2
-    return add_BLD
+    length = add_BLD.shape[1]
+    if length == 1:
+        return add_BLD
+    odd = scan(*_pairs(keep_BLD, add_BLD))  # the states of samples 1, 3, 5, ...
+    later = keep_BLD[:, 2::2] * odd[:, : (length - 1) // 2] + add_BLD[:, 2::2]
+    even = torch.cat([add_BLD[:, :1], later], dim=1)  # of samples 0, 2, 4, ...
+    woven = torch.stack([even[:, : odd.shape[1]], odd], dim=2).flatten(1, 2)
+    return woven if length % 2 == 0 else torch.cat([woven, even[:, -1:]], dim=1)
+
+
+def last(keep_BLD: Tensor, add_BLD: Tensor) -> Tensor:
+    """The newest state of `scan` alone, at half its work: [B, L, D] twice -> [B, D]."""
+    while (length := add_BLD.shape[1]) > 1:
+        if length % 2:  # the oldest map acts on the zero state, so only what it adds counts
+            add = torch.cat([keep_BLD[:, 1:2] * add_BLD[:, :1] + add_BLD[:, 1:2], add_BLD[:, 2:]], dim=1)
+            keep_BLD, add_BLD = keep_BLD[:, 1:], add
+        keep_BLD, add_BLD = _pairs(keep_BLD, add_BLD)
+    return add_BLD[:, 0]
 
 
 def loop(keep_BLD: Tensor, add_BLD: Tensor) -> Tensor:
@@ -55,10 +73,10 @@ class MinGruLayer(nn.Module):
         with torch.no_grad():
             self.gate.bias.copy_(-torch.log(spans - 1))  # z = 1 / span where the features are 0
 
-    def forward(self, x_BLF: Tensor) -> Tensor:
-        """[B, L, F] -> [B, L, D]."""
+    def forward(self, x_BLF: Tensor, newest: bool = False) -> Tensor:
+        """[B, L, F] -> [B, L, D]; `newest`: the last state alone, [B, D]."""
         z_BLD = self.gate(x_BLF).sigmoid()
-        return scan(1 - z_BLD, z_BLD * self.candidate(x_BLF))
+        return (last if newest else scan)(1 - z_BLD, z_BLD * self.candidate(x_BLF))
 
 
 class MinGru(nn.Module):
@@ -97,8 +115,7 @@ class MinGru(nn.Module):
         """[B, L, F] -> [B, H, O]."""
         states = x_BLF
         for number, (layer, mix) in enumerate(zip(self.layers, self.mixes, strict=True)):
-            states = layer(states)
-            states = states[:, -1] if number == len(self.layers) - 1 else states
+            states = layer(states, newest=number == len(self.layers) - 1)
             states = states + nn.functional.silu(mix(self.dropout(states)))
         result: Tensor = self.head(self.dropout(states)).unflatten(-1, self.shape)
         return result

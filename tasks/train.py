@@ -86,7 +86,7 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
         with torch.device("meta"):
             quantiles = variant.run.training.quantiles
             forecaster = build_forecaster(variant.family, own_network(variant), windows, level=level, quantiles=quantiles)
-            shape = tuple(forecaster(*Inputs.zeros(windows, 2)).shape)
+            shape = tuple(forecaster.eval()(*Inputs.zeros(windows, 2)).shape)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"variant {variant.variant} (params/variants/{variant.variant}.yaml): {error}") from error
     if shape[:2] != (2, windows.horizon):

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS, WIDTH, HEIGHT = 4, 3.1, 2.1  # panels beside each other, inches of one
+TITLE = """Memory: how much a row moves the forecast,
+as a share of the row that moves it most
+(line: half-life; grey: less than 1 % in all)"""
 FLOOR = 1e-5  # of the largest sensitivity: what lies below is drawn here
 
 
@@ -35,7 +38,8 @@ def card_table(cards: Mapping[str, MemoryCard]) -> pl.DataFrame:
             }
         )
     whole = dict.fromkeys(("memory_half_life", "receptive_field", "theoretical_field", "window_rows"), pl.Int64)
-    return pl.DataFrame(rows, schema_overrides=whole)
+    shares = dict.fromkeys(("spectral_radius", "saturated_share", "forget_mean"), pl.Float64)
+    return pl.DataFrame(rows, schema={"variant": pl.String, **whole, **shares, "warning": pl.String})
 
 
 def card_figure(cards: Mapping[str, MemoryCard]) -> "Figure":
@@ -45,25 +49,32 @@ def card_figure(cards: Mapping[str, MemoryCard]) -> "Figure":
     """
     from matplotlib.figure import Figure
 
-    lines = math.ceil(len(cards) / COLUMNS)
-    figure = Figure(figsize=(COLUMNS * WIDTH, 0.5 + lines * HEIGHT), layout="constrained")
-    grid = figure.subplots(lines, COLUMNS, sharex=True, sharey=True, squeeze=False)
-    figure.suptitle("Memory: how much a row before the cutoff moves the forecast, as a share of the row that moves it most")
+    across = min(COLUMNS, len(cards))
+    lines = math.ceil(len(cards) / across)
+    figure = Figure(figsize=(max(across, 2) * WIDTH, 0.7 + lines * HEIGHT), layout="constrained", facecolor="white")
+    grid = figure.subplots(lines, across, sharex=True, sharey=True, squeeze=False)
+    figure.suptitle(TITLE, fontsize=10)
     for axes, (name, card) in zip(grid.ravel(), cards.items(), strict=False):
         rows, share = np.arange(1, card.rows + 1), np.array(card.sensitivity) / max(*card.sensitivity, 1e-300)
         axes.plot(rows, np.clip(share, FLOOR, None), color=CHOSEN, linewidth=1.4)
-        axes.axvline(card.half_life, color=NAIVE, linewidth=1)
+        if card.half_life:
+            axes.axvline(card.half_life, color=NAIVE, linewidth=1)
         unused = card.warning.removeprefix("rows ").split(" ")[0]
         if unused.isdigit():
             axes.axvspan(int(unused), card.rows, color=GRID, zorder=0)
         axes.set_yscale("log")
         axes.set_ylim(FLOOR, 2)
-        axes.set_title(f"{name}  (half-life {card.half_life})", fontsize=9, loc="left", color=ACTUAL)
+        axes.minorticks_off()
+        axes.spines[["top", "right"]].set_visible(False)
+        half = f"half-life {card.half_life}" if card.half_life else "no row moves it"
+        axes.set_title(f"{name}  ({half})", fontsize=9, loc="left", color=ACTUAL)
         axes.grid(color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
         axes.tick_params(labelsize=7, colors=QUIET)
     for axes in grid.ravel()[len(cards) :]:
         axes.set_axis_off()
-    for axes in grid[-1]:
+    for axes in grid.ravel()[max(len(cards) - across, 0) : len(cards)]:  # the lowest panel of each column
+        axes.tick_params(labelbottom=True)
         axes.set_xlabel("rows before the cutoff", fontsize=8)
     return figure
 

@@ -5,6 +5,7 @@ Every verb runs once as a person runs it (`flows`); what more it can say is trie
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import flows.look
+import params.load
 from flows.__main__ import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,8 +130,8 @@ def test_variants_as_a_table_and_as_json(flows, here, tmp_path: Path) -> None:
     assert {"ridge", "elman", "stacked_elman", "bidirectional_elman", "lstm", "gru", "cnn"} <= set(by_name)
     assert set(by_name["gru"]) == {"name", "family", "parameters", "receptive_field", "about"}
     # by hand: three gates of 32 units over 19 inputs (5 features, 5 masks, 4 waves here
-    # and 4 ahead, the level), 32 states, 2 biases; the head
-    assert by_name["gru"]["parameters"] == 3 * 32 * (19 + 32 + 2) + 24 * (32 + 1)
+    # and 4 ahead, the level), 32 states, 2 biases; the head: 24 steps of the point and three quantiles
+    assert by_name["gru"]["parameters"] == 3 * 32 * (19 + 32 + 2) + 24 * 4 * (32 + 1)
     table = here("variants", home=tmp_path / "home").stdout
     assert "bidirectional_elman" in table and "recurrent" in table
 
@@ -181,3 +184,15 @@ def test_lags_refuses_what_the_checks_refuse(flows, refused, tmp_path: Path) -> 
 def test_a_leaderboard_from_a_store_that_does_not_answer_is_one_message(flows, refused, tmp_path: Path) -> None:
     dead = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     refused(flows("leaderboard", "smoke", home=tmp_path / "home", **dead), 2, "MLFLOW_TRACKING_URI", "does not answer")
+
+
+def test_a_yaml_alone_makes_a_new_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    text = "family: recurrent\nabout: a GRU with twice the memory\nnetwork: {cell: gru, hidden_size: 64}\n"
+    (tmp_path / "params" / "variants" / "wide_gru.yaml").write_text(text)
+    monkeypatch.setattr(params.load, "PARAMS", tmp_path / "params")
+    flows.look.show_variants(as_json=True)
+    listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    # by hand: three gates of 64 units over 19 inputs, 64 states, 2 biases; the head gives 24 steps of point and 3 quantiles
+    assert listed["wide_gru"]["parameters"] == 3 * 64 * (19 + 64 + 2) + 24 * 4 * (64 + 1)
+    assert listed["wide_gru"]["about"] == "a GRU with twice the memory" and listed["wide_gru"]["receptive_field"] == 72

@@ -16,7 +16,7 @@ def _build(**arguments) -> Attention:
     sizes = {"num_features": 2, "lookback": 6, "horizon": 4, "hidden_size": 5, "attention_size": 3}
     network = Attention(**sizes | arguments)
     for parameter in network.parameters():
-        nn.init.normal_(parameter, std=0.7)  # far from zero, so that the attention is far from equal
+        nn.init.normal_(parameter, std=2.0)  # far from zero, so that the attention is far from equal
     return network.double()
 
 
@@ -62,7 +62,7 @@ def test_forecasts_and_weights_equal_the_formula(score: str, cell: str, known: i
     x, ahead = torch.randn(5, 6, 2).double(), torch.randn(5, 4, known).double()
     found, weights = network(x, ahead).detach().numpy(), network.weights(x, ahead).numpy()
     assert weights.shape == (5, 4, 6)
-    assert weights.std(2).min() > 0.01, "an attention that is equal everywhere would show nothing"
+    assert weights.std(2).mean() > 0.05, "an attention that is equal everywhere would show nothing"
     for i in range(5):
         forecast, attention = _expected(network, cell, score, x[i].numpy(), ahead[i].numpy(), np.full(4, np.nan))
         np.testing.assert_allclose(found[i], forecast, atol=1e-12)

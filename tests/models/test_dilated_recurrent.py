@@ -1,11 +1,15 @@
 """The dilated LSTM stack against a loop whose states come from t - dilation, written out in numpy."""
 
+import operator
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from models.dilated_recurrent import DilatedLstm, dilated
+from models.dilated_recurrent import DilatedLstm
+
+SIZES = [(1, 1, 1), (3, 7, 2), (5, 1, 12), (2, 30, 5)]
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -32,27 +36,18 @@ def _numpy(module: nn.Module) -> dict[str, np.ndarray]:
     return {name: value.detach().double().numpy() for name, value in module.named_parameters()}
 
 
-@pytest.mark.parametrize("dilation", [1, 2, 4, 5, 20])
-@pytest.mark.parametrize("length", [1, 7, 8])
-def test_a_dilated_layer_equals_a_loop_over_samples(dilation: int, length: int) -> None:
-    torch.manual_seed(dilation)
-    recurrence = nn.LSTM(3, 4, batch_first=True)
-    x = torch.randn(2, length, 3)
-    found = dilated(recurrence, x, dilation).detach().numpy()
-    for window, states in zip(x.double().numpy(), found, strict=True):
-        np.testing.assert_allclose(states, _layer(_numpy(recurrence), window, dilation, 4), atol=1e-5)
-
-
-def test_the_stack_equals_its_formula() -> None:
+@pytest.mark.parametrize("lookback", [1, 2, 7, 8, 13])
+@pytest.mark.parametrize("num_layers", [1, 2, 3, 5])
+def test_the_stack_equals_a_loop_over_every_sample_of_every_layer(lookback: int, num_layers: int) -> None:
     torch.manual_seed(3)
-    network = DilatedLstm(num_features=2, lookback=7, horizon=3, outputs=2, hidden_size=4, num_layers=3).eval()
+    network = DilatedLstm(num_features=2, lookback=lookback, horizon=3, outputs=2, hidden_size=4, num_layers=num_layers).eval()
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.5)
-    x = torch.randn(3, 7, 2)
+    x = torch.randn(3, lookback, 2)
     head = _numpy(network.head)
     for window, found in zip(x.double().numpy(), network(x).detach().numpy(), strict=True):
         states = _layer(_numpy(network.layers[0]), window, 1, 4)
-        for number in (1, 2):
+        for number in range(1, num_layers):
             states = states + _layer(_numpy(network.layers[number]), states, 2**number, 4)
         np.testing.assert_allclose(found, (head["weight"] @ states[-1] + head["bias"]).reshape(3, 2), atol=1e-5)
 
@@ -61,3 +56,35 @@ def test_the_stack_equals_its_formula() -> None:
 def test_numbers_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="at least"):
         DilatedLstm(num_features=1, lookback=3, horizon=1, **bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("features", "lookback", "horizon"), SIZES)
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_any_size_gives_a_forecast_and_a_gradient_in_every_parameter(features, lookback, horizon, outputs) -> None:
+    torch.manual_seed(0)
+    sizes = {"num_features": features, "lookback": lookback, "horizon": horizon, "outputs": outputs}
+    network = DilatedLstm(**sizes, hidden_size=6, dropout=0.1)
+    found = network(torch.randn(64, lookback, features))
+    assert found.shape == (64, horizon, outputs) and torch.isfinite(found).all()
+    found[..., 0].square().mean().backward()
+    for name, parameter in network.named_parameters():
+        if lookback == 1 and "weight_hh" in name:
+            continue  # a window of one sample has no state before it
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+    with torch.device("meta"):
+        assert DilatedLstm(**sizes, hidden_size=6)(torch.zeros(2, lookback, features)).shape == found[:2].shape
+    assert network.double().eval()(torch.zeros(2, lookback, features, dtype=torch.float64)).dtype == torch.float64
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes .*_flat_weights")  # torch keeps a list of the weights
+@pytest.mark.parametrize("lookback", [1, 12, 13])
+def test_an_exported_network_forecasts_the_same_for_any_batch(lookback) -> None:
+    torch.manual_seed(1)
+    network = DilatedLstm(num_features=3, lookback=lookback, horizon=4, outputs=2, hidden_size=6, dropout=0.2).eval()
+    dynamic = ({0: torch.export.Dim.DYNAMIC},)
+    exported = torch.export.export(network, (torch.zeros(2, lookback, 3),), dynamic_shapes=dynamic)
+    called = {node.target for node in exported.graph.nodes if node.op == "call_function"} - {operator.getitem}
+    assert all(str(target).startswith("aten.") for target in called), called
+    for batch in (1, 2, 7):
+        x = torch.randn(batch, lookback, 3)
+        torch.testing.assert_close(exported.module()(x), network(x), rtol=1e-5, atol=1e-5)

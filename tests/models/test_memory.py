@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models import build_forecaster
-from models.forecaster import Forecaster
+from models.forecaster import Forecaster, Level
 from models.memory import MemoryCard, memory_card, receptive_field, run_gates
 from models.scaling import no_scaling
 from models.windows import FeatureWindow, Inputs, WindowParams
@@ -74,11 +74,22 @@ def test_the_sensitivity_of_a_known_network_lies_at_the_rows_that_its_samples_co
     assert MemoryCard.from_dict(json.loads(json.dumps(card.to_dict()))) == card
 
 
-def test_a_row_that_is_not_observed_moves_nothing_and_spoils_nothing() -> None:
-    forecaster = Forecaster(Weighted(torch.ones(20, 1)), PARAMS, no_scaling(PARAMS), "last")
+@pytest.mark.parametrize("level", ["none", "last", "mean", "revin"])
+def test_a_row_that_is_not_observed_moves_nothing_and_spoils_nothing(level: Level) -> None:
+    """Rows 16 (never observed) and 10 (observed in half of the windows) of twenty that weigh 2 each."""
+    forecaster = Forecaster(Weighted(torch.ones(20, 1)), PARAMS, no_scaling(PARAMS), level)
     inputs = inputs_of(PARAMS)
     inputs.past_BLF[:, 3] = torch.nan
-    assert all(0 <= value < 1e9 for value in memory_card(forecaster, PARAMS, inputs).sensitivity)
+    inputs.past_BLF[::2, 9] = torch.nan
+    expected = [2.0] * 20
+    expected[16] = 0.0
+    assert memory_card(forecaster, PARAMS, inputs).sensitivity == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rows", [10, 24, 30, 70])
+def test_an_even_memory_is_half_used_in_the_middle_whatever_its_sum_loses(rows: int) -> None:
+    params = WindowParams(2, {"y": FeatureWindow(rows)})
+    assert card_of(Weighted(torch.full((rows, 1), 0.1)), params).half_life == rows // 2
 
 
 def test_a_window_longer_than_what_the_network_uses_is_told() -> None:

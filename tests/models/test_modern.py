@@ -1,6 +1,7 @@
 """Recurrence over segments and convolution over patches against their formulas in numpy."""
 
 import math
+import operator
 
 import numpy as np
 import pytest
@@ -8,6 +9,11 @@ import torch
 from torch import nn
 
 from models.modern import ModernTcn, SegmentGru
+
+SIZES = [(1, 1, 1), (3, 7, 2), (5, 1, 12), (2, 30, 5)]
+each_kind = pytest.mark.parametrize(
+    ("kind", "own"), [(SegmentGru, {"hidden_size": 6}), (ModernTcn, {"channels": 6, "num_blocks": 2})]
+)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -50,7 +56,7 @@ def test_a_gru_over_segments_equals_its_formula(lookback: int, horizon: int) -> 
         np.testing.assert_allclose(found, np.concatenate(steps)[:horizon], atol=1e-5)
 
 
-@pytest.mark.parametrize(("lookback", "size", "stride"), [(20, 8, 4), (13, 4, 3), (2, 8, 4), (9, 2, 5)])
+@pytest.mark.parametrize(("lookback", "size", "stride"), [(20, 8, 4), (13, 4, 3), (2, 8, 4), (9, 5, 5)])
 def test_convolution_over_patches_equals_its_formula(lookback: int, size: int, stride: int) -> None:
     torch.manual_seed(lookback)
     network = ModernTcn(
@@ -95,10 +101,44 @@ def test_the_newest_patch_ends_with_the_window_whatever_the_lookback() -> None:
         (SegmentGru, {"hidden_size": 0}, "at least"),
         (SegmentGru, {"hidden_size": 4, "segment": 0}, "at least"),
         (ModernTcn, {"channels": 0}, "at least"),
+        (ModernTcn, {"channels": 1}, "at least 2"),
         (ModernTcn, {"channels": 4, "kernel_size": 4}, "odd"),
+        (ModernTcn, {"channels": 4, "patch_size": 2, "patch_stride": 5}, "at most patch_size"),
         (ModernTcn, {"channels": 4, "dropout": 1.0}, "below 1"),
     ],
 )
 def test_numbers_out_of_range_are_refused(kind: type, bad: dict[str, float], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         kind(num_features=1, lookback=3, horizon=1, **bad)
+
+
+@each_kind
+@pytest.mark.parametrize(("features", "lookback", "horizon"), SIZES)
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_any_size_gives_a_forecast_and_a_gradient_in_every_parameter(kind, own, features, lookback, horizon, outputs) -> None:
+    torch.manual_seed(0)
+    sizes = {"num_features": features, "lookback": lookback, "horizon": horizon, "outputs": outputs}
+    network = kind(**sizes, **own, dropout=0.1)
+    found = network(torch.randn(64, lookback, features))
+    assert found.shape == (64, horizon, outputs) and torch.isfinite(found).all()
+    found[..., 0].square().mean().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+    with torch.device("meta"):
+        assert kind(**sizes, **own)(torch.zeros(2, lookback, features)).shape == found[:2].shape
+    assert network.double().eval()(torch.zeros(2, lookback, features, dtype=torch.float64)).dtype == torch.float64
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes .*_flat_weights")  # torch keeps a list of the weights
+@each_kind
+@pytest.mark.parametrize("lookback", [1, 12, 13])
+def test_an_exported_network_forecasts_the_same_for_any_batch(kind, own, lookback) -> None:
+    torch.manual_seed(1)
+    network = kind(num_features=3, lookback=lookback, horizon=4, outputs=2, **own, dropout=0.2).eval()
+    dynamic = ({0: torch.export.Dim.DYNAMIC},)
+    exported = torch.export.export(network, (torch.zeros(2, lookback, 3),), dynamic_shapes=dynamic)
+    called = {node.target for node in exported.graph.nodes if node.op == "call_function"} - {operator.getitem}
+    assert all(str(target).startswith("aten.") for target in called), called
+    for batch in (1, 2, 7):
+        x = torch.randn(batch, lookback, 3)
+        torch.testing.assert_close(exported.module()(x), network(x), rtol=1e-5, atol=1e-5)

@@ -22,6 +22,16 @@ def test_the_table_has_a_row_a_variant() -> None:
     assert rows[1]["warning"] == "rows 3 to 12 before the cutoff move the forecast by less than 1 %"
 
 
+def test_the_columns_of_the_table_have_their_types_whatever_is_missing() -> None:
+    bare = MemoryCard([1.0] * 12, 6, 12, 12)
+    assert card_table({"bare": bare}).schema == card_table({"long": LONG, "short": SHORT}).schema
+
+
+def test_a_network_that_no_row_moves_has_no_half_life_to_mark() -> None:
+    (axes,) = card_figure({"flat": MemoryCard([0.0] * 12, 0, 0, 12)}).axes
+    assert len(axes.lines) == 1 and "no row" in axes.get_title(loc="left")
+
+
 @pytest.mark.parametrize("count", [1, 4, 9])
 def test_every_card_is_drawn_on_one_scale_with_its_half_life(count: int) -> None:
     cards = {f"v{number}": (LONG, SHORT)[number % 2] for number in range(count)}

@@ -1,0 +1,212 @@
+"""What each network can remember: the adding problem and copy memory, all under one budget; never a test.
+
+    python -m benchmarks.memory                        lengths 50 and 200
+    python -m benchmarks.memory --full                 also 600
+    python -m benchmarks.memory --only gru,tcn         these networks alone (--tasks, --lengths, --steps narrow it further)
+
+Adding (Hochreiter & Schmidhuber 1997): of L numbers between 0 and 1 two are marked, one in each half; the forecast is their
+sum.  Guessing the mean costs 1/6 = 0.167; solved: a test error (MSE) below 0.01.
+Copying (the same; Bai et al. 2018, arXiv 1803.01271), as a forecast: 10 symbols out of 8 stand at the oldest end of a window
+of L samples, blanks after them; the horizon of 10 steps is the symbols, each step with a score (outputs = 8) of every symbol.
+Guessing costs ln 8 = 2.079 a step (cross-entropy); solved: below half of it.  Harder than Bai's for whoever keeps one state,
+since all 10 symbols leave it at once.
+The network of each variant is built as its YAML says but for dropout, which is 0 (there is no noise to fit).  One budget for
+all: Adam, gradients clipped to norm 1, so many steps with batches never seen before, the learning rate falling to a tenth
+over the last half; a run ends early once 1,024 test windows say that it is solved.  Beside it stands how far a gradient
+reaches: the norm of d loss / d x_t over the oldest tenth of the window, divided by that over the newest, before and after
+training.  Each run has one thread and as many run side by side as there are cores.  Last line: JSON.
+"""
+
+import argparse
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models import FAMILIES
+from params.load import PARAMS, read_yaml
+
+NETWORKS = ("elman", "lstm", "gru", "attention_gru", "cnn", "tcn", "min_gru", "dilated_lstm")
+SYMBOLS, COPIED = 8, 10
+STEPS, BATCH, LEARNING_RATE, CLIP = 1000, 64, 4e-3, 1.0
+TESTED, EVERY = 1024, 100  # test windows; steps between two looks at them
+
+
+class Task(NamedTuple):
+    """A problem: its windows, the shape of the forecast, what it costs to be wrong and to guess, and when it is solved."""
+
+    draw: Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
+    features: int
+    horizon: int
+    outputs: int
+    loss: Callable[[Tensor, Tensor], Tensor]
+    guessing: float
+    solved: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """One run: the test loss at its end, the steps it took, and the reach of the gradient before and after."""
+
+    network: str
+    task: str
+    length: int
+    loss: float
+    guessing: float
+    solved: bool
+    steps: int
+    seconds: float
+    num_parameters: int
+    reach_before: float
+    reach: float
+
+
+def adding(size: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """[B, L, 2] numbers and marks, [B] sums."""
+    values_BL = torch.rand(size, length, generator=generator)
+    first_B = torch.randint(length // 2, (size,), generator=generator)
+    second_B = torch.randint(length // 2, length, (size,), generator=generator)
+    rows = torch.arange(size)
+    marks_BL = torch.zeros(size, length)
+    marks_BL[rows, first_B] = marks_BL[rows, second_B] = 1.0
+    return torch.stack((values_BL, marks_BL), dim=-1), (values_BL * marks_BL).sum(1)
+
+
+def copying(size: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """[B, L, 8] symbols as ones, blanks as zeros; [B, 10] the numbers of the symbols."""
+    symbols_BH = torch.randint(SYMBOLS, (size, COPIED), generator=generator)
+    x_BLF = torch.zeros(size, length, SYMBOLS)
+    x_BLF[:, :COPIED] = nn.functional.one_hot(symbols_BH, SYMBOLS).float()
+    return x_BLF, symbols_BH
+
+
+def squared(forecast_BHO: Tensor, y_B: Tensor) -> Tensor:
+    """Mean squared error of the one step."""
+    return nn.functional.mse_loss(forecast_BHO[:, 0, 0], y_B)
+
+
+def surprise(forecast_BHO: Tensor, y_BH: Tensor) -> Tensor:
+    """Cross-entropy a step."""
+    return nn.functional.cross_entropy(forecast_BHO.flatten(0, 1), y_BH.flatten())
+
+
+TASKS = {
+    "adding": Task(adding, 2, 1, 1, squared, 1 / 6, 0.01),
+    "copying": Task(copying, SYMBOLS, COPIED, SYMBOLS, surprise, math.log(SYMBOLS), math.log(SYMBOLS) / 2),
+}
+
+
+def build(network: str, task: Task, length: int) -> nn.Module:
+    """The network of a variant, without dropout."""
+    own, _ = read_yaml(PARAMS / "variants" / f"{network}.yaml")
+    arguments = {name: value for name, value in own["network"].items() if name != "dropout"}
+    kind: Any = FAMILIES[own["family"]]
+    built: nn.Module = kind(
+        num_features=task.features, lookback=length, horizon=task.horizon, outputs=task.outputs, **arguments
+    )
+    return built
+
+
+def gradient_reach(network: nn.Module, task: Task, x_BLF: Tensor, y: Tensor) -> float:
+    """The norm of d loss / d x_t over the oldest tenth of the window, divided by that over the newest; in 64 bits.
+
+    32 bits end at 1e-38, and what an untrained GRU hands back over 200 samples lies below.
+    """
+    own, x_BLF = copy.deepcopy(network).double(), x_BLF.double().requires_grad_()
+    (slope_BLF,) = torch.autograd.grad(task.loss(own(x_BLF), y.double() if y.is_floating_point() else y), x_BLF)
+    by_sample_L, tenth = slope_BLF.norm(dim=2).mean(0), max(x_BLF.shape[1] // 10, 1)
+    return float(by_sample_L[:tenth].mean() / by_sample_L[-tenth:].mean())
+
+
+def trained(name: str, task_name: str, length: int, steps: int) -> Found:
+    """One run in this process."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    started, task = time.perf_counter(), TASKS[task_name]
+    network = build(name, task, length)
+    training, testing = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
+    x_test, y_test = task.draw(TESTED, length, testing)
+    before = gradient_reach(network, task, x_test[:128], y_test[:128])
+    optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 0.1 ** max(0.0, 2 * step / steps - 1))
+    loss, step = math.inf, 0
+    for step in range(1, steps + 1):
+        x_BLF, y = task.draw(BATCH, length, training)
+        optimiser.zero_grad()
+        task.loss(network(x_BLF), y).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+        optimiser.step()
+        falling.step()
+        if step % EVERY == 0 or step == steps:
+            loss = tested(network, task, x_test, y_test)
+            if loss < task.solved:
+                break
+    after = gradient_reach(network, task, x_test[:128], y_test[:128])
+    size = sum(weight.numel() for weight in network.parameters())
+    taken = time.perf_counter() - started
+    return Found(name, task_name, length, loss, task.guessing, loss < task.solved, step, taken, size, before, after)
+
+
+@torch.no_grad()
+def tested(network: nn.Module, task: Task, x_BLF: Tensor, y: Tensor) -> float:
+    """The loss on the test windows, in eval mode."""
+    network.eval()
+    loss = float(task.loss(network(x_BLF), y))
+    network.train()
+    return loss
+
+
+def all_runs(networks: list[str], tasks: list[str], lengths: list[int], steps: int) -> Iterator[Found]:
+    """Every run as it ends, the longest begun first."""
+    runs = [(name, task, length, steps) for length in sorted(lengths, reverse=True) for task in tasks for name in networks]
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(trained, *run) for run in runs]):
+            yield done.result()
+
+
+def told(found: Found) -> str:
+    """One line."""
+    verdict = f"solved in {found.steps:,} steps" if found.solved else f"not solved in {found.steps:,}"
+    reach = f"gradient oldest / newest {found.reach_before:8.1e} -> {found.reach:8.1e}"
+    loss = f"{found.loss:8.4f} (guessing {found.guessing:.3f})"
+    return f"{found.task:8s} {found.length:4d}  {found.network:14s} {loss}  {verdict:22s} {reach}  {found.seconds:5.0f} s"
+
+
+def main() -> None:
+    """Prints each run as it ends, then all of them in order, then JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="also length 600")
+    parser.add_argument("--only", default=",".join(NETWORKS), help="networks, by their variants' names")
+    parser.add_argument("--tasks", default=",".join(TASKS), help="adding, copying")
+    parser.add_argument("--lengths", default="", help="lengths in place of 50 and 200")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    given = parser.parse_args()
+    lengths = [int(part) for part in given.lengths.split(",") if part] or [50, 200] + [600] * given.full
+    networks, tasks = given.only.split(","), given.tasks.split(",")
+    print(f"{os.cpu_count()} cores; {given.steps:,} steps of {BATCH} windows, Adam {LEARNING_RATE}, clipped to {CLIP:g}")
+    started, found = time.perf_counter(), []
+    for run in all_runs(networks, tasks, lengths, given.steps):
+        found.append(run)
+        print(told(run), flush=True)
+    found.sort(key=lambda run: (run.task, run.length, networks.index(run.network)))
+    print(f"\n{(time.perf_counter() - started) / 60:.1f} minutes; in order:")
+    for run in found:
+        print(told(run))
+    for task in tasks:
+        for length in lengths:
+            names = [run.network for run in found if (run.task, run.length, run.solved) == (task, length, True)]
+            print(f"{task} {length}: solved by {', '.join(names) or 'none'}")
+    print(json.dumps([{k: float(f"{v:.4g}") if type(v) is float else v for k, v in asdict(run).items()} for run in found]))
+
+
+if __name__ == "__main__":
+    main()
