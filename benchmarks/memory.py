@@ -66,8 +66,8 @@ class Found:
     steps: int
     seconds: float
     num_parameters: int
-    reach_before: float
-    reach: float
+    reach_before: float | None
+    reach: float | None
 
 
 def adding(size: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -116,15 +116,17 @@ def build(network: str, task: Task, length: int) -> nn.Module:
     return built
 
 
-def gradient_reach(network: nn.Module, task: Task, x_BLF: Tensor, y: Tensor) -> float:
+def gradient_reach(network: nn.Module, task: Task, x_BLF: Tensor, y: Tensor) -> float | None:
     """The norm of d loss / d x_t over the oldest tenth of the window, divided by that over the newest; in 64 bits.
 
-    32 bits end at 1e-38, and what an untrained GRU hands back over 200 samples lies below.
+    32 bits end at 1e-38, and what an untrained GRU hands back over 200 samples lies below.  None where the newest have no
+    gradient at all: the blanks of copy memory in front of a ReLU whose bias is still 0.
     """
     own, x_BLF = copy.deepcopy(network).double(), x_BLF.double().requires_grad_()
     (slope_BLF,) = torch.autograd.grad(task.loss(own(x_BLF), y.double() if y.is_floating_point() else y), x_BLF)
     by_sample_L, tenth = slope_BLF.norm(dim=2).mean(0), max(x_BLF.shape[1] // 10, 1)
-    return float(by_sample_L[:tenth].mean() / by_sample_L[-tenth:].mean())
+    oldest, newest = float(by_sample_L[:tenth].mean()), float(by_sample_L[-tenth:].mean())
+    return oldest / newest if newest else None
 
 
 def trained(name: str, task_name: str, length: int, steps: int) -> Found:
@@ -176,7 +178,8 @@ def all_runs(networks: list[str], tasks: list[str], lengths: list[int], steps: i
 def told(found: Found) -> str:
     """One line."""
     verdict = f"solved in {found.steps:,} steps" if found.solved else f"not solved in {found.steps:,}"
-    reach = f"gradient oldest / newest {found.reach_before:8.1e} -> {found.reach:8.1e}"
+    before, after = ("-" if value is None else f"{value:.1e}" for value in (found.reach_before, found.reach))
+    reach = f"gradient oldest / newest {before:>8s} -> {after:>8s}"
     loss = f"{found.loss:8.4f} (guessing {found.guessing:.3f})"
     return f"{found.task:8s} {found.length:4d}  {found.network:14s} {loss}  {verdict:22s} {reach}  {found.seconds:5.0f} s"
 
