@@ -284,7 +284,7 @@ class TrainingParams(Section):
     clip_norm: Annotated[float, Field(gt=0, le=MOST)]
     loss: Literal["mae", "mse", "huber"]
     threads: Positive
-    quantiles: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_as_tuple)]
+    quantiles: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_as_tuple)] = (0.05, 0.5, 0.95)
 
     @field_validator("quantiles")
     @classmethod

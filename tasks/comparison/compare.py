@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from models.memory import MemoryCard
 from models.origins import origin_rows
 from models.panel import Panel, Split
 from models.windows import WindowParams, Windows
@@ -102,8 +103,13 @@ def _fit_row(fit: Fit) -> dict[str, Any]:
         "receptive_field",
         "memory_half_life",
     )
-    note = fit.get("reason") or ("trained before" if fit.get("reused") else "")
-    return {"kind": "variant", "note": note, **{name: fit.get(name) for name in (*facts, *cost)}}
+    unused = MemoryCard.from_dict(fit["memory"]).warning if "memory" in fit else ""
+    notes = (fit.get("reason"), "trained before" if fit.get("reused") else "", unused)
+    return {
+        "kind": "variant",
+        "note": "; ".join(note for note in notes if note),
+        **{name: fit.get(name) for name in (*facts, *cost)},
+    }
 
 
 def _baseline_row(name: str, notes: Mapping[str, str]) -> dict[str, Any]:

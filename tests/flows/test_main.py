@@ -19,6 +19,7 @@ import pytest
 import flows.look
 import params.load
 from flows.__main__ import run
+from params.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = "params/smoke.yaml"
@@ -196,3 +197,19 @@ def test_a_yaml_alone_makes_a_new_variant(tmp_path: Path, monkeypatch: pytest.Mo
     # by hand: three gates of 64 units over 19 inputs, 64 states, 2 biases; the head gives 24 steps of point and 3 quantiles
     assert listed["wide_gru"]["parameters"] == 3 * 64 * (19 + 64 + 2) + 24 * 4 * (64 + 1)
     assert listed["wide_gru"]["about"] == "a GRU with twice the memory" and listed["wide_gru"]["receptive_field"] == 72
+
+
+def test_of_all_variants_those_that_do_not_fit_the_windows_are_left_out_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    text = "family: modern_tcn\nabout: a kernel without a middle\nnetwork: {channels: 8, kernel_size: 4}\n"
+    (tmp_path / "params" / "variants" / "even_tcn.yaml").write_text(text)
+    monkeypatch.setattr(params.load, "PARAMS", tmp_path / "params")
+    said: list[str] = []
+    every = 'variants=["even_tcn", "ridge", "elman"]'
+    settings = flows.look.only_those_that_fit(Path(SMOKE), [every], said.append)
+    assert settings == [every, 'variants=["ridge", "elman"]']
+    assert len(said) == 1 and "left out: variant even_tcn" in said[0] and "odd" in said[0]
+    with pytest.raises(UserError, match="odd"):
+        flows.look.only_those_that_fit(Path(SMOKE), ['variants=["even_tcn"]'], said.append)

@@ -226,3 +226,10 @@ def test_what_a_run_gives_to_all_variants_is_known_as_shared() -> None:
     assert variant.network["hidden_size"] == 8
     assert variant.shared == {"hidden_size"}
     assert load_variant("gru", RUN).shared == frozenset()
+
+
+@pytest.mark.parametrize("bad", ["[0.5, 0.5]", "[0.9, 0.1]", "[0, 0.5]", "[0.5, 1.0]", "[a]"])
+def test_quantiles_that_do_not_rise_between_0_and_1_are_refused(bad: str) -> None:
+    with pytest.raises(UserError, match="quantiles"):
+        load_run("params/smoke.yaml", [f"training.quantiles={bad}"])
+    assert load_run("params/smoke.yaml", ["training.quantiles=[]"]).training.quantiles == ()
