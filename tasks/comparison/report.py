@@ -16,7 +16,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "val_mae": pl.Float64, "test_mae": pl.Float64, "test_rmse": pl.Float64, "test_mase": pl.Float64,
     "test_smape": pl.Float64, "test_bias": pl.Float64, "test_skill": pl.Float64, "test_coverage_90": pl.Float64,
     "test_width_90": pl.Float64, "test_crps": pl.Float64, "train_seconds": pl.Float64, "num_parameters": pl.Int64,
-    "memory_half_life": pl.Float64, "receptive_field": pl.Int64, "status": pl.String, "note": pl.String,
+    "memory_half_life": pl.Int64, "receptive_field": pl.Int64, "status": pl.String, "note": pl.String,
 }  # fmt: skip
 HEADS = {
     "rank": "#", "name": "name", "kind": "kind", "family": "family", "seed": "seed", "val_mae": "val MAE",
