@@ -97,10 +97,13 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
 
 
 def measured_field(variant: VariantParams, windows: WindowParams) -> int:
-    """The receptive field of a variant with fresh weights, in samples."""
+    """The receptive field of a variant with fresh weights, in samples; what begins at zero is drawn, to hide no sample."""
     torch.manual_seed(0)
-    level = variant.run.scaling.window
-    return receptive_field(build_forecaster(variant.family, own_network(variant), windows, level=level), windows)
+    forecaster = build_forecaster(variant.family, own_network(variant), windows, level=variant.run.scaling.window)
+    for parameter in forecaster.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter)
+    return receptive_field(forecaster, windows)
 
 
 def make_job(
