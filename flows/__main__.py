@@ -181,12 +181,12 @@ def ui(
 def _settings(settings: list[str] | None, names: str | None) -> list[str]:
     if names is None:
         return settings or []
-    from params.load import variant_names
+    from params.load import variant_names, variants_setting
 
     listed = variant_names() if names.strip() == "all" else [name.strip() for name in names.split(",") if name.strip()]
     if not listed:
         raise UserError("--variants: name at least one, such as --variants lstm,gru, or all")
-    return [*(settings or []), "variants=[" + ", ".join(f'"{name}"' for name in listed) + "]"]
+    return [*(settings or []), variants_setting(listed)]
 
 
 def _say_interrupted(arguments: list[str]) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from models.panel import Panel
 from params.errors import ChecksFailed, UserError
-from params.load import load_run, load_variant, variant_names
+from params.load import load_run, load_variant, variant_names, variants_setting
 from tasks import tracking
 from tasks.checks.report import failure_message, report_lines, report_table
 from tasks.comparison import report
@@ -174,7 +174,7 @@ def only_those_that_fit(params: Path, settings: list[str], say: Callable[[str], 
             say(f"  left out: {error}")
     if last is not None and not fitting:
         raise last
-    return [*settings, "variants=[" + ", ".join(f'"{name}"' for name in fitting) + "]"]
+    return [*settings, variants_setting(fitting)]
 
 
 def check_params(params: Path, settings: list[str]) -> None:

@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.recurrent import CELLS, initialise_recurrence
+from models.initial import initialise, initialise_recurrence
+from models.recurrent import CELLS
 from models.sequence import ONE_STEP, Cell, Feedback, fed_back, first_layer, known_ahead, output_of, taught
 
 
@@ -63,9 +64,7 @@ class Attention(nn.Module):
         self.head = nn.Linear(2 * hidden_size, outputs)
         for layer in (self.query, self.key, self.energy):
             if layer is not None:
-                nn.init.xavier_uniform_(layer.weight)
-        if self.key.bias is not None:
-            nn.init.zeros_(self.key.bias)
+                initialise(layer, "tanh")
         initialise_recurrence(self.encoder)
         initialise_recurrence(self.decoder)
 

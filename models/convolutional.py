@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.initial import initialise
 from models.recurrent import Recurrent
 
 Pooling = Literal["none", "max", "min", "average"]
@@ -59,16 +60,6 @@ def convolution_stack(
             shorter = -(-shorter // pool_size)
         width, length = channels, shorter
     return nn.Sequential(*layers), length
-
-
-def initialise(layer: nn.Conv1d | nn.Linear, nonlinearity: Literal["relu", "tanh"] = "relu") -> None:
-    """Zero bias; Kaiming weights (He et al. 2015) in front of a ReLU, Xavier ones (Glorot & Bengio 2010) elsewhere."""
-    if nonlinearity == "relu":
-        nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-    else:
-        nn.init.xavier_uniform_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
 
 
 class Convolutional(nn.Module):

@@ -11,7 +11,7 @@ the newest, and a kernel that would be dilated becomes a plain one.  The result 
 import torch
 from torch import Tensor, nn
 
-from models.convolutional import initialise
+from models.initial import initialise
 
 
 def fewest_layers(lookback: int, reach: int) -> int:

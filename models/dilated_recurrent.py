@@ -11,7 +11,7 @@ that of all samples interleaved into the batch, at 2 L steps in place of L times
 
 from torch import Tensor, nn
 
-from models.recurrent import initialise_recurrence
+from models.initial import initialise_recurrence
 
 
 class DilatedLstm(nn.Module):

@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from models.initial import initialise
+
 PENALTIES = tuple(10.0**power for power in range(-1, 6))
 LEAST_TARGETS = 2
 
@@ -62,11 +64,7 @@ class Dense(nn.Module):
         self.shape = (horizon, outputs)
         self.hidden = nn.Linear(lookback * num_features, hidden_size)
         self.head = nn.Linear(hidden_size, horizon * outputs)
-        if nonlinearity == "relu":
-            nn.init.kaiming_uniform_(self.hidden.weight, nonlinearity="relu")
-        else:
-            nn.init.xavier_uniform_(self.hidden.weight)
-        nn.init.zeros_(self.hidden.bias)
+        initialise(self.hidden, nonlinearity)
         self.function = nn.Tanh() if nonlinearity == "tanh" else nn.ReLU()
         self.dropout = nn.Dropout(dropout)
 

@@ -7,7 +7,7 @@ Shapes: B batch, L lookback, F features, H horizon, O outputs, D hidden size, P 
 import torch
 from torch import Tensor, nn
 
-from models.recurrent import initialise_recurrence
+from models.initial import initialise, initialise_recurrence
 
 
 class SegmentGru(nn.Module):
@@ -36,8 +36,7 @@ class SegmentGru(nn.Module):
             raise ValueError("hidden_size and segment must be at least 1, dropout at least 0 and below 1")
         self.segment, self.shape = segment, (horizon, outputs)
         self.enter = nn.Linear(segment * num_features, hidden_size)
-        nn.init.kaiming_uniform_(self.enter.weight, nonlinearity="relu")
-        nn.init.zeros_(self.enter.bias)
+        initialise(self.enter)
         self.recurrence = nn.GRU(hidden_size, hidden_size, batch_first=True)
         initialise_recurrence(self.recurrence)
         self.places = nn.Parameter(0.1 * torch.randn(-(-horizon // segment), hidden_size))

@@ -10,21 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from models.initial import initialise_recurrence
+
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"elman": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-
-
-@torch.no_grad()
-def initialise_recurrence(recurrence: nn.RNNBase | nn.RNNCellBase) -> None:
-    """Orthogonal recurrent weights gate by gate, Xavier input weights, zero biases, LSTM forget gate bias 1."""
-    hidden_size = recurrence.hidden_size
-    for name, weight in recurrence.named_parameters():
-        if name.startswith("bias"):
-            nn.init.zeros_(weight)
-            if isinstance(recurrence, nn.LSTM | nn.LSTMCell) and name.startswith("bias_ih"):
-                weight[hidden_size : 2 * hidden_size] = 1.0
-            continue
-        for gate in weight.split(hidden_size):
-            nn.init.orthogonal_(gate) if name.startswith("weight_hh") else nn.init.xavier_uniform_(gate)
 
 
 class Recurrent(nn.Module):

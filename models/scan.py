@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from models.initial import initialise
+
 LONGEST = 1000.0  # samples over which the slowest units begin to remember
 
 
@@ -67,8 +69,7 @@ class MinGruLayer(nn.Module):
         self.gate = nn.Linear(num_features, hidden_size)
         self.candidate = nn.Linear(num_features, hidden_size)
         for layer in (self.gate, self.candidate):
-            nn.init.xavier_uniform_(layer.weight)
-        nn.init.zeros_(self.candidate.bias)
+            initialise(layer, "tanh")
         spans = torch.logspace(math.log10(2.0), math.log10(LONGEST), hidden_size)
         with torch.no_grad():
             self.gate.bias.copy_(-torch.log(spans - 1))  # z = 1 / span where the features are 0
@@ -105,8 +106,7 @@ class MinGru(nn.Module):
         self.layers = nn.ModuleList(MinGruLayer(width, hidden_size) for width in widths)
         mixes = [nn.Linear(hidden_size, hidden_size) for _ in widths]
         for mix in mixes:
-            nn.init.xavier_uniform_(mix.weight)
-            nn.init.zeros_(mix.bias)
+            initialise(mix, "tanh")
         self.mixes = nn.ModuleList(mixes)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, horizon * outputs)

@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.recurrent import CELLS, initialise_recurrence
+from models.initial import initialise, initialise_recurrence
+from models.recurrent import CELLS
 
 Cell = Literal["elman", "lstm", "gru"]
 Feedback = Literal["own", "teacher", "scheduled"]
@@ -97,8 +98,7 @@ class VecToSeq(nn.Module):
         self.decoder = CELLS[cell](hidden_size + num_ahead, hidden_size, batch_first=True)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, outputs)
-        nn.init.xavier_uniform_(self.vector.weight)
-        nn.init.zeros_(self.vector.bias)
+        initialise(self.vector, "tanh")
         initialise_recurrence(self.decoder)
 
     def forward(self, x_BLF: Tensor, ahead_BHK: Tensor | None = None) -> Tensor:

@@ -144,6 +144,11 @@ def _assign(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str
     return tree | {key: _assign(below if isinstance(below, dict) else {}, rest, value) if rest else value}
 
 
+def variants_setting(names: Sequence[str]) -> str:
+    """The `--set` text that trains these variants."""
+    return "variants=[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+
 def variant_names() -> list[str]:
     """Every variant of `params/variants/`, sorted."""
     return sorted(p.stem for p in (PARAMS / "variants").glob("*.yaml"))

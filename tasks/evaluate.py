@@ -63,6 +63,13 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     os.replace(partial, path)
 
 
+def memory_of(forecaster: Forecaster, windows: Windows) -> MemoryCard:
+    """The memory card of a trained forecaster, measured on windows spread evenly over a split."""
+    index = np.unique(np.linspace(0, len(windows) - 1, min(CARD_WINDOWS, len(windows))).astype(np.int64))
+    inputs = windows.inputs(windows.origins[torch.from_numpy(index)])
+    return memory_card(copy.deepcopy(forecaster).cpu().eval(), windows.params, Inputs(*(part.cpu() for part in inputs)))
+
+
 @task(cache_policy=NO_CACHE, task_run_name="evaluate {label}")
 def evaluate_variant(label: str, trained: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
     """Forecasts validation and test with the trained weights into `<folder>/<split>.parquet`; adds cost and memory card.
@@ -84,10 +91,3 @@ def evaluate_variant(label: str, trained: dict[str, Any], job: dict[str, Any]) -
     card = memory_of(forecaster, windows["validation"])
     facts = {"receptive_field": card.receptive_field, "memory_half_life": card.half_life, "memory": card.to_dict()}
     return trained | {"forecast_ms_per_series": milliseconds} | facts
-
-
-def memory_of(forecaster: Forecaster, windows: Windows) -> MemoryCard:
-    """The memory card of a trained forecaster, measured on windows spread evenly over a split."""
-    index = np.unique(np.linspace(0, len(windows) - 1, min(CARD_WINDOWS, len(windows))).astype(np.int64))
-    inputs = windows.inputs(windows.origins[torch.from_numpy(index)])
-    return memory_card(copy.deepcopy(forecaster).cpu().eval(), windows.params, Inputs(*(part.cpu() for part in inputs)))
