@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.initial import initialise, initialise_recurrence
+from models.recurrence import Gru
 
 
 class SegmentGru(nn.Module):
@@ -37,7 +38,7 @@ class SegmentGru(nn.Module):
         self.segment, self.shape = segment, (horizon, outputs)
         self.enter = nn.Linear(segment * num_features, hidden_size)
         initialise(self.enter)
-        self.recurrence = nn.GRU(hidden_size, hidden_size, batch_first=True)
+        self.recurrence = Gru(hidden_size, hidden_size, batch_first=True)
         initialise_recurrence(self.recurrence)
         self.places = nn.Parameter(0.1 * torch.randn(-(-horizon // segment), hidden_size))
         self.dropout = nn.Dropout(dropout)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from models.initial import initialise_recurrence
+from models.recurrence import Elman, Gru
 
-CELLS: dict[str, Callable[..., nn.RNNBase]] = {"elman": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+CELLS: dict[str, Callable[..., nn.RNNBase]] = {"elman": Elman, "lstm": nn.LSTM, "gru": Gru}
 
 
 class Recurrent(nn.Module):
