@@ -14,7 +14,7 @@ from params.errors import ChecksFailed, UserError
 
 DEFAULT = Path("params/nyc_weather.yaml")
 INTERRUPTED = 130
-GO_ON = "; the same command goes on from the last finished epoch"
+GO_ON = "; the same command goes on from the step that each fit was at"
 app = typer.Typer(
     name="python -m flows",
     help="lagline: from a table of time series to a forecaster that may be trusted.",

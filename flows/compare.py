@@ -33,9 +33,10 @@ from tasks.inputs import log_failed_checks, log_inputs
 from tasks.lags import generate_lags
 from tasks.load import load_series, long_frame
 from tasks.locks import Held, lock
+from tasks.process import fit_folder
 from tasks.register import register_best
 from tasks.split import split_of
-from tasks.train import choose_device, concurrent_fits, fit_folder, make_job, most_epochs, planned_fits, train_variant
+from tasks.train import cautions, choose_device, concurrent_fits, make_job, most_epochs, planned_fits, train_variant
 from tasks.validate import validate_series
 
 
@@ -139,6 +140,8 @@ def _train(fits: Mapping[str, Any], home: Path, parent: str, run: RunParams, fre
     device = choose_device()
     jobs = concurrent_fits(run.training.threads, device)
     board.say(f"train {len(fits)} fits on {device}, {min(jobs, len(fits))} at a time")
+    for line in cautions([variant for variant, _ in fits.values()], min(jobs, len(fits)), device):
+        board.say(f"  {line}")
     stop = threading.Event()
     done: dict[str, dict[str, Any]] = {}
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=jobs)
@@ -154,6 +157,7 @@ def _train(fits: Mapping[str, Any], home: Path, parent: str, run: RunParams, fre
                     "home": home,
                     "parent": parent,
                     "on_epoch": board.epoch,
+                    "say": board.say,
                     "stop": stop,
                     "fresh": fresh,
                 },
@@ -167,6 +171,8 @@ def _train(fits: Mapping[str, Any], home: Path, parent: str, run: RunParams, fre
                 board.fit_done(result)
         except BaseException:
             stop.set()
+            tracking.give_up()
+            board.say("stopping after the step that each fit is at ...")
             raise
         finally:
             board.fits_done()

@@ -1,51 +1,76 @@
-"""Checkpoints of a running fit, one file an epoch, sealed by a hash; never unpickles code, never leaves half a file visible."""
+"""Checkpoints of a running fit, each sealed by a hash; never unpickles code, never leaves half a file visible."""
 
+import contextlib
+import errno
 import hashlib
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
 KEEP = 2
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class StorageFull(OSError):
+    """The disk (or a quota, or a limit) takes no more."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes beside, flushes to disk, then renames."""
+    """Writes beside, flushes to disk, then renames.  Raises StorageFull where there is no room; nothing half-written stays."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        if error.errno in NO_SPACE:
+            raise StorageFull(error.errno, f"no room for {path.name} ({error.strerror})", str(path.parent)) from error
+        raise
 
 
-def save(folder: Path, epoch: int, state: dict[str, Any]) -> None:
-    """Writes the state after an epoch and removes all but the newest `KEEP` files."""
+def save(folder: Path, step: int, state: dict[str, Any]) -> None:
+    """Writes the state after a step and removes all but the newest `KEEP` files."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
-    write_bytes(folder / f"epoch-{epoch:05d}-{hashlib.sha256(content).hexdigest()[:16]}.pt", content)
+    write_bytes(folder / f"step-{step:09d}-{_seal(content)}.pt", content)
     for old in _newest_first(folder)[KEEP:]:
         old.unlink(missing_ok=True)
 
 
 def load_newest(folder: Path, device: str | torch.device = "cpu") -> dict[str, Any] | None:
-    """The newest state whose content matches the hash in its name; None where there is none.  A damaged file is passed over."""
+    """The newest state whose content matches the hash in its name; None where there is none.
+
+    A damaged one is set aside (`*.damaged`) with a warning, and the one before it is taken.
+    """
     for path in _newest_first(folder):
         content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest()[:16] == path.stem.rsplit("-", 1)[-1]:
+        if _seal(content) == path.stem.rsplit("-", 1)[-1]:
             state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
             return state
+        aside = path.with_suffix(".damaged")
+        os.replace(path, aside)
+        warnings.warn(f"the checkpoint {path.name} is damaged and was set aside as {aside.name}", stacklevel=2)
     return None
 
 
 def clear(folder: Path) -> None:
-    """Removes every checkpoint of a fit that is done."""
-    for path in _newest_first(folder):
+    """Removes every checkpoint of a fit that is done, and what a killed process left half-written."""
+    for path in (*_newest_first(folder), *folder.glob("step-*.damaged"), *folder.glob(".*.partial")):
         path.unlink(missing_ok=True)
 
 
+def _seal(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("epoch-*.pt"), reverse=True)
+    return sorted(folder.glob("step-*.pt"), reverse=True)

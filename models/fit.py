@@ -1,16 +1,13 @@
 """The training loop; knows no tracker, only a callback, and no file but its checkpoints.
 
-A fit is a function of its job: the panel, the windows, the variant, the numbers below and the seed.  Every random number
-comes from a stream of its own, named by variant, seed, epoch and purpose, so that a fit that was killed goes on as if it had
-not been.
-Shapes: B batch, L lookback, F channels, H horizon.
+A fit is a function of its job: the panel, the windows, the variant, its numbers and the seed.  Every random number comes from
+a stream of its own, named by variant, seed, epoch and purpose, so that a fit that was killed goes on as if it had not been.
 """
 
-import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,73 +15,19 @@ import torch
 from torch import Tensor
 
 from models import checkpoint
+from models.closed_form import solve
 from models.forecaster import Forecaster
 from models.linear import Ridge
-from models.losses import absolute_errors, forecast_loss
-from models.windows import Inputs, Windows
+from models.precision import no_bfloat16
+from models.step import Step, validate
+from models.training import Ended, Epoch, FitFailed, FitResult, Stopped, Training, own_generators, stream
+from models.windows import Windows
 
 WARMUP = 0.05  # the share of the steps over which the learning rate rises; then it falls by a cosine
-VALIDATION_BATCH = 256
+SAVE_EVERY = 5.0  # seconds between two checkpoints: what a kill may cost
+HINT = "lower training.learning_rate or training.clip_norm, or look at the ranges of the features"
 
-Epoch = dict[str, float]
 OnEpoch = Callable[[Epoch], None]
-
-
-class FitFailed(Exception):
-    """The fit gave no model, and that is its result: it diverged or ran out of memory."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """The numbers of a fit; `params/schema.py` says what they mean."""
-
-    max_epochs: int
-    patience_epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    clip_norm: float
-    loss: str
-    variant: str
-    seed: int
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """What a fit found: the best weights are in the forecaster; the history has one row an epoch."""
-
-    best_epoch: int
-    val_mae: float
-    history: list[Epoch]
-    train_seconds: float
-    windows_per_second: float
-
-
-def stream(training: Training, purpose: str, epoch: int = 0) -> int:
-    """The seed of one stream of random numbers (63 bits)."""
-    name = f"{training.variant}|{training.seed}|{purpose}|{epoch}"
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
-
-
-def batch_loss(forecaster: Forecaster, inputs: Inputs, y_BT: Tensor, loss: str) -> Tensor:
-    """The loss of a batch in scaled units; `y_BT` in raw units, of every sample where a dense network is trained."""
-    scaled_BT = forecaster.scale_targets(y_BT, inputs.series_B)
-    forecasts = forecaster.scaled(*inputs, scaled_BT)
-    targets = forecaster.every_target(scaled_BT) if forecasts.dim() == 4 else scaled_BT
-    return forecast_loss(loss, forecasts, targets, forecaster.quantiles)
-
-
-@torch.no_grad()
-def validate(forecaster: Forecaster, windows: Windows, loss: str) -> tuple[float, float]:
-    """(loss in scaled units, mean absolute error in raw units) over all windows of a split."""
-    forecaster.eval()
-    total, count, losses, weight = 0.0, 0, 0.0, 0
-    for inputs, y in windows.batches(VALIDATION_BATCH):
-        errors, seen = absolute_errors(forecaster(*inputs)[..., 0], y)
-        part = batch_loss(forecaster, inputs, y, loss)
-        total, count = total + errors, count + seen
-        losses, weight = losses + float(part) * seen, weight + seen
-    return (losses / weight, total / count) if count else (math.nan, math.nan)
 
 
 def fit(
@@ -94,93 +37,204 @@ def fit(
     training: Training,
     folder: Path,
     on_epoch: OnEpoch = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+    save_every: float = SAVE_EVERY,
 ) -> FitResult:
     """Trains in place and hands back the best weights by validation MAE, not the last.
 
-    Goes on from the newest checkpoint in `folder`.  Raises FitFailed where the loss is no longer finite or memory runs out,
-    ValueError where a split has no window.
+    Goes on from the newest checkpoint in `folder`, which it writes every `save_every` seconds and removes at the end.  `stop`
+    is asked after every step.  Leaves torch's own generators as they were.
+    Raises FitFailed where loss or gradients are no longer finite or memory runs out (the last finite state stays as a
+    checkpoint), Stopped after `stop` said so, StorageFull where a checkpoint has no room (those before it stay), ValueError
+    where a split has no window.
     """
     for name, windows in (("training", train), ("validation", validation)):
         if not len(windows):
             raise ValueError(f"the {name} split has no complete window: shorten lookback, horizon or the splits")
-    started = time.perf_counter()
-    loop = _closed_form if isinstance(forecaster.network, Ridge) else _descend
-    try:
-        result = loop(forecaster, train, validation, training, folder, on_epoch, started)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise FitFailed(f"out of memory: make training.batch_size or the network smaller ({error})") from error
+    with own_generators(train.origins.device):
+        if isinstance(forecaster.network, Ridge):
+            return solve(forecaster, train, validation, training, on_epoch)
+        descent = _Descent(forecaster, train, validation, training, folder, save_every)
+        descent.go_on()
+        result = descent.run(on_epoch, stop)
     checkpoint.clear(folder)
     return result
 
 
-def _descend(
-    forecaster: Forecaster,
-    train: Windows,
-    validation: Windows,
-    training: Training,
-    folder: Path,
-    on_epoch: OnEpoch,
-    started: float,
-) -> FitResult:
-    train = train.dense() if forecaster.dense else train
-    parameters = [p for p in forecaster.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=training.learning_rate, weight_decay=training.weight_decay)
-    steps = math.ceil(len(train) / training.batch_size)
-    state = checkpoint.load_newest(folder, train.origins.device)
-    history: list[Epoch] = []
-    best: dict[str, Any] = {"epoch": -1, "val_mae": math.inf, "weights": None}
-    spent = 0.0
-    if state is not None:
-        forecaster.load_state_dict(state["weights"])
-        optimizer.load_state_dict(state["optimizer"])
-        history, best, spent = state["history"], state["best"], state["seconds"]
-    for epoch in range(len(history), training.max_epochs):
-        if epoch - best["epoch"] > training.patience_epochs:
-            break
-        train_loss = _epoch(forecaster, train, training, optimizer, parameters, epoch, steps)
-        val_loss, val_mae = validate(forecaster, validation, training.loss)
+class _Descent:
+    """A fit under way: where it stands is `steps` (optimizer steps taken) and the history; all of it goes into a checkpoint."""
+
+    def __init__(
+        self,
+        forecaster: Forecaster,
+        train: Windows,
+        validation: Windows,
+        training: Training,
+        folder: Path,
+        save_every: float,
+    ) -> None:
+        self.forecaster, self.training, self.folder, self.save_every = forecaster, training, folder, save_every
+        self.train, self.validation = train.dense() if forecaster.dense else train, validation
+        self.device = train.origins.device
+        self.a_pass = math.ceil(len(train) / training.batch_size)  # steps of an epoch
+        self.planned = min(training.max_epochs * self.a_pass, training.max_steps or 2**62)
+        self.steps, self.spent, self.losses = 0, 0.0, torch.zeros((), device=self.device)
+        self.history: list[Epoch] = []
+        self.best: dict[str, Any] = {"epoch": -1, "val_mae": math.inf, "weights": None}
+        self.started = self.saved = time.perf_counter()
+        self.step = Step(forecaster, training, self.device, self._half())
+
+    def _half(self) -> bool:
+        """Whether to multiply in bfloat16, as the run asks, where that works."""
+        if self.training.precision == "float32":
+            return False
+        batch = next(self.train.batches(self.training.batch_size))
+        why = no_bfloat16(self.forecaster, batch, self.training.loss)
+        if why:
+            warnings.warn(f"{self.training.variant} is trained in float32, not bfloat16: {why}", stacklevel=2)
+        return not why
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that this fit has taken so far, those before a kill included."""
+        return self.spent + time.perf_counter() - self.started
+
+    @property
+    def position(self) -> int:
+        """Steps taken in the epoch that is not validated yet."""
+        return self.steps - len(self.history) * self.a_pass
+
+    def run(self, on_epoch: OnEpoch, stop: Callable[[], bool]) -> FitResult:
+        """Epoch after epoch, until something ends it; the best weights are then in the forecaster."""
+        while (ended := self._ended()) is None:
+            try:
+                self._epoch(stop)
+                row = self._validated()
+            except FitFailed as error:
+                raise self._failed(error) from error
+            if self._due():
+                self.save()
+            on_epoch(row)
+        self.forecaster.load_state_dict(self.best["weights"])
+        seconds = self.history[-1]["seconds"]
+        windows = self.steps * len(self.train) / self.a_pass
+        return FitResult(
+            self.best["epoch"],
+            self.best["val_mae"],
+            self.history,
+            seconds,
+            windows / max(seconds, 1e-9),
+            ended,
+            self.steps,
+            self.training.micro_batches * 2**self.step.halvings,
+            "bfloat16" if self.step.half else "float32",
+        )
+
+    def _ended(self) -> Ended | None:
+        """What ends the fit before its next epoch; an epoch that was begun is always validated first."""
+        training = self.training
+        if self.position > 0 or not self.history:
+            return None
+        budget = self._spent()
+        if budget is not None:
+            return budget
+        if len(self.history) - 1 - self.best["epoch"] >= training.patience_epochs:
+            return "patience_epochs"
+        return "max_epochs" if len(self.history) >= training.max_epochs else None
+
+    def _spent(self) -> Ended | None:
+        """The budget of steps or seconds that is used up."""
+        training = self.training
+        if training.stop_step is not None:
+            return "stop_step" if self.steps >= training.stop_step else None
+        if training.max_steps is not None and self.steps >= training.max_steps:
+            return "max_steps"
+        return "max_seconds" if training.max_seconds is not None and self.seconds >= training.max_seconds else None
+
+    def _epoch(self, stop: Callable[[], bool]) -> None:
+        """The rest of a pass over the training windows in this epoch's own order, or as much of it as the budgets allow."""
+        epoch = len(self.history)
+        if self.position == 0:
+            torch.manual_seed(stream(self.training, "dropout", epoch))
+            self.losses.zero_()
+        elif self._spent():
+            return
+        order = self.train.shuffled(stream(self.training, "order", epoch))[self.position * self.training.batch_size :]
+        self.forecaster.train()
+        for batch in self.train.batches(self.training.batch_size, order):
+            self.losses += self.step(batch, self._rate())
+            self.steps += 1
+            if self._spent():
+                break
+            if stop():
+                self.save()
+                raise Stopped(f"stopped after step {self.steps}; it goes on from there")
+            if self._due():
+                self.save()
+
+    def _validated(self) -> Epoch:
+        """The epoch's row of the history; the best weights are kept."""
+        epoch, taken = len(self.history), self.position
+        train_loss = float(self.losses) / taken
+        if not math.isfinite(train_loss):
+            raise FitFailed("diverged: the training loss is not finite")
+        val_loss, val_mae = validate(self.forecaster, self.validation, self.training.loss)
         if not math.isfinite(val_mae):
-            raise FitFailed(f"diverged: the validation error of epoch {epoch + 1} is not finite; lower training.learning_rate")
-        if val_mae < best["val_mae"]:
-            best = {"epoch": epoch, "val_mae": val_mae, "weights": _copy(forecaster)}
-        seconds = spent + time.perf_counter() - started
-        row = {"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_mae": val_mae, "seconds": seconds}
-        history.append(row)
-        state = {"weights": _copy(forecaster), "optimizer": optimizer.state_dict(), "history": history, "best": best}
-        checkpoint.save(folder, epoch, state | {"seconds": seconds})
-        on_epoch(row)
-    forecaster.load_state_dict(best["weights"])
-    total = history[-1]["seconds"]
-    return FitResult(best["epoch"], best["val_mae"], history, total, len(history) * len(train) / max(total, 1e-9))
+            raise FitFailed("diverged: the validation error is not finite")
+        if val_mae < self.best["val_mae"]:
+            self.best = {"epoch": epoch, "val_mae": val_mae, "weights": _copy(self.forecaster)}
+        row = {"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_mae": val_mae, "seconds": self.seconds}
+        self.history.append(row)
+        return row
 
+    def _failed(self, error: FitFailed) -> FitFailed:
+        """The same failure with its place and what to do; on a CPU the state before it, the last finite one, is saved."""
+        rate = self._rate()
+        if self.device.type == "cpu":
+            self.save()
+        epoch = len(self.history) + 1
+        advice = f"; {HINT}" if str(error).startswith("diverged") else ""
+        where = f"epoch {epoch}, step {self.steps + 1}, learning rate {rate:.3g}"
+        return FitFailed(f"{error} ({where}){advice}", self.steps + 1, rate)
 
-def _epoch(
-    forecaster: Forecaster,
-    train: Windows,
-    training: Training,
-    optimizer: torch.optim.Optimizer,
-    parameters: list[torch.nn.Parameter],
-    epoch: int,
-    steps: int,
-) -> float:
-    """One pass over the training windows in this epoch's own order; returns the mean loss in scaled units."""
-    torch.manual_seed(stream(training, "dropout", epoch))
-    order = train.shuffled(stream(training, "order", epoch))
-    forecaster.train()
-    losses = torch.zeros((), device=train.origins.device)
-    for step, (inputs, y) in enumerate(train.batches(training.batch_size, order)):
-        for group in optimizer.param_groups:
-            group["lr"] = training.learning_rate * schedule(epoch * steps + step, training.max_epochs * steps)
-        optimizer.zero_grad(set_to_none=True)
-        loss = batch_loss(forecaster, inputs, y, training.loss)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, training.clip_norm)
-        optimizer.step()
-        losses += loss.detach()
-    mean = float(losses) / steps
-    if not math.isfinite(mean):
-        raise FitFailed(f"diverged: the training loss of epoch {epoch + 1} is not finite; lower training.learning_rate")
-    return mean
+    def _rate(self) -> float:
+        return self.training.learning_rate * schedule(self.steps, self.planned)
+
+    def _due(self) -> bool:
+        return time.perf_counter() - self.saved >= self.save_every
+
+    def save(self) -> None:
+        """Writes everything that the rest of the fit depends on."""
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        checkpoint.save(
+            self.folder,
+            self.steps,
+            {
+                "steps": self.steps,
+                "weights": self.forecaster.state_dict(),
+                "optimizer": self.step.optimizer.state_dict(),
+                "generators": {"cpu": torch.get_rng_state(), "cuda": cuda},
+                "losses": self.losses,
+                "history": self.history,
+                "best": self.best,
+                "seconds": self.seconds,
+                "halvings": self.step.halvings,
+            },
+        )
+        self.saved = time.perf_counter()
+
+    def go_on(self) -> None:
+        """Takes up the newest checkpoint, if there is one."""
+        state = checkpoint.load_newest(self.folder, self.device)
+        if state is None:
+            return
+        self.forecaster.load_state_dict(state["weights"])
+        self.step.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["generators"]["cpu"].cpu())
+        if state["generators"]["cuda"] is not None:
+            torch.cuda.set_rng_state(state["generators"]["cuda"].cpu(), self.device)
+        self.steps, self.losses, self.spent = state["steps"], state["losses"], state["seconds"]
+        self.history, self.best, self.step.halvings = state["history"], state["best"], state["halvings"]
 
 
 def schedule(step: int, steps: int) -> float:
@@ -193,38 +247,3 @@ def schedule(step: int, steps: int) -> float:
 
 def _copy(forecaster: Forecaster) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in forecaster.state_dict().items()}
-
-
-def _closed_form(
-    forecaster: Forecaster,
-    train: Windows,
-    validation: Windows,
-    training: Training,
-    folder: Path,
-    on_epoch: OnEpoch,
-    started: float,
-) -> FitResult:
-    """Ridge: every penalty is one row of the history, the best on validation is kept."""
-
-    def scaled() -> Iterator[tuple[Tensor, Tensor]]:
-        for inputs, y in train.batches(1024):
-            x, level, spread, _ = forecaster.inputs(*inputs)
-            yield x.detach(), (forecaster.scale_targets(y, inputs.series_B) - level) / spread
-
-    assert isinstance(forecaster.network, Ridge)
-    history: list[Epoch] = []
-    best: dict[str, Any] = {"val_mae": math.inf}
-    for epoch, (penalty, weights) in enumerate(forecaster.network.candidates(scaled())):
-        forecaster.network.load_state_dict(weights)
-        train_loss, _ = validate(forecaster, train, training.loss)
-        val_loss, val_mae = validate(forecaster, validation, training.loss)
-        row = {"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_mae": val_mae, "penalty": penalty}
-        history.append(row | {"seconds": time.perf_counter() - started})
-        on_epoch(history[-1])
-        if val_mae < best["val_mae"]:
-            best = {"val_mae": val_mae, "epoch": epoch, "weights": weights}
-    if "weights" not in best:
-        raise FitFailed("ridge has no finite solution at any penalty; look at the features' ranges")
-    forecaster.network.load_state_dict(best["weights"])
-    seconds = time.perf_counter() - started
-    return FitResult(best["epoch"], best["val_mae"], history, seconds, len(train) / seconds)

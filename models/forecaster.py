@@ -86,21 +86,18 @@ class Forecaster(nn.Module):
         """What the network sees, and the level and spread that its forecasts are measured against."""
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
         scaled = (self._transformed(past_BLF) - self.loc[row_B].unsqueeze(1)) / self.scale[row_B].unsqueeze(1)
-        observed = ~scaled.isnan()
-        filled = torch.where(observed, scaled, 0.0)
-        parts = [filled, observed[..., : self.num_masks].to(filled.dtype)]
+        known, filled = _known(scaled), _filled(scaled)
         level_B1 = filled.new_zeros(filled.shape[0], 1)  # len() would fix the batch size in an export
         spread_B1 = level_B1 + 1.0
+        levels = []
         if self.level != "none":
-            y_BL, seen_BL = filled[..., self.y], observed[..., self.y]
+            y_BL, seen_BL = filled[..., self.y], known[..., self.y] > 0
             level_B1 = _last(y_BL, seen_BL) if self.level == "last" else _mean(y_BL, seen_BL)
             if self.level == "revin":
                 spread_B1 = (_mean((y_BL - level_B1) ** 2, seen_BL) + FLAT).sqrt()
-            relative = torch.where(seen_BL, (y_BL - level_B1) / spread_B1, 0.0).unsqueeze(-1)
-            parts[0] = torch.cat((filled[..., : self.y], relative, filled[..., self.y + 1 :]), dim=-1)
-            parts.append(_repeat(level_B1, filled))
-            if self.level == "revin":
-                parts.append(_repeat(spread_B1, filled))
+            filled[..., self.y] = torch.where(seen_BL, (y_BL - level_B1) / spread_B1, 0.0)
+            levels = [_repeat(part, filled) for part in ((level_B1, spread_B1) if self.level == "revin" else (level_B1,))]
+        parts = [filled, known[..., : self.num_masks], *levels]
         ahead_BHK = None
         if self.takes_ahead:
             ahead_BHK = self._ahead(ahead_BAK, row_B)[:, -self.horizon :]
@@ -121,9 +118,7 @@ class Forecaster(nn.Module):
 
     def _ahead(self, ahead_BAK: Tensor, row_B: Tensor) -> Tensor:
         scaled = (ahead_BAK - self.ahead_loc[row_B].unsqueeze(1)) / self.ahead_scale[row_B].unsqueeze(1)
-        observed = ~scaled.isnan()
-        masks = observed[..., scaled.shape[-1] - self.num_future :]
-        return torch.cat((torch.where(observed, scaled, 0.0), masks.to(scaled.dtype)), dim=-1)
+        return torch.cat((_filled(scaled), _known(scaled)[..., scaled.shape[-1] - self.num_future :]), dim=-1)
 
     def _static(self, static_BC: Tensor) -> Tensor:
         """[B, ...] numbers scaled, 0 where missing; categories embedded, zeros for one that training did not see."""
@@ -159,14 +154,27 @@ class Forecaster(nn.Module):
         level, spread = (part.reshape(-1, *[1] * (raw.dim() - 1)) for part in (seen.level_B1, seen.spread_B1))
         return _rising(raw) * spread + level
 
-    def forward(self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor) -> Tensor:
-        """Raw forecasts [B, H, Q]."""
+    def raw(self, scaled_BHQ: Tensor, series_B: Tensor) -> Tensor:
+        """Forecasts in the units of the loss, back in their own."""
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
-        scaled_BHQ = self.scaled(past_BLF, ahead_BAK, static_BC, series_B)
         y_BHQ = scaled_BHQ * self.y_scale[row_B].reshape(-1, 1, 1) + self.y_loc[row_B].reshape(-1, 1, 1)
         if self.transform == "none":
             return y_BHQ
         return torch.expm1(y_BHQ) if self.transform == "log1p" else torch.sinh(y_BHQ)
+
+    def forward(self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor) -> Tensor:
+        """Raw forecasts [B, H, Q]."""
+        return self.raw(self.scaled(past_BLF, ahead_BAK, static_BC, series_B), series_B)
+
+
+def _known(values: Tensor) -> Tensor:
+    """1 where there is a number, 0 where it is missing (NaN); six times as fast as a mask of booleans turned into numbers."""
+    return torch.eq(values, values, out=torch.empty_like(values, requires_grad=False))
+
+
+def _filled(values: Tensor) -> Tensor:
+    """0 in place of what is missing.  (What is infinite, which no check lets through, becomes the largest number.)"""
+    return values.nan_to_num(nan=0.0)
 
 
 def _rising(raw: Tensor) -> Tensor:

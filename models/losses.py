@@ -13,19 +13,24 @@ ELEMENTWISE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def masked_loss(name: str, forecast_BH: Tensor, y_BH: Tensor) -> Tensor:
-    """The mean loss (`mae`, `mse` or `huber`, delta 1) over the observed targets; 0 where none is observed."""
+def masked_loss(name: str, forecast_BH: Tensor, y_BH: Tensor, count: Tensor | None = None) -> Tensor:
+    """The mean loss (`mae`, `mse` or `huber`, delta 1) over the observed targets; 0 where none is observed.
+
+    `count`: the observed targets of a whole batch, where this is a part of it; the means of its parts then add up to its own.
+    """
     observed = ~y_BH.isnan()
     errors = ELEMENTWISE[name](forecast_BH, torch.where(observed, y_BH, forecast_BH.detach()))
-    return errors.sum() / observed.sum().clamp(min=1)
+    return errors.sum() / (observed.sum() if count is None else count).clamp(min=1)
 
 
-def forecast_loss(name: str, forecast_HQ: Tensor, y_H: Tensor, quantiles: Sequence[float]) -> Tensor:
+def forecast_loss(
+    name: str, forecast_HQ: Tensor, y_H: Tensor, quantiles: Sequence[float], count: Tensor | None = None
+) -> Tensor:
     """The loss of the point forecast plus the mean pinball loss of the quantiles (Koenker & Bassett 1978).
 
-    `forecast_HQ` [..., 1 + quantiles], `y_H` [...], NaN where not observed.
+    `forecast_HQ` [..., 1 + quantiles], `y_H` [...], NaN where not observed; `count` as in `masked_loss`.
     """
-    loss = masked_loss(name, forecast_HQ[..., 0], y_H)
+    loss = masked_loss(name, forecast_HQ[..., 0], y_H, count)
     if not quantiles:
         return loss
     observed = ~y_H.isnan()
@@ -33,11 +38,10 @@ def forecast_loss(name: str, forecast_HQ: Tensor, y_H: Tensor, quantiles: Sequen
     error_HQ = torch.where(observed, y_H, 0.0).unsqueeze(-1) - forecast_HQ[..., 1:]
     pinball_HQ = torch.maximum(level_Q * error_HQ, (level_Q - 1) * error_HQ)
     pinball_H = torch.where(observed, pinball_HQ.mean(-1), 0.0)
-    return loss + pinball_H.sum() / observed.sum().clamp(min=1)
+    return loss + pinball_H.sum() / (observed.sum() if count is None else count).clamp(min=1)
 
 
-def absolute_errors(forecast_BH: Tensor, y_BH: Tensor) -> tuple[float, int]:
-    """The sum of |y - forecast| over the observed targets, in float64, and their number."""
+def absolute_errors(forecast_BH: Tensor, y_BH: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum of |y - forecast| over the observed targets, and their number, both where the forecasts are."""
     observed = ~y_BH.isnan()
-    errors = (forecast_BH - y_BH).abs().masked_fill(~observed, 0.0)
-    return float(errors.cpu().double().sum()), int(observed.sum())  # not every device has float64
+    return (forecast_BH - y_BH).abs().masked_fill(~observed, 0.0).sum(), observed.sum()

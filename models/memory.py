@@ -130,7 +130,7 @@ def spectral_radius(network: nn.Module) -> dict[str, float]:
     found = {}
     for name, module in network.named_modules():
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
-            kind = type(module).__name__.removesuffix("Cell")
+            kind = type(module).__name__.removesuffix("Cell").upper()
             for weight_name, weight in module.named_parameters():
                 if weight_name.startswith("weight_hh"):
                     for gate, matrix in zip(GATES.get(kind, ("",)), weight.detach().split(module.hidden_size), strict=True):

@@ -53,9 +53,6 @@ def fit_scaling(
     if per == "global":
         loc[:], scale[:] = loc[-1], scale[-1]
     count, waves = len(params.features), np.zeros((len(loc), len(params.waves)))
-    if "y" in params.features:
-        y = 1 + list(params.features).index("y")
-        loc[:, y], scale[:, y] = loc[:, 0], scale[:, 0]
     parts = []
     for found, neutral in ((loc, waves), (scale, waves + 1.0)):
         past, ahead = found[:, 1 : count + 1], found[:, count + 1 :]
@@ -69,10 +66,13 @@ def _by_column(
     panel: Panel, split: Split, names: list[str], method: Method, transform: Transform
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Location and scale [S + 1] of the target, then of each channel; one channel in memory at a time."""
-    stops = _training_stops(panel, split)
-    found = []
+    inside = _training_rows(panel, split)
+    found: list[tuple[np.ndarray, np.ndarray]] = []
     for name in ("", *names):
-        values, counts = _training(panel, panel.values[:, panel.column(name)] if name else panel.target, stops)
+        if name == "y":
+            found.append(found[0])  # it is scaled as the target is
+            continue
+        values, counts = _training(panel, panel.values[:, panel.column(name)] if name else panel.target, inside)
         if not name and transform == "log1p" and (values <= -1).any():
             worst = int(np.argmin(values))
             owner = panel.ids[int(np.searchsorted(np.cumsum(counts), worst, side="right"))]
@@ -91,26 +91,39 @@ def _training_stops(panel: Panel, split: Split) -> np.ndarray:
     return np.asarray(np.maximum(split.target_ranges(panel.times, panel.offsets, "train")[1], 0))
 
 
-def _training(panel: Panel, column: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _training_rows(panel: Panel, split: Split) -> np.ndarray:
+    """[rows] whether a row is one of training."""
+    change = np.zeros(len(panel.target) + 1, np.int8)
+    np.add.at(change, panel.offsets[:-1], 1)
+    np.subtract.at(change, panel.offsets[:-1] + _training_stops(panel, split), 1)
+    return np.cumsum(change[:-1], dtype=np.int8).view(bool)
+
+
+def _training(panel: Panel, column: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The observed training values of a channel, float64, series after series, and how many each series has."""
-    inside = np.zeros(len(column) + 1, np.int8)
-    np.add.at(inside, panel.offsets[:-1], 1)
-    np.subtract.at(inside, panel.offsets[:-1] + stops, 1)
-    kept = np.flatnonzero(np.cumsum(inside[:-1], dtype=np.int8).view(bool) & np.isfinite(column))
+    kept = np.flatnonzero(inside & np.isfinite(column))
     counts = np.diff(np.searchsorted(kept, panel.offsets))
     return column[kept].astype(np.float64), counts
 
 
 def _moments(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each series, then of all: about each mean, so exact on a high level."""
-    owner, most = np.repeat(np.arange(len(counts)), counts), np.maximum(counts, 1)
-    mean = np.bincount(owner, values, len(counts)) / most
-    variance = np.bincount(owner, (values - mean[owner]) ** 2, len(counts)) / most
+    mean = _means(values, counts)
+    apart = values - np.repeat(mean, counts)
+    variance = _means(np.square(apart, out=apart), counts)
     total = max(int(counts.sum()), 1)
     middle = (mean * counts).sum() / total
     whole = ((variance + (mean - middle) ** 2) * counts).sum() / total
     loc, deviation = np.append(mean, middle), np.sqrt(np.append(variance, whole))
     return _usable(loc, deviation, np.append(counts, counts.sum()))
+
+
+def _means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The mean of each series, 0 where it has no value."""
+    found, some = np.zeros(len(counts)), counts > 0
+    if len(values):
+        found[some] = np.add.reduceat(values, (np.cumsum(counts) - counts)[some]) / counts[some]
+    return found
 
 
 def _quantiles(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ are text. Every refusal names the file, the line and the key.
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +267,27 @@ def load_variant(variant: str, path: str | Path, settings: Sequence[str] = ()) -
         )
     except ValidationError as error:
         raise _explain(error, lines, file) from None
+
+
+@cache
+def _micro_batch_rule() -> dict[str, dict[str, int]]:
+    """Cell -> `values` and `rows`."""
+    return read_yaml(PARAMS / "micro_batches.yaml", "params/micro_batches.yaml")[0]
+
+
+def parts_by_rule(family: str, network: Mapping[str, Any], lookback: int, batch_size: int) -> int:
+    """In how many parts `params/micro_batches.yaml` has a batch trained: a family's cell, hidden size and windows decide."""
+    cell = str(network.get("cell", "lstm" if family in ("cnn_lstm", "dilated_lstm") else ""))
+    rule = _micro_batch_rule().get(cell)
+    if rule is None or family not in ("recurrent", "cnn_lstm", "dilated_lstm", "seq2seq", "encoder_decoder"):
+        return 1
+    rows = max(rule["rows"], rule["values"] // (lookback * int(network.get("hidden_size", 32))))
+    return max(1, round(batch_size / rows))
+
+
+def micro_batches(variant: VariantParams, lookback: int) -> int:
+    """In how many parts a batch of a variant is trained on a CPU: as its `training.micro_batches` says, or by the rule."""
+    training = variant.run.training
+    if training.micro_batches != "auto":
+        return min(training.micro_batches, training.batch_size)
+    return parts_by_rule(variant.family, variant.network, lookback, training.batch_size)

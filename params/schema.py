@@ -273,10 +273,18 @@ class ScalingParams(Section):
 
 
 class TrainingParams(Section):
-    """The training loop; the same for every variant unless its own file says otherwise."""
+    """The training loop; the same for every variant unless its own file says otherwise.
+
+    The budget is `max_epochs` and, where given, `max_steps` (optimizer steps) and `max_seconds`, whichever is used up first.
+    `micro_batches`: the parts that a batch is trained in on a CPU, the gradient being the same; auto: `micro_batches.yaml`.
+    """
 
     seeds: Positive
     max_epochs: Positive
+    max_steps: Positive | None = None
+    max_seconds: Annotated[float, Field(gt=0, le=MOST)] | None = None
+    micro_batches: Positive | Literal["auto"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
     patience_epochs: Positive
     batch_size: Positive
     learning_rate: Annotated[float, Field(gt=0, le=MOST)]

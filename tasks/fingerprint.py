@@ -78,6 +78,14 @@ def fingerprint(job: Mapping[str, Any], panel_digest: str) -> dict[str, Any]:
     }
 
 
+def course(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a fit was like that its numbers alone do not say: where it ended and by what, the parts of a batch, the precision.
+
+    A fit that its `max_seconds` ended is repeated by a job whose training has its `steps` as `stop_step`.
+    """
+    return {name: result[name] for name in ("ended_by", "steps", "parts", "precision") if name in result}
+
+
 @cache
 def _git(*arguments: str) -> str | None:
     try:

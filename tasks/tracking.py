@@ -1,19 +1,23 @@
 """MLflow as lagline uses it: runs found by identity, metrics in batches, files; never a decision about them.
 
 Everything goes through the client by run id: MLflow's active run is shared between threads and is not used.
+A server that is away for a while is waited for (`LAGLINE_PATIENCE` seconds, 900 by default), call by call.
 """
 
 import contextlib
 import getpass
+import logging
 import math
 import os
 import re
+import sys
+import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
@@ -27,6 +31,10 @@ if TYPE_CHECKING:
 
 LONGEST_VALUE = 500
 IDENTITY = "identity"
+PATIENCE = 900  # seconds
+AGAIN = 5.0  # seconds between two tries
+log = logging.getLogger("lagline.tracking")
+_impatient = threading.Event()  # set once waiting has been given up: what is still to be said is then tried once
 
 
 @cache
@@ -37,11 +45,66 @@ def client() -> "MlflowClient":
     uri = os.environ["MLFLOW_TRACKING_URI"]
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
-    return mlflow.MlflowClient(uri)
+    direct = mlflow.MlflowClient(uri)
+    return cast("MlflowClient", _Patient(direct)) if uri.startswith("http") else direct
+
+
+class _Patient:
+    """A client every call of which waits for a server that is away."""
+
+    def __init__(self, direct: Any) -> None:
+        self._direct = direct
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._direct, name)
+        return partial(_patiently, found) if callable(found) else found
+
+
+def _patiently(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """The result of a call, tried again while the server is away.  Raises UserError after `LAGLINE_PATIENCE` seconds."""
+    started, told = time.monotonic(), False
+    while True:
+        try:
+            return call(*arguments, **named)
+        except Exception as error:
+            if _impatient.is_set() or not _away(error):
+                raise
+            waited = time.monotonic() - started
+        patience = float(os.environ.get("LAGLINE_PATIENCE") or PATIENCE)
+        where = os.environ["MLFLOW_TRACKING_URI"]
+        if waited > patience:
+            give_up()
+            raise UserError(
+                f"MLFLOW_TRACKING_URI={where}: the tracking server has not answered for {waited:.0f} s.  No fit is lost: start "
+                "the same command again once it is back (LAGLINE_PATIENCE sets how many seconds to wait)"
+            )
+        if not told:
+            print(f"the tracking server at {where} does not answer; training goes on, its figures are kept", file=sys.stderr)
+            told = True
+        _impatient.wait(min(AGAIN, patience))
+
+
+def give_up() -> None:
+    """From here on no call waits for a server that is away: the run is ending."""
+    _impatient.set()
+
+
+def _away(error: BaseException) -> bool:
+    """Whether an error says that the server did not answer, rather than what it answered."""
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, requests.ConnectionError | requests.Timeout):
+        return True
+    if not isinstance(error, MlflowException):
+        return False
+    unreachable = "API request to" in str(error) and "failed with exception" in str(error)
+    return unreachable or error.get_http_status_code() in (429, 502, 503, 504)
 
 
 def connect(home: Path) -> None:
     """Makes the store where it is missing, under a lock: MLflow's migrations break when two processes run them at once."""
+    _impatient.clear()
     from mlflow.exceptions import MlflowException
 
     with lock(home, "mlflow"):
@@ -160,11 +223,17 @@ def log_curve(run_id: str, key: str, values: Sequence[float | None]) -> None:
 
 def log_history(run_id: str, rows: Sequence[Mapping[str, float]]) -> None:
     """Rows of `epoch` (from 0) and metrics, each at step epoch + 1; a step that the run already has is not logged again."""
+    from mlflow.entities import Metric
+
     names = {name for row in rows for name in row if name != "epoch"}
     done = {(name, metric.step) for name in names for metric in client().get_metric_history(run_id, name)}
+    now, metrics = int(time.time() * 1000), []
     for row in rows:
         step = int(row["epoch"]) + 1
-        log_metrics(run_id, {k: v for k, v in row.items() if k != "epoch" and (k, step) not in done}, step)
+        new = {name: value for name, value in row.items() if name != "epoch" and (name, step) not in done}
+        metrics += [Metric(name, float(value), now, step) for name, value in new.items() if math.isfinite(value)]
+    for start in range(0, len(metrics), 1000):
+        client().log_batch(run_id, metrics=metrics[start : start + 1000])
 
 
 def log_text(run_id: str, text: str, file: str) -> None:

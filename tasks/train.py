@@ -1,18 +1,9 @@
-"""One fit of one variant and seed: the job, the process that carries it out, and its run in MLflow; never the loop itself.
+"""One fit of one variant and seed: its job, and its run in MLflow; never the loop itself, nor the process (`process.py`)."""
 
-The process is ours to kill, frees what it held when it ends, and ends with us.  Its folder is named by the identity of the fit,
-so a fit that is done is taken as it is and a fit that was killed goes on from its last epoch.
-"""
-
-import contextlib
 import inspect
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,18 +13,20 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models import FAMILIES
-from models.fit import Epoch
 from models.forecaster import build_forecaster
 from models.linear import PENALTIES, Ridge
 from models.memory import receptive_field
 from models.panel import Split
+from models.training import Epoch, own_generators
 from models.windows import Inputs, WindowParams
 from params.errors import UserError
+from params.load import micro_batches
 from params.schema import RunParams, VariantParams
 from tasks import fingerprint, tracking
-from tasks.locks import lock
+from tasks.curves import Curves
+from tasks.process import Interrupted, Listener, fit_folder, run_fit
 
-ROOT = Path(__file__).resolve().parents[1]
+PERSISTENT = 128  # the hidden size up to which cuDNN keeps an LSTM's or GRU's weights on the chip
 OnEpoch = Callable[[str, Epoch], None]
 
 
@@ -52,14 +45,38 @@ def choose_device() -> str:
 
 
 def concurrent_fits(threads: int, device: str) -> int:
-    """LAGLINE_JOBS, or as many fits as the cores (or one accelerator) carry at once.  Raises UserError for a bad number."""
+    """LAGLINE_JOBS, or as many fits as the cores carry at once, on an accelerator one.  Raises UserError for a bad number."""
     text = os.environ.get("LAGLINE_JOBS", "").strip()
     if text:
         if not text.isdecimal() or int(text) < 1:
             raise UserError(f"LAGLINE_JOBS={text}: write a whole number of at least 1")
         return int(text)
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(available // threads, 16 if device == "cpu" else 4))
+    return max(1, min(cores() // threads, 16)) if device == "cpu" else 1
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cautions(variants: Sequence[VariantParams], jobs: int, device: str) -> list[str]:
+    """What was measured to be slow in what a run is about to do: more threads than cores, recurrences too wide for a GPU."""
+    found = []
+    threads = max(variant.run.training.threads for variant in variants)
+    if device == "cpu" and threads > 1 and jobs * threads > cores():
+        found.append(
+            f"{jobs} fits at a time with {threads} threads each on {cores()} cores: small steps become many times slower; "
+            "set training.threads to 1, or LAGLINE_JOBS lower"
+        )
+    for variant in variants:
+        size = variant.network.get("hidden_size", 0)
+        gated = variant.network.get("cell") in ("lstm", "gru") or variant.family in ("dilated_lstm", "cnn_lstm", "segment_gru")
+        if device.startswith("cuda") and gated and isinstance(size, int) and size > PERSISTENT:
+            found.append(
+                f"{variant.variant}: network.hidden_size {size} is more than {PERSISTENT}: cuDNN leaves its fast path for an "
+                "LSTM or GRU of that size, and a step takes several times as long"
+            )
+    return found
 
 
 def own_network(variant: VariantParams) -> dict[str, Any]:
@@ -98,11 +115,12 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
 
 def measured_field(variant: VariantParams, windows: WindowParams) -> int:
     """The receptive field of a variant with fresh weights, in samples; what begins at zero is drawn, to hide no sample."""
-    torch.manual_seed(0)
-    forecaster = build_forecaster(variant.family, own_network(variant), windows, level=variant.run.scaling.window)
-    for parameter in forecaster.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter)
+    with own_generators():
+        torch.manual_seed(0)
+        forecaster = build_forecaster(variant.family, own_network(variant), windows, level=variant.run.scaling.window)
+        for parameter in forecaster.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter)
     return receptive_field(forecaster, windows)
 
 
@@ -111,7 +129,10 @@ def make_job(
 ) -> dict[str, Any]:
     """Everything that a fit depends on, as JSON."""
     training = variant.run.training
-    names = ("max_epochs", "patience_epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "loss")
+    names = ("max_epochs", "patience_epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "loss", "precision")
+    numbers = {name: getattr(training, name) for name in (*names, "max_steps", "max_seconds")}
+    whole = device != "cpu" and training.micro_batches == "auto"  # the rule is one for CPUs
+    parts = 1 if whole else micro_batches(variant, windows.lookback)
     return {
         "family": variant.family,
         "network": own_network(variant),
@@ -120,7 +141,7 @@ def make_job(
         "scaling": variant.run.scaling.model_dump(),
         "quantiles": list(training.quantiles),
         "evaluation_stride": variant.run.evaluation.stride,
-        "training": {name: getattr(training, name) for name in names} | {"variant": variant.variant, "seed": seed},
+        "training": numbers | {"micro_batches": parts, "variant": variant.variant, "seed": seed},
         "threads": training.threads,
         "device": "cpu" if is_closed_form(variant) else device,
         "panel": str(panel),
@@ -137,86 +158,6 @@ def most_epochs(variant: VariantParams) -> int:
     return len(PENALTIES) if is_closed_form(variant) else variant.run.training.max_epochs
 
 
-def fit_folder(job: dict[str, Any], home: Path) -> Path:
-    """Where the checkpoints and the result of a fit lie: a folder named by its identity."""
-    digest = Path(job["panel"]).name
-    return home / "checkpoints" / fingerprint.identity(job, digest)
-
-
-def run_fit(
-    job: dict[str, Any], home: Path, on_epoch: Callable[[Epoch], None], stop: threading.Event, fresh: bool
-) -> dict[str, Any]:
-    """Carries a job out in a process of its own, or hands back its finished result; one process at a time for one identity.
-
-    The result has `status` finished or failed (with its `reason`).  Raises RuntimeError where the process broke otherwise.
-    """
-    folder = fit_folder(job, home)
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock(home, f"fit-{folder.name[:16]}"):
-        found = finished_result(folder)
-        if found and not fresh:
-            return found | {"reused": True}
-        if fresh:
-            for old in folder.iterdir():
-                old.unlink()
-        if stop.is_set():
-            raise RuntimeError("stopped")
-        (folder / "job.json").write_text(json.dumps(job))
-        code, errors = _child(folder, job["threads"], on_epoch, stop)
-        if stop.is_set():
-            raise RuntimeError("stopped")
-        if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
-            return {"status": "failed", "reason": "the system killed the fit (signal 9): most likely out of memory"}
-        if code != 0:
-            raise RuntimeError(f"the fit of {job['training']['variant']} broke (exit {code}):\n{errors}")
-        result: dict[str, Any] = json.loads((folder / "result.json").read_text())
-        return result | {"reused": False}
-
-
-def finished_result(folder: Path) -> dict[str, Any] | None:
-    """The result of a fit that ended well, else None."""
-    path = folder / "result.json"
-    if not path.exists() or not (folder / "weights.pt").exists():
-        return None
-    result: dict[str, Any] = json.loads(path.read_text())
-    return result if result["status"] == "finished" else None
-
-
-def _child(folder: Path, threads: int, on_epoch: Callable[[Epoch], None], stop: threading.Event) -> tuple[int, str]:
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(threads),
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what makes cuBLAS repeat itself to the bit
-        "PYTHONPATH": str(ROOT),
-    }
-    command = [sys.executable, "-m", "models.job", str(folder), "--with-parent"]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout is not None and child.stderr is not None
-        tail: deque[str] = deque(maxlen=40)
-        errors = child.stderr
-        listener = threading.Thread(target=lambda: tail.extend(errors), daemon=True)
-        watcher = threading.Thread(target=_kill_on, args=(child, stop), daemon=True)
-        listener.start()
-        watcher.start()
-        try:
-            for line in child.stdout:
-                on_epoch(json.loads(line))
-            code = child.wait()
-        except BaseException:
-            child.kill()
-            raise
-        listener.join(timeout=5)
-    return code, "".join(tail)
-
-
-def _kill_on(child: subprocess.Popen[str], stop: threading.Event) -> None:
-    while child.poll() is None:
-        if stop.wait(0.2):
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-
-
 def log_fit(run_id: str, variant: VariantParams, job: dict[str, Any], result: dict[str, Any]) -> None:
     """Params, fingerprint, curves and cost of a fit to its MLflow run."""
     digest = Path(job["panel"]).name
@@ -224,15 +165,18 @@ def log_fit(run_id: str, variant: VariantParams, job: dict[str, Any], result: di
     about = {"variant": variant.variant, "family": variant.family, "seed": job["training"]["seed"]}
     tracking.log_params(run_id, about | tracking.flat(dump))
     tracking.log_text(run_id, tracking.to_yaml(dump | about), "params.yaml")
-    tracking.log_text(run_id, json.dumps(fingerprint.fingerprint(job, digest), indent=1), "fingerprint.json")
+    printed = fingerprint.fingerprint(job, digest) | fingerprint.course(result)
+    tracking.log_text(run_id, json.dumps(printed, indent=1), "fingerprint.json")
+    tracking.log_metrics(run_id, {name: result.get(name) for name in ("peak_memory_mb", "peak_gpu_memory_mb")})
     if result["status"] != "finished":
-        tracking.tag(run_id, {"failed": result["reason"]})
+        place = {f"failed_{name}": f"{result[name]:g}" for name in ("step", "learning_rate") if result.get(name) is not None}
+        tracking.tag(run_id, {"failed": result["reason"]} | place)
         return
     tracking.log_history(run_id, [{k: v for k, v in row.items() if k != "seconds"} for row in result["history"]])
     names = ("train_seconds", "windows_per_second", "num_parameters", "val_mae")
     tracking.log_metrics(run_id, {"best_" + k if k == "val_mae" else k: result[k] for k in names})
-    tracking.log_metrics(run_id, {"best_epoch": result["best_epoch"] + 1})
-    tracking.tag(run_id, {"weights": result["weights"]})
+    tracking.log_metrics(run_id, {"best_epoch": result["best_epoch"] + 1, "optimizer_steps": result["steps"]})
+    tracking.tag(run_id, {"weights": result["weights"], "ended_by": result["ended_by"], "precision": result["precision"]})
 
 
 @task(cache_policy=NO_CACHE, task_run_name="train {label}")
@@ -243,31 +187,32 @@ def train_variant(
     home: Path,
     parent: str,
     on_epoch: OnEpoch,
+    say: Callable[[str], None],
     stop: threading.Event,
     fresh: bool = False,
 ) -> dict[str, Any]:
     """Trains one variant and seed; returns its label, run id, folder, status and cost.  Curves are logged as they come."""
-    identity = fit_folder(job, home).name
-    run_id = tracking.child_run(
-        parent, label, identity, {"kind": "variant", "variant": variant.variant, "family": variant.family}
-    )
-
-    def epoch_done(row: Epoch) -> None:
-        on_epoch(label, row)
-        tracking.log_history(run_id, [{k: v for k, v in row.items() if k != "seconds"}])
-
+    folder = fit_folder(job, home)
+    about = {"kind": "variant", "variant": variant.variant, "family": variant.family}
+    run_id = tracking.child_run(parent, label, folder.name, about)
     try:
-        result = run_fit(job, home, epoch_done, stop, fresh)
-    except BaseException:
-        tracking.finish(run_id, "KILLED" if stop.is_set() else "FAILED")
+        with Curves(run_id) as curves:
+
+            def heard(row: Epoch) -> None:
+                on_epoch(label, row)
+                curves.add(row)
+
+            result = run_fit(job, home, Listener(heard, lambda text: say(f"  {label}: {text}")), stop, fresh)
+    except BaseException as error:
+        tracking.finish(run_id, "KILLED" if isinstance(error, Interrupted) or stop.is_set() else "FAILED")
         raise
     log_fit(run_id, variant, job, result)
     if result["status"] != "finished":
         tracking.finish(run_id, "FAILED")
     keep = ("status", "reason", "reused", "num_parameters", "train_seconds", "windows_per_second", "val_mae", "best_epoch")
-    small = {key: result[key] for key in keep if key in result}
+    small = {key: result[key] for key in (*keep, "ended_by") if key in result}
     small |= {"family": variant.family, "seed": job["training"]["seed"]}
-    return small | {"label": label, "run_id": run_id, "folder": str(fit_folder(job, home)), "identity": identity}
+    return small | {"label": label, "run_id": run_id, "folder": str(folder), "identity": folder.name}
 
 
 def planned_fits(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tuple[str, str, int]]:

@@ -172,7 +172,9 @@ def test_ctrl_c_ends_with_130_and_promises_no_more_than_is_true(start, tmp_path:
     told = output.read_text()
     assert "Traceback" not in told
     said = [line for line in told.splitlines() if "interrupted" in line]
-    assert said == ["lagline: interrupted" + ("; the same command goes on from the last finished epoch" if goes_on else "")]
+    assert said == [
+        "lagline: interrupted" + ("; the same command goes on from the step that each fit was at" if goes_on else "")
+    ]
 
 
 def test_lags_refuses_what_the_checks_refuse(flows, refused, tmp_path: Path) -> None:

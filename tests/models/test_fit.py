@@ -1,6 +1,5 @@
 """The training loop: best weights, seeds, resuming to the bit, failures; ridge against its normal equations; scaling; leaks."""
 
-import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,13 +10,14 @@ import pytest
 import torch
 
 from models import build_forecaster, checkpoint, fit
-from models.fit import FitFailed, Training
 from models.job import weights_hash
 from models.linear import PENALTIES, Ridge
 from models.losses import absolute_errors, masked_loss
 from models.origins import origin_rows
-from models.panel import ARRAYS, Panel, Split
+from models.panel import Panel, Split
 from models.scaling import fit_scaling
+from models.step import validate
+from models.training import FitFailed, Training, stream
 from models.windows import FeatureWindow, WindowParams, Windows
 
 TRAINING = Training(
@@ -38,7 +38,7 @@ def make(
     panel: Panel, params: WindowParams, split: Split, training: Training = TRAINING, family: str = "recurrent", **network: Any
 ) -> Any:
     windows = {n: Windows(panel, params, origin_rows(panel, params, split, n, 1)) for n in ("train", "validation", "test")}
-    torch.manual_seed(fit.stream(training, "weights"))
+    torch.manual_seed(stream(training, "weights"))
     network = network or (GRU if family == "recurrent" else {})
     scaling = fit_scaling(panel, params, split, "series")
     return build_forecaster(family, network, params, level="last", scaling=scaling), windows
@@ -57,12 +57,72 @@ def test_training_learns_and_hands_back_the_best_weights(
 ) -> None:
     training = replace(TRAINING, learning_rate=0.05, max_epochs=8, patience_epochs=8)
     forecaster, windows = make(panel, params, split, training)
-    before = fit.validate(forecaster, windows["validation"], "mae")[1]
+    before = validate(forecaster, windows["validation"], "mae")[1]
     result = fit.fit(forecaster, windows["train"], windows["validation"], training, tmp_path)
     maes = [row["val_mae"] for row in result.history]
     assert result.val_mae == min(maes) < 0.6 * before
-    assert fit.validate(forecaster, windows["validation"], "mae")[1] == pytest.approx(min(maes), rel=1e-6)
+    assert validate(forecaster, windows["validation"], "mae")[1] == pytest.approx(min(maes), rel=1e-6)
     assert result.best_epoch == maes.index(min(maes))
+
+
+def test_early_stopping_hands_back_the_best_weights_and_not_the_last(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
+) -> None:
+    """A rate so high that later epochs are worse; what comes back scores as the best of them did."""
+    training = replace(TRAINING, learning_rate=0.3, max_epochs=30, patience_epochs=3)
+    forecaster, windows = make(panel, params, split, training)
+    result = fit.fit(forecaster, windows["train"], windows["validation"], training, tmp_path)
+    maes = [row["val_mae"] for row in result.history]
+    assert result.best_epoch < len(maes) - 1 and maes[-1] > min(maes)
+    assert validate(forecaster, windows["validation"], "mae")[1] == pytest.approx(min(maes), rel=1e-6)
+
+
+def test_what_ended_a_fit_is_said(panel: Panel, params: WindowParams, split: Split, tmp_path: Path) -> None:
+    """10 steps are an epoch; a budget may end within one, which is validated all the same."""
+    budgets = {
+        "max_epochs": ({"max_epochs": 2}, 20, 2),
+        "max_steps": ({"max_steps": 17}, 17, 2),
+        "max_seconds": ({"max_seconds": 1e-9}, 1, 1),
+        "stop_step": ({"stop_step": 5, "max_seconds": 1e-9}, 5, 1),
+    }
+    for number, (ended_by, (numbers, steps, epochs)) in enumerate(budgets.items()):
+        result = run(panel, params, split, tmp_path / str(number), replace(TRAINING, **numbers))[1]
+        assert (result.ended_by, result.steps, len(result.history)) == (ended_by, steps, epochs)
+        assert [row["epoch"] for row in result.history] == list(range(epochs))
+    patient = replace(TRAINING, learning_rate=0.3, max_epochs=60, patience_epochs=1)
+    assert run(panel, params, split, tmp_path / "p", patient)[1].ended_by == "patience_epochs"
+
+
+def test_a_budget_of_steps_brings_the_learning_rate_down_within_it(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
+) -> None:
+    """20 steps are two epochs: the same fit, whichever of the two says so."""
+    hashes = {
+        weights_hash(run(panel, params, split, tmp_path / str(n), replace(TRAINING, **numbers))[0].state_dict())
+        for n, numbers in enumerate(({"max_epochs": 2}, {"max_steps": 20}))
+    }
+    assert len(hashes) == 1
+
+
+def test_a_repeated_fit_stops_where_the_seconds_of_the_first_were_over(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
+) -> None:
+    """`max_seconds` shapes nothing but the end: with its step recorded, the repetition has the same weights."""
+    first, timed = run(panel, params, split, tmp_path / "a", replace(TRAINING, max_epochs=10_000, max_seconds=0.5))
+    assert timed.ended_by == "max_seconds" and timed.steps > 1
+    again, _ = run(panel, params, split, tmp_path / "b", replace(TRAINING, max_epochs=10_000, stop_step=timed.steps))
+    assert weights_hash(first.state_dict()) == weights_hash(again.state_dict())
+
+
+def test_a_fit_leaves_the_generators_of_torch_as_they_were(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
+) -> None:
+    torch.manual_seed(5)
+    make(panel, params, split)
+    forecaster, windows = make(panel, params, split)
+    before = torch.get_rng_state()
+    fit.fit(forecaster, windows["train"], windows["validation"], replace(TRAINING, max_epochs=1), tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_early_stopping_stops(panel: Panel, params: WindowParams, split: Split, tmp_path: Path) -> None:
@@ -72,48 +132,10 @@ def test_early_stopping_stops(panel: Panel, params: WindowParams, split: Split, 
     assert len(result.history) - 1 - result.best_epoch == 2
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_does_not(
-    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
-) -> None:
-    hashes = []
-    for number, seed in enumerate((0, 0, 1)):
-        torch.manual_seed(number)  # what went on before in this process must not matter
-        forecaster, _ = run(panel, params, split, tmp_path / str(number), replace(TRAINING, seed=seed, max_epochs=2))
-        hashes.append(weights_hash(forecaster.state_dict()))
-    assert hashes[0] == hashes[1] != hashes[2]
-
-
 def test_no_two_streams_are_the_same() -> None:
     names = [(v, s, p, e) for v in ("a", "b") for s in range(20) for p in ("weights", "order", "dropout") for e in range(20)]
-    seeds = {fit.stream(replace(TRAINING, variant=v, seed=s), p, e) for v, s, p, e in names}
+    seeds = {stream(replace(TRAINING, variant=v, seed=s), p, e) for v, s, p, e in names}
     assert len(seeds) == len(names)
-
-
-class Killed(Exception):
-    pass
-
-
-@pytest.mark.parametrize("damage", ["none", "newest"])
-def test_a_killed_fit_goes_on_to_the_same_bits(
-    panel: Panel, params: WindowParams, split: Split, tmp_path: Path, damage: str
-) -> None:
-    whole, undisturbed = run(panel, params, split, tmp_path / "whole")
-
-    def kill(row: dict[str, float]) -> None:
-        if row["epoch"] == 3:
-            raise Killed
-
-    with pytest.raises(Killed):
-        run(panel, params, split, tmp_path / "killed", on_epoch=kill)
-    if damage == "newest":
-        newest = max((tmp_path / "killed").glob("epoch-*.pt"))
-        newest.write_bytes(newest.read_bytes()[:-100] + bytes(100))
-    seen: list[float] = []
-    again, resumed = run(panel, params, split, tmp_path / "killed", on_epoch=lambda row: seen.append(row["epoch"]))
-    assert weights_hash(again.state_dict()) == weights_hash(whole.state_dict())
-    assert [r["val_mae"] for r in resumed.history] == [r["val_mae"] for r in undisturbed.history]
-    assert seen == ([4, 5] if damage == "none" else [3, 4, 5])
-    assert not list((tmp_path / "killed").glob("epoch-*.pt"))
 
 
 def test_a_checkpoint_never_unpickles_code(tmp_path: Path) -> None:
@@ -126,7 +148,7 @@ def test_a_checkpoint_never_unpickles_code(tmp_path: Path) -> None:
             return os.mkdir, (str(tmp_path / "ran"),)
 
     content = pickle.dumps(Evil())
-    (tmp_path / f"epoch-00001-{hashlib.sha256(content).hexdigest()[:16]}.pt").write_bytes(content)
+    (tmp_path / f"step-000000001-{hashlib.sha256(content).hexdigest()[:16]}.pt").write_bytes(content)
     with pytest.raises(Exception, match=r"[Ww]eights"):
         checkpoint.load_newest(tmp_path)
     assert not (tmp_path / "ran").exists()
@@ -136,7 +158,15 @@ def test_a_fit_that_diverges_is_a_result_and_no_number(
     panel: Panel, params: WindowParams, split: Split, tmp_path: Path
 ) -> None:
     training = replace(TRAINING, learning_rate=1e30, clip_norm=1e30, loss="mse")
-    with pytest.raises(FitFailed, match="not finite"):
+    with pytest.raises(
+        FitFailed, match=r"not finite \(epoch 1, step \d+, learning rate .*\); lower training.learning_rate"
+    ) as failed:
+        run(panel, params, split, tmp_path / "a", training)
+    assert failed.value.step is not None and failed.value.learning_rate is not None
+    state = checkpoint.load_newest(tmp_path / "a")  # the last finite one
+    assert state is not None and state["steps"] == failed.value.step - 1
+    assert all(value.isfinite().all() for value in state["weights"].values())
+    with pytest.raises(FitFailed, match=f"step {failed.value.step},"):  # started again it fails at the same step
         run(panel, params, split, tmp_path / "a", training)
 
 
@@ -226,7 +256,7 @@ def test_a_missing_target_is_left_out_of_loss_and_error() -> None:
     assert float(masked_loss("mse", forecast.detach(), y)) == pytest.approx(5 / 3)
     loss.backward()  # type: ignore[no-untyped-call]
     assert forecast.grad is not None and forecast.grad[0, 1] == 0
-    assert absolute_errors(forecast.detach(), y) == (3.0, 3)
+    assert [float(part) for part in absolute_errors(forecast.detach(), y)] == [3.0, 3.0]
     assert float(masked_loss("mae", forecast.detach(), torch.full((2, 2), torch.nan))) == 0
 
 
@@ -292,42 +322,3 @@ def test_the_schedule_rises_then_falls_to_zero() -> None:
     assert max(rates) == 1.0
     assert rates[-1] < 1e-4
     assert all(a <= b for a, b in pairwise(rates[:50]))
-
-
-def test_a_job_runs_as_a_process_and_ends_with_its_parent(
-    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
-) -> None:
-    import subprocess
-    import sys
-    import time
-
-    store = tmp_path / "panel"
-    store.mkdir()
-    for name in ARRAYS:
-        np.save(store / f"{name}.npy", getattr(panel, name))
-    facts = {"ids": panel.ids, "channels": panel.channels, "digest": "d"}
-    (store / "panel.json").write_text(json.dumps(facts))
-    job = {
-        "family": "recurrent", "network": GRU, "windows": params.to_dict(), "split": vars(split), "device": "cpu", "threads": 1,
-        "scaling": {"per": "series", "method": "standard", "window": "last", "target": "none"},
-        "quantiles": [0.1, 0.9], "evaluation_stride": 1, "panel": str(store), "training": vars(TRAINING),
-    }  # fmt: skip
-    for name, epochs in (("short", 2), ("long", 100_000)):
-        (tmp_path / name).mkdir()
-        training = vars(TRAINING) | {"max_epochs": epochs, "patience_epochs": epochs}
-        (tmp_path / name / "job.json").write_text(json.dumps(job | {"training": training}))
-    done = subprocess.run(
-        [sys.executable, "-m", "models.job", str(tmp_path / "short")], capture_output=True, text=True, check=True
-    )
-    assert [json.loads(line)["epoch"] for line in done.stdout.splitlines()] == [0, 1]
-    result = json.loads((tmp_path / "short" / "result.json").read_text())
-    assert result["status"] == "finished" and (tmp_path / "short" / "weights.pt").exists()
-    command = [sys.executable, "-m", "models.job", str(tmp_path / "long"), "--with-parent"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None and child.stdin is not None
-        child.stdout.readline()
-        child.stdin.close()  # what happens when the parent dies, however it dies
-        started = time.monotonic()
-        child.wait(timeout=60)
-        assert time.monotonic() - started < 30
-    assert not (tmp_path / "long" / "result.json").exists()

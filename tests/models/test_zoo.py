@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from models import FAMILIES, build_forecaster, serving
-from models.fit import batch_loss
 from models.forecaster import check_arguments, takes
 from models.losses import forecast_loss
 from models.origins import origin_rows
 from models.panel import Panel, Split
 from models.recurrent import Recurrent
 from models.scaling import fit_scaling
+from models.step import batch_loss
 from models.windows import FeatureWindow, Inputs, WindowParams, Windows
 from params.load import load_variant, variant_names
 from tasks.registry.bundle import export

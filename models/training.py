@@ -1,0 +1,89 @@
+"""What a fit is asked for and what it gives, and its random numbers; never the loop."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+Epoch = dict[str, float]
+Ended = Literal["max_epochs", "max_steps", "max_seconds", "patience_epochs", "stop_step", "closed form"]
+
+
+class FitFailed(Exception):
+    """The fit gave no model, and that is its result: it diverged or ran out of memory.
+
+    `step` (optimizer steps taken) and `learning_rate` say where, None where that has no meaning.
+    """
+
+    def __init__(self, reason: str, step: int | None = None, learning_rate: float | None = None) -> None:
+        super().__init__(reason)
+        self.step, self.learning_rate = step, learning_rate
+
+
+class Stopped(Exception):
+    """The fit was asked to stop and did, after a step, with a checkpoint: it goes on from there."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """The numbers of a fit; `params/schema.py` says what they mean.
+
+    `micro_batches`: the parts that a batch is trained in.  `stop_step`: where an equal fit was stopped by its `max_seconds`,
+    which is then not looked at.
+    """
+
+    max_epochs: int
+    patience_epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    clip_norm: float
+    loss: str
+    variant: str
+    seed: int
+    micro_batches: int = 1
+    max_steps: int | None = None
+    max_seconds: float | None = None
+    stop_step: int | None = None
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit found: the best weights are in the forecaster; the history has one row an epoch.
+
+    `ended_by` says what ended it, `steps` after how many optimizer steps, `parts` in how many parts a batch was trained.
+    """
+
+    best_epoch: int
+    val_mae: float
+    history: list[Epoch]
+    train_seconds: float
+    windows_per_second: float
+    ended_by: Ended
+    steps: int = 0
+    parts: int = 1
+    precision: str = "float32"
+
+
+def stream(training: Training, purpose: str, epoch: int = 0) -> int:
+    """The seed of one stream of random numbers (63 bits)."""
+    name = f"{training.variant}|{training.seed}|{purpose}|{epoch}"
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+
+
+_TURN = threading.RLock()
+
+
+@contextmanager
+def own_generators(device: torch.device | None = None) -> Iterator[None]:
+    """What is drawn within leaves torch's generators as they were.
+
+    torch has one for weights and dropout in each process (and one on each GPU), so threads that come here take turns.
+    """
+    with _TURN, torch.random.fork_rng([device] if device is not None and device.type == "cuda" else []):
+        yield

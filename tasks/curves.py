@@ -1,0 +1,50 @@
+"""The rows of a fit on their way to its run while it trains; never keeps the fit waiting, never drops a row.
+
+What a server that is away does not take is kept and sent when it answers; `tracking.log_history` after the fit looks again.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Self
+
+from tasks import tracking
+
+Row = Mapping[str, float]
+
+
+class Curves:
+    """Sends rows from a thread of its own, all that wait in one call; a context whose end waits for the last of them."""
+
+    def __init__(self, run_id: str, send: Callable[[str, list[Row]], None] = tracking.log_history) -> None:
+        self.run_id, self._send = run_id, send
+        self._waiting: SimpleQueue[Row | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def add(self, row: Row) -> None:
+        """Hands a row over and returns at once."""
+        self._waiting.put({name: value for name, value in row.items() if name != "seconds"})
+
+    def _work(self) -> None:
+        over = False
+        while not over:
+            rows = [self._waiting.get()]
+            while not self._waiting.empty():
+                rows.append(self._waiting.get())
+            over = None in rows
+            some = [row for row in rows if row is not None]
+            if some:
+                try:
+                    self._send(self.run_id, some)
+                except Exception:  # the whole history is sent once more when the fit is done, and that one tells
+                    tracking.log.debug("curves of %s: not sent", self.run_id, exc_info=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._waiting.put(None)
+        if error is None:
+            self._thread.join()
