@@ -26,6 +26,7 @@ from params.schema import RunParams
 from tasks import tracking
 from tasks.budget import budget, counts_lines, window_counts
 from tasks.canary import try_canary
+from tasks.comparison.compare import naive_error
 from tasks.comparison.publish import compare_variants
 from tasks.evaluate import evaluate_variant
 from tasks.fingerprint import canonical, sha256
@@ -67,7 +68,8 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
                 return {"parent": parent, "name": run.name, "unchanged": True}
             with _ended_in_any_case(parent):
                 log_inputs(parent, run, panel, source, windows, counts, needs, Path(folder))
-                trained = _train(fits, home, parent, run, fresh, board)
+                naive = naive_error(run, Panel.open(panel), split, windows)
+                trained = _train(fits, home, parent, run, fresh, board, naive)
                 with board.stage("forecast and score"):
                     evaluated = [evaluate_variant(fit["label"], fit, jobs_of[fit["label"]]) for fit in trained]
                     found = compare_variants(run, panel, split, windows, evaluated, parent)
@@ -135,7 +137,9 @@ def _checked(run: RunParams, experiment: str, folder: Path, board: Board) -> dic
     return checks
 
 
-def _train(fits: Mapping[str, Any], home: Path, parent: str, run: RunParams, fresh: bool, board: Board) -> list[dict[str, Any]]:
+def _train(
+    fits: Mapping[str, Any], home: Path, parent: str, run: RunParams, fresh: bool, board: Board, naive: float | None
+) -> list[dict[str, Any]]:
     """All fits, as many at a time as the machine carries; the first that breaks (not: fails) stops the others."""
     device = choose_device()
     jobs = concurrent_fits(run.training.threads, device)
@@ -146,7 +150,7 @@ def _train(fits: Mapping[str, Any], home: Path, parent: str, run: RunParams, fre
     done: dict[str, dict[str, Any]] = {}
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=jobs)
     with board.stage("train"), runner:
-        board.fits({label: most_epochs(variant) for label, (variant, _) in fits.items()})
+        board.fits({label: most_epochs(variant) for label, (variant, _) in fits.items()}, naive)
         waiting: list[PrefectFuture[Any]] = [
             runner.submit(
                 train_variant,

@@ -1,8 +1,10 @@
 """What a person sees while a run goes on: stages with their seconds, and every fit with its epoch and time left; no results.
 
-On a terminal a live table; elsewhere (a schedule, a log file) one plain line an event.  Everything goes to standard error.
+On a terminal a live table; elsewhere (a schedule, a log file) a plain line an event, and a long fit is heard of once a minute.
+Everything goes to standard error.
 """
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +15,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
+QUIET = 60.0  # seconds between two lines of a fit in a log file
+
 
 class Board:
     """Stages and fits of one run.  Safe to call from several threads."""
@@ -22,6 +26,7 @@ class Board:
         self.seconds: dict[str, float] = {}
         self._lock = threading.Lock()
         self._fits: dict[str, dict[str, Any]] = {}
+        self._naive: float | None = None
         self._live: Live | None = None
         self._bars = Progress(
             TextColumn("  {task.description:<22}"),
@@ -57,27 +62,35 @@ class Board:
         """One line between the stages."""
         self.console.print(text, markup=False, soft_wrap=True)
 
-    def fits(self, epochs: Mapping[str, int]) -> None:
-        """Announces the fits to come: label -> the most epochs it may take."""
+    def fits(self, epochs: Mapping[str, int], naive: float | None = None) -> None:
+        """Announces the fits to come: label -> the most epochs it may take; `naive`: the error that skill is measured by."""
+        self._naive = naive
         for label, most in epochs.items():
             bar = self._bars.add_task(label, total=most, note="waiting")
-            self._fits[label] = {"bar": bar, "most": most, "best": None, "first": None}
+            self._fits[label] = {"bar": bar, "most": most, "best": math.inf, "told": time.monotonic()}
         if self.console.is_terminal:
             self._live = Live(self._bars, console=self.console, refresh_per_second=4)
             self._live.start()
 
     def epoch(self, label: str, row: Mapping[str, float]) -> None:
-        """A fit has finished an epoch (`epoch` from 0, `val_mae`, `seconds` since it began)."""
+        """A fit has finished an epoch (`epoch` from 0, `train_loss`, `val_mae`, `seconds` since it began)."""
         with self._lock:
             fit = self._fits[label]
             number, seconds = int(row["epoch"]) + 1, row["seconds"]
-            fit["best"] = row["val_mae"] if fit["best"] is None else min(row["val_mae"], fit["best"])
+            fit["best"] = min(row["val_mae"], fit["best"])
             left = seconds / number * max(fit["most"] - number, 0)
-            error = f"val_mae {row['val_mae']:.3f} (best {fit['best']:.3f})"
-            note = f"epoch {number}/{fit['most']}  {error}  at most {left:.0f} s left"
+            note = f"epoch {number}/{fit['most']}  loss {row['train_loss']:.3f}  {self._error(fit['best'])}  "
+            note += f"at most {_time(left)} left"
             self._bars.update(fit["bar"], completed=number, note=note)
-        if self._live is None:
+            due = self._live is None and time.monotonic() - fit["told"] >= QUIET
+            fit["told"] = time.monotonic() if due else fit["told"]
+        if due:
             self.say(f"  {label}: {note}")
+
+    def _error(self, best: float) -> str:
+        """The best validation error so far, and the share of the best naive's that it saves."""
+        skill = f" (skill {100 * (1 - best / self._naive):+.1f} %)" if self._naive else ""
+        return f"val_mae {best:.3f}{skill}"
 
     def fit_done(self, result: Mapping[str, Any]) -> None:
         """A fit has ended, well or not."""
@@ -85,9 +98,10 @@ class Board:
         if result["status"] != "finished":
             note = f"failed: {result['reason']}"
         elif result.get("reused"):
-            note = f"val_mae {result['val_mae']:.3f}, taken as it was trained before"
+            note = f"{self._error(result['val_mae'])}, taken as it was trained before"
         else:
-            note = f"val_mae {result['val_mae']:.3f} in {result['train_seconds']:.1f} s (best epoch {result['best_epoch'] + 1})"
+            took = f"in {result['train_seconds']:.1f} s, best epoch {result['best_epoch'] + 1}"
+            note = f"{self._error(result['val_mae'])} {took}, ended by {result['ended_by']}"
         with self._lock:
             fit = self._fits[label]
             self._bars.update(fit["bar"], completed=fit["most"], note=note)
@@ -102,3 +116,7 @@ class Board:
     def fits_done(self) -> None:
         """All fits have ended: the table stays as it is."""
         self._stop()
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.checkpoint import write_bytes
 from models.job import FULL, PATIENCE, STOPPED
 from models.training import Epoch
 from params.errors import UserError
@@ -64,7 +65,7 @@ def run_fit(job: dict[str, Any], home: Path, listener: Listener, stop: threading
         with turn(home, job["device"]):
             if stop.is_set():
                 raise Interrupted
-            (folder / "job.json").write_text(json.dumps(job))
+            write_bytes(folder / "job.json", json.dumps(job).encode())
             code, errors = _child(folder, job["threads"], listener, stop)
         if stop.is_set() or code == STOPPED:
             raise Interrupted

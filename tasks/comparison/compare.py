@@ -68,6 +68,19 @@ def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, f
     return Comparison(rows, test, frames["validation"], naive, winner["name"] if winner else None, half_widths)
 
 
+def naive_error(run: RunParams, panel: Panel, split: Split, windows: WindowParams) -> float | None:
+    """The MAE of the best naive on validation, which a fit's skill is measured against while it trains; None without one."""
+    frame = targets(panel, windows, split, "validation", run.evaluation.stride)
+    names = tuple(name for name in run.evaluation.baselines if name in scores.NAIVES)
+    naives = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"baselines": names})})
+    origins = frame.select("unique_id", "cutoff").unique(maintain_order=True)
+    frame = _join(frame, forecast_baselines(target_frame(panel), origins, naives)[0], list(names))
+    try:
+        return scores.mae(frame, scores.best_naive(frame, names))
+    except ValueError:  # no window of validation has an observed past
+        return None
+
+
 def targets(panel: Panel, windows: WindowParams, split: Split, name: str, stride: int) -> pl.DataFrame:
     """The forecast frame of a split without a model: unique_id, ds, cutoff, step, y."""
     origins = origin_rows(panel, windows, split, name, stride)
