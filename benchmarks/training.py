@@ -2,7 +2,7 @@
 
     python -m benchmarks.training            lstm gru elman tcn cnn: 128 hidden units, 64 channels
     python -m benchmarks.training --full     also at the sizes of the shipped variants (32, 24, 16), and batches of 64
-    python -m benchmarks.training --split    how each family's step fares in 1, 2, 4 ... parts: params/micro_batches.yaml
+    python -m benchmarks.training --split    how each family's step fares in 1, 2, 4 ... parts: params/rules/micro_batches.yaml
     python -m benchmarks.training --only lstm,gru --threads 2
 
 100 series x 10,000 steps x 8 features, lookback 168, horizon 24, batches of 256, one thread.  Every way below is a step of its

@@ -97,9 +97,10 @@ def _alone(home: Path, board: Board) -> Iterator[None]:
 
 @contextmanager
 def _ended_in_any_case(run_id: str) -> Iterator[None]:
-    """Ends a run as finished, killed (Ctrl-C) or failed."""
+    """Ends a run as finished, killed (Ctrl-C) or failed; waits, until then, for a tracking server that is away."""
     try:
-        yield
+        with tracking.patience():
+            yield
     except BaseException as error:
         tracking.finish(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
@@ -175,7 +176,6 @@ def _train(
                 board.fit_done(result)
         except BaseException:
             stop.set()
-            tracking.give_up()
             board.say("stopping after the step that each fit is at ...")
             raise
         finally:

@@ -91,7 +91,7 @@ class Forecaster(nn.Module):
         spread_B1 = level_B1 + 1.0
         levels = []
         if self.level != "none":
-            y_BL, seen_BL = filled[..., self.y], known[..., self.y] > 0
+            y_BL, seen_BL = filled[..., self.y].clone(), known[..., self.y] > 0
             level_B1 = _last(y_BL, seen_BL) if self.level == "last" else _mean(y_BL, seen_BL)
             if self.level == "revin":
                 spread_B1 = (_mean((y_BL - level_B1) ** 2, seen_BL) + FLAT).sqrt()

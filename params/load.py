@@ -272,11 +272,11 @@ def load_variant(variant: str, path: str | Path, settings: Sequence[str] = ()) -
 @cache
 def _micro_batch_rule() -> dict[str, dict[str, int]]:
     """Cell -> `values` and `rows`."""
-    return read_yaml(PARAMS / "micro_batches.yaml", "params/micro_batches.yaml")[0]
+    return read_yaml(PARAMS / "rules" / "micro_batches.yaml", "params/rules/micro_batches.yaml")[0]
 
 
 def parts_by_rule(family: str, network: Mapping[str, Any], lookback: int, batch_size: int) -> int:
-    """In how many parts `params/micro_batches.yaml` has a batch trained: a family's cell, hidden size and windows decide."""
+    """In how many parts `params/rules/micro_batches.yaml` has a batch trained, by cell, hidden size, lookback and batch."""
     cell = str(network.get("cell", "lstm" if family in ("cnn_lstm", "dilated_lstm") else ""))
     rule = _micro_batch_rule().get(cell)
     if rule is None or family not in ("recurrent", "cnn_lstm", "dilated_lstm", "seq2seq", "encoder_decoder"):

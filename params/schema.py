@@ -276,7 +276,7 @@ class TrainingParams(Section):
     """The training loop; the same for every variant unless its own file says otherwise.
 
     The budget is `max_epochs` and, where given, `max_steps` (optimizer steps) and `max_seconds`, whichever is used up first.
-    `micro_batches`: the parts that a batch is trained in on a CPU, the gradient being the same; auto: `micro_batches.yaml`.
+    `micro_batches`: the parts that a batch is trained in, the gradient being the same; auto: `rules/micro_batches.yaml`.
     """
 
     seeds: Positive

@@ -1,7 +1,7 @@
 """MLflow as lagline uses it: runs found by identity, metrics in batches, files; never a decision about them.
 
 Everything goes through the client by run id: MLflow's active run is shared between threads and is not used.
-A server that is away for a while is waited for (`LAGLINE_PATIENCE` seconds, 900 by default), call by call.
+Within `patience` a server that is away for a while is waited for (`LAGLINE_PATIENCE` seconds, 900 by default), call by call.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -34,7 +34,7 @@ IDENTITY = "identity"
 PATIENCE = 900  # seconds
 AGAIN = 5.0  # seconds between two tries
 log = logging.getLogger("lagline.tracking")
-_impatient = threading.Event()  # set once waiting has been given up: what is still to be said is then tried once
+_patient = threading.Event()  # whether a server that is away is waited for
 
 
 @cache
@@ -50,7 +50,7 @@ def client() -> "MlflowClient":
 
 
 class _Patient:
-    """A client every call of which waits for a server that is away."""
+    """A client every call of which waits for a server that is away, within `patience`."""
 
     def __init__(self, direct: Any) -> None:
         self._direct = direct
@@ -67,13 +67,13 @@ def _patiently(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         try:
             return call(*arguments, **named)
         except Exception as error:
-            if _impatient.is_set() or not _away(error):
+            if not _patient.is_set() or not _away(error):
                 raise
             waited = time.monotonic() - started
-        patience = float(os.environ.get("LAGLINE_PATIENCE") or PATIENCE)
+        longest = float(os.environ.get("LAGLINE_PATIENCE") or PATIENCE)
         where = os.environ["MLFLOW_TRACKING_URI"]
-        if waited > patience:
-            give_up()
+        if waited > longest:
+            _patient.clear()
             raise UserError(
                 f"MLFLOW_TRACKING_URI={where}: the tracking server has not answered for {waited:.0f} s.  No fit is lost: start "
                 "the same command again once it is back (LAGLINE_PATIENCE sets how many seconds to wait)"
@@ -81,12 +81,19 @@ def _patiently(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         if not told:
             print(f"the tracking server at {where} does not answer; training goes on, its figures are kept", file=sys.stderr)
             told = True
-        _impatient.wait(min(AGAIN, patience))
+        again = time.monotonic() + AGAIN
+        while _patient.is_set() and time.monotonic() < again:
+            time.sleep(0.1)
 
 
-def give_up() -> None:
-    """From here on no call waits for a server that is away: the run is ending."""
-    _impatient.set()
+@contextlib.contextmanager
+def patience() -> Iterator[None]:
+    """While there is something to lose a server that is away is waited for; once a call gave up, or at the end, no more."""
+    _patient.set()
+    try:
+        yield
+    finally:
+        _patient.clear()
 
 
 def _away(error: BaseException) -> bool:
@@ -104,7 +111,6 @@ def _away(error: BaseException) -> bool:
 
 def connect(home: Path) -> None:
     """Makes the store where it is missing, under a lock: MLflow's migrations break when two processes run them at once."""
-    _impatient.clear()
     from mlflow.exceptions import MlflowException
 
     with lock(home, "mlflow"):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from params.errors import UserError
-from params.load import load_run, load_variant, parse_setting, parse_yaml, variant_names
+from params.load import load_run, load_variant, parse_setting, parse_yaml, parts_by_rule, variant_names
 
 RUN = "params/nyc_weather.yaml"
 
@@ -233,3 +233,16 @@ def test_quantiles_that_do_not_rise_between_0_and_1_are_refused(bad: str) -> Non
     with pytest.raises(UserError, match="quantiles"):
         load_run("params/smoke.yaml", [f"training.quantiles={bad}"])
     assert load_run("params/smoke.yaml", ["training.quantiles=[]"]).training.quantiles == ()
+
+
+def test_the_rule_for_micro_batches_is_whole_numbers_and_names_what_it_was_measured_for() -> None:
+    """At lookback 168 and batches of 256, as it was found: parts of 16 windows at 128 hidden units, of 65 at 32."""
+    lstm = {"cell": "lstm", "hidden_size": 128}
+    assert parts_by_rule("recurrent", lstm, 168, 256) == 16
+    assert parts_by_rule("recurrent", lstm | {"hidden_size": 32}, 168, 256) == 4
+    assert parts_by_rule("recurrent", lstm, 168, 64) == 4
+    assert parts_by_rule("recurrent", lstm, 10_000, 256) == 16  # never fewer than 16 windows
+    assert parts_by_rule("recurrent", lstm, 1, 256) == 1
+    assert parts_by_rule("recurrent", {"cell": "gru", "hidden_size": 128}, 168, 256) == 2
+    assert parts_by_rule("recurrent", {"cell": "elman", "hidden_size": 128}, 168, 256) == 1
+    assert parts_by_rule("tcn", {"channels": 128}, 168, 256) == 1
