@@ -9,12 +9,13 @@
 own forecaster (the same weights at first) in a process of its own, and all ways of a family take turns; a ratio is the median
 over the rounds, of CPU time (with more threads: of wall time).
 
-    torch    torch's own layers on one batch, in place: gathered, scaled, with its masks (forward, backward, clip, AdamW)
-    static   the same with our layers (they differ for gru and elman)
+    plain    torch's own layers, the textbook's TCN (every step of every layer), on one batch, in place: gathered, scaled, with
+             its masks (forward, backward, clip, AdamW)
+    static   the same with our layers (they differ for gru, elman and tcn)
     ours     shuffled windows of the panel, our layers, micro-batches off
     micro    the same with the micro-batches of the rule
 
-`limit_ratio` is ours / static: what gathering, scaling and the loop cost.  `micro_ratio` is torch / micro.  Then what a fit
+`limit_ratio` is ours / static: what gathering, scaling and the loop cost.  `micro_ratio` is plain / micro.  Then what a fit
 costs beside its steps (panel, windows, scaling, validation, checkpoints) on the 1 M rows.  Last line: JSON.
 """
 
@@ -26,102 +27,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
 
+from benchmarks._steps import BATCH, FAMILIES, LOOKBACK, Way, job_of, make_panel
 from models import job as jobs
-from models.panel import ARRAYS
-from models.recurrence import Elman, Gru
 from models.step import Step
-from models.training import Training
-from models.windows import Batch, FeatureWindow, WindowParams
+from models.windows import Batch
 from params.load import parts_by_rule
 
-SERIES, STEPS, LOOKBACK, HORIZON, BATCH = 100, 10_000, 168, 24, 256
-NAMES = ("y", *(f"x{i}" for i in range(1, 8)))
-FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "lstm": ("recurrent", {"cell": "lstm"}),
-    "gru": ("recurrent", {"cell": "gru"}),
-    "elman": ("recurrent", {"cell": "elman"}),
-    "tcn": ("tcn", {"kernel_size": 3}),
-    "cnn": ("convolutional", {"kernel_size": 5, "num_layers": 3, "stride": 2}),
-}
 WIDE, SHIPPED = 128, {"lstm": 32, "gru": 32, "elman": 32, "tcn": 48, "cnn": 32}  # channels are half of these
-ROUNDS, WARM = 12, 3  # and the first ones, which do not count
-TRAINING = Training(10, 10, BATCH, 1e-3, 1e-4, 1.0, "mae", "benchmark", 0)
-
-
-def make_panel(folder: Path) -> None:
-    """Random walks on a panel's disk format."""
-    rng = np.random.default_rng(0)
-    values = rng.standard_normal((SERIES * STEPS, len(NAMES)), dtype=np.float32)
-    arrays = {
-        "values": values,
-        "target": values[:, 0].copy(),
-        "offsets": np.arange(0, SERIES * STEPS + 1, STEPS),
-        "times": np.tile(np.arange(STEPS, dtype=np.int64), SERIES),
-    }
-    for name in ARRAYS:
-        np.save(folder / f"{name}.npy", arrays.get(name, np.empty((SERIES, 0), np.float32)))
-    facts = {"ids": [f"s{i:03}" for i in range(SERIES)], "channels": NAMES, "digest": "benchmark"}
-    (folder / "panel.json").write_text(json.dumps(facts))
-
-
-def job_of(name: str, panel: Path, size: int, stride: int = 1) -> dict[str, Any]:
-    """The job of a family at a hidden size (channels: half of it)."""
-    family, network = FAMILIES[name]
-    own = {"hidden_size": size} if family == "recurrent" else {"channels": size // 2}
-    windows = WindowParams(HORIZON, dict.fromkeys(NAMES, FeatureWindow(LOOKBACK)), stride=stride)
-    return {
-        "family": family,
-        "network": network | own,
-        "windows": windows.to_dict(),
-        "split": {"by": "time", "validation": 8_000, "test": 9_000},
-        "scaling": {"per": "series", "method": "standard", "window": "last", "target": "none"},
-        "quantiles": [0.05, 0.5, 0.95],
-        "evaluation_stride": stride,
-        "panel": str(panel),
-        "training": vars(TRAINING),
-        "threads": torch.get_num_threads(),
-        "device": "cpu",
-    }
-
-
-def torchs_own(network: nn.Module) -> nn.Module:
-    """The same network, its recurrences as torch has them."""
-    for ours, theirs in ((Elman, nn.RNN), (Gru, nn.GRU)):
-        for module in network.modules():
-            if type(module) is ours:
-                module.__class__ = theirs
-    return network
-
-
-class Way:
-    """A step that can be taken again and again."""
-
-    def __init__(self, job: dict[str, Any], batch: int, parts: int = 1, static: bool = False, plain: bool = False) -> None:
-        forecaster, windows, training = jobs.prepare(job)
-        if plain:
-            torchs_own(forecaster.network)
-        training = replace(training, batch_size=batch, micro_batches=parts)
-        self.step = Step(forecaster.train(), training, torch.device("cpu"))
-        train = windows["train"].dense() if forecaster.dense else windows["train"]
-        self.batches: Iterator[Batch] = iter(train.batches(batch, train.shuffled(0)))
-        if static:
-            one = next(self.batches)
-            seen, targets = forecaster.inputs(*one.inputs), forecaster.scale_targets(one.y_BH, one.inputs.series_B)
-            forecaster.inputs = lambda *_: seen  # type: ignore[method-assign]
-            forecaster.scale_targets = lambda *_: targets  # type: ignore[method-assign]
-            self.batches = iter(lambda: one, None)
-
-    def __call__(self) -> None:
-        self.step(next(self.batches), 1e-3)
+ROUNDS, WARM, AGAIN = 6, 2, 3  # rounds, those before them that do not count, and how often with new processes
 
 
 def work(folder: str, way: str) -> None:
@@ -129,7 +47,7 @@ def work(folder: str, way: str) -> None:
     name, size, batch, threads, parts, kind = way.split(",")
     torch.set_num_threads(int(threads))
     job = job_of(name, Path(folder), int(size))
-    step = Way(job, int(batch), int(parts), static=kind != "ours", plain=kind == "torch")
+    step = Way(job, int(batch), int(parts), static=kind != "ours", plain=kind == "plain")
     clock = time.process_time if threads == "1" else time.perf_counter
     for number, _ in enumerate(sys.stdin):
         began = clock()
@@ -137,9 +55,20 @@ def work(folder: str, way: str) -> None:
         print(clock() - began if number else 0.0, flush=True)
 
 
-def alternate(ways: dict[str, str], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every way in every round.  Each has a process of its own, as a fit has: what one way leaves in the memory
-    that is reused is no matter of the others."""
+def alternate(ways: dict[str, str], again: int = AGAIN) -> dict[str, list[float]]:
+    """Seconds of every way in every round, each way in a process of its own, as a fit has one.
+
+    What one way leaves in the memory that is reused is no matter of the others; where a process happens to lie in memory makes
+    it faster or slower by some percent, hence `again`.
+    """
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(again):
+        for name, seconds in _one_generation(ways).items():
+            found[name] += seconds
+    return found
+
+
+def _one_generation(ways: dict[str, str]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {name: [] for name in ways}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as ending:
         make_panel(Path(folder))
@@ -150,7 +79,7 @@ def alternate(ways: dict[str, str], rounds: int) -> dict[str, list[float]]:
             )
             for name, way in ways.items()
         }
-        for number in range(rounds + WARM):
+        for number in range(ROUNDS + WARM):
             for name, worker in workers.items():
                 assert worker.stdin is not None and worker.stdout is not None
                 worker.stdin.write("go\n")
@@ -173,13 +102,13 @@ def family(name: str, size: int, batch: int, threads: int) -> dict[str, float]:
     job = job_of(name, Path(), size)
     parts = parts_by_rule(job["family"], job["network"], LOOKBACK, batch)
     way = f"{name},{size},{batch},{threads}"
-    kinds = {"torch": "1,torch", "static": "1,static", "ours": "1,ours", "micro": f"{parts},ours"}
-    found = alternate({kind: f"{way},{rest}" for kind, rest in kinds.items()}, ROUNDS)
+    kinds = {"plain": "1,plain", "static": "1,static", "ours": "1,ours", "micro": f"{parts},ours"}
+    found = alternate({kind: f"{way},{rest}" for kind, rest in kinds.items()})
     return {
-        "torch_ms": 1e3 * statistics.median(found["torch"]),
+        "plain_ms": 1e3 * statistics.median(found["plain"]),
         "limit_ratio": ratio(found["ours"], found["static"]),
-        "own_ratio": ratio(found["torch"], found["static"]),
-        "micro_ratio": ratio(found["torch"], found["micro"]),
+        "own_ratio": ratio(found["plain"], found["static"]),
+        "micro_ratio": ratio(found["plain"], found["micro"]),
         "parts": parts,
     }
 
@@ -187,15 +116,15 @@ def family(name: str, size: int, batch: int, threads: int) -> dict[str, float]:
 def split(name: str, size: int, batch: int, threads: int) -> dict[str, float]:
     """How a step fares in parts: torch's plain step over ours in each number of parts."""
     way = f"{name},{size},{batch},{threads}"
-    ways = {"torch": f"{way},1,torch"} | {str(n): f"{way},{n},ours" for n in (1, 2, 4, 8, 16) if batch // n >= 8}
-    found = alternate(ways, ROUNDS // 2)
-    return {parts: ratio(found["torch"], seconds) for parts, seconds in found.items()}
+    ways = {"plain": f"{way},1,plain"} | {str(n): f"{way},{n},ours" for n in (1, 2, 4, 8, 16) if batch // n >= 8}
+    found = alternate(ways, 1)
+    return {parts: ratio(found["plain"], seconds) for parts, seconds in found.items()}
 
 
 def overhead() -> dict[str, float]:
-    """Seconds of a fit beside its steps, and milliseconds more for each epoch, on the whole panel; the network is a small one.
+    """Seconds of a fit beside its steps, and milliseconds more for each epoch, on the whole panel; the network is a linear one.
 
-    One window in 500 is used, so that an epoch is short; what looks at the rows looks at them all.
+    One window in 500 is used, so that an epoch is short (and validates 200); what looks at the rows looks at them all.
     """
     torch.set_num_threads(1)
     spent, plain = [0.0], Step.__call__
@@ -212,7 +141,7 @@ def overhead() -> dict[str, float]:
         make_panel(Path(folder))
         for number in range(6):
             for epochs, seconds in beside.items():
-                job = job_of("elman", Path(folder), 8, 500)
+                job = job_of("elman", Path(folder), 8, 500) | {"family": "linear", "network": {}}
                 job["training"] |= {"max_epochs": epochs, "patience_epochs": epochs}
                 with tempfile.TemporaryDirectory() as fit:
                     spent[0], began = 0.0, time.perf_counter()
@@ -247,7 +176,7 @@ def main() -> None:
     if given.full or given.split:
         sizes += [(SHIPPED, BATCH), (dict.fromkeys(FAMILIES, WIDE), 64), (SHIPPED, 64)]
     if given.split:
-        print("torch's plain step over ours in so many parts")
+        print("the plain step over ours in so many parts")
         for size, batch in sizes:
             for name in names:
                 found = split(name, size[name], batch, threads)
@@ -256,13 +185,13 @@ def main() -> None:
                     flush=True,
                 )
         return None
-    print(f"{'':6} size batch  torch ms  ours/static  torch/static  parts  torch/micro")
+    print(f"{'':6} size batch  plain ms  ours/static  plain/static  parts  plain/micro")
     figures: dict[str, Any] = {}
     for number, (size, batch) in enumerate(sizes):
         for name in names:
             one = family(name, size[name], batch, threads)
             print(
-                f"{name:6} {size[name]:4} {batch:5} {one['torch_ms']:9.1f} {one['limit_ratio']:12.3f} {one['own_ratio']:13.2f} "
+                f"{name:6} {size[name]:4} {batch:5} {one['plain_ms']:9.1f} {one['limit_ratio']:12.3f} {one['own_ratio']:13.2f} "
                 f"{one['parts']:6} {one['micro_ratio']:12.2f}",
                 flush=True,
             )

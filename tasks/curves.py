@@ -4,7 +4,7 @@ What a server that is away does not take is kept and sent when it answers; `trac
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -17,8 +17,8 @@ Row = Mapping[str, float]
 class Curves:
     """Sends rows from a thread of its own, all that wait in one call; a context whose end waits for the last of them."""
 
-    def __init__(self, run_id: str, send: Callable[[str, list[Row]], None] = tracking.log_history) -> None:
-        self.run_id, self._send = run_id, send
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
         self._waiting: SimpleQueue[Row | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
@@ -27,18 +27,20 @@ class Curves:
         self._waiting.put({name: value for name, value in row.items() if name != "seconds"})
 
     def _work(self) -> None:
-        over = False
+        over, there = False, None
         while not over:
             rows = [self._waiting.get()]
             while not self._waiting.empty():
                 rows.append(self._waiting.get())
             over = None in rows
             some = [row for row in rows if row is not None]
-            if some:
-                try:
-                    self._send(self.run_id, some)
-                except Exception:  # the whole history is sent once more when the fit is done, and that one tells
-                    tracking.log.debug("curves of %s: not sent", self.run_id, exc_info=True)
+            try:
+                if there is None and some:
+                    there = tracking.steps_logged(self.run_id, some)
+                if there is not None:
+                    tracking.log_rows(self.run_id, some, there)
+            except Exception:  # the whole history is sent once more when the fit is done, and that one tells
+                tracking.log.debug("curves of %s: not sent", self.run_id, exc_info=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -229,17 +229,27 @@ def log_curve(run_id: str, key: str, values: Sequence[float | None]) -> None:
 
 def log_history(run_id: str, rows: Sequence[Mapping[str, float]]) -> None:
     """Rows of `epoch` (from 0) and metrics, each at step epoch + 1; a step that the run already has is not logged again."""
+    log_rows(run_id, rows, steps_logged(run_id, rows))
+
+
+def steps_logged(run_id: str, rows: Sequence[Mapping[str, float]]) -> set[tuple[str, int]]:
+    """(metric, step) of every point that a run has of the metrics in some rows."""
+    names = {name for row in rows for name in row if name != "epoch"}
+    return {(name, metric.step) for name in names for metric in client().get_metric_history(run_id, name)}
+
+
+def log_rows(run_id: str, rows: Sequence[Mapping[str, float]], there: set[tuple[str, int]]) -> None:
+    """Rows as in `log_history`, less the points `there`, in one call; afterwards they are there too."""
     from mlflow.entities import Metric
 
-    names = {name for row in rows for name in row if name != "epoch"}
-    done = {(name, metric.step) for name in names for metric in client().get_metric_history(run_id, name)}
     now, metrics = int(time.time() * 1000), []
     for row in rows:
         step = int(row["epoch"]) + 1
-        new = {name: value for name, value in row.items() if name != "epoch" and (name, step) not in done}
+        new = {name: value for name, value in row.items() if name != "epoch" and (name, step) not in there}
         metrics += [Metric(name, float(value), now, step) for name, value in new.items() if math.isfinite(value)]
     for start in range(0, len(metrics), 1000):
         client().log_batch(run_id, metrics=metrics[start : start + 1000])
+    there |= {(metric.key, metric.step) for metric in metrics}
 
 
 def log_text(run_id: str, text: str, file: str) -> None:

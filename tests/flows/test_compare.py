@@ -203,7 +203,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_process(finished
         "--set",
         "variants=[elman]",
         "--set",
-        "training={max_epochs: 20, patience_epochs: 20, batch_size: 8, learning_rate: 1e-3,",
+        "training={max_epochs: 10, patience_epochs: 10, batch_size: 8, learning_rate: 1e-3,",
     ]
     settings[-1] += " seeds: 1, micro_batches: 1, weight_decay: 0.0, clip_norm: 1.0, loss: mae, threads: 1}"
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -226,7 +226,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_process(finished
     client = store(killed)
     assert len(runs(client, kind="comparison")) == len(runs(client, kind="variant")) == 1
     history = client.get_metric_history(runs(client, kind="variant")[0].info.run_id, "val_mae")
-    assert sorted(point.step for point in history) == list(range(1, 21))
+    assert sorted(point.step for point in history) == list(range(1, 11))
 
 
 def test_data_that_fails_the_checks_stops_the_run(finished, flows, refused, tmp_path) -> None:

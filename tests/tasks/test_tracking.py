@@ -105,6 +105,9 @@ def test_no_row_is_lost_while_the_server_is_away_and_no_call_waits_for_it_for_ev
     tracking.log_history(run, [row(epoch) for epoch in range(5)])  # what is there is not logged twice
     assert logged() == [(1, 10.0), (2, 9.0), (3, 8.0), (4, 7.0), (5, 6.0)]
 
+    with tracking.patience(), pytest.raises(Exception, match="not found"):  # an answer is no reason to wait
+        tracking.client().get_run("0" * 32)
+
     server.kill()
     monkeypatch.setenv("LAGLINE_PATIENCE", "0.3")
     with pytest.raises(Exception, match="API request to"):  # nothing to lose: no waiting
@@ -114,9 +117,3 @@ def test_no_row_is_lost_while_the_server_is_away_and_no_call_waits_for_it_for_ev
             tracking.tag(run, {"a": "b"})
         with pytest.raises(Exception, match="API request to"):  # waiting was given up: the run is ending
             tracking.tag(run, {"a": "b"})
-
-
-def test_what_a_server_answers_is_no_reason_to_wait(server: Server, tmp_path: Path) -> None:
-    tracking.connect(tmp_path)
-    with pytest.raises(Exception, match="not found"):
-        tracking.client().get_run("0" * 32)
