@@ -77,6 +77,7 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
                     try_canary(frame, run, windows, split, evaluated, jobs_of)
                 with board.stage("register"):
                     registered = register_best(run, found, evaluated, jobs_of, home)
+                tracking.try_again(parent, [fit["label"] for fit in trained if fit.get("again")])
                 tracking.log_metrics(
                     parent, {f"seconds_{name.replace(' ', '_')}": value for name, value in board.seconds.items()}
                 )
@@ -101,10 +102,10 @@ def _ended_in_any_case(run_id: str) -> Iterator[None]:
     try:
         with tracking.patience():
             yield
+            tracking.finish(run_id)
     except BaseException as error:
-        tracking.finish(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        tracking.abandon(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
-    tracking.finish(run_id)
 
 
 def _plan(run: RunParams, params: str, settings: list[str], panel: str, windows: WindowParams, split: Split) -> dict[str, Any]:
@@ -176,6 +177,7 @@ def _train(
                 board.fit_done(result)
         except BaseException:
             stop.set()
+            tracking.give_up()
             board.say("stopping after the step that each fit is at ...")
             raise
         finally:

@@ -4,7 +4,6 @@ On a terminal a live table; elsewhere (a schedule, a log file) a plain line an e
 Everything goes to standard error.
 """
 
-import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -67,20 +66,19 @@ class Board:
         self._naive = naive
         for label, most in epochs.items():
             bar = self._bars.add_task(label, total=most, note="waiting")
-            self._fits[label] = {"bar": bar, "most": most, "best": math.inf, "told": time.monotonic()}
+            self._fits[label] = {"bar": bar, "most": most, "told": time.monotonic()}
         if self.console.is_terminal:
             self._live = Live(self._bars, console=self.console, refresh_per_second=4)
             self._live.start()
 
     def epoch(self, label: str, row: Mapping[str, float]) -> None:
-        """A fit has finished an epoch (`epoch` from 0, `train_loss`, `val_mae`, `seconds` since it began)."""
+        """A fit has finished an epoch (`epoch` from 0, `train_loss`, `best` val_mae so far, seconds `left`)."""
         with self._lock:
             fit = self._fits[label]
-            number, seconds = int(row["epoch"]) + 1, row["seconds"]
-            fit["best"] = min(row["val_mae"], fit["best"])
-            left = seconds / number * max(fit["most"] - number, 0)
-            note = f"epoch {number}/{fit['most']}  loss {row['train_loss']:.3f}  {self._error(fit['best'])}  "
-            note += f"at most {_time(left)} left"
+            number = int(row["epoch"]) + 1
+            best = row.get("best", row["val_mae"])
+            note = f"epoch {number}/{fit['most']}  loss {row['train_loss']:.3f}  {self._error(best)}"
+            note += f"  at most {_time(row['left'])} left" if "left" in row else ""
             self._bars.update(fit["bar"], completed=number, note=note)
             due = self._live is None and time.monotonic() - fit["told"] >= QUIET
             fit["told"] = time.monotonic() if due else fit["told"]

@@ -36,25 +36,27 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
-def save(folder: Path, step: int, state: dict[str, Any]) -> None:
-    """Writes the state after a step and removes all but the newest `KEEP` files."""
+def save(folder: Path, step: int, epoch: int, state: dict[str, Any]) -> None:
+    """Writes the state after a step (and so many whole epochs) and removes all but the newest `KEEP` files."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
-    write_bytes(folder / f"step-{step:09d}-{_seal(content)}.pt", content)
+    write_bytes(folder / f"step-{step:09d}-{epoch:05d}-{_seal(content)}.pt", content)
     for old in _newest_first(folder)[KEEP:]:
         old.unlink(missing_ok=True)
 
 
-def load_newest(folder: Path, device: str | torch.device = "cpu") -> dict[str, Any] | None:
-    """The newest state whose content matches the hash in its name; None where there is none.
+def load_newest(folder: Path) -> dict[str, Any] | None:
+    """The newest state whose content matches the hash in its name, on the CPU; None where there is none.
 
     A damaged one is set aside (`*.damaged`) with a warning, and the one before it is taken.
     """
+    for partial in folder.glob(".*.partial"):  # of a process that was killed while it wrote
+        partial.unlink(missing_ok=True)
     for path in _newest_first(folder):
         content = path.read_bytes()
         if _seal(content) == path.stem.rsplit("-", 1)[-1]:
-            state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+            state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             return state
         aside = path.with_suffix(".damaged")
         os.replace(path, aside)
@@ -63,8 +65,8 @@ def load_newest(folder: Path, device: str | torch.device = "cpu") -> dict[str, A
 
 
 def clear(folder: Path) -> None:
-    """Removes every checkpoint of a fit that is done, and what a killed process left half-written."""
-    for path in (*_newest_first(folder), *folder.glob("step-*.damaged"), *folder.glob(".*.partial")):
+    """Removes every checkpoint of a fit that is done."""
+    for path in (*_newest_first(folder), *folder.glob("step-*.damaged")):
         path.unlink(missing_ok=True)
 
 

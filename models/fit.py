@@ -20,7 +20,18 @@ from models.forecaster import Forecaster
 from models.linear import Ridge
 from models.precision import no_bfloat16
 from models.step import Step, validate
-from models.training import Ended, Epoch, FitFailed, FitResult, Stopped, Training, own_generators, stream
+from models.training import (
+    Ended,
+    Epoch,
+    FitFailed,
+    FitResult,
+    Stopped,
+    Training,
+    generators,
+    own_generators,
+    set_generators,
+    stream,
+)
 from models.windows import Windows
 
 WARMUP = 0.05  # the share of the steps over which the learning rate rises; then it falls by a cosine
@@ -42,8 +53,9 @@ def fit(
 ) -> FitResult:
     """Trains in place and hands back the best weights by validation MAE, not the last.
 
-    Goes on from the newest checkpoint in `folder`, which it writes every `save_every` seconds and removes at the end.  `stop`
-    is asked after every step.  Leaves torch's own generators as they were.
+    Goes on from the newest checkpoint in `folder`; one is written every `save_every` seconds, and `checkpoint.clear` removes
+    them once the result is safe.  `on_epoch` gets the row of each epoch, with the seconds `left` at most and the `best` error
+    so far.  `stop` is asked after every step.  Leaves torch's own generators as they were.
     Raises FitFailed where loss or gradients are no longer finite or memory runs out (the last finite state stays as a
     checkpoint), Stopped after `stop` said so, StorageFull where a checkpoint has no room (those before it stay), ValueError
     where a split has no window.
@@ -56,9 +68,7 @@ def fit(
             return solve(forecaster, train, validation, training, on_epoch)
         descent = _Descent(forecaster, train, validation, training, folder, save_every)
         descent.go_on()
-        result = descent.run(on_epoch, stop)
-    checkpoint.clear(folder)
-    return result
+        return descent.run(on_epoch, stop)
 
 
 class _Descent:
@@ -81,8 +91,8 @@ class _Descent:
         self.steps, self.spent, self.losses = 0, 0.0, torch.zeros((), device=self.device)
         self.history: list[Epoch] = []
         self.best: dict[str, Any] = {"epoch": -1, "val_mae": math.inf, "weights": None}
+        self.step = Step(forecaster, training, self.device, self._half())  # torch's optimizers load for a second
         self.started = self.saved = time.perf_counter()
-        self.step = Step(forecaster, training, self.device, self._half())
 
     def _half(self) -> bool:
         """Whether to multiply in bfloat16, as the run asks, where that works."""
@@ -109,12 +119,15 @@ class _Descent:
         while (ended := self._ended()) is None:
             try:
                 self._epoch(stop)
+            except FitFailed as error:
+                raise self._failed(error, self.steps + 1) from error
+            try:
                 row = self._validated()
             except FitFailed as error:
-                raise self._failed(error) from error
+                raise self._failed(error, self.steps) from error
             if self._due():
                 self.save()
-            on_epoch(row)
+            on_epoch(row | {"left": self._left(), "best": self.best["val_mae"]})
         self.forecaster.load_state_dict(self.best["weights"])
         seconds = self.history[-1]["seconds"]
         windows = self.steps * len(self.train) / self.a_pass
@@ -126,7 +139,7 @@ class _Descent:
             windows / max(seconds, 1e-9),
             ended,
             self.steps,
-            self.training.micro_batches * 2**self.step.halvings,
+            self.step.parts,
             "bfloat16" if self.step.half else "float32",
         )
 
@@ -162,7 +175,7 @@ class _Descent:
         order = self.train.shuffled(stream(self.training, "order", epoch))[self.position * self.training.batch_size :]
         self.forecaster.train()
         for batch in self.train.batches(self.training.batch_size, order):
-            self.losses += self.step(batch, self._rate())
+            self.losses += self.step(batch, self._rate(self.steps))
             self.steps += 1
             if self._spent():
                 break
@@ -187,54 +200,55 @@ class _Descent:
         self.history.append(row)
         return row
 
-    def _failed(self, error: FitFailed) -> FitFailed:
+    def _failed(self, error: FitFailed, step: int) -> FitFailed:
         """The same failure with its place and what to do; on a CPU the state before it, the last finite one, is saved."""
-        rate = self._rate()
+        rate = self._rate(step - 1)
         if self.device.type == "cpu":
             self.save()
-        epoch = len(self.history) + 1
+        where = f"epoch {len(self.history) + 1}, step {step}, learning rate {rate:.3g}"
         advice = f"; {HINT}" if str(error).startswith("diverged") else ""
-        where = f"epoch {epoch}, step {self.steps + 1}, learning rate {rate:.3g}"
-        return FitFailed(f"{error} ({where}){advice}", self.steps + 1, rate)
+        return type(error)(f"{error} ({where}){advice}", step, rate, self.history)
 
-    def _rate(self) -> float:
-        return self.training.learning_rate * schedule(self.steps, self.planned)
+    def _rate(self, steps: int) -> float:
+        """The learning rate of the step after so many."""
+        return self.training.learning_rate * schedule(steps, self.planned)
+
+    def _left(self) -> float:
+        """The seconds that the rest may take at most, at the pace so far."""
+        left = self.seconds / self.steps * max(self.planned - self.steps, 0)
+        return left if self.training.max_seconds is None else max(min(left, self.training.max_seconds - self.seconds), 0.0)
 
     def _due(self) -> bool:
         return time.perf_counter() - self.saved >= self.save_every
 
     def save(self) -> None:
-        """Writes everything that the rest of the fit depends on."""
-        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
-        checkpoint.save(
-            self.folder,
-            self.steps,
-            {
-                "steps": self.steps,
-                "weights": self.forecaster.state_dict(),
-                "optimizer": self.step.optimizer.state_dict(),
-                "generators": {"cpu": torch.get_rng_state(), "cuda": cuda},
-                "losses": self.losses,
-                "history": self.history,
-                "best": self.best,
-                "seconds": self.seconds,
-                "halvings": self.step.halvings,
-            },
-        )
+        """Writes everything that the rest of the fit depends on.  Raises FitFailed in place of a state that is not finite."""
+        if self.device.type != "cpu" and not math.isfinite(float(self.losses)):  # on a CPU every step has looked
+            raise FitFailed("diverged: the training loss is not finite")
+        state = {
+            "steps": self.steps,
+            "weights": self.forecaster.state_dict(),
+            "optimizer": self.step.optimizer.state_dict(),
+            "generators": generators(self.device),
+            "losses": self.losses,
+            "history": self.history,
+            "best": self.best,
+            "seconds": self.seconds,
+            "parts": self.step.parts,
+        }
+        checkpoint.save(self.folder, self.steps, len(self.history), state)
         self.saved = time.perf_counter()
 
     def go_on(self) -> None:
         """Takes up the newest checkpoint, if there is one."""
-        state = checkpoint.load_newest(self.folder, self.device)
+        state = checkpoint.load_newest(self.folder)
         if state is None:
             return
         self.forecaster.load_state_dict(state["weights"])
         self.step.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["generators"]["cpu"].cpu())
-        if state["generators"]["cuda"] is not None:
-            torch.cuda.set_rng_state(state["generators"]["cuda"].cpu(), self.device)
-        self.steps, self.losses, self.spent = state["steps"], state["losses"], state["seconds"]
-        self.history, self.best, self.step.halvings = state["history"], state["best"], state["halvings"]
+        set_generators(state["generators"], self.device)
+        self.steps, self.losses, self.spent = state["steps"], state["losses"].to(self.device), state["seconds"]
+        self.history, self.best, self.step.parts = state["history"], state["best"], state["parts"]
 
 
 def schedule(step: int, steps: int) -> float:

@@ -44,6 +44,7 @@ class Forecaster(nn.Module):
     A network that is `guided` is handed the targets in training, one that is `dense` forecasts from every sample in training.
     """
 
+    level_Q: Tensor
     loc: Tensor
     scale: Tensor
     ahead_loc: Tensor
@@ -74,6 +75,7 @@ class Forecaster(nn.Module):
         self.y = list(params.features).index("y") if "y" in params.features else -1
         if self.y < 0 and level != "none":
             raise ValueError(f"scaling.window = {level} needs y among the features; add it or set scaling.window to none")
+        self.register_buffer("level_Q", torch.tensor(self.quantiles), persistent=False)
         for name, values in scaling._asdict().items():
             self.register_buffer(name, values)
         kinds = list(params.static.values())

@@ -28,7 +28,8 @@ from models.forecaster import Forecaster, build_forecaster
 from models.origins import origin_rows
 from models.panel import SPLITS, Panel, Split
 from models.scaling import fit_scaling
-from models.training import FitFailed, Stopped, Training, own_generators, stream
+from models.step import out_of_memory
+from models.training import FitFailed, OutOfMemory, Stopped, Training, own_generators, stream
 from models.windows import WindowParams, Windows
 
 STOPPED, FULL = 130, 28  # exit status: stopped on request, with a checkpoint; the disk is full (ENOSPC)
@@ -65,19 +66,26 @@ def prepare(job: Mapping[str, Any]) -> tuple[Forecaster, dict[str, Windows], Tra
 def run(job: Mapping[str, Any], folder: Path, on_epoch: OnEpoch, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
     """Carries a job out in this process: writes `weights.pt` and, last, `result.json` to `folder`; returns the result.
 
+    A failed one has its `reason`, and `again` where another try may do: it was for want of memory.
+
     Raises Stopped where `stop` said so, StorageFull where the folder takes no more.
     """
     torch.set_num_threads(job["threads"])
     if str(job["device"]).startswith("cuda"):
         torch.use_deterministic_algorithms(True, warn_only=True)
-    forecaster, windows, training = prepare(job)
-    parameters = sum(p.numel() for p in forecaster.parameters())
-    result: dict[str, Any] = {"status": "finished", "num_parameters": parameters}
+    result: dict[str, Any] = {"status": "finished"}
     every = job.get("save_every", SAVE_EVERY)
     try:
+        forecaster, windows, training = prepare(job)
+        result["num_parameters"] = sum(p.numel() for p in forecaster.parameters())
         found = fit(forecaster, windows["train"], windows["validation"], training, folder, on_epoch, stop, every)
     except FitFailed as error:
-        result |= {"status": "failed", "reason": str(error), "step": error.step, "learning_rate": error.learning_rate}
+        result |= {"status": "failed", "reason": str(error), "again": isinstance(error, OutOfMemory)}
+        result |= {"step": error.step, "learning_rate": error.learning_rate, "history": error.history}
+    except (RuntimeError, MemoryError) as error:  # in a place where smaller parts of a batch are no help
+        if not out_of_memory(error):
+            raise
+        result |= {"status": "failed", "reason": f"out of memory: {str(error).splitlines()[0]}", "again": True, "history": []}
     else:
         weights = {name: value.cpu() for name, value in forecaster.state_dict().items()}
         result |= vars(found) | {"weights": weights_hash(weights)}
@@ -86,6 +94,8 @@ def run(job: Mapping[str, Any], folder: Path, on_epoch: OnEpoch, stop: Callable[
         checkpoint.write_bytes(folder / "weights.pt", buffer.getvalue())
     result |= usage(job["device"])
     checkpoint.write_bytes(folder / "result.json", json.dumps(result, indent=1).encode())
+    if result["status"] == "finished":
+        checkpoint.clear(folder)  # only now: until then a kill would lose all
     return result
 
 

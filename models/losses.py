@@ -1,6 +1,6 @@
 """Losses that leave missing targets out; never an average over what was not observed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -23,18 +23,15 @@ def masked_loss(name: str, forecast_BH: Tensor, y_BH: Tensor, count: Tensor | No
     return errors.sum() / (observed.sum() if count is None else count).clamp(min=1)
 
 
-def forecast_loss(
-    name: str, forecast_HQ: Tensor, y_H: Tensor, quantiles: Sequence[float], count: Tensor | None = None
-) -> Tensor:
+def forecast_loss(name: str, forecast_HQ: Tensor, y_H: Tensor, level_Q: Tensor, count: Tensor | None = None) -> Tensor:
     """The loss of the point forecast plus the mean pinball loss of the quantiles (Koenker & Bassett 1978).
 
-    `forecast_HQ` [..., 1 + quantiles], `y_H` [...], NaN where not observed; `count` as in `masked_loss`.
+    `forecast_HQ` [..., 1 + Q], `y_H` [...], NaN where not observed; `level_Q`: the quantiles; `count` as in `masked_loss`.
     """
     loss = masked_loss(name, forecast_HQ[..., 0], y_H, count)
-    if not quantiles:
+    if not len(level_Q):
         return loss
     observed = ~y_H.isnan()
-    level_Q = forecast_HQ.new_tensor(quantiles)
     error_HQ = torch.where(observed, y_H, 0.0).unsqueeze(-1) - forecast_HQ[..., 1:]
     pinball_HQ = torch.maximum(level_Q * error_HQ, (level_Q - 1) * error_HQ)
     pinball_H = torch.where(observed, pinball_HQ.mean(-1), 0.0)

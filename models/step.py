@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.forecaster import Forecaster
 from models.losses import absolute_errors, forecast_loss
-from models.training import FitFailed, Training
+from models.training import FitFailed, OutOfMemory, Training, generators, set_generators
 from models.windows import Batch, Inputs, Windows
 
 HALVINGS = 2  # times that a batch which does not fit the memory is halved
@@ -30,15 +30,16 @@ def batch_loss(forecaster: Forecaster, inputs: Inputs, y_BT: Tensor, loss: str, 
     scaled_BT = forecaster.scale_targets(y_BT, inputs.series_B)
     forecasts = forecaster.scaled(*inputs, scaled_BT).float()
     targets = forecaster.every_target(scaled_BT) if forecasts.dim() == 4 else scaled_BT
-    return forecast_loss(loss, forecasts, targets, forecaster.quantiles, count)
+    return forecast_loss(loss, forecasts, targets, forecaster.level_Q, count)
 
 
 class Step:
-    """Takes optimizer steps; `halvings` says how often a batch had to be halved for want of memory."""
+    """Takes optimizer steps; `parts` says in how many a batch is trained."""
 
     def __init__(self, forecaster: Forecaster, training: Training, device: torch.device, half: bool = False) -> None:
         """`half`: products in bfloat16 (`models/precision.py` says whether they may be)."""
         self.forecaster, self.training, self.half, self.device = forecaster, training, half, device
+        self.parts = training.micro_batches
         self.parameters = [p for p in forecaster.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -46,7 +47,6 @@ class Step:
             weight_decay=training.weight_decay,
             fused=True if device.type == "cpu" else None,  # one kernel a weight in place of eight
         )
-        self.halvings = 0
 
     def __call__(self, batch: Batch, learning_rate: float) -> Tensor:
         """Trains on a batch; returns its loss, on the device.
@@ -56,23 +56,24 @@ class Step:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        while True:
-            loss = self._gradients(batch)
-            if loss is not None:
-                break
+        drawn = generators(self.device)
+        while (loss := self._gradients(batch)) is None:
+            set_generators(drawn, self.device)  # the smaller parts draw as if they had been the first try
+            self._halve()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
         if self.device.type == "cpu" and not math.isfinite(float(loss + norm)):
+            set_generators(drawn, self.device)
             what = "loss is" if not math.isfinite(float(loss)) else "gradients are"
             raise FitFailed(f"diverged: the {what} not finite")
         self.optimizer.step()
         return loss
 
     def _gradients(self, batch: Batch) -> Tensor | None:
-        """The gradients of a batch, part by part, and its loss; None where the memory gave out, and smaller parts may do."""
+        """The gradients of a batch, part by part, and its loss; None where the memory gave out."""
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self.device)
         try:
-            for part, count in self._parts(batch):
+            for part, count in self._split(batch):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
                     share = batch_loss(self.forecaster, *part, self.training.loss, count)
                 share.backward()
@@ -81,33 +82,32 @@ class Step:
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            message = str(error).split("\n")[0]
-        self.optimizer.zero_grad(set_to_none=True)  # outside: while an error is handled, it holds what its frames hold
-        self.halvings += 1
-        rows = self._rows(1)
-        if self.halvings > HALVINGS or rows < 1:
-            smallest, self.halvings = self._rows(0), 0  # whoever goes on later may find more memory
-            raise FitFailed(
-                f"out of memory, also with batches in parts of {smallest} windows: make training.batch_size or the network "
-                f"smaller ({message})"
+            return None  # and what the frames of the error hold goes with it
+
+    def _halve(self) -> None:
+        """Smaller parts from here on.  Raises FitFailed where they were halved often enough."""
+        self.optimizer.zero_grad(set_to_none=True)
+        rows, self.parts = self.rows, 2 * self.parts
+        if self.parts > self.training.micro_batches * 2**HALVINGS or self.parts > self.training.batch_size:
+            self.parts = self.training.micro_batches  # whoever goes on later may find more memory
+            raise OutOfMemory(
+                f"out of memory, also with batches in parts of {rows} windows: make training.batch_size or the network smaller"
             )
-        warnings.warn(f"out of memory: each batch is now trained in parts of {rows} windows", stacklevel=2)
-        return None
+        warnings.warn(f"out of memory: each batch is now trained in parts of {self.rows} windows", stacklevel=3)
 
-    def _rows(self, fewer: int) -> int:
-        """Windows of a part; `fewer` 0: before the last halving."""
-        parts = self.training.micro_batches * 2 ** (self.halvings - 1 + fewer)
-        return -(-self.training.batch_size // parts) if parts <= self.training.batch_size else 0
+    @property
+    def rows(self) -> int:
+        """The most windows of a part."""
+        return -(-self.training.batch_size // self.parts)
 
-    def _parts(self, batch: Batch) -> Iterator[tuple[Batch, Tensor | None]]:
+    def _split(self, batch: Batch) -> Iterator[tuple[Batch, Tensor | None]]:
         """A batch in parts, each with the number of observed targets of the whole batch; a whole one without."""
-        rows = self._rows(1)
-        if len(batch.y_BH) <= rows:
+        if len(batch.y_BH) <= self.rows:
             yield batch, None
             return
         count = self._observed(batch)
-        inputs = zip(*(part.split(rows) for part in batch.inputs), strict=True)
-        for some, y_BT in zip(inputs, batch.y_BH.split(rows), strict=True):
+        inputs = zip(*(part.split(self.rows) for part in batch.inputs), strict=True)
+        for some, y_BT in zip(inputs, batch.y_BH.split(self.rows), strict=True):
             yield Batch(Inputs(*some), y_BT), count
 
     def _observed(self, batch: Batch) -> Tensor:
@@ -126,7 +126,7 @@ def validate(forecaster: Forecaster, windows: Windows, loss: str) -> tuple[float
         scaled_BHQ = forecaster.scaled(*inputs)
         targets_BH = forecaster.scale_targets(y_BH, inputs.series_B)
         errors, seen = absolute_errors(forecaster.raw(scaled_BHQ, inputs.series_B)[..., 0], y_BH)
-        part = forecast_loss(loss, scaled_BHQ, targets_BH, forecaster.quantiles)
+        part = forecast_loss(loss, scaled_BHQ, targets_BH, forecaster.level_Q)
         found.append(torch.stack((errors, seen.to(errors.dtype), part)))
     errors_N, seen_N, part_N = torch.stack(found).cpu().double().unbind(1)  # not every device has float64
     count = float(seen_N.sum())

@@ -16,12 +16,18 @@ Ended = Literal["max_epochs", "max_steps", "max_seconds", "patience_epochs", "st
 class FitFailed(Exception):
     """The fit gave no model, and that is its result: it diverged or ran out of memory.
 
-    `step` (optimizer steps taken) and `learning_rate` say where, None where that has no meaning.
+    `step` (counted from 1) and `learning_rate` say where, None where that has no meaning; `history` has the epochs before it.
     """
 
-    def __init__(self, reason: str, step: int | None = None, learning_rate: float | None = None) -> None:
+    def __init__(
+        self, reason: str, step: int | None = None, learning_rate: float | None = None, history: list[Epoch] | None = None
+    ) -> None:
         super().__init__(reason)
-        self.step, self.learning_rate = step, learning_rate
+        self.step, self.learning_rate, self.history = step, learning_rate, history or []
+
+
+class OutOfMemory(FitFailed):
+    """The fit gave no model for want of memory: on another day, or with less beside it, it may."""
 
 
 class Stopped(Exception):
@@ -50,6 +56,10 @@ class Training:
     max_seconds: float | None = None
     stop_step: int | None = None
     precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.micro_batches <= self.batch_size:
+            raise ValueError(f"micro_batches must lie between 1 and batch_size {self.batch_size}, not {self.micro_batches}")
 
 
 @dataclass(frozen=True)
@@ -87,3 +97,16 @@ def own_generators(device: torch.device | None = None) -> Iterator[None]:
     """
     with _TURN, torch.random.fork_rng([device] if device is not None and device.type == "cuda" else []):
         yield
+
+
+def generators(device: torch.device) -> dict[str, torch.Tensor]:
+    """The state of every generator that a step on this device draws from; `set_generators` puts it back."""
+    found = {"cpu": torch.get_rng_state()}
+    return found | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else found
+
+
+def set_generators(states: dict[str, torch.Tensor], device: torch.device) -> None:
+    """The inverse of `generators`."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)

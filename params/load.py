@@ -281,8 +281,8 @@ def parts_by_rule(family: str, network: Mapping[str, Any], lookback: int, batch_
     rule = _micro_batch_rule().get(cell)
     if rule is None or family not in ("recurrent", "cnn_lstm", "dilated_lstm", "seq2seq", "encoder_decoder"):
         return 1
-    rows = max(rule["rows"], rule["values"] // (lookback * int(network.get("hidden_size", 32))))
-    return max(1, round(batch_size / rows))
+    most = max(1, rule["values"] // (lookback * int(network.get("hidden_size", 32))))
+    return max(1, min(-(-batch_size // most), batch_size // rule["rows"]))
 
 
 def micro_batches(variant: VariantParams, lookback: int) -> int:

@@ -14,9 +14,10 @@ class Held(UserError):
 
 
 @contextmanager
-def lock(home: Path, name: str, wait: bool = True) -> Iterator[None]:
+def lock(home: Path, name: str, wait: bool = True) -> Iterator[int]:
     """Holds `<home>/locks/<name>.lock` for the block; the file stays, the lock is in the kernel.
 
+    Gives its descriptor: a child that inherits it (`pass_fds`) holds the lock too, for as long as it lives, should we die.
     Raises Held where another holds it and `wait` is False.  Not reentrant: the same name inside the block waits for ever.
     """
     path = home / "locks" / f"{name}.lock"
@@ -31,7 +32,7 @@ def lock(home: Path, name: str, wait: bool = True) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         try:
-            yield
+            yield descriptor
         finally:
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone frees nothing while a forked child shares the descriptor
     finally:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.checkpoint import write_bytes
+from models.checkpoint import StorageFull, write_bytes
 from models.job import FULL, PATIENCE, STOPPED
 from models.training import Epoch
 from params.errors import UserError
@@ -27,8 +27,14 @@ from tasks.locks import lock
 ROOT = Path(__file__).resolve().parents[1]
 
 
-class Interrupted(Exception):
+MAKE_ROOM = ": make room and start the same command again; what was saved before is whole"
+
+
+class Interrupted(UserError):
     """The fit was asked to stop and is not done; the same command goes on from its checkpoint."""
+
+    def __init__(self) -> None:
+        super().__init__("a fit was asked to stop; the same command goes on from the step that it was at")
 
 
 @dataclass(frozen=True)
@@ -53,30 +59,44 @@ def run_fit(job: dict[str, Any], home: Path, listener: Listener, stop: threading
     """
     folder = fit_folder(job, home)
     folder.mkdir(parents=True, exist_ok=True)
-    with lock(home, f"fit-{folder.name[:16]}"):
+    with lock(home, f"fit-{folder.name[:16]}") as ours:
         found = finished_result(folder)
         if found and not fresh:
             return found | {"reused": True}
+        stop_step = _recorded_stop(folder)
         if fresh:
             for old in folder.iterdir():
                 old.unlink()
-        if found and found["ended_by"] in ("max_seconds", "stop_step"):
-            job = job | {"training": job["training"] | {"stop_step": found["steps"]}}
-        with turn(home, job["device"]):
+        if stop_step is not None:
+            job = job | {"training": job["training"] | {"stop_step": stop_step}}
+        with turn(home, job["device"]) as devices:
             if stop.is_set():
                 raise Interrupted
-            write_bytes(folder / "job.json", json.dumps(job).encode())
-            code, errors = _child(folder, job["threads"], listener, stop)
+            try:
+                write_bytes(folder / "job.json", json.dumps(job).encode())
+            except StorageFull as error:
+                raise UserError(f"{error.filename}: {error.strerror}{MAKE_ROOM}") from None
+            code, errors = _child(folder, job["threads"], listener, stop, (ours, *devices))
         if stop.is_set() or code == STOPPED:
             raise Interrupted
         if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
-            return {"status": "failed", "reason": "the system killed the fit (signal 9): most likely out of memory"}
+            reason = "the system killed the fit (signal 9): most likely out of memory"
+            return {"status": "failed", "reason": reason, "again": True, "history": []}
         if code == FULL:
-            raise UserError(f"{errors.strip()}: make room and start the same command again; what was saved before is whole")
+            raise UserError(f"{errors.strip()}{MAKE_ROOM}")
         if code != 0:
             raise RuntimeError(f"the fit of {job['training']['variant']} broke (exit {code}):\n{errors}")
         result: dict[str, Any] = json.loads((folder / "result.json").read_text())
         return result | {"reused": False}
+
+
+def _recorded_stop(folder: Path) -> int | None:
+    """The step at which the seconds of an equal fit were over, though its repetition may have been cut off since."""
+    found = finished_result(folder)
+    if found is not None and found["ended_by"] == "max_seconds":
+        return int(found["steps"])
+    path = folder / "job.json"
+    return json.loads(path.read_text())["training"].get("stop_step") if path.exists() else None
 
 
 def finished_result(folder: Path) -> dict[str, Any] | None:
@@ -89,20 +109,23 @@ def finished_result(folder: Path) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def turn(home: Path, device: str) -> Iterator[None]:
+def turn(home: Path, device: str) -> Iterator[tuple[int, ...]]:
     """One fit at a time on an accelerator, also between comparisons, unless LAGLINE_JOBS says more.
 
-    The kernel frees the lock however its holder ends; Prefect's own limits leak a slot after a kill.
+    Gives the lock's descriptor.  The kernel frees it however its holder ends; Prefect's own limits leak a slot after a kill.
     """
     if device == "cpu" or os.environ.get("LAGLINE_JOBS", "").strip():
-        yield
+        yield ()
         return
-    with lock(home, f"device-{device.replace(':', '-')}"):
-        yield
+    with lock(home, f"device-{device.replace(':', '-')}") as descriptor:
+        yield (descriptor,)
 
 
-def _child(folder: Path, threads: int, listener: Listener, stop: threading.Event) -> tuple[int, str]:
-    """Runs `job.json` of a folder; returns the exit status and the end of what it said of errors."""
+def _child(folder: Path, threads: int, listener: Listener, stop: threading.Event, locks: tuple[int, ...]) -> tuple[int, str]:
+    """Runs `job.json` of a folder; returns the exit status and the end of what it said of errors.
+
+    The child holds our locks too: where we are killed, whoever comes next waits until it has stopped.
+    """
     environment = os.environ | {
         "OMP_NUM_THREADS": str(threads),
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what makes cuBLAS repeat itself to the bit
@@ -110,7 +133,14 @@ def _child(folder: Path, threads: int, listener: Listener, stop: threading.Event
     }
     command = [sys.executable, "-m", "models.job", str(folder), "--with-parent"]
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        pass_fds=locks,
     ) as child:
         assert child.stdout is not None and child.stderr is not None
         tail: deque[str] = deque(maxlen=40)

@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 LONGEST_VALUE = 500
-IDENTITY = "identity"
+IDENTITY, AGAIN_TAG, MARK = "identity", "again", "lagline.mark"
 PATIENCE = 900  # seconds
 AGAIN = 5.0  # seconds between two tries
 log = logging.getLogger("lagline.tracking")
@@ -70,30 +71,46 @@ def _patiently(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
             if not _patient.is_set() or not _away(error):
                 raise
             waited = time.monotonic() - started
-        longest = float(os.environ.get("LAGLINE_PATIENCE") or PATIENCE)
         where = os.environ["MLFLOW_TRACKING_URI"]
-        if waited > longest:
-            _patient.clear()
+        if waited > _longest():
             raise UserError(
                 f"MLFLOW_TRACKING_URI={where}: the tracking server has not answered for {waited:.0f} s.  No fit is lost: start "
                 "the same command again once it is back (LAGLINE_PATIENCE sets how many seconds to wait)"
             )
         if not told:
-            print(f"the tracking server at {where} does not answer; training goes on, its figures are kept", file=sys.stderr)
+            print(f"the tracking server at {where} does not answer; it is waited for, and nothing is lost", file=sys.stderr)
             told = True
         again = time.monotonic() + AGAIN
         while _patient.is_set() and time.monotonic() < again:
             time.sleep(0.1)
 
 
+def _longest() -> float:
+    """The seconds to wait.  Raises UserError for what is no number of them."""
+    text = os.environ.get("LAGLINE_PATIENCE", "").strip() or str(PATIENCE)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise UserError(f"LAGLINE_PATIENCE={text}: write how many seconds to wait for a tracking server, such as 900")
+    return seconds
+
+
 @contextlib.contextmanager
 def patience() -> Iterator[None]:
-    """While there is something to lose a server that is away is waited for; once a call gave up, or at the end, no more."""
+    """While there is something to lose a server that is away is waited for; `give_up` or the end of the block ends that."""
+    _longest()
     _patient.set()
     try:
         yield
     finally:
         _patient.clear()
+
+
+def give_up() -> None:
+    """The run is ending: no call waits any more."""
+    _patient.clear()
 
 
 def _away(error: BaseException) -> bool:
@@ -105,7 +122,7 @@ def _away(error: BaseException) -> bool:
         return True
     if not isinstance(error, MlflowException):
         return False
-    unreachable = "API request to" in str(error) and "failed with exception" in str(error)
+    unreachable = "API request to" in str(error) and re.search(r"failed with( timeout)? exception", str(error)) is not None
     return unreachable or error.get_http_status_code() in (429, 502, 503, 504)
 
 
@@ -143,16 +160,31 @@ def find_run(experiment_id: str, tags: Mapping[str, str]) -> "Run | None":
     return found[0] if found else None
 
 
+def _make_run(experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
+    """A new run.  Where its answer is lost on the way, the run that was made is found by its mark, and not made twice."""
+    marked = {**tags, **_origin(), MARK: uuid.uuid4().hex}
+
+    def found_or_made() -> str:
+        direct = getattr(client(), "_direct", client())
+        there = direct.search_runs([experiment_id], f"tags.`{MARK}` = '{marked[MARK]}'", max_results=1)
+        run = there[0] if there else direct.create_run(experiment_id, run_name=name, tags=marked)
+        return str(run.info.run_id)
+
+    return str(_patiently(found_or_made))
+
+
 def parent_run(experiment_id: str, name: str, identity: str, fresh: bool = False) -> tuple[str, bool]:
-    """The run of a comparison and whether it had finished before: the same identity goes on in the same run."""
-    tags = {"kind": "comparison", IDENTITY: identity, **_origin()}
+    """The run of a comparison and whether it had finished before: the same identity goes on in the same run.
+
+    One that finished with a fit that may do better on another try (tag `again`) has not.
+    """
     found = None if fresh else find_run(experiment_id, {"kind": "comparison", IDENTITY: identity})
     if found is not None:
-        finished = found.info.status == "FINISHED"
+        finished = found.info.status == "FINISHED" and AGAIN_TAG not in found.data.tags
         if not finished:
             client().update_run(found.info.run_id, status="RUNNING")
         return found.info.run_id, finished
-    return client().create_run(experiment_id, run_name=name, tags=tags).info.run_id, False
+    return _make_run(experiment_id, name, {"kind": "comparison", IDENTITY: identity}), False
 
 
 def child_run(parent: str, name: str, identity: str, tags: Mapping[str, str]) -> str:
@@ -162,8 +194,15 @@ def child_run(parent: str, name: str, identity: str, tags: Mapping[str, str]) ->
     if found is not None:
         client().update_run(found.info.run_id, status="RUNNING")
         return str(found.info.run_id)
-    own = {"mlflow.parentRunId": parent, IDENTITY: identity, **_origin(), **tags}
-    return str(client().create_run(experiment_id, run_name=name, tags=own).info.run_id)
+    return _make_run(experiment_id, name, {"mlflow.parentRunId": parent, IDENTITY: identity, **tags})
+
+
+def try_again(run_id: str, labels: Sequence[str]) -> None:
+    """Marks a comparison some of whose fits failed for want of memory, so that the same command tries them again."""
+    if labels:
+        client().set_tag(run_id, AGAIN_TAG, ", ".join(labels)[:5000])
+    elif AGAIN_TAG in client().get_run(run_id).data.tags:
+        client().delete_tag(run_id, AGAIN_TAG)
 
 
 def _origin() -> dict[str, str]:
@@ -177,6 +216,12 @@ def _origin() -> dict[str, str]:
 def finish(run_id: str, status: str = "FINISHED") -> None:
     """Ends a run as FINISHED, FAILED or KILLED."""
     client().set_terminated(run_id, status)
+
+
+def abandon(run_id: str, status: str) -> None:
+    """Ends a run that did not end well, if the server is there: the error that is on its way out must not be replaced."""
+    with contextlib.suppress(Exception):
+        getattr(client(), "_direct", client()).set_terminated(run_id, status)
 
 
 def tag(run_id: str, tags: Mapping[str, str]) -> None:
@@ -208,23 +253,22 @@ def log_params(run_id: str, values: Mapping[str, Any]) -> None:
 
 
 def log_metrics(run_id: str, values: Mapping[str, float | None], step: int = 0) -> None:
-    """Metrics at one step in one call; what is not a finite number is left out (MLflow would draw it as 1e308)."""
+    """Metrics at one step in one call; what is not a finite number is left out (MLflow would draw it as 1e308).
+
+    So is what the run has already: a comparison that goes on says most things once more.
+    """
     from mlflow.entities import Metric
 
-    now = int(time.time() * 1000)
-    metrics = [Metric(k, float(v), now, step) for k, v in values.items() if v is not None and math.isfinite(v)]
+    now, there = int(time.time() * 1000), client().get_run(run_id).data.metrics
+    finite = {k: float(v) for k, v in values.items() if v is not None and math.isfinite(v)}
+    metrics = [Metric(k, v, now, step) for k, v in finite.items() if there.get(k) != v]
     for start in range(0, len(metrics), 1000):
         client().log_batch(run_id, metrics=metrics[start : start + 1000])
 
 
 def log_curve(run_id: str, key: str, values: Sequence[float | None]) -> None:
-    """One metric with 1, 2, 3 ... as step: the error by horizon."""
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    metrics = [Metric(key, float(v), now, step) for step, v in enumerate(values, 1) if v is not None and math.isfinite(v)]
-    for start in range(0, len(metrics), 1000):
-        client().log_batch(run_id, metrics=metrics[start : start + 1000])
+    """One metric with 1, 2, 3 ... as step: the error by horizon.  A step that the run has already is not logged again."""
+    log_history(run_id, [{"epoch": step, key: value} for step, value in enumerate(values) if value is not None])
 
 
 def log_history(run_id: str, rows: Sequence[Mapping[str, float]]) -> None:

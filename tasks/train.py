@@ -168,11 +168,11 @@ def log_fit(run_id: str, variant: VariantParams, job: dict[str, Any], result: di
     printed = fingerprint.fingerprint(job, digest) | fingerprint.course(result)
     tracking.log_text(run_id, json.dumps(printed, indent=1), "fingerprint.json")
     tracking.log_metrics(run_id, {name: result.get(name) for name in ("peak_memory_mb", "peak_gpu_memory_mb")})
+    tracking.log_history(run_id, [{k: v for k, v in row.items() if k != "seconds"} for row in result["history"]])
     if result["status"] != "finished":
         place = {f"failed_{name}": f"{result[name]:g}" for name in ("step", "learning_rate") if result.get(name) is not None}
         tracking.tag(run_id, {"failed": result["reason"]} | place)
         return
-    tracking.log_history(run_id, [{k: v for k, v in row.items() if k != "seconds"} for row in result["history"]])
     names = ("train_seconds", "windows_per_second", "num_parameters", "val_mae")
     tracking.log_metrics(run_id, {"best_" + k if k == "val_mae" else k: result[k] for k in names})
     tracking.log_metrics(run_id, {"best_epoch": result["best_epoch"] + 1, "optimizer_steps": result["steps"]})
@@ -203,14 +203,14 @@ def train_variant(
                 curves.add(row)
 
             result = run_fit(job, home, Listener(heard, lambda text: say(f"  {label}: {text}")), stop, fresh)
+        log_fit(run_id, variant, job, result)
+        if result["status"] != "finished":
+            tracking.finish(run_id, "FAILED")
     except BaseException as error:
-        tracking.finish(run_id, "KILLED" if isinstance(error, Interrupted) or stop.is_set() else "FAILED")
+        tracking.abandon(run_id, "KILLED" if isinstance(error, Interrupted) or stop.is_set() else "FAILED")
         raise
-    log_fit(run_id, variant, job, result)
-    if result["status"] != "finished":
-        tracking.finish(run_id, "FAILED")
     keep = ("status", "reason", "reused", "num_parameters", "train_seconds", "windows_per_second", "val_mae", "best_epoch")
-    small = {key: result[key] for key in (*keep, "ended_by") if key in result}
+    small = {key: result[key] for key in (*keep, "ended_by", "again") if key in result}
     small |= {"family": variant.family, "seed": job["training"]["seed"]}
     return small | {"label": label, "run_id": run_id, "folder": str(folder), "identity": folder.name}
 

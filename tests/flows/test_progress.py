@@ -8,7 +8,7 @@ from rich.console import Console
 from flows import progress
 from flows.progress import Board
 
-ROW = {"epoch": 1, "train_loss": 0.5, "val_loss": 0.6, "val_mae": 4.0, "seconds": 20.0}
+ROW = {"epoch": 1, "train_loss": 0.5, "val_loss": 0.6, "val_mae": 4.1, "seconds": 20.0, "best": 4.0, "left": 80.0}
 DONE = {"label": "gru", "status": "finished", "val_mae": 4.0, "train_seconds": 70.0, "best_epoch": 1, "ended_by": "max_epochs"}
 
 
@@ -32,7 +32,7 @@ def test_a_long_fit_is_heard_of_in_a_log_file(monkeypatch: pytest.MonkeyPatch) -
     board, text = board_of(False)
     board.fits({"gru": 10}, 5.0)
     board.epoch("gru", ROW)
-    board.epoch("gru", ROW | {"epoch": 2, "val_mae": 6.0, "seconds": 3000.0})
+    board.epoch("gru", ROW | {"epoch": 2, "val_mae": 6.0, "left": 7000.0})
     assert text.getvalue().splitlines() == [
         "  gru: epoch 2/10  loss 0.500  val_mae 4.000 (skill +20.0 %)  at most 80 s left",
         "  gru: epoch 3/10  loss 0.500  val_mae 4.000 (skill +20.0 %)  at most 1.9 h left",

@@ -76,6 +76,7 @@ def in_here(given: dict[str, Any], folder: Path, **kwargs: Any) -> tuple[str, Fi
     folder.mkdir(exist_ok=True)
     forecaster, windows, training = job.prepare(given)
     found = fit.fit(forecaster, windows["train"], windows["validation"], training, folder, **kwargs)
+    checkpoint.clear(folder)
     return job.weights_hash(forecaster.state_dict()), found
 
 
@@ -225,6 +226,29 @@ def test_a_full_disk_fails_clearly_and_keeps_the_last_checkpoint(make: Make, tmp
     assert f"{folder}: no room for step-000000006-" in json.loads(done.stdout.splitlines()[-1])["full"]
     assert [path.name for path in saved(folder)] == kept and not list(folder.glob(".*.partial"))
     assert in_here(given, folder)[0] == expected
+
+
+def test_a_fit_that_is_done_is_not_lost_when_the_disk_is_full_at_its_last_moment(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoints stay until the result is safe."""
+    given, folder, write = make(), tmp_path / "last", checkpoint.write_bytes
+    folder.mkdir()
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "weights.pt":
+            raise checkpoint.StorageFull(28, "no room", str(folder))
+        write(path, content)
+
+    monkeypatch.setattr(checkpoint, "write_bytes", full)
+    with pytest.raises(checkpoint.StorageFull):
+        job.run(given, folder, lambda _: None)
+    monkeypatch.setattr(checkpoint, "write_bytes", write)
+    assert saved(folder)
+    rows: list[float] = []
+    found = job.run(given, folder, lambda row: rows.append(row["epoch"]))
+    assert found["weights"] == in_here(given, tmp_path / "whole")[0]
+    assert rows == [] and not saved(folder)
 
 
 def test_another_error_of_the_disk_is_not_called_full(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_a_batch_that_does_not_fit_the_memory_is_halved_twice(params: WindowPara
     with pytest.warns(UserWarning, match="out of memory: each batch is now trained in parts of") as said:
         step(batch, 1e-2)
     assert [str(w.message)[-10:] for w in said] == ["15 windows", " 8 windows"]
-    assert network.given == [30, 15, 8, 8, 8, 6] and step.halvings == 2
+    assert network.given == [30, 15, 8, 8, 8, 6] and step.parts == 4
     step(batch, 1e-2)  # it is not tried whole again
     assert network.given[6:] == [8, 8, 8, 6]
 
@@ -110,6 +110,36 @@ def test_the_step_after_a_halving_is_the_step_of_a_whole_batch(params: WindowPar
             step(batch, 1e-2)
         weights.append(network.map.weight.detach())
     torch.testing.assert_close(*weights)
+
+
+class Drawing(Hungry):
+    """The same with dropout, drawn before the memory gives out or after."""
+
+    def __init__(self, most: int, first: bool) -> None:
+        super().__init__(most)
+        self.first = first
+
+    def forward(self, x_BLN: Tensor) -> Tensor:
+        dropped = nn.functional.dropout(x_BLN, 0.5) if self.first else x_BLN
+        found = super().forward(dropped)
+        return found if self.first else nn.functional.dropout(found, 0.5)
+
+
+@pytest.mark.filterwarnings("ignore:out of memory")
+@pytest.mark.parametrize("first", [True, False])
+def test_a_try_that_failed_draws_nothing(params: WindowParams, windows: Windows, first: bool) -> None:
+    """The smaller parts are those of a fit that was told to take them from the start."""
+    batch, weights = windows.batch(torch.arange(30)), []
+    for most, parts in ((15, 1), (100, 2)):
+        torch.manual_seed(1)
+        network = Drawing(most, first)
+        forecaster = Forecaster(network, params, no_scaling(params), "last").train()
+        step = Step(forecaster, replace(TRAINING, micro_batches=parts), CPU)
+        for _ in range(3):
+            step(batch, 1e-2)
+        assert step.parts == 2
+        weights.append(network.map.weight.detach())
+    assert torch.equal(*weights)
 
 
 @pytest.mark.filterwarnings("ignore:out of memory")
@@ -184,9 +214,14 @@ def test_bfloat16_is_refused_where_it_raises_or_strays(params: WindowParams, win
 
 
 @pytest.mark.usefixtures("units")
-def test_bfloat16_is_taken_where_it_is_near(panel: Panel, params: WindowParams, split: Split, windows: Windows) -> None:
-    forecaster = forecaster_of(panel, params, split, "linear", {})
-    batch = windows.batch(torch.arange(30))
+@pytest.mark.parametrize(("family", "network"), [("linear", {}), *NETWORKS])
+def test_bfloat16_is_taken_where_it_is_near(
+    panel: Panel, params: WindowParams, split: Split, windows: Windows, family: str, network: dict[str, Any]
+) -> None:
+    if family != "linear" and not has_units(CPU):
+        pytest.skip("this CPU has no bfloat16 units, without which torch's LSTM raises")
+    forecaster = forecaster_of(panel, params, split, family, network)
+    batch = (windows.dense() if forecaster.dense else windows).batch(torch.arange(30))
     assert no_bfloat16(forecaster, batch, "mae") == ""
     step = Step(forecaster.train(), TRAINING, CPU, half=True)
     loss = step(batch, 1e-3)

@@ -162,7 +162,7 @@ def test_targets_of_every_sample_are_rows_after_its_own_moment(panel: Panel) -> 
 def test_the_loss_of_quantiles_is_the_pinball_loss_beside_that_of_the_point() -> None:
     forecast, y = torch.tensor([[[1.0, 0.0, 5.0]], [[9.0, 9.0, 9.0]]]), torch.tensor([[2.0], [torch.nan]])
     # by hand: |2 - 1| beside the mean of 0.1 * (2 - 0) and (1 - 0.8) * (5 - 2); the missing target counts nowhere
-    assert float(forecast_loss("mae", forecast, y, (0.1, 0.8))) == pytest.approx(1 + (0.2 + 0.6) / 2)
+    assert float(forecast_loss("mae", forecast, y, torch.tensor([0.1, 0.8]))) == pytest.approx(1 + (0.2 + 0.6) / 2)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -88,14 +88,17 @@ def test_a_fit_that_the_system_kills_is_a_failed_one_and_can_resume(make: Make, 
 
     job = make(max_epochs=400, patience_epochs=400)
     found = run_fit(job, tmp_path, Listener(kill), NEVER)
-    assert found["status"] == "failed" and "signal 9" in found["reason"]
+    assert found["status"] == "failed" and found["again"] and "signal 9" in found["reason"]
 
 
 def test_a_repeated_fit_ends_at_the_step_where_the_first_one_s_seconds_were_over(make: Make, tmp_path: Path) -> None:
-    job = make(max_epochs=10_000, max_seconds=0.4)
+    job = make(max_epochs=10_000, patience_epochs=10_000, max_seconds=0.4)
     first = run_fit(job, tmp_path, Listener(), NEVER)
     assert first["ended_by"] == "max_seconds"
-    again = run_fit(job, tmp_path, Listener(), NEVER, fresh=True)
+    stop = threading.Event()
+    with pytest.raises(Interrupted):  # a repetition that is cut off, or killed, does not forget where it is to end
+        run_fit(job, tmp_path, Listener(lambda _: stop.set()), stop, fresh=True)
+    again = run_fit(job, tmp_path, Listener(), NEVER)
     assert (again["ended_by"], again["steps"], again["weights"]) == ("stop_step", first["steps"], first["weights"])
 
 

@@ -78,6 +78,23 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         tracking.client.cache_clear()
 
 
+def test_patience_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for bad in ("soon", "-1", "inf", "nan"):
+        monkeypatch.setenv("LAGLINE_PATIENCE", bad)
+        with pytest.raises(UserError, match=f"LAGLINE_PATIENCE={bad}: write how many seconds"), tracking.patience():
+            pass
+
+
+def test_every_way_of_not_answering_is_being_away() -> None:
+    """The words of MLflow's client for a refused connection and a connection that timed out."""
+    from mlflow.exceptions import MlflowException
+
+    for words in ("failed with exception", "failed with timeout exception"):
+        assert tracking._away(MlflowException(f"API request to http://x/api {words} HTTPConnectionPool(...)"))
+    assert not tracking._away(MlflowException("Run 'x' not found"))
+    assert not tracking._away(ValueError("API request to x failed with exception"))
+
+
 def test_no_row_is_lost_while_the_server_is_away_and_no_call_waits_for_it_for_ever(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,5 +132,10 @@ def test_no_row_is_lost_while_the_server_is_away_and_no_call_waits_for_it_for_ev
     with tracking.patience():
         with pytest.raises(UserError, match=r"has not answered for \d+ s\.  No fit is lost: start the same command again"):
             tracking.tag(run, {"a": "b"})
-        with pytest.raises(Exception, match="API request to"):  # waiting was given up: the run is ending
+        tracking.abandon(run, "FAILED")  # another error is on its way out: no word of this one
+        monkeypatch.setenv("LAGLINE_PATIENCE", "600")
+        ending = threading.Timer(1.0, tracking.give_up)  # as a comparison does that ends: a call that waits gives up at once
+        ending.start()
+        with pytest.raises(Exception, match="API request to"):
             tracking.tag(run, {"a": "b"})
+        ending.join()
