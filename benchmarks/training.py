@@ -11,7 +11,7 @@ over the rounds, of CPU time (with more threads: of wall time).
 
     plain    torch's own layers, the textbook's TCN (every step of every layer), on one batch, in place: gathered, scaled, with
              its masks (forward, backward, clip, AdamW)
-    static   the same with our layers (they differ for gru, elman and tcn)
+    static   the same with our layers (they differ for gru, elman and tcn), in a process that keeps its memory, as a fit's does
     ours     shuffled windows of the panel, our layers, micro-batches off
     micro    the same with the micro-batches of the rule
 
@@ -47,6 +47,8 @@ def work(folder: str, way: str) -> None:
     name, size, batch, threads, parts, kind = way.split(",")
     torch.set_num_threads(int(threads))
     job = job_of(name, Path(folder), int(size))
+    if kind != "plain":
+        jobs.keep_memory()  # as the process of a fit does
     step = Way(job, int(batch), int(parts), static=kind != "ours", plain=kind == "plain")
     clock = time.process_time if threads == "1" else time.perf_counter
     for number, _ in enumerate(sys.stdin):
@@ -124,7 +126,7 @@ def split(name: str, size: int, batch: int, threads: int) -> dict[str, float]:
 def overhead() -> dict[str, float]:
     """Seconds of a fit beside its steps, and milliseconds more for each epoch, on the whole panel; the network is a linear one.
 
-    One window in 500 is used, so that an epoch is short (and validates 200); what looks at the rows looks at them all.
+    One window in 500 is used, so that an epoch is short (and validates 100); what looks at the rows looks at them all.
     """
     torch.set_num_threads(1)
     spent, plain = [0.0], Step.__call__
@@ -141,7 +143,7 @@ def overhead() -> dict[str, float]:
         make_panel(Path(folder))
         for number in range(6):
             for epochs, seconds in beside.items():
-                job = job_of("elman", Path(folder), 8, 500) | {"family": "linear", "network": {}}
+                job = job_of("elman", Path(folder), 8, 500) | {"family": "linear", "network": {}, "evaluation_stride": 1000}
                 job["training"] |= {"max_epochs": epochs, "patience_epochs": epochs}
                 with tempfile.TemporaryDirectory() as fit:
                     spent[0], began = 0.0, time.perf_counter()

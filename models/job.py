@@ -5,6 +5,7 @@ SIGTERM or Ctrl-C ends it after the step it is at, with a checkpoint; the same c
 """
 
 import contextlib
+import ctypes
 import hashlib
 import io
 import json
@@ -33,6 +34,7 @@ from models.training import FitFailed, OutOfMemory, Stopped, Training, own_gener
 from models.windows import WindowParams, Windows
 
 STOPPED, FULL = 130, 28  # exit status: stopped on request, with a checkpoint; the disk is full (ENOSPC)
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's numbers of them
 PATIENCE = 20.0  # seconds that a step may take once its parent is gone
 
 
@@ -149,9 +151,19 @@ def _asked_to_stop(with_parent: bool) -> threading.Event:
     return asked
 
 
+def keep_memory() -> None:
+    """What a step frees is kept for the next one, where the C library is glibc: it hands it back to the system otherwise, and
+    the pages that come again and again are a third of a step (docs/performance.md).  For a process that does nothing else."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL(None)
+        for threshold in (TRIM_THRESHOLD, MMAP_THRESHOLD):
+            libc.mallopt(threshold, 2**31 - 1)
+
+
 def main(folder: Path, with_parent: bool) -> int:
     """Carries out `job.json` in a folder; one JSON line an epoch or warning on standard output; returns the exit status."""
     asked = _asked_to_stop(with_parent)
+    keep_memory()
     warnings.showwarning = _warned  # type: ignore[assignment]
     job = json.loads((folder / "job.json").read_text())
     try:

@@ -245,6 +245,6 @@ def test_the_rule_for_micro_batches_is_whole_numbers_and_names_what_it_was_measu
     assert parts_by_rule("recurrent", lstm, 168, 24) == 1
     assert parts_by_rule("recurrent", lstm | {"hidden_size": 32}, 168, 96) == 2
     assert parts_by_rule("recurrent", lstm, 1, 256) == 1
-    assert parts_by_rule("recurrent", {"cell": "gru", "hidden_size": 128}, 168, 256) == 2
+    assert parts_by_rule("recurrent", {"cell": "gru", "hidden_size": 128}, 168, 256) == 1
     assert parts_by_rule("recurrent", {"cell": "elman", "hidden_size": 128}, 168, 256) == 1
     assert parts_by_rule("tcn", {"channels": 128}, 168, 256) == 1
