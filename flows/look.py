@@ -137,7 +137,7 @@ def print_leaderboard(facts: dict[str, Any]) -> None:
     console = Console()
     board = report.leaderboard(facts["rows"])
     console.print(report.to_table(board, console.width))
-    console.print(report.sentence(board, facts["unit"]), soft_wrap=True, highlight=False)
+    console.print(report.sentence(board, facts["unit"], facts.get("gain")), soft_wrap=True, highlight=False)
 
 
 def show_comparison(found: dict[str, Any]) -> None:

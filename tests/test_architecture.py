@@ -37,6 +37,7 @@ HOMES = {
     "prefect": ("flows/", "tasks/"),
     "polars": ("tasks/", "data/"),
     "sqlalchemy": ("tasks/database.py",),
+    "scipy": ("tasks/comparison/significance.py",),
     "statsforecast": ("tasks/comparison/baselines.py",),
     "utilsforecast": ("tasks/comparison/",),
 }

@@ -13,7 +13,7 @@ from models.origins import origin_rows
 from models.panel import Panel, Split
 from models.windows import WindowParams, Windows
 from params.schema import RunParams
-from tasks.comparison import intervals, report, scores
+from tasks.comparison import intervals, report, scores, significance
 from tasks.comparison.baselines import forecast_baselines
 from tasks.evaluate import EVALUATED, KEYS, forecast_frame
 from tasks.panel import target_frame
@@ -28,6 +28,7 @@ class Comparison:
     `rows`: one a model, with its scores.  `test`: the wide forecast frame of the test origins with intervals.  `naive`: the
     best naive on validation.  `chosen`: the label that won, or None where no variant beats the best naive on validation.
     `half_widths`: for each model the half width of its 90 % interval a step (None where too few residuals).
+    `gain`: the 90 % interval of the winner's test MAE less the best naive's, origin by origin (None where too few).
     """
 
     rows: list[dict[str, Any]]
@@ -36,6 +37,7 @@ class Comparison:
     naive: str
     chosen: str | None
     half_widths: dict[str, list[float | None]]
+    gain: tuple[float, float] | None = None
 
 
 def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, fits: Sequence[Fit]) -> Comparison:
@@ -65,7 +67,13 @@ def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, f
     rows = [{**row, **facts.get(row["name"], _baseline_row(row["name"], notes))} for row in rows]
     rows += [{"name": fit["label"], **_fit_row(fit)} for fit in fits if fit["status"] != "finished"]
     winner = report.chosen(report.leaderboard(rows))
-    return Comparison(rows, test, frames["validation"], naive, winner["name"] if winner else None, half_widths)
+    chosen = winner["name"] if winner else None
+    overlap = significance.overlap_of(windows.horizon, windows.gap, run.evaluation.stride)
+    for column, other in (("test_p_chosen", chosen), ("test_p_naive", naive)):
+        p_values = significance.against(test, models, other, overlap) if other else {}
+        rows = [row | {column: p_values.get(row["name"])} for row in rows]
+    interval = significance.mean_interval(significance.differences(test, chosen, naive), overlap) if chosen else None
+    return Comparison(rows, test, frames["validation"], naive, chosen, half_widths, interval)
 
 
 def naive_error(run: RunParams, panel: Panel, split: Split, windows: WindowParams) -> float | None:

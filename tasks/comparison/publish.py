@@ -31,7 +31,7 @@ def forecasts(found: Comparison) -> pl.DataFrame:
 def publish(found: Comparison, run: RunParams, parent: str, fits: Sequence[Fit], folder: Path) -> pl.DataFrame:
     """Logs everything to the comparison's run and the runs below it; returns the leaderboard."""
     board = report.leaderboard(found.rows)
-    sentence = report.sentence(board, run.data.target)
+    sentence = report.sentence(board, run.data.target, found.gain)
     write_parquet(forecasts(found), folder / "forecasts.parquet")
     board.write_csv(folder / "leaderboard.csv")
     facts = {
@@ -39,6 +39,7 @@ def publish(found: Comparison, run: RunParams, parent: str, fits: Sequence[Fit],
         "chosen": found.chosen,
         "naive": found.naive,
         "sentence": sentence,
+        "gain": found.gain,
         "unit": run.data.target,
         "rows": board.to_dicts(),
     }
@@ -49,7 +50,7 @@ def publish(found: Comparison, run: RunParams, parent: str, fits: Sequence[Fit],
         "best naive": found.naive,
         "run": parent,
     }
-    (folder / "leaderboard.html").write_text(report.to_html(board, f"{run.name}: comparison", meta))
+    (folder / "leaderboard.html").write_text(report.to_html(board, f"{run.name}: comparison", meta, sentence))
     (folder / "leaderboard.md").write_text(report.to_markdown(board))
     for file in ("forecasts.parquet", *(f"leaderboard.{kind}" for kind in ("csv", "json", "html", "md"))):
         tracking.log_file(parent, folder / file)

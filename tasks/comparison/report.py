@@ -10,22 +10,26 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.comparison.scores import NAIVES
+from tasks.comparison.significance import LEVEL
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "rank": pl.Int64, "name": pl.String, "kind": pl.String, "family": pl.String, "seed": pl.Int64,
     "val_mae": pl.Float64, "test_mae": pl.Float64, "test_rmse": pl.Float64, "test_mase": pl.Float64,
     "test_smape": pl.Float64, "test_bias": pl.Float64, "test_skill": pl.Float64, "test_coverage_90": pl.Float64,
-    "test_width_90": pl.Float64, "test_crps": pl.Float64, "train_seconds": pl.Float64, "num_parameters": pl.Int64,
+    "test_width_90": pl.Float64, "test_crps": pl.Float64, "test_p_chosen": pl.Float64,
+    "test_p_naive": pl.Float64, "train_seconds": pl.Float64, "num_parameters": pl.Int64,
     "memory_half_life": pl.Int64, "receptive_field": pl.Int64, "status": pl.String, "note": pl.String,
 }  # fmt: skip
 HEADS = {
     "rank": "#", "name": "name", "kind": "kind", "family": "family", "seed": "seed", "val_mae": "val MAE",
     "test_mae": "test MAE", "test_rmse": "RMSE", "test_mase": "MASE", "test_smape": "sMAPE %", "test_bias": "bias",
     "test_skill": "skill %", "test_coverage_90": "cover %", "test_width_90": "width", "test_crps": "CRPS",
+    "test_p_chosen": "p (chosen)", "test_p_naive": "p (naive)",
     "train_seconds": "seconds", "num_parameters": "weights",
     "memory_half_life": "half-life", "receptive_field": "field", "status": "status", "note": "note",
 }  # fmt: skip
 SHARES = ("test_skill", "test_coverage_90")  # kept as fractions, shown in percent
+CHANCES = ("test_p_chosen", "test_p_naive")
 NARROW = ("rank", "name", "val_mae", "test_mae", "test_mase", "test_skill", "test_coverage_90", "train_seconds")
 WIDE = (*NARROW[:4], "test_rmse", *NARROW[4:-1], "test_crps", *NARROW[-1:], "num_parameters")
 PAGE = tuple(column for column in SCHEMA if column not in ("kind", "status", "note"))  # said below the table
@@ -56,6 +60,11 @@ def chosen(board: pl.DataFrame) -> dict[str, Any] | None:
     return best if best and naive and best["val_mae"] < naive["val_mae"] else None
 
 
+def not_told_apart(board: pl.DataFrame) -> set[str]:
+    """Who may be as good as the chosen one: the difference on test is no more than chance makes."""
+    return set(board.filter(pl.col("test_p_chosen") > LEVEL)["name"])
+
+
 def _first(board: pl.DataFrame) -> dict[str, Any] | None:
     known = board.filter(pl.col("val_mae").is_not_null()).sort("val_mae", maintain_order=True)
     return known.row(0, named=True) if known.height else None
@@ -63,13 +72,13 @@ def _first(board: pl.DataFrame) -> dict[str, Any] | None:
 
 def rendered(board: pl.DataFrame) -> list[dict[str, str]]:
     """The rows as people read them, all text: a star at the chosen one, `failed` in place of a score, nothing for null."""
-    best = chosen(board)
-    alike = {"test_bias": "test_mae"}  # a bias near 0 is read beside the error that it is part of
-    decimals = {name: _decimals(board[alike.get(name, name)]) for name in SCHEMA}
+    best, alike = chosen(board), not_told_apart(board)
+    beside = {"test_bias": "test_mae"}  # a bias near 0 is read beside the error that it is part of
+    decimals = {name: _decimals(board[beside.get(name, name)]) for name in SCHEMA}
     columns = {name: [_cell(name, value, decimals[name]) for value in board[name]] for name in SCHEMA}
     rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
     for row, name in zip(rows, board["name"], strict=True):
-        row["name"] += " *" if best and name == best["name"] else ""
+        row["name"] += " *" if best and name == best["name"] else " ~" if name in alike else ""
         row["val_mae"] = row["val_mae"] or row["status"]
     return rows
 
@@ -87,6 +96,8 @@ def _cell(column: str, value: Any, decimals: int | None) -> str:
         return ""
     if column in SHARES:
         return f"{100 * value:.1f}"
+    if column in CHANCES:
+        return "<.001" if value < 0.001 else f"{value:.3f}"
     if column == "train_seconds":
         return f"{value:,.1f}"
     if column == "num_parameters":
@@ -109,6 +120,11 @@ def remarks(board: pl.DataFrame) -> list[str]:
     ]
     if naive:
         lines.append(f"best naive: {naive['name']}; skill is measured against it, on the same rows")
+    if best and not_told_apart(board):
+        lines.append(
+            f"~ not told apart from {best['name']} on test (Diebold-Mariano, corrected for few origins; Holm; "
+            f"{100 * LEVEL:.0f} %)"
+        )
     told: dict[str, list[str]] = {}
     for name, status, note in board.select("name", "status", "note").iter_rows():
         words = ": ".join(word for word in ("failed" if status == "failed" else "", note) if word)
@@ -146,8 +162,9 @@ def _markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;")
 
 
-def sentence(board: pl.DataFrame, target: str = "") -> str:
-    """In words: who won on validation, what the test says of it, how it stands to ridge and to the best naive."""
+def sentence(board: pl.DataFrame, target: str = "", gain: tuple[float, float] | None = None) -> str:
+    """In words: who won on validation, what the test says of it, how it stands to ridge and to the best naive, and if that is
+    more than chance; `gain`: the 90 % interval of its MAE less the best naive's."""
     naive, best = best_naive(board), chosen(board)
     if naive is None:
         return "Nothing was scored."
@@ -167,7 +184,17 @@ def sentence(board: pl.DataFrame, target: str = "") -> str:
         if row and row["test_mae"]
     ]
     tail = f", {' and '.join(stands)}" if stands else ""
-    return f"{won}; on test its MAE is {_figure(best['test_mae'])}{tail}."
+    return f"{won}; on test its MAE is {_figure(best['test_mae'])}{tail}.{_real(best, naive, gain)}"
+
+
+def _real(best: Mapping[str, Any], naive: Mapping[str, Any], gain: tuple[float, float] | None) -> str:
+    """Whether the difference to the best naive is more than chance; nothing where there are too few origins to say."""
+    p = best.get("test_p_naive")
+    if p is None:
+        return ""
+    span = f", 90 % of resampled origins between {gain[0]:+.3g} and {gain[1]:+.3g}" if gain else ""
+    words = "is more than chance" if p <= LEVEL else "may be chance"
+    return f" Its difference to {naive['name']} {words} (p {_cell('test_p_naive', p, None)}{span})."
 
 
 def _against(ours: float, theirs: float) -> str:
@@ -199,15 +226,15 @@ dd { margin: 0 }
 """
 
 
-def to_html(board: pl.DataFrame, title: str, meta: Mapping[str, Any]) -> str:
-    """One page that loads nothing from anywhere: the sentence, the table, the remarks and `meta` as name and value."""
+def to_html(board: pl.DataFrame, title: str, meta: Mapping[str, Any], words: str = "") -> str:
+    """One page that loads nothing from anywhere: `words` (the sentence), the table, the remarks, `meta` as name and value."""
     best = chosen(board)
     heads = "".join(f'<th scope="col"{_side(column)}>{HEADS[column]}</th>' for column in PAGE)
     body = []
-    for row, words in zip(board.iter_rows(named=True), rendered(board), strict=True):
+    for row, texts in zip(board.iter_rows(named=True), rendered(board), strict=True):
         looks = "quiet" if row["rank"] is None or row["kind"] == "baseline" else ""
         looks = "chosen" if best and row["name"] == best["name"] else looks
-        cells = "".join(f"<td{_side(column)}>{html.escape(words[column])}</td>" for column in PAGE)
+        cells = "".join(f"<td{_side(column)}>{html.escape(texts[column])}</td>" for column in PAGE)
         body.append(f'<tr class="{looks}">{cells}</tr>')
     told = "".join(f"<li>{html.escape(line)}</li>" for line in remarks(board))
     facts = "".join(f"<dt>{html.escape(str(key))}</dt><dd>{html.escape(str(value))}</dd>" for key, value in meta.items())
@@ -216,7 +243,7 @@ def to_html(board: pl.DataFrame, title: str, meta: Mapping[str, Any]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
         f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>",
-        f'<h1>{html.escape(title)}</h1><p class="lead">{html.escape(sentence(board))}</p>',
+        f'<h1>{html.escape(title)}</h1><p class="lead">{html.escape(words or sentence(board))}</p>',
         f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table></div>',
         f"<ul>{told}</ul><dl>{facts}</dl></body></html>\n",
     ]

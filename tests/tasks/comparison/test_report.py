@@ -150,3 +150,20 @@ def test_seeds_and_sizes_are_shown_as_people_read_them() -> None:
     assert "| -0.000 |" in next(line for line in lines if "lstm" in line)
     tiny = to_markdown(leaderboard([a_row("lstm", 0.00012345, 0.00023)]))
     assert "0.0001234" in tiny or "0.0001235" in tiny
+
+
+def test_who_is_not_told_apart_from_the_chosen_is_marked_and_the_sentence_says_if_the_gain_is_real() -> None:
+    frame = board(
+        a_row("elman", 3.9, 4.3, test_p_naive=0.0004),
+        a_row("tcn", 4.2, 4.1, test_p_chosen=0.3),
+        a_row("dense", 4.3, 5.9, test_p_chosen=0.05),
+    )
+    text = printed(frame, 80)
+    assert "elman *" in text and "tcn ~" in text and "dense ~" not in text and "ridge ~" not in text  # none was said of ridge
+    assert "~ not told apart from elman on test" in " ".join(text.split())
+    words = sentence(frame, "temp", (-1.5, -0.25))
+    assert words.endswith(" Its difference to last_value is more than chance (p <.001, 90 % of resampled origins between "
+                          "-1.5 and -0.25).")  # fmt: skip
+    maybe = sentence(board(a_row("elman", 3.9, 4.3, test_p_naive=0.2)))
+    assert maybe.endswith(" Its difference to last_value may be chance (p 0.200).")
+    assert "chance" not in sentence(board()) and "~" not in printed(board(), 80)
