@@ -22,7 +22,8 @@ from models.panel import Panel
 from models.windows import Inputs, Windows
 from tasks.frequency import Frequency
 
-BATCH, CARD_WINDOWS = 256, 64
+BATCH = 64  # windows forecast at a time: what they need stays in the cache, and in memory that is already there
+CARD_WINDOWS = 64
 KEYS = ("unique_id", "ds", "cutoff", "step")
 EVALUATED = ("validation", "test")
 
