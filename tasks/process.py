@@ -64,18 +64,19 @@ def run_fit(job: dict[str, Any], home: Path, listener: Listener, stop: threading
         if found and not fresh:
             return found | {"reused": True}
         stop_step = _recorded_stop(folder)
-        if fresh:
-            for old in folder.iterdir():
-                old.unlink()
         if stop_step is not None:
             job = job | {"training": job["training"] | {"stop_step": stop_step}}
+        try:
+            write_bytes(folder / "job.json", json.dumps(job).encode())  # first: it keeps the step that the result had recorded
+        except StorageFull as error:
+            raise UserError(f"{error.filename}: {error.strerror}{MAKE_ROOM}") from None
+        if fresh:
+            for old in folder.iterdir():
+                if old.name != "job.json":
+                    old.unlink()
         with turn(home, job["device"]) as devices:
             if stop.is_set():
                 raise Interrupted
-            try:
-                write_bytes(folder / "job.json", json.dumps(job).encode())
-            except StorageFull as error:
-                raise UserError(f"{error.filename}: {error.strerror}{MAKE_ROOM}") from None
             code, errors = _child(folder, job["threads"], listener, stop, (ours, *devices))
         if stop.is_set() or code == STOPPED:
             raise Interrupted

@@ -23,7 +23,7 @@ from params.errors import UserError
 from params.load import micro_batches
 from params.schema import RunParams, VariantParams
 from tasks import fingerprint, tracking
-from tasks.curves import Curves
+from tasks.curves import Curves, without_clock
 from tasks.process import Interrupted, Listener, fit_folder, run_fit
 
 PERSISTENT = 128  # the hidden size up to which cuDNN keeps an LSTM's or GRU's weights on the chip
@@ -168,7 +168,7 @@ def log_fit(run_id: str, variant: VariantParams, job: dict[str, Any], result: di
     printed = fingerprint.fingerprint(job, digest) | fingerprint.course(result)
     tracking.log_text(run_id, json.dumps(printed, indent=1), "fingerprint.json")
     tracking.log_metrics(run_id, {name: result.get(name) for name in ("peak_memory_mb", "peak_gpu_memory_mb")})
-    tracking.log_history(run_id, [{k: v for k, v in row.items() if k != "seconds"} for row in result["history"]])
+    tracking.log_history(run_id, [without_clock(row) for row in result["history"]])
     if result["status"] != "finished":
         place = {f"failed_{name}": f"{result[name]:g}" for name in ("step", "learning_rate") if result.get(name) is not None}
         tracking.tag(run_id, {"failed": result["reason"]} | place)

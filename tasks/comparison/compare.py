@@ -50,9 +50,7 @@ def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, f
         frame = targets(panel, windows, split, name, run.evaluation.stride)
         for fit in finished:
             frame = _join(frame, pl.read_parquet(Path(fit["folder"]) / f"{name}.parquet"), [fit["label"]])
-        origins = frame.select("unique_id", "cutoff").unique(maintain_order=True)
-        baselines, notes = forecast_baselines(history, origins, run)
-        frames[name] = _join(frame, baselines, list(run.evaluation.baselines))
+        frames[name], notes = _with_baselines(frame, history, run)
     models = [fit["label"] for fit in finished] + list(run.evaluation.baselines)
     naive = scores.best_naive(frames["validation"], run.evaluation.baselines)
     test = intervals.with_intervals(frames["test"], frames["validation"], models)
@@ -81,8 +79,7 @@ def naive_error(run: RunParams, panel: Panel, split: Split, windows: WindowParam
     frame = targets(panel, windows, split, "validation", run.evaluation.stride)
     names = tuple(name for name in run.evaluation.baselines if name in scores.NAIVES)
     naives = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"baselines": names})})
-    origins = frame.select("unique_id", "cutoff").unique(maintain_order=True)
-    frame = _join(frame, forecast_baselines(target_frame(panel), origins, naives)[0], list(names))
+    frame, _ = _with_baselines(frame, target_frame(panel), naives)
     try:
         return scores.mae(frame, scores.best_naive(frame, names))
     except ValueError:  # no window of validation has an observed past
@@ -94,6 +91,13 @@ def targets(panel: Panel, windows: WindowParams, split: Split, name: str, stride
     origins = origin_rows(panel, windows, split, name, stride)
     empty = np.zeros((len(origins), windows.horizon))
     return forecast_frame(panel, Windows(panel, windows, origins), empty, "_none").drop("_none")
+
+
+def _with_baselines(frame: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> tuple[pl.DataFrame, dict[str, str]]:
+    """A forecast frame with the run's baselines on its origins, and their notes."""
+    origins = frame.select("unique_id", "cutoff").unique(maintain_order=True)
+    baselines, notes = forecast_baselines(history, origins, run)
+    return _join(frame, baselines, list(run.evaluation.baselines)), notes
 
 
 def _join(frame: pl.DataFrame, more: pl.DataFrame, models: list[str]) -> pl.DataFrame:
