@@ -4,6 +4,7 @@ Trigger: by hand or on a schedule (`python -m flows compare PARAMS`).  Needs a P
 Nothing is cached by Prefect: a fit that is done is found by its identity in LAGLINE_HOME.
 """
 
+import shlex
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows import artifacts
 from flows.bootstrap import home as state_home
 from flows.progress import Board
 from models.panel import Panel, Split
@@ -29,7 +31,7 @@ from tasks.canary import try_canary
 from tasks.comparison.compare import naive_error
 from tasks.comparison.publish import compare_variants
 from tasks.evaluate import evaluate_variant
-from tasks.fingerprint import canonical, sha256
+from tasks.fingerprint import canonical, fingerprint, sha256
 from tasks.inputs import log_failed_checks, log_inputs
 from tasks.lags import generate_lags
 from tasks.load import load_series, long_frame
@@ -72,7 +74,10 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
                 trained = _train(fits, home, parent, run, fresh, board, naive)
                 with board.stage("forecast and score"):
                     evaluated = [evaluate_variant(fit["label"], fit, jobs_of[fit["label"]]) for fit in trained]
-                    found = compare_variants(run, panel, split, windows, evaluated, parent)
+                    about = {"checks": checks["verdict"], "command": _command(params, settings)}
+                    about["fingerprint"] = fingerprint(next(iter(jobs_of.values())), Panel.open(panel).digest)
+                    found = compare_variants(run, panel, split, windows, evaluated, parent, about, home)
+                    artifacts.show_comparison(run.name, parent, found)
                 with board.stage("leakage canary"):
                     try_canary(frame, run, windows, split, evaluated, jobs_of)
                 with board.stage("register"):
@@ -119,6 +124,11 @@ def _plan(run: RunParams, params: str, settings: list[str], panel: str, windows:
     }
 
 
+def _command(params: str, settings: list[str]) -> str:
+    """What does the same again."""
+    return shlex.join(["python", "-m", "flows", "compare", params, *(part for text in settings for part in ("--set", text))])
+
+
 def _identity(run: RunParams, jobs_of: Mapping[str, Any], home: Path) -> str:
     """The identity of a comparison: that of its fits, and how they are evaluated."""
     fits = {label: fit_folder(job, home).name for label, job in jobs_of.items()}
@@ -152,6 +162,7 @@ def _train(
     done: dict[str, dict[str, Any]] = {}
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=jobs)
     with board.stage("train"), runner:
+        shown = artifacts.start_progress(run.name, len(fits))
         board.fits({label: most_epochs(variant) for label, (variant, _) in fits.items()}, naive)
         waiting: list[PrefectFuture[Any]] = [
             runner.submit(
@@ -175,6 +186,7 @@ def _train(
                 result = future.result()
                 done[result["label"]] = result
                 board.fit_done(result)
+                artifacts.progress(shown, len(done), len(fits), result["label"])
         except BaseException:
             stop.set()
             tracking.give_up()

@@ -23,6 +23,7 @@ from tasks.locks import lock
 ANSWER_LIMIT = 10.0  # seconds for a server that the user named: it runs already, or is just being started
 GATEWAY = (502, 503, 504)  # a proxy speaks for a server that does not
 UI_PORT = 5000
+TOLD = 5  # comparisons whose addresses are printed
 UI_PORTS = 20  # how far the default port falls forward
 
 
@@ -149,12 +150,24 @@ def ui(home: Path, port: int | None = None, open_browser: bool = False) -> None:
     try:
         child.wait()
         print(f"MLflow UI: {child.url}  (Ctrl-C ends it)", flush=True)
+        first = _say_where(child.url)
         if open_browser:
-            webbrowser.open(child.url)
+            webbrowser.open(first or child.url)
         code = child.process.wait()
         raise UserError(f"{child.url}: the MLflow UI ended with status {code}; the end of {child.log}:\n{tail(child.log)}")
     finally:
         child.stop()
+
+
+def _say_where(base: str) -> str | None:
+    """Prints the pages of the newest comparisons; returns the address of the newest, None where there is none."""
+    from tasks import pages, tracking
+
+    addresses = []
+    for name, experiment, run in tracking.newest_comparisons()[:TOLD]:
+        addresses.append(pages.experiment_url(base, experiment))
+        print(f"  {name}: {addresses[-1]}\n    its report: {pages.run_url(base, experiment, run, 'report.html')}", flush=True)
+    return addresses[0] if addresses else None
 
 
 def _start_ui(home: Path, store: str, port: int | None) -> Child:

@@ -33,7 +33,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 SQL_ASIDE = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|(\$\w*\$).*?\1|--[^\n]*|/\*.*?\*/", re.DOTALL)
 DURATION = re.compile(r"^[1-9]\d*(s|m|h|d|w|mo|q|y)$")
 Severity = Literal["fail", "warn"]
-Baseline = Literal["last_value", "drift", "seasonal_naive", "theta"]
+Baseline = Literal["last_value", "drift", "seasonal_naive", "theta", "auto_ets"]
 BASELINES = get_args(Baseline)
 
 
@@ -303,11 +303,14 @@ class TrainingParams(Section):
 
 
 class EvaluationParams(Section):
-    """Rolling origins, baselines and the season that seasonal naive and MASE use."""
+    """Rolling origins, baselines, the season that they and MASE use, the seconds that each fitted baseline may take, and
+    whether the forecast frame goes to MLflow (else it stays in LAGLINE_HOME)."""
 
     stride: Positive
     baselines: Annotated[tuple[Baseline, ...], BeforeValidator(_as_tuple)]
     season: Positive
+    baseline_seconds: Annotated[float, Field(gt=0, le=MOST)]
+    save_forecasts: bool
 
     @field_validator("baselines")
     @classmethod

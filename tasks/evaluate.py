@@ -91,4 +91,5 @@ def evaluate_variant(label: str, trained: dict[str, Any], job: dict[str, Any]) -
         write_parquet(forecast_frame(windows[split].panel, windows[split], forecasts, label), folder / f"{split}.parquet")
     card = memory_of(forecaster, windows["validation"])
     facts = {"receptive_field": card.receptive_field, "memory_half_life": card.half_life, "memory": card.to_dict()}
-    return trained | {"forecast_ms_per_series": milliseconds} | facts
+    size = sum(tensor.numel() * tensor.element_size() for tensor in forecaster.state_dict().values())
+    return trained | {"forecast_ms_per_series": milliseconds, "weights_mb": size / 1e6} | facts

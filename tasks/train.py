@@ -25,6 +25,7 @@ from params.schema import RunParams, VariantParams
 from tasks import fingerprint, tracking
 from tasks.curves import Curves, without_clock
 from tasks.process import Interrupted, Listener, fit_folder, run_fit
+from tasks.system_metrics import system_metrics
 
 PERSISTENT = 128  # the hidden size up to which cuDNN keeps an LSTM's or GRU's weights on the chip
 OnEpoch = Callable[[str, Epoch], None]
@@ -173,8 +174,7 @@ def log_fit(run_id: str, variant: VariantParams, job: dict[str, Any], result: di
         place = {f"failed_{name}": f"{result[name]:g}" for name in ("step", "learning_rate") if result.get(name) is not None}
         tracking.tag(run_id, {"failed": result["reason"]} | place)
         return
-    names = ("train_seconds", "windows_per_second", "num_parameters", "val_mae")
-    tracking.log_metrics(run_id, {"best_" + k if k == "val_mae" else k: result[k] for k in names})
+    tracking.log_metrics(run_id, {name: result[name] for name in ("train_seconds", "windows_per_second", "num_parameters")})
     tracking.log_metrics(run_id, {"best_epoch": result["best_epoch"] + 1, "optimizer_steps": result["steps"]})
     tracking.tag(run_id, {"weights": result["weights"], "ended_by": result["ended_by"], "precision": result["precision"]})
 
@@ -196,7 +196,7 @@ def train_variant(
     about = {"kind": "variant", "variant": variant.variant, "family": variant.family}
     run_id = tracking.child_run(parent, label, folder.name, about)
     try:
-        with Curves(run_id) as curves:
+        with Curves(run_id) as curves, system_metrics(run_id):
 
             def heard(row: Epoch) -> None:
                 on_epoch(label, row)
@@ -211,7 +211,8 @@ def train_variant(
         raise
     keep = ("status", "reason", "reused", "num_parameters", "train_seconds", "windows_per_second", "val_mae", "best_epoch")
     small = {key: result[key] for key in (*keep, "ended_by", "again") if key in result}
-    small |= {"family": variant.family, "seed": job["training"]["seed"]}
+    small |= {"variant": variant.variant, "family": variant.family, "seed": job["training"]["seed"]}
+    small |= {"closed_form": is_closed_form(variant)}
     return small | {"label": label, "run_id": run_id, "folder": str(folder), "identity": folder.name}
 
 

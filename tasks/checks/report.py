@@ -102,19 +102,26 @@ def report_table(verdict: Verdict) -> Table:
     return table
 
 
+def rows(verdict: Verdict) -> str:
+    """All checks as the table of a page; everything from the data is escaped."""
+    text = html.escape
+    body = "".join(
+        f"<tr><td>{text(f.name)}</td><td class='{outcome(f)}'>{outcome(f)}</td><td class='n'>{found(f)}</td>"
+        f"<td class='limit'>{allowed(f)}</td><td>{text(named(f.series))}</td>"
+        f"<td class='long'>{text('' if f.passed else f.about)}</td></tr>"
+        for f in verdict.findings
+    )
+    return f"<table><tr><th>check<th>outcome<th class='n'>found<th>allowed<th>series<th>what to do</tr>{body}</table>"
+
+
 def report_html(verdict: Verdict, name: str) -> str:
     """One page that loads nothing from anywhere; everything from the data is escaped."""
     text = html.escape
-    rows = "".join(
-        f"<tr><td>{text(f.name)}</td><td class='{outcome(f)}'>{outcome(f)}</td><td class='n'>{found(f)}</td>"
-        f"<td class='limit'>{allowed(f)}</td><td>{text(named(f.series))}</td><td>{text('' if f.passed else f.about)}</td></tr>"
-        for f in verdict.findings
-    )
     lines = "".join(f"<li>{text(line)}</li>" for line in report_lines(verdict))
     answer = "<b class='ok'>passed</b>" if verdict.passed else "<b class='fail'>failed</b>"
     return (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
         f"<title>{text(name)}: data checks</title><style>{STYLE}</style><h1>{text(name)}: data checks {answer}</h1>"
         f"<p>{text(heading(verdict))}</p><ul>{lines}</ul>"
-        f"<table><tr><th>check<th>outcome<th class='n'>found<th>allowed<th>series<th>what to do</tr>{rows}</table></html>"
+        f"{rows(verdict)}</html>"
     )

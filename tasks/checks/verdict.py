@@ -32,3 +32,8 @@ class Verdict:
     dropped_series: list[str]
     facts: dict[str, Any]
     library: list[dict[str, Any]]
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Verdict":
+        """The verdict that `dataclasses.asdict` took apart, as checks.json holds it."""
+        return cls(**{**fields, "findings": [Finding(**finding) for finding in fields["findings"]]})

@@ -1,4 +1,7 @@
-"""All variants and baselines on the same origins: one forecast frame, a row of scores each; never chooses by the test."""
+"""All variants and baselines on the same origins: one forecast frame, a row of scores each; never chooses by the test.
+
+Every figure is computed from the forecast frames on disk, one model's columns at a time, so that memory holds one model's.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,65 +16,139 @@ from models.origins import origin_rows
 from models.panel import Panel, Split
 from models.windows import WindowParams, Windows
 from params.schema import RunParams
-from tasks.comparison import intervals, report, scores, significance
+from tasks.comparison import copycat, frames, intervals, report, scores, seeds, significance
 from tasks.comparison.baselines import forecast_baselines
-from tasks.evaluate import EVALUATED, KEYS, forecast_frame
+from tasks.comparison.frames import Forecasts
+from tasks.comparison.significance import Difference
+from tasks.evaluate import EVALUATED, forecast_frame
 from tasks.panel import target_frame
 
 Fit = Mapping[str, Any]
+COPIES = "repeats the last value"
+LEFT_OUT = "left out"  # the status of a baseline without a forecast
 
 
 @dataclass(frozen=True)
 class Comparison:
     """What a comparison found.
 
-    `rows`: one a model, with its scores.  `test`: the wide forecast frame of the test origins with intervals.  `naive`: the
-    best naive on validation.  `chosen`: the label that won, or None where no variant beats the best naive on validation.
-    `half_widths`: for each model the half width of its 90 % interval a step (None where too few residuals).
-    `gain`: the 90 % interval of the winner's test MAE less the best naive's, origin by origin (None where too few).
+    `rows`: one a fit and baseline, with its scores; `board`: one a variant and baseline, over its seeds.  `test`: the wide
+    forecast frame of the test origins with intervals, `validation` that of validation without.  `naive`: the best naive on
+    validation.  `best`: the variant that stands highest on validation (None where none finished); `chosen`: the same, if it
+    beats the best naive there; `chosen_fit`: the label of its best seed.  `half_widths`: for each model the half width of its
+    90 % interval a step (None where too few residuals).  `to_best`, `to_naive`: how much larger each model's error is.
+    `slices`: the scores by series, step, hour and weekday (`scores.breakdown`).
     """
 
     rows: list[dict[str, Any]]
-    test: pl.DataFrame
-    validation: pl.DataFrame
+    board: list[dict[str, Any]]
+    test: Forecasts
+    validation: Forecasts
     naive: str
+    best: str | None
     chosen: str | None
+    chosen_fit: str | None
     half_widths: dict[str, list[float | None]]
-    gain: tuple[float, float] | None = None
+    to_best: dict[str, Difference]
+    to_naive: dict[str, Difference]
+    slices: pl.DataFrame
+
+    @property
+    def models(self) -> list[str]:
+        """Every model that has a column in the forecast frames: fits, then baselines."""
+        return [row["name"] for row in self.rows if row["status"] == "finished"]
+
+    def first_fit(self, name: str) -> str:
+        """The label of the first finished fit of a variant (its own name, where its first seed did not fail)."""
+        return next(row["name"] for row in self.rows if row["variant"] == name and row["status"] == "finished")
 
 
-def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, fits: Sequence[Fit]) -> Comparison:
-    """Scores every fit and every baseline of a run; a failed fit is a row with its reason and no number."""
-    finished = [fit for fit in fits if fit["status"] == "finished"]
-    history = target_frame(panel)
-    frames: dict[str, pl.DataFrame] = {}
+def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, fits: Sequence[Fit], folder: Path) -> Comparison:
+    """Scores every fit and every baseline of a run; a failed fit is a row with its reason and no number.
+
+    The forecast frames are written to `folder`: forecasts.parquet (test) and validation.parquet.
+    """
+    validation, test, half_widths, notes = _forecasts(run, panel, split, windows, fits, folder)
+    errors = {name: scores.mae(validation.read(name), name) for name in half_widths}
+    naive = scores.best_naive({name: errors[name] for name in run.evaluation.baselines})
+    scale = scores.scales(training_history(panel, split), run.evaluation.season)
+    origins = origin_rows(panel, windows, split, "test", run.evaluation.stride)
+    facts = {fit["label"]: _fit_row(fit) for fit in fits}
+    rows, tables = [], []
+    for model in half_widths:
+        frame = test.read(model, naive, *(f"{model}-{side}-{intervals.COVERAGE}" for side in ("lo", "hi")))
+        calibration = intervals.calibrate(validation.read(model), model)
+        found = scores.score(frame, model, naive, scale, calibration)
+        grid = frame[model].to_numpy().reshape(-1, windows.horizon)
+        look = copycat.probe(panel, origins, grid, windows.gap, run.evaluation.season)
+        about = facts.get(model) or _baseline_row(model, notes)
+        if look.copies and model in facts:
+            about = about | {"note": "; ".join(word for word in (about["note"], COPIES) if word), "copies": True}
+        status = LEFT_OUT if errors[model] is None and model not in facts else about["status"]
+        rows.append({"name": model, "val_mae": errors[model], **found, "test_lag": look.lag, **about, "status": status})
+        if status == "finished":
+            tables += [scores.breakdown(frame, model, naive, scale, by) for by in scores.slices(frame)]
+    rows += [{"name": fit["label"], **facts[fit["label"]]} for fit in fits if fit["status"] != "finished"]
+    return _judged(run, windows, rows, test, validation, naive, half_widths, pl.concat(tables))
+
+
+def _judged(
+    run: RunParams,
+    windows: WindowParams,
+    rows: list[dict[str, Any]],
+    test: Forecasts,
+    validation: Forecasts,
+    naive: str,
+    half_widths: dict[str, list[float | None]],
+    slices: pl.DataFrame,
+) -> Comparison:
+    """What is best on validation, and on test how far every other is from it and from the best naive."""
+    groups = {name: [row for row in some if row["status"] == "finished"] for name, some in seeds.by_variant(rows).items()}
+    groups = {name: some for name, some in groups.items() if some}
+    board = report.leaderboard(seeds.merged(rows))
+    highest, chosen = report.best_variant(board), report.chosen(board)
+    best = highest["name"] if highest else None
+    fit = min(groups[chosen["name"]], key=lambda row: row["val_mae"])["name"] if chosen else None
+    columns = {name: [row["name"] for row in some] for name, some in groups.items()}
+    overlap = significance.overlap_of(windows.horizon, windows.gap, run.evaluation.stride)
+    to_best = _differences(test, columns, best, overlap) if best else {}
+    to_naive = _differences(test, columns, naive, overlap)
+    for column, found in (("test_p_best", to_best), ("test_p_naive", to_naive)):
+        p_values = {name: one.p_holm for name, one in found.items()}
+        rows = [row | {column: p_values.get(row["variant"])} for row in rows]
+    merged = seeds.merged(rows)
+    name = chosen["name"] if chosen else None
+    return Comparison(rows, merged, test, validation, naive, best, name, fit, half_widths, to_best, to_naive, slices)
+
+
+def _differences(test: Forecasts, columns: Mapping[str, list[str]], other: str, overlap: int) -> dict[str, Difference]:
+    found = {}
+    for name in columns:
+        if name != other:
+            frame = test.read(*columns[name], *columns[other])
+            found[name] = significance.judge(significance.differences(frame, columns[name], columns[other]), overlap)
+    return significance.corrected({name: one for name, one in found.items() if one is not None})
+
+
+def _forecasts(
+    run: RunParams, panel: Panel, split: Split, windows: WindowParams, fits: Sequence[Fit], folder: Path
+) -> tuple[Forecasts, Forecasts, dict[str, list[float | None]], dict[str, str]]:
+    """The frames of validation and test, the half widths of each model, and what is to be said of the baselines."""
+    finished, history = [fit for fit in fits if fit["status"] == "finished"], target_frame(panel)
+    written: dict[str, Forecasts] = {}
+    half_widths: dict[str, list[float | None]] = {}
     notes: dict[str, str] = {}
     for name in EVALUATED:
         frame = targets(panel, windows, split, name, run.evaluation.stride)
-        for fit in finished:
-            frame = _join(frame, pl.read_parquet(Path(fit["folder"]) / f"{name}.parquet"), [fit["label"]])
-        frames[name], notes = _with_baselines(frame, history, run)
-    models = [fit["label"] for fit in finished] + list(run.evaluation.baselines)
-    naive = scores.best_naive(frames["validation"], run.evaluation.baselines)
-    test = intervals.with_intervals(frames["test"], frames["validation"], models)
-    train = training_history(panel, split)
-    rows, half_widths = [], {}
-    for model in models:
-        calibration = intervals.calibrate(frames["validation"], model)
-        half_widths[model] = _half_widths(calibration, windows.horizon)
-        found = scores.score(test, train, model, run.evaluation.season, naive, calibration)
-        rows.append({"name": model, "val_mae": scores.mae(frames["validation"], model), **found})
-    facts = {fit["label"]: _fit_row(fit) for fit in fits}
-    rows = [{**row, **facts.get(row["name"], _baseline_row(row["name"], notes))} for row in rows]
-    rows += [{"name": fit["label"], **_fit_row(fit)} for fit in fits if fit["status"] != "finished"]
-    winner = report.chosen(report.leaderboard(rows))
-    chosen = winner["name"] if winner else None
-    overlap = significance.overlap_of(windows.horizon, windows.gap, run.evaluation.stride)
-    for column, other in (("test_p_chosen", chosen), ("test_p_naive", naive)):
-        p_values = significance.against(test, models, other, overlap) if other else {}
-        rows = [row | {column: p_values.get(row["name"])} for row in rows]
-    interval = significance.mean_interval(significance.differences(test, chosen, naive), overlap) if chosen else None
-    return Comparison(rows, test, frames["validation"], naive, chosen, half_widths, interval)
+        baselines, notes = _baselines(frame, history, run)
+        sources = {fit["label"]: Path(fit["folder"]) / f"{name}.parquet" for fit in finished}
+        sources |= frames.write_columns(baselines, run.evaluation.baselines, folder / f"baselines-{name}.parquet")
+        path = folder / ("forecasts.parquet" if name == "test" else f"{name}.parquet")
+        written[name] = frames.write(path, frame, sources, windows.horizon, half_widths)
+        for model in sources if name == "validation" else ():
+            calibration = intervals.calibrate(written[name].read(model), model, ())
+            half_widths[model] = intervals.half_widths(calibration, windows.horizon)
+    return written["validation"], written["test"], half_widths, notes
 
 
 def naive_error(run: RunParams, panel: Panel, split: Split, windows: WindowParams) -> float | None:
@@ -79,11 +156,9 @@ def naive_error(run: RunParams, panel: Panel, split: Split, windows: WindowParam
     frame = targets(panel, windows, split, "validation", run.evaluation.stride)
     names = tuple(name for name in run.evaluation.baselines if name in scores.NAIVES)
     naives = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"baselines": names})})
-    frame, _ = _with_baselines(frame, target_frame(panel), naives)
-    try:
-        return scores.mae(frame, scores.best_naive(frame, names))
-    except ValueError:  # no window of validation has an observed past
-        return None
+    frame, _ = _baselines(frame, target_frame(panel), naives)
+    known = [error for error in (scores.mae(frame, name) for name in names) if error is not None]
+    return min(known, default=None)  # None: no window of validation has an observed past
 
 
 def targets(panel: Panel, windows: WindowParams, split: Split, name: str, stride: int) -> pl.DataFrame:
@@ -93,15 +168,12 @@ def targets(panel: Panel, windows: WindowParams, split: Split, name: str, stride
     return forecast_frame(panel, Windows(panel, windows, origins), empty, "_none").drop("_none")
 
 
-def _with_baselines(frame: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> tuple[pl.DataFrame, dict[str, str]]:
+def _baselines(frame: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> tuple[pl.DataFrame, dict[str, str]]:
     """A forecast frame with the run's baselines on its origins, and their notes."""
     origins = frame.select("unique_id", "cutoff").unique(maintain_order=True)
     baselines, notes = forecast_baselines(history, origins, run)
-    return _join(frame, baselines, list(run.evaluation.baselines)), notes
-
-
-def _join(frame: pl.DataFrame, more: pl.DataFrame, models: list[str]) -> pl.DataFrame:
-    return frame.join(more.select(*KEYS, *models), on=KEYS, how="left", maintain_order="left")
+    keys = ["unique_id", "cutoff", "step"]
+    return frame.join(baselines.drop("ds"), on=keys, how="left", maintain_order="left"), notes
 
 
 def training_history(panel: Panel, split: Split) -> pl.DataFrame:
@@ -113,16 +185,12 @@ def training_history(panel: Panel, split: Split) -> pl.DataFrame:
     return rows.filter(inside).drop("_stop")
 
 
-def _half_widths(calibration: pl.DataFrame, horizon: int) -> list[float | None]:
-    known = dict(zip(calibration["step"], calibration["half_width_90"], strict=True))
-    return [known.get(step) for step in range(1, horizon + 1)]
-
-
 def _fit_row(fit: Fit) -> dict[str, Any]:
-    facts = ("family", "seed", "status", "run_id")
+    facts = ("variant", "family", "seed", "closed_form", "status", "run_id")
     cost = (
         "train_seconds",
         "num_parameters",
+        "weights_mb",
         "windows_per_second",
         "forecast_ms_per_series",
         "receptive_field",
@@ -138,4 +206,5 @@ def _fit_row(fit: Fit) -> dict[str, Any]:
 
 
 def _baseline_row(name: str, notes: Mapping[str, str]) -> dict[str, Any]:
-    return {"kind": "baseline", "family": "baseline", "seed": None, "status": "finished", "note": notes.get(name, "")}
+    about = {"kind": "baseline", "variant": name, "family": "baseline", "seed": None, "status": "finished"}
+    return about | {"note": notes.get(name, "")}

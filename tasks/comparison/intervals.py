@@ -42,14 +42,24 @@ def calibrate(validation: pl.DataFrame, model: str, levels: Sequence[float] = LE
     )
 
 
-def with_intervals(test: pl.DataFrame, validation: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
-    """`test` with `<model>-lo-90` and `<model>-hi-90` added; null where there is no forecast or too few residuals."""
-    for model in models:
-        half = calibrate(validation, model, ()).select("step", pl.col(f"half_width_{COVERAGE}").alias("_half"))
-        low, high = pl.col(model) - pl.col("_half"), pl.col(model) + pl.col("_half")
-        test = (
-            test.join(half, on="step", how="left", maintain_order="left")
-            .with_columns(low.alias(f"{model}-lo-{COVERAGE}"), high.alias(f"{model}-hi-{COVERAGE}"))
-            .drop("_half")
-        )
-    return test
+def half_widths(calibration: pl.DataFrame, horizon: int) -> list[float | None]:
+    """The half width of the 90 % interval of each step, 1 to `horizon`; None where there are too few residuals."""
+    return by_step(calibration, f"half_width_{COVERAGE}", horizon)
+
+
+def by_step(calibration: pl.DataFrame, column: str, horizon: int) -> list[float | None]:
+    """A column of a calibration for the steps 1 to `horizon`."""
+    known = dict(zip(calibration["step"], calibration[column], strict=True))
+    return [known.get(step) for step in range(1, horizon + 1)]
+
+
+def of_step(values: Sequence[float | None]) -> pl.Expr:
+    """The value of a row's `step`."""
+    return pl.col("step").replace_strict(range(1, len(values) + 1), values, default=None, return_dtype=pl.Float64)
+
+
+def with_interval(frame: pl.DataFrame, model: str, widths: Sequence[float | None]) -> pl.DataFrame:
+    """A frame with `<model>-lo-90` and `<model>-hi-90` added; null where there is no forecast or no width of its step."""
+    half = of_step(widths)
+    low, high = pl.col(model) - half, pl.col(model) + half
+    return frame.with_columns(low.alias(f"{model}-lo-{COVERAGE}"), high.alias(f"{model}-hi-{COVERAGE}"))

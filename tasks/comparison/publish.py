@@ -1,10 +1,12 @@
-"""What a comparison found, put where people look: tables, pictures and the forecast frame in MLflow; computes no score."""
+"""What a comparison found, put where people look: tables, pictures, a report and the forecast frame; computes no score."""
 
 import json
+import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from prefect import task
@@ -14,150 +16,243 @@ from models.memory import MemoryCard
 from models.panel import Panel, Split
 from models.windows import WindowParams
 from params.schema import RunParams
-from tasks import tracking
-from tasks.comparison import memory_card, plots, report, scores
+from tasks import pages, tracking
+from tasks.checks.verdict import Verdict
+from tasks.comparison import memory_card, page, plots, report, scores
 from tasks.comparison.compare import Comparison, compare
-from tasks.evaluate import write_parquet
-from tasks.fingerprint import sha256
+from tasks.comparison.fit_runs import metrics_of, publish_fits
+from tasks.comparison.intervals import COVERAGE
+from tasks.comparison.significance import LEVEL, Difference
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Fit = Mapping[str, Any]
+SHOWN = 3  # of the worst and of the best series, in the report
 
 
-def forecasts(found: Comparison) -> pl.DataFrame:
-    """The frame that is kept: unique_id, ds, cutoff, y, a column a model, and its interval."""
-    return found.test.drop("step")
+def publish(
+    found: Comparison, run: RunParams, parent: str, fits: Sequence[Fit], about: Mapping[str, Any], folder: Path, home: Path
+) -> dict[str, str]:
+    """Logs everything to the comparison's run and the runs below it; returns the conclusion and the leaderboard in words."""
+    board = report.leaderboard(found.board)
+    sentence = report.sentence(board, run.data.target, _gain(found))
+    pictures = dict(_drawn(_pictures(found, board, run, fits), folder))
+    _tables(found, board, run, sentence, folder)
+    text = page.page(f"{run.name}: comparison", sentence, _sections(found, board, run, fits, about, pictures, parent))
+    (folder / "report.html").write_text(text, encoding="utf-8")
+    for file in ("report.html", *(f"leaderboard.{kind}" for kind in ("csv", "json", "md")), "scores.csv", "differences.csv"):
+        tracking.log_file(parent, folder / file)
+    for name in pictures:
+        tracking.log_file(parent, folder / name, str(Path(name).parent) if "/" in name else None)
+    publish_fits(found, run, parent, fits, folder)
+    _keep_forecasts(found, run, parent, home)
+    _conclude(found, board, run, parent, sentence)
+    return {"sentence": sentence, "leaderboard": report.to_markdown(board, report.NARROW)}
 
 
-def publish(found: Comparison, run: RunParams, parent: str, fits: Sequence[Fit], folder: Path) -> pl.DataFrame:
-    """Logs everything to the comparison's run and the runs below it; returns the leaderboard."""
-    board = report.leaderboard(found.rows)
-    sentence = report.sentence(board, run.data.target, found.gain)
-    write_parquet(forecasts(found), folder / "forecasts.parquet")
-    board.write_csv(folder / "leaderboard.csv")
+def _gain(found: Comparison) -> tuple[float, float] | None:
+    """The 90 % interval of the winner's MAE less the best naive's."""
+    gain = found.to_naive.get(found.chosen or "")
+    return (gain.low, gain.high) if gain and gain.low is not None and gain.high is not None else None
+
+
+def _tables(found: Comparison, board: pl.DataFrame, run: RunParams, sentence: str, folder: Path) -> None:
     facts = {
         "name": run.name,
         "chosen": found.chosen,
+        "chosen_fit": found.chosen_fit,
         "naive": found.naive,
         "sentence": sentence,
-        "gain": found.gain,
+        "gain": _gain(found),
         "unit": run.data.target,
         "rows": board.to_dicts(),
+        "fits": report.leaderboard(found.rows).to_dicts(),
     }
     (folder / "leaderboard.json").write_text(json.dumps(facts, indent=1))
-    meta = {
-        "name": run.name,
-        "horizon": f"{run.windows.horizon} x {run.data.frequency}",
-        "best naive": found.naive,
-        "run": parent,
-    }
-    (folder / "leaderboard.html").write_text(report.to_html(board, f"{run.name}: comparison", meta, sentence))
+    board.write_csv(folder / "leaderboard.csv")
     (folder / "leaderboard.md").write_text(report.to_markdown(board))
-    for file in ("forecasts.parquet", *(f"leaderboard.{kind}" for kind in ("csv", "json", "html", "md"))):
-        tracking.log_file(parent, folder / file)
-    _pictures(found, board, run, parent, folder)
-    runs = {fit["label"]: fit["run_id"] for fit in fits} | _baseline_runs(found, run, parent)
-    by_step = scores.by_step(found.test, run_models(found), run.windows.horizon)
-    for row in found.rows:
-        if row["status"] == "finished":
-            tracking.log_metrics(runs[row["name"]], _metrics(row))
-            tracking.log_curve(runs[row["name"]], "test_mae_by_step", by_step[row["name"]].to_list())
-            tracking.finish(runs[row["name"]])
-    _conclude(found, parent, sentence)
-    return board
+    found.slices.write_csv(folder / "scores.csv")
+    rows = [
+        {"model": name, "other": other, **asdict(one)}
+        for other, some in ((found.best, found.to_best), (found.naive, found.to_naive))
+        for name, one in some.items()
+    ]
+    schema = {"model": pl.String, "other": pl.String, **dict.fromkeys(("mean", "low", "high", "statistic", "p"), pl.Float64)}
+    schema |= {"over": pl.String, "count": pl.Int64, "p_holm": pl.Float64}
+    pl.DataFrame(rows, schema=schema).write_csv(folder / "differences.csv")
 
 
-def run_models(found: Comparison) -> list[str]:
-    """Every model that has a column in the forecast frame."""
-    return [row["name"] for row in found.rows if row["status"] == "finished"]
+def of_variants(found: Comparison) -> pl.DataFrame:
+    """The scores by slice of each variant and baseline: means over its seeds."""
+    names = {row["name"]: row["variant"] for row in found.rows}
+    numbers = [name for name, dtype in found.slices.schema.items() if dtype == pl.Float64]
+    named = found.slices.with_columns(pl.col("model").replace(names))
+    return named.group_by("model", "by", "value", maintain_order=True).agg(pl.col(numbers).mean())
 
 
-def _metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
-    measured = {name: row.get(name) for name in ("forecast_ms_per_series", "receptive_field", "memory_half_life")}
-    return {name: row[name] for name in row if name.startswith("test_")} | measured | {"best_val_mae": row["val_mae"]}
-
-
-def _baseline_runs(found: Comparison, run: RunParams, parent: str) -> dict[str, str]:
-    runs: dict[str, str] = {}
-    for name in run.evaluation.baselines:
-        runs[name] = tracking.child_run(parent, name, sha256(f"{parent}|{name}"), {"kind": "baseline", "variant": name})
-        tracking.log_params(runs[name], {"variant": name, "family": "baseline", "season": run.evaluation.season})
-    return runs
-
-
-def _pictures(found: Comparison, board: pl.DataFrame, run: RunParams, parent: str, folder: Path) -> None:
-    shown, unit, models = found.chosen or _best(found), run.data.target, run_models(found)
-    by_series, by_step = scores.by_series(found.test, models), scores.by_step(found.test, models, run.windows.horizon)
-    figures = {
-        "accuracy.png": plots.accuracy_plot(board, found.chosen, found.naive, unit),
-        "error_by_step.png": plots.step_plot(
-            by_step.filter(pl.any_horizontal(pl.exclude("step").is_not_null())),
-            models,
-            found.chosen,
-            found.naive,
-            unit,
-            str(run.data.frequency),
-        ),
-    }
-    for number, series in enumerate(plots.plotted(by_series, shown)):
-        name = f"forecasts/{plots.file_name(number, series)}"
-        figures[name] = plots.forecast_plot(found.test, series, shown, found.naive, unit)
-    for name, figure in figures.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        plots.save(figure, folder / name)
-        tracking.log_file(parent, folder / name, str(Path(name).parent) if "/" in name else None)
-
-
-def _best(found: Comparison) -> str:
-    return min((row for row in found.rows if row.get("val_mae") is not None), key=lambda row: row["val_mae"])["name"]
-
-
-def log_curves(fits: Sequence[Fit], run: RunParams, folder: Path) -> None:
-    """The loss curves of each fit as a picture in its own run."""
-    for fit in fits:
-        path = Path(fit["folder"]) / "result.json"
-        if fit["status"] == "finished" and path.exists():
-            rows = json.loads(path.read_text())["history"]
-            losses = pl.DataFrame(
-                [{"epoch": int(r["epoch"]) + 1, "train_loss": r["train_loss"], "val_mae": r["val_mae"]} for r in rows]
-            )
-            picture = plots.save(
-                plots.loss_plot(losses, fit["label"], fit["best_epoch"] + 1, run.data.target), folder / "losses.png"
-            )
-            tracking.log_file(fit["run_id"], picture)
-
-
-def log_memory(fits: Sequence[Fit], parent: str, folder: Path) -> None:
-    """The memory cards side by side in the comparison's run, each whole (and its attention as a picture) in its own."""
+def _pictures(found: Comparison, board: pl.DataFrame, run: RunParams, fits: Sequence[Fit]) -> Iterable[tuple[str, "Figure"]]:
+    """Every picture of the comparison's run by its file name, drawn one after the other."""
+    unit, table = run.data.target, of_variants(found)
+    models = table["model"].unique(maintain_order=True).to_list()
+    chosen, naive = found.chosen, found.naive
+    yield "accuracy.png", plots.accuracy_plot(board, chosen, naive, unit)
+    if found.best:
+        alike = report.not_told_apart(board)
+        kinds = dict(board.select("name", "kind").iter_rows())
+        order = [name for name in board["name"] if name in found.to_best]
+        rows = [_difference(name, kinds[name], name in alike, found.to_best[name]) for name in order]
+        yield "differences.png", plots.difference_plot(rows, found.best, unit)
+    steps = scores.wide(table, "step").rename({"value": "step"})
+    yield "error_by_step.png", plots.step_plot(steps, models, chosen, naive, unit, str(run.data.frequency))
+    for by in scores.SLICES:
+        if (table["by"] == by).any():
+            yield f"error_by_{by}.png", plots.slice_plot(scores.wide(table, by), by, models, chosen, naive, unit)
+    shown = found.chosen_fit or (found.first_fit(found.best) if found.best else found.naive)
+    test = found.test.read(shown, naive, f"{shown}-lo-{COVERAGE}", f"{shown}-hi-{COVERAGE}")
+    for number, series in enumerate(_series(found, shown)):
+        yield f"forecasts/{plots.file_name(number, series)}", plots.forecast_plot(test, series, shown, naive, unit)
+    yield "pareto.png", plots.pareto_plot(board, chosen, naive, unit)
     cards = {fit["label"]: MemoryCard.from_dict(fit["memory"]) for fit in fits if "memory" in fit}
-    if not cards:
+    cards = {label: card for label, card in cards.items() if label in models}
+    if cards:
+        yield "memory.png", memory_card.card_figure(cards)
+
+
+def _difference(name: str, kind: str, alike: bool, one: Difference) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "mean": one.mean, "low": one.low, "high": one.high, "alike": alike}
+
+
+def _series(found: Comparison, shown: str) -> list[str]:
+    """The series that are drawn, worst first."""
+    errors = scores.wide(found.slices.filter(pl.col("model") == shown), "series").rename({"value": "unique_id"})
+    return plots.plotted(errors, shown)
+
+
+def _drawn(pictures: Iterable[tuple[str, "Figure"]], folder: Path) -> Iterable[tuple[str, bytes]]:
+    for name, figure in pictures:
+        yield name, plots.save(figure, folder / name).read_bytes()
+
+
+def _sections(
+    found: Comparison,
+    board: pl.DataFrame,
+    run: RunParams,
+    fits: Sequence[Fit],
+    about: Mapping[str, Any],
+    pictures: Mapping[str, bytes],
+    parent: str,
+) -> list[page.Section]:
+    """The report from top to bottom: who is better, by how much, where, and whether it is real; then all that stands behind."""
+    unit = run.data.target
+
+    def drawn(captions: Mapping[str, str]) -> list[tuple[str, bytes]]:
+        return [(caption, pictures[name]) for name, caption in captions.items() if name in pictures]
+
+    origins = _count(found)
+    board_note = f"{unit} in its own unit, horizon {run.windows.horizon} x {run.data.frequency}; {origins}"
+    table = page.table(board, page.ACCURACY) + page.bullets([*report.remarks(board), *LEGEND])
+    real = f"Each model's MAE on test less that of {found.best}, with 90 % of the moving-block bootstrap. {_over(found)}"
+    where = {"error_by_step.png": "By step of the horizon"}
+    where |= {f"error_by_{by}.png": f"By {by} of the forecast row (UTC)" for by in scores.SLICES}
+    shown = [name for name in pictures if name.startswith("forecasts/")]
+    ends = shown if len(shown) <= 2 * SHOWN else [*shown[:SHOWN], *shown[-SHOWN:]]
+    series = _series(found, found.chosen_fit or (found.first_fit(found.best) if found.best else found.naive))
+    captions = {name: _caption(series, shown.index(name)) for name in ends}
+    cards = {fit["label"]: MemoryCard.from_dict(fit["memory"]) for fit in fits if "memory" in fit}
+    warnings = [f"{label}: {card.warning}" for label, card in cards.items() if card.warning]
+    memory = {"memory.png": "How far back each variant listens: sensitivity to the rows before the cutoff"}
+    cost = {"pareto.png": "The front: no other model is both cheaper and more accurate"}
+    return [
+        page.Section("leaderboard", "Leaderboard", board_note, drawn({"accuracy.png": "MAE on test and validation"}), table),
+        page.Section("real", "Is the difference real?", real, drawn({"differences.png": "Differences to the best variant"})),
+        page.Section("where", "Where the errors are", "", drawn(where)),
+        page.Section("forecasts", "Forecasts of the worst and the best series", "", drawn(captions)),
+        page.Section("memory", "Memory", "", drawn(memory), page.bullets(warnings)),
+        page.Section("cost", "Cost", "", drawn(cost), page.table(board, page.COST)),
+        page.Section("data", "Data checks", "", (), page.checks(Verdict.from_dict(about["checks"]))),
+        page.Section("again", "How to do it again", "", (), _again(run, about, parent)),
+    ]
+
+
+LEGEND = (
+    "lag: rows by which the forecasts look late; gap + step: they repeat the last value, 0: they are in time",
+    "cover, width: of the 90 % interval (split conformal, from validation residuals); pinball: mean of the levels 5, 50, 95 %",
+    "p: Diebold-Mariano, two-sided, Holm; against the best variant, and against the best naive",
+)
+
+
+def _caption(series: Sequence[str], place: int) -> str:
+    return f"{series[place]} (number {place + 1} of {len(series)} drawn, the largest error first)"
+
+
+def _count(found: Comparison) -> str:
+    path = pl.scan_parquet(found.test.path)
+    counts = path.select(pl.col("cutoff").n_unique(), pl.col("unique_id").n_unique(), pl.len().alias("rows")).collect().row(0)
+    return f"{counts[0]:,} test origins, {counts[1]:,} series, {counts[2] // found.test.horizon:,} forecasts a model"
+
+
+def _over(found: Comparison) -> str:
+    one = next(iter(found.to_best.values()), None)
+    if one is None:
+        return ""
+    what = "origins, each the mean of its series" if one.over == "origins" else "series: there are too few origins"
+    few = "" if one.p is not None or one.mean == 0 else " That is too few to say anything."
+    return f"Tested over {one.count:,} {what}; alike where chance makes such a difference in more than {LEVEL:.0%}.{few}"
+
+
+def _again(run: RunParams, about: Mapping[str, Any], parent: str) -> str:
+    printed = about["fingerprint"]
+    names = ("revision", "clean", "data", "code", "torch", "python", "device", "lock")
+    facts = {"MLflow run": parent, **{name: printed.get(name) for name in names}}
+    whole = tracking.to_yaml(run.model_dump(mode="json"))
+    return page.code(about["command"]) + page.facts(facts) + page.folded("the whole of the params", page.code(whole))
+
+
+def _keep_forecasts(found: Comparison, run: RunParams, parent: str, home: Path) -> None:
+    if run.evaluation.save_forecasts:
+        tracking.log_file(parent, found.test.path)
         return
-    memory_card.card_table(cards).write_csv(folder / "memory.csv")
-    tracking.log_file(parent, folder / "memory.csv")
-    tracking.log_file(parent, plots.save(memory_card.card_figure(cards), folder / "memory.png"))
-    for fit in fits:
-        if "memory" not in fit:
-            continue
-        tracking.log_text(fit["run_id"], json.dumps(fit["memory"], indent=1), "memory.json")
-        if cards[fit["label"]].attention is not None:
-            figure = memory_card.attention_figure(cards[fit["label"]], fit["label"])
-            tracking.log_file(fit["run_id"], plots.save(figure, folder / "attention.png"))
+    kept = home / "forecasts" / parent / found.test.path.name
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(found.test.path, kept)
+    tracking.tag(parent, {"forecasts": str(kept)})
 
 
-def _conclude(found: Comparison, parent: str, sentence: str) -> None:
-    tracking.tag(parent, {"chosen": found.chosen or "", "best_naive": found.naive, "mlflow.note.content": sentence})
-    row = next((row for row in found.rows if row["name"] == found.chosen), None)
+def _conclude(found: Comparison, board: pl.DataFrame, run: RunParams, parent: str, sentence: str) -> None:
+    """The description of the run and of its experiment, the view of its page, and the winner's scores."""
+    tracking.tag(parent, {"chosen": found.chosen or "", "best_naive": found.naive})
+    told = f"{sentence}\n\n{report.to_markdown(board, report.NARROW)}\nThe whole report: `report.html` among the artifacts."
+    tracking.describe(parent, told)
+    key, view = pages.view_tag(parent)
+    tracking.describe_experiment(parent, told, {key: view})
+    row = next((row for row in found.board if row["name"] == found.chosen), None)
     if row is not None:
-        tracking.log_metrics(parent, _metrics(row))
+        tracking.log_metrics(parent, metrics_of(row))
 
 
 @task(cache_policy=NO_CACHE)
 def compare_variants(
-    run: RunParams, panel: str, split: Split, windows: WindowParams, fits: list[dict[str, Any]], parent: str
+    run: RunParams,
+    panel: str,
+    split: Split,
+    windows: WindowParams,
+    fits: list[dict[str, Any]],
+    parent: str,
+    about: dict[str, Any],
+    home: Path,
 ) -> dict[str, Any]:
-    """Compares all fits and baselines and publishes what came out; returns the choice, the rows and the half widths."""
-    found = compare(run, Panel.open(panel), split, windows, fits)
-    with tempfile.TemporaryDirectory() as folder:
-        publish(found, run, parent, fits, Path(folder))
-        log_curves(fits, run, Path(folder))
-        log_memory(fits, parent, Path(folder))
-    return {"chosen": found.chosen, "naive": found.naive, "rows": found.rows, "half_widths": found.half_widths}
+    """Compares all fits and baselines and publishes what came out; returns the choice, the rows and the half widths.
+
+    `about`: the verdict of the data checks, the command and the fingerprint of the run, for the report.
+    """
+    with tempfile.TemporaryDirectory(dir=home, prefix=".compare-") as folder:
+        found = compare(run, Panel.open(panel), split, windows, fits, Path(folder))
+        words = publish(found, run, parent, fits, about, Path(folder), home)
+    return words | {
+        "chosen": found.chosen_fit,
+        "naive": found.naive,
+        "rows": found.rows,
+        "board": found.board,
+        "half_widths": found.half_widths,
+    }

@@ -1,8 +1,7 @@
-"""The leaderboard as a frame, a terminal table, a web page, Markdown and a sentence; only words and layout, never a score."""
+"""The leaderboard as a frame, a terminal table, Markdown and a sentence; only words and layout, never a score."""
 
-import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import polars as pl
@@ -13,26 +12,31 @@ from tasks.comparison.scores import NAIVES
 from tasks.comparison.significance import LEVEL
 
 SCHEMA: dict[str, type[pl.DataType]] = {
-    "rank": pl.Int64, "name": pl.String, "kind": pl.String, "family": pl.String, "seed": pl.Int64,
-    "val_mae": pl.Float64, "test_mae": pl.Float64, "test_rmse": pl.Float64, "test_mase": pl.Float64,
-    "test_smape": pl.Float64, "test_bias": pl.Float64, "test_skill": pl.Float64, "test_coverage_90": pl.Float64,
-    "test_width_90": pl.Float64, "test_crps": pl.Float64, "test_p_chosen": pl.Float64,
-    "test_p_naive": pl.Float64, "train_seconds": pl.Float64, "num_parameters": pl.Int64,
+    "rank": pl.Int64, "name": pl.String, "kind": pl.String, "family": pl.String, "seed": pl.Int64, "seeds": pl.Int64,
+    "val_mae": pl.Float64, "val_mae_spread": pl.Float64, "test_mae": pl.Float64, "test_mae_spread": pl.Float64,
+    "test_rmse": pl.Float64, "test_mase": pl.Float64, "test_rmsse": pl.Float64, "test_smape": pl.Float64,
+    "test_bias": pl.Float64, "test_skill": pl.Float64, "test_coverage_90": pl.Float64, "test_width_90": pl.Float64,
+    "test_pinball": pl.Float64, "test_crps": pl.Float64, "test_scaled_crps": pl.Float64, "test_lag": pl.Float64,
+    "test_p_best": pl.Float64, "test_p_naive": pl.Float64, "train_seconds": pl.Float64, "windows_per_second": pl.Float64,
+    "num_parameters": pl.Int64, "weights_mb": pl.Float64, "forecast_ms_per_series": pl.Float64,
     "memory_half_life": pl.Int64, "receptive_field": pl.Int64, "status": pl.String, "note": pl.String,
 }  # fmt: skip
 HEADS = {
-    "rank": "#", "name": "name", "kind": "kind", "family": "family", "seed": "seed", "val_mae": "val MAE",
-    "test_mae": "test MAE", "test_rmse": "RMSE", "test_mase": "MASE", "test_smape": "sMAPE %", "test_bias": "bias",
-    "test_skill": "skill %", "test_coverage_90": "cover %", "test_width_90": "width", "test_crps": "CRPS",
-    "test_p_chosen": "p (chosen)", "test_p_naive": "p (naive)",
-    "train_seconds": "seconds", "num_parameters": "weights",
+    "rank": "#", "name": "name", "kind": "kind", "family": "family", "seed": "seed", "seeds": "seeds",
+    "val_mae": "val MAE", "val_mae_spread": "± val", "test_mae": "test MAE", "test_mae_spread": "±",
+    "test_rmse": "RMSE", "test_mase": "MASE", "test_rmsse": "RMSSE", "test_smape": "sMAPE %",
+    "test_bias": "bias", "test_skill": "skill %", "test_coverage_90": "cover %", "test_width_90": "width",
+    "test_pinball": "pinball", "test_crps": "CRPS", "test_scaled_crps": "scaled CRPS", "test_lag": "lag",
+    "test_p_best": "p (best)", "test_p_naive": "p (naive)", "train_seconds": "seconds", "windows_per_second": "windows/s",
+    "num_parameters": "weights", "weights_mb": "MB", "forecast_ms_per_series": "ms/forecast",
     "memory_half_life": "half-life", "receptive_field": "field", "status": "status", "note": "note",
 }  # fmt: skip
 SHARES = ("test_skill", "test_coverage_90")  # kept as fractions, shown in percent
-CHANCES = ("test_p_chosen", "test_p_naive")
-NARROW = ("rank", "name", "val_mae", "test_mae", "test_mase", "test_skill", "test_coverage_90", "train_seconds")
-WIDE = (*NARROW[:4], "test_rmse", *NARROW[4:-1], "test_crps", *NARROW[-1:], "num_parameters")
-PAGE = tuple(column for column in SCHEMA if column not in ("kind", "status", "note"))  # said below the table
+CHANCES = ("test_p_best", "test_p_naive")
+SPREADS = ("val_mae_spread", "test_mae_spread")
+UNKNOWN = "?"  # the spread of one seed
+NARROW = ("rank", "name", "val_mae", "test_mae", "test_mae_spread", "test_skill", "test_coverage_90", "train_seconds")
+WIDE = (*NARROW[:5], "test_rmse", "test_mase", *NARROW[5:7], "test_crps", NARROW[-1], "num_parameters")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
@@ -54,15 +58,20 @@ def best_naive(board: pl.DataFrame) -> dict[str, Any] | None:
     return _first(board.filter((pl.col("kind") == "baseline") & pl.col("name").is_in(NAIVES)))
 
 
+def best_variant(board: pl.DataFrame) -> dict[str, Any] | None:
+    """The row of the variant that stands highest."""
+    return _first(board.filter((pl.col("kind") == "variant") & (pl.col("status") == "finished")))
+
+
 def chosen(board: pl.DataFrame) -> dict[str, Any] | None:
     """The row of the variant that stands highest, if it beats the best naive on validation."""
-    best, naive = _first(board.filter((pl.col("kind") == "variant") & (pl.col("status") == "finished"))), best_naive(board)
+    best, naive = best_variant(board), best_naive(board)
     return best if best and naive and best["val_mae"] < naive["val_mae"] else None
 
 
 def not_told_apart(board: pl.DataFrame) -> set[str]:
-    """Who may be as good as the chosen one: the difference on test is no more than chance makes."""
-    return set(board.filter(pl.col("test_p_chosen") > LEVEL)["name"])
+    """The variants that may be as good as the best: the difference on test is no more than chance makes."""
+    return set(board.filter((pl.col("test_p_best") > LEVEL) & (pl.col("kind") == "variant"))["name"])
 
 
 def _first(board: pl.DataFrame) -> dict[str, Any] | None:
@@ -73,13 +82,16 @@ def _first(board: pl.DataFrame) -> dict[str, Any] | None:
 def rendered(board: pl.DataFrame) -> list[dict[str, str]]:
     """The rows as people read them, all text: a star at the chosen one, `failed` in place of a score, nothing for null."""
     best, alike = chosen(board), not_told_apart(board)
-    beside = {"test_bias": "test_mae"}  # a bias near 0 is read beside the error that it is part of
+    # a bias near 0, and a spread, are read beside the error that they are part of
+    beside = {"test_bias": "test_mae", "test_mae_spread": "test_mae", "val_mae_spread": "val_mae"}
     decimals = {name: _decimals(board[beside.get(name, name)]) for name in SCHEMA}
     columns = {name: [_cell(name, value, decimals[name]) for value in board[name]] for name in SCHEMA}
     rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
-    for row, name in zip(rows, board["name"], strict=True):
+    for row, (name, seeds) in zip(rows, board.select("name", "seeds").iter_rows(), strict=True):
         row["name"] += " *" if best and name == best["name"] else " ~" if name in alike else ""
         row["val_mae"] = row["val_mae"] or row["status"]
+        for spread in SPREADS if seeds == 1 else ():
+            row[spread] = UNKNOWN
     return rows
 
 
@@ -94,6 +106,8 @@ def _decimals(column: pl.Series) -> int | None:
 def _cell(column: str, value: Any, decimals: int | None) -> str:
     if value is None:
         return ""
+    if column in ("test_lag", "windows_per_second"):
+        return f"{value:,.3g}" if column == "test_lag" else f"{value:,.0f}"
     if column in SHARES:
         return f"{100 * value:.1f}"
     if column in CHANCES:
@@ -120,11 +134,14 @@ def remarks(board: pl.DataFrame) -> list[str]:
     ]
     if naive:
         lines.append(f"best naive: {naive['name']}; skill is measured against it, on the same rows")
-    if best and not_told_apart(board):
+    highest = best_variant(board)
+    if highest and not_told_apart(board):
         lines.append(
-            f"~ not told apart from {best['name']} on test (Diebold-Mariano, corrected for few origins; Holm; "
+            f"~ not told apart from {highest['name']} on test (Diebold-Mariano, corrected for few origins; Holm; "
             f"{100 * LEVEL:.0f} %)"
         )
+    if board["test_mae_spread"].is_not_null().any() or (board["seeds"] == 1).any():
+        lines.append("±: standard deviation over seeds; ? with one seed (--set training.seeds=3 shows it)")
     told: dict[str, list[str]] = {}
     for name, status, note in board.select("name", "status", "note").iter_rows():
         words = ": ".join(word for word in ("failed" if status == "failed" else "", note) if word)
@@ -135,11 +152,11 @@ def remarks(board: pl.DataFrame) -> list[str]:
 
 
 def to_table(board: pl.DataFrame, width: int = 80) -> Table:
-    """The leaderboard for a terminal of `width` columns (more columns from 100 on), remarks below."""
+    """The leaderboard for a terminal of `width` columns (more columns from 110 on), remarks below."""
     best, naive = chosen(board), best_naive(board)
     caption = Text("\n".join(remarks(board)))
     table = Table(title="Leaderboard", title_justify="left", caption=caption, caption_justify="left", box=None, pad_edge=False)
-    columns = WIDE if width >= 100 else NARROW
+    columns = WIDE if width >= 110 else NARROW
     for column in columns:
         justify: Literal["left", "right"] = "left" if SCHEMA[column] is pl.String else "right"
         table.add_column(HEADS[column], justify=justify, no_wrap=True, overflow="ellipsis")
@@ -150,11 +167,11 @@ def to_table(board: pl.DataFrame, width: int = 80) -> Table:
     return table
 
 
-def to_markdown(board: pl.DataFrame) -> str:
+def to_markdown(board: pl.DataFrame, columns: Sequence[str] = tuple(SCHEMA)) -> str:
     """The leaderboard as a Markdown table with its remarks; names cannot break out of their cells."""
-    lines = ["| " + " | ".join(HEADS.values()) + " |"]
-    lines.append("|" + "|".join("---" if dtype is pl.String else "---:" for dtype in SCHEMA.values()) + "|")
-    lines += ["| " + " | ".join(_markdown(row[column]) for column in SCHEMA) + " |" for row in rendered(board)]
+    lines = ["| " + " | ".join(HEADS[column] for column in columns) + " |"]
+    lines.append("|" + "|".join("---" if SCHEMA[column] is pl.String else "---:" for column in columns) + "|")
+    lines += ["| " + " | ".join(_markdown(row[column]) for column in columns) + " |" for row in rendered(board)]
     return "\n".join([*lines, "", *(f"- {_markdown(line)}" for line in remarks(board))]) + "\n"
 
 
@@ -200,55 +217,3 @@ def _real(best: Mapping[str, Any], naive: Mapping[str, Any], gain: tuple[float, 
 def _against(ours: float, theirs: float) -> str:
     share = 100 * (ours / theirs - 1)
     return "level with" if abs(share) < 0.05 else f"{abs(share):.1f} % {'below' if share < 0 else 'above'}"
-
-
-STYLE = """
-:root { color-scheme: light dark;
-  --ink: #1a1a1a; --paper: #fff; --soft: #5c5c5c; --line: #ddd; --mark: #e3f0fa; --blue: #00659f }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8e8; --paper: #16181b; --soft: #a3a3a3; --line: #3a3d41; --mark: #12324a; --blue: #56b4e9 } }
-body { margin: 2rem auto; padding: 0 1rem; max-width: 92rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif }
-h1 { font-size: 1.5rem; margin: 0 0 .3rem }
-.lead { font-size: 1.05rem; max-width: 60rem }
-.scroll { overflow-x: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .5rem; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line) }
-th { color: var(--soft); font-weight: 600 }
-.n { text-align: right }
-.chosen td { background: var(--mark); font-weight: 600 }
-.chosen td:nth-child(2) { color: var(--blue) }
-.quiet td { color: var(--soft) }
-ul { padding-left: 1.1rem; color: var(--soft) }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; overflow-wrap: anywhere }
-dt { color: var(--soft) }
-dd { margin: 0 }
-"""
-
-
-def to_html(board: pl.DataFrame, title: str, meta: Mapping[str, Any], words: str = "") -> str:
-    """One page that loads nothing from anywhere: `words` (the sentence), the table, the remarks, `meta` as name and value."""
-    best = chosen(board)
-    heads = "".join(f'<th scope="col"{_side(column)}>{HEADS[column]}</th>' for column in PAGE)
-    body = []
-    for row, texts in zip(board.iter_rows(named=True), rendered(board), strict=True):
-        looks = "quiet" if row["rank"] is None or row["kind"] == "baseline" else ""
-        looks = "chosen" if best and row["name"] == best["name"] else looks
-        cells = "".join(f"<td{_side(column)}>{html.escape(texts[column])}</td>" for column in PAGE)
-        body.append(f'<tr class="{looks}">{cells}</tr>')
-    told = "".join(f"<li>{html.escape(line)}</li>" for line in remarks(board))
-    facts = "".join(f"<dt>{html.escape(str(key))}</dt><dd>{html.escape(str(value))}</dd>" for key, value in meta.items())
-    parts = [
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>",
-        f'<h1>{html.escape(title)}</h1><p class="lead">{html.escape(words or sentence(board))}</p>',
-        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table></div>',
-        f"<ul>{told}</ul><dl>{facts}</dl></body></html>\n",
-    ]
-    return "\n".join(parts)
-
-
-def _side(column: str) -> str:
-    return "" if SCHEMA[column] is pl.String else ' class="n"'

@@ -1,4 +1,4 @@
-"""Scores of forecasts in original units, through utilsforecast where it has them; never fills a missing actual or forecast.
+"""Scores of forecasts in original units, through utilsforecast; never fills a missing actual or forecast.
 
 Frames are wide forecast frames: unique_id, ds, cutoff, step, y and a column a model.  A row counts for a model where it has
 both an actual and a forecast.  utilsforecast groups by cutoff wherever it sees that column, so none is handed to it.
@@ -9,9 +9,11 @@ from collections.abc import Sequence
 import polars as pl
 from utilsforecast import losses
 
-from tasks.comparison.intervals import COVERAGE, LEVELS, quantile_column
+from tasks.comparison.intervals import COVERAGE, LEVELS, by_step, of_step, quantile_column
 
 NAIVES = ("last_value", "drift", "seasonal_naive")
+QUANTILES = {0.05: f"-lo-{COVERAGE}", 0.5: "", 0.95: f"-hi-{COVERAGE}"}  # a level, and what follows the model in its column
+SLICES = {"hour": pl.col("ds").dt.hour(), "weekday": pl.col("ds").dt.weekday()}  # UTC; Monday is 1
 Score = float | None
 
 
@@ -20,54 +22,107 @@ def mae(frame: pl.DataFrame, model: str) -> Score:
     return _number(losses.mae(_pooled(_scored(frame, model)), [model]), model)
 
 
-def best_naive(validation: pl.DataFrame, names: Sequence[str]) -> str:
-    """The name among last_value, drift, seasonal_naive in `names` with the lowest MAE on validation (the first on a tie).
+def best_naive(errors: dict[str, Score]) -> str:
+    """The name among last_value, drift, seasonal_naive with the lowest MAE on validation (the first on a tie).
 
-    Raises ValueError where none of them forecast anything.
+    `errors`: that MAE by name, of all baselines.  Raises ValueError where none of the three forecast anything.
     """
-    found = {name: mae(validation, name) for name in names if name in NAIVES}
-    known = {name: value for name, value in found.items() if value is not None}
+    known = {name: value for name, value in errors.items() if name in NAIVES and value is not None}
     if not known:
         raise ValueError(f"no naive forecast to compare with: have one of {', '.join(NAIVES)} among the baselines")
     return min(known, key=known.__getitem__)
 
 
-def score(
-    test: pl.DataFrame, train_history: pl.DataFrame, model: str, season: int, naive: str, calibration: pl.DataFrame
-) -> dict[str, Score]:
+def scales(train_history: pl.DataFrame, season: int) -> pl.DataFrame:
+    """unique_id, mae, mse: the in-sample errors of the seasonal naive, which MASE and RMSSE divide by.
+
+    `train_history`: unique_id, ds, y of the training rows on the regular grid.
+    """
+    y = pl.col("y").cast(pl.Float64).fill_nan(None)
+    rows = train_history.select("unique_id", "ds", y).sort("unique_id", "ds")
+    rows = rows.with_columns(mae=pl.col("y").shift(season).over("unique_id")).drop_nulls().drop("ds")
+    squares = losses.mse(rows.rename({"mae": "mse"}), ["mse"])
+    return losses.mae(rows, ["mae"]).join(squares, on="unique_id", how="left", maintain_order="left")
+
+
+def score(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, calibration: pl.DataFrame) -> dict[str, Score]:
     """Every `test_*` score of one model; None where there is nothing to score.
 
-    `train_history`: unique_id, ds, y of the training rows on the regular grid.  `calibration`: `intervals.calibrate` of this
-    model on validation.  Coverage and width need the columns of `with_intervals`.  sMAPE is in percent, 0 to 200; bias is
-    forecast minus actual; MASE is the mean over series of MAE / in-sample seasonal naive MAE, without series where the latter
-    is 0; skill is 1 - MAE / MAE of `naive` on the same rows.  CRPS is twice the mean pinball loss over the levels 0.05 .. 0.95
-    of the conformal quantiles: point forecast plus the validation residuals' quantile of its step.
+    `scale`: of `scales`.  `calibration`: `intervals.calibrate` of this model on validation.  Coverage, width and pinball need
+    the columns of `with_interval`.  sMAPE is in percent, 0 to 200; bias is forecast minus actual; MASE and RMSSE are means over
+    series, without those whose scale is 0; skill is 1 - MAE / MAE of `naive` on the same rows; pinball is the mean over the
+    levels 0.05, 0.5 (the point) and 0.95.  CRPS is twice the mean pinball loss over the levels 0.05 .. 0.95 of the conformal
+    quantiles: point forecast plus the validation residuals' quantile of its step; scaled, it is divided by the mean |y|.
     """
     rows = _scored(test, model)
     all_rows = _pooled(rows)
     smape = _number(losses.smape(all_rows, [model]), model)
+    crps = _crps(all_rows, model, calibration)
+    size = _number(all_rows.select(pl.col("y").abs().mean()), "y")
     return {
-        "test_mae": mae(test, model),
+        "test_mae": _number(losses.mae(all_rows, [model]), model),
         "test_rmse": _number(losses.rmse(all_rows, [model]), model),
-        "test_mase": _mase(rows, train_history, model, season),
+        "test_mase": _scaled(losses.mae(rows, [model]), model, scale, "mae"),
+        "test_rmsse": _scaled(losses.mse(rows, [model]), model, scale, "mse"),
         "test_smape": None if smape is None else 200 * smape,  # utilsforecast gives |e| / (|y| + |forecast|), 0 to 1
         "test_bias": _number(losses.bias(all_rows, [model]), model),
-        "test_skill": _skill(test, model, naive),
+        "test_skill": skill(test, model, naive),
         **_interval_scores(test, model),
-        "test_crps": _crps(rows, model, calibration),
+        "test_crps": crps,
+        "test_scaled_crps": crps / size if crps is not None and size else None,
     }
 
 
-def by_series(frame: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
-    """MAE of each series: unique_id and a column a model; null where a model has no row to score."""
-    return losses.mae(_clean(frame, models), list(models))
+def slices(frame: pl.DataFrame) -> list[str]:
+    """What a frame is scored by, beside all of it: series, step, and the hour and weekday where it has several."""
+    if not frame.schema["ds"].is_temporal():
+        return ["series", "step"]
+    several = frame.select(place.n_unique().alias(name) for name, place in SLICES.items()).row(0, named=True)
+    return ["series", "step", *(name for name, count in several.items() if count > 1)]
 
 
-def by_step(frame: pl.DataFrame, models: Sequence[str], horizon: int) -> pl.DataFrame:
-    """MAE by horizon step, 1 to `horizon`: step and a column a model; null where a step has nothing to score."""
-    found = losses.mae(_clean(frame, models), list(models), id_col="step")
-    steps = pl.DataFrame({"step": pl.int_range(1, horizon + 1, dtype=pl.Int64, eager=True)})
-    return steps.join(found, on="step", how="left", maintain_order="left")
+def breakdown(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, by: str) -> pl.DataFrame:
+    """One row a slice: model, by, value (text), n (rows), mae, rmse, mase, rmsse, smape, bias, skill; as in `score`.
+
+    Within a slice MASE and RMSSE are means over its rows, each error divided by its series' scale.
+    """
+    place = {"series": pl.col("unique_id"), "step": pl.col("step"), **SLICES}[by]
+    numbers = pl.col("y", *dict.fromkeys((model, naive))).cast(pl.Float64).fill_nan(None)
+    rows = test.select("unique_id", place.alias("value"), numbers).drop_nulls(["y", model])
+    unit, square = pl.col("mae"), pl.col("mse").sqrt()
+    scaled = rows.join(scale, on="unique_id", how="left").filter(unit > 0)
+    found = rows.group_by("value").agg(pl.len().alias("n")).sort("value")
+    for name, loss in {
+        "mae": losses.mae(rows, [model], id_col="value"),
+        "rmse": losses.rmse(rows, [model], id_col="value"),
+        "mase": losses.mae(scaled.with_columns(pl.col("y", model) / unit), [model], id_col="value"),
+        "rmsse": losses.rmse(scaled.with_columns(pl.col("y", model) / square), [model], id_col="value"),
+        "smape": losses.smape(rows, [model], id_col="value").with_columns(pl.col(model) * 200),
+        "bias": losses.bias(rows, [model], id_col="value"),
+        "skill": _skills(rows.drop_nulls(), model, naive),
+    }.items():
+        found = found.join(loss.select("value", pl.col(model).alias(name)), on="value", how="left", maintain_order="left")
+    return found.select(
+        pl.lit(model).alias("model"), pl.lit(by).alias("by"), pl.col("value").cast(pl.String), pl.exclude("value")
+    )
+
+
+def _skills(rows: pl.DataFrame, model: str, naive: str) -> pl.DataFrame:
+    pair = list(dict.fromkeys((model, naive)))
+    found = losses.mae(rows, pair, id_col="value")
+    return found.with_columns(pl.when(pl.col(naive) > 0).then(1 - pl.col(model) / pl.col(naive)).alias(model))
+
+
+def wide(table: pl.DataFrame, by: str, metric: str = "mae") -> pl.DataFrame:
+    """Of a `breakdown` of several models: `value` and a column a model; the numbers of steps, hours and weekdays in order."""
+    rows = table.filter(pl.col("by") == by).pivot("model", index="value", values=metric)
+    return rows.sort("value") if by == "series" else rows.with_columns(pl.col("value").cast(pl.Int64)).sort("value")
+
+
+def skill(test: pl.DataFrame, model: str, naive: str) -> Score:
+    """1 - MAE / MAE of `naive`, on the rows that have both."""
+    rows = _pooled(_scored(test, model, naive)).rename({"unique_id": "value"})
+    return _number(_skills(rows, model, naive), model)
 
 
 def _clean(frame: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
@@ -89,34 +144,38 @@ def _number(result: pl.DataFrame, column: str) -> Score:
     return float(result[column][0]) if result.height and result[column][0] is not None else None
 
 
-def _mase(rows: pl.DataFrame, train_history: pl.DataFrame, model: str, season: int) -> Score:
-    y = pl.col("y").cast(pl.Float64).fill_nan(None)
-    train = train_history.select("unique_id", "ds", y).sort("unique_id", "ds")
-    scaled = losses.mase(rows, [model], season, train).filter(pl.col(model).is_finite())
-    return _number(scaled.select(pl.col(model).mean()), model)
-
-
-def _skill(test: pl.DataFrame, model: str, naive: str) -> Score:
-    rows = _scored(test, model, naive)
-    ours, theirs = mae(rows, model), mae(rows, naive)
-    return None if ours is None or not theirs else 1 - ours / theirs
+def _scaled(errors: pl.DataFrame, model: str, scale: pl.DataFrame, by: str) -> Score:
+    """The mean over series of their error / scale; of the root of it where they are squares."""
+    ratio = pl.col(model) / pl.col(by)
+    ratio = ratio.sqrt() if by == "mse" else ratio
+    found = errors.join(scale.select("unique_id", by), on="unique_id", how="left").filter(pl.col(by) > 0)
+    return _number(found.select(ratio.mean().alias(model)), model)
 
 
 def _interval_scores(test: pl.DataFrame, model: str) -> dict[str, Score]:
     low, high = (f"{model}-{side}-{COVERAGE}" for side in ("lo", "hi"))
-    names = (f"test_coverage_{COVERAGE}", f"test_width_{COVERAGE}")
+    names = (f"test_coverage_{COVERAGE}", f"test_width_{COVERAGE}", "test_pinball")
     if low not in test.columns:
         return dict.fromkeys(names)
     rows = _pooled(_scored(test, model, low, high))
     covered = _number(losses.coverage(rows, [model], COVERAGE), model)
-    return dict(zip(names, (covered, _number(rows.select((pl.col(high) - pl.col(low)).mean()), high)), strict=True))
+    width = _number(rows.select((pl.col(high) - pl.col(low)).mean()), high)
+    parts = [_number(losses.quantile_loss(rows, {model: f"{model}{end}"}, level), model) for level, end in QUANTILES.items()]
+    return dict(zip(names, (covered, width, _mean(parts)), strict=True))
 
 
-def _crps(rows: pl.DataFrame, model: str, calibration: pl.DataFrame) -> Score:
-    quantiles = _pooled(rows).join(calibration, on="step", how="inner")
-    pinball = []
+def _crps(all_rows: pl.DataFrame, model: str, calibration: pl.DataFrame) -> Score:
+    if calibration.is_empty():
+        return None
+    horizon, parts = int(calibration["step"].max()), []  # type: ignore[arg-type]
     for level in LEVELS:
-        forecast = quantiles.with_columns((pl.col(model) + pl.col(quantile_column(level))).alias("at"))
-        pinball.append(_number(losses.quantile_loss(forecast, {model: "at"}, level), model))
-    known = [value for value in pinball if value is not None]
-    return 2 * sum(known) / len(known) if known else None
+        residual = of_step(by_step(calibration, quantile_column(level), horizon))
+        forecast = all_rows.with_columns((pl.col(model) + residual).alias("at"))
+        parts.append(_number(losses.quantile_loss(forecast, {model: "at"}, level), model))
+    mean = _mean(parts)
+    return None if mean is None else 2 * mean
+
+
+def _mean(values: Sequence[Score]) -> Score:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,38 +1,83 @@
-"""Whether two models differ on the test origins: Diebold-Mariano and a moving-block bootstrap; never chooses one.
+"""Whether one model is better than another by more than chance: Diebold-Mariano and a block bootstrap; never chooses one.
 
-What is compared is the mean absolute error of each origin, over the series that both models forecast from it and all steps: a
-value an origin, in time order, so that what series have in common is not counted as often as there are series.  Forecasts of
-neighbouring origins overlap, which makes their errors alike: `overlap` origins in a row share a target.
+What is compared is the absolute error, a mean over the steps of a series at an origin and, for a variant with several seeds,
+over those.  The series of one origin have their weather in common, so an origin counts once: the test runs over the origins
+in time order, each the mean of its series.  Forecasts of neighbouring origins overlap, which makes their errors alike:
+`overlap` origins in a row share a target.  Where there are too few origins for that (one, on M4), the series are what is
+counted, each the mean of its origins.
 Diebold & Mariano 1995 (JBES 13); Harvey, Leybourne & Newbold 1997 (IJF 13) for few origins; Kuensch 1989 for the bootstrap;
 Holm 1979 for many comparisons.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from scipy.stats import t as student
 
 LEVEL = 0.05  # of a false alarm, over all comparisons with one model
-FEWEST = 10  # origins, and twice as many as overlap: fewer say nothing
+FEWEST = 10  # origins, and twice as many as overlap, or else series: fewer say nothing
 RESAMPLES = 2000
 
 
-def differences(frame: pl.DataFrame, model: str, other: str) -> np.ndarray:
-    """[origins] mean |error| of `model` minus that of `other`, oldest origin first, on rows that have both and an actual.
+@dataclass(frozen=True)
+class Difference:
+    """The MAE of one model less that of another, original units.
+
+    `low`, `high`: its 90 % interval; `statistic`, `p` (two-sided; `p_holm` beside the other models of a family): None where
+    nothing can be said.  `over`: origins or series, `count` of them.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    statistic: float | None
+    p: float | None
+    over: str
+    count: int
+    p_holm: float | None = None
+
+
+def differences(frame: pl.DataFrame, models: Sequence[str], others: Sequence[str]) -> pl.DataFrame:
+    """unique_id, cutoff, gap: mean |error| of `models` (the seeds of one) less that of `others`, on rows that have all.
 
     `frame`: a wide forecast frame.
     """
-    numbers = pl.col("y", *dict.fromkeys((model, other))).cast(pl.Float64).fill_nan(None)
-    rows = frame.select("cutoff", numbers).drop_nulls()
-    gap = (pl.col(model) - pl.col("y")).abs() - (pl.col(other) - pl.col("y")).abs()
-    return rows.group_by("cutoff").agg(gap.mean().alias("gap")).sort("cutoff")["gap"].to_numpy()
+    numbers = pl.col("y", *dict.fromkeys((*models, *others))).cast(pl.Float64).fill_nan(None)
+    rows = frame.select("unique_id", "cutoff", numbers).drop_nulls()
+    ours, theirs = (
+        pl.sum_horizontal((pl.col(name) - pl.col("y")).abs() for name in names) / len(names) for names in (models, others)
+    )
+    return rows.group_by("unique_id", "cutoff").agg((ours - theirs).mean().alias("gap")).sort("cutoff", "unique_id")
 
 
 def overlap_of(horizon: int, gap: int, stride: int) -> int:
     """How many origins in a row, `stride` rows apart, forecast a common row, so that their errors are alike; at least 1."""
     return max(1, math.ceil((gap + horizon) / stride))
+
+
+def judge(gaps: pl.DataFrame, overlap: int) -> Difference | None:
+    """What the gaps of `differences` say; None where there are none."""
+    if gaps.is_empty():
+        return None
+    by_origin, by_series = (
+        gaps.group_by(key).agg(pl.col("gap").mean()).sort(key)["gap"].to_numpy() for key in ("cutoff", "unique_id")
+    )
+    if enough(by_origin, overlap) or not enough(by_series, 1):
+        values, over = by_origin, "origins"
+    else:
+        values, over, overlap = by_series, "series", 1
+    found, interval = diebold_mariano(values, overlap), mean_interval(values, overlap)
+    low, high = interval or (None, None)
+    statistic, p = found or (None, None)
+    return Difference(float(values.mean()), low, high, statistic, p, over, len(values))
+
+
+def enough(values: np.ndarray, overlap: int) -> bool:
+    """Whether there are enough origins (or series, of overlap 1) to say anything."""
+    return len(values) >= max(FEWEST, 2 * overlap)
 
 
 def diebold_mariano(difference: np.ndarray, overlap: int) -> tuple[float, float] | None:
@@ -42,7 +87,7 @@ def diebold_mariano(difference: np.ndarray, overlap: int) -> tuple[float, float]
     with falling weights (Bartlett's), under which it always is.
     """
     count = len(difference)
-    if count < max(FEWEST, 2 * overlap) or not difference.any():
+    if not enough(difference, overlap) or not difference.any():
         return None
     apart = difference - difference.mean()
     covariances = np.array([apart[lag:] @ apart[: count - lag] for lag in range(overlap)]) / count
@@ -59,13 +104,26 @@ def diebold_mariano(difference: np.ndarray, overlap: int) -> tuple[float, float]
 def mean_interval(difference: np.ndarray, overlap: int, coverage: float = 0.9, seed: int = 0) -> tuple[float, float] | None:
     """The interval of the mean difference by resampling blocks of origins in a row; None where there are too few."""
     count = len(difference)
-    if count < max(FEWEST, 2 * overlap):
+    if not enough(difference, overlap):
         return None
-    block = min(count, max(overlap, math.ceil(count ** (1 / 3))))
-    starts = np.random.default_rng(seed).integers(0, count - block + 1, (RESAMPLES, -(-count // block)))
-    rows = (starts[..., None] + np.arange(block)).reshape(RESAMPLES, -1)[:, :count]
-    low, high = np.quantile(difference[rows].mean(1), ((1 - coverage) / 2, (1 + coverage) / 2))
+    block = min(count, max(overlap, math.ceil(count ** (1 / 3)))) if overlap > 1 else 1
+    sums = np.concatenate(([0.0], np.cumsum(difference)))
+    rng = np.random.default_rng(seed)
+    totals = np.array([_resampled(sums, block, rng) for _ in range(RESAMPLES)])
+    low, high = np.quantile(totals / count, ((1 - coverage) / 2, (1 + coverage) / 2))
     return float(low), float(high)
+
+
+def _resampled(sums: np.ndarray, block: int, rng: np.random.Generator) -> float:
+    """The sum of one resample, as long as the series: its last block is cut.  `sums`: the running sums, from 0."""
+    count = len(sums) - 1
+    whole, rest = divmod(count, block)
+    starts = rng.integers(0, count - block + 1, whole)
+    total = float((sums[starts + block] - sums[starts]).sum())
+    if rest:
+        last = int(rng.integers(0, count - rest + 1))
+        total += float(sums[last + rest] - sums[last])
+    return total
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -78,7 +136,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
-def against(frame: pl.DataFrame, models: Sequence[str], other: str, overlap: int) -> dict[str, float]:
-    """The p value (Holm) of each model that can be compared with `other`."""
-    tried = {name: diebold_mariano(differences(frame, name, other), overlap) for name in models if name != other}
-    return holm({name: found[1] for name, found in tried.items() if found is not None})
+def corrected(found: Mapping[str, Difference]) -> dict[str, Difference]:
+    """The same differences with `p_holm`, over all that have a p value."""
+    raised = holm({name: difference.p for name, difference in found.items() if difference.p is not None})
+    return {name: replace(difference, p_holm=raised.get(name)) for name, difference in found.items()}

@@ -97,7 +97,12 @@ def test_runs_carry_the_fields_names(finished) -> None:
     (parent,) = runs(client, kind="comparison")
     assert parent.info.status == "FINISHED"
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert {"forecasts.parquet", "leaderboard.html", "leaderboard.json", "params.yaml", "checks", "error_by_step.png"} <= files
+    tables = {"forecasts.parquet", "leaderboard.json", "scores.csv", "differences.csv", "memory.csv", "params.yaml", "checks"}
+    pictures = {"accuracy.png", "differences.png", "error_by_step.png", "error_by_hour.png", "pareto.png", "memory.png"}
+    assert {"report.html", *tables, *pictures} <= files
+    assert "ridge" in parent.data.tags["mlflow.note.content"]
+    experiment = client.get_experiment(parent.info.experiment_id)
+    assert experiment.tags["mlflow.note.content"] == parent.data.tags["mlflow.note.content"]
     assert parent.inputs.dataset_inputs[0].dataset.digest == parent.data.tags["data"][:36]
     variants = runs(client, kind="variant")
     assert {run.data.params["variant"] for run in variants} == {"ridge", "elman", "cnn"}
@@ -105,10 +110,13 @@ def test_runs_carry_the_fields_names(finished) -> None:
         assert run.info.status == "FINISHED"
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert {"variant", "family", "seed"} <= set(run.data.params)
-        scores = ("mae", "rmse", "mase", "smape", "bias", "skill", "coverage_90", "width_90", "crps")
+        scores = ("mae", "rmse", "mase", "rmsse", "smape", "bias", "skill", "coverage_90", "width_90", "pinball", "crps")
         wanted = {f"test_{name}" for name in scores} | {"train_loss", "val_loss", "val_mae", "train_seconds", "num_parameters"}
         assert wanted | {"windows_per_second", "forecast_ms_per_series", "receptive_field"} <= set(run.data.metrics)
         assert all(np.isfinite(value) for value in run.data.metrics.values())
+        assert run.inputs.dataset_inputs[0].dataset.digest == parent.data.tags["data"][:36]
+        drawn = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert {"forecasts.png", "residuals.png", "memory_card.png", "losses.png"} <= drawn
         curve = client.get_metric_history(run.info.run_id, "test_mae_by_step")
         assert sorted(point.step for point in curve) == [1, 2, 3, 4, 5, 6]
     elman = next(run for run in variants if run.data.params["variant"] == "elman")
@@ -196,6 +204,43 @@ def test_again_nothing_is_trained_and_no_version_is_added(finished, flows) -> No
     assert facts["chosen"] == "ridge"
     assert facts["rows"][0]["val_mae"] <= facts["rows"][1]["val_mae"]
     assert "ridge" in flows("leaderboard", "smoke", home=home).stdout
+
+
+def test_the_scores_by_slice_and_the_report_are_those_of_the_forecast_frame(finished) -> None:
+    client = store(finished[0])
+    (parent,) = runs(client, kind="comparison")[-1:]
+    frame = pl.read_parquet(client.download_artifacts(parent.info.run_id, "forecasts.parquet"))
+    rows = frame.select("ds", error=(pl.col("y") - pl.col("elman")).abs()).drop_nulls()
+    hours = rows.group_by(pl.col("ds").dt.hour().alias("hour")).agg(pl.col("error").mean())
+    table = pl.read_csv(client.download_artifacts(parent.info.run_id, "scores.csv"), schema_overrides={"value": pl.String})
+    told = table.filter((pl.col("model") == "elman") & (pl.col("by") == "hour"))
+    assert dict(zip(told["value"].cast(pl.Int64), told["mae"], strict=True)) == pytest.approx(dict(hours.iter_rows()))
+    page = Path(client.download_artifacts(parent.info.run_id, "report.html")).read_text()
+    assert f'<td class="n">{rows["error"].mean():.3f}</td>' in page
+    for word in ("Is the difference real?", "Data checks", "wind_gust", f"python -m flows compare {SMOKE}", "data:image/png"):
+        assert word in page
+
+
+def test_several_seeds_are_one_row_with_a_spread_and_the_frame_may_stay_at_home(finished, flows) -> None:
+    home, _ = finished
+    settings = ["name=seeds", "variants=[elman]", "training.seeds=2", "evaluation.save_forecasts=false"]
+    done = flows("compare", SMOKE, *(part for text in settings for part in ("--set", text)), home=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    facts = json.loads(flows("leaderboard", "seeds", "--json", home=home).stdout)
+    (elman,) = (row for row in facts["rows"] if row["name"] == "elman")
+    fits = [row for row in facts["fits"] if row["family"] == "recurrent"]
+    assert [row["name"] for row in sorted(fits, key=lambda row: row["seed"])] == ["elman", "elman-s1"]
+    errors = [row["test_mae"] for row in fits]
+    assert elman["seeds"] == 2 and elman["test_mae"] == pytest.approx(np.mean(errors))
+    assert elman["test_mae_spread"] == pytest.approx(np.std(errors, ddof=1))
+    client = store(home)
+    parent = client.get_run(facts["run"])
+    assert "forecasts.parquet" not in {file.path for file in client.list_artifacts(parent.info.run_id)}
+    frame = pl.read_parquet(parent.data.tags["forecasts"])
+    assert {"elman", "elman-s1", "elman-s1-lo-90", "drift"} <= set(frame.columns)
+    for row in fits:
+        error = (frame["y"] - frame[row["name"]]).abs()
+        assert row["test_mae"] == pytest.approx(error.mean())
 
 
 def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_process(finished, flows, start, tmp_path) -> None:

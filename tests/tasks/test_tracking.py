@@ -14,6 +14,7 @@ import pytest
 from params.errors import UserError
 from tasks import tracking
 from tasks.curves import Curves
+from tasks.tracking import connection
 
 pytestmark = [
     pytest.mark.slow,
@@ -69,7 +70,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     found.start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", found.uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(tracking, "AGAIN", 0.1)
+    monkeypatch.setattr(connection, "AGAIN", 0.1)
     tracking.client.cache_clear()
     try:
         yield found
@@ -90,9 +91,9 @@ def test_every_way_of_not_answering_is_being_away() -> None:
     from mlflow.exceptions import MlflowException
 
     for words in ("failed with exception", "failed with timeout exception"):
-        assert tracking._away(MlflowException(f"API request to http://x/api {words} HTTPConnectionPool(...)"))
-    assert not tracking._away(MlflowException("Run 'x' not found"))
-    assert not tracking._away(ValueError("API request to x failed with exception"))
+        assert connection._away(MlflowException(f"API request to http://x/api {words} HTTPConnectionPool(...)"))
+    assert not connection._away(MlflowException("Run 'x' not found"))
+    assert not connection._away(ValueError("API request to x failed with exception"))
 
 
 def test_no_row_is_lost_while_the_server_is_away_and_no_call_waits_for_it_for_ever(

@@ -4,7 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.comparison.intervals import LEVELS, calibrate, with_intervals
+from tasks.comparison.intervals import LEVELS, calibrate, half_widths, with_interval
+
+
+def with_intervals(test: pl.DataFrame, validation: pl.DataFrame) -> pl.DataFrame:
+    return with_interval(test, "m", half_widths(calibrate(validation, "m", ()), 3))
 
 
 def a_frame(residuals: np.ndarray | list[float | None], step: int = 1, forecast: float = 100.0) -> pl.DataFrame:
@@ -21,7 +25,7 @@ def test_half_width_is_the_corrected_order_statistic(n: int, wanted: float) -> N
 
 
 def test_fewer_than_nine_residuals_promise_nothing() -> None:
-    found = with_intervals(a_frame([0.0]), a_frame(np.arange(8.0)), ["m"])
+    found = with_intervals(a_frame([0.0]), a_frame(np.arange(8.0)))
     assert found["m-lo-90"].to_list() == [None] == found["m-hi-90"].to_list()
 
 
@@ -49,7 +53,7 @@ def test_missing_actuals_and_forecasts_are_left_out() -> None:
 def test_intervals_stand_around_the_forecast_in_the_order_of_the_rows() -> None:
     validation = pl.concat([a_frame(np.arange(1.0, 10.0), 1), a_frame(np.arange(1.0, 10.0) * 2, 2)])
     test = pl.DataFrame({"step": [2, 1, 3, 2], "y": [None, 1.0, 1.0, 1.0], "m": [10.0, 20.0, 30.0, None]})
-    found = with_intervals(test, validation, ["m"])
+    found = with_intervals(test, validation)
     assert found.columns == ["step", "y", "m", "m-lo-90", "m-hi-90"]
     assert found["m"].to_list() == [10, 20, 30, None]
     assert found["m-lo-90"].to_list() == [-8, 11, None, None]
@@ -58,8 +62,8 @@ def test_intervals_stand_around_the_forecast_in_the_order_of_the_rows() -> None:
 
 def test_the_actuals_of_the_test_do_not_matter() -> None:
     validation, test = a_frame(np.arange(20.0)), a_frame(np.arange(5.0))
-    ours = with_intervals(test, validation, ["m"])
-    spoiled = with_intervals(test.with_columns(y=pl.lit(1e9)), validation, ["m"])
+    ours = with_intervals(test, validation)
+    spoiled = with_intervals(test.with_columns(y=pl.lit(1e9)), validation)
     assert ours.drop("y").equals(spoiled.drop("y"))
 
 

@@ -1,14 +1,13 @@
 """The leaderboard: its order and columns, the words around it, and that no name or reason breaks out of its cell."""
 
 import io
-from html.parser import HTMLParser
 from typing import Any
 
 import polars as pl
 import pytest
 from rich.console import Console
 
-from tasks.comparison.report import SCHEMA, best_naive, chosen, leaderboard, remarks, sentence, to_html, to_markdown, to_table
+from tasks.comparison.report import SCHEMA, best_naive, chosen, leaderboard, remarks, sentence, to_markdown, to_table
 
 EVIL = "<script>alert(1)</script> & [red]x[/red] | `a` \x1b[31m\n$y$"
 
@@ -53,7 +52,7 @@ def test_no_rows_give_an_empty_board_that_can_be_shown() -> None:
     frame = leaderboard([])
     assert dict(frame.schema) == SCHEMA
     assert sentence(frame) == "Nothing was scored."
-    assert "Leaderboard" in printed(frame, 80) and to_markdown(frame) and to_html(frame, "t", {})
+    assert "Leaderboard" in printed(frame, 80) and to_markdown(frame)
 
 
 def test_the_test_never_chooses_and_theta_is_no_naive() -> None:
@@ -111,30 +110,6 @@ def test_markup_in_names_and_notes_stays_text_in_the_table() -> None:
     assert any("[red]odd[/red]" in line and line.rstrip().endswith("failed") for line in text.splitlines())
 
 
-class Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        assert not any(name in ("src", "href") or name.startswith("on") for name, _ in attrs)
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def test_the_page_is_one_offline_file_with_everything_escaped() -> None:
-    page = to_html(board(a_row("odd" + EVIL, 9.0, 9.0, note=EVIL)), EVIL, {EVIL: EVIL})
-    parser = Tags()
-    parser.feed(page)
-    assert "script" not in parser.tags and "<script>alert" not in page
-    assert "http://" not in page and "https://" not in page and "@import" not in page and "url(" not in page
-    assert "prefers-color-scheme: dark" in page
-    assert "diverged in epoch 3" in parser.text and "lstm *" in parser.text
-
-
 def test_markdown_rows_keep_their_number_of_cells() -> None:
     text = to_markdown(board(a_row("odd" + EVIL, 9.0, 9.0, note=EVIL)))
     table = [line for line in text.splitlines() if line.startswith("|")]
@@ -155,8 +130,8 @@ def test_seeds_and_sizes_are_shown_as_people_read_them() -> None:
 def test_who_is_not_told_apart_from_the_chosen_is_marked_and_the_sentence_says_if_the_gain_is_real() -> None:
     frame = board(
         a_row("elman", 3.9, 4.3, test_p_naive=0.0004),
-        a_row("tcn", 4.2, 4.1, test_p_chosen=0.3),
-        a_row("dense", 4.3, 5.9, test_p_chosen=0.05),
+        a_row("tcn", 4.2, 4.1, test_p_best=0.3),
+        a_row("dense", 4.3, 5.9, test_p_best=0.05),
     )
     text = printed(frame, 80)
     assert "elman *" in text and "tcn ~" in text and "dense ~" not in text and "ridge ~" not in text  # none was said of ridge
@@ -167,3 +142,24 @@ def test_who_is_not_told_apart_from_the_chosen_is_marked_and_the_sentence_says_i
     maybe = sentence(board(a_row("elman", 3.9, 4.3, test_p_naive=0.2)))
     assert maybe.endswith(" Its difference to last_value may be chance (p 0.200).")
     assert "chance" not in sentence(board()) and "~" not in printed(board(), 80)
+
+
+def test_the_spread_over_seeds_is_shown_and_unknown_with_one() -> None:
+    frame = board(
+        a_row("elman", 3.9, 4.3, seeds=3, test_mae_spread=0.0213, val_mae_spread=0.1),
+        a_row("tcn", 4.2, 4.1, seeds=1),
+        a_row("dense", 4.3, 5.9),
+    )
+    lines = {line.split()[1]: line.split() for line in printed(frame, 120).splitlines() if line and line[0].isdigit()}
+    assert lines["elman"][5] == "0.021" and lines["tcn"][4] == "?"
+    assert "?" not in lines["dense"] and "?" not in lines["theta"]  # nothing that a seed would change
+    assert any(line.startswith("±: standard deviation over seeds") for line in remarks(frame))
+    assert not any(line.startswith("±") for line in remarks(board()))
+
+
+def test_a_baseline_is_no_member_of_the_group_and_the_best_needs_not_be_chosen() -> None:
+    rows = [a_row("elman", 4.0, 4.0), a_row("tcn", 4.1, 4.1, test_p_best=0.6)]
+    frame = leaderboard([*rows, a_row("last_value", 3.0, 3.0, "baseline", test_p_best=0.9)])
+    assert chosen(frame) is None
+    text = printed(frame, 80)
+    assert "tcn ~" in text and "last_value ~" not in text and "~ not told apart from elman" in " ".join(text.split())

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.comparison.intervals import LEVELS, calibrate, with_intervals
-from tasks.comparison.scores import best_naive, by_series, by_step, mae, score
+from tasks.comparison.intervals import LEVELS, calibrate, half_widths, with_interval
+from tasks.comparison.scores import best_naive, breakdown, mae, scales, score, slices, wide
 
 SEASON = 3
 
@@ -44,7 +44,9 @@ def frames() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         pl.DataFrame({"unique_id": [name] * 60, "ds": np.arange(60), "y": values})
         for name, values in (("s0", y), ("s1", 3 * y[::-1]))
     )
-    return validation, with_intervals(test, validation, ["m", "last_value"]), train
+    for model in ("m", "last_value"):
+        test = with_interval(test, model, half_widths(calibrate(validation, model), 4))
+    return validation, test, train
 
 
 def arrays(frame: pl.DataFrame, *names: str) -> list[np.ndarray]:
@@ -55,7 +57,7 @@ def arrays(frame: pl.DataFrame, *names: str) -> list[np.ndarray]:
 
 def test_the_plain_scores_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
     validation, test, train = frames
-    found = score(test, train, "m", SEASON, "last_value", calibrate(validation, "m"))
+    found = score(test, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
     y, m = arrays(test, "y", "m")
     assert 0 < len(y) < test.height
     wanted = {
@@ -66,17 +68,17 @@ def test_the_plain_scores_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
     }
     assert {name: found[name] for name in wanted} == pytest.approx(wanted)
     assert list(found) == [
-        "test_mae", "test_rmse", "test_mase", "test_smape", "test_bias",
-        "test_skill", "test_coverage_90", "test_width_90", "test_crps",
+        "test_mae", "test_rmse", "test_mase", "test_rmsse", "test_smape", "test_bias", "test_skill",
+        "test_coverage_90", "test_width_90", "test_pinball", "test_crps", "test_scaled_crps",
     ]  # fmt: skip
 
 
 def test_skill_compares_on_the_same_rows(frames: tuple[pl.DataFrame, ...]) -> None:
     validation, test, train = frames
     y, m, naive = arrays(test, "y", "m", "last_value")
-    found = score(test, train, "m", SEASON, "last_value", calibrate(validation, "m"))
+    found = score(test, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
     assert found["test_skill"] == pytest.approx(1 - np.abs(y - m).mean() / np.abs(y - naive).mean())
-    own = score(test, train, "last_value", SEASON, "last_value", calibrate(validation, "last_value"))
+    own = score(test, "last_value", "last_value", scales(train, SEASON), calibrate(validation, "last_value"))
     assert own["test_skill"] == 0
 
 
@@ -90,20 +92,22 @@ def test_mase_is_the_mean_over_series_of_mae_over_the_seasonal_naive_in_training
     calibration = calibrate(validation, "m")
     shuffled = train.sample(fraction=1, shuffle=True, seed=3)
     for history in (train, shuffled, train.with_columns(pl.col("y").fill_nan(None))):
-        assert score(test, history, "m", SEASON, "last_value", calibration)["test_mase"] == pytest.approx(np.mean(ratios))
+        assert score(test, "m", "last_value", scales(history, SEASON), calibration)["test_mase"] == pytest.approx(
+            np.mean(ratios)
+        )
     flat = train.with_columns(y=pl.when(pl.col("unique_id") == "s1").then(7.0).otherwise("y"))
-    assert score(test, flat, "m", SEASON, "last_value", calibration)["test_mase"] == pytest.approx(ratios[0])
-    assert score(test, train.with_columns(y=pl.lit(7.0)), "m", SEASON, "last_value", calibration)["test_mase"] is None
+    assert score(test, "m", "last_value", scales(flat, SEASON), calibration)["test_mase"] == pytest.approx(ratios[0])
+    assert score(test, "m", "last_value", scales(train.with_columns(y=pl.lit(7.0)), SEASON), calibration)["test_mase"] is None
 
 
 def test_coverage_and_width_equal_numpy_and_are_none_without_intervals(frames: tuple[pl.DataFrame, ...]) -> None:
     validation, test, train = frames
     calibration = calibrate(validation, "m")
-    found = score(test, train, "m", SEASON, "last_value", calibration)
+    found = score(test, "m", "last_value", scales(train, SEASON), calibration)
     y, low, high = arrays(test, "y", "m-lo-90", "m-hi-90")
     assert found["test_coverage_90"] == pytest.approx(((low <= y) & (y <= high)).mean())
     assert found["test_width_90"] == pytest.approx((high - low).mean())
-    bare = score(test.drop("m-lo-90", "m-hi-90"), train, "m", SEASON, "last_value", calibration)
+    bare = score(test.drop("m-lo-90", "m-hi-90"), "m", "last_value", scales(train, SEASON), calibration)
     assert bare["test_coverage_90"] is None and bare["test_width_90"] is None
 
 
@@ -116,45 +120,98 @@ def test_crps_is_twice_the_mean_pinball_loss_of_the_conformal_quantiles(frames: 
         shift = {k: np.quantile((before - forecast)[steps == k], level) for k in range(1, 5)}
         miss = y - (m + np.array([shift[int(k)] for k in step]))
         total += 2 * np.maximum(level * miss, (level - 1) * miss).mean() / len(LEVELS)
-    found = score(test, train, "m", SEASON, "last_value", calibrate(validation, "m"))
+    found = score(test, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
     assert found["test_crps"] == pytest.approx(total)
 
 
 def test_smape_is_a_percentage_from_0_to_200() -> None:
     frame = pl.DataFrame({"unique_id": "a", "step": [1, 1, 1], "y": [1.0, 0.0, 3.0], "m": [-1.0, 0.0, 1.0]})
     frame = frame.with_columns(last_value=pl.lit(0.0), ds=pl.int_range(3))
-    found = score(frame, frame.select("unique_id", "ds", "y"), "m", 1, "last_value", calibrate(frame, "m"))
+    found = score(frame, "m", "last_value", scales(frame.select("unique_id", "ds", "y"), 1), calibrate(frame, "m"))
     assert found["test_smape"] == pytest.approx((200 + 0 + 100) / 3)
 
 
-def test_errors_by_series_and_by_step_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
-    test = frames[1]
-    for key, found in (
-        ("unique_id", by_series(test, ["m", "last_value"])),
-        ("step", by_step(test, ["m", "last_value"], int(test["step"].max()))),
-    ):
-        assert found.columns == [key, "m", "last_value"]
+def plain(part: pl.DataFrame, train: pl.DataFrame) -> dict[str, float]:
+    """Every score of the rows of a slice, by numpy; the scales are those of the rows' series."""
+    size = {}
+    for name in ("s0", "s1"):
+        past = train.filter(pl.col("unique_id") == name)["y"].to_numpy()
+        steps = past[SEASON:] - past[:-SEASON]
+        size[name] = (np.nanmean(np.abs(steps)), np.sqrt(np.nanmean(steps**2)))
+    y, m = (part[name].cast(pl.Float64).to_numpy() for name in ("y", "m"))
+    known = ~np.isnan(y) & ~np.isnan(m)
+    units = np.array([size[name] for name in part["unique_id"]])[known]
+    e = (m - y)[known]
+    naive = part["last_value"].cast(pl.Float64).to_numpy()
+    both = known & ~np.isnan(naive)
+    return {
+        "n": known.sum(),
+        "mae": np.abs(e).mean(),
+        "rmse": np.sqrt((e**2).mean()),
+        "mase": np.abs(e / units[:, 0]).mean(),
+        "rmsse": np.sqrt(((e / units[:, 1]) ** 2).mean()),
+        "smape": (200 * np.abs(e) / (np.abs(y[known]) + np.abs(m[known]))).mean(),
+        "bias": e.mean(),
+        "skill": 1 - np.abs(m - y)[both].mean() / np.abs(naive - y)[both].mean(),
+    }
+
+
+def test_the_scores_of_a_slice_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
+    _, test, train = frames
+    hours = pl.datetime(2024, 1, 1) + pl.duration(hours=pl.col("ds") * 5)
+    test = test.with_columns(ds=hours)
+    keys = {
+        "series": pl.col("unique_id"),
+        "step": pl.col("step"),
+        "hour": pl.col("ds").dt.hour(),
+        "weekday": pl.col("ds").dt.weekday(),
+    }
+    assert slices(test) == list(keys)
+    for by, key in keys.items():
+        found = breakdown(test, "m", "last_value", scales(train, SEASON), by)
+        values = test.select(key.cast(pl.String).alias("at"))["at"]
+        assert set(found["value"]) == set(values) and set(found["by"]) == {by} and set(found["model"]) == {"m"}
         for row in found.iter_rows(named=True):
-            part = test.filter(pl.col(key) == row[key])
-            for model in ("m", "last_value"):
-                y, m = arrays(part, "y", model)
-                assert row[model] == pytest.approx(np.abs(y - m).mean())
+            wanted = plain(test.filter(values == row["value"]), train)
+            assert {name: row[name] for name in wanted} == pytest.approx(wanted), (by, row["value"])
+
+
+def test_slices_of_what_has_no_calendar_and_of_one_value_are_left_out(frames: tuple[pl.DataFrame, ...]) -> None:
+    test = frames[1]
+    assert slices(test) == ["series", "step"]  # integer time steps
+    days = test.with_columns(ds=pl.datetime(2024, 1, 1) + pl.duration(days=pl.col("ds")))
+    assert slices(days) == ["series", "step", "weekday"]
+
+
+def test_wide_puts_numbers_in_their_order(frames: tuple[pl.DataFrame, ...]) -> None:
+    scale = scales(frames[2], SEASON)
+    test = pl.concat([frames[1].with_columns(step=pl.col("step") * 3), frames[1]])
+    found = wide(pl.concat(breakdown(test, name, "last_value", scale, "step") for name in ("m", "last_value")), "step")
+    assert found.columns == ["value", "m", "last_value"]
+    assert found["value"].to_list() == [1, 2, 3, 4, 6, 9, 12]
+
+
+def test_pinball_and_scaled_crps(frames: tuple[pl.DataFrame, ...]) -> None:
+    validation, test, train = frames
+    found = score(test, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
+    y, m, low, high = arrays(test, "y", "m", "m-lo-90", "m-hi-90")
+    parts = [np.maximum(q * (y - at), (q - 1) * (y - at)).mean() for q, at in ((0.05, low), (0.5, m), (0.95, high))]
+    assert found["test_pinball"] == pytest.approx(np.mean(parts))
+    assert found["test_crps"] is not None
+    assert found["test_scaled_crps"] == pytest.approx(found["test_crps"] / np.abs(y).mean())
 
 
 def test_a_model_without_forecasts_has_no_score(frames: tuple[pl.DataFrame, ...]) -> None:
     validation, test, train = (frame.with_columns(pl.lit(None, pl.Float64).alias("none")) for frame in frames)
-    found = score(test, train, "none", SEASON, "last_value", calibrate(validation, "none"))
+    found = score(test, "none", "last_value", scales(train, SEASON), calibrate(validation, "none"))
     assert set(found.values()) == {None}
     assert mae(test, "none") is None
-    assert by_series(test, ["none"])["none"].to_list() == [None, None]
+    assert breakdown(test, "none", "last_value", scales(train, SEASON), "step").is_empty()
 
 
 def test_best_naive_is_chosen_among_the_naive_ones_by_their_error() -> None:
-    frame = pl.DataFrame({"unique_id": "a", "step": [1, 2], "y": [1.0, 2.0]})
-    frame = frame.with_columns(
-        last_value=pl.lit(3.0), drift=pl.lit(2.0), theta=pl.col("y"), seasonal_naive=pl.lit(None, pl.Float64)
-    )
-    assert best_naive(frame, ["last_value", "drift", "seasonal_naive", "theta"]) == "drift"
-    assert best_naive(frame.with_columns(drift=pl.lit(3.0)), ["last_value", "drift"]) == "last_value"
+    errors = {"last_value": 1.5, "drift": 0.5, "theta": 0.0, "seasonal_naive": None}
+    assert best_naive(errors) == "drift"
+    assert best_naive({"last_value": 1.5, "drift": 1.5}) == "last_value"
     with pytest.raises(ValueError, match="no naive forecast"):
-        best_naive(frame, ["theta", "seasonal_naive"])
+        best_naive({"theta": 0.0, "seasonal_naive": None})

@@ -1,6 +1,7 @@
 """Differences between models: by an independent computation, with as few false alarms as promised, and found where planted."""
 
 import math
+import random
 
 import numpy as np
 import polars as pl
@@ -10,10 +11,11 @@ from scipy import stats
 from tasks.comparison.significance import (
     FEWEST,
     LEVEL,
-    against,
+    corrected,
     diebold_mariano,
     differences,
     holm,
+    judge,
     mean_interval,
     overlap_of,
 )
@@ -37,6 +39,25 @@ def test_the_statistic_equals_the_paper_s_formula(overlap: int) -> None:
     assert found == pytest.approx(by_hand(d, overlap), rel=1e-9)
 
 
+def shuffled_as_python_2_did(random: random.Random) -> np.ndarray:
+    """`random.sample(range(100), 100)` of Python 2, in which the published example was made."""
+    pool, drawn = list(range(100)), []
+    for taken in range(100):
+        place = int(random.random() * (100 - taken))
+        drawn.append(pool[place])
+        pool[place] = pool[99 - taken]
+    return np.array(drawn, float)
+
+
+def test_a_published_example() -> None:
+    """The README of github.com/johntwk/Diebold-Mariano-Test (J. Tsang, 2017), one step ahead, seed 123."""
+    source = random.Random(123)
+    actual, one, two = (shuffled_as_python_2_did(source) for _ in range(3))
+    published = {1: (1.3275742446369585, 0.18737195617455585), 2: (1.2112523589452902, 0.22868210381769466)}
+    for power, expected in published.items():
+        assert diebold_mariano(abs(actual - one) ** power - abs(actual - two) ** power, 1) == pytest.approx(expected, rel=1e-12)
+
+
 def test_one_step_ahead_it_is_nearly_the_t_test_of_the_mean() -> None:
     """With overlap 1 only the divisor differs: n of the variance, and the correction puts n - 1 back."""
     d = np.random.default_rng(3).normal(0.1, 1, 50)
@@ -58,9 +79,36 @@ def test_an_origin_s_difference_is_the_mean_over_its_series_and_steps_where_both
     one, two = rng.normal(size=(4, 2, 3)), rng.normal(size=(4, 2, 3))
     one[1, 0, 2] = np.nan
     two[2] = np.nan
-    found = differences(frame_of({"one": one, "two": two}).sample(fraction=1, shuffle=True, seed=1), "one", "two")
-    both = np.abs(one) - np.abs(two)
-    np.testing.assert_allclose(found, [np.nanmean(both[c]) for c in (0, 1, 3)])
+    gaps = differences(frame_of({"one": one, "two": two}).sample(fraction=1, shuffle=True, seed=1), ["one"], ["two"])
+    both = np.nanmean((np.abs(one) - np.abs(two))[[0, 1, 3]], axis=2)
+    assert gaps["cutoff"].to_list() == [0, 0, 1, 1, 3, 3] and gaps["unique_id"].to_list() == ["a", "b"] * 3
+    np.testing.assert_allclose(gaps["gap"], both.ravel())
+
+
+def test_the_seeds_of_a_variant_count_as_their_mean() -> None:
+    rng = np.random.default_rng(1)
+    errors = {name: rng.normal(size=(12, 2, 3)) for name in ("m", "m-s1", "other")}
+    gaps = differences(frame_of(errors), ["m", "m-s1"], ["other"])
+    expected = (np.abs(errors["m"]) + np.abs(errors["m-s1"])) / 2 - np.abs(errors["other"])
+    np.testing.assert_allclose(gaps["gap"], expected.mean(2).ravel())
+    found = judge(gaps, 1)
+    assert found is not None and (found.over, found.count) == ("origins", 12)
+    assert found.mean == pytest.approx(expected.mean())
+
+
+def test_with_one_origin_the_series_are_counted() -> None:
+    """As on M4: the t test of the series' means, and an interval of theirs."""
+    gaps = np.random.default_rng(3).normal(-0.3, 1, 80)
+    frame = pl.DataFrame({"unique_id": [f"s{i:02d}" for i in range(80)], "cutoff": [0] * 80, "gap": gaps})
+    found = judge(frame, 4)
+    assert found is not None and (found.over, found.count) == ("series", 80)
+    assert found.p == pytest.approx(stats.ttest_1samp(gaps, 0).pvalue)
+    assert found.low is not None and found.high is not None
+    half = stats.t.ppf(0.95, 79) * gaps.std(ddof=1) / math.sqrt(80)
+    assert (found.low, found.high) == pytest.approx((gaps.mean() - half, gaps.mean() + half), abs=0.05)
+    alone = judge(frame.head(FEWEST - 1), 4)
+    assert alone is not None and (alone.p, alone.low) == (None, None) and alone.mean == pytest.approx(gaps[: FEWEST - 1].mean())
+    assert judge(frame.clear(), 1) is None
 
 
 def test_what_overlaps() -> None:
@@ -94,10 +142,12 @@ def test_a_gain_of_five_percent_is_found() -> None:
     base = rng.normal(1, 0.3, (200, 2, 3))
     one, two = rng.normal(0, 0.1, (2, *base.shape))
     models = {"base": base, "better": 0.95 * base + one, "same": base + two}
-    p_values = against(frame_of(models), list(models), "base", 2)
-    assert p_values["better"] <= LEVEL < p_values["same"] and "base" not in p_values
-    interval = mean_interval(differences(frame_of(models), "better", "base"), 2)
-    assert interval is not None and interval[0] < -0.05 < interval[1] < 0
+    judged = {name: judge(differences(frame_of(models), [name], ["base"]), 2) for name in ("better", "same")}
+    found = corrected({name: one for name, one in judged.items() if one is not None})
+    better, same = found["better"], found["same"]
+    assert better.p_holm is not None and same.p_holm is not None and better.low is not None and better.high is not None
+    assert better.p_holm <= LEVEL < same.p_holm and better.p_holm == 2 * better.p  # type: ignore[operator]
+    assert better.low < -0.05 < better.high < 0
 
 
 def test_holm_by_hand() -> None:

@@ -1,0 +1,110 @@
+"""The look that all pictures share: palette, empty figures, labels, times, files; never pyplot, never a score.
+
+One palette (Okabe and Ito, safe for colour-blind eyes) throughout: actuals black, the chosen variant blue, the best naive
+vermilion, other variants in the rest of it, further told apart by line style.
+"""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ACTUAL, CHOSEN, NAIVE, QUIET, GRID = "#1a1a1a", "#0072B2", "#D55E00", "#9a9a9a", "#e4e4e4"
+OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+UNIT = 30  # letters of a unit beside an axis
+FAR = 4  # medians: what lies above would squash the rest of a picture
+
+
+def file_name(number: int, series: str) -> str:
+    """series-00-<slug>.png: safe on every file system, whatever the series is called."""
+    plain = unicodedata.normalize("NFKD", series).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-")
+    return f"series-{number:02d}-{slug or 'unnamed'}.png"
+
+
+def save(figure: "Figure", path: Path) -> Path:
+    """Write a PNG beside `path` and rename it; the same figure gives the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    figure.savefig(beside, format="png", dpi=120, metadata={"Software": None})
+    os.replace(beside, path)
+    return path
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **shared: Any):  # type: ignore[no-untyped-def]
+    """A white figure, `width` by `height` inches, and its axes: one, or an array of them, or none where `rows` is 0."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    axes = figure.subplots(rows, columns, **shared) if rows else []
+    for ax in figure.axes:
+        dress(ax)
+    return figure, axes
+
+
+def dress(ax: "Axes") -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color=GRID, lw=0.6)
+    ax.set_axisbelow(True)
+
+
+def whole_ticks(ax: "Axes") -> None:
+    """Ticks of the x axis at whole numbers alone."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+
+
+def note(ax: "Axes", words: str) -> None:
+    """What to read where there is nothing to see."""
+    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=QUIET)
+
+
+def legend_above(ax: "Axes", columns: int = 5) -> None:
+    """The legend between title and data; the title needs a pad of 24 or more."""
+    ax.legend(loc="lower left", bbox_to_anchor=(-0.005, 1.0), ncols=columns, frameon=False, fontsize=9, borderaxespad=0.2)
+
+
+def ceiling(values: Iterable[float]) -> float:
+    """The largest value that is not FAR above the median, which a picture has to show; 0 where there is none."""
+    known = sorted(values)
+    return max((value for value in known if value <= FAR * median(known)), default=0.0)
+
+
+def label(text: str, most: int = 60) -> str:
+    """Any text as a label: no mathtext, no line breaks, no letters that the font lacks, no endless names."""
+    from matplotlib import font_manager
+
+    known = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
+    plain = "".join(c if c.isprintable() and ord(c) in known else "\N{WHITE SQUARE}" for c in text)
+    short = plain if len(plain) <= most else plain[: most - 1] + "…"
+    return short.replace("$", r"\$")
+
+
+def times(rows: pl.DataFrame):  # type: ignore[no-untyped-def]
+    """Timestamps as matplotlib takes them: UTC without saying so, or whole numbers."""
+    ds = rows["ds"]
+    return ds.to_numpy() if ds.dtype.is_integer() else ds.dt.replace_time_zone(None).to_numpy()
+
+
+def time_axis(ax: "Axes", rows: pl.DataFrame) -> None:
+    if rows.schema["ds"].is_integer():
+        ax.set_xlabel("time step")
+        whole_ticks(ax)
+        ax.ticklabel_format(axis="x", style="plain", useOffset=False)
+        return
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=4, maxticks=9)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    ax.set_xlabel("time (UTC)")

@@ -1,0 +1,135 @@
+"""Experiments and runs in MLflow: found by identity, made once, ended in any case; never what is logged to them.
+
+Everything goes through the client by run id: MLflow's active run is shared between threads and is not used.
+"""
+
+import contextlib
+import getpass
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from params.errors import UserError
+from tasks.locks import lock
+from tasks.tracking.connection import client, direct, patiently
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+IDENTITY, AGAIN_TAG, MARK = "identity", "again", "lagline.mark"
+
+
+def experiment(name: str, home: Path) -> str:
+    """The id of the experiment of a run file, made or restored where needed."""
+    with lock(home, "mlflow"):
+        found = client().get_experiment_by_name(name)
+        if found is None:
+            local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
+            # the UI has a side for training and one for language models, and opens the one that this tag names
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            return str(client().create_experiment(name, (home / "artifacts" / name).as_uri() if local else None, kind))
+        if found.lifecycle_stage == "deleted":
+            client().restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+
+def experiment_of(run_id: str) -> str:
+    """The id of the experiment of a run."""
+    return str(client().get_run(run_id).info.experiment_id)
+
+
+def find_run(experiment_id: str, tags: Mapping[str, str]) -> "Run | None":
+    """The newest run that has all of these tags, or None."""
+    clauses = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    found = client().search_runs([experiment_id], clauses, order_by=["attributes.start_time DESC"], max_results=1)
+    return found[0] if found else None
+
+
+def _make_run(experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
+    """A new run.  Where its answer is lost on the way, the run that was made is found by its mark, and not made twice."""
+    marked = {**tags, **_origin(), MARK: uuid.uuid4().hex}
+
+    def found_or_made() -> str:
+        store = direct()
+        there = store.search_runs([experiment_id], f"tags.`{MARK}` = '{marked[MARK]}'", max_results=1)
+        run = there[0] if there else store.create_run(experiment_id, run_name=name, tags=marked)
+        return str(run.info.run_id)
+
+    return str(patiently(found_or_made))
+
+
+def parent_run(experiment_id: str, name: str, identity: str, fresh: bool = False) -> tuple[str, bool]:
+    """The run of a comparison and whether it had finished before: the same identity goes on in the same run.
+
+    One that finished with a fit that may do better on another try (tag `again`) has not.
+    """
+    found = None if fresh else find_run(experiment_id, {"kind": "comparison", IDENTITY: identity})
+    if found is not None:
+        finished = found.info.status == "FINISHED" and AGAIN_TAG not in found.data.tags
+        if not finished:
+            client().update_run(found.info.run_id, status="RUNNING")
+        return found.info.run_id, finished
+    return _make_run(experiment_id, name, {"kind": "comparison", IDENTITY: identity}), False
+
+
+def child_run(parent: str, name: str, identity: str, tags: Mapping[str, str]) -> str:
+    """The run of one fit or baseline below its comparison; the same identity goes on in the same run."""
+    experiment_id = experiment_of(parent)
+    found = find_run(experiment_id, {"mlflow.parentRunId": parent, IDENTITY: identity})
+    if found is not None:
+        client().update_run(found.info.run_id, status="RUNNING")
+        return str(found.info.run_id)
+    return _make_run(experiment_id, name, {"mlflow.parentRunId": parent, IDENTITY: identity, **tags})
+
+
+def try_again(run_id: str, labels: Sequence[str]) -> None:
+    """Marks a comparison some of whose fits failed for want of memory, so that the same command tries them again."""
+    if labels:
+        client().set_tag(run_id, AGAIN_TAG, ", ".join(labels)[:5000])
+    elif AGAIN_TAG in client().get_run(run_id).data.tags:
+        client().delete_tag(run_id, AGAIN_TAG)
+
+
+def _origin() -> dict[str, str]:
+    """What the UI shows as a run's user and source."""
+    tags = {"mlflow.source.name": "python -m flows", "mlflow.source.type": "LOCAL"}
+    with contextlib.suppress(OSError, KeyError):  # a container may have no name for its user
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
+
+
+def finish(run_id: str, status: str = "FINISHED") -> None:
+    """Ends a run as FINISHED, FAILED or KILLED."""
+    client().set_terminated(run_id, status)
+
+
+def abandon(run_id: str, status: str) -> None:
+    """Ends a run that did not end well, if the server is there: the error that is on its way out must not be replaced."""
+    with contextlib.suppress(Exception):
+        direct().set_terminated(run_id, status)
+
+
+def newest_comparisons() -> list[tuple[str, str, str]]:
+    """(name, experiment id, run id) of the newest finished comparison of each run file, the newest first."""
+    found = []
+    for one in client().search_experiments():
+        clauses = "tags.kind = 'comparison' and attributes.status = 'FINISHED'"
+        runs = client().search_runs([one.experiment_id], clauses, order_by=["attributes.end_time DESC"], max_results=1)
+        found += [(run.info.end_time or 0, one.name, one.experiment_id, run.info.run_id) for run in runs]
+    return [(name, experiment, run) for _, name, experiment, run in sorted(found, reverse=True)]
+
+
+def last_comparison(name: str) -> "Run":
+    """The newest finished comparison of a run name.  Raises UserError where there is none."""
+    found = client().get_experiment_by_name(name)
+    runs: Any = []
+    if found is not None:
+        clauses = "tags.kind = 'comparison' and attributes.status = 'FINISHED'"
+        runs = client().search_runs([found.experiment_id], clauses, order_by=["attributes.end_time DESC"], max_results=1)
+    if not runs:
+        known = [e.name for e in client().search_experiments() if e.name != "Default"]
+        there = f"there are: {', '.join(known)}" if known else "nothing was compared yet"
+        raise UserError(f"{name}: no finished comparison of that name; {there}")
+    return runs[0]
