@@ -3,11 +3,11 @@
     python -m benchmarks.evaluation             10,000 series x 24 steps x 13 variants, two origins in validation and in test
     python -m benchmarks.evaluation --full      five origins in each
 
-*Forecasting*: one LSTM of 128 hidden units (lookback 168, 8 features, one thread) from panel to forecast files, timed once
-and counted for every variant.  *Evaluating*: `compare`, from those files to the forecast frame, all scores, slices and tests, in a
-process of its own; the fitted baselines, which have a budget of seconds, are left out.  The other variants' files are the first
-one with noise.  Last line: JSON with `evaluation_ratio` = evaluating over forecasting, and `memory_ratio` = peak memory of
-evaluating with twice as many variants over that with `--variants`, both less what the imports take.
+*Forecasting*: one LSTM of 128 hidden units (lookback 168, 8 features, one thread), from the panel to its forecast files, timed
+once and counted for every variant.  *Evaluating*: `compare`, from those files to the forecast frame, all scores, slices and
+tests, in a process of its own; the fitted baselines, which have a budget of seconds, are left out.  The files of the other
+variants are the first one's with noise.  Last line: JSON with `evaluation_ratio` = evaluating over forecasting, and
+`memory_ratio` = peak memory of evaluating twice as many variants over that of evaluating these, both less what imports take.
 """
 
 import argparse

@@ -58,7 +58,8 @@ def find_leak(frame: pl.LazyFrame, pipeline: Pipeline) -> str | None:
     """What leaks, in words, or None.
 
     `frame`: the long frame of a run.  For some test cutoffs of some series all values after the cutoff are spoiled, less what
-    is declared known ahead; forecasts at the cutoff must keep their bits, and scaling fitted again its numbers.
+    is declared known ahead; forecasts at the cutoff must keep their bits, and scaling fitted again its numbers.  A split by
+    rows has no moment of its own: while one series is tested a longer one still trains, and those rows of it are left alone.
     """
     ids = frame.select(pl.col("unique_id").unique().sort()).collect().to_series()
     some = frame.filter(pl.col("unique_id").is_in(ids.gather(_spread(len(ids), SERIES)).implode())).collect()
@@ -82,8 +83,10 @@ def _leak_at(frame: pl.DataFrame, before: Windows, cutoff: int, pipeline: Pipeli
     ahead = {"unique_id", "ds", *pipeline.params.future, *pipeline.params.static}  # known ahead, and so left alone
     values = [name for name in frame.columns if name not in ahead]
 
+    borders = _borders(before.panel, pipeline.split)
+
     def changed_by(names: Sequence[str]) -> str | None:
-        spoiled = Panel.open(pipeline.build(spoil(frame, names, cutoff).lazy(), folder))
+        spoiled = Panel.open(pipeline.build(spoil(frame, names, cutoff, borders).lazy(), folder))
         return _changed(before, spoiled, pipeline)
 
     if changed_by(values) is None:
@@ -96,10 +99,20 @@ def _leak_at(frame: pl.DataFrame, before: Windows, cutoff: int, pipeline: Pipeli
     return f"a forecast at cutoff {cutoff} changes when what comes after it is altered"
 
 
-def spoil(frame: pl.DataFrame, names: Sequence[str], cutoff: int) -> pl.DataFrame:
-    """The frame with every value of some columns overwritten where its row lies after the cutoff; missing ones too."""
-    after = pl.col("ds").to_physical() > cutoff
-    return frame.with_columns(pl.when(after).then(SPOILED).otherwise(pl.col(name)).alias(name) for name in names)
+def _borders(panel: Panel, split: Split) -> pl.DataFrame:
+    """unique_id and the time of the last row of each series that it is trained on (_border)."""
+    _, stops = split.target_ranges(panel.times, panel.offsets, "train")
+    last = panel.times[panel.offsets[:-1] + np.maximum(stops - 1, 0)]
+    return pl.DataFrame({"unique_id": panel.ids, "_border": last}, schema={"unique_id": pl.String, "_border": pl.Int64})
+
+
+def spoil(frame: pl.DataFrame, names: Sequence[str], cutoff: int, borders: pl.DataFrame) -> pl.DataFrame:
+    """The frame with every value of some columns overwritten where its row lies after the cutoff and the border of its series
+    (of `_borders`); missing ones too."""
+    known = frame.join(borders, on="unique_id", how="left", maintain_order="left")
+    after = pl.col("ds").to_physical() > pl.max_horizontal(pl.lit(cutoff), "_border")
+    spoiled = (pl.when(after).then(SPOILED).otherwise(pl.col(name)).alias(name) for name in names)
+    return known.with_columns(spoiled).drop("_border")
 
 
 @torch.inference_mode()

@@ -80,7 +80,7 @@ def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, f
         calibration = intervals.calibrate(validation.read(model), model)
         found = scores.score(frame, model, naive, scale, calibration)
         grid = frame[model].to_numpy().reshape(-1, windows.horizon)
-        look = copycat.probe(panel, origins, grid, windows.gap, run.evaluation.season)
+        look = copycat.probe(panel, origins, grid, windows.gap)
         about = facts.get(model) or _baseline_row(model, notes)
         if look.copies and model in facts:
             about = about | {"note": "; ".join(word for word in (about["note"], COPIES) if word), "copies": True}

@@ -24,10 +24,10 @@ class Probe:
     copies: bool
 
 
-def probe(panel: Panel, origins: np.ndarray, forecasts: np.ndarray, gap: int, season: int) -> Probe:
+def probe(panel: Panel, origins: np.ndarray, forecasts: np.ndarray, gap: int) -> Probe:
     """Probes forecasts [origins, horizon], NaN where missing; `origins`: their rows of the panel.
 
-    Correlations are taken within each series (its own mean is taken off) at the lags 0 .. gap + h and of one season, if longer.
+    Correlations are taken within each series (its own mean is taken off) at the lags 0 .. gap + h.
     """
     some = np.unique(np.linspace(0, max(len(origins) - 1, 0), min(ORIGINS, len(origins))).round().astype(int))
     origins, forecasts = origins[some], forecasts[some]
@@ -38,8 +38,7 @@ def probe(panel: Panel, origins: np.ndarray, forecasts: np.ndarray, gap: int, se
     last = _at(panel, origins, series, 0)
     for step in steps:
         ahead, ours = gap + int(step), forecasts[:, step - 1]
-        lags = range(max(ahead, season) + 1)
-        alike = [_correlation(ours, _at(panel, origins, series, ahead - lag), series) for lag in lags]
+        alike = [_correlation(ours, _at(panel, origins, series, ahead - lag), series) for lag in range(ahead + 1)]
         if all(np.isnan(alike)):
             continue
         actual = _at(panel, origins, series, ahead)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Fit = Mapping[str, Any]
+LINES = 9  # variants in a picture of lines
 SHOWN = 3  # of the worst and of the best series, in the report
 
 
@@ -51,10 +52,10 @@ def publish(
     return {"sentence": sentence, "leaderboard": report.to_markdown(board, report.NARROW)}
 
 
-def _gain(found: Comparison) -> tuple[float, float] | None:
-    """The 90 % interval of the winner's MAE less the best naive's."""
+def _gain(found: Comparison) -> dict[str, Any] | None:
+    """The winner's MAE less the best naive's, and how sure that is."""
     gain = found.to_naive.get(found.chosen or "")
-    return (gain.low, gain.high) if gain and gain.low is not None and gain.high is not None else None
+    return asdict(gain) if gain else None
 
 
 def _tables(found: Comparison, board: pl.DataFrame, run: RunParams, sentence: str, folder: Path) -> None:
@@ -94,7 +95,7 @@ def of_variants(found: Comparison) -> pl.DataFrame:
 def _pictures(found: Comparison, board: pl.DataFrame, run: RunParams, fits: Sequence[Fit]) -> Iterable[tuple[str, "Figure"]]:
     """Every picture of the comparison's run by its file name, drawn one after the other."""
     unit, table = run.data.target, of_variants(found)
-    models = table["model"].unique(maintain_order=True).to_list()
+    models = lines_of(board)
     chosen, naive = found.chosen, found.naive
     yield "accuracy.png", plots.accuracy_plot(board, chosen, naive, unit)
     if found.best:
@@ -114,9 +115,16 @@ def _pictures(found: Comparison, board: pl.DataFrame, run: RunParams, fits: Sequ
         yield f"forecasts/{plots.file_name(number, series)}", plots.forecast_plot(test, series, shown, naive, unit)
     yield "pareto.png", plots.pareto_plot(board, chosen, naive, unit)
     cards = {fit["label"]: MemoryCard.from_dict(fit["memory"]) for fit in fits if "memory" in fit}
-    cards = {label: card for label, card in cards.items() if label in models}
+    cards = {label: cards[label] for label in board["name"] if label in cards}
     if cards:
         yield "memory.png", memory_card.card_figure(cards)
+
+
+def lines_of(board: pl.DataFrame) -> list[str]:
+    """The models that a picture has lines of: the best on validation, and every baseline."""
+    scored = board.filter(pl.col("val_mae").is_not_null())
+    best = scored.filter(pl.col("kind") == "variant").head(LINES)["name"].to_list()
+    return [name for name, kind in scored.select("name", "kind").iter_rows() if name in best or kind == "baseline"]
 
 
 def _difference(name: str, kind: str, alike: bool, one: Difference) -> dict[str, Any]:
@@ -153,6 +161,8 @@ def _sections(
     board_note = f"{unit} in its own unit, horizon {run.windows.horizon} x {run.data.frequency}; {origins}"
     table = page.table(board, page.ACCURACY) + page.bullets([*report.remarks(board), *LEGEND])
     real = f"Each model's MAE on test less that of {found.best}, with 90 % of the moving-block bootstrap. {_over(found)}"
+    variants = board.filter((pl.col("kind") == "variant") & pl.col("val_mae").is_not_null()).height
+    few = f"The {LINES} best of {variants} variants, and the baselines; all are in scores.csv." if variants > LINES else ""
     where = {"error_by_step.png": "By step of the horizon"}
     where |= {f"error_by_{by}.png": f"By {by} of the forecast row (UTC)" for by in scores.SLICES}
     shown = [name for name in pictures if name.startswith("forecasts/")]
@@ -166,7 +176,7 @@ def _sections(
     return [
         page.Section("leaderboard", "Leaderboard", board_note, drawn({"accuracy.png": "MAE on test and validation"}), table),
         page.Section("real", "Is the difference real?", real, drawn({"differences.png": "Differences to the best variant"})),
-        page.Section("where", "Where the errors are", "", drawn(where)),
+        page.Section("where", "Where the errors are", few, drawn(where)),
         page.Section("forecasts", "Forecasts of the worst and the best series", "", drawn(captions)),
         page.Section("memory", "Memory", "", drawn(memory), page.bullets(warnings)),
         page.Section("cost", "Cost", "", drawn(cost), page.table(board, page.COST)),

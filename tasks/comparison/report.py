@@ -179,9 +179,12 @@ def _markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;")
 
 
-def sentence(board: pl.DataFrame, target: str = "", gain: tuple[float, float] | None = None) -> str:
+def sentence(board: pl.DataFrame, target: str = "", gain: Mapping[str, Any] | None = None) -> str:
     """In words: who won on validation, what the test says of it, how it stands to ridge and to the best naive, and if that is
-    more than chance; `gain`: the 90 % interval of its MAE less the best naive's."""
+    more than chance; `gain`: its MAE less the best naive's, with `p` and the 90 % interval `low`, `high` (None: unknown).
+
+    The winner was not chosen on test, and so its p value stands for itself: nothing is to be corrected.
+    """
     naive, best = best_naive(board), chosen(board)
     if naive is None:
         return "Nothing was scored."
@@ -201,17 +204,18 @@ def sentence(board: pl.DataFrame, target: str = "", gain: tuple[float, float] | 
         if row and row["test_mae"]
     ]
     tail = f", {' and '.join(stands)}" if stands else ""
-    return f"{won}; on test its MAE is {_figure(best['test_mae'])}{tail}.{_real(best, naive, gain)}"
+    return f"{won}; on test its MAE is {_figure(best['test_mae'])}{tail}.{_real(naive['name'], gain or {})}"
 
 
-def _real(best: Mapping[str, Any], naive: Mapping[str, Any], gain: tuple[float, float] | None) -> str:
-    """Whether the difference to the best naive is more than chance; nothing where there are too few origins to say."""
-    p = best.get("test_p_naive")
+def _real(naive: str, gain: Mapping[str, Any]) -> str:
+    """Whether the difference to the best naive is more than chance; says so where there are too few origins to tell."""
+    p, low, high, over = (gain.get(name) for name in ("p", "low", "high", "over"))
     if p is None:
-        return ""
-    span = f", 90 % of resampled origins between {gain[0]:+.3g} and {gain[1]:+.3g}" if gain else ""
+        few = f"{gain['count']} {over}" if gain else ""
+        return f" Whether its difference to {naive} is real cannot be said from {few}." if few else ""
+    span = f", 90 % of resampled {over} between {low:+.3g} and {high:+.3g}" if low is not None and high is not None else ""
     words = "is more than chance" if p <= LEVEL else "may be chance"
-    return f" Its difference to {naive['name']} {words} (p {_cell('test_p_naive', p, None)}{span})."
+    return f" Its difference to {naive} {words} (p {_cell('test_p_naive', p, None)}{span})."
 
 
 def _against(ours: float, theirs: float) -> str:

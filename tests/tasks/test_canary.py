@@ -125,8 +125,22 @@ def test_a_forecaster_that_is_not_a_function_of_its_window_is_found() -> None:
 def test_spoiling_reaches_every_later_value_and_no_earlier_one() -> None:
     whole = frame().collect()
     cutoff = int((START + timedelta(hours=90) - datetime(1970, 1, 1)) / timedelta(microseconds=1))
-    altered = spoil(whole, ["y"], cutoff)
+    borders = pl.DataFrame({"unique_id": ["a", "b"], "_border": [0, 0]})
+    altered = spoil(whole, ["y"], cutoff, borders)
     later = whole["ds"].to_physical() > cutoff
     assert (altered.filter(later)["y"] == tasks.canary.SPOILED).all()
     assert altered.filter(~later).equals(whole.filter(~later))
     assert altered["x"].equals(whole["x"])
+
+
+def test_a_split_by_rows_lets_a_longer_series_train_while_a_shorter_one_is_tested() -> None:
+    """That is no leak: windows keep to their series.  Its own test rows are spoiled all the same."""
+    short = frame().filter((pl.col("unique_id") == "a") | (pl.col("ds").rank("ordinal").over("unique_id") <= 70))
+    split = Split("rows", 20, 20)
+    assert find_leak(short, Pipeline(honest, PARAMS, split, forecasters(), (RULE,))) is None
+
+    def leaky(rows: pl.LazyFrame, folder: Path) -> Path:
+        return honest(rows.with_columns(pl.col("x").shift(-1).over("unique_id")), folder)
+
+    leak = find_leak(short, Pipeline(leaky, PARAMS, split, forecasters(), (RULE,)))
+    assert leak is not None and "feature 'x'" in leak

@@ -39,10 +39,10 @@ def test_the_last_value_repeated_is_a_copy_also_with_noise(kind: str) -> None:
     last = np.repeat(panel.target[origins].astype(float)[:, None], HORIZON, axis=1)
     noisy = last + np.random.default_rng(0).normal(scale=0.05, size=last.shape)
     for forecasts in (last, noisy):
-        found = probe(panel, origins, forecasts, GAP, SEASON)
+        found = probe(panel, origins, forecasts, GAP)
         assert found.copies
         assert found.lag == pytest.approx(np.median(GAP + np.arange(1, HORIZON + 1)))
-    in_time = probe(panel, origins, actual, GAP, SEASON)
+    in_time = probe(panel, origins, actual, GAP)
     assert in_time.lag == 0 and not in_time.copies
 
 
@@ -52,7 +52,7 @@ def test_the_best_forecast_of_a_decaying_process_is_no_copy() -> None:
     origins, _ = grid(panel)
     level = np.where(origins < 600, 0.0, 1000.0)[:, None]
     powers = 0.7 ** (GAP + np.arange(1, HORIZON + 1))
-    found = probe(panel, origins, level + (panel.target[origins][:, None] - level) * powers, GAP, SEASON)
+    found = probe(panel, origins, level + (panel.target[origins][:, None] - level) * powers, GAP)
     assert not found.copies and found.lag is not None and found.lag > 1
 
 
@@ -62,8 +62,8 @@ def test_a_seasonal_forecast_is_no_copy_and_missing_values_do_not_matter() -> No
     before = panel.target[origins[:, None] + GAP + 1 + np.arange(HORIZON) - SEASON].astype(float)
     before[::7, 2] = np.nan
     panel.target[60:70] = np.nan
-    found = probe(panel, origins, before, GAP, SEASON)
-    assert not found.copies and found.lag in (0.0, float(SEASON))
-    nothing = probe(panel, origins, np.full_like(actual, np.nan), GAP, SEASON)
+    found = probe(panel, origins, before, GAP)
+    assert not found.copies and found.lag == 0
+    nothing = probe(panel, origins, np.full_like(actual, np.nan), GAP)
     assert nothing.lag is None and not nothing.copies
-    assert probe(panel, origins[:0], actual[:0], GAP, SEASON).lag is None
+    assert probe(panel, origins[:0], actual[:0], GAP).lag is None

@@ -129,18 +129,21 @@ def test_seeds_and_sizes_are_shown_as_people_read_them() -> None:
 
 def test_who_is_not_told_apart_from_the_chosen_is_marked_and_the_sentence_says_if_the_gain_is_real() -> None:
     frame = board(
-        a_row("elman", 3.9, 4.3, test_p_naive=0.0004),
+        a_row("elman", 3.9, 4.3, test_p_naive=0.9),
         a_row("tcn", 4.2, 4.1, test_p_best=0.3),
         a_row("dense", 4.3, 5.9, test_p_best=0.05),
     )
     text = printed(frame, 80)
     assert "elman *" in text and "tcn ~" in text and "dense ~" not in text and "ridge ~" not in text  # none was said of ridge
     assert "~ not told apart from elman on test" in " ".join(text.split())
-    words = sentence(frame, "temp", (-1.5, -0.25))
+    gain = {"p": 0.0004, "low": -1.5, "high": -0.25, "over": "origins", "count": 50}
+    words = sentence(frame, "temp", gain)  # its own p, not one raised for the many that are on the board
     assert words.endswith(" Its difference to last_value is more than chance (p <.001, 90 % of resampled origins between "
                           "-1.5 and -0.25).")  # fmt: skip
-    maybe = sentence(board(a_row("elman", 3.9, 4.3, test_p_naive=0.2)))
+    maybe = sentence(frame, "", gain | {"p": 0.2, "low": None})
     assert maybe.endswith(" Its difference to last_value may be chance (p 0.200).")
+    few = sentence(frame, "", {"p": None, "low": None, "high": None, "over": "origins", "count": 3})
+    assert few.endswith(" Whether its difference to last_value is real cannot be said from 3 origins.")
     assert "chance" not in sentence(board()) and "~" not in printed(board(), 80)
 
 
