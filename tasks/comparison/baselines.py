@@ -141,12 +141,13 @@ def _fitted(name: str, past: _Past, run: RunParams) -> tuple[np.ndarray, str | N
     limits = FITTED[name]
     if season > limits.longest:
         return nothing, f"left out: it takes a season of {limits.longest} rows at most"
-    cutoffs = np.unique(past.cutoff)
+    moment = _moments(past)
+    cutoffs = np.unique(moment)
     order, model, kept = _spread(len(cutoffs)), _model(name, season), max(limits.rows, limits.seasons * season)
     deadline = time.monotonic() + seconds
     values, tried = nothing.copy(), []
     for cutoff in cutoffs[order]:
-        here = np.flatnonzero(past.cutoff == cutoff)
+        here = np.flatnonzero(moment == cutoff)
         made = _fits(model, kept, past, here, run, deadline)
         if made is None:
             break
@@ -157,6 +158,17 @@ def _fitted(name: str, past: _Past, run: RunParams) -> tuple[np.ndarray, str | N
     why = f": its {seconds:g} s were over" if len(tried) < len(order) else " (its scores are of those alone)"
     part = f"on {len(tried)} of {len(cutoffs)} origins{why}" if len(tried) < len(cutoffs) else ""
     return values, "; ".join(filter(None, (part, _lacking(values, past.start, tried)))) or None
+
+
+def _moments(past: _Past) -> np.ndarray:
+    """[origins] what is fitted together: the cutoff, or, where series end at different times, the place from its own last one.
+
+    Else a spread over thirty cutoffs would leave out most series of a split by rows.
+    """
+    _, first, counts = np.unique(past.start, return_index=True, return_counts=True)
+    if len(np.unique(past.cutoff)) <= counts.max(initial=0):
+        return past.cutoff
+    return np.repeat(first + counts, counts) - np.arange(len(past.start))
 
 
 def _spread(count: int) -> list[int]:

@@ -230,6 +230,15 @@ def test_a_fit_takes_thirty_cutoffs_spread_evenly_the_same_for_all_series(name: 
     assert frame["last_value"].null_count() == 0
 
 
+def test_series_that_end_at_different_times_are_all_fitted() -> None:
+    """A split by rows: forty series with two origins each, no two cutoffs the same."""
+    history = a_history({f"s{i:02d}": a_walk(30 + 2 * i, i) for i in range(40)})
+    last = pl.col("ds").rank("ordinal", descending=True).over("unique_id")
+    some = history.filter(last.is_in([2, 3])).select("unique_id", pl.col("ds").alias("cutoff"))
+    frame, notes = forecast_baselines(history, some, a_run(2, 0, 1, alone("theta")))
+    assert frame["theta"].null_count() == 0 and notes == {}
+
+
 @pytest.mark.parametrize("name", FITTED)
 def test_a_fit_is_left_out_when_its_time_is_over_too_early(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     a_clock(monkeypatch)
