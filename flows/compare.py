@@ -37,6 +37,7 @@ from tasks.lags import generate_lags
 from tasks.load import load_series, long_frame
 from tasks.locks import Held, lock
 from tasks.process import fit_folder
+from tasks.refits import MARK, join_refits, label_of, refit_splits
 from tasks.register import register_best
 from tasks.split import split_of
 from tasks.train import cautions, choose_device, concurrent_fits, make_job, most_epochs, planned_fits, train_variant
@@ -63,6 +64,8 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
         for line in (needs.line(), *counts_lines(counts)):
             board.say(f"  {line}")
         fits = _plan(run, params, settings, panel, windows, split)
+        if len(fits) > len(run.variants) * run.training.seeds:
+            board.say(f"  every variant is trained again after {run.evaluation.refit} test origins: {len(fits)} fits in all")
         jobs_of = {label: job for label, (_, job) in fits.items()}
         with _alone(home, board):
             parent, finished = tracking.parent_run(experiment, run.name, _identity(run, jobs_of, home), fresh)
@@ -73,7 +76,9 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
                 naive = naive_error(run, Panel.open(panel), split, windows)
                 trained = _train(fits, home, parent, run, fresh, board, naive)
                 with board.stage("forecast and score"):
-                    evaluated = [evaluate_variant(fit["label"], fit, jobs_of[fit["label"]]) for fit in trained]
+                    evaluated = join_refits(
+                        [evaluate_variant(fit["label"].partition(MARK)[0], fit, jobs_of[fit["label"]]) for fit in trained]
+                    )
                     about = {"checks": checks["verdict"], "command": _command(params, settings)}
                     about["fingerprint"] = fingerprint(next(iter(jobs_of.values())), Panel.open(panel).digest)
                     found = compare_variants(run, panel, split, windows, evaluated, parent, about, home)
@@ -117,10 +122,14 @@ def _plan(run: RunParams, params: str, settings: list[str], panel: str, windows:
     """Every fit of the run: label -> (its params, its job)."""
     device = choose_device()
     variants = {name: load_variant(name, params, settings) for name in run.variants}
-    planned = planned_fits(run, variants)
+    again = refit_splits(run, Panel.open(panel), windows, split)
     return {
-        label: (variants[name], make_job(variants[name], seed, Path(panel), windows, split, device))
-        for label, name, seed in planned
+        label_of(label, number + 1) if number else label: (
+            variants[name],
+            make_job(variants[name], seed, Path(panel), windows, borders, device),
+        )
+        for number, borders in enumerate((split, *again))
+        for label, name, seed in planned_fits(run, variants)
     }
 
 

@@ -303,14 +303,16 @@ class TrainingParams(Section):
 
 
 class EvaluationParams(Section):
-    """Rolling origins, baselines, the season that they and MASE use, the seconds that each fitted baseline may take, and
-    whether the forecast frame goes to MLflow (else it stays in LAGLINE_HOME)."""
+    """Rolling origins, baselines, the season that they and MASE use, the seconds that each fitted baseline may take, whether
+    the forecast frame goes to MLflow (else it stays in LAGLINE_HOME), and after how many test origins all is trained again.
+    """
 
     stride: Positive
     baselines: Annotated[tuple[Baseline, ...], BeforeValidator(_as_tuple)]
     season: Positive
     baseline_seconds: Annotated[float, Field(gt=0, le=MOST)]
     save_forecasts: bool
+    refit: Positive | None
 
     @field_validator("baselines")
     @classmethod

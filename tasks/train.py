@@ -25,6 +25,7 @@ from params.schema import RunParams, VariantParams
 from tasks import fingerprint, tracking
 from tasks.curves import Curves, without_clock
 from tasks.process import Interrupted, Listener, fit_folder, run_fit
+from tasks.refits import is_refit
 from tasks.system_metrics import system_metrics
 
 PERSISTENT = 128  # the hidden size up to which cuDNN keeps an LSTM's or GRU's weights on the chip
@@ -193,7 +194,8 @@ def train_variant(
 ) -> dict[str, Any]:
     """Trains one variant and seed; returns its label, run id, folder, status and cost.  Curves are logged as they come."""
     folder = fit_folder(job, home)
-    about = {"kind": "variant", "variant": variant.variant, "family": variant.family}
+    kind = "refit" if is_refit(label) else "variant"
+    about = {"kind": kind, "variant": variant.variant, "family": variant.family}
     run_id = tracking.child_run(parent, label, folder.name, about)
     try:
         with Curves(run_id) as curves, system_metrics(run_id):

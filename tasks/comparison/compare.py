@@ -141,7 +141,7 @@ def _forecasts(
     for name in EVALUATED:
         frame = targets(panel, windows, split, name, run.evaluation.stride)
         baselines, notes = _baselines(frame, history, run)
-        sources = {fit["label"]: Path(fit["folder"]) / f"{name}.parquet" for fit in finished}
+        sources = {fit["label"]: Path(fit.get(name) or Path(fit["folder"]) / f"{name}.parquet") for fit in finished}
         sources |= frames.write_columns(baselines, run.evaluation.baselines, folder / f"baselines-{name}.parquet")
         path = folder / ("forecasts.parquet" if name == "test" else f"{name}.parquet")
         written[name] = frames.write(path, frame, sources, windows.horizon, half_widths)

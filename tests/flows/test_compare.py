@@ -221,9 +221,9 @@ def test_the_scores_by_slice_and_the_report_are_those_of_the_forecast_frame(fini
         assert word in page
 
 
-def test_several_seeds_are_one_row_with_a_spread_and_the_frame_may_stay_at_home(finished, flows) -> None:
+def test_several_seeds_are_one_row_trained_again_in_the_test_and_the_frame_may_stay_at_home(finished, flows) -> None:
     home, _ = finished
-    settings = ["name=seeds", "variants=[elman]", "training.seeds=2", "evaluation.save_forecasts=false"]
+    settings = ["name=seeds", "variants=[elman]", "training.seeds=2", "evaluation.save_forecasts=false", "evaluation.refit=20"]
     done = flows("compare", SMOKE, *(part for text in settings for part in ("--set", text)), home=home)
     assert done.returncode == 0, done.stdout + done.stderr
     facts = json.loads(flows("leaderboard", "seeds", "--json", home=home).stdout)
@@ -237,6 +237,11 @@ def test_several_seeds_are_one_row_with_a_spread_and_the_frame_may_stay_at_home(
     parent = client.get_run(facts["run"])
     assert "forecasts.parquet" not in {file.path for file in client.list_artifacts(parent.info.run_id)}
     frame = pl.read_parquet(parent.data.tags["forecasts"])
+    again = [run for run in runs(client, kind="refit") if run.data.tags["mlflow.parentRunId"] == facts["run"]]
+    assert sorted(run.info.run_name for run in again) == ["elman-s1@2", "elman@2"]
+    assert {run.info.status for run in again} == {"FINISHED"}
+    first = pl.read_parquet(max(home.glob("checkpoints/*/test-refitted.parquet"))).height
+    assert first == frame.height == 3 * 28 * 6
     assert {"elman", "elman-s1", "elman-s1-lo-90", "drift"} <= set(frame.columns)
     for row in fits:
         error = (frame["y"] - frame[row["name"]]).abs()
