@@ -33,6 +33,9 @@ Set = Annotated[
     ),
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name in the run file, such as nyc-weather.")]
+Registered = Annotated[
+    str, typer.Argument(metavar="NAME@VERSION", help="Such as nyc-weather@champion, nyc-weather@challenger or nyc-weather@3.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -136,6 +139,101 @@ def leaderboard(name: Name, as_json: Json = False) -> None:
     from flows.look import show_leaderboard
 
     show_leaderboard(home, name, as_json)
+
+
+@app.command()
+def promote(
+    name: Name,
+    version: Annotated[
+        int | None, typer.Option("--version", metavar="N", min=1, help="Judge this version instead of the challenger.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Give every verdict and move nothing.")] = False,
+    allow_dirty: Annotated[
+        bool, typer.Option("--allow-dirty", help="Also a version that was trained by changed code.")
+    ] = False,
+) -> None:
+    """Hold the challenger against the champion on origins that neither has seen; exit status 1 where it is refused."""
+    from flows.bootstrap import prepare, set_environment
+
+    home = prepare()
+    set_environment(home)
+    from flows.progress import Board
+    from flows.server import start_prefect
+
+    server = start_prefect(home)
+    try:
+        with Board() as board, board.stage("start"):
+            from flows.promote import promote as flow
+            from flows.promote import show_decision
+
+            server.wait()
+        found = flow(name, None if version is None else str(version), dry_run, allow_dirty)
+    finally:
+        server.stop()
+    show_decision(name, found)
+    if not found["promoted"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def rollback(name: Name) -> None:
+    """Put the champion before the present one back."""
+    from flows.bootstrap import prepare, set_environment
+
+    home = prepare()
+    set_environment(home)
+    from flows.promote import show_rollback
+
+    show_rollback(home, name)
+
+
+@app.command()
+def history(
+    name: Name,
+    at: Annotated[str | None, typer.Option("--at", metavar="DATE", help="Who was champion then, such as 2026-11-24.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Every decision on a name, and who is champion."""
+    from flows.bootstrap import prepare, set_environment
+
+    home = prepare()
+    set_environment(home)
+    from flows.promote import show_history
+
+    show_history(home, name, at, as_json)
+
+
+@app.command()
+def reproduce(version: Registered) -> None:
+    """Train a registered version again from its fingerprint; exit status 1 where other weights come out."""
+    from flows.bootstrap import prepare, set_environment
+
+    home = prepare()
+    set_environment(home)
+    from flows.reproduce import show_reproduction
+
+    show_reproduction(home, version)
+
+
+@app.command()
+def forecast(
+    version: Registered,
+    data: Annotated[Path, typer.Option("--data", metavar="FILE", help="A table like the one that it was trained on.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the forecasts go, as Parquet.")],
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME", help="Forecast at every cutoff from here on."),
+    ] = None,
+    stride: Annotated[int, typer.Option("--stride", metavar="N", min=1, help="With --from: rows between two cutoffs.")] = 1,
+) -> None:
+    """Forecast with a registered version: unique_id, cutoff, ds, yhat and its 90 % interval."""
+    from flows.bootstrap import prepare, set_environment
+
+    home = prepare()
+    set_environment(home)
+    from flows.forecast import show_forecast
+
+    show_forecast(home, version, data, out, start, stride)
 
 
 @app.command()

@@ -153,7 +153,9 @@ def show_comparison(found: dict[str, Any]) -> None:
         console.print(f"Registered as {found['name']} version {registered['version']}, alias challenger.")
     else:
         console.print(f"The same fit is {found['name']} version {registered['version']} already: no new version.")
-    console.print(f"Next: python -m flows ui   (the report of run {found['parent']}: report.html)", markup=False)
+    console.print(f"Look: python -m flows ui   (the report of run {found['parent']}: report.html)", markup=False)
+    if registered.get("version"):
+        console.print(f"Next: python -m flows promote {found['name']} --dry-run", markup=False)
 
 
 def only_those_that_fit(params: Path, settings: list[str], say: Callable[[str], None]) -> list[str]:

@@ -48,12 +48,18 @@ def device_kind(device: str, threads: int) -> str:
     return f"cpu {platform.machine()} {torch.backends.cpu.get_cpu_capability()} {threads} threads"
 
 
+def numbers(job: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a job decides its weights beside data, code and device, JSON-ready."""
+    kept = {key: value for key, value in job.items() if key not in ("panel", "device", "threads")}
+    result: dict[str, Any] = json.loads(canonical(kept))
+    return result
+
+
 def identity(job: Mapping[str, Any], panel_digest: str) -> str:
     """The identity of a fit: sha256 of its data, its numbers, the code, the torch version and the device kind."""
-    numbers = {key: value for key, value in job.items() if key not in ("panel", "device", "threads")}
     facts = {
         "data": panel_digest,
-        "numbers": numbers,
+        "numbers": numbers(job),
         "code": code_digest(),
         "torch": torch.__version__,
         "device": device_kind(job["device"], job["threads"]),
@@ -67,6 +73,7 @@ def fingerprint(job: Mapping[str, Any], panel_digest: str) -> dict[str, Any]:
     return {
         "identity": identity(job, panel_digest),
         "data": panel_digest,
+        "numbers": numbers(job),
         "code": code_digest(),
         "torch": torch.__version__,
         "python": sys.version.split()[0],

@@ -180,14 +180,10 @@ def _carry_forward(
 
 
 def _put_in_place(partial: Path, facts: Mapping[str, Any], size: int, folder: Path) -> Path:
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    written = 0
-    for name in ARRAYS:
-        with (partial / f"{name}.npy").open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-        written += (partial / f"{name}.npy").stat().st_size
-    final = folder / digest.hexdigest()
-    facts = {**facts, "digest": digest.hexdigest(), "rows": size, "bytes": written}
+    digest = _digest(partial, facts)
+    written = sum((partial / f"{name}.npy").stat().st_size for name in ARRAYS)
+    final = folder / digest
+    facts = {**facts, "digest": digest, "rows": size, "bytes": written}
     (partial / "panel.json").write_text(json.dumps(facts, indent=1))
     if not (final / "panel.json").exists():
         try:
@@ -196,6 +192,20 @@ def _put_in_place(partial: Path, facts: Mapping[str, Any], size: int, folder: Pa
             if not (final / "panel.json").exists():
                 raise
     return final
+
+
+def _digest(folder: Path, facts: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in ARRAYS:
+        with (folder / f"{name}.npy").open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def content_digest(folder: Path) -> str:
+    """The digest of a panel by what lies in its folder now: another one than it is named by where a cell was changed."""
+    facts = json.loads((folder / "panel.json").read_text())
+    return _digest(folder, {name: value for name, value in facts.items() if name not in ("digest", "rows", "bytes")})
 
 
 def target_frame(panel: Panel) -> pl.DataFrame:

@@ -30,7 +30,7 @@ def refit_splits(run: RunParams, panel: Panel, windows: WindowParams, split: Spl
     found: list[Split] = []
     while every:
         moved = _moved(split, (len(found) + 1) * every * stride, Frequency(run.data.frequency))
-        if moved.by == "rows" and moved.test < 1 or not len(origin_rows(panel, windows, moved, "test", stride)):
+        if (moved.by == "rows" and moved.test < 1) or not len(origin_rows(panel, windows, moved, "test", stride)):
             break
         found.append(moved)
     return found

@@ -14,6 +14,7 @@ from models.windows import WindowParams
 from params.schema import RunParams
 from tasks import fingerprint, tracking
 from tasks.registry.bundle import write_bundle
+from tasks.registry.unseen import facts_for
 from tasks.registry.versions import register
 
 Fit = Mapping[str, Any]
@@ -41,7 +42,10 @@ def register_best(
         "label": fit["label"],
         "seed": job["training"]["seed"],
         "scores": scores,
+        "naive": found["naive"],
+        "checks": "passed",  # nothing comes here that they, or the canary, have stopped
         "fingerprint": fingerprint.fingerprint(job, panel.digest),
+        **facts_for(job, json.loads((Path(fit["folder"]) / "result.json").read_text()), panel, run),
     }
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"

@@ -1,0 +1,125 @@
+"""Promote: hold the challenger against the champion on origins that neither has seen; move the alias if every gate is passed.
+
+Trigger: by hand (`python -m flows promote NAME`), or after `compare` in `retrain`.  Needs a Prefect API.  The other verbs on
+the champion, rollback and history, need none.
+"""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows.bootstrap import home as state_home
+from flows.progress import Board
+from params.errors import UserError
+from tasks import tracking
+from tasks.promote import promote_challenger
+from tasks.registry import ledger, promotion
+from tasks.train import choose_device
+
+WORDS = {
+    "promoted": "Promoted: {name} version {version} is champion (entry {number} of the ledger).",
+    "refused": "Refused: {champion} (entry {number} of the ledger).",
+    "unchanged": "{name} version {version} is champion already: nothing was decided.",
+    "would promote": "It would be promoted; this was a dry run, and nothing moved.",
+    "would refuse": "It would be refused; this was a dry run, and nothing moved.",
+}
+
+
+@flow(name="promote", flow_run_name="promote {name}", validate_parameters=False)
+def promote(name: str, number: str | None = None, dry_run: bool = False, allow_dirty: bool = False) -> dict[str, Any]:
+    """Returns the decision, every gate's verdict and both scores."""
+    home = state_home()
+    with Board() as board, board.stage("judge the challenger"):
+        tracking.connect(home)
+        found = promote_challenger(name, home, choose_device(), number, dry_run, allow_dirty, board.say)
+    create_markdown_artifact(_markdown(name, found), key="promotion", description=_sentence(name, found))
+    return found
+
+
+def _sentence(name: str, found: dict[str, Any]) -> str:
+    holder = f"version {found['champion']} stays champion" if found["champion"] else "there is no champion"
+    return WORDS[found["decision"]].format(**found | {"name": name, "champion": holder})
+
+
+def _markdown(name: str, found: dict[str, Any]) -> str:
+    rows = [f"- {'passed' if one['passed'] else '**failed**'}: {one['gate']}: {one['words']}" for one in found["verdicts"]]
+    return "\n".join([_sentence(name, found), "", *rows])
+
+
+def show_decision(name: str, found: dict[str, Any]) -> None:
+    """The verdict of every gate, the scores, and what was decided."""
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for one in found["verdicts"]:
+        mark = Text("passed", "green") if one["passed"] else Text("failed", "bold red")
+        table.add_row(mark, Text(one["gate"]), Text(one["words"]))
+    if found["verdicts"]:
+        console.print(table)
+    for line in _scores(found["scores"]):
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(_sentence(name, found), markup=False, soft_wrap=True)
+    if found["decision"] in ("promoted", "unchanged"):
+        console.print(f"Next: python -m flows forecast {name}@champion --data FILE --out forecasts.parquet", markup=False)
+
+
+def _scores(found: dict[str, Any]) -> list[str]:
+    if not found:
+        return []
+    names = [name.removesuffix("_mae") for name in found if name.endswith("_mae") and found[name] is not None]
+    told = ", ".join(f"{name} {found[f'{name}_mae']:.4g}" for name in names)
+    return [f"MAE on {found['origins']} unseen origins of {found['series']} series: {told}"]
+
+
+def show_rollback(home: Path, name: str) -> None:
+    """Puts the champion before back, and says so."""
+    tracking.connect(home)
+    before, now = promotion.roll_back(name, home)
+    Console(highlight=False).print(f"{name}: version {now} is champion again; version {before} is not any more.", markup=False)
+
+
+def show_history(home: Path, name: str, moment: str | None, as_json: bool) -> None:
+    """Who was champion when, and why.  Raises UserError where nothing was ever decided."""
+    tracking.connect(home)
+    some = ledger.entries(name)
+    if moment is not None:
+        some = ledger.at(some, _moment(moment))
+    if not some:
+        when = f" up to {moment}" if moment else ""
+        raise UserError(f"{name}: nothing was decided on it{when}; python -m flows promote {name} does")
+    if as_json:
+        print(json.dumps({"champion": ledger.champion(some), "entries": [entry.to_dict() for entry in some]}, indent=1))
+        return
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for head in ("#", "time (UTC)", "decision", "version", "champion", "who", "why"):
+        table.add_column(head, no_wrap=head not in ("why", "who"))
+    for entry in some:
+        cells = (
+            str(entry.number),
+            entry.time[:16].replace("T", " "),
+            entry.decision,
+            entry.version,
+            entry.champion or "nobody",
+        )
+        table.add_row(*(Text(cell) for cell in (*cells, entry.who, entry.why)))
+    console.print(table)
+    holder = ledger.champion(some)
+    console.print(f"Champion{f' on {moment}' if moment else ''}: {f'version {holder}' if holder else 'nobody'}", markup=False)
+
+
+def _moment(text: str) -> datetime:
+    """The end of a day, or a moment, UTC where nothing is said."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"--at {text}: write a date or a time, such as 2026-11-24 or 2026-11-24T06:00") from None
+    if len(text) == 10:
+        found = found.replace(hour=23, minute=59, second=59, microsecond=999_999)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,128 @@
+"""The ledger of a name: one entry for each decision on its champion, numbered, never changed; it decides nothing.
+
+An entry is an MLflow run in the experiment NAME.promotions.  It counts once it is FINISHED: one that was cut off does not, and
+is ended as KILLED by whoever comes next.  The caller holds the lock of the name.
+"""
+
+import getpass
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tasks import tracking
+from tasks.tracking.logs import NOTE
+
+MOVES = ("promoted", "rollback")  # the decisions after which another version is champion
+MOST = 10_000  # entries that are read
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A decision: `version` is what it was about, `champion` who is champion after it (None: nobody)."""
+
+    number: int
+    decision: str
+    version: str
+    champion: str | None
+    before: str | None
+    why: str
+    who: str
+    time: str
+    run_id: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return dict(vars(self))
+
+
+def experiment(name: str, home: Path) -> str:
+    """The experiment of a name's ledger, made where it is missing."""
+    return tracking.experiment(f"{name}.promotions", home)
+
+
+def entries(name: str) -> list[Entry]:
+    """All entries that count, oldest first."""
+    client = tracking.client()
+    found = client.get_experiment_by_name(f"{name}.promotions")
+    if found is None:
+        return []
+    made: list[Entry] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs([found.experiment_id], "attributes.status = 'FINISHED'", max_results=1000, page_token=token)
+        made += [_entry(run) for run in page]
+        token = page.token
+        if not token:
+            return sorted(made, key=lambda entry: entry.number)
+
+
+def _entry(run: Any) -> Entry:
+    tags = run.data.tags
+    return Entry(
+        int(tags["number"]), tags["decision"], tags["version"], tags["champion"] or None, tags["before"] or None,
+        tags["why"], tags["who"], tags["time"], run.info.run_id,
+    )  # fmt: skip
+
+
+def champion(some: list[Entry]) -> str | None:
+    """Who is champion after these entries."""
+    return next((entry.champion for entry in reversed(some) if entry.decision in MOVES), None)
+
+
+def at(some: list[Entry], moment: datetime) -> list[Entry]:
+    """The entries up to a moment."""
+    return [entry for entry in some if datetime.fromisoformat(entry.time) <= moment]
+
+
+def open_entry(
+    name: str, home: Path, decision: str, version: str, before: str | None, why: str, files: Mapping[str, Any]
+) -> str:
+    """Writes the next entry whole, but does not let it count yet; returns its run.  `files`: name -> JSON-ready content."""
+    there = entries(name)
+    after = version if decision in MOVES else before
+    tags = {
+        "kind": "promotion",
+        "number": str(there[-1].number + 1 if there else 1),
+        "decision": decision,
+        "version": version,
+        "champion": after or "",
+        "before": before or "",
+        "why": why[:5000],
+        "who": f"{_user()}@{socket.gethostname()}",
+        "time": datetime.now(UTC).isoformat(timespec="microseconds"),
+        NOTE: f"{decision}: version {version}. {why}"[:5000],
+    }
+    client = tracking.client()
+    run_id: str = client.create_run(
+        experiment(name, home), run_name=f"{tags['number']} {decision} {version}", tags=tags
+    ).info.run_id
+    for file, content in files.items():
+        client.log_text(run_id, json.dumps(content, indent=1), file)
+    return run_id
+
+
+def close_entry(run_id: str) -> None:
+    """From here on the entry counts."""
+    tracking.finish(run_id)
+
+
+def clear(name: str) -> int:
+    """Ends entries that were cut off; returns how many."""
+    client = tracking.client()
+    found = client.get_experiment_by_name(f"{name}.promotions")
+    cut = client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'") if found else []
+    for run in cut:
+        client.set_terminated(run.info.run_id, "KILLED")
+    return len(cut)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may have no name for its user
+        return str(os.getuid())

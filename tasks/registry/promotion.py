@@ -1,0 +1,266 @@
+"""Decisions on the champion of a name: promote, roll back, history; every one in the ledger before the alias moves.
+
+All of it happens under a lock of the name that the kernel frees however its holder ends.  The ledger is the truth: an alias
+that differs from it (a kill between the two writes) is mended by whoever comes next.  Any error leaves the alias as it is.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from models.panel import Panel, Split
+from params.errors import UserError
+from params.schema import RunParams
+from tasks import tracking
+from tasks.comparison import scores, significance
+from tasks.locks import lock
+from tasks.registry import gates, ledger
+from tasks.registry.gates import OURS, THEIRS, Verdict
+from tasks.registry.load import CHALLENGER, CHAMPION, Version, find, needed, opened
+from tasks.registry.unseen import common_origins, forecast_frames, panel_of, windows_of
+from tasks.reproduce import check_whole, reproduce
+
+RELOADED = """
+import sys, mlflow, pandas as pd
+model = mlflow.pyfunc.load_model(sys.argv[1])
+model.predict(pd.read_json(sys.argv[2], orient="split", convert_dates=["ds"])).to_json(sys.argv[3], orient="split")
+"""
+CLOSE = 1e-5  # of a forecast, or of one unit where that is more: between two processes
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What came of a promotion: `decision` promoted, refused, unchanged (it is champion already) or, in a dry run, would."""
+
+    decision: str
+    version: str
+    champion: str | None
+    verdicts: tuple[Verdict, ...]
+    number: int | None
+    scores: dict[str, Any]
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the answer is yes."""
+        return self.decision in ("promoted", "unchanged", "would promote")
+
+
+@contextmanager
+def held(name: str, home: Path) -> Iterator[None]:
+    """One decision on a name at a time; mends what a killed one left.  Raises Held where another is at it."""
+    with lock(home, f"promote-{name}", wait=False):
+        ledger.clear(name)
+        mend(name)
+        yield
+
+
+def mend(name: str) -> str | None:
+    """Sets the alias to what the ledger says; returns what it did, if anything.
+
+    An alias that somebody set by hand, without a ledger, stays.
+    """
+    there = ledger.entries(name)
+    if not there:
+        return None
+    wanted, found = ledger.champion(there), find(name, CHAMPION)
+    now = None if found is None else str(found.version)
+    if wanted == now:
+        return None
+    _set_alias(name, wanted)
+    return f"the alias champion was {now or 'nobody'} and the ledger says {wanted or 'nobody'}: mended"
+
+
+def _set_alias(name: str, version: str | None) -> None:
+    """Moves the alias and reads it back.  Raises RuntimeError where it is not there."""
+    client = tracking.client()
+    if version is None:
+        client.delete_registered_model_alias(name, CHAMPION)
+    else:
+        client.set_registered_model_alias(name, CHAMPION, version)
+    found = find(name, CHAMPION)
+    if (None if found is None else str(found.version)) != version:
+        raise RuntimeError(f"{name}: the alias champion was set to {version} and is {found and found.version}")
+
+
+def promote(
+    name: str,
+    home: Path,
+    device: str,
+    number: str | None = None,
+    dry_run: bool = False,
+    allow_dirty: bool = False,
+    say: Say = lambda text: None,
+) -> Decision:
+    """Holds the challenger (or version `number`) against the champion; moves the alias only if every gate is passed."""
+    with held(name, home), ExitStack() as open_:
+        found, holder = needed(name, number or CHALLENGER), find(name, CHAMPION)
+        before = None if holder is None else str(holder.version)
+        if holder is not None and before == str(found.version):
+            return Decision("unchanged", str(found.version), before, (), None, {})
+        challenger = open_.enter_context(opened(found))
+        champion = None if holder is None else open_.enter_context(opened(holder))
+        verdicts, figures = judge(challenger, champion, home, device, allow_dirty, say)
+        passed = all(one.passed for one in verdicts)
+        if dry_run:
+            return Decision("would promote" if passed else "would refuse", challenger.number, before, verdicts, None, figures)
+        decision = "promoted" if passed else "refused"
+        run_id = ledger.open_entry(
+            name,
+            home,
+            decision,
+            challenger.number,
+            before,
+            gates.summary(verdicts),
+            _files(verdicts, figures, challenger, champion),
+        )
+        tracking.log_metrics(run_id, {key: value for key, value in figures.items() if isinstance(value, float)})
+        ledger.close_entry(run_id)
+        if passed:
+            _set_alias(name, challenger.number)
+        after = ledger.entries(name)[-1]
+        return Decision(decision, challenger.number, after.champion, verdicts, after.number, figures)
+
+
+def _files(
+    verdicts: tuple[Verdict, ...], figures: dict[str, Any], challenger: Version, champion: Version | None
+) -> dict[str, Any]:
+    prints = {OURS: challenger.trained_on.get("fingerprint")}
+    prints |= {THEIRS: champion.trained_on.get("fingerprint")} if champion else {}
+    return {
+        "verdicts.json": [one.to_dict() for one in verdicts],
+        "scores.json": figures,
+        "fingerprints.json": prints,
+    }
+
+
+def judge(
+    challenger: Version, champion: Version | None, home: Path, device: str, allow_dirty: bool, say: Say
+) -> tuple[tuple[Verdict, ...], dict[str, Any]]:
+    """Every gate's verdict, the cheap ones first, and both scores on the same unseen origins."""
+    check_whole(challenger)
+    run = RunParams(**challenger.trained_on["run"])
+    rules, naive = run.promotion, challenger.trained_on["naive"]
+    verdicts = [gates.checks(challenger.trained_on), gates.clean_tree(challenger.trained_on["fingerprint"], allow_dirty)]
+    versions = {OURS: challenger} | ({THEIRS: champion} if champion else {})
+    unlike = _unlike(challenger, champion)
+    if unlike:
+        return (*verdicts, Verdict("champion", False, unlike)), {}
+    panel = panel_of(challenger, home)
+    split = Split(**challenger.trained_on["job"]["split"])
+    say("scoring on the same unseen origins ...")
+    origins = common_origins(panel, split, run.evaluation.stride, list(versions.values()))
+    frame = forecast_frames(panel, origins, versions, run)
+    params = windows_of(challenger)
+    overlap = significance.overlap_of(params.horizon, params.gap, run.evaluation.stride)
+    counted = gates.enough_origins(frame, overlap)
+    verdicts.append(counted)
+    if counted.passed:
+        verdicts += [gates.skill(frame, naive, rules), gates.slice_skill(frame, naive, rules), gates.coverage(frame, rules)]
+        if champion:
+            newer = challenger.trained_on["newest"] > champion.trained_on["newest"]
+            verdicts.append(gates.against_champion(frame, overlap, newer, rules))
+    say("loading the bundle in a fresh process ...")
+    verdicts.append(reloads(challenger, panel))
+    say("training it again from its fingerprint ...")
+    proof = reproduce(challenger, home, device, say)
+    verdicts.append(Verdict("reproduction", proof.same, proof.words))
+    return tuple(verdicts), _figures(frame, naive, versions, overlap)
+
+
+def _unlike(challenger: Version, champion: Version | None) -> str:
+    """What makes two versions no answers to the same question; empty where nothing does."""
+    if champion is None:
+        return ""
+    if "unseen_from" not in champion.trained_on:
+        return f"{champion} was registered by an older lagline and does not say what it has seen; roll back or compare again"
+    for what in ("horizon", "gap"):
+        ours, theirs = (version.facts["windows"][what] for version in (challenger, champion))
+        if ours != theirs:
+            return f"the challenger has a {what} of {ours}, the champion of {theirs}: they forecast different things"
+    if challenger.facts["frequency"] != champion.facts["frequency"]:
+        return "the challenger and the champion have different frequencies"
+    return ""
+
+
+def _figures(frame: pl.DataFrame, naive: str, versions: dict[str, Version], overlap: int) -> dict[str, Any]:
+    """Scores of every version and of the best naive on the same rows, with the interval of each difference."""
+    found: dict[str, Any] = {"origins": frame["cutoff"].n_unique(), "series": frame["unique_id"].n_unique(), "naive": naive}
+    for name in (*versions, naive):
+        found[f"{name}_mae"] = scores.mae(frame, name)
+        if name != naive:
+            found[f"{name}_skill"] = scores.skill(frame, name, naive)
+    for name, other in ((OURS, naive), *(((OURS, THEIRS),) if THEIRS in versions else ())):
+        one = significance.judge(significance.differences(frame, [name], [other]), overlap)
+        found[f"{name}_less_{other}"] = asdict(one) if one else None
+    return found
+
+
+def reloads(version: Version, panel: Panel) -> Verdict:
+    """Whether the version, loaded through MLflow in a process without this repository, forecasts what it does here."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, made = Path(folder) / "given.json", Path(folder) / "made.json"
+        given.write_bytes((version.folder / "example.json").read_bytes())
+        import pandas as pd
+
+        frame = pd.read_json(given, orient="split", convert_dates=["ds"])
+        frame.to_json(given, orient="split", date_format="iso")
+        here = version.model().forecast(pd.read_json(given, orient="split", convert_dates=["ds"]))
+        uri = f"models:/{version.name}/{version.number}"
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", RELOADED, uri, str(given), str(made)], cwd=folder, capture_output=True, text=True,
+            env=_without_us(), timeout=600,
+        )  # fmt: skip
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1:] or ["no word"]
+            return Verdict("bundle", False, f"it does not load in a fresh process: {last[0]}")
+        there = pd.read_json(made, orient="split")["yhat"].to_numpy(float)
+    gap = float(np.abs(there - here["yhat"].to_numpy(float)).max())
+    passed = bool(np.isclose(there, here["yhat"], rtol=CLOSE, atol=CLOSE).all())
+    return Verdict("bundle", passed, f"its forecasts in a fresh process differ by at most {gap:.2g} from those here")
+
+
+def _without_us() -> dict[str, str]:
+    import os
+
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def roll_back(name: str, home: Path) -> tuple[str, str]:
+    """Makes the champion before the present one champion again; returns (who was, who is).  Raises UserError where none was."""
+    with held(name, home):
+        there = ledger.entries(name)
+        moves = [entry for entry in there if entry.decision in ledger.MOVES]
+        now = ledger.champion(there)
+        earlier = _before(moves)
+        if now is None or earlier is None:
+            raise UserError(
+                f"{name}: no champion came before {f'version {now}' if now else 'now'}: there is nothing to roll back to"
+            )
+        with opened(needed(name, earlier)):  # a damaged one is no champion
+            run_id = ledger.open_entry(
+                name, home, "rollback", earlier, now, f"version {earlier} is champion again, after {now}", {}
+            )
+            ledger.close_entry(run_id)
+            _set_alias(name, earlier)
+        return now, earlier
+
+
+def _before(moves: list[ledger.Entry]) -> str | None:
+    """The champion before the present one, as a stack: a rollback takes the top away, and what it was does not come back."""
+    stack: list[str] = []
+    for entry in moves:
+        if entry.decision == "rollback":
+            stack.pop()
+        elif entry.champion:
+            stack.append(entry.champion)
+    return stack[-2] if len(stack) > 1 else None

@@ -1,0 +1,145 @@
+"""Forecasts of registered versions on origins that none of them has seen in training or in choosing; gives no verdict."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from models.origins import origin_rows
+from models.panel import Panel, Split
+from models.windows import WindowParams, Windows
+from params.errors import UserError
+from params.schema import RunParams
+from tasks.comparison.baselines import forecast_baselines
+from tasks.comparison.intervals import with_interval
+from tasks.evaluate import BATCH, forecast_frame
+from tasks.frequency import Frequency
+from tasks.panel import target_frame
+from tasks.registry.load import Version
+
+
+def border(panel: Panel, split: Split) -> int | dict[str, int]:
+    """The first row that a fit on this split has not seen: a time for all series, or (a split by rows) one for each."""
+    if split.by == "time":
+        return split.test
+    first, _ = split.target_ranges(panel.times, panel.offsets, "test")
+    starts = np.minimum(panel.offsets[:-1] + first, panel.offsets[1:] - 1)
+    return dict(zip(panel.ids, panel.times[starts].tolist(), strict=True))
+
+
+def windows_of(version: Version) -> WindowParams:
+    """The windows of a version."""
+    return WindowParams.from_dict(version.facts["windows"])
+
+
+def common_origins(panel: Panel, split: Split, stride: int, versions: Sequence[Version]) -> np.ndarray:
+    """The test origins of a split for which every version has its whole window and whose targets none has seen."""
+    found: np.ndarray | None = None
+    for version in versions:
+        own = origin_rows(restricted(panel, windows_of(version), version), windows_of(version), split, "test", stride)
+        found = own if found is None else np.intersect1d(found, own)
+    origins = np.asarray(found)
+    first_target = panel.times[origins + windows_of(versions[0]).gap + 1]
+    for version in versions:
+        origins_seen = _borders(version, panel)[np.searchsorted(panel.offsets, origins, side="right") - 1]
+        keep = first_target >= origins_seen
+        origins, first_target = origins[keep], first_target[keep]
+    return origins
+
+
+def _borders(version: Version, panel: Panel) -> np.ndarray:
+    """[S] the first time of each series of a panel that a version has not seen; of one that it does not know, any."""
+    seen = version.trained_on["unseen_from"]
+    if isinstance(seen, int):
+        return np.full(len(panel.ids), seen)
+    return np.array([seen.get(name, np.iinfo(np.int64).min) for name in panel.ids])
+
+
+def restricted(panel: Panel, params: WindowParams, version: Version) -> Panel:
+    """The panel with the channels of a version alone, in its order.  Raises UserError where one is missing."""
+    missing = [name for name in params.panel_channels if name not in panel.channels]
+    known = list(panel.facts.get("static", ()))
+    missing += [name for name in params.static if name not in known]
+    if missing:
+        raise UserError(
+            f"{version} needs {', '.join(missing)}, which the challenger's data do not have: they cannot be compared"
+        )
+    columns = [panel.column(name) for name in params.panel_channels]
+    static = panel.static[:, [known.index(name) for name in params.static]] if params.static else panel.static[:, :0]
+    same = list(params.panel_channels) == list(panel.channels)
+    values = panel.values if same else np.ascontiguousarray(panel.values[:, columns])
+    return replace(panel, values=values, channels=params.panel_channels, static=static)
+
+
+@torch.inference_mode()
+def forecasts(version: Version, panel: Panel, origins: np.ndarray) -> np.ndarray:
+    """[origins, horizon] of a version's exported graph, as `forecast` serves it."""
+    params = windows_of(version)
+    windows, model = Windows(restricted(panel, params, version), params, origins), version.model()
+    known = {name: number for number, name in enumerate(version.facts["ids"])}
+    numbers = torch.tensor([known.get(name, len(known)) for name in panel.ids])
+    codes = _codes(version, panel, params)
+    parts = []
+    for start in range(0, len(origins), BATCH):
+        inputs = windows.inputs(windows.origins[start : start + BATCH])
+        static = codes[inputs.series_B] if params.static else inputs.static_BC
+        parts.append(model.graph(inputs.past_BLF, inputs.ahead_BAK, static, numbers[inputs.series_B])[..., 0])
+    return torch.cat(parts).numpy() if parts else np.empty((0, params.horizon), np.float32)
+
+
+def _codes(version: Version, panel: Panel, params: WindowParams) -> torch.Tensor:
+    """[S, C] the static covariates, categories by the version's own codes; 0 for one that it does not know."""
+    static = np.array(restricted(panel, params, version).static, np.float32)
+    for column, (name, kind) in enumerate(params.static.items()):
+        if kind == "categorical":
+            own = {text: code for code, text in enumerate(version.facts["categories"].get(name, ()), start=1)}
+            texts = (None, *panel.categories.get(name, ()))
+            static[:, column] = [own.get(texts[int(code)], 0) for code in static[:, column]]
+    return torch.from_numpy(static)
+
+
+def forecast_frames(panel: Panel, origins: np.ndarray, versions: Mapping[str, Version], run: RunParams) -> pl.DataFrame:
+    """The wide forecast frame of versions (by column name, with their intervals) and of the naive baselines."""
+    frame: pl.DataFrame | None = None
+    for name, version in versions.items():
+        params = windows_of(version)
+        windows = Windows(restricted(panel, params, version), params, origins)
+        one = forecast_frame(panel, windows, forecasts(version, panel, origins), name)
+        frame = one if frame is None else frame.with_columns(one[name])
+    assert frame is not None
+    names = tuple(name for name in run.evaluation.baselines if name in ("last_value", "drift", "seasonal_naive"))
+    naives = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"baselines": names})})
+    cutoffs = frame.select("unique_id", "cutoff").unique(maintain_order=True)
+    baselines, _ = forecast_baselines(target_frame(panel), cutoffs, naives)
+    frame = frame.join(baselines.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
+    for name, version in versions.items():
+        frame = with_interval(frame, name, version.facts["half_widths"])
+    return frame
+
+
+def panel_of(version: Version, home: Path) -> Panel:
+    """The kept panel that a version was trained on.  Raises UserError where it is gone."""
+    digest = version.trained_on["fingerprint"]["data"]
+    try:
+        return Panel.open(home / "panels" / digest)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{version}: its data (panel {digest[:12]}) are not in {home / 'panels'} any more") from None
+
+
+def facts_for(job: Mapping[str, Any], result: Mapping[str, Any], panel: Panel, run: RunParams) -> dict[str, Any]:
+    """What a bundle has to know so that its version can be judged and trained again."""
+    kept = {name: value for name, value in job.items() if name != "panel"}
+    newest = int(panel.times.max())
+    return {
+        "job": kept,
+        "run": run.model_dump(mode="json"),
+        "weights": result["weights"],
+        "stop_step": result["steps"] if result.get("ended_by") == "max_seconds" else None,
+        "unseen_from": border(panel, Split(**job["split"])),
+        "newest": newest,
+        "newest_time": str(pl.Series([newest]).cast(Frequency(panel.facts["frequency"]).dtype)[0]),
+    }

@@ -1,0 +1,141 @@
+"""Training a registered version again from its fingerprint alone, in a fresh process, and holding the two together."""
+
+import math
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models import job as jobs
+from models.origins import origin_rows
+from params.errors import UserError
+from tasks.fingerprint import fingerprint
+from tasks.panel import content_digest
+from tasks.process import Listener, fit_folder, run_fit
+from tasks.registry.load import Version
+from tasks.registry.unseen import forecasts, panel_of, restricted, windows_of
+
+TOLERANCE = 1e-2  # of the forecasts' own spread, across kinds of devices; on the same kind nothing may differ
+FIELDS = ("data", "numbers", "code", "torch", "device")  # what decides the weights: other fields are told and do not
+TOLD = ("python", "lock")
+WINDOWS = 256  # on which forecasts are compared
+
+
+@dataclass(frozen=True)
+class Proof:
+    """`same`: whether the version came out again; `exact`: to the bit; `differing`: fields of the fingerprint that differ."""
+
+    same: bool
+    exact: bool
+    differing: tuple[str, ...]
+    words: str
+
+
+def now(version: Version, home: Path, device: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(the job, the fingerprint) that training a version again here has: the kept data by their content, the code as it is."""
+    panel_of(version, home)  # says so where it is gone
+    folder = home / "panels" / version.trained_on["fingerprint"]["data"]
+    job = {**version.trained_on["job"], "panel": str(folder), "device": _device_of(version, device)}
+    return job, fingerprint(job, content_digest(folder))
+
+
+def _device_of(version: Version, device: str) -> str:
+    return "cpu" if version.trained_on["job"]["device"] == "cpu" else device
+
+
+def differing(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Each field in which two fingerprints differ, in words: one changed cell of data is `data`, another seed `numbers`."""
+    told = []
+    for name in (*FIELDS, *TOLD):
+        ours, theirs = recorded.get(name), found.get(name)
+        if ours != theirs:
+            told.append(f"{name} ({_changed(ours, theirs)})")
+    return told
+
+
+def _changed(ours: Any, theirs: Any) -> str:
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        a, b = _flat(ours), _flat(theirs)
+        names = [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
+        return "; ".join(f"{name}: {a.get(name)} then, {b.get(name)} now" for name in names[:5])
+    return f"{_short(ours)} then, {_short(theirs)} now"
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
+    return found
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text[:12] if len(text) == 64 else text
+
+
+def reproduce(version: Version, home: Path, device: str, say: Callable[[str], None] = lambda text: None) -> Proof:
+    """Trains a version again and compares: weights to the bit, or, on another kind of device, forecasts within TOLERANCE.
+
+    Where data, numbers or code differ nothing is trained: it cannot come out the same.
+    """
+    recorded = version.trained_on["fingerprint"]
+    job, found = now(version, home, device)
+    apart = differing(recorded, found)
+    names = {text.split(" ")[0] for text in apart}
+    if names & {"data", "numbers", "code"}:
+        return Proof(
+            False, False, tuple(apart), f"cannot be trained again as it was: {'; '.join(apart)}{_way_back(recorded, names)}"
+        )
+    with tempfile.TemporaryDirectory(dir=home, prefix=".reproduce-") as scratch:
+        listener = Listener(lambda row: say(f"  epoch {int(row['epoch']) + 1}: val_mae {row['val_mae']:.6g}"), say)
+        stop_step = version.trained_on.get("stop_step")
+        if stop_step is not None:  # where its max_seconds were over
+            job = job | {"training": job["training"] | {"stop_step": stop_step}}
+        result = run_fit(job, Path(scratch), listener, threading.Event())
+        if result["status"] != "finished":
+            return Proof(False, False, tuple(apart), f"the training failed this time: {result['reason']}")
+        if result["weights"] == version.trained_on["weights"]:
+            return Proof(True, True, tuple(apart), f"the same weights, bit for bit (sha256 {result['weights'][:12]})")
+        if "device" not in names and "torch" not in names:
+            return Proof(
+                False,
+                False,
+                tuple(apart),
+                f"other weights came out ({result['weights'][:12]}, not {version.trained_on['weights'][:12]})",
+            )
+        gap = _forecast_gap(version, home, job, fit_folder(job, Path(scratch)))
+    words = f"other weights, forecasts {gap:.2g} of their spread apart (allowed {TOLERANCE:g}); differing: {'; '.join(apart)}"
+    return Proof(gap <= TOLERANCE, False, tuple(apart), words)
+
+
+def _forecast_gap(version: Version, home: Path, job: dict[str, Any], folder: Path) -> float:
+    """The largest difference of forecasts, in standard deviations of the registered ones."""
+    panel, params = panel_of(version, home), windows_of(version)
+    origins = origin_rows(panel, params, None, "all", 1)
+    some = origins[np.unique(np.linspace(0, len(origins) - 1, min(WINDOWS, len(origins))).astype(int))]
+    theirs = forecasts(version, restricted(panel, params, version), some)
+    forecaster, windows = jobs.load(job, folder)
+    with torch.inference_mode():
+        ours = forecaster(*windows["train"].inputs(torch.from_numpy(some)))[..., 0].numpy()
+    gap = float(np.abs(ours - theirs).max() / max(float(theirs.std()), 1e-12))
+    return gap if math.isfinite(gap) else math.inf
+
+
+def _way_back(recorded: Mapping[str, Any], names: set[str]) -> str:
+    revision = recorded.get("revision")
+    if "code" not in names or not revision:
+        return ""
+    dirty = "" if recorded.get("clean") else " (its tree was changed since, so that this may not be enough)"
+    return f"\nIts code: git worktree add ../lagline-{revision[:12]} {revision}{dirty}"
+
+
+def check_whole(version: Version) -> None:
+    """Raises UserError where a version does not say what it takes to train it again."""
+    missing = [name for name in ("job", "run", "weights", "fingerprint", "unseen_from") if name not in version.trained_on]
+    if missing:
+        raise UserError(f"{version} was registered by an older lagline and lacks {', '.join(missing)}: compare again")
