@@ -174,11 +174,9 @@ def validate_series(run: RunParams, folder: Path) -> dict[str, Any]:
     """Writes checks.json (the library's result with ours) and checks.html to a folder; returns the verdict's small facts."""
     docs = folder / "data_docs" if run.validation.data_docs else None
     verdict = validate(run, docs=docs)
-    whole = json.dumps(asdict(verdict), indent=1, allow_nan=False)
-    (folder / "checks.json").write_text(whole, encoding="utf-8")
+    (folder / "checks.json").write_text(json.dumps(asdict(verdict), indent=1, allow_nan=False), encoding="utf-8")
     (folder / "checks.html").write_text(report_html(verdict, run.name), encoding="utf-8")
     return {
-        "verdict": json.loads(whole),
         "passed": verdict.passed,
         "notes": report_lines(verdict),
         "message": failure_message(verdict),

@@ -124,7 +124,7 @@ def clean_tree(fingerprint: dict[str, Any], allowed: bool) -> Verdict:
     """Whether the code that trained it is a revision, and not a changed one."""
     clean = bool(fingerprint.get("clean"))
     revision = str(fingerprint.get("revision") or "none")[:12]
-    words = f"trained by revision {revision}" if clean else f"trained by code that was changed since revision {revision}"
+    words = f"trained by revision {revision}" + ("" if clean else ", and git status named changed or new files beside it")
     return Verdict("code", clean or allowed, words + (" (--allow-dirty)" if allowed and not clean else ""))
 
 

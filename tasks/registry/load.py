@@ -99,4 +99,4 @@ def opened(version: "ModelVersion") -> Iterator[Version]:
         except ValueError as error:
             what = str(error).replace(f"{manifest.parent}: ", "")
             raise UserError(f"{version.name} version {version.version} is damaged and is not used: {what}") from None
-        yield Version(version.name, str(version.version), version.run_id, digest, manifest.parent, facts)
+        yield Version(version.name, str(version.version), version.run_id or "", digest, manifest.parent, facts)
