@@ -8,7 +8,7 @@ IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 RUNS := $(shell $(PY) -c '$(IN_RANGE)' 2>/dev/null && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test test-fast lint format bench clean clean-state force
+.PHONY: help setup run ui test test-fast test-ui lint format bench clean clean-state force
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -21,11 +21,14 @@ run: $(ENV) ## the main job on the shipped data: check, window, train, compare, 
 ui: $(ENV) ## open the MLflow pages of all runs so far
 	$(PY) -m flows ui
 
-test: lint ## lint, types and all tests
-	$(PY) -m pytest
+test: lint ## lint, types and all tests but those in a browser
+	$(PY) -m pytest -m "not ui"
 
 test-fast: $(ENV) ## the tests without the slow ones
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest -m "not slow and not ui"
+
+test-ui: $(ENV) ## the tests in a browser (SCREENSHOTS=folder keeps the pictures)
+	$(PY) -m pytest -m ui -rs tests/ui
 
 lint: $(ENV) ## ruff and mypy, changing nothing
 	$(PY) -m ruff check .

@@ -80,7 +80,10 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
                     evaluated = join_refits(
                         [evaluate_variant(fit["label"].partition(MARK)[0], fit, jobs_of[fit["label"]]) for fit in trained]
                     )
-                    about = {"checks": json.loads((Path(folder) / "checks.json").read_text()), "command": _command(params, settings)}
+                    about = {
+                        "checks": json.loads((Path(folder) / "checks.json").read_text()),
+                        "command": _command(params, settings),
+                    }
                     about["fingerprint"] = fingerprint(next(iter(jobs_of.values())), Panel.open(panel).digest)
                     found = compare_variants(run, panel, split, windows, evaluated, parent, about, home)
                     artifacts.show_comparison(run.name, parent, found)

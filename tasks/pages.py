@@ -1,8 +1,8 @@
 """What MLflow's pages show of an experiment by themselves: columns, order, charts, addresses; never talks to MLflow.
 
-The pages keep columns and charts in the browser, where we cannot write.  But an experiment's tag may hold a named view, which the
-pages list under "Views" and open at once where an address names it.  The form of that view is no public interface of MLflow: where
-a later MLflow does not understand it, the pages show what they show without it, and tests/ui tells.
+The pages keep columns and charts in the browser, out of our reach.  But a tag of an experiment may hold a named view, which the
+pages list under "Views" and open at once where an address names it.  The form of a view is no public interface of MLflow: where
+a later MLflow does not understand ours, the pages are as they are without it, and tests/ui tells.
 """
 
 import base64
@@ -19,19 +19,18 @@ LONGEST_TAG = 5000  # what MLflow's table of experiment tags holds
 TRAINING = ("workflowType", "machine_learning")  # without it a browser that is new here gets the pages for language models
 
 PARAMS = ("variant", "family", "seed")
-METRICS = (
-    "best_val_mae",
-    "test_mae",
-    "test_skill",
-    "test_mase",
-    "test_coverage_90",
-    "train_seconds",
-    "num_parameters",
-)
-WIDTHS = {"params": 120, "metrics": 140}  # pixels: the longest of the names above is read whole
+METRICS = ("best_val_mae", "test_mae", "test_skill", "test_mase", "test_coverage_90", "train_seconds", "num_parameters")
+# column -> pixels: every name and the first digits can be read, and the table fits a window of 1,600
+WIDTHS = {
+    "attributes.`Run Name`": 160,
+    "runDateAndNestInfo": 130,  # when it was made
+    **dict(zip((f"params.`{name}`" for name in PARAMS), (145, 95, 50), strict=True)),
+    **dict(zip((f"metrics.`{name}`" for name in METRICS), (98, 78, 80, 84, 124, 106, 118), strict=True)),
+}
+LINES = ("val_mae", "test_mae_by_step")
 BARS = ("test_mae", "test_skill", "test_coverage_90", "train_seconds")
-CURVES = {"val_mae": "Validation MAE by epoch", "test_mae_by_step": "Test MAE by step of the horizon"}
-OURS, REST = "Comparison", "Model metrics"  # the second is MLflow's own, with a chart of every metric: there, but folded
+AXES = ["num_parameters", "train_seconds", "best_val_mae", "test_mae"]  # of the parallel coordinates; the last gives the colour
+OURS, REST = "Comparison", ("Model metrics", "System metrics")  # MLflow's own have a chart of every metric: there, but folded
 
 
 def view_tag(parent: str) -> tuple[str, str]:
@@ -51,28 +50,21 @@ def run_url(base: str, experiment_id: str, run_id: str, artifact: str = "") -> s
     return _url(base, f"{page}/artifacts/{quote(artifact)}" if artifact else page, [TRAINING])
 
 
-def compare_url(base: str, experiment_id: str, run_ids: Sequence[str]) -> str:
-    """The page that lays runs side by side."""
-    query = [("runs", json.dumps(list(run_ids))), ("experiments", json.dumps([experiment_id])), TRAINING]
-    return _url(base, "compare-runs", query)
-
-
 def view(parent: str) -> dict[str, Any]:
-    """What the pages keep of a view: which runs in which order, columns and their widths, charts in two sections.
+    """What the pages keep of a view: which runs in which order, columns and their widths, charts in sections.
 
     Sorted by a metric the runs stand in one flat list; sorted by date, which is MLflow's way, they hide below their parent.
     """
-    columns = [_column("params", name) for name in PARAMS] + [_column("metrics", name) for name in METRICS]
     return {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'",
-        "orderByKey": _column("metrics", "best_val_mae"),
+        "orderByKey": "metrics.`best_val_mae`",
         "orderByAsc": True,
-        "selectedColumns": columns,
-        "columnOrder": [],
-        "columnWidths": {},
+        "selectedColumns": [name for name in WIDTHS if name.startswith(("params", "metrics"))],
+        "columnOrder": list(WIDTHS),
+        "columnWidths": WIDTHS,
         "runsHiddenMode": "SHOW_ALL",
         "compareRunCharts": _charts(),
-        "compareRunSections": [_section(OURS, shown=True), _section(REST, shown=False)],
+        "compareRunSections": [_section(OURS, shown=True), *(_section(name, shown=False) for name in REST)],
         "isAccordionReordered": True,
     }
 
@@ -81,40 +73,25 @@ def _url(base: str, page: str, query: Sequence[tuple[str, str]]) -> str:
     return f"{base.rstrip('/')}/#/{page}?{urlencode(query)}"
 
 
-def _column(kind: str, name: str) -> str:
-    return f"{kind}.`{name}`"
-
-
 def _section(name: str, shown: bool) -> dict[str, Any]:
-    return {"uuid": name, "name": name, "display": shown, "isReordered": True, "deleted": False, "isGenerated": False}
+    size = {"columns": 2, "cardHeight": 480}
+    return {"uuid": name, "name": name, "display": shown, "isReordered": True, "deleted": False, "isGenerated": False, **size}
 
 
 def _charts() -> list[dict[str, Any]]:
+    axes = {"selectedParams": ["variant"], "selectedMetrics": AXES, "showAllRuns": True}
     return [
-        *(_chart("LINE", name, displayName=title, **_LINE) for name, title in CURVES.items()),
-        *(_chart("BAR", name) for name in BARS),
-        _chart(
-            "PARALLEL",
-            "",
-            selectedParams=["variant"],
-            selectedMetrics=["best_val_mae", "test_mae", "train_seconds"],
-            showAllRuns=True,
-        ),
+        *(_chart("LINE", name, metricKey=name, selectedMetricKeys=[name], **_LINE) for name in LINES),
+        *(_chart("BAR", name, metricKey=name) for name in BARS),
+        _chart("PARALLEL", "axes", **axes),
     ]
 
 
 _LINE = {"xAxisKey": "step", "lineSmoothness": 0, "scaleType": "linear", "xAxisScaleType": "linear", "range": {}}
 
 
-def _chart(kind: str, metric: str, **more: Any) -> dict[str, Any]:
-    common = {
-        "uuid": f"{kind}-{metric}",
-        "type": kind,
-        "metricSectionId": OURS,
-        "runsCountToCompare": 100,
-        "isGenerated": False,
-    }
-    return {**common, **({"metricKey": metric, "selectedMetricKeys": [metric]} if metric else {}), **more}
+def _chart(kind: str, name: str, **more: Any) -> dict[str, Any]:
+    return {"uuid": f"{kind}-{name}", "type": kind, "metricSectionId": OURS, "runsCountToCompare": 100, **more}
 
 
 def _envelope(state: dict[str, Any]) -> str:

@@ -160,6 +160,15 @@ def most_epochs(variant: VariantParams) -> int:
     return len(PENALTIES) if is_closed_form(variant) else variant.run.training.max_epochs
 
 
+def curves_of(variant: VariantParams, result: Mapping[str, Any]) -> list[Mapping[str, float]]:
+    """The rows of a fit's curves by epoch.  A closed form has one, the best; its penalties are a curve of their own."""
+    rows = [without_clock(row) for row in result["history"]]
+    if not is_closed_form(variant) or not rows:
+        return rows
+    best = next((row for row in rows if row["epoch"] == result.get("best_epoch")), rows[-1])
+    return [dict(best) | {"epoch": 0}, *({"epoch": row["epoch"], "val_mae_by_penalty": row["val_mae"]} for row in rows)]
+
+
 def log_fit(run_id: str, variant: VariantParams, job: dict[str, Any], result: dict[str, Any]) -> None:
     """Params, fingerprint, curves and cost of a fit to its MLflow run."""
     digest = Path(job["panel"]).name
@@ -170,7 +179,7 @@ def log_fit(run_id: str, variant: VariantParams, job: dict[str, Any], result: di
     printed = fingerprint.fingerprint(job, digest) | fingerprint.course(result)
     tracking.log_text(run_id, json.dumps(printed, indent=1), "fingerprint.json")
     tracking.log_metrics(run_id, {name: result.get(name) for name in ("peak_memory_mb", "peak_gpu_memory_mb")})
-    tracking.log_history(run_id, [without_clock(row) for row in result["history"]])
+    tracking.log_history(run_id, curves_of(variant, result))
     if result["status"] != "finished":
         place = {f"failed_{name}": f"{result[name]:g}" for name in ("step", "learning_rate") if result.get(name) is not None}
         tracking.tag(run_id, {"failed": result["reason"]} | place)
@@ -202,7 +211,8 @@ def train_variant(
 
             def heard(row: Epoch) -> None:
                 on_epoch(label, row)
-                curves.add(row)
+                if not is_closed_form(variant):
+                    curves.add(row)
 
             result = run_fit(job, home, Listener(heard, lambda text: say(f"  {label}: {text}")), stop, fresh)
         log_fit(run_id, variant, job, result)

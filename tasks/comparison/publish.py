@@ -159,8 +159,14 @@ def _sections(
 
     origins = _count(found)
     board_note = f"{unit} in its own unit, horizon {run.windows.horizon} x {run.data.frequency}; {origins}"
-    table = page.table(board, page.ACCURACY) + page.bullets([*report.remarks(board), *LEGEND])
-    real = f"Each model's MAE on test less that of {found.best}, with 90 % of the moving-block bootstrap. {_over(found)}"
+    table = page.table(board, page.ACCURACY) + page.bullets(report.remarks(board))
+    table += page.folded("more scores", page.table(board, page.MORE)) + page.folded(
+        "what the columns say", page.bullets(LEGEND)
+    )
+    real = (
+        f"Each model's MAE on test less that of {found.best}, the best on validation, with 90 % of the moving-block bootstrap."
+    )
+    real += f" {_over(found)}"
     variants = board.filter((pl.col("kind") == "variant") & pl.col("val_mae").is_not_null()).height
     few = f"The {LINES} best of {variants} variants, and the baselines; all are in scores.csv." if variants > LINES else ""
     where = {"error_by_step.png": "By step of the horizon"}
@@ -186,9 +192,10 @@ def _sections(
 
 
 LEGEND = (
-    "lag: rows by which the forecasts look late; gap + step: they repeat the last value, 0: they are in time",
+    "lag: by how many rows the forecasts look late, in the middle of the steps; a copy of the last value is late by gap + step",
     "cover, width: of the 90 % interval (split conformal, from validation residuals); pinball: mean of the levels 5, 50, 95 %",
-    "p: Diebold-Mariano, two-sided, Holm; against the best variant, and against the best naive",
+    "p (best), p (naive): Diebold-Mariano, two-sided, against the best variant on validation and the best naive, raised by "
+    "Holm for the many that are on the board; the p of the conclusion is the winner's alone, which was not chosen on test",
 )
 
 
@@ -208,7 +215,8 @@ def _over(found: Comparison) -> str:
         return ""
     what = "origins, each the mean of its series" if one.over == "origins" else "series: there are too few origins"
     few = "" if one.p is not None or one.mean == 0 else " That is too few to say anything."
-    return f"Tested over {one.count:,} {what}; alike where chance makes such a difference in more than {LEVEL:.0%}.{few}"
+    alike = f"Not told apart: p above {LEVEL:.0%} after Holm's correction for so many comparisons; an interval is of one alone."
+    return f"Tested over {one.count:,} {what}. {alike}{few}"
 
 
 def _again(run: RunParams, about: Mapping[str, Any], parent: str) -> str:
@@ -235,7 +243,14 @@ def _conclude(found: Comparison, board: pl.DataFrame, run: RunParams, parent: st
     told = f"{sentence}\n\n{report.to_markdown(board, report.NARROW)}\nThe whole report: `report.html` among the artifacts."
     tracking.describe(parent, told)
     key, view = pages.view_tag(parent)
-    tracking.describe_experiment(parent, told, {key: view})
+    experiment = tracking.experiment_of(parent)
+    links = (
+        ("table", pages.experiment_url("", experiment)),
+        ("charts", pages.experiment_url("", experiment, charts=True)),
+        ("report", pages.run_url("", experiment, parent, "report.html")),
+    )
+    first = f"{report.headline(board)} ({', '.join(f'[{what}]({address[1:]})' for what, address in links)})"
+    tracking.describe_experiment(parent, f"{first}\n\n{told}", {key: view})
     row = next((row for row in found.board if row["name"] == found.chosen), None)
     if row is not None:
         tracking.log_metrics(parent, metrics_of(row))

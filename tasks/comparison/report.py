@@ -207,6 +207,15 @@ def sentence(board: pl.DataFrame, target: str = "", gain: Mapping[str, Any] | No
     return f"{won}; on test its MAE is {_figure(best['test_mae'])}{tail}.{_real(naive['name'], gain or {})}"
 
 
+def headline(board: pl.DataFrame) -> str:
+    """The outcome in a few words, for a line that is cut."""
+    best, naive = chosen(board), best_naive(board)
+    if not best or not naive or best["test_mae"] is None or not naive["test_mae"]:
+        return "no variant beats the best naive"
+    share = _against(best["test_mae"], naive["test_mae"])
+    return _markdown(f"{best['name']}: MAE {_figure(best['test_mae'])} on test, {share} {naive['name']}")
+
+
 def _real(naive: str, gain: Mapping[str, Any]) -> str:
     """Whether the difference to the best naive is more than chance; says so where there are too few origins to tell."""
     p, low, high, over = (gain.get(name) for name in ("p", "low", "high", "over"))

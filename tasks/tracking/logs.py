@@ -29,10 +29,10 @@ def tag(run_id: str, tags: Mapping[str, str]) -> None:
 
 
 def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """A nested mapping as one level of dotted keys; lists as text."""
+    """A nested mapping as one level of dotted keys; lists as text, empty mappings left out."""
     result: dict[str, Any] = {}
     for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping):
             result |= flat(value, f"{above}{key}.")
         else:
             result[f"{above}{key}"] = value

@@ -27,9 +27,7 @@ def experiment(name: str, home: Path) -> str:
         found = client().get_experiment_by_name(name)
         if found is None:
             local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
-            # the UI has a side for training and one for language models, and opens the one that this tag names
-            kind = {"mlflow.experimentKind": "custom_model_development"}
-            return str(client().create_experiment(name, (home / "artifacts" / name).as_uri() if local else None, kind))
+            return str(client().create_experiment(name, (home / "artifacts" / name).as_uri() if local else None))
         if found.lifecycle_stage == "deleted":
             client().restore_experiment(found.experiment_id)
         return str(found.experiment_id)

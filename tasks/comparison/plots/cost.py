@@ -43,6 +43,7 @@ def pareto_plot(board: pl.DataFrame, chosen: str | None, naive: str, unit: str) 
     """
     rows = board.filter(pl.col("test_mae").is_finite())
     figure, axes = new_figure(12, max(5.0, 0.12 * rows.height + 4.2), columns=2, sharey=True)
+    rows = rows.filter(pl.any_horizontal(pl.col(column).is_finite() & (pl.col(column) > 0) for column in COSTS))
     errors = rows["test_mae"].to_list()
     low, high = min(errors, default=0.0), ceiling(errors)
     room = 0.12 * (high - low) or 0.1 * high or 1.0
@@ -50,8 +51,8 @@ def pareto_plot(board: pl.DataFrame, chosen: str | None, naive: str, unit: str) 
     drawn = [_panel(ax, rows, column, chosen, naive) for ax, column in zip(axes, COSTS, strict=True)]
     axes[0].set_ylabel(f"MAE on test ({label(unit, UNIT)})")
     axes[0].set_title("Accuracy against cost (a larger dot has more weights)", loc="left")
-    best = rows.filter(pl.col("name") == naive)["test_mae"].to_list()
-    _legend(figure, axes, chosen, naive, best[0] if best else None)
+    best = board.filter((pl.col("name") == naive) & pl.col("test_mae").is_finite())["test_mae"].to_list()
+    _legend(figure, axes, chosen, naive, best[0] if best else None, rows["kind"].unique().to_list())
     figure.draw_without_rendering()  # only now is it settled where on the paper a point lies
     figure.set_layout_engine("none")
     for ax, (points, lines) in zip(axes, drawn, strict=True):
@@ -103,12 +104,14 @@ def _cost_axis(ax: "Axes", least: float, most: float) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _legend(figure: "Figure", axes: Sequence["Axes"], chosen: str | None, naive: str, best: float | None) -> None:
+def _legend(
+    figure: "Figure", axes: Sequence["Axes"], chosen: str | None, naive: str, best: float | None, kinds: Sequence[str]
+) -> None:
     """Below both panels; draws the line of the best naive too."""
     ax = axes[0]
     looks: dict[str, dict[str, Any]] = {"Pareto front (names in bold)": {"color": ACTUAL, "lw": 1.1}}
     dots = {f"chosen: {label(chosen, 40)}": CHOSEN} if chosen is not None else {}
-    for words, color in (dots | {"variant": PLAIN["variant"], "baseline": PLAIN["baseline"]}).items():
+    for words, color in (dots | {kind: PLAIN[kind] for kind in PLAIN if kind in kinds}).items():
         looks[words] = {"ls": "", "marker": "o", "mfc": color, "mec": ACTUAL, "mew": 0.4}
     lines = [ax.plot([], [], **look)[0] for look in looks.values()]
     words_of = list(looks)

@@ -32,8 +32,8 @@ def difference_plot(rows: Sequence[Row], best: str, unit: str) -> "Figure":
     ax.set_ylim(max(len(rows), 1) - 0.4, -0.6)
     left = min((row[end] for row in rows for end in ("mean", "low") if row[end] is not None), default=0.0)
     ax.set_xlim(1.08 * max(min(left, -0.12 * edge), -edge), 1.08 * edge)
-    ax.set_xlabel(f"MAE on test minus that of the best ({label(unit)}); right of the line is worse")
-    ax.set_title("How far from the best, with 90 % intervals", loc="left", pad=24)
+    ax.set_xlabel(f"MAE on test minus that of the best on validation ({label(unit)}); right of the line is worse")
+    ax.set_title("How far from the best on validation, with 90 % intervals", loc="left", pad=24)
     shown = [color for color in WORDS if color in {_color(row) for row in rows}]
     marks = [ax.plot([], [], color=color, marker="o", ms=6, lw=1.8)[0] for color in shown]
     if marks:

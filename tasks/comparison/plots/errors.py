@@ -1,5 +1,6 @@
 """Errors of all models in one picture: on the leaderboard, by horizon step, by calendar slice; never computes one."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -61,9 +62,11 @@ def accuracy_plot(board: pl.DataFrame, chosen: str | None, naive: str, unit: str
     plain = {"variant": OTHERS[3], "baseline": QUIET}
     colors = [{chosen: CHOSEN, naive: NAIVE}.get(name, plain[kind]) for name, kind in rows.select("name", "kind").iter_rows()]
     ax.barh(places, rows["test_mae"].to_numpy(), color=colors, height=0.66, zorder=2)
+    largest = max([abs(value) for value in rows["test_mae"]], default=0.0) or 1.0
+    digits = min(max(2 - math.floor(math.log10(largest)), 0), 9)  # three figures of the largest, the points below each other
     ax.plot(rows["val_mae"].to_numpy(), places, ls="", marker="D", ms=5, mfc="white", mec=ACTUAL, label="validation", zorder=4)
     for place, value, color in zip(places, rows["test_mae"], colors, strict=True):
-        ax.text(0, place, f"  {value:.3g}", va="center", fontsize=9, color="white" if color == CHOSEN else ACTUAL)
+        ax.text(0, place, f"  {value:.{digits}f}", va="center", fontsize=9, color="white" if color == CHOSEN else ACTUAL)
     ax.set_yticks(places, [label(name) for name in rows["name"]])
     ax.invert_yaxis()
     best = rows.filter(pl.col("name") == naive)["test_mae"]

@@ -1,0 +1,47 @@
+"""Forecasts of a registered version for a table of one's own, by the serving code in its bundle; trains nothing."""
+
+import os
+from pathlib import Path
+
+import polars as pl
+
+from params.errors import UserError
+from params.schema import RunParams
+from tasks.load import long_frame
+from tasks.registry.load import Version
+from tasks.source import open_tables
+
+
+def forecast(version: Version, data: Path, start: str | None = None, stride: int = 1) -> pl.DataFrame:
+    """unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90: after each series' last row, or at every cutoff from `start` on.
+
+    Raises UserError naming what cannot be used.
+    """
+    frame = read(version, data)
+    whole = isinstance(version.facts["frequency"], int) and start is not None and start.lstrip("-").isdecimal()
+    try:
+        return pl.from_pandas(version.model().forecast(frame, int(start) if whole and start else start, stride))
+    except ValueError as error:
+        raise UserError(f"{data}: {error}") from None
+
+
+def read(version: Version, data: Path) -> pl.DataFrame:
+    """The table as the run read its own: the same names, or unique_id, ds and y; text turned to times and numbers."""
+    run = RunParams(**version.trained_on["run"])
+    own = run.data.model_copy(update={"path": str(data.absolute()), "query": None, "uri": None})
+    there = open_tables(own, Path.cwd())[0].columns
+    names = {"id": "unique_id", "time": "ds", "target": "y"}
+    renamed = {key: name for key, name in names.items() if getattr(own, key) not in there and name in there}
+    features = version.facts["windows"]["features"]
+    dropped = [name for name in run.windows.features if name not in features]
+    run = run.model_copy(update={"data": own.model_copy(update=renamed)})
+    return long_frame(run, {"dropped_features": dropped, "dropped_series": []}).collect()
+
+
+def write(made: pl.DataFrame, out: Path) -> str:
+    """Writes beside, then renames; returns what was written, in words."""
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    made.write_parquet(partial)
+    os.replace(partial, out)
+    cutoffs = made.select("unique_id", "cutoff").unique().height
+    return f"{made.height:,} rows, {cutoffs:,} forecasts of {made['unique_id'].n_unique():,} series"
