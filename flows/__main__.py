@@ -36,6 +36,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The name in the run f
 Registered = Annotated[
     str, typer.Argument(metavar="NAME@VERSION", help="Such as nyc-weather@champion, nyc-weather@challenger or nyc-weather@3.")
 ]
+AllowDirty = Annotated[bool, typer.Option("--allow-dirty", help="Also a version that was trained by changed code.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -148,9 +149,7 @@ def promote(
         int | None, typer.Option("--version", metavar="N", min=1, help="Judge this version instead of the challenger.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Give every verdict and move nothing.")] = False,
-    allow_dirty: Annotated[
-        bool, typer.Option("--allow-dirty", help="Also a version that was trained by changed code.")
-    ] = False,
+    allow_dirty: AllowDirty = False,
 ) -> None:
     """Hold the challenger against the champion on origins that neither has seen; exit status 1 where it is refused."""
     from flows.bootstrap import prepare, set_environment
@@ -234,6 +233,82 @@ def forecast(
     from flows.forecast import show_forecast
 
     show_forecast(home, version, data, out, start, stride)
+
+
+@app.command()
+def retrain(
+    params: Params = DEFAULT,
+    settings: Set = None,
+    forecasts: Annotated[
+        Path | None, typer.Option("--forecast", metavar="FILE", help="Write the champion's forecasts there afterwards.")
+    ] = None,
+    allow_dirty: AllowDirty = False,
+) -> None:
+    """Compare, then promote, then forecast: what a schedule runs, now."""
+    from flows.bootstrap import prepare, set_environment
+
+    home = prepare()
+    set_environment(home)
+    from flows.server import start_prefect
+
+    server = start_prefect(home)
+    try:
+        from flows.retrain import retrain as flow
+
+        server.wait()
+        found = flow(str(params), settings or [], None if forecasts is None else str(forecasts.absolute()), allow_dirty)
+    finally:
+        server.stop()
+    print(f"{found['outcome']}{': ' + found['why'] if found.get('why') else ''}")
+
+
+@app.command()
+def serve(
+    params: Params = DEFAULT,
+    settings: Set = None,
+    cron: Annotated[str, typer.Option("--cron", metavar="CRON", help="When: minute, hour, day, month, weekday.")] = "0 6 * * *",
+    zone: Annotated[str, typer.Option("--timezone", metavar="ZONE", help="Whose clock, such as Europe/Berlin.")] = "UTC",
+    forecasts: Annotated[
+        Path | None, typer.Option("--forecast", metavar="FILE", help="Write the champion's forecasts there after each run.")
+    ] = None,
+    allow_dirty: AllowDirty = False,
+) -> None:
+    """Retrain, promote and forecast on a schedule, until Ctrl-C."""
+    from flows.bootstrap import prepare, set_environment
+
+    home = prepare()
+    set_environment(home)
+    from flows.look import check_params
+    from flows.server import start_prefect
+
+    check_params(params, settings or [])
+    server = start_prefect(home, lasting=True)
+    try:
+        from flows.deployments import check_cron
+        from flows.deployments import serve as serve_runs
+
+        check_cron(cron)
+        server.wait()
+        for line in server.addresses():
+            print(line, flush=True)
+        serve_runs(params, settings or [], cron, zone, forecasts, allow_dirty)
+    finally:
+        server.stop()
+
+
+@app.command()
+def prune(
+    keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, help="Comparisons of each name that stay.")] = 5,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Name what would go, and remove nothing.")] = False,
+) -> None:
+    """Remove panels, checkpoints and comparisons that no registered version and nothing running refers to."""
+    from flows.bootstrap import prepare, set_environment
+
+    home = prepare()
+    set_environment(home)
+    from flows.look import show_prune
+
+    show_prune(home, keep, dry_run)
 
 
 @app.command()

@@ -22,6 +22,7 @@ from tasks.lag_file import write_lag_table
 from tasks.lags import first_series, head_text, lag_head
 from tasks.load import long_frame
 from tasks.panel import write_panel
+from tasks.prune import prune
 from tasks.train import check_shared, check_variant, choose_device, concurrent_fits, measured_field
 from tasks.validate import validate
 
@@ -156,6 +157,19 @@ def show_comparison(found: dict[str, Any]) -> None:
     console.print(f"Look: python -m flows ui   (the report of run {found['parent']}: report.html)", markup=False)
     if registered.get("version"):
         console.print(f"Next: python -m flows promote {found['name']} --dry-run", markup=False)
+
+
+def show_prune(home: Path, keep: int, dry_run: bool) -> None:
+    """Removes what nothing refers to, and says what."""
+    tracking.connect(home)
+    plan = prune(home, keep, dry_run)
+    console = Console(highlight=False, soft_wrap=True)
+    for folder, size in plan.folders:
+        console.print(f"  {size / 1e6:10,.1f} MB  {folder}", markup=False)
+    verb = "would be removed" if dry_run else "removed"
+    console.print(
+        f"{len(plan.folders)} folders ({plan.size / 1e6:,.1f} MB) and {len(plan.runs)} MLflow runs {verb}.", markup=False
+    )
 
 
 def only_those_that_fit(params: Path, settings: list[str], say: Callable[[str], None]) -> list[str]:

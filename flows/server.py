@@ -23,6 +23,8 @@ from tasks.locks import lock
 ANSWER_LIMIT = 10.0  # seconds for a server that the user named: it runs already, or is just being started
 GATEWAY = (502, 503, 504)  # a proxy speaks for a server that does not
 UI_PORT = 5000
+# of the settings below: what one run needs not, and a schedule does
+ONE_RUN = ("UI_ENABLED", "BLOCKS_ON_START", "AUTO_REGISTRATION", "TRIGGERS_ENABLED", "PERSISTER_ENABLED")
 TOLD = 5  # comparisons whose addresses are printed
 UI_PORTS = 20  # how far the default port falls forward
 
@@ -40,6 +42,13 @@ class PrefectServer:
         else:
             _wait_for(os.environ["PREFECT_API_URL"])
 
+    def addresses(self) -> list[str]:
+        """What to open: the pages of our own server, and the key that they ask for."""
+        if self.child is None:
+            return [f"Prefect: {os.environ['PREFECT_API_URL']}"]
+        key = os.environ["PREFECT_API_AUTH_STRING"]
+        return [f"Prefect UI: {self.child.url}  (Ctrl-C ends it and the schedule; its key: {key})"]
+
     def stop(self) -> None:
         """Hands over what the client still holds, then ends our child; may be called twice."""
         child, self.child = self.child, None
@@ -52,8 +61,10 @@ class PrefectServer:
             _refresh()
 
 
-def start_prefect(home: Path) -> PrefectServer:
+def start_prefect(home: Path, lasting: bool = False) -> PrefectServer:
     """Starts our Prefect API server and sets PREFECT_API_URL; does nothing where the user has set it already.
+
+    `lasting`: with the services that a schedule needs, and its pages, for as long as this process lives.
 
     Returns at once: starting takes seconds in which other work can be done before `wait()`.  Import prefect only after this.
     """
@@ -76,8 +87,11 @@ def start_prefect(home: Path) -> PrefectServer:
         "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     }
+    if lasting:
+        environment = {name: value for name, value in environment.items() if not name.endswith(ONE_RUN)}
     log = prefect_home(home) / "server.log"
-    child = Child(home, ["flows.server", "prefect", str(home)], None, "/api/health", log, environment)
+    kind = "prefect-lasting" if lasting else "prefect"
+    child = Child(home, ["flows.server", kind, str(home)], None, "/api/health", log, environment)
     os.environ |= {"PREFECT_API_URL": f"{child.url}/api", "PREFECT_API_AUTH_STRING": key}
     _past_proxies()
     _refresh()
@@ -191,13 +205,13 @@ def _start_ui(home: Path, store: str, port: int | None) -> Child:
     raise UserError(f"{LOOPBACK}: the ports {UI_PORT} to {UI_PORT + UI_PORTS - 1} are all in use; name a free one")
 
 
-def _prefect_app(home: Path) -> Any:
+def _prefect_app(home: Path, lasting: bool) -> Any:
     from prefect.server.api.server import create_app
     from prefect.server.database import provide_database_interface
 
     with lock(home, "prefect-database"):  # two first starts at once would both migrate
         asyncio.run(provide_database_interface().create_db())
-    return create_app(ephemeral=True, final=True)
+    return create_app(ephemeral=not lasting, final=True)
 
 
 def main(descriptor: str, kind: str, home: str) -> None:
@@ -205,7 +219,8 @@ def main(descriptor: str, kind: str, home: str) -> None:
     die_with_parent()
     import uvicorn
 
-    app: Any = _prefect_app(Path(home)) if kind == "prefect" else "mlflow.server.fastapi_app:app"
+    prefect = kind.startswith("prefect")
+    app: Any = _prefect_app(Path(home), kind == "prefect-lasting") if prefect else "mlflow.server.fastapi_app:app"
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=3)
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(descriptor))])
 

@@ -17,12 +17,16 @@ def forecast(version: Version, data: Path, start: str | None = None, stride: int
 
     Raises UserError naming what cannot be used.
     """
-    frame = read(version, data)
-    whole = isinstance(version.facts["frequency"], int) and start is not None and start.lstrip("-").isdecimal()
     try:
-        return pl.from_pandas(version.model().forecast(frame, int(start) if whole and start else start, stride))
+        return forecast_frame(version, read(version, data), start, stride)
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
+
+
+def forecast_frame(version: Version, frame: pl.DataFrame, start: str | None = None, stride: int = 1) -> pl.DataFrame:
+    """The same for a long frame.  Raises ValueError naming series and column for what cannot be used."""
+    whole = isinstance(version.facts["frequency"], int) and start is not None and start.lstrip("-").isdecimal()
+    return pl.from_pandas(version.model().forecast(frame, int(start) if whole and start else start, stride))
 
 
 def read(version: Version, data: Path) -> pl.DataFrame:

@@ -1,0 +1,42 @@
+"""The deployment that retrains on a schedule, served by this process until it is stopped; holds no logic of a run."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from params.errors import UserError
+from params.load import load_run
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def check_cron(cron: str) -> None:
+    """Raises UserError for what is no cron expression."""
+    from prefect.schedules import Cron
+
+    try:
+        Cron(cron)
+    except ValueError as error:
+        raise UserError(f"--cron {cron!r}: {error}; write minute, hour, day, month and weekday, such as '0 6 * * *'") from None
+
+
+def serve(params: Path, settings: list[str], cron: str, zone: str, forecast: Path | None, allow_dirty: bool) -> None:
+    """Serves `retrain` until Ctrl-C or SIGTERM; each run is a process of its own, one at a time."""
+    from prefect.schedules import Cron
+
+    from flows.retrain import retrain
+
+    run = load_run(params, settings)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for the runs
+    parameters: dict[str, Any] = {"params": str(params.absolute()), "settings": settings, "allow_dirty": allow_dirty}
+    if forecast is not None:
+        parameters["forecast"] = str(forecast.absolute())
+    retrain.serve(
+        name=run.name,
+        schedules=[Cron(cron, timezone=zone)],
+        parameters=parameters,
+        limit=1,
+        description=f"Compare, promote and forecast {run.name}: {cron} ({zone}).",
+        tags=["lagline"],
+        print_starting_message=False,
+    )

@@ -1,0 +1,80 @@
+"""Retrain: compare, then promote, then forecast and look back; what a schedule runs.
+
+Trigger: the deployment of `python -m flows serve`, or prefect.yaml on a work pool; by hand `python -m flows retrain PARAMS`.
+A run that comes while another is at it, or that was due before the last one began (a machine that slept), does nothing and says
+so.  What may pass (a server, a disk) is tried again with back-off; what cannot (data, params) is not.
+"""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, runtime
+from prefect.artifacts import create_markdown_artifact
+
+from flows.bootstrap import home as state_home
+from flows.compare import compare
+from flows.promote import promote
+from params.load import load_run
+from tasks import tracking
+from tasks.locks import Held, lock
+from tasks.notify import notify
+from tasks.realised import score_realised, serve_forecasts
+from tasks.schedule import again, remember, superseded
+
+
+@flow(name="retrain", flow_run_name="retrain {params}", validate_parameters=False)
+def retrain(
+    params: str, settings: list[str] | None = None, forecast: str | None = None, allow_dirty: bool = False
+) -> dict[str, Any]:
+    """Returns `outcome` (promoted, refused, unchanged, nothing registered, skipped) and what is known of it."""
+    run, home = load_run(params, settings or []), state_home()
+    try:
+        with lock(home, f"retrain-{run.name}", wait=False):
+            began = datetime.now(UTC)
+            if runtime.deployment.id and superseded(home, run.name, runtime.flow_run.scheduled_start_time):
+                why = "it was due before the last run began, which saw the same data"
+                return _told(run.name, {"outcome": "skipped", "why": why})
+            remember(home, run.name, began)
+            return _told(run.name, again(lambda: _once(params, settings or [], forecast, allow_dirty, home)))
+    except Held:
+        return _told(run.name, {"outcome": "skipped", "why": "another run of it is at work"})
+    except Exception as error:
+        notify("failure", run.name, why=str(error), kind=type(error).__name__)
+        raise
+
+
+def _once(params: str, settings: list[str], forecast: str | None, allow_dirty: bool, home: Path) -> dict[str, Any]:
+    run = load_run(params, settings)
+    tracking.connect(home)
+    warning = score_realised(run, home)
+    if warning:
+        notify("warning", run.name, why=warning)
+    found: dict[str, Any] = {"outcome": "unchanged", "warning": warning}
+    compared = compare(params, settings)
+    if not compared.get("unchanged"):
+        if compared["registered"]["version"] is None:
+            found |= {"outcome": "nothing registered", "why": "no variant beats the best naive forecast on validation"}
+        else:
+            found |= _promoted(run.name, promote(run.name, None, False, allow_dirty))
+    if forecast is not None:
+        found["forecast"] = serve_forecasts(run, home, Path(forecast) if forecast else None)
+    return found
+
+
+def _promoted(name: str, decided: dict[str, Any]) -> dict[str, Any]:
+    failed = [f"{one['gate']}: {one['words']}" for one in decided["verdicts"] if not one["passed"]]
+    outcome = {"promoted": "promoted", "refused": "refused"}.get(decided["decision"], "unchanged")
+    facts = {"version": decided["version"], "champion": decided["champion"], "why": "; ".join(failed)}
+    if outcome != "unchanged":
+        notify("promotion" if outcome == "promoted" else "refusal", name, **facts, scores=decided["scores"])
+    return {"outcome": outcome, **facts}
+
+
+def _told(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    words = f"{name}: {found['outcome']}" + (f" ({found['why']})" if found.get("why") else "")
+    create_markdown_artifact(
+        f"{words}\n\n```json\n{json.dumps(found, indent=1, default=str)}\n```", key="retrain", description=words
+    )
+    return found

@@ -1,0 +1,125 @@
+"""What became of the champion's earlier forecasts: kept when they are made, scored on the actuals that have come since.
+
+They lie in LAGLINE_HOME/served/NAME, a file for each version and newest cutoff; a forecast counts once its row has an actual.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from params.schema import RunParams
+from tasks import tracking
+from tasks.comparison import scores
+from tasks.comparison.baselines import forecast_baselines
+from tasks.forecast import forecast_frame
+from tasks.frequency import Frequency
+from tasks.load import long_frame
+from tasks.registry.load import CHAMPION, find, opened
+from tasks.reproduce import check_whole
+
+MOST_FILES = 400  # that are scored: more than a year of nights
+
+
+@dataclass(frozen=True)
+class Realised:
+    """Scores of forecasts that have come true: `by_age` has age (steps between a version's newest row and the cutoff), n, mae,
+    naive_mae, skill, the oldest version first; `skill` is that of the newest cutoffs together (None: nothing to score)."""
+
+    by_age: pl.DataFrame
+    skill: float | None
+
+
+def keep(made: pl.DataFrame, version: str, newest: int, name: str, home: Path) -> Path:
+    """Keeps forecasts that were served."""
+    folder = home / "served" / name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{version}-{int(made['cutoff'].to_physical().max())}.parquet"  # type: ignore[arg-type]
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    made.with_columns(version=pl.lit(version), newest=pl.lit(newest)).write_parquet(partial)
+    os.replace(partial, path)
+    return path
+
+
+def realised(kept: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> Realised:
+    """Scores kept forecasts (unique_id, cutoff, ds, yhat, newest) on `history` (unique_id, ds, y on the regular grid)."""
+    rows = kept.join(history, on=["unique_id", "ds"], how="inner").filter(pl.col("y").is_not_null())
+    names = tuple(name for name in run.evaluation.baselines if name in scores.NAIVES)
+    naives = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"baselines": names})})
+    there = history.select("unique_id", pl.col("ds").alias("cutoff"))
+    origins = rows.select("unique_id", "cutoff").unique().join(there, on=["unique_id", "cutoff"], how="semi")
+    schema = {"age": pl.Int64, "n": pl.UInt32, "mae": pl.Float64, "naive_mae": pl.Float64, "skill": pl.Float64}
+    if origins.is_empty():
+        return Realised(pl.DataFrame(schema=schema), None)
+    baselines, _ = forecast_baselines(history, origins, naives)
+    rows = rows.join(baselines, on=["unique_id", "ds", "cutoff"], how="inner")
+    naive = scores.best_naive({name: scores.mae(rows, name) for name in names})
+    error, theirs = (pl.col("yhat") - pl.col("y")).abs(), (pl.col(naive) - pl.col("y")).abs()
+    steps = Frequency(run.data.frequency).position(pl.col("cutoff"), pl.col("newest").cast(rows.schema["cutoff"]))
+    table = rows.group_by(steps.alias("age")).agg(
+        pl.len().alias("n"), error.mean().alias("mae"), theirs.mean().alias("naive_mae")
+    )
+    table = table.with_columns(skill=pl.when(pl.col("naive_mae") > 0).then(1 - pl.col("mae") / pl.col("naive_mae")))
+    whole = rows.select(error.mean().alias("ours"), theirs.mean().alias("naive")).row(0, named=True)
+    skill = 1 - whole["ours"] / whole["naive"] if whole["naive"] else None
+    return Realised(table.sort("age").select(*schema), skill)
+
+
+@task(cache_policy=NO_CACHE)
+def score_realised(run: RunParams, home: Path) -> str | None:
+    """Scores what champions have forecast so far, logs it by model age; a warning where skill is below the floor."""
+    files = sorted((home / "served" / run.name).glob("*.parquet"), key=lambda path: path.stat().st_mtime)[-MOST_FILES:]
+    if not files:
+        return None
+    kept = pl.concat([pl.read_parquet(file) for file in files], how="diagonal_relaxed")
+    history = long_frame(run).select("unique_id", "ds", "y").collect().sort("unique_id", "ds")
+    found = realised(kept, on_grid(history, run), run)
+    if found.skill is None:
+        return None
+    experiment = tracking.experiment(f"{run.name}.realised", home)
+    run_id = tracking.client().create_run(experiment, run_name="realised error", tags={"kind": "realised"}).info.run_id
+    rows = [
+        {"epoch": row["age"] - 1, **{k: row[k] for k in ("mae", "naive_mae", "skill") if row[k] is not None}}
+        for row in found.by_age.iter_rows(named=True)
+    ]
+    tracking.log_history(run_id, rows)
+    tracking.log_metrics(run_id, {"realised_skill": found.skill})
+    tracking.finish(run_id)
+    floor = run.promotion.min_skill
+    if found.skill >= floor:
+        return None
+    return f"the forecasts that were served have a realised skill of {found.skill:+.1%}, below the floor of {floor:+.1%}"
+
+
+def on_grid(history: pl.DataFrame, run: RunParams) -> pl.DataFrame:
+    """The rows on the regular grid of their series, missing steps with a null."""
+    frequency = Frequency(run.data.frequency)
+    ends = history.group_by("unique_id", maintain_order=True).agg(
+        pl.col("ds").min().alias("first"), pl.col("ds").max().alias("last")
+    )
+    count = frequency.position(pl.col("last"), pl.col("first")) + 1
+    steps = ends.with_columns(step=pl.int_ranges(0, count)).explode("step")
+    grid = steps.select("unique_id", frequency.at(pl.col("first"), pl.col("step")).alias("ds"))
+    return grid.join(history, on=["unique_id", "ds"], how="left", maintain_order="left")
+
+
+@task(cache_policy=NO_CACHE)
+def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> str | None:
+    """Forecasts the run's data with the champion, keeps them, and writes them to `out` too; None where there is no champion."""
+    found = find(run.name, CHAMPION)
+    if found is None:
+        return None
+    with opened(found) as version:
+        check_whole(version)
+        dropped = [name for name in run.windows.features if name not in version.facts["windows"]["features"]]
+        frame = long_frame(run, {"dropped_features": dropped, "dropped_series": []}).collect()
+        made = forecast_frame(version, frame)
+        keep(made, version.number, version.trained_on["newest"], run.name, home)
+        if out is not None:
+            partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+            made.write_parquet(partial)
+            os.replace(partial, out)
+        return f"{made.height:,} rows by {version}"
