@@ -1,5 +1,6 @@
 """What all tests share: a state folder of their own, no server from outside, calm hypothesis; never a fixture of one module."""
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -26,7 +27,8 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test marked gpu where there is no CUDA device (torch is imported for marked tests alone)."""
+    """No store of the test before; skip a test marked gpu where there is no CUDA device (torch is imported for marked tests alone)."""
+    os.environ.pop("MLFLOW_REGISTRY_URI", None)  # mlflow sets it, and the next test would talk to the store of the one before
     if item.get_closest_marker("gpu"):
         import torch
 
