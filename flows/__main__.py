@@ -5,8 +5,10 @@ Exit status: 0 done, 1 the answer is no, 2 something that the user can mend, 130
 
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,16 +57,11 @@ def compare(
     fresh: Annotated[bool, typer.Option("--fresh", help="Train anew, also what was trained before.")] = False,
 ) -> None:
     """Check the data, cut windows, train every variant, score them side by side, register the best as challenger."""
-    from flows.bootstrap import prepare, set_environment
-
-    home = prepare()
+    home = _home()
     chosen = _settings(settings, variants)
-    set_environment(home)
     from flows.progress import Board
-    from flows.server import start_prefect
 
-    server = start_prefect(home)  # comes up while we import
-    try:
+    with _prefect(home) as server:
         with Board() as board, board.stage("start"):
             from flows.look import check_params, only_those_that_fit, show_comparison
 
@@ -75,17 +72,13 @@ def compare(
 
             server.wait()
         found = flow(str(params), chosen, fresh)
-    finally:
-        server.stop()
     show_comparison(found)
 
 
 @app.command()
 def validate(params: Params = DEFAULT, settings: Set = None) -> None:
     """Only the checks: a readable report; exit status 1 where they fail."""
-    from flows.bootstrap import prepare, set_environment
-
-    set_environment(prepare())
+    _home()
     from flows.look import show_checks
 
     show_checks(params, settings or [])
@@ -106,7 +99,6 @@ def lags(
     ] = "",
 ) -> None:
     """The windows as a table for people: `{feature}_lag{k}` and `y_step{h}` columns."""
-    from flows.bootstrap import prepare, set_environment
 
     if out is None and not head:
         raise UserError("lags: say where the table goes: --out lags.parquet, or --head to print its first rows")
@@ -115,8 +107,7 @@ def lags(
     spans = [span.strip() for span in rolling.split(",") if span.strip()]
     if not all(span.isascii() and span.isdigit() and int(span) > 0 for span in spans):
         raise UserError(f"--rolling {rolling}: write whole numbers of rows from 1 on, such as 24,168")
-    home = prepare()
-    set_environment(home)
+    home = _home()
     from flows.look import show_lags
 
     show_lags(home, params, settings or [], out, head, edges, tuple(dict.fromkeys(map(int, spans))))
@@ -133,10 +124,7 @@ def variants(as_json: Json = False) -> None:
 @app.command()
 def leaderboard(name: Name, as_json: Json = False) -> None:
     """The last comparison of a name, as a table."""
-    from flows.bootstrap import prepare, set_environment
-
-    home = prepare()
-    set_environment(home)
+    home = _home()
     from flows.look import show_leaderboard
 
     show_leaderboard(home, name, as_json)
@@ -152,23 +140,16 @@ def promote(
     allow_dirty: AllowDirty = False,
 ) -> None:
     """Hold the challenger against the champion on origins that neither has seen; exit status 1 where it is refused."""
-    from flows.bootstrap import prepare, set_environment
-
-    home = prepare()
-    set_environment(home)
+    home = _home()
     from flows.progress import Board
-    from flows.server import start_prefect
 
-    server = start_prefect(home)
-    try:
+    with _prefect(home) as server:
         with Board() as board, board.stage("start"):
             from flows.promote import promote as flow
             from flows.promote import show_decision
 
             server.wait()
         found = flow(name, None if version is None else str(version), dry_run, allow_dirty)
-    finally:
-        server.stop()
     show_decision(name, found)
     if not found["promoted"]:
         raise typer.Exit(1)
@@ -177,10 +158,7 @@ def promote(
 @app.command()
 def rollback(name: Name) -> None:
     """Put the champion before the present one back."""
-    from flows.bootstrap import prepare, set_environment
-
-    home = prepare()
-    set_environment(home)
+    home = _home()
     from flows.promote import show_rollback
 
     show_rollback(home, name)
@@ -193,10 +171,7 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Every decision on a name, and who is champion."""
-    from flows.bootstrap import prepare, set_environment
-
-    home = prepare()
-    set_environment(home)
+    home = _home()
     from flows.promote import show_history
 
     show_history(home, name, at, as_json)
@@ -205,10 +180,7 @@ def history(
 @app.command()
 def reproduce(version: Registered) -> None:
     """Train a registered version again from its fingerprint; exit status 1 where other weights come out."""
-    from flows.bootstrap import prepare, set_environment
-
-    home = prepare()
-    set_environment(home)
+    home = _home()
     from flows.reproduce import show_reproduction
 
     show_reproduction(home, version)
@@ -226,10 +198,7 @@ def forecast(
     stride: Annotated[int, typer.Option("--stride", metavar="N", min=1, help="With --from: rows between two cutoffs.")] = 1,
 ) -> None:
     """Forecast with a registered version: unique_id, cutoff, ds, yhat and its 90 % interval."""
-    from flows.bootstrap import prepare, set_environment
-
-    home = prepare()
-    set_environment(home)
+    home = _home()
     from flows.forecast import show_forecast
 
     show_forecast(home, version, data, out, start, stride)
@@ -245,20 +214,14 @@ def retrain(
     allow_dirty: AllowDirty = False,
 ) -> None:
     """Compare, then promote, then forecast: what a schedule runs, now."""
-    from flows.bootstrap import prepare, set_environment
-
-    home = prepare()
-    set_environment(home)
-    from flows.server import start_prefect
-
-    server = start_prefect(home)
-    try:
+    home = _home()
+    with _prefect(home) as server:
+        from flows.look import check_params
         from flows.retrain import retrain as flow
 
+        check_params(params, settings or [])
         server.wait()
         found = flow(str(params), settings or [], None if forecasts is None else str(forecasts.absolute()), allow_dirty)
-    finally:
-        server.stop()
     print(f"{found['outcome']}{': ' + found['why'] if found.get('why') else ''}")
 
 
@@ -274,26 +237,18 @@ def serve(
     allow_dirty: AllowDirty = False,
 ) -> None:
     """Retrain, promote and forecast on a schedule, until Ctrl-C."""
-    from flows.bootstrap import prepare, set_environment
-
-    home = prepare()
-    set_environment(home)
-    from flows.look import check_params
-    from flows.server import start_prefect
-
-    check_params(params, settings or [])
-    server = start_prefect(home, lasting=True)
-    try:
+    home = _home()
+    with _prefect(home, lasting=True) as server:
         from flows.deployments import check_cron
         from flows.deployments import serve as serve_runs
+        from flows.look import check_params
 
+        check_params(params, settings or [])
         check_cron(cron)
         server.wait()
         for line in server.addresses():
             print(line, flush=True)
         serve_runs(params, settings or [], cron, zone, forecasts, allow_dirty)
-    finally:
-        server.stop()
 
 
 @app.command()
@@ -302,10 +257,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Name what would go, and remove nothing.")] = False,
 ) -> None:
     """Remove panels, checkpoints and comparisons that no registered version and nothing running refers to."""
-    from flows.bootstrap import prepare, set_environment
-
-    home = prepare()
-    set_environment(home)
+    home = _home()
     from flows.look import show_prune
 
     show_prune(home, keep, dry_run)
@@ -323,9 +275,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
 ) -> None:
     """Look at a table of your own and write a commented run file for it, which runs as it is."""
-    from flows.bootstrap import prepare, set_environment
-
-    set_environment(prepare())
+    _home()
     from flows.init import make_run_file
 
     make_run_file(data, out, melt, force)
@@ -339,16 +289,34 @@ def ui(
     open_browser: Annotated[bool, typer.Option("--open", help="Open a browser on it.")] = False,
 ) -> None:
     """Open the MLflow UI on the runs of LAGLINE_HOME (on this machine only); Ctrl-C ends it."""
-    from flows.bootstrap import prepare, set_environment
-
-    home = prepare()
-    set_environment(home)
+    home = _home()
     from flows.server import ui as serve_ui
 
     try:
         serve_ui(home, port, open_browser)
     except KeyboardInterrupt:  # its normal end
         print("\nlagline: the UI has ended", file=sys.stderr)
+
+
+def _home() -> Path:
+    """The state folder, with the environment set that prefect, mlflow and the rest read when they are imported."""
+    from flows.bootstrap import prepare, set_environment
+
+    home = prepare()
+    set_environment(home)
+    return home
+
+
+@contextmanager
+def _prefect(home: Path, lasting: bool = False) -> Iterator[Any]:
+    """A Prefect API for the block, which comes up while we import."""
+    from flows.server import start_prefect
+
+    server = start_prefect(home, lasting)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def _settings(settings: list[str] | None, names: str | None) -> list[str]:

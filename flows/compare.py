@@ -90,7 +90,7 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
                 with board.stage("leakage canary"):
                     try_canary(frame, run, windows, split, evaluated, jobs_of)
                 with board.stage("register"):
-                    registered = register_best(run, found, evaluated, jobs_of, home)
+                    registered = register_best(run, found, evaluated, jobs_of, home, about)
                 tracking.try_again(parent, [fit["label"] for fit in trained if fit.get("again")])
                 tracking.log_metrics(
                     parent, {f"seconds_{name.replace(' ', '_')}": value for name, value in board.seconds.items()}

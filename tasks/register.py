@@ -14,6 +14,7 @@ from models.windows import WindowParams
 from params.schema import RunParams
 from tasks import fingerprint, tracking
 from tasks.registry.bundle import write_bundle
+from tasks.registry.card import card
 from tasks.registry.unseen import facts_for
 from tasks.registry.versions import register
 
@@ -22,9 +23,14 @@ Fit = Mapping[str, Any]
 
 @task(cache_policy=NO_CACHE)
 def register_best(
-    run: RunParams, found: Mapping[str, Any], fits: Sequence[Fit], jobs_of: Mapping[str, Any], home: Path
+    run: RunParams,
+    found: Mapping[str, Any],
+    fits: Sequence[Fit],
+    jobs_of: Mapping[str, Any],
+    home: Path,
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Bundles and registers the chosen fit under the run's name.
+    """Bundles and registers the chosen fit under the run's name; `about`: the checks' verdict and the command, for its card.
 
     Returns `version` and `new` (False where the same identity was registered before), or `version` None where no variant beat
     the best naive on validation: then nothing is registered and the aliases stay.
@@ -61,8 +67,22 @@ def register_best(
             run=run,
             half_widths=found["half_widths"][fit["label"]],
             facts=json.loads(json.dumps(facts)),
+            papers=lambda model: _papers(model, about, fit.get("memory")),
         )
         tags = {"variant": job["training"]["variant"], "seed": str(job["training"]["seed"]), "val_mae": f"{row['val_mae']:.6g}"}
-        result = register(bundle, name=run.name, run_id=fit["run_id"], identity=fit["identity"], tags=tags, home=home)
+        words = (bundle / "card.md").read_text(encoding="utf-8")
+        result = register(
+            bundle, name=run.name, run_id=fit["run_id"], identity=fit["identity"], tags=tags, home=home, words=words
+        )
     tracking.tag(fit["run_id"], {"registered_version": str(result["version"])})
     return dict(result)
+
+
+def _papers(model: Mapping[str, Any], about: Mapping[str, Any], memory: Mapping[str, Any] | None) -> dict[str, bytes]:
+    """What people read in a bundle: its card, the lock, what the data checks found."""
+    lock = fingerprint.ROOT / "constraints.txt"
+    return {
+        "card.md": card(model, about, memory).encode(),
+        "checks.json": json.dumps(about["checks"], indent=1).encode(),
+        **({"constraints.txt": lock.read_bytes()} if lock.exists() else {}),
+    }

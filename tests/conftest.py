@@ -27,7 +27,7 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """No store of the test before; skip a test marked gpu where there is no CUDA device (torch is imported for marked tests alone)."""
+    """No store of the test before; skip a test marked gpu where there is no CUDA device (torch is imported for those alone)."""
     os.environ.pop("MLFLOW_REGISTRY_URI", None)  # mlflow sets it, and the next test would talk to the store of the one before
     if item.get_closest_marker("gpu"):
         import torch

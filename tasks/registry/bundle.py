@@ -4,6 +4,7 @@ model.json            what it is: variant, windows, channels, ids, half widths; 
 weights.safetensors   all parameters and buffers
 graph.pt2             the same forecaster as an exported graph, on the CPU, for any batch size
 code/lagline_serving_<hash>.py   a verbatim copy of models/serving.py; two versions never share a module
+card.md, constraints.txt, checks.json   what it is in words, the lock, the verdict of the data checks (where there are any)
 example.json          a long frame of one series, just long enough to forecast from
 manifest.json         sha256 and size of every other file, written last; its own sha256 is the digest of the bundle
 """
@@ -51,10 +52,12 @@ def write_bundle(
     run: RunParams,
     half_widths: Sequence[float | None],
     facts: Mapping[str, Any],
+    papers: Callable[[Mapping[str, Any]], Mapping[str, bytes]] = lambda model: {},
 ) -> str:
     """Writes the bundle (an older one in its place goes) and returns its digest.
 
     `half_widths`: of the 90 % interval of each step, in raw units, None where unknown.  `facts`: what it was trained on.
+    `papers`: makes, of model.json, further files that only people read.
     Raises ValueError where the exported graph does not forecast as the forecaster does.
     """
     if len(half_widths) != params.horizon:
@@ -88,6 +91,7 @@ def write_bundle(
             "graph.pt2": graph,
             f"code/{serving_name()}.py": serving.SOURCE,
             "example.json": json.dumps(example(panel, params), allow_nan=False).encode(),
+            **papers(model),
         },
     )
 

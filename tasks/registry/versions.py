@@ -24,12 +24,13 @@ NEEDS = ("mlflow", "torch", "numpy", "pandas")
 
 
 def register(
-    bundle_folder: Path, *, name: str, run_id: str, identity: str, tags: Mapping[str, str], home: Path
+    bundle_folder: Path, *, name: str, run_id: str, identity: str, tags: Mapping[str, str], home: Path, words: str = ""
 ) -> dict[str, Any]:
     """Logs a bundle to its run and makes it a version of `name`: {"version": str, "new": bool}; the alias moves last.
 
     A version of the same identity is not made again.  `tags` (variant, val_mae, ...) go on the version with `identity` and
-    `manifest`, the digest of the bundle.  `home` holds the lock.  Raises ValueError where the bundle is damaged.
+    `manifest`, the digest of the bundle; `words` describe it.  `home` holds the lock.  Raises ValueError where the bundle is
+    damaged.
     """
     from models import serving
 
@@ -38,7 +39,7 @@ def register(
     client = tracking.client()
     with lock(home, f"register-{name}"):
         found = find_version(name, identity)
-        version = found or _new_version(bundle_folder, name, run_id, {**tags, "identity": identity, "manifest": digest})
+        version = found or _new_version(bundle_folder, name, run_id, {**tags, "identity": identity, "manifest": digest}, words)
         if ALIAS not in version.aliases:
             client.set_registered_model_alias(name, ALIAS, version.version)
     return {"version": str(version.version), "new": found is None}
@@ -51,7 +52,7 @@ def find_version(name: str, identity: str) -> "ModelVersion | None":
     return tracking.client().get_model_version(name, found[0].version) if found else None  # the search leaves the aliases out
 
 
-def _new_version(folder: Path, name: str, run_id: str, tags: Mapping[str, str]) -> "ModelVersion":
+def _new_version(folder: Path, name: str, run_id: str, tags: Mapping[str, str], words: str) -> "ModelVersion":
     """Logs the model and makes its version, with the tags in the same write."""
     from mlflow.exceptions import MlflowException
 
@@ -62,7 +63,9 @@ def _new_version(folder: Path, name: str, run_id: str, tags: Mapping[str, str]) 
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     model_id = log_bundle(folder, run_id)
-    return client.create_model_version(name, f"models:/{model_id}", run_id, tags=dict(tags), model_id=model_id)
+    return client.create_model_version(
+        name, f"models:/{model_id}", run_id, tags=dict(tags), description=words[:5000] or None, model_id=model_id
+    )
 
 
 def log_bundle(folder: Path, run_id: str) -> str:

@@ -9,7 +9,6 @@ from tasks import tracking
 from tasks.locks import Held, lock
 from tasks.prune import prune
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own
 
 
