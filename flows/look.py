@@ -22,7 +22,7 @@ from tasks.lag_file import write_lag_table
 from tasks.lags import first_series, head_text, lag_head
 from tasks.load import long_frame
 from tasks.panel import write_panel
-from tasks.prune import prune
+from tasks.registry.prune import prune
 from tasks.train import check_shared, check_variant, choose_device, concurrent_fits, measured_field
 from tasks.validate import validate
 

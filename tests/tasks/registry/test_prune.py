@@ -7,7 +7,7 @@ import pytest
 
 from tasks import tracking
 from tasks.locks import Held, lock
-from tasks.prune import prune
+from tasks.registry.prune import prune
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own
 
