@@ -248,7 +248,9 @@ def serve(
         server.wait()
         for line in server.addresses():
             print(line, flush=True)
-        serve_runs(params, settings or [], cron, zone, forecasts, allow_dirty)
+        print(f"{params}: due at {cron} ({zone}); Ctrl-C ends the schedule", flush=True)
+        with server.announced(home):
+            serve_runs(params, settings or [], cron, zone, forecasts, allow_dirty)
 
 
 @app.command()

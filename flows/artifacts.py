@@ -14,6 +14,7 @@ from prefect.artifacts import (
 
 from flows.children import LOOPBACK
 from flows.server import UI_PORT
+from params.errors import without_password
 from tasks import pages, tracking
 
 
@@ -32,7 +33,7 @@ def show_comparison(name: str, parent: str, found: dict[str, Any]) -> None:
     create_markdown_artifact(
         f"{found['sentence']}\n\n{found['leaderboard']}", key=_key(name, "leaderboard"), description=found["sentence"]
     )
-    base = os.environ["MLFLOW_TRACKING_URI"]
+    base = without_password(os.environ["MLFLOW_TRACKING_URI"])
     served = base.startswith("http")
     base = base if served else f"http://{LOOPBACK}:{UI_PORT}"
     experiment = tracking.experiment_of(parent)

@@ -56,19 +56,21 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
         with board.stage("check the data"):
             source = load_series(run)
             checks = _checked(run, experiment, Path(folder), board)
-        with board.stage("cut the windows"):
-            frame, windows = long_frame(run, checks), run.windows.window_params().without(checks["dropped_features"])
-            panel = generate_lags(frame, windows, run, home / "panels")
-            split = split_of(run, Panel.open(panel))
-            counts = window_counts(Panel.open(panel), windows, split, run.evaluation.stride)
-            needs = budget(counts, windows, run.training.batch_size)
-        for line in (needs.line(), *counts_lines(counts)):
-            board.say(f"  {line}")
-        fits = _plan(run, params, settings, panel, windows, split)
-        if len(fits) > len(run.variants) * run.training.seeds:
-            board.say(f"  every variant is trained again after {run.evaluation.refit} test origins: {len(fits)} fits in all")
-        jobs_of = {label: job for label, (_, job) in fits.items()}
         with _alone(home, board):
+            with board.stage("cut the windows"):
+                frame, windows = long_frame(run, checks), run.windows.window_params().without(checks["dropped_features"])
+                panel = generate_lags(frame, windows, run, home / "panels")
+                split = split_of(run, Panel.open(panel))
+                counts = window_counts(Panel.open(panel), windows, split, run.evaluation.stride)
+                needs = budget(counts, windows, run.training.batch_size)
+            for line in (needs.line(), *counts_lines(counts)):
+                board.say(f"  {line}")
+            fits = _plan(run, params, settings, panel, windows, split)
+            if len(fits) > len(run.variants) * run.training.seeds:
+                board.say(
+                    f"  every variant is trained again after {run.evaluation.refit} test origins: {len(fits)} fits in all"
+                )
+            jobs_of = {label: job for label, (_, job) in fits.items()}
             parent, finished = tracking.parent_run(experiment, run.name, _identity(run, jobs_of, home), fresh)
             if finished:
                 return {"parent": parent, "name": run.name, "unchanged": True}
@@ -95,7 +97,9 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
                 tracking.log_metrics(
                     parent, {f"seconds_{name.replace(' ', '_')}": value for name, value in board.seconds.items()}
                 )
-        return {"parent": parent, "name": run.name, "registered": registered, "seconds": board.seconds}
+        failed = [f"{fit['label']}: {fit.get('reason', 'failed')}" for fit in evaluated if fit["status"] != "finished"]
+        ended = {"parent": parent, "name": run.name, "registered": registered, "seconds": board.seconds}
+        return ended | {"failed": failed if len(failed) == len(evaluated) else []}
 
 
 @contextmanager

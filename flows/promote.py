@@ -33,12 +33,18 @@ WORDS = {
 
 
 @flow(name="promote", flow_run_name="promote {name}", validate_parameters=False)
-def promote(name: str, number: str | None = None, dry_run: bool = False, allow_dirty: bool = False) -> dict[str, Any]:
-    """Returns the decision, every gate's verdict and both scores."""
+def promote(
+    name: str,
+    number: str | None = None,
+    dry_run: bool = False,
+    allow_dirty: bool = False,
+    rules: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Returns the decision, every gate's verdict and both scores.  `rules`: the thresholds; by default the challenger's own."""
     home = state_home()
     with Board() as board, board.stage("judge the challenger"):
         tracking.connect(home)
-        found = promote_challenger(name, home, choose_device(), number, dry_run, allow_dirty, board.say)
+        found = promote_challenger(name, home, choose_device(), number, dry_run, allow_dirty, board.say, rules)
     create_markdown_artifact(_markdown(name, found), key="promotion", description=_sentence(name, found))
     return found
 

@@ -6,6 +6,7 @@ so.  What may pass (a server, a disk) is tried again with back-off; what cannot 
 """
 
 import json
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from prefect.artifacts import create_markdown_artifact
 from flows.bootstrap import home as state_home
 from flows.compare import compare
 from flows.promote import promote
+from params.errors import without_password
 from params.load import load_run
 from tasks import tracking
 from tasks.locks import Held, lock
 from tasks.notify import notify
 from tasks.realised import score_realised, serve_forecasts
+from tasks.registry.promotion import undecided
 from tasks.schedule import again, remember, superseded
 
 
@@ -30,37 +33,51 @@ def retrain(
 ) -> dict[str, Any]:
     """Returns `outcome` (promoted, refused, unchanged, nothing registered, skipped) and what is known of it."""
     run, home = load_run(params, settings or []), state_home()
-    try:
-        with lock(home, f"retrain-{run.name}", wait=False):
-            began = datetime.now(UTC)
-            if runtime.deployment.id and superseded(home, run.name, runtime.flow_run.scheduled_start_time):
-                why = "it was due before the last run began, which saw the same data"
-                return _told(run.name, {"outcome": "skipped", "why": why})
-            remember(home, run.name, began)
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock(home, f"retrain-{run.name}", wait=False))
+        except Held:
+            return _told(run.name, {"outcome": "skipped", "why": "another run of it is at work"})
+        began = datetime.now(UTC)
+        if runtime.deployment.id and superseded(home, run.name, runtime.flow_run.scheduled_start_time):
+            why = "it was due before the last run began, which saw the same data"
+            return _told(run.name, {"outcome": "skipped", "why": why})
+        remember(home, run.name, began)
+        try:
             return _told(run.name, again(lambda: _once(params, settings or [], forecast, allow_dirty, home)))
-    except Held:
-        return _told(run.name, {"outcome": "skipped", "why": "another run of it is at work"})
-    except Exception as error:
-        notify("failure", run.name, why=str(error), kind=type(error).__name__)
-        raise
+        except Exception as error:
+            notify("failure", run.name, why=without_password(str(error)), kind=type(error).__name__)
+            raise
 
 
 def _once(params: str, settings: list[str], forecast: str | None, allow_dirty: bool, home: Path) -> dict[str, Any]:
     run = load_run(params, settings)
     tracking.connect(home)
-    warning = score_realised(run, home)
-    if warning:
-        notify("warning", run.name, why=warning)
-    found: dict[str, Any] = {"outcome": "unchanged", "warning": warning}
     compared = compare(params, settings)
-    if not compared.get("unchanged"):
-        if compared["registered"]["version"] is None:
-            found |= {"outcome": "nothing registered", "why": "no variant beats the best naive forecast on validation"}
-        else:
-            found |= _promoted(run.name, promote(run.name, None, False, allow_dirty))
+    found: dict[str, Any] = {"outcome": "unchanged"}
+    if compared.get("registered", {}).get("version") or (compared.get("unchanged") and undecided(run.name)):
+        decided = promote(run.name, None, False, allow_dirty, run.promotion.model_dump(mode="json"))
+        found |= _promoted(run.name, decided)
+    elif not compared.get("unchanged"):
+        found |= _nothing(run.name, compared)
+    warnings = [score_realised(run, home)]
     if forecast is not None:
-        found["forecast"] = serve_forecasts(run, home, Path(forecast) if forecast else None)
+        found["forecast"], warning = serve_forecasts(run, home, Path(forecast) if forecast else None)
+        warnings.append(warning)
+    found["warnings"] = [warning for warning in warnings if warning]
+    for warning in found["warnings"]:
+        notify("warning", run.name, why=warning)
     return found
+
+
+def _nothing(name: str, compared: dict[str, Any]) -> dict[str, Any]:
+    """Nothing was registered: because no variant is good enough, or because none was trained to its end."""
+    failed = compared["failed"]
+    event, why = ("failure", "every variant failed: " + "; ".join(failed)) if failed else (
+        "refusal", "no variant beats the best naive forecast on validation"
+    )  # fmt: skip
+    notify(event, name, why=why)
+    return {"outcome": "nothing registered", "why": why}
 
 
 def _promoted(name: str, decided: dict[str, Any]) -> dict[str, Any]:

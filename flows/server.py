@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import http.client
+import json
 import os
 import secrets
 import socket
@@ -12,6 +13,8 @@ import time
 import urllib.error
 import urllib.request
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ UI_PORT = 5000
 # of the settings below: what one run needs not, and a schedule does
 ONE_RUN = ("UI_ENABLED", "BLOCKS_ON_START", "AUTO_REGISTRATION", "TRIGGERS_ENABLED", "PERSISTER_ENABLED")
 TOLD = 5  # comparisons whose addresses are printed
+SERVED = "schedule.json"  # in the state folder, while a schedule is served
 UI_PORTS = 20  # how far the default port falls forward
 
 
@@ -47,7 +51,18 @@ class PrefectServer:
         if self.child is None:
             return [f"Prefect: {os.environ['PREFECT_API_URL']}"]
         key = os.environ["PREFECT_API_AUTH_STRING"]
-        return [f"Prefect UI: {self.child.url}  (Ctrl-C ends it and the schedule; its key: {key})"]
+        return [f"Prefect UI: {self.child.url}  (the schedule's; its key: {key})"]
+
+    @contextmanager
+    def announced(self, home: Path) -> Iterator[None]:
+        """For the block `python -m flows ui` knows of this server, too."""
+        note = home / SERVED
+        note.touch(mode=0o600)
+        note.write_text(json.dumps({"pid": os.getpid(), "lines": self.addresses()}))
+        try:
+            yield
+        finally:
+            note.unlink(missing_ok=True)
 
     def stop(self) -> None:
         """Hands over what the client still holds, then ends our child; may be called twice."""
@@ -165,12 +180,25 @@ def ui(home: Path, port: int | None = None, open_browser: bool = False) -> None:
         child.wait()
         print(f"MLflow UI: {child.url}  (Ctrl-C ends it)", flush=True)
         first = _say_where(child.url)
+        _say_schedule(home)
         if open_browser:
             webbrowser.open(first or child.url)
         code = child.process.wait()
         raise UserError(f"{child.url}: the MLflow UI ended with status {code}; the end of {child.log}:\n{tail(child.log)}")
     finally:
         child.stop()
+
+
+def _say_schedule(home: Path) -> None:
+    """Prints where the pages of a schedule are, if one is served from this state folder."""
+    import psutil
+
+    try:
+        known = json.loads((home / SERVED).read_text())
+        if psutil.pid_exists(int(known["pid"])):
+            print("\n".join(known["lines"]), flush=True)
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # none is
 
 
 def _say_where(base: str) -> str | None:

@@ -39,7 +39,10 @@ def read(version: Version, data: Path) -> pl.DataFrame:
     features = version.facts["windows"]["features"]
     dropped = [name for name in run.windows.features if name not in features]
     run = run.model_copy(update={"data": own.model_copy(update=renamed)})
-    return long_frame(run, {"dropped_features": dropped, "dropped_series": []}).collect()
+    frame = long_frame(run, {"dropped_features": dropped, "dropped_series": []}).collect()
+    if own.id is None and "id" not in renamed:  # a single series is named after its target, whatever that is called here
+        frame = frame.with_columns(unique_id=pl.lit(own.target))
+    return frame
 
 
 def write(made: pl.DataFrame, out: Path) -> str:

@@ -7,15 +7,23 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from params.schema import PromotionParams
 from tasks.registry.promotion import promote
 
 
 @task(cache_policy=NO_CACHE)
 def promote_challenger(
-    name: str, home: Path, device: str, number: str | None, dry_run: bool, allow_dirty: bool, say: Callable[[str], None]
+    name: str,
+    home: Path,
+    device: str,
+    number: str | None,
+    dry_run: bool,
+    allow_dirty: bool,
+    say: Callable[[str], None],
+    rules: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Scores challenger and champion on the same unseen origins and moves the alias if every gate is passed."""
-    found = promote(name, home, device, number, dry_run, allow_dirty, say)
+    found = promote(name, home, device, number, dry_run, allow_dirty, say, PromotionParams(**rules) if rules else None)
     return {
         "decision": found.decision,
         "promoted": found.promoted,

@@ -3,6 +3,7 @@
 They lie in LAGLINE_HOME/served/NAME, a file for each version and newest cutoff; a forecast counts once its row has an actual.
 """
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +12,25 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from params.errors import UserError
 from params.schema import RunParams
 from tasks import tracking
 from tasks.comparison import scores
 from tasks.comparison.baselines import forecast_baselines
-from tasks.forecast import forecast_frame
+from tasks.forecast import forecast_frame, write
 from tasks.frequency import Frequency
 from tasks.load import long_frame
-from tasks.registry.load import CHAMPION, find, opened
+from tasks.registry.load import CHAMPION, Version, find, opened
 from tasks.reproduce import check_whole
 
+RECENT = 30  # cutoffs
 MOST_FILES = 400  # that are scored: more than a year of nights
 
 
 @dataclass(frozen=True)
 class Realised:
     """Scores of forecasts that have come true: `by_age` has age (steps between a version's newest row and the cutoff), n, mae,
-    naive_mae, skill, the oldest version first; `skill` is that of the newest cutoffs together (None: nothing to score)."""
+    naive_mae, skill, `skill` is that of the newest model's RECENT newest cutoffs together (None: nothing to score)."""
 
     by_age: pl.DataFrame
     skill: float | None
@@ -63,26 +66,37 @@ def realised(kept: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> Reali
         pl.len().alias("n"), error.mean().alias("mae"), theirs.mean().alias("naive_mae")
     )
     table = table.with_columns(skill=pl.when(pl.col("naive_mae") > 0).then(1 - pl.col("mae") / pl.col("naive_mae")))
-    whole = rows.select(error.mean().alias("ours"), theirs.mean().alias("naive")).row(0, named=True)
-    skill = 1 - whole["ours"] / whole["naive"] if whole["naive"] else None
+    newest = rows.filter(pl.col("newest") == pl.col("newest").max())  # of the present champion
+    newest = newest.filter(pl.col("cutoff").is_in(newest["cutoff"].unique().sort().tail(RECENT).implode()))
+    whole = newest.select(error.mean().alias("ours"), theirs.mean().alias("naive")).row(0, named=True)
+    skill = 1 - whole["ours"] / whole["naive"] if whole["naive"] else 0.0 if not whole["ours"] else -math.inf
     return Realised(table.sort("age").select(*schema), skill)
 
 
 @task(cache_policy=NO_CACHE)
 def score_realised(run: RunParams, home: Path) -> str | None:
-    """Scores what champions have forecast so far, logs it by model age; a warning where skill is below the floor."""
+    """Scores what champions have forecast so far, logs it by model age; a warning where skill is below the floor.
+
+    Looking back stops nothing: what goes wrong in it is a warning too.
+    """
+    try:
+        return _score_realised(run, home)
+    except Exception as error:
+        return f"the forecasts that were served could not be scored: {type(error).__name__}: {error}"
+
+
+def _score_realised(run: RunParams, home: Path) -> str | None:
     files = sorted((home / "served" / run.name).glob("*.parquet"), key=lambda path: path.stat().st_mtime)[-MOST_FILES:]
-    if not files:
-        return None
-    kept = pl.concat([pl.read_parquet(file) for file in files], how="diagonal_relaxed")
     history = long_frame(run).select("unique_id", "ds", "y").collect().sort("unique_id", "ds")
-    found = realised(kept, on_grid(history, run), run)
-    if found.skill is None:
+    some = [frame for frame in map(pl.read_parquet, files) if frame.schema["ds"] == history.schema["ds"]]
+    found = realised(pl.concat(some), on_grid(history, run), run) if some else None
+    if found is None or found.skill is None:
         return None
     experiment = tracking.experiment(f"{run.name}.realised", home)
     run_id = tracking.client().create_run(experiment, run_name="realised error", tags={"kind": "realised"}).info.run_id
+    numbers = ("mae", "naive_mae", "skill")
     rows = [
-        {"epoch": row["age"] - 1, **{k: row[k] for k in ("mae", "naive_mae", "skill") if row[k] is not None}}
+        {"epoch": row["age"] - 1, **{name: row[name] for name in numbers if row[name] is not None}}
         for row in found.by_age.iter_rows(named=True)
     ]
     tracking.log_history(run_id, rows)
@@ -107,19 +121,35 @@ def on_grid(history: pl.DataFrame, run: RunParams) -> pl.DataFrame:
 
 
 @task(cache_policy=NO_CACHE)
-def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> str | None:
-    """Forecasts the run's data with the champion, keeps them, and writes them to `out` too; None where there is no champion."""
+def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str | None, str | None]:
+    """Forecasts the run's data with the champion, keeps them, and writes them to `out` too.
+
+    Returns what was written and a warning, each None where there is none: there may be no champion, and a series with too
+    short a history is left out by name.  Raises UserError for what cannot be used.
+    """
     found = find(run.name, CHAMPION)
     if found is None:
-        return None
+        return None, None
     with opened(found) as version:
         check_whole(version)
-        dropped = [name for name in run.windows.features if name not in version.facts["windows"]["features"]]
-        frame = long_frame(run, {"dropped_features": dropped, "dropped_series": []}).collect()
-        made = forecast_frame(version, frame)
+        own = RunParams(**version.trained_on["run"]).model_copy(update={"data": run.data})
+        features = version.facts["windows"]["features"]
+        dropped = [name for name in own.windows.features if name not in features]
+        frame = long_frame(own, {"dropped_features": dropped, "dropped_series": []}).collect()
+        frame, short = _long_enough(frame, version, own)
+        try:
+            made = forecast_frame(version, frame)
+        except ValueError as error:
+            raise UserError(f"{own.data.where}: {error}") from None
         keep(made, version.number, version.trained_on["newest"], run.name, home)
-        if out is not None:
-            partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-            made.write_parquet(partial)
-            os.replace(partial, out)
-        return f"{made.height:,} rows by {version}"
+        told = write(made, out) if out is not None else f"{made.height:,} rows"
+        warning = f"no forecast of {', '.join(short[:10])}: too short a history" if short else None
+        return f"{told} by {version}", warning
+
+
+def _long_enough(frame: pl.DataFrame, version: Version, run: RunParams) -> tuple[pl.DataFrame, list[str]]:
+    """The rows of the series that the windows of a version fit into, and the names of the others."""
+    frequency, model = Frequency(run.data.frequency), version.model()
+    ends = frame.group_by("unique_id").agg(pl.col("ds").min().alias("first"), pl.col("ds").max().alias("last"))
+    short = ends.filter(frequency.position(pl.col("last"), pl.col("first")) < model.reach)["unique_id"].sort()
+    return frame.filter(~pl.col("unique_id").is_in(short.implode())), short.to_list()

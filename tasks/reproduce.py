@@ -16,7 +16,7 @@ from models.origins import origin_rows
 from params.errors import UserError
 from tasks.fingerprint import fingerprint
 from tasks.panel import content_digest
-from tasks.process import Listener, fit_folder, run_fit
+from tasks.process import Listener, fit_folder, run_fit, turn
 from tasks.registry.load import Version
 from tasks.registry.unseen import forecasts, panel_of, restricted, windows_of
 
@@ -96,7 +96,8 @@ def reproduce(version: Version, home: Path, device: str, say: Callable[[str], No
         stop_step = version.trained_on.get("stop_step")
         if stop_step is not None:  # where its max_seconds were over
             job = job | {"training": job["training"] | {"stop_step": stop_step}}
-        result = run_fit(job, Path(scratch), listener, threading.Event())
+        with turn(home, job["device"]):  # a comparison at work on the same device goes first
+            result = run_fit(job, Path(scratch), listener, threading.Event())
         if result["status"] != "finished":
             return Proof(False, False, tuple(apart), f"the training failed this time: {result['reason']}")
         if result["weights"] == version.trained_on["weights"]:

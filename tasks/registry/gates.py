@@ -4,6 +4,7 @@ Frames are wide forecast frames of origins that no version has seen: unique_id, 
 interval, and the naive forecasts.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -45,6 +46,13 @@ def enough_origins(frame: pl.DataFrame, overlap: int) -> Verdict:
     return Verdict("origins", False, f"{told}: {needed - origins} more origins are needed ({needed} in all)")
 
 
+def whole(frame: pl.DataFrame, versions: Sequence[str]) -> Verdict:
+    """Whether every forecast is a number: one that is none must not drop out of the scores."""
+    bad = {name: int((~frame[name].cast(pl.Float64).fill_null(math.nan).is_finite()).sum()) for name in versions}
+    told = ", ".join(f"{count:,} of {frame.height:,} of the {name}'s" for name, count in bad.items() if count)
+    return Verdict("numbers", not told, f"forecasts that are no numbers: {told}" if told else "every forecast is a number")
+
+
 def skill(frame: pl.DataFrame, naive: str, rules: PromotionParams) -> Verdict:
     """Skill against the best naive, over everything."""
     found = scores.skill(frame, OURS, naive)
@@ -62,10 +70,10 @@ def slice_skill(frame: pl.DataFrame, naive: str, rules: PromotionParams) -> Verd
     known = frame.drop_nulls("y")
     counts = known.group_by("unique_id").agg(pl.col("cutoff").n_unique()).filter(pl.col("cutoff") >= LEAST_ORIGINS)
     parts = parts if known["cutoff"].n_unique() >= LEAST_ORIGINS else []
-    found = {name: scores.skill(frame.filter(rule), OURS, naive) for name, rule in parts}
+    found = {name: _skill(frame.filter(rule), naive) for name, rule in parts}
     inside = frame.filter(pl.col("unique_id").is_in(counts["unique_id"].implode()))
     found |= {f"series {name!r}": value for name, value in _by_series(inside, naive).items()}
-    judged = {name: value for name, value in found.items() if value is not None}
+    judged = {name: -math.inf if value is None else value for name, value in found.items()}  # naive without error, and we with
     if not judged:
         return Verdict(
             "slices", True, f"no series and no part of the horizon has {LEAST_ORIGINS} origins to be judged by itself"
@@ -79,10 +87,14 @@ def slice_skill(frame: pl.DataFrame, naive: str, rules: PromotionParams) -> Verd
 
 
 def _by_series(frame: pl.DataFrame, naive: str) -> dict[str, float | None]:
-    if frame.is_empty():
-        return {}
-    table = scores.breakdown(frame, OURS, naive, scores.scales(frame.select("unique_id", "ds", "y").clear(), 1), "series")
-    return dict(table.select("value", "skill").iter_rows())
+    parts = frame.partition_by("unique_id", as_dict=True)
+    return {str(name): _skill(part, naive) for (name,), part in parts.items()}
+
+
+def _skill(frame: pl.DataFrame, naive: str) -> float | None:
+    """Skill; 0 where neither errs, None where only the naive forecast does not."""
+    found = scores.skill(frame, OURS, naive)
+    return 0.0 if found is None and scores.mae(frame, OURS) == 0 else found
 
 
 def against_champion(frame: pl.DataFrame, overlap: int, newer: bool, rules: PromotionParams) -> Verdict:
@@ -104,9 +116,11 @@ def against_champion(frame: pl.DataFrame, overlap: int, newer: bool, rules: Prom
 def coverage(frame: pl.DataFrame, rules: PromotionParams) -> Verdict:
     """Whether the 90 % interval covers as much as it may."""
     low, high = (f"{OURS}-{side}-{COVERAGE}" for side in ("lo", "hi"))
-    rows = frame.select("y", low, high).drop_nulls()
-    if rows.is_empty():
-        return Verdict("coverage", False, "there is no interval to judge: too few validation residuals")
+    rows = frame.select("step", "y", low, high).drop_nulls("y")
+    bare = rows.filter(pl.col(low).is_null())["step"].unique().sort().to_list()
+    if rows.is_empty() or bare:
+        which = f"of step {', '.join(map(str, bare[:5]))}" if bare else "to judge"
+        return Verdict("coverage", False, f"there is no interval {which}: too few validation residuals")
     share = float(rows.select(pl.col("y").is_between(low, high).mean()).item())
     least, most = rules.coverage
     words = f"the 90 % interval covers {share:.1%}, between {least:.0%} and {most:.0%} is asked for"

@@ -71,7 +71,7 @@ def _entry(run: Any) -> Entry:
 
 def champion(some: list[Entry]) -> str | None:
     """Who is champion after these entries."""
-    return next((entry.champion for entry in reversed(some) if entry.decision in MOVES), None)
+    return some[-1].champion if some else None
 
 
 def at(some: list[Entry], moment: datetime) -> list[Entry]:

@@ -81,6 +81,14 @@ def needed(name: str, which: str) -> "ModelVersion":
     return found
 
 
+def _check_code(fetched: Path, bundle: Path, what: str) -> None:
+    """The copy of the serving code that MLflow runs must be the one in the bundle, and no other may lie there."""
+    for path in sorted(path for path in (fetched / "code").rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+        own = bundle / "code" / path.name
+        if not own.is_file() or own.read_bytes() != path.read_bytes():
+            raise UserError(f"{what} is damaged and is not used: code/{path.name} is not the file that was registered")
+
+
 @contextmanager
 def opened(version: "ModelVersion") -> Iterator[Version]:
     """Fetches a version for the block.  Raises UserError where a file of it is missing, extra or changed."""
@@ -99,4 +107,5 @@ def opened(version: "ModelVersion") -> Iterator[Version]:
         except ValueError as error:
             what = str(error).replace(f"{manifest.parent}: ", "")
             raise UserError(f"{version.name} version {version.version} is damaged and is not used: {what}") from None
+        _check_code(fetched, manifest.parent, f"{version.name} version {version.version}")
         yield Version(version.name, str(version.version), version.run_id or "", digest, manifest.parent, facts)

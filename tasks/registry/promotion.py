@@ -4,6 +4,8 @@ All of it happens under a lock of the name that the kernel frees however its hol
 that differs from it (a kill between the two writes) is mended by whoever comes next.  Any error leaves the alias as it is.
 """
 
+import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,9 +18,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from models.panel import Panel, Split
+from models.panel import Split
 from params.errors import UserError
-from params.schema import RunParams
+from params.schema import PromotionParams, RunParams
 from tasks import tracking
 from tasks.comparison import scores, significance
 from tasks.locks import lock
@@ -26,12 +28,14 @@ from tasks.registry import gates, ledger
 from tasks.registry.gates import OURS, THEIRS, Verdict
 from tasks.registry.load import CHALLENGER, CHAMPION, Version, find, needed, opened
 from tasks.registry.unseen import common_origins, forecast_frames, panel_of, windows_of
+from tasks.registry.versions import example_frame
 from tasks.reproduce import check_whole, reproduce
 
 RELOADED = """
-import sys, mlflow, pandas as pd
+import json, sys, mlflow, pandas as pd
 model = mlflow.pyfunc.load_model(sys.argv[1])
-model.predict(pd.read_json(sys.argv[2], orient="split", convert_dates=["ds"])).to_json(sys.argv[3], orient="split")
+with open(sys.argv[2]) as given, open(sys.argv[3], "w") as made:
+    json.dump(model.predict(pd.DataFrame(**json.load(given)))["yhat"].tolist(), made)
 """
 CLOSE = 1e-5  # of a forecast, or of one unit where that is more: between two processes
 
@@ -60,14 +64,14 @@ def held(name: str, home: Path) -> Iterator[None]:
     """One decision on a name at a time; mends what a killed one left.  Raises Held where another is at it."""
     with lock(home, f"promote-{name}", wait=False):
         ledger.clear(name)
-        mend(name)
+        mend(name, home)
         yield
 
 
-def mend(name: str) -> str | None:
+def mend(name: str, home: Path) -> str | None:
     """Sets the alias to what the ledger says; returns what it did, if anything.
 
-    An alias that somebody set by hand, without a ledger, stays.
+    An alias that somebody set by hand, without a ledger, stays.  A champion that was deleted is none, and an entry says so.
     """
     there = ledger.entries(name)
     if not there:
@@ -76,8 +80,22 @@ def mend(name: str) -> str | None:
     now = None if found is None else str(found.version)
     if wanted == now:
         return None
+    if wanted is not None and find(name, wanted) is None:
+        ledger.close_entry(ledger.open_entry(name, home, "gone", wanted, None, f"version {wanted} was deleted", {}))
+        wanted = None
+        if now is None:
+            return f"version {ledger.champion(there)} was champion and was deleted: there is none now"
     _set_alias(name, wanted)
     return f"the alias champion was {now or 'nobody'} and the ledger says {wanted or 'nobody'}: mended"
+
+
+def undecided(name: str) -> bool:
+    """Whether the challenger waits for a decision: it is not champion, and no entry is about it."""
+    found = find(name, CHALLENGER)
+    if found is None:
+        return False
+    number, there = str(found.version), ledger.entries(name)
+    return number != ledger.champion(there) and all(entry.version != number for entry in there)
 
 
 def _set_alias(name: str, version: str | None) -> None:
@@ -100,8 +118,12 @@ def promote(
     dry_run: bool = False,
     allow_dirty: bool = False,
     say: Say = lambda text: None,
+    rules: PromotionParams | None = None,
 ) -> Decision:
-    """Holds the challenger (or version `number`) against the champion; moves the alias only if every gate is passed."""
+    """Holds the challenger (or version `number`) against the champion; moves the alias only if every gate is passed.
+
+    `rules`: the thresholds, by default those of the challenger's own params.
+    """
     with held(name, home), ExitStack() as open_:
         found, holder = needed(name, number or CHALLENGER), find(name, CHAMPION)
         before = None if holder is None else str(holder.version)
@@ -109,7 +131,7 @@ def promote(
             return Decision("unchanged", str(found.version), before, (), None, {})
         challenger = open_.enter_context(opened(found))
         champion = None if holder is None else open_.enter_context(opened(holder))
-        verdicts, figures = judge(challenger, champion, home, device, allow_dirty, say)
+        verdicts, figures = judge(challenger, champion, home, device, allow_dirty, say, rules)
         passed = all(one.passed for one in verdicts)
         if dry_run:
             return Decision("would promote" if passed else "would refuse", challenger.number, before, verdicts, None, figures)
@@ -144,12 +166,18 @@ def _files(
 
 
 def judge(
-    challenger: Version, champion: Version | None, home: Path, device: str, allow_dirty: bool, say: Say
+    challenger: Version,
+    champion: Version | None,
+    home: Path,
+    device: str,
+    allow_dirty: bool,
+    say: Say,
+    rules: PromotionParams | None = None,
 ) -> tuple[tuple[Verdict, ...], dict[str, Any]]:
     """Every gate's verdict, the cheap ones first, and both scores on the same unseen origins."""
     check_whole(challenger)
     run = RunParams(**challenger.trained_on["run"])
-    rules, naive = run.promotion, challenger.trained_on["naive"]
+    rules, naive = rules or run.promotion, challenger.trained_on["naive"]
     verdicts = [gates.checks(challenger.trained_on), gates.clean_tree(challenger.trained_on["fingerprint"], allow_dirty)]
     versions = {OURS: challenger} | ({THEIRS: champion} if champion else {})
     unlike = _unlike(challenger, champion)
@@ -163,14 +191,14 @@ def judge(
     params = windows_of(challenger)
     overlap = significance.overlap_of(params.horizon, params.gap, run.evaluation.stride)
     counted = gates.enough_origins(frame, overlap)
-    verdicts.append(counted)
-    if counted.passed:
+    verdicts += [counted, gates.whole(frame, list(versions))]
+    if all(one.passed for one in verdicts[-2:]):
         verdicts += [gates.skill(frame, naive, rules), gates.slice_skill(frame, naive, rules), gates.coverage(frame, rules)]
         if champion:
             newer = challenger.trained_on["newest"] > champion.trained_on["newest"]
             verdicts.append(gates.against_champion(frame, overlap, newer, rules))
     say("loading the bundle in a fresh process ...")
-    verdicts.append(reloads(challenger, panel))
+    verdicts.append(reloads(challenger))
     say("training it again from its fingerprint ...")
     proof = reproduce(challenger, home, device, say)
     verdicts.append(Verdict("reproduction", proof.same, proof.words))
@@ -183,6 +211,9 @@ def _unlike(challenger: Version, champion: Version | None) -> str:
         return ""
     if "unseen_from" not in champion.trained_on:
         return f"{champion} was registered by an older lagline and does not say what it has seen; roll back or compare again"
+    ours, theirs = (version.facts["columns"]["y"] for version in (challenger, champion))
+    if ours != theirs:
+        return f"the challenger forecasts {ours}, the champion {theirs}: their errors are of different things"
     for what in ("horizon", "gap"):
         ours, theirs = (version.facts["windows"][what] for version in (challenger, champion))
         if ours != theirs:
@@ -205,34 +236,27 @@ def _figures(frame: pl.DataFrame, naive: str, versions: dict[str, Version], over
     return found
 
 
-def reloads(version: Version, panel: Panel) -> Verdict:
+def reloads(version: Version) -> Verdict:
     """Whether the version, loaded through MLflow in a process without this repository, forecasts what it does here."""
+    given = version.folder / "example.json"
+    here = version.model().forecast(example_frame(version.folder))["yhat"].to_numpy(float)
     with tempfile.TemporaryDirectory() as folder:
-        given, made = Path(folder) / "given.json", Path(folder) / "made.json"
-        given.write_bytes((version.folder / "example.json").read_bytes())
-        import pandas as pd
-
-        frame = pd.read_json(given, orient="split", convert_dates=["ds"])
-        frame.to_json(given, orient="split", date_format="iso")
-        here = version.model().forecast(pd.read_json(given, orient="split", convert_dates=["ds"]))
-        uri = f"models:/{version.name}/{version.number}"
+        made = Path(folder) / "made.json"
         done = subprocess.run(
-            [sys.executable, "-P", "-c", RELOADED, uri, str(given), str(made)], cwd=folder, capture_output=True, text=True,
-            env=_without_us(), timeout=600,
-        )  # fmt: skip
+            [sys.executable, "-P", "-c", RELOADED, f"models:/{version.name}/{version.number}", str(given), str(made)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            timeout=600,
+        )
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or ["no word"]
             return Verdict("bundle", False, f"it does not load in a fresh process: {last[0]}")
-        there = pd.read_json(made, orient="split")["yhat"].to_numpy(float)
-    gap = float(np.abs(there - here["yhat"].to_numpy(float)).max())
-    passed = bool(np.isclose(there, here["yhat"], rtol=CLOSE, atol=CLOSE).all())
+        there = np.array(json.loads(made.read_text()), float)
+    gap = float(np.abs(there - here).max())
+    passed = bool(np.isclose(there, here, rtol=CLOSE, atol=CLOSE).all())
     return Verdict("bundle", passed, f"its forecasts in a fresh process differ by at most {gap:.2g} from those here")
-
-
-def _without_us() -> dict[str, str]:
-    import os
-
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def roll_back(name: str, home: Path) -> tuple[str, str]:

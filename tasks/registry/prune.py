@@ -4,6 +4,7 @@ The newest comparisons of every name stay, and all that a registered version cam
 """
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tasks.locks import lock
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+DAY = 86_400.0  # seconds: a working folder that is younger may be in use
 HIDDEN = (".compare-", ".reproduce-", ".lags-")  # working folders of processes that were killed
 
 
@@ -57,18 +59,23 @@ def _plan(home: Path, keep: int) -> Plan:
         children: dict[str, list[Run]] = {}
         for child in _runs(experiment.experiment_id, "tags.kind != 'comparison'"):
             children.setdefault(child.data.tags.get("mlflow.parentRunId", ""), []).append(child)
-        for place, parent in enumerate(parents):
+        newest = [parent.info.run_id for parent in parents if parent.info.status == "FINISHED"][:keep]
+        for parent in parents:
             below = children.get(parent.info.run_id, [])
-            if place < keep or parent.info.status == "RUNNING" or served & {run.info.run_id for run in below}:
+            ours = Path(parent.data.tags.get("panel", home / "panels")).is_relative_to(home)  # not another machine's
+            needed = parent.info.run_id in newest or bool(served & {run.info.run_id for run in below})
+            if needed or parent.info.status == "RUNNING" or not ours:
                 panels.add(parent.data.tags.get("data", ""))
                 fits |= {run.data.tags.get("identity", "") for run in below}
                 continue
             for run in (*below, parent):
                 gone.append((experiment.name, run.info.run_id))
                 artifacts += _artifacts(run, home)
+            artifacts += [path for path in (home / "forecasts" / parent.info.run_id,) if path.is_dir()]
     folders = [path for path in _below(home / "panels") if path.name not in panels]
     folders += [path for path in _below(home / "checkpoints") if path.name not in fits]
     folders += [path for path in _below(home) if path.name.startswith(HIDDEN)]
+    folders = [path for path in folders if not path.name.startswith(".") or time.time() - path.stat().st_mtime > DAY]
     return Plan(tuple((path, _size(path)) for path in (*folders, *artifacts)), tuple(gone))
 
 

@@ -138,7 +138,7 @@ def facts_for(job: Mapping[str, Any], result: Mapping[str, Any], panel: Panel, r
         "job": kept,
         "run": run.model_dump(mode="json"),
         "weights": result["weights"],
-        "stop_step": result["steps"] if result.get("ended_by") == "max_seconds" else None,
+        "stop_step": result["steps"] if result.get("ended_by") in ("max_seconds", "stop_step") else None,
         "unseen_from": border(panel, Split(**job["split"])),
         "newest": newest,
         "newest_time": str(pl.Series([newest]).cast(Frequency(panel.facts["frequency"]).dtype)[0]),

@@ -102,7 +102,9 @@ def test_runs_carry_the_fields_names(finished) -> None:
     assert {"report.html", *tables, *pictures} <= files
     assert "ridge" in parent.data.tags["mlflow.note.content"]
     experiment = client.get_experiment(parent.info.experiment_id)
-    assert experiment.tags["mlflow.note.content"] == parent.data.tags["mlflow.note.content"]
+    first, *rest = experiment.tags["mlflow.note.content"].splitlines()  # one line is seen of it
+    assert first.startswith("ridge: MAE ") and "[report](#/" in first
+    assert "\n".join(rest).strip() == parent.data.tags["mlflow.note.content"].strip()
     assert parent.inputs.dataset_inputs[0].dataset.digest == parent.data.tags["data"][:36]
     variants = runs(client, kind="variant")
     assert {run.data.params["variant"] for run in variants} == {"ridge", "elman", "cnn"}

@@ -85,12 +85,32 @@ def test_a_gain_that_may_be_chance_is_none() -> None:
     assert not gates.against_champion(frame.clear(), 1, True, rules()).passed
 
 
+def test_a_slice_in_which_only_the_naive_forecast_is_perfect_fails() -> None:
+    still = a_frame().with_columns(last_value=pl.when(pl.col("unique_id") == "s1").then(0.0).otherwise(4.0))
+    found = gates.slice_skill(still, "last_value", rules())
+    assert not found.passed and "series 's1' with -inf" in found.words
+    exact = still.with_columns(challenger=pl.when(pl.col("unique_id") == "s1").then(0.0).otherwise("challenger"))
+    assert gates.slice_skill(exact, "last_value", rules()).passed
+
+
+def test_a_forecast_that_is_no_number_does_not_drop_out() -> None:
+    assert gates.whole(a_frame(), ["challenger", "champion"]).passed
+    for bad in (float("nan"), None, float("inf")):
+        hurt = a_frame().with_columns(
+            champion=pl.when(pl.col("cutoff") == 3).then(pl.lit(bad, pl.Float64)).otherwise("champion")
+        )
+        found = gates.whole(hurt, ["challenger", "champion"])
+        assert not found.passed and "8 of 320 of the champion's" in found.words
+
+
 def test_coverage_within_limits() -> None:
     inside = a_frame(ours=0.5)
     assert not gates.coverage(inside, rules(coverage=(0.8, 0.97))).passed  # all of it: too wide
     assert gates.coverage(inside, rules(coverage=(0.8, 1.0))).passed
     assert not gates.coverage(a_frame(ours=1.5), rules(coverage=(0.8, 1.0))).passed
     assert not gates.coverage(inside.with_columns(pl.lit(None, pl.Float64).alias("challenger-lo-90")), rules()).passed
+    low = pl.when(pl.col("step") != 3).then("challenger-lo-90").alias("challenger-lo-90")
+    assert "no interval of step 3" in gates.coverage(inside.with_columns(low), rules()).words
 
 
 def test_checks_and_code() -> None:

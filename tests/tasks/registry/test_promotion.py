@@ -204,11 +204,11 @@ def test_of_eight_at_once_one_wins_and_the_others_are_told(
 def test_an_alias_that_was_moved_by_hand_is_mended_and_one_without_a_ledger_stays(home: Path, name: str) -> None:
     client = tracking.client()
     client.set_registered_model_alias(name, CHAMPION, "3")
-    assert promotion.mend(name) is None and holder(name) == "3"
+    assert promotion.mend(name, home) is None and holder(name) == "3"
     challenge(name, "2")
     assert promotion.promote(name, home, "cpu").promoted
     client.set_registered_model_alias(name, CHAMPION, "1")
-    assert "was 1 and the ledger says 2" in str(promotion.mend(name)) and holder(name) == "2"
+    assert "was 1 and the ledger says 2" in str(promotion.mend(name, home)) and holder(name) == "2"
 
 
 @pytest.mark.parametrize("broken", ["judge", "log_metrics"])
@@ -248,3 +248,38 @@ def test_a_damaged_version_is_neither_promoted_nor_rolled_back_to(home: Path, na
         assert whole.number == "2"
     with pytest.raises(UserError, match="there are versions 1, 2, 3, 4"):
         needed(name, "9")
+
+
+def test_a_refusal_leaves_a_champion_that_was_set_by_hand(home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking.client().set_registered_model_alias(name, CHAMPION, "1")
+    monkeypatch.setattr(promotion, "judge", lambda *_: ((Verdict("skill", False, "too weak"),), {}))
+    assert promotion.undecided(name)
+    assert promotion.promote(name, home, "cpu").decision == "refused"
+    assert holder(name) == "1" and not promotion.undecided(name)
+    promotion.promote(name, home, "cpu", dry_run=True)  # mends, if there were anything to mend
+    assert holder(name) == "1"
+
+
+def test_a_champion_that_was_deleted_is_none_and_the_name_goes_on(home: Path, name: str) -> None:
+    challenge(name, "1")
+    promotion.promote(name, home, "cpu")
+    client = tracking.client()
+    client.delete_registered_model_alias(name, CHAMPION)
+    client.delete_model_version(name, "1")
+    challenge(name, "2")
+    assert promotion.promote(name, home, "cpu").promoted and holder(name) == "2"
+    assert [(entry.decision, entry.champion) for entry in ledger.entries(name)] == [
+        ("promoted", "1"),
+        ("gone", None),
+        ("promoted", "2"),
+    ]
+
+
+def test_serving_code_that_is_not_the_bundle_s_is_refused(home: Path, name: str) -> None:
+    run, _ = _logged(home)
+    source = log_bundle(home / "bundle", run)
+    a_version(name, home, run, source)
+    (copy,) = (home / "artifacts").rglob(f"{source}/artifacts/code/lagline_serving_*.py")
+    copy.write_text("raise SystemExit")
+    with pytest.raises(UserError, match="is not the file that was registered"), opened(needed(name, "4")):
+        pass
