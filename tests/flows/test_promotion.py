@@ -36,9 +36,20 @@ def test_compare_promote_again_refuse_roll_back_and_forecast(flows, refused, tmp
     dry = promote("--dry-run")
     assert "It would be promoted" in dry and "passed champion error -" in dry
     assert "Promoted: story version 2 is champion (entry 2 of the ledger)." in promote()
-    compare("late", 1)
-    worse = promote(status=1)
-    assert "failed champion error +" in worse and "Refused: version 2 stays champion (entry 3" in worse
+
+    # a worse one, as a schedule would bring it
+    served, script = tmp_path / "served.parquet", tmp_path / "tell.sh"
+    script.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/told.jsonl\n')
+    script.chmod(0o700)
+    settings = (*SETTINGS, f"data.path={tmp_path}/late.parquet", "training.max_epochs=1")
+    again = ("retrain", "params/smoke.yaml", *(part for one in settings for part in ("--set", one)), "--allow-dirty")
+    worse = flows(*again, "--forecast", str(served), home=home, LAGLINE_NOTIFY_COMMAND=str(script))
+    assert worse.returncode == 0, worse.stderr
+    assert worse.stdout.startswith("refused: champion: error +")
+    (told,) = (json.loads(line) for line in (tmp_path / "told.jsonl").read_text().splitlines())
+    assert (told["event"], told["version"], told["champion"]) == ("refusal", "3", "2")
+    assert pl.read_parquet(served).height == 3 * 12 and len(list((home / "served" / "story").iterdir())) == 1
+    assert flows(*again, home=home).stdout.strip() == "unchanged"
     assert "version 1 is champion again; version 2 is not" in flows("rollback", "story", home=home).stdout
     history = json.loads(flows("history", "story", "--json", home=home).stdout)
     told = [(entry["number"], entry["decision"], entry["champion"]) for entry in history["entries"]]
