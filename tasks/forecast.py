@@ -1,12 +1,12 @@
 """Forecasts of a registered version for a table of one's own, by the serving code in its bundle; trains nothing."""
 
-import os
 from pathlib import Path
 
 import polars as pl
 
 from params.errors import UserError
 from params.schema import RunParams
+from tasks.evaluate import write_parquet
 from tasks.load import long_frame
 from tasks.registry.load import Version
 from tasks.source import open_tables
@@ -26,7 +26,7 @@ def forecast(version: Version, data: Path, start: str | None = None, stride: int
 def forecast_frame(version: Version, frame: pl.DataFrame, start: str | None = None, stride: int = 1) -> pl.DataFrame:
     """The same for a long frame.  Raises ValueError naming series and column for what cannot be used."""
     whole = isinstance(version.facts["frequency"], int) and start is not None and start.lstrip("-").isdecimal()
-    return pl.from_pandas(version.model().forecast(frame, int(start) if whole and start else start, stride))
+    return pl.from_pandas(version.model.forecast(frame, int(start) if whole and start else start, stride))
 
 
 def read(version: Version, data: Path) -> pl.DataFrame:
@@ -47,8 +47,6 @@ def read(version: Version, data: Path) -> pl.DataFrame:
 
 def write(made: pl.DataFrame, out: Path) -> str:
     """Writes beside, then renames; returns what was written, in words."""
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    made.write_parquet(partial)
-    os.replace(partial, out)
+    write_parquet(made, out)
     cutoffs = made.select("unique_id", "cutoff").unique().height
     return f"{made.height:,} rows, {cutoffs:,} forecasts of {made['unique_id'].n_unique():,} series"

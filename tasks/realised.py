@@ -4,7 +4,6 @@ They lie in LAGLINE_HOME/served/NAME, a file for each version and newest cutoff;
 """
 
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +15,13 @@ from params.errors import UserError
 from params.schema import RunParams
 from tasks import tracking
 from tasks.comparison import scores
-from tasks.comparison.baselines import forecast_baselines
+from tasks.comparison.baselines import forecast_baselines, only_naive
+from tasks.evaluate import write_parquet
 from tasks.forecast import forecast_frame, write
 from tasks.frequency import Frequency
 from tasks.load import long_frame
 from tasks.registry.load import CHAMPION, Version, find, opened
+from tasks.registry.unseen import windows_of
 from tasks.reproduce import check_whole
 
 RECENT = 30  # cutoffs
@@ -41,17 +42,14 @@ def keep(made: pl.DataFrame, version: str, newest: int, name: str, home: Path) -
     folder = home / "served" / name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{version}-{int(made['cutoff'].to_physical().max())}.parquet"  # type: ignore[arg-type]
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    made.with_columns(version=pl.lit(version), newest=pl.lit(newest)).write_parquet(partial)
-    os.replace(partial, path)
+    write_parquet(made.with_columns(version=pl.lit(version), newest=pl.lit(newest)), path)
     return path
 
 
 def realised(kept: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> Realised:
     """Scores kept forecasts (unique_id, cutoff, ds, yhat, newest) on `history` (unique_id, ds, y on the regular grid)."""
     rows = kept.join(history, on=["unique_id", "ds"], how="inner").filter(pl.col("y").is_not_null())
-    names = tuple(name for name in run.evaluation.baselines if name in scores.NAIVES)
-    naives = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"baselines": names})})
+    naives = only_naive(run)
     there = history.select("unique_id", pl.col("ds").alias("cutoff"))
     origins = rows.select("unique_id", "cutoff").unique().join(there, on=["unique_id", "cutoff"], how="semi")
     schema = {"age": pl.Int64, "n": pl.UInt32, "mae": pl.Float64, "naive_mae": pl.Float64, "skill": pl.Float64}
@@ -59,7 +57,7 @@ def realised(kept: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> Reali
         return Realised(pl.DataFrame(schema=schema), None)
     baselines, _ = forecast_baselines(history, origins, naives)
     rows = rows.join(baselines, on=["unique_id", "ds", "cutoff"], how="inner")
-    naive = scores.best_naive({name: scores.mae(rows, name) for name in names})
+    naive = scores.best_naive({name: scores.mae(rows, name) for name in naives.evaluation.baselines})
     error, theirs = (pl.col("yhat") - pl.col("y")).abs(), (pl.col(naive) - pl.col("y")).abs()
     steps = Frequency(run.data.frequency).position(pl.col("cutoff"), pl.col("newest").cast(rows.schema["cutoff"]))
     table = rows.group_by(steps.alias("age")).agg(
@@ -149,7 +147,7 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
 
 def _long_enough(frame: pl.DataFrame, version: Version, run: RunParams) -> tuple[pl.DataFrame, list[str]]:
     """The rows of the series that the windows of a version fit into, and the names of the others."""
-    frequency, model = Frequency(run.data.frequency), version.model()
+    frequency, reach = Frequency(run.data.frequency), windows_of(version).reach
     ends = frame.group_by("unique_id").agg(pl.col("ds").min().alias("first"), pl.col("ds").max().alias("last"))
-    short = ends.filter(frequency.position(pl.col("last"), pl.col("first")) < model.reach)["unique_id"].sort()
+    short = ends.filter(frequency.position(pl.col("last"), pl.col("first")) < reach)["unique_id"].sort()
     return frame.filter(~pl.col("unique_id").is_in(short.implode())), short.to_list()

@@ -18,7 +18,7 @@ from tasks.fingerprint import fingerprint
 from tasks.panel import content_digest
 from tasks.process import Listener, fit_folder, run_fit, turn
 from tasks.registry.load import Version
-from tasks.registry.unseen import forecasts, panel_of, restricted, windows_of
+from tasks.registry.unseen import forecasts, panel_of, windows_of
 
 TOLERANCE = 1e-2  # of the forecasts' own spread, across kinds of devices; on the same kind nothing may differ
 FIELDS = ("data", "numbers", "code", "torch", "device")  # what decides the weights: other fields are told and do not
@@ -119,7 +119,7 @@ def _forecast_gap(version: Version, home: Path, job: dict[str, Any], folder: Pat
     panel, params = panel_of(version, home), windows_of(version)
     origins = origin_rows(panel, params, None, "all", 1)
     some = origins[np.unique(np.linspace(0, len(origins) - 1, min(WINDOWS, len(origins))).astype(int))]
-    theirs = forecasts(version, restricted(panel, params, version), some)
+    theirs = forecasts(version, panel, some)
     forecaster, windows = jobs.load(job, folder)
     with torch.inference_mode():
         ours = forecaster(*windows["train"].inputs(torch.from_numpy(some)))[..., 0].numpy()

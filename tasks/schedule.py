@@ -1,13 +1,13 @@
 """Whether a scheduled run has anything to do, and whether one that failed is tried again; runs nothing itself."""
 
 import json
-import os
 import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from models.checkpoint import write_bytes
 from params.errors import ChecksFailed, UserError
 
 WAITS = (30.0, 120.0, 480.0)  # seconds before another try
@@ -48,9 +48,7 @@ def remember(home: Path, name: str, began: datetime) -> None:
     """A run of a name has begun."""
     path = _memory(home, name)
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps({"began": began.isoformat()}))
-    os.replace(partial, path)
+    write_bytes(path, json.dumps({"began": began.isoformat()}).encode())
 
 
 def _memory(home: Path, name: str) -> Path:

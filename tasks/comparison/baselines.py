@@ -69,6 +69,12 @@ def forecast_baselines(history: pl.DataFrame, origins: pl.DataFrame, run: RunPar
     return _targets(origins, run).with_columns(made), notes
 
 
+def only_naive(run: RunParams) -> RunParams:
+    """The same run with no baselines but those of the three naive ones that it names."""
+    names = tuple(name for name in run.evaluation.baselines if name not in FITTED)
+    return run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"baselines": names})})
+
+
 def _targets(origins: pl.DataFrame, run: RunParams) -> pl.DataFrame:
     """One row an origin and step: unique_id, ds, cutoff, step."""
     frequency = Frequency(run.data.frequency)

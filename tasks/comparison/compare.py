@@ -17,7 +17,7 @@ from models.panel import Panel, Split
 from models.windows import WindowParams, Windows
 from params.schema import RunParams
 from tasks.comparison import copycat, frames, intervals, report, scores, seeds, significance
-from tasks.comparison.baselines import forecast_baselines
+from tasks.comparison.baselines import forecast_baselines, only_naive
 from tasks.comparison.frames import Forecasts
 from tasks.comparison.significance import Difference
 from tasks.evaluate import EVALUATED, forecast_frame
@@ -62,22 +62,29 @@ class Comparison:
         """The label of the first finished fit of a variant (its own name, where its first seed did not fail)."""
         return next(row["name"] for row in self.rows if row["variant"] == name and row["status"] == "finished")
 
+    @property
+    def shown(self) -> str:
+        """The model whose forecasts are drawn: the chosen fit, else the first of the best variant, else the best naive."""
+        return self.chosen_fit or (self.first_fit(self.best) if self.best else self.naive)
+
+    def errors_by_series(self, model: str) -> pl.DataFrame:
+        """unique_id and the MAE of one model on test."""
+        return scores.wide(self.slices.filter(pl.col("model") == model), "series").rename({"value": "unique_id"})
+
 
 def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, fits: Sequence[Fit], folder: Path) -> Comparison:
     """Scores every fit and every baseline of a run; a failed fit is a row with its reason and no number.
 
     The forecast frames are written to `folder`: forecasts.parquet (test) and validation.parquet.
     """
-    validation, test, half_widths, notes = _forecasts(run, panel, split, windows, fits, folder)
-    errors = {name: scores.mae(validation.read(name), name) for name in half_widths}
+    validation, test, calibrations, errors, notes = _forecasts(run, panel, split, windows, fits, folder)
     naive = scores.best_naive({name: errors[name] for name in run.evaluation.baselines})
     scale = scores.scales(training_history(panel, split), run.evaluation.season)
     origins = origin_rows(panel, windows, split, "test", run.evaluation.stride)
     facts = {fit["label"]: _fit_row(fit) for fit in fits}
     rows, tables = [], []
-    for model in half_widths:
+    for model, calibration in calibrations.items():
         frame = test.read(model, naive, *(f"{model}-{side}-{intervals.COVERAGE}" for side in ("lo", "hi")))
-        calibration = intervals.calibrate(validation.read(model), model)
         found = scores.score(frame, model, naive, scale, calibration)
         grid = frame[model].to_numpy().reshape(-1, windows.horizon)
         look = copycat.probe(panel, origins, grid, windows.gap)
@@ -89,6 +96,7 @@ def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, f
         if status == "finished":
             tables += [scores.breakdown(frame, model, naive, scale, by) for by in scores.slices(frame)]
     rows += [{"name": fit["label"], **facts[fit["label"]]} for fit in fits if fit["status"] != "finished"]
+    half_widths = {model: intervals.half_widths(one, windows.horizon) for model, one in calibrations.items()}
     return _judged(run, windows, rows, test, validation, naive, half_widths, pl.concat(tables))
 
 
@@ -132,11 +140,12 @@ def _differences(test: Forecasts, columns: Mapping[str, list[str]], other: str, 
 
 def _forecasts(
     run: RunParams, panel: Panel, split: Split, windows: WindowParams, fits: Sequence[Fit], folder: Path
-) -> tuple[Forecasts, Forecasts, dict[str, list[float | None]], dict[str, str]]:
-    """The frames of validation and test, the half widths of each model, and what is to be said of the baselines."""
+) -> tuple[Forecasts, Forecasts, dict[str, pl.DataFrame], dict[str, float | None], dict[str, str]]:
+    """The frames of validation and test, each model's calibration and MAE on validation, and notes on the baselines."""
     finished, history = [fit for fit in fits if fit["status"] == "finished"], target_frame(panel)
     written: dict[str, Forecasts] = {}
-    half_widths: dict[str, list[float | None]] = {}
+    calibrations: dict[str, pl.DataFrame] = {}
+    errors: dict[str, float | None] = {}
     notes: dict[str, str] = {}
     for name in EVALUATED:
         frame = targets(panel, windows, split, name, run.evaluation.stride)
@@ -144,20 +153,20 @@ def _forecasts(
         sources = {fit["label"]: Path(fit.get(name) or Path(fit["folder"]) / f"{name}.parquet") for fit in finished}
         sources |= frames.write_columns(baselines, run.evaluation.baselines, folder / f"baselines-{name}.parquet")
         path = folder / ("forecasts.parquet" if name == "test" else f"{name}.parquet")
-        written[name] = frames.write(path, frame, sources, windows.horizon, half_widths)
+        widths = {model: intervals.half_widths(one, windows.horizon) for model, one in calibrations.items()}
+        written[name] = frames.write(path, frame, sources, windows.horizon, widths)
         for model in sources if name == "validation" else ():
-            calibration = intervals.calibrate(written[name].read(model), model, ())
-            half_widths[model] = intervals.half_widths(calibration, windows.horizon)
-    return written["validation"], written["test"], half_widths, notes
+            residuals = written[name].read(model)
+            calibrations[model], errors[model] = intervals.calibrate(residuals, model), scores.mae(residuals, model)
+    return written["validation"], written["test"], calibrations, errors, notes
 
 
 def naive_error(run: RunParams, panel: Panel, split: Split, windows: WindowParams) -> float | None:
     """The MAE of the best naive on validation, which a fit's skill is measured against while it trains; None without one."""
     frame = targets(panel, windows, split, "validation", run.evaluation.stride)
-    names = tuple(name for name in run.evaluation.baselines if name in scores.NAIVES)
-    naives = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"baselines": names})})
+    naives = only_naive(run)
     frame, _ = _baselines(frame, target_frame(panel), naives)
-    known = [error for error in (scores.mae(frame, name) for name in names) if error is not None]
+    known = [error for error in (scores.mae(frame, name) for name in naives.evaluation.baselines) if error is not None]
     return min(known, default=None)  # None: no window of validation has an observed past
 
 

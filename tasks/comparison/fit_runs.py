@@ -45,7 +45,7 @@ def publish_fits(found: Comparison, run: RunParams, parent: str, fits: Sequence[
         if fit["status"] == "finished":
             _log_losses(fit, run, folder)
             _log_memory(fit, folder)
-    cards = {fit["label"]: MemoryCard.from_dict(fit["memory"]) for fit in fits if "memory" in fit}
+    cards = memory_card.cards_of(fits)
     if cards:
         memory_card.card_table(cards).write_csv(folder / "memory.csv")
         tracking.log_file(parent, folder / "memory.csv")
@@ -83,8 +83,9 @@ def _baseline_run(name: str, run: RunParams, parent: str) -> str:
 def _pictures(found: Comparison, name: str, run: RunParams, run_id: str, folder: Path) -> None:
     """Forecasts of its worst and best series, and its residuals."""
     frame = found.test.read(name, found.naive, f"{name}-lo-{COVERAGE}", f"{name}-hi-{COVERAGE}")
-    errors = scores.wide(found.slices.filter(pl.col("model") == name), "series").rename({"value": "unique_id"})
-    figure = plots.variant_forecast_plot(frame, plots.plotted(errors, name, DRAWN), name, found.naive, run.data.target)
+    figure = plots.variant_forecast_plot(
+        frame, plots.plotted(found.errors_by_series(name), name, DRAWN), name, found.naive, run.data.target
+    )
     tracking.log_file(run_id, plots.save(figure, folder / "forecasts.png"))
     residual = (pl.col("y") - pl.col(name)).alias("residual")
     rows = frame.select("unique_id", "ds", "cutoff", "step", residual)

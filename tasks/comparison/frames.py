@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from tasks.comparison import intervals
-from tasks.evaluate import KEYS
+from tasks.evaluate import KEYS, write_parquet
 
 ROWS = 1 << 17  # held in memory at a time, of all models
 
@@ -86,7 +86,5 @@ def _with_intervals(part: pl.DataFrame, half_widths: Mapping[str, Sequence[float
 
 def write_columns(frame: pl.DataFrame, models: Sequence[str], path: Path) -> dict[str, Path]:
     """The columns of some models as a file of their own; for each the file that has it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    frame.select(*KEYS, *models).write_parquet(partial)
-    os.replace(partial, path)
+    write_parquet(frame.select(*KEYS, *models), path)
     return dict.fromkeys(models, path)

@@ -1,8 +1,8 @@
 """Memory cards as pictures, a table and words; measures nothing (`models/memory.py` does)."""
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,11 @@ TITLE = """Memory: how much a row moves the forecast,
 as a share of the row that moves it most
 (line: half-life; grey: less than 1 % in all)"""
 FLOOR = 1e-5  # of the largest sensitivity: what lies below is drawn here
+
+
+def cards_of(fits: Sequence[Mapping[str, Any]]) -> dict[str, MemoryCard]:
+    """The cards of the fits that have one, by label."""
+    return {fit["label"]: MemoryCard.from_dict(fit["memory"]) for fit in fits if "memory" in fit}
 
 
 def card_table(cards: Mapping[str, MemoryCard]) -> pl.DataFrame:

@@ -12,7 +12,6 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.memory import MemoryCard
 from models.panel import Panel, Split
 from models.windows import WindowParams
 from params.schema import RunParams
@@ -109,12 +108,12 @@ def _pictures(found: Comparison, board: pl.DataFrame, run: RunParams, fits: Sequ
     for by in scores.SLICES:
         if (table["by"] == by).any():
             yield f"error_by_{by}.png", plots.slice_plot(scores.wide(table, by), by, models, chosen, naive, unit)
-    shown = found.chosen_fit or (found.first_fit(found.best) if found.best else found.naive)
+    shown = found.shown
     test = found.test.read(shown, naive, f"{shown}-lo-{COVERAGE}", f"{shown}-hi-{COVERAGE}")
-    for number, series in enumerate(_series(found, shown)):
+    for number, series in enumerate(_series(found)):
         yield f"forecasts/{plots.file_name(number, series)}", plots.forecast_plot(test, series, shown, naive, unit)
     yield "pareto.png", plots.pareto_plot(board, chosen, naive, unit)
-    cards = {fit["label"]: MemoryCard.from_dict(fit["memory"]) for fit in fits if "memory" in fit}
+    cards = memory_card.cards_of(fits)
     cards = {label: cards[label] for label in board["name"] if label in cards}
     if cards:
         yield "memory.png", memory_card.card_figure(cards)
@@ -131,10 +130,9 @@ def _difference(name: str, kind: str, alike: bool, one: Difference) -> dict[str,
     return {"name": name, "kind": kind, "mean": one.mean, "low": one.low, "high": one.high, "alike": alike}
 
 
-def _series(found: Comparison, shown: str) -> list[str]:
+def _series(found: Comparison) -> list[str]:
     """The series that are drawn, worst first."""
-    errors = scores.wide(found.slices.filter(pl.col("model") == shown), "series").rename({"value": "unique_id"})
-    return plots.plotted(errors, shown)
+    return plots.plotted(found.errors_by_series(found.shown), found.shown)
 
 
 def _drawn(pictures: Iterable[tuple[str, "Figure"]], folder: Path) -> Iterable[tuple[str, bytes]]:
@@ -173,9 +171,9 @@ def _sections(
     where |= {f"error_by_{by}.png": f"By {by} of the forecast row (UTC)" for by in scores.SLICES}
     shown = [name for name in pictures if name.startswith("forecasts/")]
     ends = shown if len(shown) <= 2 * SHOWN else [*shown[:SHOWN], *shown[-SHOWN:]]
-    series = _series(found, found.chosen_fit or (found.first_fit(found.best) if found.best else found.naive))
+    series = _series(found)
     captions = {name: _caption(series, shown.index(name)) for name in ends}
-    cards = {fit["label"]: MemoryCard.from_dict(fit["memory"]) for fit in fits if "memory" in fit}
+    cards = memory_card.cards_of(fits)
     warnings = [f"{label}: {card.warning}" for label, card in cards.items() if card.warning]
     memory = {"memory.png": "How far back each variant listens: sensitivity to the rows before the cutoff"}
     cost = {"pareto.png": "The front: no other model is both cheaper and more accurate"}

@@ -18,7 +18,6 @@ from tasks import tracking
 from tasks.tracking.logs import NOTE
 
 MOVES = ("promoted", "rollback")  # the decisions after which another version is champion
-MOST = 10_000  # entries that are read
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,9 @@ def entries(name: str) -> list[Entry]:
     found = client.get_experiment_by_name(f"{name}.promotions")
     if found is None:
         return []
-    made: list[Entry] = []
-    token: str | None = None
-    while True:
-        page = client.search_runs([found.experiment_id], "attributes.status = 'FINISHED'", max_results=1000, page_token=token)
-        made += [_entry(run) for run in page]
-        token = page.token
-        if not token:
-            return sorted(made, key=lambda entry: entry.number)
+    ended = "attributes.status = 'FINISHED'"
+    runs = tracking.every(lambda token: client.search_runs([found.experiment_id], ended, max_results=1000, page_token=token))
+    return sorted((_entry(run) for run in runs), key=lambda entry: entry.number)
 
 
 def _entry(run: Any) -> Entry:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from models.serving import Model
 
-CHALLENGER, CHAMPION = "challenger", "champion"
+CHAMPION = "champion"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -38,8 +39,9 @@ class Version:
         found: dict[str, Any] = self.facts["trained_on"]
         return found
 
+    @cached_property
     def model(self) -> "Model":
-        """The model, ready to forecast."""
+        """The model, ready to forecast; opened once, which takes seconds."""
         from models import serving
 
         return serving.load(self.folder, self.digest)

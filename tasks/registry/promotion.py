@@ -26,9 +26,9 @@ from tasks.comparison import scores, significance
 from tasks.locks import lock
 from tasks.registry import gates, ledger
 from tasks.registry.gates import OURS, THEIRS, Verdict
-from tasks.registry.load import CHALLENGER, CHAMPION, Version, find, needed, opened
+from tasks.registry.load import CHAMPION, Version, find, needed, opened
 from tasks.registry.unseen import common_origins, forecast_frames, panel_of, windows_of
-from tasks.registry.versions import example_frame
+from tasks.registry.versions import CHALLENGER, example_frame
 from tasks.reproduce import check_whole, reproduce
 
 RELOADED = """
@@ -239,7 +239,7 @@ def _figures(frame: pl.DataFrame, naive: str, versions: dict[str, Version], over
 def reloads(version: Version) -> Verdict:
     """Whether the version, loaded through MLflow in a process without this repository, forecasts what it does here."""
     given = version.folder / "example.json"
-    here = version.model().forecast(example_frame(version.folder))["yhat"].to_numpy(float)
+    here = version.model.forecast(example_frame(version.folder))["yhat"].to_numpy(float)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "made.json"
         done = subprocess.run(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from tasks import tracking
@@ -50,7 +50,8 @@ def prune(home: Path, keep: int, dry_run: bool = False) -> Plan:
 
 
 def _plan(home: Path, keep: int) -> Plan:
-    versions = list(_versions())
+    search = tracking.client().search_model_versions
+    versions = list(tracking.every(lambda token: search(max_results=1000, page_token=token)))
     gone: list[tuple[str, str]] = []
     panels, fits, artifacts = set[str](), {version.tags.get("identity", "") for version in versions}, list[Path]()
     served = {version.run_id for version in versions}
@@ -79,27 +80,10 @@ def _plan(home: Path, keep: int) -> Plan:
     return Plan(tuple((path, _size(path)) for path in (*folders, *artifacts)), tuple(gone))
 
 
-def _versions() -> Iterator[Any]:
-    client, token = tracking.client(), None
-    while True:
-        page = client.search_model_versions(max_results=1000, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
 def _runs(experiment: str, clause: str) -> "Iterator[Run]":
     """The runs of an experiment, the newest first."""
-    client, token = tracking.client(), None
-    while True:
-        page = client.search_runs(
-            [experiment], clause, order_by=["attributes.start_time DESC"], max_results=1000, page_token=token
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return
+    order, search = ["attributes.start_time DESC"], tracking.client().search_runs
+    return tracking.every(lambda token: search([experiment], clause, order_by=order, max_results=1000, page_token=token))
 
 
 def _artifacts(run: "Run", home: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from models.panel import Panel, Split
 from models.windows import WindowParams, Windows
 from params.errors import UserError
 from params.schema import RunParams
-from tasks.comparison.baselines import forecast_baselines
+from tasks.comparison.baselines import forecast_baselines, only_naive
 from tasks.comparison.intervals import with_interval
 from tasks.evaluate import BATCH, forecast_frame
 from tasks.frequency import Frequency
@@ -79,7 +79,7 @@ def restricted(panel: Panel, params: WindowParams, version: Version) -> Panel:
 def forecasts(version: Version, panel: Panel, origins: np.ndarray) -> np.ndarray:
     """[origins, horizon] of a version's exported graph, as `forecast` serves it."""
     params = windows_of(version)
-    windows, model = Windows(restricted(panel, params, version), params, origins), version.model()
+    windows, model = Windows(restricted(panel, params, version), params, origins), version.model
     known = {name: number for number, name in enumerate(version.facts["ids"])}
     numbers = torch.tensor([known.get(name, len(known)) for name in panel.ids])
     codes = _codes(version, panel, params)
@@ -111,10 +111,8 @@ def forecast_frames(panel: Panel, origins: np.ndarray, versions: Mapping[str, Ve
         one = forecast_frame(panel, windows, forecasts(version, panel, origins), name)
         frame = one if frame is None else frame.with_columns(one[name])
     assert frame is not None
-    names = tuple(name for name in run.evaluation.baselines if name in ("last_value", "drift", "seasonal_naive"))
-    naives = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"baselines": names})})
     cutoffs = frame.select("unique_id", "cutoff").unique(maintain_order=True)
-    baselines, _ = forecast_baselines(target_frame(panel), cutoffs, naives)
+    baselines, _ = forecast_baselines(target_frame(panel), cutoffs, only_naive(run))
     frame = frame.join(baselines.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
     for name, version in versions.items():
         frame = with_interval(frame, name, version.facts["half_widths"])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
 
-ALIAS = "challenger"
+CHALLENGER = "challenger"
 NEEDS = ("mlflow", "torch", "numpy", "pandas")
 
 
@@ -40,8 +40,8 @@ def register(
     with lock(home, f"register-{name}"):
         found = find_version(name, identity)
         version = found or _new_version(bundle_folder, name, run_id, {**tags, "identity": identity, "manifest": digest}, words)
-        if ALIAS not in version.aliases:
-            client.set_registered_model_alias(name, ALIAS, version.version)
+        if CHALLENGER not in version.aliases:
+            client.set_registered_model_alias(name, CHALLENGER, version.version)
     return {"version": str(version.version), "new": found is None}
 
 

@@ -108,6 +108,17 @@ def direct() -> "MlflowClient":
     return cast("MlflowClient", getattr(client(), "_direct", client()))
 
 
+def every(ask: Callable[[str | None], Any]) -> Iterator[Any]:
+    """All that a search finds, page by page; `ask` takes the token of a page."""
+    token: str | None = None
+    while True:
+        page = ask(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
 def _away(error: BaseException) -> bool:
     """Whether an error says that the server did not answer, rather than what it answered."""
     import requests

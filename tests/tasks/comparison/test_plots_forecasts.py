@@ -68,7 +68,9 @@ def test_any_horizon_can_be_drawn(tmp_path: Path, horizon: int, stride: int) -> 
 
 def test_missing_actuals_and_a_single_origin_can_be_drawn(tmp_path: Path) -> None:
     frame = a_frame(origins=1).with_columns(y=pl.when(pl.col("step") > 3).then(None).otherwise("y"))
-    save(forecast_plot(frame, "a", "lstm", "last_value", "temp"), tmp_path / "a.png")
+    figure = forecast_plot(frame, "a", "lstm", "last_value", "temp")
+    assert len(pieces(figure.axes[0], "lstm")) == 1
+    assert save(figure, tmp_path / "a.png").stat().st_size > 10_000
 
 
 def test_a_forecast_of_one_row_is_a_dot() -> None:

@@ -20,8 +20,8 @@ from params.errors import UserError
 from tasks import tracking
 from tasks.registry import ledger, promotion
 from tasks.registry.gates import Verdict
-from tasks.registry.load import CHALLENGER, CHAMPION, find, needed, opened
-from tasks.registry.versions import log_bundle
+from tasks.registry.load import CHAMPION, find, needed, opened
+from tasks.registry.versions import CHALLENGER, log_bundle
 
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = ("open_entry", "log_metrics", "close_entry", "_set_alias", "the end")
