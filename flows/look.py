@@ -138,7 +138,8 @@ def print_leaderboard(facts: dict[str, Any]) -> None:
     console = Console()
     board = report.leaderboard(facts["rows"])
     console.print(report.to_table(board, console.width))
-    console.print(report.sentence(board, facts["unit"], facts.get("gain")), soft_wrap=True, highlight=False)
+    told = report.sentence(board, facts["unit"], facts.get("gain"), facts.get("choose_by", "mae"))
+    console.print(told, soft_wrap=True, highlight=False)
 
 
 def show_comparison(found: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ def solve(
 
     assert isinstance(forecaster.network, Ridge)
     history: list[Epoch] = []
-    best: dict[str, Any] = {"val_mae": float("inf")}
+    best: dict[str, Any] = {"score": float("inf")}
     for epoch, (penalty, weights) in enumerate(forecaster.network.candidates(scaled())):
         forecaster.network.load_state_dict(weights)
         train_loss, _ = validate(forecaster, train, training.loss)
@@ -34,8 +34,9 @@ def solve(
         row = {"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_mae": val_mae, "penalty": penalty}
         history.append(row | {"seconds": time.perf_counter() - started})
         on_epoch(history[-1])
-        if val_mae < best["val_mae"]:
-            best = {"val_mae": val_mae, "epoch": epoch, "weights": weights}
+        score = val_mae if training.monitor == "mae" else val_loss
+        if score < best["score"]:
+            best = {"val_mae": val_mae, "score": score, "epoch": epoch, "weights": weights}
     if "weights" not in best:
         raise FitFailed("ridge has no finite solution at any penalty; look at the features' ranges")
     forecaster.network.load_state_dict(best["weights"])

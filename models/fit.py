@@ -51,7 +51,7 @@ def fit(
     stop: Callable[[], bool] = lambda: False,
     save_every: float = SAVE_EVERY,
 ) -> FitResult:
-    """Trains in place and hands back the best weights by validation MAE, not the last.
+    """Trains in place and hands back the best weights on validation (by `training.monitor`), not the last.
 
     Goes on from the newest checkpoint in `folder`; one is written every `save_every` seconds, and `checkpoint.clear` removes
     them once the result is safe.  `on_epoch` gets the row of each epoch, with the seconds `left` at most and the `best` error
@@ -90,7 +90,7 @@ class _Descent:
         self.planned = min(training.max_epochs * self.a_pass, training.max_steps or 2**62)
         self.steps, self.spent, self.losses = 0, 0.0, torch.zeros((), device=self.device)
         self.history: list[Epoch] = []
-        self.best: dict[str, Any] = {"epoch": -1, "val_mae": math.inf, "weights": None}
+        self.best: dict[str, Any] = {"epoch": -1, "val_mae": math.inf, "score": math.inf, "weights": None}
         self.step = Step(forecaster, training, self.device, self._half())  # torch's optimizers load for a second
         self.started = self.saved = time.perf_counter()
 
@@ -194,8 +194,9 @@ class _Descent:
         val_loss, val_mae = validate(self.forecaster, self.validation, self.training.loss)
         if not math.isfinite(val_mae):
             raise FitFailed("diverged: the validation error is not finite")
-        if val_mae < self.best["val_mae"]:
-            self.best = {"epoch": epoch, "val_mae": val_mae, "weights": _copy(self.forecaster)}
+        score = val_mae if self.training.monitor == "mae" else val_loss
+        if score < self.best["score"]:
+            self.best = {"epoch": epoch, "val_mae": val_mae, "score": score, "weights": _copy(self.forecaster)}
         row = {"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_mae": val_mae, "seconds": self.seconds}
         self.history.append(row)
         return row

@@ -11,10 +11,12 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 import torch
 from torch import Tensor, nn
 
+from models.linear import Linear, Ridge
 from models.scaling import Scaling, Transform, no_scaling
 from models.windows import WindowParams
 
 Level = Literal["none", "last", "mean", "revin"]
+Skip = Literal["none", "linear"]
 CONTRACT = ("num_features", "lookback", "horizon", "outputs", "num_ahead")
 FLAT = 1e-5  # added to the variance of a window, as RevIN does: a flat one does not divide by zero
 
@@ -42,6 +44,8 @@ class Forecaster(nn.Module):
     repeated, and the rows ahead (right-aligned, the last row at the last sample; more than L of them several to a sample),
     unless it takes those of each step by themselves (`num_ahead`).
     A network that is `guided` is handed the targets in training, one that is `dense` forecasts from every sample in training.
+    `skip`: one linear map [B, L, N] -> [B, H, 1] of the same sequence, added to every output of the network, which so learns
+    what a linear model cannot; beside it nothing is dense, and a guided network is handed what the map leaves of the targets.
     """
 
     level_Q: Tensor
@@ -63,11 +67,13 @@ class Forecaster(nn.Module):
         transform: Transform = "none",
         categories: Mapping[str, int] | None = None,
         quantiles: Sequence[float] = (),
+        skip: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.skip = network, skip
         self.quantiles = tuple(quantiles)
-        self.guided, self.dense = bool(getattr(network, "guided", False)), bool(getattr(network, "dense", False))
+        self.guided = bool(getattr(network, "guided", False))
+        self.dense = bool(getattr(network, "dense", False)) and skip is None
         self.takes_ahead = takes(type(network), "num_ahead") and bool(params.known)
         self.horizon, self.rate = params.horizon, params.clock.sampling_rate
         self.level, self.transform = level, transform
@@ -149,12 +155,18 @@ class Forecaster(nn.Module):
         """
         seen = self.inputs(past_BLF, ahead_BAK, static_BC, series_B)
         beside: dict[str, Tensor] = {} if seen.ahead_BHK is None else {"ahead_BHK": seen.ahead_BHK}
+        linear_BH1 = None if self.skip is None else self.skip(seen.x_BLN)
         if self.guided and self.training and scaled_BH is not None:
             beside["y_BH"] = (scaled_BH - seen.level_B1) / seen.spread_B1
+            if linear_BH1 is not None:
+                beside["y_BH"] = beside["y_BH"] - linear_BH1[..., 0].detach()
         raw = self.network(seen.x_BLN, **beside)
         raw = raw.unsqueeze(-1) if raw.dim() == 2 else raw  # a family with one output may leave its axis out
+        if linear_BH1 is not None:
+            raw = raw[:, -1] if raw.dim() == 4 else raw  # in training a dense network forecasts from every sample
         level, spread = (part.reshape(-1, *[1] * (raw.dim() - 1)) for part in (seen.level_B1, seen.spread_B1))
-        return _rising(raw) * spread + level
+        risen = _rising(raw) if linear_BH1 is None else _rising(raw) + linear_BH1
+        return risen * spread + level
 
     def raw(self, scaled_BHQ: Tensor, series_B: Tensor) -> Tensor:
         """Forecasts in the units of the loss, back in their own."""
@@ -255,7 +267,8 @@ def build_forecaster(
     """A forecaster of a family (a key of FAMILIES) with the arguments of its constructor; without `scaling` nothing is scaled.
 
     `categories`: how many each categorical static covariate has.  `quantiles`: rising, beside the point forecast; a family
-    whose constructor has no `outputs` gives the point alone.
+    whose constructor has no `outputs` gives the point alone.  `network` may also hold `skip: linear`, for any family that is
+    not linear itself.
     Raises ValueError for an unknown family, argument or type.
     """
     from models import FAMILIES
@@ -263,15 +276,25 @@ def build_forecaster(
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
     kind = FAMILIES[family]
-    check_arguments(kind, family, network)
+    own = {name: value for name, value in network.items() if name != "skip" or not takes_skip(kind)}
+    check_arguments(kind, family, own)
+    rule = network.get("skip", "none")
+    if rule not in get_args(Skip):
+        raise ValueError(f"network.skip: {rule!r} is not one of {', '.join(get_args(Skip))}")
     folded = not takes(kind, "num_ahead")
     width, known = num_inputs(params, level, categories, folded)
     quantiles = tuple(quantiles) if takes(kind, "outputs") else ()
     contract = {"num_features": width, "lookback": params.lookback, "horizon": params.horizon}
     contract |= {"outputs": 1 + len(quantiles)} if takes(kind, "outputs") else {}
     contract |= {} if folded else {"num_ahead": known}
-    built = kind(**contract, **network)
-    return Forecaster(built, params, scaling or no_scaling(params), level, transform, categories, quantiles)
+    built = kind(**contract, **own)
+    skip = Linear(num_features=width, lookback=params.lookback, horizon=params.horizon) if rule == "linear" else None
+    return Forecaster(built, params, scaling or no_scaling(params), level, transform, categories, quantiles, skip)
+
+
+def takes_skip(kind: type) -> bool:
+    """Whether a linear skip beside a network of this family adds anything: not where it is linear itself."""
+    return not issubclass(kind, Linear | Ridge)
 
 
 def check_arguments(kind: type, family: str, given: Mapping[str, Any]) -> None:

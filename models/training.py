@@ -38,7 +38,8 @@ class Stopped(Exception):
 class Training:
     """The numbers of a fit; `params/schema.py` says what they mean.
 
-    `micro_batches`: the parts that a batch is trained in.  `stop_step`: where an equal fit was stopped by its `max_seconds`,
+    `micro_batches`: the parts that a batch is trained in.  `monitor`: what of validation decides which epoch is the best, the
+    MAE in raw units (mae) or the loss in scaled ones (loss).  `stop_step`: where an equal fit was stopped by its `max_seconds`,
     which is then not looked at.
     """
 
@@ -56,6 +57,7 @@ class Training:
     max_seconds: float | None = None
     stop_step: int | None = None
     precision: str = "float32"
+    monitor: str = "mae"
 
     def __post_init__(self) -> None:
         if not 1 <= self.micro_batches <= self.batch_size:

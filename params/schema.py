@@ -277,6 +277,8 @@ class TrainingParams(Section):
 
     The budget is `max_epochs` and, where given, `max_steps` (optimizer steps) and `max_seconds`, whichever is used up first.
     `micro_batches`: the parts that a batch is trained in, the gradient being the same; auto: `rules/micro_batches.yaml`.
+    `monitor`: what of validation says which epoch is the best: its MAE in raw units, or its loss, which is in scaled ones and
+    so lets series of any size count alike.
     """
 
     seeds: Positive
@@ -291,6 +293,7 @@ class TrainingParams(Section):
     weight_decay: Annotated[float, Field(ge=0, le=MOST)]
     clip_norm: Annotated[float, Field(gt=0, le=MOST)]
     loss: Literal["mae", "mse", "huber"]
+    monitor: Literal["mae", "loss"]
     threads: Positive
     quantiles: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_as_tuple)] = (0.05, 0.5, 0.95)
 
@@ -305,6 +308,9 @@ class TrainingParams(Section):
 class EvaluationParams(Section):
     """Rolling origins, baselines, the season that they and MASE use, the seconds that each fitted baseline may take, whether
     the forecast frame goes to MLflow (else it stays in LAGLINE_HOME), and after how many test origins all is trained again.
+
+    `scaled`: errors also in units of each series' standard deviation over its training rows.  `choose_by`: the validation error
+    that ranks, and chooses.
     """
 
     stride: Positive
@@ -313,6 +319,14 @@ class EvaluationParams(Section):
     baseline_seconds: Annotated[float, Field(gt=0, le=MOST)]
     save_forecasts: bool
     refit: Positive | None
+    scaled: bool
+    choose_by: Literal["mae", "mae_scaled", "mse_scaled"]
+
+    @model_validator(mode="after")
+    def _known_units(self) -> Self:
+        if self.choose_by != "mae" and not self.scaled:
+            raise ValueError(f"choose_by {self.choose_by} needs scaled: true")
+        return self
 
     @field_validator("baselines")
     @classmethod

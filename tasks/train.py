@@ -13,7 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models import FAMILIES
-from models.forecaster import build_forecaster
+from models.forecaster import build_forecaster, takes_skip
 from models.linear import PENALTIES, Ridge
 from models.memory import receptive_field
 from models.panel import Split
@@ -83,14 +83,15 @@ def cautions(variants: Sequence[VariantParams], jobs: int, device: str) -> list[
 
 def own_network(variant: VariantParams) -> dict[str, Any]:
     """The arguments of a variant's network, less those that the run gives to all and this family does not take."""
-    takes = inspect.signature(FAMILIES[variant.family]).parameters if variant.family in FAMILIES else {}
+    kind = FAMILIES.get(variant.family)
+    takes = [*inspect.signature(kind).parameters, *(["skip"] if takes_skip(kind) else [])] if kind else []
     return {name: value for name, value in variant.network.items() if name in takes or name not in variant.shared}
 
 
 def check_shared(variants: Sequence[VariantParams]) -> None:
     """Raises UserError for a network argument that the run gives to all of its variants and none of them takes."""
     for name in sorted(set().union(*(variant.shared for variant in variants))):
-        if not any(name in own_network(variant) for variant in variants):
+        if name != "skip" and not any(name in own_network(variant) for variant in variants):
             known = sorted({argument for variant in variants for argument in own_network(variant)})
             raise UserError(f"network.{name}: no variant of this run takes it; theirs have: {', '.join(known) or 'none'}")
 
@@ -131,8 +132,8 @@ def make_job(
 ) -> dict[str, Any]:
     """Everything that a fit depends on, as JSON."""
     training = variant.run.training
-    names = ("max_epochs", "patience_epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "loss", "precision")
-    numbers = {name: getattr(training, name) for name in (*names, "max_steps", "max_seconds")}
+    names = ("max_epochs", "patience_epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "loss", "monitor")
+    numbers = {name: getattr(training, name) for name in (*names, "precision", "max_steps", "max_seconds")}
     whole = device != "cpu" and training.micro_batches == "auto"  # the rule is one for CPUs
     parts = 1 if whole else micro_batches(variant, windows.lookback)
     return {

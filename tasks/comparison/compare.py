@@ -77,9 +77,12 @@ def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, f
 
     The forecast frames are written to `folder`: forecasts.parquet (test) and validation.parquet.
     """
-    validation, test, calibrations, errors, notes = _forecasts(run, panel, split, windows, fits, folder)
-    naive = scores.best_naive({name: errors[name] for name in run.evaluation.baselines})
-    scale = scores.scales(training_history(panel, split), run.evaluation.season)
+    past = training_history(panel, split)
+    units = scores.standard_units(past) if run.evaluation.scaled else None
+    validation, test, calibrations, errors, notes = _forecasts(run, panel, split, windows, fits, folder, units)
+    by = run.evaluation.choose_by
+    naive = scores.best_naive({name: errors[name][by] for name in run.evaluation.baselines})
+    scale = scores.scales(past, run.evaluation.season)
     origins = origin_rows(panel, windows, split, "test", run.evaluation.stride)
     facts = {fit["label"]: _fit_row(fit) for fit in fits}
     rows, tables = [], []
@@ -91,8 +94,11 @@ def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, f
         about = facts.get(model) or _baseline_row(model, notes)
         if look.copies and model in facts:
             about = about | {"note": "; ".join(word for word in (about["note"], COPIES) if word), "copies": True}
-        status = LEFT_OUT if errors[model] is None and model not in facts else about["status"]
-        rows.append({"name": model, "val_mae": errors[model], **found, "test_lag": look.lag, **about, "status": status})
+        status = LEFT_OUT if errors[model]["mae"] is None and model not in facts else about["status"]
+        val = {f"val_{name}": value for name, value in errors[model].items()} | {"val_score": errors[model][by]}
+        if units is not None:
+            found |= {f"test_{name}": value for name, value in scores.errors(frame, model, units).items() if name != "mae"}
+        rows.append({"name": model, **val, **found, "test_lag": look.lag, **about, "status": status})
         if status == "finished":
             tables += [scores.breakdown(frame, model, naive, scale, by) for by in scores.slices(frame)]
     rows += [{"name": fit["label"], **facts[fit["label"]]} for fit in fits if fit["status"] != "finished"]
@@ -116,7 +122,7 @@ def _judged(
     board = report.leaderboard(seeds.merged(rows))
     highest, chosen = report.best_variant(board), report.chosen(board)
     best = highest["name"] if highest else None
-    fit = min(groups[chosen["name"]], key=lambda row: row["val_mae"])["name"] if chosen else None
+    fit = min(groups[chosen["name"]], key=lambda row: row["val_score"])["name"] if chosen else None
     columns = {name: [row["name"] for row in some] for name, some in groups.items()}
     overlap = significance.overlap_of(windows.horizon, windows.gap, run.evaluation.stride)
     to_best = _differences(test, columns, best, overlap) if best else {}
@@ -139,13 +145,19 @@ def _differences(test: Forecasts, columns: Mapping[str, list[str]], other: str, 
 
 
 def _forecasts(
-    run: RunParams, panel: Panel, split: Split, windows: WindowParams, fits: Sequence[Fit], folder: Path
-) -> tuple[Forecasts, Forecasts, dict[str, pl.DataFrame], dict[str, float | None], dict[str, str]]:
-    """The frames of validation and test, each model's calibration and MAE on validation, and notes on the baselines."""
+    run: RunParams,
+    panel: Panel,
+    split: Split,
+    windows: WindowParams,
+    fits: Sequence[Fit],
+    folder: Path,
+    units: pl.DataFrame | None,
+) -> tuple[Forecasts, Forecasts, dict[str, pl.DataFrame], dict[str, dict[str, float | None]], dict[str, str]]:
+    """The frames of validation and test, each model's calibration and errors on validation, and notes on the baselines."""
     finished, history = [fit for fit in fits if fit["status"] == "finished"], target_frame(panel)
     written: dict[str, Forecasts] = {}
     calibrations: dict[str, pl.DataFrame] = {}
-    errors: dict[str, float | None] = {}
+    errors: dict[str, dict[str, float | None]] = {}
     notes: dict[str, str] = {}
     for name in EVALUATED:
         frame = targets(panel, windows, split, name, run.evaluation.stride)
@@ -157,7 +169,7 @@ def _forecasts(
         written[name] = frames.write(path, frame, sources, windows.horizon, widths)
         for model in sources if name == "validation" else ():
             residuals = written[name].read(model)
-            calibrations[model], errors[model] = intervals.calibrate(residuals, model), scores.mae(residuals, model)
+            calibrations[model], errors[model] = intervals.calibrate(residuals, model), scores.errors(residuals, model, units)
     return written["validation"], written["test"], calibrations, errors, notes
 
 

@@ -54,7 +54,9 @@ def publish_fits(found: Comparison, run: RunParams, parent: str, fits: Sequence[
 def metrics_of(row: Mapping[str, Any]) -> dict[str, float | None]:
     """The numbers of a row, under the names that MLflow has for them."""
     measured = {name: row.get(name) for name in MEASURED}
-    return {name: row[name] for name in row if name.startswith("test_")} | measured | {"best_val_mae": row["val_mae"]}
+    return {name: row[name] for name in row if name.startswith("test_")} | measured | {
+        f"best_{name}": row.get(name) for name in ("val_mae", "val_mae_scaled", "val_mse_scaled")
+    }
 
 
 def color(number: int) -> str:

@@ -15,11 +15,11 @@ from tasks.comparison import report
 
 ACCURACY = (
     "rank", "name", "seeds", "val_mae", "test_mae", "test_mae_spread", "test_p_best", "test_skill", "test_coverage_90",
-    "test_rmse", "test_mase", "test_crps", "test_bias",
+    "test_mse_scaled", "test_mse_scaled_spread", "test_mae_scaled", "test_rmse", "test_mase", "test_crps", "test_bias",
 )  # fmt: skip
 MORE = (
-    "rank", "name", "test_rmsse", "test_smape", "test_width_90", "test_pinball", "test_scaled_crps", "test_lag",
-    "test_p_naive",
+    "rank", "name", "val_mse_scaled", "val_mae_scaled", "test_rmsse", "test_smape", "test_width_90", "test_pinball",
+    "test_scaled_crps", "test_lag", "test_p_naive",
 )  # fmt: skip
 COST = (
     "rank", "name", "family", "test_mae", "train_seconds", "windows_per_second", "forecast_ms_per_series", "num_parameters",
@@ -95,7 +95,7 @@ def page(title: str, words: str, sections: Sequence[Section]) -> str:
 
 def table(board: pl.DataFrame, columns: Sequence[str]) -> str:
     """Columns of the leaderboard, the chosen row marked, baselines quiet."""
-    best = report.chosen(board)
+    best, columns = report.chosen(board), report.shown(board, columns)
     heads = "".join(f'<th scope="col"{_side(column)}>{report.HEADS[column]}</th>' for column in columns)
     body = []
     for row, texts in zip(board.iter_rows(named=True), report.rendered(board), strict=True):

@@ -36,7 +36,7 @@ def publish(
 ) -> dict[str, str]:
     """Logs everything to the comparison's run and the runs below it; returns the conclusion and the leaderboard in words."""
     board = report.leaderboard(found.board)
-    sentence = report.sentence(board, run.data.target, _gain(found))
+    sentence = report.sentence(board, run.data.target, _gain(found), run.evaluation.choose_by)
     pictures = dict(_drawn(_pictures(found, board, run, fits), folder))
     _tables(found, board, run, sentence, folder)
     text = page.page(f"{run.name}: comparison", sentence, _sections(found, board, run, fits, about, pictures, parent))
@@ -66,6 +66,7 @@ def _tables(found: Comparison, board: pl.DataFrame, run: RunParams, sentence: st
         "sentence": sentence,
         "gain": _gain(found),
         "unit": run.data.target,
+        "choose_by": run.evaluation.choose_by,
         "rows": board.to_dicts(),
         "fits": report.leaderboard(found.rows).to_dicts(),
     }
@@ -190,6 +191,7 @@ def _sections(
 
 
 LEGEND = (
+    "scaled: in standard deviations of each series' training rows (population; where evaluation.scaled is true)",
     "lag: by how many rows the forecasts look late, in the middle of the steps; a copy of the last value is late by gap + step",
     "cover, width: of the 90 % interval (split conformal, from validation residuals); pinball: mean of the levels 5, 50, 95 %",
     "p (best), p (naive): Diebold-Mariano, two-sided, against the best variant on validation and the best naive, raised by "

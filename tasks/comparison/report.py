@@ -13,7 +13,9 @@ from tasks.comparison.significance import LEVEL
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "rank": pl.Int64, "name": pl.String, "kind": pl.String, "family": pl.String, "seed": pl.Int64, "seeds": pl.Int64,
-    "val_mae": pl.Float64, "val_mae_spread": pl.Float64, "test_mae": pl.Float64, "test_mae_spread": pl.Float64,
+    "val_score": pl.Float64, "val_mae": pl.Float64, "val_mae_spread": pl.Float64, "val_mae_scaled": pl.Float64,
+    "val_mse_scaled": pl.Float64, "test_mae_scaled": pl.Float64, "test_mse_scaled": pl.Float64,
+    "test_mse_scaled_spread": pl.Float64, "test_mae": pl.Float64, "test_mae_spread": pl.Float64,
     "test_rmse": pl.Float64, "test_mase": pl.Float64, "test_rmsse": pl.Float64, "test_smape": pl.Float64,
     "test_bias": pl.Float64, "test_skill": pl.Float64, "test_coverage_90": pl.Float64, "test_width_90": pl.Float64,
     "test_pinball": pl.Float64, "test_crps": pl.Float64, "test_scaled_crps": pl.Float64, "test_lag": pl.Float64,
@@ -23,7 +25,9 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }  # fmt: skip
 HEADS = {
     "rank": "#", "name": "name", "kind": "kind", "family": "family", "seed": "seed", "seeds": "seeds",
-    "val_mae": "val MAE", "val_mae_spread": "± val", "test_mae": "test MAE", "test_mae_spread": "±",
+    "val_score": "val score", "val_mae": "val MAE", "val_mae_spread": "± val", "val_mae_scaled": "val MAE, scaled",
+    "val_mse_scaled": "val MSE, scaled", "test_mae_scaled": "MAE, scaled", "test_mse_scaled": "MSE, scaled",
+    "test_mse_scaled_spread": "± MSE", "test_mae": "test MAE", "test_mae_spread": "±",
     "test_rmse": "RMSE", "test_mase": "MASE", "test_rmsse": "RMSSE", "test_smape": "sMAPE %",
     "test_bias": "bias", "test_skill": "skill %", "test_coverage_90": "cover %", "test_width_90": "width",
     "test_pinball": "pinball", "test_crps": "CRPS", "test_scaled_crps": "scaled CRPS", "test_lag": "lag",
@@ -33,23 +37,29 @@ HEADS = {
 }  # fmt: skip
 SHARES = ("test_skill", "test_coverage_90")  # kept as fractions, shown in percent
 CHANCES = ("test_p_best", "test_p_naive")
-SPREADS = ("val_mae_spread", "test_mae_spread")
+SPREADS = ("val_mae_spread", "test_mae_spread", "test_mse_scaled_spread")
+SCALED = tuple(name for name in SCHEMA if "_scaled" in name and name != "test_scaled_crps")  # null unless evaluation.scaled
+SCORES = {"mae": "MAE", "mae_scaled": "scaled MAE", "mse_scaled": "scaled MSE"}  # what evaluation.choose_by may name
 UNKNOWN = "?"  # the spread of one seed
 NARROW = ("rank", "name", "val_mae", "test_mae", "test_mae_spread", "test_skill", "test_coverage_90", "train_seconds")
-WIDE = (*NARROW[:5], "test_rmse", "test_mase", *NARROW[5:7], "test_crps", NARROW[-1], "num_parameters")
+WIDE = (
+    *NARROW[:5], "test_mse_scaled", "test_mae_scaled", "test_rmse", "test_mase", *NARROW[5:7], "test_crps", NARROW[-1],
+    "num_parameters",
+)  # fmt: skip
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
 def leaderboard(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    """Variants and baselines by `val_mae`, lowest first; what has no score comes last, without a rank.
+    """Variants and baselines by `val_score` (else `val_mae`), lowest first; what has no score comes last, without a rank.
 
     Needs `name`, `kind` (variant or baseline) and `status`; other columns of SCHEMA may be missing (null), others are ignored.
     """
     columns = {name: dtype for name, dtype in SCHEMA.items() if name != "rank"}
     frame = pl.DataFrame([{name: row.get(name) for name in columns} for row in rows], schema=columns)
     frame = frame.with_columns(pl.col("^(val|test)_.*$").fill_nan(None), pl.col("note").fill_null(""))
-    ranked = frame.sort("val_mae", nulls_last=True, maintain_order=True)
-    rank = pl.when(pl.col("val_mae").is_not_null()).then(pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
+    frame = frame.with_columns(pl.coalesce("val_score", "val_mae").alias("val_score"))
+    ranked = frame.sort("val_score", nulls_last=True, maintain_order=True)
+    rank = pl.when(pl.col("val_score").is_not_null()).then(pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
     return ranked.with_columns(rank.alias("rank")).select(*SCHEMA)
 
 
@@ -66,7 +76,7 @@ def best_variant(board: pl.DataFrame) -> dict[str, Any] | None:
 def chosen(board: pl.DataFrame) -> dict[str, Any] | None:
     """The row of the variant that stands highest, if it beats the best naive on validation."""
     best, naive = best_variant(board), best_naive(board)
-    return best if best and naive and best["val_mae"] < naive["val_mae"] else None
+    return best if best and naive and best["val_score"] < naive["val_score"] else None
 
 
 def not_told_apart(board: pl.DataFrame) -> set[str]:
@@ -75,7 +85,7 @@ def not_told_apart(board: pl.DataFrame) -> set[str]:
 
 
 def _first(board: pl.DataFrame) -> dict[str, Any] | None:
-    known = board.filter(pl.col("val_mae").is_not_null()).sort("val_mae", maintain_order=True)
+    known = board.filter(pl.col("val_score").is_not_null()).sort("val_score", maintain_order=True)
     return known.row(0, named=True) if known.height else None
 
 
@@ -84,6 +94,7 @@ def rendered(board: pl.DataFrame) -> list[dict[str, str]]:
     best, alike = chosen(board), not_told_apart(board)
     # a bias near 0, and a spread, are read beside the error that they are part of
     beside = {"test_bias": "test_mae", "test_mae_spread": "test_mae", "val_mae_spread": "val_mae"}
+    beside["test_mse_scaled_spread"] = "test_mse_scaled"
     decimals = {name: _decimals(board[beside.get(name, name)]) for name in SCHEMA}
     columns = {name: [_cell(name, value, decimals[name]) for value in board[name]] for name in SCHEMA}
     rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
@@ -151,12 +162,17 @@ def remarks(board: pl.DataFrame) -> list[str]:
     return [CONTROL.sub(" ", line) for line in lines]
 
 
+def shown(board: pl.DataFrame, columns: Sequence[str]) -> list[str]:
+    """The columns without the scaled scores where a run has none."""
+    return [name for name in columns if name not in SCALED or board[name].is_not_null().any()]
+
+
 def to_table(board: pl.DataFrame, width: int = 80) -> Table:
     """The leaderboard for a terminal of `width` columns (more columns from 110 on), remarks below."""
     best, naive = chosen(board), best_naive(board)
     caption = Text("\n".join(remarks(board)))
     table = Table(title="Leaderboard", title_justify="left", caption=caption, caption_justify="left", box=None, pad_edge=False)
-    columns = WIDE if width >= 110 else NARROW
+    columns = shown(board, WIDE if width >= 110 else NARROW)
     for column in columns:
         justify: Literal["left", "right"] = "left" if SCHEMA[column] is pl.String else "right"
         table.add_column(HEADS[column], justify=justify, no_wrap=True, overflow="ellipsis")
@@ -169,6 +185,7 @@ def to_table(board: pl.DataFrame, width: int = 80) -> Table:
 
 def to_markdown(board: pl.DataFrame, columns: Sequence[str] = tuple(SCHEMA)) -> str:
     """The leaderboard as a Markdown table with its remarks; names cannot break out of their cells."""
+    columns = shown(board, columns)
     lines = ["| " + " | ".join(HEADS[column] for column in columns) + " |"]
     lines.append("|" + "|".join("---" if SCHEMA[column] is pl.String else "---:" for column in columns) + "|")
     lines += ["| " + " | ".join(_markdown(row[column]) for column in columns) + " |" for row in rendered(board)]
@@ -179,7 +196,9 @@ def _markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;")
 
 
-def sentence(board: pl.DataFrame, target: str = "", gain: Mapping[str, Any] | None = None) -> str:
+def sentence(
+    board: pl.DataFrame, target: str = "", gain: Mapping[str, Any] | None = None, choose_by: str = "mae"
+) -> str:
     """In words: who won on validation, what the test says of it, how it stands to ridge and to the best naive, and if that is
     more than chance; `gain`: its MAE less the best naive's, with `p` and the 90 % interval `low`, `high` (None: unknown).
 
@@ -188,13 +207,13 @@ def sentence(board: pl.DataFrame, target: str = "", gain: Mapping[str, Any] | No
     naive, best = best_naive(board), chosen(board)
     if naive is None:
         return "Nothing was scored."
-    score = f"MAE ({target})" if target else "MAE"
+    score = SCORES[choose_by] + (f" ({target})" if target and choose_by == "mae" else "")
     if best is None:
         highest = _first(board.filter(pl.col("kind") == "variant"))
-        told = f"; {highest['name']} comes nearest with {_figure(highest['val_mae'])}" if highest else ""
-        floor = f"{naive['name']}, whose validation {score} is {_figure(naive['val_mae'])}"
+        told = f"; {highest['name']} comes nearest with {_figure(highest['val_score'])}" if highest else ""
+        floor = f"{naive['name']}, whose validation {score} is {_figure(naive['val_score'])}"
         return f"No variant beats the best naive, {floor}{told}."
-    won = f"{best['name']} has the lowest validation {score} of all variants, {_figure(best['val_mae'])}"
+    won = f"{best['name']} has the lowest validation {score} of all variants, {_figure(best['val_score'])}"
     if best["test_mae"] is None:
         return f"{won}; the test has no row to score it on."
     ridge = _first(board.filter((pl.col("name") == "ridge") & (pl.col("name") != best["name"])))

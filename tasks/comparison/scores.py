@@ -11,6 +11,7 @@ from utilsforecast import losses
 
 from tasks.comparison.intervals import COVERAGE, LEVELS, by_step, of_step, quantile_column
 
+SQUARE_AND_ABSOLUTE = {"mae": losses.mae, "mse": losses.mse}
 NAIVES = ("last_value", "drift", "seasonal_naive")
 QUANTILES = {0.05: f"-lo-{COVERAGE}", 0.5: "", 0.95: f"-hi-{COVERAGE}"}  # a level, and what follows the model in its column
 SLICES = {"hour": pl.col("ds").dt.hour(), "weekday": pl.col("ds").dt.weekday()}  # UTC; Monday is 1
@@ -22,10 +23,32 @@ def mae(frame: pl.DataFrame, model: str) -> Score:
     return _number(losses.mae(_pooled(_scored(frame, model)), [model]), model)
 
 
-def best_naive(errors: dict[str, Score]) -> str:
-    """The name among last_value, drift, seasonal_naive with the lowest MAE on validation (the first on a tie).
+def errors(frame: pl.DataFrame, model: str, units: pl.DataFrame | None) -> dict[str, Score]:
+    """`mae` and, with `units` (of `standard_units`), `mae_scaled` and `mse_scaled`: means over all rows with both."""
+    rows = _pooled(_scored(frame, model))
+    found = {"mae": _number(losses.mae(rows, [model]), model)}
+    if units is None:
+        return found
+    deviation = pl.col("y", model) / pl.col("deviation")
+    rows = _pooled(_scored(frame, model).join(units, on="unique_id", how="left").with_columns(deviation).drop_nulls())
+    return found | {f"{name}_scaled": _number(loss(rows, [model]), model) for name, loss in SQUARE_AND_ABSOLUTE.items()}
 
-    `errors`: that MAE by name, of all baselines.  Raises ValueError where none of the three forecast anything.
+
+def standard_units(train_history: pl.DataFrame) -> pl.DataFrame:
+    """unique_id, deviation: the population standard deviation of each series' training rows, the unit of scaled scores.
+
+    An error is the same whatever mean was taken off both sides, so only the deviation is needed.  A series that is constant
+    in training has none, and does not count.
+    """
+    deviation = pl.col("y").cast(pl.Float64).fill_nan(None).std(ddof=0)
+    found = train_history.group_by("unique_id", maintain_order=True).agg(deviation=deviation)
+    return found.with_columns(pl.when(pl.col("deviation") > 0).then(pl.col("deviation")))
+
+
+def best_naive(errors: dict[str, Score]) -> str:
+    """The name among last_value, drift, seasonal_naive with the lowest error on validation (the first on a tie).
+
+    `errors`: that error by name, of all baselines.  Raises ValueError where none of the three forecast anything.
     """
     known = {name: value for name, value in errors.items() if name in NAIVES and value is not None}
     if not known:

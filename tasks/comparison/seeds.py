@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Row = Mapping[str, Any]
-SPREAD = ("val_mae", "test_mae")
+SPREAD = ("val_mae", "test_mae", "test_mse_scaled")
 COST = ("train_seconds", "windows_per_second", "forecast_ms_per_series", "memory_half_life", "receptive_field")
 
 
