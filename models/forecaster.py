@@ -168,6 +168,12 @@ class Forecaster(nn.Module):
         risen = _rising(raw) if linear_BH1 is None else _rising(raw) + linear_BH1
         return risen * spread + level
 
+    def mapped(self, x_BLN: Tensor, **beside: Tensor) -> Tensor:
+        """[B, H]: the point forecast as network and skip give it together, measured against the window's level."""
+        raw: Tensor = self.network(x_BLN, **beside)
+        point_BH = raw if raw.dim() == 2 else raw[..., 0]
+        return point_BH if self.skip is None else point_BH + self.skip(x_BLN)[..., 0]
+
     def raw(self, scaled_BHQ: Tensor, series_B: Tensor) -> Tensor:
         """Forecasts in the units of the loss, back in their own."""
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)

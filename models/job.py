@@ -16,16 +16,19 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from models import checkpoint
+from models import FAMILIES, checkpoint
+from models.ensemble import Ensemble, Model
 from models.fit import SAVE_EVERY, OnEpoch, fit
 from models.forecaster import Forecaster, build_forecaster
+from models.linear import Ridge
+from models.losses import absolute_errors
 from models.origins import origin_rows
 from models.panel import SPLITS, Panel, Split
 from models.scaling import fit_scaling
@@ -33,13 +36,30 @@ from models.step import out_of_memory
 from models.training import FitFailed, OutOfMemory, Stopped, Training, own_generators, stream
 from models.windows import WindowParams, Windows
 
+SHARED = ("panel", "threads", "device")  # what of a job is said once for an ensemble
 STOPPED, FULL = 130, 28  # exit status: stopped on request, with a checkpoint; the disk is full (ENOSPC)
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's numbers of them
+BATCH = 64  # windows that an ensemble forecasts at a time
 PATIENCE = 20.0  # seconds that a step may take once its parent is gone
 
 
-def prepare(job: Mapping[str, Any]) -> tuple[Forecaster, dict[str, Windows], Training]:
+def members(job: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The jobs of the fits that an ensemble combines; empty for any other job.
+
+    Within an ensemble's job they lack what it has for all: panel, threads and device (a closed form is solved on the CPU).
+    """
+    shared = {name: job[name] for name in SHARED}
+    return [
+        {**member, **shared, **({"device": "cpu"} if FAMILIES[member["family"]] is Ridge else {})}
+        for member in job.get("members", ())
+    ]
+
+
+def prepare(job: Mapping[str, Any]) -> tuple[Model, dict[str, Windows], Training]:
     """The forecaster (fresh weights from the seed) and the windows of each split that a job describes."""
+    if "members" in job:
+        made = [prepare(member) for member in members(job)]
+        return Ensemble([forecaster for forecaster, _, _ in made], job["combine"]), made[0][1], Training(**job["training"])
     panel = Panel.open(job["panel"])
     params = WindowParams.from_dict(job["windows"])
     split = Split(**job["split"])
@@ -79,6 +99,7 @@ def run(job: Mapping[str, Any], folder: Path, on_epoch: OnEpoch, stop: Callable[
     every = job.get("save_every", SAVE_EVERY)
     try:
         forecaster, windows, training = prepare(job)
+        assert isinstance(forecaster, Forecaster), "an ensemble is put together, not trained"
         result["num_parameters"] = sum(p.numel() for p in forecaster.parameters())
         found = fit(forecaster, windows["train"], windows["validation"], training, folder, on_epoch, stop, every)
     except FitFailed as error:
@@ -101,6 +122,49 @@ def run(job: Mapping[str, Any], folder: Path, on_epoch: OnEpoch, stop: Callable[
     return result
 
 
+def assemble(job: Mapping[str, Any], fits: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """Makes an ensemble of its members' finished fits, in their order: writes `weights.pt` and `result.json` to `folder`.
+
+    Nothing is trained: `train_seconds` is what its members took, `ended_by` says so, and the history is empty.
+    """
+    torch.set_num_threads(job["threads"])
+    results = [json.loads((fit / "result.json").read_text()) for fit in fits]
+    made = [load(member, fit) for member, fit in zip(members(job), fits, strict=True)]
+    ensemble = Ensemble([forecaster for forecaster, _ in made], job["combine"]).eval()
+    weights = dict(ensemble.state_dict())
+    seconds = sum(result["train_seconds"] for result in results)
+    windows = sum(found["windows_per_second"] * found["train_seconds"] for found in results)
+    result = {
+        "status": "finished",
+        "num_parameters": sum(p.numel() for p in ensemble.parameters()),
+        "best_epoch": 0,
+        "val_mae": _validation_mae(ensemble, made[0][1]["validation"]),
+        "history": [],
+        "train_seconds": seconds,
+        "windows_per_second": windows / max(seconds, 1e-9),
+        "ended_by": "its members",
+        "steps": sum(found["steps"] for found in results),
+        "stop_steps": [found["steps"] if found["ended_by"] in ("max_seconds", "stop_step") else None for found in results],
+        "precision": "float32",
+        "weights": weights_hash(weights),
+    }
+    buffer = io.BytesIO()
+    torch.save(weights, buffer)
+    checkpoint.write_bytes(folder / "weights.pt", buffer.getvalue())
+    checkpoint.write_bytes(folder / "result.json", json.dumps(result, indent=1).encode())
+    return result
+
+
+@torch.no_grad()
+def _validation_mae(ensemble: Ensemble, windows: Windows) -> float | None:
+    """In raw units; None without a target."""
+    total = count = 0.0
+    for inputs, y_BH in windows.batches(BATCH):
+        errors, seen = absolute_errors(ensemble(*inputs)[..., 0], y_BH)
+        total, count = total + float(errors), count + float(seen)
+    return total / count if count else None
+
+
 def usage(device: str) -> dict[str, float]:
     """The most memory that this process has held, and on a GPU what torch held there, in megabytes."""
     unit = 1 if sys.platform == "darwin" else 1024
@@ -119,7 +183,7 @@ def weights_hash(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def load(job: Mapping[str, Any], folder: Path) -> tuple[Forecaster, dict[str, Windows]]:
+def load(job: Mapping[str, Any], folder: Path) -> tuple[Model, dict[str, Windows]]:
     """The trained forecaster of a job, on the CPU, and its windows.  Raises ValueError where the weights are not its own."""
     result = json.loads((folder / "result.json").read_text())
     weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)

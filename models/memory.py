@@ -6,13 +6,14 @@ Shapes: B batch, L lookback, F past channels, N inputs of a network, H horizon, 
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from models.ensemble import Ensemble, Model
 from models.forecaster import Forecaster
 from models.windows import Inputs, WindowParams
 
@@ -68,37 +69,52 @@ class MemoryCard:
         return f"rows {used + 1} to {self.rows} before the cutoff move the forecast by less than 1 %"
 
 
-def memory_card(forecaster: Forecaster, params: WindowParams, inputs: Inputs) -> MemoryCard:
-    """The card of a trained forecaster (on the CPU; it is left in 64 bits and in eval mode) over some windows."""
+def memory_card(forecaster: Model, params: WindowParams, inputs: Inputs) -> MemoryCard:
+    """The card of a trained forecaster (on the CPU; it is left in 64 bits and in eval mode) over some windows.
+
+    That of an ensemble is the mean of its members'.
+    """
+    if isinstance(forecaster, Ensemble):
+        return _mean_card([memory_card(member, params, inputs) for member in forecaster.members])  # type: ignore[arg-type]
     own = forecaster.double().eval()
     network = own.network
     with torch.no_grad():
         seen = own.inputs(*(part.double() if part.is_floating_point() else part for part in inputs))
     beside = {} if seen.ahead_BHK is None else {"ahead_BHK": seen.ahead_BHK}
-    sensitivity = _by_row(_sensitivity(network, seen.x_BLN, beside, ~inputs.past_BLF.isnan()), params)
-    cumulative, total = sensitivity.cumsum(0), float(sensitivity.sum())
-    moved = sensitivity.nonzero()
+    sensitivity = _by_row(_sensitivity(own.mapped, seen.x_BLN, beside, ~inputs.past_BLF.isnan()), params)
     with torch.no_grad():
         weights = getattr(network, "weights", None)
         attention = weights(seen.x_BLN, **beside).mean(0).tolist() if callable(weights) else None
         gates = gate_saturation(network, seen.x_BLN, beside)
     return MemoryCard(
-        sensitivity=sensitivity.tolist(),
-        half_life=int((cumulative < total / 2 * (1 - ROUNDING)).sum()) + 1 if total else 0,
-        receptive_field=int(moved.max()) + 1 if len(moved) else 0,
-        rows=params.reach + 1,
-        theoretical_field=_theoretical(network, params),
+        **_reach(sensitivity),
+        theoretical_field=_theoretical(network, params) if own.skip is None else None,
         spectral_radius=spectral_radius(network),
         gates=gates,
         attention=attention,
     )
 
 
-def _sensitivity(network: nn.Module, x_BLN: Tensor, beside: Mapping[str, Tensor], observed_BLF: Tensor) -> Tensor:
+def _reach(sensitivity: Tensor) -> dict[str, Any]:
+    """What a card says of a sensitivity by row."""
+    cumulative, total = sensitivity.cumsum(0), float(sensitivity.sum())
+    moved = sensitivity.nonzero()
+    return {
+        "sensitivity": sensitivity.tolist(),
+        "half_life": int((cumulative < total / 2 * (1 - ROUNDING)).sum()) + 1 if total else 0,
+        "receptive_field": int(moved.max()) + 1 if len(moved) else 0,
+        "rows": len(sensitivity),
+    }
+
+
+def _mean_card(cards: list[MemoryCard]) -> MemoryCard:
+    return MemoryCard(**_reach(torch.tensor([card.sensitivity for card in cards], dtype=torch.float64).mean(0)))
+
+
+def _sensitivity(network: Callable[..., Tensor], x_BLN: Tensor, beside: Mapping[str, Tensor], observed_BLF: Tensor) -> Tensor:
     """[L, F]: the mean over steps and the windows that observed x of |d forecast / d x|; 0 where none did."""
     x_BLN = x_BLN.detach().requires_grad_()
-    forecast = network(x_BLN, **beside)
-    forecast_BH = forecast if forecast.dim() == 2 else forecast[..., 0]
+    forecast_BH = network(x_BLN, **beside)
     steps = torch.linspace(0, forecast_BH.shape[1] - 1, min(MOST_STEPS, forecast_BH.shape[1])).long().unique().tolist()
     total_LF = x_BLN.new_zeros(observed_BLF.shape[1:])
     for step in steps:

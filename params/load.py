@@ -19,6 +19,7 @@ from params.schema import BASELINES, RunParams, VariantParams
 
 PARAMS = Path(__file__).resolve().parent
 MOST_BYTES = 1_000_000
+ENSEMBLE = "ensemble"  # the family of a variant that combines others
 TAKEN = ("unique_id", "ds", "cutoff", "step", "y", *BASELINES)  # columns of a forecast frame
 
 _INT = re.compile(r"^[-+]?[0-9]+$")
@@ -245,9 +246,12 @@ def load_variant(variant: str, path: str | Path, settings: Sequence[str] = ()) -
     under, above, lines, _ = _layers(Path(path), settings)
     file = f"params/variants/{variant}.yaml"
     own, own_lines = read_yaml(PARAMS / "variants" / f"{variant}.yaml", file)
+    keys = ("about", "ensemble", "combine") if "ensemble" in own else ("family", "about", "network", "training")
     for key in own:
-        if key not in ("family", "about", "network", "training"):
-            raise UserError(f"{own_lines[(key,)]}: unknown key {key!r}; a variant has family, about, network and training")
+        if key not in keys:
+            what = "an ensemble" if "ensemble" in own else "a variant"
+            raise UserError(f"{own_lines[(key,)]}: unknown key {key!r}; {what} has {', '.join(keys[:-1])} and {keys[-1]}")
+    members = _members(variant, own, own_lines, path, settings)
     shared = frozenset(
         {*under.get("network", {}), *(path[1] for path, _, _ in above if path[0] == "network" and len(path) > 1)}
     )
@@ -258,15 +262,36 @@ def load_variant(variant: str, path: str | Path, settings: Sequence[str] = ()) -
         return VariantParams.model_validate(
             {
                 "variant": variant,
-                "family": own.get("family"),
+                "family": ENSEMBLE if members else own.get("family"),
                 "about": own.get("about"),
-                "network": run.network,
+                "network": {} if members else run.network,
                 "shared": shared,
                 "run": run,
+                "members": members,
+                "combine": own.get("combine", "median"),
             }
         )
     except ValidationError as error:
         raise _explain(error, lines, file) from None
+
+
+def _members(
+    variant: str, own: Mapping[str, Any], lines: Lines, path: str | Path, settings: Sequence[str]
+) -> tuple[VariantParams, ...]:
+    """The variants that an ensemble combines; empty for what is none."""
+    if "ensemble" not in own:
+        return ()
+    names, where = own["ensemble"], lines[("ensemble",)]
+    if not isinstance(names, list) or not names or len({str(name) for name in names}) < len(names):
+        raise UserError(f"{where}: ensemble: write the variants that it combines, each once, such as [gru, lstm, tcn]")
+    found = []
+    for name in names:
+        if name not in variant_names():
+            raise UserError(f"{where}: ensemble: unknown variant {name!r}{_suggest(str(name), variant_names())}")
+        if name == variant or "ensemble" in read_yaml(PARAMS / "variants" / f"{name}.yaml")[0]:
+            raise UserError(f"{where}: ensemble: {name!r} is an ensemble itself; name what it combines")
+        found.append(load_variant(name, path, settings))
+    return tuple(found)
 
 
 @cache

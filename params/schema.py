@@ -393,7 +393,8 @@ class RunParams(Section):
 class VariantParams(Section):
     """One variant: `params/variants/<name>.yaml` laid over the run, `network` being its constructor's arguments.
 
-    `shared`: those of them that the run gives to all of its variants, for the families that take them.
+    `shared`: those of them that the run gives to all of its variants, for the families that take them.  `members`: of an
+    ensemble, the variants whose fits, all seeds, it combines.
     """
 
     variant: Name
@@ -402,3 +403,5 @@ class VariantParams(Section):
     network: dict[str, bool | int | float | str]
     shared: frozenset[str]
     run: RunParams
+    members: tuple["VariantParams", ...] = ()
+    combine: Literal["median", "mean"] = "median"

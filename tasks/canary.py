@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from torch import Tensor
 
 from models import job as jobs
-from models.forecaster import Forecaster
+from models.ensemble import Model
 from models.origins import origin_rows
 from models.panel import Panel, Split
 from models.scaling import fit_scaling
@@ -45,7 +45,7 @@ class Pipeline:
     build: BuildPanel
     params: WindowParams
     split: Split
-    forecasters: dict[str, Forecaster]
+    forecasters: dict[str, Model]
     rules: tuple[ScalingParams, ...]
 
     def fit_scaling(self, panel: Panel) -> list[Tensor]:

@@ -16,7 +16,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models import job as jobs
-from models.forecaster import Forecaster
+from models.ensemble import Model
 from models.memory import MemoryCard, memory_card
 from models.panel import Panel
 from models.windows import Inputs, Windows
@@ -29,7 +29,7 @@ EVALUATED = ("validation", "test")
 
 
 @torch.inference_mode()
-def forecast(forecaster: Forecaster, windows: Windows) -> np.ndarray:
+def forecast(forecaster: Model, windows: Windows) -> np.ndarray:
     """Point forecasts [windows, horizon] in original units, float32; every window, no last batch dropped."""
     parts = []
     for start in range(0, len(windows), BATCH):
@@ -64,7 +64,7 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     os.replace(partial, path)
 
 
-def memory_of(forecaster: Forecaster, windows: Windows) -> MemoryCard:
+def memory_of(forecaster: Model, windows: Windows) -> MemoryCard:
     """The memory card of a trained forecaster, measured on windows spread evenly over a split."""
     index = np.unique(np.linspace(0, len(windows) - 1, min(CARD_WINDOWS, len(windows))).astype(np.int64))
     inputs = windows.inputs(windows.origins[torch.from_numpy(index)])

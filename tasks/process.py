@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from models.checkpoint import StorageFull, write_bytes
-from models.job import FULL, PATIENCE, STOPPED
+from models.job import FULL, PATIENCE, STOPPED, assemble, members
 from models.training import Epoch
 from params.errors import UserError
 from tasks import fingerprint
@@ -57,6 +57,8 @@ def run_fit(job: dict[str, Any], home: Path, listener: Listener, stop: threading
     the same step again.  Raises Interrupted after `stop`, UserError where the disk is full, RuntimeError where the process
     broke otherwise.
     """
+    if "members" in job:
+        return _combined(job, home, listener, stop, fresh)
     folder = fit_folder(job, home)
     folder.mkdir(parents=True, exist_ok=True)
     with lock(home, f"fit-{folder.name[:16]}") as ours:
@@ -89,6 +91,24 @@ def run_fit(job: dict[str, Any], home: Path, listener: Listener, stop: threading
             raise RuntimeError(f"the fit of {job['training']['variant']} broke (exit {code}):\n{errors}")
         result: dict[str, Any] = json.loads((folder / "result.json").read_text())
         return result | {"reused": False}
+
+
+def _combined(job: dict[str, Any], home: Path, listener: Listener, stop: threading.Event, fresh: bool) -> dict[str, Any]:
+    """An ensemble: its members as they were trained, or trained now where they were not; then put together."""
+    folder, fits = fit_folder(job, home), []
+    for member in members(job):
+        found = run_fit(member, home, listener, stop)
+        if found["status"] != "finished":
+            name, seed = member["training"]["variant"], member["training"]["seed"]
+            return {**found, "reason": f"its member {name} (seed {seed}) failed: {found['reason']}", "history": []}
+        fits.append(fit_folder(member, home))
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock(home, f"fit-{folder.name[:16]}"):
+        done = None if fresh else finished_result(folder)
+        try:
+            return done | {"reused": True} if done else assemble(job, fits, folder) | {"reused": False}
+        except StorageFull as error:
+            raise UserError(f"{error.filename}: {error.strerror}{MAKE_ROOM}") from None
 
 
 def _recorded_stop(folder: Path) -> int | None:

@@ -3,7 +3,7 @@
 import math
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,8 @@ def reproduce(version: Version, home: Path, device: str, say: Callable[[str], No
         stop_step = version.trained_on.get("stop_step")
         if stop_step is not None:  # where its max_seconds were over
             job = job | {"training": job["training"] | {"stop_step": stop_step}}
+        if version.trained_on.get("stop_steps"):  # the same for the members of an ensemble
+            job = job | {"members": _stopped(job["members"], version.trained_on["stop_steps"])}
         with turn(home, job["device"]):  # a comparison at work on the same device goes first
             result = run_fit(job, Path(scratch), listener, threading.Event())
         if result["status"] != "finished":
@@ -112,6 +114,11 @@ def reproduce(version: Version, home: Path, device: str, say: Callable[[str], No
         gap = _forecast_gap(version, home, job, fit_folder(job, Path(scratch)))
     words = f"other weights, forecasts {gap:.2g} of their spread apart (allowed {TOLERANCE:g}); differing: {'; '.join(apart)}"
     return Proof(gap <= TOLERANCE, False, tuple(apart), words)
+
+
+def _stopped(members: Sequence[dict[str, Any]], stop_steps: Sequence[int | None]) -> list[dict[str, Any]]:
+    pairs = zip(members, stop_steps, strict=True)
+    return [one if step is None else one | {"training": one["training"] | {"stop_step": step}} for one, step in pairs]
 
 
 def _forecast_gap(version: Version, home: Path, job: dict[str, Any], folder: Path) -> float:

@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from models import FAMILIES
 from models.forecaster import build_forecaster, takes_skip
+from models.job import SHARED
 from models.linear import PENALTIES, Ridge
 from models.memory import receptive_field
 from models.panel import Split
@@ -101,6 +102,8 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
 
     Raises UserError naming the variant where an argument is unknown, of the wrong type, or the shapes do not fit.
     """
+    if variant.members:
+        return sum(check_variant(member, windows) * seeds_of(member) for member in variant.members)
     level = variant.run.scaling.window
     try:
         with torch.device("meta"):
@@ -118,6 +121,8 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
 
 def measured_field(variant: VariantParams, windows: WindowParams) -> int:
     """The receptive field of a variant with fresh weights, in samples; what begins at zero is drawn, to hide no sample."""
+    if variant.members:
+        return max(measured_field(member, windows) for member in variant.members)
     with own_generators():
         torch.manual_seed(0)
         forecaster = build_forecaster(variant.family, own_network(variant), windows, level=variant.run.scaling.window)
@@ -130,40 +135,57 @@ def measured_field(variant: VariantParams, windows: WindowParams) -> int:
 def make_job(
     variant: VariantParams, seed: int, panel: Path, windows: WindowParams, split: Split, device: str
 ) -> dict[str, Any]:
-    """Everything that a fit depends on, as JSON."""
+    """Everything that a fit depends on, as JSON; of an ensemble, `members` are the jobs of the fits that it combines."""
     training = variant.run.training
     names = ("max_epochs", "patience_epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "loss", "monitor")
     numbers = {name: getattr(training, name) for name in (*names, "precision", "max_steps", "max_seconds")}
-    whole = device != "cpu" and training.micro_batches == "auto"  # the rule is one for CPUs
-    parts = 1 if whole else micro_batches(variant, windows.lookback)
-    return {
-        "family": variant.family,
-        "network": own_network(variant),
+    about = {
         "windows": windows.to_dict(),
         "split": vars(split),
         "scaling": variant.run.scaling.model_dump(),
-        "quantiles": list(training.quantiles),
         "evaluation_stride": variant.run.evaluation.stride,
-        "training": numbers | {"micro_batches": parts, "variant": variant.variant, "seed": seed},
         "threads": training.threads,
         "device": "cpu" if is_closed_form(variant) else device,
         "panel": str(panel),
     }
+    if variant.members:
+        fits = [
+            make_job(one, number, panel, windows, split, device) for one in variant.members for number in range(seeds_of(one))
+        ]
+        if len(fits) < 2:
+            raise UserError(f"variant {variant.variant}: it combines a single fit; name more variants, or set training.seeds")
+        inner = [{name: value for name, value in fit.items() if name not in SHARED} for fit in fits]
+        own: dict[str, Any] = {"family": variant.family, "network": {}, "quantiles": []}
+        own |= {"members": inner, "combine": variant.combine}
+        return about | own | {"training": numbers | {"variant": variant.variant, "seed": seed}}
+    whole = device != "cpu" and training.micro_batches == "auto"  # the rule is one for CPUs
+    parts = 1 if whole else micro_batches(variant, windows.lookback)
+    own = {"family": variant.family, "network": own_network(variant), "quantiles": list(training.quantiles)}
+    return about | own | {"training": numbers | {"micro_batches": parts, "variant": variant.variant, "seed": seed}}
 
 
 def is_closed_form(variant: VariantParams) -> bool:
     """Whether a variant is solved and not trained: no epochs, no seeds, and on the CPU."""
-    return FAMILIES[variant.family] is Ridge
+    return FAMILIES.get(variant.family) is Ridge
+
+
+def seeds_of(variant: VariantParams) -> int:
+    """How many fits a variant has: one for what has no seed of its own, a closed form or an ensemble."""
+    return 1 if is_closed_form(variant) or variant.members else variant.run.training.seeds
 
 
 def most_epochs(variant: VariantParams) -> int:
     """The most rows that the history of a fit may have: its epochs, or the penalties of a closed form."""
+    if variant.members:
+        return 1
     return len(PENALTIES) if is_closed_form(variant) else variant.run.training.max_epochs
 
 
 def curves_of(variant: VariantParams, result: Mapping[str, Any]) -> list[Mapping[str, float]]:
     """The rows of a fit's curves by epoch.  A closed form has one, the best; its penalties are a curve of their own."""
     rows = [without_clock(row) for row in result["history"]]
+    if variant.members:
+        return []
     if not is_closed_form(variant) or not rows:
         return rows
     best = next((row for row in rows if row["epoch"] == result.get("best_epoch")), rows[-1])
@@ -212,7 +234,7 @@ def train_variant(
 
             def heard(row: Epoch) -> None:
                 on_epoch(label, row)
-                if not is_closed_form(variant):
+                if not is_closed_form(variant) and not variant.members:
                     curves.add(row)
 
             result = run_fit(job, home, Listener(heard, lambda text: say(f"  {label}: {text}")), stop, fresh)
@@ -225,7 +247,7 @@ def train_variant(
     keep = ("status", "reason", "reused", "num_parameters", "train_seconds", "windows_per_second", "val_mae", "best_epoch")
     small = {key: result[key] for key in (*keep, "ended_by", "again") if key in result}
     small |= {"variant": variant.variant, "family": variant.family, "seed": job["training"]["seed"]}
-    small |= {"closed_form": is_closed_form(variant)}
+    small |= {"seeded": not (is_closed_form(variant) or variant.members)}
     return small | {"label": label, "run_id": run_id, "folder": str(folder), "identity": folder.name}
 
 
@@ -236,8 +258,9 @@ def planned_fits(run: RunParams, variants: Mapping[str, VariantParams]) -> list[
     """
     found = []
     for name in run.variants:
-        seeds = 1 if is_closed_form(variants[name]) else run.training.seeds
+        seeds = seeds_of(variants[name])
         found += [(name if seed == 0 else f"{name}-s{seed}", name, seed) for seed in range(seeds)]
+    found.sort(key=lambda fit: bool(variants[fit[1]].members))  # an ensemble when its members are done
     for label, _, _ in found:
         if sum(label == other for other, _, _ in found) > 1:
             raise UserError(

@@ -207,7 +207,7 @@ def training_history(panel: Panel, split: Split) -> pl.DataFrame:
 
 
 def _fit_row(fit: Fit) -> dict[str, Any]:
-    facts = ("variant", "family", "seed", "closed_form", "status", "run_id")
+    facts = ("variant", "family", "seed", "seeded", "status", "run_id")
     cost = (
         "train_seconds",
         "num_parameters",

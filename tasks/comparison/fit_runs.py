@@ -54,9 +54,11 @@ def publish_fits(found: Comparison, run: RunParams, parent: str, fits: Sequence[
 def metrics_of(row: Mapping[str, Any]) -> dict[str, float | None]:
     """The numbers of a row, under the names that MLflow has for them."""
     measured = {name: row.get(name) for name in MEASURED}
-    return {name: row[name] for name in row if name.startswith("test_")} | measured | {
-        f"best_{name}": row.get(name) for name in ("val_mae", "val_mae_scaled", "val_mse_scaled")
-    }
+    return (
+        {name: row[name] for name in row if name.startswith("test_")}
+        | measured
+        | {f"best_{name}": row.get(name) for name in ("val_mae", "val_mae_scaled", "val_mse_scaled")}
+    )
 
 
 def color(number: int) -> str:
@@ -95,11 +97,11 @@ def _pictures(found: Comparison, name: str, run: RunParams, run_id: str, folder:
 
 
 def _log_losses(fit: Fit, run: RunParams, folder: Path) -> None:
-    """The loss curves of a fit as a picture."""
+    """The loss curves of a fit as a picture; an ensemble has none."""
     path = Path(fit["folder"]) / "result.json"
-    if not path.exists():
+    rows = json.loads(path.read_text())["history"] if path.exists() else []
+    if not rows:
         return
-    rows = json.loads(path.read_text())["history"]
     losses = pl.DataFrame(
         [{"epoch": int(row["epoch"]) + 1, "train_loss": row["train_loss"], "val_mae": row["val_mae"]} for row in rows]
     )

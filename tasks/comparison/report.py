@@ -196,9 +196,7 @@ def _markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;")
 
 
-def sentence(
-    board: pl.DataFrame, target: str = "", gain: Mapping[str, Any] | None = None, choose_by: str = "mae"
-) -> str:
+def sentence(board: pl.DataFrame, target: str = "", gain: Mapping[str, Any] | None = None, choose_by: str = "mae") -> str:
     """In words: who won on validation, what the test says of it, how it stands to ridge and to the best naive, and if that is
     more than chance; `gain`: its MAE less the best naive's, with `p` and the 90 % interval `low`, `high` (None: unknown).
 

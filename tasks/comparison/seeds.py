@@ -36,7 +36,7 @@ def _merged(name: str, fits: Sequence[Row]) -> dict[str, Any]:
     for key in first:
         if key.startswith(("val_", "test_")) or key in COST:
             row[key] = _mean([fit.get(key) for fit in done])
-    seeded = first["kind"] == "variant" and not first.get("closed_form")
+    seeded = first["kind"] == "variant" and first.get("seeded", True)
     row["seeds"] = len(done) if seeded else None
     for key in SPREAD:
         known = [fit[key] for fit in done if fit.get(key) is not None]

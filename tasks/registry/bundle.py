@@ -27,7 +27,7 @@ from torch import Tensor
 
 from models import serving
 from models.checkpoint import write_bytes
-from models.forecaster import Forecaster
+from models.ensemble import Model
 from models.origins import origin_rows
 from models.panel import Panel
 from models.windows import AHEAD, Inputs, WindowParams, Windows
@@ -41,7 +41,7 @@ TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn")
 
 def write_bundle(
     folder: Path,
-    forecaster: Forecaster,
+    forecaster: Model,
     *,
     variant: str,
     family: str,
@@ -102,7 +102,7 @@ def serving_name() -> str:
 
 
 @torch.no_grad()
-def export(forecaster: Forecaster, params: WindowParams) -> bytes:
+def export(forecaster: Model, params: WindowParams) -> bytes:
     """A .pt2 archive of a forecaster that lies on the CPU: (past [B, L, F], series [B]) -> [B, H, Q], any B.
 
     It holds numbers and calls of aten alone: no sample inputs (torch would unpickle them), no guards (it would run them), and
@@ -124,7 +124,7 @@ def export(forecaster: Forecaster, params: WindowParams) -> bytes:
 
 
 @torch.no_grad()
-def check_parity(graph: Callable[..., Tensor], forecaster: Forecaster, params: WindowParams, panel: Panel) -> float:
+def check_parity(graph: Callable[..., Tensor], forecaster: Model, params: WindowParams, panel: Panel) -> float:
     """The largest difference between graph and forecaster on windows of the panel, over several batch sizes, raw units.
 
     Raises ValueError where it is above 1e-4 and above 1e-5 of the forecast.
@@ -182,7 +182,7 @@ def _cells(column: np.ndarray) -> list[Any]:
     return [None if value != value else value.item() if isinstance(value, np.generic) else value for value in column]
 
 
-def _weights(forecaster: Forecaster) -> bytes:
+def _weights(forecaster: Model) -> bytes:
     from safetensors.torch import save
 
     return bytes(save({name: value.contiguous() for name, value in forecaster.state_dict().items()}))

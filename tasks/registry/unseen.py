@@ -136,6 +136,7 @@ def facts_for(job: Mapping[str, Any], result: Mapping[str, Any], panel: Panel, r
         "job": kept,
         "run": run.model_dump(mode="json"),
         "weights": result["weights"],
+        "stop_steps": result.get("stop_steps"),
         "stop_step": result["steps"] if result.get("ended_by") in ("max_seconds", "stop_step") else None,
         "unseen_from": border(panel, Split(**job["split"])),
         "newest": newest,

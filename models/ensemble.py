@@ -1,0 +1,45 @@
+"""Several trained forecasters as one: the median or the mean of what they say; never trains.
+
+Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, H horizon, M members.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from models.forecaster import Forecaster
+
+Combine = Literal["median", "mean"]
+
+
+class Ensemble(nn.Module):
+    """Raw inputs (`models.windows.Inputs`) -> the members' point forecasts combined, [B, H, 1], in raw units.
+
+    The median is that of each step by itself; of an even number, the mean of the middle two.  Each member scales by itself, so
+    that they may differ in everything but their windows.  Raises ValueError for less than two members.
+    """
+
+    quantiles: tuple[float, ...] = ()
+    dense = False
+
+    def __init__(self, members: Sequence["Model"], combine: Combine = "median") -> None:
+        super().__init__()
+        if len(members) < 2:
+            raise ValueError("an ensemble needs at least two members: name more, or set training.seeds")
+        if combine not in get_args(Combine):
+            raise ValueError(f"combine: {combine!r} is not one of {', '.join(get_args(Combine))}")
+        self.members, self.combine = nn.ModuleList(members), combine
+
+    def forward(self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor) -> Tensor:
+        """[B, H, 1]."""
+        points = [member(past_BLF, ahead_BAK, static_BC, series_B)[..., :1] for member in self.members]
+        if self.combine == "mean":
+            return torch.stack(points).mean(0)
+        ordered_MBH1, _ = torch.stack(points).sort(dim=0)
+        middle = len(points) // 2
+        return ordered_MBH1[middle] if len(points) % 2 else (ordered_MBH1[middle - 1] + ordered_MBH1[middle]) / 2
+
+
+Model = Forecaster | Ensemble  # what forecasts
