@@ -153,6 +153,8 @@ class Model:
         self.channels = [(int(c["lookback"]), int(c["sampling_rate"]), int(c["delay"])) for c in facts["channels"]]
         self.lookback = max(n for n, _, _ in self.channels)
         self.reach = max(d + r * (n - 1) for n, r, d in self.channels)
+        self.padding = int(facts["windows"].get("start_padding", 0))  # missing rows before the first of each series
+        self.behind = self.reach - self.padding
 
     def predict(self, frame: Any, params: Any = None) -> pd.DataFrame:
         """What MLflow calls: the next horizon after the last row of every series."""
@@ -230,19 +232,19 @@ class Model:
             known = rows.last >= begin
             if not known.any():
                 raise ValueError(f"no series has a row at or after {start}")
-        short = np.flatnonzero(known & (rows.last < self.reach))
+        short = np.flatnonzero(known & (rows.last < self.behind))
         if len(short):
             more = f" (and {len(short) - 1} more series)" if len(short) > 1 else ""
             given = int(rows.last[short[0]]) + 1
             raise ValueError(
-                f"series {rows.ids[short[0]]!r}{more}: too short a history, {self.reach + 1} rows at {self.span} are needed"
+                f"series {rows.ids[short[0]]!r}{more}: too short a history, {self.behind + 1} rows at {self.span} are needed"
                 f" up to the cutoff and {given} {'is' if given == 1 else 'are'} given"
             )
-        begin = begin + np.maximum(-(-(self.reach - begin) // stride), 0) * stride
+        begin = begin + np.maximum(-(-(self.behind - begin) // stride), 0) * stride
         counts = np.where(known, np.maximum((rows.last - begin) // stride + 1, 0), 0)
         series = np.repeat(np.arange(len(rows.ids)), counts)
         if not len(series):
-            raise ValueError(f"no cutoff from {start} with a stride of {stride} has {self.reach + 1} rows behind it")
+            raise ValueError(f"no cutoff from {start} with a stride of {stride} has {self.behind + 1} rows behind it")
         number = np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts)
         origin = begin[series] + stride * number
         late = np.flatnonzero(origin + self.ahead > rows.end[series])
@@ -260,7 +262,7 @@ class Model:
         low, high = np.full(len(rows.ids), none), np.full(len(rows.ids), -1)
         np.minimum.at(low, series, origin)
         np.maximum.at(high, series, origin + self.ahead)
-        base = np.where(high < 0, 0, np.maximum(low - self.reach - limit, 0))
+        base = np.where(high < 0, 0, np.maximum(low - self.reach - limit, -self.padding))
         offsets = np.concatenate(([0], np.cumsum(high + 1 - base)))
         owner = np.repeat(np.arange(len(rows.ids)), np.diff(offsets))
         waves, features = 2 * len(self.facts["windows"]["calendar"]), len(self.features)

@@ -58,7 +58,8 @@ class WindowParams:
     `calendar`: waves that are seen with the samples of the longest feature and at every row ahead.  `future`: covariates given
     at the rows ahead; whoever wants their past too lists them among the features.  `static`: numeric or categorical.
     `max_missing_share`: of the samples of a window that may be missing.  `start_index`, `end_index`: the first row of a series
-    that a window reads and its last target row (inclusive, as in Keras; None: to the end).
+    that a window reads and its last target row (inclusive, as in Keras; None: to the end).  `start_padding`: missing rows that
+    a panel has in front of each series, so that one shorter than a window has some windows too.
     Raises ValueError for numbers out of range, no feature at all or an unknown calendar name.
     """
 
@@ -72,6 +73,7 @@ class WindowParams:
     max_missing_share: float = 1.0
     start_index: int = 0
     end_index: int | None = None
+    start_padding: int = 0
 
     def __post_init__(self) -> None:
         _whole("horizon", self.horizon, 1)
@@ -82,6 +84,9 @@ class WindowParams:
             _whole("end_index", self.end_index, 0)
         if not self.features:
             raise ValueError("a window needs at least one feature")
+        _whole("start_padding", self.start_padding, 0)
+        if self.start_padding > self.reach:
+            raise ValueError(f"start_padding {self.start_padding} leaves a window without any row: at most {self.reach}")
         if not 0 <= self.max_missing_share <= 1:
             raise ValueError(f"max_missing_share must lie between 0 and 1, not {self.max_missing_share!r}")
         for name in self.calendar:
@@ -119,6 +124,11 @@ class WindowParams:
     def reach(self) -> int:
         """Rows from the origin back to the oldest row that any feature reads."""
         return max(w.reach for w in self.features.values())
+
+    @property
+    def behind(self) -> int:
+        """Rows that a series must have before an origin: the reach, less what is padded."""
+        return self.reach - self.start_padding
 
     @property
     def ahead(self) -> int:

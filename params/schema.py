@@ -150,6 +150,7 @@ class WindowsParams(Section):
     future: Annotated[tuple[Text, ...], BeforeValidator(_as_tuple)] = ()
     static: dict[Text, Literal["numeric", "categorical"]] = {}
     forward_fill: NonNegative
+    start_padding: NonNegative
     max_missing_share: Share = 1.0
 
     @field_validator("features", "future", "static")
@@ -184,6 +185,13 @@ class WindowsParams(Section):
         return value
 
     @model_validator(mode="after")
+    def _pads_no_whole_window(self) -> Self:
+        reach = max(one.delay + one.sampling_rate * (one.lookback - 1) for one in self.features.values())
+        if self.start_padding > reach:
+            raise ValueError(f"start_padding: {self.start_padding} rows leave a window without any row: at most {reach}")
+        return self
+
+    @model_validator(mode="after")
     def _names_apart(self) -> Self:
         own = {f"{name}_{wave}" for name in self.calendar for wave in ("sin", "cos")}
         clash = own & {*self.features, *self.future, *self.static}
@@ -213,6 +221,7 @@ class WindowsParams(Section):
             self.future,
             self.static,
             self.max_missing_share,
+            start_padding=self.start_padding,
         )
 
 
@@ -320,11 +329,11 @@ class EvaluationParams(Section):
     save_forecasts: bool
     refit: Positive | None
     scaled: bool
-    choose_by: Literal["mae", "mae_scaled", "mse_scaled"]
+    choose_by: Literal["mae", "mase", "mae_scaled", "mse_scaled"]
 
     @model_validator(mode="after")
     def _known_units(self) -> Self:
-        if self.choose_by != "mae" and not self.scaled:
+        if self.choose_by.endswith("_scaled") and not self.scaled:
             raise ValueError(f"choose_by {self.choose_by} needs scaled: true")
         return self
 

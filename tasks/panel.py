@@ -55,6 +55,7 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
             "ids": spans["unique_id"].to_list(),
             "frequency": frequency.span,
             "forward_fill": forward_fill,
+            "start_padding": params.start_padding,
             "channels": list(params.panel_channels),
             "static": list(params.static),
             "categories": categories,
@@ -78,8 +79,20 @@ def _spans(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency) -> p
                 f"windows.static: {name!r} takes {wrong[f'{name} (different)'][0]} values in series {wrong['unique_id'][0]!r}: "
                 "a static covariate is constant for a series; list it under windows.features, or under windows.future"
             )
+    if params.start_padding:
+        spans = _padded(spans, params.start_padding, frequency)
     size = (frequency.position(pl.col("(last)"), pl.col("ds")) + 1).alias("size")
     return spans.with_columns(size).with_columns(offset=pl.col("size").cum_sum() - pl.col("size")).with_row_index("number")
+
+
+def _padded(spans: pl.DataFrame, rows: int, frequency: Frequency) -> pl.DataFrame:
+    """Every series begins so many steps earlier.  Raises UserError where a grid of months would then have other days."""
+    moved = spans.with_columns(frequency.at(pl.col("ds"), -rows).alias("(start)"))
+    off = moved.filter(frequency.at(pl.col("(start)"), rows) != pl.col("ds"))
+    if off.height:
+        what = f"series {off['unique_id'][0]!r} begins on day {off['ds'][0].day}, which not every month has"
+        raise UserError(f"windows.start_padding: {what}: set it to 0, or date the rows by the first or last day of a month")
+    return moved.with_columns(pl.col("(start)").alias("ds")).drop("(start)")
 
 
 def _static(spans: pl.DataFrame, params: WindowParams) -> tuple[np.ndarray, dict[str, list[str]]]:
@@ -209,8 +222,14 @@ def content_digest(folder: Path) -> str:
 
 
 def target_frame(panel: Panel) -> pl.DataFrame:
-    """unique_id, ds and the observed target (float64, null where missing), one row a step of the grid."""
-    return panel_keys(panel).with_columns(y=pl.Series(np.asarray(panel.target)).fill_nan(None).cast(pl.Float64))
+    """unique_id, ds and the observed target (float64, null where missing), one row a step of the grid, without padding."""
+    frame = panel_keys(panel).with_columns(y=pl.Series(np.asarray(panel.target)).fill_nan(None).cast(pl.Float64))
+    padding = panel.facts.get("start_padding", 0)
+    if not padding:
+        return frame
+    counts = np.diff(panel.offsets)
+    place = np.arange(len(panel.times)) - np.repeat(panel.offsets[:-1], counts)
+    return frame.filter(pl.Series(place >= padding))
 
 
 def panel_keys(panel: Panel) -> pl.DataFrame:

@@ -147,7 +147,7 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
 
 def _long_enough(frame: pl.DataFrame, version: Version, run: RunParams) -> tuple[pl.DataFrame, list[str]]:
     """The rows of the series that the windows of a version fit into, and the names of the others."""
-    frequency, reach = Frequency(run.data.frequency), windows_of(version).reach
+    frequency, behind = Frequency(run.data.frequency), windows_of(version).behind
     ends = frame.group_by("unique_id").agg(pl.col("ds").min().alias("first"), pl.col("ds").max().alias("last"))
-    short = ends.filter(frequency.position(pl.col("last"), pl.col("first")) < reach)["unique_id"].sort()
+    short = ends.filter(frequency.position(pl.col("last"), pl.col("first")) < behind)["unique_id"].sort()
     return frame.filter(~pl.col("unique_id").is_in(short.implode())), short.to_list()

@@ -9,7 +9,7 @@ def what_fits(run: RunParams, profile: Profile) -> str:
     """What a window needs, what the series with the most rows to train on has, and each change that alone would do."""
     window = run.windows.window_params()
     best = profile.series.sort("training_rows", "steps", "unique_id", descending=[True, True, False]).row(0, named=True)
-    rows, behind, ahead = best["training_rows"], window.reach + 1, window.ahead
+    rows, behind, ahead = best["training_rows"], window.behind + 1, window.ahead
     name, where = repr(best["unique_id"])[1:-1], "" if profile.split_problem else " before validation begins"
     fits = []
     if rows > ahead:
@@ -31,6 +31,6 @@ def _most_held_out(run: RunParams, profile: Profile, steps: int, last: object) -
     window, horizon = run.windows.window_params(), run.windows.horizon
     if profile.split_problem or (isinstance(run.split.test, str) and last != profile.table["last"].item()):
         return None
-    most = steps - window.reach - 1 - window.ahead
+    most = steps - window.behind - 1 - window.ahead
     embargo = Frequency(run.data.frequency).rows_in(run.split.embargo)
     return most if most >= 2 * (horizon + embargo) else None

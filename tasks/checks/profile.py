@@ -140,12 +140,12 @@ def _with_windows(series: pl.DataFrame, run: RunParams, split: Split | None, fre
     """How many windows each series gives to each split, how many rows it has to train on, and whether it is scored."""
     window = run.windows.window_params()
     if split is None:
-        whole = (pl.col("steps") - window.reach - window.ahead).clip(0)
+        whole = (pl.col("steps") - window.behind - window.ahead).clip(0)
         counts = [whole.alias("windows:train"), *(pl.lit(1).alias(f"windows:{n}") for n in ("validation", "test"))]
         return series.with_columns(*counts, training_rows=pl.col("steps"), scored=pl.lit(1))
     ranges, counts = _ranges(split, frequency, pl.col("steps"), pl.col("first")), []
     for name, (low, high) in ranges.items():
-        first = pl.max_horizontal(low - 1 - window.gap, pl.lit(window.reach))
+        first = pl.max_horizontal(low - 1 - window.gap, pl.lit(window.behind))
         counts.append((high - window.ahead - first).clip(0).alias(f"windows:{name}"))
     series = series.with_columns(*counts, training_rows=ranges["train"][1].clip(0))
     fewer = pl.min_horizontal("windows:validation", "windows:test")

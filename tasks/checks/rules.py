@@ -116,7 +116,7 @@ def _history(run: RunParams, profile: Profile) -> list[Rule]:
     if not (profile.series["windows:train"] > 0).any():  # one cause, one line
         return [Rule("history", "windows:train", what_fits(run, profile), low=1)]
     window = run.windows.window_params()
-    need = window.reach + 1 + window.ahead
+    need = window.behind + 1 + window.ahead
     short = f"too short for one training window ({need} rows before validation begins)"
     rules = [Rule("history", "windows:train", short, low=1, severity=run.validation.on_short_series)]
     if profile.split_problem is None:

@@ -79,10 +79,10 @@ def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, f
     """
     past = training_history(panel, split)
     units = scores.standard_units(past) if run.evaluation.scaled else None
-    validation, test, calibrations, errors, notes = _forecasts(run, panel, split, windows, fits, folder, units)
+    scale = scores.scales(past, run.evaluation.season)
+    validation, test, calibrations, errors, notes = _forecasts(run, panel, split, windows, fits, folder, scale, units)
     by = run.evaluation.choose_by
     naive = scores.best_naive({name: errors[name][by] for name in run.evaluation.baselines})
-    scale = scores.scales(past, run.evaluation.season)
     origins = origin_rows(panel, windows, split, "test", run.evaluation.stride)
     facts = {fit["label"]: _fit_row(fit) for fit in fits}
     rows, tables = [], []
@@ -97,7 +97,8 @@ def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, f
         status = LEFT_OUT if errors[model]["mae"] is None and model not in facts else about["status"]
         val = {f"val_{name}": value for name, value in errors[model].items()} | {"val_score": errors[model][by]}
         if units is not None:
-            found |= {f"test_{name}": value for name, value in scores.errors(frame, model, units).items() if name != "mae"}
+            scaled = scores.errors(frame, model, scale, units)
+            found |= {f"test_{name}": scaled[name] for name in ("mae_scaled", "mse_scaled")}
         rows.append({"name": model, **val, **found, "test_lag": look.lag, **about, "status": status})
         if status == "finished":
             tables += [scores.breakdown(frame, model, naive, scale, by) for by in scores.slices(frame)]
@@ -151,6 +152,7 @@ def _forecasts(
     windows: WindowParams,
     fits: Sequence[Fit],
     folder: Path,
+    scale: pl.DataFrame,
     units: pl.DataFrame | None,
 ) -> tuple[Forecasts, Forecasts, dict[str, pl.DataFrame], dict[str, dict[str, float | None]], dict[str, str]]:
     """The frames of validation and test, each model's calibration and errors on validation, and notes on the baselines."""
@@ -169,7 +171,10 @@ def _forecasts(
         written[name] = frames.write(path, frame, sources, windows.horizon, widths)
         for model in sources if name == "validation" else ():
             residuals = written[name].read(model)
-            calibrations[model], errors[model] = intervals.calibrate(residuals, model), scores.errors(residuals, model, units)
+            calibrations[model], errors[model] = (
+                intervals.calibrate(residuals, model),
+                scores.errors(residuals, model, scale, units),
+            )
     return written["validation"], written["test"], calibrations, errors, notes
 
 
@@ -200,6 +205,7 @@ def _baselines(frame: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> tu
 def training_history(panel: Panel, split: Split) -> pl.DataFrame:
     """unique_id, ds, y of the training rows, on the grid."""
     _, stops = split.target_ranges(panel.times, panel.offsets, "train")
+    stops = stops - panel.facts.get("start_padding", 0)
     limits = pl.DataFrame({"unique_id": panel.ids, "_stop": stops}, schema={"unique_id": pl.String, "_stop": pl.Int64})
     rows = target_frame(panel).join(limits, on="unique_id", how="left", maintain_order="left")
     inside = pl.int_range(pl.len()).over("unique_id") < pl.col("_stop")

@@ -57,7 +57,7 @@ def metrics_of(row: Mapping[str, Any]) -> dict[str, float | None]:
     return (
         {name: row[name] for name in row if name.startswith("test_")}
         | measured
-        | {f"best_{name}": row.get(name) for name in ("val_mae", "val_mae_scaled", "val_mse_scaled")}
+        | {f"best_{name}": row.get(name) for name in ("val_mae", "val_mase", "val_mae_scaled", "val_mse_scaled")}
     )
 
 

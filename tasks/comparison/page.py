@@ -18,7 +18,7 @@ ACCURACY = (
     "test_mse_scaled", "test_mse_scaled_spread", "test_mae_scaled", "test_rmse", "test_mase", "test_crps", "test_bias",
 )  # fmt: skip
 MORE = (
-    "rank", "name", "val_mse_scaled", "val_mae_scaled", "test_rmsse", "test_smape", "test_width_90", "test_pinball",
+    "rank", "name", "val_mase", "val_mse_scaled", "val_mae_scaled", "test_rmsse", "test_smape", "test_width_90", "test_pinball",
     "test_scaled_crps", "test_lag", "test_p_naive",
 )  # fmt: skip
 COST = (

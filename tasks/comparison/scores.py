@@ -23,10 +23,11 @@ def mae(frame: pl.DataFrame, model: str) -> Score:
     return _number(losses.mae(_pooled(_scored(frame, model)), [model]), model)
 
 
-def errors(frame: pl.DataFrame, model: str, units: pl.DataFrame | None) -> dict[str, Score]:
-    """`mae` and, with `units` (of `standard_units`), `mae_scaled` and `mse_scaled`: means over all rows with both."""
+def errors(frame: pl.DataFrame, model: str, scale: pl.DataFrame, units: pl.DataFrame | None) -> dict[str, Score]:
+    """`mae`, `mase` (with the `scale` of `scales`) and, with `units` (of `standard_units`), `mae_scaled` and `mse_scaled`."""
     rows = _pooled(_scored(frame, model))
     found = {"mae": _number(losses.mae(rows, [model]), model)}
+    found["mase"] = _scaled(losses.mae(_scored(frame, model), [model]), model, scale, "mae")
     if units is None:
         return found
     deviation = pl.col("y", model) / pl.col("deviation")
