@@ -4,131 +4,31 @@ Every section is a frozen pydantic model that refuses unknown keys and never con
 Durations are written as in polars (`15m`, `1h`, `28d`, `1w`, `1mo`); row counts and integer time steps are plain integers.
 """
 
-import re
 from itertools import combinations
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from models.windows import AHEAD, CALENDAR, OBSERVED, FeatureWindow, WindowParams
+from params.data import DataParams
+from params.section import (
+    DURATION,
+    MOST,
+    RESERVED,
+    Border,
+    Name,
+    NonNegative,
+    Positive,
+    Section,
+    Share,
+    Span,
+    Text,
+    as_tuple,
+)
 
-MOST = 1e30  # what a 32-bit float surely holds
-RESERVED = ("unique_id", "ds", "cutoff")
-
-Positive = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
-# what may hold a ; without ending a statement: quoted names and text, comments
-SQL_ASIDE = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|(\$\w*\$).*?\1|--[^\n]*|/\*.*?\*/", re.DOTALL)
-DURATION = re.compile(r"^[1-9]\d*(s|m|h|d|w|mo|q|y)$")
 Severity = Literal["fail", "warn"]
 Baseline = Literal["last_value", "drift", "seasonal_naive", "theta", "auto_ets"]
 BASELINES = get_args(Baseline)
-
-
-def _is_span(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise ValueError("give a duration such as 1h, 28d or 1mo, or a whole number of rows")
-    if isinstance(value, int) and value < 0:
-        raise ValueError("must not be negative")
-    if isinstance(value, str) and not DURATION.match(value):
-        raise ValueError("not a duration: write a whole number and one of s m h d w mo q y, such as 15m, 1h, 28d, 1mo")
-    return value
-
-
-def _is_border(value: object) -> object:
-    if isinstance(value, str) and re.match(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?Z?$", value):
-        return value
-    return _is_span(value)
-
-
-def _as_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-Span = Annotated[str | int, BeforeValidator(_is_span)]
-Border = Annotated[str | int, BeforeValidator(_is_border)]
-
-
-class Section(BaseModel):
-    """A part of a run file: frozen, strict about types, deaf to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class DataParams(Section):
-    """Where the table is and what its columns are called.
-
-    It lies in files (`path`), or is what a `query` gives in the database whose URL the environment variable of `uri` holds.
-    """
-
-    path: Text | None = None
-    query: Annotated[str, StringConstraints(max_length=100_000)] | None = None
-    uri: str | None = None
-    id: Text | None = None
-    time: Text
-    target: Text
-    frequency: Span
-
-    @property
-    def where(self) -> str:
-        """What messages call the source."""
-        return f"data.path {self.path}" if self.path is not None else f"data.query ({self.uri})"
-
-    @field_validator("path")
-    @classmethod
-    def _no_address(cls, value: str | None) -> str | None:
-        if value is not None and re.match(r"[\w+]+://", value):
-            raise ValueError("an address is no path: for a database write data.query and data.uri: env:NAME")
-        return value
-
-    @field_validator("query")
-    @classmethod
-    def _reads_once(cls, value: str | None) -> str | None:
-        bare = SQL_ASIDE.sub(" ", value or "").strip()
-        if value is not None and not re.match(r"\W*(select|with|values|table)\b", bare, re.IGNORECASE):
-            raise ValueError("write one SQL query that reads: it begins with SELECT, WITH, VALUES or TABLE")
-        if ";" in bare.rstrip("; \t\r\n"):
-            raise ValueError("these are several statements: write one query")
-        return value
-
-    @field_validator("uri")
-    @classmethod
-    def _in_the_environment(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", value):
-            raise ValueError(
-                "write env:NAME, NAME being an environment variable that holds the database's URL: a URL may hold a password, "
-                "which belongs in no file"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.query is None) != (self.uri is None):
-            raise ValueError(f"give query and uri together: {'uri' if self.uri is None else 'query'} is missing")
-        if self.path is None and self.query is None:
-            raise ValueError("the key 'path' is missing: give path (files), or query and uri (a database)")
-        if self.path is not None and self.query is not None:
-            raise ValueError("give path (files), or query and uri (a database), not both")
-        return self
-
-    @field_validator("frequency")
-    @classmethod
-    def _steps_forward(cls, value: str | int) -> str | int:
-        if value == 0:
-            raise ValueError("a frequency of 0 does not step forward")
-        return value
 
 
 class FeatureParams(Section):
@@ -146,9 +46,9 @@ class WindowsParams(Section):
     gap: NonNegative = 0
     stride: Positive = 1
     features: Annotated[dict[Text, FeatureParams], Field(min_length=1)]
-    calendar: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
-    future: Annotated[tuple[Text, ...], BeforeValidator(_as_tuple)] = ()
-    static: dict[Text, Literal["numeric", "categorical"]] = {}
+    calendar: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    future: Annotated[tuple[Text, ...], BeforeValidator(as_tuple)] = ()
+    static: dict[Text, Literal["numeric", "categorical"]] = Field(default_factory=dict)
     forward_fill: NonNegative
     start_padding: NonNegative
     max_missing_share: Share = 1.0
@@ -259,7 +159,7 @@ class ValidationParams(Section):
     on_short_series: Literal["drop", "fail"]
     on_constant_target: Severity
     fresh_within: Span | None = None
-    ranges: dict[Text, Annotated[tuple[float, float], BeforeValidator(_as_tuple)]] = {}
+    ranges: dict[Text, Annotated[tuple[float, float], BeforeValidator(as_tuple)]] = Field(default_factory=dict)
     data_docs: bool = False
 
     @field_validator("ranges")
@@ -304,7 +204,7 @@ class TrainingParams(Section):
     loss: Literal["mae", "mse", "huber"]
     monitor: Literal["mae", "loss"]
     threads: Positive
-    quantiles: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_as_tuple)] = (0.05, 0.5, 0.95)
+    quantiles: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(as_tuple)] = (0.05, 0.5, 0.95)
 
     @field_validator("quantiles")
     @classmethod
@@ -323,7 +223,7 @@ class EvaluationParams(Section):
     """
 
     stride: Positive
-    baselines: Annotated[tuple[Baseline, ...], BeforeValidator(_as_tuple)]
+    baselines: Annotated[tuple[Baseline, ...], BeforeValidator(as_tuple)]
     season: Positive
     baseline_seconds: Annotated[float, Field(gt=0, le=MOST)]
     save_forecasts: bool
@@ -354,7 +254,7 @@ class PromotionParams(Section):
     margin: Annotated[float, Field(ge=0)]
     min_skill: float
     min_slice_skill: float
-    coverage: Annotated[tuple[Share, Share], BeforeValidator(_as_tuple)]
+    coverage: Annotated[tuple[Share, Share], BeforeValidator(as_tuple)]
 
 
 class RunParams(Section):
@@ -365,9 +265,9 @@ class RunParams(Section):
     windows: WindowsParams
     split: SplitParams
     validation: ValidationParams
-    variants: Annotated[tuple[Name, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+    variants: Annotated[tuple[Name, ...], BeforeValidator(as_tuple), Field(min_length=1)]
     scaling: ScalingParams
-    network: dict[str, bool | int | float | str] = {}
+    network: dict[str, bool | int | float | str] = Field(default_factory=dict)
     training: TrainingParams
     evaluation: EvaluationParams
     promotion: PromotionParams

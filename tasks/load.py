@@ -11,8 +11,9 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from params.data import DataParams
 from params.errors import UserError
-from params.schema import DataParams, RunParams
+from params.schema import RunParams
 from tasks.snapshot import forget
 from tasks.source import Table, collect, open_tables, require_column, source_digest
 from tasks.times import OFFSET, parse_time

@@ -20,8 +20,8 @@ from uuid import UUID
 import polars as pl
 from polars.exceptions import PolarsError
 
+from params.data import DataParams
 from params.errors import UserError
-from params.schema import DataParams
 from tasks.database import Batch, read_batches, url_text
 
 TYPES: dict[str, pl.DataType] = {

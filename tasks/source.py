@@ -19,8 +19,8 @@ from typing import IO, Any
 import polars as pl
 from polars.exceptions import ComputeError, PolarsError
 
+from params.data import DataParams
 from params.errors import UserError
-from params.schema import DataParams
 from tasks.snapshot import snapshot
 
 SEPARATORS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}

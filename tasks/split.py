@@ -4,7 +4,8 @@ import polars as pl
 
 from models.panel import Panel, Split
 from params.errors import UserError
-from params.schema import DURATION, RunParams
+from params.schema import RunParams
+from params.section import DURATION
 from tasks.frequency import Frequency
 from tasks.times import parse_time
 

@@ -13,8 +13,8 @@ from tasks.comparison.significance import LEVEL
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "rank": pl.Int64, "name": pl.String, "kind": pl.String, "family": pl.String, "seed": pl.Int64, "seeds": pl.Int64,
-    "val_score": pl.Float64, "val_mae": pl.Float64, "val_mae_spread": pl.Float64, "val_mase": pl.Float64, "val_mae_scaled": pl.Float64,
-    "val_mse_scaled": pl.Float64, "test_mae_scaled": pl.Float64, "test_mse_scaled": pl.Float64,
+    "val_score": pl.Float64, "val_mae": pl.Float64, "val_mae_spread": pl.Float64, "val_mase": pl.Float64,
+    "val_mae_scaled": pl.Float64, "val_mse_scaled": pl.Float64, "test_mae_scaled": pl.Float64, "test_mse_scaled": pl.Float64,
     "test_mse_scaled_spread": pl.Float64, "test_mae": pl.Float64, "test_mae_spread": pl.Float64,
     "test_rmse": pl.Float64, "test_mase": pl.Float64, "test_rmsse": pl.Float64, "test_smape": pl.Float64,
     "test_bias": pl.Float64, "test_skill": pl.Float64, "test_coverage_90": pl.Float64, "test_width_90": pl.Float64,
@@ -40,12 +40,8 @@ SHARES = ("test_skill", "test_coverage_90")  # kept as fractions, shown in perce
 CHANCES = ("test_p_best", "test_p_naive")
 SPREADS = ("val_mae_spread", "test_mae_spread", "test_mse_scaled_spread")
 SCALED = tuple(name for name in SCHEMA if "_scaled" in name and name != "test_scaled_crps")  # null unless evaluation.scaled
-SCORES = {
-    "mae": "MAE",
-    "mase": "MASE",
-    "mae_scaled": "scaled MAE",
-    "mse_scaled": "scaled MSE",
-}  # what evaluation.choose_by may name
+# what evaluation.choose_by may name
+SCORES = {"mae": "MAE", "mase": "MASE", "mae_scaled": "scaled MAE", "mse_scaled": "scaled MSE"}
 UNKNOWN = "?"  # the spread of one seed
 NARROW = ("rank", "name", "val_mae", "test_mae", "test_mae_spread", "test_skill", "test_coverage_90", "train_seconds")
 WIDE = (

@@ -10,7 +10,7 @@ import polars as pl
 
 from models.windows import AHEAD, CALENDAR, OBSERVED
 from params.errors import UserError
-from params.schema import RESERVED
+from params.section import RESERVED
 from tasks.source import Table, collect
 from tasks.times import parse_time
 from tasks.values import cleaned

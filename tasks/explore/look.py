@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
+from params.data import DataParams
 from params.errors import UserError
-from params.schema import DataParams
 from tasks.explore.columns import Column, Roles, columns_of, constant_within, ids_of, roles_of, time_of
 from tasks.explore.draft import Sizes, best_season, name_of, run_text, sizes_of
 from tasks.explore.rhythm import Grid, grid_of, seasons_of, span_of

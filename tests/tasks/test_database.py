@@ -15,9 +15,10 @@ import pytest
 import sqlalchemy
 from pydantic import ValidationError
 
+from params.data import DataParams
 from params.errors import UserError
 from params.load import load_run
-from params.schema import DataParams, RunParams
+from params.schema import RunParams
 from tasks import database, snapshot
 from tasks.load import check_keys, load_series, long_frame
 from tasks.source import find_files, open_tables, source_digest
@@ -275,7 +276,7 @@ def test_a_password_in_params_is_never_repeated(tmp_path: Path, key: str, form: 
 COUNTED = """
 import resource, sys
 from pathlib import Path
-from params.schema import DataParams
+from params.data import DataParams
 from tasks.snapshot import snapshot
 n = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) SELECT 'a' AS id, i, i * 0.5 AS y FROM n"
 data = DataParams(query=n.format(rows=int(sys.argv[1])), uri="env:SALES_DB", id="id", time="i", target="y", frequency=1)

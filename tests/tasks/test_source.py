@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from params.data import DataParams
 from params.errors import UserError
-from params.schema import DataParams
 from tasks.source import collect, did_you_mean, find_files, open_tables, require_column, source_digest
 
 CSV = "id,time,temp\na,2020-01-01 00:00,1\na,2020-01-01 01:00,2\n"

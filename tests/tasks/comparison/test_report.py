@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from tasks.comparison.report import SCHEMA, best_naive, chosen, leaderboard, remarks, sentence, to_markdown, to_table
+from tasks.comparison.report import SCHEMA, best_naive, chosen, leaderboard, remarks, sentence, shown, to_markdown, to_table
 
 EVIL = "<script>alert(1)</script> & [red]x[/red] | `a` \x1b[31m\n$y$"
 
@@ -114,7 +114,7 @@ def test_markdown_rows_keep_their_number_of_cells() -> None:
     text = to_markdown(board(a_row("odd" + EVIL, 9.0, 9.0, note=EVIL)))
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len(table) == 2 + 8
-    assert {line.replace("\\|", "").count("|") for line in table} == {len(SCHEMA) + 1}
+    assert {line.replace("\\|", "").count("|") for line in table} == {len(shown(board(), tuple(SCHEMA))) + 1}
     assert "<script" not in text
 
 

@@ -38,7 +38,7 @@ def test_seeds_that_failed_are_said_and_not_counted() -> None:
 
 
 def test_what_has_no_seed_has_no_spread() -> None:
-    ridge = fit("ridge", "ridge", 3.0, 3.1, closed_form=True)
+    ridge = fit("ridge", "ridge", 3.0, 3.1, seeded=False)
     naive = {**fit("last_value", "last_value", 4.0, None), "kind": "baseline"}
     for row in merged([ridge, naive]):
         assert row["seeds"] is None and row["val_mae_spread"] is None
