@@ -1,0 +1,69 @@
+"""How the M4 competition scores: sMAPE, MASE and OWA against Naive2 (Makridakis et al. 2020, "The M4 Competition: 100,000 time
+series and 61 forecasting methods"); numpy and polars, nothing of ours.
+
+Frames of forecasts: unique_id, cutoff, ds, y and a column a model, an origin's rows in order.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+CRITICAL = 1.645  # of the two-sided 90 % test of the autocorrelation
+
+
+def seasonal(y: np.ndarray, season: int) -> bool:
+    """Whether the autocorrelation at the seasonal lag is told from zero; never with less than three seasons."""
+    if season < 2 or len(y) < 3 * season:
+        return False
+    apart = y - y.mean()
+    total = (apart**2).sum()
+    if total == 0:
+        return False
+    r = np.array([(apart[k:] * apart[:-k]).sum() / total for k in range(1, season + 1)])
+    return bool(abs(r[-1]) > CRITICAL * np.sqrt((1 + 2 * (r[:-1] ** 2).sum()) / len(y)))
+
+
+def indices(y: np.ndarray, season: int) -> np.ndarray:
+    """[season] the seasonal figure of a classical multiplicative decomposition, its mean 1; the first is that of y[0]."""
+    weights = np.full(season, 1 / season) if season % 2 else np.r_[0.5, np.ones(season - 1), 0.5] / season
+    trend = np.convolve(y, weights, "valid")
+    half = season // 2
+    ratio, place = y[half : half + len(trend)] / trend, (half + np.arange(len(trend))) % season
+    figure = np.array([ratio[place == k].mean() for k in range(season)])
+    return np.asarray(figure / figure.mean())
+
+
+def naive2(y: np.ndarray, season: int, horizon: int) -> np.ndarray:
+    """[horizon] the last value, seasonally adjusted where the series is seasonal."""
+    if not seasonal(y, season):
+        return np.full(horizon, y[-1])
+    figure = indices(y, season)
+    last = y[-1] / figure[(len(y) - 1) % season]
+    return np.asarray(last * figure[(len(y) + np.arange(horizon)) % season])
+
+
+def smape(y: np.ndarray, forecast: np.ndarray) -> float:
+    """The mean of 200 |y - f| / (|y| + |f|)."""
+    return float((200 * np.abs(y - forecast) / (np.abs(y) + np.abs(forecast))).mean())
+
+
+def owa(frame: pl.DataFrame, history: pl.DataFrame, models: Sequence[str], season: int) -> dict[str, dict[str, float]]:
+    """model -> smape, mase, owa: means over origins; Naive2 and the scale of MASE from each series' rows up to the cutoff.
+
+    `history`: unique_id, ds, y, all rows.
+    """
+    past = {name: rows for (name,), rows in history.sort("ds").partition_by("unique_id", as_dict=True).items()}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in (*models, "naive2")}
+    for (name, cutoff), rows in frame.partition_by("unique_id", "cutoff", as_dict=True, maintain_order=True).items():
+        before = past[name].filter(pl.col("ds") <= cutoff)["y"].drop_nulls().to_numpy()
+        y, scale = rows["y"].to_numpy(), np.abs(before[season:] - before[:-season]).mean()
+        forecasts = {model: rows[model].to_numpy() for model in models}
+        for model, forecast in {**forecasts, "naive2": naive2(before, season, len(y))}.items():
+            found[model].append((smape(y, forecast), float(np.abs(y - forecast).mean() / scale)))
+    means = {model: np.array(values).mean(0) for model, values in found.items()}
+    base = means["naive2"]
+    return {
+        model: {"smape": float(one[0]), "mase": float(one[1]), "owa": float((one / base).mean())}
+        for model, one in means.items()
+    }

@@ -1,0 +1,168 @@
+"""Public benchmarks by the same command as any run, beside floors and published results; never a test.
+
+    python -m benchmarks.accuracy etth1 --data etth1.parquet                  ETTh1, horizon 96 (--horizon 192; --horizon all)
+    python -m benchmarks.accuracy ettm1 --data ettm1.parquet
+    python -m benchmarks.accuracy weather --data weather.parquet
+    python -m benchmarks.accuracy m4_hourly --data m4_hourly_train.parquet
+    python -m benchmarks.accuracy m4_weekly --data m4_weekly_train.parquet    (--set training.seeds=1 as for compare)
+
+Runs `python -m flows compare params/benchmarks/NAME.yaml` (what was trained before is taken as it is) and reads its
+leaderboard.
+ETT and Weather: MSE and MAE in the standard deviations of each channel's training rows, over all test windows, no batch
+dropped.  M4: the last 48 or 13 training rows are held out and scored as the competition does; Naive2 and the scale of MASE are
+computed there.  What is chosen (*) is chosen on validation, whose score stands beside it.  docs/benchmarks.md says where the
+data are.
+Last line: JSON.
+"""
+
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from benchmarks._m4 import owa
+from flows.bootstrap import home, prepare
+from flows.look import leaderboard_of
+from params.load import load_run
+from tasks import tracking
+from tasks.load import long_frame
+
+PUBLISHED: dict[str, dict[str, str]] = {
+    "etth1-96": {
+        "seasonal naive (24 h)": "0.512 MSE, 0.433 MAE",
+        "RNN / GRU / TCN as published": "1.70 / 1.14 / 0.92 MSE",
+        "ridge, look-back 336": "0.370",
+        "SegRNN (look-back 720)": "0.351",
+        "DUET": "0.352",
+        "DLinear": "0.379",
+    },
+    "etth1-192": {"ridge, look-back 336": "0.403", "SegRNN (720)": "0.392", "DUET": "0.398", "DLinear": "0.427"},
+    "etth1-336": {"ridge, look-back 336": "0.428", "SegRNN (720)": "0.423", "DUET": "0.414", "DLinear": "0.440"},
+    "etth1-720": {"ridge, look-back 336": "0.434", "SegRNN (720)": "0.466", "DUET": "0.430", "DLinear": "0.473"},
+    "ettm1-96": {"ridge, look-back 336": "0.301", "SegRNN (720)": "0.293"},
+    "weather-96": {"ridge, look-back 336": "0.175", "SegRNN (720)": "0.143"},
+    "m4-hourly": {
+        "Naive2 / seasonal naive": "1.000 / 0.627 OWA",
+        "Theta": "1.006",
+        "ES-RNN (1st of the competition)": "0.440",
+        "FFORMA (2nd)": "0.484",
+        "best of all 59": "0.410",
+    },
+    "m4-weekly": {
+        "Naive2 / seasonal naive": "1.000 / 1.000 OWA",
+        "Theta": "0.971",
+        "ES-RNN (1st of the competition)": "0.851",
+        "FFORMA (2nd)": "0.796",
+        "best of all 59": "0.739",
+    },
+}  # of the true test; sources in docs/benchmarks.md
+HORIZONS = (96, 192, 336, 720)
+SEASONS = {"m4_hourly": 24, "m4_weekly": 1}
+
+
+def main() -> None:
+    """Trains, scores and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=("etth1", "ettm1", "weather", *SEASONS))
+    parser.add_argument("--data", type=Path, help="the file in long format, in place of that in the params")
+    parser.add_argument("--horizon", default="96", help="of the long-horizon sets: 96, 192, 336, 720, or all of them")
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="as for compare")
+    given = parser.parse_args()
+    prepare()
+    if given.name in SEASONS:
+        found = {"m4": run(given, [])}
+        show_m4(given, found["m4"])
+    else:
+        wanted = HORIZONS if given.horizon == "all" else (int(given.horizon),)
+        named = {h: [f"windows.horizon={h}", f"name={given.name}-{h}"] for h in wanted}
+        found = {str(h): run(given, settings) for h, settings in named.items()}
+        show_long(found)
+    print(json.dumps({key: one["rows"] for key, one in found.items()}))
+
+
+def run(given: argparse.Namespace, settings: list[str]) -> dict[str, Any]:
+    """Compares, and returns the leaderboard, the command, and the file of the test forecasts."""
+    settings = [*([f"data.path={given.data.absolute()}"] if given.data else []), *settings, *given.settings]
+    params = f"params/benchmarks/{given.name}.yaml"
+    command = ["python", "-m", "flows", "compare", params, *(part for text in settings for part in ("--set", text))]
+    print(shlex.join(command), flush=True)
+    subprocess.run([sys.executable, *command[1:]], check=True, env=os.environ | {"COLUMNS": "150"})
+    tracking.connect(home())
+    params_of = load_run(params, settings)
+    comparison = tracking.last_comparison(params_of.name)
+    kept = comparison.data.tags.get("forecasts")
+    file = Path(kept) if kept else tracking.artifact(comparison.info.run_id, "forecasts.parquet")
+    facts = leaderboard_of(params_of.name, comparison.info.run_id)
+    return {"name": params_of.name, "run": params_of, "rows": facts["rows"], "forecasts": file, "command": shlex.join(command)}
+
+
+def show_long(found: dict[str, dict[str, Any]]) -> None:
+    """A row a variant and horizon, then the means over horizons where there are several."""
+    for one in found.values():
+        print(f"\n{one['name']}: {one['command']}")
+        print(f"  {'':28}{'val MSE':>9}{'test MSE':>10}{'±':>8}{'test MAE':>10}{'seeds':>7}{'minutes':>9}")
+        for row in one["rows"]:
+            spread = row["test_mse_scaled_spread"]
+            told = f"{spread:8.4f}" if spread is not None else f"{'':8}"
+            numbers = f"{row['val_mse_scaled']:9.4f}{row['test_mse_scaled']:10.4f}{told}{row['test_mae_scaled']:10.4f}"
+            print(f"  {_label(row, one['rows']):28}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
+        _published(one["name"])
+    if len(found) > 1:
+        print("\nmean test MSE over", ", ".join(found))
+        tables = [{row["name"]: row["test_mse_scaled"] for row in one["rows"]} for one in found.values()]
+        for name in tables[0]:
+            if all(name in table for table in tables):
+                print(f"  {name:28}{sum(table[name] for table in tables) / len(tables):9.4f}")
+        chosen = [next(row for row in one["rows"] if row["kind"] == "variant")["test_mse_scaled"] for one in found.values()]
+        print(f"  {'* chosen on validation':28}{sum(chosen) / len(chosen):9.4f}")
+
+
+def show_m4(given: argparse.Namespace, found: dict[str, Any]) -> None:
+    """A row a model with its scores on the rows held out, and adds them to its row."""
+    frame = pl.read_parquet(found["forecasts"])
+    finished = [row["name"] for row in found["rows"] if row["status"] == "finished"]
+    columns = {name: [one for one in frame.columns if re.fullmatch(re.escape(name) + r"(-s\d+)?", one)] for name in finished}
+    history = long_frame(found["run"], {"dropped_features": [], "dropped_series": []}).select("unique_id", "ds", "y").collect()
+    by_fit = owa(frame, history, [one for some in columns.values() for one in some], SEASONS[given.name])
+    scores = {name: _mean([by_fit[one] for one in some]) for name, some in columns.items() if some}
+    print(f"\n{found['name']}, {frame['unique_id'].n_unique()} series held out: {found['command']}")
+    print(f"  {'':28}{'val MASE':>9}{'sMAPE':>9}{'MASE':>9}{'OWA':>9}{'seeds':>7}{'minutes':>9}")
+    for row in found["rows"]:
+        row |= scores.get(row["name"], {})
+    rows = [row for row in found["rows"] if "owa" in row]
+    for row in [*rows, {"name": "naive2", "kind": "baseline", "val_mase": None, "seeds": None, **by_fit["naive2"]}]:
+        val = f"{row['val_mase']:9.3f}" if row["val_mase"] is not None else f"{'':9}"
+        numbers = f"{val}{row['smape']:9.3f}{row['mase']:9.3f}{row['owa']:9.4f}"
+        print(f"  {_label(row, found['rows']):28}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
+    _published(found["name"])
+
+
+def _mean(scores: list[dict[str, float]]) -> dict[str, float]:
+    """Over the seeds of a variant."""
+    return {key: sum(one[key] for one in scores) / len(scores) for key in scores[0]}
+
+
+def _label(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    best = next((one["name"] for one in rows if one["kind"] == "variant"), None)
+    return f"{row['name']} *" if row["name"] == best else str(row["name"])
+
+
+def _minutes(row: dict[str, Any]) -> str:
+    seconds = row.get("train_seconds")
+    return "" if seconds is None else f"{seconds / 60:.1f}"
+
+
+def _published(name: str) -> None:
+    for method, score in PUBLISHED.get(name, {}).items():
+        print(f"  {'(published) ' + method:52}{score}")
+
+
+if __name__ == "__main__":
+    main()
