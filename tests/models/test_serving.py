@@ -323,3 +323,24 @@ def test_known_ahead_and_static_covariates_reach_the_graph_as_they_do_in_trainin
     short = hidden.filter(pl.col("ds") < pl.datetime(2024, 1, 1, 18, time_zone="UTC"))
     with pytest.raises(ValueError, match="series 'a': z must be given for 3 rows after a cutoff, and the last 2 are missing"):
         model.forecast(short)
+
+
+def test_a_padded_series_is_served_as_its_panel_has_it(tmp_path: Path) -> None:
+    params = WindowParams(2, {"y": FeatureWindow(5)}, start_padding=3)
+    frame = pl.DataFrame(
+        {"unique_id": ["a"] * 2 + ["b"] * 9, "ds": [*range(2), *range(9)], "y": [7.0, 8.0, *map(float, range(9))]}
+    )
+    model = make_model(params, 1)
+    found = model.forecast(frame)
+    assert found["cutoff"].tolist() == [1, 1, 8, 8] and found["yhat"].tolist() == [8.0, 9.0, 8.0, 9.0]
+    (past,) = model.graph.past  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(past[..., 0], np.float32([[np.nan] * 3 + [7, 8], [4, 5, 6, 7, 8]]))
+    many = model.forecast(frame.filter(pl.col("unique_id") == "b"), start=0)
+    assert many["cutoff"].unique().tolist() == list(range(1, 9))
+    panel = Panel.open(write_panel(frame.lazy(), params, Frequency(1), 2, tmp_path))
+    windows = Windows(panel, params, np.array([panel.offsets[1] - 1]))
+    np.testing.assert_array_equal(windows.inputs(windows.origins).past_BLF[0, :, 0], past[0, :, 0])
+    with pytest.raises(
+        ValueError, match="series 'a': too short a history, 2 rows at 1 are needed up to the cutoff and 1 is given"
+    ):
+        model.forecast(frame.filter((pl.col("unique_id") == "a") & (pl.col("ds") == 0)))

@@ -1,6 +1,7 @@
 """The panel: a regular grid from rows in any order, its filling, its calendar, its name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from models.origins import origin_rows
 from models.panel import Panel
 from models.windows import FeatureWindow, WindowParams
 from params.errors import UserError
 from tasks.frequency import Frequency
-from tasks.panel import write_panel
+from tasks.panel import target_frame, write_panel
 
 HOUR = Frequency("1h")
 START = datetime(2020, 1, 1)
@@ -70,3 +72,30 @@ def test_integer_time_steps(tmp_path: Path) -> None:
     panel = Panel.open(write_panel(frame, WindowParams(1, {"y": FeatureWindow(1)}), Frequency(2), 0, tmp_path))
     assert panel.times.tolist() == [3, 5, 7]
     assert panel.target.tolist() == [1, 2, 3]
+
+
+def test_padding_stands_in_front_of_each_series_and_gives_a_short_one_windows(frame_of: FrameOf, tmp_path: Path) -> None:
+    frame = frame_of({"a": [1.0, 2.0, 3.0], "b": [float(i) for i in range(9)]})
+    params = WindowParams(1, {"y": FeatureWindow(5)}, start_padding=3)
+    panel = Panel.open(write_panel(frame, params, HOUR, 2, tmp_path))
+    nan = np.nan
+    np.testing.assert_array_equal(panel.target[:6], np.float32([nan, nan, nan, 1, 2, 3]))
+    np.testing.assert_array_equal(panel.values[:6, 0], np.float32([nan, nan, nan, 1, 2, 3]))  # nothing is carried into it
+    assert panel.offsets.tolist() == [0, 6, 18] and np.diff(panel.times[:6]).tolist() == [3_600_000_000] * 5
+    assert panel.times[3] == 1_577_836_800_000_000  # 2020-01-01
+    assert origin_rows(panel, params, None, "all", 1).tolist() == [4, *range(10, 17)]  # 2 rows of a, then 2 rows and more of b
+    plain = Panel.open(write_panel(frame, replace(params, start_padding=0), HOUR, 2, tmp_path))
+    assert target_frame(panel).equals(target_frame(plain))
+    assert origin_rows(plain, replace(params, start_padding=0), None, "all", 1).tolist() == [7, 8, 9, 10]
+    with pytest.raises(ValueError, match="start_padding 5 leaves a window without any row: at most 4"):
+        replace(params, start_padding=5)
+
+
+def test_padding_that_a_grid_of_months_cannot_have_is_refused(tmp_path: Path) -> None:
+    params = WindowParams(1, {"y": FeatureWindow(14)}, start_padding=11)
+    day = pl.datetime_range(datetime(2020, 1, 30), datetime(2021, 6, 30), "1mo", time_unit="us", time_zone="UTC", eager=True)
+    frame = pl.DataFrame({"unique_id": "a", "ds": day, "y": 1.0})
+    with pytest.raises(UserError, match="start_padding: series 'a' begins on day 30"):
+        write_panel(frame.lazy(), params, Frequency("1mo"), 0, tmp_path)
+    first = frame.with_columns(pl.col("ds").dt.month_start())
+    assert len(Panel.open(write_panel(first.lazy(), params, Frequency("1mo"), 0, tmp_path)).times) == 18 + 11

@@ -1,0 +1,175 @@
+"""Ensembles and the linear skip: forecasts combined as numpy does it, weights that come out of their members, bundles."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models import build_forecaster, serving
+from models import job as jobs
+from models.ensemble import Ensemble
+from models.forecaster import Forecaster
+from models.linear import Linear
+from models.origins import origin_rows
+from models.panel import Panel, Split
+from models.scaling import fit_scaling
+from models.step import batch_loss
+from models.windows import FeatureWindow, Inputs, WindowParams, Windows
+from params.errors import UserError
+from params.load import load_variant
+from tasks.frequency import Frequency
+from tasks.panel import write_panel
+from tasks.process import Listener, fit_folder, run_fit
+from tasks.registry.bundle import check_parity, export
+from tasks.train import check_variant, make_job, planned_fits
+
+RUN = "params/nyc_weather.yaml"
+
+
+def random_forecasters(params: WindowParams, panel: Panel, split: Split, count: int) -> list[Forecaster]:
+    scaling, found = fit_scaling(panel, params, split, "series"), []
+    for seed in range(count):
+        torch.manual_seed(seed)
+        made = build_forecaster("dense", {"hidden_size": 4}, params, level="last", scaling=scaling, quantiles=(0.1, 0.9))
+        found.append(made.eval())
+    return found
+
+
+@pytest.mark.parametrize("combine", ["median", "mean"])
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_members_are_combined_as_numpy_does_it(
+    combine: Any, count: int, panel: Panel, params: WindowParams, split: Split
+) -> None:
+    members = random_forecasters(params, panel, split, count)
+    windows = Windows(panel, params, origin_rows(panel, params, split, "test", 1))
+    inputs, _ = next(windows.batches(64))
+    points = np.stack([member(*inputs)[..., 0].detach().numpy() for member in members])
+    expected = np.median(points, 0) if combine == "median" else points.mean(0)
+    found = Ensemble(members, combine).eval()(*inputs).detach().numpy()
+    assert found.shape == (*expected.shape, 1)
+    np.testing.assert_allclose(found[..., 0], expected, rtol=1e-6)
+
+
+def test_an_ensemble_of_one_or_of_another_rule_is_refused(panel: Panel, params: WindowParams, split: Split) -> None:
+    one, two = random_forecasters(params, panel, split, 2)
+    with pytest.raises(ValueError, match="at least two members"):
+        Ensemble([one])
+    with pytest.raises(ValueError, match="'mode' is not one of median, mean"):
+        Ensemble([one, two], "mode")  # type: ignore[arg-type]
+
+
+def test_its_exported_graph_forecasts_the_same(panel: Panel, params: WindowParams, split: Split) -> None:
+    for count in (2, 3):
+        ensemble = Ensemble(random_forecasters(params, panel, split, count)).eval()
+        assert check_parity(serving.open_graph(export(ensemble, params)), ensemble, params, panel) < 1e-4
+
+
+WINDOWS = WindowParams(4, {"y": FeatureWindow(24)})
+NEVER = threading.Event()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One series of 600 steps, a wave with noise."""
+    import polars as pl
+
+    y = np.sin(np.arange(600) / 4) + np.random.default_rng(0).normal(0, 0.1, 600)
+    frame = pl.DataFrame({"unique_id": "a", "ds": np.arange(600), "y": y.astype(np.float32)})
+    return write_panel(frame.lazy(), WINDOWS, Frequency(1), 0, tmp_path_factory.mktemp("panels"))
+
+
+def a_job(folder: Path, *settings: str) -> dict[str, Any]:
+    variant = load_variant("ensemble", RUN, ["training.max_epochs=1", *settings])
+    few = variant.model_copy(update={"members": tuple(one for one in variant.members if one.variant in ("gru", "nlinear"))})
+    return make_job(few, 0, folder, WINDOWS, Split("rows", 100, 100), "cpu")
+
+
+def test_a_job_of_an_ensemble_trains_what_it_lacks_and_takes_the_rest_as_it_is(folder: Path, tmp_path: Path) -> None:
+    job = a_job(folder)
+    gru = next(member for member in jobs.members(job) if member["training"]["variant"] == "gru")
+    alone = make_job(load_variant("gru", RUN, ["training.max_epochs=1"]), 0, folder, WINDOWS, Split("rows", 100, 100), "cpu")
+    assert gru == alone  # the very fit that a run makes of it
+    before = run_fit(alone, tmp_path, Listener(), NEVER)
+    found = run_fit(job, tmp_path, Listener(), NEVER)
+    assert found["status"] == "finished" and not found["reused"]
+    assert json.loads((fit_folder(alone, tmp_path) / "result.json").read_text())["weights"] == before["weights"]
+    assert run_fit(job, tmp_path, Listener(), NEVER)["reused"]
+    assert run_fit(a_job(folder), tmp_path / "elsewhere", Listener(), NEVER)["weights"] == found["weights"]
+    ensemble, windows = jobs.load(job, fit_folder(job, tmp_path))
+    inputs, y = next(windows["validation"].batches(1000))
+    points = np.stack(
+        [jobs.load(one, fit_folder(one, tmp_path))[0](*inputs)[..., 0].detach().numpy() for one in jobs.members(job)]
+    )
+    np.testing.assert_allclose(ensemble(*inputs)[..., 0].detach().numpy(), np.median(points, 0), rtol=1e-6)
+    assert found["val_mae"] == pytest.approx(float(np.abs(np.median(points, 0) - y.numpy()).mean()), rel=1e-5)
+
+
+def test_a_member_that_fails_fails_the_ensemble_by_name(folder: Path, tmp_path: Path) -> None:
+    found = run_fit(a_job(folder, "training.learning_rate=1e30"), tmp_path, Listener(), NEVER)
+    assert found["status"] == "failed" and "its member gru (seed 0) failed: diverged" in found["reason"]
+    assert not (fit_folder(a_job(folder, "training.learning_rate=1e30"), tmp_path) / "result.json").exists()
+
+
+def test_it_combines_every_seed_of_its_members_and_has_none_itself(folder: Path) -> None:
+    names = [member["training"] for member in jobs.members(a_job(folder, "training.seeds=2"))]
+    assert [(one["variant"], one["seed"]) for one in names] == [("gru", 0), ("gru", 1), ("nlinear", 0), ("nlinear", 1)]
+    settings = ["training.seeds=2", "variants=[ensemble, gru]"]
+    variants = {name: load_variant(name, RUN, settings) for name in ("ensemble", "gru")}
+    labels = [label for label, _, _ in planned_fits(variants["gru"].run, variants)]
+    assert labels == ["gru", "gru-s1", "ensemble"]  # last: what it combines comes first
+    single = variants["ensemble"].model_copy(update={"members": (load_variant("gru", RUN),)})
+    with pytest.raises(UserError, match="combines a single fit"):
+        make_job(single, 0, folder, WINDOWS, Split("rows", 100, 100), "cpu")
+
+
+@pytest.mark.parametrize("family", ["recurrent", "dense", "seq2seq", "vec2seq", "encoder_decoder", "tcn", "attention"])
+def test_a_skip_adds_one_linear_map_of_all_that_the_network_sees(
+    family: str, panel: Panel, params: WindowParams, split: Split
+) -> None:
+    torch.manual_seed(0)
+    own: dict[str, Any] = {"channels": 4} if family == "tcn" else {"hidden_size": 4}
+    own |= {"cell": "gru"} if family in ("recurrent", "seq2seq", "vec2seq", "encoder_decoder") else {}
+    quantiles = (0.1, 0.5, 0.9)
+    scaling = fit_scaling(panel, params, split, "series")
+    made = [
+        build_forecaster(family, own | extra, params, level="last", scaling=scaling, quantiles=quantiles).eval()
+        for extra in ({}, {"skip": "linear"})
+    ]
+    bare, with_skip = made
+    with_skip.network.load_state_dict(bare.network.state_dict())
+    assert isinstance(with_skip.skip, Linear) and bare.skip is None
+    inputs, y = next(Windows(panel, params, origin_rows(panel, params, split, "train", 1)).batches(32))
+    torch.testing.assert_close(with_skip(*inputs), bare(*inputs))  # the map begins at zero
+    torch.nn.init.normal_(with_skip.skip.map.weight, std=0.1)
+    seen = bare.inputs(*inputs)
+    added = (seen.x_BLN.flatten(1) @ with_skip.skip.map.weight.T + with_skip.skip.map.bias) * seen.spread_B1
+    torch.testing.assert_close(with_skip.scaled(*inputs), bare.scaled(*inputs) + added.unsqueeze(-1))
+    batch_loss(with_skip.train(), inputs, y, "mae").backward()  # type: ignore[no-untyped-call]
+    gradient = with_skip.skip.map.weight.grad
+    assert gradient is not None and gradient.abs().sum() > 0
+
+
+def test_a_skip_beside_what_is_linear_or_of_another_kind_is_refused(params: WindowParams) -> None:
+    for family in ("ridge", "linear"):
+        with pytest.raises(ValueError, match=r"network\.skip: family"):
+            build_forecaster(family, {"skip": "linear"}, params)
+    with pytest.raises(ValueError, match=r"network\.skip: 'cubic' is not one of none, linear"):
+        build_forecaster("dense", {"hidden_size": 4, "skip": "cubic"}, params)
+    shared = load_variant("ridge", RUN, ["network.skip=linear"])
+    assert check_variant(shared, params) == check_variant(load_variant("ridge", RUN), params)  # a run's skip is not for it
+
+
+def test_the_card_of_a_skip_sees_the_whole_window(params: WindowParams) -> None:
+    from models.memory import memory_card
+
+    torch.manual_seed(1)
+    forecaster = build_forecaster("convolutional", {"channels": 2, "kernel_size": 2, "num_layers": 1, "skip": "linear"}, params)
+    assert forecaster.skip is not None
+    torch.nn.init.normal_(forecaster.skip.map.weight)  # type: ignore[union-attr]
+    zeros = Inputs.zeros(params, 8)
+    card = memory_card(forecaster, params, zeros._replace(past_BLF=torch.randn(zeros.past_BLF.shape)))
+    assert card.receptive_field == 24
