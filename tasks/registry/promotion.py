@@ -61,8 +61,12 @@ class Decision:
 
 @contextmanager
 def held(name: str, home: Path) -> Iterator[None]:
-    """One decision on a name at a time; mends what a killed one left.  Raises Held where another is at it."""
-    with lock(home, f"promote-{name}", wait=False):
+    """One decision on a name at a time; mends what a killed one left.
+
+    Raises Held where another is at it, UserError where the tracking server does not answer.
+    """
+    told = f"the champion of {name} is who it was, or who the ledger says: start the same command again once it is back"
+    with lock(home, f"promote-{name}", wait=False), tracking.answered(told):
         ledger.clear(name)
         mend(name, home)
         yield
@@ -237,7 +241,10 @@ def _figures(frame: pl.DataFrame, naive: str, versions: dict[str, Version], over
 
 
 def reloads(version: Version) -> Verdict:
-    """Whether the version, loaded through MLflow in a process without this repository, forecasts what it does here."""
+    """Whether the version, loaded through MLflow in a process without this repository, forecasts what it does here.
+
+    Raises MlflowException where the tracking server did not answer that process, which says nothing of the version.
+    """
     given = version.folder / "example.json"
     here = version.model.forecast(example_frame(version.folder))["yhat"].to_numpy(float)
     with tempfile.TemporaryDirectory() as folder:
@@ -251,6 +258,7 @@ def reloads(version: Version) -> Verdict:
             timeout=600,
         )
         if done.returncode:
+            tracking.raise_if_away(done.stderr)
             last = done.stderr.strip().splitlines()[-1:] or ["no word"]
             return Verdict("bundle", False, f"it does not load in a fresh process: {last[0]}")
         there = np.array(json.loads(made.read_text()), float)
