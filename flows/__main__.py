@@ -262,10 +262,17 @@ def serve(
 
 @app.command()
 def prune(
-    keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, help="Comparisons of each name that stay.")] = 5,
+    keep: Annotated[
+        int, typer.Option("--keep", metavar="N", min=0, help="Newest comparisons of each name that stay whole.")
+    ] = 5,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Name what would go, and remove nothing.")] = False,
 ) -> None:
-    """Remove panels, checkpoints and comparisons that no registered version and nothing running refers to."""
+    """Remove what no registered version, no newest comparison and nothing running refers to.
+
+    Whole comparisons stay where they are among the newest of their name, or made the champion or the challenger. Of any other
+    registered version its run, data and fit stay, so that it can be rolled back to and trained again; the losers' runs and fits
+    and all forecasts go. Of the forecasts that were served those stay that are not scored yet, and the newest 400.
+    """
     home = _home()
     from flows.look import show_prune
 
