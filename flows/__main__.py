@@ -3,6 +3,7 @@
 Exit status: 0 done, 1 the answer is no, 2 something that the user can mend, 130 interrupted.
 """
 
+import math
 import sys
 import traceback
 from collections.abc import Iterator
@@ -138,8 +139,14 @@ def promote(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Give every verdict and move nothing.")] = False,
     allow_dirty: AllowDirty = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--timeout", metavar="MINUTES", help="In place of promotion.timeout_minutes of the version's params."),
+    ] = None,
 ) -> None:
     """Hold the challenger against the champion on origins that neither has seen; exit status 1 where it is refused."""
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise UserError(f"--timeout {minutes:g}: write how many minutes the gates may take, such as 120")
     home = _home()
     from flows.progress import Board
 
@@ -149,7 +156,7 @@ def promote(
             from flows.promote import show_decision
 
             server.wait()
-        found = flow(name, None if version is None else str(version), dry_run, allow_dirty)
+        found = flow(name, None if version is None else str(version), dry_run, allow_dirty, None, minutes)
     show_decision(name, found)
     if not found["promoted"]:
         raise typer.Exit(1)
@@ -255,10 +262,17 @@ def serve(
 
 @app.command()
 def prune(
-    keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, help="Comparisons of each name that stay.")] = 5,
+    keep: Annotated[
+        int, typer.Option("--keep", metavar="N", min=0, help="Newest comparisons of each name that stay whole.")
+    ] = 5,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Name what would go, and remove nothing.")] = False,
 ) -> None:
-    """Remove panels, checkpoints and comparisons that no registered version and nothing running refers to."""
+    """Remove what no registered version, no newest comparison and nothing running refers to.
+
+    Whole comparisons stay where they are among the newest of their name, or made the champion or the challenger. Of any other
+    registered version its run, data and fit stay, so that it can be rolled back to and trained again; the losers' runs and fits
+    and all forecasts go. Of the forecasts that were served those stay that are not scored yet, and the newest 400.
+    """
     home = _home()
     from flows.look import show_prune
 

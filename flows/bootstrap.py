@@ -97,8 +97,6 @@ def set_environment(folder: Path) -> None:
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
         "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
         "GX_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "true",  # mlflow takes no other word for yes

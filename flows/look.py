@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -161,16 +162,21 @@ def show_comparison(found: dict[str, Any]) -> None:
 
 
 def show_prune(home: Path, keep: int, dry_run: bool) -> None:
-    """Removes what nothing refers to, and says what."""
+    """Removes what nothing refers to, and says what: files of one folder, and runs of one experiment, in one line."""
     tracking.connect(home)
     plan = prune(home, keep, dry_run)
     console = Console(highlight=False, soft_wrap=True)
-    for folder, size in plan.folders:
-        console.print(f"  {size / 1e6:10,.1f} MB  {folder}", markup=False)
+    lines: dict[Path, list[int]] = {}
+    for path, size in plan.paths:
+        lines.setdefault(path.parent if path.parent.parent == home / "served" else path, []).append(size)
+    for path, sizes in lines.items():
+        count = f": {len(sizes)} served forecasts" if path.parent == home / "served" else ""
+        console.print(f"  {sum(sizes) / 1e6:10,.1f} MB  {path}{count}", markup=False)
+    for name, runs in Counter(name for name, _ in plan.runs).items():
+        console.print(f"  {runs:10,} MLflow runs of {name}", markup=False)
     verb = "would be removed" if dry_run else "removed"
-    console.print(
-        f"{len(plan.folders)} folders ({plan.size / 1e6:,.1f} MB) and {len(plan.runs)} MLflow runs {verb}.", markup=False
-    )
+    told = f"{len(plan.paths)} folders and files ({plan.size / 1e6:,.1f} MB) and {len(plan.runs)} MLflow runs {verb}."
+    console.print(told, markup=False)
 
 
 def only_those_that_fit(params: Path, settings: list[str], say: Callable[[str], None]) -> list[str]:

@@ -39,12 +39,16 @@ def promote(
     dry_run: bool = False,
     allow_dirty: bool = False,
     rules: dict[str, Any] | None = None,
+    minutes: float | None = None,
 ) -> dict[str, Any]:
-    """Returns the decision, every gate's verdict and both scores.  `rules`: the thresholds; by default the challenger's own."""
+    """Returns the decision, every gate's verdict and both scores.
+
+    `rules`: the thresholds, by default the challenger's own; `minutes` in place of their `timeout_minutes`.
+    """
     home = state_home()
     with Board() as board, board.stage("judge the challenger"):
         tracking.connect(home)
-        found = promote_challenger(name, home, choose_device(), number, dry_run, allow_dirty, board.say, rules)
+        found = promote_challenger(name, home, choose_device(), number, dry_run, allow_dirty, board.say, rules, minutes)
     create_markdown_artifact(_markdown(name, found), key="promotion", description=_sentence(name, found))
     return found
 

@@ -255,6 +255,7 @@ class PromotionParams(Section):
     min_skill: float
     min_slice_skill: float
     coverage: Annotated[tuple[Share, Share], BeforeValidator(as_tuple)]
+    timeout_minutes: Annotated[float, Field(gt=0)] | None = None  # that all gates together may take
 
 
 class RunParams(Section):

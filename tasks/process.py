@@ -22,7 +22,7 @@ from models.job import FULL, PATIENCE, STOPPED, assemble, members
 from models.training import Epoch
 from params.errors import UserError
 from tasks import fingerprint
-from tasks.locks import lock
+from tasks.locks import Held, lock
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -130,15 +130,23 @@ def finished_result(folder: Path) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def turn(home: Path, device: str) -> Iterator[tuple[int, ...]]:
+def turn(home: Path, device: str, stop: threading.Event | None = None) -> Iterator[tuple[int, ...]]:
     """One fit at a time on an accelerator, also between comparisons, unless LAGLINE_JOBS says more.
 
     Gives the lock's descriptor.  The kernel frees it however its holder ends; Prefect's own limits leak a slot after a kill.
+    Raises Interrupted where `stop` is set before our turn comes.
     """
     if device == "cpu" or os.environ.get("LAGLINE_JOBS", "").strip():
         yield ()
         return
-    with lock(home, f"device-{device.replace(':', '-')}") as descriptor:
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                descriptor = held.enter_context(lock(home, f"device-{device.replace(':', '-')}", wait=stop is None))
+                break
+            except Held:
+                if stop is not None and stop.wait(0.2):
+                    raise Interrupted from None
         yield (descriptor,)
 
 

@@ -21,9 +21,11 @@ def promote_challenger(
     allow_dirty: bool,
     say: Callable[[str], None],
     rules: dict[str, Any] | None = None,
+    minutes: float | None = None,
 ) -> dict[str, Any]:
     """Scores challenger and champion on the same unseen origins and moves the alias if every gate is passed."""
-    found = promote(name, home, device, number, dry_run, allow_dirty, say, PromotionParams(**rules) if rules else None)
+    own = PromotionParams(**rules) if rules else None
+    found = promote(name, home, device, number, dry_run, allow_dirty, say, own, minutes)
     return {
         "decision": found.decision,
         "promoted": found.promoted,

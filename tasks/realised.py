@@ -3,6 +3,7 @@
 They lie in LAGLINE_HOME/served/NAME, a file for each version and newest cutoff; a forecast counts once its row has an actual.
 """
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from models.checkpoint import write_bytes
 from params.errors import UserError
 from params.schema import RunParams
 from tasks import tracking
@@ -26,6 +28,7 @@ from tasks.reproduce import check_whole
 
 RECENT = 30  # cutoffs
 MOST_FILES = 400  # that are scored: more than a year of nights
+SCORED = "scored.json"  # beside them: `until`, the newest row (microseconds since 1970, or the step) that had an actual
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ def _score_realised(run: RunParams, home: Path) -> str | None:
     found = realised(pl.concat(some), on_grid(history, run), run) if some else None
     if found is None or found.skill is None:
         return None
+    until = int(history.drop_nulls("y")["ds"].to_physical().max())  # type: ignore[arg-type]
+    write_bytes(home / "served" / run.name / SCORED, json.dumps({"until": until}).encode())
     experiment = tracking.experiment(f"{run.name}.realised", home)
     run_id = tracking.client().create_run(experiment, run_name="realised error", tags={"kind": "realised"}).info.run_id
     numbers = ("mae", "naive_mae", "skill")

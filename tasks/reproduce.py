@@ -78,10 +78,16 @@ def _short(value: Any) -> str:
     return text[:12] if len(text) == 64 else text
 
 
-def reproduce(version: Version, home: Path, device: str, say: Callable[[str], None] = lambda text: None) -> Proof:
+def reproduce(
+    version: Version,
+    home: Path,
+    device: str,
+    say: Callable[[str], None] = lambda text: None,
+    stop: threading.Event | None = None,
+) -> Proof:
     """Trains a version again and compares: weights to the bit, or, on another kind of device, forecasts within TOLERANCE.
 
-    Where data, numbers or code differ nothing is trained: it cannot come out the same.
+    Where data, numbers or code differ nothing is trained: it cannot come out the same.  Raises Interrupted after `stop`.
     """
     recorded = version.trained_on["fingerprint"]
     job, found = now(version, home, device)
@@ -98,8 +104,8 @@ def reproduce(version: Version, home: Path, device: str, say: Callable[[str], No
             job = job | {"training": job["training"] | {"stop_step": stop_step}}
         if version.trained_on.get("stop_steps"):  # the same for the members of an ensemble
             job = job | {"members": _stopped(job["members"], version.trained_on["stop_steps"])}
-        with turn(home, job["device"]):  # a comparison at work on the same device goes first
-            result = run_fit(job, Path(scratch), listener, threading.Event())
+        with turn(home, job["device"], stop):  # a comparison at work on the same device goes first
+            result = run_fit(job, Path(scratch), listener, stop or threading.Event())
         if result["status"] != "finished":
             return Proof(False, False, tuple(apart), f"the training failed this time: {result['reason']}")
         if result["weights"] == version.trained_on["weights"]:

@@ -4,18 +4,12 @@ All of it happens under a lock of the name that the kernel frees however its hol
 that differs from it (a kill between the two writes) is mended by whoever comes next.  Any error leaves the alias as it is.
 """
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from models.panel import Split
@@ -25,19 +19,13 @@ from tasks import tracking
 from tasks.comparison import scores, significance
 from tasks.locks import lock
 from tasks.registry import gates, ledger
+from tasks.registry.deadline import deadline
+from tasks.registry.fresh import reloads
 from tasks.registry.gates import OURS, THEIRS, Verdict
 from tasks.registry.load import CHAMPION, Version, find, needed, opened
 from tasks.registry.unseen import common_origins, forecast_frames, panel_of, windows_of
-from tasks.registry.versions import CHALLENGER, example_frame
+from tasks.registry.versions import CHALLENGER
 from tasks.reproduce import check_whole, reproduce
-
-RELOADED = """
-import json, sys, mlflow, pandas as pd
-model = mlflow.pyfunc.load_model(sys.argv[1])
-with open(sys.argv[2]) as given, open(sys.argv[3], "w") as made:
-    json.dump(model.predict(pd.DataFrame(**json.load(given)))["yhat"].tolist(), made)
-"""
-CLOSE = 1e-5  # of a forecast, or of one unit where that is more: between two processes
 
 Say = Callable[[str], None]
 
@@ -61,8 +49,12 @@ class Decision:
 
 @contextmanager
 def held(name: str, home: Path) -> Iterator[None]:
-    """One decision on a name at a time; mends what a killed one left.  Raises Held where another is at it."""
-    with lock(home, f"promote-{name}", wait=False):
+    """One decision on a name at a time; mends what a killed one left.
+
+    Raises Held where another is at it, UserError where the tracking server does not answer.
+    """
+    told = f"the champion of {name} is who it was, or who the ledger says: start the same command again once it is back"
+    with lock(home, f"promote-{name}", wait=False), tracking.answered(told):
         ledger.clear(name)
         mend(name, home)
         yield
@@ -119,10 +111,12 @@ def promote(
     allow_dirty: bool = False,
     say: Say = lambda text: None,
     rules: PromotionParams | None = None,
+    minutes: float | None = None,
 ) -> Decision:
     """Holds the challenger (or version `number`) against the champion; moves the alias only if every gate is passed.
 
-    `rules`: the thresholds, by default those of the challenger's own params.
+    `rules`: the thresholds, by default those of the challenger's own params; `minutes` in place of their `timeout_minutes`.
+    Raises Overdue, and decides nothing, where the gates are not through by then.
     """
     with held(name, home), ExitStack() as open_:
         found, holder = needed(name, number or CHALLENGER), find(name, CHAMPION)
@@ -131,7 +125,7 @@ def promote(
             return Decision("unchanged", str(found.version), before, (), None, {})
         challenger = open_.enter_context(opened(found))
         champion = None if holder is None else open_.enter_context(opened(holder))
-        verdicts, figures = judge(challenger, champion, home, device, allow_dirty, say, rules)
+        verdicts, figures = judge(challenger, champion, home, device, allow_dirty, say, rules, minutes)
         passed = all(one.passed for one in verdicts)
         if dry_run:
             return Decision("would promote" if passed else "would refuse", challenger.number, before, verdicts, None, figures)
@@ -173,36 +167,49 @@ def judge(
     allow_dirty: bool,
     say: Say,
     rules: PromotionParams | None = None,
+    minutes: float | None = None,
 ) -> tuple[tuple[Verdict, ...], dict[str, Any]]:
-    """Every gate's verdict, the cheap ones first, and both scores on the same unseen origins."""
+    """Every gate's verdict, the cheap ones first, and both scores on the same unseen origins.  Raises Overdue."""
     check_whole(challenger)
     run = RunParams(**challenger.trained_on["run"])
-    rules, naive = rules or run.promotion, challenger.trained_on["naive"]
+    rules = rules or run.promotion
     verdicts = [gates.checks(challenger.trained_on), gates.clean_tree(challenger.trained_on["fingerprint"], allow_dirty)]
-    versions = {OURS: challenger} | ({THEIRS: champion} if champion else {})
     unlike = _unlike(challenger, champion)
     if unlike:
         return (*verdicts, Verdict("champion", False, unlike)), {}
+    with deadline(minutes or rules.timeout_minutes) as until:
+        until.at("origins")
+        say("scoring on the same unseen origins ...")
+        scored, figures = _scored(challenger, champion, home, run, rules)
+        until.at("bundle")
+        say("loading the bundle in a fresh process ...")
+        loaded = reloads(challenger, until.left)
+        until.at("reproduction")
+        say("training it again from its fingerprint ...")
+        proof = reproduce(challenger, home, device, say, until.stop)
+    return (*verdicts, *scored, loaded, Verdict("reproduction", proof.same, proof.words)), figures
+
+
+def _scored(
+    challenger: Version, champion: Version | None, home: Path, run: RunParams, rules: PromotionParams
+) -> tuple[list[Verdict], dict[str, Any]]:
+    """The verdicts of all gates that scores on the same unseen origins answer, and the scores."""
+    versions = {OURS: challenger} | ({THEIRS: champion} if champion else {})
+    naive = challenger.trained_on["naive"]
     panel = panel_of(challenger, home)
     split = Split(**challenger.trained_on["job"]["split"])
-    say("scoring on the same unseen origins ...")
     origins = common_origins(panel, split, run.evaluation.stride, list(versions.values()))
     frame = forecast_frames(panel, origins, versions, run)
     params = windows_of(challenger)
     overlap = significance.overlap_of(params.horizon, params.gap, run.evaluation.stride)
     counted = gates.enough_origins(frame, overlap)
-    verdicts += [counted, gates.whole(frame, list(versions))]
-    if all(one.passed for one in verdicts[-2:]):
+    verdicts = [counted, gates.whole(frame, list(versions))]
+    if all(one.passed for one in verdicts):
         verdicts += [gates.skill(frame, naive, rules), gates.slice_skill(frame, naive, rules), gates.coverage(frame, rules)]
         if champion:
             newer = challenger.trained_on["newest"] > champion.trained_on["newest"]
             verdicts.append(gates.against_champion(frame, overlap, newer, rules))
-    say("loading the bundle in a fresh process ...")
-    verdicts.append(reloads(challenger))
-    say("training it again from its fingerprint ...")
-    proof = reproduce(challenger, home, device, say)
-    verdicts.append(Verdict("reproduction", proof.same, proof.words))
-    return tuple(verdicts), _figures(frame, naive, versions, overlap)
+    return verdicts, _figures(frame, naive, versions, overlap)
 
 
 def _unlike(challenger: Version, champion: Version | None) -> str:
@@ -234,29 +241,6 @@ def _figures(frame: pl.DataFrame, naive: str, versions: dict[str, Version], over
         one = significance.judge(significance.differences(frame, [name], [other]), overlap)
         found[f"{name}_less_{other}"] = asdict(one) if one else None
     return found
-
-
-def reloads(version: Version) -> Verdict:
-    """Whether the version, loaded through MLflow in a process without this repository, forecasts what it does here."""
-    given = version.folder / "example.json"
-    here = version.model.forecast(example_frame(version.folder))["yhat"].to_numpy(float)
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "made.json"
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", RELOADED, f"models:/{version.name}/{version.number}", str(given), str(made)],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-            timeout=600,
-        )
-        if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or ["no word"]
-            return Verdict("bundle", False, f"it does not load in a fresh process: {last[0]}")
-        there = np.array(json.loads(made.read_text()), float)
-    gap = float(np.abs(there - here).max())
-    passed = bool(np.isclose(there, here, rtol=CLOSE, atol=CLOSE).all())
-    return Verdict("bundle", passed, f"its forecasts in a fresh process differ by at most {gap:.2g} from those here")
 
 
 def roll_back(name: str, home: Path) -> tuple[str, str]:

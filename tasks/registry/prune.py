@@ -1,21 +1,28 @@
-"""Making room: panels, checkpoints and comparisons that nothing registered and nothing running refers to.
+"""Making room: what no registered version, no newest comparison and nothing running refers to.
 
-The newest comparisons of every name stay, and all that a registered version came from: its comparison, its panel, its fit.
+Whole comparisons stay where they are among the newest of their name or made a version that holds an alias.  Of any other that
+made a version stays what it takes to roll back to it and to train it again: its run and that of the comparison, its panel, its
+fit; the runs and fits of those that it beat go, and the forecasts of all.
 """
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
+import polars as pl
+
 from tasks import tracking
 from tasks.locks import lock
+from tasks.realised import MOST_FILES, SCORED
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
 
 DAY = 86_400.0  # seconds: a working folder that is younger may be in use
 HIDDEN = (".compare-", ".reproduce-", ".lags-")  # working folders of processes that were killed
@@ -23,15 +30,27 @@ HIDDEN = (".compare-", ".reproduce-", ".lags-")  # working folders of processes 
 
 @dataclass(frozen=True)
 class Plan:
-    """What would go: folders with their bytes, and the comparisons (each with its child runs)."""
+    """What would go: folders and files with their bytes, and MLflow runs."""
 
-    folders: tuple[tuple[Path, int], ...]
+    paths: tuple[tuple[Path, int], ...]
     runs: tuple[tuple[str, str], ...]  # (name, run id)
 
     @property
     def size(self) -> int:
-        """Bytes that the folders hold."""
-        return sum(size for _, size in self.folders)
+        """Bytes that the folders and files hold."""
+        return sum(size for _, size in self.paths)
+
+
+@dataclass
+class _Kept:
+    """What is referred to: panels by their digest, fits by their identity."""
+
+    panels: set[str] = field(default_factory=set)
+    fits: set[str] = field(default_factory=set)
+
+    def add(self, parent: "Run", runs: "list[Run]") -> None:
+        self.panels.add(parent.data.tags.get("data", ""))
+        self.fits |= {run.data.tags.get("identity", "") for run in runs}
 
 
 def prune(home: Path, keep: int, dry_run: bool = False) -> Plan:
@@ -44,40 +63,86 @@ def prune(home: Path, keep: int, dry_run: bool = False) -> Plan:
         if not dry_run:
             for _, run_id in plan.runs:
                 tracking.client().delete_run(run_id)
-            for folder, _ in plan.folders:
-                shutil.rmtree(folder, ignore_errors=True)
+            for path, _ in plan.paths:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     return plan
 
 
 def _plan(home: Path, keep: int) -> Plan:
     search = tracking.client().search_model_versions
     versions = list(tracking.every(lambda token: search(max_results=1000, page_token=token)))
-    gone: list[tuple[str, str]] = []
-    panels, fits, artifacts = set[str](), {version.tags.get("identity", "") for version in versions}, list[Path]()
-    served = {version.run_id for version in versions}
+    registered, aliased = {str(version.run_id) for version in versions}, _aliased(versions)
+    kept, gone, paths = (
+        _Kept(fits={version.tags.get("identity", "") for version in versions}),
+        list[tuple[str, str]](),
+        list[Path](),
+    )
     for experiment in tracking.client().search_experiments():
-        parents = list(_runs(experiment.experiment_id, "tags.kind = 'comparison'"))
-        children: dict[str, list[Run]] = {}
-        for child in _runs(experiment.experiment_id, "tags.kind != 'comparison'"):
-            children.setdefault(child.data.tags.get("mlflow.parentRunId", ""), []).append(child)
-        newest = [parent.info.run_id for parent in parents if parent.info.status == "FINISHED"][:keep]
-        for parent in parents:
-            below = children.get(parent.info.run_id, [])
+        left = keep
+        for parent, below in _comparisons(experiment.experiment_id):
+            newest = parent.info.status == "FINISHED" and left > 0
+            left -= newest
             ours = Path(parent.data.tags.get("panel", home / "panels")).is_relative_to(home)  # not another machine's
-            needed = parent.info.run_id in newest or bool(served & {run.info.run_id for run in below})
-            if needed or parent.info.status == "RUNNING" or not ours:
-                panels.add(parent.data.tags.get("data", ""))
-                fits |= {run.data.tags.get("identity", "") for run in below}
+            if newest or parent.info.status == "RUNNING" or not ours or any(run.info.run_id in aliased for run in below):
+                kept.add(parent, below)
                 continue
-            for run in (*below, parent):
-                gone.append((experiment.name, run.info.run_id))
-                artifacts += _artifacts(run, home)
-            artifacts += [path for path in (home / "forecasts" / parent.info.run_id,) if path.is_dir()]
-    folders = [path for path in _below(home / "panels") if path.name not in panels]
-    folders += [path for path in _below(home / "checkpoints") if path.name not in fits]
+            own = [run for run in below if run.info.run_id in registered]
+            if own:
+                kept.add(parent, own)
+                paths += _forecasts(parent, home)
+            unneeded = [run for run in below if run not in own] if own else [*below, parent]
+            gone += [(experiment.name, run.info.run_id) for run in unneeded]
+            paths += [folder for run in unneeded for folder in _artifacts(run, home)]
+            paths += [folder for folder in (home / "forecasts" / parent.info.run_id,) if folder.is_dir()]
+    paths = [*_unreferenced(home, kept), *paths, *_served(home)]
+    return Plan(tuple((path, _size(path)) for path in paths), tuple(gone))
+
+
+def _aliased(versions: "list[ModelVersion]") -> set[str]:
+    """The runs of the versions that hold an alias, which a search leaves out."""
+    names = {version.name for version in versions}
+    holders = {
+        (name, str(number)) for name in names for number in tracking.client().get_registered_model(name).aliases.values()
+    }
+    return {str(version.run_id) for version in versions if (version.name, str(version.version)) in holders}
+
+
+def _comparisons(experiment: str) -> "Iterator[tuple[Run, list[Run]]]":
+    """The comparisons of an experiment, the newest first, each with the runs below it."""
+    children: dict[str, list[Run]] = {}
+    for child in _runs(experiment, "tags.kind != 'comparison'"):
+        children.setdefault(child.data.tags.get("mlflow.parentRunId", ""), []).append(child)
+    for parent in _runs(experiment, "tags.kind = 'comparison'"):
+        yield parent, children.get(parent.info.run_id, [])
+
+
+def _unreferenced(home: Path, kept: _Kept) -> list[Path]:
+    """Panels, fits and working folders of ours that nothing refers to; what is half written may be in use for a day."""
+    folders = [path for path in _below(home / "panels") if path.name not in kept.panels]
+    folders += [path for path in _below(home / "checkpoints") if path.name not in kept.fits]
     folders += [path for path in _below(home) if path.name.startswith(HIDDEN)]
-    folders = [path for path in folders if not path.name.startswith(".") or time.time() - path.stat().st_mtime > DAY]
-    return Plan(tuple((path, _size(path)) for path in (*folders, *artifacts)), tuple(gone))
+    return [path for path in folders if not path.name.startswith(".") or time.time() - path.stat().st_mtime > DAY]
+
+
+def _forecasts(parent: "Run", home: Path) -> list[Path]:
+    """The forecast frame among the artifacts of a comparison, where they lie below ours."""
+    files = [folder / "artifacts" / "forecasts.parquet" for folder in _artifacts(parent, home)]
+    return [file for file in files if file.is_file()]
+
+
+def _served(home: Path) -> list[Path]:
+    """The served forecasts that were scored and that no scoring reads any more: all but the newest of each name."""
+    gone: list[Path] = []
+    for marker in sorted((home / "served").glob(f"*/{SCORED}")):
+        until = int(json.loads(marker.read_text())["until"])
+        files = sorted(marker.parent.glob("*.parquet"), key=lambda path: path.stat().st_mtime)
+        gone += [file for file in files[:-MOST_FILES] if _last(file) <= until]
+    return gone
+
+
+def _last(file: Path) -> int:
+    """The newest row that a file of served forecasts is about: microseconds since 1970, or the integer time step."""
+    return int(pl.scan_parquet(file).select(pl.col("ds").to_physical().max()).collect().item())
 
 
 def _runs(experiment: str, clause: str) -> "Iterator[Run]":
@@ -98,5 +163,7 @@ def _below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()) if folder.is_dir() else []
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file() and not one.is_symlink())

@@ -1,6 +1,7 @@
 """MLflow as lagline uses it, and the one place that speaks to it beside the registry; never a decision about what it holds."""
 
 from tasks.tracking.connection import (
+    answered,
     client,
     connect,
     direct,
@@ -9,6 +10,7 @@ from tasks.tracking.connection import (
     log,
     patience,
     patiently,
+    raise_if_away,
 )
 from tasks.tracking.logs import (
     artifact,
@@ -44,6 +46,7 @@ from tasks.tracking.runs import (
 
 __all__ = [
     "abandon",
+    "answered",
     "artifact",
     "child_run",
     "client",
@@ -73,6 +76,7 @@ __all__ = [
     "parent_run",
     "patience",
     "patiently",
+    "raise_if_away",
     "share_datasets",
     "steps_logged",
     "tag",

@@ -24,15 +24,21 @@ if TYPE_CHECKING:
 
 PATIENCE = 900  # seconds
 AGAIN = 5.0  # seconds between two tries
+BOUNDS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}  # MLflow's own: 7 and 120 s, 20 minutes
 log = logging.getLogger("lagline.tracking")
 _patient = threading.Event()  # whether a server that is away is waited for
 
 
 @cache
 def client() -> "MlflowClient":
-    """The client of MLFLOW_TRACKING_URI, which `flows/bootstrap.py` has set."""
+    """The client of MLFLOW_TRACKING_URI, which `flows/bootstrap.py` has set.
+
+    What it and our children wait for one answer is bounded, where the user has not set it: a worker has not been through the
+    command line.
+    """
     import mlflow
 
+    os.environ.update({name: value for name, value in BOUNDS.items() if not os.environ.get(name)})
     uri = os.environ["MLFLOW_TRACKING_URI"]
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
@@ -128,8 +134,32 @@ def _away(error: BaseException) -> bool:
         return True
     if not isinstance(error, MlflowException):
         return False
-    unreachable = "API request to" in str(error) and re.search(r"failed with( timeout)? exception", str(error)) is not None
-    return unreachable or error.get_http_status_code() in (429, 502, 503, 504)
+    return _unreachable(str(error)) or error.get_http_status_code() in (429, 502, 503, 504)
+
+
+def _unreachable(text: str) -> bool:
+    return "API request to" in text and re.search(r"failed with( timeout)? exception", text) is not None
+
+
+def raise_if_away(text: str) -> None:
+    """Raises MlflowException where what another process said of its end is that the server did not answer it."""
+    from mlflow.exceptions import MlflowException
+
+    for line in text.splitlines():
+        if _unreachable(line):
+            raise MlflowException(line)
+
+
+@contextlib.contextmanager
+def answered(so_far: str) -> Iterator[None]:
+    """Raises UserError, with what stands `so_far`, where the server does not answer in the block."""
+    try:
+        yield
+    except Exception as error:
+        if not _away(error):
+            raise
+        where = os.environ["MLFLOW_TRACKING_URI"]
+        raise UserError(f"MLFLOW_TRACKING_URI={where}: the tracking server does not answer; {so_far} ({error})") from error
 
 
 def connect(home: Path) -> None:

@@ -59,6 +59,12 @@ def test_compare_promote_again_refuse_roll_back_and_forecast(flows, refused, tmp
     assert json.loads(flows("history", "story", "--json", "--at", second, home=home).stdout)["champion"] == "2"
     refused(flows("history", "story", "--at", "2001-01-01", home=home), 2, "nothing was decided on it up to 2001-01-01")
 
+    pruned = flows("prune", "--keep", "0", "--dry-run", home=home).stdout
+    assert "MLflow runs of story" in pruned and "MB) and" in pruned and "would be removed." in pruned
+    assert flows("prune", "--keep", "0", home=home).stdout == pruned.replace("would be removed.", "removed.")
+    # what was champion once, and is not any more, can still be trained again, without what it beat
+    assert "the same weights, bit for bit" in flows("reproduce", "story@2", home=home).stdout
+
     out = tmp_path / "forecasts.parquet"
     data = ("--data", str(tmp_path / "late.parquet"), "--out", str(out))
     done = flows("forecast", "story@champion", *data, home=home)

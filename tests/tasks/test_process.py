@@ -164,6 +164,10 @@ def test_a_device_s_turn_is_free_again_when_its_holder_is_killed(tmp_path: Path,
     with turn(tmp_path, "cuda:0"):
         pass
     monkeypatch.delenv("LAGLINE_JOBS")
+    over = threading.Event()
+    over.set()
+    with pytest.raises(Interrupted), turn(tmp_path, "cuda:0", over):  # who may not wait any longer does not
+        pass
     assert child.pid is not None
     os.kill(child.pid, 9)
     child.join()

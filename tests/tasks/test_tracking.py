@@ -1,13 +1,9 @@
 """A tracking server that goes away and comes back: a real one, killed and started again on the same store."""
 
-import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,62 +17,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
 ]
-
-
-class Server:
-    """An MLflow server on a port of its own, whose store outlives it."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri, self.folder = f"http://127.0.0.1:{self.port}", folder
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        store = ("--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db", "--default-artifact-root", str(self.folder))
-        where = ("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *store, *where],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
-                    return
-            except OSError:
-                time.sleep(0.2)
-        raise TimeoutError("the MLflow server did not come up")
-
-    def kill(self) -> None:
-        import psutil
-
-        if self.process is not None:
-            family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
-            for member in family:
-                member.kill()
-            self.process.wait()
-            psutil.wait_procs(family[1:], timeout=10)
-            self.process = None
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server that is up; lagline's client speaks to it, and waits briefly."""
-    found = Server(tmp_path)
-    found.start()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", found.uri)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(connection, "AGAIN", 0.1)
-    tracking.client.cache_clear()
-    try:
-        yield found
-    finally:
-        found.kill()
-        tracking.client.cache_clear()
 
 
 def test_patience_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +37,7 @@ def test_every_way_of_not_answering_is_being_away() -> None:
 
 
 def test_no_row_is_lost_while_the_server_is_away_and_no_call_waits_for_it_for_ever(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     tracking.connect(tmp_path)
     run = tracking.client().create_run(tracking.experiment("demo", tmp_path)).info.run_id

@@ -1,13 +1,18 @@
-"""Pruning a real store: what a registered version came from stays, whatever its age; what nothing refers to goes."""
+"""Pruning a real store: what a registered version needs stays, whatever its age; what nothing refers to goes."""
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from params.load import load_run
 from tasks import tracking
 from tasks.locks import Held, lock
+from tasks.realised import keep, score_realised
+from tasks.registry import prune as pruning
 from tasks.registry.prune import prune
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own
@@ -22,20 +27,28 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     tracking.client.cache_clear()
 
 
-def a_comparison(home: Path, number: int, name: str = "story", register: bool = False) -> str:
-    """A finished comparison with one fit, its panel and its checkpoint folder; returns its run."""
+def a_comparison(home: Path, number: int, name: str = "story", register: bool = False, loser: bool = False) -> str:
+    """A finished comparison with one fit, its panel and its checkpoint folder (and `loser`'s); returns its run."""
     parent, _ = tracking.parent_run(tracking.experiment(name, home), name, f"{name}{number}")
     fit = tracking.child_run(parent, "gru", f"{name}-fit{number}", {"kind": "variant"})
     tracking.tag(parent, {"data": f"{name}-panel{number}"})
     tracking.log_text(fit, "x" * 1000, "notes.txt")
-    for folder in (home / "panels" / f"{name}-panel{number}", home / "checkpoints" / f"{name}-fit{number}"):
+    folders = [home / "panels" / f"{name}-panel{number}", home / "checkpoints" / f"{name}-fit{number}"]
+    if loser:
+        beaten = tracking.child_run(parent, "lstm", f"{name}-loser{number}", {"kind": "variant"})
+        tracking.log_text(beaten, "x" * 1000, "notes.txt")
+        for file in ("forecasts.parquet", "report.html"):
+            tracking.log_text(parent, "x" * 1000, file)
+        folders += [home / "checkpoints" / f"{name}-loser{number}", home / "forecasts" / parent]
+    for folder in folders:
         folder.mkdir(parents=True)
         (folder / "bytes").write_bytes(bytes(1000))
     for run in (fit, parent):
         tracking.finish(run)
     if register:
         client = tracking.client()
-        client.create_registered_model(name)
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
         client.create_model_version(name, f"{home}/anywhere", fit, tags={"identity": f"{name}-fit{number}"})
     return parent
 
@@ -51,7 +64,7 @@ def test_the_newest_and_the_registered_stay(home: Path) -> None:
         (home / name).mkdir()
     os.utime(home / ".compare-killed", (0, 0))
     dry = prune(home, 2, dry_run=True)
-    assert {path.name for path, _ in dry.folders} >= {"story-panel0", "story-fit2", ".compare-killed"} and dry.size >= 4000
+    assert {path.name for path, _ in dry.paths} >= {"story-panel0", "story-fit2", ".compare-killed"} and dry.size >= 4000
     assert len(left(home)) == 12  # nothing went
     plan = prune(home, 2)
     assert plan == dry
@@ -60,7 +73,7 @@ def test_the_newest_and_the_registered_stay(home: Path) -> None:
     there = {run.info.run_id for run in tracking.client().search_runs([tracking.experiment("story", home)])}
     assert there & set(runs) == {runs[1], runs[3], runs[4]} and len(there) == 6
     assert [path.name for path in home.glob(".compare-*")] == [".compare-at-work"]
-    assert prune(home, 2).folders == () == prune(home, 2).runs
+    assert prune(home, 2).paths == () == prune(home, 2).runs
     prune(home, 0)
     assert left(home) == {"story-panel1", "story-fit1"}
 
@@ -70,3 +83,53 @@ def test_nothing_goes_while_a_comparison_is_at_work(home: Path) -> None:
     with lock(home, "compare"), pytest.raises(Held):
         prune(home, 0)
     assert left(home) == {"story-panel0", "story-fit0"}
+
+
+def test_of_an_old_version_without_an_alias_only_what_it_needs_stays(home: Path) -> None:
+    """Version 1 was never champion or was it once, 2 is champion, 3 challenger; the newest comparison made no version."""
+    runs = [a_comparison(home, number, register=number < 3, loser=True) for number in range(4)]
+    for alias, version in (("champion", "2"), ("challenger", "3")):
+        tracking.client().set_registered_model_alias("story", alias, version)
+    dry = prune(home, 1, dry_run=True)
+    (beaten,) = (run for _, run in dry.runs)
+    assert tracking.client().get_run(beaten).data.tags["identity"] == "story-loser0"
+    gone = {"story-loser0": 1000, "forecasts.parquet": 1000, beaten: 1000, runs[0]: 1000}
+    assert {path.name: size for path, size in dry.paths} == gone and dry.size == 4000
+    assert prune(home, 1) == dry and not prune(home, 1).paths
+    assert left(home) == {f"story-{what}{number}" for what in ("panel", "fit", "loser") for number in range(4)} - {
+        "story-loser0"
+    }
+    there = {run.info.run_id for run in tracking.client().search_runs([tracking.experiment("story", home)])}
+    assert set(runs) < there and len(there) == 3 * 4 - 1 and beaten not in there
+    assert {path.name for path in (home / "forecasts").iterdir()} == set(runs[1:])
+    assert len(tracking.artifact(runs[0], "report.html").read_text()) == 1000
+    assert (
+        len(tracking.artifact(str(tracking.client().get_model_version("story", "1").run_id), "notes.txt").read_text()) == 1000
+    )
+    prune(home, 0)  # the newest goes now, and what the aliases hold does not
+    assert left(home) == {f"story-{what}{number}" for what in ("panel", "fit", "loser") for number in range(3)} - {
+        "story-loser0"
+    }
+
+
+def test_served_forecasts_stay_until_they_are_scored_and_the_newest_longer(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five nights of the shipped data, and two after it ends; the newest four are what a scoring reads."""
+    monkeypatch.setattr(pruning, "MOST_FILES", 4)
+    run, files = load_run("params/smoke.yaml"), list[Path]()
+    last = pl.read_parquet("data/nyc_weather.parquet").filter(pl.col("origin") == "JFK")["time_hour"].max()
+    for night in range(-4, 3):
+        cutoff = last + timedelta(days=night) - timedelta(hours=6)
+        rows = [cutoff + timedelta(hours=step) for step in range(1, 7)]
+        made = pl.DataFrame({"unique_id": "JFK", "ds": rows, "yhat": 40.0}).with_columns(cutoff=pl.lit(cutoff))
+        made = made.with_columns(pl.col("ds", "cutoff").cast(pl.Datetime("us", "UTC")))
+        files.append(keep(made, "1", int(made["cutoff"][0].timestamp() * 1e6) - 86_400_000_000, run.name, home))
+        os.utime(files[-1], (night + 10, night + 10))
+    assert prune(home, 0).paths == ()  # nobody has scored them
+    score_realised.fn(run, home)
+    assert [path for path, _ in prune(home, 0).paths] == files[:3]
+    assert [file for file in files if file.exists()] == files[3:]
+    monkeypatch.setattr(pruning, "MOST_FILES", 1)
+    prune(home, 0)
+    assert [file for file in files if file.exists()] == files[
+        5:
+    ]  # of these two, one is no more among the newest, but not scored
