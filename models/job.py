@@ -39,13 +39,20 @@ PATIENCE = 20.0  # seconds that a step may take once its parent is gone
 
 
 def prepare(job: Mapping[str, Any]) -> tuple[Forecaster, dict[str, Windows], Training]:
-    """The forecaster (fresh weights from the seed) and the windows of each split that a job describes."""
+    """The forecaster (fresh weights from the seed) and the windows of each split that a job describes.
+
+    Without a split (a refit) every row is training's, and validation and test are empty.
+    """
     panel = Panel.open(job["panel"])
     params = WindowParams.from_dict(job["windows"])
-    split = Split(**job["split"])
+    split = Split(**job["split"]) if job["split"] else None
     training = Training(**job["training"])
     strides = {"train": params.stride, "validation": job["evaluation_stride"], "test": job["evaluation_stride"]}
-    origins = {name: origin_rows(panel, params, split, name, strides[name]) for name in SPLITS}
+    if split is None:
+        every = origin_rows(panel, params, None, "all", params.stride)
+        origins = {"train": every, "validation": every[:0], "test": every[:0]}
+    else:
+        origins = {name: origin_rows(panel, params, split, name, strides[name]) for name in SPLITS}
     whole = Windows(panel, params, origins["train"], job["device"])
     windows = {name: whole.at(origins[name]) for name in SPLITS}
     rule = job["scaling"]
