@@ -277,6 +277,7 @@ class TrainingParams(Section):
 
     The budget is `max_epochs` and, where given, `max_steps` (optimizer steps) and `max_seconds`, whichever is used up first.
     `micro_batches`: the parts that a batch is trained in, the gradient being the same; auto: `rules/micro_batches.yaml`.
+    `refit`: all: the chosen variant is trained once more on all rows, for the epochs that validation chose.
     """
 
     seeds: Positive
@@ -292,6 +293,7 @@ class TrainingParams(Section):
     clip_norm: Annotated[float, Field(gt=0, le=MOST)]
     loss: Literal["mae", "mse", "huber"]
     threads: Positive
+    refit: Literal["all"] | None = None
     quantiles: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_as_tuple)] = (0.05, 0.5, 0.95)
 
     @field_validator("quantiles")

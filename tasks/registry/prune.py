@@ -53,7 +53,8 @@ def _plan(home: Path, keep: int) -> Plan:
     search = tracking.client().search_model_versions
     versions = list(tracking.every(lambda token: search(max_results=1000, page_token=token)))
     gone: list[tuple[str, str]] = []
-    panels, fits, artifacts = set[str](), {version.tags.get("identity", "") for version in versions}, list[Path]()
+    panels, artifacts = set[str](), list[Path]()
+    fits = {version.tags.get(tag, "") for version in versions for tag in ("identity", "fit", "refit")}
     served = {version.run_id for version in versions}
     for experiment in tracking.client().search_experiments():
         parents = list(_runs(experiment.experiment_id, "tags.kind = 'comparison'"))
