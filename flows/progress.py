@@ -103,11 +103,11 @@ class Board:
         if result["status"] != "finished":
             note = f"failed: {result['reason']}"
         else:
-            refit = result["val_mae"] is None
-            error = "trained on all rows" if refit else self._error(result["val_mae"])
-            took = f"in {result['train_seconds']:.1f} s, {'epochs' if refit else 'best epoch'} {result['best_epoch'] + 1}"
-            reused = result.get("reused")
-            note = f"{error}, taken as it was trained before" if reused else f"{error} {took}, ended by {result['ended_by']}"
+            error = "trained on all rows" if result["val_mae"] is None else self._error(result["val_mae"])
+            took = f"in {result['train_seconds']:.1f} s, best epoch {result['best_epoch'] + 1}, ended by {result['ended_by']}"
+            if result["val_mae"] is None:
+                took = f"in {result['train_seconds']:.1f} s, epochs: {result['best_epoch'] + 1}"
+            note = f"{error}, taken as it was trained before" if result.get("reused") else f"{error} {took}"
         with self._lock:
             fit = self._fits[label]
             self._bars.update(fit["bar"], completed=fit["most"], note=note)
