@@ -96,9 +96,7 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
                 refit = _refit(run, found["chosen"], fits, home, parent, fresh, board)
                 with board.stage("register"):
                     registered = register_best(run, found, evaluated, jobs_of, home, about, refit)
-                tracking.try_again(
-                    parent, [fit["label"] for fit in (*trained, *([refit] if refit else [])) if fit.get("again")]
-                )
+                tracking.try_again(parent, [fit["label"] for fit in filter(None, (*trained, refit)) if fit.get("again")])
                 tracking.log_metrics(
                     parent, {f"seconds_{name.replace(' ', '_')}": value for name, value in board.seconds.items()}
                 )

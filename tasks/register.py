@@ -59,8 +59,9 @@ def register_best(
         "checks": "passed",  # nothing comes here that they, or the canary, have stopped
         "fingerprint": fingerprint.fingerprint(job, panel.digest),
         **facts_for(job, _result_of(fit), panel, run),
-        **({} if refit is None else {"refit": refit_facts(refit["job"], _result_of(refit), panel)}),
     }
+    if refit is not None:
+        facts["refit"] = refit_facts(refit["job"], _result_of(refit), panel)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
         write_bundle(
