@@ -203,12 +203,15 @@ def forecast(
         typer.Option("--from", metavar="TIME", help="Forecast at every cutoff from here on."),
     ] = None,
     stride: Annotated[int, typer.Option("--stride", metavar="N", min=1, help="With --from: rows between two cutoffs.")] = 1,
+    judged: Annotated[
+        bool, typer.Option("--judged", help="By the weights that have not seen the test range, not those trained on all rows.")
+    ] = False,
 ) -> None:
     """Forecast with a registered version: unique_id, cutoff, ds, yhat and its 90 % interval."""
     home = _home()
     from flows.forecast import show_forecast
 
-    show_forecast(home, version, data, out, start, stride)
+    show_forecast(home, version, data, out, start, stride, judged)
 
 
 @app.command()

@@ -37,7 +37,9 @@ from tasks.inputs import log_failed_checks, log_inputs
 from tasks.lags import generate_lags
 from tasks.load import load_series, long_frame
 from tasks.locks import Held, lock
-from tasks.process import fit_folder
+from tasks.process import finished_result, fit_folder
+from tasks.refit_all import label_of as label_of_refit
+from tasks.refit_all import refit_job
 from tasks.refits import MARK, join_refits, label_of, refit_splits
 from tasks.register import register_best
 from tasks.split import split_of
@@ -71,7 +73,7 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
                     f"  every variant is trained again after {run.evaluation.refit} test origins: {len(fits)} fits in all"
                 )
             jobs_of = {label: job for label, (_, job) in fits.items()}
-            parent, finished = tracking.parent_run(experiment, run.name, _identity(run, jobs_of, home), fresh)
+            parent, finished = tracking.parent_run(experiment, run.name, _identity(run, fits, home), fresh)
             if finished:
                 return {"parent": parent, "name": run.name, "unchanged": True}
             with _ended_in_any_case(parent):
@@ -91,9 +93,10 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
                     artifacts.show_comparison(run.name, parent, found)
                 with board.stage("leakage canary"):
                     try_canary(frame, run, windows, split, evaluated, jobs_of)
+                refit = _refit(run, found["chosen"], fits, home, parent, fresh, board)
                 with board.stage("register"):
-                    registered = register_best(run, found, evaluated, jobs_of, home, about)
-                tracking.try_again(parent, [fit["label"] for fit in trained if fit.get("again")])
+                    registered = register_best(run, found, evaluated, jobs_of, home, about, refit)
+                tracking.try_again(parent, [fit["label"] for fit in filter(None, (*trained, refit)) if fit.get("again")])
                 tracking.log_metrics(
                     parent, {f"seconds_{name.replace(' ', '_')}": value for name, value in board.seconds.items()}
                 )
@@ -146,10 +149,15 @@ def _command(params: str, settings: list[str]) -> str:
     return shlex.join(["python", "-m", "flows", "compare", params, *(part for text in settings for part in ("--set", text))])
 
 
-def _identity(run: RunParams, jobs_of: Mapping[str, Any], home: Path) -> str:
-    """The identity of a comparison: that of its fits, and how they are evaluated."""
-    fits = {label: fit_folder(job, home).name for label, job in jobs_of.items()}
-    return sha256(canonical({"fits": fits, "evaluation": run.evaluation.model_dump(mode="json"), "name": run.name}))
+def _identity(run: RunParams, fits: Mapping[str, Any], home: Path) -> str:
+    """The identity of a comparison: that of its fits, how they are evaluated, and on what the chosen one is trained again."""
+    facts = {
+        "fits": {label: fit_folder(job, home).name for label, (_, job) in fits.items()},
+        "refit": {label: variant.run.training.refit for label, (variant, _) in fits.items()},
+        "evaluation": run.evaluation.model_dump(mode="json"),
+        "name": run.name,
+    }
+    return sha256(canonical(facts))
 
 
 def _checked(run: RunParams, experiment: str, folder: Path, board: Board) -> dict[str, Any]:
@@ -166,8 +174,34 @@ def _checked(run: RunParams, experiment: str, folder: Path, board: Board) -> dic
     return checks
 
 
+def _refit(
+    run: RunParams, chosen: str | None, fits: Mapping[str, Any], home: Path, parent: str, fresh: bool, board: Board
+) -> dict[str, Any] | None:
+    """The chosen variant trained once more on all rows, with its `job`; None where nothing was chosen or its params ask for
+    none."""
+    if chosen is None or fits[chosen][0].run.training.refit is None:
+        return None
+    variant, job = fits[chosen]
+    result = finished_result(fit_folder(job, home))
+    assert result is not None  # it was chosen
+    again = refit_job(job, result)
+    only = {label_of_refit(chosen): (variant, again)}
+    (fit,) = _train(only, home, parent, run, fresh, board, None, "train on all rows")
+    if fit["status"] == "finished":
+        tracking.share_datasets(parent, [fit["run_id"]])
+        tracking.finish(fit["run_id"])
+    return fit | {"job": again}
+
+
 def _train(
-    fits: Mapping[str, Any], home: Path, parent: str, run: RunParams, fresh: bool, board: Board, naive: float | None
+    fits: Mapping[str, Any],
+    home: Path,
+    parent: str,
+    run: RunParams,
+    fresh: bool,
+    board: Board,
+    naive: float | None,
+    stage: str = "train",
 ) -> list[dict[str, Any]]:
     """All fits, as many at a time as the machine carries; the first that breaks (not: fails) stops the others."""
     device = choose_device()
@@ -178,9 +212,9 @@ def _train(
     stop = threading.Event()
     done: dict[str, dict[str, Any]] = {}
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=jobs)
-    with board.stage("train"), runner:
+    with board.stage(stage), runner:
         shown = artifacts.start_progress(run.name, len(fits))
-        board.fits({label: most_epochs(variant) for label, (variant, _) in fits.items()}, naive)
+        board.fits({label: most_epochs(variant, job) for label, (variant, job) in fits.items()}, naive)
         waiting: list[PrefectFuture[Any]] = [
             runner.submit(
                 train_variant,

@@ -7,13 +7,16 @@ from rich.console import Console
 from flows.progress import Board
 from params.errors import UserError
 from tasks import tracking
-from tasks.forecast import forecast, write
+from tasks.forecast import forecast, trained_on, write
 from tasks.registry.load import needed, opened, parse
 from tasks.reproduce import check_whole
 
 
-def show_forecast(home: Path, reference: str, data: Path, out: Path, start: str | None, stride: int) -> None:
-    """Writes the forecasts of a table and says how many; what stood there before stays where none can be made."""
+def show_forecast(
+    home: Path, reference: str, data: Path, out: Path, start: str | None, stride: int, judged: bool = False
+) -> None:
+    """Writes the forecasts of a table and says how many, and by which weights; what stood there before stays where none can be
+    made."""
     name, which = parse(reference)
     if not out.absolute().parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
@@ -23,5 +26,16 @@ def show_forecast(home: Path, reference: str, data: Path, out: Path, start: str 
         tracking.connect(home)
         with opened(needed(name, which)) as version:
             check_whole(version)
-            told = f"{out}: {write(forecast(version, data, start, stride), out)} by {version}"
-    Console(highlight=False).print(told, markup=False, soft_wrap=True)
+            made = forecast(version, data, start, stride, judged)
+            told = f"{out}: {write(made, out)} by {version}"
+            if "refit" in version.trained_on:
+                told += ", by the weights that have not seen its test range" if judged else ", trained on all its rows"
+            seen = 0 if judged else trained_on(version, made)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(told, markup=False)
+    if seen:
+        console.print(
+            f"Note: the model was trained on {seen:,} of these {made.height:,} rows, so their errors say nothing of it; "
+            "--judged gives honest forecasts of the test range, by the weights that have not seen it.",
+            markup=False,
+        )

@@ -151,7 +151,8 @@ def show_comparison(found: dict[str, Any]) -> None:
     if found.get("unchanged"):
         console.print("Nothing has changed since this comparison: nothing was trained or registered (--fresh trains anew).")
     elif registered["version"] is None:
-        console.print("Nothing was registered: no variant beats the best naive forecast on validation.")
+        why = registered.get("why", "no variant beats the best naive forecast on validation")
+        console.print(f"Nothing was registered: {why}.", markup=False)
     elif registered["new"]:
         console.print(f"Registered as {found['name']} version {registered['version']}, alias challenger.")
     else:

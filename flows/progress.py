@@ -64,6 +64,9 @@ class Board:
     def fits(self, epochs: Mapping[str, int], naive: float | None = None) -> None:
         """Announces the fits to come: label -> the most epochs it may take; `naive`: the error that skill is measured by."""
         self._naive = naive
+        for fit in self._fits.values():  # of an earlier round
+            self._bars.remove_task(fit["bar"])
+        self._fits.clear()
         for label, most in epochs.items():
             bar = self._bars.add_task(label, total=most, note="waiting")
             self._fits[label] = {"bar": bar, "most": most, "told": time.monotonic()}
@@ -72,12 +75,16 @@ class Board:
             self._live.start()
 
     def epoch(self, label: str, row: Mapping[str, float]) -> None:
-        """A fit has finished an epoch (`epoch` from 0, `train_loss`, `best` val_mae so far, seconds `left`)."""
+        """A fit has finished an epoch (`epoch` from 0, `train_loss`, `best` val_mae so far, seconds `left`).
+
+        A refit on all rows has no val_mae.
+        """
         with self._lock:
             fit = self._fits[label]
             number = int(row["epoch"]) + 1
-            best = row.get("best", row["val_mae"])
-            note = f"epoch {number}/{fit['most']}  loss {row['train_loss']:.3f}  {self._error(best)}"
+            best = row.get("best", row.get("val_mae"))
+            note = f"epoch {number}/{fit['most']}  loss {row['train_loss']:.3f}"
+            note += f"  {self._error(best)}" if best is not None else ""
             note += f"  at most {_time(row['left'])} left" if "left" in row else ""
             self._bars.update(fit["bar"], completed=number, note=note)
             due = self._live is None and time.monotonic() - fit["told"] >= QUIET
@@ -95,11 +102,12 @@ class Board:
         label = result["label"]
         if result["status"] != "finished":
             note = f"failed: {result['reason']}"
-        elif result.get("reused"):
-            note = f"{self._error(result['val_mae'])}, taken as it was trained before"
         else:
-            took = f"in {result['train_seconds']:.1f} s, best epoch {result['best_epoch'] + 1}"
-            note = f"{self._error(result['val_mae'])} {took}, ended by {result['ended_by']}"
+            error = "trained on all rows" if result["val_mae"] is None else self._error(result["val_mae"])
+            took = f"in {result['train_seconds']:.1f} s, best epoch {result['best_epoch'] + 1}, ended by {result['ended_by']}"
+            if result["val_mae"] is None:
+                took = f"in {result['train_seconds']:.1f} s, epochs: {result['best_epoch'] + 1}"
+            note = f"{error}, taken as it was trained before" if result.get("reused") else f"{error} {took}"
         with self._lock:
             fit = self._fits[label]
             self._bars.update(fit["bar"], completed=fit["most"], note=note)

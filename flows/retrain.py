@@ -71,11 +71,11 @@ def _once(params: str, settings: list[str], forecast: str | None, allow_dirty: b
 
 
 def _nothing(name: str, compared: dict[str, Any]) -> dict[str, Any]:
-    """Nothing was registered: because no variant is good enough, or because none was trained to its end."""
-    failed = compared["failed"]
-    event, why = ("failure", "every variant failed: " + "; ".join(failed)) if failed else (
-        "refusal", "no variant beats the best naive forecast on validation"
-    )  # fmt: skip
+    """Nothing was registered: because no variant is good enough, or because none, or the refit, was trained to its end."""
+    failed, refit = compared["failed"], compared["registered"].get("why")
+    event, why = "refusal", "no variant beats the best naive forecast on validation"
+    if failed or refit:
+        event, why = "failure", refit or "every variant failed: " + "; ".join(failed)
     notify(event, name, why=why)
     return {"outcome": "nothing registered", "why": why}
 

@@ -7,16 +7,19 @@ from typing import Any
 from torch import Tensor
 
 from models.forecaster import Forecaster
-from models.linear import Ridge
+from models.linear import PENALTIES, Ridge
 from models.step import validate
-from models.training import Epoch, FitFailed, FitResult, Training
+from models.training import Ended, Epoch, FitFailed, FitResult, Training
 from models.windows import Windows
 
 
 def solve(
     forecaster: Forecaster, train: Windows, validation: Windows, training: Training, on_epoch: Callable[[Epoch], None]
 ) -> FitResult:
-    """Solves for each penalty and keeps the best on validation.  Raises FitFailed where none has a finite solution."""
+    """Solves for each penalty and keeps the best on validation; a refit for its one, without validation.
+
+    Raises FitFailed where none has a finite solution.
+    """
     started = time.perf_counter()
 
     def scaled() -> Iterator[tuple[Tensor, Tensor]]:
@@ -27,18 +30,24 @@ def solve(
     assert isinstance(forecaster.network, Ridge)
     history: list[Epoch] = []
     best: dict[str, Any] = {"score": float("inf")}
-    for epoch, (penalty, weights) in enumerate(forecaster.network.candidates(scaled())):
+    penalties = PENALTIES if training.refit_penalty is None else (training.refit_penalty,)
+    for epoch, (penalty, weights) in enumerate(forecaster.network.candidates(scaled(), penalties)):
         forecaster.network.load_state_dict(weights)
         train_loss, _ = validate(forecaster, train, training.loss)
-        val_loss, val_mae = validate(forecaster, validation, training.loss)
-        row = {"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_mae": val_mae, "penalty": penalty}
+        found, error = {}, train_loss
+        if not training.refit:
+            val_loss, error = validate(forecaster, validation, training.loss)
+            found = {"val_loss": val_loss, "val_mae": error}
+        row = {"epoch": epoch, "train_loss": train_loss, **found, "penalty": penalty}
         history.append(row | {"seconds": time.perf_counter() - started})
         on_epoch(history[-1])
-        score = val_mae if training.monitor == "mae" else val_loss
+        score = error if training.refit or training.monitor == "mae" else found["val_loss"]
         if score < best["score"]:
-            best = {"val_mae": val_mae, "score": score, "epoch": epoch, "weights": weights}
+            best = {"val_mae": error, "score": score, "epoch": epoch, "weights": weights}
     if "weights" not in best:
         raise FitFailed("ridge has no finite solution at any penalty; look at the features' ranges")
     forecaster.network.load_state_dict(best["weights"])
     seconds = time.perf_counter() - started
-    return FitResult(best["epoch"], best["val_mae"], history, seconds, len(train) / seconds, "closed form")
+    chosen = None if training.refit else float(best["val_mae"])
+    ended: Ended = "refit" if training.refit else "closed form"
+    return FitResult(best["epoch"], chosen, history, seconds, len(train) / seconds, ended)

@@ -53,6 +53,8 @@ def fit(
 ) -> FitResult:
     """Trains in place and hands back the best weights on validation (by `training.monitor`), not the last.
 
+    A refit (`training.refit`) hands back the last: `validation` may be empty and is not looked at.
+
     Goes on from the newest checkpoint in `folder`; one is written every `save_every` seconds, and `checkpoint.clear` removes
     them once the result is safe.  `on_epoch` gets the row of each epoch, with the seconds `left` at most and the `best` error
     so far.  `stop` is asked after every step.  Leaves torch's own generators as they were.
@@ -61,7 +63,7 @@ def fit(
     where a split has no window.
     """
     for name, windows in (("training", train), ("validation", validation)):
-        if not len(windows):
+        if not len(windows) and not (training.refit and windows is validation):
             raise ValueError(f"the {name} split has no complete window: shorten lookback, horizon or the splits")
     with own_generators(train.origins.device):
         if isinstance(forecaster.network, Ridge):
@@ -88,6 +90,7 @@ class _Descent:
         self.device = train.origins.device
         self.a_pass = math.ceil(len(train) / training.batch_size)  # steps of an epoch
         self.planned = min(training.max_epochs * self.a_pass, training.max_steps or 2**62)
+        self.last = (training.stop_step or training.refit_epochs * self.a_pass) if training.refit_epochs else self.planned
         self.steps, self.spent, self.losses = 0, 0.0, torch.zeros((), device=self.device)
         self.history: list[Epoch] = []
         self.best: dict[str, Any] = {"epoch": -1, "val_mae": math.inf, "score": math.inf, "weights": None}
@@ -127,8 +130,9 @@ class _Descent:
                 raise self._failed(error, self.steps) from error
             if self._due():
                 self.save()
-            on_epoch(row | {"left": self._left(), "best": self.best["val_mae"]})
-        self.forecaster.load_state_dict(self.best["weights"])
+            on_epoch(row | {"left": self._left()} | ({} if self.training.refit else {"best": self.best["val_mae"]}))
+        if not self.training.refit:
+            self.forecaster.load_state_dict(self.best["weights"])
         seconds = self.history[-1]["seconds"]
         windows = self.steps * len(self.train) / self.a_pass
         return FitResult(
@@ -141,6 +145,7 @@ class _Descent:
             self.steps,
             self.step.parts,
             "bfloat16" if self.step.half else "float32",
+            self.a_pass,
         )
 
     def _ended(self) -> Ended | None:
@@ -148,6 +153,8 @@ class _Descent:
         training = self.training
         if self.position > 0 or not self.history:
             return None
+        if training.refit_epochs is not None:
+            return "refit" if len(self.history) >= training.refit_epochs else None
         budget = self._spent()
         if budget is not None:
             return budget
@@ -160,6 +167,8 @@ class _Descent:
         training = self.training
         if training.stop_step is not None:
             return "stop_step" if self.steps >= training.stop_step else None
+        if training.refit:
+            return None
         if training.max_steps is not None and self.steps >= training.max_steps:
             return "max_steps"
         return "max_seconds" if training.max_seconds is not None and self.seconds >= training.max_seconds else None
@@ -186,20 +195,31 @@ class _Descent:
                 self.save()
 
     def _validated(self) -> Epoch:
-        """The epoch's row of the history; the best weights are kept."""
+        """The epoch's row of the history; the best weights are kept, those of a refit looked at alone."""
         epoch, taken = len(self.history), self.position
         train_loss = float(self.losses) / taken
         if not math.isfinite(train_loss):
             raise FitFailed("diverged: the training loss is not finite")
+        found: Epoch = {}
+        if self.training.refit:
+            if not all(bool(value.isfinite().all()) for value in self.forecaster.parameters()):
+                raise FitFailed("diverged: the weights are not finite")
+            self.best = {"epoch": epoch, "val_mae": None, "weights": None}
+        else:
+            found = self._best_so_far(epoch)
+        row = {"epoch": epoch, "train_loss": train_loss, **found, "seconds": self.seconds}
+        self.history.append(row)
+        return row
+
+    def _best_so_far(self, epoch: int) -> Epoch:
+        """The errors on validation; the weights are kept where they are the best."""
         val_loss, val_mae = validate(self.forecaster, self.validation, self.training.loss)
         if not math.isfinite(val_mae):
             raise FitFailed("diverged: the validation error is not finite")
         score = val_mae if self.training.monitor == "mae" else val_loss
         if score < self.best["score"]:
             self.best = {"epoch": epoch, "val_mae": val_mae, "score": score, "weights": _copy(self.forecaster)}
-        row = {"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_mae": val_mae, "seconds": self.seconds}
-        self.history.append(row)
-        return row
+        return {"val_loss": val_loss, "val_mae": val_mae}
 
     def _failed(self, error: FitFailed, step: int) -> FitFailed:
         """The same failure with its place and what to do; on a CPU the state before it, the last finite one, is saved."""
@@ -216,8 +236,9 @@ class _Descent:
 
     def _left(self) -> float:
         """The seconds that the rest may take at most, at the pace so far."""
-        left = self.seconds / self.steps * max(self.planned - self.steps, 0)
-        return left if self.training.max_seconds is None else max(min(left, self.training.max_seconds - self.seconds), 0.0)
+        left = self.seconds / self.steps * max(self.last - self.steps, 0)
+        most = None if self.training.refit else self.training.max_seconds
+        return left if most is None else max(min(left, most - self.seconds), 0.0)
 
     def _due(self) -> bool:
         return time.perf_counter() - self.saved >= self.save_every

@@ -56,16 +56,23 @@ def members(job: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def prepare(job: Mapping[str, Any]) -> tuple[Model, dict[str, Windows], Training]:
-    """The forecaster (fresh weights from the seed) and the windows of each split that a job describes."""
+    """The forecaster (fresh weights from the seed) and the windows of each split that a job describes.
+
+    Without a split (a refit) every row is training's, and validation and test are empty.
+    """
     if "members" in job:
         made = [prepare(member) for member in members(job)]
         return Ensemble([forecaster for forecaster, _, _ in made], job["combine"]), made[0][1], Training(**job["training"])
     panel = Panel.open(job["panel"])
     params = WindowParams.from_dict(job["windows"])
-    split = Split(**job["split"])
+    split = Split(**job["split"]) if job["split"] else None
     training = Training(**job["training"])
     strides = {"train": params.stride, "validation": job["evaluation_stride"], "test": job["evaluation_stride"]}
-    origins = {name: origin_rows(panel, params, split, name, strides[name]) for name in SPLITS}
+    if split is None:
+        every = origin_rows(panel, params, None, "all", params.stride)
+        origins = {"train": every, "validation": every[:0], "test": every[:0]}
+    else:
+        origins = {name: origin_rows(panel, params, split, name, strides[name]) for name in SPLITS}
     whole = Windows(panel, params, origins["train"], job["device"])
     windows = {name: whole.at(origins[name]) for name in SPLITS}
     rule = job["scaling"]
@@ -144,6 +151,7 @@ def assemble(job: Mapping[str, Any], fits: Sequence[Path], folder: Path) -> dict
         "windows_per_second": windows / max(seconds, 1e-9),
         "ended_by": "its members",
         "steps": sum(found["steps"] for found in results),
+        "members": [_course(found) for found in results],
         "stop_steps": [found["steps"] if found["ended_by"] in ("max_seconds", "stop_step") else None for found in results],
         "precision": "float32",
         "weights": weights_hash(weights),
@@ -153,6 +161,12 @@ def assemble(job: Mapping[str, Any], fits: Sequence[Path], folder: Path) -> dict
     checkpoint.write_bytes(folder / "weights.pt", buffer.getvalue())
     checkpoint.write_bytes(folder / "result.json", json.dumps(result, indent=1).encode())
     return result
+
+
+def _course(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a member's refit has to know of its fit."""
+    kept = {name: result.get(name) for name in ("best_epoch", "steps", "epoch_steps", "ended_by")}
+    return kept | {"history": [row for row in result["history"] if row["epoch"] == result["best_epoch"]]}
 
 
 @torch.no_grad()

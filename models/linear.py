@@ -4,7 +4,7 @@ Hoerl & Kennard 1970 (ridge); Zeng et al. 2023, "Are transformers effective for 
 Shapes: B batch, L lookback, F features, H horizon, O outputs, P = L * F lags, D hidden size.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -90,7 +90,9 @@ class Ridge(nn.Module):
         result: Tensor = self.map(x_BLF.flatten(1))
         return result
 
-    def candidates(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[float, dict[str, Tensor]]]:
+    def candidates(
+        self, batches: Iterable[tuple[Tensor, Tensor]], penalties: Sequence[float] = PENALTIES
+    ) -> Iterator[tuple[float, dict[str, Tensor]]]:
         """Each penalty with the weights that minimise |y - W x - b|^2 + penalty |W|^2 over all (x [B, L, F], y [B, H]).
 
         A missing target (NaN) is left out of its own step only.  The bias is not penalised; a lag that never varies gets 0,
@@ -102,7 +104,7 @@ class Ridge(nn.Module):
         moments, cross = moments[varies][:, varies], cross[varies]
         for step in own:  # one after another: they may be large
             own[step] = own[step][varies][:, varies]
-        for penalty in PENALTIES:
+        for penalty in penalties:
             try:
                 solved = _solve(moments, cross, own, penalty)
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # singular in 64 bits: a larger penalty may do

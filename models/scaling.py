@@ -39,9 +39,14 @@ def no_scaling(params: WindowParams) -> Scaling:
 
 
 def fit_scaling(
-    panel: Panel, params: WindowParams, split: Split, per: Per, method: Method = "standard", transform: Transform = "none"
+    panel: Panel,
+    params: WindowParams,
+    split: Split | None,
+    per: Per,
+    method: Method = "standard",
+    transform: Transform = "none",
 ) -> Scaling:
-    """Statistics of each series' training rows, and of all series' together in the last row.
+    """Statistics of each series' training rows (without a split: of all rows), and of all series' together in the last row.
 
     standard: mean and standard deviation; robust: median and interquartile range, as wide as a standard deviation of normal
     values (that itself where more than half of the values are equal).  The target is measured after its `transform`; the
@@ -63,7 +68,7 @@ def fit_scaling(
 
 
 def _by_column(
-    panel: Panel, split: Split, names: list[str], method: Method, transform: Transform
+    panel: Panel, split: Split | None, names: list[str], method: Method, transform: Transform
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Location and scale [S + 1] of the target, then of each channel; one channel in memory at a time."""
     inside = _training_rows(panel, split)
@@ -87,11 +92,14 @@ def transformed(y: np.ndarray, transform: Transform) -> np.ndarray:
     return np.log1p(y) if transform == "log1p" else np.arcsinh(y) if transform == "asinh" else y
 
 
-def _training_stops(panel: Panel, split: Split) -> np.ndarray:
+def _training_stops(panel: Panel, split: Split | None) -> np.ndarray:
+    """[S] how many rows of each series are training's."""
+    if split is None:
+        return np.diff(panel.offsets)
     return np.asarray(np.maximum(split.target_ranges(panel.times, panel.offsets, "train")[1], 0))
 
 
-def _training_rows(panel: Panel, split: Split) -> np.ndarray:
+def _training_rows(panel: Panel, split: Split | None) -> np.ndarray:
     """[rows] whether a row is one of training."""
     change = np.zeros(len(panel.target) + 1, np.int8)
     np.add.at(change, panel.offsets[:-1], 1)
@@ -156,7 +164,7 @@ def _usable(loc: np.ndarray, scale: np.ndarray, seen: np.ndarray) -> tuple[np.nd
     return np.where(seen == 0, loc[-1], loc), np.where(seen == 0, scale[-1], scale)
 
 
-def _static(panel: Panel, params: WindowParams, split: Split) -> tuple[np.ndarray, np.ndarray]:
+def _static(panel: Panel, params: WindowParams, split: Split | None) -> tuple[np.ndarray, np.ndarray]:
     """Location and scale [C] over the series that have training rows; 0 and 1 for categories."""
     loc, scale = np.zeros(len(params.static)), np.ones(len(params.static))
     trained = np.array(_training_stops(panel, split)) > 0

@@ -42,7 +42,9 @@ _TEXT = re.compile(
 def load(folder: str | Path, digest: str | None = None) -> "Model":
     """The model of a bundle folder.  Raises ValueError as `check` and `open_graph` do."""
     contents = check(folder, digest)
-    return Model(json.loads(contents["model.json"]), open_graph(contents["graph.pt2"]))
+    more = contents.get("refitted.pt2")
+    refitted = open_graph(more, "refitted.pt2") if more is not None else None
+    return Model(json.loads(contents["model.json"]), open_graph(contents["graph.pt2"]), refitted)
 
 
 def _load_pyfunc(path: str) -> "Model":
@@ -82,20 +84,20 @@ def check(folder: str | Path, digest: str | None = None) -> dict[str, bytes]:
     return contents
 
 
-def open_graph(content: bytes) -> Callable[..., torch.Tensor]:
+def open_graph(content: bytes, name: str = "graph.pt2") -> Callable[..., torch.Tensor]:
     """The program in a .pt2 archive.  Raises ValueError for an archive that holds more than numbers and calls of aten."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            _refuse_code(archive)
+            _refuse_code(archive, name)
     except (zipfile.BadZipFile, UnicodeDecodeError, json.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"graph.pt2 is refused: not an archive of torch.export ({error})") from None
+        raise ValueError(f"{name} is refused: not an archive of torch.export ({error})") from None
     graph: Callable[..., torch.Tensor] = torch.export.load(io.BytesIO(content)).module(check_guards=False)
     return graph
 
 
-def _refuse_code(archive: zipfile.ZipFile) -> None:
+def _refuse_code(archive: zipfile.ZipFile, of: str) -> None:
     def refuse(what: str) -> None:
-        raise ValueError(f"graph.pt2 is refused: {what} could run code when it is loaded")
+        raise ValueError(f"{of} is refused: {what} could run code when it is loaded")
 
     names = [member.filename for member in archive.infolist()]
     for member in archive.infolist():
@@ -139,10 +141,15 @@ class _Rows(NamedTuple):
 
 
 class Model:
-    """A bundle in memory; `facts` is its model.json."""
+    """A bundle in memory; `facts` is its model.json, `graph` what has not seen the test range and was judged.
 
-    def __init__(self, facts: dict[str, Any], graph: Callable[..., torch.Tensor]) -> None:
-        self.facts, self.graph = facts, graph
+    `refitted`: the same network trained on all rows, where there is one; forecasts come from it.
+    """
+
+    def __init__(
+        self, facts: dict[str, Any], graph: Callable[..., torch.Tensor], refitted: Callable[..., torch.Tensor] | None = None
+    ) -> None:
+        self.facts, self.graph, self.refitted = facts, graph, refitted
         self.span: str | int = facts["frequency"]
         self.features: list[str] = list(facts["windows"]["features"])
         self.future: list[str] = list(facts["windows"]["future"])
@@ -160,14 +167,16 @@ class Model:
         """What MLflow calls: the next horizon after the last row of every series."""
         return self.forecast(frame)
 
-    def forecast(self, frame: Any, start: str | int | datetime | None = None, stride: int = 1) -> pd.DataFrame:
+    def forecast(
+        self, frame: Any, start: str | int | datetime | None = None, stride: int = 1, judged: bool = False
+    ) -> pd.DataFrame:
         """Forecasts of a long frame (unique_id, ds, the covariates; rows in any order; pandas, or polars with its to_pandas).
 
         Columns unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90; times are UTC, a time without zone is taken as UTC.
         Cutoffs: the last row of every series, or, with `start`, every `stride` rows from the first row at or after it that has
         a whole history behind it.  With covariates known ahead the rows after a cutoff carry them (y is empty there): the
         last cutoff of a series is its last row with a y.  A series that training did not see is scaled as all together are,
-        with the static covariates that its rows give.
+        with the static covariates that its rows give.  `judged`: by `graph`, also where there are refitted weights.
         Raises ValueError naming the series and column for anything that it cannot use.
         """
         if stride < 1:
@@ -176,12 +185,13 @@ class Model:
         series, origin = self._origins(rows, start, stride)
         values, at = self._grid(rows, series, origin)
         number, parts = self._numbers_of(rows.ids), []
+        graph = self.graph if judged or self.refitted is None else self.refitted
         for begin in range(0, len(at), BATCH):
             some, own = at[begin : begin + BATCH], series[begin : begin + BATCH]
             ahead = values[some[:, None] + 1 + np.arange(self.ahead), len(self.features) :]
             inputs = (self._past(values, some), ahead, rows.static[own], number[own])
             with torch.no_grad():
-                parts.append(self.graph(*(torch.from_numpy(part) for part in inputs))[..., 0].numpy())
+                parts.append(graph(*(torch.from_numpy(part) for part in inputs))[..., 0].numpy())
         return self._frame(rows, series, origin, np.concatenate(parts).astype(np.float64))
 
     def _read(self, frame: Any) -> _Rows:

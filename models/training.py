@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 Epoch = dict[str, float]
-Ended = Literal["max_epochs", "max_steps", "max_seconds", "patience_epochs", "stop_step", "closed form"]
+Ended = Literal["max_epochs", "max_steps", "max_seconds", "patience_epochs", "stop_step", "closed form", "refit"]
 
 
 class FitFailed(Exception):
@@ -41,6 +41,9 @@ class Training:
     `micro_batches`: the parts that a batch is trained in.  `monitor`: what of validation decides which epoch is the best, the
     MAE in raw units (mae) or the loss in scaled ones (loss).  `stop_step`: where an equal fit was stopped by its `max_seconds`,
     which is then not looked at.
+
+    A refit has what another fit's validation chose, the number of its epochs (`refit_epochs`) or its penalty
+    (`refit_penalty`): it validates nothing and ends there, or in its last epoch at `stop_step`.
     """
 
     max_epochs: int
@@ -58,21 +61,29 @@ class Training:
     stop_step: int | None = None
     precision: str = "float32"
     monitor: str = "mae"
+    refit_epochs: int | None = None
+    refit_penalty: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.micro_batches <= self.batch_size:
             raise ValueError(f"micro_batches must lie between 1 and batch_size {self.batch_size}, not {self.micro_batches}")
+
+    @property
+    def refit(self) -> bool:
+        """Whether this trains for as long as another fit's validation chose, and has none of its own."""
+        return self.refit_epochs is not None or self.refit_penalty is not None
 
 
 @dataclass(frozen=True)
 class FitResult:
     """What a fit found: the best weights are in the forecaster; the history has one row an epoch.
 
-    `ended_by` says what ended it, `steps` after how many optimizer steps, `parts` in how many parts a batch was trained.
+    `ended_by` says what ended it, `steps` after how many optimizer steps (`epoch_steps` are an epoch), `parts` in how many
+    parts a batch was trained.  A refit has no `val_mae`, its best epoch is its last.
     """
 
     best_epoch: int
-    val_mae: float
+    val_mae: float | None
     history: list[Epoch]
     train_seconds: float
     windows_per_second: float
@@ -80,6 +91,7 @@ class FitResult:
     steps: int = 0
     parts: int = 1
     precision: str = "float32"
+    epoch_steps: int = 0
 
 
 def stream(training: Training, purpose: str, epoch: int = 0) -> int:

@@ -188,6 +188,7 @@ class TrainingParams(Section):
     `micro_batches`: the parts that a batch is trained in, the gradient being the same; auto: `rules/micro_batches.yaml`.
     `monitor`: what of validation says which epoch is the best: its MAE in raw units, or its loss, which is in scaled ones and
     so lets series of any size count alike.
+    `refit`: all: the chosen variant is trained once more on all rows, for the epochs that validation chose.
     """
 
     seeds: Positive
@@ -204,6 +205,7 @@ class TrainingParams(Section):
     loss: Literal["mae", "mse", "huber"]
     monitor: Literal["mae", "loss"]
     threads: Positive
+    refit: Literal["all"] | None = None
     quantiles: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(as_tuple)] = (0.05, 0.5, 0.95)
 
     @field_validator("quantiles")

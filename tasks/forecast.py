@@ -12,21 +12,39 @@ from tasks.registry.load import Version
 from tasks.source import open_tables
 
 
-def forecast(version: Version, data: Path, start: str | None = None, stride: int = 1) -> pl.DataFrame:
+def forecast(version: Version, data: Path, start: str | None = None, stride: int = 1, judged: bool = False) -> pl.DataFrame:
     """unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90: after each series' last row, or at every cutoff from `start` on.
 
+    By the weights that were trained on all rows where there are any, or by those that were `judged`.
     Raises UserError naming what cannot be used.
     """
     try:
-        return forecast_frame(version, read(version, data), start, stride)
+        return forecast_frame(version, read(version, data), start, stride, judged)
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
 
 
-def forecast_frame(version: Version, frame: pl.DataFrame, start: str | None = None, stride: int = 1) -> pl.DataFrame:
+def forecast_frame(
+    version: Version, frame: pl.DataFrame, start: str | None = None, stride: int = 1, judged: bool = False
+) -> pl.DataFrame:
     """The same for a long frame.  Raises ValueError naming series and column for what cannot be used."""
     whole = isinstance(version.facts["frequency"], int) and start is not None and start.lstrip("-").isdecimal()
-    return pl.from_pandas(version.model.forecast(frame, int(start) if whole and start else start, stride))
+    return pl.from_pandas(version.model.forecast(frame, int(start) if whole and start else start, stride, judged))
+
+
+def trained_on(version: Version, made: pl.DataFrame) -> int:
+    """How many forecasts, in rows, are of times of their series that the refit of a version was trained on."""
+    refit = version.trained_on.get("refit")
+    if refit is None:
+        return 0
+    until, ds = refit["seen_until"], pl.col("ds").to_physical()
+    if isinstance(until, int):
+        known = pl.col("unique_id").is_in(version.facts["ids"])
+        return made.filter(known & (ds <= until)).height
+    last = pl.DataFrame(
+        {"unique_id": list(until), "_until": list(until.values())}, schema={"unique_id": pl.String, "_until": pl.Int64}
+    )
+    return made.join(last, on="unique_id").filter(ds <= pl.col("_until")).height
 
 
 def read(version: Version, data: Path) -> pl.DataFrame:

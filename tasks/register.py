@@ -13,6 +13,7 @@ from models import job as jobs
 from models.windows import WindowParams
 from params.schema import RunParams
 from tasks import fingerprint, tracking
+from tasks.refit_all import identity_of, refit_facts
 from tasks.registry.bundle import write_bundle
 from tasks.registry.card import card
 from tasks.registry.unseen import facts_for
@@ -29,20 +30,26 @@ def register_best(
     jobs_of: Mapping[str, Any],
     home: Path,
     about: Mapping[str, Any],
+    refit: Fit | None = None,
 ) -> dict[str, Any]:
     """Bundles and registers the chosen fit under the run's name; `about`: the checks' verdict and the command, for its card.
 
+    `refit`: the same variant trained on all rows, with its `job`, where there is one.
     Returns `version` and `new` (False where the same identity was registered before), or `version` None where no variant beat
-    the best naive on validation: then nothing is registered and the aliases stay.
+    the best naive on validation, or (`why`) the refit failed: then nothing is registered and the aliases stay.
     """
     if found["chosen"] is None:
         return {"version": None, "new": False}
+    if refit is not None and refit["status"] != "finished":
+        why = f"{refit['label']}, the chosen variant trained on all rows (training.refit), failed: {refit['reason']}"
+        return {"version": None, "new": False, "why": why}
     fit = next(fit for fit in fits if fit["label"] == found["chosen"])
     job = jobs_of[fit["label"]]
     row = next(row for row in found["rows"] if row["name"] == fit["label"])
     scores = {name: value for name, value in row.items() if name.startswith(("test_", "val_"))}
     forecaster, windows = jobs.load(job, Path(fit["folder"]))
     panel = windows["train"].panel
+    refitted = None if refit is None else jobs.load(refit["job"], Path(refit["folder"]))[0]
     facts = {
         "name": run.name,
         "label": fit["label"],
@@ -51,13 +58,16 @@ def register_best(
         "naive": found["naive"],
         "checks": "passed",  # nothing comes here that they, or the canary, have stopped
         "fingerprint": fingerprint.fingerprint(job, panel.digest),
-        **facts_for(job, json.loads((Path(fit["folder"]) / "result.json").read_text()), panel, run),
+        **facts_for(job, _result_of(fit), panel, run),
     }
+    if refit is not None:
+        facts["refit"] = refit_facts(refit["job"], _result_of(refit), panel)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
         write_bundle(
             bundle,
             forecaster,
+            refitted=refitted,
             variant=job["training"]["variant"],
             family=job["family"],
             network=job["network"],
@@ -70,12 +80,21 @@ def register_best(
             papers=lambda model: _papers(model, about, fit.get("memory")),
         )
         tags = {"variant": job["training"]["variant"], "seed": str(job["training"]["seed"]), "val_mae": f"{row['val_mae']:.6g}"}
+        identity = fit["identity"]
+        if refit is not None:
+            tags |= {"fit": fit["identity"], "refit": refit["identity"]}
+            identity = identity_of(fit["identity"], refit["identity"])
         words = (bundle / "card.md").read_text(encoding="utf-8")
-        result = register(
-            bundle, name=run.name, run_id=fit["run_id"], identity=fit["identity"], tags=tags, home=home, words=words
-        )
-    tracking.tag(fit["run_id"], {"registered_version": str(result["version"])})
+        result = register(bundle, name=run.name, run_id=fit["run_id"], identity=identity, tags=tags, home=home, words=words)
+    for one in (fit, refit):
+        if one is not None:
+            tracking.tag(one["run_id"], {"registered_version": str(result["version"])})
     return dict(result)
+
+
+def _result_of(fit: Fit) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((Path(fit["folder"]) / "result.json").read_text())
+    return found
 
 
 def _papers(model: Mapping[str, Any], about: Mapping[str, Any], memory: Mapping[str, Any] | None) -> dict[str, bytes]:

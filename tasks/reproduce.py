@@ -13,6 +13,7 @@ import torch
 
 from models import job as jobs
 from models.origins import origin_rows
+from models.training import Epoch
 from params.errors import UserError
 from tasks.fingerprint import fingerprint
 from tasks.panel import content_digest
@@ -36,16 +37,14 @@ class Proof:
     words: str
 
 
-def now(version: Version, home: Path, device: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(the job, the fingerprint) that training a version again here has: the kept data by their content, the code as it is."""
+def now(version: Version, home: Path, device: str, refit: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(the job, the fingerprint) that training a version, or its refit, again here has: the kept data by their content, the
+    code as it is."""
     panel_of(version, home)  # says so where it is gone
     folder = home / "panels" / version.trained_on["fingerprint"]["data"]
-    job = {**version.trained_on["job"], "panel": str(folder), "device": _device_of(version, device)}
+    recorded = (version.trained_on["refit"] if refit else version.trained_on)["job"]
+    job = {**recorded, "panel": str(folder), "device": "cpu" if recorded["device"] == "cpu" else device}
     return job, fingerprint(job, content_digest(folder))
-
-
-def _device_of(version: Version, device: str) -> str:
-    return "cpu" if version.trained_on["job"]["device"] == "cpu" else device
 
 
 def differing(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
@@ -87,10 +86,33 @@ def reproduce(
 ) -> Proof:
     """Trains a version again and compares: weights to the bit, or, on another kind of device, forecasts within TOLERANCE.
 
+    A version with refitted weights is trained twice, and holds where both come out again.
     Where data, numbers or code differ nothing is trained: it cannot come out the same.  Raises Interrupted after `stop`.
     """
-    recorded = version.trained_on["fingerprint"]
-    job, found = now(version, home, device)
+    judged = _again(version, home, device, say, stop)
+    if "refit" not in version.trained_on:
+        return judged
+    say("  and once more on all rows ...")
+    refitted = _again(version, home, device, say, stop, refit=True)
+    words = f"the judged weights: {judged.words}; the refitted weights: {refitted.words}"
+    if judged.words == refitted.words:  # what keeps both from being trained again
+        words = f"neither the judged nor the refitted weights: {judged.words}"
+    apart = tuple(dict.fromkeys((*judged.differing, *refitted.differing)))
+    return Proof(judged.same and refitted.same, judged.exact and refitted.exact, apart, words)
+
+
+def _again(
+    version: Version,
+    home: Path,
+    device: str,
+    say: Callable[[str], None],
+    stop: threading.Event | None,
+    refit: bool = False,
+) -> Proof:
+    """The proof of one set of weights."""
+    kept = version.trained_on["refit"] if refit else version.trained_on
+    recorded = kept["fingerprint"]
+    job, found = now(version, home, device, refit)
     apart = differing(recorded, found)
     names = {text.split(" ")[0] for text in apart}
     if names & {"data", "numbers", "code"}:
@@ -98,26 +120,22 @@ def reproduce(
             False, False, tuple(apart), f"cannot be trained again as it was: {'; '.join(apart)}{_way_back(recorded, names)}"
         )
     with tempfile.TemporaryDirectory(dir=home, prefix=".reproduce-") as scratch:
-        listener = Listener(lambda row: say(f"  epoch {int(row['epoch']) + 1}: val_mae {row['val_mae']:.6g}"), say)
-        stop_step = version.trained_on.get("stop_step")
+        stop_step = kept.get("stop_step")
         if stop_step is not None:  # where its max_seconds were over
             job = job | {"training": job["training"] | {"stop_step": stop_step}}
-        if version.trained_on.get("stop_steps"):  # the same for the members of an ensemble
-            job = job | {"members": _stopped(job["members"], version.trained_on["stop_steps"])}
+        if kept.get("stop_steps"):  # the same for the members of an ensemble
+            job = job | {"members": _stopped(job["members"], kept["stop_steps"])}
         with turn(home, job["device"], stop):  # a comparison at work on the same device goes first
+            listener = Listener(lambda row: say(_line(row)), say)
             result = run_fit(job, Path(scratch), listener, stop or threading.Event())
         if result["status"] != "finished":
             return Proof(False, False, tuple(apart), f"the training failed this time: {result['reason']}")
-        if result["weights"] == version.trained_on["weights"]:
+        if result["weights"] == kept["weights"]:
             return Proof(True, True, tuple(apart), f"the same weights, bit for bit (sha256 {result['weights'][:12]})")
         if "device" not in names and "torch" not in names:
-            return Proof(
-                False,
-                False,
-                tuple(apart),
-                f"other weights came out ({result['weights'][:12]}, not {version.trained_on['weights'][:12]})",
-            )
-        gap = _forecast_gap(version, home, job, fit_folder(job, Path(scratch)))
+            words = f"other weights came out ({result['weights'][:12]}, not {kept['weights'][:12]})"
+            return Proof(False, False, tuple(apart), words)
+        gap = _forecast_gap(version, home, job, fit_folder(job, Path(scratch)), refit)
     words = f"other weights, forecasts {gap:.2g} of their spread apart (allowed {TOLERANCE:g}); differing: {'; '.join(apart)}"
     return Proof(gap <= TOLERANCE, False, tuple(apart), words)
 
@@ -127,12 +145,17 @@ def _stopped(members: Sequence[dict[str, Any]], stop_steps: Sequence[int | None]
     return [one if step is None else one | {"training": one["training"] | {"stop_step": step}} for one, step in pairs]
 
 
-def _forecast_gap(version: Version, home: Path, job: dict[str, Any], folder: Path) -> float:
+def _line(row: Epoch) -> str:
+    error = "val_mae" if "val_mae" in row else "train_loss"
+    return f"  epoch {int(row['epoch']) + 1}: {error} {row[error]:.6g}"
+
+
+def _forecast_gap(version: Version, home: Path, job: dict[str, Any], folder: Path, refit: bool) -> float:
     """The largest difference of forecasts, in standard deviations of the registered ones."""
     panel, params = panel_of(version, home), windows_of(version)
     origins = origin_rows(panel, params, None, "all", 1)
     some = origins[np.unique(np.linspace(0, len(origins) - 1, min(WINDOWS, len(origins))).astype(int))]
-    theirs = forecasts(version, panel, some)
+    theirs = forecasts(version, panel, some, refit)
     forecaster, windows = jobs.load(job, folder)
     with torch.inference_mode():
         ours = forecaster(*windows["train"].inputs(torch.from_numpy(some)))[..., 0].numpy()

@@ -26,6 +26,7 @@ from params.schema import RunParams, VariantParams
 from tasks import fingerprint, tracking
 from tasks.curves import Curves, without_clock
 from tasks.process import Interrupted, Listener, fit_folder, run_fit
+from tasks.refit_all import is_refit_all
 from tasks.refits import is_refit
 from tasks.system_metrics import system_metrics
 
@@ -174,22 +175,26 @@ def seeds_of(variant: VariantParams) -> int:
     return 1 if is_closed_form(variant) or variant.members else variant.run.training.seeds
 
 
-def most_epochs(variant: VariantParams) -> int:
+def most_epochs(variant: VariantParams, job: Mapping[str, Any]) -> int:
     """The most rows that the history of a fit may have: its epochs, or the penalties of a closed form."""
     if variant.members:
         return 1
-    return len(PENALTIES) if is_closed_form(variant) else variant.run.training.max_epochs
+    if is_closed_form(variant):
+        return 1 if is_refit_all(job) else len(PENALTIES)
+    return int(job["training"].get("refit_epochs") or variant.run.training.max_epochs)
 
 
 def curves_of(variant: VariantParams, result: Mapping[str, Any]) -> list[Mapping[str, float]]:
-    """The rows of a fit's curves by epoch.  A closed form has one, the best; its penalties are a curve of their own."""
+    """The rows of a fit's curves by epoch.  A closed form has one, the best; its penalties are a curve of their own, where
+    validation looked at them."""
     rows = [without_clock(row) for row in result["history"]]
     if variant.members:
         return []
     if not is_closed_form(variant) or not rows:
         return rows
     best = next((row for row in rows if row["epoch"] == result.get("best_epoch")), rows[-1])
-    return [dict(best) | {"epoch": 0}, *({"epoch": row["epoch"], "val_mae_by_penalty": row["val_mae"]} for row in rows)]
+    looked = [{"epoch": row["epoch"], "val_mae_by_penalty": row["val_mae"]} for row in rows if "val_mae" in row]
+    return [dict(best) | {"epoch": 0}, *looked]
 
 
 def log_fit(run_id: str, variant: VariantParams, job: dict[str, Any], result: dict[str, Any]) -> None:
@@ -226,7 +231,7 @@ def train_variant(
 ) -> dict[str, Any]:
     """Trains one variant and seed; returns its label, run id, folder, status and cost.  Curves are logged as they come."""
     folder = fit_folder(job, home)
-    kind = "refit" if is_refit(label) else "variant"
+    kind = "refit-all" if is_refit_all(job) else "refit" if is_refit(label) else "variant"
     about = {"kind": kind, "variant": variant.variant, "family": variant.family}
     run_id = tracking.child_run(parent, label, folder.name, about)
     try:

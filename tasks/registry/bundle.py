@@ -3,6 +3,7 @@
 model.json            what it is: variant, windows, channels, ids, half widths; with the weights the source of truth
 weights.safetensors   all parameters and buffers
 graph.pt2             the same forecaster as an exported graph, on the CPU, for any batch size
+refitted.safetensors, refitted.pt2   the same of the variant trained on all rows (`training.refit`), whose forecasts are served
 code/lagline_serving_<hash>.py   a verbatim copy of models/serving.py; two versions never share a module
 card.md, constraints.txt, checks.json   what it is in words, the lock, the verdict of the data checks (where there are any)
 example.json          a long frame of one series, just long enough to forecast from
@@ -43,6 +44,7 @@ def write_bundle(
     folder: Path,
     forecaster: Model,
     *,
+    refitted: Model | None = None,
     variant: str,
     family: str,
     network: Mapping[str, Any],
@@ -57,14 +59,15 @@ def write_bundle(
     """Writes the bundle (an older one in its place goes) and returns its digest.
 
     `half_widths`: of the 90 % interval of each step, in raw units, None where unknown.  `facts`: what it was trained on.
-    `papers`: makes, of model.json, further files that only people read.
+    `refitted`: the forecaster trained on all rows, if there is one.  `papers`: makes, of model.json, further files that only
+    people read.
     Raises ValueError where the exported graph does not forecast as the forecaster does.
     """
     if len(half_widths) != params.horizon:
         raise ValueError(f"{len(half_widths)} half widths for {params.horizon} steps")
-    own = copy.deepcopy(forecaster).cpu().eval()
-    graph = export(own, params)
-    check_parity(serving.open_graph(graph), own, params, panel)
+    programs = _programs("weights.safetensors", "graph.pt2", forecaster, params, panel)
+    if refitted is not None:
+        programs |= _programs("refitted.safetensors", "refitted.pt2", refitted, params, panel)
     model = {
         "layout": LAYOUT,
         "name": run.name,
@@ -87,13 +90,20 @@ def write_bundle(
         folder,
         {
             "model.json": json.dumps(model, indent=1, allow_nan=False).encode(),
-            "weights.safetensors": _weights(own),
-            "graph.pt2": graph,
+            **programs,
             f"code/{serving_name()}.py": serving.SOURCE,
             "example.json": json.dumps(example(panel, params), allow_nan=False).encode(),
             **papers(model),
         },
     )
+
+
+def _programs(weights: str, graph: str, forecaster: Model, params: WindowParams, panel: Panel) -> dict[str, bytes]:
+    """The two files of a forecaster, the graph held against it."""
+    own = copy.deepcopy(forecaster).cpu().eval()
+    archive = export(own, params)
+    check_parity(serving.open_graph(archive), own, params, panel)
+    return {weights: _weights(own), graph: archive}
 
 
 def serving_name() -> str:

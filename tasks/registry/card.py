@@ -51,6 +51,7 @@ def card(model: Mapping[str, Any], about: Mapping[str, Any], memory: Mapping[str
         "|---|---:|",
         *told,
         "",
+        *_weights(made),
         "## Memory",
         f"- {half_life}",
         "",
@@ -62,9 +63,26 @@ def card(model: Mapping[str, Any], about: Mapping[str, Any], memory: Mapping[str
         f"- `{about['command']}` at revision {prints.get('revision')}"
         + ("" if prints.get("clean") else " (with changed files)"),
         f"- torch {prints['torch']}, Python {prints['python']}, {prints['device']}, seed {made['seed']}",
-        f"- weights {made['weights']}",
+        f"- weights {made['weights']}" + (f", refitted {made['refit']['weights']}" if "refit" in made else ""),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _weights(made: Mapping[str, Any]) -> list[str]:
+    """What the two sets of weights are; nothing where there is one."""
+    if "refit" not in made:
+        return []
+    training = made["refit"]["job"]["training"]
+    penalty, epochs = training.get("refit_penalty"), training.get("refit_epochs")
+    how = f"with the penalty {penalty:g}" if penalty is not None else f"for {epochs} epoch{'s' if epochs > 1 else ''}"
+    return [
+        "## Two sets of weights",
+        "- weights.safetensors, graph.pt2: trained without the test range; the scores, the intervals and the gates are theirs "
+        "(`forecast --judged`)",
+        f"- refitted.safetensors, refitted.pt2: the same variant trained once more on all rows, {how}, which validation chose "
+        "for the first; `forecast` and the served model use them, and no row was kept back to score them on",
+        "",
+    ]
 
 
 def _plain(text: str) -> str:

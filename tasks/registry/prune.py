@@ -72,11 +72,8 @@ def _plan(home: Path, keep: int) -> Plan:
     search = tracking.client().search_model_versions
     versions = list(tracking.every(lambda token: search(max_results=1000, page_token=token)))
     registered, aliased = {str(version.run_id) for version in versions}, _aliased(versions)
-    kept, gone, paths = (
-        _Kept(fits={version.tags.get("identity", "") for version in versions}),
-        list[tuple[str, str]](),
-        list[Path](),
-    )
+    fits = {version.tags.get(tag, "") for version in versions for tag in ("identity", "fit", "refit")}
+    kept, gone, paths = _Kept(fits=fits), list[tuple[str, str]](), list[Path]()
     for experiment in tracking.client().search_experiments():
         left = keep
         for parent, below in _comparisons(experiment.experiment_id):

@@ -76,10 +76,13 @@ def restricted(panel: Panel, params: WindowParams, version: Version) -> Panel:
 
 
 @torch.inference_mode()
-def forecasts(version: Version, panel: Panel, origins: np.ndarray) -> np.ndarray:
-    """[origins, horizon] of a version's exported graph, as `forecast` serves it."""
+def forecasts(version: Version, panel: Panel, origins: np.ndarray, refitted: bool = False) -> np.ndarray:
+    """[origins, horizon] of a version's exported graph: the judged one, which has seen no row of the test range, or the
+    `refitted` one, which a version has that was trained on all rows once more."""
     params = windows_of(version)
-    windows, model = Windows(restricted(panel, params, version), params, origins), version.model
+    windows = Windows(restricted(panel, params, version), params, origins)
+    graph = version.model.refitted if refitted else version.model.graph
+    assert graph is not None
     known = {name: number for number, name in enumerate(version.facts["ids"])}
     numbers = torch.tensor([known.get(name, len(known)) for name in panel.ids])
     codes = _codes(version, panel, params)
@@ -87,7 +90,7 @@ def forecasts(version: Version, panel: Panel, origins: np.ndarray) -> np.ndarray
     for start in range(0, len(origins), BATCH):
         inputs = windows.inputs(windows.origins[start : start + BATCH])
         static = codes[inputs.series_B] if params.static else inputs.static_BC
-        parts.append(model.graph(inputs.past_BLF, inputs.ahead_BAK, static, numbers[inputs.series_B])[..., 0])
+        parts.append(graph(inputs.past_BLF, inputs.ahead_BAK, static, numbers[inputs.series_B])[..., 0])
     return torch.cat(parts).numpy() if parts else np.empty((0, params.horizon), np.float32)
 
 

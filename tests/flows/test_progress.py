@@ -52,3 +52,17 @@ def test_a_failed_fit_says_why() -> None:
     board.fits({"gru": 10})
     board.fit_done({"label": "gru", "status": "failed", "reason": "diverged"})
     assert text.getvalue() == "  gru: failed: diverged\n"
+
+
+def test_a_refit_has_no_error_of_its_own_and_a_later_round_of_fits_begins_anew() -> None:
+    """Nothing was kept back to validate it on."""
+    board, text = board_of(False)
+    board.fits({"gru": 9}, 8.0)
+    board.fit_done(DONE)
+    board.fits({"gru-all": 2})
+    board._fits["gru-all"]["told"] -= 61
+    board.epoch("gru-all", {"epoch": 0, "train_loss": 0.5, "seconds": 20.0, "left": 20.0})
+    board.fit_done(DONE | {"label": "gru-all", "val_mae": None, "ended_by": "refit"})
+    told = text.getvalue()
+    assert "gru-all: epoch 1/2  loss 0.500  at most 20 s left" in told
+    assert "gru-all: trained on all rows in 70.0 s, epochs: 2" in told

@@ -12,7 +12,7 @@ import torch
 from models import build_forecaster, checkpoint, fit
 from models.job import weights_hash
 from models.linear import PENALTIES, Ridge
-from models.losses import absolute_errors, masked_loss
+from models.losses import absolute_errors, forecast_loss, masked_loss
 from models.origins import origin_rows
 from models.panel import Panel, Split
 from models.scaling import fit_scaling
@@ -114,6 +114,50 @@ def test_a_repeated_fit_stops_where_the_seconds_of_the_first_were_over(
     assert weights_hash(first.state_dict()) == weights_hash(again.state_dict())
 
 
+@pytest.mark.parametrize("part", [0, 7], ids=["whole epochs", "and a part of one"])
+def test_a_refit_is_a_plain_loop_over_all_windows(panel: Panel, params: WindowParams, tmp_path: Path, part: int) -> None:
+    """Written out here: no validation, the last weights, the schedule planned over what an equal fit was allowed."""
+    origins = origin_rows(panel, params, None, "all", 1)
+    scaling = fit_scaling(panel, params, None, "series")
+    a_pass = -(-len(origins) // 32)
+    numbers: dict[str, Any] = {"refit_epochs": 3, "max_seconds": 1e-9, "patience_epochs": 1}
+    training = replace(TRAINING, **numbers, stop_step=2 * a_pass + part if part else None)
+
+    def fresh() -> tuple[Any, Windows]:
+        torch.manual_seed(stream(training, "weights"))
+        network = {"cell": "gru", "hidden_size": 8}
+        return build_forecaster("recurrent", network, params, level="last", scaling=scaling), Windows(panel, params, origins)
+
+    forecaster, windows = fresh()
+    result = fit.fit(forecaster, windows, windows.at(origins[:0]), training, tmp_path)
+    taken = 3 * a_pass if not part else 2 * a_pass + part
+    assert (result.ended_by, result.steps, result.val_mae, result.best_epoch) == ("refit", taken, None, 2)
+    assert [sorted(row) for row in result.history] == [["epoch", "seconds", "train_loss"]] * 3
+
+    plain, windows = fresh()
+    adam = torch.optim.AdamW(plain.parameters(), weight_decay=training.weight_decay, fused=True)
+    for step in range(taken):
+        if step % a_pass == 0:
+            order = windows.shuffled(stream(training, "order", step // a_pass))
+        batch = windows.batch(order[step % a_pass * 32 :][:32])
+        adam.param_groups[0]["lr"] = training.learning_rate * fit.schedule(step, training.max_epochs * a_pass)
+        adam.zero_grad()
+        scaled = plain.scale_targets(batch.y_BH, batch.inputs.series_B)
+        forecast_loss("mae", plain.scaled(*batch.inputs, scaled), scaled, plain.level_Q).backward()
+        torch.nn.utils.clip_grad_norm_(plain.parameters(), training.clip_norm)
+        adam.step()
+    assert weights_hash(forecaster.state_dict()) == weights_hash(plain.state_dict())
+
+
+def test_a_refit_whose_weights_are_no_numbers_has_failed(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
+) -> None:
+    """No validation looks at what the last step left."""
+    training = replace(TRAINING, refit_epochs=1, stop_step=1, learning_rate=1e38, weight_decay=1e30, clip_norm=1e30)
+    with pytest.raises(FitFailed, match=r"diverged: the weights are not finite \(epoch 1, step 1,"):
+        run(panel, params, split, tmp_path / "a", training)
+
+
 def test_a_fit_leaves_the_generators_of_torch_as_they_were(
     panel: Panel, params: WindowParams, split: Split, tmp_path: Path
 ) -> None:
@@ -201,6 +245,25 @@ def test_ridge_equals_the_normal_equations_of_the_windows(
         np.testing.assert_allclose(weight[h, varies], solution[:-1], atol=2e-5)
         np.testing.assert_allclose(bias[h], solution[-1], atol=2e-5)
         assert (weight[h, ~varies] == 0).all()
+
+
+def test_a_ridge_refit_is_ridge_with_the_given_penalty(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
+) -> None:
+    """Against numpy on the windows that it was given, with a penalty that validation would not choose."""
+    forecaster, windows = make(panel, params, split, family="ridge")
+    every = windows["train"].at(origin_rows(panel, params, None, "all", 1))
+    training = replace(TRAINING, refit_penalty=PENALTIES[-1])
+    result = fit.fit(forecaster, every, every.at(np.zeros(0, np.int32)), training, tmp_path)
+    assert (result.ended_by, result.val_mae, len(result.history)) == ("refit", None, 1)
+    assert result.history[0]["penalty"] == PENALTIES[-1]
+    raw, target = every.batch(torch.arange(len(every)))
+    inputs, level, _, _ = forecaster.inputs(*raw)
+    y = (forecaster.scale_targets(target, raw.series_B) - level).double().numpy()
+    both = torch.column_stack([forecaster.network.map.weight, forecaster.network.map.bias]).detach().numpy()
+    for step in range(4):
+        expected = by_numpy(inputs.flatten(1).double().numpy(), y[:, step], PENALTIES[-1])
+        np.testing.assert_allclose(both[step], expected, atol=2e-5)
 
 
 def by_numpy(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:

@@ -166,6 +166,23 @@ def test_resume_within_an_epoch_at_its_end_and_at_its_beginning(make: Make, tmp_
     assert without_clock(resumed.history) == without_clock(undisturbed.history)
 
 
+@pytest.mark.parametrize("steps", [3, 18, 25, 28])
+def test_a_refit_on_all_rows_goes_on_from_where_it_was_cut_off(make: Make, tmp_path: Path, steps: int) -> None:
+    """18 steps are an epoch, and the second ends after ten of them; the last cut is after the last step."""
+    given = make(refit_epochs=2, stop_step=28) | {"split": None}
+    expected, undisturbed = in_here(given, tmp_path / "whole")
+    assert (undisturbed.epoch_steps, undisturbed.steps, undisturbed.ended_by) == (18, 28, "refit")
+    if steps < 28:
+        cut(given, tmp_path / "cut", steps)
+    else:  # killed as its last epoch was done, with a checkpoint
+        forecaster, windows, training = job.prepare(given)
+        (tmp_path / "cut").mkdir()
+        fit.fit(forecaster, windows["train"], windows["validation"], training, tmp_path / "cut", save_every=0.0)
+    found, resumed = in_here(given, tmp_path / "cut")
+    assert found == expected
+    assert without_clock(resumed.history) == without_clock(undisturbed.history)
+
+
 @pytest.mark.parametrize("damage", ["bits", "cut short", "empty", "both"])
 def test_resume_from_the_checkpoint_before_a_damaged_one(make: Make, tmp_path: Path, damage: str) -> None:
     given, folder = make(), tmp_path / "cut"

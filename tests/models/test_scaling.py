@@ -42,6 +42,18 @@ def changed(y: np.ndarray, transform: str) -> np.ndarray:
     return np.log1p(y) if transform == "log1p" else np.arcsinh(y) if transform == "asinh" else y
 
 
+@pytest.mark.parametrize("method", ["standard", "robust"])
+def test_without_a_split_every_row_is_training_s(method: Any) -> None:
+    """As a split that keeps nothing back."""
+    panel = panel_of()
+    for found, same in zip(
+        fit_scaling(panel, PARAMS, None, "series", method), fit_scaling(panel, PARAMS, Split("rows", 0, 0), "series", method),
+        strict=True,
+    ):  # fmt: skip
+        assert torch.equal(found, same)
+    assert fit_scaling(panel, PARAMS, None, "series").y_loc[0] == pytest.approx(float(np.nanmean(panel.target[:90])), rel=1e-6)
+
+
 @EVERY_TRANSFORM
 @pytest.mark.parametrize("per", ["series", "global"])
 @pytest.mark.parametrize("method", ["standard", "robust"])

@@ -98,6 +98,8 @@ def test_deep_nesting_is_refused() -> None:
         ("windows.features={y (observed): {lookback: 3}}", "rename the column"),
         ("windows.features={y: {lookback: 3}, hour_sin: {lookback: 2}}", "hour_sin"),
         ("training.learning_rate=1.0e+38", "training.learning_rate"),
+        ("training.refit=test", "training.refit"),
+        ("training.refit=true", "training.refit"),
         ("name=a/b", "name"),
         ("name=a b", "name"),
         ("name=Champion", "name"),

@@ -36,3 +36,8 @@ def test_a_card_tells_scores_limits_and_the_way_back_and_the_data_stay_text() ->
     assert "CRPS" not in text and "(with changed files)" in text and "half-life 4 rows" in text
     assert "<script" not in text and "[a](b)" not in text and "\n# e" not in text
     assert "not measured" in card(model, about, None)
+    assert "Two sets of weights" not in text
+    for training, words in (({"refit_epochs": 4}, "for 4 epochs"), ({"refit_penalty": 10.0}, "with the penalty 10")):
+        refit = {"refit": {"weights": "r" * 64, "job": {"training": training}}}
+        both = card(model | {"trained_on": model["trained_on"] | refit}, about, None)
+        assert words in both and "refitted.pt2" in both and "r" * 64 in both and "forecast --judged" in both

@@ -78,6 +78,18 @@ def test_the_newest_and_the_registered_stay(home: Path) -> None:
     assert left(home) == {"story-panel1", "story-fit1"}
 
 
+def test_the_fit_and_the_refit_of_a_version_stay_though_its_identity_is_that_of_both(home: Path) -> None:
+    """Also where its comparison was deleted by hand."""
+    parent = a_comparison(home, 0, register=True)
+    (home / "checkpoints" / "story-refit0").mkdir()
+    client = tracking.client()
+    for tag, value in {"identity": "both", "fit": "story-fit0", "refit": "story-refit0"}.items():
+        client.set_model_version_tag("story", "1", tag, value)
+    client.delete_run(parent)
+    prune(home, 0)
+    assert left(home) >= {"story-fit0", "story-refit0"}
+
+
 def test_nothing_goes_while_a_comparison_is_at_work(home: Path) -> None:
     a_comparison(home, 0)
     with lock(home, "compare"), pytest.raises(Held):

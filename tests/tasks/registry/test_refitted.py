@@ -1,0 +1,168 @@
+"""A version with two sets of weights: which forecasts come from which, what has been seen, and the proof of both."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from models import job as jobs
+from models import serving
+from models.panel import Split
+from models.windows import Windows
+from params.load import load_variant
+from tasks import reproduce as proofs
+from tasks.fingerprint import fingerprint
+from tasks.forecast import forecast_frame, trained_on
+from tasks.process import Listener, fit_folder
+from tasks.refit_all import refit_facts, refit_job
+from tasks.registry.load import Version
+from tasks.registry.unseen import facts_for, forecasts
+from tasks.train import make_job
+
+SETTINGS = ["training.max_epochs=3", "training.batch_size=32", "training.max_steps=11", "network.hidden_size=8"]
+RUN = "params/nyc_weather.yaml"
+pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")  # polars, of a frame of pandas
+
+
+def fitted(job: dict[str, Any], home: Path, listener: Listener | None = None, stop: Any = None) -> dict[str, Any]:
+    """`run_fit` in this process."""
+    folder = fit_folder(job, home)
+    folder.mkdir(parents=True, exist_ok=True)
+    return jobs.run(job, folder, (listener or Listener()).epoch)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, house: Any) -> Path:
+    """A state folder that keeps the panel of the house."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "panels").mkdir()
+    (folder / "panels" / house.panel.digest).symlink_to(Path(house.panel.target.filename).parent)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def version(home: Path, house: Any) -> Version:
+    """A trained gru and its refit as a bundle; a version without a registry."""
+    variant = load_variant("gru", RUN, SETTINGS)
+    split = Split("time", int(house.panel.times[110]), int(house.panel.times[150]))
+    job = make_job(variant, 0, home / "panels" / house.panel.digest, house.params, split, "cpu")
+    result = fitted(job, home)
+    again = refit_job(job, result)
+    refit = fitted(again, home)
+    assert result["status"] == refit["status"] == "finished"
+    facts = {
+        "fingerprint": fingerprint(job, house.panel.digest),
+        **facts_for(job, result, house.panel, variant.run),
+        "refit": refit_facts(again, refit, house.panel),
+    }
+    forecaster, refitted = (jobs.load(one, fit_folder(one, home))[0] for one in (job, again))
+    about = {"variant": "gru", "family": job["family"], "network": job["network"], "level": "last"}
+    digest = house.write(home / "bundle", forecaster, refitted=refitted, facts=facts, **about)
+    return Version("two", "1", "", digest, home / "bundle", json.loads((home / "bundle/model.json").read_text()))
+
+
+def own(version: Version, home: Path, house: Any, refit: bool) -> np.ndarray:
+    """The forecasts of the forecaster behind a set of weights, from the last complete window of every series, [S * H]."""
+    kept = version.trained_on["refit"] if refit else version.trained_on
+    job = kept["job"] | {"panel": str(home / "panels" / house.panel.digest)}
+    forecaster, _ = jobs.load(job, fit_folder(job, home))
+    origins = torch.from_numpy(house.panel.offsets[1:] - 1 - house.params.ahead)
+    inputs = Windows(house.panel, house.params, origins.numpy()).inputs(origins)
+    with torch.no_grad():
+        found: np.ndarray = forecaster(*inputs)[..., 0].numpy().ravel()
+    return found
+
+
+def test_each_set_of_weights_forecasts_as_its_own_forecaster(version: Version, home: Path, house: Any) -> None:
+    judged, refitted = own(version, home, house, False), own(version, home, house, True)
+    assert np.abs(judged - refitted).max() > 0.01
+    model = serving.load(version.folder, version.digest)
+    np.testing.assert_allclose(model.forecast(house.history)["yhat"], refitted, atol=1e-4)
+    np.testing.assert_allclose(model.forecast(house.history, judged=True)["yhat"], judged, atol=1e-4)
+    for name, weights in (("weights", version.trained_on["weights"]), ("refitted", version.trained_on["refit"]["weights"])):
+        assert jobs.weights_hash(load_file(version.folder / f"{name}.safetensors")) == weights
+
+
+def test_the_served_model_and_forecast_use_the_refitted_weights(version: Version, home: Path, house: Any) -> None:
+    """The copy of the serving code in the bundle, loaded as MLflow does."""
+    (code,) = (version.folder / "code").iterdir()
+    spec = importlib.util.spec_from_file_location(code.stem, code)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    served = module._load_pyfunc(str(version.folder)).predict(house.history)
+    refitted = own(version, home, house, True)
+    np.testing.assert_allclose(served["yhat"], refitted, atol=1e-4)
+    np.testing.assert_allclose(forecast_frame(version, house.history)["yhat"], refitted, atol=1e-4)
+    judged = forecast_frame(version, house.history, judged=True)
+    np.testing.assert_allclose(judged["yhat"], own(version, home, house, False), atol=1e-4)
+
+
+def test_gates_judge_the_weights_that_have_not_seen_the_test_range(version: Version, home: Path, house: Any) -> None:
+    origins = house.panel.offsets[1:] - 1 - house.params.ahead
+    for refit in (False, True):
+        found = forecasts(version, house.panel, origins, **({"refitted": True} if refit else {})).ravel()
+        np.testing.assert_allclose(found, own(version, home, house, refit), atol=1e-4)
+
+
+def test_rows_that_the_refit_was_trained_on_are_counted(version: Version, house: Any) -> None:
+    last = house.frame["ds"].max()
+    made = forecast_frame(version, house.frame)
+    assert set(made["cutoff"]) == {last} and trained_on(version, made) == 0
+    earlier = forecast_frame(version, house.history)  # the last target is the last row of the table
+    assert trained_on(version, earlier) == earlier.height == 8
+    assert trained_on(version, earlier.with_columns(unique_id=pl.lit("new"))) == 0
+
+
+def test_a_bundle_without_a_refit_has_one_set_of_weights(house: Any, tmp_path: Path) -> None:
+    digest = house.write(tmp_path / "bundle", house.build("ridge", {}), family="ridge", network={})
+    assert not [name for name in serving.check(tmp_path / "bundle") if name.startswith("refitted")]
+    model = serving.load(tmp_path / "bundle", digest)
+    assert model.refitted is None
+    assert model.forecast(house.history).equals(model.forecast(house.history, judged=True))
+
+
+@pytest.mark.parametrize("tampered", ["", "judged", "refitted"])
+def test_the_proof_is_of_both_and_names_the_one_that_does_not_come_out_again(
+    version: Version, home: Path, tampered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = json.loads(json.dumps(version.facts))
+    if tampered:
+        (facts["trained_on"] if tampered == "judged" else facts["trained_on"]["refit"])["weights"] = "0" * 64
+    monkeypatch.setattr(proofs, "run_fit", fitted)
+    said: list[str] = []
+    given = Version("two", "1", "", version.digest, version.folder, facts)
+    proof = proofs.reproduce(given, home, "cpu", said.append)
+    assert (proof.same, proof.exact, proof.differing) == (not tampered, not tampered, ())
+    words = dict(part.split(": ", 1) for part in proof.words.split("; "))
+    for name in ("judged", "refitted"):
+        told = "other weights came out" if name == tampered else "the same weights, bit for bit"
+        assert words[f"the {name} weights"].startswith(told)
+    assert any("val_mae" in line for line in said) and any("train_loss" in line for line in said)
+    assert list(home.glob(".reproduce-*")) == []
+
+
+def test_what_keeps_both_from_being_trained_again_is_said_once(version: Version, home: Path) -> None:
+    facts = json.loads(json.dumps(version.facts))
+    for kept in (facts["trained_on"], facts["trained_on"]["refit"]):
+        kept["fingerprint"]["code"] = "0" * 64
+    proof = proofs.reproduce(Version("two", "1", "", version.digest, version.folder, facts), home, "cpu")
+    assert not proof.same and proof.words.startswith("neither the judged nor the refitted weights: cannot be trained again")
+    assert proof.words.count("code (") == 1
+
+
+def test_a_refit_for_other_epochs_than_were_recorded_is_not_the_refit(
+    version: Version, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = json.loads(json.dumps(version.facts))
+    facts["trained_on"]["refit"]["job"]["training"]["refit_epochs"] += 1
+    monkeypatch.setattr(proofs, "run_fit", fitted)
+    proof = proofs.reproduce(Version("two", "1", "", version.digest, version.folder, facts), home, "cpu")
+    assert not proof.same and "the refitted weights: cannot be trained again as it was: numbers (" in proof.words
+    assert "the judged weights: the same weights" in proof.words
