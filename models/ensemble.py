@@ -18,7 +18,7 @@ class Ensemble(nn.Module):
     """Raw inputs (`models.windows.Inputs`) -> the members' point forecasts combined, [B, H, 1], in raw units.
 
     The median is that of each step by itself; of an even number, the mean of the middle two.  Each member scales by itself, so
-    that they may differ in everything but their windows.  Raises ValueError for less than two members.
+    that they may differ in everything but their windows.  One member is itself: what a median over seeds is with one seed.
     """
 
     quantiles: tuple[float, ...] = ()
@@ -26,8 +26,8 @@ class Ensemble(nn.Module):
 
     def __init__(self, members: Sequence["Model"], combine: Combine = "median") -> None:
         super().__init__()
-        if len(members) < 2:
-            raise ValueError("an ensemble needs at least two members: name more, or set training.seeds")
+        if not members:
+            raise ValueError("an ensemble needs a member")
         if combine not in get_args(Combine):
             raise ValueError(f"combine: {combine!r} is not one of {', '.join(get_args(Combine))}")
         self.members, self.combine = nn.ModuleList(members), combine

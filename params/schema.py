@@ -50,7 +50,7 @@ class WindowsParams(Section):
     future: Annotated[tuple[Text, ...], BeforeValidator(as_tuple)] = ()
     static: dict[Text, Literal["numeric", "categorical"]] = Field(default_factory=dict)
     forward_fill: NonNegative
-    start_padding: NonNegative
+    start_padding: NonNegative = 0
     max_missing_share: Share = 1.0
 
     @field_validator("features", "future", "static")
@@ -156,6 +156,7 @@ class ValidationParams(Section):
     max_gap_share: Share
     max_null_share: Share
     on_null_feature: Literal["drop", "fail", "warn"]
+    on_duplicates: Literal["fail", "keep_first"] = "fail"
     on_short_series: Literal["drop", "fail"]
     on_constant_target: Severity
     fresh_within: Span | None = None
@@ -203,7 +204,7 @@ class TrainingParams(Section):
     weight_decay: Annotated[float, Field(ge=0, le=MOST)]
     clip_norm: Annotated[float, Field(gt=0, le=MOST)]
     loss: Literal["mae", "mse", "huber"]
-    monitor: Literal["mae", "loss"]
+    monitor: Literal["mae", "loss"] = "mae"
     threads: Positive
     refit: Literal["all"] | None = None
     quantiles: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(as_tuple)] = (0.05, 0.5, 0.95)
@@ -230,8 +231,8 @@ class EvaluationParams(Section):
     baseline_seconds: Annotated[float, Field(gt=0, le=MOST)]
     save_forecasts: bool
     refit: Positive | None
-    scaled: bool
-    choose_by: Literal["mae", "mase", "mae_scaled", "mse_scaled"]
+    scaled: bool = False
+    choose_by: Literal["mae", "mase", "mae_scaled", "mse_scaled"] = "mae"
 
     @model_validator(mode="after")
     def _known_units(self) -> Self:

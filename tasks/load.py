@@ -170,6 +170,8 @@ def long_frame(run: RunParams, checks: Mapping[str, Any] | None = None, root: Pa
         pl.col(name).cast(pl.String) if kinds.get(name) == "categorical" else pl.col(name).cast(pl.Float64, strict=False)
         for name in ("y", *columns)
     )
+    if run.validation.on_duplicates == "keep_first":
+        frame = frame.unique(subset=["unique_id", "ds"], keep="first", maintain_order=True)
     if checks and checks["dropped_series"]:
         frame = frame.filter(~pl.col("unique_id").is_in(list(checks["dropped_series"])))
     return frame

@@ -153,8 +153,6 @@ def make_job(
         fits = [
             make_job(one, number, panel, windows, split, device) for one in variant.members for number in range(seeds_of(one))
         ]
-        if len(fits) < 2:
-            raise UserError(f"variant {variant.variant}: it combines a single fit; name more variants, or set training.seeds")
         inner = [{name: value for name, value in fit.items() if name not in SHARED} for fit in fits]
         own: dict[str, Any] = {"family": variant.family, "network": {}, "quantiles": []}
         own |= {"members": inner, "combine": variant.combine}

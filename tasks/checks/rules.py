@@ -60,8 +60,11 @@ def _form(run: RunParams, profile: Profile) -> list[Rule]:
 
 def _grid(run: RunParams) -> list[Rule]:
     allowed, step = run.validation.max_gap_share, run.data.frequency
+    keeps = run.validation.on_duplicates == "keep_first"
+    kept = "the first of them is kept" if keeps else "keep one row a series and time, or set validation.on_duplicates"
+    severity = "warn" if keeps else "fail"
     return [
-        Rule("unique keys", "duplicates", "rows repeat a (unique_id, ds): keep one row a series and time", high=0),
+        Rule("unique keys", "duplicates", f"rows repeat a (unique_id, ds): {kept}", high=0, severity=severity),
         Rule("frequency", "off_grid", f"rows lie off the grid of {step}: correct data.frequency or resample", high=0),
         Rule(
             "gaps",

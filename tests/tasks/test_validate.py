@@ -15,6 +15,7 @@ from params.schema import RunParams
 from tasks.checks.profile import make_profile
 from tasks.checks.report import failure_message, report_lines
 from tasks.checks.verdict import Finding, Verdict
+from tasks.load import long_frame
 from tasks.validate import judge, validate, validate_series
 
 pytestmark = [  # Great Expectations imports modules that Python 3.11 has deprecated
@@ -84,6 +85,17 @@ FAULTS: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str, str]] = {
         lambda f: f.with_columns(temp=pl.when(pl.col("id") == "b").then(None).otherwise("temp")), "target observed", "no value",
     ),
 }  # fmt: skip
+
+
+def test_a_repeated_key_may_be_kept_once_and_is_then_a_warning(tmp_path: Path) -> None:
+    frame = frame_of()
+    twice = pl.concat([frame, frame.tail(1).with_columns(temp=pl.lit(99.0))])
+    verdict = check(tmp_path, twice, "validation.on_duplicates=keep_first")
+    assert verdict.passed and refused(verdict)["unique keys"].severity == "warn"
+    assert any("the first of them is kept" in line for line in report_lines(verdict))
+    run = run_on(tmp_path / "x.parquet", "validation.on_duplicates=keep_first")
+    rows = long_frame(run).collect()
+    assert rows.height == frame.height and rows["y"].max() == frame["temp"].max()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
