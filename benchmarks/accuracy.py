@@ -70,11 +70,14 @@ SEASONS = {"m4_hourly": 24, "m4_weekly": 1}
 def main() -> None:
     """Trains, scores and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=("etth1", "ettm1", "weather", *SEASONS))
+    parser.add_argument("name", nargs="?", choices=("etth1", "ettm1", "weather", *SEASONS))
     parser.add_argument("--data", type=Path, help="the file in long format, in place of that in the params")
     parser.add_argument("--horizon", default="96", help="of the long-horizon sets: 96, 192, 336, 720, or all of them")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="as for compare")
     given = parser.parse_args()
+    if given.name is None:
+        parser.print_help()
+        return
     prepare()
     if given.name in SEASONS:
         found = {"m4": run(given, [])}

@@ -65,6 +65,23 @@ def test_training_learns_and_hands_back_the_best_weights(
     assert result.best_epoch == maes.index(min(maes))
 
 
+def test_the_best_epoch_may_be_that_of_the_loss(panel: Panel, params: WindowParams, split: Split, tmp_path: Path) -> None:
+    """Series of other sizes pull the raw MAE and the scaled loss apart; with `monitor` loss the weights of its minimum come."""
+    y = panel.target.copy()
+    y[300:] = 1000 * y[300:]
+    values = panel.values.copy()
+    values[:, 0] = y
+    large = replace(panel, target=y, values=values)
+    for monitor, column in (("mae", "val_mae"), ("loss", "val_loss")):
+        training = replace(TRAINING, learning_rate=0.05, max_epochs=8, patience_epochs=8, monitor=monitor)
+        forecaster, result = run(large, params, split, tmp_path / monitor, training)
+        curve = [row[column] for row in result.history]
+        assert result.best_epoch == int(np.argmin(curve))
+        windows = Windows(large, params, origin_rows(large, params, split, "validation", 1))
+        loss, error = validate(forecaster, windows, "mae")
+        assert (error if monitor == "mae" else loss) == pytest.approx(min(curve), rel=1e-5)
+
+
 def test_early_stopping_hands_back_the_best_weights_and_not_the_last(
     panel: Panel, params: WindowParams, split: Split, tmp_path: Path
 ) -> None:

@@ -166,3 +166,20 @@ def test_a_baseline_is_no_member_of_the_group_and_the_best_needs_not_be_chosen()
     assert chosen(frame) is None
     text = printed(frame, 80)
     assert "tcn ~" in text and "last_value ~" not in text and "~ not told apart from elman" in " ".join(text.split())
+
+
+def test_another_validation_error_may_rank_and_choose() -> None:
+    """By MAE `big` is ahead; by the scaled MSE, which the run chooses by, `fair` is, and the seasonal naive floor moves too."""
+    rows = [
+        a_row("big", 1.0, 1.0, val_score=0.9, val_mse_scaled=0.9, test_mse_scaled=0.8),
+        a_row("fair", 2.0, 2.0, val_score=0.4, val_mse_scaled=0.4, test_mse_scaled=0.41),
+        a_row("last_value", 0.5, 3.0, "baseline", val_score=0.5, val_mse_scaled=0.5, test_mse_scaled=0.5),
+    ]
+    frame = leaderboard(rows)
+    assert frame["name"].to_list() == ["fair", "last_value", "big"]
+    best = chosen(frame)
+    assert best is not None and best["name"] == "fair"
+    told = sentence(frame, "temp", choose_by="mse_scaled")
+    assert told.startswith("fair has the lowest validation scaled MSE of all variants, 0.400")
+    assert "MSE, scaled" in printed(frame, 140) and "MSE, scaled" not in printed(board(), 140)
+    assert chosen(leaderboard([row | {"val_score": None} for row in rows])) is None  # by MAE no variant beats the naive

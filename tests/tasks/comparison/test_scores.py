@@ -5,7 +5,17 @@ import polars as pl
 import pytest
 
 from tasks.comparison.intervals import LEVELS, calibrate, half_widths, with_interval
-from tasks.comparison.scores import best_naive, breakdown, mae, scales, score, slices, wide
+from tasks.comparison.scores import (
+    best_naive,
+    breakdown,
+    errors,
+    mae,
+    scales,
+    score,
+    slices,
+    standard_units,
+    wide,
+)
 
 SEASON = 3
 
@@ -215,3 +225,27 @@ def test_best_naive_is_chosen_among_the_naive_ones_by_their_error() -> None:
     assert best_naive({"last_value": 1.5, "drift": 1.5}) == "last_value"
     with pytest.raises(ValueError, match="no naive forecast"):
         best_naive({"theta": 0.0, "seasonal_naive": None})
+
+
+def test_errors_in_units_of_the_training_rows_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
+    validation, _, train = frames
+    units = standard_units(train)
+    found = errors(validation, "m", scales(train, SEASON), units)
+    deviation = {
+        name: np.nanstd(rows["y"].to_numpy()) for (name,), rows in train.partition_by("unique_id", as_dict=True).items()
+    }
+    parts = []
+    for (name,), rows in validation.partition_by("unique_id", as_dict=True).items():
+        y, m = arrays(rows, "y", "m")
+        parts.append((y - m) / deviation[name])
+    every = np.concatenate(parts)
+    assert found["mse_scaled"] == pytest.approx((every**2).mean()) and found["mae_scaled"] == pytest.approx(
+        np.abs(every).mean()
+    )
+    assert found["mae"] == mae(validation, "m") and set(errors(validation, "m", scales(train, SEASON), None)) == {"mae", "mase"}
+    whole = score(validation, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
+    assert found["mase"] == pytest.approx(whole["test_mase"])
+    constant = train.with_columns(y=pl.when(pl.col("unique_id") == "s1").then(1.0).otherwise("y"))
+    assert errors(validation, "m", scales(train, SEASON), standard_units(constant))["mse_scaled"] == pytest.approx(
+        (parts[0] ** 2).mean()
+    )  # a series without a deviation has no units, and does not count
