@@ -72,9 +72,8 @@ def _weights(made: Mapping[str, Any]) -> list[str]:
     """What the two sets of weights are; nothing where there is one."""
     if "refit" not in made:
         return []
-    training = made["refit"]["job"]["training"]
-    penalty, epochs = training.get("refit_penalty"), training.get("refit_epochs")
-    how = f"with the penalty {penalty:g}" if penalty is not None else f"for {epochs} epoch{'s' if epochs > 1 else ''}"
+    job = made["refit"]["job"]
+    how = "; ".join(dict.fromkeys(_length(one["training"]) for one in job.get("members", [job])))
     return [
         "## Two sets of weights",
         "- weights.safetensors, graph.pt2: trained without the test range; the scores, the intervals and the gates are theirs "
@@ -90,3 +89,11 @@ def _plain(text: str) -> str:
     return "".join(f"\\{letter}" if letter in "\\`*_[]#|" else "&lt;" if letter == "<" else letter for letter in text).replace(
         "\n", " "
     )
+
+
+def _length(training: Mapping[str, Any]) -> str:
+    """How long, or with what penalty, a refit was trained."""
+    penalty, epochs = training.get("refit_penalty"), training.get("refit_epochs")
+    if penalty is not None:
+        return f"with the penalty {penalty:g}"
+    return f"for {epochs} epoch{'' if epochs == 1 else 's'}"

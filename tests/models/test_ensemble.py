@@ -23,6 +23,7 @@ from params.load import load_variant
 from tasks.frequency import Frequency
 from tasks.panel import write_panel
 from tasks.process import Listener, fit_folder, run_fit
+from tasks.refit_all import refit_job
 from tasks.registry.bundle import check_parity, export
 from tasks.train import check_variant, make_job, planned_fits
 
@@ -105,6 +106,23 @@ def test_a_job_of_an_ensemble_trains_what_it_lacks_and_takes_the_rest_as_it_is(f
     )
     np.testing.assert_allclose(ensemble(*inputs)[..., 0].detach().numpy(), np.median(points, 0), rtol=1e-6)
     assert found["val_mae"] == pytest.approx(float(np.abs(np.median(points, 0) - y.numpy()).mean()), rel=1e-5)
+
+
+def test_the_refit_of_an_ensemble_is_that_of_each_member(folder: Path, tmp_path: Path) -> None:
+    job = a_job(folder)
+    found = run_fit(job, tmp_path, Listener(), NEVER)
+    again = refit_job(job, found)
+    own = [json.loads((fit_folder(one, tmp_path) / "result.json").read_text()) for one in jobs.members(job)]
+    assert jobs.members(again) == [refit_job(one, result) for one, result in zip(jobs.members(job), own, strict=True)]
+    refitted = run_fit(again, tmp_path, Listener(), NEVER)
+    assert refitted["status"] == "finished" and refitted["val_mae"] is None and refitted["weights"] != found["weights"]
+    ensemble, windows = jobs.load(again, fit_folder(again, tmp_path))
+    assert len(windows["train"]) == 600 - 24 - 4 + 1 and not len(windows["test"])
+    inputs, _ = next(windows["train"].batches(8))
+    points = np.stack(
+        [jobs.load(one, fit_folder(one, tmp_path))[0](*inputs)[..., 0].detach().numpy() for one in jobs.members(again)]
+    )
+    np.testing.assert_allclose(ensemble(*inputs)[..., 0].detach().numpy(), np.median(points, 0), rtol=1e-6)
 
 
 def test_a_member_that_fails_fails_the_ensemble_by_name(folder: Path, tmp_path: Path) -> None:

@@ -41,3 +41,8 @@ def test_a_card_tells_scores_limits_and_the_way_back_and_the_data_stay_text() ->
         refit = {"refit": {"weights": "r" * 64, "job": {"training": training}}}
         both = card(model | {"trained_on": model["trained_on"] | refit}, about, None)
         assert words in both and "refitted.pt2" in both and "r" * 64 in both and "forecast --judged" in both
+    members = [{"training": {"refit_epochs": 1}}, {"training": {"refit_epochs": 1}}, {"training": {"refit_penalty": 0.1}}]
+    refit = {"refit": {"weights": "r" * 64, "job": {"training": {}, "members": members}}}
+    assert "on all rows, for 1 epoch; with the penalty 0.1," in card(
+        model | {"trained_on": model["trained_on"] | refit}, about, None
+    )
