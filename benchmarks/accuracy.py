@@ -28,7 +28,7 @@ from typing import Any
 import polars as pl
 
 from benchmarks._m4 import owa
-from flows.bootstrap import home, prepare
+from flows.bootstrap import home, prepare, set_environment
 from flows.look import leaderboard_of
 from params.load import load_run
 from tasks import tracking
@@ -78,7 +78,7 @@ def main() -> None:
     if given.name is None:
         parser.print_help()
         return
-    prepare()
+    set_environment(prepare())
     if given.name in SEASONS:
         found = {"m4": run(given, [])}
         show_m4(given, found["m4"])
@@ -136,12 +136,12 @@ def show_m4(given: argparse.Namespace, found: dict[str, Any]) -> None:
     by_fit = owa(frame, history, [one for some in columns.values() for one in some], SEASONS[given.name])
     scores = {name: _mean([by_fit[one] for one in some]) for name, some in columns.items() if some}
     print(f"\n{found['name']}, {frame['unique_id'].n_unique()} series held out: {found['command']}")
-    print(f"  {'':28}{'val MASE':>9}{'sMAPE':>9}{'MASE':>9}{'OWA':>9}{'seeds':>7}{'minutes':>9}")
+    print(f"  {'':28}{'val OWA':>9}{'sMAPE':>9}{'MASE':>9}{'OWA':>9}{'seeds':>7}{'minutes':>9}")
     for row in found["rows"]:
         row |= scores.get(row["name"], {})
     rows = [row for row in found["rows"] if "owa" in row]
-    for row in [*rows, {"name": "naive2", "kind": "baseline", "val_mase": None, "seeds": None, **by_fit["naive2"]}]:
-        val = f"{row['val_mase']:9.3f}" if row["val_mase"] is not None else f"{'':9}"
+    for row in [*rows, {"name": "naive2", "kind": "baseline", "val_score": None, "seeds": None, **by_fit["naive2"]}]:
+        val = f"{row['val_mase']:9.3f}" if row["val_score"] is not None else f"{'':9}"
         numbers = f"{val}{row['smape']:9.3f}{row['mase']:9.3f}{row['owa']:9.4f}"
         print(f"  {_label(row, found['rows']):28}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
     _published(found["name"])

@@ -232,7 +232,7 @@ class EvaluationParams(Section):
     save_forecasts: bool
     refit: Positive | None
     scaled: bool = False
-    choose_by: Literal["mae", "mase", "mae_scaled", "mse_scaled"] = "mae"
+    choose_by: Literal["mae", "mase", "owa", "mae_scaled", "mse_scaled"] = "mae"
 
     @model_validator(mode="after")
     def _known_units(self) -> Self:

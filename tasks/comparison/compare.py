@@ -81,8 +81,8 @@ def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, f
     units = scores.standard_units(past) if run.evaluation.scaled else None
     scale = scores.scales(past, run.evaluation.season)
     validation, test, calibrations, errors, notes = _forecasts(run, panel, split, windows, fits, folder, scale, units)
-    by = run.evaluation.choose_by
-    naive = scores.best_naive({name: errors[name][by] for name in run.evaluation.baselines})
+    ranked = scores.ranking(errors, run.evaluation.choose_by)
+    naive = scores.best_naive({name: ranked[name] for name in run.evaluation.baselines})
     origins = origin_rows(panel, windows, split, "test", run.evaluation.stride)
     facts = {fit["label"]: _fit_row(fit) for fit in fits}
     rows, tables = [], []
@@ -95,7 +95,7 @@ def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, f
         if look.copies and model in facts:
             about = about | {"note": "; ".join(word for word in (about["note"], COPIES) if word), "copies": True}
         status = LEFT_OUT if errors[model]["mae"] is None and model not in facts else about["status"]
-        val = {f"val_{name}": value for name, value in errors[model].items()} | {"val_score": errors[model][by]}
+        val = {f"val_{name}": value for name, value in errors[model].items()} | {"val_score": ranked[model]}
         if units is not None:
             scaled = scores.errors(frame, model, scale, units)
             found |= {f"test_{name}": scaled[name] for name in ("mae_scaled", "mse_scaled")}

@@ -41,7 +41,7 @@ CHANCES = ("test_p_best", "test_p_naive")
 SPREADS = ("val_mae_spread", "test_mae_spread", "test_mse_scaled_spread")
 SCALED = tuple(name for name in SCHEMA if "_scaled" in name and name != "test_scaled_crps")  # null unless evaluation.scaled
 # what evaluation.choose_by may name
-SCORES = {"mae": "MAE", "mase": "MASE", "mae_scaled": "scaled MAE", "mse_scaled": "scaled MSE"}
+SCORES = {"mae": "MAE", "mase": "MASE", "owa": "OWA", "mae_scaled": "scaled MAE", "mse_scaled": "scaled MSE"}
 UNKNOWN = "?"  # the spread of one seed
 NARROW = ("rank", "name", "val_mae", "test_mae", "test_mae_spread", "test_skill", "test_coverage_90", "train_seconds")
 WIDE = (

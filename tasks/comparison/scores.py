@@ -4,7 +4,7 @@ Frames are wide forecast frames: unique_id, ds, cutoff, step, y and a column a m
 both an actual and a forecast.  utilsforecast groups by cutoff wherever it sees that column, so none is handed to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 from utilsforecast import losses
@@ -24,15 +24,35 @@ def mae(frame: pl.DataFrame, model: str) -> Score:
 
 
 def errors(frame: pl.DataFrame, model: str, scale: pl.DataFrame, units: pl.DataFrame | None) -> dict[str, Score]:
-    """`mae`, `mase` (with the `scale` of `scales`) and, with `units` (of `standard_units`), `mae_scaled` and `mse_scaled`."""
+    """`mae`, `smape`, `mase` (`scale`: of `scales`), and with `units` (of `standard_units`) `mae_scaled` and `mse_scaled`."""
     rows = _pooled(_scored(frame, model))
-    found = {"mae": _number(losses.mae(rows, [model]), model)}
+    found = {"mae": _number(losses.mae(rows, [model]), model), "smape": _percent(losses.smape(rows, [model]), model)}
     found["mase"] = _scaled(losses.mae(_scored(frame, model), [model]), model, scale, "mae")
     if units is None:
         return found
     deviation = pl.col("y", model) / pl.col("deviation")
     rows = _pooled(_scored(frame, model).join(units, on="unique_id", how="left").with_columns(deviation).drop_nulls())
     return found | {f"{name}_scaled": _number(loss(rows, [model]), model) for name, loss in SQUARE_AND_ABSOLUTE.items()}
+
+
+def ranking(found: Mapping[str, Mapping[str, Score]], by: str) -> dict[str, Score]:
+    """model -> the error that ranks it, of `errors` of each.
+
+    `by` owa: the mean of sMAPE and of MASE, each divided by that of the naive with the lowest MASE (as M4's overall weighted
+    average does with its own naive).
+    """
+    if by != "owa":
+        return {model: one[by] for model, one in found.items()}
+    base = found[best_naive({model: one["mase"] for model, one in found.items()})]
+    return {model: _mean_of([_share(one[name], base[name]) for name in ("smape", "mase")]) for model, one in found.items()}
+
+
+def _share(value: Score, base: Score) -> Score:
+    return None if value is None or not base else value / base
+
+
+def _mean_of(values: Sequence[Score]) -> Score:
+    return None if None in values else _mean(values)
 
 
 def standard_units(train_history: pl.DataFrame) -> pl.DataFrame:
@@ -80,7 +100,6 @@ def score(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, calib
     """
     rows = _scored(test, model)
     all_rows = _pooled(rows)
-    smape = _number(losses.smape(all_rows, [model]), model)
     crps = _crps(all_rows, model, calibration)
     size = _number(all_rows.select(pl.col("y").abs().mean()), "y")
     return {
@@ -88,7 +107,7 @@ def score(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, calib
         "test_rmse": _number(losses.rmse(all_rows, [model]), model),
         "test_mase": _scaled(losses.mae(rows, [model]), model, scale, "mae"),
         "test_rmsse": _scaled(losses.mse(rows, [model]), model, scale, "mse"),
-        "test_smape": None if smape is None else 200 * smape,  # utilsforecast gives |e| / (|y| + |forecast|), 0 to 1
+        "test_smape": _percent(losses.smape(all_rows, [model]), model),
         "test_bias": _number(losses.bias(all_rows, [model]), model),
         "test_skill": skill(test, model, naive),
         **_interval_scores(test, model),
@@ -166,6 +185,12 @@ def _pooled(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _number(result: pl.DataFrame, column: str) -> Score:
     return float(result[column][0]) if result.height and result[column][0] is not None else None
+
+
+def _percent(result: pl.DataFrame, column: str) -> Score:
+    """sMAPE in percent, 0 to 200: utilsforecast gives |e| / (|y| + |forecast|), 0 to 1."""
+    share = _number(result, column)
+    return None if share is None else 200 * share
 
 
 def _scaled(errors: pl.DataFrame, model: str, scale: pl.DataFrame, by: str) -> Score:

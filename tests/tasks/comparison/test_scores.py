@@ -10,6 +10,7 @@ from tasks.comparison.scores import (
     breakdown,
     errors,
     mae,
+    ranking,
     scales,
     score,
     slices,
@@ -242,10 +243,24 @@ def test_errors_in_units_of_the_training_rows_equal_numpy(frames: tuple[pl.DataF
     assert found["mse_scaled"] == pytest.approx((every**2).mean()) and found["mae_scaled"] == pytest.approx(
         np.abs(every).mean()
     )
-    assert found["mae"] == mae(validation, "m") and set(errors(validation, "m", scales(train, SEASON), None)) == {"mae", "mase"}
+    plain = errors(validation, "m", scales(train, SEASON), None)
+    assert found["mae"] == mae(validation, "m") and set(plain) == {"mae", "smape", "mase"}
     whole = score(validation, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
-    assert found["mase"] == pytest.approx(whole["test_mase"])
+    assert found["mase"] == pytest.approx(whole["test_mase"]) and found["smape"] == pytest.approx(whole["test_smape"])
     constant = train.with_columns(y=pl.when(pl.col("unique_id") == "s1").then(1.0).otherwise("y"))
     assert errors(validation, "m", scales(train, SEASON), standard_units(constant))["mse_scaled"] == pytest.approx(
         (parts[0] ** 2).mean()
     )  # a series without a deviation has no units, and does not count
+
+
+def test_models_are_ranked_by_one_error_or_by_two_against_the_naive() -> None:
+    found = {
+        "m": {"mae": 9.0, "smape": 10.0, "mase": 1.0},
+        "last_value": {"mae": 1.0, "smape": 40.0, "mase": 4.0},
+        "seasonal_naive": {"mae": 2.0, "smape": 20.0, "mase": 2.5},
+        "theta": {"mae": None, "smape": None, "mase": None},
+    }
+    assert ranking(found, "mae") == {"m": 9.0, "last_value": 1.0, "seasonal_naive": 2.0, "theta": None}
+    assert ranking(found, "owa") == {
+        "m": pytest.approx((0.5 + 0.4) / 2), "last_value": pytest.approx((2 + 1.6) / 2), "seasonal_naive": 1.0, "theta": None
+    }  # fmt: skip
