@@ -111,7 +111,7 @@ def show_long(found: dict[str, dict[str, Any]]) -> None:
     for one in found.values():
         print(f"\n{one['name']}: {one['command']}")
         print(f"  {'':28}{'val MSE':>9}{'test MSE':>10}{'±':>8}{'test MAE':>10}{'seeds':>7}{'minutes':>9}")
-        for row in one["rows"]:
+        for row in finished(one["rows"]):
             spread = row["test_mse_scaled_spread"]
             told = f"{spread:8.4f}" if spread is not None else f"{'':8}"
             numbers = f"{row['val_mse_scaled']:9.4f}{row['test_mse_scaled']:10.4f}{told}{row['test_mae_scaled']:10.4f}"
@@ -119,7 +119,7 @@ def show_long(found: dict[str, dict[str, Any]]) -> None:
         _published(one["name"])
     if len(found) > 1:
         print("\nmean test MSE over", ", ".join(found))
-        tables = [{row["name"]: row["test_mse_scaled"] for row in one["rows"]} for one in found.values()]
+        tables = [{row["name"]: row["test_mse_scaled"] for row in finished(one["rows"])} for one in found.values()]
         for name in tables[0]:
             if all(name in table for table in tables):
                 print(f"  {name:28}{sum(table[name] for table in tables) / len(tables):9.4f}")
@@ -130,8 +130,8 @@ def show_long(found: dict[str, dict[str, Any]]) -> None:
 def show_m4(given: argparse.Namespace, found: dict[str, Any]) -> None:
     """A row a model with its scores on the rows held out, and adds them to its row."""
     frame = pl.read_parquet(found["forecasts"])
-    finished = [row["name"] for row in found["rows"] if row["status"] == "finished"]
-    columns = {name: [one for one in frame.columns if re.fullmatch(re.escape(name) + r"(-s\d+)?", one)] for name in finished}
+    names = [row["name"] for row in finished(found["rows"])]
+    columns = {name: [one for one in frame.columns if re.fullmatch(re.escape(name) + r"(-s\d+)?", one)] for name in names}
     history = long_frame(found["run"], {"dropped_features": [], "dropped_series": []}).select("unique_id", "ds", "y").collect()
     by_fit = owa(frame, history, [one for some in columns.values() for one in some], SEASONS[given.name])
     scores = {name: _mean([by_fit[one] for one in some]) for name, some in columns.items() if some}
@@ -145,6 +145,11 @@ def show_m4(given: argparse.Namespace, found: dict[str, Any]) -> None:
         numbers = f"{val}{row['smape']:9.3f}{row['mase']:9.3f}{row['owa']:9.4f}"
         print(f"  {_label(row, found['rows']):28}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
     _published(found["name"])
+
+
+def finished(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without what failed or was left out."""
+    return [row for row in rows if row["status"] == "finished" and row["val_score"] is not None]
 
 
 def _mean(scores: list[dict[str, float]]) -> dict[str, float]:
