@@ -141,7 +141,7 @@ def show_m4(given: argparse.Namespace, found: dict[str, Any]) -> None:
         row |= scores.get(row["name"], {})
     rows = [row for row in found["rows"] if "owa" in row]
     for row in [*rows, {"name": "naive2", "kind": "baseline", "val_score": None, "seeds": None, **by_fit["naive2"]}]:
-        val = f"{row['val_mase']:9.3f}" if row["val_score"] is not None else f"{'':9}"
+        val = f"{row['val_score']:9.3f}" if row["val_score"] is not None else f"{'':9}"
         numbers = f"{val}{row['smape']:9.3f}{row['mase']:9.3f}{row['owa']:9.4f}"
         print(f"  {_label(row, found['rows']):28}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
     _published(found["name"])

@@ -39,7 +39,7 @@ from tasks.load import load_series, long_frame
 from tasks.locks import Held, lock
 from tasks.process import finished_result, fit_folder
 from tasks.refit_all import label_of as label_of_refit
-from tasks.refit_all import refit_job
+from tasks.refit_all import not_finite, refit_job
 from tasks.refits import MARK, join_refits, label_of, refit_splits
 from tasks.register import register_best
 from tasks.split import split_of
@@ -187,6 +187,8 @@ def _refit(
     again = refit_job(job, result)
     only = {label_of_refit(chosen): (variant, again)}
     (fit,) = _train(only, home, parent, run, fresh, board, None, "train on all rows")
+    if fit["status"] == "finished" and not_finite(again, Path(fit["folder"])):
+        fit |= {"status": "failed", "reason": "forecasts are not finite"}
     if fit["status"] == "finished":
         tracking.share_datasets(parent, [fit["run_id"]])
         tracking.finish(fit["run_id"])

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -61,6 +62,7 @@ def show_lags(
         console.print(line, markup=False)
     frame = long_frame(run, {"dropped_features": verdict.dropped_features, "dropped_series": verdict.dropped_series})
     windows, frequency = run.windows.window_params().without(verdict.dropped_features), Frequency(run.data.frequency)
+    windows = replace(windows, start_padding=0)  # the rows of a table are those of the data
     with TemporaryDirectory(prefix=".lags-", dir=home) as scratch:  # a head needs a panel of the series shown and no more
         panels, frame = (Path(scratch), first_series(frame, HEADS)) if out is None else (home / "panels", frame)
         with console.status("writing the panel ..."):

@@ -106,7 +106,8 @@ class Board:
             error = "trained on all rows" if result["val_mae"] is None else self._error(result["val_mae"])
             took = f"in {result['train_seconds']:.1f} s, best epoch {result['best_epoch'] + 1}, ended by {result['ended_by']}"
             if result["val_mae"] is None:
-                took = f"in {result['train_seconds']:.1f} s, epochs: {result['best_epoch'] + 1}"
+                took = f"in {result['train_seconds']:.1f} s"
+                took += f", epochs: {result['best_epoch'] + 1}" if result["ended_by"] == "refit" else ""
             note = f"{error}, taken as it was trained before" if result.get("reused") else f"{error} {took}"
         with self._lock:
             fit = self._fits[label]

@@ -214,9 +214,9 @@ class _Descent:
     def _best_so_far(self, epoch: int) -> Epoch:
         """The errors on validation; the weights are kept where they are the best."""
         val_loss, val_mae = validate(self.forecaster, self.validation, self.training.loss)
-        if not math.isfinite(val_mae):
-            raise FitFailed("diverged: the validation error is not finite")
         score = val_mae if self.training.monitor == "mae" else val_loss
+        if not math.isfinite(val_mae) or not math.isfinite(score):
+            raise FitFailed("diverged: the validation error is not finite")
         if score < self.best["score"]:
             self.best = {"epoch": epoch, "val_mae": val_mae, "score": score, "weights": _copy(self.forecaster)}
         return {"val_loss": val_loss, "val_mae": val_mae}

@@ -162,8 +162,10 @@ class WindowParams:
         return (*self.features, *self.known)
 
     def without(self, names: Sequence[str]) -> Self:
-        """The same without some features.  Raises ValueError where none is left."""
-        return replace(self, features={name: window for name, window in self.features.items() if name not in names})
+        """The same without some features, padded no further than the others reach.  Raises ValueError where none is left."""
+        kept = {name: window for name, window in self.features.items() if name not in names}
+        reach = max((window.reach for window in kept.values()), default=0)
+        return replace(self, features=kept, start_padding=min(self.start_padding, reach))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` gives it back."""

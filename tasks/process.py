@@ -96,17 +96,18 @@ def run_fit(job: dict[str, Any], home: Path, listener: Listener, stop: threading
 def _combined(job: dict[str, Any], home: Path, listener: Listener, stop: threading.Event, fresh: bool) -> dict[str, Any]:
     """An ensemble: its members as they were trained, or trained now where they were not; then put together."""
     folder, fits = fit_folder(job, home), []
+    if not fresh and (done := finished_result(folder)):
+        return done | {"reused": True}
     for member in members(job):
-        found = run_fit(member, home, listener, stop)
+        found = run_fit(member, home, listener, stop, fresh)
         if found["status"] != "finished":
             name, seed = member["training"]["variant"], member["training"]["seed"]
             return {**found, "reason": f"its member {name} (seed {seed}) failed: {found['reason']}", "history": []}
         fits.append(fit_folder(member, home))
     folder.mkdir(parents=True, exist_ok=True)
     with lock(home, f"fit-{folder.name[:16]}"):
-        done = None if fresh else finished_result(folder)
         try:
-            return done | {"reused": True} if done else assemble(job, fits, folder) | {"reused": False}
+            return assemble(job, fits, folder) | {"reused": False}
         except StorageFull as error:
             raise UserError(f"{error.filename}: {error.strerror}{MAKE_ROOM}") from None
 

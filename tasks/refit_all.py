@@ -5,15 +5,20 @@ range.  What is judged is the fit that has not seen that range.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from models import job as jobs
 from models.job import SHARED, members
 from models.origins import origin_rows
 from models.panel import Panel
 from models.windows import WindowParams
 from tasks import fingerprint
+
+LOOKED_AT = 256  # windows
 
 
 def label_of(label: str) -> str:
@@ -58,6 +63,15 @@ def _epoch_steps(job: Mapping[str, Any]) -> int:
     params = WindowParams.from_dict(job["windows"])
     windows = len(origin_rows(Panel.open(job["panel"]), params, None, "all", params.stride))
     return -(-windows // int(job["training"]["batch_size"]))
+
+
+def not_finite(job: Mapping[str, Any], folder: Path) -> bool:
+    """Whether a forecast of the refitted weights is no number, on windows spread over all rows."""
+    forecaster, windows = jobs.load(job, folder)
+    origins = windows["train"].origins
+    some = origins[torch.linspace(0, len(origins) - 1, min(LOOKED_AT, len(origins))).long()]
+    with torch.inference_mode():
+        return not bool(forecaster(*windows["train"].inputs(some))[..., 0].isfinite().all())
 
 
 def refit_facts(job: Mapping[str, Any], result: Mapping[str, Any], panel: Panel) -> dict[str, Any]:

@@ -6,15 +6,15 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models import FAMILIES
-from models.forecaster import build_forecaster, takes_skip
-from models.job import SHARED
+from models.forecaster import Skip, build_forecaster, takes_skip
+from models.job import SHARED, members
 from models.linear import PENALTIES, Ridge
 from models.memory import receptive_field
 from models.panel import Split
@@ -92,10 +92,18 @@ def own_network(variant: VariantParams) -> dict[str, Any]:
 
 def check_shared(variants: Sequence[VariantParams]) -> None:
     """Raises UserError for a network argument that the run gives to all of its variants and none of them takes."""
+    variants = [one for variant in variants for one in (variant.members or (variant,))]
     for name in sorted(set().union(*(variant.shared for variant in variants))):
-        if name != "skip" and not any(name in own_network(variant) for variant in variants):
+        if name == "skip":  # none of what is linear takes it, and that is right
+            _check_skip(next(variant.network[name] for variant in variants if name in variant.network))
+        elif not any(name in own_network(variant) for variant in variants):
             known = sorted({argument for variant in variants for argument in own_network(variant)})
             raise UserError(f"network.{name}: no variant of this run takes it; theirs have: {', '.join(known) or 'none'}")
+
+
+def _check_skip(value: object) -> None:
+    if value not in get_args(Skip):
+        raise UserError(f"network.skip: {value!r} is not one of {', '.join(get_args(Skip))}")
 
 
 def check_variant(variant: VariantParams, windows: WindowParams) -> int:
@@ -206,6 +214,8 @@ def log_fit(run_id: str, variant: VariantParams, job: dict[str, Any], result: di
     tracking.log_text(run_id, json.dumps(printed, indent=1), "fingerprint.json")
     tracking.log_metrics(run_id, {name: result.get(name) for name in ("peak_memory_mb", "peak_gpu_memory_mb")})
     tracking.log_history(run_id, curves_of(variant, result))
+    if variant.members:  # what an ensemble is made of must not be pruned
+        tracking.tag(run_id, {"members": " ".join(fingerprint.identity(one, digest) for one in members(job))})
     if result["status"] != "finished":
         place = {f"failed_{name}": f"{result[name]:g}" for name in ("step", "learning_rate") if result.get(name) is not None}
         tracking.tag(run_id, {"failed": result["reason"]} | place)
@@ -236,8 +246,10 @@ def train_variant(
         with Curves(run_id) as curves, system_metrics(run_id):
 
             def heard(row: Epoch) -> None:
+                if variant.members:  # of one that is trained for it alone
+                    return
                 on_epoch(label, row)
-                if not is_closed_form(variant) and not variant.members:
+                if not is_closed_form(variant):
                     curves.add(row)
 
             result = run_fit(job, home, Listener(heard, lambda text: say(f"  {label}: {text}")), stop, fresh)

@@ -15,6 +15,7 @@ from models.memory import MemoryCard
 from models.origins import origin_rows
 from models.panel import Panel, Split
 from models.windows import WindowParams, Windows
+from params.errors import UserError
 from params.schema import RunParams
 from tasks.comparison import copycat, frames, intervals, report, scores, seeds, significance
 from tasks.comparison.baselines import forecast_baselines, only_naive
@@ -179,7 +180,17 @@ def _forecasts(
 
 
 def naive_error(run: RunParams, panel: Panel, split: Split, windows: WindowParams) -> float | None:
-    """The MAE of the best naive on validation, which a fit's skill is measured against while it trains; None without one."""
+    """The MAE of the best naive on validation, which a fit's skill is measured against while it trains; None without one.
+
+    Raises UserError, before anything is trained, where the run chooses by a score that these data do not have.
+    """
+    if run.evaluation.choose_by in ("mase", "owa"):
+        scale = scores.scales(training_history(panel, split), run.evaluation.season)
+        if not scale.filter(pl.col("mae") > 0).height:
+            raise UserError(
+                f"evaluation.choose_by {run.evaluation.choose_by}: no series has a MASE, since none has two different values "
+                f"evaluation.season {run.evaluation.season} rows apart in its training rows: shorten season, or choose by mae"
+            )
     frame = targets(panel, windows, split, "validation", run.evaluation.stride)
     naives = only_naive(run)
     frame, _ = _baselines(frame, target_frame(panel), naives)

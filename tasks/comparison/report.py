@@ -165,8 +165,10 @@ def remarks(board: pl.DataFrame) -> list[str]:
 
 
 def shown(board: pl.DataFrame, columns: Sequence[str]) -> list[str]:
-    """The columns without the scaled scores where a run has none."""
-    return [name for name in columns if name not in SCALED or board[name].is_not_null().any()]
+    """The columns without the scaled scores where a run has none; what ranks in place of the MAE where that is another."""
+    ranked = board.filter(pl.col("val_score") != pl.col("val_mae")).height
+    named = ["val_score" if name == "val_mae" and ranked else name for name in columns if name != "val_score"]
+    return [name for name in named if name not in SCALED or board[name].is_not_null().any()]
 
 
 def to_table(board: pl.DataFrame, width: int = 80) -> Table:

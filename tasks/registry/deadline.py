@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from params.errors import UserError
 from tasks.process import Interrupted
 
+LONGEST = 1e6  # seconds: a process is waited for no longer at a time, whatever the time is
+
 
 class Overdue(UserError):
     """The time was over before every gate had given its verdict: nothing is decided."""
@@ -25,7 +27,7 @@ class Deadline:
     @property
     def left(self) -> float | None:
         """Seconds until it is over, or None where nothing bounds it."""
-        return None if self._end is None else max(self._end - time.monotonic(), 0.0)
+        return None if self._end is None else min(max(self._end - time.monotonic(), 0.0), LONGEST)
 
     def at(self, gate: str) -> None:
         """The next gate begins.  Raises Overdue, naming the one before it, where the time is over."""
@@ -36,8 +38,8 @@ class Deadline:
     def overdue(self) -> Overdue:
         """The error to raise."""
         return Overdue(
-            f"the gate {self.gate} was not through after promotion.timeout_minutes = {self.minutes:g}: nothing was decided, "
-            "and the champion stays; give it more with `python -m flows promote NAME --timeout MINUTES`"
+            f"the gate {self.gate} was not through after {self.minutes:g} minutes (promotion.timeout_minutes, or --timeout): "
+            "nothing was decided, and the champion stays; give it more with `python -m flows promote NAME --timeout MINUTES`"
         )
 
 

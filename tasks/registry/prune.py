@@ -51,6 +51,7 @@ class _Kept:
     def add(self, parent: "Run", runs: "list[Run]") -> None:
         self.panels.add(parent.data.tags.get("data", ""))
         self.fits |= {run.data.tags.get("identity", "") for run in runs}
+        self.fits |= {member for run in runs for member in run.data.tags.get("members", "").split()}  # of an ensemble
 
 
 def prune(home: Path, keep: int, dry_run: bool = False) -> Plan:
@@ -83,7 +84,7 @@ def _plan(home: Path, keep: int) -> Plan:
             if newest or parent.info.status == "RUNNING" or not ours or any(run.info.run_id in aliased for run in below):
                 kept.add(parent, below)
                 continue
-            own = [run for run in below if run.info.run_id in registered]
+            own = [run for run in below if run.info.run_id in registered or run.data.tags.get("identity") in fits]
             if own:
                 kept.add(parent, own)
                 paths += _forecasts(parent, home)

@@ -40,7 +40,8 @@ def common_origins(panel: Panel, split: Split, stride: int, versions: Sequence[V
     """The test origins of a split for which every version has its whole window and whose targets none has seen."""
     found: np.ndarray | None = None
     for version in versions:
-        own = origin_rows(restricted(panel, windows_of(version), version), windows_of(version), split, "test", stride)
+        params = _within(windows_of(version), panel)
+        own = origin_rows(restricted(panel, params, version), params, split, "test", stride)
         found = own if found is None else np.intersect1d(found, own)
     origins = np.asarray(found)
     first_target = panel.times[origins + windows_of(versions[0]).gap + 1]
@@ -49,6 +50,12 @@ def common_origins(panel: Panel, split: Split, stride: int, versions: Sequence[V
         keep = first_target >= origins_seen
         origins, first_target = origins[keep], first_target[keep]
     return origins
+
+
+def _within(params: WindowParams, panel: Panel) -> WindowParams:
+    """The windows that do not reach into padding which their own version would not have had."""
+    more = panel.facts.get("start_padding", 0) - params.start_padding
+    return replace(params, start_index=max(params.start_index, more, 0))
 
 
 def _borders(version: Version, panel: Panel) -> np.ndarray:

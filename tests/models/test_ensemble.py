@@ -1,6 +1,7 @@
 """Ensembles and the linear skip: forecasts combined as numpy does it, weights that come out of their members, bundles."""
 
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ from models.panel import Panel, Split
 from models.scaling import fit_scaling
 from models.step import batch_loss
 from models.windows import FeatureWindow, Inputs, WindowParams, Windows
+from params.errors import UserError
 from params.load import load_variant
 from tasks.frequency import Frequency
 from tasks.panel import write_panel
 from tasks.process import Listener, fit_folder, run_fit
 from tasks.refit_all import refit_job
 from tasks.registry.bundle import check_parity, export
-from tasks.train import check_variant, make_job, planned_fits
+from tasks.train import check_shared, check_variant, make_job, planned_fits
 
 RUN = "params/nyc_weather.yaml"
 
@@ -187,3 +189,19 @@ def test_the_card_of_a_skip_sees_the_whole_window(params: WindowParams) -> None:
     zeros = Inputs.zeros(params, 8)
     card = memory_card(forecaster, params, zeros._replace(past_BLF=torch.randn(zeros.past_BLF.shape)))
     assert card.receptive_field == 24
+
+
+def test_what_a_run_gives_to_all_may_be_for_the_members_of_an_ensemble_alone() -> None:
+    check_shared([load_variant("ensemble", RUN, ["network.hidden_size=16"])])
+    with pytest.raises(UserError, match=r"network\.skip: 'linaer' is not one of none, linear"):
+        check_shared([load_variant("ridge", RUN, ["network.skip=linaer"])])
+
+
+def test_an_ensemble_that_is_done_needs_its_members_no_more_and_a_fresh_one_trains_them(folder: Path, tmp_path: Path) -> None:
+    job, rows = a_job(folder), list[Any]()
+    found = run_fit(job, tmp_path, Listener(), NEVER)
+    for member in jobs.members(job):
+        shutil.rmtree(fit_folder(member, tmp_path))
+    assert run_fit(job, tmp_path, Listener(rows.append), NEVER)["reused"] and not rows
+    again = run_fit(job, tmp_path, Listener(rows.append), NEVER, fresh=True)
+    assert not again["reused"] and again["weights"] == found["weights"] and len(rows) == 2

@@ -82,6 +82,16 @@ def test_the_best_epoch_may_be_that_of_the_loss(panel: Panel, params: WindowPara
         assert (error if monitor == "mae" else loss) == pytest.approx(min(curve), rel=1e-5)
 
 
+def test_a_loss_that_is_no_number_on_validation_is_a_failed_fit(
+    panel: Panel, params: WindowParams, split: Split, tmp_path: Path
+) -> None:
+    """One target whose square no float holds: its absolute error is a number, and the loss is none."""
+    target = panel.target.copy()
+    target[200] = 1e25
+    with pytest.raises(FitFailed, match="the validation error is not finite"):
+        run(replace(panel, target=target), params, split, tmp_path / "x", replace(TRAINING, loss="mse", monitor="loss"))
+
+
 def test_early_stopping_hands_back_the_best_weights_and_not_the_last(
     panel: Panel, params: WindowParams, split: Split, tmp_path: Path
 ) -> None:

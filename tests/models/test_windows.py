@@ -211,3 +211,9 @@ def test_windows_at_other_origins_share_the_panel() -> None:
     for ours, wanted in zip(other.batch(torch.arange(7)).inputs, alone.batch(torch.arange(7)).inputs, strict=True):
         torch.testing.assert_close(ours, wanted, rtol=0, atol=0, equal_nan=True)
     assert other._past is first._past and other._targets is first._targets
+
+
+def test_padding_shrinks_with_the_longest_feature_where_that_is_dropped() -> None:
+    params = WindowParams(1, {"y": FeatureWindow(5), "x": FeatureWindow(20)}, start_padding=19)
+    assert (params.behind, params.without(["x"]).start_padding, params.without(["x"]).behind) == (0, 4, 0)
+    assert params.without([]) == params

@@ -181,5 +181,6 @@ def test_another_validation_error_may_rank_and_choose() -> None:
     assert best is not None and best["name"] == "fair"
     told = sentence(frame, "temp", choose_by="mse_scaled")
     assert told.startswith("fair has the lowest validation scaled MSE of all variants, 0.400")
+    assert "val score" in printed(frame, 80) and "val score" not in printed(board(), 80)
     assert "MSE, scaled" in printed(frame, 140) and "MSE, scaled" not in printed(board(), 140)
     assert chosen(leaderboard([row | {"val_score": None} for row in rows])) is None  # by MAE no variant beats the naive
