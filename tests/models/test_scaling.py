@@ -194,3 +194,28 @@ def test_a_series_that_training_did_not_see_is_scaled_as_all_together() -> None:
     inputs = windows.inputs(windows.origins)
     new = forecaster(*inputs._replace(series_B=torch.full_like(inputs.series_B, 17)))
     np.testing.assert_allclose(new.numpy(), float(scaling.y_loc[3]), rtol=1e-6)
+
+
+def test_scaling_sees_training_rows_alone_and_survives_a_constant(panel: Panel, params: WindowParams, split: Split) -> None:
+    loc, scale, *_, y_loc, _, _, _ = found = fit_scaling(panel, params, split, "series")
+    expected = np.nanmean(panel.values[:180].astype(np.float64), 0)
+    np.testing.assert_allclose(loc[0, 1:], expected[1:], rtol=1e-5)
+    np.testing.assert_allclose(y_loc[0], np.nanmean(panel.target[:180].astype(np.float64)), rtol=1e-5)
+    np.testing.assert_allclose(scale[1, 1], np.nanstd(panel.values[300:480, 1].astype(np.float64)), rtol=1e-5)
+    both = np.concatenate([panel.values[:180, 1], panel.values[300:480, 1]]).astype(np.float64)
+    np.testing.assert_allclose(loc[2, 1], np.nanmean(both), rtol=1e-5)
+    changed = replace(panel, target=panel.target.copy(), values=panel.values.copy())
+    changed.values[180:300] = changed.target[180:300] = 1e6
+    for before, after in zip(found, fit_scaling(changed, params, split, "series"), strict=True):
+        assert torch.equal(before, after)
+    changed.values[:, 1] = 3.25
+    assert fit_scaling(changed, params, split, "global").scale[:, 1].tolist() == [1.0, 1.0, 1.0]
+    changed.values[300:480] = changed.target[300:480] = np.nan
+    assert fit_scaling(changed, params, split, "series").loc[1, 0] == fit_scaling(changed, params, split, "series").loc[2, 0]
+
+
+def test_scaling_is_exact_on_a_high_level() -> None:
+    y = (1e6 + np.arange(100) % 2).astype(np.float32)
+    panel = Panel(y, y[:, None], np.array([0, 100]), np.arange(100), ("a",), ("y",), "d")
+    params = WindowParams(1, {"y": FeatureWindow(1)})
+    assert fit_scaling(panel, params, Split("rows", 0, 0), "series").y_scale[0] == pytest.approx(0.5)
