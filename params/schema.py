@@ -286,7 +286,7 @@ class RunParams(Section):
                 raise ValueError(f"{one} and {other} both name the column {name!r}: give each a column of its own")
         for section in ("features", "future", "static"):
             columns = set(getattr(self.windows, section))
-            clash = {self.data.id, self.data.time} & columns
+            clash = {self.data.id, self.data.time} & (columns - {"unique_id"} if section == "static" else columns)
             if clash:
                 name = " (as a category of its own it is unique_id)" if section == "static" else ""
                 raise ValueError(f"windows.{section}: {', '.join(sorted(map(str, clash)))} is the id or time column{name}")

@@ -31,7 +31,7 @@ def store(home: Path) -> MlflowClient:
     uri = f"sqlite:///{home}/mlflow.db"
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    return MlflowClient(uri)
+    return MlflowClient(uri, uri)
 
 
 def runs(client: MlflowClient, **tags: str) -> list[mlflow.entities.Run]:

@@ -35,6 +35,11 @@ def compare(flows, home):
     return run
 
 
+def store_of(home: Path) -> MlflowClient:
+    """Whatever store and registry an earlier test has left as MLflow's own."""
+    return MlflowClient(f"sqlite:///{home}/mlflow.db", f"sqlite:///{home}/mlflow.db")
+
+
 def test_a_version_keeps_both_sets_and_forecasts_with_the_refitted_one(compare, flows, home, tmp_path) -> None:
     settings = ("name=both", "variants=[ridge]")
     said = compare(*settings, "training.refit=all")
@@ -45,7 +50,7 @@ def test_a_version_keeps_both_sets_and_forecasts_with_the_refitted_one(compare, 
     again = compare(*settings, "training.refit=all", flags=("--fresh",))
     assert "The same fit is both version 1 already" in again
 
-    client = MlflowClient(f"sqlite:///{home}/mlflow.db")
+    client = store_of(home)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     refits = client.search_runs(experiments, "tags.kind = 'refit-all'")
     assert len(refits) == 2 and {run.info.run_name for run in refits} == {"ridge-all"}
@@ -79,7 +84,7 @@ def test_a_refit_that_fails_registers_nothing_and_is_said(compare, home, tmp_pat
     said = compare(*settings, "training.refit=all")
     assert "gru *" in said  # it was chosen
     assert "Nothing was registered: gru-all, the chosen variant trained on all rows (training.refit), failed: diverged" in said
-    client = MlflowClient(f"sqlite:///{home}/mlflow.db")
+    client = store_of(home)
     assert client.search_registered_models("name = 'spike'") == []
     (experiment,) = client.search_experiments(filter_string="name = 'spike'")
     (refit,) = client.search_runs([experiment.experiment_id], "tags.kind = 'refit-all'")

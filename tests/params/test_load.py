@@ -250,3 +250,10 @@ def test_the_rule_for_micro_batches_is_whole_numbers_and_names_what_it_was_measu
     assert parts_by_rule("recurrent", {"cell": "gru", "hidden_size": 128}, 168, 256) == 1
     assert parts_by_rule("recurrent", {"cell": "elman", "hidden_size": 128}, 168, 256) == 1
     assert parts_by_rule("tcn", {"channels": 128}, 168, 256) == 1
+
+
+def test_an_id_column_that_is_called_unique_id_may_be_a_category() -> None:
+    own = ["data.id=unique_id", "windows.static={unique_id: categorical}"]
+    assert load_run(RUN, own).windows.static == {"unique_id": "categorical"}
+    with pytest.raises(UserError, match=r"windows\.static: station is the id or time column"):
+        load_run(RUN, ["data.id=station", "windows.static={station: categorical}"])

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,12 @@ def test_each_set_of_weights_forecasts_as_its_own_forecaster(version: Version, h
         assert jobs.weights_hash(load_file(version.folder / f"{name}.safetensors")) == weights
 
 
-def test_the_served_model_and_forecast_use_the_refitted_weights(version: Version, home: Path, house: Any) -> None:
-    """The copy of the serving code in the bundle, loaded as MLflow does."""
-    (code,) = (version.folder / "code").iterdir()
+def test_the_served_model_and_forecast_use_the_refitted_weights(
+    version: Version, home: Path, house: Any, tmp_path: Path
+) -> None:
+    """The copy of the serving code that stands beside the bundle, loaded as MLflow does (bytecode comes to lie there)."""
+    (inside,) = (version.folder / "code").iterdir()
+    code = Path(shutil.copy(inside, tmp_path))
     spec = importlib.util.spec_from_file_location(code.stem, code)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
