@@ -34,20 +34,20 @@ from params.load import load_run
 from tasks import tracking
 from tasks.load import long_frame
 
-PUBLISHED: dict[str, dict[str, str]] = {
+BESIDE: dict[str, dict[str, str]] = {
     "etth1-96": {
         "seasonal naive (24 h)": "0.512 MSE, 0.433 MAE",
         "RNN / GRU / TCN as published": "1.70 / 1.14 / 0.92 MSE",
-        "ridge, look-back 336": "0.370",
+        "our earlier closed-form ridge (336)": "0.370",
         "SegRNN (look-back 720)": "0.351",
         "DUET": "0.352",
         "DLinear": "0.379",
     },
-    "etth1-192": {"ridge, look-back 336": "0.403", "SegRNN (720)": "0.392", "DUET": "0.398", "DLinear": "0.427"},
-    "etth1-336": {"ridge, look-back 336": "0.428", "SegRNN (720)": "0.423", "DUET": "0.414", "DLinear": "0.440"},
-    "etth1-720": {"ridge, look-back 336": "0.434", "SegRNN (720)": "0.466", "DUET": "0.430", "DLinear": "0.473"},
-    "ettm1-96": {"ridge, look-back 336": "0.301", "SegRNN (720)": "0.293"},
-    "weather-96": {"ridge, look-back 336": "0.175", "SegRNN (720)": "0.143"},
+    "etth1-192": {"our earlier closed-form ridge (336)": "0.403", "SegRNN (720)": "0.392", "DUET": "0.398", "DLinear": "0.427"},
+    "etth1-336": {"our earlier closed-form ridge (336)": "0.428", "SegRNN (720)": "0.423", "DUET": "0.414", "DLinear": "0.440"},
+    "etth1-720": {"our earlier closed-form ridge (336)": "0.434", "SegRNN (720)": "0.466", "DUET": "0.430", "DLinear": "0.473"},
+    "ettm1-96": {"our earlier closed-form ridge (336)": "0.301", "SegRNN (720)": "0.293"},
+    "weather-96": {"our earlier closed-form ridge (336)": "0.175", "SegRNN (720)": "0.143"},
     "m4-hourly": {
         "Naive2 / seasonal naive": "1.000 / 0.627 OWA",
         "Theta": "1.006",
@@ -62,7 +62,7 @@ PUBLISHED: dict[str, dict[str, str]] = {
         "FFORMA (2nd)": "0.796",
         "best of all 59": "0.739",
     },
-}  # of the true test; sources in docs/benchmarks.md
+}  # published, unless it says ours; of M4 those of the true test
 HORIZONS = (96, 192, 336, 720)
 SEASONS = {"m4_hourly": 24, "m4_weekly": 1}
 
@@ -116,7 +116,7 @@ def show_long(found: dict[str, dict[str, Any]]) -> None:
             told = f"{spread:8.4f}" if spread is not None else f"{'':8}"
             numbers = f"{row['val_mse_scaled']:9.4f}{row['test_mse_scaled']:10.4f}{told}{row['test_mae_scaled']:10.4f}"
             print(f"  {_label(row, one['rows']):28}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
-        _published(one["name"])
+        _beside(one["name"])
     if len(found) > 1:
         print("\nmean test MSE over", ", ".join(found))
         tables = [{row["name"]: row["test_mse_scaled"] for row in finished(one["rows"])} for one in found.values()]
@@ -144,7 +144,7 @@ def show_m4(given: argparse.Namespace, found: dict[str, Any]) -> None:
         val = f"{row['val_score']:9.3f}" if row["val_score"] is not None else f"{'':9}"
         numbers = f"{val}{row['smape']:9.3f}{row['mase']:9.3f}{row['owa']:9.4f}"
         print(f"  {_label(row, found['rows']):28}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
-    _published(found["name"])
+    _beside(found["name"])
 
 
 def finished(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -167,9 +167,9 @@ def _minutes(row: dict[str, Any]) -> str:
     return "" if seconds is None else f"{seconds / 60:.1f}"
 
 
-def _published(name: str) -> None:
-    for method, score in PUBLISHED.get(name, {}).items():
-        print(f"  {'(published) ' + method:52}{score}")
+def _beside(name: str) -> None:
+    for method, score in BESIDE.get(name, {}).items():
+        print(f"  {'(beside) ' + method:52}{score}")
 
 
 if __name__ == "__main__":

@@ -152,7 +152,6 @@ def assemble(job: Mapping[str, Any], fits: Sequence[Path], folder: Path) -> dict
         "ended_by": "its members",
         "steps": sum(found["steps"] for found in results),
         "members": [_course(found) for found in results],
-        "stop_steps": [found["steps"] if found["ended_by"] in ("max_seconds", "stop_step") else None for found in results],
         "precision": "float32",
         "weights": weights_hash(weights),
     }

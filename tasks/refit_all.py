@@ -80,7 +80,6 @@ def refit_facts(job: Mapping[str, Any], result: Mapping[str, Any], panel: Panel)
     return {
         "job": {name: value for name, value in job.items() if name != "panel"},
         "weights": result["weights"],
-        "stop_steps": result.get("stop_steps"),
         "fingerprint": printed,
         "identity": printed["identity"],
         "seen_until": seen_until(panel),

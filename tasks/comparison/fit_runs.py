@@ -52,13 +52,11 @@ def publish_fits(found: Comparison, run: RunParams, parent: str, fits: Sequence[
 
 
 def metrics_of(row: Mapping[str, Any]) -> dict[str, float | None]:
-    """The numbers of a row, under the names that MLflow has for them."""
+    """The numbers of a row, under MLflow's names for them; `best_val_score` where another error than the MAE ranks."""
     measured = {name: row.get(name) for name in MEASURED}
-    return (
-        {name: row[name] for name in row if name.startswith("test_")}
-        | measured
-        | {f"best_{name}": row.get(name) for name in ("val_mae", "val_mase", "val_mae_scaled", "val_mse_scaled")}
-    )
+    found = {f"best_{name}": row.get(name) for name in ("val_mae", "val_mae_scaled", "val_mse_scaled")}
+    ranked = {"best_val_score": row["val_score"]} if row.get("val_score") not in (None, row["val_mae"]) else {}
+    return {name: row[name] for name in row if name.startswith("test_")} | measured | found | ranked
 
 
 def color(number: int) -> str:

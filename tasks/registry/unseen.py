@@ -146,9 +146,14 @@ def facts_for(job: Mapping[str, Any], result: Mapping[str, Any], panel: Panel, r
         "job": kept,
         "run": run.model_dump(mode="json"),
         "weights": result["weights"],
-        "stop_steps": result.get("stop_steps"),
-        "stop_step": result["steps"] if result.get("ended_by") in ("max_seconds", "stop_step") else None,
+        "stop_step": _stopped_at(result),
+        "stop_steps": [_stopped_at(one) for one in result.get("members", ())],
         "unseen_from": border(panel, Split(**job["split"])),
         "newest": newest,
         "newest_time": str(pl.Series([newest]).cast(Frequency(panel.facts["frequency"]).dtype)[0]),
     }
+
+
+def _stopped_at(result: Mapping[str, Any]) -> int | None:
+    """The step at which the seconds of a fit were over, which an equal fit has to be told."""
+    return result["steps"] if result.get("ended_by") in ("max_seconds", "stop_step") else None

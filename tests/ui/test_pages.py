@@ -73,7 +73,9 @@ def compared(page: Any, metric: str) -> list[float]:
     grid = page.get_by_role("grid").filter(has=page.get_by_text("best_val_mae", exact=True)).last
     name = page.get_by_role("grid").get_by_text(metric, exact=True)
     grid.hover()
-    while not name.count():
+    for _ in range(100):
+        if name.count():
+            break
         page.mouse.wheel(0, 90)
         page.wait_for_timeout(100)
     row = name.locator("xpath=..").evaluate("cell => cell.style.top")
