@@ -22,7 +22,7 @@ ui: $(ENV) ## open the MLflow pages of all runs so far
 	$(PY) -m flows ui
 
 test: lint ## lint, types and all tests but those in a browser
-	$(PY) -m pytest -n auto --dist loadfile -m "not ui"
+	$(PY) -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not ui"
 
 test-fast: $(ENV) ## the tests without the slow ones
 	$(PY) -m pytest -m "not slow and not ui"

@@ -49,7 +49,7 @@ def test_a_panel_larger_than_memory_is_written_and_iterated(tmp_path: Path) -> N
     keys = {"unique_id": (t // ROWS).cast(pl.String).str.zfill(4), "ds": t % ROWS}
     pl.DataFrame(keys | features).write_parquet(tmp_path / "table.parquet")
     command = [sys.executable, "-c", CHILD, str(tmp_path / "table.parquet"), str(tmp_path / "panels"), str(HEADROOM)]
-    threads = {"POLARS_MAX_THREADS": "2", "OMP_NUM_THREADS": "2"}  # each holds a buffer: the number of cores is not what is tried
+    threads = {"POLARS_MAX_THREADS": "2", "OMP_NUM_THREADS": "2"}  # each holds a buffer, and the cores are not what is tried
     done = subprocess.run(command, cwd=ROOT, env=os.environ | threads, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     count, total, last = (float(word) for word in done.stdout.split())

@@ -1,0 +1,70 @@
+"""`serve` left alone for a due minute: the run happens, is promoted, forecasts are there; Ctrl-C leaves nothing running."""
+
+import json
+import os
+import signal
+import sqlite3
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import polars as pl
+import psutil
+import pytest
+
+from flows.bootstrap import prefect_home
+
+pytestmark = pytest.mark.slow
+PATIENCE = 300  # seconds: at most a minute to the first due time, then one small run on a busy machine
+
+
+def flow_runs(home: Path) -> list[tuple[str, str | None, str | None]]:
+    """State, start and end of what was begun, from Prefect's own database."""
+    path = prefect_home(home) / "prefect.db"
+    if not path.exists():
+        return []
+    database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        return database.execute(
+            "select state_type, start_time, end_time from flow_run where start_time is not null order by start_time"
+        ).fetchall()
+    except sqlite3.OperationalError:  # its tables are just being made
+        return []
+    finally:
+        database.close()
+
+
+def test_a_due_run_retrains_promotes_and_forecasts_and_ctrl_c_ends_all(flows, start, tmp_path) -> None:
+    home, out, log = tmp_path / "home", tmp_path / "next.parquet", tmp_path / "serve.log"
+    settings = (
+        "name=due",
+        "windows.horizon=12",
+        "windows.stride=6",
+        "evaluation.stride=6",
+        "variants=[gru]",
+        "training.max_epochs=1",
+    )
+    options = (*(part for one in settings for part in ("--set", one)), "--cron", "* * * * *", "--forecast", str(out))
+    process = start("serve", "params/smoke.yaml", *options, "--allow-dirty", home=home, output=log)
+    try:
+        until = time.monotonic() + PATIENCE
+        while not any(state == "COMPLETED" for state, _, _ in flow_runs(home)):
+            assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
+            assert "FAILED" not in [state for state, _, _ in flow_runs(home)], log.read_text()[-3000:]
+            time.sleep(0.5)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert family  # the Prefect server at least
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) in (0, 130)
+        assert not psutil.wait_procs(family, timeout=20)[1]
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    printed = log.read_text()
+    assert "due at * * * * * (UTC)" in printed and "Traceback" not in printed, printed[-3000:]
+    (entry, *_) = json.loads(flows("history", "due", "--json", home=home).stdout)["entries"]
+    assert (entry["decision"], entry["champion"]) == ("promoted", "1")
+    assert pl.read_parquet(out).height == 3 * 12
+    begun = [(first, last) for _, first, last in flow_runs(home)]
+    assert all(last and last <= first for (_, last), (first, _) in pairwise(begun))  # never two at once
