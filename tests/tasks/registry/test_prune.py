@@ -90,6 +90,17 @@ def test_the_fit_and_the_refit_of_a_version_stay_though_its_identity_is_that_of_
     assert left(home) >= {"story-fit0", "story-refit0"}
 
 
+def test_the_fits_that_a_registered_ensemble_is_made_of_stay_and_those_of_another_go(home: Path) -> None:
+    for number in (0, 1):
+        parent = a_comparison(home, number, register=number == 0)
+        (fit,) = tracking.client().search_runs([tracking.experiment("story", home)], f"tags.`mlflow.parentRunId` = '{parent}'")
+        tracking.tag(fit.info.run_id, {"members": f"story-a{number} story-b{number}"})
+        for name in ("a", "b"):
+            (home / "checkpoints" / f"story-{name}{number}").mkdir()
+    prune(home, 0)
+    assert left(home) == {"story-panel0", "story-fit0", "story-a0", "story-b0"}
+
+
 def test_nothing_goes_while_a_comparison_is_at_work(home: Path) -> None:
     a_comparison(home, 0)
     with lock(home, "compare"), pytest.raises(Held):
