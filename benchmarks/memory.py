@@ -118,7 +118,7 @@ PUBLISHED = {
 
 
 class Budget(NamedTuple):
-    """What a run has: its steps, Adam's first learning rate, other numbers for a network, whether it is the published problem."""
+    """What a run has: its steps, Adam's first learning rate, other numbers for a network, whether it is published."""
 
     steps: int
     learning_rate: float
