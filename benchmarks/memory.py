@@ -13,7 +13,7 @@ of L samples, blanks after them; the horizon of 10 steps is the symbols, each st
 Guessing costs ln 8 = 2.079 a step (cross-entropy); solved: below half of it.  Harder than Bai's for whoever keeps one state,
 since all 10 symbols leave it at once.  Under --published its loss is in the paper's unit, spread over all T + 20 steps of its
 sequences (10 of them symbols; guessing costs 10 ln 8 / 1020 = 0.0204), both problems count as solved below 1e-4, and
-copying has a smaller learning rate, a TCN with the paper's kernel of 8 (at 4e-3 and with a kernel of 3 it learns nothing), and a
+copying has a smaller learning rate, a TCN with the paper's kernel of 8 (at 4e-3 and with 3 it learns nothing), and a
 GRU over segments of 48 samples, which takes 22 steps where a GRU takes 1,010.
 The network of each variant is built as its YAML says but for dropout, which is 0 (there is no noise to fit).  One budget for
 all: Adam, gradients clipped to norm 1, so many steps with batches never seen before, the learning rate falling to a tenth
