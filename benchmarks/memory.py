@@ -119,7 +119,7 @@ PUBLISHED = {
 
 
 class Budget(NamedTuple):
-    """What a run has: its steps, Adam's first learning rate, other numbers for a network, whether it is published."""
+    """What a run has: its steps, Adam's first learning rate, other numbers for a network, whether it is of PUBLISHED."""
 
     steps: int
     learning_rate: float
@@ -220,6 +220,13 @@ def told(found: Found) -> str:
     return f"{found.task:8s} {found.length:4d}  {found.network:14s} {loss}  {verdict:22s} {reach}  {found.seconds:5.0f} s"
 
 
+def change(text: str) -> tuple[str, str, int | float]:
+    """(network, argument, number) of NETWORK.NAME=NUMBER.  Raises ValueError, which argparse tells, for anything else."""
+    where, _, number = text.partition("=")
+    network, name = where.split(".")
+    return network, name, float(number) if "." in number else int(number)
+
+
 def parsed() -> list[tuple[str, str, int, Budget]]:
     """The runs (network, task, length, budget), the longest first, from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -230,16 +237,18 @@ def parsed() -> list[tuple[str, str, int, Budget]]:
     parser.add_argument("--only", default="", help="networks, by their variants' names")
     parser.add_argument("--tasks", default=",".join(TASKS), help="adding, copying")
     parser.add_argument("--lengths", default="", help="lengths in place of 50 and 200")
-    parser.add_argument("--steps", type=int, help=f"in place of {STEPS:,}")
-    parser.add_argument("--learning-rate", type=float, help=f"in place of {LEARNING_RATE:g}")
-    parser.add_argument("--set", action="append", default=[], metavar="NETWORK.NAME=NUMBER", help="as gru.hidden_size=128")
+    parser.add_argument("--steps", type=int, help=f"in place of {STEPS:,}, or of the published problem's own")
+    parser.add_argument("--learning-rate", type=float, help=f"in place of {LEARNING_RATE:g}, or of the published problem's own")
+    parser.add_argument(
+        "--set", type=change, action="append", default=[], metavar="NETWORK.NAME=NUMBER", help="as gru.hidden_size=128"
+    )
     given = parser.parse_args()
     own_lengths, only = [int(part) for part in given.lengths.split(",") if part], [n for n in given.only.split(",") if n]
+    if given.published and (own_lengths or given.full):
+        parser.error("--published has lengths of its own, and its unit belongs to them: leave out --lengths and --full")
     changes: dict[str, dict[str, int | float]] = {}
-    for part in given.set:
-        where, _, number = part.partition("=")
-        network, _, name = where.partition(".")
-        changes.setdefault(network, {})[name] = float(number) if "." in number else int(number)
+    for network, name, number in given.set:
+        changes.setdefault(network, {})[name] = number
     runs = []
     for task in given.tasks.split(","):
         length, names, budget = PUBLISHED_RUNS[task]

@@ -1,6 +1,7 @@
-"""The command line as a person runs it, for tests; never calls our functions."""
+"""The command line as a person runs it, and Prefect's database without Prefect, for tests; never runs our flows itself."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from flows.bootstrap import prefect_home
 
 ROOT = Path(__file__).resolve().parents[2]
 Done = subprocess.CompletedProcess[str]
@@ -53,3 +56,17 @@ def refused() -> Callable[..., None]:
             assert word in done.stdout + done.stderr
 
     return check
+
+
+@pytest.fixture(scope="session")
+def prefect_rows() -> Callable[..., list[tuple[Any, ...]]]:
+    """`prefect_rows(home, query)`: what Prefect's database holds, read without Prefect."""
+
+    def read(home: Path, query: str) -> list[tuple[Any, ...]]:
+        database = sqlite3.connect(f"file:{prefect_home(home)}/prefect.db?mode=ro", uri=True)
+        try:
+            return database.execute(query).fetchall()
+        finally:
+            database.close()
+
+    return read

@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -13,29 +14,21 @@ import polars as pl
 import psutil
 import pytest
 
-from flows.bootstrap import prefect_home
-
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 PATIENCE = 300  # seconds: at most a minute to the first due time, then one small run on a busy machine
 
 
-def flow_runs(home: Path) -> list[tuple[str, str | None, str | None]]:
-    """State, start and end of the scheduled runs that have begun, from Prefect's own database."""
-    path = prefect_home(home) / "prefect.db"
-    if not path.exists():
+def test_a_due_run_retrains_promotes_and_forecasts_and_ctrl_c_ends_all(flows, start, prefect_rows, tmp_path) -> None:
+    def begun() -> list[tuple[str, str, str | None]]:
+        """State, start and end of the scheduled runs that have begun; none while the database or its tables are being made."""
+        of_the_schedule = "start_time is not null and deployment_id is not null"
+        with suppress(sqlite3.OperationalError):
+            return prefect_rows(
+                home, f"select state_type, start_time, end_time from flow_run where {of_the_schedule} order by 2"
+            )
         return []
-    database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    try:
-        begun = "start_time is not null and deployment_id is not null"
-        return database.execute(f"select state_type, start_time, end_time from flow_run where {begun} order by 2").fetchall()
-    except sqlite3.OperationalError:  # its tables are just being made
-        return []
-    finally:
-        database.close()
 
-
-def test_a_due_run_retrains_promotes_and_forecasts_and_ctrl_c_ends_all(flows, start, tmp_path) -> None:
     home, out, log = tmp_path / "home", tmp_path / "next.parquet", tmp_path / "serve.log"
     rows = pl.read_parquet(ROOT / "data" / "nyc_weather.parquet")  # up to October: one epoch beats the naive there
     rows.filter(pl.col("time_hour") < datetime(2013, 10, 1, tzinfo=UTC)).write_parquet(tmp_path / "early.parquet")
@@ -52,9 +45,9 @@ def test_a_due_run_retrains_promotes_and_forecasts_and_ctrl_c_ends_all(flows, st
     process = start("serve", "params/smoke.yaml", *options, "--allow-dirty", home=home, output=log)
     try:
         until = time.monotonic() + PATIENCE
-        while not any(state == "COMPLETED" for state, _, _ in flow_runs(home)):
+        while not any(state == "COMPLETED" for state, _, _ in begun()):
             assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
-            assert "FAILED" not in [state for state, _, _ in flow_runs(home)], log.read_text()[-3000:]
+            assert "FAILED" not in [state for state, _, _ in begun()], log.read_text()[-3000:]
             time.sleep(0.5)
         family = psutil.Process(process.pid).children(recursive=True)
         assert family  # the Prefect server at least
@@ -70,5 +63,4 @@ def test_a_due_run_retrains_promotes_and_forecasts_and_ctrl_c_ends_all(flows, st
     (entry, *_) = json.loads(flows("history", "due", "--json", home=home).stdout)["entries"]
     assert (entry["decision"], entry["champion"]) == ("promoted", "1")
     assert pl.read_parquet(out).height == 3 * 12
-    begun = [(first, last) for _, first, last in flow_runs(home)]
-    assert all(last and last <= first for (_, last), (first, _) in pairwise(begun))  # never two at once
+    assert all(last and last <= first for (_, _, last), (_, first, _) in pairwise(begun()))  # never two at once

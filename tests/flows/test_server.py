@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -70,14 +69,6 @@ def server(state: Path) -> Iterator[str]:
         assert "PREFECT_API_URL" not in os.environ
 
 
-def rows(state: Path, query: str) -> list[tuple[str, int]]:
-    """What Prefect's database holds, read without Prefect."""
-    with sqlite3.connect(f"file:{prefect_home(state)}/prefect.db?mode=ro", uri=True) as database:
-        found = database.execute(query).fetchall()
-    database.close()
-    return found
-
-
 def status(url: str, method: str = "GET", **headers: str) -> int:
     request = urllib.request.Request(url, method=method, headers=headers, data=b"{}" if method == "POST" else None)
     try:
@@ -89,14 +80,14 @@ def status(url: str, method: str = "GET", **headers: str) -> int:
 
 
 @pytest.mark.slow
-def test_a_flow_and_all_its_tasks_are_recorded(state: Path, server: str) -> None:
+def test_a_flow_and_all_its_tasks_are_recorded(prefect_rows, state: Path, server: str) -> None:
     done = subprocess.run([sys.executable, "-c", FLOW], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     end = time.monotonic() + 20  # the recorder writes once a second
-    while rows(state, "select state_type, count(*) from task_run group by 1") != [("COMPLETED", 12)]:
-        assert time.monotonic() < end, rows(state, "select state_type, count(*) from task_run group by 1")
+    while prefect_rows(state, "select state_type, count(*) from task_run group by 1") != [("COMPLETED", 12)]:
+        assert time.monotonic() < end, prefect_rows(state, "select state_type, count(*) from task_run group by 1")
         time.sleep(0.2)
-    assert rows(state, "select state_type, count(*) from flow_run group by 1") == [("COMPLETED", 1)]
+    assert prefect_rows(state, "select state_type, count(*) from flow_run group by 1") == [("COMPLETED", 1)]
 
 
 @pytest.mark.slow
@@ -119,7 +110,7 @@ def test_answers_nobody_without_our_key(server: str) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_when_the_server_stops_right_after_a_burst(state: Path) -> None:
+def test_nothing_is_lost_when_the_server_stops_right_after_a_burst(prefect_rows, state: Path) -> None:
     """In one process of its own, as `compare` does it: start, flow, stop; the states still on their way are written."""
     script = """
 from pathlib import Path
@@ -132,7 +123,7 @@ try:
 finally:
     server.stop()
 """.lstrip()
-    before = len(rows(state, "select id, 1 from task_run")) if (prefect_home(state) / "prefect.db").exists() else 0
+    before = len(prefect_rows(state, "select id, 1 from task_run")) if (prefect_home(state) / "prefect.db").exists() else 0
     clean = {name: value for name, value in os.environ.items() if name not in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")}
     flow = FLOW.replace("12", "200")
     done = subprocess.run(
@@ -145,7 +136,7 @@ finally:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(rows(state, "select id, 1 from task_run where state_type = 'COMPLETED'")) == before + 200
+    assert len(prefect_rows(state, "select id, 1 from task_run where state_type = 'COMPLETED'")) == before + 200
 
 
 class Health(http.server.BaseHTTPRequestHandler):
