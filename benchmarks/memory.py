@@ -254,7 +254,8 @@ def parsed() -> list[tuple[str, str, int, Budget]]:
         length, names, budget = PUBLISHED_RUNS[task]
         if not given.published:
             names, budget = NETWORKS, Budget(STEPS, LEARNING_RATE, {})
-        rate, own = given.learning_rate or budget.learning_rate, {**budget.changes, **changes}
+        rate = given.learning_rate or budget.learning_rate
+        own = {network: budget.changes.get(network, {}) | changes.get(network, {}) for network in budget.changes | changes}
         budget = budget._replace(steps=given.steps or budget.steps, learning_rate=rate, changes=own)
         lengths = own_lengths or ([length] if given.published else [50, 200] + [600] * given.full)
         runs += [(name, task, size, budget) for size in lengths for name in only or names]
