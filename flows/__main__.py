@@ -373,6 +373,10 @@ def run() -> int:
     except KeyboardInterrupt:
         _say_interrupted(arguments)
         return INTERRUPTED
+    finally:
+        # Ctrl-C in an `exec` of text (a dataclass that is being imported) leaves a mark by which Python ends itself by SIGINT
+        # whatever status we return; the next such `exec` takes it away
+        exec("")
     return 0
 
 

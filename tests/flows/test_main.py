@@ -177,6 +177,29 @@ def test_ctrl_c_ends_with_130_and_promises_no_more_than_is_true(start, tmp_path:
     ]
 
 
+IN_TEXT = """
+import sys
+from unittest.mock import patch
+from flows.__main__ import run
+
+def import_a_dataclass(*_):
+    exec("raise KeyboardInterrupt")
+
+with patch("flows.server.ui", import_a_dataclass), patch("flows.look.show_variants", import_a_dataclass):
+    sys.exit(run())
+"""
+
+
+@pytest.mark.parametrize(("verb", "status"), [("ui", 0), ("variants", 130)])
+def test_ctrl_c_while_text_is_executed_ends_with_the_status_that_it_says(verb: str, status: int, tmp_path: Path) -> None:
+    # Python marks such an interrupt and, run with -m, would end itself by the signal although it was caught
+    (tmp_path / "interrupted.py").write_text(IN_TEXT)
+    environment = {**os.environ, "LAGLINE_HOME": str(tmp_path / "home"), "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run([sys.executable, "-m", "interrupted", verb], env=environment, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_lags_refuses_what_the_checks_refuse(flows, refused, tmp_path: Path) -> None:
     rows = pl.read_parquet(ROOT / "data" / "nyc_weather.parquet")
     pl.concat([rows, rows.head(3)]).write_parquet(tmp_path / "twice.parquet")
