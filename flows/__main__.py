@@ -4,6 +4,7 @@ Exit status: 0 done, 1 the answer is no, 2 something that the user can mend, 130
 """
 
 import math
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -323,6 +324,9 @@ def _home() -> Path:
 
     home = prepare()
     set_environment(home)
+    import polars  # noqa: F401 (its handler of Ctrl-C has waiting calls begin again: no wait for a child or a lock would end)
+
+    signal.siginterrupt(signal.SIGINT, True)
     return home
 
 

@@ -177,12 +177,18 @@ def ui(home: Path, port: int | None = None, open_browser: bool = False) -> None:
         raise UserError(f"{store.removeprefix('sqlite:///')}: nothing is tracked here yet; run `python -m flows compare` first")
     child = _start_ui(home, store, port)
     try:
+        from tasks import pages, tracking  # while the server starts
+
         child.wait()
         print(f"MLflow UI: {child.url}  (Ctrl-C ends it)", flush=True)
-        first = _say_where(child.url)
+        comparisons = tracking.newest_comparisons()[:TOLD]
+        addresses = [pages.experiment_url(child.url, experiment) for _, experiment, _ in comparisons]
+        for address, (name, experiment, run) in zip(addresses, comparisons, strict=True):
+            report = pages.run_url(child.url, experiment, run, "report.html")
+            print(f"  {name}: {address}\n    its report: {report}", flush=True)
         _say_schedule(home)
         if open_browser:
-            webbrowser.open(first or child.url)
+            webbrowser.open([*addresses, child.url][0])
         code = child.process.wait()
         raise UserError(f"{child.url}: the MLflow UI ended with status {code}; the end of {child.log}:\n{tail(child.log)}")
     finally:
@@ -199,17 +205,6 @@ def _say_schedule(home: Path) -> None:
             print("\n".join(known["lines"]), flush=True)
     except (OSError, ValueError, LookupError, TypeError):
         return  # none is
-
-
-def _say_where(base: str) -> str | None:
-    """Prints the pages of the newest comparisons; returns the address of the newest, None where there is none."""
-    from tasks import pages, tracking
-
-    addresses = []
-    for name, experiment, run in tracking.newest_comparisons()[:TOLD]:
-        addresses.append(pages.experiment_url(base, experiment))
-        print(f"  {name}: {addresses[-1]}\n    its report: {pages.run_url(base, experiment, run, 'report.html')}", flush=True)
-    return addresses[0] if addresses else None
 
 
 def _start_ui(home: Path, store: str, port: int | None) -> Child:

@@ -1,6 +1,7 @@
 """Our Prefect server records what a flow did and ends with us; the MLflow UI says what is missing and shows what there is."""
 
 import http.server
+import json
 import os
 import re
 import signal
@@ -249,6 +250,7 @@ def test_the_ui_shows_runs_and_their_artifacts_and_ends_with_ctrl_c(state: Path)
     environment = {**os.environ, "ARTIFACTS": (state / "artifacts").as_uri()}
     tracked = subprocess.run([sys.executable, "-c", TRACK], env=environment, capture_output=True, text=True, check=True)
     run = tracked.stdout.split()[-1]
+    (state / "schedule.json").write_text(json.dumps({"pid": os.getpid(), "lines": ["said last"]}))
     command = [sys.executable, "-m", "flows", "ui"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -259,6 +261,8 @@ def test_the_ui_shows_runs_and_their_artifacts_and_ends_with_ctrl_c(state: Path)
             with urllib.request.urlopen(f"{address[0]}/get-artifact?path=note.txt&run_uuid={run}", timeout=20) as answer:
                 assert answer.read() == b"a page"
             assert status(f"{address[0]}/api/2.0/mlflow/experiments/search?max_results=1", Host="evil.example") == 403
+            assert process.stdout.readline() == "said last\n"
+            time.sleep(0.5)  # now it does nothing but wait for its child
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 0
             assert process.stderr.read().split("\n") == ["", "lagline: the UI has ended", ""]
