@@ -320,10 +320,9 @@ def ui(
 
 def _home() -> Path:
     """The state folder, with the environment set that prefect, mlflow and the rest read when they are imported."""
-    from flows.bootstrap import prepare, set_environment
+    from flows.bootstrap import ready
 
-    home = prepare()
-    set_environment(home)
+    home = ready()
     import polars  # noqa: F401 (its handler of Ctrl-C has waiting calls begin again: no wait for a child or a lock would end)
 
     signal.siginterrupt(signal.SIGINT, True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from params.errors import UserError
 from tasks.locks import lock
 
-__all__ = ["home", "lock", "prefect_home", "prepare", "set_environment"]
+__all__ = ["home", "lock", "prefect_home", "prepare", "ready", "set_environment"]
 
 LAYOUT = 1  # raise it when a newer lagline writes what this one could not read
 FOLDERS = ("artifacts", "panels", "checkpoints", "locks")
@@ -21,6 +21,13 @@ ELSEWHERE = "set LAGLINE_HOME to a folder that you may write"
 def home() -> Path:
     """The state folder: LAGLINE_HOME, or `.lagline` in the working folder; absolute, not made yet."""
     return Path(os.path.abspath(Path(os.environ.get("LAGLINE_HOME") or ".lagline").expanduser()))  # noqa: PTH100 (folds "..")
+
+
+def ready() -> Path:
+    """The state folder, made, with the environment set; may be called again.  A worker calls a flow without our command."""
+    folder = prepare()
+    set_environment(folder)
+    return folder
 
 
 def prefect_home(folder: Path) -> Path:

@@ -19,7 +19,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import artifacts
-from flows.bootstrap import home as state_home
+from flows.bootstrap import ready
 from flows.progress import Board
 from models.panel import Panel, Split
 from models.windows import WindowParams
@@ -50,7 +50,7 @@ from tasks.validate import validate_series
 @flow(name="compare", flow_run_name="compare {params}", validate_parameters=False)
 def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, Any]:
     """The main job; returns what was chosen, the scores of every model, and what was registered."""
-    home, run = state_home(), load_run(params, settings)
+    home, run = ready(), load_run(params, settings)
     with Board() as board, tempfile.TemporaryDirectory() as folder:
         with board.stage("open the store"):
             tracking.connect(home)

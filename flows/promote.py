@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.bootstrap import home as state_home
+from flows.bootstrap import ready
 from flows.progress import Board
 from params.errors import UserError
 from tasks import tracking
@@ -45,7 +45,7 @@ def promote(
 
     `rules`: the thresholds, by default the challenger's own; `minutes` in place of their `timeout_minutes`.
     """
-    home = state_home()
+    home = ready()
     with Board() as board, board.stage("judge the challenger"):
         tracking.connect(home)
         found = promote_challenger(name, home, choose_device(), number, dry_run, allow_dirty, board.say, rules, minutes)

@@ -14,7 +14,7 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.artifacts import create_markdown_artifact
 
-from flows.bootstrap import home as state_home
+from flows.bootstrap import ready
 from flows.compare import compare
 from flows.promote import promote
 from params.errors import without_password
@@ -32,7 +32,7 @@ def retrain(
     params: str, settings: list[str] | None = None, forecast: str | None = None, allow_dirty: bool = False
 ) -> dict[str, Any]:
     """Returns `outcome` (promoted, refused, unchanged, nothing registered, skipped) and what is known of it."""
-    run, home = load_run(params, settings or []), state_home()
+    run, home = load_run(params, settings or []), ready()
     with ExitStack() as held:
         try:
             held.enter_context(lock(home, f"retrain-{run.name}", wait=False))

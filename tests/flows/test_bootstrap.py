@@ -139,6 +139,22 @@ print(os.environ["MLFLOW_TRACKING_URI"], os.environ["MLFLOW_DISABLE_TELEMETRY"],
     assert run(script, tmp_path, MLFLOW_TRACKING_URI="http://there:5000").stdout.split()[0] == "http://there:5000"
 
 
+@pytest.mark.parametrize("flow", ["compare", "promote", "retrain"])
+def test_a_flow_that_a_worker_calls_sets_its_environment_by_itself(flow: str, tmp_path: Path) -> None:
+    script = f"""
+import os, unittest.mock
+from flows.{flow} import {flow} as flow
+def seen(*_):
+    raise SystemExit(os.environ["MLFLOW_TRACKING_URI"] + " " + os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"])
+with unittest.mock.patch("tasks.tracking.connect", seen):
+    flow.fn("{ROOT}/params/smoke.yaml", [])
+"""
+    folder = tmp_path / "home"  # nobody has made it
+    done = run(script, folder)
+    assert done.stderr.strip().splitlines()[-1] == f"sqlite:///{folder}/mlflow.db false"
+    assert (folder / "layout.json").is_file()
+
+
 def test_what_is_set_but_empty_counts_as_not_set(tmp_path: Path) -> None:
     script = """
 import os
