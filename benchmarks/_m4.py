@@ -44,26 +44,46 @@ def naive2(y: np.ndarray, season: int, horizon: int) -> np.ndarray:
 
 
 def smape(y: np.ndarray, forecast: np.ndarray) -> float:
-    """The mean of 200 |y - f| / (|y| + |f|)."""
-    return float((200 * np.abs(y - forecast) / (np.abs(y) + np.abs(forecast))).mean())
+    """The mean of 200 |y - f| / (|y| + |f|); a step where both are zero counts as 0."""
+    size = np.abs(y) + np.abs(forecast)
+    return float(np.mean(200 * np.divide(np.abs(y - forecast), size, out=np.zeros_like(size), where=size > 0)))
 
 
-def owa(frame: pl.DataFrame, history: pl.DataFrame, models: Sequence[str], season: int) -> dict[str, dict[str, float]]:
+def owa(frame: pl.DataFrame, history: pl.DataFrame, models: Sequence[str], season: int) -> dict[str, dict[str, float | None]]:
     """model -> smape, mase, owa: means over origins; Naive2 and the scale of MASE from each series' rows up to the cutoff.
 
-    `history`: unique_id, ds, y, all rows.
+    `history`: unique_id, ds, y, all rows.  Steps without an actual are left out; so are, of MASE, series that were constant or
+    are no longer than a season, which have no scale.  None where nothing is left, or Naive2 makes no error.
     """
     past = {name: rows for (name,), rows in history.sort("ds").partition_by("unique_id", as_dict=True).items()}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in (*models, "naive2")}
     for (name, cutoff), rows in frame.partition_by("unique_id", "cutoff", as_dict=True, maintain_order=True).items():
         before = past[name].filter(pl.col("ds") <= cutoff)["y"].drop_nulls().to_numpy()
-        y, scale = rows["y"].to_numpy(), np.abs(before[season:] - before[:-season]).mean()
+        y, steps = rows["y"].to_numpy(), np.abs(before[season:] - before[:-season])
+        there = ~np.isnan(y.astype(float))
+        if not there.any():
+            continue
+        scale = steps.mean() if steps.any() else np.nan
         forecasts = {model: rows[model].to_numpy() for model in models}
         for model, forecast in {**forecasts, "naive2": naive2(before, season, len(y))}.items():
-            found[model].append((smape(y, forecast), float(np.abs(y - forecast).mean() / scale)))
-    means = {model: np.array(values).mean(0) for model, values in found.items()}
+            error = np.abs(y[there] - forecast[there])
+            found[model].append((smape(y[there], forecast[there]), float(error.mean() / scale)))
+    means = {model: (_mean(smapes), _mean(mases)) for model, (smapes, mases) in _columns(found).items()}
     base = means["naive2"]
-    return {
-        model: {"smape": float(one[0]), "mase": float(one[1]), "owa": float((one / base).mean())}
-        for model, one in means.items()
-    }
+    return {model: {"smape": one[0], "mase": one[1], "owa": _ratio(one, base)} for model, one in means.items()}
+
+
+def _columns(found: dict[str, list[tuple[float, float]]]) -> dict[str, np.ndarray]:
+    """model -> [2, origins]."""
+    return {model: np.array(values, float).reshape(-1, 2).T for model, values in found.items()}
+
+
+def _mean(values: np.ndarray) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _ratio(one: tuple[float | None, float | None], base: tuple[float | None, float | None]) -> float | None:
+    if None in one or not all(base):
+        return None
+    return float(np.mean([mine / theirs for mine, theirs in zip(one, base, strict=True) if mine is not None and theirs]))

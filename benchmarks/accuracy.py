@@ -25,10 +25,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from benchmarks._m4 import owa
-from flows.bootstrap import home, prepare, set_environment
+from flows.bootstrap import home, ready
 from flows.look import leaderboard_of
 from params.load import load_run
 from tasks import tracking
@@ -65,6 +66,7 @@ BESIDE: dict[str, dict[str, str]] = {
 }  # published, unless it says ours; of M4 those of the true test
 HORIZONS = (96, 192, 336, 720)
 SEASONS = {"m4_hourly": 24, "m4_weekly": 1}
+DIGITS = (("smape", 3), ("mase", 3), ("owa", 4))  # of the scores of M4, in their columns
 
 
 def main() -> None:
@@ -72,38 +74,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", nargs="?", choices=("etth1", "ettm1", "weather", *SEASONS))
     parser.add_argument("--data", type=Path, help="the file in long format, in place of that in the params")
-    parser.add_argument("--horizon", default="96", help="of the long-horizon sets: 96, 192, 336, 720, or all of them")
+    parser.add_argument("--horizon", type=_horizons, help="of ETT and Weather: 96 (the default), 192, 336, 720, or all of them")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="as for compare")
     given = parser.parse_args()
     if given.name is None:
         parser.print_help()
         return
-    set_environment(prepare())
+    if given.horizon and given.name in SEASONS:
+        parser.error(f"--horizon: that of {given.name} is the competition's")
+    if given.name not in SEASONS and any(text.startswith("windows.horizon=") for text in given.settings):
+        parser.error("--set windows.horizon: write --horizon, which names the run after it too")
+    ready()
     if given.name in SEASONS:
         found = {"m4": run(given, [])}
         show_m4(given, found["m4"])
     else:
-        wanted = HORIZONS if given.horizon == "all" else (int(given.horizon),)
-        named = {h: [f"windows.horizon={h}", f"name={given.name}-{h}"] for h in wanted}
+        named = {h: [f"windows.horizon={h}", f"name={given.name}-{h}"] for h in given.horizon or HORIZONS[:1]}
         found = {str(h): run(given, settings) for h, settings in named.items()}
         show_long(found)
     print(json.dumps({key: one["rows"] for key, one in found.items()}))
 
 
+def _horizons(text: str) -> tuple[int, ...]:
+    if text == "all":
+        return HORIZONS
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of steps from 1 on nor all")
+    return (int(text),)
+
+
 def run(given: argparse.Namespace, settings: list[str]) -> dict[str, Any]:
-    """Compares, and returns the leaderboard, the command, and the file of the test forecasts."""
+    """Compares, and returns the leaderboard, the command, and the file of the test forecasts; ends as the comparison where that
+    did not end well, which has said why."""
     settings = [*([f"data.path={given.data.absolute()}"] if given.data else []), *settings, *given.settings]
     params = f"params/benchmarks/{given.name}.yaml"
     command = ["python", "-m", "flows", "compare", params, *(part for text in settings for part in ("--set", text))]
     print(shlex.join(command), flush=True)
-    subprocess.run([sys.executable, *command[1:]], check=True, env=os.environ | {"COLUMNS": "150"})
+    done = subprocess.run([sys.executable, *command[1:]], check=False, env=os.environ | {"COLUMNS": "150"})
+    if done.returncode:
+        sys.exit(done.returncode)
     tracking.connect(home())
     params_of = load_run(params, settings)
     comparison = tracking.last_comparison(params_of.name)
     kept = comparison.data.tags.get("forecasts")
     file = Path(kept) if kept else tracking.artifact(comparison.info.run_id, "forecasts.parquet")
     facts = leaderboard_of(params_of.name, comparison.info.run_id)
-    return {"name": params_of.name, "run": params_of, "rows": facts["rows"], "forecasts": file, "command": shlex.join(command)}
+    told = {"name": params_of.name, "run": params_of, "command": shlex.join(command)}
+    return {**told, "rows": facts["rows"], "chosen": facts["chosen"], "forecasts": file}
 
 
 def show_long(found: dict[str, dict[str, Any]]) -> None:
@@ -115,7 +132,7 @@ def show_long(found: dict[str, dict[str, Any]]) -> None:
             spread = row["test_mse_scaled_spread"]
             told = f"{spread:8.4f}" if spread is not None else f"{'':8}"
             numbers = f"{row['val_mse_scaled']:9.4f}{row['test_mse_scaled']:10.4f}{told}{row['test_mae_scaled']:10.4f}"
-            print(f"  {_label(row, one['rows']):28}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
+            print(f"  {_label(row, one):28}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
         _beside(one["name"])
     if len(found) > 1:
         print("\nmean test MSE over", ", ".join(found))
@@ -123,8 +140,9 @@ def show_long(found: dict[str, dict[str, Any]]) -> None:
         for name in tables[0]:
             if all(name in table for table in tables):
                 print(f"  {name:28}{sum(table[name] for table in tables) / len(tables):9.4f}")
-        chosen = [next(row for row in one["rows"] if row["kind"] == "variant")["test_mse_scaled"] for one in found.values()]
-        print(f"  {'* chosen on validation':28}{sum(chosen) / len(chosen):9.4f}")
+        chosen = [table[one["chosen"]] for table, one in zip(tables, found.values(), strict=True) if one["chosen"]]
+        if len(chosen) == len(found):
+            print(f"  {'* chosen on validation':28}{sum(chosen) / len(chosen):9.4f}")
 
 
 def show_m4(given: argparse.Namespace, found: dict[str, Any]) -> None:
@@ -142,8 +160,8 @@ def show_m4(given: argparse.Namespace, found: dict[str, Any]) -> None:
     rows = [row for row in found["rows"] if "owa" in row]
     for row in [*rows, {"name": "naive2", "kind": "baseline", "val_score": None, "seeds": None, **by_fit["naive2"]}]:
         val = f"{row['val_score']:9.3f}" if row["val_score"] is not None else f"{'':9}"
-        numbers = f"{val}{row['smape']:9.3f}{row['mase']:9.3f}{row['owa']:9.4f}"
-        print(f"  {_label(row, found['rows']):28}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
+        numbers = val + "".join(f"{row[key]:9.{digits}f}" if row[key] is not None else f"{'':9}" for key, digits in DIGITS)
+        print(f"  {_label(row, found):28}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
     _beside(found["name"])
 
 
@@ -152,14 +170,14 @@ def finished(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if row["status"] == "finished" and row["val_score"] is not None]
 
 
-def _mean(scores: list[dict[str, float]]) -> dict[str, float]:
+def _mean(scores: list[dict[str, float | None]]) -> dict[str, float | None]:
     """Over the seeds of a variant."""
-    return {key: sum(one[key] for one in scores) / len(scores) for key in scores[0]}
+    known = {key: [one[key] for one in scores] for key in scores[0]}
+    return {key: None if None in values else float(np.mean(values)) for key, values in known.items()}
 
 
-def _label(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    best = next((one["name"] for one in rows if one["kind"] == "variant"), None)
-    return f"{row['name']} *" if row["name"] == best else str(row["name"])
+def _label(row: dict[str, Any], found: dict[str, Any]) -> str:
+    return f"{row['name']} *" if row["name"] == found["chosen"] else str(row["name"])
 
 
 def _minutes(row: dict[str, Any]) -> str:
@@ -173,4 +191,7 @@ def _beside(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:  # the comparison has said so
+        sys.exit(130)

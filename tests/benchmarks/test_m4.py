@@ -39,3 +39,19 @@ def test_owa_is_one_for_naive2_and_a_mean_over_series() -> None:
     assert found["naive2"]["smape"] == pytest.approx((400 / 12 + 800 / 12) / 2)
     assert found["naive2"]["mase"] == pytest.approx((1.5 + 2.0) / 2)
     assert found["ours"]["owa"] == pytest.approx(((800 / 12) / (1200 / 12) + 2.0 / 3.5) / 2)
+
+
+def test_what_cannot_be_scored_is_left_out_and_never_nan() -> None:
+    assert smape(np.array([0.0, 2.0]), np.array([0.0, 1.0])) == pytest.approx(100 / 3)  # 0 and 200 * 1 / 3
+    ids, ds = ["a"] * 5 + ["b"] * 5, [*range(5)] * 2
+    history = pl.DataFrame({"unique_id": ids, "ds": ds, "y": [1.0, 2.0, 4.0, 5.0, 7.0, *[3.0] * 5]})
+    frame = pl.DataFrame(
+        {"unique_id": ["a", "a", "b"], "cutoff": [3] * 3, "ds": [4, 5, 4], "y": [7.0, None, 3.0], "ours": [6.0, 0.0, 1.0]}
+    )
+    found = owa(frame, history, ["ours"], 1)
+    assert found["ours"]["smape"] == pytest.approx((200 / 13 + 400 / 4) / 2)
+    assert found["ours"]["mase"] == pytest.approx(1 / (4 / 3)), "b was constant and has no scale"
+    assert found["naive2"]["owa"] == pytest.approx(1.0)
+    constant = owa(frame.filter(pl.col("unique_id") == "b"), history, ["ours"], 1)
+    assert constant["ours"] == {"smape": 100.0, "mase": None, "owa": None}
+    assert constant["naive2"] == {"smape": 0.0, "mase": None, "owa": None}
