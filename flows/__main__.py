@@ -4,7 +4,6 @@ Exit status: 0 done, 1 the answer is no, 2 something that the user can mend, 130
 """
 
 import math
-import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -148,7 +147,7 @@ def promote(
     """Hold the challenger against the champion on origins that neither has seen; exit status 1 where it is refused."""
     if minutes is not None and not 0 < minutes < math.inf:
         raise UserError(f"--timeout {minutes:g}: write how many minutes the gates may take, such as 120")
-    home = _home()
+    home = _home(decides=True)
     from flows.progress import Board
 
     with _prefect(home) as server:
@@ -166,7 +165,7 @@ def promote(
 @app.command()
 def rollback(name: Name) -> None:
     """Put the champion before the present one back."""
-    home = _home()
+    home = _home(decides=True)
     from flows.promote import show_rollback
 
     show_rollback(home, name)
@@ -225,7 +224,7 @@ def retrain(
     allow_dirty: AllowDirty = False,
 ) -> None:
     """Compare, then promote, then forecast: what a schedule runs, now."""
-    home = _home()
+    home = _home(decides=True)
     with _prefect(home) as server:
         from flows.look import check_params
         from flows.retrain import retrain as flow
@@ -318,14 +317,17 @@ def ui(
         print("\nlagline: the UI has ended", file=sys.stderr)
 
 
-def _home() -> Path:
-    """The state folder, with the environment set that prefect, mlflow and the rest read when they are imported."""
+def _home(decides: bool = False) -> Path:
+    """The state folder, with the environment set that prefect, mlflow and the rest read when they are imported.
+
+    `decides`: for a verb that moves a champion, which must not go on after a Ctrl-C that Python has lost.
+    """
     from flows.bootstrap import ready
 
     home = ready()
-    import polars  # noqa: F401 (its handler of Ctrl-C has waiting calls begin again: no wait for a child or a lock would end)
+    from tasks.interrupt import listen
 
-    signal.siginterrupt(signal.SIGINT, True)
+    listen(decides)
     return home
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks import tracking
+from tasks import interrupt, tracking
 from tasks.tracking.logs import NOTE
 
 MOVES = ("promoted", "rollback")  # the decisions after which another version is champion
@@ -101,7 +101,8 @@ def open_entry(
 
 
 def close_entry(run_id: str) -> None:
-    """From here on the entry counts."""
+    """From here on the entry counts.  Raises KeyboardInterrupt where a Ctrl-C was lost on the way here."""
+    interrupt.check()
     tracking.finish(run_id)
 
 

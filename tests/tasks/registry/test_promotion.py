@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from params.errors import UserError
-from tasks import tracking
+from tasks import interrupt, tracking
 from tasks.registry import ledger, promotion
 from tasks.registry.gates import Verdict
 from tasks.registry.load import CHAMPION, find, needed, opened
@@ -33,7 +33,7 @@ pytestmark = [
 FORKS = """
 import json, os, signal, sys, traceback
 from pathlib import Path
-from tasks import tracking
+from tasks import interrupt, tracking
 from tasks.registry import ledger, promotion
 from tasks.registry.gates import Verdict
 import mlflow.artifacts, mlflow.pyfunc
@@ -225,6 +225,32 @@ def test_an_error_on_the_way_leaves_the_alias_and_a_later_run_goes_on(
             promotion.promote(name, home, "cpu")
     assert holder(name) is None and ledger.entries(name) == []
     assert promotion.promote(name, home, "cpu").number == 1 and holder(name) == "1"
+
+
+class _Lost:
+    """A Ctrl-C that comes in a destructor."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_ctrl_c_that_python_loses_still_leaves_the_alias(home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge(*_: Any) -> Any:
+        _Lost()
+        return (Verdict("skill", True, "fixed"),), {}
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(promotion, "judge", judge)
+            interrupt.listen(decides=True)
+            promotion.promote(name, home, "cpu")
+        assert holder(name) is None and ledger.entries(name) == []
+        interrupt.listen(decides=True)  # the next start
+        assert promotion.promote(name, home, "cpu").promoted and holder(name) == "3"
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_damaged_version_is_neither_promoted_nor_rolled_back_to(home: Path, name: str) -> None:
