@@ -8,6 +8,7 @@ from params.errors import UserError
 from params.load import load_run
 
 ROOT = Path(__file__).resolve().parents[1]
+SERVED_BY = "LAGLINE_SERVED_BY"  # for the runs: the process that serves them, without which they end
 
 
 def check_cron(cron: str) -> None:
@@ -28,6 +29,7 @@ def serve(params: Path, settings: list[str], cron: str, zone: str, forecast: Pat
 
     run = load_run(params, settings)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for the runs
+    os.environ[SERVED_BY] = str(os.getpid())
     parameters: dict[str, Any] = {"params": str(params.absolute()), "settings": settings, "allow_dirty": allow_dirty}
     if forecast is not None:
         parameters["forecast"] = str(forecast.absolute())

@@ -6,6 +6,7 @@ so.  What may pass (a server, a disk) is tried again with back-off; what cannot 
 """
 
 import json
+import os
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,9 @@ from prefect import flow, runtime
 from prefect.artifacts import create_markdown_artifact
 
 from flows.bootstrap import ready
+from flows.children import end_without
 from flows.compare import compare
+from flows.deployments import SERVED_BY
 from flows.promote import promote
 from params.errors import without_password
 from params.load import load_run
@@ -33,6 +36,8 @@ def retrain(
 ) -> dict[str, Any]:
     """Returns `outcome` (promoted, refused, unchanged, nothing registered, skipped) and what is known of it."""
     run, home = load_run(params, settings or []), ready()
+    if SERVED_BY in os.environ:  # else a run whose server was killed would sit there for minutes, and hold the lock below
+        end_without(int(os.environ[SERVED_BY]))
     with ExitStack() as held:
         try:
             held.enter_context(lock(home, f"retrain-{run.name}", wait=False))

@@ -64,3 +64,23 @@ def test_a_due_run_retrains_promotes_and_forecasts_and_ctrl_c_ends_all(flows, st
     assert (entry["decision"], entry["champion"]) == ("promoted", "1")
     assert pl.read_parquet(out).height == 3 * 12
     assert all(last and last <= first for (_, _, last), (_, first, _) in pairwise(begun()))  # never two at once
+
+
+def test_the_run_of_a_schedule_that_was_killed_ends_too(start, tmp_path: Path) -> None:
+    log = tmp_path / "serve.log"
+    settings = ("--set", "training.max_epochs=500", "--set", "training.patience_epochs=500")
+    options = (*settings, "--cron", "* * * * *", "--allow-dirty")
+    process = start("serve", "params/smoke.yaml", *options, home=tmp_path / "home", output=log)
+    try:
+        until = time.monotonic() + PATIENCE
+        while "windows of" not in log.read_text():
+            assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
+            time.sleep(0.5)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) > 1  # the Prefect server and the run
+        process.kill()
+        assert not psutil.wait_procs(family, timeout=30)[1], log.read_text()[-3000:]
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
