@@ -7,9 +7,9 @@ import polars as pl
 from params.errors import UserError
 from params.schema import RunParams
 from tasks.evaluate import write_parquet
-from tasks.load import long_frame
+from tasks.load import KEYS, ROOT, categories_of, long_frame, scan_series
 from tasks.registry.load import Version
-from tasks.source import open_tables
+from tasks.source import collect, open_tables
 
 
 def forecast(version: Version, data: Path, start: str | None = None, stride: int = 1, judged: bool = False) -> pl.DataFrame:
@@ -57,10 +57,27 @@ def read(version: Version, data: Path) -> pl.DataFrame:
     features = version.facts["windows"]["features"]
     dropped = [name for name in run.windows.features if name not in features]
     run = run.model_copy(update={"data": own.model_copy(update=renamed)})
-    frame = long_frame(run, {"dropped_features": dropped, "dropped_series": []}).collect()
+    frame = numbers(run, dropped)
     if own.id is None and "id" not in renamed:  # a single series is named after its target, whatever that is called here
         frame = frame.with_columns(unique_id=pl.lit(own.target))
     return frame
+
+
+def numbers(run: RunParams, dropped: list[str]) -> pl.DataFrame:
+    """The long frame of a run less the dropped features.
+
+    Raises ValueError, as serving does, for the first cell that holds something and no number: a null would take its place.
+    """
+    frame, words = long_frame(run, {"dropped_features": dropped, "dropped_series": []}), categories_of(run)
+    columns = [name for name in frame.collect_schema().names() if name not in (*KEYS, "y")]
+    raw = scan_series(run.data, columns, ROOT, words)
+    for name, dtype in raw.collect_schema().items():
+        if dtype == pl.String and name not in (*KEYS, *words):
+            bad = raw.filter(pl.col(name).is_not_null() & pl.col(name).cast(pl.Float64, strict=False).is_null())
+            for series, value in collect(bad.select("unique_id", name).head(1), run.data.where).iter_rows():
+                column = run.data.target if name == "y" else name
+                raise ValueError(f"series {series!r}, column {column!r}: {value!r} is not a number")
+    return frame.collect()
 
 
 def write(made: pl.DataFrame, out: Path) -> str:

@@ -19,7 +19,7 @@ from tasks import tracking
 from tasks.comparison import scores
 from tasks.comparison.baselines import forecast_baselines, only_naive
 from tasks.evaluate import write_parquet
-from tasks.forecast import forecast_frame, write
+from tasks.forecast import forecast_frame, numbers, write
 from tasks.frequency import Frequency
 from tasks.load import long_frame
 from tasks.registry.load import CHAMPION, Version, find, opened
@@ -138,9 +138,8 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
         own = RunParams(**version.trained_on["run"]).model_copy(update={"data": run.data})
         features = version.facts["windows"]["features"]
         dropped = [name for name in own.windows.features if name not in features]
-        frame = long_frame(own, {"dropped_features": dropped, "dropped_series": []}).collect()
-        frame, short = _long_enough(frame, version, own)
         try:
+            frame, short = _long_enough(numbers(own, dropped), version, own)
             made = forecast_frame(version, frame)
         except ValueError as error:
             raise UserError(f"{own.data.where}: {error}") from None
