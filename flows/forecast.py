@@ -7,7 +7,7 @@ from rich.console import Console
 from flows.progress import Board
 from params.errors import UserError
 from tasks import tracking
-from tasks.forecast import forecast, trained_on, write
+from tasks.forecast import check_out, forecast, trained_on, write_out
 from tasks.registry.load import needed, opened, parse
 from tasks.reproduce import check_whole
 
@@ -18,8 +18,7 @@ def show_forecast(
     """Writes the forecasts of a table and says how many, and by which weights; what stood there before stays where none can be
     made."""
     name, which = parse(reference)
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
+    check_out(out, data)
     if stride != 1 and start is None:
         raise UserError("--stride needs --from: without it there is one forecast a series, after its last row")
     with Board() as board, board.stage(f"forecast with {name}@{which}"):
@@ -27,7 +26,7 @@ def show_forecast(
         with opened(needed(name, which)) as version:
             check_whole(version)
             made = forecast(version, data, start, stride, judged)
-            told = f"{out}: {write(made, out)} by {version}"
+            told = f"{out}: {write_out(made, out)} by {version}"
             if "refit" in version.trained_on:
                 told += ", by the weights that have not seen its test range" if judged else ", trained on all its rows"
             seen = 0 if judged else trained_on(version, made)

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import polars as pl
+from polars.exceptions import PolarsError
 
+from params.data import DataParams
 from params.errors import UserError
 from params.schema import RunParams
 from tasks.evaluate import write_parquet
 from tasks.load import KEYS, ROOT, categories_of, long_frame, scan_series
 from tasks.registry.load import Version
-from tasks.source import collect, open_tables
+from tasks.source import collect, find_files, open_tables
 
 
 def forecast(version: Version, data: Path, start: str | None = None, stride: int = 1, judged: bool = False) -> pl.DataFrame:
@@ -78,6 +80,32 @@ def numbers(run: RunParams, dropped: list[str]) -> pl.DataFrame:
                 column = run.data.target if name == "y" else name
                 raise ValueError(f"series {series!r}, column {column!r}: {value!r} is not a number")
     return frame.collect()
+
+
+def check_out(out: Path, data: Path) -> None:
+    """Raises UserError where `out` can be no file, or is one of the files that the forecasts are made from."""
+    source = DataParams.model_construct(path=str(data.absolute()))
+    try:
+        if not out.absolute().parent.is_dir():
+            raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
+        if out.is_dir():
+            raise UserError(f"--out {out}: that is a folder; name a file in it, such as {out / 'forecasts.parquet'}")
+        if out.exists() and any(out.samefile(file) for file in find_files(source, Path.cwd())):
+            raise UserError(f"--out {out}: that is the table that the forecasts are made from; name another file")
+    except OSError as error:
+        raise _unwritable(out, error) from None
+
+
+def write_out(made: pl.DataFrame, out: Path) -> str:
+    """`write` for a person who waits.  Raises UserError where nothing can be written there."""
+    try:
+        return write(made, out)
+    except (OSError, PolarsError) as error:
+        raise _unwritable(out, error) from None
+
+
+def _unwritable(out: Path, error: Exception) -> UserError:
+    return UserError(f"--out {out}: cannot be written ({getattr(error, 'strerror', None) or error})")
 
 
 def write(made: pl.DataFrame, out: Path) -> str:

@@ -1,6 +1,9 @@
 """`forecast` and the forecasts of a night on tables that are not as they should be; the version has random weights."""
 
+import errno
 import json
+import os
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -9,9 +12,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from flows import forecast as flow
 from params.errors import UserError
 from params.load import load_run
 from tasks import realised
+from tasks.evaluate import write_parquet
 from tasks.forecast import forecast
 from tasks.registry.load import Version
 
@@ -47,6 +52,15 @@ def served(version: Version, data: Path, home: Path, monkeypatch: pytest.MonkeyP
     return realised.serve_forecasts.fn(run, home, None)
 
 
+@pytest.fixture
+def show(version: Version, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`show(data, out)`: the verb, with this version in the registry."""
+    monkeypatch.setattr(flow, "needed", lambda *_: version)
+    monkeypatch.setattr(flow, "opened", nullcontext)
+    monkeypatch.setattr(flow.tracking, "connect", lambda _: None)
+    return lambda data, out: flow.show_forecast(Path(), "own", data, out, None, 1)
+
+
 def text(name: str, value: str, last: int) -> pl.Expr:
     """A column as text, with a value in its last rows."""
     return pl.when(pl.int_range(pl.len()) >= pl.len() - last).then(pl.lit(value)).otherwise(pl.col(name).cast(pl.String))
@@ -79,3 +93,45 @@ def test_numbers_as_text_are_read_and_empty_cells_stay_missing(version: Version,
         words = table.with_columns(pl.when(gone).then(pl.lit(word)).otherwise(pl.col("temp").cast(pl.String)).alias("temp"))
         assert forecast(version, written(words, tmp_path / "words.parquet")).equals(expected)
     assert forecast(version, written(words, tmp_path / "words.csv")).equals(expected)
+
+
+def test_where_forecasts_cannot_go_is_said_before_any_is_made(
+    version: Version, show: Callable[..., None], table: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "forecast", lambda *_: pytest.fail("forecasts were made"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "folder").mkdir()
+    data = written(table, tmp_path / "data" / "x.parquet")
+    before = data.read_bytes()
+    with pytest.raises(UserError, match=r"folder: that is a folder; name a file in it, such as .*/folder/forecasts.parquet"):
+        show(data, tmp_path / "folder")
+    with pytest.raises(UserError, match=r"xxx: cannot be written \(File name too long\)"):
+        show(data, tmp_path / ("x" * 300))
+    with pytest.raises(UserError, match=r"there is no folder .*none; make it first"):
+        show(data, tmp_path / "none" / "x.parquet")
+    for source in (data, data.parent, data.with_name("*.parquet")):
+        for out in (data, tmp_path / "folder" / ".." / "data" / "x.parquet"):
+            with pytest.raises(UserError, match=r"x.parquet: that is the table that the forecasts are made from"):
+                show(source, out)
+    assert data.read_bytes() == before and [path.name for path in data.parent.iterdir()] == ["x.parquet"]
+
+
+def test_what_cannot_be_written_is_one_message_and_leaves_nothing_beside(
+    show: Callable[..., None], table: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = written(table, tmp_path / "x.parquet")
+    with pytest.raises(UserError, match=r"--out /proc/x.parquet: cannot be written \(.*No such file or directory"):
+        show(data, Path("/proc/x.parquet"))
+    show(data, tmp_path / "out.parquet")
+    before = (tmp_path / "out.parquet").read_bytes()
+    monkeypatch.setattr("tasks.evaluate.os.replace", lambda *_: full())
+    with pytest.raises(UserError, match=r"out.parquet: cannot be written \(No space left on device\)"):
+        show(data, tmp_path / "out.parquet")
+    with pytest.raises(OSError, match="No space left"):  # who is no person tries again
+        write_parquet(table, tmp_path / "out.parquet")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "x.parquet"]
+    assert (tmp_path / "out.parquet").read_bytes() == before
+
+
+def full() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
