@@ -25,13 +25,15 @@ def show_forecast(
         tracking.connect(home)
         with opened(needed(name, which)) as version:
             check_whole(version)
-            made = forecast(version, data, start, stride, judged)
+            made, short = forecast(version, data, start, stride, judged)
             told = f"{out}: {write_out(made, out)} by {version}"
             if "refit" in version.trained_on:
                 told += ", by the weights that have not seen its test range" if judged else ", trained on all its rows"
             seen = 0 if judged else trained_on(version, made)
     console = Console(highlight=False, soft_wrap=True)
     console.print(told, markup=False)
+    if short:
+        console.print(short, markup=False)
     if seen:
         console.print(
             f"Note: the model was trained on {seen:,} of these {made.height:,} rows, so their errors say nothing of it; "

@@ -1,5 +1,6 @@
 """Forecasts of a registered version for a table of one's own, by the serving code in its bundle; trains nothing."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import polars as pl
@@ -9,19 +10,27 @@ from params.data import DataParams
 from params.errors import UserError
 from params.schema import RunParams
 from tasks.evaluate import write_parquet
+from tasks.frequency import Frequency
 from tasks.load import KEYS, ROOT, categories_of, long_frame, scan_series
 from tasks.registry.load import Version
+from tasks.registry.unseen import windows_of
 from tasks.source import collect, find_files, open_tables
 
+MOST_NAMED = 10
 
-def forecast(version: Version, data: Path, start: str | None = None, stride: int = 1, judged: bool = False) -> pl.DataFrame:
+
+def forecast(
+    version: Version, data: Path, start: str | None = None, stride: int = 1, judged: bool = False
+) -> tuple[pl.DataFrame, str | None]:
     """unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90: after each series' last row, or at every cutoff from `start` on.
 
-    By the weights that were trained on all rows where there are any, or by those that were `judged`.
+    By the weights that were trained on all rows where there are any, or by those that were `judged`.  With it, which series
+    are left out: those with too short a history that the version was not trained on.
     Raises UserError naming what cannot be used.
     """
     try:
-        return forecast_frame(version, read(version, data), start, stride, judged)
+        frame, short = long_enough(read(version, data), version, version.facts["ids"])
+        return forecast_frame(version, frame, start, stride, judged), too_short(short, version)
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
 
@@ -80,6 +89,25 @@ def numbers(run: RunParams, dropped: list[str]) -> pl.DataFrame:
                 column = run.data.target if name == "y" else name
                 raise ValueError(f"series {series!r}, column {column!r}: {value!r} is not a number")
     return frame.collect()
+
+
+def long_enough(frame: pl.DataFrame, version: Version, always: Collection[str] = ()) -> tuple[pl.DataFrame, list[str]]:
+    """The rows of the series that the windows of a version fit into, or that are there `always`, and the names of the others;
+    all rows where no series would be left."""
+    windows, ds = windows_of(version), pl.col("ds")
+    last = ds.filter(pl.col("y").is_not_nan()).max() if windows.future else ds.max()  # the rows that follow are known ahead
+    ends = frame.group_by("unique_id").agg(ds.min().alias("first"), pl.coalesce(last, ds.min()).alias("last"))
+    position = Frequency(version.facts["frequency"]).position(pl.col("last"), pl.col("first"))
+    short = ends.filter(position < windows.behind, ~pl.col("unique_id").is_in(list(always))).select("unique_id")
+    kept = frame.join(short, on="unique_id", how="anti")
+    return (frame, []) if kept.is_empty() else (kept, short["unique_id"].sort().to_list())
+
+
+def too_short(series: list[str], version: Version) -> str | None:
+    """That there is no forecast of some series, in words."""
+    more = f" and {len(series) - MOST_NAMED:,} more" if len(series) > MOST_NAMED else ""
+    named, rows = ", ".join(series[:MOST_NAMED]), windows_of(version).behind + 1
+    return f"no forecast of {named}{more}: too short a history, {rows:,} rows are needed" if series else None
 
 
 def check_out(out: Path, data: Path) -> None:

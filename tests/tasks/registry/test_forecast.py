@@ -17,7 +17,7 @@ from params.errors import UserError
 from params.load import load_run
 from tasks import realised
 from tasks.evaluate import write_parquet
-from tasks.forecast import forecast
+from tasks.forecast import forecast, long_enough, too_short
 from tasks.registry.load import Version
 
 RUN = ("data.id=series", "data.time=hour", "data.target=temp", "windows.features={y: {lookback: 12}, x: {lookback: 4}}")
@@ -88,11 +88,57 @@ def test_what_is_no_number_is_refused_and_not_taken_as_missing(
 
 def test_numbers_as_text_are_read_and_empty_cells_stay_missing(version: Version, table: pl.DataFrame, tmp_path: Path) -> None:
     gone = pl.int_range(pl.len()) % 5 == 2
-    expected = forecast(version, written(table.with_columns(pl.when(~gone).then("temp").alias("temp")), tmp_path / "x.parquet"))
+    expected, _ = forecast(
+        version, written(table.with_columns(pl.when(~gone).then("temp").alias("temp")), tmp_path / "x.parquet")
+    )
     for word in ("", "NA", " null "):
         words = table.with_columns(pl.when(gone).then(pl.lit(word)).otherwise(pl.col("temp").cast(pl.String)).alias("temp"))
-        assert forecast(version, written(words, tmp_path / "words.parquet")).equals(expected)
-    assert forecast(version, written(words, tmp_path / "words.csv")).equals(expected)
+        assert forecast(version, written(words, tmp_path / "words.parquet"))[0].equals(expected)
+    assert forecast(version, written(words, tmp_path / "words.csv"))[0].equals(expected)
+
+
+def test_a_series_that_training_left_out_as_too_short_is_left_out_by_name(
+    version: Version,
+    show: Callable[..., None],
+    table: pl.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = "no forecast of tiny: too short a history, 12 rows are needed"
+    jfk, lga = table.filter(series="JFK"), table.filter(series="LGA")
+    tiny = lga.tail(11).with_columns(series=pl.lit("tiny"))
+    data = written(pl.concat([table, tiny]), tmp_path / "x.parquet")
+    show(data, tmp_path / "out.parquet")
+    assert told in capsys.readouterr().out
+    made = pl.read_parquet(tmp_path / "out.parquet")
+    assert made.equals(forecast(version, written(table, tmp_path / "whole.parquet"))[0])
+    assert served(version, data, tmp_path, monkeypatch)[1] == told
+    new = lga.tail(12).with_columns(series=pl.lit("new"))  # just enough
+    made, short = forecast(version, written(pl.concat([new, tiny]), data))
+    assert set(made["unique_id"]) == {"new"} and short == told
+    with pytest.raises(UserError, match="series 'LGA': too short a history"):  # the version knows it
+        forecast(version, written(pl.concat([jfk, lga.tail(11), tiny]), data))
+    with pytest.raises(UserError, match="series 'tiny': too short a history"):
+        forecast(version, written(tiny, data))
+    with pytest.raises(UserError, match="column 'unique_id' has an empty value"):
+        forecast(version, written(pl.concat([lga, tiny, tiny.with_columns(series=pl.lit(None, pl.String))]), data))
+
+
+def test_with_covariates_known_ahead_the_history_ends_with_the_last_y(version: Version, house: Any) -> None:
+    facts = version.facts | {"windows": version.facts["windows"] | {"future": ["x"]}}
+    given = Version("own", "1", "", version.digest, version.folder, facts)
+    rows = house.history.filter(unique_id="LGA").head(20)
+    for known, names in ((12, []), (11, ["b"]), (0, ["b"])):
+        y = pl.when(pl.int_range(pl.len()) < known).then("y").otherwise(float("nan") if known else None)
+        frame = pl.concat([rows, rows.with_columns(y, unique_id=pl.lit("b"))])
+        kept, short = long_enough(frame, given)
+        assert short == names and kept["unique_id"].n_unique() == 2 - len(names)
+        assert long_enough(frame, given, ["b"])[1] == []
+    many = pl.concat(rows[:3].with_columns(unique_id=pl.lit(f"s{n:02}")) for n in range(12))
+    assert long_enough(many, version) == (many, [])
+    words = too_short(long_enough(pl.concat([rows, many]), version)[1], version)
+    assert words is not None and words.endswith("s08, s09 and 2 more: too short a history, 12 rows are needed")
 
 
 def test_where_forecasts_cannot_go_is_said_before_any_is_made(
