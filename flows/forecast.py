@@ -7,7 +7,7 @@ from rich.console import Console
 from flows.progress import Board
 from params.errors import UserError
 from tasks import tracking
-from tasks.forecast import forecast, trained_on, write
+from tasks.forecast import check_out, forecast, trained_on, write_out
 from tasks.registry.load import needed, opened, parse
 from tasks.reproduce import check_whole
 
@@ -18,21 +18,22 @@ def show_forecast(
     """Writes the forecasts of a table and says how many, and by which weights; what stood there before stays where none can be
     made."""
     name, which = parse(reference)
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
+    check_out(out, data)
     if stride != 1 and start is None:
         raise UserError("--stride needs --from: without it there is one forecast a series, after its last row")
     with Board() as board, board.stage(f"forecast with {name}@{which}"):
         tracking.connect(home)
         with opened(needed(name, which)) as version:
             check_whole(version)
-            made = forecast(version, data, start, stride, judged)
-            told = f"{out}: {write(made, out)} by {version}"
+            made, short = forecast(version, data, start, stride, judged)
+            told = f"{out}: {write_out(made, out)} by {version}"
             if "refit" in version.trained_on:
                 told += ", by the weights that have not seen its test range" if judged else ", trained on all its rows"
             seen = 0 if judged else trained_on(version, made)
     console = Console(highlight=False, soft_wrap=True)
     console.print(told, markup=False)
+    if short:
+        console.print(short, markup=False)
     if seen:
         console.print(
             f"Note: the model was trained on {seen:,} of these {made.height:,} rows, so their errors say nothing of it; "

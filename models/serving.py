@@ -213,6 +213,7 @@ class Model:
         first, day = times[starts], _days(times, starts, self.span)
         position, on_grid = _positions(times, first[series], day[series], self.span)
         _refuse_rows(ids, series, times, on_grid, self.span)
+        _refuse_coarse(ids, position, starts, self.span)
         ends = np.append(starts[1:], len(times)) - 1
         end = position[ends]
         if self.future:  # the rows that follow carry what is known ahead
@@ -250,13 +251,14 @@ class Model:
                 f"series {rows.ids[short[0]]!r}{more}: too short a history, {self.behind + 1} rows at {self.span} are needed"
                 f" up to the cutoff and {given} {'is' if given == 1 else 'are'} given"
             )
-        begin = begin + np.maximum(-(-(self.behind - begin) // stride), 0) * stride
-        counts = np.where(known, np.maximum((rows.last - begin) // stride + 1, 0), 0)
+        step = min(stride, int(rows.last.max()) + 1)  # that reaches past every last row already
+        begin = begin + np.maximum(-(-(self.behind - begin) // step), 0) * step
+        counts = np.where(known, np.maximum((rows.last - begin) // step + 1, 0), 0)
         series = np.repeat(np.arange(len(rows.ids)), counts)
         if not len(series):
             raise ValueError(f"no cutoff from {start} with a stride of {stride} has {self.behind + 1} rows behind it")
         number = np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts)
-        origin = begin[series] + stride * number
+        origin = begin[series] + step * number
         late = np.flatnonzero(origin + self.ahead > rows.end[series])
         if self.future and len(late):
             lacking = int((origin + self.ahead - rows.end[series])[late[0]])
@@ -331,6 +333,13 @@ def _refuse_rows(ids: np.ndarray, series: np.ndarray, times: np.ndarray, on_grid
             row = int(np.flatnonzero(wrong)[0])
             time = times[row] if isinstance(span, int) else pd.Timestamp(int(times[row]), unit="us", tz="UTC")
             raise ValueError(f"series {str(ids[series[row]])!r}, column 'ds': {time} {what}")
+
+
+def _refuse_coarse(ids: np.ndarray, position: np.ndarray, starts: np.ndarray, span: str | int) -> None:
+    apart = np.gcd.reduceat(position, starts)  # the steps of the coarsest grid that the rows of a series lie on
+    for at in np.flatnonzero((apart > 1) & (np.diff(starts, append=len(position)) > 2)):
+        size = re.sub(r"\d+", lambda step, times=apart[at]: str(int(step[0]) * times), str(span))  # type: ignore[misc]
+        raise ValueError(f"series {str(ids[at])!r}: its rows are {size} apart, the model's frequency is {span}; resample them")
 
 
 def _times(column: Any, ids: np.ndarray, span: str | int) -> np.ndarray:
@@ -433,9 +442,9 @@ def _first_from(start: int, first: np.ndarray, day: np.ndarray, span: str | int)
 def _moment(start: str | int | datetime, span: str | int) -> int:
     try:
         if isinstance(span, int):
-            return int(start)  # type: ignore[arg-type]
-        moment = pd.Timestamp(start)
-        zoned = moment.tz_localize("UTC") if moment.tz is None else moment
-        return int(zoned.tz_convert(None).to_datetime64().astype("datetime64[us]").astype(np.int64))
+            return int(np.int64(int(start)))  # type: ignore[arg-type]
+        moment = pd.to_datetime(start if str(start).strip()[:1].isdigit() else None, utc=True, format="ISO8601")  # not "now"
+        return int((moment - pd.Timestamp("1970-01-01", tz="UTC")) // pd.Timedelta(1, "us"))
     except (ValueError, TypeError, OverflowError):
-        raise ValueError(f"start: {start!r} is not a {'whole number' if isinstance(span, int) else 'time'}") from None
+        what = "whole number" if isinstance(span, int) else "time; write a time such as 2012-03-28"
+        raise ValueError(f"start: {start!r} is not a {what}") from None

@@ -6,6 +6,7 @@ A forecast frame (polars): unique_id, ds, cutoff, step (1 .. horizon), y (null w
 import copy
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,15 @@ def forecast_frame(panel: Panel, windows: Windows, forecasts: np.ndarray, name: 
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    """Writes beside, then renames."""
+    """Writes beside, then renames; leaves nothing beside where that fails."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    frame.write_parquet(partial)
-    os.replace(partial, path)
+    try:
+        frame.write_parquet(partial)
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def memory_of(forecaster: Model, windows: Windows) -> MemoryCard:

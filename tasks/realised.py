@@ -19,11 +19,10 @@ from tasks import tracking
 from tasks.comparison import scores
 from tasks.comparison.baselines import forecast_baselines, only_naive
 from tasks.evaluate import write_parquet
-from tasks.forecast import forecast_frame, write
+from tasks.forecast import forecast_frame, long_enough, numbers, too_short, write
 from tasks.frequency import Frequency
 from tasks.load import long_frame
-from tasks.registry.load import CHAMPION, Version, find, opened
-from tasks.registry.unseen import windows_of
+from tasks.registry.load import CHAMPION, find, opened
 from tasks.reproduce import check_whole
 
 RECENT = 30  # cutoffs
@@ -138,21 +137,11 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
         own = RunParams(**version.trained_on["run"]).model_copy(update={"data": run.data})
         features = version.facts["windows"]["features"]
         dropped = [name for name in own.windows.features if name not in features]
-        frame = long_frame(own, {"dropped_features": dropped, "dropped_series": []}).collect()
-        frame, short = _long_enough(frame, version, own)
         try:
+            frame, short = long_enough(numbers(own, dropped), version)
             made = forecast_frame(version, frame)
         except ValueError as error:
             raise UserError(f"{own.data.where}: {error}") from None
         keep(made, version.number, version.trained_on["newest"], run.name, home)
         told = write(made, out) if out is not None else f"{made.height:,} rows"
-        warning = f"no forecast of {', '.join(short[:10])}: too short a history" if short else None
-        return f"{told} by {version}", warning
-
-
-def _long_enough(frame: pl.DataFrame, version: Version, run: RunParams) -> tuple[pl.DataFrame, list[str]]:
-    """The rows of the series that the windows of a version fit into, and the names of the others."""
-    frequency, behind = Frequency(run.data.frequency), windows_of(version).behind
-    ends = frame.group_by("unique_id").agg(pl.col("ds").min().alias("first"), pl.col("ds").max().alias("last"))
-    short = ends.filter(frequency.position(pl.col("last"), pl.col("first")) < behind)["unique_id"].sort()
-    return frame.filter(~pl.col("unique_id").is_in(short.implode())), short.to_list()
+        return f"{told} by {version}", too_short(short, version)

@@ -241,6 +241,42 @@ def test_integer_steps_take_whole_numbers_alone() -> None:
             make_model(PLAIN, 5).forecast(frame.assign(ds=ds))
 
 
+@pytest.mark.parametrize(
+    ("span", "every", "apart"),
+    [("1h", 2, "2h"), ("1h", 24, "24h"), ("15m", 4, "60m"), ("2w", 3, "6w"), ("1mo", 3, "3mo"), (5, 2, "10")],
+)
+def test_rows_further_apart_than_the_frequency_are_refused_by_series(span: str | int, every: int, apart: str) -> None:
+    frequency, rows = Frequency(span), 8 * every
+    first = pl.Series([7]) if isinstance(span, int) else pl.Series(["2024-01-31"]).str.to_datetime(time_zone="UTC")
+    grid = pl.DataFrame({"unique_id": "a", "first": pl.repeat(first[0], rows, eager=True), "y": np.arange(float(rows))})
+    fine = grid.select("unique_id", "y", ds=frequency.at(pl.col("first").cast(frequency.dtype), pl.int_range(rows)))
+    coarse = fine.gather_every(every)
+    message = f"series 'b': its rows are {apart} apart, the model's frequency is {span}"
+    with pytest.raises(ValueError, match=message):
+        make_model(PLAIN, span).forecast(pl.concat([fine, coarse.with_columns(unique_id=pl.lit("b"))]))
+    holes = coarse[[0, 1, 3]].with_columns(unique_id=pl.lit("b"))  # the gaps differ, and are all multiples
+    with pytest.raises(ValueError, match=message):
+        make_model(PLAIN, span).predict(pl.concat([fine, holes]))
+    make_model(PLAIN, span).forecast(pl.concat([coarse, fine[1:2]]))  # one row between: gaps, and no other frequency
+    make_model(PLAIN, span).forecast(coarse[:2])  # two rows tell nothing
+    make_model(WindowParams(2, {"y": FeatureWindow(1)}), span).forecast(coarse[:1])
+
+
+def test_a_stride_longer_than_the_data_gives_the_first_cutoff() -> None:
+    found = make_model(PLAIN, "1h").forecast(hourly(12), start="2024-01-01 04:00", stride=10**20)
+    assert found["cutoff"].dt.hour.tolist() == [4, 4]
+    with pytest.raises(ValueError, match=f"no cutoff from 2024 with a stride of {10**20} has 3 rows behind it"):
+        make_model(PLAIN, "1h").forecast(hourly(12), start="2024", stride=10**20)
+
+
+@pytest.mark.parametrize("start", ["", "NaT", "now", "today", "10:00", "soon", pd.NaT])
+def test_a_start_that_is_no_time_is_refused(start: Any) -> None:
+    with pytest.raises(ValueError, match="is not a time; write a time such as 2012-03-28"):
+        make_model(PLAIN, "1h").forecast(hourly(12), start=start)
+    with pytest.raises(ValueError, match="is not a whole number"):
+        make_model(PLAIN, 1).forecast(hourly(12).assign(ds=range(12)), start=10**20)
+
+
 def test_many_windows_go_through_the_graph_in_batches() -> None:
     model = make_model(PLAIN, "1h")
     found = model.forecast(hourly(600), start="2024-01-01")
