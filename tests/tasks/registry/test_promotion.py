@@ -283,3 +283,37 @@ def test_serving_code_that_is_not_the_bundle_s_is_refused(home: Path, name: str)
     copy.write_text("raise SystemExit")
     with pytest.raises(UserError, match="is not the file that was registered"), opened(needed(name, "4")):
         pass
+
+
+def test_versions_that_were_deleted_are_skipped_on_the_way_back(home: Path, name: str) -> None:
+    client = tracking.client()
+    for version in "123":
+        challenge(name, version)
+        promotion.promote(name, home, "cpu")
+    client.delete_model_version(name, "3")  # the champion
+    client.delete_model_version(name, "2")
+    assert promotion.roll_back(name, home) == ("3", "1") and holder(name) == "1"
+    for _ in range(2):  # the second has nothing to mend
+        with pytest.raises(UserError, match="no champion came before version 1: there is nothing to roll back to"):
+            promotion.roll_back(name, home)
+    assert promotion.promote(name, home, "cpu", number="1").decision == "unchanged"
+    a_version(name, home, *_logged(home))
+    promotion.promote(name, home, "cpu", number="4")
+    assert promotion.roll_back(name, home) == ("4", "1") and holder(name) == "1"
+    client.delete_model_version(name, "1")
+    with pytest.raises(UserError, match="no champion came before now that is still there: there is nothing to roll back to"):
+        promotion.roll_back(name, home)
+    some = ledger.entries(name)
+    told = ["promoted 1", "promoted 2", "promoted 3", "gone None", "rollback 1", "promoted 4", "rollback 1", "gone None"]
+    assert [f"{entry.decision} {entry.champion}" for entry in some] == told  # the history of the alias
+    assert some[4].why == "version 1 is champion again, after 3" and some[4].before is None
+
+
+def test_a_champion_that_comes_after_a_deleted_one_is_not_its_own_predecessor(home: Path, name: str) -> None:
+    for version in "121":  # and 1 once more
+        promotion.promote(name, home, "cpu", number=version)
+    tracking.client().delete_model_version(name, "2")
+    with pytest.raises(UserError, match="before version 1 that is still there"):
+        promotion.roll_back(name, home)
+    promotion.promote(name, home, "cpu", number="3")
+    assert promotion.roll_back(name, home) == ("3", "1") and holder(name) == "1"
