@@ -50,6 +50,13 @@ class Version:
         return f"{self.name} version {self.number}"
 
 
+def check_name(name: str) -> None:
+    """Raises UserError for what no run file may have as its name."""
+    if not NAME.fullmatch(name):
+        shown = name if len(name) <= 64 else name[:61] + "..."
+        raise UserError(f"the name {shown!r}: use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit, as in a run file")
+
+
 def parse(reference: str) -> tuple[str, str]:
     """(name, alias or number) of NAME, NAME@ALIAS or NAME@NUMBER; the champion where nothing is said.  Raises UserError."""
     name, at, which = reference.partition("@")
@@ -63,6 +70,8 @@ def find(name: str, which: str) -> "ModelVersion | None":
     from mlflow.exceptions import MlflowException
 
     client = tracking.client()
+    if which.isdecimal() and len(which) > 9:  # no store counts so far, and some fail on it
+        return None
     try:
         found = client.get_model_version(name, which) if which.isdecimal() else client.get_model_version_by_alias(name, which)
     except MlflowException as error:

@@ -22,7 +22,7 @@ from tasks.registry import gates, ledger
 from tasks.registry.deadline import deadline
 from tasks.registry.fresh import reloads
 from tasks.registry.gates import OURS, THEIRS, Verdict
-from tasks.registry.load import CHAMPION, Version, find, needed, opened
+from tasks.registry.load import CHAMPION, Version, check_name, find, needed, opened
 from tasks.registry.unseen import common_origins, forecast_frames, panel_of, windows_of
 from tasks.registry.versions import CHALLENGER
 from tasks.reproduce import check_whole, reproduce
@@ -51,8 +51,9 @@ class Decision:
 def held(name: str, home: Path) -> Iterator[None]:
     """One decision on a name at a time; mends what a killed one left.
 
-    Raises Held where another is at it, UserError where the tracking server does not answer.
+    Raises Held where another is at it, UserError for what is no name and where the tracking server does not answer.
     """
+    check_name(name)
     told = f"the champion of {name} is who it was, or who the ledger says: start the same command again once it is back"
     with lock(home, f"promote-{name}", wait=False), tracking.answered(told):
         ledger.clear(name)

@@ -248,6 +248,9 @@ def test_a_damaged_version_is_neither_promoted_nor_rolled_back_to(home: Path, na
         assert whole.number == "2"
     with pytest.raises(UserError, match="there are versions 1, 2, 3, 4"):
         needed(name, "9")
+    for huge in ("9" * 20, "9" * 5000):
+        with pytest.raises(UserError, match="there is no such version; there are versions 1, 2, 3, 4"):
+            needed(name, huge)
 
 
 def test_a_refusal_leaves_a_champion_that_was_set_by_hand(home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,3 +320,11 @@ def test_a_champion_that_comes_after_a_deleted_one_is_not_its_own_predecessor(ho
         promotion.roll_back(name, home)
     promotion.promote(name, home, "cpu", number="3")
     assert promotion.roll_back(name, home) == ("3", "1") and holder(name) == "1"
+
+
+@pytest.mark.parametrize("step", ["promote", "roll_back"])
+def test_what_is_no_name_makes_no_lock(home: Path, step: str) -> None:
+    before = set(home.rglob("*"))
+    with pytest.raises(UserError, match="begin with a letter or digit"):
+        promotion.roll_back("a/../../x", home) if step == "roll_back" else promotion.promote("a/../../x", home, "cpu")
+    assert set(home.rglob("*")) == before
