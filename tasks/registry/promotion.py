@@ -124,7 +124,7 @@ def promote(
         before = None if holder is None else str(holder.version)
         if holder is not None and before == str(found.version):
             return Decision("unchanged", str(found.version), before, (), None, {})
-        challenger = open_.enter_context(opened(found))
+        challenger = open_.enter_context(opened(found, servable=True))
         champion = None if holder is None else open_.enter_context(opened(holder))
         verdicts, figures = judge(challenger, champion, home, device, allow_dirty, say, rules, minutes)
         passed = all(one.passed for one in verdicts)
@@ -258,7 +258,7 @@ def roll_back(name: str, home: Path) -> tuple[str, str]:
             before = f"before {f'version {now}' if now else 'now'}{' that is still there' if others else ''}"
             raise UserError(f"{name}: no champion came {before}: there is nothing to roll back to")
         was = now or stack[-1]
-        with opened(needed(name, earlier)):  # a damaged one is no champion
+        with opened(needed(name, earlier), servable=True):  # a damaged one is no champion
             run_id = ledger.open_entry(
                 name, home, "rollback", earlier, now, f"version {earlier} is champion again, after {was}", {}
             )

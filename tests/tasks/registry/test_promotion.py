@@ -6,6 +6,7 @@ Only the judgement is fixed here (its gates have tests of their own, and the sto
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -328,3 +329,22 @@ def test_what_is_no_name_makes_no_lock(home: Path, step: str) -> None:
     with pytest.raises(UserError, match="begin with a letter or digit"):
         promotion.roll_back("a/../../x", home) if step == "roll_back" else promotion.promote("a/../../x", home, "cpu")
     assert set(home.rglob("*")) == before
+
+
+@pytest.mark.parametrize("part", ["MLmodel", "code"])
+def test_a_version_that_mlflow_cannot_load_is_no_champion_though_it_forecasts(home: Path, name: str, part: str) -> None:
+    run, _ = _logged(home)
+    source = log_bundle(home / "bundle", run)
+    a_version(name, home, run, source)
+    for version in "42":
+        promotion.promote(name, home, "cpu", number=version)
+    (found,) = (home / "artifacts").rglob(f"{source}/artifacts/{part}")
+    found.unlink() if part == "MLmodel" else shutil.rmtree(found)
+    missing = r"version 4 is damaged and is not used: (MLmodel|code/lagline_serving_\w+\.py) is missing"
+    with pytest.raises(UserError, match=missing):
+        promotion.roll_back(name, home)
+    with pytest.raises(UserError, match=missing):
+        promotion.promote(name, home, "cpu", number="4")
+    assert holder(name) == "2" and len(ledger.entries(name)) == 2
+    with opened(needed(name, "4")) as version:
+        assert version.model.facts
