@@ -254,7 +254,7 @@ def serve(
         from flows.look import check_params
 
         check_params(params, settings or [])
-        check_cron(cron)
+        check_cron(cron, zone)
         server.wait()
         for line in server.addresses():
             print(line, flush=True)

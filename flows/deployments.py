@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 from params.errors import UserError
 from params.load import load_run
@@ -11,14 +12,16 @@ ROOT = Path(__file__).resolve().parents[1]
 SERVED_BY = "LAGLINE_SERVED_BY"  # for the runs: the process that serves them, without which they end
 
 
-def check_cron(cron: str) -> None:
-    """Raises UserError for what is no cron expression."""
+def check_cron(cron: str, zone: str) -> None:
+    """Raises UserError for what is no cron expression, or no zone."""
     from prefect.schedules import Cron
 
     try:
         Cron(cron)
     except ValueError as error:
         raise UserError(f"--cron {cron!r}: {error}; write minute, hour, day, month and weekday, such as '0 6 * * *'") from None
+    if zone not in available_timezones():
+        raise UserError(f"--timezone {zone!r}: there is no such zone; write one such as Europe/Berlin")
 
 
 def serve(params: Path, settings: list[str], cron: str, zone: str, forecast: Path | None, allow_dirty: bool) -> None:

@@ -5,7 +5,8 @@ the champion, rollback and history, need none.
 """
 
 import json
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from params.errors import UserError
 from tasks import tracking
 from tasks.promote import promote_challenger
 from tasks.registry import ledger, promotion
+from tasks.registry.load import check_name
 from tasks.train import choose_device
 
 WORDS = {
@@ -45,6 +47,7 @@ def promote(
 
     `rules`: the thresholds, by default the challenger's own; `minutes` in place of their `timeout_minutes`.
     """
+    check_name(name)
     home = ready()
     with Board() as board, board.stage("judge the challenger"):
         tracking.connect(home)
@@ -89,6 +92,7 @@ def _scores(found: dict[str, Any]) -> list[str]:
 
 def show_rollback(home: Path, name: str) -> None:
     """Puts the champion before back, and says so."""
+    check_name(name)
     tracking.connect(home)
     before, now = promotion.roll_back(name, home)
     Console(highlight=False).print(f"{name}: version {now} is champion again; version {before} is not any more.", markup=False)
@@ -96,6 +100,7 @@ def show_rollback(home: Path, name: str) -> None:
 
 def show_history(home: Path, name: str, moment: str | None, as_json: bool) -> None:
     """Who was champion when, and why.  Raises UserError where nothing was ever decided."""
+    check_name(name)
     tracking.connect(home)
     some = ledger.entries(name)
     if moment is not None:
@@ -126,10 +131,10 @@ def show_history(home: Path, name: str, moment: str | None, as_json: bool) -> No
 
 def _moment(text: str) -> datetime:
     """The end of a day, or a moment, UTC where nothing is said."""
+    with suppress(ValueError):
+        return datetime.combine(date.fromisoformat(text), time.max, UTC)
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise UserError(f"--at {text}: write a date or a time, such as 2026-11-24 or 2026-11-24T06:00") from None
-    if len(text) == 10:
-        found = found.replace(hour=23, minute=59, second=59, microsecond=999_999)
     return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -33,7 +33,7 @@ SCORED = "scored.json"  # beside them: `until`, the newest row (microseconds sin
 @dataclass(frozen=True)
 class Realised:
     """Scores of forecasts that have come true: `by_age` has age (steps between a version's newest row and the cutoff), n, mae,
-    naive_mae, skill, `skill` is that of the newest model's RECENT newest cutoffs together (None: nothing to score)."""
+    naive_mae, skill, `skill` is that of the champion's RECENT newest cutoffs together (None: nothing of it has come true)."""
 
     by_age: pl.DataFrame
     skill: float | None
@@ -48,8 +48,11 @@ def keep(made: pl.DataFrame, version: str, newest: int, name: str, home: Path) -
     return path
 
 
-def realised(kept: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> Realised:
-    """Scores kept forecasts (unique_id, cutoff, ds, yhat, newest) on `history` (unique_id, ds, y on the regular grid)."""
+def realised(kept: pl.DataFrame, history: pl.DataFrame, run: RunParams, champion: str | None) -> Realised:
+    """Scores kept forecasts (unique_id, cutoff, ds, yhat, version, newest) on `history` (unique_id, ds, y on the regular grid).
+
+    `champion`: the number of the version that is champion now.
+    """
     rows = kept.join(history, on=["unique_id", "ds"], how="inner").filter(pl.col("y").is_not_null())
     naives = only_naive(run)
     there = history.select("unique_id", pl.col("ds").alias("cutoff"))
@@ -66,16 +69,19 @@ def realised(kept: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> Reali
         pl.len().alias("n"), error.mean().alias("mae"), theirs.mean().alias("naive_mae")
     )
     table = table.with_columns(skill=pl.when(pl.col("naive_mae") > 0).then(1 - pl.col("mae") / pl.col("naive_mae")))
-    newest = rows.filter(pl.col("newest") == pl.col("newest").max())  # of the present champion
+    table = table.sort("age").select(*schema)
+    newest = rows.filter(pl.col("version") == pl.lit(champion, pl.String))
+    if newest.is_empty():
+        return Realised(table, None)
     newest = newest.filter(pl.col("cutoff").is_in(newest["cutoff"].unique().sort().tail(RECENT).implode()))
     whole = newest.select(error.mean().alias("ours"), theirs.mean().alias("naive")).row(0, named=True)
     skill = 1 - whole["ours"] / whole["naive"] if whole["naive"] else 0.0 if not whole["ours"] else -math.inf
-    return Realised(table.sort("age").select(*schema), skill)
+    return Realised(table, skill)
 
 
 @task(cache_policy=NO_CACHE)
 def score_realised(run: RunParams, home: Path) -> str | None:
-    """Scores what champions have forecast so far, logs it by model age; a warning where skill is below the floor.
+    """Scores what champions have forecast so far, logs it by model age; a warning where the present one is below the floor.
 
     Looking back stops nothing: what goes wrong in it is a warning too.
     """
@@ -89,8 +95,10 @@ def _score_realised(run: RunParams, home: Path) -> str | None:
     files = sorted((home / "served" / run.name).glob("*.parquet"), key=lambda path: path.stat().st_mtime)[-MOST_FILES:]
     history = long_frame(run).select("unique_id", "ds", "y").collect().sort("unique_id", "ds")
     some = [frame for frame in map(pl.read_parquet, files) if frame.schema["ds"] == history.schema["ds"]]
-    found = realised(pl.concat(some), on_grid(history, run), run) if some else None
-    if found is None or found.skill is None:
+    holder = find(run.name, CHAMPION)
+    champion = None if holder is None else str(holder.version)
+    found = realised(pl.concat(some), on_grid(history, run), run, champion) if some else None
+    if found is None or found.by_age.is_empty():
         return None
     until = int(history.drop_nulls("y")["ds"].to_physical().max())  # type: ignore[arg-type]
     write_bytes(home / "served" / run.name / SCORED, json.dumps({"until": until}).encode())
@@ -102,12 +110,14 @@ def _score_realised(run: RunParams, home: Path) -> str | None:
         for row in found.by_age.iter_rows(named=True)
     ]
     tracking.log_history(run_id, rows)
-    tracking.log_metrics(run_id, {"realised_skill": found.skill})
+    if found.skill is not None:
+        tracking.log_metrics(run_id, {"realised_skill": found.skill})
     tracking.finish(run_id)
     floor = run.promotion.min_skill
-    if found.skill >= floor:
+    if found.skill is None or found.skill >= floor:
         return None
-    return f"the forecasts that were served have a realised skill of {found.skill:+.1%}, below the floor of {floor:+.1%}"
+    served = f"the forecasts that version {champion} has served"
+    return f"{served} have a realised skill of {found.skill:+.1%}, below the floor of {floor:+.1%}"
 
 
 def on_grid(history: pl.DataFrame, run: RunParams) -> pl.DataFrame:

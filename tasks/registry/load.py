@@ -50,6 +50,13 @@ class Version:
         return f"{self.name} version {self.number}"
 
 
+def check_name(name: str) -> None:
+    """Raises UserError for what no run file may have as its name."""
+    if not NAME.fullmatch(name):
+        shown = name if len(name) <= 64 else name[:61] + "..."
+        raise UserError(f"the name {shown!r}: use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit, as in a run file")
+
+
 def parse(reference: str) -> tuple[str, str]:
     """(name, alias or number) of NAME, NAME@ALIAS or NAME@NUMBER; the champion where nothing is said.  Raises UserError."""
     name, at, which = reference.partition("@")
@@ -63,6 +70,8 @@ def find(name: str, which: str) -> "ModelVersion | None":
     from mlflow.exceptions import MlflowException
 
     client = tracking.client()
+    if which.isdecimal() and len(which) > 9:  # no store counts so far, and some fail on it
+        return None
     try:
         found = client.get_model_version(name, which) if which.isdecimal() else client.get_model_version_by_alias(name, which)
     except MlflowException as error:
@@ -91,9 +100,19 @@ def _check_code(fetched: Path, bundle: Path, what: str) -> None:
             raise UserError(f"{what} is damaged and is not used: code/{path.name} is not the file that was registered")
 
 
+def _check_servable(fetched: Path, bundle: Path, what: str) -> None:
+    """What MLflow reads before it comes to the bundle must be there."""
+    for name in ("MLmodel", *(f"code/{path.name}" for path in sorted((bundle / "code").iterdir()))):
+        if not (fetched / name).is_file():
+            raise UserError(f"{what} is damaged and is not used: {name} is missing")
+
+
 @contextmanager
-def opened(version: "ModelVersion") -> Iterator[Version]:
-    """Fetches a version for the block.  Raises UserError where a file of it is missing, extra or changed."""
+def opened(version: "ModelVersion", servable: bool = False) -> Iterator[Version]:
+    """Fetches a version for the block.  Raises UserError where a file of it is missing, extra or changed.
+
+    `servable`: and where one is missing that only MLflow reads, around the bundle.
+    """
     from mlflow.artifacts import download_artifacts
 
     from models import serving
@@ -110,4 +129,6 @@ def opened(version: "ModelVersion") -> Iterator[Version]:
             what = str(error).replace(f"{manifest.parent}: ", "")
             raise UserError(f"{version.name} version {version.version} is damaged and is not used: {what}") from None
         _check_code(fetched, manifest.parent, f"{version.name} version {version.version}")
+        if servable:
+            _check_servable(fetched, manifest.parent, f"{version.name} version {version.version}")
         yield Version(version.name, str(version.version), version.run_id or "", digest, manifest.parent, facts)

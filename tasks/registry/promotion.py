@@ -22,7 +22,7 @@ from tasks.registry import gates, ledger
 from tasks.registry.deadline import deadline
 from tasks.registry.fresh import reloads
 from tasks.registry.gates import OURS, THEIRS, Verdict
-from tasks.registry.load import CHAMPION, Version, find, needed, opened
+from tasks.registry.load import CHAMPION, Version, check_name, find, needed, opened
 from tasks.registry.unseen import common_origins, forecast_frames, panel_of, windows_of
 from tasks.registry.versions import CHALLENGER
 from tasks.reproduce import check_whole, reproduce
@@ -51,8 +51,9 @@ class Decision:
 def held(name: str, home: Path) -> Iterator[None]:
     """One decision on a name at a time; mends what a killed one left.
 
-    Raises Held where another is at it, UserError where the tracking server does not answer.
+    Raises Held where another is at it, UserError for what is no name and where the tracking server does not answer.
     """
+    check_name(name)
     told = f"the champion of {name} is who it was, or who the ledger says: start the same command again once it is back"
     with lock(home, f"promote-{name}", wait=False), tracking.answered(told):
         ledger.clear(name)
@@ -123,7 +124,7 @@ def promote(
         before = None if holder is None else str(holder.version)
         if holder is not None and before == str(found.version):
             return Decision("unchanged", str(found.version), before, (), None, {})
-        challenger = open_.enter_context(opened(found))
+        challenger = open_.enter_context(opened(found, servable=True))
         champion = None if holder is None else open_.enter_context(opened(holder))
         verdicts, figures = judge(challenger, champion, home, device, allow_dirty, say, rules, minutes)
         passed = all(one.passed for one in verdicts)
@@ -244,31 +245,36 @@ def _figures(frame: pl.DataFrame, naive: str, versions: dict[str, Version], over
 
 
 def roll_back(name: str, home: Path) -> tuple[str, str]:
-    """Makes the champion before the present one champion again; returns (who was, who is).  Raises UserError where none was."""
+    """Makes the champion before the present one champion again; returns (who was, who is).
+
+    Versions that were deleted are skipped.  Raises UserError where none came before that is still there.
+    """
     with held(name, home):
         there = ledger.entries(name)
-        moves = [entry for entry in there if entry.decision in ledger.MOVES]
-        now = ledger.champion(there)
-        earlier = _before(moves)
-        if now is None or earlier is None:
-            raise UserError(
-                f"{name}: no champion came before {f'version {now}' if now else 'now'}: there is nothing to roll back to"
-            )
-        with opened(needed(name, earlier)):  # a damaged one is no champion
+        now, stack = ledger.champion(there), _stack(there)
+        others = [version for version in reversed(stack) if version != now]
+        earlier = next((version for version in others if find(name, version)), None)
+        if earlier is None:
+            before = f"before {f'version {now}' if now else 'now'}{' that is still there' if others else ''}"
+            raise UserError(f"{name}: no champion came {before}: there is nothing to roll back to")
+        was = now or stack[-1]
+        with opened(needed(name, earlier), servable=True):  # a damaged one is no champion
             run_id = ledger.open_entry(
-                name, home, "rollback", earlier, now, f"version {earlier} is champion again, after {now}", {}
+                name, home, "rollback", earlier, now, f"version {earlier} is champion again, after {was}", {}
             )
             ledger.close_entry(run_id)
             _set_alias(name, earlier)
-        return now, earlier
+        return was, earlier
 
 
-def _before(moves: list[ledger.Entry]) -> str | None:
-    """The champion before the present one, as a stack: a rollback takes the top away, and what it was does not come back."""
+def _stack(some: list[ledger.Entry]) -> list[str]:
+    """All champions up to the newest: a rollback takes those above its version away, and they do not come back."""
     stack: list[str] = []
-    for entry in moves:
+    for entry in some:
         if entry.decision == "rollback":
             stack.pop()
-        elif entry.champion:
-            stack.append(entry.champion)
-    return stack[-2] if len(stack) > 1 else None
+            while stack[-1] != entry.version:
+                stack.pop()
+        elif entry.decision == "promoted":
+            stack.append(entry.version)
+    return stack

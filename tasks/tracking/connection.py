@@ -163,13 +163,17 @@ def answered(so_far: str) -> Iterator[None]:
 
 
 def connect(home: Path) -> None:
-    """Makes the store where it is missing, under a lock: MLflow's migrations break when two processes run them at once."""
+    """Makes the store where it is missing, under a lock: MLflow's migrations break when two processes run them at once.
+
+    Raises UserError where it cannot be reached.
+    """
     from mlflow.exceptions import MlflowException
 
     with lock(home, "mlflow"):
         try:
             client().search_experiments(max_results=1)
-        except MlflowException as error:
-            raise UserError(
-                f"MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']}: MLflow does not answer ({error})"
-            ) from None
+        except (MlflowException, ModuleNotFoundError) as error:
+            why = f"MLflow does not answer ({error})"
+            if isinstance(error, ModuleNotFoundError):
+                why = f"the driver of this database is missing ({error.name}); install it beside lagline"
+            raise UserError(f"MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']}: {why}") from None

@@ -6,6 +6,7 @@ Only the judgement is fixed here (its gates have tests of their own, and the sto
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -274,6 +275,9 @@ def test_a_damaged_version_is_neither_promoted_nor_rolled_back_to(home: Path, na
         assert whole.number == "2"
     with pytest.raises(UserError, match="there are versions 1, 2, 3, 4"):
         needed(name, "9")
+    for huge in ("9" * 20, "9" * 5000):
+        with pytest.raises(UserError, match="there is no such version; there are versions 1, 2, 3, 4"):
+            needed(name, huge)
 
 
 def test_a_refusal_leaves_a_champion_that_was_set_by_hand(home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,3 +313,64 @@ def test_serving_code_that_is_not_the_bundle_s_is_refused(home: Path, name: str)
     copy.write_text("raise SystemExit")
     with pytest.raises(UserError, match="is not the file that was registered"), opened(needed(name, "4")):
         pass
+
+
+def test_versions_that_were_deleted_are_skipped_on_the_way_back(home: Path, name: str) -> None:
+    client = tracking.client()
+    for version in "123":
+        challenge(name, version)
+        promotion.promote(name, home, "cpu")
+    client.delete_model_version(name, "3")  # the champion
+    client.delete_model_version(name, "2")
+    assert promotion.roll_back(name, home) == ("3", "1") and holder(name) == "1"
+    for _ in range(2):  # the second has nothing to mend
+        with pytest.raises(UserError, match="no champion came before version 1: there is nothing to roll back to"):
+            promotion.roll_back(name, home)
+    assert promotion.promote(name, home, "cpu", number="1").decision == "unchanged"
+    a_version(name, home, *_logged(home))
+    promotion.promote(name, home, "cpu", number="4")
+    assert promotion.roll_back(name, home) == ("4", "1") and holder(name) == "1"
+    client.delete_model_version(name, "1")
+    with pytest.raises(UserError, match="no champion came before now that is still there: there is nothing to roll back to"):
+        promotion.roll_back(name, home)
+    some = ledger.entries(name)
+    told = ["promoted 1", "promoted 2", "promoted 3", "gone None", "rollback 1", "promoted 4", "rollback 1", "gone None"]
+    assert [f"{entry.decision} {entry.champion}" for entry in some] == told  # the history of the alias
+    assert some[4].why == "version 1 is champion again, after 3" and some[4].before is None
+
+
+def test_a_champion_that_comes_after_a_deleted_one_is_not_its_own_predecessor(home: Path, name: str) -> None:
+    for version in "121":  # and 1 once more
+        promotion.promote(name, home, "cpu", number=version)
+    tracking.client().delete_model_version(name, "2")
+    with pytest.raises(UserError, match="before version 1 that is still there"):
+        promotion.roll_back(name, home)
+    promotion.promote(name, home, "cpu", number="3")
+    assert promotion.roll_back(name, home) == ("3", "1") and holder(name) == "1"
+
+
+@pytest.mark.parametrize("step", ["promote", "roll_back"])
+def test_what_is_no_name_makes_no_lock(home: Path, step: str) -> None:
+    before = set(home.rglob("*"))
+    with pytest.raises(UserError, match="begin with a letter or digit"):
+        promotion.roll_back("a/../../x", home) if step == "roll_back" else promotion.promote("a/../../x", home, "cpu")
+    assert set(home.rglob("*")) == before
+
+
+@pytest.mark.parametrize("part", ["MLmodel", "code"])
+def test_a_version_that_mlflow_cannot_load_is_no_champion_though_it_forecasts(home: Path, name: str, part: str) -> None:
+    run, _ = _logged(home)
+    source = log_bundle(home / "bundle", run)
+    a_version(name, home, run, source)
+    for version in "42":
+        promotion.promote(name, home, "cpu", number=version)
+    (found,) = (home / "artifacts").rglob(f"{source}/artifacts/{part}")
+    found.unlink() if part == "MLmodel" else shutil.rmtree(found)
+    missing = r"version 4 is damaged and is not used: (MLmodel|code/lagline_serving_\w+\.py) is missing"
+    with pytest.raises(UserError, match=missing):
+        promotion.roll_back(name, home)
+    with pytest.raises(UserError, match=missing):
+        promotion.promote(name, home, "cpu", number="4")
+    assert holder(name) == "2" and len(ledger.entries(name)) == 2
+    with opened(needed(name, "4")) as version:
+        assert version.model.facts

@@ -1,0 +1,53 @@
+"""What `promote`, `rollback` and `history` are given: a name as in run files, a version, a day."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flows import promote
+from params.errors import UserError
+from tasks import tracking
+from tasks.registry import ledger
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mlflow's own imports
+
+
+@pytest.mark.parametrize("name", ["a/../../x", "../x", "", "n" * 65, "Upper", "x'y", "x\n"])
+@pytest.mark.parametrize("verb", ["promote", "rollback", "history"])
+def test_what_is_no_name_is_refused_before_anything_is_touched(
+    verb: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setattr(promote, "ready", lambda: home)
+    with pytest.raises(UserError, match=r"use 1 to 64 of a-z 0-9 \. _ - and begin with a letter or digit"):
+        if verb == "promote":
+            promote.promote.fn(name)
+        elif verb == "rollback":
+            promote.show_rollback(home, name)
+        else:
+            promote.show_history(home, name, None, False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_no_name_is_one_message(flows, refused, tmp_path: Path) -> None:
+    refused(flows("rollback", "a/../../x", home=tmp_path / "home"), 2, "begin with a letter or digit")
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+@pytest.mark.parametrize("day", ["2026-11-28", "20261128", "2026-W48-6", "2026W486"])
+def test_a_day_is_the_whole_day_however_it_is_written(
+    day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = ledger.Entry(
+        1, "promoted", "1", "1", None, "", "root@vm", datetime(2026, 11, 28, 19, 30, tzinfo=UTC).isoformat(), "r"
+    )
+    monkeypatch.setattr(tracking, "connect", lambda home: None)
+    monkeypatch.setattr(ledger, "entries", lambda name: [entry])
+    promote.show_history(tmp_path, "story", day, False)
+    assert f"Champion on {day}: version 1" in capsys.readouterr().out
+    for early in ("2026-11-28T19:29", "20261128T1929", "20261127", "2026-11-28T20:29+01:00"):
+        with pytest.raises(UserError, match="nothing was decided on it up to"):
+            promote.show_history(tmp_path, "story", early, False)
+    with pytest.raises(UserError, match="write a date or a time"):
+        promote.show_history(tmp_path, "story", "2026", False)
