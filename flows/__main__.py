@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.bootstrap import full_disk
 from params.errors import ChecksFailed, UserError
 
 DEFAULT = Path("params/nyc_weather.yaml")
@@ -370,10 +371,13 @@ def run() -> int:
         if status == INTERRUPTED:
             _say_interrupted(arguments)
         return status
-    except (UserError, ChecksFailed) as error:
+    except Exception as error:
+        told = error if isinstance(error, UserError | ChecksFailed) else full_disk(error)
+        if told is None:
+            raise
         if debug:
             traceback.print_exc()
-        print(f"lagline: {error}", file=sys.stderr)
+        print(f"lagline: {told}", file=sys.stderr)
         return 1 if isinstance(error, ChecksFailed) else 2
     except KeyboardInterrupt:
         _say_interrupted(arguments)

@@ -1,5 +1,6 @@
 """The state folder and the environment, before any heavy import; never imports torch, mlflow, prefect or polars."""
 
+import errno
 import json
 import logging
 import os
@@ -16,6 +17,9 @@ LAYOUT = 1  # raise it when a newer lagline writes what this one could not read
 FOLDERS = ("artifacts", "panels", "checkpoints", "locks")
 READ_BY_OTHERS = ("PREFECT_", "MLFLOW_", "GX_", "DO_NOT_TRACK")
 ELSEWHERE = "set LAGLINE_HOME to a folder that you may write"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, a limit
+FULL_IN_WORDS = ("No space left on device", "Disk quota exceeded", "database or disk is full")
+MAKE_ROOM = "make room, by python -m flows prune or by hand, then run the same command again"
 
 
 def home() -> Path:
@@ -38,7 +42,8 @@ def prefect_home(folder: Path) -> Path:
 def prepare() -> Path:
     """Makes the state folder (mode 0700) where it is missing; any number of processes may do so at once.
 
-    Raises UserError where it is a file, cannot be written, or was written by a newer lagline.
+    Raises UserError where it is a file, cannot be written, or was written by a newer lagline.  One that is there and whose
+    disk is full will do: much only reads, and prune makes room.
     """
     folder = home()
     if set("?#%") & set(str(folder)):
@@ -54,8 +59,22 @@ def prepare() -> Path:
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"LAGLINE_HOME={folder}: {error.filename} is a file, not a folder; {ELSEWHERE}") from None
     except OSError as error:
+        if error.errno in NO_SPACE:
+            if (folder / "layout.json").exists():
+                return folder
+            raise UserError(f"LAGLINE_HOME={folder}: cannot be written ({error.strerror}): make room, or {ELSEWHERE}") from None
         raise UserError(f"LAGLINE_HOME={folder}: cannot be written ({error.strerror}); {ELSEWHERE}") from None
     return folder
+
+
+def full_disk(error: BaseException | None) -> str | None:
+    """What to say where an error came of a full disk, whoever met it (a library wraps it, or says it in words); else None."""
+    while error is not None:
+        if (isinstance(error, OSError) and error.errno in NO_SPACE) or any(words in str(error) for words in FULL_IN_WORDS):
+            where = getattr(error, "filename", None) or f"{home()} or {tempfile.gettempdir()}"
+            return f"the disk is full ({where}): {MAKE_ROOM}"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _refuse_other_layouts(folder: Path) -> None:

@@ -37,7 +37,7 @@ from models.training import FitFailed, OutOfMemory, Stopped, Training, own_gener
 from models.windows import WindowParams, Windows
 
 SHARED = ("panel", "threads", "device")  # what of a job is said once for an ensemble
-STOPPED, FULL = 130, 28  # exit status: stopped on request, with a checkpoint; the disk is full (ENOSPC)
+STOPPED, FULL, USAGE = 130, 28, 2  # exit status: stopped on request, with a checkpoint; the disk is full (ENOSPC); no job
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's numbers of them
 BATCH = 64  # windows that an ensemble forecasts at a time
 PATIENCE = 20.0  # seconds that a step may take once its parent is gone
@@ -242,7 +242,11 @@ def main(folder: Path, with_parent: bool) -> int:
     asked = _asked_to_stop(with_parent)
     keep_memory()
     warnings.showwarning = _warned  # type: ignore[assignment]
-    job = json.loads((folder / "job.json").read_text())
+    try:
+        job = json.loads((folder / "job.json").read_text())
+    except (OSError, ValueError) as error:
+        print(f"{folder / 'job.json'} cannot be read ({error})", file=sys.stderr)
+        return USAGE
     try:
         run(job, folder, _tell, asked.is_set)
     except Stopped as stopped:
@@ -266,4 +270,8 @@ def _tell(line: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), "--with-parent" in sys.argv[2:]))
+    folders = [text for text in sys.argv[1:] if text != "--with-parent"]
+    if len(folders) != 1:
+        print("usage: python -m models.job FOLDER [--with-parent]", file=sys.stderr)
+        sys.exit(USAGE)
+    sys.exit(main(Path(folders[0]), "--with-parent" in sys.argv[1:]))

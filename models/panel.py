@@ -7,12 +7,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
 SPLITS = ("train", "validation", "test")
 ARRAYS = ("target", "values", "offsets", "times", "static")
+UNREADABLE = (ValueError, TypeError, LookupError, SyntaxError, TokenError, OverflowError, RecursionError)  # a damaged text
+
+
+class DamagedPanel(ValueError):
+    """A file of a panel is missing, cannot be read, or does not fit the others."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"panel {path.parent} is damaged ({path.name} {reason})")
 
 
 @dataclass(frozen=True)
@@ -82,12 +92,25 @@ class Panel:
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
-        """The panel in a folder, memory-mapped.  Raises FileNotFoundError where there is none."""
+        """The panel in a folder, memory-mapped.  Raises FileNotFoundError where there is none, and DamagedPanel; it does not
+        see that a cell was changed."""
         folder = Path(folder)
-        facts = json.loads((folder / "panel.json").read_text())
-        target, values, offsets, times, static = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
-        ids, channels = tuple(facts["ids"]), tuple(facts["channels"])
-        return cls(target, values, np.asarray(offsets), times, ids, channels, facts["digest"], facts, np.asarray(static))
+        text = (folder / "panel.json").read_bytes()
+        try:
+            facts = json.loads(text)
+            ids, channels, statics = tuple(facts["ids"]), tuple(facts["channels"]), len(facts.get("static", ()))
+            digest = facts["digest"]
+        except (*UNREADABLE, AttributeError):
+            raise DamagedPanel(folder / "panel.json", "cannot be read") from None
+        offsets = np.asarray(_array(folder / "offsets.npy", np.int64, len(ids) + 1))
+        rows = int(offsets[-1])
+        if offsets[0] != 0 or (np.diff(offsets) < 0).any():
+            raise DamagedPanel(folder / "offsets.npy", "is out of order")
+        target = _array(folder / "target.npy", np.float32, rows)
+        values = _array(folder / "values.npy", np.float32, rows, len(channels))
+        times = _array(folder / "times.npy", np.int64, rows)
+        static = np.asarray(_array(folder / "static.npy", np.float32, len(ids), statics))
+        return cls(target, values, offsets, times, ids, channels, digest, facts, static)
 
     def rows(self, series: int) -> slice:
         """The rows of one series."""
@@ -101,3 +124,16 @@ class Panel:
     def categories(self) -> dict[str, tuple[str, ...]]:
         """The categories of each static covariate that has some, in the order of their codes 1, 2 ..."""
         return {name: tuple(found) for name, found in self.facts.get("categories", {}).items()}
+
+
+def _array(path: Path, dtype: type, *shape: int) -> np.ndarray:
+    """One array of a panel, memory-mapped.  Raises DamagedPanel where it is another than is due."""
+    try:
+        array = open_memmap(path, mode="r")
+    except FileNotFoundError:
+        raise DamagedPanel(path, "is missing") from None
+    except UNREADABLE as error:
+        raise DamagedPanel(path, f"cannot be read: {str(error).splitlines()[0]}") from None
+    if (array.dtype, array.shape) != (np.dtype(dtype), shape):
+        raise DamagedPanel(path, f"holds {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
+    return array

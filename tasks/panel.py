@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.lib.format import open_memmap
 
-from models.panel import ARRAYS, Panel
+from models.panel import ARRAYS, DamagedPanel, Panel
 from models.windows import AHEAD, OBSERVED, WindowParams
 from params.errors import UserError
 from tasks.budget import panel_bytes, size_text
@@ -32,7 +33,7 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
     """Writes the panel of a long frame (unique_id, ds, y, covariates; any order) below `folder`; returns its own folder.
 
     Missing steps become rows of NaN.  Raises UserError for a value that float32 cannot hold or a static covariate that is not
-    constant.  Written beside, then renamed: an equal panel that is already there is kept.
+    constant.  Written beside, then renamed: an equal panel that is already there is kept, a damaged one mended and told of.
     """
     spans = _spans(frame, params, frequency)
     if not spans.height:
@@ -198,13 +199,24 @@ def _put_in_place(partial: Path, facts: Mapping[str, Any], size: int, folder: Pa
     final = folder / digest
     facts = {**facts, "digest": digest, "rows": size, "bytes": written}
     (partial / "panel.json").write_text(json.dumps(facts, indent=1))
-    if not (final / "panel.json").exists():
-        try:
-            os.replace(partial, final)
-        except OSError:  # another process was quicker with the same content
-            if not (final / "panel.json").exists():
-                raise
+    try:
+        os.replace(partial, final)
+    except OSError:  # it is there, from an earlier run or a quicker process
+        if not final.is_dir():
+            raise
+        if not _whole(final):
+            for name in (*(f"{array}.npy" for array in ARRAYS), "panel.json"):  # who reads it now keeps what it has opened
+                os.replace(partial / name, final / name)
+            print(f"the kept panel {final} was damaged and has been built again from the data", file=sys.stderr)
     return final
+
+
+def _whole(folder: Path) -> bool:
+    """Whether a panel is what it is named by."""
+    try:
+        return Panel.open(folder).digest == content_digest(folder) == folder.name
+    except (OSError, DamagedPanel):
+        return False
 
 
 def _digest(folder: Path, facts: Mapping[str, Any]) -> str:

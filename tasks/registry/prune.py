@@ -62,10 +62,10 @@ def prune(home: Path, keep: int, dry_run: bool = False) -> Plan:
     with lock(home, "compare", wait=False):
         plan = _plan(home, keep)
         if not dry_run:
+            for path, _ in plan.paths:  # first: on a full disk no store takes what is written to it
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
             for _, run_id in plan.runs:
                 tracking.client().delete_run(run_id)
-            for path, _ in plan.paths:
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     return plan
 
 

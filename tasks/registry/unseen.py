@@ -10,7 +10,7 @@ import polars as pl
 import torch
 
 from models.origins import origin_rows
-from models.panel import Panel, Split
+from models.panel import DamagedPanel, Panel, Split
 from models.windows import WindowParams, Windows
 from params.errors import UserError
 from params.schema import RunParams
@@ -130,12 +130,18 @@ def forecast_frames(panel: Panel, origins: np.ndarray, versions: Mapping[str, Ve
 
 
 def panel_of(version: Version, home: Path) -> Panel:
-    """The kept panel that a version was trained on.  Raises UserError where it is gone."""
+    """The kept panel that a version was trained on.  Raises UserError where it is gone or damaged."""
     digest = version.trained_on["fingerprint"]["data"]
     try:
         return Panel.open(home / "panels" / digest)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{version}: its data (panel {digest[:12]}) are not in {home / 'panels'} any more") from None
+        wrong = f"its data (panel {digest[:12]}) are not in {home / 'panels'} any more"
+    except DamagedPanel as error:
+        wrong = str(error)
+    raise UserError(
+        f"{version}: {wrong}: run python -m flows compare with the same params and data, which builds it again; "
+        "the version itself still forecasts"
+    )
 
 
 def facts_for(job: Mapping[str, Any], result: Mapping[str, Any], panel: Panel, run: RunParams) -> dict[str, Any]:

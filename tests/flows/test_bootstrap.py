@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.bootstrap import home, prefect_home, prepare
+from flows.bootstrap import full_disk, home, prefect_home, prepare
 from params.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,8 +103,27 @@ def test_finds_out_by_really_writing(tmp_path: Path) -> None:
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); from flows.bootstrap import prepare; prepare()"
     )
     done = run(script, tmp_path / "state", PYTHONDONTWRITEBYTECODE="1")
-    assert "UserError" in done.stderr and "cannot be written" in done.stderr
+    assert "UserError" in done.stderr and "cannot be written" in done.stderr and "make room" in done.stderr
     assert (tmp_path / "state" / "locks").is_dir() and not (tmp_path / "state" / "layout.json").exists()
+
+
+def test_a_state_folder_whose_disk_is_full_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nothing could make room there; the limit is felt as a full disk is."""
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path))
+    prepare()
+    script = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); import flows.bootstrap as b; b.prepare()"
+    done = run(script, tmp_path, PYTHONDONTWRITEBYTECODE="1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_full_disk_is_told_whoever_met_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path))
+    wrapped = RuntimeError("a task broke")
+    wrapped.__cause__ = OSError(28, "No space left on device", "/there/report.html")
+    assert (full_disk(wrapped) or "").startswith("the disk is full (/there/report.html): make room, by python -m flows prune")
+    assert f"({tmp_path} or /" in (full_disk(ValueError("(sqlite3.OperationalError) database or disk is full")) or "")
+    assert full_disk(OSError(13, "Permission denied", "/there")) is None and full_disk(ValueError("no")) is None
 
 
 def test_refuses_a_path_that_no_database_address_can_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,21 @@ def test_a_home_that_cannot_be_used_is_refused(flows, refused, tmp_path: Path) -
     assert sorted(path.name for path in newer.iterdir()) == ["layout.json"]
 
 
+def test_a_full_disk_is_one_message_with_status_2(here, refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fails(number: int) -> None:
+        def full(*_: object) -> None:
+            raise OSError(number, os.strerror(number), "/there")
+
+        monkeypatch.setattr(flows.look, "show_prune", full)
+
+    fails(28)
+    refused(here("prune", home=tmp_path / "home"), 2, "lagline: the disk is full (/there): make room")
+    assert "Traceback" in here("--debug", "prune", home=tmp_path / "home").stderr
+    fails(5)
+    with pytest.raises(OSError, match="/there"):
+        here("prune", home=tmp_path / "home")
+
+
 def test_debug_shows_the_traceback(here, tmp_path: Path) -> None:
     done = here("--debug", "validate", "params/none.yaml", home=tmp_path / "home")
     assert done.returncode == 2

@@ -32,7 +32,7 @@ def make(panel: Panel, params: WindowParams, split: Split, tmp_path: Path) -> Ma
     store = tmp_path / "panel"
     store.mkdir()
     for name in ARRAYS:
-        np.save(store / f"{name}.npy", getattr(panel, name))
+        np.save(store / f"{name}.npy", np.empty((2, 0), np.float32) if name == "static" else getattr(panel, name))
     (store / "panel.json").write_text(json.dumps({"ids": panel.ids, "channels": panel.channels, "digest": "d"}))
 
     def made(**numbers: Any) -> dict[str, Any]:
@@ -271,3 +271,12 @@ def test_a_fit_that_is_done_is_not_lost_when_the_disk_is_full_at_its_last_moment
 def test_another_error_of_the_disk_is_not_called_full(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         checkpoint.write_bytes(tmp_path / "gone" / "x", b"")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--with-parent",), ("{0}/none",), ("{0}",), ("{0}", "{0}")])
+def test_a_call_without_a_job_is_one_line_with_status_2(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text("{")
+    command = [sys.executable, "-m", "models.job", *(text.format(tmp_path) for text in arguments)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (job.USAGE, "", 1), done.stderr
+    assert ("job.json cannot be read" if len(arguments) == 1 and "0" in arguments[0] else "usage: ") in done.stderr

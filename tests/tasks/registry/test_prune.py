@@ -156,3 +156,18 @@ def test_served_forecasts_stay_until_they_are_scored_and_the_newest_longer(home:
     assert [file for file in files if file.exists()] == files[
         5:
     ]  # of these two, one is no more among the newest, but not scored
+
+
+def test_files_go_first_for_a_store_on_a_full_disk_takes_nothing_before(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_comparison(home, 0)
+
+    def full(run_id: str) -> None:
+        assert not left(home)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tracking.client(), "delete_run", full)
+        with pytest.raises(OSError, match="No space"):
+            prune(home, 0)
+    again = prune(home, 0)
+    assert again.paths == () and len(again.runs) == 2  # the second time it ends what the first began
