@@ -162,6 +162,8 @@ class Model:
         self.reach = max(d + r * (n - 1) for n, r, d in self.channels)
         self.padding = int(facts["windows"].get("start_padding", 0))  # missing rows before the first of each series
         self.behind = self.reach - self.padding
+        validation = facts.get("trained_on", {}).get("run", {}).get("validation", {})
+        self.gaps = float(validation.get("max_gap_share", 0))  # missing steps that the checks allow
 
     def predict(self, frame: Any, params: Any = None) -> pd.DataFrame:
         """What MLflow calls: the next horizon after the last row of every series."""
@@ -213,7 +215,7 @@ class Model:
         first, day = times[starts], _days(times, starts, self.span)
         position, on_grid = _positions(times, first[series], day[series], self.span)
         _refuse_rows(ids, series, times, on_grid, self.span)
-        _refuse_coarse(ids, position, starts, self.span)
+        _refuse_coarse(ids, position, starts, self.span, self.gaps)
         ends = np.append(starts[1:], len(times)) - 1
         end = position[ends]
         if self.future:  # the rows that follow carry what is known ahead
@@ -335,9 +337,11 @@ def _refuse_rows(ids: np.ndarray, series: np.ndarray, times: np.ndarray, on_grid
             raise ValueError(f"series {str(ids[series[row]])!r}, column 'ds': {time} {what}")
 
 
-def _refuse_coarse(ids: np.ndarray, position: np.ndarray, starts: np.ndarray, span: str | int) -> None:
+def _refuse_coarse(ids: np.ndarray, position: np.ndarray, starts: np.ndarray, span: str | int, gaps: float) -> None:
+    """Of a series of more than two rows; not where training took as large a share of missing steps (`gaps`) for data."""
     apart = np.gcd.reduceat(position, starts)  # the steps of the coarsest grid that the rows of a series lie on
-    for at in np.flatnonzero((apart > 1) & (np.diff(starts, append=len(position)) > 2)):
+    lacking = 1 - 1 / np.maximum(apart, 1)  # the share of the steps of the right grid
+    for at in np.flatnonzero((lacking > gaps) & (np.diff(starts, append=len(position)) > 2)):
         size = re.sub(r"\d+", lambda step, times=apart[at]: str(int(step[0]) * times), str(span))  # type: ignore[misc]
         raise ValueError(f"series {str(ids[at])!r}: its rows are {size} apart, the model's frequency is {span}; resample them")
 

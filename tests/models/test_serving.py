@@ -260,6 +260,8 @@ def test_rows_further_apart_than_the_frequency_are_refused_by_series(span: str |
     make_model(PLAIN, span).forecast(pl.concat([coarse, fine[1:2]]))  # one row between: gaps, and no other frequency
     make_model(PLAIN, span).forecast(coarse[:2])  # two rows tell nothing
     make_model(WindowParams(2, {"y": FeatureWindow(1)}), span).forecast(coarse[:1])
+    taken_for_data = {"trained_on": {"run": {"validation": {"max_gap_share": 1 - 1 / every}}}}
+    serving.Model(make_model(PLAIN, span).facts | taken_for_data, Seen(2)).forecast(coarse)
 
 
 def test_a_stride_longer_than_the_data_gives_the_first_cutoff() -> None:
