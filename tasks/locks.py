@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from params.errors import UserError
@@ -30,7 +30,8 @@ def lock(home: Path, name: str, wait: bool = True) -> Iterator[int]:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             raise Held(f"{path}: held by another lagline process ({holder}); wait until it ends and try again") from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        with suppress(OSError):  # on a full disk the lock holds as well, and its holder is "unknown"
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         try:
             yield descriptor
         finally:
