@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+KEYS = ("smape", "mase", "owa")
 CRITICAL = 1.645  # of the two-sided 90 % test of the autocorrelation
 
 
@@ -68,22 +69,13 @@ def owa(frame: pl.DataFrame, history: pl.DataFrame, models: Sequence[str], seaso
         for model, forecast in {**forecasts, "naive2": naive2(before, season, len(y))}.items():
             error = np.abs(y[there] - forecast[there])
             found[model].append((smape(y[there], forecast[there]), float(error.mean() / scale)))
-    means = {model: (_mean(smapes), _mean(mases)) for model, (smapes, mases) in _columns(found).items()}
-    base = means["naive2"]
-    return {model: {"smape": one[0], "mase": one[1], "owa": _ratio(one, base)} for model, one in means.items()}
+    means = {model: np.array([_mean(column) for column in np.reshape(values, (-1, 2)).T]) for model, values in found.items()}
+    base = np.where(means["naive2"] > 0, means["naive2"], np.nan)
+    rows = {model: zip(KEYS, (*one, (one / base).mean()), strict=True) for model, one in means.items()}
+    return {model: {key: None if np.isnan(value) else float(value) for key, value in row} for model, row in rows.items()}
 
 
-def _columns(found: dict[str, list[tuple[float, float]]]) -> dict[str, np.ndarray]:
-    """model -> [2, origins]."""
-    return {model: np.array(values, float).reshape(-1, 2).T for model, values in found.items()}
-
-
-def _mean(values: np.ndarray) -> float | None:
+def _mean(values: np.ndarray) -> float:
+    """Of what is known; NaN where nothing is."""
     known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else None
-
-
-def _ratio(one: tuple[float | None, float | None], base: tuple[float | None, float | None]) -> float | None:
-    if None in one or not all(base):
-        return None
-    return float(np.mean([mine / theirs for mine, theirs in zip(one, base, strict=True) if mine is not None and theirs]))
+    return float(known.mean()) if len(known) else np.nan

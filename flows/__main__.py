@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.bootstrap import full_disk
 from params.errors import ChecksFailed, UserError
 
 DEFAULT = Path("params/nyc_weather.yaml")
@@ -372,6 +371,8 @@ def run() -> int:
             _say_interrupted(arguments)
         return status
     except Exception as error:
+        from flows.bootstrap import full_disk
+
         told = error if isinstance(error, UserError | ChecksFailed) else full_disk(error)
         if told is None:
             raise

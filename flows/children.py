@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -119,11 +120,8 @@ def die_with_parent() -> None:
         with suppress(OSError):
             while os.read(0, 1):  # not sys.stdin: its lock breaks the interpreter's exit
                 pass
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(STOP_LIMIT)
-        os._exit(1)
 
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    _end_after(watch)
 
 
 def end_without(parent: int) -> None:
@@ -132,11 +130,20 @@ def end_without(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
+
+    _end_after(watch)
+
+
+def _end_after(watch: Callable[[], None]) -> None:
+    """Ends the process when `watch`, in a thread of its own, returns."""
+
+    def end() -> None:
+        watch()
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(STOP_LIMIT)
         os._exit(1)
 
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    threading.Thread(target=end, name="parent-watch", daemon=True).start()
 
 
 def _started(pid: int) -> float | None:

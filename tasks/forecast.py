@@ -9,14 +9,13 @@ from polars.exceptions import PolarsError
 from params.data import DataParams
 from params.errors import UserError
 from params.schema import RunParams
+from tasks.checks.report import named
 from tasks.evaluate import write_parquet
 from tasks.frequency import Frequency
 from tasks.load import KEYS, ROOT, categories_of, long_frame, scan_series
 from tasks.registry.load import Version
 from tasks.registry.unseen import windows_of
 from tasks.source import collect, find_files, open_tables
-
-MOST_NAMED = 10
 
 
 def forecast(
@@ -65,20 +64,19 @@ def read(version: Version, data: Path) -> pl.DataFrame:
     there = open_tables(own, Path.cwd())[0].columns
     names = {"id": "unique_id", "time": "ds", "target": "y"}
     renamed = {key: name for key, name in names.items() if getattr(own, key) not in there and name in there}
-    features = version.facts["windows"]["features"]
-    dropped = [name for name in run.windows.features if name not in features]
-    run = run.model_copy(update={"data": own.model_copy(update=renamed)})
-    frame = numbers(run, dropped)
+    frame = numbers(run.model_copy(update={"data": own.model_copy(update=renamed)}), version)
     if own.id is None and "id" not in renamed:  # a single series is named after its target, whatever that is called here
         frame = frame.with_columns(unique_id=pl.lit(own.target))
     return frame
 
 
-def numbers(run: RunParams, dropped: list[str]) -> pl.DataFrame:
-    """The long frame of a run less the dropped features.
+def numbers(run: RunParams, version: Version) -> pl.DataFrame:
+    """The long frame of a run, less the features that the version was trained without.
 
     Raises ValueError, as serving does, for the first cell that holds something and no number: a null would take its place.
     """
+    features = version.facts["windows"]["features"]
+    dropped = [name for name in run.windows.features if name not in features]
     frame, words = long_frame(run, {"dropped_features": dropped, "dropped_series": []}), categories_of(run)
     columns = [name for name in frame.collect_schema().names() if name not in (*KEYS, "y")]
     raw = scan_series(run.data, columns, ROOT, words)
@@ -105,9 +103,8 @@ def long_enough(frame: pl.DataFrame, version: Version, always: Collection[str] =
 
 def too_short(series: list[str], version: Version) -> str | None:
     """That there is no forecast of some series, in words."""
-    more = f" and {len(series) - MOST_NAMED:,} more" if len(series) > MOST_NAMED else ""
-    named, rows = ", ".join(series[:MOST_NAMED]), windows_of(version).behind + 1
-    return f"no forecast of {named}{more}: too short a history, {rows:,} rows are needed" if series else None
+    rows = windows_of(version).behind + 1
+    return f"no forecast of {named(series)}: too short a history, {rows:,} rows are needed" if series else None
 
 
 def check_out(out: Path, data: Path) -> None:

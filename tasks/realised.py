@@ -70,11 +70,11 @@ def realised(kept: pl.DataFrame, history: pl.DataFrame, run: RunParams, champion
     )
     table = table.with_columns(skill=pl.when(pl.col("naive_mae") > 0).then(1 - pl.col("mae") / pl.col("naive_mae")))
     table = table.sort("age").select(*schema)
-    newest = rows.filter(pl.col("version") == pl.lit(champion, pl.String))
-    if newest.is_empty():
+    own = rows.filter(pl.col("version") == pl.lit(champion, pl.String))
+    if own.is_empty():
         return Realised(table, None)
-    newest = newest.filter(pl.col("cutoff").is_in(newest["cutoff"].unique().sort().tail(RECENT).implode()))
-    whole = newest.select(error.mean().alias("ours"), theirs.mean().alias("naive")).row(0, named=True)
+    own = own.filter(pl.col("cutoff").is_in(own["cutoff"].unique().sort().tail(RECENT).implode()))
+    whole = own.select(error.mean().alias("ours"), theirs.mean().alias("naive")).row(0, named=True)
     skill = 1 - whole["ours"] / whole["naive"] if whole["naive"] else 0.0 if not whole["ours"] else -math.inf
     return Realised(table, skill)
 
@@ -145,10 +145,8 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
     with opened(found) as version:
         check_whole(version)
         own = RunParams(**version.trained_on["run"]).model_copy(update={"data": run.data})
-        features = version.facts["windows"]["features"]
-        dropped = [name for name in own.windows.features if name not in features]
         try:
-            frame, short = long_enough(numbers(own, dropped), version)
+            frame, short = long_enough(numbers(own, version), version)
             made = forecast_frame(version, frame)
         except ValueError as error:
             raise UserError(f"{own.data.where}: {error}") from None

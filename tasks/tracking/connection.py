@@ -33,8 +33,7 @@ _patient = threading.Event()  # whether a server that is away is waited for
 def client() -> "MlflowClient":
     """The client of MLFLOW_TRACKING_URI, which `flows/bootstrap.py` has set.
 
-    What it and our children wait for one answer is bounded, where the user has not set it: a worker has not been through the
-    command line.
+    What it and our children wait for one answer is bounded, where the user has not set it.
     """
     import mlflow
 

@@ -34,7 +34,7 @@ pytestmark = [
 FORKS = """
 import json, os, signal, sys, traceback
 from pathlib import Path
-from tasks import interrupt, tracking
+from tasks import tracking
 from tasks.registry import ledger, promotion
 from tasks.registry.gates import Verdict
 import mlflow.artifacts, mlflow.pyfunc
