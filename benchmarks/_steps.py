@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models import job as jobs
-from models.dilated import Tcn
-from models.panel import ARRAYS
-from models.recurrence import Elman, Gru
-from models.step import Step
-from models.training import Training
-from models.windows import Batch, FeatureWindow, WindowParams
+from models.data.panel import ARRAYS
+from models.data.window import FeatureWindow, WindowParams
+from models.data.windows import Batch
+from models.fit import job as jobs
+from models.fit.settings import Training
+from models.fit.step import Step
+from models.networks.dilated import Tcn
+from models.networks.fast_recurrence import Elman, Gru
 
 SERIES, STEPS, LOOKBACK, HORIZON, BATCH = 100, 10_000, 168, 24, 256
 NAMES = ("y", *(f"x{i}" for i in range(1, 8)))

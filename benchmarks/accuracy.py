@@ -29,11 +29,11 @@ import numpy as np
 import polars as pl
 
 from benchmarks._m4 import owa
-from flows.bootstrap import home, ready
-from flows.look import leaderboard_of
+from flows.runtime.state import home, ready
+from flows.verbs.look import leaderboard_of
 from params.load import load_run
 from tasks import tracking
-from tasks.load import long_frame
+from tasks.load.source import long_frame
 
 BESIDE: dict[str, dict[str, str]] = {
     "etth1-96": {

@@ -24,11 +24,12 @@ import polars as pl
 import torch
 
 from benchmarks._steps import HORIZON, LOOKBACK, NAMES, job_of, make_panel
-from models import job as jobs
-from models.origins import origin_rows
-from models.panel import Panel, Split
-from models.windows import FeatureWindow, WindowParams, Windows
-from tasks.evaluate import EVALUATED, forecast, forecast_frame, write_parquet
+from models.data.origins import origin_rows
+from models.data.panel import Panel, Split
+from models.data.window import FeatureWindow, WindowParams
+from models.data.windows import Windows
+from models.fit import job as jobs
+from tasks.evaluate.forecasts import EVALUATED, forecast, forecast_frame, write_parquet
 
 SERIES, VARIANTS, SIZE = 10_000, 13, 128
 WINDOWS = WindowParams(HORIZON, dict.fromkeys(NAMES, FeatureWindow(LOOKBACK)))
@@ -101,7 +102,7 @@ def evaluate(folder: Path, variants: int, rows: int) -> None:
     import resource
 
     from params.load import load_run
-    from tasks.comparison.compare import compare
+    from tasks.compare.compare import compare
 
     run = load_run(Path("params/smoke.yaml"), ["data.frequency=1", "windows.calendar=[]", f"evaluation.stride={HORIZON}",
                                                "split={validation: 48, test: 48}", f"windows.horizon={HORIZON}"])  # fmt: skip

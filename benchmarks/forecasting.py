@@ -22,10 +22,10 @@ import numpy as np
 import torch
 
 from benchmarks._steps import HORIZON, LOOKBACK, job_of, make_panel
-from models import job as jobs
-from models.panel import Panel
-from models.windows import Windows
-from tasks.evaluate import forecast, forecast_frame
+from models.data.panel import Panel
+from models.data.windows import Windows
+from models.fit import job as jobs
+from tasks.evaluate.forecasts import forecast, forecast_frame
 
 SERIES, STEPS, SIZE, ROUNDS, SIZES = 10_000, 256, 128, 5, (64, 128, 256)
 

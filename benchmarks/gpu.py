@@ -28,9 +28,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks._steps import BATCH, FAMILIES, HORIZON, LOOKBACK, Way, job_of, make_panel
-from models.panel import Panel
-from models.precision import no_bfloat16
-from models.windows import Batch, Inputs
+from models.data.panel import Panel
+from models.data.windows import Batch, Inputs
+from models.fit.precision import no_bfloat16
 
 ROUNDS = 5
 SMALL = {"lookback": 48, "hidden": 32, "batch": 64, "series": 20, "steps": 2_000, "slice": 10}

@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from models.panel import ARRAYS, Panel
-from models.windows import FeatureWindow, WindowParams
-from tasks.lag_file import write_lag_table
-from tasks.lags import lag_table
+from models.data.panel import ARRAYS, Panel
+from models.data.window import FeatureWindow, WindowParams
+from tasks.lags.file import write_lag_table
+from tasks.lags.table import lag_table
 
 SERIES, FEATURES, LAGS, ROUNDS = 1000, 8, 24, 7
 SLAB = 1 << 30  # bytes that memcpy takes at a time

@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models import FAMILIES
+from models.families import FAMILIES
 from params.load import PARAMS, read_yaml
 
 NETWORKS = ("elman", "lstm", "gru", "attention_gru", "cnn", "tcn", "min_gru", "dilated_lstm")

@@ -40,9 +40,9 @@ def names() -> list[str]:
 
 def to_panel(table: Path, folder: Path) -> None:
     """What `compare` does."""
-    from models.windows import FeatureWindow, WindowParams
-    from tasks.frequency import Frequency
-    from tasks.panel import write_panel
+    from models.data.window import FeatureWindow, WindowParams
+    from tasks.grid.frequency import Frequency
+    from tasks.lags.panel import write_panel
 
     params = WindowParams(24, {name: FeatureWindow(168) for name in names()})
     write_panel(pl.scan_parquet(table), params, Frequency("1h"), 6, folder)
@@ -62,8 +62,8 @@ def heap() -> int:
 
 def child(way: str, table: Path) -> None:
     """One way, once; prints its seconds and the most memory that it took."""
-    import models.origins  # noqa: F401 - imports are not the contest
-    import tasks.panel  # noqa: F401
+    import models.data.origins  # noqa: F401 - imports are not the contest
+    import tasks.lags.panel  # noqa: F401
 
     pl.scan_parquet(table).head(1).collect()
     before, most, done = heap(), [0], threading.Event()

@@ -33,9 +33,9 @@ from typing import Any
 import torch
 
 from benchmarks._steps import BATCH, FAMILIES, LOOKBACK, Way, job_of, make_panel
-from models import job as jobs
-from models.step import Step
-from models.windows import Batch
+from models.data.windows import Batch
+from models.fit import job as jobs
+from models.fit.step import Step
 from params.load import parts_by_rule
 
 WIDE, SHIPPED = 128, {"lstm": 32, "gru": 32, "elman": 32, "tcn": 48, "cnn": 32}  # channels are half of these

@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.origins import origin_rows
-from models.panel import ARRAYS, Panel
-from models.windows import FeatureWindow, WindowParams, Windows
+from models.data.origins import origin_rows
+from models.data.panel import ARRAYS, Panel
+from models.data.window import FeatureWindow, WindowParams
+from models.data.windows import Windows
 
 STEPS, FEATURES, HORIZON, BATCH, LOOKBACKS = 10_000, 8, 24, 256, (24, 168, 720)
 NAMES = ("y", *(f"x{i}" for i in range(1, FEATURES)))
@@ -68,8 +69,8 @@ def make(series: int, folder: Path) -> Path:
     """A panel of random numbers, written as `compare` writes it."""
     import polars as pl
 
-    from tasks.frequency import Frequency
-    from tasks.panel import write_panel
+    from tasks.grid.frequency import Frequency
+    from tasks.lags.panel import write_panel
 
     rng = np.random.default_rng(0)
     keys = {"unique_id": np.repeat(np.arange(series), STEPS), "ds": np.tile(np.arange(STEPS), series)}

@@ -60,11 +60,11 @@ def compare(
     """Check the data, cut windows, train every variant, score them side by side, register the best as challenger."""
     home = _home()
     chosen = _settings(settings, variants)
-    from flows.progress import Board
+    from flows.runtime.progress import Board
 
     with _prefect(home) as server:
         with Board() as board, board.stage("start"):
-            from flows.look import check_params, only_those_that_fit, show_comparison
+            from flows.verbs.look import check_params, only_those_that_fit, show_comparison
 
             if (variants or "").strip() == "all":
                 chosen = only_those_that_fit(params, chosen, board.say)
@@ -80,7 +80,7 @@ def compare(
 def validate(params: Params = DEFAULT, settings: Set = None) -> None:
     """Only the checks: a readable report; exit status 1 where they fail."""
     _home()
-    from flows.look import show_checks
+    from flows.verbs.look import show_checks
 
     show_checks(params, settings or [])
 
@@ -109,7 +109,7 @@ def lags(
     if not all(span.isascii() and span.isdigit() and int(span) > 0 for span in spans):
         raise UserError(f"--rolling {rolling}: write whole numbers of rows from 1 on, such as 24,168")
     home = _home()
-    from flows.look import show_lags
+    from flows.verbs.look import show_lags
 
     show_lags(home, params, settings or [], out, head, edges, tuple(dict.fromkeys(map(int, spans))))
 
@@ -117,7 +117,7 @@ def lags(
 @app.command()
 def variants(as_json: Json = False) -> None:
     """The zoo as a table: name, family, parameters, receptive field, what it is for."""
-    from flows.look import show_variants
+    from flows.verbs.look import show_variants
 
     show_variants(as_json)
 
@@ -126,7 +126,7 @@ def variants(as_json: Json = False) -> None:
 def leaderboard(name: Name, as_json: Json = False) -> None:
     """The last comparison of a name, as a table."""
     home = _home()
-    from flows.look import show_leaderboard
+    from flows.verbs.look import show_leaderboard
 
     show_leaderboard(home, name, as_json)
 
@@ -148,7 +148,7 @@ def promote(
     if minutes is not None and not 0 < minutes < math.inf:
         raise UserError(f"--timeout {minutes:g}: write how many minutes the gates may take, such as 120")
     home = _home(decides=True)
-    from flows.progress import Board
+    from flows.runtime.progress import Board
 
     with _prefect(home) as server:
         with Board() as board, board.stage("start"):
@@ -188,7 +188,7 @@ def history(
 def reproduce(version: Registered) -> None:
     """Train a registered version again from its fingerprint; exit status 1 where other weights come out."""
     home = _home()
-    from flows.reproduce import show_reproduction
+    from flows.verbs.reproduce import show_reproduction
 
     show_reproduction(home, version)
 
@@ -209,7 +209,7 @@ def forecast(
 ) -> None:
     """Forecast with a registered version: unique_id, cutoff, ds, yhat and its 90 % interval."""
     home = _home()
-    from flows.forecast import show_forecast
+    from flows.verbs.forecast import show_forecast
 
     show_forecast(home, version, data, out, start, stride, judged)
 
@@ -226,8 +226,8 @@ def retrain(
     """Compare, then promote, then forecast: what a schedule runs, now."""
     home = _home(decides=True)
     with _prefect(home) as server:
-        from flows.look import check_params
         from flows.retrain import retrain as flow
+        from flows.verbs.look import check_params
 
         check_params(params, settings or [])
         server.wait()
@@ -249,9 +249,9 @@ def serve(
     """Retrain, promote and forecast on a schedule, until Ctrl-C."""
     home = _home()
     with _prefect(home, lasting=True) as server:
-        from flows.deployments import check_cron
-        from flows.deployments import serve as serve_runs
-        from flows.look import check_params
+        from flows.schedule import check_cron
+        from flows.schedule import serve as serve_runs
+        from flows.verbs.look import check_params
 
         check_params(params, settings or [])
         check_cron(cron, zone)
@@ -277,7 +277,7 @@ def prune(
     and all forecasts go. Of the forecasts that were served those stay that are not scored yet, and the newest 400.
     """
     home = _home()
-    from flows.look import show_prune
+    from flows.verbs.look import show_prune
 
     show_prune(home, keep, dry_run)
 
@@ -295,7 +295,7 @@ def init(
 ) -> None:
     """Look at a table of your own and write a commented run file for it, which runs as it is."""
     _home()
-    from flows.init import make_run_file
+    from flows.verbs.init import make_run_file
 
     make_run_file(data, out, melt, force)
 
@@ -309,7 +309,7 @@ def ui(
 ) -> None:
     """Open the MLflow UI on the runs of LAGLINE_HOME (on this machine only); Ctrl-C ends it."""
     home = _home()
-    from flows.server import ui as serve_ui
+    from flows.runtime.server import ui as serve_ui
 
     try:
         serve_ui(home, port, open_browser)
@@ -322,7 +322,7 @@ def _home(decides: bool = False) -> Path:
 
     `decides`: for a verb that moves a champion, which must not go on after a Ctrl-C that Python has lost.
     """
-    from flows.bootstrap import ready
+    from flows.runtime.state import ready
 
     home = ready()
     from tasks.interrupt import listen
@@ -334,7 +334,7 @@ def _home(decides: bool = False) -> Path:
 @contextmanager
 def _prefect(home: Path, lasting: bool = False) -> Iterator[Any]:
     """A Prefect API for the block, which comes up while we import."""
-    from flows.server import start_prefect
+    from flows.runtime.server import start_prefect
 
     server = start_prefect(home, lasting)
     try:
@@ -371,7 +371,7 @@ def run() -> int:
             _say_interrupted(arguments)
         return status
     except Exception as error:
-        from flows.bootstrap import full_disk
+        from flows.runtime.state import full_disk
 
         told = error if isinstance(error, UserError | ChecksFailed) else full_disk(error)
         if told is None:

@@ -1,6 +1,6 @@
 """Compare: check the data, cut windows, train every variant, score them side by side, register the best as challenger.
 
-Trigger: by hand or on a schedule (`python -m flows compare PARAMS`).  Needs a Prefect API (`flows/server.py` brings one).
+Trigger: by hand or on a schedule (`python -m flows compare PARAMS`).  Needs a Prefect API (`runtime/server.py` brings one).
 Nothing is cached by Prefect: a fit that is done is found by its identity in LAGLINE_HOME.
 """
 
@@ -18,33 +18,33 @@ from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import artifacts
-from flows.bootstrap import ready
-from flows.progress import Board
-from models.panel import Panel, Split
-from models.windows import WindowParams
+from flows.runtime import artifacts
+from flows.runtime.progress import Board
+from flows.runtime.state import ready
+from models.data.panel import Panel, Split
+from models.data.window import WindowParams
 from params.errors import ChecksFailed
 from params.load import load_run, load_variant
 from params.schema import RunParams
 from tasks import tracking
-from tasks.budget import budget, counts_lines, window_counts
-from tasks.canary import try_canary
-from tasks.comparison.compare import naive_error
-from tasks.comparison.publish import compare_variants
-from tasks.evaluate import evaluate_variant
-from tasks.fingerprint import canonical, fingerprint, sha256
-from tasks.inputs import log_failed_checks, log_inputs
-from tasks.lags import generate_lags
-from tasks.load import load_series, long_frame
+from tasks.compare.compare import naive_error
+from tasks.evaluate.canary import try_canary
+from tasks.evaluate.forecasts import evaluate_variant
+from tasks.evaluate.rolling import MARK, join_refits, label_of, refit_splits
+from tasks.grid.split import split_of
+from tasks.lags.sizes import budget, counts_lines, window_counts
+from tasks.lags.table import generate_lags
+from tasks.load.source import load_series, long_frame
 from tasks.locks import Held, lock
-from tasks.process import finished_result, fit_folder
-from tasks.refit_all import label_of as label_of_refit
-from tasks.refit_all import not_finite, refit_job
-from tasks.refits import MARK, join_refits, label_of, refit_splits
-from tasks.register import register_best
-from tasks.split import split_of
-from tasks.train import cautions, choose_device, concurrent_fits, make_job, most_epochs, planned_fits, train_variant
-from tasks.validate import validate_series
+from tasks.registry.register import register_best
+from tasks.report.inputs import log_failed_checks, log_inputs
+from tasks.report.publish import compare_variants
+from tasks.train.final import label_of as label_of_refit
+from tasks.train.final import not_finite, refit_job
+from tasks.train.fits import cautions, choose_device, concurrent_fits, make_job, most_epochs, planned_fits, train_variant
+from tasks.train.identity import canonical, fingerprint, sha256
+from tasks.train.process import finished_result, fit_folder
+from tasks.validate.suite import validate_series
 
 
 @flow(name="compare", flow_run_name="compare {params}", validate_parameters=False)

@@ -16,14 +16,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.bootstrap import ready
-from flows.progress import Board
+from flows.runtime.progress import Board
+from flows.runtime.state import ready
 from params.errors import UserError
 from tasks import tracking
-from tasks.promote import promote_challenger
-from tasks.registry import ledger, promotion
+from tasks.promote import decision as promotion
+from tasks.promote import ledger
+from tasks.promote.task import promote_challenger
 from tasks.registry.load import check_name
-from tasks.train import choose_device
+from tasks.train.fits import choose_device
 
 WORDS = {
     "promoted": "Promoted: {name} version {version} is champion (entry {number} of the ledger).",

@@ -15,19 +15,19 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.artifacts import create_markdown_artifact
 
-from flows.bootstrap import ready
-from flows.children import end_without
 from flows.compare import compare
-from flows.deployments import SERVED_BY
 from flows.promote import promote
+from flows.runtime.child import end_without
+from flows.runtime.state import ready
+from flows.schedule import SERVED_BY
 from params.errors import without_password
 from params.load import load_run
 from tasks import tracking
 from tasks.locks import Held, lock
-from tasks.notify import notify
-from tasks.realised import score_realised, serve_forecasts
-from tasks.registry.promotion import undecided
-from tasks.schedule import again, remember, superseded
+from tasks.promote.decision import undecided
+from tasks.serve.notify import notify
+from tasks.serve.realised import score_realised, serve_forecasts
+from tasks.serve.schedule import again, remember, superseded
 
 
 @flow(name="retrain", flow_run_name="retrain {params}", validate_parameters=False)

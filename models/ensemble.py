@@ -15,7 +15,7 @@ Combine = Literal["median", "mean"]
 
 
 class Ensemble(nn.Module):
-    """Raw inputs (`models.windows.Inputs`) -> the members' point forecasts combined, [B, H, 1], in raw units.
+    """Raw inputs (`models.data.windows.Inputs`) -> the members' point forecasts combined, [B, H, 1], in raw units.
 
     The median is that of each step by itself; of an even number, the mean of the middle two.  Each member scales by itself, so
     that they may differ in everything but their windows.  One member is itself: what a median over seeds is with one seed.

@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 import torch
 from torch import Tensor, nn
 
-from models.linear import Linear, Ridge
-from models.scaling import Scaling, Transform, no_scaling
-from models.windows import WindowParams
+from models.data.scaling import Scaling, Transform
+from models.data.window import WindowParams
+from models.networks.linear import Linear, Ridge
 
 Level = Literal["none", "last", "mean", "revin"]
 Skip = Literal["none", "linear"]
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 
 
 class Forecaster(nn.Module):
-    """Raw inputs (`models.windows.Inputs`; NaN: unknown) -> raw forecasts [B, H, Q]: the point, then the `quantiles`, rising.
+    """Raw inputs (`windows.Inputs`; NaN: unknown) -> raw forecasts [B, H, Q]: the point, then the `quantiles`, rising.
 
     The scaling is held in buffers fitted on training rows; a series number of S (or beyond) means: not seen in training.
     `transform` is applied to y before its scaling and undone last.  `level` sets what the y channel is measured against in each
@@ -257,45 +257,6 @@ def num_inputs(
     levels: int = {"none": 0, "last": 1, "mean": 1, "revin": 2}[level]
     past = len(params.channels) + len(params.features) + levels + static
     return past + (several * width if folded else 0), width
-
-
-def build_forecaster(
-    family: str,
-    network: Mapping[str, Any],
-    params: WindowParams,
-    *,
-    level: Level = "none",
-    transform: Transform = "none",
-    categories: Mapping[str, int] | None = None,
-    scaling: Scaling | None = None,
-    quantiles: Sequence[float] = (),
-) -> Forecaster:
-    """A forecaster of a family (a key of FAMILIES) with the arguments of its constructor; without `scaling` nothing is scaled.
-
-    `categories`: how many each categorical static covariate has.  `quantiles`: rising, beside the point forecast; a family
-    whose constructor has no `outputs` gives the point alone.  `network` may also hold `skip: linear`, for any family that is
-    not linear itself.
-    Raises ValueError for an unknown family, argument or type.
-    """
-    from models import FAMILIES
-
-    if family not in FAMILIES:
-        raise ValueError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
-    kind = FAMILIES[family]
-    own = {name: value for name, value in network.items() if name != "skip" or not takes_skip(kind)}
-    check_arguments(kind, family, own)
-    rule = network.get("skip", "none")
-    if rule not in get_args(Skip):
-        raise ValueError(f"network.skip: {rule!r} is not one of {', '.join(get_args(Skip))}")
-    folded = not takes(kind, "num_ahead")
-    width, known = num_inputs(params, level, categories, folded)
-    quantiles = tuple(quantiles) if takes(kind, "outputs") else ()
-    contract = {"num_features": width, "lookback": params.lookback, "horizon": params.horizon}
-    contract |= {"outputs": 1 + len(quantiles)} if takes(kind, "outputs") else {}
-    contract |= {} if folded else {"num_ahead": known}
-    built = kind(**contract, **own)
-    skip = Linear(num_features=width, lookback=params.lookback, horizon=params.horizon) if rule == "linear" else None
-    return Forecaster(built, params, scaling or no_scaling(params), level, transform, categories, quantiles, skip)
 
 
 def takes_skip(kind: type) -> bool:

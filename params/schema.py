@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from models.windows import AHEAD, CALENDAR, OBSERVED, FeatureWindow, WindowParams
+from models.data.window import AHEAD, CALENDAR, OBSERVED, FeatureWindow, WindowParams
 from params.data import DataParams
 from params.section import (
     DURATION,

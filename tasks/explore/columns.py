@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import polars as pl
 
-from models.windows import AHEAD, CALENDAR, OBSERVED
+from models.data.window import AHEAD, CALENDAR, OBSERVED
 from params.errors import UserError
 from params.section import RESERVED
-from tasks.source import Table, collect
-from tasks.times import parse_time
-from tasks.values import cleaned
+from tasks.grid.times import parse_time
+from tasks.load.cells import cleaned
+from tasks.load.files import Table, collect
 
 TRIED = 2_000  # rows in which a text column must hold nothing but times
 TIME_NAMES = ("ds", "timestamp", "datetime", "date", "time", "period", "t", "step", "week", "month", "year", "hour", "day")

@@ -10,7 +10,7 @@ from params.errors import UserError
 from params.load import parse_yaml
 from tasks.explore.columns import Roles
 from tasks.explore.rhythm import Grid
-from tasks.frequency import MICROSECONDS, Frequency
+from tasks.grid.frequency import MICROSECONDS, Frequency
 
 LONGEST_HORIZON, LONGEST_LOOKBACK = 192, 672
 MOST_FEATURES = 12

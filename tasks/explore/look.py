@@ -13,8 +13,8 @@ from tasks.explore.columns import Column, Roles, columns_of, constant_within, id
 from tasks.explore.draft import Sizes, best_season, name_of, run_text, sizes_of
 from tasks.explore.rhythm import Grid, grid_of, seasons_of, span_of
 from tasks.explore.wide import Wide, column_a_series, melt, row_a_series
-from tasks.load import KEYS, ROOT, check_keys, scan_series
-from tasks.source import Table, collect, find_files, open_tables
+from tasks.load.files import Table, collect, find_files, open_tables
+from tasks.load.source import KEYS, ROOT, check_keys, scan_series
 
 MELT = "add --melt to write it long and a run file for that"
 

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from params.errors import UserError
-from tasks.frequency import MICROSECONDS, MONTHS, Frequency
-from tasks.source import collect
+from tasks.grid.frequency import MICROSECONDS, MONTHS, Frequency
+from tasks.load.files import collect
 
 MONTH = 28 * MICROSECONDS["d"]
 UNITS = ("w", "d", "h", "m", "s")

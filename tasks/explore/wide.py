@@ -13,9 +13,9 @@ from polars.exceptions import PolarsError
 
 from params.errors import UserError
 from tasks.explore.columns import Column
-from tasks.source import Table
-from tasks.times import parse_time
-from tasks.values import cleaned
+from tasks.grid.times import parse_time
+from tasks.load.cells import cleaned
+from tasks.load.files import Table
 
 MANY = 20  # so many number columns beside a time are series rather than features
 FEWEST = 3

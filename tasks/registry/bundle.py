@@ -27,11 +27,12 @@ import torch
 from torch import Tensor
 
 from models import serving
-from models.checkpoint import write_bytes
+from models.data.origins import origin_rows
+from models.data.panel import Panel
+from models.data.window import AHEAD, WindowParams
+from models.data.windows import Inputs, Windows
 from models.ensemble import Model
-from models.origins import origin_rows
-from models.panel import Panel
-from models.windows import AHEAD, Inputs, WindowParams, Windows
+from models.fit.checkpoint import write_bytes
 from params.schema import RunParams
 
 LAYOUT = 1

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.checks.report import heading, report_lines
-from tasks.checks.verdict import Verdict
+from tasks.validate.report import heading, report_lines
+from tasks.validate.verdict import Verdict
 
 SCORES = (
     ("test_mae", "MAE"), ("test_rmse", "RMSE"), ("test_mase", "MASE"), ("test_smape", "sMAPE, %"), ("test_bias", "bias"),

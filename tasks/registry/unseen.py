@@ -9,16 +9,17 @@ import numpy as np
 import polars as pl
 import torch
 
-from models.origins import origin_rows
-from models.panel import DamagedPanel, Panel, Split
-from models.windows import WindowParams, Windows
+from models.data.origins import origin_rows
+from models.data.panel import DamagedPanel, Panel, Split
+from models.data.window import WindowParams
+from models.data.windows import Windows
 from params.errors import UserError
 from params.schema import RunParams
-from tasks.comparison.baselines import forecast_baselines, only_naive
-from tasks.comparison.intervals import with_interval
-from tasks.evaluate import BATCH, forecast_frame
-from tasks.frequency import Frequency
-from tasks.panel import target_frame
+from tasks.evaluate.baselines import forecast_baselines, only_naive
+from tasks.evaluate.forecasts import BATCH, forecast_frame
+from tasks.evaluate.intervals import with_interval
+from tasks.grid.frequency import Frequency
+from tasks.lags.panel import target_frame
 from tasks.registry.load import Version
 
 

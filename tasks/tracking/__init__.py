@@ -1,17 +1,6 @@
 """MLflow as lagline uses it, and the one place that speaks to it beside the registry; never a decision about what it holds."""
 
-from tasks.tracking.connection import (
-    answered,
-    client,
-    connect,
-    direct,
-    every,
-    give_up,
-    log,
-    patience,
-    patiently,
-    raise_if_away,
-)
+from tasks.tracking.connection import answered, client, connect, direct, every, give_up, log, patience, patiently, raise_if_away
 from tasks.tracking.logs import (
     artifact,
     describe,

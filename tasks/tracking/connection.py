@@ -31,7 +31,7 @@ _patient = threading.Event()  # whether a server that is away is waited for
 
 @cache
 def client() -> "MlflowClient":
-    """The client of MLFLOW_TRACKING_URI, which `flows/bootstrap.py` has set.
+    """The client of MLFLOW_TRACKING_URI, which `flows/runtime/state.py` has set.
 
     What it and our children wait for one answer is bounded, where the user has not set it.
     """

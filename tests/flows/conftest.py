@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.bootstrap import prefect_home
+from flows.runtime.state import prefect_home
 
 ROOT = Path(__file__).resolve().parents[2]
 Done = subprocess.CompletedProcess[str]

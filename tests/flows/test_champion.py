@@ -8,7 +8,7 @@ import pytest
 from flows import promote
 from params.errors import UserError
 from tasks import tracking
-from tasks.registry import ledger
+from tasks.promote import ledger
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mlflow's own imports
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import flows.look
+import flows.verbs.look
 import params.load
 from flows.__main__ import run
 from params.errors import UserError
@@ -114,7 +114,7 @@ def test_a_full_disk_is_one_message_with_status_2(here, refused, monkeypatch: py
         def full(*_: object) -> None:
             raise OSError(number, os.strerror(number), "/there")
 
-        monkeypatch.setattr(flows.look, "show_prune", full)
+        monkeypatch.setattr(flows.verbs.look, "show_prune", full)
 
     fails(28)
     refused(here("prune", home=tmp_path / "home"), 2, "lagline: the disk is full (/there): make room")
@@ -200,7 +200,7 @@ from flows.__main__ import run
 def import_a_dataclass(*_):
     exec("raise KeyboardInterrupt")
 
-with patch("flows.server.ui", import_a_dataclass), patch("flows.look.show_variants", import_a_dataclass):
+with patch("flows.runtime.server.ui", import_a_dataclass), patch("flows.verbs.look.show_variants", import_a_dataclass):
     sys.exit(run())
 """
 
@@ -233,7 +233,7 @@ def test_a_yaml_alone_makes_a_new_variant(tmp_path: Path, monkeypatch: pytest.Mo
     text = "family: recurrent\nabout: a GRU with twice the memory\nnetwork: {cell: gru, hidden_size: 64}\n"
     (tmp_path / "params" / "variants" / "wide_gru.yaml").write_text(text)
     monkeypatch.setattr(params.load, "PARAMS", tmp_path / "params")
-    flows.look.show_variants(as_json=True)
+    flows.verbs.look.show_variants(as_json=True)
     listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     # by hand: three gates of 64 units over 19 inputs, 64 states, 2 biases; the head gives 24 steps of point and 3 quantiles
     assert listed["wide_gru"]["parameters"] == 3 * 64 * (19 + 64 + 2) + 24 * 4 * (64 + 1)
@@ -249,8 +249,8 @@ def test_of_all_variants_those_that_do_not_fit_the_windows_are_left_out_by_name(
     monkeypatch.setattr(params.load, "PARAMS", tmp_path / "params")
     said: list[str] = []
     every = 'variants=["even_tcn", "ridge", "elman"]'
-    settings = flows.look.only_those_that_fit(Path(SMOKE), [every], said.append)
+    settings = flows.verbs.look.only_those_that_fit(Path(SMOKE), [every], said.append)
     assert settings == [every, 'variants=["ridge", "elman"]']
     assert len(said) == 1 and "left out: variant even_tcn" in said[0] and "odd" in said[0]
     with pytest.raises(UserError, match="odd"):
-        flows.look.only_those_that_fit(Path(SMOKE), ['variants=["even_tcn"]'], said.append)
+        flows.verbs.look.only_those_that_fit(Path(SMOKE), ['variants=["even_tcn"]'], said.append)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.panel import Panel, Split
-from models.windows import FeatureWindow, WindowParams
+from models.data.panel import Panel, Split
+from models.data.window import FeatureWindow, WindowParams
 
 
 @pytest.fixture

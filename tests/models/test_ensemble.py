@@ -11,23 +11,24 @@ import pytest
 import torch
 
 from models import build_forecaster, serving
-from models import job as jobs
+from models.data.origins import origin_rows
+from models.data.panel import Panel, Split
+from models.data.scaling import fit_scaling
+from models.data.window import FeatureWindow, WindowParams
+from models.data.windows import Inputs, Windows
 from models.ensemble import Ensemble
+from models.fit import job as jobs
+from models.fit.step import batch_loss
 from models.forecaster import Forecaster
-from models.linear import Linear
-from models.origins import origin_rows
-from models.panel import Panel, Split
-from models.scaling import fit_scaling
-from models.step import batch_loss
-from models.windows import FeatureWindow, Inputs, WindowParams, Windows
+from models.networks.linear import Linear
 from params.errors import UserError
 from params.load import load_variant
-from tasks.frequency import Frequency
-from tasks.panel import write_panel
-from tasks.process import Listener, fit_folder, run_fit
-from tasks.refit_all import refit_job
+from tasks.grid.frequency import Frequency
+from tasks.lags.panel import write_panel
 from tasks.registry.bundle import check_parity, export
-from tasks.train import check_shared, check_variant, make_job, planned_fits
+from tasks.train.final import refit_job
+from tasks.train.fits import check_shared, check_variant, make_job, planned_fits
+from tasks.train.process import Listener, fit_folder, run_fit
 
 RUN = "params/nyc_weather.yaml"
 
@@ -180,7 +181,7 @@ def test_a_skip_beside_what_is_linear_or_of_another_kind_is_refused(params: Wind
 
 
 def test_the_card_of_a_skip_sees_the_whole_window(params: WindowParams) -> None:
-    from models.memory import memory_card
+    from models.memory_card import memory_card
 
     torch.manual_seed(1)
     forecaster = build_forecaster("convolutional", {"channels": 2, "kernel_size": 2, "num_layers": 1, "skip": "linear"}, params)

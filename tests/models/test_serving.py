@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from models import serving
-from models.panel import Panel
-from models.windows import FeatureWindow, WindowParams, Windows
-from tasks.frequency import Frequency
-from tasks.panel import write_panel
+from models.data.panel import Panel
+from models.data.window import FeatureWindow, WindowParams
+from models.data.windows import Windows
+from tasks.grid.frequency import Frequency
+from tasks.lags.panel import write_panel
 
 PARAMS = WindowParams(
     2,

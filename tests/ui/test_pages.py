@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks import pages as addresses
+from tasks.tracking import view as addresses
 
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 Read = Callable[[Any, str], dict[str, str]]

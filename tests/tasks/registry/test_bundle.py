@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from models import serving
-from models.windows import Windows
+from models.data.windows import Windows
 from params.load import load_variant, variant_names
 from tasks.registry.bundle import check_parity, export
 

@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
-from tasks.checks.verdict import Finding, Verdict
 from tasks.registry.card import card
+from tasks.validate.verdict import Finding, Verdict
 
 EVIL = "<script>x</script> [a](b) *c* `d`\n# e"
 

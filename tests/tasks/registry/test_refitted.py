@@ -12,19 +12,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models import job as jobs
 from models import serving
-from models.panel import Split
-from models.windows import Windows
+from models.data.panel import Split
+from models.data.windows import Windows
+from models.fit import job as jobs
 from params.load import load_variant
-from tasks import reproduce as proofs
-from tasks.fingerprint import fingerprint
-from tasks.forecast import forecast_frame, trained_on
-from tasks.process import Listener, fit_folder
-from tasks.refit_all import refit_facts, refit_job
+from tasks.promote import proof as proofs
 from tasks.registry.load import Version
 from tasks.registry.unseen import facts_for, forecasts
-from tasks.train import make_job
+from tasks.serve.forecast import forecast_frame, trained_on
+from tasks.train.final import refit_facts, refit_job
+from tasks.train.fits import make_job
+from tasks.train.identity import fingerprint
+from tasks.train.process import Listener, fit_folder
 
 SETTINGS = ["training.max_epochs=3", "training.batch_size=32", "training.max_steps=11", "network.hidden_size=8"]
 RUN = "params/nyc_weather.yaml"

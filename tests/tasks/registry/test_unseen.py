@@ -5,10 +5,10 @@ from pathlib import Path
 
 import polars as pl
 
-from models.panel import Panel, Split
-from models.windows import FeatureWindow, WindowParams
-from tasks.frequency import Frequency
-from tasks.panel import write_panel
+from models.data.panel import Panel, Split
+from models.data.window import FeatureWindow, WindowParams
+from tasks.grid.frequency import Frequency
+from tasks.lags.panel import write_panel
 from tasks.registry.load import Version
 from tasks.registry.unseen import common_origins
 

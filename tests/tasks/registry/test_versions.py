@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.windows import Windows
+from models.data.windows import Windows
 from tasks import tracking
 from tasks.registry.versions import register
 

@@ -1,0 +1,1 @@
+"""Where flows run: the state folder, servers, progress."""

@@ -1,0 +1,53 @@
+"""What the Prefect UI shows of a flow run beside its states: progress, leaderboard, the way to MLflow; decides nothing."""
+
+import os
+import re
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+
+from flows.runtime.child import LOOPBACK
+from flows.runtime.server import UI_PORT
+from params.errors import without_password
+from tasks import tracking
+from tasks.tracking import view as pages
+
+
+def start_progress(name: str, fits: int) -> UUID:
+    """An artifact that shows how many of the fits are done."""
+    return create_progress_artifact(0.0, key=_key(name, "fits"), description=f"{name}: {fits} fits")  # type: ignore[return-value]
+
+
+def progress(artifact: UUID, done: int, fits: int, last: str) -> None:
+    """The share that is done; `last`: the fit that ended."""
+    update_progress_artifact(artifact, 100.0 * done / fits, description=f"{done} of {fits} fits are done, last {last}")
+
+
+def show_comparison(name: str, parent: str, found: dict[str, Any]) -> None:
+    """The leaderboard with its conclusion, and links to the run and its report."""
+    create_markdown_artifact(
+        f"{found['sentence']}\n\n{found['leaderboard']}", key=_key(name, "leaderboard"), description=found["sentence"]
+    )
+    base = without_password(os.environ["MLFLOW_TRACKING_URI"])
+    served = base.startswith("http")
+    base = base if served else f"http://{LOOPBACK}:{UI_PORT}"
+    experiment = tracking.experiment_of(parent)
+    first = "" if served else " (start `python -m flows ui` first)"
+    for what, address in (
+        ("run", pages.run_url(base, experiment, parent)),
+        ("report", pages.run_url(base, experiment, parent, "report.html")),
+        ("experiment", pages.experiment_url(base, experiment)),
+    ):
+        text = f"{name}: {what} in MLflow{first}"
+        create_link_artifact(address, text, key=_key(name, what), description=text)
+
+
+def _key(name: str, what: str) -> str:
+    """Prefect takes small letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{name}-{what}").strip("-")

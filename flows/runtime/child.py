@@ -1,0 +1,200 @@
+"""A child server on loopback that ends when we end, however we end; never knows what it serves, never outlives its parent.
+
+Three nets, each for the holes of the one before: we stop the child; the child reads a pipe that only we hold and goes at its
+end (kill -9 of us); the next start reaps what a record in our own `locks/` names by process id and start time, never by name.
+"""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from params.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+LOOPBACK = "127.0.0.1"
+START_LIMIT = 180.0  # seconds; a first start migrates a database and may compile every module
+STOP_LIMIT = 8.0  # seconds
+
+
+class Child:
+    """A running `python -m MODULE DESCRIPTOR ...` that serves on the bound socket which it inherits as DESCRIPTOR.
+
+    `port` and `url` are known at once; `wait()` returns when it answers `health`; `stop()` may be called twice.
+    """
+
+    def __init__(self, home: Path, arguments: list[str], port: int | None, health: str, log: Path, environment: dict[str, str]):
+        """Starts the child without waiting for it; `environment` is laid over ours.  Raises OSError where `port` is taken."""
+        reap_leftovers(home)
+        self.health, self.log = health, log
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log.write_bytes(b"")
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        # the child takes the socket bound, so that nobody else can get the port before it listens
+        with bind(port) as listener, log.open("ab") as output:
+            self.port: int = listener.getsockname()[1]
+            module, *rest = arguments
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, str(listener.fileno()), *rest],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                pass_fds=(listener.fileno(),),
+                env={**os.environ, "PYTHONPATH": path, **environment},
+                start_new_session=True,  # Ctrl-C is for us; we stop the child in order
+            )
+        self.url = f"http://{LOOPBACK}:{self.port}"
+        assert self.process.stdin is not None
+        self.pipe = self.process.stdin
+        os.register_at_fork(after_in_child=self.pipe.close)  # else a forked worker keeps the child alive when we are gone
+        self.record = _write_record(home, self.process.pid, self.port)
+
+    def wait(self, limit: float = START_LIMIT) -> None:
+        """Returns when the server answers; raises UserError with the end of its log where it dies or takes over `limit` s."""
+        end = time.monotonic() + limit
+        while not _answers(self.port, self.health):
+            code = self.process.poll()
+            if code is not None or time.monotonic() > end:
+                self.stop()
+                what = f"ended with status {code}" if code is not None else f"did not answer within {limit:.0f} seconds"
+                raise UserError(f"{self.url}: our server {what}; the end of {self.log}:\n{tail(self.log)}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL where that does not do; returns when the child is gone."""
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.pipe.close()
+        self.record.unlink(missing_ok=True)
+
+
+def bind(port: int | None) -> socket.socket:
+    """A loopback socket on `port`, or on any free one (None).  Raises OSError or OverflowError."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if port is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was left a moment ago is free
+        listener.bind((LOOPBACK, port or 0))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log, whatever is in it."""
+    try:
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]) or "(empty)"
+    except OSError as error:
+        return f"(cannot be read: {error.strerror})"
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)  # knows no proxies, unlike urllib
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def die_with_parent() -> None:
+    """In the child, before its heavy imports: a thread that reads stdin and ends the process at its end."""
+
+    def watch() -> None:
+        with suppress(OSError):
+            while os.read(0, 1):  # not sys.stdin: its lock breaks the interpreter's exit
+                pass
+
+    _end_after(watch)
+
+
+def end_without(parent: int) -> None:
+    """In a process that another library has started for us: the same, by looking who its parent is every second."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+
+    _end_after(watch)
+
+
+def _end_after(watch: Callable[[], None]) -> None:
+    """Ends the process when `watch`, in a thread of its own, returns."""
+
+    def end() -> None:
+        watch()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(STOP_LIMIT)
+        os._exit(1)
+
+    threading.Thread(target=end, name="parent-watch", daemon=True).start()
+
+
+def _started(pid: int) -> float | None:
+    """When process `pid` began (seconds since 1970), None where there is none; a zombie counts as gone."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except psutil.Error:
+        return None
+
+
+def _same(pid: int, started: float) -> bool:
+    """Whether `pid` still is the process that began at `started`; the clock that tells start times may drift a little."""
+    now = _started(pid)
+    return now is not None and abs(now - started) < 1.0
+
+
+def _write_record(home: Path, pid: int, port: int) -> Path:
+    """`locks/server-<pid>.json`: the child, and us as its owner."""
+    path = home / "locks" / f"server-{pid}.json"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    owner = os.getpid()
+    record = {"pid": pid, "started": _started(pid), "port": port, "owner": owner, "owner_started": _started(owner)}
+    beside = path.with_suffix(".new")
+    beside.write_text(json.dumps(record), encoding="utf-8")
+    os.replace(beside, path)
+    return path
+
+
+def reap_leftovers(home: Path) -> list[int]:
+    """Ends every recorded child whose owner is gone; returns their pids.  A pid that is another process by now is spared."""
+    import psutil
+
+    reaped = []
+    for path in (home / "locks").glob("server-*.json"):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            pid, started = int(record["pid"]), float(record["started"])
+            if _same(int(record["owner"]), float(record["owner_started"])):
+                continue  # another run of ours, alive
+        except (OSError, ValueError, LookupError, TypeError):
+            path.unlink(missing_ok=True)
+            continue
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)  # remembers which process it is, so that no signal below hits a successor
+            if _same(pid, started):
+                process.terminate()
+                if psutil.wait_procs([process], timeout=STOP_LIMIT)[1]:
+                    process.kill()
+                reaped.append(pid)
+        path.unlink(missing_ok=True)
+    return reaped

@@ -1,0 +1,255 @@
+"""Our own Prefect API server and the MLflow UI, both as children on loopback; never a step of a flow, never a remote server."""
+
+import asyncio
+import errno
+import http.client
+import json
+import os
+import secrets
+import socket
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flows.runtime.child import LOOPBACK, Child, die_with_parent, tail
+from flows.runtime.state import prefect_home
+from params.errors import UserError
+from tasks.locks import lock
+
+ANSWER_LIMIT = 10.0  # seconds for a server that the user named: it runs already, or is just being started
+GATEWAY = (502, 503, 504)  # a proxy speaks for a server that does not
+UI_PORT = 5000
+# of the settings below: what one run needs not, and a schedule does
+ONE_RUN = ("UI_ENABLED", "BLOCKS_ON_START", "AUTO_REGISTRATION", "TRIGGERS_ENABLED", "PERSISTER_ENABLED")
+TOLD = 5  # comparisons whose addresses are printed
+SERVED = "schedule.json"  # in the state folder, while a schedule is served
+UI_PORTS = 20  # how far the default port falls forward
+
+
+class PrefectServer:
+    """The server that this process talks to: our child, or (None) one that the user named in PREFECT_API_URL."""
+
+    def __init__(self, child: Child | None) -> None:
+        self.child = child
+
+    def wait(self) -> None:
+        """Returns when the server answers; raises UserError where ours does not start or the user's does not answer."""
+        if self.child:
+            self.child.wait()
+        else:
+            _wait_for(os.environ["PREFECT_API_URL"])
+
+    def addresses(self) -> list[str]:
+        """What to open: the pages of our own server, and the key that they ask for."""
+        if self.child is None:
+            return [f"Prefect: {os.environ['PREFECT_API_URL']}"]
+        key = os.environ["PREFECT_API_AUTH_STRING"]
+        return [f"Prefect UI: {self.child.url}  (the schedule's; its key: {key})"]
+
+    @contextmanager
+    def announced(self, home: Path) -> Iterator[None]:
+        """For the block `python -m flows ui` knows of this server, too."""
+        note = home / SERVED
+        note.touch(mode=0o600)
+        note.write_text(json.dumps({"pid": os.getpid(), "lines": self.addresses()}))
+        try:
+            yield
+        finally:
+            note.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """Hands over what the client still holds, then ends our child; may be called twice."""
+        child, self.child = self.child, None
+        if child:
+            if child.process.poll() is None:
+                _drain()
+            child.stop()
+            for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+                os.environ.pop(name, None)
+            _refresh()
+
+
+def start_prefect(home: Path, lasting: bool = False) -> PrefectServer:
+    """Starts our Prefect API server and sets PREFECT_API_URL; does nothing where the user has set it already.
+
+    `lasting`: with the services that a schedule needs, and its pages, for as long as this process lives.
+
+    Returns at once: starting takes seconds in which other work can be done before `wait()`.  Import prefect only after this.
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        return PrefectServer(None)
+    key = f"lagline:{secrets.token_urlsafe(24)}"  # other users of the machine, and web pages, reach loopback too
+    environment = {
+        "PREFECT_API_URL": "",
+        "PREFECT_SERVER_API_AUTH_STRING": key,
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{LOOPBACK}",
+        "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",  # `_prefect_app` does it, under a lock
+        # one transaction a second instead of one an event: a burst of short tasks is on disk when we stop, not in a queue
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "10000",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+        # one run needs no web pages, automations or event history, and starts quicker without
+        "PREFECT_SERVER_UI_ENABLED": "false",
+        "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+        "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
+        "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
+    }
+    if lasting:
+        environment = {name: value for name, value in environment.items() if not name.endswith(ONE_RUN)}
+    log = prefect_home(home) / "server.log"
+    kind = "prefect-lasting" if lasting else "prefect"
+    child = Child(home, ["flows.runtime.server", kind, str(home)], None, "/api/health", log, environment)
+    os.environ |= {"PREFECT_API_URL": f"{child.url}/api", "PREFECT_API_AUTH_STRING": key}
+    _past_proxies()
+    _refresh()
+    return PrefectServer(child)
+
+
+def _wait_for(address: str) -> None:
+    """Returns when the user's Prefect server answers.  Raises UserError where it does not within ANSWER_LIMIT seconds."""
+    end = time.monotonic() + ANSWER_LIMIT
+    while reason := _silence(address):
+        if time.monotonic() > end or not address.startswith(("http://", "https://")):
+            raise UserError(
+                f"PREFECT_API_URL={address}: no Prefect server answers there ({reason}); "
+                "start it, or unset PREFECT_API_URL and lagline brings its own"
+            )
+        time.sleep(0.5)
+
+
+def _silence(address: str) -> str:
+    """Why nobody answers at an address; "" where somebody does, be it with a refusal, which Prefect tells better than we."""
+    if not address.startswith(("http://", "https://")):
+        return "not an http address"
+    try:
+        urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=ANSWER_LIMIT / 2).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        return f"status {error.code}" if error.code in GATEWAY else ""
+    except urllib.error.URLError as error:
+        return "" if isinstance(error.reason, ssl.SSLError) else str(error.reason)
+    except (OSError, ValueError, http.client.HTTPException) as error:  # cut off, no port number, not http
+        return str(error) or type(error).__name__
+    return ""
+
+
+def _past_proxies() -> None:
+    """Keeps a company's HTTP proxy out of the way to our own machine."""
+    if any(name.lower() in ("http_proxy", "all_proxy") for name in os.environ):
+        value = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+        if LOOPBACK not in value.split(","):
+            os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (value, LOOPBACK)))
+
+
+def _refresh() -> None:
+    """Lets a prefect that was imported before (a test, a second run in one process) read the environment anew."""
+    if "prefect.context" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
+
+
+def _drain() -> None:
+    """Waits until the client has sent its task states, which it does behind the flow's back."""
+    if "prefect.events.worker" in sys.modules:
+        from prefect.events.worker import EventsWorker
+
+        EventsWorker.drain_all(timeout=10)
+
+
+def ui(home: Path, port: int | None = None, open_browser: bool = False) -> None:
+    """Serves the MLflow UI until Ctrl-C (KeyboardInterrupt is the caller's); without a `port` the first free one from 5000 on.
+
+    Raises UserError where nothing was tracked yet, the named port is taken or the server ends by itself.
+    """
+    store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home}/mlflow.db"
+    if store.startswith(("http://", "https://")):
+        raise UserError(f"MLFLOW_TRACKING_URI={store} is a server with a UI of its own; open that address in a browser")
+    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
+        raise UserError(f"{store.removeprefix('sqlite:///')}: nothing is tracked here yet; run `python -m flows compare` first")
+    child = _start_ui(home, store, port)
+    try:
+        from tasks import tracking  # while the server starts
+        from tasks.tracking import view as pages
+
+        child.wait()
+        print(f"MLflow UI: {child.url}  (Ctrl-C ends it)", flush=True)
+        comparisons = tracking.newest_comparisons()[:TOLD]
+        addresses = [pages.experiment_url(child.url, experiment) for _, experiment, _ in comparisons]
+        for address, (name, experiment, run) in zip(addresses, comparisons, strict=True):
+            report = pages.run_url(child.url, experiment, run, "report.html")
+            print(f"  {name}: {address}\n    its report: {report}", flush=True)
+        _say_schedule(home)
+        if open_browser:
+            webbrowser.open([*addresses, child.url][0])
+        code = child.process.wait()
+        raise UserError(f"{child.url}: the MLflow UI ended with status {code}; the end of {child.log}:\n{tail(child.log)}")
+    finally:
+        child.stop()
+
+
+def _say_schedule(home: Path) -> None:
+    """Prints where the pages of a schedule are, if one is served from this state folder."""
+    import psutil
+
+    try:
+        known = json.loads((home / SERVED).read_text())
+        if psutil.pid_exists(int(known["pid"])):
+            print("\n".join(known["lines"]), flush=True)
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # none is
+
+
+def _start_ui(home: Path, store: str, port: int | None) -> Child:
+    # what `mlflow server` sets before it starts uvicorn; one process instead of three, so that no grandchild can stay behind.
+    # No --serve-artifacts: runs hold plain paths below home, which the server reads by itself.
+    environment = {
+        "_MLFLOW_SERVER_FILE_STORE": store,
+        "_MLFLOW_SERVER_REGISTRY_STORE": store,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": (home / "artifacts").as_uri(),
+        "_MLFLOW_SGI_NAME": "uvicorn",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    for candidate in range(UI_PORT, UI_PORT + UI_PORTS) if port is None else (port,):
+        try:
+            return Child(
+                home, ["flows.runtime.server", "mlflow", str(home)], candidate, "/health", home / "ui.log", environment
+            )
+        except (OSError, OverflowError) as error:
+            if port is None and getattr(error, "errno", None) == errno.EADDRINUSE:
+                continue
+            reason = getattr(error, "strerror", None) or "a port is a number from 1 to 65535"
+            raise UserError(f"{LOOPBACK}:{candidate}: cannot be served on ({reason}); name another port") from None
+    raise UserError(f"{LOOPBACK}: the ports {UI_PORT} to {UI_PORT + UI_PORTS - 1} are all in use; name a free one")
+
+
+def _prefect_app(home: Path, lasting: bool) -> Any:
+    from prefect.server.api.server import create_app
+    from prefect.server.database import provide_database_interface
+
+    with lock(home, "prefect-database"):  # two first starts at once would both migrate
+        asyncio.run(provide_database_interface().create_db())
+    return create_app(ephemeral=not lasting, final=True)
+
+
+def main(descriptor: str, kind: str, home: str) -> None:
+    """The child itself: serves `kind` on the inherited socket until SIGTERM or the end of its parent."""
+    die_with_parent()
+    import uvicorn
+
+    prefect = kind.startswith("prefect")
+    app: Any = _prefect_app(Path(home), kind == "prefect-lasting") if prefect else "mlflow.server.fastapi_app:app"
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=3)
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(descriptor))])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

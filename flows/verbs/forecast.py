@@ -1,0 +1,42 @@
+"""Forecast: a registered version on a table of one's own, as Parquet; trains nothing."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from flows.runtime.progress import Board
+from params.errors import UserError
+from tasks import tracking
+from tasks.promote.proof import check_whole
+from tasks.registry.load import needed, opened, parse
+from tasks.serve.forecast import check_out, forecast, trained_on, write_out
+
+
+def show_forecast(
+    home: Path, reference: str, data: Path, out: Path, start: str | None, stride: int, judged: bool = False
+) -> None:
+    """Writes the forecasts of a table and says how many, and by which weights; what stood there before stays where none can be
+    made."""
+    name, which = parse(reference)
+    check_out(out, data)
+    if stride != 1 and start is None:
+        raise UserError("--stride needs --from: without it there is one forecast a series, after its last row")
+    with Board() as board, board.stage(f"forecast with {name}@{which}"):
+        tracking.connect(home)
+        with opened(needed(name, which)) as version:
+            check_whole(version)
+            made, short = forecast(version, data, start, stride, judged)
+            told = f"{out}: {write_out(made, out)} by {version}"
+            if "refit" in version.trained_on:
+                told += ", by the weights that have not seen its test range" if judged else ", trained on all its rows"
+            seen = 0 if judged else trained_on(version, made)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(told, markup=False)
+    if short:
+        console.print(short, markup=False)
+    if seen:
+        console.print(
+            f"Note: the model was trained on {seen:,} of these {made.height:,} rows, so their errors say nothing of it; "
+            "--judged gives honest forecasts of the test range, by the weights that have not seen it.",
+            markup=False,
+        )

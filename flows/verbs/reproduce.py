@@ -1,0 +1,26 @@
+"""Reproduce: train a registered version again from its fingerprint alone and say whether the same weights come out."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from flows.runtime.progress import Board
+from params.errors import ChecksFailed
+from tasks import tracking
+from tasks.promote.proof import check_whole
+from tasks.promote.proof import reproduce as train_again
+from tasks.registry.load import needed, opened, parse
+from tasks.train.fits import choose_device
+
+
+def show_reproduction(home: Path, reference: str) -> None:
+    """Prints the proof.  Raises ChecksFailed where the version does not come out again."""
+    name, which = parse(reference)
+    with Board() as board, board.stage(f"reproduce {name}@{which}"):
+        tracking.connect(home)
+        with opened(needed(name, which)) as version:
+            check_whole(version)
+            proof = train_again(version, home, choose_device(), board.say)
+    if not proof.same:
+        raise ChecksFailed(f"{version} was not reproduced: {proof.words}")
+    Console(highlight=False).print(f"{version} was reproduced: {proof.words}", markup=False, soft_wrap=True)

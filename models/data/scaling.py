@@ -1,0 +1,176 @@
+"""Scaling parameters from training rows alone: a location and a scale for each series and channel; never sees a later row."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.data.panel import Panel, Split
+from models.data.window import AHEAD, WindowParams
+
+LEAST = 1e-7  # a channel that varies less than this, relative to its level, counts as constant
+NORMAL_IQR = 1.3489795  # of a normal distribution with standard deviation 1
+
+Per = Literal["series", "global"]
+Method = Literal["standard", "robust"]
+Transform = Literal["none", "log1p", "asinh"]
+
+
+class Scaling(NamedTuple):
+    """Location and scale of the past channels [S + 1, F], of those known ahead [S + 1, K], of the target [S + 1], and of the
+    static covariates [C]; the last of the S + 1 rows is for series that training did not see."""
+
+    loc: Tensor
+    scale: Tensor
+    ahead_loc: Tensor
+    ahead_scale: Tensor
+    y_loc: Tensor
+    y_scale: Tensor
+    static_loc: Tensor
+    static_scale: Tensor
+
+
+def no_scaling(params: WindowParams) -> Scaling:
+    """The scaling that changes nothing."""
+    past, ahead, static = len(params.channels), len(params.known), len(params.static)
+    pairs = [(torch.zeros(shape), torch.ones(shape)) for shape in ((1, past), (1, ahead), (1,), (static,))]
+    return Scaling(*(part for pair in pairs for part in pair))
+
+
+def fit_scaling(
+    panel: Panel,
+    params: WindowParams,
+    split: Split | None,
+    per: Per,
+    method: Method = "standard",
+    transform: Transform = "none",
+) -> Scaling:
+    """Statistics of each series' training rows (without a split: of all rows), and of all series' together in the last row.
+
+    standard: mean and standard deviation; robust: median and interquartile range, as wide as a standard deviation of normal
+    values (that itself where more than half of the values are equal).  The target is measured after its `transform`; the
+    feature y is scaled as the target is; calendar channels keep 0 and 1.  The last row serves a series that training did not
+    see, a channel without a training value, and (`per` = global) every series.  A constant channel gets scale 1.
+    """
+    names = [*params.features, *(name + AHEAD for name in params.future)]
+    loc, scale = (np.stack(found, axis=-1) for found in zip(*_by_column(panel, split, names, method, transform), strict=True))
+    if per == "global":
+        loc[:], scale[:] = loc[-1], scale[-1]
+    count, waves = len(params.features), np.zeros((len(loc), len(params.waves)))
+    parts = []
+    for found, neutral in ((loc, waves), (scale, waves + 1.0)):
+        past, ahead = found[:, 1 : count + 1], found[:, count + 1 :]
+        parts.append((np.hstack((past, neutral)), np.hstack((neutral, ahead)), found[:, 0]))
+    static = _static(panel, params, split)
+    pairs = [*zip(*parts, strict=True), static]
+    return Scaling(*(torch.tensor(part, dtype=torch.float32) for pair in pairs for part in pair))
+
+
+def _by_column(
+    panel: Panel, split: Split | None, names: list[str], method: Method, transform: Transform
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Location and scale [S + 1] of the target, then of each channel; one channel in memory at a time."""
+    inside = _training_rows(panel, split)
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    for name in ("", *names):
+        if name == "y":
+            found.append(found[0])  # it is scaled as the target is
+            continue
+        values, counts = _training(panel, panel.values[:, panel.column(name)] if name else panel.target, inside)
+        if not name and transform == "log1p" and (values <= -1).any():
+            worst = int(np.argmin(values))
+            owner = panel.ids[int(np.searchsorted(np.cumsum(counts), worst, side="right"))]
+            raise ValueError(f"log1p: series {owner!r} has a target of {values[worst]:g}: take asinh")
+        values = values if name else transformed(values, transform)
+        found.append(_moments(values, counts) if method == "standard" else _quantiles(values, counts))
+    return found
+
+
+def transformed(y: np.ndarray, transform: Transform) -> np.ndarray:
+    """What the target is measured in."""
+    return np.log1p(y) if transform == "log1p" else np.arcsinh(y) if transform == "asinh" else y
+
+
+def _training_stops(panel: Panel, split: Split | None) -> np.ndarray:
+    """[S] how many rows of each series are training's."""
+    if split is None:
+        return np.diff(panel.offsets)
+    return np.asarray(np.maximum(split.target_ranges(panel.times, panel.offsets, "train")[1], 0))
+
+
+def _training_rows(panel: Panel, split: Split | None) -> np.ndarray:
+    """[rows] whether a row is one of training."""
+    change = np.zeros(len(panel.target) + 1, np.int8)
+    np.add.at(change, panel.offsets[:-1], 1)
+    np.subtract.at(change, panel.offsets[:-1] + _training_stops(panel, split), 1)
+    return np.cumsum(change[:-1], dtype=np.int8).view(bool)
+
+
+def _training(panel: Panel, column: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The observed training values of a channel, float64, series after series, and how many each series has."""
+    kept = np.flatnonzero(inside & np.isfinite(column))
+    counts = np.diff(np.searchsorted(kept, panel.offsets))
+    return column[kept].astype(np.float64), counts
+
+
+def _moments(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each series, then of all: about each mean, so exact on a high level."""
+    mean = _means(values, counts)
+    apart = values - np.repeat(mean, counts)
+    variance = _means(np.square(apart, out=apart), counts)
+    total = max(int(counts.sum()), 1)
+    middle = (mean * counts).sum() / total
+    whole = ((variance + (mean - middle) ** 2) * counts).sum() / total
+    loc, deviation = np.append(mean, middle), np.sqrt(np.append(variance, whole))
+    return _usable(loc, deviation, np.append(counts, counts.sum()))
+
+
+def _means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The mean of each series, 0 where it has no value."""
+    found, some = np.zeros(len(counts)), counts > 0
+    if len(values):
+        found[some] = np.add.reduceat(values, (np.cumsum(counts) - counts)[some]) / counts[some]
+    return found
+
+
+def _quantiles(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median and interquartile range, as wide as a standard deviation of normal values, of each series, then of all."""
+    ends = np.cumsum(counts)
+    ordered = values.copy()
+    for start, end in zip(ends - counts, ends, strict=True):
+        ordered[start:end].sort()
+    low, loc, high = (_quantile(ordered, ends - counts, counts, share) for share in (0.25, 0.5, 0.75))
+    whole = np.percentile(values, (25, 50, 75)) if len(values) else np.zeros(3)
+    loc, spread = np.append(loc, whole[1]), np.append(high - low, whole[2] - whole[0]) / NORMAL_IQR
+    spread = np.where(spread <= LEAST * np.maximum(np.abs(loc), 1e-30), _moments(values, counts)[1], spread)
+    return _usable(loc, spread, np.append(counts, counts.sum()))
+
+
+def _quantile(ordered: np.ndarray, starts: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:
+    """One quantile of each series, between two values where it falls there; 0 for a series without one."""
+    if not len(ordered):
+        return np.zeros(len(counts))
+    at = np.maximum(counts - 1, 0) * share
+    below = np.minimum(starts + np.floor(at).astype(np.int64), len(ordered) - 1)
+    above = np.minimum(below + (at % 1 > 0), len(ordered) - 1)
+    return np.where(counts > 0, ordered[below] + (at % 1) * (ordered[above] - ordered[below]), 0.0)
+
+
+def _usable(loc: np.ndarray, scale: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1 for the scale of a constant; the last row, all series together, where a series has no value."""
+    constant = scale <= LEAST * np.maximum(np.abs(loc), 1e-30)
+    scale = np.where(constant, 1.0, scale)
+    return np.where(seen == 0, loc[-1], loc), np.where(seen == 0, scale[-1], scale)
+
+
+def _static(panel: Panel, params: WindowParams, split: Split | None) -> tuple[np.ndarray, np.ndarray]:
+    """Location and scale [C] over the series that have training rows; 0 and 1 for categories."""
+    loc, scale = np.zeros(len(params.static)), np.ones(len(params.static))
+    trained = np.array(_training_stops(panel, split)) > 0
+    for column, kind in enumerate(params.static.values()):
+        values = panel.static[trained, column].astype(np.float64)
+        if kind == "numeric" and np.isfinite(values).any():
+            seen = values[np.isfinite(values)]
+            (loc[column], _), (scale[column], _) = _moments(seen, np.array([len(seen)]))
+    return loc, scale

@@ -1,0 +1,173 @@
+"""Sliding windows over a panel, gathered on demand; never a copy made ahead of time, never a window across two series.
+
+For an origin row t, a feature with `lookback` n, `sampling_rate` r and `delay` d reads rows t - d - r*(n-1-j), j = 0 .. n-1
+(oldest first); what is known ahead is read at rows t + 1 .. t + gap + horizon; the targets are rows
+t + gap + 1 .. t + gap + horizon.
+Shapes: B batch, L lookback (the longest), F past channels, A rows ahead (gap + horizon), K channels known ahead, C static
+covariates, H horizon, S series.
+"""
+
+import copy
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.data.gather import PastGather
+from models.data.panel import Panel
+from models.data.window import WindowParams
+
+TOGETHER = 64  # batches whose places are looked up at once, since a call costs as much as ten windows
+
+
+class Inputs(NamedTuple):
+    """What a forecaster sees, raw values in original units: past [B, L, F], ahead [B, A, K], static [B, C], series [B].
+
+    NaN marks what is missing or lies outside a shorter feature's window.
+    """
+
+    past_BLF: Tensor
+    ahead_BAK: Tensor
+    static_BC: Tensor
+    series_B: Tensor
+
+    @classmethod
+    def zeros(cls, params: WindowParams, size: int) -> Self:
+        """Inputs of the right shapes for `size` windows."""
+        past = torch.zeros(size, params.lookback, len(params.channels))
+        ahead = torch.zeros(size, params.ahead, len(params.known))
+        return cls(past, ahead, torch.zeros(size, len(params.static)), torch.zeros(size, dtype=torch.int64))
+
+
+class Batch(NamedTuple):
+    """One batch of windows: what a forecaster sees, and the targets [B, H], NaN where they were not observed."""
+
+    inputs: Inputs
+    y_BH: Tensor
+
+
+class Windows:
+    """Windows at given origin rows of a panel.  Memory is O(rows) whatever the lookback: a batch is gathered from views."""
+
+    def __init__(self, panel: Panel, params: WindowParams, origins: np.ndarray, device: str | torch.device = "cpu") -> None:
+        """`origins`: global rows, each with `reach` rows before and `ahead` rows after it within its series."""
+        if list(panel.channels) != list(params.panel_channels):
+            raise ValueError(f"the panel holds {panel.channels}, the windows need {params.panel_channels}")
+        self.panel, self.params = panel, params
+        small = np.int32 if len(panel.times) < 2**31 else np.int64  # a third of the memory of a narrow panel is its origins
+        self.origins = torch.from_numpy(np.ascontiguousarray(origins, small)).to(device)
+        self._offsets = torch.from_numpy(np.ascontiguousarray(panel.offsets, small)).to(device)
+        self._blocks, self._shift = self._series_of_blocks()
+        values, target = _tensor(panel.values).to(device), _tensor(panel.target).to(device)
+        static = np.array(panel.static, np.float32) if params.static else np.empty((len(panel.ids), 0), np.float32)
+        self._static = torch.from_numpy(static).to(device)
+        # Views counted by the first row of a window (not its origin), so that one index serves them all.
+        self._past = PastGather(values, list(params.channels.values()), params.reach)
+        (rows, width), known, ahead = values.shape, len(params.known), params.reach + 1
+        starts = max(rows - params.reach - params.ahead, 0)
+        self._target = target
+        self._targets = target.as_strided((starts, params.horizon), (1, 1), ahead + params.gap)
+        self._known = values.as_strided((starts, params.ahead, known), (width, width, 1), (ahead + 1) * width - known)
+
+    def __len__(self) -> int:
+        return len(self.origins)
+
+    def at(self, origins: np.ndarray) -> Self:
+        """Windows at other origin rows of the same panel, which stays where it is: a device holds it once for all splits."""
+        other = copy.copy(self)
+        other.origins = torch.from_numpy(np.ascontiguousarray(origins)).to(self.origins)
+        return other
+
+    def dense(self) -> Self:
+        """The same windows with the targets of every sample, [B, r (L - 1) + H]: `unfold(1, H, r)` gives them as [B, L, H].
+
+        r: the sampling rate of the clock.  Targets that lie in the past of the origin are not imputed either.
+        """
+        other, earlier = copy.copy(self), self.params.clock.reach
+        starts, horizon = self._targets.shape
+        first = self.params.reach + 1 + self.params.gap - earlier
+        other._targets = self._target.as_strided((starts, earlier + horizon), (1, 1), first)
+        return other
+
+    def past(self, origins_B: Tensor) -> Tensor:
+        """[B, L, F] raw values of the past channels, right-aligned; NaN in the older places of a shorter feature."""
+        return self._past(origins_B - self.params.reach)
+
+    def inputs(self, origins_B: Tensor) -> Inputs:
+        """What a forecaster sees at some origin rows (int, on the device of the panel)."""
+        first_B, series_B = origins_B - self.params.reach, self.series(origins_B)
+        ahead_BAK, static_BC = self._known.index_select(0, first_B), self._static.index_select(0, series_B)
+        return Inputs(self._past(first_B), ahead_BAK, static_BC, series_B)
+
+    def batch(self, index_B: Tensor) -> Batch:
+        """The windows number `index_B` (on the device of the panel)."""
+        return next(self._gathered(index_B, max(len(index_B), 1)))
+
+    def batches(self, size: int, order: Tensor | None = None, reverse: bool = False) -> Iterator[Batch]:
+        """All windows once, in order or in the order given; the last batch, however small, is kept; no windows, no batch.
+
+        `reverse`: the samples of each window newest first.
+        """
+        order = torch.arange(len(self), dtype=self.origins.dtype) if order is None else order
+        for index in order.to(self.origins.device).split(size * TOGETHER) if len(order) else ():
+            gathered = self._gathered(index, size)
+            yield from map(_reversed, gathered) if reverse else gathered
+
+    def _gathered(self, index: Tensor, size: int) -> Iterator[Batch]:
+        """Batches of `size`; where their windows lie is looked up for all at once, what is wide is gathered for each."""
+        origins = self.origins.index_select(0, index)
+        first, series = origins - self.params.reach, self.series(origins)
+        firsts, static = first.split(size), self._static.index_select(0, series).split(size)
+        some = self._known.index_select
+        ahead = (some(0, first_B) for first_B in firsts) if self.params.known else some(0, first).split(size)
+        for first_B, ahead_BAK, static_BC, series_B in zip(firsts, ahead, static, series.split(size), strict=True):
+            yield Batch(Inputs(self._past(first_B), ahead_BAK, static_BC, series_B), self._targets.index_select(0, first_B))
+
+    def shuffled(self, seed: int) -> Tensor:
+        """A permutation of all windows (each comes once; Keras draws with replacement), a function of the seed alone."""
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randperm(len(self), generator=generator, dtype=self.origins.dtype)
+
+    def series(self, origins_B: Tensor) -> Tensor:
+        """The number (int64) of the series that each origin row lies in."""
+        if self._blocks is None:
+            return torch.searchsorted(self._offsets, origins_B, right=True) - 1
+        series_B = self._blocks.index_select(0, origins_B >> self._shift)  # of the block's first row: the same or one less
+        return series_B + (self._offsets.index_select(0, series_B + 1) <= origins_B)
+
+    def _series_of_blocks(self) -> tuple[Tensor | None, int]:
+        """The series of every 2**shift-th row, blocks no longer than any series: seven times as fast as a search.
+
+        None where a series is so short that there would be many blocks.
+        """
+        offsets = self.panel.offsets
+        shift = int(np.diff(offsets).min(initial=2**20)).bit_length() - 1
+        if shift < 5:
+            return None, 0
+        series = np.searchsorted(offsets, np.arange(0, int(offsets[-1]), 1 << shift), side="right") - 1
+        return torch.from_numpy(series).to(self.origins.device), shift
+
+    def where(self, index: int) -> dict[str, Any]:
+        """What one window is: its series, first row read, cutoff and target timestamps (in the unit of the panel)."""
+        origin = int(self.origins[index])
+        ahead = slice(origin + self.params.gap + 1, origin + self.params.ahead + 1)
+        return {
+            "unique_id": self.panel.ids[int(self.series(self.origins[index]))],
+            "first_row": origin - self.params.reach,
+            "cutoff": int(self.panel.times[origin]),
+            "ds": self.panel.times[ahead].tolist(),
+        }
+
+
+def _reversed(batch: Batch) -> Batch:
+    """The samples of each window newest first."""
+    return batch._replace(inputs=batch.inputs._replace(past_BLF=batch.inputs.past_BLF.flip(1)))
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    with warnings.catch_warnings():  # the map is read-only on purpose, and nothing here writes to it
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)

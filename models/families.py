@@ -1,0 +1,73 @@
+"""The families of networks by name, and a forecaster built from one: a new family is a class in `networks/` and a line here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from models.data.scaling import Scaling, Transform, no_scaling
+from models.data.window import WindowParams
+from models.forecaster import Forecaster, Level, Skip, check_arguments, num_inputs, takes, takes_skip
+from models.networks.attention import Attention
+from models.networks.convolutional import CnnLstm, Convolutional
+from models.networks.dilated import Tcn, WaveNet
+from models.networks.dilated_lstm import DilatedLstm
+from models.networks.linear import Dense, Linear, Ridge
+from models.networks.min_gru import MinGru
+from models.networks.modern import ModernTcn, SegmentGru
+from models.networks.recurrent import Recurrent
+from models.networks.sequence import EncoderDecoder, SeqToSeq, VecToSeq
+
+FAMILIES = {
+    "attention": Attention,
+    "cnn_lstm": CnnLstm,
+    "convolutional": Convolutional,
+    "dense": Dense,
+    "dilated_lstm": DilatedLstm,
+    "encoder_decoder": EncoderDecoder,
+    "linear": Linear,
+    "min_gru": MinGru,
+    "modern_tcn": ModernTcn,
+    "recurrent": Recurrent,
+    "ridge": Ridge,
+    "segment_gru": SegmentGru,
+    "seq2seq": SeqToSeq,
+    "tcn": Tcn,
+    "vec2seq": VecToSeq,
+    "wavenet": WaveNet,
+}
+
+
+def build_forecaster(
+    family: str,
+    network: Mapping[str, Any],
+    params: WindowParams,
+    *,
+    level: Level = "none",
+    transform: Transform = "none",
+    categories: Mapping[str, int] | None = None,
+    scaling: Scaling | None = None,
+    quantiles: Sequence[float] = (),
+) -> Forecaster:
+    """A forecaster of a family (a key of FAMILIES) with the arguments of its constructor; without `scaling` nothing is scaled.
+
+    `categories`: how many each categorical static covariate has.  `quantiles`: rising, beside the point forecast; a family
+    whose constructor has no `outputs` gives the point alone.  `network` may also hold `skip: linear`, for any family that is
+    not linear itself.
+    Raises ValueError for an unknown family, argument or type.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
+    kind = FAMILIES[family]
+    own = {name: value for name, value in network.items() if name != "skip" or not takes_skip(kind)}
+    check_arguments(kind, family, own)
+    rule = network.get("skip", "none")
+    if rule not in get_args(Skip):
+        raise ValueError(f"network.skip: {rule!r} is not one of {', '.join(get_args(Skip))}")
+    folded = not takes(kind, "num_ahead")
+    width, known = num_inputs(params, level, categories, folded)
+    quantiles = tuple(quantiles) if takes(kind, "outputs") else ()
+    contract = {"num_features": width, "lookback": params.lookback, "horizon": params.horizon}
+    contract |= {"outputs": 1 + len(quantiles)} if takes(kind, "outputs") else {}
+    contract |= {} if folded else {"num_ahead": known}
+    built = kind(**contract, **own)
+    skip = Linear(num_features=width, lookback=params.lookback, horizon=params.horizon) if rule == "linear" else None
+    return Forecaster(built, params, scaling or no_scaling(params), level, transform, categories, quantiles, skip)

@@ -1,0 +1,1 @@
+"""Training one forecaster: its job, the loop, losses and checkpoints."""

@@ -1,0 +1,53 @@
+"""The fit of what is solved and not trained: ridge, every penalty a row of the history; never a gradient."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+from models.data.windows import Windows
+from models.fit.settings import Ended, Epoch, FitFailed, FitResult, Training
+from models.fit.step import validate
+from models.forecaster import Forecaster
+from models.networks.linear import PENALTIES, Ridge
+
+
+def solve(
+    forecaster: Forecaster, train: Windows, validation: Windows, training: Training, on_epoch: Callable[[Epoch], None]
+) -> FitResult:
+    """Solves for each penalty and keeps the best on validation; a refit for its one, without validation.
+
+    Raises FitFailed where none has a finite solution.
+    """
+    started = time.perf_counter()
+
+    def scaled() -> Iterator[tuple[Tensor, Tensor]]:
+        for inputs, y in train.batches(1024):
+            x, level, spread, _ = forecaster.inputs(*inputs)
+            yield x.detach(), (forecaster.scale_targets(y, inputs.series_B) - level) / spread
+
+    assert isinstance(forecaster.network, Ridge)
+    history: list[Epoch] = []
+    best: dict[str, Any] = {"score": float("inf")}
+    penalties = PENALTIES if training.refit_penalty is None else (training.refit_penalty,)
+    for epoch, (penalty, weights) in enumerate(forecaster.network.candidates(scaled(), penalties)):
+        forecaster.network.load_state_dict(weights)
+        train_loss, _ = validate(forecaster, train, training.loss)
+        found, error = {}, train_loss
+        if not training.refit:
+            val_loss, error = validate(forecaster, validation, training.loss)
+            found = {"val_loss": val_loss, "val_mae": error}
+        row = {"epoch": epoch, "train_loss": train_loss, **found, "penalty": penalty}
+        history.append(row | {"seconds": time.perf_counter() - started})
+        on_epoch(history[-1])
+        score = error if training.refit or training.monitor == "mae" else found["val_loss"]
+        if score < best["score"]:
+            best = {"val_mae": error, "score": score, "epoch": epoch, "weights": weights}
+    if "weights" not in best:
+        raise FitFailed("ridge has no finite solution at any penalty; look at the features' ranges")
+    forecaster.network.load_state_dict(best["weights"])
+    seconds = time.perf_counter() - started
+    chosen = None if training.refit else float(best["val_mae"])
+    ended: Ended = "refit" if training.refit else "closed form"
+    return FitResult(best["epoch"], chosen, history, seconds, len(train) / seconds, ended)

@@ -1,0 +1,285 @@
+"""The training loop; knows no tracker, only a callback, and no file but its checkpoints.
+
+A fit is a function of its job: the panel, the windows, the variant, its numbers and the seed.  Every random number comes from
+a stream of its own, named by variant, seed, epoch and purpose, so that a fit that was killed goes on as if it had not been.
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.data.windows import Windows
+from models.fit import checkpoint
+from models.fit.closed_form import solve
+from models.fit.precision import no_bfloat16
+from models.fit.settings import (
+    Ended,
+    Epoch,
+    FitFailed,
+    FitResult,
+    Stopped,
+    Training,
+    generators,
+    own_generators,
+    set_generators,
+    stream,
+)
+from models.fit.step import Step, validate
+from models.forecaster import Forecaster
+from models.networks.linear import Ridge
+
+WARMUP = 0.05  # the share of the steps over which the learning rate rises; then it falls by a cosine
+SAVE_EVERY = 5.0  # seconds between two checkpoints: what a kill may cost
+HINT = "lower training.learning_rate or training.clip_norm, or look at the ranges of the features"
+
+OnEpoch = Callable[[Epoch], None]
+
+
+def fit(
+    forecaster: Forecaster,
+    train: Windows,
+    validation: Windows,
+    training: Training,
+    folder: Path,
+    on_epoch: OnEpoch = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+    save_every: float = SAVE_EVERY,
+) -> FitResult:
+    """Trains in place and hands back the best weights on validation (by `training.monitor`), not the last.
+
+    A refit (`training.refit`) hands back the last: `validation` may be empty and is not looked at.
+
+    Goes on from the newest checkpoint in `folder`; one is written every `save_every` seconds, and `checkpoint.clear` removes
+    them once the result is safe.  `on_epoch` gets the row of each epoch, with the seconds `left` at most and the `best` error
+    so far.  `stop` is asked after every step.  Leaves torch's own generators as they were.
+    Raises FitFailed where loss or gradients are no longer finite or memory runs out (the last finite state stays as a
+    checkpoint), Stopped after `stop` said so, StorageFull where a checkpoint has no room (those before it stay), ValueError
+    where a split has no window.
+    """
+    for name, windows in (("training", train), ("validation", validation)):
+        if not len(windows) and not (training.refit and windows is validation):
+            raise ValueError(f"the {name} split has no complete window: shorten lookback, horizon or the splits")
+    with own_generators(train.origins.device):
+        if isinstance(forecaster.network, Ridge):
+            return solve(forecaster, train, validation, training, on_epoch)
+        descent = _Descent(forecaster, train, validation, training, folder, save_every)
+        descent.go_on()
+        return descent.run(on_epoch, stop)
+
+
+class _Descent:
+    """A fit under way: where it stands is `steps` (optimizer steps taken) and the history; all of it goes into a checkpoint."""
+
+    def __init__(
+        self,
+        forecaster: Forecaster,
+        train: Windows,
+        validation: Windows,
+        training: Training,
+        folder: Path,
+        save_every: float,
+    ) -> None:
+        self.forecaster, self.training, self.folder, self.save_every = forecaster, training, folder, save_every
+        self.train, self.validation = train.dense() if forecaster.dense else train, validation
+        self.device = train.origins.device
+        self.a_pass = math.ceil(len(train) / training.batch_size)  # steps of an epoch
+        self.planned = min(training.max_epochs * self.a_pass, training.max_steps or 2**62)
+        self.last = (training.stop_step or training.refit_epochs * self.a_pass) if training.refit_epochs else self.planned
+        self.steps, self.spent, self.losses = 0, 0.0, torch.zeros((), device=self.device)
+        self.history: list[Epoch] = []
+        self.best: dict[str, Any] = {"epoch": -1, "val_mae": math.inf, "score": math.inf, "weights": None}
+        self.step = Step(forecaster, training, self.device, self._half())  # torch's optimizers load for a second
+        self.started = self.saved = time.perf_counter()
+
+    def _half(self) -> bool:
+        """Whether to multiply in bfloat16, as the run asks, where that works."""
+        if self.training.precision == "float32":
+            return False
+        batch = next(self.train.batches(self.training.batch_size))
+        why = no_bfloat16(self.forecaster, batch, self.training.loss)
+        if why:
+            warnings.warn(f"{self.training.variant} is trained in float32, not bfloat16: {why}", stacklevel=2)
+        return not why
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that this fit has taken so far, those before a kill included."""
+        return self.spent + time.perf_counter() - self.started
+
+    @property
+    def position(self) -> int:
+        """Steps taken in the epoch that is not validated yet."""
+        return self.steps - len(self.history) * self.a_pass
+
+    def run(self, on_epoch: OnEpoch, stop: Callable[[], bool]) -> FitResult:
+        """Epoch after epoch, until something ends it; the best weights are then in the forecaster."""
+        while (ended := self._ended()) is None:
+            try:
+                self._epoch(stop)
+            except FitFailed as error:
+                raise self._failed(error, self.steps + 1) from error
+            try:
+                row = self._validated()
+            except FitFailed as error:
+                raise self._failed(error, self.steps) from error
+            if self._due():
+                self.save()
+            on_epoch(row | {"left": self._left()} | ({} if self.training.refit else {"best": self.best["val_mae"]}))
+        if not self.training.refit:
+            self.forecaster.load_state_dict(self.best["weights"])
+        seconds = self.history[-1]["seconds"]
+        windows = self.steps * len(self.train) / self.a_pass
+        return FitResult(
+            self.best["epoch"],
+            self.best["val_mae"],
+            self.history,
+            seconds,
+            windows / max(seconds, 1e-9),
+            ended,
+            self.steps,
+            self.step.parts,
+            "bfloat16" if self.step.half else "float32",
+            self.a_pass,
+        )
+
+    def _ended(self) -> Ended | None:
+        """What ends the fit before its next epoch; an epoch that was begun is always validated first."""
+        training = self.training
+        if self.position > 0 or not self.history:
+            return None
+        if training.refit_epochs is not None:
+            return "refit" if len(self.history) >= training.refit_epochs else None
+        budget = self._spent()
+        if budget is not None:
+            return budget
+        if len(self.history) - 1 - self.best["epoch"] >= training.patience_epochs:
+            return "patience_epochs"
+        return "max_epochs" if len(self.history) >= training.max_epochs else None
+
+    def _spent(self) -> Ended | None:
+        """The budget of steps or seconds that is used up."""
+        training = self.training
+        if training.stop_step is not None:
+            return "stop_step" if self.steps >= training.stop_step else None
+        if training.refit:
+            return None
+        if training.max_steps is not None and self.steps >= training.max_steps:
+            return "max_steps"
+        return "max_seconds" if training.max_seconds is not None and self.seconds >= training.max_seconds else None
+
+    def _epoch(self, stop: Callable[[], bool]) -> None:
+        """The rest of a pass over the training windows in this epoch's own order, or as much of it as the budgets allow."""
+        epoch = len(self.history)
+        if self.position == 0:
+            torch.manual_seed(stream(self.training, "dropout", epoch))
+            self.losses.zero_()
+        elif self._spent():
+            return
+        order = self.train.shuffled(stream(self.training, "order", epoch))[self.position * self.training.batch_size :]
+        self.forecaster.train()
+        for batch in self.train.batches(self.training.batch_size, order):
+            self.losses += self.step(batch, self._rate(self.steps))
+            self.steps += 1
+            if self._spent():
+                break
+            if stop():
+                self.save()
+                raise Stopped(f"stopped after step {self.steps}; it goes on from there")
+            if self._due():
+                self.save()
+
+    def _validated(self) -> Epoch:
+        """The epoch's row of the history; the best weights are kept, those of a refit looked at alone."""
+        epoch, taken = len(self.history), self.position
+        train_loss = float(self.losses) / taken
+        if not math.isfinite(train_loss):
+            raise FitFailed("diverged: the training loss is not finite")
+        found: Epoch = {}
+        if self.training.refit:
+            if not all(bool(value.isfinite().all()) for value in self.forecaster.parameters()):
+                raise FitFailed("diverged: the weights are not finite")
+            self.best = {"epoch": epoch, "val_mae": None, "weights": None}
+        else:
+            found = self._best_so_far(epoch)
+        row = {"epoch": epoch, "train_loss": train_loss, **found, "seconds": self.seconds}
+        self.history.append(row)
+        return row
+
+    def _best_so_far(self, epoch: int) -> Epoch:
+        """The errors on validation; the weights are kept where they are the best."""
+        val_loss, val_mae = validate(self.forecaster, self.validation, self.training.loss)
+        score = val_mae if self.training.monitor == "mae" else val_loss
+        if not math.isfinite(val_mae) or not math.isfinite(score):
+            raise FitFailed("diverged: the validation error is not finite")
+        if score < self.best["score"]:
+            self.best = {"epoch": epoch, "val_mae": val_mae, "score": score, "weights": _copy(self.forecaster)}
+        return {"val_loss": val_loss, "val_mae": val_mae}
+
+    def _failed(self, error: FitFailed, step: int) -> FitFailed:
+        """The same failure with its place and what to do; on a CPU the state before it, the last finite one, is saved."""
+        rate = self._rate(step - 1)
+        if self.device.type == "cpu":
+            self.save()
+        where = f"epoch {len(self.history) + 1}, step {step}, learning rate {rate:.3g}"
+        advice = f"; {HINT}" if str(error).startswith("diverged") else ""
+        return type(error)(f"{error} ({where}){advice}", step, rate, self.history)
+
+    def _rate(self, steps: int) -> float:
+        """The learning rate of the step after so many."""
+        return self.training.learning_rate * schedule(steps, self.planned)
+
+    def _left(self) -> float:
+        """The seconds that the rest may take at most, at the pace so far."""
+        left = self.seconds / self.steps * max(self.last - self.steps, 0)
+        most = None if self.training.refit else self.training.max_seconds
+        return left if most is None else max(min(left, most - self.seconds), 0.0)
+
+    def _due(self) -> bool:
+        return time.perf_counter() - self.saved >= self.save_every
+
+    def save(self) -> None:
+        """Writes everything that the rest of the fit depends on.  Raises FitFailed in place of a state that is not finite."""
+        if self.device.type != "cpu" and not math.isfinite(float(self.losses)):  # on a CPU every step has looked
+            raise FitFailed("diverged: the training loss is not finite")
+        state = {
+            "steps": self.steps,
+            "weights": self.forecaster.state_dict(),
+            "optimizer": self.step.optimizer.state_dict(),
+            "generators": generators(self.device),
+            "losses": self.losses,
+            "history": self.history,
+            "best": self.best,
+            "seconds": self.seconds,
+            "parts": self.step.parts,
+        }
+        checkpoint.save(self.folder, self.steps, len(self.history), state)
+        self.saved = time.perf_counter()
+
+    def go_on(self) -> None:
+        """Takes up the newest checkpoint, if there is one."""
+        state = checkpoint.load_newest(self.folder)
+        if state is None:
+            return
+        self.forecaster.load_state_dict(state["weights"])
+        self.step.optimizer.load_state_dict(state["optimizer"])
+        set_generators(state["generators"], self.device)
+        self.steps, self.losses, self.spent = state["steps"], state["losses"].to(self.device), state["seconds"]
+        self.history, self.best, self.step.parts = state["history"], state["best"], state["parts"]
+
+
+def schedule(step: int, steps: int) -> float:
+    """The share of the learning rate at a step: a linear rise, then a cosine to zero (Loshchilov & Hutter 2017)."""
+    rise = max(1, round(WARMUP * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def _copy(forecaster: Forecaster) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in forecaster.state_dict().items()}

@@ -1,0 +1,140 @@
+"""One optimizer step: forward, loss, backward, clip, update; never an epoch, a file or a clock.
+
+A batch may be taken in parts whose gradients add up: mathematically the same step, but what a part needs stays in the cache
+(or fits a device that the whole batch does not).
+Shapes: B batch, H horizon, T targets (of every sample where a dense network is trained).
+"""
+
+import math
+import warnings
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from models.data.windows import Batch, Inputs, Windows
+from models.fit.losses import absolute_errors, forecast_loss
+from models.fit.settings import FitFailed, OutOfMemory, Training, generators, set_generators
+from models.forecaster import Forecaster
+
+HALVINGS = 2  # times that a batch which does not fit the memory is halved
+LOOK = {"cpu": 64}  # windows that are forecast at a time: on a CPU so many as stay in the cache
+LOOK_DEVICE = 1024
+
+
+def batch_loss(forecaster: Forecaster, inputs: Inputs, y_BT: Tensor, loss: str, count: Tensor | None = None) -> Tensor:
+    """The loss of a batch in scaled units; `y_BT` in raw units, of every sample where a dense network is trained.
+
+    `count`: the observed targets of the whole batch, where this is a part of it.
+    """
+    scaled_BT = forecaster.scale_targets(y_BT, inputs.series_B)
+    forecasts = forecaster.scaled(*inputs, scaled_BT).float()
+    targets = forecaster.every_target(scaled_BT) if forecasts.dim() == 4 else scaled_BT
+    return forecast_loss(loss, forecasts, targets, forecaster.level_Q, count)
+
+
+class Step:
+    """Takes optimizer steps; `parts` says in how many a batch is trained."""
+
+    def __init__(self, forecaster: Forecaster, training: Training, device: torch.device, half: bool = False) -> None:
+        """`half`: products in bfloat16 (`models/fit/precision.py` says whether they may be)."""
+        self.forecaster, self.training, self.half, self.device = forecaster, training, half, device
+        self.parts = training.micro_batches
+        self.parameters = [p for p in forecaster.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
+            fused=True if device.type == "cpu" else None,  # one kernel a weight in place of eight
+        )
+
+    def __call__(self, batch: Batch, learning_rate: float) -> Tensor:
+        """Trains on a batch; returns its loss, on the device.
+
+        On a CPU, where looking costs nothing, raises FitFailed before the update where loss or gradients are not finite; on
+        another device whoever reads the losses finds out.  Out of memory: the batch is halved, twice, then FitFailed.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        drawn = generators(self.device)
+        while (loss := self._gradients(batch)) is None:
+            set_generators(drawn, self.device)  # the smaller parts draw as if they had been the first try
+            self._halve()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
+        if self.device.type == "cpu" and not math.isfinite(float(loss + norm)):
+            set_generators(drawn, self.device)
+            what = "loss is" if not math.isfinite(float(loss)) else "gradients are"
+            raise FitFailed(f"diverged: the {what} not finite")
+        self.optimizer.step()
+        return loss
+
+    def _gradients(self, batch: Batch) -> Tensor | None:
+        """The gradients of a batch, part by part, and its loss; None where the memory gave out."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = torch.zeros((), device=self.device)
+        try:
+            for part, count in self._split(batch):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                    share = batch_loss(self.forecaster, *part, self.training.loss, count)
+                share.backward()
+                loss += share.detach()
+            return loss
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            return None  # and what the frames of the error hold goes with it
+
+    def _halve(self) -> None:
+        """Smaller parts from here on.  Raises FitFailed where they were halved often enough."""
+        self.optimizer.zero_grad(set_to_none=True)
+        rows, self.parts = self.rows, 2 * self.parts
+        if self.parts > self.training.micro_batches * 2**HALVINGS or self.parts > self.training.batch_size:
+            self.parts = self.training.micro_batches  # whoever goes on later may find more memory
+            raise OutOfMemory(
+                f"out of memory, also with batches in parts of {rows} windows: make training.batch_size or the network smaller"
+            )
+        warnings.warn(f"out of memory: each batch is now trained in parts of {self.rows} windows", stacklevel=3)
+
+    @property
+    def rows(self) -> int:
+        """The most windows of a part."""
+        return -(-self.training.batch_size // self.parts)
+
+    def _split(self, batch: Batch) -> Iterator[tuple[Batch, Tensor | None]]:
+        """A batch in parts, each with the number of observed targets of the whole batch; a whole one without."""
+        if len(batch.y_BH) <= self.rows:
+            yield batch, None
+            return
+        count = self._observed(batch)
+        inputs = zip(*(part.split(self.rows) for part in batch.inputs), strict=True)
+        for some, y_BT in zip(inputs, batch.y_BH.split(self.rows), strict=True):
+            yield Batch(Inputs(*some), y_BT), count
+
+    def _observed(self, batch: Batch) -> Tensor:
+        """The targets that count in the loss of a batch."""
+        scaled_BT = self.forecaster.scale_targets(batch.y_BH, batch.inputs.series_B)
+        dense = self.forecaster.dense and self.forecaster.training
+        return (~(self.forecaster.every_target(scaled_BT) if dense else scaled_BT).isnan()).sum()
+
+
+@torch.no_grad()
+def validate(forecaster: Forecaster, windows: Windows, loss: str) -> tuple[float, float]:
+    """(loss in scaled units, mean absolute error in raw units) over all windows of a split; reads the device once."""
+    forecaster.eval()
+    size, found = LOOK.get(windows.origins.device.type, LOOK_DEVICE), []
+    for inputs, y_BH in windows.batches(size):
+        scaled_BHQ = forecaster.scaled(*inputs)
+        targets_BH = forecaster.scale_targets(y_BH, inputs.series_B)
+        errors, seen = absolute_errors(forecaster.raw(scaled_BHQ, inputs.series_B)[..., 0], y_BH)
+        part = forecast_loss(loss, scaled_BHQ, targets_BH, forecaster.level_Q)
+        found.append(torch.stack((errors, seen.to(errors.dtype), part)))
+    errors_N, seen_N, part_N = torch.stack(found).cpu().double().unbind(1)  # not every device has float64
+    count = float(seen_N.sum())
+    return (float((part_N * seen_N).sum()) / count, float(errors_N.sum()) / count) if count else (math.nan, math.nan)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or the machine, has no more memory to give."""
+    text = str(error)
+    known = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in text for words in known)

@@ -1,0 +1,222 @@
+"""The memory card: what of its window a network uses, measured and not derived; never trains or scores.
+
+Hochreiter 1991 and Bengio et al. 1994 (gradients that vanish or explode through time).
+Shapes: B batch, L lookback, F past channels, N inputs of a network, H horizon, K rows before the cutoff, D hidden size.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from models.data.window import WindowParams
+from models.data.windows import Inputs
+from models.ensemble import Ensemble, Model
+from models.forecaster import Forecaster
+
+MOST_STEPS = 24  # steps of the horizon whose gradients are taken, evenly spread over a longer one
+ROUNDING = 1e-9  # relative: half of an even sensitivity is reached in the middle, whatever its sum loses
+FAINT = 0.01  # the share of all sensitivity below which the oldest rows count as unused
+SATURATED = 0.1  # a gate below this or above one minus this hardly moves
+GATES = {"LSTM": ("input", "forget", "candidate", "output"), "GRU": ("reset", "update", "candidate")}
+
+
+@dataclass(frozen=True)
+class MemoryCard:
+    """What a trained network remembers.  Rows are counted back from the cutoff (1: the cutoff's own row), whatever the rate.
+
+    `sensitivity`: by row, the mean over steps and the windows that observed it of |d forecast / d x|, summed over the past
+    channels; forecast and x scaled, x as the network sees it (y against the level of its window, which is no part of this), so
+    that channels compare and units fall out.
+    `half_life`: the fewest newest rows that hold half of it.  `receptive_field`: the oldest row that moves any forecast, 0
+    where none does.  `theoretical_field`: what the structure allows, where that is known.  `rows`: those of the window.
+    `spectral_radius`: the largest |eigenvalue| of each recurrent matrix, gate by gate.  `gates`: of the first LSTM or GRU
+    layer, the mean of each gate and the share of it that is `saturated`.  `attention`: [H, L], the mean weights.
+    """
+
+    sensitivity: list[float]
+    half_life: int
+    receptive_field: int
+    rows: int
+    theoretical_field: int | None = None
+    spectral_radius: dict[str, float] = dataclasses.field(default_factory=dict)
+    gates: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    attention: list[list[float]] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `from_dict` gives it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(**raw)
+
+    @property
+    def warning(self) -> str:
+        """A plain sentence where the oldest quarter of the window (or more) holds less than 1 % of it all, else empty."""
+        total, older, used = sum(self.sensitivity), 0.0, self.rows
+        while used and total and (older + self.sensitivity[used - 1]) / total < FAINT:
+            older += self.sensitivity[used - 1]
+            used -= 1
+        if not total:
+            return "nothing in the window moves the forecast"
+        if self.rows - used < max(self.rows / 4, 1):
+            return ""
+        return f"rows {used + 1} to {self.rows} before the cutoff move the forecast by less than 1 %"
+
+
+def memory_card(forecaster: Model, params: WindowParams, inputs: Inputs) -> MemoryCard:
+    """The card of a trained forecaster (on the CPU; it is left in 64 bits and in eval mode) over some windows.
+
+    That of an ensemble is the mean of its members'.
+    """
+    if isinstance(forecaster, Ensemble):
+        return _mean_card([memory_card(member, params, inputs) for member in forecaster.members])  # type: ignore[arg-type]
+    own = forecaster.double().eval()
+    network = own.network
+    with torch.no_grad():
+        seen = own.inputs(*(part.double() if part.is_floating_point() else part for part in inputs))
+    beside = {} if seen.ahead_BHK is None else {"ahead_BHK": seen.ahead_BHK}
+    sensitivity = _by_row(_sensitivity(own.mapped, seen.x_BLN, beside, ~inputs.past_BLF.isnan()), params)
+    with torch.no_grad():
+        weights = getattr(network, "weights", None)
+        attention = weights(seen.x_BLN, **beside).mean(0).tolist() if callable(weights) else None
+        gates = gate_saturation(network, seen.x_BLN, beside)
+    return MemoryCard(
+        **_reach(sensitivity),
+        theoretical_field=_theoretical(network, params) if own.skip is None else None,
+        spectral_radius=spectral_radius(network),
+        gates=gates,
+        attention=attention,
+    )
+
+
+def _reach(sensitivity: Tensor) -> dict[str, Any]:
+    """What a card says of a sensitivity by row."""
+    cumulative, total = sensitivity.cumsum(0), float(sensitivity.sum())
+    moved = sensitivity.nonzero()
+    return {
+        "sensitivity": sensitivity.tolist(),
+        "half_life": int((cumulative < total / 2 * (1 - ROUNDING)).sum()) + 1 if total else 0,
+        "receptive_field": int(moved.max()) + 1 if len(moved) else 0,
+        "rows": len(sensitivity),
+    }
+
+
+def _mean_card(cards: list[MemoryCard]) -> MemoryCard:
+    return MemoryCard(**_reach(torch.tensor([card.sensitivity for card in cards], dtype=torch.float64).mean(0)))
+
+
+def _sensitivity(network: Callable[..., Tensor], x_BLN: Tensor, beside: Mapping[str, Tensor], observed_BLF: Tensor) -> Tensor:
+    """[L, F]: the mean over steps and the windows that observed x of |d forecast / d x|; 0 where none did."""
+    x_BLN = x_BLN.detach().requires_grad_()
+    forecast_BH = network(x_BLN, **beside)
+    steps = torch.linspace(0, forecast_BH.shape[1] - 1, min(MOST_STEPS, forecast_BH.shape[1])).long().unique().tolist()
+    total_LF = x_BLN.new_zeros(observed_BLF.shape[1:])
+    for step in steps:
+        (slope_BLN,) = torch.autograd.grad(forecast_BH[:, step].sum(), x_BLN, retain_graph=True)
+        total_LF += (slope_BLN[..., : observed_BLF.shape[2]].abs() * observed_BLF).sum(0)
+    return total_LF / (len(steps) * observed_BLF.sum(0).clamp(min=1))
+
+
+def _by_row(slope_LF: Tensor, params: WindowParams) -> Tensor:
+    """[K]: every sample of every channel put at the row it was read from, 0 being the cutoff's own."""
+    by_row = slope_LF.new_zeros(params.reach + 1)
+    for column, window in enumerate(params.channels.values()):
+        rows = window.delay + window.sampling_rate * torch.arange(window.lookback - 1, -1, -1)
+        by_row.index_add_(0, rows, slope_LF[slope_LF.shape[0] - window.lookback :, column])
+    return by_row
+
+
+def _theoretical(network: nn.Module, params: WindowParams) -> int | None:
+    """The rows that the newest samples within the network's own field reach back to; None where it states none."""
+    field = getattr(network, "receptive_field", None)
+    if not isinstance(field, int):
+        return None
+    windows = params.channels.values()
+    return max(w.delay + w.sampling_rate * (min(field, w.lookback) - 1) for w in windows) + 1
+
+
+def spectral_radius(network: nn.Module) -> dict[str, float]:
+    """The largest |eigenvalue| of each recurrent matrix: below 1 a linear recurrence forgets, above 1 it may explode."""
+    found = {}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            kind = type(module).__name__.removesuffix("Cell").upper()
+            for weight_name, weight in module.named_parameters():
+                if weight_name.startswith("weight_hh"):
+                    for gate, matrix in zip(GATES.get(kind, ("",)), weight.detach().split(module.hidden_size), strict=True):
+                        label = f"{name}.{weight_name}" + (f".{gate}" if gate else "")
+                        found[label] = float(torch.linalg.eigvals(matrix.double()).abs().max())
+    return found
+
+
+def gate_saturation(network: nn.Module, x_BLN: Tensor, beside: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
+    """gate -> mean and saturated share, of the first LSTM or GRU that reads the window; empty where there is none."""
+    layer = next((module for module in network.modules() if isinstance(module, nn.LSTM | nn.GRU)), None)
+    if layer is None:
+        return {}
+    with _inputs_of(layer) as caught:
+        network(x_BLN, **beside)
+    if not caught:
+        return {}
+    found = {}
+    for gate, values in run_gates(layer, caught[0])[0].items():
+        saturated = ((values < SATURATED) | (values > 1 - SATURATED)).double().mean()
+        found[gate] = {"mean": float(values.mean()), "saturated": float(saturated)}
+    return found
+
+
+@contextlib.contextmanager
+def _inputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
+    """What a module is called with, first argument only."""
+    caught: list[Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _, arguments: caught.append(arguments[0].detach()))
+    try:
+        yield caught
+    finally:
+        handle.remove()
+
+
+def run_gates(layer: nn.LSTM | nn.GRU, x_BLF: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """The gates [B, L, D] of the first layer, forward in time, by its equations written out; and its states [B, L, D]."""
+    weights = [getattr(layer, f"{name}_l0").detach() for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")]
+    w, b, u, c = weights
+    gated_BLG = x_BLF @ w.T + b
+    h = memory = x_BLF.new_zeros(x_BLF.shape[0], layer.hidden_size)
+    names = ("input", "forget", "output") if isinstance(layer, nn.LSTM) else ("reset", "update")
+    gates: dict[str, list[Tensor]] = {name: [] for name in names}
+    states = []
+    for step in range(x_BLF.shape[1]):
+        recurrent = h @ u.T + c
+        if isinstance(layer, nn.LSTM):
+            i, f, g, o = (gated_BLG[:, step] + recurrent).chunk(4, dim=1)
+            opened = (i.sigmoid(), f.sigmoid(), o.sigmoid())
+            memory = opened[1] * memory + opened[0] * g.tanh()
+            h = opened[2] * memory.tanh()
+        else:
+            (r, z, n), (hr, hz, hn) = gated_BLG[:, step].chunk(3, dim=1), recurrent.chunk(3, dim=1)
+            opened = ((r + hr).sigmoid(), (z + hz).sigmoid())  # type: ignore[assignment]
+            h = (1 - opened[1]) * (n + opened[0] * hn).tanh() + opened[1] * h
+        for name, gate in zip(names, opened, strict=True):
+            gates[name].append(gate)
+        states.append(h)
+    return {name: torch.stack(values, dim=1) for name, values in gates.items()}, torch.stack(states, dim=1)
+
+
+def receptive_field(forecaster: Forecaster, params: WindowParams) -> int:
+    """Samples from the newest back to the oldest that moves any forecast, by the gradient at a random window."""
+    generator = torch.Generator().manual_seed(0)
+    blank = Inputs.zeros(params, 8)
+    past_BLF = torch.randn(blank.past_BLF.shape, generator=generator, dtype=torch.float64).abs()  # log1p takes these
+    past_BLF.requires_grad_()
+    own = forecaster.double().eval()
+    own(past_BLF, blank.ahead_BAK.double(), blank.static_BC.double(), blank.series_B).abs().sum().backward()
+    assert past_BLF.grad is not None
+    moved_L = past_BLF.grad.abs().sum(dim=(0, 2)) > 0
+    return int(params.lookback - moved_L.int().argmax()) if bool(moved_L.any()) else 0

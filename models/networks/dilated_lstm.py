@@ -1,0 +1,54 @@
+"""A stack of LSTMs whose layers skip back over 1, 2, 4, ... samples; never a loop of ours over the window.
+
+Chang et al. 2017, "Dilated recurrent neural networks"; Smyl 2020 (ES-RNN, the winner of M4).
+Shapes: B batch, L lookback, F features, H horizon, O outputs, D hidden size.
+
+Only the newest state makes the forecast.  It hangs on the states 2^i, 2 * 2^i, ... samples before it in layer i, and those
+on states at such distances in the layer below: no other sample of the layer counts.  So each layer from the second on keeps
+every second step of the one below, counted from the newest, and a dilated recurrence becomes a plain one.  The result is
+that of all samples interleaved into the batch, at 2 L steps in place of L times the number of layers.
+"""
+
+from torch import Tensor, nn
+
+from models.networks.layers import initialise_recurrence
+
+
+class DilatedLstm(nn.Module):
+    """`num_layers` LSTMs of dilation 1, 2, 4, ..., each from the second on added to what it reads: [B, L, F] -> [B, H, O].
+
+    A gradient reaches sample t - k over about log2(k) + k / 2^(layers - 1) steps in place of k.  The forecast is a linear map
+    of the newest state.  Initialisation: that of `Recurrent`.  Raises ValueError for numbers out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_features: int,
+        lookback: int,
+        horizon: int,
+        outputs: int = 1,
+        hidden_size: int,
+        num_layers: int = 3,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if hidden_size < 1 or num_layers < 1 or not 0 <= dropout < 1:
+            raise ValueError("hidden_size and num_layers must be at least 1, dropout at least 0 and below 1")
+        self.shape = (horizon, outputs)
+        widths = [num_features] + [hidden_size] * (num_layers - 1)
+        self.layers = nn.ModuleList(nn.LSTM(width, hidden_size, batch_first=True) for width in widths)
+        for layer in self.layers:
+            initialise_recurrence(layer)  # type: ignore[arg-type]
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden_size, horizon * outputs)
+
+    def forward(self, x_BLF: Tensor) -> Tensor:
+        """[B, L, F] -> [B, H, O]."""
+        states, _ = self.layers[0](x_BLF)
+        for layer in self.layers[1:]:
+            states = states[:, (states.shape[1] - 1) % 2 :: 2]
+            above, _ = layer(states)
+            states = states + self.dropout(above)
+        result: Tensor = self.head(self.dropout(states[:, -1])).unflatten(-1, self.shape)
+        return result

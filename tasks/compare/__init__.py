@@ -1,0 +1,1 @@
+"""Scores, ranking and significance of all models on the same rows."""

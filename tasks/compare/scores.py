@@ -1,0 +1,230 @@
+"""Scores of forecasts in original units, through utilsforecast; never fills a missing actual or forecast.
+
+Frames are wide forecast frames: unique_id, ds, cutoff, step, y and a column a model.  A row counts for a model where it has
+both an actual and a forecast.  utilsforecast groups by cutoff wherever it sees that column, so none is handed to it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+from utilsforecast import losses
+
+from tasks.evaluate.intervals import COVERAGE, LEVELS, by_step, of_step, quantile_column
+
+SQUARE_AND_ABSOLUTE = {"mae": losses.mae, "mse": losses.mse}
+NAIVES = ("last_value", "drift", "seasonal_naive")
+QUANTILES = {0.05: f"-lo-{COVERAGE}", 0.5: "", 0.95: f"-hi-{COVERAGE}"}  # a level, and what follows the model in its column
+SLICES = {"hour": pl.col("ds").dt.hour(), "weekday": pl.col("ds").dt.weekday()}  # UTC; Monday is 1
+Score = float | None
+
+
+def mae(frame: pl.DataFrame, model: str) -> Score:
+    """The mean of |y - forecast| over all rows with both; None where there is none."""
+    return _number(losses.mae(_pooled(_scored(frame, model)), [model]), model)
+
+
+def errors(frame: pl.DataFrame, model: str, scale: pl.DataFrame, units: pl.DataFrame | None) -> dict[str, Score]:
+    """`mae`, `smape`, `mase` (`scale`: of `scales`), and with `units` (of `standard_units`) `mae_scaled` and `mse_scaled`."""
+    rows = _pooled(_scored(frame, model))
+    found = {"mae": _number(losses.mae(rows, [model]), model), "smape": _percent(losses.smape(rows, [model]), model)}
+    found["mase"] = _scaled(losses.mae(_scored(frame, model), [model]), model, scale, "mae")
+    if units is None:
+        return found
+    deviation = pl.col("y", model) / pl.col("deviation")
+    rows = _pooled(_scored(frame, model).join(units, on="unique_id", how="left").with_columns(deviation).drop_nulls())
+    return found | {f"{name}_scaled": _number(loss(rows, [model]), model) for name, loss in SQUARE_AND_ABSOLUTE.items()}
+
+
+def ranking(found: Mapping[str, Mapping[str, Score]], by: str) -> dict[str, Score]:
+    """model -> the error that ranks it, of `errors` of each.
+
+    `by` owa: the mean of sMAPE and of MASE, each divided by that of the naive with the lowest MASE (as M4's overall weighted
+    average does with its own naive).
+    """
+    if by != "owa":
+        return {model: one[by] for model, one in found.items()}
+    base = found[best_naive({model: one["mase"] for model, one in found.items()})]
+    return {model: _mean_of([_share(one[name], base[name]) for name in ("smape", "mase")]) for model, one in found.items()}
+
+
+def _share(value: Score, base: Score) -> Score:
+    return None if value is None or not base else value / base
+
+
+def _mean_of(values: Sequence[Score]) -> Score:
+    return None if None in values else _mean(values)
+
+
+def standard_units(train_history: pl.DataFrame) -> pl.DataFrame:
+    """unique_id, deviation: the population standard deviation of each series' training rows, the unit of scaled scores.
+
+    An error is the same whatever mean was taken off both sides, so only the deviation is needed.  A series that is constant
+    in training has none, and does not count.
+    """
+    deviation = pl.col("y").cast(pl.Float64).fill_nan(None).std(ddof=0)
+    found = train_history.group_by("unique_id", maintain_order=True).agg(deviation=deviation)
+    return found.with_columns(pl.when(pl.col("deviation") > 0).then(pl.col("deviation")))
+
+
+def best_naive(errors: dict[str, Score]) -> str:
+    """The name among last_value, drift, seasonal_naive with the lowest error on validation (the first on a tie).
+
+    `errors`: that error by name, of all baselines.  Raises ValueError where none of the three forecast anything.
+    """
+    known = {name: value for name, value in errors.items() if name in NAIVES and value is not None}
+    if not known:
+        raise ValueError(f"no naive forecast to compare with: have one of {', '.join(NAIVES)} among the baselines")
+    return min(known, key=known.__getitem__)
+
+
+def scales(train_history: pl.DataFrame, season: int) -> pl.DataFrame:
+    """unique_id, mae, mse: the in-sample errors of the seasonal naive, which MASE and RMSSE divide by.
+
+    `train_history`: unique_id, ds, y of the training rows on the regular grid.
+    """
+    y = pl.col("y").cast(pl.Float64).fill_nan(None)
+    rows = train_history.select("unique_id", "ds", y).sort("unique_id", "ds")
+    rows = rows.with_columns(mae=pl.col("y").shift(season).over("unique_id")).drop_nulls().drop("ds")
+    squares = losses.mse(rows.rename({"mae": "mse"}), ["mse"])
+    return losses.mae(rows, ["mae"]).join(squares, on="unique_id", how="left", maintain_order="left")
+
+
+def score(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, calibration: pl.DataFrame) -> dict[str, Score]:
+    """Every `test_*` score of one model; None where there is nothing to score.
+
+    `scale`: of `scales`.  `calibration`: `intervals.calibrate` of this model on validation.  Coverage, width and pinball need
+    the columns of `with_interval`.  sMAPE is in percent, 0 to 200; bias is forecast minus actual; MASE and RMSSE are means over
+    series, without those whose scale is 0; skill is 1 - MAE / MAE of `naive` on the same rows; pinball is the mean over the
+    levels 0.05, 0.5 (the point) and 0.95.  CRPS is twice the mean pinball loss over the levels 0.05 .. 0.95 of the conformal
+    quantiles: point forecast plus the validation residuals' quantile of its step; scaled, it is divided by the mean |y|.
+    """
+    rows = _scored(test, model)
+    all_rows = _pooled(rows)
+    crps = _crps(all_rows, model, calibration)
+    size = _number(all_rows.select(pl.col("y").abs().mean()), "y")
+    return {
+        "test_mae": _number(losses.mae(all_rows, [model]), model),
+        "test_rmse": _number(losses.rmse(all_rows, [model]), model),
+        "test_mase": _scaled(losses.mae(rows, [model]), model, scale, "mae"),
+        "test_rmsse": _scaled(losses.mse(rows, [model]), model, scale, "mse"),
+        "test_smape": _percent(losses.smape(all_rows, [model]), model),
+        "test_bias": _number(losses.bias(all_rows, [model]), model),
+        "test_skill": skill(test, model, naive),
+        **_interval_scores(test, model),
+        "test_crps": crps,
+        "test_scaled_crps": crps / size if crps is not None and size else None,
+    }
+
+
+def slices(frame: pl.DataFrame) -> list[str]:
+    """What a frame is scored by, beside all of it: series, step, and the hour and weekday where it has several."""
+    if not frame.schema["ds"].is_temporal():
+        return ["series", "step"]
+    several = frame.select(place.n_unique().alias(name) for name, place in SLICES.items()).row(0, named=True)
+    return ["series", "step", *(name for name, count in several.items() if count > 1)]
+
+
+def breakdown(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, by: str) -> pl.DataFrame:
+    """One row a slice: model, by, value (text), n (rows), mae, rmse, mase, rmsse, smape, bias, skill; as in `score`.
+
+    Within a slice MASE and RMSSE are means over its rows, each error divided by its series' scale.
+    """
+    place = {"series": pl.col("unique_id"), "step": pl.col("step"), **SLICES}[by]
+    numbers = pl.col("y", *dict.fromkeys((model, naive))).cast(pl.Float64).fill_nan(None)
+    rows = test.select("unique_id", place.alias("value"), numbers).drop_nulls(["y", model])
+    unit, square = pl.col("mae"), pl.col("mse").sqrt()
+    scaled = rows.join(scale, on="unique_id", how="left").filter(unit > 0)
+    found = rows.group_by("value").agg(pl.len().alias("n")).sort("value")
+    for name, loss in {
+        "mae": losses.mae(rows, [model], id_col="value"),
+        "rmse": losses.rmse(rows, [model], id_col="value"),
+        "mase": losses.mae(scaled.with_columns(pl.col("y", model) / unit), [model], id_col="value"),
+        "rmsse": losses.rmse(scaled.with_columns(pl.col("y", model) / square), [model], id_col="value"),
+        "smape": losses.smape(rows, [model], id_col="value").with_columns(pl.col(model) * 200),
+        "bias": losses.bias(rows, [model], id_col="value"),
+        "skill": _skills(rows.drop_nulls(), model, naive),
+    }.items():
+        found = found.join(loss.select("value", pl.col(model).alias(name)), on="value", how="left", maintain_order="left")
+    return found.select(
+        pl.lit(model).alias("model"), pl.lit(by).alias("by"), pl.col("value").cast(pl.String), pl.exclude("value")
+    )
+
+
+def _skills(rows: pl.DataFrame, model: str, naive: str) -> pl.DataFrame:
+    pair = list(dict.fromkeys((model, naive)))
+    found = losses.mae(rows, pair, id_col="value")
+    return found.with_columns(pl.when(pl.col(naive) > 0).then(1 - pl.col(model) / pl.col(naive)).alias(model))
+
+
+def wide(table: pl.DataFrame, by: str, metric: str = "mae") -> pl.DataFrame:
+    """Of a `breakdown` of several models: `value` and a column a model; the numbers of steps, hours and weekdays in order."""
+    rows = table.filter(pl.col("by") == by).pivot("model", index="value", values=metric)
+    return rows.sort("value") if by == "series" else rows.with_columns(pl.col("value").cast(pl.Int64)).sort("value")
+
+
+def skill(test: pl.DataFrame, model: str, naive: str) -> Score:
+    """1 - MAE / MAE of `naive`, on the rows that have both."""
+    rows = _pooled(_scored(test, model, naive)).rename({"unique_id": "value"})
+    return _number(_skills(rows, model, naive), model)
+
+
+def _clean(frame: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
+    """Rows with an actual; NaN turned to null, which a mean leaves out."""
+    numbers = pl.col("y", *dict.fromkeys(models)).cast(pl.Float64).fill_nan(None)
+    return frame.select("unique_id", "step", numbers).filter(pl.col("y").is_not_null())
+
+
+def _scored(frame: pl.DataFrame, *models: str) -> pl.DataFrame:
+    return _clean(frame, models).drop_nulls()
+
+
+def _pooled(rows: pl.DataFrame) -> pl.DataFrame:
+    """All rows as one series: a mean over rows, where utilsforecast gives one a series."""
+    return rows.with_columns(pl.lit("all").alias("unique_id"))
+
+
+def _number(result: pl.DataFrame, column: str) -> Score:
+    return float(result[column][0]) if result.height and result[column][0] is not None else None
+
+
+def _percent(result: pl.DataFrame, column: str) -> Score:
+    """sMAPE in percent, 0 to 200: utilsforecast gives |e| / (|y| + |forecast|), 0 to 1."""
+    share = _number(result, column)
+    return None if share is None else 200 * share
+
+
+def _scaled(errors: pl.DataFrame, model: str, scale: pl.DataFrame, by: str) -> Score:
+    """The mean over series of their error / scale; of the root of it where they are squares."""
+    ratio = pl.col(model) / pl.col(by)
+    ratio = ratio.sqrt() if by == "mse" else ratio
+    found = errors.join(scale.select("unique_id", by), on="unique_id", how="left").filter(pl.col(by) > 0)
+    return _number(found.select(ratio.mean().alias(model)), model)
+
+
+def _interval_scores(test: pl.DataFrame, model: str) -> dict[str, Score]:
+    low, high = (f"{model}-{side}-{COVERAGE}" for side in ("lo", "hi"))
+    names = (f"test_coverage_{COVERAGE}", f"test_width_{COVERAGE}", "test_pinball")
+    if low not in test.columns:
+        return dict.fromkeys(names)
+    rows = _pooled(_scored(test, model, low, high))
+    covered = _number(losses.coverage(rows, [model], COVERAGE), model)
+    width = _number(rows.select((pl.col(high) - pl.col(low)).mean()), high)
+    parts = [_number(losses.quantile_loss(rows, {model: f"{model}{end}"}, level), model) for level, end in QUANTILES.items()]
+    return dict(zip(names, (covered, width, _mean(parts)), strict=True))
+
+
+def _crps(all_rows: pl.DataFrame, model: str, calibration: pl.DataFrame) -> Score:
+    if calibration.is_empty():
+        return None
+    horizon, parts = int(calibration["step"].max()), []  # type: ignore[arg-type]
+    for level in LEVELS:
+        residual = of_step(by_step(calibration, quantile_column(level), horizon))
+        forecast = all_rows.with_columns((pl.col(model) + residual).alias("at"))
+        parts.append(_number(losses.quantile_loss(forecast, {model: "at"}, level), model))
+    mean = _mean(parts)
+    return None if mean is None else 2 * mean
+
+
+def _mean(values: Sequence[Score]) -> Score:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

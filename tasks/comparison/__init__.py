@@ -1,1 +1,0 @@
-"""Variants and baselines side by side: baselines, intervals, scores, plots, leaderboard; never trains anything."""

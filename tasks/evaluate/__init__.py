@@ -1,0 +1,1 @@
+"""Forecasts of what was trained, of baselines, and the leakage canary."""

@@ -1,0 +1,163 @@
+"""The leakage canary: spoil everything after a cutoff, make the panel again, and nothing that was forecast may change.
+
+It goes through the code of the run itself, from the long frame to the forecast: a leak anywhere on the way is seen.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from torch import Tensor
+
+from models.data.origins import origin_rows
+from models.data.panel import Panel, Split
+from models.data.scaling import fit_scaling
+from models.data.window import WindowParams
+from models.data.windows import Windows
+from models.ensemble import Model
+from models.fit import job as jobs
+from params.errors import ChecksFailed
+from params.schema import RunParams, ScalingParams
+from tasks.evaluate.alignment import find_shift
+from tasks.grid.frequency import Frequency
+from tasks.lags.panel import write_panel
+
+SERIES, CUTOFFS = 8, 3  # how many are tried, spread evenly
+SPOILED = 12345.678
+
+BuildPanel = Callable[[pl.LazyFrame, Path], Path]
+
+
+class Leak(ChecksFailed):
+    """A forecast saw what it must not, or is shifted: a fault of the pipeline or of a feature, never of the data."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What the canary is sent through: how a panel is made, its windows and splits, forecasters by label, how they scale."""
+
+    build: BuildPanel
+    params: WindowParams
+    split: Split
+    forecasters: dict[str, Model]
+    rules: tuple[ScalingParams, ...]
+
+    def fit_scaling(self, panel: Panel) -> list[Tensor]:
+        """Every scaling of the run, fitted again."""
+        own = (fit_scaling(panel, self.params, self.split, rule.per, rule.method, rule.target) for rule in self.rules)
+        return [part for scaling in own for part in scaling]
+
+
+def find_leak(frame: pl.LazyFrame, pipeline: Pipeline) -> str | None:
+    """What leaks, in words, or None.
+
+    `frame`: the long frame of a run.  For some test cutoffs of some series all values after the cutoff are spoiled, less what
+    is declared known ahead; forecasts at the cutoff must keep their bits, and scaling fitted again its numbers.  A split by
+    rows has no moment of its own: while one series is tested a longer one still trains, and those rows of it are left alone.
+    """
+    ids = frame.select(pl.col("unique_id").unique().sort()).collect().to_series()
+    some = frame.filter(pl.col("unique_id").is_in(ids.gather(_spread(len(ids), SERIES)).implode())).collect()
+    with tempfile.TemporaryDirectory() as folder:
+        panel = Panel.open(pipeline.build(some.lazy(), Path(folder)))
+        rows = origin_rows(panel, pipeline.params, pipeline.split, "test", 1)
+        times = np.unique(panel.times[rows])
+        for cutoff in times[_spread(len(times), CUTOFFS)].tolist():
+            before = Windows(panel, pipeline.params, rows[panel.times[rows] == cutoff])
+            leak = _leak_at(some, before, cutoff, pipeline, Path(folder))
+            if leak:
+                return leak
+    return None
+
+
+def _spread(count: int, most: int) -> list[int]:
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most))}) if count else []
+
+
+def _leak_at(frame: pl.DataFrame, before: Windows, cutoff: int, pipeline: Pipeline, folder: Path) -> str | None:
+    ahead = {"unique_id", "ds", *pipeline.params.future, *pipeline.params.static}  # known ahead, and so left alone
+    values = [name for name in frame.columns if name not in ahead]
+
+    borders = _borders(before.panel, pipeline.split)
+
+    def changed_by(names: Sequence[str]) -> str | None:
+        spoiled = Panel.open(pipeline.build(spoil(frame, names, cutoff, borders).lazy(), folder))
+        return _changed(before, spoiled, pipeline)
+
+    if changed_by(values) is None:
+        return None
+    for name in values:  # which one?
+        what = changed_by([name])
+        if what:
+            when = pl.Series([cutoff]).cast(frame["ds"].dtype)[0]
+            return f"{what} at cutoff {when} changes when {name!r} is altered after it"
+    return f"a forecast at cutoff {cutoff} changes when what comes after it is altered"
+
+
+def _borders(panel: Panel, split: Split) -> pl.DataFrame:
+    """unique_id and the time of the last row of each series that it is trained on (_border)."""
+    _, stops = split.target_ranges(panel.times, panel.offsets, "train")
+    last = panel.times[panel.offsets[:-1] + np.maximum(stops - 1, 0)]
+    return pl.DataFrame({"unique_id": panel.ids, "_border": last}, schema={"unique_id": pl.String, "_border": pl.Int64})
+
+
+def spoil(frame: pl.DataFrame, names: Sequence[str], cutoff: int, borders: pl.DataFrame) -> pl.DataFrame:
+    """The frame with every value of some columns overwritten where its row lies after the cutoff and the border of its series
+    (of `_borders`); missing ones too."""
+    known = frame.join(borders, on="unique_id", how="left", maintain_order="left")
+    after = pl.col("ds").to_physical() > pl.max_horizontal(pl.lit(cutoff), "_border")
+    spoiled = (pl.when(after).then(SPOILED).otherwise(pl.col(name)).alias(name) for name in names)
+    return known.with_columns(spoiled).drop("_border")
+
+
+@torch.inference_mode()
+def _changed(before: Windows, panel: Panel, pipeline: Pipeline) -> str | None:
+    """What differs between two panels at the same origins: an input, the scaling, or a variant's forecast."""
+    params = pipeline.params
+    after = Windows(panel, params, before.origins.numpy())
+    pair = [windows.inputs(windows.origins) for windows in (before, after)]
+    for column, name in enumerate(params.channels):
+        if not _same(*(inputs.past_BLF[..., column] for inputs in pair)):
+            return f"the window of feature {name!r}"
+    for column, name in enumerate(params.known):
+        if not _same(*(inputs.ahead_BAK[..., column] for inputs in pair)):
+            return f"what is known ahead of {name!r}"
+    if not all(_same(*two) for two in zip(*(pipeline.fit_scaling(table) for table in (before.panel, panel)), strict=True)):
+        return "the scaling"
+    for label, forecaster in pipeline.forecasters.items():
+        if not _same(*(forecaster(*inputs) for inputs in pair)):
+            return f"the forecast of {label}"
+    return None
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return bool(torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num()))
+
+
+@task(cache_policy=NO_CACHE)
+def try_canary(
+    frame: pl.LazyFrame, run: RunParams, params: WindowParams, split: Split, fits: list[dict[str, Any]], jobs_of: dict[str, Any]
+) -> None:
+    """Raises Leak, naming the feature, where the forecast of any trained variant sees past its cutoff or is shifted."""
+    frequency, fill = Frequency(run.data.frequency), run.windows.forward_fill
+    done = [fit for fit in fits if fit["status"] == "finished"]
+    rules = tuple({str(job["scaling"]): ScalingParams(**job["scaling"]) for job in jobs_of.values()}.values())
+    for rule in rules:
+        with tempfile.TemporaryDirectory() as folder:
+            shift = find_shift(params, frequency, rule, fill, Path(folder))
+        if shift:
+            raise Leak(f"alignment probe: {shift}; nothing was registered")
+    forecasters = {fit["label"]: jobs.load(jobs_of[fit["label"]], Path(fit["folder"]))[0] for fit in done}
+
+    def build(rows: pl.LazyFrame, folder: Path) -> Path:
+        return write_panel(rows, params, frequency, fill, folder)
+
+    leak = find_leak(frame, Pipeline(build, params, split, forecasters, rules))
+    if leak:
+        raise Leak(f"leakage canary: {leak}; nothing was registered")

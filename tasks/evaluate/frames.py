@@ -1,0 +1,90 @@
+"""The wide forecast frame of a split as one Parquet file, written and read a few columns or rows at a time; scores nothing.
+
+unique_id, ds, cutoff, y and a column a model, with `<model>-lo-90` and `<model>-hi-90` where it has an interval: what people
+get as `forecasts.parquet`, and what every figure of a comparison is computed from.  `step` is not in it: an origin has a row a
+step.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from tasks.evaluate import intervals
+from tasks.evaluate.forecasts import KEYS, write_parquet
+
+ROWS = 1 << 17  # held in memory at a time, of all models
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """A wide forecast frame on disk, an origin's `horizon` rows together and in order."""
+
+    path: Path
+    horizon: int
+
+    def read(self, *columns: str) -> pl.DataFrame:
+        """unique_id, ds, cutoff, step, y and the columns asked for."""
+        frame = pl.read_parquet(self.path, columns=["unique_id", "ds", "cutoff", "y", *dict.fromkeys(columns)])
+        return frame.with_columns(step=pl.int_range(pl.len(), dtype=pl.Int64) % self.horizon + 1)
+
+
+def write(
+    path: Path,
+    targets: pl.DataFrame,
+    sources: Mapping[str, Path],
+    horizon: int,
+    half_widths: Mapping[str, Sequence[float | None]] | None = None,
+) -> Forecasts:
+    """Joins files side by side, ROWS rows at a time.
+
+    `targets`: unique_id, ds, cutoff, step, y.  `sources`: for each model the Parquet file that has its column, with the rows of
+    `targets`.  `half_widths`: of the 90 % interval of each step, for the models that get one.  Raises ValueError where a file
+    has other rows.
+    """
+    for file in dict.fromkeys(sources.values()):
+        _check_rows(file, targets)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    writer: pq.ParquetWriter | None = None
+    try:
+        for part in _parts(targets, sources):
+            table = _with_intervals(part, half_widths or {}).drop("step").to_arrow()
+            writer = writer or pq.ParquetWriter(partial, table.schema, compression="zstd")
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+    os.replace(partial, path)
+    return Forecasts(path, horizon)
+
+
+def _check_rows(file: Path, targets: pl.DataFrame) -> None:
+    there = pl.read_parquet(file, columns=["unique_id", "cutoff", "step"])
+    if there.height != targets.height or not there.equals(targets.select(there.columns)):
+        raise ValueError(f"{file}: its forecasts are of other origins than those of this comparison")
+
+
+def _parts(targets: pl.DataFrame, sources: Mapping[str, Path]) -> Iterator[pl.DataFrame]:
+    """The targets with every model's column, ROWS rows at a time; one empty part where there are none."""
+    columns = {name: pq.ParquetFile(file).iter_batches(ROWS, columns=[name]) for name, file in sources.items()}
+    for start in range(0, max(targets.height, 1), ROWS):
+        part = targets.slice(start, ROWS)
+        if targets.is_empty():
+            yield part.with_columns(pl.lit(None, pl.Float64).alias(name) for name in sources)
+            return
+        yield part.with_columns(pl.Series(name, next(batches).column(0), pl.Float64) for name, batches in columns.items())
+
+
+def _with_intervals(part: pl.DataFrame, half_widths: Mapping[str, Sequence[float | None]]) -> pl.DataFrame:
+    for model, widths in half_widths.items():
+        part = intervals.with_interval(part, model, widths)
+    return part
+
+
+def write_columns(frame: pl.DataFrame, models: Sequence[str], path: Path) -> dict[str, Path]:
+    """The columns of some models as a file of their own; for each the file that has it."""
+    write_parquet(frame.select(*KEYS, *models), path)
+    return dict.fromkeys(models, path)

@@ -1,0 +1,90 @@
+"""Training again as time goes on: every variant anew after so many test origins (`evaluation.refit`); never trains or chooses.
+
+Each refit is an ordinary fit on borders that are moved on by the rows of those origins; it forecasts the test origins from its
+own border to the next.  What validation chooses is chosen once, by the first fits, and intervals come from their residuals.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from models.data.origins import origin_rows
+from models.data.panel import Panel, Split
+from models.data.window import WindowParams
+from params.schema import RunParams
+from tasks import tracking
+from tasks.evaluate.forecasts import KEYS, write_parquet
+from tasks.grid.frequency import Frequency
+
+MARK = "@"  # between the label of a fit and the number of its refit: lstm@2
+
+
+def refit_splits(run: RunParams, panel: Panel, windows: WindowParams, split: Split) -> list[Split]:
+    """The borders of each refit, oldest first; none without `evaluation.refit`, or where the test has no more origins."""
+    every, stride = run.evaluation.refit, run.evaluation.stride
+    found: list[Split] = []
+    while every:
+        moved = _moved(split, (len(found) + 1) * every * stride, Frequency(run.data.frequency))
+        if (moved.by == "rows" and moved.test < 1) or not len(origin_rows(panel, windows, moved, "test", stride)):
+            break
+        found.append(moved)
+    return found
+
+
+def _moved(split: Split, rows: int, frequency: Frequency) -> Split:
+    """The borders `rows` steps later."""
+    if split.by == "rows":
+        return replace(split, test=split.test - rows)
+    borders = pl.Series("ds", [split.validation, split.test]).cast(frequency.dtype).to_frame()
+    later = borders.select(frequency.shift(pl.col("ds"), rows).to_physical()).to_series().to_list()
+    return replace(split, validation=later[0], test=later[1])
+
+
+def label_of(label: str, number: int) -> str:
+    """The label of a refit; the first fit is number 1."""
+    return f"{label}{MARK}{number}"
+
+
+def is_refit(label: str) -> bool:
+    """Whether a label is one of `label_of`."""
+    return MARK in label
+
+
+@task(cache_policy=NO_CACHE)
+def join_refits(fits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The first fits, each with the test forecasts of whichever of its refits was the newest at each origin.
+
+    A fit of which a refit failed has failed.  The runs of the refits end here.
+    """
+    first = [dict(fit) for fit in fits if not is_refit(fit["label"])]
+    for fit in fits:
+        if is_refit(fit["label"]) and fit["status"] == "finished":
+            tracking.finish(fit["run_id"])
+    return [_joined(fit, [one for one in fits if one["label"].rpartition(MARK)[0] == fit["label"]]) for fit in first]
+
+
+def _joined(fit: dict[str, Any], again: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    failed = next((one for one in again if one["status"] != "finished"), None)
+    if fit["status"] != "finished" or not again:
+        return fit
+    if failed is not None:
+        return fit | {"status": "failed", "reason": f"{failed['label']}: {failed.get('reason', 'failed')}"}
+    label, files = fit["label"], [Path(one["folder"]) / "test.parquet" for one in (fit, *again)]
+    path = Path(fit["folder"]) / "test-refitted.parquet"
+    write_parquet(newest(files, label), path)
+    return fit | {"test": str(path)}
+
+
+def newest(files: Sequence[Path], label: str) -> pl.DataFrame:
+    """The rows of the first file, each with the forecast of the last file that has its origin."""
+    frame = pl.read_parquet(files[0])
+    for file in files[1:]:
+        later = pl.read_parquet(file, columns=[*KEYS, label]).rename({label: "_later"})
+        frame = frame.join(later, on=KEYS, how="left", maintain_order="left")
+        frame = frame.with_columns(pl.coalesce("_later", label).alias(label)).drop("_later")
+    return frame

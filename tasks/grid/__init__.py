@@ -1,0 +1,1 @@
+"""The time axis: frequencies, times, calendar, split."""

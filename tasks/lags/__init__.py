@@ -1,0 +1,1 @@
+"""Windows: the panel that they are cut from, and the same as a table."""

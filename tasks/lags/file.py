@@ -1,0 +1,81 @@
+"""Lag table -> Parquet, part by part, so that its size never matters; never a row other than those of the table in memory."""
+
+import mmap
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.data.panel import Panel
+from models.data.window import WindowParams
+from tasks.lags.rows import table_rows
+from tasks.lags.table import Edges, table_part, table_reach
+
+PART = 32 << 20  # bytes of the table that are made at a time, where no window is longer
+LEAST = 1024  # rows
+
+
+class Written(NamedTuple):
+    """The size of a table in a file."""
+
+    rows: int
+    columns: int
+
+
+def write_lag_table(
+    panel: Panel,
+    params: WindowParams,
+    out: Path,
+    edges: Edges = "keep",
+    rolling: Sequence[int] = (),
+    part: int | None = None,
+    told: Callable[[int, int], None] = lambda done, rows: None,
+) -> Written:
+    """Writes the lag table as Parquet, beside and then renamed, in memory that does not grow with its rows.
+
+    `part`: rows made at a time, by default as many as suit their width.  `told` hears after each part how many rows are done,
+    of how many (edges kept).
+    """
+    rows = table_rows(panel)
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    first = _arrow(table_part(panel, params, edges, rolling, 0, 0))
+    text = [column.name for column in first.schema if pa.types.is_large_string(column.type)]
+    written = 0
+    try:
+        # no dictionary for numbers: lags of real values fill it in vain, at four times the time
+        with pq.ParquetWriter(partial, first.schema, compression="zstd", use_dictionary=text) as writer:
+            for start, stop in _parts(rows, part or _part(len(first.schema), params, rolling)):
+                table = _arrow(table_part(panel, params, edges, rolling, start, stop))
+                if len(table):
+                    writer.write_table(table)
+                written += len(table)
+                told(stop, rows)
+                _let_go(panel)
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Written(written, len(first.schema))
+
+
+def _part(columns: int, params: WindowParams, rolling: Sequence[int]) -> int:
+    """Rows to make at a time; no fewer than each part reads twice, beside its own."""
+    return max(PART // (4 * columns), sum(table_reach(params, rolling)), LEAST)
+
+
+def _parts(rows: int, part: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(start + part, rows)) for start in range(0, rows, part))
+
+
+def _arrow(table: pl.DataFrame) -> pa.Table:
+    return table.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _let_go(panel: Panel) -> None:
+    """Tells the system that the pages of the panel read so far are not needed; they count as this process's memory."""
+    for array in (panel.target, panel.values, panel.times):
+        if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            array.base.madvise(mmap.MADV_DONTNEED)

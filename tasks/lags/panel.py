@@ -1,0 +1,263 @@
+"""Long frame -> panel: the table as arrays on a regular grid, in a folder named by its content; never holds it in memory.
+
+The rows are streamed and each goes straight to its place in a mapped file, so their order does not matter.  The target is kept
+as observed; features are carried forward over at most `forward_fill` rows, never from another series, and stay NaN beyond.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.lib.format import open_memmap
+
+from models.data.panel import ARRAYS, DamagedPanel, Panel
+from models.data.window import AHEAD, OBSERVED, WindowParams
+from params.errors import UserError
+from tasks.grid.calendar import calendar_waves
+from tasks.grid.frequency import Frequency
+from tasks.lags.sizes import panel_bytes, size_text
+
+KEYS = ("unique_id", "ds")
+CHUNK = 1 << 17  # rows in memory at a time
+os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")  # polars reads it once; with more it holds half a gigabyte
+
+
+def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency, forward_fill: int, folder: Path) -> Path:
+    """Writes the panel of a long frame (unique_id, ds, y, covariates; any order) below `folder`; returns its own folder.
+
+    Missing steps become rows of NaN.  Raises UserError for a value that float32 cannot hold or a static covariate that is not
+    constant.  Written beside, then renamed: an equal panel that is already there is kept, a damaged one mended and told of.
+    """
+    spans = _spans(frame, params, frequency)
+    if not spans.height:
+        raise UserError("no rows are left after the checks: nothing to cut into windows")
+    offsets = np.concatenate(([0], np.cumsum(spans["size"].to_numpy()))).astype(np.int64)
+    static, categories = _static(spans, params)
+    folder.mkdir(parents=True, exist_ok=True)
+    need, free = panel_bytes(int(offsets[-1]), params), shutil.disk_usage(folder).free
+    if need > free:
+        room = f"{size_text(free)} are free at {folder}"
+        raise UserError(f"the panel takes {size_text(need)} and {room}: make room, or set LAGLINE_HOME")
+    partial = folder / f".partial-{os.getpid()}-{os.urandom(4).hex()}"
+    partial.mkdir()
+    try:
+        np.save(partial / "offsets.npy", offsets)
+        np.save(partial / "static.npy", static)
+        _write_rows(partial, frame, spans, offsets, params, frequency)
+        _finish_rows(partial, spans, offsets, params, frequency, forward_fill)
+        facts = {
+            "ids": spans["unique_id"].to_list(),
+            "frequency": frequency.span,
+            "forward_fill": forward_fill,
+            "start_padding": params.start_padding,
+            "channels": list(params.panel_channels),
+            "static": list(params.static),
+            "categories": categories,
+        }
+        return _put_in_place(partial, facts, int(offsets[-1]), folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _spans(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency) -> pl.DataFrame:
+    """One row a series, sorted by name: number, unique_id, ds (its first), offset and size in rows, its static covariates."""
+    facts = [pl.col("ds").min(), pl.col("ds").max().alias("(last)")]
+    for name in params.static:
+        if name != "unique_id":
+            facts += [pl.col(name).drop_nulls().first(), pl.col(name).drop_nulls().n_unique().alias(f"{name} (different)")]
+    spans = frame.group_by("unique_id").agg(facts).sort("unique_id").collect(engine="streaming")
+    for name in params.static:
+        wrong = spans.filter(pl.col(f"{name} (different)") > 1) if name != "unique_id" else spans.clear()
+        if wrong.height:
+            raise UserError(
+                f"windows.static: {name!r} takes {wrong[f'{name} (different)'][0]} values in series {wrong['unique_id'][0]!r}: "
+                "a static covariate is constant for a series; list it under windows.features, or under windows.future"
+            )
+    if params.start_padding:
+        spans = _padded(spans, params.start_padding, frequency)
+    size = (frequency.position(pl.col("(last)"), pl.col("ds")) + 1).alias("size")
+    return spans.with_columns(size).with_columns(offset=pl.col("size").cum_sum() - pl.col("size")).with_row_index("number")
+
+
+def _padded(spans: pl.DataFrame, rows: int, frequency: Frequency) -> pl.DataFrame:
+    """Every series begins so many steps earlier.  Raises UserError where a grid of months would then have other days."""
+    moved = spans.with_columns(frequency.at(pl.col("ds"), -rows).alias("(start)"))
+    off = moved.filter(frequency.at(pl.col("(start)"), rows) != pl.col("ds"))
+    if off.height:
+        what = f"series {off['unique_id'][0]!r} begins on day {off['ds'][0].day}, which not every month has"
+        raise UserError(f"windows.start_padding: {what}: set it to 0, or date the rows by the first or last day of a month")
+    return moved.with_columns(pl.col("(start)").alias("ds")).drop("(start)")
+
+
+def _static(spans: pl.DataFrame, params: WindowParams) -> tuple[np.ndarray, dict[str, list[str]]]:
+    """float32 [S, C]: numbers, and the place of each category in its sorted list, from 1; 0 where it is missing."""
+    columns, categories = [], {}
+    for name, kind in params.static.items():
+        if kind == "numeric":
+            columns.append(_float32(spans[name].cast(pl.Float64).fill_null(np.nan).to_numpy(), name))
+            continue
+        categories[name] = spans[name].drop_nulls().unique().sort().to_list()
+        codes = spans[name].cast(pl.Enum(categories[name])).to_physical().cast(pl.Int64) + 1
+        columns.append(codes.fill_null(0).to_numpy().astype(np.float32))
+    found = np.stack(columns, axis=1) if columns else np.empty((spans.height, 0), np.float32)
+    return np.ascontiguousarray(found, np.float32), categories
+
+
+def _write_rows(
+    partial: Path, frame: pl.LazyFrame, spans: pl.DataFrame, offsets: np.ndarray, params: WindowParams, frequency: Frequency
+) -> None:
+    """Every row of the frame to its place in the mapped target and values."""
+    size, width = int(offsets[-1]), len(params.panel_channels)
+    target = open_memmap(partial / "target.npy", "w+", np.float32, (size,))
+    values = open_memmap(partial / "values.npy", "w+", np.float32, (size, width))
+    for rows in _chunks(size):
+        target[rows] = np.nan
+        values[rows] = np.nan
+    columns = list(dict.fromkeys(["y", *params.features, *params.future]))
+    past, future = [columns.index(name) for name in params.features], [columns.index(name) for name in params.future]
+    first, number = spans["ds"], pl.col("unique_id").cast(pl.Enum(spans["unique_id"])).to_physical()
+    numbered = frame.select(number.alias("(number)"), "ds", *columns)  # a join would hold back its rows to weigh both sides
+    row = pl.col("(offset)") + frequency.position(pl.col("ds"), pl.col("(first)"))
+    for batch in numbered.collect_batches(chunk_size=CHUNK, maintain_order=False, engine="streaming"):
+        series = batch["(number)"]
+        placed = batch.with_columns(first.gather(series).alias("(first)"), spans["offset"].gather(series).alias("(offset)"))
+        at: Any = placed.select(row).to_series().to_numpy()
+        block = np.stack([_float32(batch[name].cast(pl.Float64).to_numpy(), name) for name in columns])
+        if len(at) and (np.diff(at) == 1).all():  # rows that came in order lie side by side
+            at = slice(int(at[0]), int(at[-1]) + 1)
+        target[at] = block[0]
+        values[at, : len(past)] = block[past].T
+        if future:
+            values[at, width - len(future) :] = block[future].T
+
+
+def _chunks(size: int) -> Iterator[slice]:
+    return (slice(start, min(start + CHUNK, size)) for start in range(0, size, CHUNK))
+
+
+def _float32(values: np.ndarray, name: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        small: np.ndarray = values.astype(np.float32)
+    if np.isinf(small).any():
+        worst = values[np.isinf(small)][0]
+        raise UserError(f"column {name!r} holds {worst:g}, which a 32-bit float cannot: remove it or give it another unit")
+    return small
+
+
+def _finish_rows(
+    partial: Path, spans: pl.DataFrame, offsets: np.ndarray, params: WindowParams, frequency: Frequency, forward_fill: int
+) -> None:
+    """The timestamps of the grid, the calendar, and features carried forward; chunk by chunk."""
+    times = open_memmap(partial / "times.npy", "w+", np.int64, (int(offsets[-1]),))
+    values = np.load(partial / "values.npy", mmap_mode="r+")
+    features = len(params.features)
+    held = np.full(features, -1), np.full(features, np.nan, np.float32)  # the row and value last observed
+    first = spans["ds"]
+    for rows in _chunks(len(times)):
+        at = np.arange(rows.start, rows.stop)
+        series = np.searchsorted(offsets, at, side="right") - 1
+        grid = pl.DataFrame({"first": first.gather(series), "position": at - offsets[series]})
+        times[rows] = grid.select(frequency.at(pl.col("first"), pl.col("position")).to_physical()).to_series().to_numpy()
+        for number, name in enumerate(params.calendar):
+            column = features + 2 * number
+            values[rows, column], values[rows, column + 1] = calendar_waves(times[rows], name)
+        for column in range(features):
+            part = np.ascontiguousarray(values[rows, column])
+            if _carry_forward(part, at, offsets[series], forward_fill, column, held):
+                values[rows, column] = part
+
+
+def _carry_forward(
+    part: np.ndarray, at: np.ndarray, start: np.ndarray, limit: int, column: int, held: tuple[np.ndarray, np.ndarray]
+) -> bool:
+    """Fills NaN in place with the last value of the same series, at most `limit` rows old; says whether there was any.
+
+    `at`: the rows of the part, `start` the first row of their series.  `held` goes on from chunk to chunk.
+    """
+    missing = np.isnan(part)
+    last = at if not missing.any() else np.maximum.accumulate(np.where(missing, held[0][column], at))
+    usable = missing & (last >= start) & (at - last <= limit)
+    if usable.any():
+        here = last[usable] - at[0]
+        part[usable] = np.where(here >= 0, part[here.clip(0)], held[1][column])
+    if not missing.all():
+        newest = int(last[-1])
+        held[0][column], held[1][column] = newest, part[newest - at[0]] if newest >= at[0] else held[1][column]
+    return bool(usable.any())
+
+
+def _put_in_place(partial: Path, facts: Mapping[str, Any], size: int, folder: Path) -> Path:
+    digest = _digest(partial, facts)
+    written = sum((partial / f"{name}.npy").stat().st_size for name in ARRAYS)
+    final = folder / digest
+    facts = {**facts, "digest": digest, "rows": size, "bytes": written}
+    (partial / "panel.json").write_text(json.dumps(facts, indent=1))
+    try:
+        os.replace(partial, final)
+    except OSError:  # it is there, from an earlier run or a quicker process
+        if not final.is_dir():
+            raise
+        if not _whole(final):
+            for name in (*(f"{array}.npy" for array in ARRAYS), "panel.json"):  # who reads it now keeps what it has opened
+                os.replace(partial / name, final / name)
+            print(f"the kept panel {final} was damaged and has been built again from the data", file=sys.stderr)
+    return final
+
+
+def _whole(folder: Path) -> bool:
+    """Whether a panel is what it is named by."""
+    try:
+        return Panel.open(folder).digest == content_digest(folder) == folder.name
+    except (OSError, DamagedPanel):
+        return False
+
+
+def _digest(folder: Path, facts: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in ARRAYS:
+        with (folder / f"{name}.npy").open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def content_digest(folder: Path) -> str:
+    """The digest of a panel by what lies in its folder now: another one than it is named by where a cell was changed."""
+    facts = json.loads((folder / "panel.json").read_text())
+    return _digest(folder, {name: value for name, value in facts.items() if name not in ("digest", "rows", "bytes")})
+
+
+def target_frame(panel: Panel) -> pl.DataFrame:
+    """unique_id, ds and the observed target (float64, null where missing), one row a step of the grid, without padding."""
+    frame = panel_keys(panel).with_columns(y=pl.Series(np.asarray(panel.target)).fill_nan(None).cast(pl.Float64))
+    padding = panel.facts.get("start_padding", 0)
+    if not padding:
+        return frame
+    counts = np.diff(panel.offsets)
+    place = np.arange(len(panel.times)) - np.repeat(panel.offsets[:-1], counts)
+    return frame.filter(pl.Series(place >= padding))
+
+
+def panel_keys(panel: Panel) -> pl.DataFrame:
+    """unique_id and ds of every row of the grid."""
+    counts = np.diff(panel.offsets)
+    ids = pl.Series("unique_id", panel.ids, pl.String).gather(np.repeat(np.arange(len(counts)), counts))
+    return pl.DataFrame({"unique_id": ids, "ds": pl.Series(panel.times).cast(Frequency(panel.facts["frequency"]).dtype)})
+
+
+def panel_frame(panel: Panel) -> pl.DataFrame:
+    """The panel as a frame: unique_id, ds, the observed target, then its channels; NaN as null, one row a step of the grid.
+
+    A covariate known ahead that is no feature stands under its own name.
+    """
+    columns = {OBSERVED: pl.Series(np.asarray(panel.target)).fill_nan(None)}
+    for i, name in enumerate(panel.channels):
+        shown = name.removesuffix(AHEAD)
+        columns[name if shown in columns else shown] = pl.Series(np.ascontiguousarray(panel.values[:, i])).fill_nan(None)
+    return panel_keys(panel).with_columns(**columns)

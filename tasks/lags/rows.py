@@ -1,0 +1,176 @@
+"""Panel -> the rows of the lag table before any lag: keys, static covariates and source columns; never shifts a value.
+
+The table has one row more than the panel for each series: the step past its end.  Row q of the table lies in series s where
+q - s is its row of the panel.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from models.data.panel import Panel
+from tasks.grid.calendar import calendar_waves
+from tasks.grid.frequency import Frequency
+from tasks.lags.panel import KEYS
+
+BLOCK = 1 << 14  # rows at a time, so that a block of the panel stays in the processor's cache for all its channels
+
+
+@dataclass(frozen=True)
+class Source:
+    """A column to lay out: a channel of the panel (None: the observed target), or the mean of its newest `window` rows.
+
+    `ends`: whether the row past the end of a series is read, and so must be null.
+    """
+
+    channel: int | None
+    window: int = 1
+    ends: bool = False
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some neighbouring rows of the table: where they go, which lie `inside` a series, and their rows of the panel."""
+
+    to: slice
+    series: np.ndarray
+    place: np.ndarray
+    inside: np.ndarray
+    rows: slice
+
+
+def table_rows(panel: Panel) -> int:
+    """Rows of the whole table, edges kept."""
+    return int(panel.offsets[-1]) + len(panel.ids)
+
+
+def lay_out(
+    panel: Panel, sources: Mapping[str, Source], calendar: tuple[str, ...], start: int, stop: int, most: int
+) -> pl.DataFrame:
+    """Rows start .. stop of the table, which may begin before its first and end past its last, as they are before any lag.
+
+    unique_id, ds, `(row)` (the place in the series from 0, or `most` beyond that), the calendar, static covariates, and the
+    sources under their names: float32, null where missing, and outside a series where a source says that it is read there.
+    """
+    size = stop - start
+    series, times = np.zeros(size, np.uint32), np.zeros(size, np.int64)
+    place = np.zeros(size, np.min_scalar_type(most))
+    columns = {name: np.empty(size, np.float32) for name in sources}
+    waves = {f"{name}_{wave}": np.zeros(size, np.float32) for name in calendar for wave in ("sin", "cos")}
+    for name, column in columns.items():
+        column[: max(-start, 0)] = column[size - max(stop - table_rows(panel), 0) :] = _outside(sources[name])
+    for block in _blocks(panel, start, stop):
+        series[block.to] = block.series
+        place[block.to] = np.minimum(block.place, most)
+        times[block.to][block.inside] = panel.times[block.rows]
+        for name, column in columns.items():
+            _fill(column[block.to], panel, sources[name], block)
+    _add_past_ends(times, panel, start)
+    for name in calendar:
+        for low in range(0, size, BLOCK):
+            part = slice(low, low + BLOCK)
+            waves[f"{name}_sin"][part], waves[f"{name}_cos"][part] = calendar_waves(times[part], name)
+    number = pl.Series(pa.array(series))
+    of_series = {"unique_id": pl.Series(panel.ids, dtype=pl.String)} | statics(panel)
+    found = {name: column.gather(number) for name, column in of_series.items()}
+    found["ds"] = pl.Series(pa.array(times)).cast(Frequency(panel.facts["frequency"]).dtype)
+    found |= {"(row)": pl.Series(pa.array(place))} | {name: _column(wave) for name, wave in waves.items()}
+    while columns:  # one by one: a column that has become polars' own is not held twice
+        name, values = columns.popitem()
+        found[name] = _column(values)
+    return pl.DataFrame(found)
+
+
+def statics(panel: Panel) -> dict[str, pl.Series]:
+    """The static covariates [S] by name: categories as text, numbers as numbers, null where missing; unique_id is a key."""
+    found = {}
+    for number, name in enumerate(panel.facts.get("static", ())):
+        values = panel.static[:, number]
+        if name in panel.categories:
+            codes = pl.Series(values.astype(np.int64))
+            found[name] = pl.Series([None, *panel.categories[name]], dtype=pl.String).gather(codes)
+        elif name not in KEYS:
+            found[name] = _column(np.ascontiguousarray(values))
+    return {name: column for name, column in found.items() if name not in KEYS}
+
+
+def _ends(panel: Panel) -> np.ndarray:
+    """The row of the table that is one step past the end of each series."""
+    return np.asarray(panel.offsets[1:] + np.arange(len(panel.ids)))
+
+
+def _blocks(panel: Panel, start: int, stop: int) -> Iterator[_Block]:
+    """The rows of the table from start to stop, block by block."""
+    ends = _ends(panel)
+    for low in range(max(start, 0), min(stop, table_rows(panel)), BLOCK):
+        high = min(low + BLOCK, stop, table_rows(panel))
+        first, last = np.searchsorted(ends, (low, high - 1))
+        counts = np.diff(np.minimum(ends[first : last + 1] + 1, high), prepend=low)
+        series = np.repeat(np.arange(first, last + 1), counts)
+        at = np.arange(low, high)
+        inside = at != ends[series]
+        row = int(low - first)
+        rows = slice(row, row + int(inside.sum()))
+        yield _Block(slice(low - start, high - start), series, at - series - panel.offsets[series], inside, rows)
+
+
+def _add_past_ends(times: np.ndarray, panel: Panel, start: int) -> None:
+    """Writes the time past the end of each series, one step after its last, into the rows of a table from `start`."""
+    ends = _ends(panel)
+    first, last = np.searchsorted(ends, (start, start + len(times)))
+    if first < last:
+        frequency = Frequency(panel.facts["frequency"])
+        edges = {"first": panel.times[panel.offsets[first:last]], "last": panel.times[panel.offsets[first + 1 : last + 1] - 1]}
+        past = frequency.shift(pl.col("last"), 1, pl.col("first")).to_physical()
+        times[ends[first:last] - start] = pl.DataFrame(edges).cast(frequency.dtype).select(past).to_series().to_numpy()
+
+
+def _fill(column: np.ndarray, panel: Panel, source: Source, block: _Block) -> None:
+    """The rows of a block of one source, written to its place in the column."""
+    values: np.ndarray = panel.target if source.channel is None else panel.values[:, source.channel]
+    if source.window > 1:
+        first = block.rows.start - source.window + 1
+        known = values[max(first, 0) : block.rows.stop]
+        part = window_means(np.concatenate([np.full(max(-first, 0), np.nan, np.float32), known]), source.window)
+        part[block.place[block.inside] < source.window - 1] = np.nan  # they reach into the series before
+    else:
+        part = values[block.rows]
+    if len(part) == len(column):
+        column[:] = part
+    else:
+        column[block.inside] = part
+        column[np.flatnonzero(~block.inside)] = _outside(source)
+
+
+def _outside(source: Source) -> float:
+    """What stands outside the series: a number where it is never read, so that a column without gaps needs no mask."""
+    return np.nan if source.ends else 0.0
+
+
+def window_means(values: np.ndarray, window: int) -> np.ndarray:
+    """The mean of every `window` neighbouring values, float32 [rows - window + 1]; NaN where one is missing.
+
+    Sums of 1, 2, 4 ... neighbours are added up (float64): a mean depends on its own values alone, and in one order, as it would
+    not with a sum that runs along; so it is the same wherever a table is cut, and one huge value spoils no other mean.
+    """
+    count, covered, length = len(values) - window + 1, 0, 1
+    sums = values.astype(np.float64)
+    total = np.zeros(count)
+    while covered < window:
+        if window & length:
+            total += sums[covered : covered + count]
+            covered += length
+        if covered < window:
+            sums = sums[length:] + sums[:-length]
+            length *= 2
+    return (total / window).astype(np.float32)
+
+
+def _column(values: np.ndarray) -> pl.Series:
+    """float32 as a column without a copy, NaN as null."""
+    missing = np.isnan(values)
+    valid = pa.py_buffer(np.packbits(~missing, bitorder="little")) if missing.any() else None
+    return pl.Series(pa.Array.from_buffers(pa.float32(), len(values), [valid, pa.py_buffer(values)]))

@@ -1,0 +1,97 @@
+"""What a run will take before it takes it: rows, windows and bytes; never trains and never reads a value twice.
+
+Bytes are exact for the panel; what a fit holds beside it (weights, the network's own activations) is not counted.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from models.data.origins import origin_rows
+from models.data.panel import SPLITS, Panel, Split
+from models.data.window import WindowParams
+from params.errors import UserError
+
+FLOAT, INDEX = 4, 4  # bytes of a value, and of an origin row while a panel has fewer than 2^31 rows
+TIME = 8
+UNITS = ("kB", "MB", "GB", "TB")
+
+
+class Budget(NamedTuple):
+    """Rows and channels of the panel, windows by split, and bytes: the panel on disk, on a device, and one batch there."""
+
+    rows: int
+    channels: int
+    windows: dict[str, int]
+    disk_bytes: int
+    device_bytes: int
+    batch_bytes: int
+
+    def line(self) -> str:
+        """What people read before the training begins."""
+        windows = ", ".join(f"{name} {count:,}" for name, count in self.windows.items())
+        disk, device, batch = (size_text(count) for count in (self.disk_bytes, self.device_bytes, self.batch_bytes))
+        return (
+            f"panel: {self.rows:,} rows x {self.channels} channels, {disk} on disk; "
+            f"each fit holds {device} of it on its device, and {batch} a batch; windows: {windows}"
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """The same for a tracker."""
+        windows = {f"windows_{name}": float(count) for name, count in self.windows.items()}
+        sizes = {"panel_disk_bytes": self.disk_bytes, "panel_device_bytes": self.device_bytes, "batch_bytes": self.batch_bytes}
+        return {"panel_rows": float(self.rows), **windows, **{name: float(size) for name, size in sizes.items()}}
+
+
+def panel_bytes(rows: int, params: WindowParams) -> int:
+    """Bytes of the arrays of a panel on disk, less a header of 128 each: target, values and times."""
+    return rows * (FLOAT * (1 + len(params.panel_channels)) + TIME)
+
+
+def window_counts(panel: Panel, params: WindowParams, split: Split, evaluation_stride: int) -> pl.DataFrame:
+    """One row a series: unique_id, rows, and the number of windows of each split as they are trained and evaluated."""
+    columns: dict[str, Any] = {"unique_id": pl.Series(panel.ids, dtype=pl.String), "rows": np.diff(panel.offsets)}
+    for name in SPLITS:
+        origins = origin_rows(panel, params, split, name, params.stride if name == "train" else evaluation_stride)
+        columns[name] = np.diff(np.searchsorted(origins, panel.offsets))
+    return pl.DataFrame(columns)
+
+
+def budget(counts: pl.DataFrame, params: WindowParams, batch_size: int) -> Budget:
+    """What the windows of `window_counts` take; a batch is its raw inputs and targets.
+
+    Raises UserError for a split without a window: what the checks, which do not look into windows, could not know.
+    """
+    rows = int(counts["rows"].sum())
+    windows = {name: int(counts[name].sum()) for name in SPLITS}
+    for name, count in windows.items():
+        if not count:
+            raise UserError(
+                f"the {name} split has no window with an observed target and at most {params.max_missing_share:.0%} of its "
+                "samples missing: raise windows.max_missing_share or windows.forward_fill, or move the split"
+            )
+    cells = params.lookback * len(params.channels) + params.ahead * len(params.known) + len(params.static) + params.horizon
+    device = rows * FLOAT * (1 + len(params.panel_channels)) + INDEX * (sum(windows.values()) + windows["train"])
+    return Budget(rows, len(params.panel_channels), windows, panel_bytes(rows, params), device, batch_size * cells * FLOAT)
+
+
+def counts_lines(counts: pl.DataFrame, most: int = 8) -> list[str]:
+    """The table of windows as lines of text: the first series and all together; the whole is in windows.csv."""
+    total = counts.select(pl.lit(f"all {counts.height:,} series").alias("unique_id"), pl.exclude("unique_id").sum())
+    shown = pl.concat([counts.head(most), total], how="vertical_relaxed") if counts.height > 1 else counts
+    cells = [["windows of", *shown.columns[1:]]]
+    cells += [[str(row[0]), *(f"{value:,}" for value in row[1:])] for row in shown.iter_rows()]
+    first, *others = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = [row[0].ljust(first) + "".join(f"  {c.rjust(w)}" for c, w in zip(row[1:], others, strict=True)) for row in cells]
+    if counts.height > most:
+        lines.insert(-1, f"... and {counts.height - most:,} more (windows.csv of the run)")
+    return lines
+
+
+def size_text(count: int) -> str:
+    """12.3 MB: a number of bytes as people read it."""
+    if count < 1000:
+        return f"{count} bytes"
+    power = min((len(str(count)) - 1) // 3, len(UNITS))
+    return f"{count / 1000**power:.3g} {UNITS[power - 1]}"

@@ -1,0 +1,153 @@
+"""Panel -> lag table: the windows as columns, for people, checks and tabular models; never what a network trains on."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import polars as pl
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from models.data.panel import Panel
+from models.data.window import AHEAD, OBSERVED, WindowParams
+from params.errors import UserError
+from params.schema import RunParams
+from tasks.grid.frequency import Frequency
+from tasks.lags.panel import KEYS, write_panel
+from tasks.lags.rows import Source, lay_out, statics, table_rows
+
+Edges = Literal["keep", "drop"]
+
+
+class Lag(NamedTuple):
+    """A column of the table: a source moved by `back` rows (ahead where negative)."""
+
+    name: str
+    source: str
+    back: int
+
+
+def lag_table(panel: Panel, params: WindowParams, edges: Edges = "keep", rolling: Sequence[int] = ()) -> pl.DataFrame:
+    """The windows of a panel as columns.
+
+    `ds` is the time of the target of step 1; k counts rows before it.  Columns: `{feature}_lag{k}`, oldest first;
+    `{feature}_mean{w}`, the mean of the w newest known values, for each w of `rolling`; covariates known ahead, as
+    `{name}_lag{k}` in the gap and `{name}_step{h}` at the targets; the calendar at `ds`; static covariates;
+    `y_step1 .. y_step{horizon}` as observed.  Null: missing or outside the series.
+    keep: n + 1 rows for a series of n rows, the last one step past its end; drop: only the rows whose window, means and targets
+    lie wholly within the series.  Every row of the grid is here: `stride`, `start_index`, `end_index` and `max_missing_share`
+    choose windows and leave no row out.
+    """
+    return table_part(panel, params, edges, rolling, 0, table_rows(panel))
+
+
+def table_part(panel: Panel, params: WindowParams, edges: Edges, rolling: Sequence[int], start: int, stop: int) -> pl.DataFrame:
+    """Rows start .. stop of the lag table as it is with edges kept; reads no more of the panel than they need.
+
+    On whole columns a shift is a view and a mask one bit a row, so the table costs a small part of its own size in memory.
+    """
+    lags, first, (back, ahead) = list(_lags(params, rolling)), first_whole_row(params, rolling), table_reach(params, rolling)
+    _check_names(panel, params, lags)
+    sources = _sources(panel, params, rolling)
+    frame = lay_out(panel, sources, params.calendar, start - back, stop + ahead, max(back, ahead, first))
+    row = pl.col("(row)")
+    within = (row >= first) & (row.shift(-ahead) >= ahead)
+    targets = len(lags) - params.horizon
+    shown = [*map(pl.col, KEYS), *_shifted(frame, lags[:targets]), *map(pl.col, params.waves), *map(pl.col, statics(panel))]
+    table = frame.select(*shown, *_shifted(frame, lags[targets:]), within.alias("(within)")).slice(back, stop - start)
+    return (table.filter(pl.col("(within)")) if edges == "drop" else table).drop("(within)")
+
+
+def table_reach(params: WindowParams, rolling: Sequence[int]) -> tuple[int, int]:
+    """How many rows before and after a row of the table are laid out for it."""
+    return max(lag.back for lag in _lags(params, rolling)), params.horizon
+
+
+def first_whole_row(params: WindowParams, rolling: Sequence[int]) -> int:
+    """The first row of a series whose window and means lie within it."""
+    reach = [max(window.reach, window.delay + max(rolling, default=1) - 1) for window in params.features.values()]
+    return params.gap + 1 + max(reach)
+
+
+def _lags(params: WindowParams, rolling: Sequence[int]) -> Iterator[Lag]:
+    """Every shifted column in order, the targets last."""
+    for name, window in params.features.items():
+        newest = params.gap + 1 + window.delay
+        for k in range(newest + window.sampling_rate * (window.lookback - 1), newest - 1, -window.sampling_rate):
+            yield Lag(f"{name}_lag{k}", name, k)
+    for name, window in params.features.items():
+        for w in dict.fromkeys(rolling):
+            yield Lag(f"{name}_mean{w}", f"{name}_mean{w}", params.gap + 1 + window.delay)
+    for name in params.future:
+        yield from (Lag(f"{name}_lag{k}", name + AHEAD, k) for k in range(params.gap, 0, -1))
+        yield from (Lag(f"{name}_step{h}", name + AHEAD, 1 - h) for h in range(1, params.horizon + 1))
+    yield from (Lag(f"y_step{h}", OBSERVED, 1 - h) for h in range(1, params.horizon + 1))
+
+
+def _sources(panel: Panel, params: WindowParams, rolling: Sequence[int]) -> dict[str, Source]:
+    """The columns that are shifted, by name."""
+    past = {name: Source(panel.column(name)) for name in params.features}
+    means = {f"{name}_mean{w}": Source(panel.column(name), w) for name in params.features for w in rolling}
+    ahead = {name + AHEAD: Source(panel.column(name + AHEAD), ends=True) for name in params.future}
+    return past | means | ahead | {OBSERVED: Source(None, ends=True)}
+
+
+def _shifted(frame: pl.DataFrame, lags: Sequence[Lag]) -> Iterator[pl.Expr]:
+    """The columns of the table: a whole column moved, null where the move left the series.
+
+    A source without missing values takes its mask from here, shared by all columns with the same lag.
+    """
+    gapless = {lag.source for lag in lags if not frame[lag.source].null_count()}
+    masks = {lag.back: frame["(row)"] >= lag.back for lag in lags if lag.source in gapless and lag.back > 0}
+    row = pl.col("(row)")
+    for name, source, back in lags:
+        moved = pl.col(source).shift(back)
+        if back > 0:
+            moved = pl.when(pl.lit(masks[back]) if source in gapless else row >= back).then(moved)
+        elif back < 0:
+            moved = pl.when(row.shift(back) >= -back).then(moved)
+        yield moved.alias(name)
+
+
+def _check_names(panel: Panel, params: WindowParams, lags: Sequence[Lag]) -> None:
+    taken = {*KEYS, *(lag.name for lag in lags), *params.waves}
+    for name in statics(panel):
+        if name in taken:
+            raise UserError(f"windows.static: {name!r} is also the name of a column of lags: rename it in the table")
+
+
+def lag_head(
+    panel: Panel, params: WindowParams, edges: Edges = "drop", rolling: Sequence[int] = (), rows: int = 20, series: int = 1
+) -> pl.DataFrame:
+    """The first rows of the lag table of each of the first series; reads only these."""
+    skip = first_whole_row(params, rolling) if edges == "drop" else 0
+    parts = []
+    for number in range(min(series, len(panel.ids))):
+        begin, end = (int(panel.offsets[number + i]) + number + i for i in (0, 1))
+        start = min(begin + skip, end)
+        parts.append(table_part(panel, params, edges, rolling, start, min(start + rows, end)))
+    return pl.concat(parts)
+
+
+def head_text(table: pl.DataFrame) -> str:
+    """Rows of a lag table as people read them; the middle columns of a wide one are left out.
+
+    Values have the seven digits that 32 bits hold: 39.92, not 39.919998.
+    """
+    shown = table.with_columns(pl.col(pl.Float32).cast(pl.Float64).round_sig_figs(7))
+    with pl.Config(
+        tbl_cols=12, tbl_rows=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True
+    ):
+        return str(shown)
+
+
+def first_series(frame: pl.LazyFrame, count: int) -> pl.LazyFrame:
+    """The rows of the first series of a long frame, by name."""
+    names = frame.select(pl.col("unique_id").unique().sort().head(count)).collect(engine="streaming")
+    return frame.filter(pl.col("unique_id").is_in(names["unique_id"].to_list()))
+
+
+@task(cache_policy=NO_CACHE)
+def generate_lags(frame: pl.LazyFrame, windows: WindowParams, run: RunParams, folder: Path) -> str:
+    """Writes the panel of a run (its windows without the features that the checks dropped); returns its folder."""
+    return str(write_panel(frame, windows, Frequency(run.data.frequency), run.windows.forward_fill, folder))

@@ -1,0 +1,1 @@
+"""Opens a table of the user and gives it as a long frame."""

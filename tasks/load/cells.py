@@ -1,0 +1,71 @@
+"""The values of a table as they stand in the files: numbers, and text for the checks to judge; never drops or fills one.
+
+A text column whose first 1,000 rows hold true and false (in any case) and nothing else holds 1 and 0.
+"""
+
+from collections.abc import Collection, Mapping
+
+import polars as pl
+
+from params.errors import UserError
+from tasks.load.files import Table, collect
+
+BEGINNING = 1000
+NULLS = ("", "na", "n/a", "nan", "null", "none")
+
+
+def values_of(table: Table, names: Mapping[str, str], categories: Collection[str] = ()) -> list[pl.Expr]:
+    """The columns of a table, each under its alias: numbers, or text.  In `categories` true and false stay words.
+
+    Raises UserError for a column of a type that is neither.
+    """
+    values = {alias: _value(table, name) for alias, name in names.items()}
+    texts = {alias: values[alias] for alias, name in names.items() if _is_text(table, name) and name not in categories}
+    values |= {alias: _as_number(values[alias]) for alias in _truths(table, texts)}
+    return [value.alias(alias) for alias, value in values.items()]
+
+
+def cleaned(column: pl.Expr) -> pl.Expr:
+    """A text column with the words for nothing as null."""
+    text = column.str.strip_chars()
+    return pl.when(~text.str.to_lowercase().is_in(NULLS)).then(text)
+
+
+def _value(table: Table, name: str) -> pl.Expr:
+    """A number as it is; whatever else can be shown as text, for the checks to name an example of."""
+    dtype, column = table.columns[name], pl.col(name)
+    if dtype == pl.Boolean or dtype.is_decimal():
+        return column.cast(pl.Float64)
+    if dtype.is_numeric() or dtype == pl.Null:
+        return column
+    if dtype.is_temporal():
+        return column.dt.to_string("iso")
+    if _is_text(table, name):
+        return cleaned(column.cast(pl.String))
+    raise UserError(f"{table.name}: column {name!r} holds {dtype}; a target or feature holds numbers")
+
+
+def _is_text(table: Table, name: str) -> bool:
+    return table.columns[name] in (pl.String, pl.Categorical, pl.Enum)
+
+
+def _truths(table: Table, texts: Mapping[str, pl.Expr]) -> list[str]:
+    """Those of the text columns that hold true and false at the beginning of the table, and nothing else."""
+    if not texts:
+        return []
+    words = (value.str.to_lowercase().alias(name) for name, value in texts.items())
+    seen = collect(table.rows.head(BEGINNING).select(*words), table.name)
+    found = {name: set(seen[name].drop_nulls()) for name in texts}
+    return [name for name, values in found.items() if values and values <= {"true", "false"}]
+
+
+def _as_number(truth: pl.Expr) -> pl.Expr:
+    """1 for true, 0 for false; anything else, numbers too, is text that the checks refuse."""
+    word = truth.str.to_lowercase()
+    return (
+        pl.when(word == "true")
+        .then(pl.lit("1"))
+        .when(word == "false")
+        .then(pl.lit("0"))
+        .otherwise(truth + " among true and false")
+    )

@@ -1,0 +1,165 @@
+"""What a database query gives, kept as a Parquet file of this process's own; never asks the database twice.
+
+All steps of a command see the same rows.  Batches may disagree about a column (only nulls, then numbers): each is kept with
+its own types, and the type that holds all of them is known at the end.
+"""
+
+import atexit
+import hashlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from params.data import DataParams
+from params.errors import UserError
+from tasks.load.database import Batch, read_batches, url_text
+
+TYPES: dict[str, pl.DataType] = {
+    "nothing": pl.Null(),
+    "true or false": pl.Boolean(),
+    "whole numbers": pl.Int64(),
+    "numbers": pl.Float64(),
+    "text": pl.String(),
+    "dates": pl.Date(),
+    "times": pl.Datetime("us"),
+    "times with an offset": pl.Datetime("us", "UTC"),
+}
+WIDER = ("true or false", "whole numbers", "numbers")  # each holds what stands before it
+
+_here = threading.Lock()
+_taken: dict[tuple[str, str, str], "Snapshot"] = {}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The rows of a query in `file`; `sha256` over the query's text and the rows in the order in which they came."""
+
+    file: Path
+    rows: int
+    sha256: str
+
+
+def snapshot(data: DataParams) -> Snapshot:
+    """The rows of `data.query`, read now or earlier in this process.  Raises UserError where they cannot be had."""
+    assert data.query is not None and data.uri is not None, "the schema lets no run without them come here"
+    key = (data.query, data.uri, url_text(data.uri))
+    with _here:
+        if key not in _taken:
+            _taken[key] = _read(data.query, data.uri)
+        return _taken[key]
+
+
+def forget(data: DataParams) -> None:
+    """The next snapshot of this source reads the database anew: for a process that runs a comparison again and again."""
+    with _here:
+        for key in [key for key in _taken if key[:2] == (data.query, data.uri)]:
+            shutil.rmtree(_taken.pop(key).file.parent, ignore_errors=True)
+
+
+def _read(query: str, uri: str) -> Snapshot:
+    folder = Path(tempfile.mkdtemp(prefix="lagline-query-"))  # mode 0700
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        return _write(read_batches(query, uri), query, folder)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, (OSError, PolarsError)):
+            raise UserError(f"data.query ({uri}): its rows cannot be kept in {folder.parent} ({error}); set TMPDIR") from None
+        raise
+
+
+def _write(batches: Iterator[Batch], query: str, folder: Path) -> Snapshot:
+    """One part a batch, each with the types that its values have; then one file, with the type that holds all of a column."""
+    digest = hashlib.sha256(query.encode() + b"\0")
+    kinds: dict[str, str] = {}
+    count = 0
+    parts: list[Path] = []
+    for names, rows in batches:
+        _refuse_names(names)
+        digest.update(repr(names).encode() if not parts else b"")
+        digest.update("".join(f"{tuple(row)!r}\n" for row in rows).encode("utf-8", "surrogatepass"))
+        columns = dict(zip(names, zip(*rows, strict=True) if rows else ([] for _ in names), strict=True))
+        found = {name: _kind(name, values) for name, values in columns.items()}
+        kinds = {name: _wider(name, kinds.get(name, "nothing"), kind) for name, kind in found.items()}
+        series = [pl.Series(name, _plain(values, found[name]), TYPES[found[name]]) for name, values in columns.items()]
+        parts.append(folder / f"part-{len(parts):06}.parquet")
+        pl.DataFrame(series).write_parquet(parts[-1], compression="lz4")
+        count += len(rows)
+    if not count:
+        raise UserError("data.query: the query gives no rows; correct it, or look whether the table is filled")
+    casts = [pl.col(name).cast(TYPES[kind]) for name, kind in kinds.items()]
+    pl.concat([pl.scan_parquet(part, glob=False).select(casts) for part in parts]).sink_parquet(folder / "rows.parquet")
+    for part in parts:
+        part.unlink()
+    return Snapshot(folder / "rows.parquet", count, digest.hexdigest())
+
+
+def _refuse_names(names: list[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UserError(f"data.query: it gives {', '.join(map(repr, repeated))} more than once; name each column once, with AS")
+
+
+def _kind(name: str, values: Sequence[Any]) -> str:
+    """What a column of a batch holds, a key of TYPES.  Raises UserError for a mixture, and for what no table holds."""
+    kind = "nothing"
+    examples = {(type(value), getattr(value, "tzinfo", None) is None): value for value in values}
+    for example in examples.values():
+        kind = _wider(name, kind, _kind_of(name, example), example)
+    if kind == "whole numbers" and any(
+        isinstance(v, Decimal) and not (v.is_finite() and v == v.to_integral_value()) for v in values
+    ):
+        return "numbers"
+    big = kind == "whole numbers" and any(value is not None and not -(2**63) <= value < 2**63 for value in values)
+    return "numbers" if big else kind
+
+
+def _kind_of(name: str, value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, datetime):
+        return "times" if value.tzinfo is None else "times with an offset"
+    for types, kind in (
+        (bool, "true or false"), ((int, Decimal), "whole numbers"), (float, "numbers"), ((str, UUID), "text"), (date, "dates"),
+    ):  # fmt: skip
+        if isinstance(value, types):
+            return kind
+    raise UserError(
+        f"data.query: column {name!r} holds {type(value).__name__} values; cast it in the query to a number, text or a time, "
+        "or leave it out"
+    )
+
+
+def _wider(name: str, one: str, other: str, example: object = None) -> str:
+    """The kind that holds both.  Raises UserError where there is none."""
+    if one == other or other == "nothing":
+        return one
+    if one == "nothing":
+        return other
+    if one in WIDER and other in WIDER:
+        return max(one, other, key=WIDER.index)
+    such = f" (such as {str(example)[:40]!r})" if example is not None else ""
+    raise UserError(f"data.query: column {name!r} mixes {one} and {other}{such}; make it one type in the query, with CAST")
+
+
+def _plain(values: Sequence[Any], kind: str) -> list[Any]:
+    """The values as polars takes them for their kind."""
+    if kind == "text":
+        return [value if value is None else str(value) for value in values]
+    if kind in ("whole numbers", "true or false"):
+        return [value if value is None else int(value) for value in values] if kind == "whole numbers" else list(values)
+    if kind == "numbers":
+        return [value if value is None else float(value) for value in values]
+    if kind == "times with an offset":
+        return [value if value is None else value.astimezone(UTC) for value in values]
+    return list(values)

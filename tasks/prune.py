@@ -1,0 +1,167 @@
+"""Making room: what no registered version, no newest comparison and nothing running refers to.
+
+Whole comparisons stay where they are among the newest of their name or made a version that holds an alias.  Of any other that
+made a version stays what it takes to roll back to it and to train it again: its run and that of the comparison, its panel, its
+fit; the runs and fits of those that it beat go, and the forecasts of all.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlparse
+
+import polars as pl
+
+from tasks import tracking
+from tasks.locks import lock
+from tasks.serve.realised import MOST_FILES, SCORED
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+DAY = 86_400.0  # seconds: a working folder that is younger may be in use
+HIDDEN = (".compare-", ".reproduce-", ".lags-")  # working folders of processes that were killed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would go: folders and files with their bytes, and MLflow runs."""
+
+    paths: tuple[tuple[Path, int], ...]
+    runs: tuple[tuple[str, str], ...]  # (name, run id)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the folders and files hold."""
+        return sum(size for _, size in self.paths)
+
+
+@dataclass
+class _Kept:
+    """What is referred to: panels by their digest, fits by their identity."""
+
+    panels: set[str] = field(default_factory=set)
+    fits: set[str] = field(default_factory=set)
+
+    def add(self, parent: "Run", runs: "list[Run]") -> None:
+        self.panels.add(parent.data.tags.get("data", ""))
+        self.fits |= {run.data.tags.get("identity", "") for run in runs}
+        self.fits |= {member for run in runs for member in run.data.tags.get("members", "").split()}  # of an ensemble
+
+
+def prune(home: Path, keep: int, dry_run: bool = False) -> Plan:
+    """Removes (or, in a dry run, only names) what nothing refers to; `keep` comparisons of each name stay.
+
+    Raises Held while a comparison is running: what it has made so far is not registered yet.
+    """
+    with lock(home, "compare", wait=False):
+        plan = _plan(home, keep)
+        if not dry_run:
+            for path, _ in plan.paths:  # first: on a full disk no store takes what is written to it
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            for _, run_id in plan.runs:
+                tracking.client().delete_run(run_id)
+    return plan
+
+
+def _plan(home: Path, keep: int) -> Plan:
+    search = tracking.client().search_model_versions
+    versions = list(tracking.every(lambda token: search(max_results=1000, page_token=token)))
+    registered, aliased = {str(version.run_id) for version in versions}, _aliased(versions)
+    fits = {version.tags.get(tag, "") for version in versions for tag in ("identity", "fit", "refit")}
+    kept, gone, paths = _Kept(fits=fits), list[tuple[str, str]](), list[Path]()
+    for experiment in tracking.client().search_experiments():
+        left = keep
+        for parent, below in _comparisons(experiment.experiment_id):
+            newest = parent.info.status == "FINISHED" and left > 0
+            left -= newest
+            ours = Path(parent.data.tags.get("panel", home / "panels")).is_relative_to(home)  # not another machine's
+            if newest or parent.info.status == "RUNNING" or not ours or any(run.info.run_id in aliased for run in below):
+                kept.add(parent, below)
+                continue
+            own = [run for run in below if run.info.run_id in registered or run.data.tags.get("identity") in fits]
+            if own:
+                kept.add(parent, own)
+                paths += _forecasts(parent, home)
+            unneeded = [run for run in below if run not in own] if own else [*below, parent]
+            gone += [(experiment.name, run.info.run_id) for run in unneeded]
+            paths += [folder for run in unneeded for folder in _artifacts(run, home)]
+            paths += [folder for folder in (home / "forecasts" / parent.info.run_id,) if folder.is_dir()]
+    paths = [*_unreferenced(home, kept), *paths, *_served(home)]
+    return Plan(tuple((path, _size(path)) for path in paths), tuple(gone))
+
+
+def _aliased(versions: "list[ModelVersion]") -> set[str]:
+    """The runs of the versions that hold an alias, which a search leaves out."""
+    names = {version.name for version in versions}
+    holders = {
+        (name, str(number)) for name in names for number in tracking.client().get_registered_model(name).aliases.values()
+    }
+    return {str(version.run_id) for version in versions if (version.name, str(version.version)) in holders}
+
+
+def _comparisons(experiment: str) -> "Iterator[tuple[Run, list[Run]]]":
+    """The comparisons of an experiment, the newest first, each with the runs below it."""
+    children: dict[str, list[Run]] = {}
+    for child in _runs(experiment, "tags.kind != 'comparison'"):
+        children.setdefault(child.data.tags.get("mlflow.parentRunId", ""), []).append(child)
+    for parent in _runs(experiment, "tags.kind = 'comparison'"):
+        yield parent, children.get(parent.info.run_id, [])
+
+
+def _unreferenced(home: Path, kept: _Kept) -> list[Path]:
+    """Panels, fits and working folders of ours that nothing refers to; what is half written may be in use for a day."""
+    folders = [path for path in _below(home / "panels") if path.name not in kept.panels]
+    folders += [path for path in _below(home / "checkpoints") if path.name not in kept.fits]
+    folders += [path for path in _below(home) if path.name.startswith(HIDDEN)]
+    return [path for path in folders if not path.name.startswith(".") or time.time() - path.stat().st_mtime > DAY]
+
+
+def _forecasts(parent: "Run", home: Path) -> list[Path]:
+    """The forecast frame among the artifacts of a comparison, where they lie below ours."""
+    files = [folder / "artifacts" / "forecasts.parquet" for folder in _artifacts(parent, home)]
+    return [file for file in files if file.is_file()]
+
+
+def _served(home: Path) -> list[Path]:
+    """The served forecasts that were scored and that no scoring reads any more: all but the newest of each name."""
+    gone: list[Path] = []
+    for marker in sorted((home / "served").glob(f"*/{SCORED}")):
+        until = int(json.loads(marker.read_text())["until"])
+        files = sorted(marker.parent.glob("*.parquet"), key=lambda path: path.stat().st_mtime)
+        gone += [file for file in files[:-MOST_FILES] if _last(file) <= until]
+    return gone
+
+
+def _last(file: Path) -> int:
+    """The newest row that a file of served forecasts is about: microseconds since 1970, or the integer time step."""
+    return int(pl.scan_parquet(file).select(pl.col("ds").to_physical().max()).collect().item())
+
+
+def _runs(experiment: str, clause: str) -> "Iterator[Run]":
+    """The runs of an experiment, the newest first."""
+    order, search = ["attributes.start_time DESC"], tracking.client().search_runs
+    return tracking.every(lambda token: search([experiment], clause, order_by=order, max_results=1000, page_token=token))
+
+
+def _artifacts(run: "Run", home: Path) -> list[Path]:
+    """The folder of a run's artifacts, where it lies below ours: a server looks after its own."""
+    address = urlparse(run.info.artifact_uri or "")
+    folder = Path(unquote(address.path)).parent
+    inside = address.scheme in ("", "file") and folder.is_relative_to(home / "artifacts") and folder.name == run.info.run_id
+    return [folder] if inside and folder.is_dir() else []
+
+
+def _below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()) if folder.is_dir() else []
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file() and not one.is_symlink())

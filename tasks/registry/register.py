@@ -1,0 +1,108 @@
+"""The winner of a comparison as a registered model version with the alias `challenger`; where nothing won, it says so."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from models.data.window import WindowParams
+from models.fit import job as jobs
+from params.schema import RunParams
+from tasks import tracking
+from tasks.registry.bundle import write_bundle
+from tasks.registry.card import card
+from tasks.registry.unseen import facts_for
+from tasks.registry.versions import register
+from tasks.train import identity as fingerprint
+from tasks.train.final import identity_of, refit_facts
+
+Fit = Mapping[str, Any]
+
+
+@task(cache_policy=NO_CACHE)
+def register_best(
+    run: RunParams,
+    found: Mapping[str, Any],
+    fits: Sequence[Fit],
+    jobs_of: Mapping[str, Any],
+    home: Path,
+    about: Mapping[str, Any],
+    refit: Fit | None = None,
+) -> dict[str, Any]:
+    """Bundles and registers the chosen fit under the run's name; `about`: the checks' verdict and the command, for its card.
+
+    `refit`: the same variant trained on all rows, with its `job`, where there is one.
+    Returns `version` and `new` (False where the same identity was registered before), or `version` None where no variant beat
+    the best naive on validation, or (`why`) the refit failed: then nothing is registered and the aliases stay.
+    """
+    if found["chosen"] is None:
+        return {"version": None, "new": False}
+    if refit is not None and refit["status"] != "finished":
+        why = f"{refit['label']}, the chosen variant trained on all rows (training.refit), failed: {refit['reason']}"
+        return {"version": None, "new": False, "why": why}
+    fit = next(fit for fit in fits if fit["label"] == found["chosen"])
+    job = jobs_of[fit["label"]]
+    row = next(row for row in found["rows"] if row["name"] == fit["label"])
+    scores = {name: value for name, value in row.items() if name.startswith(("test_", "val_"))}
+    forecaster, windows = jobs.load(job, Path(fit["folder"]))
+    panel = windows["train"].panel
+    refitted = None if refit is None else jobs.load(refit["job"], Path(refit["folder"]))[0]
+    facts = {
+        "name": run.name,
+        "label": fit["label"],
+        "seed": job["training"]["seed"],
+        "scores": scores,
+        "naive": found["naive"],
+        "checks": "passed",  # nothing comes here that they, or the canary, have stopped
+        "fingerprint": fingerprint.fingerprint(job, panel.digest),
+        **facts_for(job, _result_of(fit), panel, run),
+    }
+    if refit is not None:
+        facts["refit"] = refit_facts(refit["job"], _result_of(refit), panel)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder) / "bundle"
+        write_bundle(
+            bundle,
+            forecaster,
+            refitted=refitted,
+            variant=job["training"]["variant"],
+            family=job["family"],
+            network=job["network"],
+            params=WindowParams.from_dict(job["windows"]),
+            level=job["scaling"]["window"],
+            panel=panel,
+            run=run,
+            half_widths=found["half_widths"][fit["label"]],
+            facts=json.loads(json.dumps(facts)),
+            papers=lambda model: _papers(model, about, fit.get("memory")),
+        )
+        tags = {"variant": job["training"]["variant"], "seed": str(job["training"]["seed"]), "val_mae": f"{row['val_mae']:.6g}"}
+        identity = fit["identity"]
+        if refit is not None:
+            tags |= {"fit": fit["identity"], "refit": refit["identity"]}
+            identity = identity_of(fit["identity"], refit["identity"])
+        words = (bundle / "card.md").read_text(encoding="utf-8")
+        result = register(bundle, name=run.name, run_id=fit["run_id"], identity=identity, tags=tags, home=home, words=words)
+    for one in (fit, refit):
+        if one is not None:
+            tracking.tag(one["run_id"], {"registered_version": str(result["version"])})
+    return dict(result)
+
+
+def _result_of(fit: Fit) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((Path(fit["folder"]) / "result.json").read_text())
+    return found
+
+
+def _papers(model: Mapping[str, Any], about: Mapping[str, Any], memory: Mapping[str, Any] | None) -> dict[str, bytes]:
+    """What people read in a bundle: its card, the lock, what the data checks found."""
+    lock = fingerprint.ROOT / "constraints.txt"
+    return {
+        "card.md": card(model, about, memory).encode(),
+        "checks.json": json.dumps(about["checks"], indent=1).encode(),
+        **({"constraints.txt": lock.read_bytes()} if lock.exists() else {}),
+    }

@@ -1,0 +1,1 @@
+"""What a comparison found, put where people look."""

@@ -1,0 +1,122 @@
+"""Accuracy against cost, and who is on the Pareto front; never weighs one against the other."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from tasks.report.plots.points import Point, Spot, name_points
+from tasks.report.plots.style import ACTUAL, CHOSEN, NAIVE, OTHERS, QUIET, UNIT, ceiling, label, new_figure, note
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Segment = tuple[Spot, Spot]
+COSTS = {"train_seconds": "training (seconds)", "forecast_ms_per_series": "forecasting (milliseconds a series)"}
+PLAIN = {"variant": OTHERS[3], "baseline": QUIET}
+LONGEST = 28  # letters of a name beside a dot
+
+
+def pareto_front(cost: Sequence[float | None], error: Sequence[float | None]) -> list[int]:
+    """Indices of the points that no other beats in one and equals in the other, cheapest first; of equal points the first.
+
+    A point without cost or error (None, NaN) is on no front.
+    """
+    known = [(c, e, i) for i, (c, e) in enumerate(zip(cost, error, strict=True)) if c is not None and e is not None]
+    front: list[int] = []
+    least = math.inf
+    for price, missed, i in sorted(point for point in known if not math.isnan(point[0] + point[1])):
+        if price < math.inf and missed < least:
+            front.append(i)
+            least = missed
+    return front
+
+
+def pareto_plot(board: pl.DataFrame, chosen: str | None, naive: str, unit: str) -> "Figure":
+    """MAE on test against seconds of training and against milliseconds of a forecast, with the Pareto front of each.
+
+    `board`: name, kind (variant or baseline), test_mae, train_seconds, forecast_ms_per_series, num_parameters, with nulls;
+    what has no cost above 0 is not in that panel.
+    """
+    rows = board.filter(pl.col("test_mae").is_finite())
+    figure, axes = new_figure(12, max(5.0, 0.12 * rows.height + 4.2), columns=2, sharey=True)
+    rows = rows.filter(pl.any_horizontal(pl.col(column).is_finite() & (pl.col(column) > 0) for column in COSTS))
+    errors = rows["test_mae"].to_list()
+    low, high = min(errors, default=0.0), ceiling(errors)
+    room = 0.12 * (high - low) or 0.1 * high or 1.0
+    axes[0].set_ylim(max(low - room, 0), high + room)
+    drawn = [_panel(ax, rows, column, chosen, naive) for ax, column in zip(axes, COSTS, strict=True)]
+    axes[0].set_ylabel(f"MAE on test ({label(unit, UNIT)})")
+    axes[0].set_title("Accuracy against cost (a larger dot has more weights)", loc="left")
+    best = board.filter((pl.col("name") == naive) & pl.col("test_mae").is_finite())["test_mae"].to_list()
+    _legend(figure, axes, chosen, naive, best[0] if best else None, rows["kind"].unique().to_list())
+    figure.draw_without_rendering()  # only now is it settled where on the paper a point lies
+    figure.set_layout_engine("none")
+    for ax, (points, lines) in zip(axes, drawn, strict=True):
+        name_points(ax, points, lines + [((ax.get_xlim()[0], y), (ax.get_xlim()[1], y)) for y in best])
+    return figure
+
+
+def _panel(ax: "Axes", rows: pl.DataFrame, column: str, chosen: str | None, naive: str) -> tuple[list[Point], list[Segment]]:
+    """Dots and front of one cost; returns what is to be named, and the lines that names keep off."""
+    ax.set_xlabel(COSTS[column])
+    shown = rows.filter(pl.col(column).is_finite() & (pl.col(column) > 0))
+    if shown.is_empty():
+        ax.set_xticks([])
+        note(ax, "not measured")
+        return [], []
+    cost, error = shown[column].to_list(), shown["test_mae"].to_list()
+    _cost_axis(ax, min(cost), max(cost))
+    front = pareto_front(cost, error)
+    steps = [(cost[front[0]], error[front[0]])]
+    for i in front[1:]:
+        steps += [(cost[i], steps[-1][1]), (cost[i], error[i])]
+    steps.append((ax.get_xlim()[1], steps[-1][1]))
+    ax.plot(*zip(*steps, strict=True), color=ACTUAL, lw=1.1, zorder=2)
+    looks = {chosen: CHOSEN, naive: NAIVE}
+    dots = [_dot(ax, row, column, looks, place in front) for place, row in enumerate(shown.iter_rows(named=True))]
+    return dots, list(pairwise(steps))
+
+
+def _dot(ax: "Axes", row: Mapping[str, Any], column: str, looks: Mapping[str | None, str], front: bool) -> Point:
+    """One dot, an arrow at the top for what lies above the picture."""
+    color = looks.get(row["name"], PLAIN[row["kind"]])
+    size, edge = 5 + 1.4 * math.log10(1 + (row["num_parameters"] or 0)), 1.2 if front else 0.4
+    x, top, error = row[column], ax.get_ylim()[1], row["test_mae"]
+    mark = "^" if error > top else "o"
+    ax.plot([x], [min(error, top)], marker=mark, ms=size, mfc=color, mec=ACTUAL, mew=edge, zorder=3, clip_on=False)
+    text = label(row["name"], LONGEST) + (f" ({error:.3g})" if error > top else "")
+    return Point(x, min(error, top), text, front, size / 2)
+
+
+def _cost_axis(ax: "Axes", least: float, most: float) -> None:
+    """Decades with plain numbers, 2 and 5 between them where there is room."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    ax.set_xscale("log")
+    ax.set_xlim(least / 2, most * 4)
+    few = math.log10(most / least) < 2.5
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=12))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _legend(
+    figure: "Figure", axes: Sequence["Axes"], chosen: str | None, naive: str, best: float | None, kinds: Sequence[str]
+) -> None:
+    """Below both panels; draws the line of the best naive too."""
+    ax = axes[0]
+    looks: dict[str, dict[str, Any]] = {"Pareto front (names in bold)": {"color": ACTUAL, "lw": 1.1}}
+    dots = {f"chosen: {label(chosen, 40)}": CHOSEN} if chosen is not None else {}
+    for words, color in (dots | {kind: PLAIN[kind] for kind in PLAIN if kind in kinds}).items():
+        looks[words] = {"ls": "", "marker": "o", "mfc": color, "mec": ACTUAL, "mew": 0.4}
+    lines = [ax.plot([], [], **look)[0] for look in looks.values()]
+    words_of = list(looks)
+    if best is not None:
+        lines += [panel.axhline(best, color=NAIVE, lw=1.2, ls="--", zorder=1) for panel in axes][:1]
+        above = f" ({best:.3g}, above the picture)" if best > ax.get_ylim()[1] else ""
+        words_of.append(f"best naive: {label(naive, 40)}{above}")
+    figure.legend(lines, words_of, loc="outside lower left", ncols=5, frameon=False, fontsize=9)

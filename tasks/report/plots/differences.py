@@ -1,0 +1,76 @@
+"""How far each model is from the best, with intervals (a forest plot); never decides which ones are alike."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from tasks.report.plots.style import ACTUAL, CHOSEN, QUIET, ceiling, label, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Row = Mapping[str, Any]
+WORDS = {CHOSEN: "not told apart", ACTUAL: "variant", QUIET: "baseline"}
+
+
+def difference_plot(rows: Sequence[Row], best: str, unit: str) -> "Figure":
+    """The MAE of each model minus that of `best` with its 90 % interval, in the order given, those like the best as a group.
+
+    `rows`: name, kind (variant or baseline), mean, low, high (None where there is no interval), alike (bool).
+    """
+    figure, ax = new_figure(9, 0.32 * len(rows) + 2.1)
+    ax.grid(axis="y", visible=False)
+    edge = ceiling(abs(row[end]) for row in rows for end in ("mean", "low", "high") if row[end]) or 1.0
+    for place, row in enumerate(rows):
+        _difference(ax, place, row, edge)
+    _groups(ax, rows)
+    ax.axvline(0, color=CHOSEN, lw=1.4, zorder=1)
+    above = ax.get_xaxis_transform()
+    ax.text(0, 1.01, label(best, 40), transform=above, ha="center", va="bottom", fontsize=9, color=CHOSEN, weight="bold")
+    ax.set_yticks(range(len(rows)), [label(row["name"], 40) for row in rows])
+    ax.set_ylim(max(len(rows), 1) - 0.4, -0.6)
+    left = min((row[end] for row in rows for end in ("mean", "low") if row[end] is not None), default=0.0)
+    ax.set_xlim(1.08 * max(min(left, -0.12 * edge), -edge), 1.08 * edge)
+    ax.set_xlabel(f"MAE on test minus that of the best on validation ({label(unit)}); right of the line is worse")
+    ax.set_title("How far from the best on validation, with 90 % intervals", loc="left", pad=24)
+    shown = [color for color in WORDS if color in {_color(row) for row in rows}]
+    marks = [ax.plot([], [], color=color, marker="o", ms=6, lw=1.8)[0] for color in shown]
+    if marks:
+        figure.legend(marks, [WORDS[color] for color in shown], loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def _color(row: Row) -> str:
+    return CHOSEN if row["alike"] else ACTUAL if row["kind"] == "variant" else QUIET
+
+
+def _difference(ax: "Axes", place: int, row: Row, edge: float) -> None:
+    """A dot and its interval; beyond the edge an arrow and the number."""
+    color, mean = _color(row), row["mean"]
+    if mean is None:
+        return
+    if row["low"] is not None and row["high"] is not None:
+        ax.plot([row["low"], row["high"]], [place, place], color=color, lw=1.8, solid_capstyle="butt", zorder=3)
+    if abs(mean) <= edge:
+        ax.plot([mean], [place], marker="o", ms=6.5, color=color, ls="", zorder=4)
+        return
+    side = 1 if mean > 0 else -1
+    ax.plot([side * edge], [place], marker=">" if side > 0 else "<", ms=7, color=color, ls="", zorder=4)
+    ha = "right" if side > 0 else "left"
+    ax.annotate(
+        f"{mean:+.3g}", (side * edge, place), (-8 * side, 0), textcoords="offset points", ha=ha, va="center", fontsize=9
+    )
+
+
+def _groups(ax: "Axes", rows: Sequence[Row]) -> None:
+    """A band and a bracket around each run of rows that cannot be told apart from the best."""
+    beside = ax.get_yaxis_transform()
+    for alike, run in groupby(range(len(rows)), key=lambda place: bool(rows[place]["alike"])):
+        places = list(run)
+        if not alike:
+            continue
+        first, last = places[0] - 0.4, places[-1] + 0.4
+        ax.axhspan(first, last, color=CHOSEN, alpha=0.08, lw=0, zorder=0)
+        ax.plot([1.01, 1.02, 1.02, 1.01], [first, first, last, last], transform=beside, color=CHOSEN, lw=1.2, clip_on=False)
+        ax.text(1.03, (first + last) / 2, WORDS[CHOSEN], transform=beside, va="center", fontsize=9, color=CHOSEN)

@@ -1,0 +1,78 @@
+"""Errors of all models in one picture: on the leaderboard, by horizon step, by calendar slice; never computes one."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from tasks.report.plots import style
+from tasks.report.plots.names import looks_of, named_lines
+from tasks.report.plots.style import ACTUAL, CHOSEN, GRID, NAIVE, OTHERS, QUIET, UNIT, label
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+SATURDAY = 6
+
+
+def step_plot(by_step: pl.DataFrame, models: Sequence[str], chosen: str | None, naive: str, unit: str, span: str) -> "Figure":
+    """MAE by horizon step, a line a model, each named at its right end.  `span`: the length of one step, such as 1h."""
+    figure, ax = style.new_figure(9, max(4.5, 0.26 * len(models) + 1.5))
+    named_lines(ax, by_step, "step", models, looks_of(models, chosen, naive), mark=False)
+    last = by_step.height
+    ax.set_xlim(1 - max(0.02 * last, 0.2), last + max(0.02 * last, 0.2))
+    style.whole_ticks(ax)
+    ax.set_xlabel(f"horizon step (one step: {label(span)})")
+    ax.set_ylabel(f"MAE on test ({label(unit, UNIT)})")
+    ax.set_title("Error by horizon step", loc="left")
+    return figure
+
+
+def slice_plot(table: pl.DataFrame, by: str, models: Sequence[str], chosen: str | None, naive: str, unit: str) -> "Figure":
+    """MAE on test by hour of the day or day of the week, a line a model, each named at its right end.
+
+    `table`: value (hour 0 .. 23, or ISO weekday 1 .. 7) and a column a model, null where a slice has nothing to score.
+    `by`: hour or weekday.
+    """
+    figure, ax = style.new_figure(9, max(3.6, 0.26 * len(models) + 1.2))
+    table = table.sort("value")
+    named_lines(ax, table, "value", models, looks_of(models, chosen, naive), mark=by == "weekday" or table.height < 24)
+    if by == "weekday":
+        ax.axvspan(SATURDAY - 0.5, SATURDAY + 1.5, color=GRID, alpha=0.5, lw=0, zorder=0)
+        ax.set_xticks(range(1, 8), DAYS)
+        ax.set_xlim(0.5, 7.5)
+    else:
+        ax.set_xticks(range(0, 24, 3))
+        ax.set_xlim(-0.5, 23.5)
+    words = {"hour": "hour of the day", "weekday": "day of the week"}[by]
+    ax.set_xlabel(f"{words} (UTC)")
+    ax.set_ylabel(f"MAE on test ({label(unit, UNIT)})")
+    ax.set_title(f"Error by {words}", loc="left")
+    return figure
+
+
+def accuracy_plot(board: pl.DataFrame, chosen: str | None, naive: str, unit: str) -> "Figure":
+    """Test MAE as bars and validation MAE as marks, in the order of the leaderboard; rows without a score are left out."""
+    rows = board.filter(pl.col("test_mae").is_not_null())
+    figure, ax = style.new_figure(9, 0.34 * rows.height + 1.9)
+    ax.grid(axis="y", visible=False)
+    places = range(rows.height)
+    plain = {"variant": OTHERS[3], "baseline": QUIET}
+    colors = [{chosen: CHOSEN, naive: NAIVE}.get(name, plain[kind]) for name, kind in rows.select("name", "kind").iter_rows()]
+    ax.barh(places, rows["test_mae"].to_numpy(), color=colors, height=0.66, zorder=2)
+    largest = max([abs(value) for value in rows["test_mae"]], default=0.0) or 1.0
+    digits = min(max(2 - math.floor(math.log10(largest)), 0), 9)  # three figures of the largest, the points below each other
+    ax.plot(rows["val_mae"].to_numpy(), places, ls="", marker="D", ms=5, mfc="white", mec=ACTUAL, label="validation", zorder=4)
+    for place, value, color in zip(places, rows["test_mae"], colors, strict=True):
+        ax.text(0, place, f"  {value:.{digits}f}", va="center", fontsize=9, color="white" if color == CHOSEN else ACTUAL)
+    ax.set_yticks(places, [label(name) for name in rows["name"]])
+    ax.invert_yaxis()
+    best = rows.filter(pl.col("name") == naive)["test_mae"]
+    if len(best):
+        ax.axvline(best[0], color=NAIVE, lw=1, ls="--", zorder=3, label=f"best naive: {label(naive)}")
+    ax.set_xlabel(f"MAE on test ({label(unit, UNIT)})")
+    ax.set_title("Accuracy, best on validation first", loc="left", pad=24)
+    style.legend_above(ax, columns=2)
+    return figure

@@ -1,0 +1,105 @@
+"""Forecasts beside what came; never chooses which model to show."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from tasks.evaluate.intervals import COVERAGE
+from tasks.report.plots.style import ACTUAL, CHOSEN, NAIVE, QUIET, label, legend_above, new_figure, note, time_axis, times
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_SERIES = 20
+STACKED = 4  # series in the one picture of a variant
+SHOWN_ROWS = 120  # target rows in the window of a forecast picture
+SHORT = 4  # horizons below this are drawn as one joined line, not origin by origin
+
+
+def plotted(by_series: pl.DataFrame, model: str, most: int = MOST_SERIES) -> list[str]:
+    """The series to draw, worst MAE first: all of them, or worst, best and evenly between."""
+    ranked = by_series.drop_nulls(model).sort(model, "unique_id", descending=[True, False])["unique_id"].to_list()
+    if len(ranked) <= most:
+        return ranked
+    return [ranked[round(i * (len(ranked) - 1) / (most - 1))] for i in range(most)]
+
+
+def forecast_plot(test: pl.DataFrame, series: str, model: str, naive: str, unit: str) -> "Figure":
+    """Actuals of one series over its last test origins that do not overlap, `model` with its band, the best naive thin.
+
+    `test`: wide forecast frame, with the interval columns of `model` where it has them.  `unit`: what y is called.
+    """
+    figure, ax = new_figure(10, 4.2)
+    _draw(ax, test, series, model, naive)
+    ax.set_ylabel(label(unit))
+    ax.set_title(f"{label(series)}: forecasts and what came", loc="left", pad=28)
+    legend_above(ax)
+    return figure
+
+
+def variant_forecast_plot(test: pl.DataFrame, series_list: Sequence[str], model: str, naive: str, unit: str) -> "Figure":
+    """The same for the first STACKED series, one above the other, each over its own time; one legend for all."""
+    shown = series_list[:STACKED]
+    figure, _ = new_figure(10, 1.0 + 2.5 * max(len(shown), 1), rows=max(len(shown), 1))
+    if not shown:
+        note(figure.axes[0], "no forecasts")
+    for place, (ax, series) in enumerate(zip(figure.axes, shown, strict=False)):
+        _draw(ax, test, series, model, naive)
+        ax.set_title(label(series), loc="left", pad=6 if place else 28)
+        if place < len(shown) - 1:
+            ax.set_xlabel("")
+    if shown:
+        legend_above(figure.axes[0])
+        figure.supylabel(label(unit), fontsize=10)
+    return figure
+
+
+def _draw(ax: "Axes", test: pl.DataFrame, series: str, model: str, naive: str) -> None:
+    """One series: actuals, and all forecasts of a model as one line with a gap before each origin."""
+    own = test.filter(pl.col("unique_id") == series)
+    rows = own.filter(pl.col(model).is_not_null()).sort("cutoff", "step")
+    shown = rows.filter(pl.col("cutoff").is_in(_apart(rows).implode()))
+    actual = own.filter(pl.col("ds").is_between(shown["ds"].min(), shown["ds"].max())).unique("ds").sort("ds")
+    ax.plot(times(actual), actual["y"].to_numpy(), color=ACTUAL, lw=1.4, label="actual", zorder=3)
+    by_origin = shown.group_by("cutoff", maintain_order=True).agg(pl.col("ds").min(), pl.len())
+    whole = shown.height > 0 and int(shown["step"].max()) < SHORT  # type: ignore[arg-type]
+    drawn = shown if whole else _with_gaps(shown)
+    mark = "o" if shown.height == 1 or (not whole and (by_origin["len"] == 1).any()) else None
+    x, low, high = times(drawn), f"{model}-lo-{COVERAGE}", f"{model}-hi-{COVERAGE}"
+    if low in drawn.columns:
+        band = {"color": CHOSEN, "alpha": 0.16, "lw": 0, "label": f"{COVERAGE} % interval"}
+        ax.fill_between(x, _numbers(drawn, low), _numbers(drawn, high), **band)  # type: ignore[arg-type]
+    if naive != model:
+        ax.plot(x, _numbers(drawn, naive), color=NAIVE, lw=0.9, ls="--", marker=mark, ms=3, label=label(naive))
+    ax.plot(x, _numbers(drawn, model), color=CHOSEN, lw=1.8, marker=mark, ms=3, label=label(model), zorder=4)
+    if not whole and by_origin.height:
+        begin = ax.vlines(times(by_origin), 0, 1, QUIET, ":", label="a new forecast begins", transform=ax.get_xaxis_transform())
+        begin.set(linewidth=0.9, zorder=1)
+    time_axis(ax, shown)
+
+
+def _with_gaps(shown: pl.DataFrame) -> pl.DataFrame:
+    """A row without values after the last step of each cutoff, where a line breaks: one line is faster than one an origin."""
+    gap = shown.group_by("cutoff").agg(pl.col("ds").max(), (pl.col("step").max() + 1).cast(shown.schema["step"]))
+    return pl.concat([shown, gap], how="diagonal").sort("cutoff", "step")
+
+
+def _numbers(rows: pl.DataFrame, column: str) -> np.ndarray:
+    return rows[column].cast(pl.Float64).to_numpy()
+
+
+def _apart(rows: pl.DataFrame) -> pl.Series:
+    """The newest cutoffs whose targets do not overlap, about SHOWN_ROWS target rows in all."""
+    spans = rows.group_by("cutoff").agg(pl.col("ds").min().alias("first"), pl.col("ds").max().alias("last"), pl.len())
+    found: list[object] = []
+    taken, before = 0, None
+    for cutoff, first, last, count in spans.sort("cutoff", descending=True).iter_rows():
+        if before is None or last < before:
+            found.append(cutoff)
+            taken, before = taken + count, first
+        if taken >= SHOWN_ROWS:
+            break
+    return pl.Series(found, dtype=rows.schema["cutoff"])

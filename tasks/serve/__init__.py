@@ -1,0 +1,1 @@
+"""Forecasts from registered versions, and how they turned out."""

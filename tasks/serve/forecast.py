@@ -1,0 +1,140 @@
+"""Forecasts of a registered version for a table of one's own, by the serving code in its bundle; trains nothing."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from params.data import DataParams
+from params.errors import UserError
+from params.schema import RunParams
+from tasks.evaluate.forecasts import write_parquet
+from tasks.grid.frequency import Frequency
+from tasks.load.files import collect, find_files, open_tables
+from tasks.load.source import KEYS, ROOT, categories_of, long_frame, scan_series
+from tasks.registry.load import Version
+from tasks.registry.unseen import windows_of
+from tasks.validate.report import named
+
+
+def forecast(
+    version: Version, data: Path, start: str | None = None, stride: int = 1, judged: bool = False
+) -> tuple[pl.DataFrame, str | None]:
+    """unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90: after each series' last row, or at every cutoff from `start` on.
+
+    By the weights that were trained on all rows where there are any, or by those that were `judged`.  With it, which series
+    are left out: those with too short a history that the version was not trained on.
+    Raises UserError naming what cannot be used.
+    """
+    try:
+        frame, short = long_enough(read(version, data), version, version.facts["ids"])
+        return forecast_frame(version, frame, start, stride, judged), too_short(short, version)
+    except ValueError as error:
+        raise UserError(f"{data}: {error}") from None
+
+
+def forecast_frame(
+    version: Version, frame: pl.DataFrame, start: str | None = None, stride: int = 1, judged: bool = False
+) -> pl.DataFrame:
+    """The same for a long frame.  Raises ValueError naming series and column for what cannot be used."""
+    whole = isinstance(version.facts["frequency"], int) and start is not None and start.lstrip("-").isdecimal()
+    return pl.from_pandas(version.model.forecast(frame, int(start) if whole and start else start, stride, judged))
+
+
+def trained_on(version: Version, made: pl.DataFrame) -> int:
+    """How many forecasts, in rows, are of times of their series that the refit of a version was trained on."""
+    refit = version.trained_on.get("refit")
+    if refit is None:
+        return 0
+    until, ds = refit["seen_until"], pl.col("ds").to_physical()
+    if isinstance(until, int):
+        known = pl.col("unique_id").is_in(version.facts["ids"])
+        return made.filter(known & (ds <= until)).height
+    last = pl.DataFrame(
+        {"unique_id": list(until), "_until": list(until.values())}, schema={"unique_id": pl.String, "_until": pl.Int64}
+    )
+    return made.join(last, on="unique_id").filter(ds <= pl.col("_until")).height
+
+
+def read(version: Version, data: Path) -> pl.DataFrame:
+    """The table as the run read its own: the same names, or unique_id, ds and y; text turned to times and numbers."""
+    run = RunParams(**version.trained_on["run"])
+    own = run.data.model_copy(update={"path": str(data.absolute()), "query": None, "uri": None})
+    there = open_tables(own, Path.cwd())[0].columns
+    names = {"id": "unique_id", "time": "ds", "target": "y"}
+    renamed = {key: name for key, name in names.items() if getattr(own, key) not in there and name in there}
+    frame = numbers(run.model_copy(update={"data": own.model_copy(update=renamed)}), version)
+    if own.id is None and "id" not in renamed:  # a single series is named after its target, whatever that is called here
+        frame = frame.with_columns(unique_id=pl.lit(own.target))
+    return frame
+
+
+def numbers(run: RunParams, version: Version) -> pl.DataFrame:
+    """The long frame of a run, less the features that the version was trained without.
+
+    Raises ValueError, as serving does, for the first cell that holds something and no number: a null would take its place.
+    """
+    features = version.facts["windows"]["features"]
+    dropped = [name for name in run.windows.features if name not in features]
+    frame, words = long_frame(run, {"dropped_features": dropped, "dropped_series": []}), categories_of(run)
+    columns = [name for name in frame.collect_schema().names() if name not in (*KEYS, "y")]
+    raw = scan_series(run.data, columns, ROOT, words)
+    for name, dtype in raw.collect_schema().items():
+        if dtype == pl.String and name not in (*KEYS, *words):
+            bad = raw.filter(pl.col(name).is_not_null() & pl.col(name).cast(pl.Float64, strict=False).is_null())
+            for series, value in collect(bad.select("unique_id", name).head(1), run.data.where).iter_rows():
+                column = run.data.target if name == "y" else name
+                raise ValueError(f"series {series!r}, column {column!r}: {value!r} is not a number")
+    return frame.collect()
+
+
+def long_enough(frame: pl.DataFrame, version: Version, always: Collection[str] = ()) -> tuple[pl.DataFrame, list[str]]:
+    """The rows of the series that the windows of a version fit into, or that are there `always`, and the names of the others;
+    all rows where no series would be left."""
+    windows, ds = windows_of(version), pl.col("ds")
+    last = ds.filter(pl.col("y").is_not_nan()).max() if windows.future else ds.max()  # the rows that follow are known ahead
+    ends = frame.group_by("unique_id").agg(ds.min().alias("first"), pl.coalesce(last, ds.min()).alias("last"))
+    position = Frequency(version.facts["frequency"]).position(pl.col("last"), pl.col("first"))
+    short = ends.filter(position < windows.behind, ~pl.col("unique_id").is_in(list(always))).select("unique_id")
+    kept = frame.join(short, on="unique_id", how="anti")
+    return (frame, []) if kept.is_empty() else (kept, short["unique_id"].sort().to_list())
+
+
+def too_short(series: list[str], version: Version) -> str | None:
+    """That there is no forecast of some series, in words."""
+    rows = windows_of(version).behind + 1
+    return f"no forecast of {named(series)}: too short a history, {rows:,} rows are needed" if series else None
+
+
+def check_out(out: Path, data: Path) -> None:
+    """Raises UserError where `out` can be no file, or is one of the files that the forecasts are made from."""
+    source = DataParams.model_construct(path=str(data.absolute()))
+    try:
+        if not out.absolute().parent.is_dir():
+            raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
+        if out.is_dir():
+            raise UserError(f"--out {out}: that is a folder; name a file in it, such as {out / 'forecasts.parquet'}")
+        if out.exists() and any(out.samefile(file) for file in find_files(source, Path.cwd())):
+            raise UserError(f"--out {out}: that is the table that the forecasts are made from; name another file")
+    except OSError as error:
+        raise _unwritable(out, error) from None
+
+
+def write_out(made: pl.DataFrame, out: Path) -> str:
+    """`write` for a person who waits.  Raises UserError where nothing can be written there."""
+    try:
+        return write(made, out)
+    except (OSError, PolarsError) as error:
+        raise _unwritable(out, error) from None
+
+
+def _unwritable(out: Path, error: Exception) -> UserError:
+    return UserError(f"--out {out}: cannot be written ({getattr(error, 'strerror', None) or error})")
+
+
+def write(made: pl.DataFrame, out: Path) -> str:
+    """Writes beside, then renames; returns what was written, in words."""
+    write_parquet(made, out)
+    cutoffs = made.select("unique_id", "cutoff").unique().height
+    return f"{made.height:,} rows, {cutoffs:,} forecasts of {made['unique_id'].n_unique():,} series"

@@ -1,0 +1,155 @@
+"""What became of the champion's earlier forecasts: kept when they are made, scored on the actuals that have come since.
+
+They lie in LAGLINE_HOME/served/NAME, a file for each version and newest cutoff; a forecast counts once its row has an actual.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from models.fit.checkpoint import write_bytes
+from params.errors import UserError
+from params.schema import RunParams
+from tasks import tracking
+from tasks.compare import scores
+from tasks.evaluate.baselines import forecast_baselines, only_naive
+from tasks.evaluate.forecasts import write_parquet
+from tasks.grid.frequency import Frequency
+from tasks.load.source import long_frame
+from tasks.promote.proof import check_whole
+from tasks.registry.load import CHAMPION, find, opened
+from tasks.serve.forecast import forecast_frame, long_enough, numbers, too_short, write
+
+RECENT = 30  # cutoffs
+MOST_FILES = 400  # that are scored: more than a year of nights
+SCORED = "scored.json"  # beside them: `until`, the newest row (microseconds since 1970, or the step) that had an actual
+
+
+@dataclass(frozen=True)
+class Realised:
+    """Scores of forecasts that have come true: `by_age` has age (steps between a version's newest row and the cutoff), n, mae,
+    naive_mae, skill, `skill` is that of the champion's RECENT newest cutoffs together (None: nothing of it has come true)."""
+
+    by_age: pl.DataFrame
+    skill: float | None
+
+
+def keep(made: pl.DataFrame, version: str, newest: int, name: str, home: Path) -> Path:
+    """Keeps forecasts that were served."""
+    folder = home / "served" / name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{version}-{int(made['cutoff'].to_physical().max())}.parquet"  # type: ignore[arg-type]
+    write_parquet(made.with_columns(version=pl.lit(version), newest=pl.lit(newest)), path)
+    return path
+
+
+def realised(kept: pl.DataFrame, history: pl.DataFrame, run: RunParams, champion: str | None) -> Realised:
+    """Scores kept forecasts (unique_id, cutoff, ds, yhat, version, newest) on `history` (unique_id, ds, y on the regular grid).
+
+    `champion`: the number of the version that is champion now.
+    """
+    rows = kept.join(history, on=["unique_id", "ds"], how="inner").filter(pl.col("y").is_not_null())
+    naives = only_naive(run)
+    there = history.select("unique_id", pl.col("ds").alias("cutoff"))
+    origins = rows.select("unique_id", "cutoff").unique().join(there, on=["unique_id", "cutoff"], how="semi")
+    schema = {"age": pl.Int64, "n": pl.UInt32, "mae": pl.Float64, "naive_mae": pl.Float64, "skill": pl.Float64}
+    if origins.is_empty():
+        return Realised(pl.DataFrame(schema=schema), None)
+    baselines, _ = forecast_baselines(history, origins, naives)
+    rows = rows.join(baselines, on=["unique_id", "ds", "cutoff"], how="inner")
+    naive = scores.best_naive({name: scores.mae(rows, name) for name in naives.evaluation.baselines})
+    error, theirs = (pl.col("yhat") - pl.col("y")).abs(), (pl.col(naive) - pl.col("y")).abs()
+    steps = Frequency(run.data.frequency).position(pl.col("cutoff"), pl.col("newest").cast(rows.schema["cutoff"]))
+    table = rows.group_by(steps.alias("age")).agg(
+        pl.len().alias("n"), error.mean().alias("mae"), theirs.mean().alias("naive_mae")
+    )
+    table = table.with_columns(skill=pl.when(pl.col("naive_mae") > 0).then(1 - pl.col("mae") / pl.col("naive_mae")))
+    table = table.sort("age").select(*schema)
+    own = rows.filter(pl.col("version") == pl.lit(champion, pl.String))
+    if own.is_empty():
+        return Realised(table, None)
+    own = own.filter(pl.col("cutoff").is_in(own["cutoff"].unique().sort().tail(RECENT).implode()))
+    whole = own.select(error.mean().alias("ours"), theirs.mean().alias("naive")).row(0, named=True)
+    skill = 1 - whole["ours"] / whole["naive"] if whole["naive"] else 0.0 if not whole["ours"] else -math.inf
+    return Realised(table, skill)
+
+
+@task(cache_policy=NO_CACHE)
+def score_realised(run: RunParams, home: Path) -> str | None:
+    """Scores what champions have forecast so far, logs it by model age; a warning where the present one is below the floor.
+
+    Looking back stops nothing: what goes wrong in it is a warning too.
+    """
+    try:
+        return _score_realised(run, home)
+    except Exception as error:
+        return f"the forecasts that were served could not be scored: {type(error).__name__}: {error}"
+
+
+def _score_realised(run: RunParams, home: Path) -> str | None:
+    files = sorted((home / "served" / run.name).glob("*.parquet"), key=lambda path: path.stat().st_mtime)[-MOST_FILES:]
+    history = long_frame(run).select("unique_id", "ds", "y").collect().sort("unique_id", "ds")
+    some = [frame for frame in map(pl.read_parquet, files) if frame.schema["ds"] == history.schema["ds"]]
+    holder = find(run.name, CHAMPION)
+    champion = None if holder is None else str(holder.version)
+    found = realised(pl.concat(some), on_grid(history, run), run, champion) if some else None
+    if found is None or found.by_age.is_empty():
+        return None
+    until = int(history.drop_nulls("y")["ds"].to_physical().max())  # type: ignore[arg-type]
+    write_bytes(home / "served" / run.name / SCORED, json.dumps({"until": until}).encode())
+    experiment = tracking.experiment(f"{run.name}.realised", home)
+    run_id = tracking.client().create_run(experiment, run_name="realised error", tags={"kind": "realised"}).info.run_id
+    numbers = ("mae", "naive_mae", "skill")
+    rows = [
+        {"epoch": row["age"] - 1, **{name: row[name] for name in numbers if row[name] is not None}}
+        for row in found.by_age.iter_rows(named=True)
+    ]
+    tracking.log_history(run_id, rows)
+    if found.skill is not None:
+        tracking.log_metrics(run_id, {"realised_skill": found.skill})
+    tracking.finish(run_id)
+    floor = run.promotion.min_skill
+    if found.skill is None or found.skill >= floor:
+        return None
+    served = f"the forecasts that version {champion} has served"
+    return f"{served} have a realised skill of {found.skill:+.1%}, below the floor of {floor:+.1%}"
+
+
+def on_grid(history: pl.DataFrame, run: RunParams) -> pl.DataFrame:
+    """The rows on the regular grid of their series, missing steps with a null."""
+    frequency = Frequency(run.data.frequency)
+    ends = history.group_by("unique_id", maintain_order=True).agg(
+        pl.col("ds").min().alias("first"), pl.col("ds").max().alias("last")
+    )
+    count = frequency.position(pl.col("last"), pl.col("first")) + 1
+    steps = ends.with_columns(step=pl.int_ranges(0, count)).explode("step")
+    grid = steps.select("unique_id", frequency.at(pl.col("first"), pl.col("step")).alias("ds"))
+    return grid.join(history, on=["unique_id", "ds"], how="left", maintain_order="left")
+
+
+@task(cache_policy=NO_CACHE)
+def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str | None, str | None]:
+    """Forecasts the run's data with the champion, keeps them, and writes them to `out` too.
+
+    Returns what was written and a warning, each None where there is none: there may be no champion, and a series with too
+    short a history is left out by name.  Raises UserError for what cannot be used.
+    """
+    found = find(run.name, CHAMPION)
+    if found is None:
+        return None, None
+    with opened(found) as version:
+        check_whole(version)
+        own = RunParams(**version.trained_on["run"]).model_copy(update={"data": run.data})
+        try:
+            frame, short = long_enough(numbers(own, version), version)
+            made = forecast_frame(version, frame)
+        except ValueError as error:
+            raise UserError(f"{own.data.where}: {error}") from None
+        keep(made, version.number, version.trained_on["newest"], run.name, home)
+        told = write(made, out) if out is not None else f"{made.height:,} rows"
+        return f"{told} by {version}", too_short(short, version)

@@ -1,0 +1,1 @@
+"""Fits: their jobs, identity and processes."""

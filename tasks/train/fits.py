@@ -1,0 +1,286 @@
+"""One fit of one variant and seed: its job, and its run in MLflow; never the loop itself, nor the process (`process.py`)."""
+
+import inspect
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from models.data.panel import Split
+from models.data.window import WindowParams
+from models.data.windows import Inputs
+from models.families import FAMILIES, build_forecaster
+from models.fit.job import SHARED, members
+from models.fit.settings import Epoch, own_generators
+from models.forecaster import Skip, takes_skip
+from models.memory_card import receptive_field
+from models.networks.linear import PENALTIES, Ridge
+from params.errors import UserError
+from params.load import micro_batches
+from params.schema import RunParams, VariantParams
+from tasks import tracking
+from tasks.evaluate.rolling import is_refit
+from tasks.train import identity as fingerprint
+from tasks.train.curves import Curves, without_clock
+from tasks.train.final import is_refit_all
+from tasks.train.process import Interrupted, Listener, fit_folder, run_fit
+from tasks.train.system_metrics import system_metrics
+
+PERSISTENT = 128  # the hidden size up to which cuDNN keeps an LSTM's or GRU's weights on the chip
+OnEpoch = Callable[[str, Epoch], None]
+
+
+def choose_device() -> str:
+    """LAGLINE_DEVICE, or the best there is: cuda, mps, cpu.  Raises UserError for a device that is not here."""
+    wanted = os.environ.get("LAGLINE_DEVICE", "").strip()
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if not wanted:
+        return next(name for name, available in here.items() if available)
+    kind, _, number = wanted.partition(":")
+    known = kind in here and (not number or (kind == "cuda" and number.isdecimal()))
+    if not known or not here[kind] or (number and int(number) >= torch.cuda.device_count()):
+        found = ", ".join(name for name, available in here.items() if available)
+        raise UserError(f"LAGLINE_DEVICE={wanted}: there is no such device here; found: {found}")
+    return wanted
+
+
+def concurrent_fits(threads: int, device: str) -> int:
+    """LAGLINE_JOBS, or as many fits as the cores carry at once, on an accelerator one.  Raises UserError for a bad number."""
+    text = os.environ.get("LAGLINE_JOBS", "").strip()
+    if text:
+        if not text.isdecimal() or int(text) < 1:
+            raise UserError(f"LAGLINE_JOBS={text}: write a whole number of at least 1")
+        return int(text)
+    return max(1, min(cores() // threads, 16)) if device == "cpu" else 1
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cautions(variants: Sequence[VariantParams], jobs: int, device: str) -> list[str]:
+    """What was measured to be slow in what a run is about to do: more threads than cores, recurrences too wide for a GPU."""
+    found = []
+    threads = max(variant.run.training.threads for variant in variants)
+    if device == "cpu" and threads > 1 and jobs * threads > cores():
+        found.append(
+            f"{jobs} fits at a time with {threads} threads each on {cores()} cores: small steps become many times slower; "
+            "set training.threads to 1, or LAGLINE_JOBS lower"
+        )
+    for variant in variants:
+        size = variant.network.get("hidden_size", 0)
+        gated = variant.network.get("cell") in ("lstm", "gru") or variant.family in ("dilated_lstm", "cnn_lstm", "segment_gru")
+        if device.startswith("cuda") and gated and isinstance(size, int) and size > PERSISTENT:
+            found.append(
+                f"{variant.variant}: network.hidden_size {size} is more than {PERSISTENT}: cuDNN leaves its fast path for an "
+                "LSTM or GRU of that size, and a step takes several times as long"
+            )
+    return found
+
+
+def own_network(variant: VariantParams) -> dict[str, Any]:
+    """The arguments of a variant's network, less those that the run gives to all and this family does not take."""
+    kind = FAMILIES.get(variant.family)
+    takes = [*inspect.signature(kind).parameters, *(["skip"] if takes_skip(kind) else [])] if kind else []
+    return {name: value for name, value in variant.network.items() if name in takes or name not in variant.shared}
+
+
+def check_shared(variants: Sequence[VariantParams]) -> None:
+    """Raises UserError for a network argument that the run gives to all of its variants and none of them takes."""
+    variants = [one for variant in variants for one in (variant.members or (variant,))]
+    for name in sorted(set().union(*(variant.shared for variant in variants))):
+        if name == "skip":  # none of what is linear takes it, and that is right
+            _check_skip(next(variant.network[name] for variant in variants if name in variant.network))
+        elif not any(name in own_network(variant) for variant in variants):
+            known = sorted({argument for variant in variants for argument in own_network(variant)})
+            raise UserError(f"network.{name}: no variant of this run takes it; theirs have: {', '.join(known) or 'none'}")
+
+
+def _check_skip(value: object) -> None:
+    if value not in get_args(Skip):
+        raise UserError(f"network.skip: {value!r} is not one of {', '.join(get_args(Skip))}")
+
+
+def check_variant(variant: VariantParams, windows: WindowParams) -> int:
+    """Builds a variant without memory and sends a window through; returns its number of parameters.
+
+    Raises UserError naming the variant where an argument is unknown, of the wrong type, or the shapes do not fit.
+    """
+    if variant.members:
+        return sum(check_variant(member, windows) * seeds_of(member) for member in variant.members)
+    level = variant.run.scaling.window
+    try:
+        with torch.device("meta"):
+            quantiles = variant.run.training.quantiles
+            forecaster = build_forecaster(variant.family, own_network(variant), windows, level=level, quantiles=quantiles)
+            shape = tuple(forecaster.eval()(*Inputs.zeros(windows, 2)).shape)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"variant {variant.variant} (params/variants/{variant.variant}.yaml): {error}") from error
+    if shape[:2] != (2, windows.horizon):
+        raise UserError(
+            f"variant {variant.variant}: family {variant.family} gives {shape}, not [batch, {windows.horizon}, outputs]"
+        )
+    return sum(p.numel() for p in forecaster.parameters())
+
+
+def measured_field(variant: VariantParams, windows: WindowParams) -> int:
+    """The receptive field of a variant with fresh weights, in samples; what begins at zero is drawn, to hide no sample."""
+    if variant.members:
+        return max(measured_field(member, windows) for member in variant.members)
+    with own_generators():
+        torch.manual_seed(0)
+        forecaster = build_forecaster(variant.family, own_network(variant), windows, level=variant.run.scaling.window)
+        for parameter in forecaster.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter)
+    return receptive_field(forecaster, windows)
+
+
+def make_job(
+    variant: VariantParams, seed: int, panel: Path, windows: WindowParams, split: Split, device: str
+) -> dict[str, Any]:
+    """Everything that a fit depends on, as JSON; of an ensemble, `members` are the jobs of the fits that it combines."""
+    training = variant.run.training
+    names = ("max_epochs", "patience_epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "loss", "monitor")
+    numbers = {name: getattr(training, name) for name in (*names, "precision", "max_steps", "max_seconds")}
+    about = {
+        "windows": windows.to_dict(),
+        "split": vars(split),
+        "scaling": variant.run.scaling.model_dump(),
+        "evaluation_stride": variant.run.evaluation.stride,
+        "threads": training.threads,
+        "device": "cpu" if is_closed_form(variant) else device,
+        "panel": str(panel),
+    }
+    if variant.members:
+        fits = [
+            make_job(one, number, panel, windows, split, device) for one in variant.members for number in range(seeds_of(one))
+        ]
+        inner = [{name: value for name, value in fit.items() if name not in SHARED} for fit in fits]
+        own: dict[str, Any] = {"family": variant.family, "network": {}, "quantiles": []}
+        own |= {"members": inner, "combine": variant.combine}
+        return about | own | {"training": numbers | {"variant": variant.variant, "seed": seed}}
+    whole = device != "cpu" and training.micro_batches == "auto"  # the rule is one for CPUs
+    parts = 1 if whole else micro_batches(variant, windows.lookback)
+    own = {"family": variant.family, "network": own_network(variant), "quantiles": list(training.quantiles)}
+    return about | own | {"training": numbers | {"micro_batches": parts, "variant": variant.variant, "seed": seed}}
+
+
+def is_closed_form(variant: VariantParams) -> bool:
+    """Whether a variant is solved and not trained: no epochs, no seeds, and on the CPU."""
+    return FAMILIES.get(variant.family) is Ridge
+
+
+def seeds_of(variant: VariantParams) -> int:
+    """How many fits a variant has: one for what has no seed of its own, a closed form or an ensemble."""
+    return 1 if is_closed_form(variant) or variant.members else variant.run.training.seeds
+
+
+def most_epochs(variant: VariantParams, job: Mapping[str, Any]) -> int:
+    """The most rows that the history of a fit may have: its epochs, or the penalties of a closed form."""
+    if variant.members:
+        return 1
+    if is_closed_form(variant):
+        return 1 if is_refit_all(job) else len(PENALTIES)
+    return int(job["training"].get("refit_epochs") or variant.run.training.max_epochs)
+
+
+def curves_of(variant: VariantParams, result: Mapping[str, Any]) -> list[Mapping[str, float]]:
+    """The rows of a fit's curves by epoch.  A closed form has one, the best; its penalties are a curve of their own, where
+    validation looked at them."""
+    rows = [without_clock(row) for row in result["history"]]
+    if variant.members:
+        return []
+    if not is_closed_form(variant) or not rows:
+        return rows
+    best = next((row for row in rows if row["epoch"] == result.get("best_epoch")), rows[-1])
+    looked = [{"epoch": row["epoch"], "val_mae_by_penalty": row["val_mae"]} for row in rows if "val_mae" in row]
+    return [dict(best) | {"epoch": 0}, *looked]
+
+
+def log_fit(run_id: str, variant: VariantParams, job: dict[str, Any], result: dict[str, Any]) -> None:
+    """Params, fingerprint, curves and cost of a fit to its MLflow run."""
+    digest = Path(job["panel"]).name
+    dump = variant.run.model_dump(mode="json") | {"network": own_network(variant)}
+    about = {"variant": variant.variant, "family": variant.family, "seed": job["training"]["seed"]}
+    tracking.log_params(run_id, about | tracking.flat(dump))
+    tracking.log_text(run_id, tracking.to_yaml(dump | about), "params.yaml")
+    printed = fingerprint.fingerprint(job, digest) | fingerprint.course(result)
+    tracking.log_text(run_id, json.dumps(printed, indent=1), "fingerprint.json")
+    tracking.log_metrics(run_id, {name: result.get(name) for name in ("peak_memory_mb", "peak_gpu_memory_mb")})
+    tracking.log_history(run_id, curves_of(variant, result))
+    if variant.members:  # what an ensemble is made of must not be pruned
+        tracking.tag(run_id, {"members": " ".join(fingerprint.identity(one, digest) for one in members(job))})
+    if result["status"] != "finished":
+        place = {f"failed_{name}": f"{result[name]:g}" for name in ("step", "learning_rate") if result.get(name) is not None}
+        tracking.tag(run_id, {"failed": result["reason"]} | place)
+        return
+    tracking.log_metrics(run_id, {name: result[name] for name in ("train_seconds", "windows_per_second", "num_parameters")})
+    tracking.log_metrics(run_id, {"best_epoch": result["best_epoch"] + 1, "optimizer_steps": result["steps"]})
+    tracking.tag(run_id, {"weights": result["weights"], "ended_by": result["ended_by"], "precision": result["precision"]})
+
+
+@task(cache_policy=NO_CACHE, task_run_name="train {label}")
+def train_variant(
+    label: str,
+    variant: VariantParams,
+    job: dict[str, Any],
+    home: Path,
+    parent: str,
+    on_epoch: OnEpoch,
+    say: Callable[[str], None],
+    stop: threading.Event,
+    fresh: bool = False,
+) -> dict[str, Any]:
+    """Trains one variant and seed; returns its label, run id, folder, status and cost.  Curves are logged as they come."""
+    folder = fit_folder(job, home)
+    kind = "refit-all" if is_refit_all(job) else "refit" if is_refit(label) else "variant"
+    about = {"kind": kind, "variant": variant.variant, "family": variant.family}
+    run_id = tracking.child_run(parent, label, folder.name, about)
+    try:
+        with Curves(run_id) as curves, system_metrics(run_id):
+
+            def heard(row: Epoch) -> None:
+                if variant.members:  # of one that is trained for it alone
+                    return
+                on_epoch(label, row)
+                if not is_closed_form(variant):
+                    curves.add(row)
+
+            result = run_fit(job, home, Listener(heard, lambda text: say(f"  {label}: {text}")), stop, fresh)
+        log_fit(run_id, variant, job, result)
+        if result["status"] != "finished":
+            tracking.finish(run_id, "FAILED")
+    except BaseException as error:
+        tracking.abandon(run_id, "KILLED" if isinstance(error, Interrupted) or stop.is_set() else "FAILED")
+        raise
+    keep = ("status", "reason", "reused", "num_parameters", "train_seconds", "windows_per_second", "val_mae", "best_epoch")
+    small = {key: result[key] for key in (*keep, "ended_by", "again") if key in result}
+    small |= {"variant": variant.variant, "family": variant.family, "seed": job["training"]["seed"]}
+    small |= {"seeded": not (is_closed_form(variant) or variant.members)}
+    return small | {"label": label, "run_id": run_id, "folder": str(folder), "identity": folder.name}
+
+
+def planned_fits(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tuple[str, str, int]]:
+    """Every fit of a run: (label, variant, seed); the first seed carries the variant's own name.
+
+    A closed form has no seed to vary and is fitted once.
+    """
+    found = []
+    for name in run.variants:
+        seeds = seeds_of(variants[name])
+        found += [(name if seed == 0 else f"{name}-s{seed}", name, seed) for seed in range(seeds)]
+    found.sort(key=lambda fit: bool(variants[fit[1]].members))  # an ensemble when its members are done
+    for label, _, _ in found:
+        if sum(label == other for other, _, _ in found) > 1:
+            raise UserError(
+                f"variants: {label!r} is a variant and a further seed of another: rename params/variants/{label}.yaml"
+            )
+    return found

@@ -1,0 +1,1 @@
+"""The data checks: a profile, rules on it, the verdict."""

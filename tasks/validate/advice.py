@@ -1,0 +1,36 @@
+"""What would fit a table whose series are all too short for one training window; judges nothing."""
+
+from params.schema import RunParams
+from tasks.grid.frequency import Frequency
+from tasks.validate.profile import Profile
+
+
+def what_fits(run: RunParams, profile: Profile) -> str:
+    """What a window needs, what the series with the most rows to train on has, and each change that alone would do."""
+    window = run.windows.window_params()
+    best = profile.series.sort("training_rows", "steps", "unique_id", descending=[True, True, False]).row(0, named=True)
+    rows, behind, ahead = best["training_rows"], window.behind + 1, window.ahead
+    name, where = repr(best["unique_id"])[1:-1], "" if profile.split_problem else " before validation begins"
+    fits = []
+    if rows > ahead:
+        deepest = max(window.features, key=lambda feature: window.features[feature].reach)
+        fits.append(f"let no feature reach back over more than {rows - ahead} rows ({deepest} has {behind})")
+    if rows > behind + window.gap:
+        fits.append(f"shorten windows.horizon to {rows - behind - window.gap}")
+    most = _most_held_out(run, profile, best["steps"], best["last"])
+    if most is not None:
+        fits.append(f"let validation, test and embargo take at most {most} rows (now {best['steps'] - rows})")
+    return (
+        f"no series is long enough: one training window needs {behind + ahead} rows{where} ({behind} up to the cutoff, {ahead} "
+        f"after it), and the longest, {name}, has {rows} (of {best['steps']}): {', or '.join([*fits, 'give longer history'])}"
+    )
+
+
+def _most_held_out(run: RunParams, profile: Profile, steps: int, last: object) -> int | None:
+    """The rows at the end of a series that may be kept from training; None where no split of it fits, or it ends early."""
+    window, horizon = run.windows.window_params(), run.windows.horizon
+    if profile.split_problem or (isinstance(run.split.test, str) and last != profile.table["last"].item()):
+        return None
+    most = steps - window.behind - 1 - window.ahead
+    embargo = Frequency(run.data.frequency).rows_in(run.split.embargo)
+    return most if most >= 2 * (horizon + embargo) else None

@@ -1,0 +1,188 @@
+"""The profile of a table: one row a series and one for the whole, streamed by polars; measures and never judges.
+
+The checks judge this profile and not the rows: their cost does not grow with the table.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from models.data.panel import SPLITS, Split
+from params.errors import UserError
+from params.schema import RunParams
+from tasks.grid.frequency import Frequency
+from tasks.grid.split import resolve_split
+from tasks.load.files import collect, open_tables
+from tasks.load.source import ROOT, categories_of, scan_series
+
+
+@dataclass(frozen=True)
+class Profile:
+    """`series`: one row a series.  `table`: one row.  `columns`: the values measured.
+
+    `missing`: wanted values that are no column of the table; `found`: the columns that there are.
+    `split_problem`: why the split does not fit the data, if it does not.
+    """
+
+    series: pl.DataFrame
+    table: pl.DataFrame
+    columns: tuple[str, ...]
+    missing: tuple[str, ...]
+    found: tuple[str, ...]
+    split_problem: str | None
+
+
+def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
+    """Two passes over the table; the second is sorted by series and time where the files are not.
+
+    A series: first, last, rows, steps (of the grid), duplicates, off_grid, missing_steps, gap_share, largest_gap,
+    ordered, y_distinct (0 none, 1 constant, 2 more), y_varies; each column c: null_share:c, infinite:c, text:c, example:c,
+    min:c, max:c; training_rows (of the grid); scored (windows of validation or test, the fewer; null where none trains);
+    windows:train, windows:validation, windows:test; observed:train, observed:validation, observed:test (targets that are
+    not null).  The table has the sums of the last six over the series that give training windows.
+    """
+    wanted = list(dict.fromkeys([*run.windows.columns, *(c for c in run.validation.ranges if c != "y")]))
+    frame = scan_series(run.data, wanted, root, categories_of(run))
+    schema = frame.collect_schema()
+    columns = [name for name in schema.names() if name not in ("unique_id", "ds")]
+    texts = {name for name in columns if schema[name] == pl.String}
+    frequency = Frequency(run.data.frequency)
+    unordered = (pl.col("ds").diff().cast(pl.Int64) < 0).any()
+    facts = [
+        pl.len().alias("rows"),
+        pl.col("ds").min().alias("first"),
+        pl.col("ds").max().alias("last"),
+        (~unordered).alias("ordered"),
+    ]
+    rows = frame.select("unique_id", "ds", *_split(columns, texts))
+    values = collect(rows.group_by("unique_id").agg(*facts, *_values(columns, texts)), run.data.where)
+    keys = frame.select("unique_id", "ds", y=_number("y"))
+    if not values["ordered"].all():
+        keys = keys.sort("unique_id", "ds")
+    split, problem = _split_of(values, run)
+    grid = collect(keys.group_by("unique_id").agg(*_grid(frequency), *_observed(split, frequency)), run.data.where)
+    series = values.join(grid, on="unique_id").sort("unique_id")
+    series = _with_gaps(series, columns, frequency)
+    series = _with_windows(series, run, split, frequency)
+    missing = tuple(name for name in wanted if name not in columns)
+    found = tuple(open_tables(run.data, root)[0].columns)
+    return Profile(series, _table(series, columns), tuple(columns), missing, found, problem)
+
+
+def _number(name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.Float64, strict=False).fill_nan(None)
+
+
+def _split(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
+    """Row by row, each column as what it holds: finite:c, infinite:c and, of a text column, text:c (that is no number)."""
+    found = []
+    for name in columns:
+        number = _number(name)
+        found.append(pl.when(number.is_finite()).then(number).alias(f"finite:{name}"))
+        found.append(number.is_infinite().alias(f"infinite:{name}"))
+        if name in texts:
+            found.append(pl.when(number.is_null()).then(pl.col(name)).alias(f"text:{name}"))
+    return found
+
+
+def _values(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
+    found = []
+    for name in columns:
+        finite, infinite, text = (pl.col(f"{kind}:{name}") for kind in ("finite", "infinite", "text"))
+        written = text.count() if name in texts else pl.lit(0, pl.UInt32).first()
+        example = text.drop_nulls().first() if name in texts else pl.lit(None, pl.String).first()
+        found += [
+            (pl.len() - finite.count() - infinite.sum() - written).alias(f"nulls:{name}"),
+            infinite.sum(),
+            written.alias(f"text:{name}"),
+            example.alias(f"example:{name}"),
+            finite.min().alias(f"min:{name}"),
+            finite.max().alias(f"max:{name}"),
+        ]
+    return found
+
+
+def _grid(frequency: Frequency) -> list[pl.Expr]:
+    ds, first = pl.col("ds"), pl.col("ds").first()
+    position = frequency.position(ds, first)
+    return [
+        (ds.diff().cast(pl.Int64) == 0).sum().alias("duplicates"),
+        (~frequency.on_grid(ds, first)).sum().alias("off_grid"),
+        position.n_unique().alias("positions"),
+        (position.diff() - 1).max().fill_null(0).clip(0).alias("largest_gap"),
+    ]
+
+
+def _with_gaps(series: pl.DataFrame, columns: Sequence[str], frequency: Frequency) -> pl.DataFrame:
+    steps = frequency.position(pl.col("last"), pl.col("first")) + 1
+    series = series.with_columns(steps=steps)
+    series = series.with_columns(missing_steps=pl.col("steps") - pl.col("positions"))
+    shares = [(pl.col(f"nulls:{name}") / pl.col("rows")).alias(f"null_share:{name}") for name in columns]
+    distinct = pl.when(pl.col("min:y") == pl.col("max:y")).then(1).when(pl.col("min:y").is_null()).then(0).otherwise(2)
+    varies = (distinct != 1).cast(pl.Int64)
+    return series.with_columns(
+        *shares, gap_share=pl.col("missing_steps") / pl.col("steps"), y_distinct=distinct, y_varies=varies
+    )
+
+
+def _split_of(values: pl.DataFrame, run: RunParams) -> tuple[Split | None, str | None]:
+    """The borders of the run on this table, or the reason why they do not fit the data at all."""
+    try:
+        oldest, newest = values["first"].to_physical().min(), values["last"].to_physical().max()
+        return resolve_split(run, oldest, newest), None  # type: ignore[arg-type]
+    except UserError as error:
+        return None, str(error)
+
+
+def _with_windows(series: pl.DataFrame, run: RunParams, split: Split | None, frequency: Frequency) -> pl.DataFrame:
+    """How many windows each series gives to each split, how many rows it has to train on, and whether it is scored."""
+    window = run.windows.window_params()
+    if split is None:
+        whole = (pl.col("steps") - window.behind - window.ahead).clip(0)
+        counts = [whole.alias("windows:train"), *(pl.lit(1).alias(f"windows:{n}") for n in ("validation", "test"))]
+        return series.with_columns(*counts, training_rows=pl.col("steps"), scored=pl.lit(1))
+    ranges, counts = _ranges(split, frequency, pl.col("steps"), pl.col("first")), []
+    for name, (low, high) in ranges.items():
+        first = pl.max_horizontal(low - 1 - window.gap, pl.lit(window.behind))
+        counts.append((high - window.ahead - first).clip(0).alias(f"windows:{name}"))
+    series = series.with_columns(*counts, training_rows=ranges["train"][1].clip(0))
+    fewer = pl.min_horizontal("windows:validation", "windows:test")
+    return series.with_columns(scored=pl.when(pl.col("windows:train") > 0).then(fewer))
+
+
+def _observed(split: Split | None, frequency: Frequency) -> list[pl.Expr]:
+    """How many targets of a series, its rows in order, each split observes; one each where no split is known."""
+    if split is None:
+        return [pl.lit(1).first().alias(f"observed:{name}") for name in SPLITS]
+    ds, first = pl.col("ds"), pl.col("ds").first()
+    row, steps = frequency.position(ds, first), frequency.position(ds.last(), first) + 1
+    return [
+        (pl.col("y").is_not_null() & (row >= low) & (row < high)).sum().alias(f"observed:{name}")
+        for name, (low, high) in _ranges(split, frequency, steps, first).items()
+    ]
+
+
+def _ranges(split: Split, frequency: Frequency, steps: pl.Expr, first: pl.Expr) -> dict[str, tuple[pl.Expr, pl.Expr]]:
+    """The half-open range of rows (Int64, 0 .. steps) of each split in a series of `steps` rows from `first` on."""
+    steps = steps.cast(pl.Int64)
+    if split.by == "rows":
+        test = (steps - split.test).clip(0)
+        validation = (test - split.validation).clip(0)
+    else:
+        validation, test = (
+            pl.min_horizontal((frequency.position(pl.lit(border - 1).cast(frequency.dtype), first) + 1).clip(0), steps)
+            for border in (split.validation, split.test)
+        )
+    ends = (validation - split.embargo, test - split.embargo, steps)
+    return dict(zip(SPLITS, zip((pl.lit(0), validation, test), ends, strict=True), strict=True))
+
+
+def _table(series: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    nulls = [(pl.col(f"nulls:{c}").sum() / pl.col("rows").sum()).alias(f"null_share:{c}") for c in columns]
+    trained = pl.col("windows:train") > 0  # a series that gives none is left out, or fails
+    counts = [pl.col(f"{kind}:{name}").filter(trained).sum() for kind in ("windows", "observed") for name in SPLITS]
+    return series.select(
+        pl.len().alias("series"), pl.col("rows").sum(), pl.col("first").min(), pl.col("last").max(), *counts, *nulls
+    )

@@ -1,0 +1,127 @@
+"""The verdict of the data checks as people read it: lines for a terminal and a page that works offline; judges nothing."""
+
+import html
+
+from rich.table import Table
+from rich.text import Text
+
+from tasks.validate.verdict import Finding, Verdict
+
+MOST_NAMED = 10
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --bad: #b3261e; --warn: #8a6100; --good: #2e6b34 }
+@media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --warn: #ffd166; --good: #8fd694 } }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
+table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line) }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } td.n, td.limit { white-space: nowrap }
+.fail { color: var(--bad) } .warn, .drop { color: var(--warn) } .ok { color: var(--good) }
+"""
+
+
+def outcome(finding: Finding) -> str:
+    """ok, or the severity of what did not pass."""
+    return "ok" if finding.passed else finding.severity
+
+
+def number(value: float | None, unit: str) -> str:
+    """A figure as people read it: counts in full, shares in percent, values with six digits."""
+    if value is None:
+        return ""
+    if unit == "share":
+        return f"{value * 100:.4g} %"
+    if unit == "count":
+        return f"{value:,.0f}" if value else "none"
+    return f"{value:,.0f}" if 1e5 <= abs(value) < 1e15 else f"{value:,.6g}"
+
+
+def found(finding: Finding) -> str:
+    """The worst that the check met."""
+    if finding.unit == "answer":
+        return "yes" if finding.passed else "no"
+    return number(finding.worst, finding.unit)
+
+
+def allowed(finding: Finding) -> str:
+    """What the check allows, in words."""
+    if finding.unit == "answer":
+        return "yes"
+    if finding.low is not None:
+        return f"at least {number(finding.low, finding.unit)}"
+    most = number(finding.high, finding.unit)
+    return most if most == "none" else f"at most {most}"
+
+
+def heading(verdict: Verdict) -> str:
+    """What was checked: rows, series and the time that they span."""
+    facts = verdict.facts
+    first, last = (str(facts[end]).removesuffix("+00:00") for end in ("first", "last"))
+    zone = " UTC" if str(facts["last"]).endswith("+00:00") else ""
+    return f"{facts['rows']:,} rows, {facts['series']:,} series, {first} to {last}{zone}"
+
+
+def named(series: list[str]) -> str:
+    """At most ten series by name."""
+    more = f" and {len(series) - MOST_NAMED} more" if len(series) > MOST_NAMED else ""
+    return ", ".join(repr(s)[1:-1] for s in series[:MOST_NAMED]) + more
+
+
+def report_lines(verdict: Verdict) -> list[str]:
+    """One line for each check that did not pass: outcome, name, what is wrong, where, how much."""
+    lines = []
+    for finding in verdict.findings:
+        if finding.passed:
+            continue
+        each = "up to " if finding.series and finding.low is None else ""
+        much = "" if finding.unit == "answer" else f" (found {each}{found(finding)}, allowed {allowed(finding)})"
+        where = f"; series {named(finding.series)}" if finding.series else ""
+        lines.append(f"{finding.severity}: {finding.name}: {finding.about}{much}{where}")
+    if verdict.dropped_features:
+        lines.append(f"left out: feature {', '.join(verdict.dropped_features)}")
+    if verdict.dropped_series:
+        lines.append(f"left out: series {named(verdict.dropped_series)}")
+    return lines
+
+
+def failure_message(verdict: Verdict) -> str:
+    """The failing checks in words."""
+    lines = [line for line in report_lines(verdict) if line.startswith("fail")]
+    return "the data checks failed\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def report_table(verdict: Verdict) -> Table:
+    """All checks as a table for a terminal."""
+    title = f"Data checks: {heading(verdict)}"
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, min_width=len(title))
+    for column, side in (("check", "left"), ("outcome", "left"), ("found", "right"), ("allowed", "left"), ("series", "left")):
+        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    for f in verdict.findings:
+        style = {"ok": "", "fail": "bold red", "warn": "yellow", "drop": "yellow"}[outcome(f)]
+        cells = (f.name, outcome(f), found(f), allowed(f), named(f.series))
+        table.add_row(*(Text(cell) for cell in cells), style=style)
+    return table
+
+
+def rows(verdict: Verdict) -> str:
+    """All checks as the table of a page; everything from the data is escaped."""
+    text = html.escape
+    body = "".join(
+        f"<tr><td>{text(f.name)}</td><td class='{outcome(f)}'>{outcome(f)}</td><td class='n'>{found(f)}</td>"
+        f"<td class='limit'>{allowed(f)}</td><td>{text(named(f.series))}</td>"
+        f"<td class='long'>{text('' if f.passed else f.about)}</td></tr>"
+        for f in verdict.findings
+    )
+    return f"<table><tr><th>check<th>outcome<th class='n'>found<th>allowed<th>series<th>what to do</tr>{body}</table>"
+
+
+def report_html(verdict: Verdict, name: str) -> str:
+    """One page that loads nothing from anywhere; everything from the data is escaped."""
+    text = html.escape
+    lines = "".join(f"<li>{text(line)}</li>" for line in report_lines(verdict))
+    answer = "<b class='ok'>passed</b>" if verdict.passed else "<b class='fail'>failed</b>"
+    return (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+        f"<title>{text(name)}: data checks</title><style>{STYLE}</style><h1>{text(name)}: data checks {answer}</h1>"
+        f"<p>{text(heading(verdict))}</p><ul>{lines}</ul>"
+        f"{rows(verdict)}</html>"
+    )

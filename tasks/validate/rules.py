@@ -1,0 +1,152 @@
+"""The rules of the data checks, made from the params: what each column of the profile must be; never looks at a value."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from models.data.panel import SPLITS
+from params.schema import RunParams
+from tasks.load.files import did_you_mean
+from tasks.load.source import categories_of
+from tasks.validate.advice import what_fits
+from tasks.validate.profile import Profile
+
+Unit = Literal["count", "share", "value", "answer"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A column of the profile (of its series, or of the whole table) must lie between `low` and `high`.
+
+    `severity`: fail, warn or drop.  `about`: what is wrong where it does not hold, and what to do.  `unit`: how people read it.
+    """
+
+    name: str
+    column: str
+    about: str
+    low: float | None = None
+    high: float | None = None
+    severity: str = "fail"
+    level: str = "series"
+    feature: str | None = None
+    unit: Unit = "count"
+
+
+def rules_of(run: RunParams, profile: Profile) -> list[Rule]:
+    """Every rule of a run, in the order in which people read them."""
+    features = [name for name in run.windows.features if name != "y" and name not in profile.missing]
+    rules = [*_form(run, profile), *_grid(run), *_target(run)]
+    for name in ("y", *features):
+        rules += _column(run, name)
+    for name in dict.fromkeys([*run.windows.columns, *run.validation.ranges]):
+        if name not in ("y", *features, *categories_of(run), *profile.missing):
+            rules += _numbers(name, name)
+    return [*rules, *_ranges(run, profile), *_history(run, profile), *_age(run, profile)]
+
+
+def _form(run: RunParams, profile: Profile) -> list[Rule]:
+    missing = ", ".join(f"{name!r}{did_you_mean(name, profile.found)}" for name in profile.missing)
+    there = ", ".join(repr(name)[1:-1] for name in profile.found)
+    about = f"the table has no column {missing}: correct windows or validation.ranges (columns found: {there})"
+    rules = [
+        Rule("columns", "missing_columns", about, high=0, level="table"),
+        Rule("split", "split_problem", profile.split_problem or "", high=0, level="table", unit="answer"),
+    ]
+    if run.data.target != "y" and "y" in profile.found:
+        about = f"the table has a column y, and nothing reads it: y means the target ({run.data.target}); rename it to use it"
+        rules.insert(1, Rule("one y", "columns_y", about, high=0, severity="warn", level="table", unit="answer"))
+    return rules
+
+
+def _grid(run: RunParams) -> list[Rule]:
+    allowed, step = run.validation.max_gap_share, run.data.frequency
+    keeps = run.validation.on_duplicates == "keep_first"
+    kept = "the first of them is kept" if keeps else "keep one row a series and time, or set validation.on_duplicates"
+    severity = "warn" if keeps else "fail"
+    return [
+        Rule("unique keys", "duplicates", f"rows repeat a (unique_id, ds): {kept}", high=0, severity=severity),
+        Rule("frequency", "off_grid", f"rows lie off the grid of {step}: correct data.frequency or resample", high=0),
+        Rule(
+            "gaps",
+            "gap_share",
+            "steps are missing: fill the gaps, or raise validation.max_gap_share",
+            high=allowed,
+            unit="share",
+        ),
+    ]
+
+
+def _target(run: RunParams) -> list[Rule]:
+    varies, severity = "the target never changes: there is nothing to forecast", run.validation.on_constant_target
+    log1p = "scaling.target: log1p is not defined at -1 and below: take asinh, or mend the rows"
+    defined = [Rule("log1p", "min:y", log1p, low=math.nextafter(-1, 0), unit="value")] if run.scaling.target == "log1p" else []
+    return [
+        *defined,
+        Rule("target observed", "y_distinct", "no value of the target is observed: remove the series", low=1, unit="answer"),
+        Rule("target varies", "y_varies", varies, low=1, severity=severity, unit="answer"),
+    ]
+
+
+def _column(run: RunParams, name: str) -> list[Rule]:
+    what = f"the target ({run.data.target})" if name == "y" else name
+    severity = "warn" if name == "y" else run.validation.on_null_feature
+    empty = f"{what} is empty in too many rows (validation.max_null_share)"
+    most = run.validation.max_null_share
+    nulls = Rule(f"nulls: {name}", f"null_share:{name}", empty, None, most, severity, "table", name, "share")
+    return [*_numbers(name, what), nulls]
+
+
+def _numbers(name: str, what: str) -> list[Rule]:
+    return [
+        Rule(f"numbers: {name}", f"text:{name}", f"{what} holds text where numbers are needed", high=0, feature=name),
+        Rule(f"finite: {name}", f"infinite:{name}", f"{what} holds infinite values: mend the source", high=0, feature=name),
+    ]
+
+
+def _ranges(run: RunParams, profile: Profile) -> list[Rule]:
+    rules = []
+    for name, (low, high) in run.validation.ranges.items():
+        if name not in profile.missing:
+            about = (
+                f"{name} lies outside validation.ranges, {low:,.15g} to {high:,.15g}: mend or remove those rows, or widen it"
+            )
+            rules.append(Rule(f"range: {name}, lowest", f"min:{name}", about, low=low, feature=name, unit="value"))
+            rules.append(Rule(f"range: {name}, highest", f"max:{name}", about, high=high, feature=name, unit="value"))
+    return rules
+
+
+def _history(run: RunParams, profile: Profile) -> list[Rule]:
+    if not (profile.series["windows:train"] > 0).any():  # one cause, one line
+        return [Rule("history", "windows:train", what_fits(run, profile), low=1)]
+    window = run.windows.window_params()
+    need = window.behind + 1 + window.ahead
+    short = f"too short for one training window ({need} rows before validation begins)"
+    rules = [Rule("history", "windows:train", short, low=1, severity=run.validation.on_short_series)]
+    if profile.split_problem is None:
+        if all(profile.table[f"windows:{split}"].item() for split in SPLITS):
+            ended = "trained on without a whole window of validation, or of test, to be scored on: did the series end early?"
+            rules.append(Rule("scored", "scored", ended, low=1, severity="warn"))
+        more = "give longer history, or shorten lookback, horizon or split"
+        for split in SPLITS:
+            about = f"no series has a complete {split} window: {more}"
+            rules.append(Rule(f"{split} windows", f"windows:{split}", about, low=1, level="table"))
+            about = (
+                f"no target is observed in the {split} range: is the table padded with empty rows? "
+                "remove the rows without a target at its ends, or move the split"
+            )
+            rules.append(Rule(f"{split} observed", f"observed:{split}", about, low=1, level="table"))
+    return rules
+
+
+def _age(run: RunParams, profile: Profile) -> list[Rule]:
+    if isinstance(run.data.frequency, int):
+        return []
+    limit, newest, rules = run.validation.fresh_within, profile.table["last"][0], []
+    shown = f"the newest row is of {newest:%Y-%m-%d %H:%M} UTC"
+    if limit is not None:
+        steps = f"{limit} steps" if isinstance(limit, int) else limit
+        about = f"{shown}, older than {steps} (validation.fresh_within): is the feed late?"
+        rules.append(Rule("fresh", "late", about, high=0, level="table", unit="answer"))
+    about = f"{shown}, in the future: are the times UTC?"
+    rules.append(Rule("not from the future", "ahead", about, high=0, severity="warn", level="table", unit="answer"))
+    return rules

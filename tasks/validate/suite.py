@@ -1,0 +1,185 @@
+"""The data checks: a Great Expectations suite, built from the params, judges the profile of a table; never reads a row itself.
+
+Each check has a severity: `fail` stops the flow, `warn` is reported, `drop` leaves a feature or a series out and says so.
+"""
+
+import html
+import json
+import logging
+import os
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from params.schema import RunParams
+from tasks.grid.frequency import Frequency
+from tasks.load.source import ROOT, check_keys
+from tasks.validate.profile import Profile, make_profile
+from tasks.validate.report import failure_message, report_html, report_lines
+from tasks.validate.rules import Rule, rules_of
+from tasks.validate.verdict import Finding, Verdict
+
+
+def validate(run: RunParams, root: Path = ROOT, docs: Path | None = None) -> Verdict:
+    """Profiles the table of a run and judges it; with `docs`, Data Docs are written there.
+
+    Raises UserError for what cannot be read as a table of series and times.
+    """
+    check_keys(run.data, root)
+    return judge(make_profile(run, root), run, docs=docs)
+
+
+def judge(profile: Profile, run: RunParams, now: datetime | None = None, docs: Path | None = None) -> Verdict:
+    """The verdict on a profile.  What a dropped feature or a dropped series would fail besides does not count."""
+    rules = rules_of(run, profile)
+    frames = {"series": profile.series, "table": _table(profile, run, now or datetime.now(UTC))}
+    library = _run_suites({level: _for_pandas(frame, rules, level) for level, frame in frames.items()}, rules, docs)
+    failed = {name: series for result in library for name, series in _failures(result).items()}
+    found = [_finding(rule, failed.get(rule.name), frames[rule.level]) for rule in rules]
+    drops = [f for f in found if not f.passed and f.severity == "drop"]
+    features = [f.feature for f in drops if f.feature]
+    series = sorted({name for f in drops if not f.feature for name in f.series})
+    if features and set(features) >= set(run.windows.features):
+        found, features = [_as_failure(f) if f.feature in features else f for f in found], []
+    kept = [_without(f, series) for f in found if f.passed or f.severity == "drop" or not _moot(f, features, series)]
+    facts = {"series": profile.series.height, "rows": int(profile.table["rows"][0]), **_span(profile)}
+    passed = all(f.passed or f.severity != "fail" for f in kept)
+    return Verdict(passed, kept, features, series, facts, library)
+
+
+def _moot(finding: Finding, features: list[str], series: list[str]) -> bool:
+    return finding.feature in features or (bool(finding.series) and set(finding.series) <= set(series))
+
+
+def _without(finding: Finding, dropped: list[str]) -> Finding:
+    if finding.severity == "drop" or not dropped:
+        return finding
+    return Finding(**asdict(finding) | {"series": [s for s in finding.series if s not in dropped]})
+
+
+def _as_failure(finding: Finding) -> Finding:
+    return Finding(**asdict(finding) | {"severity": "fail"})
+
+
+def _span(profile: Profile) -> dict[str, str]:
+    return {"first": str(profile.table["first"][0]), "last": str(profile.table["last"][0])}
+
+
+def _table(profile: Profile, run: RunParams, now: datetime) -> pl.DataFrame:
+    """The row of the whole table with the answers that need the params or the clock."""
+    table = profile.table.with_columns(
+        missing_columns=pl.lit(len(profile.missing)),
+        split_problem=pl.lit(int(bool(profile.split_problem))),
+        columns_y=pl.lit(int("y" in profile.found and run.data.target != "y")),
+    )
+    if isinstance(run.data.frequency, int):
+        return table.with_columns(late=pl.lit(0), ahead=pl.lit(0))
+    limit, clock = run.validation.fresh_within, pl.lit(now).cast(pl.Datetime("us", "UTC"))
+    oldest = (
+        Frequency(run.data.frequency).shift(clock, -limit)
+        if isinstance(limit, int)
+        else clock.dt.offset_by(f"-{limit or '0h'}")
+    )
+    return table.with_columns(late=(pl.col("last") < oldest).cast(pl.Int64), ahead=(pl.col("last") > clock).cast(pl.Int64))
+
+
+def _for_pandas(frame: pl.DataFrame, rules: list[Rule], level: str) -> Any:
+    wanted = list(dict.fromkeys(rule.column for rule in rules if rule.level == level))
+    keys = ["unique_id"] if level == "series" else []
+    if keys:  # the library puts names into its pages as they are
+        frame = frame.with_columns(pl.col("unique_id").map_elements(html.escape, pl.String))
+    return frame.select(*keys, *(pl.col(name).cast(pl.Float64) for name in wanted)).to_pandas()
+
+
+def _run_suites(frames: dict[str, Any], rules: list[Rule], docs: Path | None) -> list[dict[str, Any]]:
+    """A suite and a checkpoint for the series and for the table; the library's results as plain JSON."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx
+
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)  # it sets itself to INFO
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]  # what its own documentation writes
+    source = context.data_sources.add_pandas("profile")
+    results = []
+    for level, frame in frames.items():
+        suite = context.suites.add(_suite(gx, level, rules))
+        batch = source.add_dataframe_asset(level).add_batch_definition_whole_dataframe(level)
+        definition = context.validation_definitions.add(gx.ValidationDefinition(name=level, data=batch, suite=suite))
+        named = {"unexpected_index_column_names": ["unique_id"]} if level == "series" else {}
+        form: Any = {"result_format": "COMPLETE", **named}
+        checkpoint = context.checkpoints.add(gx.Checkpoint(name=level, validation_definitions=[definition], result_format=form))
+        found = checkpoint.run(batch_parameters={"dataframe": frame})
+        results += [json.loads(json.dumps(result.to_json_dict(), default=str)) for result in found.run_results.values()]
+    if docs is not None:
+        _write_docs(context, docs)
+    return results
+
+
+def _suite(gx: Any, level: str, rules: list[Rule]) -> Any:
+    suite = gx.ExpectationSuite(name=level)
+    for rule in rules:
+        if rule.level == level:
+            severity = "critical" if rule.severity == "fail" else "warning"
+            between = gx.expectations.ExpectColumnValuesToBeBetween
+            meta = {"rule": rule.name}
+            expected = between(column=rule.column, min_value=rule.low, max_value=rule.high, meta=meta, severity=severity)
+            suite.add_expectation(expected)
+    return suite
+
+
+def _write_docs(context: Any, folder: Path) -> None:
+    backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}
+    site = {
+        "class_name": "SiteBuilder",
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        "store_backend": backend,
+    }
+    context.add_data_docs_site(site_name="lagline", site_config=site)
+    context.build_data_docs(site_names=["lagline"])
+
+
+def _failures(result: dict[str, Any]) -> dict[str, list[str]]:
+    """The names of the rules that failed, each with the series that failed it (none for a rule of the table)."""
+    failed = {}
+    for item in result["results"]:
+        name = item["expectation_config"]["meta"]["rule"]
+        if item.get("exception_info", {}).get("raised_exception"):
+            raise RuntimeError(f"Great Expectations could not judge {name!r}: {item['exception_info']}")
+        if not item["success"]:
+            rows = item["result"].get("unexpected_index_list") or []
+            failed[name] = [
+                html.unescape(str(row["unique_id"])) for row in rows if isinstance(row, dict) and "unique_id" in row
+            ]
+    return failed
+
+
+def _finding(rule: Rule, failed: list[str] | None, frame: pl.DataFrame) -> Finding:
+    values = frame.get_column(rule.column).cast(pl.Float64)
+    worst: Any = values.min() if rule.low is not None else values.max()
+    about = rule.about
+    if rule.name.startswith("numbers:") and failed:
+        examples = frame.filter(pl.col("unique_id").is_in(failed)).get_column(f"example:{rule.feature}").drop_nulls()
+        about += f", such as {examples[0]!r}" if len(examples) else ""
+    passed, named = failed is None, sorted(failed or [])
+    return Finding(rule.name, rule.severity, passed, rule.feature, named, worst, rule.low, rule.high, about, rule.unit)
+
+
+@task(cache_policy=NO_CACHE)
+def validate_series(run: RunParams, folder: Path) -> dict[str, Any]:
+    """Writes checks.json (the library's result with ours) and checks.html to a folder; returns the verdict's small facts."""
+    docs = folder / "data_docs" if run.validation.data_docs else None
+    verdict = validate(run, docs=docs)
+    (folder / "checks.json").write_text(json.dumps(asdict(verdict), indent=1, allow_nan=False), encoding="utf-8")
+    (folder / "checks.html").write_text(report_html(verdict, run.name), encoding="utf-8")
+    return {
+        "passed": verdict.passed,
+        "notes": report_lines(verdict),
+        "message": failure_message(verdict),
+        "dropped_features": verdict.dropped_features,
+        "dropped_series": verdict.dropped_series,
+    }

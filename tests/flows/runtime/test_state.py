@@ -1,0 +1,206 @@
+"""The state folder and the environment: what is made, what is refused, what is set before any heavy import."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.runtime.state import full_disk, home, prefect_home, prepare
+from params.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run(script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter with its own state folder and none of our environment's settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_", "GX_", "DO_NOT"))}
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**kept, "LAGLINE_HOME": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_makes_the_folders_for_the_owner_alone_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path / "deep" / "state"))
+    folder = prepare()
+    (folder / "panels" / "kept").write_text("kept")
+    assert prepare() == folder == tmp_path / "deep" / "state"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {"artifacts", "panels", "checkpoints", "locks", prefect_home(folder).name, "layout.json"} == {
+        path.name for path in folder.iterdir()
+    }
+    assert json.loads((folder / "layout.json").read_text()) == {"layout": 1}
+    assert (folder / "panels" / "kept").read_text() == "kept"
+
+
+def test_is_absolute_and_lies_in_the_working_folder_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LAGLINE_HOME", raising=False)
+    assert home() == tmp_path / ".lagline"
+    monkeypatch.setenv("LAGLINE_HOME", "a/../b")
+    assert home() == tmp_path / "b"
+
+
+def test_several_processes_may_start_at_once(tmp_path: Path) -> None:
+    script = "from flows.bootstrap import prepare; prepare()"
+    environment = {**os.environ, "LAGLINE_HOME": str(tmp_path / "state")}
+    started = [subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=environment) for _ in range(6)]
+    assert [process.wait(60) for process in started] == [0] * 6
+    assert not [path.name for path in (tmp_path / "state").iterdir() if path.name.startswith(".")]
+
+
+def test_refuses_a_folder_of_a_newer_version_and_leaves_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path))
+    (tmp_path / "layout.json").write_text('{"layout": 2, "later": "news"}')
+    with pytest.raises(UserError, match="newer lagline"):
+        prepare()
+    assert [path.name for path in tmp_path.iterdir()] == ["layout.json"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", "3", '{"layout": "1"}', '{"layout": true}', '{"layout": 0}', "\xff", "[" * 100_000]
+)
+def test_refuses_a_layout_that_it_cannot_understand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path))
+    (tmp_path / "layout.json").write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match="cannot be understood"):
+        prepare()
+
+
+@pytest.mark.parametrize("below", ["", "state", "deep/state"])
+def test_refuses_a_file_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path / "file" / below))
+    with pytest.raises(UserError, match=r"LAGLINE_HOME=.*file.*set LAGLINE_HOME"):
+        prepare()
+
+
+def test_refuses_a_sub_folder_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "panels").write_text("")
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="panels is a file"):
+        prepare()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system on which root cannot write either")
+def test_refuses_a_file_system_that_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGLINE_HOME", "/proc/lagline")
+    with pytest.raises(UserError, match="cannot be written"):
+        prepare()
+
+
+def test_finds_out_by_really_writing(tmp_path: Path) -> None:
+    """The folders can be made, but no file can hold a byte; root feels that limit too."""
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); from flows.bootstrap import prepare; prepare()"
+    )
+    done = run(script, tmp_path / "state", PYTHONDONTWRITEBYTECODE="1")
+    assert "UserError" in done.stderr and "cannot be written" in done.stderr and "make room" in done.stderr
+    assert (tmp_path / "state" / "locks").is_dir() and not (tmp_path / "state" / "layout.json").exists()
+
+
+def test_a_state_folder_whose_disk_is_full_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nothing could make room there; the limit is felt as a full disk is."""
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path))
+    prepare()
+    script = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); import flows.bootstrap as b; b.prepare()"
+    done = run(script, tmp_path, PYTHONDONTWRITEBYTECODE="1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_full_disk_is_told_whoever_met_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path))
+    wrapped = RuntimeError("a task broke")
+    wrapped.__cause__ = OSError(28, "No space left on device", "/there/report.html")
+    assert (full_disk(wrapped) or "").startswith("the disk is full (/there/report.html): make room, by python -m flows prune")
+    assert f"({tmp_path} or /" in (full_disk(ValueError("(sqlite3.OperationalError) database or disk is full")) or "")
+    assert full_disk(OSError(13, "Permission denied", "/there")) is None and full_disk(ValueError("no")) is None
+
+
+def test_refuses_a_path_that_no_database_address_can_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path / "what?"))
+    with pytest.raises(UserError, match="do not fit"):
+        prepare()
+
+
+def test_sets_the_environment_without_importing_what_reads_it(tmp_path: Path) -> None:
+    script = """
+import sys
+from flows.bootstrap import home, set_environment
+set_environment(home())
+assert not {"torch", "mlflow", "prefect", "polars", "great_expectations"} & set(sys.modules), sorted(sys.modules)
+from prefect.settings import get_current_settings
+settings = get_current_settings()
+print(settings.home, settings.results.default_serializer, settings.logging.level, settings.server.analytics_enabled)
+"""
+    done = run(script, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(prefect_home(tmp_path)), "json", "CRITICAL", "False"]
+
+
+def test_what_the_user_has_set_stays(tmp_path: Path) -> None:
+    script = """
+import os
+from flows.bootstrap import home, set_environment
+set_environment(home())
+print(os.environ["MLFLOW_TRACKING_URI"], os.environ["MLFLOW_DISABLE_TELEMETRY"], os.environ["GX_ANALYTICS_ENABLED"])
+"""
+    assert run(script, tmp_path).stdout.split() == [f"sqlite:///{tmp_path}/mlflow.db", "true", "false"]
+    assert run(script, tmp_path, MLFLOW_TRACKING_URI="http://there:5000").stdout.split()[0] == "http://there:5000"
+
+
+def test_a_flow_that_a_worker_calls_sets_its_environment_by_itself(tmp_path: Path) -> None:
+    script = """
+import os, unittest.mock
+from flows.compare import compare
+from flows.promote import promote
+from flows.retrain import retrain
+def seen(*_):
+    raise AssertionError(os.environ.pop("MLFLOW_TRACKING_URI") + " " + os.environ.pop("MLFLOW_ALLOW_PICKLE_DESERIALIZATION"))
+with unittest.mock.patch("tasks.tracking.connect", seen):
+    for flow, arguments in ((compare, ("params/smoke.yaml", [])), (promote, ("smoke",)), (retrain, ("params/smoke.yaml",))):
+        try:
+            flow.fn(*arguments)
+        except AssertionError as error:
+            print(error)
+"""
+    folder = tmp_path / "home"  # nobody has made it
+    done = run(script, folder)
+    assert done.stdout.splitlines() == [f"sqlite:///{folder}/mlflow.db false"] * 3, done.stderr
+    assert (folder / "layout.json").is_file()
+
+
+def test_what_is_set_but_empty_counts_as_not_set(tmp_path: Path) -> None:
+    script = """
+import os
+from flows.bootstrap import home, set_environment
+set_environment(home())
+print(os.environ["MLFLOW_TRACKING_URI"], os.environ["PREFECT_HOME"], os.environ["DO_NOT_TRACK"])
+print([name for name in ("PREFECT_API_URL", "MLFLOW_REGISTRY_URI") if name in os.environ])
+"""
+    names = ("MLFLOW_TRACKING_URI", "PREFECT_HOME", "DO_NOT_TRACK", "PREFECT_API_URL", "MLFLOW_REGISTRY_URI")
+    done = run(script, tmp_path, **dict.fromkeys(names, ""))
+    assert done.stdout.splitlines() == [f"sqlite:///{tmp_path}/mlflow.db {prefect_home(tmp_path)} true", "[]"], done.stderr
+
+
+def test_a_store_that_does_not_answer_prints_no_line_for_each_try(tmp_path: Path) -> None:
+    script = """
+from flows.bootstrap import home, set_environment
+set_environment(home())
+import urllib3
+try:
+    urllib3.PoolManager().request("GET", "http://127.0.0.1:1/", retries=urllib3.Retry(2))
+except urllib3.exceptions.MaxRetryError:
+    print("gave up")
+"""
+    done = run(script, tmp_path)
+    assert (done.stdout, done.stderr) == ("gave up\n", "")

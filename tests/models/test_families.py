@@ -1,0 +1,254 @@
+"""The contract that every variant meets, in one test each over the whole registry; cells against their formulas in numpy."""
+
+import inspect
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from models import build_forecaster, serving
+from models.data.origins import origin_rows
+from models.data.panel import Panel, Split
+from models.data.scaling import fit_scaling
+from models.data.window import FeatureWindow, WindowParams
+from models.data.windows import Inputs, Windows
+from models.families import FAMILIES
+from models.fit.losses import forecast_loss
+from models.fit.step import batch_loss
+from models.forecaster import check_arguments, takes
+from models.networks.recurrent import Recurrent
+from params.load import load_variant, variant_names
+from tasks.registry.bundle import export
+
+ALL = [
+    one for one in (load_variant(name, "params/nyc_weather.yaml") for name in variant_names()) if not one.members
+]  # an ensemble has no network of its own
+each_variant = pytest.mark.parametrize("variant", ALL, ids=lambda v: v.variant)
+QUANTILES = (0.05, 0.5, 0.95)
+NINE = tuple(round(0.1 * k, 1) for k in range(1, 10))
+SIZES = [(1, 1, 1), (3, 7, 2), (5, 1, 12), (2, 30, 5)]
+
+
+@each_variant
+@pytest.mark.parametrize(("features", "lookback", "horizon"), SIZES)
+def test_any_number_of_features_lookback_and_horizon(variant, features, lookback, horizon) -> None:
+    kind = FAMILIES[variant.family]
+    several = {"outputs": 4} if takes(kind, "outputs") else {}
+    own = {name: value for name, value in variant.network.items() if name != "skip"}  # the forecaster's, not the network's
+    network = kind(num_features=features, lookback=lookback, horizon=horizon, **several, **own).eval()
+    found = network(torch.randn(6, lookback, features))
+    assert found.shape == ((6, horizon, 4) if several else (6, horizon))
+
+
+@each_variant
+def test_forecasts_are_finite_and_every_parameter_gets_a_gradient(
+    variant, panel: Panel, params: WindowParams, split: Split
+) -> None:
+    torch.manual_seed(0)
+    scaling = fit_scaling(panel, params, split, "series")
+    forecaster = build_forecaster(variant.family, variant.network, params, level="last", scaling=scaling, quantiles=QUANTILES)
+    windows = Windows(panel, params, origin_rows(panel, params, split, "train", 1))
+    inputs, y = windows.batch(torch.arange(64))
+    forecast = forecaster.eval()(*inputs)
+    assert forecast.shape == (64, 4, 1 + len(forecaster.quantiles))
+    assert torch.isfinite(forecast).all()
+    assert (forecast[..., 1:].diff(dim=-1) >= 0).all()
+    if forecaster.dense:
+        inputs, y = windows.dense().batch(torch.arange(64))
+    batch_loss(forecaster.train(), inputs, y, "mae").backward()  # type: ignore[no-untyped-call]
+    for name, parameter in forecaster.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@each_variant
+def test_a_window_with_nothing_known_gives_a_finite_forecast(variant, params: WindowParams) -> None:
+    forecaster = build_forecaster(variant.family, variant.network, params, level="last").eval()
+    blank = Inputs.zeros(params, 2)
+    nothing = blank._replace(past_BLF=blank.past_BLF + torch.nan, series_B=torch.tensor([0, 7]))
+    assert torch.isfinite(forecaster(*nothing)).all()
+
+
+@each_variant
+def test_a_forecast_does_not_depend_on_its_batch(variant, params: WindowParams) -> None:
+    torch.manual_seed(1)
+    forecaster = build_forecaster(variant.family, variant.network, params, level="last").eval()
+    inputs = Inputs.zeros(params, 9)._replace(past_BLF=torch.randn(9, params.lookback, 2))
+    alone = torch.cat([forecaster(*(part[i : i + 1] for part in inputs)) for i in range(9)])
+    torch.testing.assert_close(forecaster(*inputs), alone, rtol=1e-5, atol=1e-5)
+
+
+@each_variant
+def test_units_come_back(variant, params: WindowParams, panel: Panel, split: Split) -> None:
+    """The same panel in other units (y -> 1000 y + 7) gives the same forecasts in those units."""
+    changed = replace(panel, target=panel.target * 1000 + 7, values=panel.values.copy())
+    changed.values[:, 0] = panel.values[:, 0] * 1000 + 7
+    forecasts = []
+    for table in (panel, changed):
+        torch.manual_seed(2)
+        scaling = fit_scaling(table, params, split, "series")
+        forecaster = build_forecaster(variant.family, variant.network, params, level="last", scaling=scaling).eval()
+        inputs, _ = Windows(table, params, origin_rows(table, params, split, "test", 5)).batch(torch.arange(8))
+        forecasts.append(forecaster(*inputs).detach())
+    torch.testing.assert_close(forecasts[1], forecasts[0] * 1000 + 7, rtol=1e-3, atol=5.0)
+
+
+@each_variant
+def test_quantiles_never_cross_whatever_the_weights(variant, params: WindowParams) -> None:
+    forecaster = build_forecaster(variant.family, variant.network, params, level="revin", transform="log1p", quantiles=NINE)
+    inputs = Inputs.zeros(params, 16)._replace(past_BLF=torch.rand(16, params.lookback, 2))
+    for seed in range(5):
+        torch.manual_seed(seed)
+        for parameter in forecaster.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        found = forecaster.eval()(*inputs)
+        assert found.shape[-1] in (1, 1 + len(NINE)) and (found[..., 1:].diff(dim=-1) >= 0).all()
+
+
+@each_variant
+def test_one_batch_overfits(variant, panel: Panel, params: WindowParams, split: Split) -> None:
+    """A few steps on one batch halve its loss: gradients point down hill, through every layer."""
+    if variant.family == "ridge":
+        return
+    torch.manual_seed(5)
+    scaling = fit_scaling(panel, params, split, "series")
+    forecaster = build_forecaster(variant.family, variant.network, params, level="last", scaling=scaling).eval()
+    windows = Windows(panel, params, origin_rows(panel, params, split, "train", 1))
+    inputs, y = windows.batch(torch.arange(0, 128, 8))
+    optimizer = torch.optim.Adam(forecaster.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(80):
+        optimizer.zero_grad()
+        loss = batch_loss(forecaster, inputs, y, "mse")
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@each_variant
+def test_the_same_seed_gives_the_same_weights_and_loss(variant, panel: Panel, params: WindowParams, split: Split) -> None:
+    windows = Windows(panel, params, origin_rows(panel, params, split, "train", 1))
+    losses = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        forecaster = build_forecaster(variant.family, variant.network, params, level="last", quantiles=QUANTILES)
+        inputs, y = (windows.dense() if forecaster.dense else windows).batch(torch.arange(32))
+        losses.append(float(batch_loss(forecaster.train(), inputs, y, "huber").detach()))
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2] or variant.network == {} or variant.family == "linear"  # these begin at zero
+
+
+@each_variant
+def test_an_exported_graph_forecasts_the_same(variant, params: WindowParams, panel: Panel) -> None:
+    torch.manual_seed(6)
+    known = replace(params, future=("promo",))
+    forecaster = build_forecaster(variant.family, variant.network, known, level="last", quantiles=QUANTILES).eval()
+    graph = serving.open_graph(export(forecaster, known))
+    for size in (1, 2, 7):
+        inputs = Inputs.zeros(known, size)._replace(past_BLF=torch.randn(size, known.lookback, 2))
+        torch.testing.assert_close(graph(*inputs), forecaster(*inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_targets_of_every_sample_are_rows_after_its_own_moment(panel: Panel) -> None:
+    """By hand: sample j of a clock with rate 3 stands at row t - 3 (L - 1 - j); its targets are the next rows after the gap."""
+    params = WindowParams(4, {"y": FeatureWindow(5, 3), "x": FeatureWindow(2, 9, 4)}, gap=2)
+    windows = Windows(panel, params, origin_rows(panel, params, None, "", 7)).dense()
+    forecaster = build_forecaster("recurrent", {"cell": "gru", "hidden_size": 2}, params)
+    _, y_BT = windows.batch(torch.arange(len(windows)))
+    found = forecaster.every_target(y_BT)
+    assert found.shape == (len(windows), 5, 4)
+    for row, t in enumerate(windows.origins.tolist()):
+        for j in range(5):
+            own = t - 3 * (4 - j)
+            np.testing.assert_array_equal(found[row, j].numpy(), panel.target[own + 3 : own + 7])
+
+
+def test_the_loss_of_quantiles_is_the_pinball_loss_beside_that_of_the_point() -> None:
+    forecast, y = torch.tensor([[[1.0, 0.0, 5.0]], [[9.0, 9.0, 9.0]]]), torch.tensor([[2.0], [torch.nan]])
+    # by hand: |2 - 1| beside the mean of 0.1 * (2 - 0) and (1 - 0.8) * (5 - 2); the missing target counts nowhere
+    assert float(forecast_loss("mae", forecast, y, torch.tensor([0.1, 0.8]))) == pytest.approx(1 + (0.2 + 0.6) / 2)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def _run_cell(kind: str, weights: dict[str, np.ndarray], x_LF: np.ndarray, hidden: int) -> np.ndarray:
+    """The recurrences as the course and the papers write them, one window."""
+    w, u = weights["weight_ih_l0"], weights["weight_hh_l0"]
+    b, c = weights["bias_ih_l0"], weights["bias_hh_l0"]
+    h, memory = np.zeros(hidden), np.zeros(hidden)
+    for x in x_LF:
+        if kind == "elman":
+            h = np.tanh(w @ x + b + u @ h + c)
+        elif kind == "lstm":
+            i, f, g, o = np.split(w @ x + b + u @ h + c, 4)
+            memory = _sigmoid(f) * memory + _sigmoid(i) * np.tanh(g)
+            h = _sigmoid(o) * np.tanh(memory)
+        else:
+            (ri, zi, ni), (rh, zh, nh) = np.split(w @ x + b, 3), np.split(u @ h + c, 3)
+            r, z = _sigmoid(ri + rh), _sigmoid(zi + zh)
+            h = (1 - z) * np.tanh(ni + r * nh) + z * h
+    return h
+
+
+@pytest.mark.parametrize("kind", ["elman", "lstm", "gru"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_recurrent_network_equals_its_formula(kind, bidirectional) -> None:
+    torch.manual_seed(3)
+    network = Recurrent(num_features=3, lookback=6, horizon=2, cell=kind, hidden_size=4, bidirectional=bidirectional)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(5, 6, 3)
+    weights = {n: p.detach().double().numpy() for n, p in network.recurrence.named_parameters()}
+    head, bias = network.head.weight.detach().double().numpy(), network.head.bias.detach().double().numpy()
+    backward = {n.removesuffix("_reverse"): v for n, v in weights.items() if n.endswith("_reverse")}
+    for window, found in zip(x.double().numpy(), network(x)[..., 0].detach().numpy(), strict=True):
+        state = _run_cell(kind, weights, window, 4)
+        if bidirectional:
+            state = np.concatenate([state, _run_cell(kind, backward, window[::-1], 4)])
+        np.testing.assert_allclose(found, head @ state + bias, atol=1e-5)
+
+
+def test_recurrent_weights_begin_orthogonal_and_the_forget_gate_open() -> None:
+    network = Recurrent(num_features=3, lookback=6, horizon=2, cell="lstm", hidden_size=8, num_layers=2)
+    for gate in network.recurrence.weight_hh_l1.detach().split(8):
+        torch.testing.assert_close(gate @ gate.T, torch.eye(8), atol=1e-5, rtol=0)
+    bias = network.recurrence.bias_ih_l0.detach() + network.recurrence.bias_hh_l0.detach()
+    assert bias.tolist() == [0.0] * 8 + [1.0] * 8 + [0.0] * 16
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        ({"cell": "lstm", "hidden": 3}, "no such argument"),
+        ({"cell": "lstm"}, "hidden_size"),
+        ({"cell": "lsmt", "hidden_size": 3}, "one of elman, lstm, gru"),
+        ({"cell": "lstm", "hidden_size": "3"}, "whole number"),
+        ({"cell": "lstm", "hidden_size": True}, "whole number"),
+        ({"cell": "lstm", "hidden_size": 3, "dropout": "no"}, "a number"),
+        ({"cell": "lstm", "hidden_size": 3, "num_features": 9}, "no such argument"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(network: dict[str, object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        check_arguments(Recurrent, "recurrent", network)
+
+
+def test_numbers_that_do_not_fit_are_refused() -> None:
+    for bad in ({"hidden_size": 0}, {"num_layers": 0}, {"dropout": 1.0}):
+        with pytest.raises(ValueError, match="at least"):
+            Recurrent(**{"num_features": 1, "lookback": 3, "horizon": 1, "cell": "gru", "hidden_size": 2} | bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="elman"):
+        Recurrent(num_features=1, lookback=3, horizon=1, cell="gru", hidden_size=2, nonlinearity="relu")
+    with pytest.raises(ValueError, match="unknown family"):
+        build_forecaster("transformer", {}, WindowParams(1, {"y": FeatureWindow(1)}))
+
+
+def test_every_family_is_used_lies_in_models_and_takes_keyword_arguments_only() -> None:
+    assert set(FAMILIES) == {variant.family for variant in ALL}
+    for family, kind in FAMILIES.items():
+        assert kind.__module__.startswith("models.")
+        names = inspect.signature(kind).parameters.values()
+        assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in names), family

@@ -1,0 +1,255 @@
+"""The scores against plain numpy on frames with missing values; never against utilsforecast itself."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tasks.compare.scores import best_naive, breakdown, errors, mae, ranking, scales, score, slices, standard_units, wide
+from tasks.evaluate.intervals import LEVELS, calibrate, half_widths, with_interval
+
+SEASON = 3
+
+
+def a_frame(seed: int, origins: int = 40, horizon: int = 4, sizes: tuple[float, ...] = (1.0, 5.0)) -> pl.DataFrame:
+    """Two series of different size and length, missing actuals (null and NaN) and forecasts."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for i, size in enumerate(sizes):
+        rows = (origins - 15 * i) * horizon
+        y = 20 + size * rng.normal(size=rows)
+        part = pl.DataFrame(
+            {
+                "unique_id": [f"s{i}"] * rows,
+                "cutoff": np.repeat(np.arange(rows // horizon), horizon),
+                "step": np.tile(np.arange(1, horizon + 1), rows // horizon),
+                "y": y,
+                "m": y + 0.3 * size * rng.normal(size=rows) + 0.1,
+                "last_value": y + size * rng.normal(size=rows),
+            }
+        )
+        parts.append(part.with_columns(ds=pl.col("cutoff") + pl.col("step")))
+    frame = pl.concat(parts).with_row_index("i")
+    actual = pl.when(pl.col("i") % 7 == 0).then(None).when(pl.col("i") % 11 == 0).then(float("nan")).otherwise("y")
+    m = pl.when(pl.col("i") % 5 == 3).then(None).when(pl.col("i") % 13 == 1).then(float("nan")).otherwise("m")
+    naive = pl.when(pl.col("i") % 17 == 2).then(None).otherwise("last_value")
+    return frame.with_columns(actual.alias("y"), m.alias("m"), naive.alias("last_value")).drop("i")
+
+
+@pytest.fixture
+def frames() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    validation, test = a_frame(0), a_frame(1)
+    y = np.cumsum(np.random.default_rng(2).normal(size=60))
+    y[[4, 5, 30]] = np.nan
+    train = pl.concat(
+        pl.DataFrame({"unique_id": [name] * 60, "ds": np.arange(60), "y": values})
+        for name, values in (("s0", y), ("s1", 3 * y[::-1]))
+    )
+    for model in ("m", "last_value"):
+        test = with_interval(test, model, half_widths(calibrate(validation, model), 4))
+    return validation, test, train
+
+
+def arrays(frame: pl.DataFrame, *names: str) -> list[np.ndarray]:
+    """Columns of the rows in which all of them are numbers."""
+    values = frame.select(names).cast(pl.Float64).to_numpy()
+    return list(values[~np.isnan(values).any(axis=1)].T)
+
+
+def test_the_plain_scores_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
+    validation, test, train = frames
+    found = score(test, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
+    y, m = arrays(test, "y", "m")
+    assert 0 < len(y) < test.height
+    wanted = {
+        "test_mae": np.abs(y - m).mean(),
+        "test_rmse": np.sqrt(((y - m) ** 2).mean()),
+        "test_smape": 100 * (2 * np.abs(y - m) / (np.abs(y) + np.abs(m))).mean(),
+        "test_bias": (m - y).mean(),
+    }
+    assert {name: found[name] for name in wanted} == pytest.approx(wanted)
+    assert list(found) == [
+        "test_mae", "test_rmse", "test_mase", "test_rmsse", "test_smape", "test_bias", "test_skill",
+        "test_coverage_90", "test_width_90", "test_pinball", "test_crps", "test_scaled_crps",
+    ]  # fmt: skip
+
+
+def test_skill_compares_on_the_same_rows(frames: tuple[pl.DataFrame, ...]) -> None:
+    validation, test, train = frames
+    y, m, naive = arrays(test, "y", "m", "last_value")
+    found = score(test, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
+    assert found["test_skill"] == pytest.approx(1 - np.abs(y - m).mean() / np.abs(y - naive).mean())
+    own = score(test, "last_value", "last_value", scales(train, SEASON), calibrate(validation, "last_value"))
+    assert own["test_skill"] == 0
+
+
+def test_mase_is_the_mean_over_series_of_mae_over_the_seasonal_naive_in_training(frames: tuple[pl.DataFrame, ...]) -> None:
+    validation, test, train = frames
+    ratios = []
+    for name in ("s0", "s1"):
+        y, m = arrays(test.filter(pl.col("unique_id") == name), "y", "m")
+        past = train.filter(pl.col("unique_id") == name)["y"].to_numpy()
+        ratios.append(np.abs(y - m).mean() / np.nanmean(np.abs(past[SEASON:] - past[:-SEASON])))
+    calibration = calibrate(validation, "m")
+    shuffled = train.sample(fraction=1, shuffle=True, seed=3)
+    for history in (train, shuffled, train.with_columns(pl.col("y").fill_nan(None))):
+        assert score(test, "m", "last_value", scales(history, SEASON), calibration)["test_mase"] == pytest.approx(
+            np.mean(ratios)
+        )
+    flat = train.with_columns(y=pl.when(pl.col("unique_id") == "s1").then(7.0).otherwise("y"))
+    assert score(test, "m", "last_value", scales(flat, SEASON), calibration)["test_mase"] == pytest.approx(ratios[0])
+    assert score(test, "m", "last_value", scales(train.with_columns(y=pl.lit(7.0)), SEASON), calibration)["test_mase"] is None
+
+
+def test_coverage_and_width_equal_numpy_and_are_none_without_intervals(frames: tuple[pl.DataFrame, ...]) -> None:
+    validation, test, train = frames
+    calibration = calibrate(validation, "m")
+    found = score(test, "m", "last_value", scales(train, SEASON), calibration)
+    y, low, high = arrays(test, "y", "m-lo-90", "m-hi-90")
+    assert found["test_coverage_90"] == pytest.approx(((low <= y) & (y <= high)).mean())
+    assert found["test_width_90"] == pytest.approx((high - low).mean())
+    bare = score(test.drop("m-lo-90", "m-hi-90"), "m", "last_value", scales(train, SEASON), calibration)
+    assert bare["test_coverage_90"] is None and bare["test_width_90"] is None
+
+
+def test_crps_is_twice_the_mean_pinball_loss_of_the_conformal_quantiles(frames: tuple[pl.DataFrame, ...]) -> None:
+    validation, test, train = frames
+    y, m, step = arrays(test, "y", "m", "step")
+    before, forecast, steps = arrays(validation, "y", "m", "step")
+    total = 0.0
+    for level in LEVELS:
+        shift = {k: np.quantile((before - forecast)[steps == k], level) for k in range(1, 5)}
+        miss = y - (m + np.array([shift[int(k)] for k in step]))
+        total += 2 * np.maximum(level * miss, (level - 1) * miss).mean() / len(LEVELS)
+    found = score(test, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
+    assert found["test_crps"] == pytest.approx(total)
+
+
+def test_smape_is_a_percentage_from_0_to_200() -> None:
+    frame = pl.DataFrame({"unique_id": "a", "step": [1, 1, 1], "y": [1.0, 0.0, 3.0], "m": [-1.0, 0.0, 1.0]})
+    frame = frame.with_columns(last_value=pl.lit(0.0), ds=pl.int_range(3))
+    found = score(frame, "m", "last_value", scales(frame.select("unique_id", "ds", "y"), 1), calibrate(frame, "m"))
+    assert found["test_smape"] == pytest.approx((200 + 0 + 100) / 3)
+
+
+def plain(part: pl.DataFrame, train: pl.DataFrame) -> dict[str, float]:
+    """Every score of the rows of a slice, by numpy; the scales are those of the rows' series."""
+    size = {}
+    for name in ("s0", "s1"):
+        past = train.filter(pl.col("unique_id") == name)["y"].to_numpy()
+        steps = past[SEASON:] - past[:-SEASON]
+        size[name] = (np.nanmean(np.abs(steps)), np.sqrt(np.nanmean(steps**2)))
+    y, m = (part[name].cast(pl.Float64).to_numpy() for name in ("y", "m"))
+    known = ~np.isnan(y) & ~np.isnan(m)
+    units = np.array([size[name] for name in part["unique_id"]])[known]
+    e = (m - y)[known]
+    naive = part["last_value"].cast(pl.Float64).to_numpy()
+    both = known & ~np.isnan(naive)
+    return {
+        "n": known.sum(),
+        "mae": np.abs(e).mean(),
+        "rmse": np.sqrt((e**2).mean()),
+        "mase": np.abs(e / units[:, 0]).mean(),
+        "rmsse": np.sqrt(((e / units[:, 1]) ** 2).mean()),
+        "smape": (200 * np.abs(e) / (np.abs(y[known]) + np.abs(m[known]))).mean(),
+        "bias": e.mean(),
+        "skill": 1 - np.abs(m - y)[both].mean() / np.abs(naive - y)[both].mean(),
+    }
+
+
+def test_the_scores_of_a_slice_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
+    _, test, train = frames
+    hours = pl.datetime(2024, 1, 1) + pl.duration(hours=pl.col("ds") * 5)
+    test = test.with_columns(ds=hours)
+    keys = {
+        "series": pl.col("unique_id"),
+        "step": pl.col("step"),
+        "hour": pl.col("ds").dt.hour(),
+        "weekday": pl.col("ds").dt.weekday(),
+    }
+    assert slices(test) == list(keys)
+    for by, key in keys.items():
+        found = breakdown(test, "m", "last_value", scales(train, SEASON), by)
+        values = test.select(key.cast(pl.String).alias("at"))["at"]
+        assert set(found["value"]) == set(values) and set(found["by"]) == {by} and set(found["model"]) == {"m"}
+        for row in found.iter_rows(named=True):
+            wanted = plain(test.filter(values == row["value"]), train)
+            assert {name: row[name] for name in wanted} == pytest.approx(wanted), (by, row["value"])
+
+
+def test_slices_of_what_has_no_calendar_and_of_one_value_are_left_out(frames: tuple[pl.DataFrame, ...]) -> None:
+    test = frames[1]
+    assert slices(test) == ["series", "step"]  # integer time steps
+    days = test.with_columns(ds=pl.datetime(2024, 1, 1) + pl.duration(days=pl.col("ds")))
+    assert slices(days) == ["series", "step", "weekday"]
+
+
+def test_wide_puts_numbers_in_their_order(frames: tuple[pl.DataFrame, ...]) -> None:
+    scale = scales(frames[2], SEASON)
+    test = pl.concat([frames[1].with_columns(step=pl.col("step") * 3), frames[1]])
+    found = wide(pl.concat(breakdown(test, name, "last_value", scale, "step") for name in ("m", "last_value")), "step")
+    assert found.columns == ["value", "m", "last_value"]
+    assert found["value"].to_list() == [1, 2, 3, 4, 6, 9, 12]
+
+
+def test_pinball_and_scaled_crps(frames: tuple[pl.DataFrame, ...]) -> None:
+    validation, test, train = frames
+    found = score(test, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
+    y, m, low, high = arrays(test, "y", "m", "m-lo-90", "m-hi-90")
+    parts = [np.maximum(q * (y - at), (q - 1) * (y - at)).mean() for q, at in ((0.05, low), (0.5, m), (0.95, high))]
+    assert found["test_pinball"] == pytest.approx(np.mean(parts))
+    assert found["test_crps"] is not None
+    assert found["test_scaled_crps"] == pytest.approx(found["test_crps"] / np.abs(y).mean())
+
+
+def test_a_model_without_forecasts_has_no_score(frames: tuple[pl.DataFrame, ...]) -> None:
+    validation, test, train = (frame.with_columns(pl.lit(None, pl.Float64).alias("none")) for frame in frames)
+    found = score(test, "none", "last_value", scales(train, SEASON), calibrate(validation, "none"))
+    assert set(found.values()) == {None}
+    assert mae(test, "none") is None
+    assert breakdown(test, "none", "last_value", scales(train, SEASON), "step").is_empty()
+
+
+def test_best_naive_is_chosen_among_the_naive_ones_by_their_error() -> None:
+    errors = {"last_value": 1.5, "drift": 0.5, "theta": 0.0, "seasonal_naive": None}
+    assert best_naive(errors) == "drift"
+    assert best_naive({"last_value": 1.5, "drift": 1.5}) == "last_value"
+    with pytest.raises(ValueError, match="no naive forecast"):
+        best_naive({"theta": 0.0, "seasonal_naive": None})
+
+
+def test_errors_in_units_of_the_training_rows_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
+    validation, _, train = frames
+    units = standard_units(train)
+    found = errors(validation, "m", scales(train, SEASON), units)
+    deviation = {
+        name: np.nanstd(rows["y"].to_numpy()) for (name,), rows in train.partition_by("unique_id", as_dict=True).items()
+    }
+    parts = []
+    for (name,), rows in validation.partition_by("unique_id", as_dict=True).items():
+        y, m = arrays(rows, "y", "m")
+        parts.append((y - m) / deviation[name])
+    every = np.concatenate(parts)
+    assert found["mse_scaled"] == pytest.approx((every**2).mean()) and found["mae_scaled"] == pytest.approx(
+        np.abs(every).mean()
+    )
+    plain = errors(validation, "m", scales(train, SEASON), None)
+    assert found["mae"] == mae(validation, "m") and set(plain) == {"mae", "smape", "mase"}
+    whole = score(validation, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
+    assert found["mase"] == pytest.approx(whole["test_mase"]) and found["smape"] == pytest.approx(whole["test_smape"])
+    constant = train.with_columns(y=pl.when(pl.col("unique_id") == "s1").then(1.0).otherwise("y"))
+    assert errors(validation, "m", scales(train, SEASON), standard_units(constant))["mse_scaled"] == pytest.approx(
+        (parts[0] ** 2).mean()
+    )  # a series without a deviation has no units, and does not count
+
+
+def test_models_are_ranked_by_one_error_or_by_two_against_the_naive() -> None:
+    found = {
+        "m": {"mae": 9.0, "smape": 10.0, "mase": 1.0},
+        "last_value": {"mae": 1.0, "smape": 40.0, "mase": 4.0},
+        "seasonal_naive": {"mae": 2.0, "smape": 20.0, "mase": 2.5},
+        "theta": {"mae": None, "smape": None, "mase": None},
+    }
+    assert ranking(found, "mae") == {"m": 9.0, "last_value": 1.0, "seasonal_naive": 2.0, "theta": None}
+    assert ranking(found, "owa") == {
+        "m": pytest.approx((0.5 + 0.4) / 2), "last_value": pytest.approx((2 + 1.6) / 2), "seasonal_naive": 1.0, "theta": None
+    }  # fmt: skip

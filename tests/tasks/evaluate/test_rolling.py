@@ -1,0 +1,66 @@
+"""Borders that move on with the test origins, and the newest forecast of each origin, by hand."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.data.origins import origin_rows
+from models.data.panel import Panel, Split
+from models.data.window import FeatureWindow, WindowParams
+from params.load import load_run
+from params.schema import RunParams
+from tasks.evaluate.forecasts import KEYS
+from tasks.evaluate.rolling import newest, refit_splits
+
+ROWS = 100
+WINDOWS = WindowParams(4, {"y": FeatureWindow(6)})
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def a_run(every: int | None, frequency: str = "1h", stride: int = 3) -> RunParams:
+    texts = [
+        f"evaluation.refit={'null' if every is None else every}",
+        f"evaluation.stride={stride}",
+        f"data.frequency={frequency}",
+    ]
+    return load_run(Path("params/smoke.yaml"), texts)
+
+
+def a_panel(hours: bool = True) -> Panel:
+    flat = np.arange(2 * ROWS, dtype=np.float32)
+    first, step = int(START.timestamp() * 1e6), 3600 * 10**6
+    times = first + step * np.tile(np.arange(ROWS), 2)
+    return Panel(flat, flat[:, None], np.array([0, ROWS, 2 * ROWS]), times, ("a", "b"), ("y",), "")
+
+
+def border(row: int) -> int:
+    return int((START + timedelta(hours=row)).timestamp() * 1e6)
+
+
+@pytest.mark.parametrize("split", [Split("time", border(50), border(70)), Split("rows", 20, 30)], ids=["time", "rows"])
+def test_the_refits_take_over_where_their_origins_begin(split: Split) -> None:
+    """Targets from row 70 on: origins 69, 72 .. 93, and 4 steps of the last end with row 97; again after 4 of these 9."""
+    panel = a_panel()
+    splits = refit_splits(a_run(4), panel, WINDOWS, split)
+    expected = [[81, 84, 87, 90, 93], [93]]
+    assert [
+        origin_rows(panel, WINDOWS, one, "test", 3)[: len(rows)].tolist() for one, rows in zip(splits, expected, strict=True)
+    ] == expected
+    assert all(one.validation - split.validation in (0, 12 * 3600 * 10**6, 24 * 3600 * 10**6) for one in splits)
+    trained = [one.target_rows(panel.times[:ROWS], "train")[1] for one in (split, *splits)]
+    assert trained == [50, 62, 74]  # more is known each time
+    assert refit_splits(a_run(None), panel, WINDOWS, split) == [] == refit_splits(a_run(9), panel, WINDOWS, split)
+
+
+def test_each_origin_has_the_forecast_of_the_newest_refit(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"unique_id": ["a"] * 6, "ds": [1, 2, 2, 3, 3, 4], "cutoff": [0, 0, 1, 1, 2, 2], "step": [1, 2] * 3})
+    files = []
+    for number in range(3):
+        files.append(tmp_path / f"{number}.parquet")
+        rows.filter(pl.col("cutoff") >= number).with_columns(y=pl.lit(0.0), m=pl.lit(float(number))).write_parquet(files[-1])
+    found = newest(files, "m")
+    assert found.select(KEYS).equals(rows.select(KEYS))
+    assert found["m"].to_list() == [0, 0, 1, 1, 2, 2]

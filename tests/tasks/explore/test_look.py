@@ -1,0 +1,208 @@
+"""What is found in tables made with a known step, season and gaps, and that the run file for each passes the checks."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from params.errors import UserError
+from params.load import load_run
+from tasks.explore.draft import best_season, name_of, scalar
+from tasks.explore.look import Found, look_at
+from tasks.explore.rhythm import correlation, span_text, strength
+from tasks.validate.suite import validate
+
+pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_(constants|parse)' is deprecated:DeprecationWarning")
+
+NOISE = np.random.default_rng(7).normal(size=4000)
+
+
+def wave(rows: int, season: int, noise: float = 0.1) -> list[float]:
+    return list(100 + 10 * np.sin(2 * np.pi * np.arange(rows) / season) + noise * NOISE[:rows])
+
+
+def moments(rows: int, every: str, first: datetime = datetime(2020, 1, 1, tzinfo=UTC)) -> pl.Series:
+    return pl.select(pl.datetime_range(first, first + timedelta(days=20_000), every)).to_series().head(rows)
+
+
+def days(rows: int) -> list[str]:
+    return [str(date(2021, 1, 1) + timedelta(days=i)) for i in range(rows)]
+
+
+def look(folder: Path, frame: pl.DataFrame, name: str = "my table.csv", melting: bool = False) -> Found:
+    """What is found, once the run file has passed the checks."""
+    frame.write_csv(folder / name) if name.endswith(".csv") else frame.write_parquet(folder / name)
+    found = look_at(str(folder / name), folder / "run.yaml", melting)
+    (folder / "run.yaml").write_text(found.text)
+    run = load_run(folder / "run.yaml")
+    verdict = validate(run)
+    assert verdict.passed, [f for f in verdict.findings if not f.passed]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("every", "rows", "season", "span"),
+    [
+        ("15m", 1500, 96, "15m"),
+        ("1h", 900, 24, "1h"),
+        ("1d", 400, 7, "1d"),
+        ("1w", 300, 52, "1w"),
+        ("1mo", 120, 12, "1mo"),
+        ("3mo", 60, 4, "1q"),
+        ("2h", 400, 12, "2h"),
+    ],
+)
+def test_the_step_and_the_season_of_one_series_are_found(tmp_path: Path, every: str, rows: int, season: int, span: str) -> None:
+    found = look(tmp_path, pl.DataFrame({"when": moments(rows, every), "load": wave(rows, season)}), "x.parquet")
+    assert (found.grid.span, best_season(found.seasons)) == (span, season)
+    assert (found.roles.time, found.roles.ids, found.roles.target) == ("when", (), "load")
+    assert found.sizes.horizon == min(season, rows // 8)
+    assert found.sizes.season == season
+
+
+def test_month_ends_are_months_and_years_are_whole_numbers(tmp_path: Path) -> None:
+    ends = moments(120, "1mo").dt.month_end()
+    assert look(tmp_path, pl.DataFrame({"month": ends, "v": wave(120, 12)}), "x.parquet").grid.span == "1mo"
+    assert look(tmp_path, pl.DataFrame({"year": range(1900, 1980), "v": wave(80, 7)})).grid.span == 1
+    assert look(tmp_path, pl.DataFrame({"step": range(0, 400, 2), "v": wave(200, 12)})).grid.span == 2
+
+
+def test_noise_and_a_random_walk_have_no_season(tmp_path: Path) -> None:
+    for values in (NOISE[:600], np.cumsum(NOISE[:600])):
+        assert look(tmp_path, pl.DataFrame({"day": days(600), "v": values})).seasons == {}
+
+
+def test_series_with_whole_numbers_for_names_and_a_gap(tmp_path: Path) -> None:
+    rows = [
+        (store, day, round(store * 10 + value), 9.5 if i % 30 else 8.0, store % 2, "note", day[:7])
+        for store in (1, 2, 3)
+        for i, (day, value) in enumerate(zip(days(300), wave(300, 7), strict=True))
+        if not (store == 2 and 100 <= i < 115)
+    ]
+    columns = ["store", "date", "sales", "price", "region", "remark", "month_name"]
+    found = look(tmp_path, pl.DataFrame(rows, schema=columns, orient="row"))
+    assert (found.roles.ids, found.roles.target, found.roles.features) == (("store",), "sales", ("price",))
+    assert found.roles.static == ("region",)
+    assert (found.grid.missing, found.grid.gappy, found.grid.worst_gap_share) == (15, 1, pytest.approx(0.05))
+    assert "max_gap_share: 0.06" in found.text
+    assert "target: sales  # or price" in found.text
+    assert "# not used: remark" in found.text
+    assert ("gaps", "15 steps missing in 1 series, at most 5.0% of one") in found.facts()
+
+
+def test_row_numbers_and_truths_of_other_programs(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"": range(200), "day": days(200), "promo": ["True", "False"] * 100, "sold": wave(200, 7)})
+    found = look(tmp_path, frame)
+    assert (found.roles.target, found.roles.features, found.roles.left) == ("sold", ("promo",), ())
+
+
+def test_a_constant_series_is_let_pass_and_said(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"id": ["a"] * 100 + ["b"] * 100, "day": days(100) * 2, "v": [1.0] * 100 + wave(100, 7)})
+    assert "on_constant_target: warn" in look(tmp_path, frame).text
+
+
+def test_series_that_end_apart_are_split_by_rows(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"id": ["a"] * 200 + ["b"] * 150, "day": days(200) + days(150), "v": wave(200, 7) + wave(150, 7)})
+    assert "split: {validation: 22, test: 22}" in look(tmp_path, frame).text  # 15 % of 150 rows
+    together = frame.filter((pl.col("id") == "a") | (pl.col("day") > "2021-02-19"))
+    assert "split: {validation: 30d, test: 30d}" in look(tmp_path, together.head(200)).text
+
+
+def test_a_column_a_series_is_said_and_melted(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"day": days(200)} | {f"shop_{i}": wave(200, 7) for i in range(1, 5)})
+    frame = frame.with_columns(shop_4=pl.when(pl.col("day") > "2021-01-05").then("shop_4"))
+    asked = look(tmp_path, frame)
+    assert asked.wide is not None and asked.wide.sentence.startswith("wide: 4 columns (shop_1, shop_2, shop_3, ...)")
+    found = look(tmp_path, frame, melting=True)
+    long = pl.read_parquet(tmp_path / "run.long.parquet")
+    assert found.melted == tmp_path / "run.long.parquet"
+    assert long.group_by("unique_id").len().sort("unique_id")["len"].to_list() == [200, 200, 200, 195]
+    assert long.filter(unique_id="shop_2")["y"].to_list() == frame["shop_2"].to_list()
+    assert (found.roles.ids, found.roles.time, found.roles.target) == (("unique_id",), "ds", "y")
+
+
+@pytest.mark.parametrize(
+    ("head", "first"), [(lambda i: f"V{i + 2}", 2), (lambda i: days(60)[i], datetime(2021, 1, 1, tzinfo=UTC))]
+)
+def test_a_row_a_series_is_said_and_melted(tmp_path: Path, head: "Sequence[str]", first: object) -> None:
+    rows = [[f"D{k}", *(str(i % 7 + k) if i < 60 - 5 * k else "" for i in range(60))] for k in range(3)]
+    frame = pl.DataFrame(rows, schema=["V1", *(head(i) for i in range(60))], orient="row")  # type: ignore[operator]
+    with pytest.raises(UserError, match=r"each row looks like one series, and 60 columns .*; add --melt"):
+        look(tmp_path, frame)
+    look(tmp_path, frame, melting=True)
+    long = pl.read_parquet(tmp_path / "run.long.parquet").sort("unique_id", "ds")
+    assert long.group_by("unique_id", maintain_order=True).len()["len"].to_list() == [60, 55, 50]
+    assert (long["ds"][0], long["y"].head(3).to_list()) == (first, [0.0, 1.0, 2.0])
+
+
+def test_two_columns_that_name_a_series_are_joined(tmp_path: Path) -> None:
+    keys = [(city, item, day) for city, item in (("A", "x"), ("A", "y"), ("B", "x")) for day in days(100)]
+    frame = pl.DataFrame(keys, schema=["city", "item", "day"], orient="row").with_columns(sold=pl.Series(wave(100, 7) * 3))
+    with pytest.raises(UserError, match="two columns together name a series: item and city; add --melt"):
+        look(tmp_path, frame)
+    assert look(tmp_path, frame, melting=True).roles.ids == ("unique_id",)
+    assert pl.read_parquet(tmp_path / "run.long.parquet")["unique_id"].unique().sort().to_list() == ["x/A", "x/B", "y/A"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        ({"a": [1.5, 2.0], "b": ["x", "y"]}, r"no column holds times: write them year first .*columns found: 'a', 'b'"),
+        ({"day": days(50), "name": ["k"] * 50}, "no column can be the target"),
+        ({"day": days(50), "flat": [1] * 50}, "no column can be the target"),
+        ({"day": days(50) * 2, "v": wave(100, 7)}, "column 'day' repeats a time in 50 rows and no column names the series"),
+        (
+            {"day": [*days(50), *days(49), days(49)[0]], "id": ["a"] * 50 + ["b"] * 50, "v": wave(100, 7)},
+            r"1 rows repeat a time \('day'\) of the same series \('id'\)",
+        ),
+        ({"day": days(8), "v": wave(8, 7)}, "too short: .* 8 steps or more, and 12 is the least"),
+        (
+            {"t": [str(datetime(2020, 1, 1) + timedelta(seconds=i * i)) for i in range(60)], "v": wave(60, 7)},
+            "98.3% of the steps of 1s are missing",  # 60 of 59 * 59 + 1
+        ),
+        (
+            {"t": [str(datetime(2020, 1, 1) + timedelta(seconds=i * i + 900 * i)) for i in range(60)], "v": wave(60, 7)},
+            "the times lie on no regular grid: the usual step is 901s, but 98.3% of the steps are no whole multiple",
+        ),
+        (
+            {"id": ["a"] * 60 + ["b"] * 60, "day": days(60) * 2, "v": [*wave(60, 7), *[None] * 60]},
+            "1 series have no value of 'v', such as 'b'",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_forecast_is_refused_with_the_reason(
+    tmp_path: Path, frame: dict[str, list[object]], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        look(tmp_path, pl.DataFrame(frame, strict=False))
+
+
+def test_a_long_table_is_not_melted(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="long already: leave --melt out"):
+        look(tmp_path, pl.DataFrame({"day": days(100), "v": wave(100, 7)}), melting=True)
+
+
+def test_the_shipped_table_is_named_from_anywhere(tmp_path: Path) -> None:
+    found = look_at("data/nyc_weather.parquet", tmp_path / "run.yaml", False)
+    assert "  path: data/nyc_weather.parquet" in found.text
+    assert (found.roles.ids, found.roles.target, found.grid.span, found.sizes.season) == (("origin",), "temp", "1h", 24)
+    assert "wind_gust" not in found.roles.features  # 80 % null
+
+
+def test_correlation_is_that_of_numpy_and_a_season_stands_out() -> None:
+    pairs = NOISE[:500] - NOISE[:500].mean()
+    assert correlation(NOISE[:500], 3) == pytest.approx(np.mean(pairs[:-3] * pairs[3:]) / np.var(pairs))
+    values = np.array(wave(400, 24))
+    values[50:60] = np.nan
+    assert strength(values, 24) > 0.95
+    assert strength(np.array(wave(400, 24)), 7) <= 0.1
+    assert np.isnan(strength(values[:60], 24))
+
+
+def test_names_and_spans_as_text() -> None:
+    assert [span_text(n * 10**6) for n in (604_800, 86_400, 900, 7, 1.5)] == ["1w", "1d", "15m", "7s", None]
+    assert [name_of(n) for n in ("Daily Sales (2)", "___", "x" * 99)] == ["daily-sales-2", "series", "x" * 64]
+    assert [scalar(t) for t in ("a/b.csv", "null", "my id", "1", 'a"b')] == ["a/b.csv", '"null"', '"my id"', '"1"', '"a\\"b"']

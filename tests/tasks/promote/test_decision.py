@@ -1,0 +1,377 @@
+"""Promotions on a real store: killed between any two steps, raced by eight processes, rolled back; the ledger is the truth.
+
+Only the judgement is fixed here (its gates have tests of their own, and the story in tests/flows goes through all of it).
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from params.errors import UserError
+from tasks import interrupt, tracking
+from tasks.promote import decision as promotion
+from tasks.promote import ledger
+from tasks.promote.gates import Verdict
+from tasks.registry.load import CHAMPION, find, needed, opened
+from tasks.registry.versions import CHALLENGER, log_bundle
+
+ROOT = Path(__file__).resolve().parents[3]
+STEPS = ("open_entry", "log_metrics", "close_entry", "_set_alias", "the end")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
+    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
+]
+
+FORKS = """
+import json, os, signal, sys, traceback
+from pathlib import Path
+from tasks import tracking
+from tasks.registry import ledger, promotion
+from tasks.registry.gates import Verdict
+import mlflow.artifacts, mlflow.pyfunc
+
+home = Path(sys.argv[1])
+owners = {"open_entry": ledger, "close_entry": ledger, "log_metrics": tracking, "_set_alias": promotion}
+promotion.judge = lambda *_: ((Verdict("skill", True, "fixed"),), {"challenger_mae": 1.0})
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def promote(name, killed, out):
+    if killed in owners:
+        setattr(owners[killed], killed, die)
+    tracking.connect(home)
+    try:
+        found = promotion.promote(name, home, "cpu")
+        text = f"{found.decision} {found.version} {found.number}"
+    except Exception as error:
+        text = f"{type(error).__name__} {error}"
+    out.write_text(text)
+    if killed == "the end":
+        die()
+
+for line in sys.stdin:
+    started = []
+    for number, (name, killed) in enumerate(json.loads(line)):
+        out = home / f"said-{number}.txt"
+        out.unlink(missing_ok=True)
+        pid = os.fork()
+        if not pid:
+            promote(name, killed, out)
+            os._exit(0)
+        started.append((pid, out))
+    ends = [(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out.read_text() if out.exists() else "") for pid, out in started]
+    print(json.dumps(ends), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, house: Any) -> Iterator[Path]:
+    """A store with one logged bundle."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+        patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        tracking.client.cache_clear()
+        tracking.connect(folder)
+        house.write(folder / "bundle", house.build())
+        yield folder
+        tracking.client.cache_clear()
+
+
+@pytest.fixture
+def name(home: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A name of the test's own with three versions, of which the last is challenger; no champion yet; every gate says yes."""
+    monkeypatch.setattr(promotion, "judge", lambda *_: ((Verdict("skill", True, "fixed"),), {"challenger_mae": 1.0}))
+    made = f"n{abs(hash(request.node.name)):x}"
+    tracking.client().create_registered_model(made)
+    for _ in range(3):
+        a_version(made, home, *_logged(home))
+    challenge(made, "3")
+    return made
+
+
+@cache
+def _logged(home: Path) -> tuple[str, str]:
+    """(run, model) of the bundle, logged once: versions may share it."""
+    parent = tracking.parent_run(tracking.experiment("bundle", home), "bundle", "0" * 64)[0]
+    run = tracking.child_run(parent, "lstm", "a" * 64, {})
+    return run, log_bundle(home / "bundle", run)
+
+
+def a_version(name: str, home: Path, run: str, model: str) -> None:
+    digest = hashlib.sha256((home / "bundle" / "manifest.json").read_bytes()).hexdigest()
+    tracking.client().create_model_version(name, f"models:/{model}", run, tags={"manifest": digest}, model_id=model)
+
+
+@pytest.fixture(scope="module")
+def processes(home: Path) -> Iterator[Callable[..., list[list[Any]]]]:
+    """`processes((name, step), ...)` promotes in as many processes at once, each killed before a step (`""`: none).
+
+    Gives exit status and answer of each.  One process imports everything and forks the others.
+    """
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-c", FORKS, str(home)]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None and server.stdout is not None
+        given, told = server.stdin, server.stdout
+
+        def run(*some: tuple[str, str]) -> list[list[Any]]:
+            given.write(json.dumps(some) + "\n")
+            given.flush()
+            found: list[list[Any]] = json.loads(told.readline())
+            return found
+
+        yield run
+        given.close()
+
+
+def holder(name: str) -> str | None:
+    found = find(name, CHAMPION)
+    return None if found is None else str(found.version)
+
+
+def challenge(name: str, version: str) -> None:
+    tracking.client().set_registered_model_alias(name, CHALLENGER, version)
+
+
+def test_a_story_of_decisions_and_what_the_ledger_says_of_it(home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in "123":
+        challenge(name, version)
+        found = promotion.promote(name, home, "cpu")
+        assert (found.decision, found.champion, holder(name)) == ("promoted", version, version)
+    assert promotion.promote(name, home, "cpu").decision == "unchanged"
+    assert promotion.roll_back(name, home) == ("3", "2") and holder(name) == "2"
+    assert promotion.roll_back(name, home) == ("2", "1") and holder(name) == "1"
+    with pytest.raises(UserError, match="nothing to roll back to"):
+        promotion.roll_back(name, home)
+    challenge(name, "3")
+    monkeypatch.setattr(promotion, "judge", lambda *_: ((Verdict("skill", False, "too weak"),), {}))
+    assert promotion.promote(name, home, "cpu", dry_run=True).decision == "would refuse"
+    refused = promotion.promote(name, home, "cpu")
+    assert (refused.decision, refused.champion, holder(name)) == ("refused", "1", "1")
+    monkeypatch.setattr(promotion, "judge", lambda *_: ((Verdict("skill", True, "fixed"),), {}))
+    assert promotion.promote(name, home, "cpu", number="2").decision == "promoted"
+    assert promotion.roll_back(name, home) == ("2", "1")  # not to 3 or 2, which were taken back before
+    some = ledger.entries(name)
+    assert [entry.number for entry in some] == list(range(1, 9))
+    words = ["promoted"] * 3 + ["rollback"] * 2 + ["refused", "promoted", "rollback"]
+    assert [entry.decision for entry in some] == words
+    assert [entry.champion for entry in some] == ["1", "2", "3", "2", "1", "1", "2", "1"]  # the history of the alias
+    assert [entry.before for entry in some] == [None, "1", "2", "3", "2", "1", "1", "2"]
+    assert some[5].why == "skill: too weak"
+    verdicts = tracking.artifact(some[5].run_id, "verdicts.json")
+    assert json.loads(verdicts.read_text()) == [{"gate": "skill", "passed": False, "words": "too weak"}]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_before_any_step_the_alias_is_as_it_was_and_the_next_start_goes_on(
+    home: Path, name: str, processes: Callable[..., list[list[Any]]], step: str
+) -> None:
+    challenge(name, "1")
+    assert promotion.promote(name, home, "cpu").promoted
+    challenge(name, "2")
+    ((status, _),) = processes((name, step))
+    assert status == -signal.SIGKILL
+    decided = step in ("_set_alias", "the end")  # the entry counts: the answer is yes, and whoever comes next carries it out
+    assert holder(name) == ("2" if step == "the end" else "1")
+    assert ledger.champion(ledger.entries(name)) == ("2" if decided else "1")
+    ((status, answer),) = processes((name, ""))
+    assert status == 0 and answer.split()[0] == ("unchanged" if decided else "promoted"), answer
+    some = ledger.entries(name)
+    assert [entry.number for entry in some] == [1, 2] and ledger.champion(some) == holder(name) == "2"
+
+
+def test_of_eight_at_once_one_wins_and_the_others_are_told(
+    home: Path, name: str, processes: Callable[..., list[list[Any]]]
+) -> None:
+    challenge(name, "2")
+    answers = [answer for _, answer in processes(*[(name, "")] * 8)]
+    assert sum(answer.startswith("promoted 2 1") for answer in answers) == 1, answers
+    assert all(answer.startswith(("promoted", "unchanged 2", "Held")) for answer in answers), answers
+    assert [entry.number for entry in ledger.entries(name)] == [1] and holder(name) == "2"
+
+
+def test_an_alias_that_was_moved_by_hand_is_mended_and_one_without_a_ledger_stays(home: Path, name: str) -> None:
+    client = tracking.client()
+    client.set_registered_model_alias(name, CHAMPION, "3")
+    assert promotion.mend(name, home) is None and holder(name) == "3"
+    challenge(name, "2")
+    assert promotion.promote(name, home, "cpu").promoted
+    client.set_registered_model_alias(name, CHAMPION, "1")
+    assert "was 1 and the ledger says 2" in str(promotion.mend(name, home)) and holder(name) == "2"
+
+
+@pytest.mark.parametrize("broken", ["judge", "log_metrics"])
+def test_an_error_on_the_way_leaves_the_alias_and_a_later_run_goes_on(
+    home: Path, name: str, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("the store went away")
+
+    challenge(name, "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(promotion if broken == "judge" else tracking, broken, fail)
+        with pytest.raises(RuntimeError, match="went away"):
+            promotion.promote(name, home, "cpu")
+    assert holder(name) is None and ledger.entries(name) == []
+    assert promotion.promote(name, home, "cpu").number == 1 and holder(name) == "1"
+
+
+class _Lost:
+    """A Ctrl-C that comes in a destructor."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_ctrl_c_that_python_loses_still_leaves_the_alias(home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge(*_: Any) -> Any:
+        _Lost()
+        return (Verdict("skill", True, "fixed"),), {}
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(promotion, "judge", judge)
+            interrupt.listen(decides=True)
+            promotion.promote(name, home, "cpu")
+        assert holder(name) is None and ledger.entries(name) == []
+        interrupt.listen(decides=True)  # the next start
+        assert promotion.promote(name, home, "cpu").promoted and holder(name) == "3"
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_damaged_version_is_neither_promoted_nor_rolled_back_to(home: Path, name: str) -> None:
+    run, _ = _logged(home)
+    source = log_bundle(home / "bundle", run)  # one that no other version shares
+    a_version(name, home, run, source)
+    for version in "42":
+        challenge(name, version)
+        promotion.promote(name, home, "cpu")
+    (graph,) = (home / "artifacts").rglob(f"{source}/artifacts/data/bundle/graph.pt2")
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=r"version 4 is damaged and is not used: graph\.pt2 has changed"):
+        promotion.roll_back(name, home)
+    challenge(name, "4")
+    with pytest.raises(UserError, match="damaged"):
+        promotion.promote(name, home, "cpu")
+    assert holder(name) == "2" and len(ledger.entries(name)) == 2
+    with opened(needed(name, "2")) as whole:
+        assert whole.number == "2"
+    with pytest.raises(UserError, match="there are versions 1, 2, 3, 4"):
+        needed(name, "9")
+    for huge in ("9" * 20, "9" * 5000):
+        with pytest.raises(UserError, match="there is no such version; there are versions 1, 2, 3, 4"):
+            needed(name, huge)
+
+
+def test_a_refusal_leaves_a_champion_that_was_set_by_hand(home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking.client().set_registered_model_alias(name, CHAMPION, "1")
+    monkeypatch.setattr(promotion, "judge", lambda *_: ((Verdict("skill", False, "too weak"),), {}))
+    assert promotion.undecided(name)
+    assert promotion.promote(name, home, "cpu").decision == "refused"
+    assert holder(name) == "1" and not promotion.undecided(name)
+    promotion.promote(name, home, "cpu", dry_run=True)  # mends, if there were anything to mend
+    assert holder(name) == "1"
+
+
+def test_a_champion_that_was_deleted_is_none_and_the_name_goes_on(home: Path, name: str) -> None:
+    challenge(name, "1")
+    promotion.promote(name, home, "cpu")
+    client = tracking.client()
+    client.delete_registered_model_alias(name, CHAMPION)
+    client.delete_model_version(name, "1")
+    challenge(name, "2")
+    assert promotion.promote(name, home, "cpu").promoted and holder(name) == "2"
+    assert [(entry.decision, entry.champion) for entry in ledger.entries(name)] == [
+        ("promoted", "1"),
+        ("gone", None),
+        ("promoted", "2"),
+    ]
+
+
+def test_serving_code_that_is_not_the_bundle_s_is_refused(home: Path, name: str) -> None:
+    run, _ = _logged(home)
+    source = log_bundle(home / "bundle", run)
+    a_version(name, home, run, source)
+    (copy,) = (home / "artifacts").rglob(f"{source}/artifacts/code/lagline_serving_*.py")
+    copy.write_text("raise SystemExit")
+    with pytest.raises(UserError, match="is not the file that was registered"), opened(needed(name, "4")):
+        pass
+
+
+def test_versions_that_were_deleted_are_skipped_on_the_way_back(home: Path, name: str) -> None:
+    client = tracking.client()
+    for version in "123":
+        challenge(name, version)
+        promotion.promote(name, home, "cpu")
+    client.delete_model_version(name, "3")  # the champion
+    client.delete_model_version(name, "2")
+    assert promotion.roll_back(name, home) == ("3", "1") and holder(name) == "1"
+    for _ in range(2):  # the second has nothing to mend
+        with pytest.raises(UserError, match="no champion came before version 1: there is nothing to roll back to"):
+            promotion.roll_back(name, home)
+    assert promotion.promote(name, home, "cpu", number="1").decision == "unchanged"
+    a_version(name, home, *_logged(home))
+    promotion.promote(name, home, "cpu", number="4")
+    assert promotion.roll_back(name, home) == ("4", "1") and holder(name) == "1"
+    client.delete_model_version(name, "1")
+    with pytest.raises(UserError, match="no champion came before now that is still there: there is nothing to roll back to"):
+        promotion.roll_back(name, home)
+    some = ledger.entries(name)
+    told = ["promoted 1", "promoted 2", "promoted 3", "gone None", "rollback 1", "promoted 4", "rollback 1", "gone None"]
+    assert [f"{entry.decision} {entry.champion}" for entry in some] == told  # the history of the alias
+    assert some[4].why == "version 1 is champion again, after 3" and some[4].before is None
+
+
+def test_a_champion_that_comes_after_a_deleted_one_is_not_its_own_predecessor(home: Path, name: str) -> None:
+    for version in "121":  # and 1 once more
+        promotion.promote(name, home, "cpu", number=version)
+    tracking.client().delete_model_version(name, "2")
+    with pytest.raises(UserError, match="before version 1 that is still there"):
+        promotion.roll_back(name, home)
+    promotion.promote(name, home, "cpu", number="3")
+    assert promotion.roll_back(name, home) == ("3", "1") and holder(name) == "1"
+
+
+@pytest.mark.parametrize("step", ["promote", "roll_back"])
+def test_what_is_no_name_makes_no_lock(home: Path, step: str) -> None:
+    before = set(home.rglob("*"))
+    with pytest.raises(UserError, match="begin with a letter or digit"):
+        promotion.roll_back("a/../../x", home) if step == "roll_back" else promotion.promote("a/../../x", home, "cpu")
+    assert set(home.rglob("*")) == before
+
+
+@pytest.mark.parametrize("part", ["MLmodel", "code"])
+def test_a_version_that_mlflow_cannot_load_is_no_champion_though_it_forecasts(home: Path, name: str, part: str) -> None:
+    run, _ = _logged(home)
+    source = log_bundle(home / "bundle", run)
+    a_version(name, home, run, source)
+    for version in "42":
+        promotion.promote(name, home, "cpu", number=version)
+    (found,) = (home / "artifacts").rglob(f"{source}/artifacts/{part}")
+    found.unlink() if part == "MLmodel" else shutil.rmtree(found)
+    missing = r"version 4 is damaged and is not used: (MLmodel|code/lagline_serving_\w+\.py) is missing"
+    with pytest.raises(UserError, match=missing):
+        promotion.roll_back(name, home)
+    with pytest.raises(UserError, match=missing):
+        promotion.promote(name, home, "cpu", number="4")
+    assert holder(name) == "2" and len(ledger.entries(name)) == 2
+    with opened(needed(name, "4")) as version:
+        assert version.model.facts

@@ -1,0 +1,85 @@
+"""The report as one web page: offline, and nothing of the data breaks out of its place."""
+
+from html.parser import HTMLParser
+
+import polars as pl
+
+from tasks.report import page
+from tasks.report.leaderboard import leaderboard, remarks
+from tasks.validate.verdict import Finding, Verdict
+
+EVIL = "<script>alert(1)</script> & \" ' [red]x[/red] </pre></details>"
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: dict[str, int] = {}
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] = self.tags.get(tag, 0) + 1
+        for name, value in attrs:
+            assert not name.startswith("on")
+            assert name != "src" or str(value).startswith("data:image/png;base64,")
+            assert name != "href" or str(value).startswith("#")
+        if tag in ("section", "details", "pre", "table", "ul", "dl"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("section", "details", "pre", "table", "ul", "dl"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(text: str) -> Tags:
+    parser = Tags()
+    parser.feed(text)
+    assert parser.open == []
+    return parser
+
+
+def evil_board() -> pl.DataFrame:
+    rows = [
+        {"name": "lstm", "kind": "variant", "status": "finished", "val_mae": 4.0, "test_mae": 4.25, "seeds": 1},
+        {"name": EVIL, "kind": "variant", "status": "failed", "note": EVIL},
+        {"name": "last_value", "kind": "baseline", "status": "finished", "val_mae": 5.0, "test_mae": 5.5},
+    ]
+    return leaderboard(rows)
+
+
+def evil_verdict() -> Verdict:
+    finding = Finding(EVIL, "warn", False, EVIL, [EVIL], 0.5, None, 0.1, EVIL, "share")
+    facts = {"rows": 10, "series": 1, "first": EVIL, "last": EVIL}
+    return Verdict(True, [finding], [EVIL], [EVIL], facts, [])
+
+
+def test_everything_from_the_data_is_text_and_nothing_is_loaded() -> None:
+    board = evil_board()
+    sections = [
+        page.Section("a", EVIL, EVIL, [(EVIL, b"PNG")], page.table(board, page.ACCURACY) + page.bullets(remarks(board))),
+        page.Section("b", "b", "", (), page.checks(evil_verdict())),
+        page.Section("c", "c", "", (), page.code(EVIL) + page.facts({EVIL: EVIL}) + page.folded(EVIL, page.code(EVIL))),
+    ]
+    text = page.page(EVIL, EVIL, sections)
+    found = read(text)
+    assert "script" not in found.tags and "red" not in found.tags
+    for word in ("http://", "https://", "@import", "url(", "javascript:"):
+        assert word not in text
+    assert "default-src 'none'" in text and "prefers-color-scheme: dark" in text
+    assert found.text.count("<script>alert(1)</script>") >= 10
+    assert "lstm *" in found.text and "4.250" in found.text
+
+
+def test_empty_sections_are_left_out_and_not_linked() -> None:
+    text = page.page("t", "w", [page.Section("none", "Nothing", "note"), page.Section("some", "Some", "", (), "<p>x</p>")])
+    assert "Nothing" not in text and 'href="#some"' in text and read(text).tags["section"] == 1
+
+
+def test_a_verdict_survives_its_json() -> None:
+    from dataclasses import asdict
+
+    assert Verdict.from_dict(asdict(evil_verdict())) == evil_verdict()

@@ -1,0 +1,183 @@
+"""`forecast` and the forecasts of a night on tables that are not as they should be; the version has random weights."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from flows.verbs import forecast as flow
+from params.errors import UserError
+from params.load import load_run
+from tasks.evaluate.forecasts import write_parquet
+from tasks.registry.load import Version
+from tasks.serve import realised
+from tasks.serve.forecast import forecast, long_enough, too_short
+
+RUN = ("data.id=series", "data.time=hour", "data.target=temp", "windows.features={y: {lookback: 12}, x: {lookback: 4}}")
+pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")  # polars, of a frame of pandas
+
+
+@pytest.fixture(scope="module")
+def version(house: Any, tmp_path_factory: pytest.TempPathFactory) -> Version:
+    """A version without a registry, of a run that reads the columns of `table`."""
+    folder = tmp_path_factory.mktemp("bundle") / "bundle"
+    facts: dict[str, Any] = dict.fromkeys(("job", "weights", "fingerprint", "unseen_from", "newest"), 0)
+    facts["run"] = load_run("params/nyc_weather.yaml", RUN).model_dump(mode="json")
+    digest = house.write(folder, house.build(), facts=facts)
+    return Version("own", "1", "", digest, folder, json.loads((folder / "model.json").read_text()))
+
+
+@pytest.fixture
+def table(house: Any) -> pl.DataFrame:
+    return house.history.rename({"unique_id": "series", "ds": "hour", "y": "temp"})  # type: ignore[no-any-return]
+
+
+def written(frame: pl.DataFrame, path: Path) -> Path:
+    frame.write_csv(path) if path.suffix == ".csv" else frame.write_parquet(path)
+    return path
+
+
+def served(version: Version, data: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str | None, str | None]:
+    """The forecasts of a night, with this version as the champion."""
+    monkeypatch.setattr(realised, "find", lambda *_: version)
+    monkeypatch.setattr(realised, "opened", nullcontext)
+    run = load_run("params/nyc_weather.yaml", [*RUN, f"data.path={data}"])
+    return realised.serve_forecasts.fn(run, home, None)
+
+
+@pytest.fixture
+def show(version: Version, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`show(data, out)`: the verb, with this version in the registry."""
+    monkeypatch.setattr(flow, "needed", lambda *_: version)
+    monkeypatch.setattr(flow, "opened", nullcontext)
+    monkeypatch.setattr(flow.tracking, "connect", lambda _: None)
+    return lambda data, out: flow.show_forecast(Path(), "own", data, out, None, 1)
+
+
+def text(name: str, value: str, last: int) -> pl.Expr:
+    """A column as text, with a value in its last rows."""
+    return pl.when(pl.int_range(pl.len()) >= pl.len() - last).then(pl.lit(value)).otherwise(pl.col(name).cast(pl.String))
+
+
+UNREADABLE: dict[str, tuple[pl.Expr, str]] = {
+    "text": (pl.lit("abc").alias("temp"), "series 'JFK', column 'temp': 'abc' is not a number"),
+    "a feature": (text("x", "abc", 2).alias("x"), "series 'LGA', column 'x': 'abc' is not a number"),
+    "a decimal comma": (text("temp", "12,5", 3).alias("temp"), "series 'LGA', column 'temp': '12,5' is not a number"),
+    "a duration": (pl.lit(timedelta(hours=1)).alias("temp"), "series 'JFK', column 'temp': 'PT1H' is not a number"),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_what_is_no_number_is_refused_and_not_taken_as_missing(
+    case: str, version: Version, table: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change, message = UNREADABLE[case]
+    data = written(table.with_columns(change), tmp_path / "x.parquet")
+    with pytest.raises(UserError, match=f"x.parquet: {message}"):
+        forecast(version, data)
+    with pytest.raises(UserError, match=f"x.parquet: {message}"):
+        served(version, data, tmp_path, monkeypatch)
+
+
+def test_numbers_as_text_are_read_and_empty_cells_stay_missing(version: Version, table: pl.DataFrame, tmp_path: Path) -> None:
+    gone = pl.int_range(pl.len()) % 5 == 2
+    expected, _ = forecast(
+        version, written(table.with_columns(pl.when(~gone).then("temp").alias("temp")), tmp_path / "x.parquet")
+    )
+    for word in ("", "NA", " null "):
+        words = table.with_columns(pl.when(gone).then(pl.lit(word)).otherwise(pl.col("temp").cast(pl.String)).alias("temp"))
+        assert forecast(version, written(words, tmp_path / "words.parquet"))[0].equals(expected)
+    assert forecast(version, written(words, tmp_path / "words.csv"))[0].equals(expected)
+
+
+def test_a_series_that_training_left_out_as_too_short_is_left_out_by_name(
+    version: Version,
+    show: Callable[..., None],
+    table: pl.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = "no forecast of tiny: too short a history, 12 rows are needed"
+    jfk, lga = table.filter(series="JFK"), table.filter(series="LGA")
+    tiny = lga.tail(11).with_columns(series=pl.lit("tiny"))
+    data = written(pl.concat([table, tiny]), tmp_path / "x.parquet")
+    show(data, tmp_path / "out.parquet")
+    assert told in capsys.readouterr().out
+    made = pl.read_parquet(tmp_path / "out.parquet")
+    assert made.equals(forecast(version, written(table, tmp_path / "whole.parquet"))[0])
+    assert served(version, data, tmp_path, monkeypatch)[1] == told
+    new = lga.tail(12).with_columns(series=pl.lit("new"))  # just enough
+    made, short = forecast(version, written(pl.concat([new, tiny]), data))
+    assert set(made["unique_id"]) == {"new"} and short == told
+    with pytest.raises(UserError, match="series 'LGA': too short a history"):  # the version knows it
+        forecast(version, written(pl.concat([jfk, lga.tail(11), tiny]), data))
+    with pytest.raises(UserError, match="series 'tiny': too short a history"):
+        forecast(version, written(tiny, data))
+    with pytest.raises(UserError, match="column 'unique_id' has an empty value"):
+        forecast(version, written(pl.concat([lga, tiny, tiny.with_columns(series=pl.lit(None, pl.String))]), data))
+
+
+def test_with_covariates_known_ahead_the_history_ends_with_the_last_y(version: Version, house: Any) -> None:
+    facts = version.facts | {"windows": version.facts["windows"] | {"future": ["x"]}}
+    given = Version("own", "1", "", version.digest, version.folder, facts)
+    rows = house.history.filter(unique_id="LGA").head(20)
+    for known, names in ((12, []), (11, ["b"]), (0, ["b"])):
+        y = pl.when(pl.int_range(pl.len()) < known).then("y").otherwise(float("nan") if known else None)
+        frame = pl.concat([rows, rows.with_columns(y, unique_id=pl.lit("b"))])
+        kept, short = long_enough(frame, given)
+        assert short == names and kept["unique_id"].n_unique() == 2 - len(names)
+        assert long_enough(frame, given, ["b"])[1] == []
+    many = pl.concat(rows[:3].with_columns(unique_id=pl.lit(f"s{n:02}")) for n in range(12))
+    assert long_enough(many, version) == (many, [])
+    words = too_short(long_enough(pl.concat([rows, many]), version)[1], version)
+    assert words is not None and words.endswith("s08, s09 and 2 more: too short a history, 12 rows are needed")
+
+
+def test_where_forecasts_cannot_go_is_said_before_any_is_made(
+    version: Version, show: Callable[..., None], table: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "forecast", lambda *_: pytest.fail("forecasts were made"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "folder").mkdir()
+    data = written(table, tmp_path / "data" / "x.parquet")
+    before = data.read_bytes()
+    with pytest.raises(UserError, match=r"folder: that is a folder; name a file in it, such as .*/folder/forecasts.parquet"):
+        show(data, tmp_path / "folder")
+    with pytest.raises(UserError, match=r"xxx: cannot be written \(File name too long\)"):
+        show(data, tmp_path / ("x" * 300))
+    with pytest.raises(UserError, match=r"there is no folder .*none; make it first"):
+        show(data, tmp_path / "none" / "x.parquet")
+    for source in (data, data.parent, data.with_name("*.parquet")):
+        for out in (data, tmp_path / "folder" / ".." / "data" / "x.parquet"):
+            with pytest.raises(UserError, match=r"x.parquet: that is the table that the forecasts are made from"):
+                show(source, out)
+    assert data.read_bytes() == before and [path.name for path in data.parent.iterdir()] == ["x.parquet"]
+
+
+def test_what_cannot_be_written_is_one_message_and_leaves_nothing_beside(
+    show: Callable[..., None], table: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = written(table, tmp_path / "x.parquet")
+    with pytest.raises(UserError, match=r"--out /proc/x.parquet: cannot be written \(.*No such file or directory"):
+        show(data, Path("/proc/x.parquet"))
+    show(data, tmp_path / "out.parquet")
+    before = (tmp_path / "out.parquet").read_bytes()
+    monkeypatch.setattr("tasks.evaluate.forecasts.os.replace", lambda *_: full())
+    with pytest.raises(UserError, match=r"out.parquet: cannot be written \(No space left on device\)"):
+        show(data, tmp_path / "out.parquet")
+    with pytest.raises(OSError, match="No space left"):  # who is no person tries again
+        write_parquet(table, tmp_path / "out.parquet")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "x.parquet"]
+    assert (tmp_path / "out.parquet").read_bytes() == before
+
+
+def full() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,0 +1,168 @@
+"""What a schedule decides: due or not, tried again or not; who is told; what came of earlier forecasts; by hand."""
+
+import json
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import tasks.serve.realised
+from params.errors import ChecksFailed, UserError
+from params.load import load_run
+from tasks import tracking
+from tasks.serve.notify import notify
+from tasks.serve.realised import keep, on_grid, realised, score_realised
+from tasks.serve.schedule import again, may_pass, remember, superseded
+
+NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
+
+
+def test_of_three_due_times_that_a_machine_slept_over_one_run_is_enough(tmp_path: Path) -> None:
+    dues = [NOW - timedelta(days=days) for days in (2, 1, 0)]
+    assert not superseded(tmp_path, "story", dues[0])  # nothing ever ran
+    remember(tmp_path, "story", NOW + timedelta(minutes=1))  # the first of them begins, late
+    assert [superseded(tmp_path, "story", due) for due in dues] == [True, True, True]
+    assert not superseded(tmp_path, "story", NOW + timedelta(days=1))
+    assert not superseded(tmp_path, "other", dues[0]) and not superseded(tmp_path, "story", None)
+
+
+class ConnectError(Exception):
+    __module__ = "httpx"
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (ConnectError("refused"), True),
+        (OSError(28, "No space left on device"), True),
+        (UserError("MLFLOW_TRACKING_URI=x: MLflow does not answer (y)"), True),
+        (UserError("data.path: there is no such file"), False),
+        (ChecksFailed("the data checks failed"), False),
+        (ValueError("a fault of ours"), False),
+    ],
+)
+def test_what_may_pass_is_tried_again_and_what_cannot_is_not(error: Exception, passes: bool) -> None:
+    assert may_pass(error) is passes
+    tried: list[int] = []
+
+    def call() -> dict[str, Any]:
+        tried.append(1)
+        if len(tried) < 3:
+            raise error
+        return {"outcome": "promoted"}
+
+    if passes:
+        assert again(call, (0.0, 0.0)) == {"outcome": "promoted"} and len(tried) == 3
+        tried.clear()
+        with pytest.raises(type(error)):
+            again(call, (0.0,))  # patience ends
+        assert len(tried) == 2
+    else:
+        with pytest.raises(type(error)):
+            again(call, (0.0, 0.0))
+        assert len(tried) == 1
+
+
+def test_the_command_gets_the_json_both_ways_and_its_failure_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, out = tmp_path / "tell me.sh", tmp_path / "said.txt"
+    script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$1" "$2" > "{out}"\ncat >> "{out}"\n')
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    assert not notify("failure", "story")  # nobody is to be told
+    monkeypatch.setenv("LAGLINE_NOTIFY_COMMAND", f"'{script}' --to=me")
+    assert notify("refusal", "story", why='it said "no"; $(rm -rf /)', at=NOW)
+    first, text, again_text = out.read_text().splitlines()
+    assert first == "--to=me" and text == again_text
+    assert json.loads(text) == {"event": "refusal", "name": "story", "why": 'it said "no"; $(rm -rf /)', "at": str(NOW)}
+    for broken in ("/nowhere/at/all", "false", "'unclosed"):
+        monkeypatch.setenv("LAGLINE_NOTIFY_COMMAND", broken)
+        assert not notify("failure", "story", why="x")
+
+
+def a_day() -> pl.DataFrame:
+    """One series of 25 hours, y = row."""
+    times = pl.datetime_range(datetime(2024, 1, 1), datetime(2024, 1, 2), "1h", time_unit="us", time_zone="UTC", eager=True)
+    return pl.DataFrame({"unique_id": "a", "ds": times, "y": np.arange(25.0)})
+
+
+def keep_errors(history: pl.DataFrame, version: str, cutoff: int, newest: int, error: float, home: Path) -> Path:
+    """Keeps a version's forecast of the two rows after a cutoff, each wrong by `error`; its newest row is `newest`."""
+    rows, times = [cutoff + 1, cutoff + 2], history["ds"]
+    made = pl.DataFrame(
+        {"unique_id": "a", "ds": [times[0] + timedelta(hours=row) for row in rows], "yhat": [row + error for row in rows]}
+    )
+    made = made.with_columns(pl.col("ds").cast(times.dtype), cutoff=pl.lit(times[cutoff]).cast(times.dtype))
+    return keep(made, version, int(times.to_physical()[newest]), "story", home)
+
+
+def test_earlier_forecasts_are_scored_on_what_came_by_the_age_of_their_model(tmp_path: Path) -> None:
+    """One series, y = row; last value errs by the step, forecasts by 0.5 from the young model and by 4 from the old one."""
+    run = load_run("params/smoke.yaml", ["windows.horizon=2", "evaluation.baselines=[last_value]"])
+    history = a_day()
+    times = history["ds"]
+    # of the last nothing has come yet
+    some = (("1", 10, 4, 0.5), ("1", 20, 4, 4.0), ("1", 24, 4, 9.0))
+    files = [keep_errors(history, version, cutoff, newest, error, tmp_path) for version, cutoff, newest, error in some]
+    assert len(set(files)) == 3
+    kept = pl.concat([pl.read_parquet(file) for file in files])
+    found = realised(kept, history, run, "1")
+    assert found.by_age["age"].to_list() == [6, 16] and found.by_age["n"].to_list() == [2, 2]
+    assert found.by_age["mae"].to_list() == [0.5, 4.0] and found.by_age["naive_mae"].to_list() == [1.5, 1.5]
+    assert found.by_age["skill"].to_list() == pytest.approx([1 - 0.5 / 1.5, 1 - 4 / 1.5])
+    assert found.skill == pytest.approx(1 - 2.25 / 1.5)
+    assert realised(kept.filter(pl.col("cutoff") == times[24]), history, run, "1").skill is None
+    holes = history.filter(pl.int_range(pl.len()) % 5 != 3)
+    grid = on_grid(holes, run)
+    assert grid["ds"].equals(history["ds"]) and grid["y"].null_count() == 5
+
+
+def test_the_skill_that_warns_is_that_of_the_version_that_is_champion_now(tmp_path: Path) -> None:
+    """Version 1 errs by 0.5, version 2 by 4 and is newer, version 3 by 9 and has the same newest row as 2."""
+    run = load_run("params/smoke.yaml", ["windows.horizon=2", "evaluation.baselines=[last_value]"])
+    history = a_day()
+    some = (("1", 10, 4, 0.5), ("2", 16, 14, 4.0), ("3", 18, 14, 9.0), ("4", 24, 20, 9.0))  # of 4 nothing has come true
+    files = [keep_errors(history, version, cutoff, newest, error, tmp_path) for version, cutoff, newest, error in some]
+    kept = pl.concat([pl.read_parquet(file) for file in files])
+    for champion, error in (("1", 0.5), ("2", 4.0), ("3", 9.0)):  # of the two rows last value errs by 1 and 2
+        assert realised(kept, history, run, champion).skill == pytest.approx(1 - error / 1.5)
+    for champion in ("4", "5", None):
+        found = realised(kept, history, run, champion)
+        assert found.skill is None and found.by_age["age"].to_list() == [2, 4, 6]
+
+
+def test_a_champion_that_was_put_back_is_not_warned_of_for_the_version_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history, champions = a_day(), iter(("2", "1", "3", None))
+    rows = history.rename({"unique_id": "shop", "ds": "time", "y": "sold"})
+    rows.write_parquet(tmp_path / "day.parquet")
+    columns = ("id=shop", "time=time", "target=sold", "frequency=1h", f"path={tmp_path / 'day.parquet'}")
+    settings = (
+        *(f"data.{column}" for column in columns),
+        "windows.horizon=2",
+        "evaluation.baselines=[last_value]",
+        "name=story",
+    )
+    run = load_run("params/smoke.yaml", [*settings, "windows.features={y: {lookback: 3}}", "split={validation: 3, test: 3}"])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    tracking.client.cache_clear()
+    tracking.connect(tmp_path)
+    for version, cutoff, newest, error in (("1", 10, 4, 0.5), ("2", 16, 14, 4.0)):
+        keep_errors(history, version, cutoff, newest, error, tmp_path)
+
+    def champion(*_: str) -> SimpleNamespace | None:
+        number = next(champions)
+        return None if number is None else SimpleNamespace(version=number)
+
+    monkeypatch.setattr(tasks.serve.realised, "find", champion)
+    told = [score_realised.fn(run, tmp_path) for _ in range(4)]
+    tracking.client.cache_clear()
+    assert told[0] is not None and "version 2 has served have a realised skill of -166.7%" in told[0]
+    assert told[1:] == [None, None, None]  # nothing of version 3 was kept, and then there is no champion
+    assert json.loads((tmp_path / "served" / "story" / "scored.json").read_text())["until"] == history["ds"].to_physical()[-1]

@@ -1,0 +1,175 @@
+"""The process of a fit as a comparison drives it: done once, stopped, killed, failed, out of room; turns on a device."""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.data.panel import Split
+from models.data.window import FeatureWindow, WindowParams
+from models.fit.settings import Epoch
+from params.errors import UserError
+from params.load import load_variant
+from tasks.grid.frequency import Frequency
+from tasks.lags.panel import write_panel
+from tasks.locks import Held, lock
+from tasks.train.fits import make_job
+from tasks.train.process import Interrupted, Listener, finished_result, fit_folder, run_fit, turn
+
+RUN = "params/nyc_weather.yaml"
+WINDOWS = WindowParams(4, {"y": FeatureWindow(24)})
+NEVER = threading.Event()
+Make = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def panel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One series of 600 steps, a wave with noise."""
+    y = np.sin(np.arange(600) / 4) + np.random.default_rng(0).normal(0, 0.1, 600)
+    frame = pl.DataFrame({"unique_id": "a", "ds": np.arange(600), "y": y.astype(np.float32)})
+    return write_panel(frame.lazy(), WINDOWS, Frequency(1), 0, tmp_path_factory.mktemp("panels"))
+
+
+@pytest.fixture
+def make(panel: Path) -> Make:
+    """A job of the variant gru as a run makes it; arguments replace numbers of its training."""
+
+    def made(**numbers: Any) -> dict[str, Any]:
+        variant = load_variant("gru", RUN, [f"training.{name}={value}" for name, value in numbers.items()])
+        return make_job(variant, 0, panel, WINDOWS, Split("rows", 100, 100), "cpu")
+
+    return made
+
+
+def test_a_fit_is_done_once_and_a_fresh_one_gives_the_same_weights(make: Make, tmp_path: Path) -> None:
+    rows: list[Epoch] = []
+    found = run_fit(make(max_epochs=2), tmp_path, Listener(rows.append), NEVER)
+    assert found["status"] == "finished" and not found["reused"] and [row["epoch"] for row in rows] == [0, 1]
+    assert found["ended_by"] == "max_epochs" and found["peak_memory_mb"] > 50
+    assert run_fit(make(max_epochs=2), tmp_path, Listener(rows.append), NEVER) == found | {"reused": True}
+    again = run_fit(make(max_epochs=2), tmp_path, Listener(rows.append), NEVER, fresh=True)
+    assert not again["reused"] and again["weights"] == found["weights"] and len(rows) == 4
+
+
+def test_a_fit_that_is_stopped_can_resume(make: Make, tmp_path: Path) -> None:
+    job, stop, rows = make(max_epochs=400, patience_epochs=400), threading.Event(), list[Epoch]()
+
+    def heard(row: Epoch) -> None:
+        rows.append(row)
+        stop.set()
+
+    with pytest.raises(Interrupted):
+        run_fit(job, tmp_path, Listener(heard), stop)
+    assert len(list(fit_folder(job, tmp_path).glob("step-*.pt"))) == 1 and finished_result(fit_folder(job, tmp_path)) is None
+    with pytest.raises(Interrupted):  # still asked to stop: nothing is begun
+        run_fit(job, tmp_path, Listener(heard), stop)
+    resumed: list[Epoch] = []
+    stop = threading.Event()
+    with pytest.raises(Interrupted):
+        run_fit(job, tmp_path, Listener(lambda row: (resumed.append(row), stop.set())[0]), stop)
+    assert resumed[0]["epoch"] > rows[0]["epoch"]
+
+
+def test_a_fit_that_the_system_kills_is_a_failed_one_and_can_resume(make: Make, tmp_path: Path) -> None:
+    """Killed from outside, as the kernel does where memory runs out."""
+    import psutil
+
+    def kill(row: Epoch) -> None:
+        for child in psutil.Process().children():
+            if "models.fit.job" in child.cmdline():
+                child.kill()
+
+    job = make(max_epochs=400, patience_epochs=400)
+    found = run_fit(job, tmp_path, Listener(kill), NEVER)
+    assert found["status"] == "failed" and found["again"] and "signal 9" in found["reason"]
+
+
+def test_a_repeated_fit_ends_at_the_step_where_the_first_one_s_seconds_were_over(make: Make, tmp_path: Path) -> None:
+    job = make(max_epochs=10_000, patience_epochs=10_000, max_seconds=0.4)
+    first = run_fit(job, tmp_path, Listener(), NEVER)
+    assert first["ended_by"] == "max_seconds"
+    stop = threading.Event()
+    with pytest.raises(Interrupted):  # a repetition that is cut off, or killed, does not forget where it is to end
+        run_fit(job, tmp_path, Listener(lambda _: stop.set()), stop, fresh=True)
+    again = run_fit(job, tmp_path, Listener(), NEVER)
+    assert (again["ended_by"], again["steps"], again["weights"]) == ("stop_step", first["steps"], first["weights"])
+
+
+def test_a_fit_that_diverges_says_where(make: Make, tmp_path: Path) -> None:
+    found = run_fit(make(learning_rate=1e29, clip_norm=1e29), tmp_path, Listener(), NEVER)
+    assert found["status"] == "failed" and found["learning_rate"] > 1e20 and found["step"] >= 1
+    assert "not finite (epoch 1, step" in found["reason"] and "lower training.learning_rate" in found["reason"]
+
+
+def test_a_warning_of_a_fit_is_heard(make: Make, tmp_path: Path) -> None:
+    """A damaged checkpoint, which the fit sets aside."""
+    job, said = make(max_epochs=1), list[str]()
+    folder = fit_folder(job, tmp_path)
+    folder.mkdir(parents=True)
+    (folder / "step-000000003-0123456789abcdef.pt").write_bytes(b"not a checkpoint")
+    assert run_fit(job, tmp_path, Listener(warning=said.append), NEVER)["status"] == "finished"
+    assert len(said) == 1 and "is damaged and was set aside" in said[0]
+
+
+def test_a_full_disk_is_one_message_and_keeps_what_was_saved(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of at most 16 KiB: the limit of the kernel is inherited by the process of the fit."""
+    import resource
+
+    job, stop = make(max_epochs=400, patience_epochs=400), threading.Event()
+    with pytest.raises(Interrupted):
+        run_fit(job, tmp_path, Listener(lambda _: stop.set()), stop)
+    folder = fit_folder(job, tmp_path)
+    kept = sorted(path.name for path in folder.glob("step-*.pt"))
+    assert kept
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    short = make(max_epochs=400, patience_epochs=400) | {"save_every": 0.0}
+    monkeypatch.setattr("tasks.train.identity.identity", lambda *_: folder.name)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, hard))
+    try:
+        with pytest.raises(UserError, match=r"no room for step-.*: make room and start the same command again"):
+            run_fit(short, tmp_path, Listener(), NEVER)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(path.name for path in folder.glob("step-*.pt")) == kept
+
+
+def _hold(home: Path, ready: Any) -> None:
+    with turn(home, "cuda:0"):
+        ready.set()
+        time.sleep(600)
+
+
+def test_a_device_s_turn_is_free_again_when_its_holder_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU is needed to hold its lock; on the CPU there is none, nor where LAGLINE_JOBS says how many at a time."""
+    monkeypatch.delenv("LAGLINE_JOBS", raising=False)
+    processes = multiprocessing.get_context("fork")
+    ready = processes.Event()
+    child = processes.Process(target=_hold, args=(tmp_path, ready))
+    child.start()
+    assert ready.wait(60)
+    with pytest.raises(Held), lock(tmp_path, "device-cuda-0", wait=False):
+        pass
+    with turn(tmp_path, "cpu"), turn(tmp_path, "cuda:1"):  # these are others' turns
+        pass
+    monkeypatch.setenv("LAGLINE_JOBS", "2")
+    with turn(tmp_path, "cuda:0"):
+        pass
+    monkeypatch.delenv("LAGLINE_JOBS")
+    over = threading.Event()
+    over.set()
+    with pytest.raises(Interrupted), turn(tmp_path, "cuda:0", over):  # who may not wait any longer does not
+        pass
+    assert child.pid is not None
+    os.kill(child.pid, 9)
+    child.join()
+    with turn(tmp_path, "cuda:0"):
+        pass
