@@ -42,6 +42,19 @@ HOMES = {
 }
 
 
+# rooms of tasks/ in the order of the flow: each imports only what stands before it
+ROOMS = (
+    *("files", "locks", "interrupt", "tracking", "grid", "load", "explore", "validate", "lags", "engine", "train", "evaluate"),
+    *("compare", "tune", "report", "registry", "promote", "serve", "prune"),
+)
+# the files that may hold a @task: the step that a flow calls
+MARKED = {
+    *("tasks/load/source.py", "tasks/validate/suite.py", "tasks/lags/panel.py", "tasks/train/fits.py"),
+    *("tasks/evaluate/forecasts.py", "tasks/evaluate/canary.py", "tasks/tune/study.py", "tasks/report/publish.py"),
+    *("tasks/registry/register.py", "tasks/promote/decision.py", "tasks/serve/realised.py"),
+}
+
+
 def sources(root: Path) -> Iterator[tuple[str, str]]:
     """Every Python file below `root` as (path with slashes, text); hidden folders and builds are left out."""
     for path in sorted(root.rglob("*.py")):
@@ -81,6 +94,61 @@ def import_faults(file: str, line: int, module: str, name: str | None) -> Iterat
         yield f"{where}: {top} lives in {' and '.join(HOMES[top])} alone"
 
 
+def room_faults(file: str, line: int, module: str, name: str | None) -> Iterator[str]:
+    """An import of a room of tasks/ that comes later in the flow."""
+    parts = f"{module}.{name}".split(".") if module == "tasks" and name else module.split(".")
+    if not file.startswith("tasks/") or parts[0] != "tasks" or len(parts) < 2:
+        return
+    here, there = file.removesuffix(".py").split("/")[1], parts[1]
+    if here not in ROOMS and here != "__init__":
+        yield f"{file}: tasks/{here} is no room of the flow"
+    elif here != there and there in ROOMS and ROOMS.index(there) > ROOMS.index(here):
+        yield f"{file}:{line}: {here} must not import {there}, which comes after it"
+
+
+def is_task(decorator: ast.expr) -> bool:
+    """Whether a decorator is Prefect's `task` or `prefect.task`, called or not."""
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return (called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")) == "task"
+
+
+def task_faults(file: str, tree: ast.Module) -> Iterator[str]:
+    """A @task in a file that is not marked as the step of its room."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and any(map(is_task, node.decorator_list)):
+            if file.startswith(("tasks/", "models/", "params/")) and file not in MARKED:
+                yield f"{file}:{node.lineno}: {node.name} is a @task, which stands in the marked file of its room"
+
+
+def imported_files(file: str, tree: ast.Module, known: set[str]) -> set[str]:
+    """The files of ours that a file imports, at any depth; a package stands for its own __init__.py."""
+    found = set()
+    for _, module, name in imports(tree, file):
+        for dotted in (module, f"{module}.{name}"):
+            path = dotted.replace(".", "/")
+            found |= {one for one in (f"{path}.py", f"{path}/__init__.py") if one in known}
+    return found - {file}
+
+
+def circles(root: Path) -> list[str]:
+    """Every group of files that import each other, hidden imports inside functions included."""
+    texts = {file: text for file, text in sources(root) if file.split("/")[0] in DIRECTION}
+    edges = {file: imported_files(file, ast.parse(text), set(texts)) for file, text in texts.items()}
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        todo = [start]
+        while todo:
+            for other in edges[todo.pop()] - seen:
+                seen.add(other)
+                todo.append(other)
+        return seen
+
+    reach = {file: reached(file) for file in texts}
+    groups = {tuple(sorted(other for other in reach[file] if file in reach[other])) for file in texts if file in reach[file]}
+    return [f"a circle of imports: {', '.join(group)}" for group in sorted(groups)]
+
+
 def violations(root: Path) -> list[str]:
     """Every breach of the rules below `root`, as `file:line: what is wrong`."""
     found = []
@@ -96,7 +164,9 @@ def violations(root: Path) -> list[str]:
             found.append(f"{file}: {lines} lines, more than {most}")
         for line, module, name in imports(tree, file):
             found.extend(import_faults(file, line, module, name))
-    return found
+            found.extend(room_faults(file, line, module, name))
+        found.extend(task_faults(file, tree))
+    return found + circles(root)
 
 
 def test_the_house_keeps_its_rules() -> None:
@@ -108,16 +178,20 @@ PLANTED = [
     ("models/a.py", "from tasks import lags", "must not import tasks"),
     ("models/a.py", "import pandas", "models must not import pandas"),
     ("models/serving.py", "from models.data.windows import Panel", "must not import models.data.windows"),
-    ("tasks/a.py", "from flows.compare import compare", "must not import flows"),
-    ("tasks/a.py", "import mlflow.pyfunc", "mlflow lives in"),
-    ("tasks/a.py", "def f():\n    import great_expectations as gx", "great_expectations lives in"),
+    ("tasks/load/a.py", "from flows.compare import compare", "must not import flows"),
+    ("tasks/load/a.py", "import mlflow.pyfunc", "mlflow lives in"),
+    ("tasks/load/a.py", "def f():\n    import great_expectations as gx", "great_expectations lives in"),
     ("tasks/compare/a.py", "from statsforecast.models import Theta", "statsforecast lives in"),
     ("flows/a.py", "import polars as pl", "polars lives in"),
     ("params/a.py", "from models.data.windows import Windows", "must not import models.data.windows.Windows"),
     ("params/a.py", "from models import FAMILIES", "must not import models"),
     ("params/a.py", "import importlib\nimportlib.import_module('tasks.load')", "must not import tasks.load"),
     ("tasks/utils.py", "", "no utils.py"),
-    ("tasks/a.py", "\n" * 401, "402 lines"),
+    ("tasks/load/a.py", "\n" * 401, "402 lines"),
+    ("tasks/load/a.py", "from tasks.train.fits import train_variant", "load must not import train"),
+    ("tasks/load/a.py", "def f():\n    from tasks import registry", "load must not import registry"),
+    ("tasks/attic/a.py", "from tasks import files", "no room of the flow"),
+    ("tasks/compare/a.py", "from prefect import task\n@task(name='x')\ndef f():\n    pass", "f is a @task"),
 ]
 
 
@@ -128,6 +202,17 @@ def test_a_planted_breach_is_found(tmp_path: Path, file: str, text: str, told: s
     (found,) = violations(tmp_path)
     assert told in found
     assert found.startswith(file)
+
+
+def test_a_circle_is_found_also_where_a_function_hides_it(tmp_path: Path) -> None:
+    for file, text in {
+        "a": "from models import b",
+        "b": "def f():\n    import models.c",
+        "c": "from models.a import x",
+    }.items():
+        (tmp_path / "models").mkdir(exist_ok=True)
+        (tmp_path / f"models/{file}.py").write_text(f'"""A file."""\n{text}')
+    assert circles(tmp_path) == ["a circle of imports: models/a.py, models/b.py, models/c.py"]
 
 
 def test_what_is_allowed_is_no_breach(tmp_path: Path) -> None:
@@ -143,8 +228,8 @@ def test_what_is_allowed_is_no_breach(tmp_path: Path) -> None:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(f'"""A file."""\n{text}')
     assert violations(tmp_path) == []
-    (tmp_path / "tasks/bare.py").write_text("import json\n")
-    assert violations(tmp_path) == ["tasks/bare.py:1: begins without a docstring"]
+    (tmp_path / "tasks/files.py").write_text("import json\n")
+    assert violations(tmp_path) == ["tasks/files.py:1: begins without a docstring"]
 
 
 def test_help_imports_nothing_heavy() -> None:

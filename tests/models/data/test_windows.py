@@ -136,7 +136,7 @@ def test_origins_do_not_depend_on_how_many_rows_are_looked_at_together(
     panel.target[:: seed + 2] = np.nan
     whole = origin_rows(panel, params, None, "", stride)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models.origins, "CHUNK", piece)
+        patch.setattr(models.data.origins, "CHUNK", piece)
         np.testing.assert_array_equal(origin_rows(panel, params, None, "", stride), whole)
 
 

@@ -237,7 +237,7 @@ def test_a_full_disk_fails_clearly_and_keeps_the_last_checkpoint(make: Make, tmp
     (folder / "job.json").write_text(json.dumps(given))
     code = (
         f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({size - 100}, {size - 100}))\n"
-        "from pathlib import Path; from models import job; sys.exit(job.main(Path(sys.argv[1]), False))"
+        "from pathlib import Path; from models.fit import job; sys.exit(job.main(Path(sys.argv[1]), False))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True)
     assert done.returncode == job.FULL, done.stderr
