@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def placed(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """A path beside `path` to write a file or a folder to; renamed to `path` where the block ends well, else removed.
 
-    It keeps the suffix of `path`.  `durable`: the file is flushed to the disk before it is renamed.  A folder takes the place of
+    It keeps the suffix of `path`.  `durable`: flushed to the disk before it is renamed.  A folder takes the place of
     none or of an empty one.  Raises OSError as writing does.
     """
     partial = path.with_name(f".{path.stem}.{os.getpid()}-{os.urandom(4).hex()}.partial{path.suffix}")

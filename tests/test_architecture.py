@@ -115,9 +115,9 @@ def is_task(decorator: ast.expr) -> bool:
 def task_faults(file: str, tree: ast.Module) -> Iterator[str]:
     """A @task in a file that is not marked as the step of its room."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and any(map(is_task, node.decorator_list)):
-            if file.startswith(("tasks/", "models/", "params/")) and file not in MARKED:
-                yield f"{file}:{node.lineno}: {node.name} is a @task, which stands in the marked file of its room"
+        marked = file in MARKED or file.startswith(("flows/", "tests/", "benchmarks/"))
+        if not marked and isinstance(node, ast.FunctionDef) and any(map(is_task, node.decorator_list)):
+            yield f"{file}:{node.lineno}: {node.name} is a @task, which stands in the marked file of its room"
 
 
 def imported_files(file: str, tree: ast.Module, known: set[str]) -> set[str]:

@@ -49,5 +49,5 @@ def solve(
     forecaster.network.load_state_dict(best["weights"])
     seconds = time.perf_counter() - started
     chosen = None if training.refit else float(best["val_mae"])
-    ended: Ended = "refit" if training.refit else "closed form"
+    ended = Ended.REFIT if training.refit else Ended.CLOSED_FORM
     return FitResult(best["epoch"], chosen, history, seconds, len(train) / seconds, ended)

@@ -17,25 +17,26 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from models.data.origins import origin_rows
 from models.data.panel import SPLITS, Panel, Split
-from models.data.scaling import fit_scaling
+from models.data.scaling import Method, Transform, fit_scaling
 from models.data.window import WindowParams
 from models.data.windows import Windows
-from models.ensemble import Ensemble, Model
+from models.ensemble import Combine, Ensemble, Model
 from models.families import FAMILIES, build_forecaster
 from models.fit import checkpoint
 from models.fit.loop import SAVE_EVERY, OnEpoch, fit
 from models.fit.losses import absolute_errors
 from models.fit.settings import FitFailed, OutOfMemory, Stopped, Training, own_generators, stream
 from models.fit.step import out_of_memory
-from models.forecaster import Forecaster
+from models.forecaster import Forecaster, Level
 from models.networks.linear import Ridge
 
 SHARED = ("panel", "threads", "device")  # what of a job is said once for an ensemble
@@ -43,6 +44,85 @@ STOPPED, FULL, USAGE = 130, 28, 2  # exit status: stopped on request, with a che
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's numbers of them
 BATCH = 64  # windows that an ensemble forecasts at a time
 PATIENCE = 20.0  # seconds that a step may take once its parent is gone
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How values are scaled: statistics `per` series or of all, by a `method`, after a `target` transform; then by `window`."""
+
+    per: Literal["series", "global"]
+    window: Level
+    method: Method = "standard"
+    target: Transform = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything that a fit depends on; of an ensemble, `members` are the jobs of the fits that it combines.
+
+    Without a `split` (a refit) every row is training's.  `panel`: the folder of the panel.  `save_every`: seconds between two
+    checkpoints.
+    """
+
+    family: str
+    network: Mapping[str, Any]
+    windows: WindowParams
+    split: Split | None
+    scaling: Rule
+    training: Training
+    evaluation_stride: int
+    threads: int
+    device: str
+    panel: Path
+    quantiles: tuple[float, ...] = ()
+    members: tuple["Job", ...] = ()
+    combine: Combine | None = None
+    save_every: float = SAVE_EVERY
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `from_dict` gives it back.  What an ensemble has for all members is said once."""
+        found: dict[str, Any] = {
+            "family": self.family,
+            "network": dict(self.network),
+            "windows": self.windows.to_dict(),
+            "split": asdict(self.split) if self.split else None,
+            "scaling": asdict(self.scaling),
+            "training": asdict(self.training),
+            "evaluation_stride": self.evaluation_stride,
+            "threads": self.threads,
+            "device": self.device,
+            "panel": str(self.panel),
+            "quantiles": list(self.quantiles),
+        }
+        if self.members:
+            shared = [{name: value for name, value in one.to_dict().items() if name not in SHARED} for one in self.members]
+            found |= {"members": shared, "combine": self.combine}
+        return found | ({} if self.save_every == SAVE_EVERY else {"save_every": self.save_every})
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "Job":
+        """The inverse of `to_dict`; a closed form in an ensemble is solved on the CPU."""
+        own = {name: value for name, value in raw.items() if name not in ("windows", "split", "scaling", "training", "members")}
+        shared = {name: raw[name] for name in SHARED}
+        inner = [{**member, **shared} for member in raw.get("members", ())]
+        inner = [one | {"device": "cpu"} if is_closed_form(one["family"]) else one for one in inner]
+        return cls(
+            **{
+                **own,
+                "windows": WindowParams.from_dict(raw["windows"]),
+                "split": Split(**raw["split"]) if raw["split"] else None,
+                "scaling": Rule(**raw["scaling"]),
+                "training": Training(**raw["training"]),
+                "panel": Path(raw["panel"]),
+                "quantiles": tuple(raw["quantiles"]),
+                "members": tuple(cls.from_dict(one) for one in inner),
+            }
+        )
+
+
+def is_closed_form(family: str) -> bool:
+    """Whether a family is solved and not trained: no epochs, no seeds, and on the CPU."""
+    return FAMILIES[family] is Ridge
 
 
 def members(job: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -154,24 +154,24 @@ class _Descent:
         if self.position > 0 or not self.history:
             return None
         if training.refit_epochs is not None:
-            return "refit" if len(self.history) >= training.refit_epochs else None
+            return Ended.REFIT if len(self.history) >= training.refit_epochs else None
         budget = self._spent()
         if budget is not None:
             return budget
         if len(self.history) - 1 - self.best["epoch"] >= training.patience_epochs:
-            return "patience_epochs"
-        return "max_epochs" if len(self.history) >= training.max_epochs else None
+            return Ended.PATIENCE
+        return Ended.MAX_EPOCHS if len(self.history) >= training.max_epochs else None
 
     def _spent(self) -> Ended | None:
         """The budget of steps or seconds that is used up."""
         training = self.training
         if training.stop_step is not None:
-            return "stop_step" if self.steps >= training.stop_step else None
+            return Ended.STOP_STEP if self.steps >= training.stop_step else None
         if training.refit:
             return None
         if training.max_steps is not None and self.steps >= training.max_steps:
-            return "max_steps"
-        return "max_seconds" if training.max_seconds is not None and self.seconds >= training.max_seconds else None
+            return Ended.MAX_STEPS
+        return Ended.MAX_SECONDS if training.max_seconds is not None and self.seconds >= training.max_seconds else None
 
     def _epoch(self, stop: Callable[[], bool]) -> None:
         """The rest of a pass over the training windows in this epoch's own order, or as much of it as the budgets allow."""

@@ -2,15 +2,35 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
+from typing import Any
 
 import torch
 
 Epoch = dict[str, float]
-Ended = Literal["max_epochs", "max_steps", "max_seconds", "patience_epochs", "stop_step", "closed form", "refit"]
+
+
+class Status(StrEnum):
+    """Whether a fit gave a model."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+class Ended(StrEnum):
+    """What ended a fit."""
+
+    MAX_EPOCHS = "max_epochs"
+    MAX_STEPS = "max_steps"
+    MAX_SECONDS = "max_seconds"
+    PATIENCE = "patience_epochs"
+    STOP_STEP = "stop_step"
+    CLOSED_FORM = "closed form"
+    REFIT = "refit"
+    MEMBERS = "its members"
 
 
 class FitFailed(Exception):
@@ -76,7 +96,7 @@ class Training:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a fit found: the best weights are in the forecaster; the history has one row an epoch.
+    """What the loop found: the best weights are in the forecaster; the history has one row an epoch.
 
     `ended_by` says what ended it, `steps` after how many optimizer steps (`epoch_steps` are an epoch), `parts` in how many
     parts a batch was trained.  A refit has no `val_mae`, its best epoch is its last.
@@ -92,6 +112,57 @@ class FitResult:
     parts: int = 1
     precision: str = "float32"
     epoch_steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a fit, as `result.json` holds it: what the loop found, or `reason`, why there is no model.
+
+    `again`: another try may do, since it was for want of memory.  `step`, `learning_rate`: where it failed.  `weights`: the
+    sha256 of weights and buffers.  `members`: of an ensemble, what a refit of each has to know.
+    """
+
+    status: Status
+    reason: str | None = None
+    again: bool = False
+    step: int | None = None
+    learning_rate: float | None = None
+    history: Sequence[Epoch] = ()
+    best_epoch: int = 0
+    val_mae: float | None = None
+    train_seconds: float = 0.0
+    windows_per_second: float = 0.0
+    ended_by: Ended | None = None
+    steps: int = 0
+    parts: int = 1
+    precision: str = "float32"
+    epoch_steps: int = 0
+    num_parameters: int = 0
+    weights: str = ""
+    peak_memory_mb: float | None = None
+    peak_gpu_memory_mb: float | None = None
+    members: Sequence["Result"] = ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is a model."""
+        return self.status is Status.FINISHED
+
+    def failed(self, reason: str) -> "Result":
+        """The same as one that failed."""
+        return replace(self, status=Status.FAILED, reason=reason)
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-ready; `from_dict` gives it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "Result":
+        """The inverse of `to_dict`; a member's own record may lack what a refit of it does not need."""
+        own = {name: value for name, value in raw.items() if name in {field.name for field in fields(cls)}}
+        own["status"] = Status(own.get("status", "finished"))
+        own["ended_by"] = Ended(own["ended_by"]) if own.get("ended_by") else None
+        return cls(**{**own, "members": tuple(cls.from_dict(member) for member in own.get("members", ()))})
 
 
 def stream(training: Training, purpose: str, epoch: int = 0) -> int:

@@ -5,6 +5,8 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,10 +18,10 @@ from models.data.panel import Split
 from models.data.window import WindowParams
 from models.data.windows import Inputs
 from models.families import FAMILIES, build_forecaster
-from models.fit.job import SHARED, members
-from models.fit.settings import Epoch, own_generators
+from models.fit.job import SHARED, Job, members
+from models.fit.settings import Epoch, Result, own_generators
 from models.forecaster import Skip, takes_skip
-from models.memory_card import receptive_field
+from models.memory_card import MemoryCard, receptive_field
 from models.networks.linear import PENALTIES, Ridge
 from params.errors import UserError
 from params.load import micro_batches
@@ -34,6 +36,61 @@ from tasks.train.system_metrics import system_metrics
 
 PERSISTENT = 128  # the hidden size up to which cuDNN keeps an LSTM's or GRU's weights on the chip
 OnEpoch = Callable[[str, Epoch], None]
+
+
+class Kind(StrEnum):
+    """What a row or a run stands for."""
+
+    VARIANT = "variant"
+    REFIT = "refit"
+    REFIT_ALL = "refit-all"
+    ENSEMBLE = "ensemble"
+    BASELINE = "baseline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a finished fit forecasts: the frames of validation and test (`evaluate/frames.py`), what it costs and remembers."""
+
+    validation: Path
+    test: Path
+    forecast_ms_per_series: float
+    weights_mb: float
+    memory: MemoryCard
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """One fit of a variant and seed: what was asked for, its run in MLflow and folder, what became of it, what it forecasts.
+
+    `seeded`: whether other seeds would give other weights.  `reused`: it was trained before.  `identity`: its name.
+    """
+
+    label: str
+    variant: str
+    family: str
+    seed: int
+    seeded: bool
+    job: Job
+    run_id: str
+    folder: Path
+    result: Result
+    reused: bool = False
+    evaluation: Evaluation | None = None
+
+    @property
+    def identity(self) -> str:
+        """What makes it the same fit (`identity.py`)."""
+        return self.folder.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is a model."""
+        return self.result.finished
+
+    def failed(self, reason: str) -> "Fit":
+        """The same as one that failed: it is never scored."""
+        return replace(self, result=self.result.failed(reason), evaluation=None)
 
 
 def choose_device() -> str:

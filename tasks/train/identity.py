@@ -9,14 +9,42 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
+from tasks.validate.verdict import Verdict
+
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("models", "tasks", "params")
+
+
+class Fingerprint(TypedDict):
+    """The identity of a fit and what stands behind it, JSON-ready, as a version and a run keep it."""
+
+    identity: str
+    data: str
+    numbers: dict[str, Any]
+    code: str
+    torch: str
+    python: str
+    device: str
+    revision: str | None
+    clean: bool
+    lock: str | None
+    deterministic: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a comparison comes from: what the data checks found, the command that does it again, and its fingerprint."""
+
+    verdict: Verdict
+    command: str
+    fingerprint: Fingerprint
 
 
 def canonical(value: Any) -> str:
