@@ -39,7 +39,8 @@ import torch
 from torch import Tensor, nn
 
 from models.families import FAMILIES
-from params.load import PARAMS, read_yaml
+from params.load import PARAMS
+from params.strict_yaml import read_yaml
 
 NETWORKS = ("elman", "lstm", "gru", "attention_gru", "cnn", "tcn", "min_gru", "dilated_lstm")
 SYMBOLS, COPIED = 8, 10

@@ -36,7 +36,7 @@ from benchmarks._steps import BATCH, FAMILIES, LOOKBACK, Way, job_of, make_panel
 from models.data.windows import Batch
 from models.fit import job as jobs
 from models.fit.step import Step
-from params.load import parts_by_rule
+from tasks.train.micro_batches import parts_by_rule
 
 WIDE, SHIPPED = 128, {"lstm": 32, "gru": 32, "elman": 32, "tcn": 48, "cnn": 32}  # channels are half of these
 ROUNDS, WARM, AGAIN = 6, 2, 3  # rounds, those before them that do not count, and how often with new processes

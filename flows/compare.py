@@ -39,9 +39,10 @@ from tasks.locks import Held, lock
 from tasks.registry.register import register_best
 from tasks.report.inputs import log_failed_checks, log_inputs
 from tasks.report.publish import compare_variants
+from tasks.train.device import cautions, choose_device, concurrent_fits
 from tasks.train.final import label_of as label_of_refit
 from tasks.train.final import not_finite, refit_job
-from tasks.train.fits import cautions, choose_device, concurrent_fits, make_job, most_epochs, planned_fits, train_variant
+from tasks.train.fits import make_job, most_epochs, planned_fits, train_variant
 from tasks.train.identity import canonical, fingerprint, sha256
 from tasks.train.process import finished_result, fit_folder
 from tasks.validate.suite import validate_series

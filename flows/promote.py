@@ -24,7 +24,7 @@ from tasks.promote import decision as promotion
 from tasks.promote import ledger
 from tasks.promote.task import promote_challenger
 from tasks.registry.load import check_name
-from tasks.train.fits import choose_device
+from tasks.train.device import choose_device
 
 WORDS = {
     "promoted": "Promoted: {name} version {version} is champion (entry {number} of the ledger).",

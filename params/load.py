@@ -5,117 +5,21 @@ are text. Every refusal names the file, the line and the key.
 """
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from params.errors import UserError, without_password
 from params.schema import BASELINES, RunParams, VariantParams
+from params.strict_yaml import Lines, parse_yaml, read_yaml
 
 PARAMS = Path(__file__).resolve().parent
-MOST_BYTES = 1_000_000
 ENSEMBLE = "ensemble"  # the family of a variant that combines others
 TAKEN = ("unique_id", "ds", "cutoff", "step", "y", *BASELINES)  # columns of a forecast frame
 
-_INT = re.compile(r"^[-+]?[0-9]+$")
-_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
-_NOT_FINITE = re.compile(r"^([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$")
-
-Lines = dict[tuple[str, ...], str]  # where each key stands, as "file:line"
 Settings = list[tuple[tuple[str, ...], Any, str]]  # --set texts: path, value, and the text for messages
-
-
-def _plain(text: str, where: str) -> Any:
-    """The YAML 1.2 core value of an unquoted scalar."""
-    if text in ("", "~", "null", "Null", "NULL"):
-        return None
-    if text in ("true", "True", "TRUE"):
-        return True
-    if text in ("false", "False", "FALSE"):
-        return False
-    if _INT.match(text):
-        if len(text) > 18:
-            raise UserError(f"{where}: {text[:24]}... is too large a number")
-        return int(text)
-    if _FLOAT.match(text):
-        return float(text)
-    if _NOT_FINITE.match(text):
-        raise UserError(f"{where}: {text} is not a finite number")
-    return text
-
-
-def _value(node: yaml.Node, name: str, path: tuple[str, ...], lines: Lines) -> Any:
-    where = f"{name}:{node.start_mark.line + 1}"
-    lines.setdefault(path, where)
-    if isinstance(node, yaml.ScalarNode):
-        return _plain(node.value, where) if node.style is None else node.value
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item, name, (*path, str(i)), lines) for i, item in enumerate(node.value)]
-    assert isinstance(node, yaml.MappingNode)
-    result: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        where = f"{name}:{key_node.start_mark.line + 1}"
-        if not isinstance(key_node, yaml.ScalarNode) or key_node.value == "<<":
-            raise UserError(f"{where}: a key must be plain text")
-        key = key_node.value
-        if key in result:
-            raise UserError(f"{where}: the key {key!r} stands twice; keep one of them")
-        lines[(*path, key)] = where
-        result[key] = _value(value_node, name, (*path, key), lines)
-    return result
-
-
-def _refuse_surprises(text: str, name: str) -> None:
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        where = f"{name}:{event.start_mark.line + 1}" if event.start_mark else name
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise UserError(f"{where}: anchors and aliases (& and *) are not read here; write the value out")
-        tag = getattr(event, "tag", None)
-        if tag:
-            raise UserError(f"{where}: the tag {tag} is not read here; write a plain value")
-
-
-def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
-    """A YAML text as a mapping, and the place of each key.
-
-    Raises UserError (with file and line) for anything but one plain mapping.
-    """
-    try:
-        _refuse_surprises(text, name)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}:{mark.line + 1}" if mark else name
-        raise UserError(f"{where}: this is not valid YAML ({getattr(error, 'problem', None) or error})") from None
-    except RecursionError:
-        raise UserError(f"{name}: nested too deeply") from None
-    if not isinstance(node, yaml.MappingNode):
-        raise UserError(f"{name}: expected a mapping (`key: value` lines) at the top, see params/nyc_weather.yaml")
-    lines: Lines = {}
-    return _value(node, name, (), lines), lines
-
-
-def read_yaml(path: Path, name: str | None = None) -> tuple[dict[str, Any], Lines]:
-    """The mapping in a YAML file, and the place of each key; raises UserError where the file cannot be read."""
-    name = name or str(path)
-    try:
-        if path.is_dir():
-            raise UserError(f"{name}: this is a folder; name a params file such as params/nyc_weather.yaml")
-        if path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{name}: larger than {MOST_BYTES:,} bytes; a params file is a page of text")
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{name}: there is no such file; the shipped ones are in params/") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{name}: not UTF-8 text; is this a params file?") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{name}: cannot be read ({error})") from None
-    return parse_yaml(text, name)
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -292,27 +196,3 @@ def _members(
             raise UserError(f"{where}: ensemble: {name!r} is an ensemble itself; name what it combines")
         found.append(load_variant(name, path, settings))
     return tuple(found)
-
-
-@cache
-def _micro_batch_rule() -> dict[str, dict[str, int]]:
-    """Cell -> `values` and `rows`."""
-    return read_yaml(PARAMS / "rules" / "micro_batches.yaml", "params/rules/micro_batches.yaml")[0]
-
-
-def parts_by_rule(family: str, network: Mapping[str, Any], lookback: int, batch_size: int) -> int:
-    """In how many parts `params/rules/micro_batches.yaml` has a batch trained, by cell, hidden size, lookback and batch."""
-    cell = str(network.get("cell", "lstm" if family in ("cnn_lstm", "dilated_lstm") else ""))
-    rule = _micro_batch_rule().get(cell)
-    if rule is None or family not in ("recurrent", "cnn_lstm", "dilated_lstm", "seq2seq", "encoder_decoder"):
-        return 1
-    most = max(1, rule["values"] // (lookback * int(network.get("hidden_size", 32))))
-    return max(1, min(-(-batch_size // most), batch_size // rule["rows"]))
-
-
-def micro_batches(variant: VariantParams, lookback: int) -> int:
-    """In how many parts a batch of a variant is trained on a CPU: as its `training.micro_batches` says, or by the rule."""
-    training = variant.run.training
-    if training.micro_batches != "auto":
-        return min(training.micro_batches, training.batch_size)
-    return parts_by_rule(variant.family, variant.network, lookback, training.batch_size)

@@ -24,7 +24,8 @@ from tasks.lags.table import first_series, head_text, lag_head
 from tasks.load.source import long_frame
 from tasks.prune import prune
 from tasks.report import leaderboard as report
-from tasks.train.fits import check_shared, check_variant, choose_device, concurrent_fits, measured_field
+from tasks.train.check import check_shared, check_variant, measured_field
+from tasks.train.device import choose_device, concurrent_fits
 from tasks.validate.report import failure_message, report_lines, report_table
 from tasks.validate.suite import validate
 

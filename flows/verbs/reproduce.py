@@ -10,7 +10,7 @@ from tasks import tracking
 from tasks.promote.proof import check_whole
 from tasks.promote.proof import reproduce as train_again
 from tasks.registry.load import needed, opened, parse
-from tasks.train.fits import choose_device
+from tasks.train.device import choose_device
 
 
 def show_reproduction(home: Path, reference: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from params.errors import UserError
-from params.load import parse_yaml
+from params.strict_yaml import parse_yaml
 from tasks.explore.columns import Roles
 from tasks.explore.rhythm import Grid
 from tasks.grid.frequency import MICROSECONDS, Frequency

@@ -1,40 +1,34 @@
 """One fit of one variant and seed: its job, and its run in MLflow; never the loop itself, nor the process (`process.py`)."""
 
-import inspect
 import json
-import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import torch
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.data.panel import Split
 from models.data.window import WindowParams
-from models.data.windows import Inputs
-from models.families import FAMILIES, build_forecaster
 from models.fit.job import SHARED, Job, members
-from models.fit.settings import Epoch, Result, own_generators
-from models.forecaster import Skip, takes_skip
-from models.memory_card import MemoryCard, receptive_field
-from models.networks.linear import PENALTIES, Ridge
+from models.fit.settings import Epoch, Result
+from models.memory_card import MemoryCard
+from models.networks.linear import PENALTIES
 from params.errors import UserError
-from params.load import micro_batches
 from params.schema import RunParams, VariantParams
 from tasks import tracking
 from tasks.evaluate.rolling import is_refit
 from tasks.train import identity as fingerprint
+from tasks.train.check import is_closed_form, own_network, seeds_of
 from tasks.train.curves import Curves, without_clock
 from tasks.train.final import is_refit_all
+from tasks.train.micro_batches import micro_batches
 from tasks.train.process import Interrupted, Listener, fit_folder, run_fit
 from tasks.train.system_metrics import system_metrics
 
-PERSISTENT = 128  # the hidden size up to which cuDNN keeps an LSTM's or GRU's weights on the chip
 OnEpoch = Callable[[str, Epoch], None]
 
 
@@ -93,113 +87,6 @@ class Fit:
         return replace(self, result=self.result.failed(reason), evaluation=None)
 
 
-def choose_device() -> str:
-    """LAGLINE_DEVICE, or the best there is: cuda, mps, cpu.  Raises UserError for a device that is not here."""
-    wanted = os.environ.get("LAGLINE_DEVICE", "").strip()
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if not wanted:
-        return next(name for name, available in here.items() if available)
-    kind, _, number = wanted.partition(":")
-    known = kind in here and (not number or (kind == "cuda" and number.isdecimal()))
-    if not known or not here[kind] or (number and int(number) >= torch.cuda.device_count()):
-        found = ", ".join(name for name, available in here.items() if available)
-        raise UserError(f"LAGLINE_DEVICE={wanted}: there is no such device here; found: {found}")
-    return wanted
-
-
-def concurrent_fits(threads: int, device: str) -> int:
-    """LAGLINE_JOBS, or as many fits as the cores carry at once, on an accelerator one.  Raises UserError for a bad number."""
-    text = os.environ.get("LAGLINE_JOBS", "").strip()
-    if text:
-        if not text.isdecimal() or int(text) < 1:
-            raise UserError(f"LAGLINE_JOBS={text}: write a whole number of at least 1")
-        return int(text)
-    return max(1, min(cores() // threads, 16)) if device == "cpu" else 1
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def cautions(variants: Sequence[VariantParams], jobs: int, device: str) -> list[str]:
-    """What was measured to be slow in what a run is about to do: more threads than cores, recurrences too wide for a GPU."""
-    found = []
-    threads = max(variant.run.training.threads for variant in variants)
-    if device == "cpu" and threads > 1 and jobs * threads > cores():
-        found.append(
-            f"{jobs} fits at a time with {threads} threads each on {cores()} cores: small steps become many times slower; "
-            "set training.threads to 1, or LAGLINE_JOBS lower"
-        )
-    for variant in variants:
-        size = variant.network.get("hidden_size", 0)
-        gated = variant.network.get("cell") in ("lstm", "gru") or variant.family in ("dilated_lstm", "cnn_lstm", "segment_gru")
-        if device.startswith("cuda") and gated and isinstance(size, int) and size > PERSISTENT:
-            found.append(
-                f"{variant.variant}: network.hidden_size {size} is more than {PERSISTENT}: cuDNN leaves its fast path for an "
-                "LSTM or GRU of that size, and a step takes several times as long"
-            )
-    return found
-
-
-def own_network(variant: VariantParams) -> dict[str, Any]:
-    """The arguments of a variant's network, less those that the run gives to all and this family does not take."""
-    kind = FAMILIES.get(variant.family)
-    takes = [*inspect.signature(kind).parameters, *(["skip"] if takes_skip(kind) else [])] if kind else []
-    return {name: value for name, value in variant.network.items() if name in takes or name not in variant.shared}
-
-
-def check_shared(variants: Sequence[VariantParams]) -> None:
-    """Raises UserError for a network argument that the run gives to all of its variants and none of them takes."""
-    variants = [one for variant in variants for one in (variant.members or (variant,))]
-    for name in sorted(set().union(*(variant.shared for variant in variants))):
-        if name == "skip":  # none of what is linear takes it, and that is right
-            _check_skip(next(variant.network[name] for variant in variants if name in variant.network))
-        elif not any(name in own_network(variant) for variant in variants):
-            known = sorted({argument for variant in variants for argument in own_network(variant)})
-            raise UserError(f"network.{name}: no variant of this run takes it; theirs have: {', '.join(known) or 'none'}")
-
-
-def _check_skip(value: object) -> None:
-    if value not in get_args(Skip):
-        raise UserError(f"network.skip: {value!r} is not one of {', '.join(get_args(Skip))}")
-
-
-def check_variant(variant: VariantParams, windows: WindowParams) -> int:
-    """Builds a variant without memory and sends a window through; returns its number of parameters.
-
-    Raises UserError naming the variant where an argument is unknown, of the wrong type, or the shapes do not fit.
-    """
-    if variant.members:
-        return sum(check_variant(member, windows) * seeds_of(member) for member in variant.members)
-    level = variant.run.scaling.window
-    try:
-        with torch.device("meta"):
-            quantiles = variant.run.training.quantiles
-            forecaster = build_forecaster(variant.family, own_network(variant), windows, level=level, quantiles=quantiles)
-            shape = tuple(forecaster.eval()(*Inputs.zeros(windows, 2)).shape)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"variant {variant.variant} (params/variants/{variant.variant}.yaml): {error}") from error
-    if shape[:2] != (2, windows.horizon):
-        raise UserError(
-            f"variant {variant.variant}: family {variant.family} gives {shape}, not [batch, {windows.horizon}, outputs]"
-        )
-    return sum(p.numel() for p in forecaster.parameters())
-
-
-def measured_field(variant: VariantParams, windows: WindowParams) -> int:
-    """The receptive field of a variant with fresh weights, in samples; what begins at zero is drawn, to hide no sample."""
-    if variant.members:
-        return max(measured_field(member, windows) for member in variant.members)
-    with own_generators():
-        torch.manual_seed(0)
-        forecaster = build_forecaster(variant.family, own_network(variant), windows, level=variant.run.scaling.window)
-        for parameter in forecaster.parameters():
-            if not parameter.any():
-                torch.nn.init.normal_(parameter)
-    return receptive_field(forecaster, windows)
-
-
 def make_job(
     variant: VariantParams, seed: int, panel: Path, windows: WindowParams, split: Split, device: str
 ) -> dict[str, Any]:
@@ -228,16 +115,6 @@ def make_job(
     parts = 1 if whole else micro_batches(variant, windows.lookback)
     own = {"family": variant.family, "network": own_network(variant), "quantiles": list(training.quantiles)}
     return about | own | {"training": numbers | {"micro_batches": parts, "variant": variant.variant, "seed": seed}}
-
-
-def is_closed_form(variant: VariantParams) -> bool:
-    """Whether a variant is solved and not trained: no epochs, no seeds, and on the CPU."""
-    return FAMILIES.get(variant.family) is Ridge
-
-
-def seeds_of(variant: VariantParams) -> int:
-    """How many fits a variant has: one for what has no seed of its own, a closed form or an ensemble."""
-    return 1 if is_closed_form(variant) or variant.members else variant.run.training.seeds
 
 
 def most_epochs(variant: VariantParams, job: Mapping[str, Any]) -> int:

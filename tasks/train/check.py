@@ -1,0 +1,85 @@
+"""Checks variants by building them without memory, before any data is read; counts their parameters, measures their field."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import torch
+
+from models.data.window import WindowParams
+from models.data.windows import Inputs
+from models.families import FAMILIES, build_forecaster
+from models.fit.settings import own_generators
+from models.forecaster import Skip, takes_skip
+from models.memory_card import receptive_field
+from models.networks.linear import Ridge
+from params.errors import UserError
+from params.schema import VariantParams
+
+
+def own_network(variant: VariantParams) -> dict[str, Any]:
+    """The arguments of a variant's network, less those that the run gives to all and this family does not take."""
+    kind = FAMILIES.get(variant.family)
+    takes = [*inspect.signature(kind).parameters, *(["skip"] if takes_skip(kind) else [])] if kind else []
+    return {name: value for name, value in variant.network.items() if name in takes or name not in variant.shared}
+
+
+def check_shared(variants: Sequence[VariantParams]) -> None:
+    """Raises UserError for a network argument that the run gives to all of its variants and none of them takes."""
+    variants = [one for variant in variants for one in (variant.members or (variant,))]
+    for name in sorted(set().union(*(variant.shared for variant in variants))):
+        if name == "skip":  # none of what is linear takes it, and that is right
+            _check_skip(next(variant.network[name] for variant in variants if name in variant.network))
+        elif not any(name in own_network(variant) for variant in variants):
+            known = sorted({argument for variant in variants for argument in own_network(variant)})
+            raise UserError(f"network.{name}: no variant of this run takes it; theirs have: {', '.join(known) or 'none'}")
+
+
+def _check_skip(value: object) -> None:
+    if value not in get_args(Skip):
+        raise UserError(f"network.skip: {value!r} is not one of {', '.join(get_args(Skip))}")
+
+
+def check_variant(variant: VariantParams, windows: WindowParams) -> int:
+    """Builds a variant without memory and sends a window through; returns its number of parameters.
+
+    Raises UserError naming the variant where an argument is unknown, of the wrong type, or the shapes do not fit.
+    """
+    if variant.members:
+        return sum(check_variant(member, windows) * seeds_of(member) for member in variant.members)
+    level = variant.run.scaling.window
+    try:
+        with torch.device("meta"):
+            quantiles = variant.run.training.quantiles
+            forecaster = build_forecaster(variant.family, own_network(variant), windows, level=level, quantiles=quantiles)
+            shape = tuple(forecaster.eval()(*Inputs.zeros(windows, 2)).shape)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"variant {variant.variant} (params/variants/{variant.variant}.yaml): {error}") from error
+    if shape[:2] != (2, windows.horizon):
+        raise UserError(
+            f"variant {variant.variant}: family {variant.family} gives {shape}, not [batch, {windows.horizon}, outputs]"
+        )
+    return sum(p.numel() for p in forecaster.parameters())
+
+
+def measured_field(variant: VariantParams, windows: WindowParams) -> int:
+    """The receptive field of a variant with fresh weights, in samples; what begins at zero is drawn, to hide no sample."""
+    if variant.members:
+        return max(measured_field(member, windows) for member in variant.members)
+    with own_generators():
+        torch.manual_seed(0)
+        forecaster = build_forecaster(variant.family, own_network(variant), windows, level=variant.run.scaling.window)
+        for parameter in forecaster.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter)
+    return receptive_field(forecaster, windows)
+
+
+def is_closed_form(variant: VariantParams) -> bool:
+    """Whether a variant is solved and not trained: no epochs, no seeds, and on the CPU."""
+    return FAMILIES.get(variant.family) is Ridge
+
+
+def seeds_of(variant: VariantParams) -> int:
+    """How many fits a variant has: one for what has no seed of its own, a closed form or an ensemble."""
+    return 1 if is_closed_form(variant) or variant.members else variant.run.training.seeds

@@ -1,0 +1,33 @@
+"""In how many parts a batch is trained on a CPU, by `params/rules/micro_batches.yaml`: equal fits stay equal."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from params.load import PARAMS
+from params.schema import VariantParams
+from params.strict_yaml import read_yaml
+
+
+@cache
+def _micro_batch_rule() -> dict[str, dict[str, int]]:
+    """Cell -> `values` and `rows`."""
+    return read_yaml(PARAMS / "rules" / "micro_batches.yaml", "params/rules/micro_batches.yaml")[0]
+
+
+def parts_by_rule(family: str, network: Mapping[str, Any], lookback: int, batch_size: int) -> int:
+    """In how many parts `params/rules/micro_batches.yaml` has a batch trained, by cell, hidden size, lookback and batch."""
+    cell = str(network.get("cell", "lstm" if family in ("cnn_lstm", "dilated_lstm") else ""))
+    rule = _micro_batch_rule().get(cell)
+    if rule is None or family not in ("recurrent", "cnn_lstm", "dilated_lstm", "seq2seq", "encoder_decoder"):
+        return 1
+    most = max(1, rule["values"] // (lookback * int(network.get("hidden_size", 32))))
+    return max(1, min(-(-batch_size // most), batch_size // rule["rows"]))
+
+
+def micro_batches(variant: VariantParams, lookback: int) -> int:
+    """In how many parts a batch of a variant is trained on a CPU: as its `training.micro_batches` says, or by the rule."""
+    training = variant.run.training
+    if training.micro_batches != "auto":
+        return min(training.micro_batches, training.batch_size)
+    return parts_by_rule(variant.family, variant.network, lookback, training.batch_size)
