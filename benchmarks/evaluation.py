@@ -29,7 +29,9 @@ from models.data.panel import Panel, Split
 from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Windows
 from models.fit import job as jobs
-from tasks.evaluate.forecasts import EVALUATED, forecast, forecast_frame, write_parquet
+from models.worker import EVALUATED, forecast
+from tasks.evaluate.forecasts import forecast_frame
+from tasks.files import write_parquet
 
 SERIES, VARIANTS, SIZE = 10_000, 13, 128
 WINDOWS = WindowParams(HORIZON, dict.fromkeys(NAMES, FeatureWindow(LOOKBACK)))

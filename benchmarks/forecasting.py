@@ -25,7 +25,8 @@ from benchmarks._steps import HORIZON, LOOKBACK, job_of, make_panel
 from models.data.panel import Panel
 from models.data.windows import Windows
 from models.fit import job as jobs
-from tasks.evaluate.forecasts import forecast, forecast_frame
+from models.worker import forecast
+from tasks.evaluate.forecasts import forecast_frame
 
 SERIES, STEPS, SIZE, ROUNDS, SIZES = 10_000, 256, 128, 5, (64, 128, 256)
 

@@ -8,8 +8,9 @@ import json
 import shlex
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -30,7 +31,7 @@ from tasks import tracking
 from tasks.compare.compare import naive_error
 from tasks.evaluate.canary import try_canary
 from tasks.evaluate.forecasts import evaluate_variant
-from tasks.evaluate.rolling import MARK, join_refits, label_of, refit_splits
+from tasks.evaluate.rolling import join_refits, label_of, refit_splits
 from tasks.grid.split import split_of
 from tasks.lags.sizes import budget, counts_lines, window_counts
 from tasks.lags.table import generate_lags
@@ -40,11 +41,11 @@ from tasks.registry.register import register_best
 from tasks.report.inputs import log_failed_checks, log_inputs
 from tasks.report.publish import compare_variants
 from tasks.train.device import cautions, choose_device, concurrent_fits
-from tasks.train.final import label_of as label_of_refit
-from tasks.train.final import not_finite, refit_job
-from tasks.train.fits import make_job, most_epochs, planned_fits, train_variant
-from tasks.train.identity import canonical, fingerprint, sha256
-from tasks.train.process import finished_result, fit_folder
+from tasks.train.final import planned_on_all_rows
+from tasks.train.fits import Fit, Trainer, train_variant
+from tasks.train.identity import canonical, fingerprint, judging_digest, sha256
+from tasks.train.job import Kind, Planned, make_job, planned_fits
+from tasks.train.process import fit_folder
 from tasks.validate.suite import validate_series
 
 
@@ -62,48 +63,66 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
         with _alone(home, board):
             with board.stage("cut the windows"):
                 frame, windows = long_frame(run, checks), run.windows.window_params().without(checks["dropped_features"])
-                panel = generate_lags(frame, windows, run, home / "panels")
-                split = split_of(run, Panel.open(panel))
-                counts = window_counts(Panel.open(panel), windows, split, run.evaluation.stride)
+                stored = generate_lags(frame, windows, run, home / "panels")
+                panel = Panel.open(stored)
+                split = split_of(run, panel)
+                counts = window_counts(panel, windows, split, run.evaluation.stride)
                 needs = budget(counts, windows, run.training.batch_size)
             for line in (needs.line(), *counts_lines(counts)):
                 board.say(f"  {line}")
-            fits = _plan(run, params, settings, panel, windows, split)
-            if len(fits) > len(run.variants) * run.training.seeds:
+            plan = _plan(run, params, settings, home, panel, windows, split)
+            if len(plan) > len(run.variants) * run.training.seeds:
                 board.say(
-                    f"  every variant is trained again after {run.evaluation.refit} test origins: {len(fits)} fits in all"
+                    f"  every variant is trained again after {run.evaluation.refit} test origins: {len(plan)} fits in all"
                 )
-            jobs_of = {label: job for label, (_, job) in fits.items()}
-            parent, finished = tracking.parent_run(experiment, run.name, _identity(run, fits, home), fresh)
+            parent, finished = tracking.parent_run(experiment, run.name, _identity(run, plan, home), fresh)
             if finished:
                 return {"parent": parent, "name": run.name, "unchanged": True}
             with _ended_in_any_case(parent):
-                log_inputs(parent, run, panel, source, windows, counts, needs, Path(folder))
-                naive = naive_error(run, Panel.open(panel), split, windows)
-                trained = _train(fits, home, parent, run, fresh, board, naive)
-                with board.stage("forecast and score"):
-                    evaluated = join_refits(
-                        [evaluate_variant(fit["label"].partition(MARK)[0], fit, jobs_of[fit["label"]]) for fit in trained]
-                    )
-                    about = {
-                        "checks": json.loads((Path(folder) / "checks.json").read_text()),
-                        "command": _command(params, settings),
-                    }
-                    about["fingerprint"] = fingerprint(next(iter(jobs_of.values())), Panel.open(panel).digest)
-                    found = compare_variants(run, panel, split, windows, evaluated, parent, about, home)
-                    artifacts.show_comparison(run.name, parent, found)
+                log_inputs(parent, run, stored, source, windows, counts, needs, Path(folder))
+                naive = naive_error(run, panel, split, windows)
+                fits = _train(plan, run, home, parent, fresh, board, naive, lambda fit: evaluate_variant(fit, panel))
+                about = {
+                    "checks": json.loads((Path(folder) / "checks.json").read_text()),
+                    "command": _command(params, settings),
+                    "fingerprint": fingerprint(plan[0].job, panel.digest),
+                }
                 with board.stage("leakage canary"):
-                    try_canary(frame, run, windows, split, evaluated, jobs_of)
-                refit = _refit(run, found["chosen"], fits, home, parent, fresh, board)
+                    first = join_refits(fits)
+                    try_canary(frame, run, windows, split, first)
+                with board.stage("score"):
+                    found = compare_variants(run, stored, split, windows, _rows(first), parent, about, home)
+                    artifacts.show_comparison(run.name, parent, found)
+                refit = _refit(run, first, found["chosen"], home, parent, fresh, board, panel)
                 with board.stage("register"):
-                    registered = register_best(run, found, evaluated, jobs_of, home, about, refit)
-                tracking.try_again(parent, [fit["label"] for fit in filter(None, (*trained, refit)) if fit.get("again")])
+                    registered = register_best(run, found, first, home, about, refit)
+                tracking.try_again(parent, [fit.label for fit in filter(None, (*fits, refit)) if fit.result.again])
                 tracking.log_metrics(
                     parent, {f"seconds_{name.replace(' ', '_')}": value for name, value in board.seconds.items()}
                 )
-        failed = [f"{fit['label']}: {fit.get('reason', 'failed')}" for fit in evaluated if fit["status"] != "finished"]
+        failed = [f"{fit.label}: {fit.result.reason}" for fit in first if not fit.finished]
         ended = {"parent": parent, "name": run.name, "registered": registered, "seconds": board.seconds}
-        return ended | {"failed": failed if len(failed) == len(evaluated) else []}
+        return ended | {"failed": failed if len(failed) == len(first) else []}
+
+
+def _rows(fits: Sequence[Fit]) -> list[dict[str, Any]]:
+    found = []
+    for fit in fits:
+        row: dict[str, Any] = {
+            "label": fit.label, "variant": fit.variant, "family": fit.family, "seed": fit.job.training.seed,
+            "seeded": fit.planned.seeded, "run_id": fit.run_id, "folder": str(fit.folder), "reused": fit.reused,
+            "status": str(fit.result.status), "num_parameters": fit.result.num_parameters, "identity": fit.identity,
+            "train_seconds": fit.result.train_seconds, "windows_per_second": fit.result.windows_per_second,
+            "val_mae": fit.result.val_mae, "best_epoch": fit.result.best_epoch, "ended_by": fit.result.ended_by,
+            "again": fit.result.again, "validation": fit.validation, "test": fit.test,
+        }  # fmt: skip
+        row |= {"reason": fit.result.reason} if fit.result.reason else {}
+        if fit.evaluated is not None and fit.evaluated.memory is not None:
+            card = fit.evaluated.memory
+            row |= {"forecast_ms_per_series": fit.evaluated.forecast_ms_per_series, "weights_mb": fit.evaluated.weights_mb}
+            row |= {"memory": asdict(card), "receptive_field": card.receptive_field, "memory_half_life": card.half_life}
+        found.append(row)
+    return found
 
 
 @contextmanager
@@ -130,19 +149,21 @@ def _ended_in_any_case(run_id: str) -> Iterator[None]:
         raise
 
 
-def _plan(run: RunParams, params: str, settings: list[str], panel: str, windows: WindowParams, split: Split) -> dict[str, Any]:
-    """Every fit of the run: label -> (its params, its job)."""
-    device = choose_device()
+def _plan(
+    run: RunParams, params: str, settings: list[str], home: Path, panel: Panel, windows: WindowParams, split: Split
+) -> list[Planned]:
+    """Every fit of the run, then those that repeat each as time goes on."""
+    device, folder = choose_device(), home / "panels" / panel.digest
     variants = {name: load_variant(name, params, settings) for name in run.variants}
-    again = refit_splits(run, Panel.open(panel), windows, split)
-    return {
-        label_of(label, number + 1) if number else label: (
-            variants[name],
-            make_job(variants[name], seed, Path(panel), windows, borders, device),
-        )
-        for number, borders in enumerate((split, *again))
-        for label, name, seed in planned_fits(run, variants)
-    }
+    found = []
+    for number, borders in enumerate((split, *refit_splits(run, panel, windows, split))):
+        for label, name, seed in planned_fits(run, variants):
+            job = make_job(variants[name], seed, folder, windows, borders, device)
+            one = Planned(label=label, variant=variants[name], job=job)
+            if number:
+                one = replace(one, label=label_of(label, number + 1), kind=Kind.REFIT, first=label)
+            found.append(one)
+    return found
 
 
 def _command(params: str, settings: list[str]) -> str:
@@ -150,12 +171,13 @@ def _command(params: str, settings: list[str]) -> str:
     return shlex.join(["python", "-m", "flows", "compare", params, *(part for text in settings for part in ("--set", text))])
 
 
-def _identity(run: RunParams, fits: Mapping[str, Any], home: Path) -> str:
-    """The identity of a comparison: that of its fits, how they are evaluated, and on what the chosen one is trained again."""
+def _identity(run: RunParams, plan: Sequence[Planned], home: Path) -> str:
+    """The identity of a comparison: that of its fits, what judges them, and on what the chosen one is trained again."""
     facts = {
-        "fits": {label: fit_folder(job, home).name for label, (_, job) in fits.items()},
-        "refit": {label: variant.run.training.refit for label, (variant, _) in fits.items()},
+        "fits": {fit.label: fit_folder(fit.job, home).name for fit in plan},
+        "refit": {fit.label: fit.variant.run.training.refit for fit in plan},
         "evaluation": run.evaluation.model_dump(mode="json"),
+        "judged_by": judging_digest(),
         "name": run.name,
     }
     return sha256(canonical(facts))
@@ -176,79 +198,63 @@ def _checked(run: RunParams, experiment: str, folder: Path, board: Board) -> dic
 
 
 def _refit(
-    run: RunParams, chosen: str | None, fits: Mapping[str, Any], home: Path, parent: str, fresh: bool, board: Board
-) -> dict[str, Any] | None:
-    """The chosen variant trained once more on all rows, with its `job`; None where nothing was chosen or its params ask for
-    none."""
-    if chosen is None or fits[chosen][0].run.training.refit is None:
+    run: RunParams, fits: Sequence[Fit], chosen: str | None, home: Path, parent: str, fresh: bool, board: Board, panel: Panel
+) -> Fit | None:
+    """The chosen fit trained once more on all rows; None where nothing was chosen or its params ask for none."""
+    fit = next((fit for fit in fits if fit.label == chosen), None)
+    if fit is None or fit.planned.variant.run.training.refit is None:
         return None
-    variant, job = fits[chosen]
-    result = finished_result(fit_folder(job, home))
-    assert result is not None  # it was chosen
-    again = refit_job(job, result)
-    only = {label_of_refit(chosen): (variant, again)}
-    (fit,) = _train(only, home, parent, run, fresh, board, None, "train on all rows")
-    if fit["status"] == "finished" and not_finite(again, Path(fit["folder"])):
-        fit |= {"status": "failed", "reason": "forecasts are not finite"}
-    if fit["status"] == "finished":
-        tracking.share_datasets(parent, [fit["run_id"]])
-        tracking.finish(fit["run_id"])
-    return fit | {"job": again}
+    again = planned_on_all_rows(fit)
+    (refit,) = _train(
+        [again], run, home, parent, fresh, board, None, lambda fit: evaluate_variant(fit, panel), "train on all rows"
+    )
+    if refit.finished:
+        tracking.share_datasets(parent, [refit.run_id])
+        tracking.finish(refit.run_id)
+    return refit
 
 
 def _train(
-    fits: Mapping[str, Any],
+    plan: Sequence[Planned],
+    run: RunParams,
     home: Path,
     parent: str,
-    run: RunParams,
     fresh: bool,
     board: Board,
     naive: float | None,
+    then: Callable[[Fit], Fit],
     stage: str = "train",
-) -> list[dict[str, Any]]:
-    """All fits, as many at a time as the machine carries; the first that breaks (not: fails) stops the others."""
+) -> list[Fit]:
+    """All fits, as many at a time as the machine carries; the first that breaks (not: fails) stops the others.
+
+    `then` is called with each fit that has ended, while others train.
+    """
     device = choose_device()
     jobs = concurrent_fits(run.training.threads, device)
-    board.say(f"train {len(fits)} fits on {device}, {min(jobs, len(fits))} at a time")
-    for line in cautions([variant for variant, _ in fits.values()], min(jobs, len(fits)), device):
+    board.say(f"train {len(plan)} fits on {device}, {min(jobs, len(plan))} at a time")
+    for line in cautions([fit.variant for fit in plan], min(jobs, len(plan)), device):
         board.say(f"  {line}")
-    stop = threading.Event()
-    done: dict[str, dict[str, Any]] = {}
+    trainer = Trainer(home, parent, board.epoch, board.say, threading.Event(), fresh)
+    done: dict[str, Fit] = {}
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=jobs)
     with board.stage(stage), runner:
-        shown = artifacts.start_progress(run.name, len(fits))
-        board.fits({label: most_epochs(variant, job) for label, (variant, job) in fits.items()}, naive)
-        waiting: list[PrefectFuture[Any]] = [
-            runner.submit(
-                train_variant,
-                {
-                    "label": label,
-                    "variant": variant,
-                    "job": job,
-                    "home": home,
-                    "parent": parent,
-                    "on_epoch": board.epoch,
-                    "say": board.say,
-                    "stop": stop,
-                    "fresh": fresh,
-                },
-            )
-            for label, (variant, job) in fits.items()
-        ]
+        shown = artifacts.start_progress(run.name, len(plan))
+        board.fits({fit.label: fit.most_epochs for fit in plan}, naive)
+        waiting: list[PrefectFuture[Any]] = [runner.submit(train_variant, {"planned": fit, "trainer": trainer}) for fit in plan]
         try:
             for future in _as_they_end(waiting):
-                result = future.result()
-                done[result["label"]] = result
-                board.fit_done(result)
-                artifacts.progress(shown, len(done), len(fits), result["label"])
+                fit = then(future.result())
+                done[fit.label] = fit
+                board.fit_done(fit)
+                artifacts.progress(shown, len(done), len(plan), fit.label)
         except BaseException:
-            stop.set()
+            trainer.stop.set()
             tracking.give_up()
             board.say("stopping after the step that each fit is at ...")
             raise
         finally:
             board.fits_done()
-    return [done[label] for label in fits]
+    return [done[fit.label] for fit in plan]
 
 
 def _as_they_end(futures: list[PrefectFuture[Any]]) -> Iterator[PrefectFuture[Any]]:

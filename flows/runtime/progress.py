@@ -8,11 +8,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
+
+if TYPE_CHECKING:
+    from tasks.train.fits import Fit
 
 QUIET = 60.0  # seconds between two lines of a fit in a log file
 
@@ -97,23 +100,26 @@ class Board:
         skill = f" (skill {100 * (1 - best / self._naive):+.1f} %)" if self._naive else ""
         return f"val_mae {best:.3f}{skill}"
 
-    def fit_done(self, result: Mapping[str, Any]) -> None:
+    def fit_done(self, done: "Fit") -> None:
         """A fit has ended, well or not."""
-        label = result["label"]
-        if result["status"] != "finished":
-            note = f"failed: {result['reason']}"
+        label, result = done.label, done.result
+        if not result.finished:
+            note = f"failed: {result.reason}"
+        elif result.val_mae is None:
+            epochs = f", epochs: {result.best_epoch + 1}" if result.ended_by == "refit" else ""
+            note = self._reused("trained on all rows", f"in {result.train_seconds:.1f} s{epochs}", done.reused)
         else:
-            error = "trained on all rows" if result["val_mae"] is None else self._error(result["val_mae"])
-            took = f"in {result['train_seconds']:.1f} s, best epoch {result['best_epoch'] + 1}, ended by {result['ended_by']}"
-            if result["val_mae"] is None:
-                took = f"in {result['train_seconds']:.1f} s"
-                took += f", epochs: {result['best_epoch'] + 1}" if result["ended_by"] == "refit" else ""
-            note = f"{error}, taken as it was trained before" if result.get("reused") else f"{error} {took}"
+            took = f"in {result.train_seconds:.1f} s, best epoch {result.best_epoch + 1}, ended by {result.ended_by}"
+            note = self._reused(self._error(result.val_mae), took, done.reused)
         with self._lock:
             fit = self._fits[label]
             self._bars.update(fit["bar"], completed=fit["most"], note=note)
         if self._live is None:
             self.say(f"  {label}: {note}")
+
+    @staticmethod
+    def _reused(error: str, took: str, reused: bool) -> str:
+        return f"{error}, taken as it was trained before" if reused else f"{error} {took}"
 
     def _stop(self) -> None:
         if self._live is not None:

@@ -16,13 +16,14 @@ from models.data.panel import Panel, Split
 from models.data.window import WindowParams
 from models.data.windows import Windows
 from models.memory_card import MemoryCard
+from models.worker import EVALUATED
 from params.errors import UserError
 from params.schema import RunParams
 from tasks.compare import copycat, scores, seeds, significance
 from tasks.compare.significance import Difference
 from tasks.evaluate import frames, intervals
 from tasks.evaluate.baselines import forecast_baselines, only_naive
-from tasks.evaluate.forecasts import EVALUATED, forecast_frame
+from tasks.evaluate.forecasts import forecast_frame
 from tasks.evaluate.frames import Forecasts
 from tasks.lags.panel import target_frame
 from tasks.report import leaderboard as report

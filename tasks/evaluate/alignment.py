@@ -14,9 +14,10 @@ from models.data.panel import Panel, Split
 from models.data.scaling import Scaling, fit_scaling
 from models.data.window import WindowParams
 from models.data.windows import Windows
+from models.fit.job import Rule
 from models.forecaster import Forecaster
-from params.schema import ScalingParams
-from tasks.evaluate.forecasts import forecast, forecast_frame
+from models.worker import forecast
+from tasks.evaluate.forecasts import forecast_frame
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 
@@ -26,7 +27,7 @@ STEP = 0.25  # of a step: how far a ramp may come back from where it belongs
 class Successor(nn.Module):
     """A network that reads the newest value of one feature, whatever its scaling, and counts on: t + gap + 1, + 2, ..."""
 
-    def __init__(self, params: WindowParams, scaling: Scaling, rule: ScalingParams) -> None:
+    def __init__(self, params: WindowParams, scaling: Scaling, rule: Rule) -> None:
         super().__init__()
         name = "y" if "y" in params.features else next(iter(params.features))
         self.column, self.is_y = list(params.features).index(name), name == "y"
@@ -54,7 +55,7 @@ class Successor(nn.Module):
         return (((y_BH - self.y[0]) / self.y[1] - level_B1) / spread_B1).float()
 
 
-def find_shift(params: WindowParams, frequency: Frequency, rule: ScalingParams, forward_fill: int, folder: Path) -> str | None:
+def find_shift(params: WindowParams, frequency: Frequency, rule: Rule, forward_fill: int, folder: Path) -> str | None:
     """How the forecasts of a run's windows are shifted, in words, or None: y_t = t must come back as t + gap + k."""
     size = params.reach + 1 + 3 * (params.ahead + 8)
     ramp = pl.int_range(size, dtype=pl.Int64, eager=True)

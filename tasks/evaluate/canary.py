@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,12 +21,14 @@ from models.data.scaling import fit_scaling
 from models.data.window import WindowParams
 from models.data.windows import Windows
 from models.ensemble import Model
-from models.fit import job as jobs
+from models.fit.job import Job, Rule, load_model
 from params.errors import ChecksFailed
-from params.schema import RunParams, ScalingParams
+from params.schema import RunParams
 from tasks.evaluate.alignment import find_shift
+from tasks.files import spread
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
+from tasks.train.fits import Fit
 
 SERIES, CUTOFFS = 8, 3  # how many are tried, spread evenly
 SPOILED = 12345.678
@@ -47,7 +48,7 @@ class Pipeline:
     params: WindowParams
     split: Split
     forecasters: dict[str, Model]
-    rules: tuple[ScalingParams, ...]
+    rules: tuple[Rule, ...]
 
     def fit_scaling(self, panel: Panel) -> list[Tensor]:
         """Every scaling of the run, fitted again."""
@@ -63,21 +64,17 @@ def find_leak(frame: pl.LazyFrame, pipeline: Pipeline) -> str | None:
     rows has no moment of its own: while one series is tested a longer one still trains, and those rows of it are left alone.
     """
     ids = frame.select(pl.col("unique_id").unique().sort()).collect().to_series()
-    some = frame.filter(pl.col("unique_id").is_in(ids.gather(_spread(len(ids), SERIES)).implode())).collect()
+    some = frame.filter(pl.col("unique_id").is_in(ids.gather(spread(len(ids), SERIES)).implode())).collect()
     with tempfile.TemporaryDirectory() as folder:
         panel = Panel.open(pipeline.build(some.lazy(), Path(folder)))
         rows = origin_rows(panel, pipeline.params, pipeline.split, "test", 1)
         times = np.unique(panel.times[rows])
-        for cutoff in times[_spread(len(times), CUTOFFS)].tolist():
+        for cutoff in times[spread(len(times), CUTOFFS)].tolist():
             before = Windows(panel, pipeline.params, rows[panel.times[rows] == cutoff])
             leak = _leak_at(some, before, cutoff, pipeline, Path(folder))
             if leak:
                 return leak
     return None
-
-
-def _spread(count: int, most: int) -> list[int]:
-    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most))}) if count else []
 
 
 def _leak_at(frame: pl.DataFrame, before: Windows, cutoff: int, pipeline: Pipeline, folder: Path) -> str | None:
@@ -141,19 +138,16 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 @task(cache_policy=NO_CACHE)
-def try_canary(
-    frame: pl.LazyFrame, run: RunParams, params: WindowParams, split: Split, fits: list[dict[str, Any]], jobs_of: dict[str, Any]
-) -> None:
+def try_canary(frame: pl.LazyFrame, run: RunParams, params: WindowParams, split: Split, fits: Sequence[Fit]) -> None:
     """Raises Leak, naming the feature, where the forecast of any trained variant sees past its cutoff or is shifted."""
     frequency, fill = Frequency(run.data.frequency), run.windows.forward_fill
-    done = [fit for fit in fits if fit["status"] == "finished"]
-    rules = tuple({str(job["scaling"]): ScalingParams(**job["scaling"]) for job in jobs_of.values()}.values())
+    rules = tuple(dict.fromkeys(rule for fit in fits for rule in rules_of(fit.job)))
     for rule in rules:
         with tempfile.TemporaryDirectory() as folder:
             shift = find_shift(params, frequency, rule, fill, Path(folder))
         if shift:
             raise Leak(f"alignment probe: {shift}; nothing was registered")
-    forecasters = {fit["label"]: jobs.load(jobs_of[fit["label"]], Path(fit["folder"]))[0] for fit in done}
+    forecasters = {fit.label: load_model(fit.job, fit.folder) for fit in fits if fit.finished}
 
     def build(rows: pl.LazyFrame, folder: Path) -> Path:
         return write_panel(rows, params, frequency, fill, folder)
@@ -161,3 +155,8 @@ def try_canary(
     leak = find_leak(frame, Pipeline(build, params, split, forecasters, rules))
     if leak:
         raise Leak(f"leakage canary: {leak}; nothing was registered")
+
+
+def rules_of(job: Job) -> list[Rule]:
+    """How a fit scales, or each member of an ensemble."""
+    return [rule for member in job.members for rule in rules_of(member)] or [job.scaling]

@@ -14,7 +14,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from tasks.evaluate import intervals
-from tasks.evaluate.forecasts import KEYS, write_parquet
+from tasks.evaluate.forecasts import KEYS
+from tasks.files import write_parquet
 
 ROWS = 1 << 17  # held in memory at a time, of all models
 

@@ -1,27 +1,25 @@
-"""Training again as time goes on: every variant anew after so many test origins (`evaluation.refit`); never trains or chooses.
+"""Training again as time goes on: every variant anew after so many test origins (`evaluation.refit`).
 
 Each refit is an ordinary fit on borders that are moved on by the rows of those origins; it forecasts the test origins from its
 own border to the next.  What validation chooses is chosen once, by the first fits, and intervals come from their residuals.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from models.data.origins import origin_rows
 from models.data.panel import Panel, Split
 from models.data.window import WindowParams
 from params.schema import RunParams
 from tasks import tracking
-from tasks.evaluate.forecasts import KEYS, write_parquet
+from tasks.evaluate.forecasts import KEYS
+from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
-
-MARK = "@"  # between the label of a fit and the number of its refit: lstm@2
+from tasks.train.fits import Fit
+from tasks.train.job import Kind
 
 
 def refit_splits(run: RunParams, panel: Panel, windows: WindowParams, split: Split) -> list[Split]:
@@ -46,38 +44,33 @@ def _moved(split: Split, rows: int, frequency: Frequency) -> Split:
 
 
 def label_of(label: str, number: int) -> str:
-    """The label of a refit; the first fit is number 1."""
-    return f"{label}{MARK}{number}"
+    """The label of a refit, such as lstm@2; the first fit is number 1."""
+    return f"{label}@{number}"
 
 
-def is_refit(label: str) -> bool:
-    """Whether a label is one of `label_of`."""
-    return MARK in label
-
-
-@task(cache_policy=NO_CACHE)
-def join_refits(fits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def join_refits(fits: Sequence[Fit]) -> list[Fit]:
     """The first fits, each with the test forecasts of whichever of its refits was the newest at each origin.
 
     A fit of which a refit failed has failed.  The runs of the refits end here.
     """
-    first = [dict(fit) for fit in fits if not is_refit(fit["label"])]
+    again: dict[str, list[Fit]] = {}
     for fit in fits:
-        if is_refit(fit["label"]) and fit["status"] == "finished":
-            tracking.finish(fit["run_id"])
-    return [_joined(fit, [one for one in fits if one["label"].rpartition(MARK)[0] == fit["label"]]) for fit in first]
+        if fit.planned.kind is Kind.REFIT:
+            again.setdefault(fit.planned.first, []).append(fit)
+            if fit.finished:
+                tracking.finish(fit.run_id)
+    return [_joined(fit, again.get(fit.label, [])) for fit in fits if fit.planned.kind is not Kind.REFIT]
 
 
-def _joined(fit: dict[str, Any], again: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    failed = next((one for one in again if one["status"] != "finished"), None)
-    if fit["status"] != "finished" or not again:
+def _joined(fit: Fit, again: Sequence[Fit]) -> Fit:
+    failed = next((one for one in again if not one.finished), None)
+    if not fit.finished or not again:
         return fit
     if failed is not None:
-        return fit | {"status": "failed", "reason": f"{failed['label']}: {failed.get('reason', 'failed')}"}
-    label, files = fit["label"], [Path(one["folder"]) / "test.parquet" for one in (fit, *again)]
-    path = Path(fit["folder"]) / "test-refitted.parquet"
-    write_parquet(newest(files, label), path)
-    return fit | {"test": str(path)}
+        return fit.failed(f"{failed.label}: {failed.result.reason}")
+    path = fit.folder / "test-refitted.parquet"
+    write_parquet(newest([one.test for one in (fit, *again) if one.test], fit.label), path)
+    return replace(fit, test=path)
 
 
 def newest(files: Sequence[Path], label: str) -> pl.DataFrame:

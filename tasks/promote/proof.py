@@ -4,22 +4,24 @@ import math
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from models.data.origins import origin_rows
-from models.fit import job as jobs
+from models.data.windows import Windows
+from models.fit.job import Job, load_model
 from models.fit.settings import Epoch
+from models.worker import forecast
 from params.errors import UserError
+from tasks.files import spread
 from tasks.lags.panel import content_digest
 from tasks.registry.load import Version
 from tasks.registry.unseen import forecasts, panel_of, windows_of
-from tasks.train.identity import fingerprint
-from tasks.train.process import Listener, fit_folder, run_fit, turn
+from tasks.train.identity import Fingerprint, fingerprint
+from tasks.train.process import Listener, device_lock, fit_folder, run_fit
 
 TOLERANCE = 1e-2  # of the forecasts' own spread, across kinds of devices; on the same kind nothing may differ
 FIELDS = ("data", "numbers", "code", "torch", "device")  # what decides the weights: other fields are told and do not
@@ -37,13 +39,13 @@ class Proof:
     words: str
 
 
-def now(version: Version, home: Path, device: str, refit: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+def now(version: Version, home: Path, device: str, refit: bool = False) -> tuple[Job, Fingerprint]:
     """(the job, the fingerprint) that training a version, or its refit, again here has: the kept data by their content, the
     code as it is."""
     panel_of(version, home)  # says so where it is gone
     folder = home / "panels" / version.trained_on["fingerprint"]["data"]
     recorded = (version.trained_on["refit"] if refit else version.trained_on)["job"]
-    job = {**recorded, "panel": str(folder), "device": "cpu" if recorded["device"] == "cpu" else device}
+    job = Job.from_dict({**recorded, "panel": str(folder), "device": "cpu" if recorded["device"] == "cpu" else device})
     return job, fingerprint(job, content_digest(folder))
 
 
@@ -122,27 +124,27 @@ def _again(
     with tempfile.TemporaryDirectory(dir=home, prefix=".reproduce-") as scratch:
         stop_step = kept.get("stop_step")
         if stop_step is not None:  # where its max_seconds were over
-            job = job | {"training": job["training"] | {"stop_step": stop_step}}
+            job = job.with_training(stop_step=stop_step)
         if kept.get("stop_steps"):  # the same for the members of an ensemble
-            job = job | {"members": _stopped(job["members"], kept["stop_steps"])}
-        with turn(home, job["device"], stop):  # a comparison at work on the same device goes first
+            job = replace(job, members=_stopped(job.members, kept["stop_steps"]))
+        with device_lock(home, job.device, stop):  # a comparison at work on the same device goes first
             listener = Listener(lambda row: say(_line(row)), say)
-            result = run_fit(job, Path(scratch), listener, stop or threading.Event())
-        if result["status"] != "finished":
-            return Proof(False, False, tuple(apart), f"the training failed this time: {result['reason']}")
-        if result["weights"] == kept["weights"]:
-            return Proof(True, True, tuple(apart), f"the same weights, bit for bit (sha256 {result['weights'][:12]})")
+            result = run_fit(job, Path(scratch), listener, stop or threading.Event()).result
+        if not result.finished:
+            return Proof(False, False, tuple(apart), f"the training failed this time: {result.reason}")
+        if result.weights == kept["weights"]:
+            return Proof(True, True, tuple(apart), f"the same weights, bit for bit (sha256 {result.weights[:12]})")
         if "device" not in names and "torch" not in names:
-            words = f"other weights came out ({result['weights'][:12]}, not {kept['weights'][:12]})"
+            words = f"other weights came out ({result.weights[:12]}, not {kept['weights'][:12]})"
             return Proof(False, False, tuple(apart), words)
         gap = _forecast_gap(version, home, job, fit_folder(job, Path(scratch)), refit)
     words = f"other weights, forecasts {gap:.2g} of their spread apart (allowed {TOLERANCE:g}); differing: {'; '.join(apart)}"
     return Proof(gap <= TOLERANCE, False, tuple(apart), words)
 
 
-def _stopped(members: Sequence[dict[str, Any]], stop_steps: Sequence[int | None]) -> list[dict[str, Any]]:
+def _stopped(members: Sequence[Job], stop_steps: Sequence[int | None]) -> tuple[Job, ...]:
     pairs = zip(members, stop_steps, strict=True)
-    return [one if step is None else one | {"training": one["training"] | {"stop_step": step}} for one, step in pairs]
+    return tuple(one if step is None else one.with_training(stop_step=step) for one, step in pairs)
 
 
 def _line(row: Epoch) -> str:
@@ -150,15 +152,13 @@ def _line(row: Epoch) -> str:
     return f"  epoch {int(row['epoch']) + 1}: {error} {row[error]:.6g}"
 
 
-def _forecast_gap(version: Version, home: Path, job: dict[str, Any], folder: Path, refit: bool) -> float:
+def _forecast_gap(version: Version, home: Path, job: Job, folder: Path, refit: bool) -> float:
     """The largest difference of forecasts, in standard deviations of the registered ones."""
     panel, params = panel_of(version, home), windows_of(version)
     origins = origin_rows(panel, params, None, "all", 1)
-    some = origins[np.unique(np.linspace(0, len(origins) - 1, min(WINDOWS, len(origins))).astype(int))]
+    some = origins[spread(len(origins), WINDOWS)]
     theirs = forecasts(version, panel, some, refit)
-    forecaster, windows = jobs.load(job, folder)
-    with torch.inference_mode():
-        ours = forecaster(*windows["train"].inputs(torch.from_numpy(some)))[..., 0].numpy()
+    ours = forecast(load_model(job, folder), Windows(panel, params, some))
     gap = float(np.abs(ours - theirs).max() / max(float(theirs.std()), 1e-12))
     return gap if math.isfinite(gap) else math.inf
 

@@ -9,18 +9,18 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.data.window import WindowParams
-from models.fit import job as jobs
+from models.data.panel import Panel
+from models.fit.job import load_model
 from params.schema import RunParams
 from tasks import tracking
+from tasks.files import ROOT
 from tasks.registry.bundle import write_bundle
 from tasks.registry.card import card
 from tasks.registry.unseen import facts_for
 from tasks.registry.versions import register
-from tasks.train import identity as fingerprint
 from tasks.train.final import identity_of, refit_facts
-
-Fit = Mapping[str, Any]
+from tasks.train.fits import Fit
+from tasks.train.identity import fingerprint
 
 
 @task(cache_policy=NO_CACHE)
@@ -28,7 +28,6 @@ def register_best(
     run: RunParams,
     found: Mapping[str, Any],
     fits: Sequence[Fit],
-    jobs_of: Mapping[str, Any],
     home: Path,
     about: Mapping[str, Any],
     refit: Fit | None = None,
@@ -41,66 +40,65 @@ def register_best(
     """
     if found["chosen"] is None:
         return {"version": None, "new": False}
-    if refit is not None and refit["status"] != "finished":
-        why = f"{refit['label']}, the chosen variant trained on all rows (training.refit), failed: {refit['reason']}"
+    if refit is not None and not refit.finished:
+        why = f"{refit.label}, the chosen variant trained on all rows (training.refit), failed: {refit.result.reason}"
         return {"version": None, "new": False, "why": why}
-    fit = next(fit for fit in fits if fit["label"] == found["chosen"])
-    job = jobs_of[fit["label"]]
-    row = next(row for row in found["rows"] if row["name"] == fit["label"])
+    fit = next(fit for fit in fits if fit.label == found["chosen"])
+    job = fit.job
+    row = next(row for row in found["rows"] if row["name"] == fit.label)
     scores = {name: value for name, value in row.items() if name.startswith(("test_", "val_"))}
-    forecaster, windows = jobs.load(job, Path(fit["folder"]))
-    panel = windows["train"].panel
-    refitted = None if refit is None else jobs.load(refit["job"], Path(refit["folder"]))[0]
+    forecaster, panel = load_model(job, fit.folder), Panel.open(job.panel)
+    refitted = None if refit is None else load_model(refit.job, refit.folder)
     facts = {
         "name": run.name,
-        "label": fit["label"],
-        "seed": job["training"]["seed"],
+        "label": fit.label,
+        "seed": job.training.seed,
         "scores": scores,
         "naive": found["naive"],
         "checks": "passed",  # nothing comes here that they, or the canary, have stopped
-        "fingerprint": fingerprint.fingerprint(job, panel.digest),
-        **facts_for(job, _result_of(fit), panel, run),
+        "fingerprint": fingerprint(job, panel.digest),
+        **facts_for(job, fit.result, panel, run),
     }
     if refit is not None:
-        facts["refit"] = refit_facts(refit["job"], _result_of(refit), panel)
+        facts["refit"] = refit_facts(refit.job, refit.result, panel)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
         write_bundle(
             bundle,
             forecaster,
             refitted=refitted,
-            variant=job["training"]["variant"],
-            family=job["family"],
-            network=job["network"],
-            params=WindowParams.from_dict(job["windows"]),
-            level=job["scaling"]["window"],
+            variant=job.training.variant,
+            family=job.family,
+            network=job.network,
+            params=job.windows,
+            level=job.scaling.window,
             panel=panel,
             run=run,
-            half_widths=found["half_widths"][fit["label"]],
+            half_widths=found["half_widths"][fit.label],
             facts=json.loads(json.dumps(facts)),
-            papers=lambda model: _papers(model, about, fit.get("memory")),
+            papers=lambda model: _papers(model, about, _memory(fit)),
         )
-        tags = {"variant": job["training"]["variant"], "seed": str(job["training"]["seed"]), "val_mae": f"{row['val_mae']:.6g}"}
-        identity = fit["identity"]
+        tags = {"variant": job.training.variant, "seed": str(job.training.seed), "val_mae": f"{row['val_mae']:.6g}"}
+        identity = fit.identity
         if refit is not None:
-            tags |= {"fit": fit["identity"], "refit": refit["identity"]}
-            identity = identity_of(fit["identity"], refit["identity"])
+            tags |= {"fit": fit.identity, "refit": refit.identity}
+            identity = identity_of(fit.identity, refit.identity)
         words = (bundle / "card.md").read_text(encoding="utf-8")
-        result = register(bundle, name=run.name, run_id=fit["run_id"], identity=identity, tags=tags, home=home, words=words)
+        result = register(bundle, name=run.name, run_id=fit.run_id, identity=identity, tags=tags, home=home, words=words)
     for one in (fit, refit):
         if one is not None:
-            tracking.tag(one["run_id"], {"registered_version": str(result["version"])})
+            tracking.tag(one.run_id, {"registered_version": str(result["version"])})
     return dict(result)
 
 
-def _result_of(fit: Fit) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((Path(fit["folder"]) / "result.json").read_text())
-    return found
+def _memory(fit: Fit) -> dict[str, Any] | None:
+    card = fit.evaluated.memory if fit.evaluated else None
+    return card.to_dict() | {"warning": card.warning} if card else None
 
 
 def _papers(model: Mapping[str, Any], about: Mapping[str, Any], memory: Mapping[str, Any] | None) -> dict[str, bytes]:
     """What people read in a bundle: its card, the lock, what the data checks found."""
-    lock = fingerprint.ROOT / "constraints.txt"
+    lock = ROOT / "constraints.txt"
     return {
         "card.md": card(model, about, memory).encode(),
         "checks.json": json.dumps(about["checks"], indent=1).encode(),

@@ -13,10 +13,13 @@ from models.data.origins import origin_rows
 from models.data.panel import DamagedPanel, Panel, Split
 from models.data.window import WindowParams
 from models.data.windows import Windows
+from models.fit.job import Job
+from models.fit.settings import Ended, Result
+from models.worker import BATCH
 from params.errors import UserError
 from params.schema import RunParams
 from tasks.evaluate.baselines import forecast_baselines, only_naive
-from tasks.evaluate.forecasts import BATCH, forecast_frame
+from tasks.evaluate.forecasts import forecast_frame
 from tasks.evaluate.intervals import with_interval
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import target_frame
@@ -145,22 +148,23 @@ def panel_of(version: Version, home: Path) -> Panel:
     )
 
 
-def facts_for(job: Mapping[str, Any], result: Mapping[str, Any], panel: Panel, run: RunParams) -> dict[str, Any]:
+def facts_for(job: Job, result: Result, panel: Panel, run: RunParams) -> dict[str, Any]:
     """What a bundle has to know so that its version can be judged and trained again."""
-    kept = {name: value for name, value in job.items() if name != "panel"}
+    kept = {name: value for name, value in job.to_dict().items() if name != "panel"}
+    assert job.split is not None  # what is judged was trained on a split
     newest = int(panel.times.max())
     return {
         "job": kept,
         "run": run.model_dump(mode="json"),
-        "weights": result["weights"],
+        "weights": result.weights,
         "stop_step": _stopped_at(result),
-        "stop_steps": [_stopped_at(one) for one in result.get("members", ())],
-        "unseen_from": border(panel, Split(**job["split"])),
+        "stop_steps": [_stopped_at(one) for one in result.members],
+        "unseen_from": border(panel, job.split),
         "newest": newest,
         "newest_time": str(pl.Series([newest]).cast(Frequency(panel.facts["frequency"]).dtype)[0]),
     }
 
 
-def _stopped_at(result: Mapping[str, Any]) -> int | None:
+def _stopped_at(result: Result) -> int | None:
     """The step at which the seconds of a fit were over, which an equal fit has to be told."""
-    return result["steps"] if result.get("ended_by") in ("max_seconds", "stop_step") else None
+    return result.steps if result.ended_by in (Ended.MAX_SECONDS, Ended.STOP_STEP) else None

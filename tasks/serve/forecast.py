@@ -9,7 +9,7 @@ from polars.exceptions import PolarsError
 from params.data import DataParams
 from params.errors import UserError
 from params.schema import RunParams
-from tasks.evaluate.forecasts import write_parquet
+from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
 from tasks.load.files import collect, find_files, open_tables
 from tasks.load.source import KEYS, ROOT, categories_of, long_frame, scan_series

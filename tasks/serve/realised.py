@@ -18,7 +18,7 @@ from params.schema import RunParams
 from tasks import tracking
 from tasks.compare import scores
 from tasks.evaluate.baselines import forecast_baselines, only_naive
-from tasks.evaluate.forecasts import write_parquet
+from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
 from tasks.load.source import long_frame
 from tasks.promote.proof import check_whole

@@ -9,10 +9,10 @@ import torch
 from models.data.window import WindowParams
 from models.data.windows import Inputs
 from models.families import FAMILIES, build_forecaster
+from models.fit.job import is_closed_form
 from models.fit.settings import own_generators
 from models.forecaster import Skip, takes_skip
 from models.memory_card import receptive_field
-from models.networks.linear import Ridge
 from params.errors import UserError
 from params.schema import VariantParams
 
@@ -75,11 +75,6 @@ def measured_field(variant: VariantParams, windows: WindowParams) -> int:
     return receptive_field(forecaster, windows)
 
 
-def is_closed_form(variant: VariantParams) -> bool:
-    """Whether a variant is solved and not trained: no epochs, no seeds, and on the CPU."""
-    return FAMILIES.get(variant.family) is Ridge
-
-
 def seeds_of(variant: VariantParams) -> int:
     """How many fits a variant has: one for what has no seed of its own, a closed form or an ensemble."""
-    return 1 if is_closed_form(variant) or variant.members else variant.run.training.seeds
+    return 1 if is_closed_form(variant.family) or variant.members else variant.run.training.seeds

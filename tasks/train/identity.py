@@ -1,14 +1,15 @@
-"""What makes a fit the same fit: data, numbers, code, torch and device as one hash; never a path, a date or a name.
+"""What makes a fit the same fit: data, numbers, the code that trains it, torch and device, as one hash.
 
-The identity is also what a fit's folder and its MLflow run are found by.
+No path, date or name is in it.  A fit's folder and its MLflow run are found by it.
 """
 
+import ast
 import hashlib
 import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,10 +17,14 @@ from typing import Any, TypedDict
 
 import torch
 
+from models.fit.job import Job
+from models.fit.settings import Result
+from tasks.files import ROOT
 from tasks.validate.verdict import Verdict
 
-ROOT = Path(__file__).resolve().parents[2]
-CODE = ("models", "tasks", "params")
+CODE_RULE = 2  # how `code` is taken: 1 (up to lagline 0.1) hashed every file of models, tasks and params
+FIT, WORKER = "models/fit/job.py", "models/worker.py"  # where the code that trains, and the code that forecasts, begins
+JUDGING = ("tasks/evaluate", "tasks/compare")  # what makes scores of forecasts
 
 
 class Fingerprint(TypedDict):
@@ -29,6 +34,7 @@ class Fingerprint(TypedDict):
     data: str
     numbers: dict[str, Any]
     code: str
+    code_rule: int
     torch: str
     python: str
     device: str
@@ -58,13 +64,52 @@ def sha256(text: str) -> str:
 
 
 @cache
-def code_digest(root: Path = ROOT) -> str:
-    """sha256 over the names and contents of every .py file below models, tasks and params."""
+def code_digest(root: Path = ROOT, start: str = FIT) -> str:
+    """sha256 over the names and contents of the file `start` below models/ and of every file there that it imports."""
+    return _digest(root, imported_by(root, start))
+
+
+@cache
+def judging_digest(root: Path = ROOT) -> str:
+    """The same of what judges trained weights: the code that forecasts with them and the code that scores the forecasts."""
+    return _digest(root, {*imported_by(root, WORKER), *(path for folder in JUDGING for path in (root / folder).rglob("*.py"))})
+
+
+def _digest(root: Path, paths: set[Path]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(path for folder in CODE for path in (root / folder).rglob("*.py")):
+    for path in sorted(paths):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(root).as_posix()}|{len(content)}|".encode() + content)
     return digest.hexdigest()
+
+
+def imported_by(root: Path, start: str) -> set[Path]:
+    """The files below models/ that a file there imports, itself and the packages on the way included, at any depth."""
+    found: set[Path] = set()
+    todo = [root / start]
+    while todo:
+        path = todo.pop()
+        if path not in found:
+            found.add(path)
+            todo += [file for name in _modules(path) for file in _files(root, name)]
+    return found
+
+
+def _modules(path: Path) -> Iterator[str]:
+    """Every module of models/ that a file may import, imports inside functions included."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "models")
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "models":
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _files(root: Path, module: str) -> Iterator[Path]:
+    """The files that importing a dotted name runs: the packages on the way, and the module where there is one."""
+    parts = module.split(".")
+    for count in range(1, len(parts) + 1):
+        base = root.joinpath(*parts[:count])
+        yield from (path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file())
 
 
 def device_kind(device: str, threads: int) -> str:
@@ -76,49 +121,43 @@ def device_kind(device: str, threads: int) -> str:
     return f"cpu {platform.machine()} {torch.backends.cpu.get_cpu_capability()} {threads} threads"
 
 
-def numbers(job: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a job decides its weights beside data, code and device, JSON-ready."""
-    kept = {key: value for key, value in job.items() if key not in ("panel", "device", "threads")}
-    result: dict[str, Any] = json.loads(canonical(kept))
-    return result
-
-
-def identity(job: Mapping[str, Any], panel_digest: str) -> str:
-    """The identity of a fit: sha256 of its data, its numbers, the code, the torch version and the device kind."""
+def identity(job: Job, panel_digest: str) -> str:
+    """The identity of a fit: sha256 of its data, its numbers, the code that trains it, the torch version and device kind."""
     facts = {
         "data": panel_digest,
-        "numbers": numbers(job),
+        "numbers": job.numbers(),
         "code": code_digest(),
         "torch": torch.__version__,
-        "device": device_kind(job["device"], job["threads"]),
+        "device": device_kind(job.device, job.threads),
     }
     return sha256(canonical(facts))
 
 
-def fingerprint(job: Mapping[str, Any], panel_digest: str) -> dict[str, Any]:
+def fingerprint(job: Job, panel_digest: str) -> Fingerprint:
     """The identity of a fit and what stands behind it, for people who ask why two runs differ."""
     lock = ROOT / "constraints.txt"
     return {
         "identity": identity(job, panel_digest),
         "data": panel_digest,
-        "numbers": numbers(job),
+        "numbers": json.loads(canonical(job.numbers())),
         "code": code_digest(),
+        "code_rule": CODE_RULE,
         "torch": torch.__version__,
         "python": sys.version.split()[0],
-        "device": device_kind(job["device"], job["threads"]),
+        "device": device_kind(job.device, job.threads),
         "revision": _git("rev-parse", "HEAD"),
         "clean": _git("status", "--porcelain") == "",
         "lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None,
-        "deterministic": {"algorithms": job["device"].startswith("cuda"), "threads": job["threads"]},
+        "deterministic": {"algorithms": job.device.startswith("cuda"), "threads": job.threads},
     }
 
 
-def course(result: Mapping[str, Any]) -> dict[str, Any]:
+def ending(result: Result) -> dict[str, object]:
     """What a fit was like that its numbers alone do not say: where it ended and by what, the parts of a batch, the precision.
 
     A fit that its `max_seconds` ended is repeated by a job whose training has its `steps` as `stop_step`.
     """
-    return {name: result[name] for name in ("ended_by", "steps", "parts", "precision") if name in result}
+    return {"ended_by": result.ended_by, "steps": result.steps, "parts": result.parts, "precision": result.precision}
 
 
 @cache

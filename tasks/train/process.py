@@ -1,4 +1,4 @@
-"""The process of one fit: started, listened to, asked to stop; never the loop itself, and no tracker.
+"""The process of one fit: started, listened to, asked to stop.
 
 The process is ours to end, frees what it held when it ends, and ends with us.  Its folder is named by the identity of the fit,
 so a fit that is done is taken as it is and a fit that was killed goes on from its last checkpoint.
@@ -12,20 +12,18 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from models.fit.checkpoint import StorageFull, write_bytes
-from models.fit.job import FULL, PATIENCE, STOPPED, assemble, members
-from models.fit.settings import Epoch
+from models.fit.job import Job, read_result
+from models.fit.settings import Ended, Epoch, Result, Status
+from models.worker import FULL, PATIENCE, STOPPED, Evaluated, is_done
 from params.errors import UserError
+from tasks.files import ROOT
 from tasks.locks import Held, lock
-from tasks.train import identity as fingerprint
-
-ROOT = Path(__file__).resolve().parents[2]
-
+from tasks.train import identity
 
 MAKE_ROOM = ": make room and start the same command again; what was saved before is whole"
 
@@ -39,99 +37,108 @@ class Interrupted(UserError):
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told of an epoch's row and of a warning while a fit runs."""
+    """Who hears of an epoch's row and of a warning while a fit runs."""
 
     epoch: Callable[[Epoch], None] = lambda _: None
     warning: Callable[[str], None] = lambda _: None
 
 
-def fit_folder(job: Mapping[str, Any], home: Path) -> Path:
+@dataclass(frozen=True)
+class Outcome:
+    """What a fit came to: its result, what its worker found out about its forecasts, and whether it was trained before."""
+
+    result: Result
+    evaluated: Evaluated | None = None
+    reused: bool = False
+
+
+def fit_folder(job: Job, home: Path) -> Path:
     """Where the checkpoints and the result of a fit lie: a folder named by its identity."""
-    return home / "checkpoints" / fingerprint.identity(job, Path(job["panel"]).name)
+    return home / "checkpoints" / identity.identity(job, job.panel.name)
 
 
-def run_fit(job: dict[str, Any], home: Path, listener: Listener, stop: threading.Event, fresh: bool = False) -> dict[str, Any]:
+def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fresh: bool = False) -> Outcome:
     """Carries a job out in a process of its own, or hands back its finished result; one process at a time for one identity.
 
-    The result has `status` finished or failed (with its `reason`).  A `fresh` fit that its `max_seconds` ended before ends at
-    the same step again.  Raises Interrupted after `stop`, UserError where the disk is full, RuntimeError where the process
-    broke otherwise.
+    Finished weights that another version of the code has forecast with are kept and forecast with again.  A `fresh` fit that
+    its `max_seconds` ended before ends at the same step again.  The members of an ensemble are trained first.
+    Raises Interrupted after `stop`, UserError where the disk is full, RuntimeError where the process broke otherwise.
     """
-    if "members" in job:
-        return _combined(job, home, listener, stop, fresh)
+    members: list[Path] = []
     folder = fit_folder(job, home)
+    if job.members and (fresh or finished_result(folder) is None):
+        for member in job.members:
+            found = run_fit(member, home, listener, stop, fresh)
+            if not found.result.finished:
+                name, seed = member.training.variant, member.training.seed
+                reason = f"its member {name} (seed {seed}) failed: {found.result.reason}"
+                return Outcome(Result(status=Status.FAILED, reason=reason, again=found.result.again))
+            members.append(fit_folder(member, home))
     folder.mkdir(parents=True, exist_ok=True)
     with lock(home, f"fit-{folder.name[:16]}") as ours:
-        found = finished_result(folder)
-        if found and not fresh:
-            return found | {"reused": True}
-        stop_step = _recorded_stop(folder)
-        if stop_step is not None:
-            job = job | {"training": job["training"] | {"stop_step": stop_step}}
-        try:
-            write_bytes(folder / "job.json", json.dumps(job).encode())  # first: it keeps the step that the result had recorded
-        except StorageFull as error:
-            raise UserError(f"{error.filename}: {error.strerror}{MAKE_ROOM}") from None
+        done, evaluated = finished_result(folder), Evaluated.read(folder)
+        if done and not fresh and evaluated is not None and evaluated.code == _code():
+            return Outcome(done, evaluated, reused=True)
+        _write_job(job, folder)
         if fresh:
             for old in folder.iterdir():
                 if old.name != "job.json":
                     old.unlink()
-        with turn(home, job["device"]) as devices:
+        with device_lock(home, job.device) as devices:
             if stop.is_set():
                 raise Interrupted
-            code, errors = _child(folder, job["threads"], listener, stop, (ours, *devices))
-        if stop.is_set() or code == STOPPED:
-            raise Interrupted
-        if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
-            reason = "the system killed the fit (signal 9): most likely out of memory"
-            return {"status": "failed", "reason": reason, "again": True, "history": []}
-        if code == FULL:
-            raise UserError(f"{errors.strip()}{MAKE_ROOM}")
-        if code != 0:
-            raise RuntimeError(f"the fit of {job['training']['variant']} broke (exit {code}):\n{errors}")
-        result: dict[str, Any] = json.loads((folder / "result.json").read_text())
-        return result | {"reused": False}
+            code, errors = _child(folder, job.threads, members, listener, stop, (ours, *devices))
+        result = _result(job, folder, code, errors, stop)
+        return Outcome(result, Evaluated.read(folder) if result.finished else None, reused=bool(done) and not fresh)
 
 
-def _combined(job: dict[str, Any], home: Path, listener: Listener, stop: threading.Event, fresh: bool) -> dict[str, Any]:
-    """An ensemble: its members as they were trained, or trained now where they were not; then put together."""
-    folder, fits = fit_folder(job, home), []
-    if not fresh and (done := finished_result(folder)):
-        return done | {"reused": True}
-    for member in members(job):
-        found = run_fit(member, home, listener, stop, fresh)
-        if found["status"] != "finished":
-            name, seed = member["training"]["variant"], member["training"]["seed"]
-            return {**found, "reason": f"its member {name} (seed {seed}) failed: {found['reason']}", "history": []}
-        fits.append(fit_folder(member, home))
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock(home, f"fit-{folder.name[:16]}"):
-        try:
-            return assemble(job, fits, folder) | {"reused": False}
-        except StorageFull as error:
-            raise UserError(f"{error.filename}: {error.strerror}{MAKE_ROOM}") from None
+def _code() -> str:
+    """The digest of the code that forecasts with trained weights."""
+    return identity.code_digest(start=identity.WORKER)
+
+
+def _write_job(job: Job, folder: Path) -> None:
+    """Puts `job.json` in place; the step at which an equal fit's seconds were over is kept in it."""
+    stop_step = _recorded_stop(folder)
+    if stop_step is not None:
+        job = job.with_training(stop_step=stop_step)
+    try:
+        write_bytes(folder / "job.json", json.dumps(job.to_dict()).encode())
+    except StorageFull as error:
+        raise UserError(f"{error.filename}: {error.strerror}{MAKE_ROOM}") from None
+
+
+def _result(job: Job, folder: Path, code: int, errors: str, stop: threading.Event) -> Result:
+    """What a process that has ended with an exit status has left."""
+    if stop.is_set() or code == STOPPED:
+        raise Interrupted
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        reason = "the system killed the fit (signal 9): most likely out of memory"
+        return Result(status=Status.FAILED, reason=reason, again=True)
+    if code == FULL:
+        raise UserError(f"{errors.strip()}{MAKE_ROOM}")
+    if code != 0:
+        raise RuntimeError(f"the fit of {job.training.variant} broke (exit {code}):\n{errors}")
+    return read_result(folder)
 
 
 def _recorded_stop(folder: Path) -> int | None:
     """The step at which the seconds of an equal fit were over, though its repetition may have been cut off since."""
     found = finished_result(folder)
-    if found is not None and found["ended_by"] == "max_seconds":
-        return int(found["steps"])
+    if found is not None and found.ended_by is Ended.MAX_SECONDS:
+        return found.steps
     path = folder / "job.json"
-    return json.loads(path.read_text())["training"].get("stop_step") if path.exists() else None
+    step: int | None = json.loads(path.read_text())["training"].get("stop_step") if path.exists() else None
+    return step
 
 
-def finished_result(folder: Path) -> dict[str, Any] | None:
+def finished_result(folder: Path) -> Result | None:
     """The result of a fit that ended well, else None."""
-    path = folder / "result.json"
-    if not path.exists() or not (folder / "weights.pt").exists():
-        return None
-    result: dict[str, Any] = json.loads(path.read_text())
-    return result if result["status"] == "finished" else None
+    return read_result(folder) if is_done(folder) else None
 
 
 @contextlib.contextmanager
-def turn(home: Path, device: str, stop: threading.Event | None = None) -> Iterator[tuple[int, ...]]:
+def device_lock(home: Path, device: str, stop: threading.Event | None = None) -> Iterator[tuple[int, ...]]:
     """One fit at a time on an accelerator, also between comparisons, unless LAGLINE_JOBS says more.
 
     Gives the lock's descriptor.  The kernel frees it however its holder ends; Prefect's own limits leak a slot after a kill.
@@ -151,7 +158,14 @@ def turn(home: Path, device: str, stop: threading.Event | None = None) -> Iterat
         yield (descriptor,)
 
 
-def _child(folder: Path, threads: int, listener: Listener, stop: threading.Event, locks: tuple[int, ...]) -> tuple[int, str]:
+def _child(
+    folder: Path,
+    threads: int,
+    members: Sequence[Path],
+    listener: Listener,
+    stop: threading.Event,
+    locks: tuple[int, ...],
+) -> tuple[int, str]:
     """Runs `job.json` of a folder; returns the exit status and the end of what it said of errors.
 
     The child holds our locks too: where we are killed, whoever comes next waits until it has stopped.
@@ -161,7 +175,8 @@ def _child(folder: Path, threads: int, listener: Listener, stop: threading.Event
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what makes cuBLAS repeat itself to the bit
         "PYTHONPATH": str(ROOT),
     }
-    command = [sys.executable, "-m", "models.fit.job", str(folder), "--with-parent"]
+    command = [sys.executable, "-m", "models.worker", str(folder), "--with-parent", "--code", _code()]
+    command += ["--members", *map(str, members)] if members else []
     with subprocess.Popen(
         command,
         cwd=ROOT,
@@ -172,31 +187,36 @@ def _child(folder: Path, threads: int, listener: Listener, stop: threading.Event
         text=True,
         pass_fds=locks,
     ) as child:
-        assert child.stdout is not None and child.stderr is not None
-        tail: deque[str] = deque(maxlen=40)
-        errors = child.stderr
-        hearing = threading.Thread(target=lambda: tail.extend(errors), daemon=True)
-        ending = threading.Thread(target=_end_on, args=(child, stop), daemon=True)
-        hearing.start()
-        ending.start()
         try:
-            for line in child.stdout:
-                said = json.loads(line)
-                if "warning" in said:
-                    listener.warning(said["warning"])
-                elif "full" in said:
-                    tail.append(said["full"])
-                else:
-                    listener.epoch(said)
-            code = child.wait()
+            return _heard(child, listener, stop)
         except BaseException:
             child.kill()
             raise
-        hearing.join(timeout=5)
+
+
+def _heard(child: subprocess.Popen[str], listener: Listener, stop: threading.Event) -> tuple[int, str]:
+    """Listens to a worker until it ends; its exit status, and the end of what it said of errors."""
+    assert child.stdout is not None and child.stderr is not None
+    tail: deque[str] = deque(maxlen=40)
+    errors = child.stderr
+    hearing = threading.Thread(target=lambda: tail.extend(errors), daemon=True)
+    ending = threading.Thread(target=_stop_when, args=(child, stop), daemon=True)
+    hearing.start()
+    ending.start()
+    for line in child.stdout:
+        said = json.loads(line)
+        if "warning" in said:
+            listener.warning(said["warning"])
+        elif "full" in said:
+            tail.append(said["full"])
+        else:
+            listener.epoch(said)
+    code = child.wait()
+    hearing.join(timeout=5)
     return code, "".join(tail)
 
 
-def _end_on(child: subprocess.Popen[str], stop: threading.Event) -> None:
+def _stop_when(child: subprocess.Popen[str], stop: threading.Event) -> None:
     """Asks a process to stop after its step when `stop` is set, and ends it where the step takes too long."""
     while child.poll() is None:
         if stop.wait(0.2):

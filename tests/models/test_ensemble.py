@@ -28,7 +28,7 @@ from tasks.lags.panel import write_panel
 from tasks.registry.bundle import check_parity, export
 from tasks.train.check import check_shared, check_variant
 from tasks.train.final import refit_job
-from tasks.train.fits import make_job, planned_fits
+from tasks.train.job import make_job, planned_fits
 from tasks.train.process import Listener, fit_folder, run_fit
 
 RUN = "params/nyc_weather.yaml"

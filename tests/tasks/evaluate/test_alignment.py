@@ -17,15 +17,15 @@ from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Windows
 from models.families import build_forecaster
 from models.fit import loop as fit
+from models.fit.job import Rule
 from models.fit.loop import Training
-from params.schema import ScalingParams
+from models.worker import forecast
 from tasks.evaluate.alignment import find_shift
-from tasks.evaluate.forecasts import forecast
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 
 HOUR = Frequency("1h")
-PLAIN = ScalingParams(per="series", method="standard", window="last", target="none")
+PLAIN = Rule("series", "last")
 WINDOWS = {
     "one feature": WindowParams(1, {"y": FeatureWindow(1)}),
     "gap": WindowParams(5, {"y": FeatureWindow(6)}, gap=3),
@@ -48,7 +48,7 @@ WINDOWS = {
 @pytest.mark.parametrize("method", ["standard", "robust"])
 @pytest.mark.parametrize("per", ["series", "global"])
 def test_a_ramp_comes_back_for_every_way_to_scale(per: Any, method: Any, window: Any, target: Any, tmp_path: Path) -> None:
-    rule = ScalingParams(per=per, method=method, window=window, target=target)
+    rule = Rule(per, window, method, target)
     for name, params in WINDOWS.items():
         if "y" in params.features or window == "none":
             assert find_shift(params, HOUR, rule, 2, tmp_path) is None, name

@@ -20,8 +20,8 @@ from tasks.promote.proof import reproduce
 from tasks.registry.load import CHAMPION, find, needed, opened
 from tasks.registry.unseen import facts_for
 from tasks.registry.versions import CHALLENGER, register
-from tasks.train.fits import make_job
 from tasks.train.identity import fingerprint
+from tasks.train.job import make_job
 
 RUN = "params/smoke.yaml"
 LONG = ("training.max_epochs=1000000", "training.patience_epochs=1000000")

@@ -22,8 +22,8 @@ from tasks.registry.load import Version
 from tasks.registry.unseen import facts_for, forecasts
 from tasks.serve.forecast import forecast_frame, trained_on
 from tasks.train.final import refit_facts, refit_job
-from tasks.train.fits import make_job
 from tasks.train.identity import fingerprint
+from tasks.train.job import make_job
 from tasks.train.process import Listener, fit_folder
 
 SETTINGS = ["training.max_epochs=3", "training.batch_size=32", "training.max_steps=11", "network.hidden_size=8"]

@@ -15,7 +15,7 @@ import pytest
 from flows.verbs import forecast as flow
 from params.errors import UserError
 from params.load import load_run
-from tasks.evaluate.forecasts import write_parquet
+from tasks.files import write_parquet
 from tasks.registry.load import Version
 from tasks.serve import realised
 from tasks.serve.forecast import forecast, long_enough, too_short

@@ -15,7 +15,7 @@ from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.registry.register import register_best
 from tasks.train.final import refit_job, seen_until
-from tasks.train.fits import make_job
+from tasks.train.job import make_job
 
 RUN = "params/nyc_weather.yaml"
 WINDOWS = WindowParams(4, {"y": FeatureWindow(10)})

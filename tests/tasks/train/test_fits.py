@@ -5,7 +5,7 @@ from typing import Any
 
 from models.data.panel import Split
 from params.load import load_run, load_variant
-from tasks.train.fits import make_job, planned_fits
+from tasks.train.job import make_job, planned_fits
 
 RUN = "params/nyc_weather.yaml"
 

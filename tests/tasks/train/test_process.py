@@ -20,7 +20,7 @@ from params.load import load_variant
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.locks import Held, lock
-from tasks.train.fits import make_job
+from tasks.train.job import make_job
 from tasks.train.process import Interrupted, Listener, finished_result, fit_folder, run_fit, turn
 
 RUN = "params/nyc_weather.yaml"

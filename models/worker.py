@@ -1,0 +1,223 @@
+"""A fit as a process of its own: `python -m models.worker FOLDER` trains `job.json`, then forecasts with what it trained.
+
+What it leaves in the folder beside the fit's own files (`fit/job.py`), and the parent reads without loading a weight:
+
+validation.npy, test.npy   point forecasts [windows, horizon] in original units, float32, of every window of the split
+evaluation.json            their cost, whether they are finite, and the memory card; written last
+
+SIGTERM or Ctrl-C ends it after the step it is at, with a checkpoint; the same command goes on from there.
+"""
+
+import argparse
+import contextlib
+import copy
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.data.panel import Panel
+from models.data.windows import Inputs, Windows
+from models.ensemble import Model
+from models.fit import checkpoint
+from models.fit.job import Job, assemble, load_model, read_result, run, windows_of
+from models.fit.settings import Epoch, Stopped
+from models.memory_card import MemoryCard, memory_card
+
+STOPPED, FULL, USAGE = 130, 28, 2  # exit status: stopped on request, with a checkpoint; the disk is full (ENOSPC); no job
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's numbers of them
+PATIENCE = 20.0  # seconds that a step may take once its parent is gone
+BATCH = 64  # windows forecast at a time: what they need stays in the cache, and in memory that is already there
+CARD_WINDOWS = 64  # on which the memory card is measured
+LOOKED_AT = 256  # windows of a refit whose forecasts must be finite
+EVALUATED = ("validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """What a worker found out about the forecasts of a fit, as `evaluation.json` holds it.
+
+    `code`: of the code that evaluated.  `not_finite`: the splits in which a forecast is no number (a refit: `train`).  A fit on
+    all rows, or one with such a forecast, has no memory card.
+    """
+
+    code: str
+    not_finite: tuple[str, ...]
+    forecast_ms_per_series: float = 0.0
+    weights_mb: float = 0.0
+    memory: MemoryCard | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> "Evaluated | None":
+        """That of a folder; None where there is none that can be read."""
+        try:
+            raw = json.loads((folder / "evaluation.json").read_text())
+            card = MemoryCard.from_dict(raw["memory"]) if raw["memory"] else None
+            return cls(**{**raw, "not_finite": tuple(raw["not_finite"]), "memory": card})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+@torch.inference_mode()
+def forecast(forecaster: Model, windows: Windows) -> np.ndarray:
+    """Point forecasts [windows, horizon] in original units, float32; every window, no last batch dropped."""
+    parts = []
+    for start in range(0, len(windows), BATCH):
+        origins = windows.origins[start : start + BATCH]
+        parts.append(forecaster(*windows.inputs(origins))[..., 0].cpu())
+    return torch.cat(parts).numpy() if parts else np.empty((0, windows.params.horizon), np.float32)
+
+
+def memory_of(forecaster: Model, windows: Windows) -> MemoryCard:
+    """The memory card of a trained forecaster, measured on windows spread evenly over a split."""
+    some = _spread(windows, CARD_WINDOWS)
+    return memory_card(copy.deepcopy(forecaster).eval(), windows.params, Inputs(*windows.inputs(some)))
+
+
+def _spread(windows: Windows, most: int) -> torch.Tensor:
+    """The origins of at most so many windows, evenly spread."""
+    index = np.unique(np.linspace(0, len(windows) - 1, min(most, len(windows))).astype(np.int64))
+    return windows.origins[torch.from_numpy(index)]
+
+
+def evaluate(job: Job, folder: Path, code: str) -> Evaluated:
+    """Forecasts validation and test with the weights of a finished fit; writes the forecasts and, last, `evaluation.json`.
+
+    Of a fit on all rows, which nothing can be scored on, some forecasts are looked at and none is kept.
+    """
+    torch.set_num_threads(job.threads)
+    forecaster, panel = load_model(job, folder), Panel.open(job.panel)
+    if job.on_all_rows:
+        train = windows_of(job, panel, ("train",))["train"]
+        some = forecast(forecaster, train.at(_spread(train, LOOKED_AT).numpy()))
+        found = Evaluated(code=code, not_finite=() if np.isfinite(some).all() else ("train",))
+    else:
+        windows = windows_of(job, panel, EVALUATED)
+        bad, milliseconds = [], 0.0
+        for split in EVALUATED:
+            started = time.perf_counter()
+            forecasts = forecast(forecaster, windows[split])
+            milliseconds = 1000 * (time.perf_counter() - started) / max(len(windows[split]), 1)
+            bad += [] if np.isfinite(forecasts).all() else [split]
+            _write_array(folder / f"{split}.npy", forecasts)
+        size = sum(tensor.numel() * tensor.element_size() for tensor in forecaster.state_dict().values())
+        card = None if bad else memory_of(forecaster, windows["validation"])
+        found = Evaluated(
+            code=code, not_finite=tuple(bad), forecast_ms_per_series=milliseconds, weights_mb=size / 1e6, memory=card
+        )
+    checkpoint.write_bytes(folder / "evaluation.json", json.dumps(asdict(found)).encode())
+    return found
+
+
+def _write_array(path: Path, values: np.ndarray) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        np.save(file, values)
+    os.replace(partial, path)
+
+
+def _asked_to_stop(with_parent: bool) -> threading.Event:
+    """Set by SIGTERM; by Ctrl-C too, or, with a parent (who is the one to hear it), as soon as the pipe from it closes.
+
+    However the parent went, its pipe closes with it; a step that takes longer than `PATIENCE` is then not waited for.
+    """
+    asked = threading.Event()
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        asked.set()
+        time.sleep(PATIENCE)
+        os._exit(STOPPED)
+
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN if with_parent else lambda *_: asked.set())
+    if with_parent:
+        threading.Thread(target=watch, daemon=True).start()
+    return asked
+
+
+def keep_memory() -> None:
+    """What a step frees is kept for the next one, where the C library is glibc: it hands it back to the system otherwise, and
+    the pages that come again and again are a third of a step (docs/performance.md).  For a process that does nothing else."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL(None)
+        for threshold in (TRIM_THRESHOLD, MMAP_THRESHOLD):
+            libc.mallopt(threshold, 2**31 - 1)
+
+
+def work(job: Job, folder: Path, members: Sequence[Path], code: str, asked: threading.Event) -> None:
+    """Trains, or puts an ensemble together, where the folder has no finished result; then forecasts."""
+    if not is_done(folder):
+        result = assemble(job, members, folder) if job.members else run(job, folder, _say_epoch, asked.is_set)
+        if not result.finished:
+            return
+    if asked.is_set():
+        raise Stopped("stopped before it forecast; the weights are there")
+    evaluate(job, folder, code)
+
+
+def is_done(folder: Path) -> bool:
+    """Whether the folder has the result and the weights of a fit that ended well."""
+    try:
+        return read_result(folder).finished and (folder / "weights.pt").exists()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carries out `job.json` in a folder; one JSON line an epoch or warning on standard output; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m models.worker", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--with-parent", action="store_true", help="end as soon as standard input closes")
+    parser.add_argument("--code", default="", help="recorded in evaluation.json")
+    parser.add_argument("--members", type=Path, nargs="+", default=[], help="the fits that an ensemble combines")
+    given = parser.parse_args(arguments)
+    asked = _asked_to_stop(given.with_parent)
+    keep_memory()
+    warnings.showwarning = _warned  # type: ignore[assignment]
+    path = given.folder / "job.json"
+    try:
+        job = Job.from_dict(json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        print(f"{path} cannot be read ({error})", file=sys.stderr)
+        return USAGE
+    try:
+        work(job, given.folder, given.members, given.code, asked)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return STOPPED
+    except checkpoint.StorageFull as error:
+        _say({"full": f"{error.filename}: {error.strerror}"})
+        return FULL
+    return 0
+
+
+def _say_epoch(row: Epoch) -> None:
+    _say(row)
+
+
+def _warned(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+    """A warning of ours goes to whoever listens; what torch warns of is not for them."""
+    if Path(__file__).parent in Path(filename).parents:
+        _say({"warning": str(message)})
+
+
+def _say(line: Mapping[str, Any]) -> None:
+    with contextlib.suppress(BrokenPipeError):  # a parent that is gone: the fit is about to be asked to stop
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,95 @@
+"""The fits of a run to come: what each variant and seed trains with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from models.data.panel import Split
+from models.data.window import WindowParams
+from models.fit.job import Job, Rule, is_closed_form
+from models.fit.settings import Training
+from models.networks.linear import PENALTIES
+from params.errors import UserError
+from params.schema import RunParams, VariantParams
+from tasks.train.check import own_network, seeds_of
+from tasks.train.micro_batches import micro_batches
+
+
+class Kind(StrEnum):
+    """What a row of a leaderboard or a run in MLflow stands for."""
+
+    VARIANT = "variant"
+    REFIT = "refit"
+    REFIT_ALL = "refit-all"
+    ENSEMBLE = "ensemble"
+    BASELINE = "baseline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A fit to come.  `first`: the label of the fit that a refit repeats as time goes on (its own, where it is none)."""
+
+    label: str
+    variant: VariantParams
+    job: Job
+    kind: Kind = Kind.VARIANT
+    first: str = ""
+
+    @property
+    def seeded(self) -> bool:
+        """Whether other seeds would give other weights."""
+        return not (is_closed_form(self.variant.family) or self.variant.members)
+
+    @property
+    def most_epochs(self) -> int:
+        """The most rows that its history may have: its epochs, or the penalties of a closed form."""
+        if self.variant.members:
+            return 1
+        if is_closed_form(self.variant.family):
+            return 1 if self.job.on_all_rows else len(PENALTIES)
+        return self.job.training.refit_epochs or self.job.training.max_epochs
+
+
+def make_job(variant: VariantParams, seed: int, panel: Path, windows: WindowParams, split: Split, device: str) -> Job:
+    """Everything that a fit depends on; of an ensemble, `members` are the jobs of the fits that it combines."""
+    training, scaling = variant.run.training, variant.run.scaling
+    names = ("max_epochs", "patience_epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "loss", "monitor")
+    numbers = {name: getattr(training, name) for name in (*names, "precision", "max_steps", "max_seconds")}
+    whole = device != "cpu" and training.micro_batches == "auto"  # the rule is one for CPUs
+    parts = 1 if whole or variant.members else micro_batches(variant, windows.lookback)
+    return Job(
+        family=variant.family,
+        network={} if variant.members else own_network(variant),
+        windows=windows,
+        split=split,
+        scaling=Rule(scaling.per, scaling.window, scaling.method, scaling.target),
+        training=Training(**numbers, variant=variant.variant, seed=seed, micro_batches=parts),
+        evaluation_stride=variant.run.evaluation.stride,
+        threads=training.threads,
+        device="cpu" if is_closed_form(variant.family) else device,
+        panel=panel,
+        quantiles=() if variant.members else tuple(training.quantiles),
+        members=tuple(
+            make_job(one, number, panel, windows, split, device) for one in variant.members for number in range(seeds_of(one))
+        ),
+        combine=variant.combine,
+    )
+
+
+def planned_fits(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tuple[str, str, int]]:
+    """Every fit of a run: (label, variant, seed); the first seed carries the variant's own name.
+
+    A closed form has no seed to vary and is fitted once.
+    """
+    found = []
+    for name in run.variants:
+        seeds = seeds_of(variants[name])
+        found += [(name if seed == 0 else f"{name}-s{seed}", name, seed) for seed in range(seeds)]
+    found.sort(key=lambda fit: bool(variants[fit[1]].members))  # an ensemble when its members are done
+    for label, _, _ in found:
+        if sum(label == other for other, _, _ in found) > 1:
+            raise UserError(
+                f"variants: {label!r} is a variant and a further seed of another: rename params/variants/{label}.yaml"
+            )
+    return found
