@@ -32,8 +32,8 @@ from benchmarks._m4 import owa
 from flows.runtime.state import home, ready
 from flows.verbs.look import leaderboard_of
 from params.load import load_run
-from tasks import tracking
 from tasks.load.source import long_frame
+from tasks.tracking import connection, logs, runs
 
 BESIDE: dict[str, dict[str, str]] = {
     "etth1-96": {
@@ -113,11 +113,11 @@ def run(given: argparse.Namespace, settings: list[str]) -> dict[str, Any]:
     done = subprocess.run([sys.executable, *command[1:]], check=False, env=os.environ | {"COLUMNS": "150"})
     if done.returncode:
         sys.exit(done.returncode)
-    tracking.connect(home())
+    connection.connect(home())
     params_of = load_run(params, settings)
-    comparison = tracking.last_comparison(params_of.name)
+    comparison = runs.last_comparison(params_of.name)
     kept = comparison.data.tags.get("forecasts")
-    file = Path(kept) if kept else tracking.artifact(comparison.info.run_id, "forecasts.parquet")
+    file = Path(kept) if kept else logs.artifact(comparison.info.run_id, "forecasts.parquet")
     facts = leaderboard_of(params_of.name, comparison.info.run_id)
     told = {"name": params_of.name, "run": params_of, "command": shlex.join(command)}
     return {**told, "rows": facts["rows"], "chosen": facts["chosen"], "forecasts": file}

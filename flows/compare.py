@@ -27,7 +27,6 @@ from models.data.window import WindowParams
 from params.errors import ChecksFailed
 from params.load import load_run, load_variant
 from params.schema import RunParams
-from tasks import tracking
 from tasks.compare.compare import naive_error
 from tasks.evaluate.canary import try_canary
 from tasks.evaluate.forecasts import evaluate_variant
@@ -40,6 +39,7 @@ from tasks.locks import Held, lock
 from tasks.registry.register import register_best
 from tasks.report.inputs import log_failed_checks, log_inputs
 from tasks.report.publish import compare_variants
+from tasks.tracking import connection, logs, runs
 from tasks.train.device import cautions, choose_device, concurrent_fits
 from tasks.train.final import planned_on_all_rows
 from tasks.train.fits import Fit, Trainer, train_variant
@@ -55,8 +55,8 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
     home, run = ready(), load_run(params, settings)
     with Board() as board, tempfile.TemporaryDirectory() as folder:
         with board.stage("open the store"):
-            tracking.connect(home)
-            experiment = tracking.experiment(run.name, home)
+            connection.connect(home)
+            experiment = runs.experiment(run.name, home)
         with board.stage("check the data"):
             source = load_series(run)
             checks = _checked(run, experiment, Path(folder), board)
@@ -75,7 +75,7 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
                 board.say(
                     f"  every variant is trained again after {run.evaluation.refit} test origins: {len(plan)} fits in all"
                 )
-            parent, finished = tracking.parent_run(experiment, run.name, _identity(run, plan, home), fresh)
+            parent, finished = runs.parent_run(experiment, run.name, _identity(run, plan, home), fresh)
             if finished:
                 return {"parent": parent, "name": run.name, "unchanged": True}
             with _ended_in_any_case(parent):
@@ -96,10 +96,8 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
                 refit = _refit(run, first, found["chosen"], home, parent, fresh, board, panel)
                 with board.stage("register"):
                     registered = register_best(run, found, first, home, about, refit)
-                tracking.try_again(parent, [fit.label for fit in filter(None, (*fits, refit)) if fit.result.again])
-                tracking.log_metrics(
-                    parent, {f"seconds_{name.replace(' ', '_')}": value for name, value in board.seconds.items()}
-                )
+                runs.try_again(parent, [fit.label for fit in filter(None, (*fits, refit)) if fit.result.again])
+                logs.log_metrics(parent, {f"seconds_{name.replace(' ', '_')}": value for name, value in board.seconds.items()})
         failed = [f"{fit.label}: {fit.result.reason}" for fit in first if not fit.finished]
         ended = {"parent": parent, "name": run.name, "registered": registered, "seconds": board.seconds}
         return ended | {"failed": failed if len(failed) == len(first) else []}
@@ -141,11 +139,11 @@ def _alone(home: Path, board: Board) -> Iterator[None]:
 def _ended_in_any_case(run_id: str) -> Iterator[None]:
     """Ends a run as finished, killed (Ctrl-C) or failed; waits, until then, for a tracking server that is away."""
     try:
-        with tracking.patience():
+        with connection.patience():
             yield
-            tracking.finish(run_id)
+            runs.finish(run_id)
     except BaseException as error:
-        tracking.abandon(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        runs.abandon(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
 
 
@@ -209,8 +207,8 @@ def _refit(
         [again], run, home, parent, fresh, board, None, lambda fit: evaluate_variant(fit, panel), "train on all rows"
     )
     if refit.finished:
-        tracking.share_datasets(parent, [refit.run_id])
-        tracking.finish(refit.run_id)
+        logs.share_datasets(parent, [refit.run_id])
+        runs.finish(refit.run_id)
     return refit
 
 
@@ -249,7 +247,7 @@ def _train(
                 artifacts.progress(shown, len(done), len(plan), fit.label)
         except BaseException:
             trainer.stop.set()
-            tracking.give_up()
+            connection.give_up()
             board.say("stopping after the step that each fit is at ...")
             raise
         finally:

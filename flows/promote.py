@@ -19,11 +19,11 @@ from rich.text import Text
 from flows.runtime.progress import Board
 from flows.runtime.state import ready
 from params.errors import UserError
-from tasks import tracking
 from tasks.promote import decision as promotion
 from tasks.promote import ledger
 from tasks.promote.task import promote_challenger
 from tasks.registry.load import check_name
+from tasks.tracking import connection
 from tasks.train.device import choose_device
 
 WORDS = {
@@ -51,7 +51,7 @@ def promote(
     check_name(name)
     home = ready()
     with Board() as board, board.stage("judge the challenger"):
-        tracking.connect(home)
+        connection.connect(home)
         found = promote_challenger(name, home, choose_device(), number, dry_run, allow_dirty, board.say, rules, minutes)
     create_markdown_artifact(_markdown(name, found), key="promotion", description=_sentence(name, found))
     return found
@@ -94,7 +94,7 @@ def _scores(found: dict[str, Any]) -> list[str]:
 def show_rollback(home: Path, name: str) -> None:
     """Puts the champion before back, and says so."""
     check_name(name)
-    tracking.connect(home)
+    connection.connect(home)
     before, now = promotion.roll_back(name, home)
     Console(highlight=False).print(f"{name}: version {now} is champion again; version {before} is not any more.", markup=False)
 
@@ -102,7 +102,7 @@ def show_rollback(home: Path, name: str) -> None:
 def show_history(home: Path, name: str, moment: str | None, as_json: bool) -> None:
     """Who was champion when, and why.  Raises UserError where nothing was ever decided."""
     check_name(name)
-    tracking.connect(home)
+    connection.connect(home)
     some = ledger.entries(name)
     if moment is not None:
         some = ledger.at(some, _moment(moment))

@@ -22,12 +22,12 @@ from flows.runtime.state import ready
 from flows.schedule import SERVED_BY
 from params.errors import without_password
 from params.load import load_run
-from tasks import tracking
 from tasks.locks import Held, lock
 from tasks.promote.decision import undecided
 from tasks.serve.notify import notify
 from tasks.serve.realised import score_realised, serve_forecasts
 from tasks.serve.schedule import again, remember, superseded
+from tasks.tracking import connection
 
 
 @flow(name="retrain", flow_run_name="retrain {params}", validate_parameters=False)
@@ -57,7 +57,7 @@ def retrain(
 
 def _once(params: str, settings: list[str], forecast: str | None, allow_dirty: bool, home: Path) -> dict[str, Any]:
     run = load_run(params, settings)
-    tracking.connect(home)
+    connection.connect(home)
     compared = compare(params, settings)
     found: dict[str, Any] = {"outcome": "unchanged"}
     if compared.get("registered", {}).get("version") or (compared.get("unchanged") and undecided(run.name)):

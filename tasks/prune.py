@@ -16,9 +16,9 @@ from urllib.parse import unquote, urlparse
 
 import polars as pl
 
-from tasks import tracking
 from tasks.locks import lock
 from tasks.serve.realised import MOST_FILES, SCORED
+from tasks.tracking import connection
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -65,17 +65,17 @@ def prune(home: Path, keep: int, dry_run: bool = False) -> Plan:
             for path, _ in plan.paths:  # first: on a full disk no store takes what is written to it
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
             for _, run_id in plan.runs:
-                tracking.client().delete_run(run_id)
+                connection.client().delete_run(run_id)
     return plan
 
 
 def _plan(home: Path, keep: int) -> Plan:
-    search = tracking.client().search_model_versions
-    versions = list(tracking.every(lambda token: search(max_results=1000, page_token=token)))
+    search = connection.client().search_model_versions
+    versions = list(connection.every(lambda token: search(max_results=1000, page_token=token)))
     registered, aliased = {str(version.run_id) for version in versions}, _aliased(versions)
     fits = {version.tags.get(tag, "") for version in versions for tag in ("identity", "fit", "refit")}
     kept, gone, paths = _Kept(fits=fits), list[tuple[str, str]](), list[Path]()
-    for experiment in tracking.client().search_experiments():
+    for experiment in connection.client().search_experiments():
         left = keep
         for parent, below in _comparisons(experiment.experiment_id):
             newest = parent.info.status == "FINISHED" and left > 0
@@ -100,7 +100,7 @@ def _aliased(versions: "list[ModelVersion]") -> set[str]:
     """The runs of the versions that hold an alias, which a search leaves out."""
     names = {version.name for version in versions}
     holders = {
-        (name, str(number)) for name in names for number in tracking.client().get_registered_model(name).aliases.values()
+        (name, str(number)) for name in names for number in connection.client().get_registered_model(name).aliases.values()
     }
     return {str(version.run_id) for version in versions if (version.name, str(version.version)) in holders}
 
@@ -145,8 +145,8 @@ def _last(file: Path) -> int:
 
 def _runs(experiment: str, clause: str) -> "Iterator[Run]":
     """The runs of an experiment, the newest first."""
-    order, search = ["attributes.start_time DESC"], tracking.client().search_runs
-    return tracking.every(lambda token: search([experiment], clause, order_by=order, max_results=1000, page_token=token))
+    order, search = ["attributes.start_time DESC"], connection.client().search_runs
+    return connection.every(lambda token: search([experiment], clause, order_by=order, max_results=1000, page_token=token))
 
 
 def _artifacts(run: "Run", home: Path) -> list[Path]:

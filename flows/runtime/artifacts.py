@@ -15,7 +15,7 @@ from prefect.artifacts import (
 from flows.runtime.child import LOOPBACK
 from flows.runtime.server import UI_PORT
 from params.errors import without_password
-from tasks import tracking
+from tasks.tracking import runs
 from tasks.tracking import view as pages
 
 
@@ -37,7 +37,7 @@ def show_comparison(name: str, parent: str, found: dict[str, Any]) -> None:
     base = without_password(os.environ["MLFLOW_TRACKING_URI"])
     served = base.startswith("http")
     base = base if served else f"http://{LOOPBACK}:{UI_PORT}"
-    experiment = tracking.experiment_of(parent)
+    experiment = runs.experiment_of(parent)
     first = "" if served else " (start `python -m flows ui` first)"
     for what, address in (
         ("run", pages.run_url(base, experiment, parent)),

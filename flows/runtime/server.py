@@ -177,12 +177,12 @@ def ui(home: Path, port: int | None = None, open_browser: bool = False) -> None:
         raise UserError(f"{store.removeprefix('sqlite:///')}: nothing is tracked here yet; run `python -m flows compare` first")
     child = _start_ui(home, store, port)
     try:
-        from tasks import tracking  # while the server starts
+        from tasks.tracking import runs  # while the server starts
         from tasks.tracking import view as pages
 
         child.wait()
         print(f"MLflow UI: {child.url}  (Ctrl-C ends it)", flush=True)
-        comparisons = tracking.newest_comparisons()[:TOLD]
+        comparisons = runs.newest_comparisons()[:TOLD]
         addresses = [pages.experiment_url(child.url, experiment) for _, experiment, _ in comparisons]
         for address, (name, experiment, run) in zip(addresses, comparisons, strict=True):
             report = pages.run_url(child.url, experiment, run, "report.html")

@@ -6,10 +6,10 @@ from rich.console import Console
 
 from flows.runtime.progress import Board
 from params.errors import UserError
-from tasks import tracking
 from tasks.promote.proof import check_whole
 from tasks.registry.load import needed, opened, parse
 from tasks.serve.forecast import check_out, forecast, trained_on, write_out
+from tasks.tracking import connection
 
 
 def show_forecast(
@@ -22,7 +22,7 @@ def show_forecast(
     if stride != 1 and start is None:
         raise UserError("--stride needs --from: without it there is one forecast a series, after its last row")
     with Board() as board, board.stage(f"forecast with {name}@{which}"):
-        tracking.connect(home)
+        connection.connect(home)
         with opened(needed(name, which)) as version:
             check_whole(version)
             made, short = forecast(version, data, start, stride, judged)

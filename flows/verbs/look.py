@@ -16,7 +16,6 @@ from rich.table import Table
 from models.data.panel import Panel
 from params.errors import ChecksFailed, UserError
 from params.load import load_run, load_variant, variant_names, variants_setting
-from tasks import tracking
 from tasks.grid.frequency import Frequency
 from tasks.lags.file import write_lag_table
 from tasks.lags.panel import write_panel
@@ -24,6 +23,7 @@ from tasks.lags.table import first_series, head_text, lag_head
 from tasks.load.source import long_frame
 from tasks.prune import prune
 from tasks.report import leaderboard as report
+from tasks.tracking import connection, logs, runs
 from tasks.train.check import check_shared, check_variant, measured_field
 from tasks.train.device import choose_device, concurrent_fits
 from tasks.validate.report import failure_message, report_lines, report_table
@@ -122,14 +122,14 @@ def show_variants(as_json: bool) -> None:
 
 def leaderboard_of(name: str, run_id: str | None = None) -> dict[str, Any]:
     """What a comparison (the last finished one of a name) found: chosen, naive, sentence, unit, rows, and its run."""
-    run_id = run_id or tracking.last_comparison(name).info.run_id
-    facts: dict[str, Any] = json.loads(tracking.artifact(run_id, "leaderboard.json").read_text())
+    run_id = run_id or runs.last_comparison(name).info.run_id
+    facts: dict[str, Any] = json.loads(logs.artifact(run_id, "leaderboard.json").read_text())
     return facts | {"run": run_id}
 
 
 def show_leaderboard(home: Path, name: str, as_json: bool) -> None:
     """Prints the last comparison of a name."""
-    tracking.connect(home)
+    connection.connect(home)
     facts = leaderboard_of(name)
     if as_json:
         print(json.dumps(facts, indent=1))
@@ -167,7 +167,7 @@ def show_comparison(found: dict[str, Any]) -> None:
 
 def show_prune(home: Path, keep: int, dry_run: bool) -> None:
     """Removes what nothing refers to, and says what: files of one folder, and runs of one experiment, in one line."""
-    tracking.connect(home)
+    connection.connect(home)
     plan = prune(home, keep, dry_run)
     console = Console(highlight=False, soft_wrap=True)
     lines: dict[Path, list[int]] = {}
@@ -176,8 +176,8 @@ def show_prune(home: Path, keep: int, dry_run: bool) -> None:
     for path, sizes in lines.items():
         count = f": {len(sizes)} served forecasts" if path.parent == home / "served" else ""
         console.print(f"  {sum(sizes) / 1e6:10,.1f} MB  {path}{count}", markup=False)
-    for name, runs in Counter(name for name, _ in plan.runs).items():
-        console.print(f"  {runs:10,} MLflow runs of {name}", markup=False)
+    for name, number in Counter(name for name, _ in plan.runs).items():
+        console.print(f"  {number:10,} MLflow runs of {name}", markup=False)
     verb = "would be removed" if dry_run else "removed"
     told = f"{len(plan.paths)} folders and files ({plan.size / 1e6:,.1f} MB) and {len(plan.runs)} MLflow runs {verb}."
     console.print(told, markup=False)

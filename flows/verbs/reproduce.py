@@ -6,10 +6,10 @@ from rich.console import Console
 
 from flows.runtime.progress import Board
 from params.errors import ChecksFailed
-from tasks import tracking
 from tasks.promote.proof import check_whole
 from tasks.promote.proof import reproduce as train_again
 from tasks.registry.load import needed, opened, parse
+from tasks.tracking import connection
 from tasks.train.device import choose_device
 
 
@@ -17,7 +17,7 @@ def show_reproduction(home: Path, reference: str) -> None:
     """Prints the proof.  Raises ChecksFailed where the version does not come out again."""
     name, which = parse(reference)
     with Board() as board, board.stage(f"reproduce {name}@{which}"):
-        tracking.connect(home)
+        connection.connect(home)
         with opened(needed(name, which)) as version:
             check_whole(version)
             proof = train_again(version, home, choose_device(), board.say)

@@ -14,10 +14,10 @@ from models.data.origins import origin_rows
 from models.data.panel import Panel, Split
 from models.data.window import WindowParams
 from params.schema import RunParams
-from tasks import tracking
 from tasks.evaluate.forecasts import KEYS
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
+from tasks.tracking import runs
 from tasks.train.fits import Fit
 from tasks.train.job import Kind
 
@@ -58,7 +58,7 @@ def join_refits(fits: Sequence[Fit]) -> list[Fit]:
         if fit.planned.kind is Kind.REFIT:
             again.setdefault(fit.planned.first, []).append(fit)
             if fit.finished:
-                tracking.finish(fit.run_id)
+                runs.finish(fit.run_id)
     return [_joined(fit, again.get(fit.label, [])) for fit in fits if fit.planned.kind is not Kind.REFIT]
 
 

@@ -15,7 +15,6 @@ import polars as pl
 from models.data.panel import Split
 from params.errors import UserError
 from params.schema import PromotionParams, RunParams
-from tasks import tracking
 from tasks.compare import scores, significance
 from tasks.locks import lock
 from tasks.promote import gates, ledger
@@ -26,6 +25,7 @@ from tasks.promote.reload import reloads
 from tasks.registry.load import CHAMPION, Version, check_name, find, needed, opened
 from tasks.registry.unseen import common_origins, forecast_frames, panel_of, windows_of
 from tasks.registry.versions import CHALLENGER
+from tasks.tracking import connection, logs
 
 Say = Callable[[str], None]
 
@@ -55,7 +55,7 @@ def held(name: str, home: Path) -> Iterator[None]:
     """
     check_name(name)
     told = f"the champion of {name} is who it was, or who the ledger says: start the same command again once it is back"
-    with lock(home, f"promote-{name}", wait=False), tracking.answered(told):
+    with lock(home, f"promote-{name}", wait=False), connection.answered(told):
         ledger.clear(name)
         mend(name, home)
         yield
@@ -93,7 +93,7 @@ def undecided(name: str) -> bool:
 
 def _set_alias(name: str, version: str | None) -> None:
     """Moves the alias and reads it back.  Raises RuntimeError where it is not there."""
-    client = tracking.client()
+    client = connection.client()
     if version is None:
         client.delete_registered_model_alias(name, CHAMPION)
     else:
@@ -140,7 +140,7 @@ def promote(
             gates.summary(verdicts),
             _files(verdicts, figures, challenger, champion),
         )
-        tracking.log_metrics(run_id, {key: value for key, value in figures.items() if isinstance(value, float)})
+        logs.log_metrics(run_id, {key: value for key, value in figures.items() if isinstance(value, float)})
         ledger.close_entry(run_id)
         if passed:
             _set_alias(name, challenger.number)

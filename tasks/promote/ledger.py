@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks import interrupt, tracking
+from tasks import interrupt
+from tasks.tracking import connection, runs
 from tasks.tracking.logs import NOTE
 
 MOVES = ("promoted", "rollback")  # the decisions after which another version is champion
@@ -41,18 +42,20 @@ class Entry:
 
 def experiment(name: str, home: Path) -> str:
     """The experiment of a name's ledger, made where it is missing."""
-    return tracking.experiment(f"{name}.promotions", home)
+    return runs.experiment(f"{name}.promotions", home)
 
 
 def entries(name: str) -> list[Entry]:
     """All entries that count, oldest first."""
-    client = tracking.client()
+    client = connection.client()
     found = client.get_experiment_by_name(f"{name}.promotions")
     if found is None:
         return []
     ended = "attributes.status = 'FINISHED'"
-    runs = tracking.every(lambda token: client.search_runs([found.experiment_id], ended, max_results=1000, page_token=token))
-    return sorted((_entry(run) for run in runs), key=lambda entry: entry.number)
+    ended_runs = connection.every(
+        lambda token: client.search_runs([found.experiment_id], ended, max_results=1000, page_token=token)
+    )
+    return sorted((_entry(run) for run in ended_runs), key=lambda entry: entry.number)
 
 
 def _entry(run: Any) -> Entry:
@@ -91,7 +94,7 @@ def open_entry(
         "time": datetime.now(UTC).isoformat(timespec="microseconds"),
         NOTE: f"{decision}: version {version}. {why}"[:5000],
     }
-    client = tracking.client()
+    client = connection.client()
     run_id: str = client.create_run(
         experiment(name, home), run_name=f"{tags['number']} {decision} {version}", tags=tags
     ).info.run_id
@@ -103,12 +106,12 @@ def open_entry(
 def close_entry(run_id: str) -> None:
     """From here on the entry counts.  Raises KeyboardInterrupt where a Ctrl-C was lost on the way here."""
     interrupt.check()
-    tracking.finish(run_id)
+    runs.finish(run_id)
 
 
 def clear(name: str) -> int:
     """Ends entries that were cut off; returns how many."""
-    client = tracking.client()
+    client = connection.client()
     found = client.get_experiment_by_name(f"{name}.promotions")
     cut = client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'") if found else []
     for run in cut:

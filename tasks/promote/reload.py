@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks import tracking
 from tasks.promote.gates import Verdict
 from tasks.registry.load import Version
 from tasks.registry.versions import example_frame
+from tasks.tracking import connection
 
 RELOADED = """
 import json, sys, mlflow, pandas as pd
@@ -42,7 +42,7 @@ def reloads(version: Version, seconds: float | None = None) -> Verdict:
             timeout=seconds,
         )
         if done.returncode:
-            tracking.raise_if_away(done.stderr)
+            connection.raise_if_away(done.stderr)
             last = done.stderr.strip().splitlines()[-1:] or ["no word"]
             return Verdict("bundle", False, f"it does not load in a fresh process: {last[0]}")
         there = np.array(json.loads(made.read_text()), float)

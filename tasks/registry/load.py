@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from params.errors import UserError
-from tasks import tracking
+from tasks.tracking import connection
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -69,7 +69,7 @@ def find(name: str, which: str) -> "ModelVersion | None":
     """The version that an alias or a number names, or None."""
     from mlflow.exceptions import MlflowException
 
-    client = tracking.client()
+    client = connection.client()
     if which.isdecimal() and len(which) > 9:  # no store counts so far, and some fail on it
         return None
     try:
@@ -85,7 +85,7 @@ def needed(name: str, which: str) -> "ModelVersion":
     """The same.  Raises UserError, saying what there is, where there is none."""
     found = find(name, which)
     if found is None:
-        there = tracking.client().search_model_versions(f"name = '{name}'")
+        there = connection.client().search_model_versions(f"name = '{name}'")
         numbers = ", ".join(sorted((str(version.version) for version in there), key=int))
         what = f"there are versions {numbers}" if numbers else "nothing is registered under that name: run compare first"
         raise UserError(f"{name}@{which}: there is no such version; {what}")

@@ -12,12 +12,12 @@ from prefect.cache_policies import NO_CACHE
 from models.data.panel import Panel
 from models.fit.job import load_model
 from params.schema import RunParams
-from tasks import tracking
 from tasks.files import ROOT
 from tasks.registry.bundle import write_bundle
 from tasks.registry.card import card
 from tasks.registry.unseen import facts_for
 from tasks.registry.versions import register
+from tasks.tracking import logs
 from tasks.train.final import identity_of, refit_facts
 from tasks.train.fits import Fit
 from tasks.train.identity import fingerprint
@@ -87,7 +87,7 @@ def register_best(
         result = register(bundle, name=run.name, run_id=fit.run_id, identity=identity, tags=tags, home=home, words=words)
     for one in (fit, refit):
         if one is not None:
-            tracking.tag(one.run_id, {"registered_version": str(result["version"])})
+            logs.tag(one.run_id, {"registered_version": str(result["version"])})
     return dict(result)
 
 

@@ -11,8 +11,8 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks import tracking
 from tasks.locks import lock
+from tasks.tracking import connection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ def register(
 
     serving.check(bundle_folder)
     digest = hashlib.sha256((bundle_folder / "manifest.json").read_bytes()).hexdigest()
-    client = tracking.client()
+    client = connection.client()
     with lock(home, f"register-{name}"):
         found = find_version(name, identity)
         version = found or _new_version(bundle_folder, name, run_id, {**tags, "identity": identity, "manifest": digest}, words)
@@ -48,15 +48,15 @@ def register(
 def find_version(name: str, identity: str) -> "ModelVersion | None":
     """The newest version of a name with an identity, or None."""
     clauses = f"name = '{name}' and tags.identity = '{identity}'"
-    found = tracking.client().search_model_versions(clauses, order_by=["version_number DESC"], max_results=1)
-    return tracking.client().get_model_version(name, found[0].version) if found else None  # the search leaves the aliases out
+    found = connection.client().search_model_versions(clauses, order_by=["version_number DESC"], max_results=1)
+    return connection.client().get_model_version(name, found[0].version) if found else None  # the search leaves the aliases out
 
 
 def _new_version(folder: Path, name: str, run_id: str, tags: Mapping[str, str], words: str) -> "ModelVersion":
     """Logs the model and makes its version, with the tags in the same write."""
     from mlflow.exceptions import MlflowException
 
-    client = tracking.client()
+    client = connection.client()
     try:
         client.create_registered_model(name)
     except MlflowException as error:
@@ -77,7 +77,7 @@ def log_bundle(folder: Path, run_id: str) -> str:
 
     (code,) = folder.glob("code/*.py")
     frame = example_frame(folder)
-    client = tracking.client()
+    client = connection.client()
     run = client.get_run(run_id)  # else the model would land in the experiment that is active
     model = client.create_logged_model(run.info.experiment_id, "model", run_id, params=run.data.params)
     Model.log(

@@ -10,11 +10,11 @@ import polars as pl
 
 from models.memory_card import MemoryCard
 from params.schema import RunParams
-from tasks import tracking
 from tasks.compare import scores
 from tasks.compare.compare import Comparison
 from tasks.evaluate.intervals import COVERAGE
 from tasks.report import memory_card, plots
+from tasks.tracking import logs, runs
 from tasks.train.identity import sha256
 
 Fit = Mapping[str, Any]
@@ -24,24 +24,24 @@ DRAWN = 4  # series in the picture of a fit's forecasts
 
 def publish_fits(found: Comparison, run: RunParams, parent: str, fits: Sequence[Fit], folder: Path) -> None:
     """Logs what belongs to each fit and baseline, and ends their runs."""
-    runs = {fit["label"]: fit["run_id"] for fit in fits}
-    runs |= {name: _baseline_run(name, run, parent) for name in found.models if name not in runs}
-    tracking.share_datasets(parent, list(runs.values()))
+    run_ids = {fit["label"]: fit["run_id"] for fit in fits}
+    run_ids |= {name: _baseline_run(name, run, parent) for name in found.models if name not in run_ids}
+    logs.share_datasets(parent, list(run_ids.values()))
     steps, colored = found.slices.filter(pl.col("by") == "step"), list[str]()
     for row in found.rows:
         if row["status"] != "finished":
             continue
-        name, run_id = row["name"], runs[row["name"]]
-        tracking.log_metrics(run_id, metrics_of(row))
+        name, run_id = row["name"], run_ids[row["name"]]
+        logs.log_metrics(run_id, metrics_of(row))
         curve = scores.wide(steps.filter(pl.col("model") == name), "step")
-        tracking.log_history(run_id, [{"epoch": step - 1, "test_mae_by_step": error} for step, error in curve.iter_rows()])
-        tracking.describe(run_id, _words(row, run.data.target))
-        tracking.tag(run_id, {"mlflow.runColor": color(len(colored))})
+        logs.log_history(run_id, [{"epoch": step - 1, "test_mae_by_step": error} for step, error in curve.iter_rows()])
+        logs.describe(run_id, _words(row, run.data.target))
+        logs.tag(run_id, {"mlflow.runColor": color(len(colored))})
         colored.append(name)
         if row["kind"] == "variant":
             _pictures(found, name, run, run_id, folder)
-            tracking.tag(run_id, {"copycat": str(bool(row.get("copies"))).lower()})
-        tracking.finish(run_id)
+            logs.tag(run_id, {"copycat": str(bool(row.get("copies"))).lower()})
+        runs.finish(run_id)
     for fit in fits:
         if fit["status"] == "finished":
             _log_losses(fit, run, folder)
@@ -49,7 +49,7 @@ def publish_fits(found: Comparison, run: RunParams, parent: str, fits: Sequence[
     cards = memory_card.cards_of(fits)
     if cards:
         memory_card.card_table(cards).write_csv(folder / "memory.csv")
-        tracking.log_file(parent, folder / "memory.csv")
+        logs.log_file(parent, folder / "memory.csv")
 
 
 def metrics_of(row: Mapping[str, Any]) -> dict[str, float | None]:
@@ -78,8 +78,8 @@ def _words(row: Mapping[str, Any], unit: str) -> str:
 
 
 def _baseline_run(name: str, run: RunParams, parent: str) -> str:
-    run_id = tracking.child_run(parent, name, sha256(f"{parent}|{name}"), {"kind": "baseline", "variant": name})
-    tracking.log_params(run_id, {"variant": name, "family": "baseline", "season": run.evaluation.season})
+    run_id = runs.child_run(parent, name, sha256(f"{parent}|{name}"), {"kind": "baseline", "variant": name})
+    logs.log_params(run_id, {"variant": name, "family": "baseline", "season": run.evaluation.season})
     return run_id
 
 
@@ -89,10 +89,10 @@ def _pictures(found: Comparison, name: str, run: RunParams, run_id: str, folder:
     figure = plots.variant_forecast_plot(
         frame, plots.plotted(found.errors_by_series(name), name, DRAWN), name, found.naive, run.data.target
     )
-    tracking.log_file(run_id, plots.save(figure, folder / "forecasts.png"))
+    logs.log_file(run_id, plots.save(figure, folder / "forecasts.png"))
     residual = (pl.col("y") - pl.col(name)).alias("residual")
     rows = frame.select("unique_id", "ds", "cutoff", "step", residual)
-    tracking.log_file(run_id, plots.save(plots.residual_plot(rows, name, run.data.target), folder / "residuals.png"))
+    logs.log_file(run_id, plots.save(plots.residual_plot(rows, name, run.data.target), folder / "residuals.png"))
 
 
 def _log_losses(fit: Fit, run: RunParams, folder: Path) -> None:
@@ -105,7 +105,7 @@ def _log_losses(fit: Fit, run: RunParams, folder: Path) -> None:
         [{"epoch": int(row["epoch"]) + 1, "train_loss": row["train_loss"], "val_mae": row["val_mae"]} for row in rows]
     )
     figure = plots.loss_plot(losses, fit["label"], fit["best_epoch"] + 1, run.data.target)
-    tracking.log_file(fit["run_id"], plots.save(figure, folder / "losses.png"))
+    logs.log_file(fit["run_id"], plots.save(figure, folder / "losses.png"))
 
 
 def _log_memory(fit: Fit, folder: Path) -> None:
@@ -113,8 +113,8 @@ def _log_memory(fit: Fit, folder: Path) -> None:
     if "memory" not in fit:
         return
     card = MemoryCard.from_dict(fit["memory"])
-    tracking.log_text(fit["run_id"], json.dumps(fit["memory"], indent=1), "memory.json")
-    tracking.log_file(fit["run_id"], plots.save(memory_card.card_figure({fit["label"]: card}), folder / "memory_card.png"))
+    logs.log_text(fit["run_id"], json.dumps(fit["memory"], indent=1), "memory.json")
+    logs.log_file(fit["run_id"], plots.save(memory_card.card_figure({fit["label"]: card}), folder / "memory_card.png"))
     if card.attention is not None:
         figure = memory_card.attention_figure(card, fit["label"])
-        tracking.log_file(fit["run_id"], plots.save(figure, folder / "attention.png"))
+        logs.log_file(fit["run_id"], plots.save(figure, folder / "attention.png"))

@@ -11,24 +11,24 @@ from prefect.cache_policies import NO_CACHE
 from models.data.panel import Panel
 from models.data.window import WindowParams
 from params.schema import RunParams
-from tasks import tracking
 from tasks.lags.sizes import Budget
 from tasks.lags.table import lag_head
+from tasks.tracking import connection, logs, runs
 
 
 def log_checks(run_id: str, folder: Path) -> None:
     """The report of the data checks, every file below `folder`."""
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         below = path.parent.relative_to(folder).as_posix()
-        tracking.log_file(run_id, path, "checks" if below == "." else f"checks/{below}")
+        logs.log_file(run_id, path, "checks" if below == "." else f"checks/{below}")
 
 
 def log_failed_checks(experiment: str, run: RunParams, folder: Path) -> str:
     """The report of checks that failed, in a run of its own; returns its id."""
     tags = {"kind": "checks"}
-    failed: str = tracking.client().create_run(experiment, run_name=f"{run.name} (checks failed)", tags=tags).info.run_id
+    failed: str = connection.client().create_run(experiment, run_name=f"{run.name} (checks failed)", tags=tags).info.run_id
     log_checks(failed, folder)
-    tracking.finish(failed, "FAILED")
+    runs.finish(failed, "FAILED")
     return failed
 
 
@@ -46,12 +46,12 @@ def log_inputs(
     """Params flat and whole, the head of the lag table, the data's digests, windows by series and split, memory, checks."""
     opened = Panel.open(panel)
     dump = run.model_dump(mode="json")
-    tracking.log_params(parent, tracking.flat(dump))
-    tracking.log_text(parent, tracking.to_yaml(dump), "params.yaml")
+    logs.log_params(parent, logs.flat(dump))
+    logs.log_text(parent, logs.to_yaml(dump), "params.yaml")
     head = lag_head(opened, windows)
-    tracking.log_text(parent, head.write_csv(), "lags_head.csv")
-    tracking.log_text(parent, counts.write_csv(), "windows.csv")
-    tracking.log_metrics(parent, budget.metrics())
-    tracking.log_dataset(parent, head, run.name, run.data.path or run.data.where, opened.digest)
-    tracking.tag(parent, {"data": opened.digest, "source": str(source["sha256"]), "panel": panel})
+    logs.log_text(parent, head.write_csv(), "lags_head.csv")
+    logs.log_text(parent, counts.write_csv(), "windows.csv")
+    logs.log_metrics(parent, budget.metrics())
+    logs.log_dataset(parent, head, run.name, run.data.path or run.data.where, opened.digest)
+    logs.tag(parent, {"data": opened.digest, "source": str(source["sha256"]), "panel": panel})
     log_checks(parent, checks)

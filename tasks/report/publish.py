@@ -15,7 +15,6 @@ from prefect.cache_policies import NO_CACHE
 from models.data.panel import Panel, Split
 from models.data.window import WindowParams
 from params.schema import RunParams
-from tasks import tracking
 from tasks.compare import scores
 from tasks.compare.compare import Comparison, compare
 from tasks.compare.significance import LEVEL, Difference
@@ -23,6 +22,7 @@ from tasks.evaluate.intervals import COVERAGE
 from tasks.report import leaderboard as report
 from tasks.report import memory_card, page, plots
 from tasks.report.fit_runs import metrics_of, publish_fits
+from tasks.tracking import logs, runs
 from tasks.tracking import view as pages
 from tasks.validate.verdict import Verdict
 
@@ -45,9 +45,9 @@ def publish(
     text = page.page(f"{run.name}: comparison", sentence, _sections(found, board, run, fits, about, pictures, parent))
     (folder / "report.html").write_text(text, encoding="utf-8")
     for file in ("report.html", *(f"leaderboard.{kind}" for kind in ("csv", "json", "md")), "scores.csv", "differences.csv"):
-        tracking.log_file(parent, folder / file)
+        logs.log_file(parent, folder / file)
     for name in pictures:
-        tracking.log_file(parent, folder / name, str(Path(name).parent) if "/" in name else None)
+        logs.log_file(parent, folder / name, str(Path(name).parent) if "/" in name else None)
     publish_fits(found, run, parent, fits, folder)
     _keep_forecasts(found, run, parent, home)
     _conclude(found, board, run, parent, sentence)
@@ -226,37 +226,37 @@ def _again(run: RunParams, about: Mapping[str, Any], parent: str) -> str:
     printed = about["fingerprint"]
     names = ("revision", "clean", "data", "code", "torch", "python", "device", "lock")
     facts = {"MLflow run": parent, **{name: printed.get(name) for name in names}}
-    whole = tracking.to_yaml(run.model_dump(mode="json"))
+    whole = logs.to_yaml(run.model_dump(mode="json"))
     return page.code(about["command"]) + page.facts(facts) + page.folded("the whole of the params", page.code(whole))
 
 
 def _keep_forecasts(found: Comparison, run: RunParams, parent: str, home: Path) -> None:
     if run.evaluation.save_forecasts:
-        tracking.log_file(parent, found.test.path)
+        logs.log_file(parent, found.test.path)
         return
     kept = home / "forecasts" / parent / found.test.path.name
     kept.parent.mkdir(parents=True, exist_ok=True)
     os.replace(found.test.path, kept)
-    tracking.tag(parent, {"forecasts": str(kept)})
+    logs.tag(parent, {"forecasts": str(kept)})
 
 
 def _conclude(found: Comparison, board: pl.DataFrame, run: RunParams, parent: str, sentence: str) -> None:
     """The description of the run and of its experiment, the view of its page, and the winner's scores."""
-    tracking.tag(parent, {"chosen": found.chosen or "", "best_naive": found.naive})
+    logs.tag(parent, {"chosen": found.chosen or "", "best_naive": found.naive})
     told = f"{sentence}\n\n{report.to_markdown(board, report.NARROW)}\nThe whole report: `report.html` among the artifacts."
-    tracking.describe(parent, told)
+    logs.describe(parent, told)
     key, view = pages.view_tag(parent)
-    experiment = tracking.experiment_of(parent)
+    experiment = runs.experiment_of(parent)
     links = (
         ("table", pages.experiment_url("", experiment)),
         ("charts", pages.experiment_url("", experiment, charts=True)),
         ("report", pages.run_url("", experiment, parent, "report.html")),
     )
     first = f"{report.headline(board)} ({', '.join(f'[{what}]({address[1:]})' for what, address in links)})"
-    tracking.describe_experiment(parent, f"{first}\n\n{told}", {key: view})
+    logs.describe_experiment(parent, f"{first}\n\n{told}", {key: view})
     row = next((row for row in found.board if row["name"] == found.chosen), None)
     if row is not None:
-        tracking.log_metrics(parent, metrics_of(row))
+        logs.log_metrics(parent, metrics_of(row))
 
 
 @task(cache_policy=NO_CACHE)

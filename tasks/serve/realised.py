@@ -15,7 +15,6 @@ from prefect.cache_policies import NO_CACHE
 from models.fit.checkpoint import write_bytes
 from params.errors import UserError
 from params.schema import RunParams
-from tasks import tracking
 from tasks.compare import scores
 from tasks.evaluate.baselines import forecast_baselines, only_naive
 from tasks.files import write_parquet
@@ -24,6 +23,7 @@ from tasks.load.source import long_frame
 from tasks.promote.proof import check_whole
 from tasks.registry.load import CHAMPION, find, opened
 from tasks.serve.forecast import forecast_frame, long_enough, numbers, too_short, write
+from tasks.tracking import connection, logs, runs
 
 RECENT = 30  # cutoffs
 MOST_FILES = 400  # that are scored: more than a year of nights
@@ -102,17 +102,17 @@ def _score_realised(run: RunParams, home: Path) -> str | None:
         return None
     until = int(history.drop_nulls("y")["ds"].to_physical().max())  # type: ignore[arg-type]
     write_bytes(home / "served" / run.name / SCORED, json.dumps({"until": until}).encode())
-    experiment = tracking.experiment(f"{run.name}.realised", home)
-    run_id = tracking.client().create_run(experiment, run_name="realised error", tags={"kind": "realised"}).info.run_id
+    experiment = runs.experiment(f"{run.name}.realised", home)
+    run_id = connection.client().create_run(experiment, run_name="realised error", tags={"kind": "realised"}).info.run_id
     numbers = ("mae", "naive_mae", "skill")
     rows = [
         {"epoch": row["age"] - 1, **{name: row[name] for name in numbers if row[name] is not None}}
         for row in found.by_age.iter_rows(named=True)
     ]
-    tracking.log_history(run_id, rows)
+    logs.log_history(run_id, rows)
     if found.skill is not None:
-        tracking.log_metrics(run_id, {"realised_skill": found.skill})
-    tracking.finish(run_id)
+        logs.log_metrics(run_id, {"realised_skill": found.skill})
+    runs.finish(run_id)
     floor = run.promotion.min_skill
     if found.skill is None or found.skill >= floor:
         return None

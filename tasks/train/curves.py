@@ -1,6 +1,6 @@
 """The rows of a fit on their way to its run while it trains; never keeps the fit waiting, never drops a row.
 
-What a server that is away does not take is kept and sent when it answers; `tracking.log_history` after the fit looks again.
+What a server that is away does not take is kept and sent when it answers; `logs.log_history` after the fit looks again.
 """
 
 import threading
@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
 
-from tasks import tracking
+from tasks.tracking import connection, logs
 
 Row = Mapping[str, float]
 CLOCK = ("seconds", "left", "best")  # for people who watch
@@ -42,11 +42,11 @@ class Curves:
             some = [row for row in rows if row is not None]
             try:
                 if there is None and some:
-                    there = tracking.steps_logged(self.run_id, some)
+                    there = logs.steps_logged(self.run_id, some)
                 if there is not None:
-                    tracking.log_rows(self.run_id, some, there)
+                    logs.log_rows(self.run_id, some, there)
             except Exception:  # the whole history is sent once more when the fit is done, and that one tells
-                tracking.log.debug("curves of %s: not sent", self.run_id, exc_info=True)
+                connection.log.debug("curves of %s: not sent", self.run_id, exc_info=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from models.fit.job import Job, is_closed_form
 from models.fit.settings import Epoch, Result
 from models.worker import Evaluated
-from tasks import tracking
+from tasks.tracking import logs, runs
 from tasks.train.check import own_network
 from tasks.train.curves import Curves, without_clock
 from tasks.train.identity import ending, fingerprint, identity
@@ -106,21 +106,21 @@ def log_fit(run_id: str, planned: Planned, result: Result) -> None:
     digest = job.panel.name
     dump = variant.run.model_dump(mode="json") | {"network": own_network(variant)}
     about = {"variant": variant.variant, "family": variant.family, "seed": job.training.seed}
-    tracking.log_params(run_id, about | tracking.flat(dump))
-    tracking.log_text(run_id, tracking.to_yaml(dump | about), "params.yaml")
-    tracking.log_text(run_id, json.dumps(fingerprint(job, digest) | ending(result), indent=1), "fingerprint.json")
-    tracking.log_metrics(run_id, {name: getattr(result, name) for name in ("peak_memory_mb", "peak_gpu_memory_mb")})
-    tracking.log_history(run_id, curves_of(planned, result))
+    logs.log_params(run_id, about | logs.flat(dump))
+    logs.log_text(run_id, logs.to_yaml(dump | about), "params.yaml")
+    logs.log_text(run_id, json.dumps(fingerprint(job, digest) | ending(result), indent=1), "fingerprint.json")
+    logs.log_metrics(run_id, {name: getattr(result, name) for name in ("peak_memory_mb", "peak_gpu_memory_mb")})
+    logs.log_history(run_id, curves_of(planned, result))
     if job.members:  # what an ensemble is made of must not be pruned
-        tracking.tag(run_id, {"members": " ".join(identity(member, digest) for member in job.members)})
+        logs.tag(run_id, {"members": " ".join(identity(member, digest) for member in job.members)})
     if not result.finished:
         place = {"failed_step": result.step, "failed_learning_rate": result.learning_rate}
         where = {name: f"{value:g}" for name, value in place.items() if value is not None}
-        tracking.tag(run_id, {"failed": result.reason or "failed", **where})
+        logs.tag(run_id, {"failed": result.reason or "failed", **where})
         return
-    tracking.log_metrics(run_id, {name: getattr(result, name) for name in COST})
-    tracking.log_metrics(run_id, {"best_epoch": result.best_epoch + 1, "optimizer_steps": result.steps})
-    tracking.tag(run_id, {"weights": result.weights, "ended_by": str(result.ended_by), "precision": result.precision})
+    logs.log_metrics(run_id, {name: getattr(result, name) for name in COST})
+    logs.log_metrics(run_id, {"best_epoch": result.best_epoch + 1, "optimizer_steps": result.steps})
+    logs.tag(run_id, {"weights": result.weights, "ended_by": str(result.ended_by), "precision": result.precision})
 
 
 COST = ("train_seconds", "windows_per_second", "num_parameters")
@@ -131,7 +131,7 @@ def train_variant(planned: Planned, trainer: Trainer) -> Fit:
     """Trains one variant and seed, and has its worker forecast.  Curves are logged as they come."""
     folder = fit_folder(planned.job, trainer.home)
     about = {"kind": str(planned.kind), "variant": planned.variant.variant, "family": planned.variant.family}
-    run_id = tracking.child_run(trainer.parent, planned.label, folder.name, about)
+    run_id = runs.child_run(trainer.parent, planned.label, folder.name, about)
     try:
         with Curves(run_id) as curves, system_metrics(run_id):
 
@@ -146,10 +146,10 @@ def train_variant(planned: Planned, trainer: Trainer) -> Fit:
             found = run_fit(planned.job, trainer.home, listener, trainer.stop, trainer.fresh)
         log_fit(run_id, planned, found.result)
         if not found.result.finished:
-            tracking.finish(run_id, "FAILED")
+            runs.finish(run_id, "FAILED")
     except BaseException as error:
         killed = isinstance(error, Interrupted) or trainer.stop.is_set()
-        tracking.abandon(run_id, "KILLED" if killed else "FAILED")
+        runs.abandon(run_id, "KILLED" if killed else "FAILED")
         raise
     return Fit(
         planned=planned,

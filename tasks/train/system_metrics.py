@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tasks import tracking
+from tasks.tracking import connection, logs
 
 FIRST, LONGEST = 1.0, 10.0  # seconds between two samples: a twentieth of the fit's time so far, within these
 
@@ -24,10 +24,10 @@ def system_metrics(run_id: str) -> Iterator[None]:
 
 
 def _watch(run_id: str, over: threading.Event) -> None:
-    sample, started, step = tracking.machine(), time.monotonic(), 0
+    sample, started, step = logs.machine(), time.monotonic(), 0
     while not over.wait(min(LONGEST, max(FIRST, (time.monotonic() - started) / 20))):
         try:
-            tracking.log_system_metrics(run_id, sample(), step)
+            logs.log_system_metrics(run_id, sample(), step)
         except Exception:
-            tracking.log.debug("system metrics of %s: not sent", run_id, exc_info=True)
+            connection.log.debug("system metrics of %s: not sent", run_id, exc_info=True)
         step += 1

@@ -7,8 +7,8 @@ import pytest
 
 from flows import promote
 from params.errors import UserError
-from tasks import tracking
 from tasks.promote import ledger
+from tasks.tracking import connection
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mlflow's own imports
 
@@ -42,7 +42,7 @@ def test_a_day_is_the_whole_day_however_it_is_written(
     entry = ledger.Entry(
         1, "promoted", "1", "1", None, "", "root@vm", datetime(2026, 11, 28, 19, 30, tzinfo=UTC).isoformat(), "r"
     )
-    monkeypatch.setattr(tracking, "connect", lambda home: None)
+    monkeypatch.setattr(connection, "connect", lambda home: None)
     monkeypatch.setattr(ledger, "entries", lambda name: [entry])
     promote.show_history(tmp_path, "story", day, False)
     assert f"Champion on {day}: version 1" in capsys.readouterr().out

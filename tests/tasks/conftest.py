@@ -22,7 +22,6 @@ from models.data.window import FeatureWindow, WindowParams
 from models.families import build_forecaster
 from models.forecaster import Forecaster
 from params.load import load_run
-from tasks import tracking
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.registry.bundle import write_bundle
@@ -94,12 +93,12 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", found.uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr(connection, "AGAIN", 0.1)
-    tracking.client.cache_clear()
+    connection.client.cache_clear()
     try:
         yield found
     finally:
         found.kill()
-        tracking.client.cache_clear()
+        connection.client.cache_clear()
 
 
 PARAMS = WindowParams(4, {"y": FeatureWindow(12), "x": FeatureWindow(4, 2, 1)}, gap=1, calendar=("hour",))

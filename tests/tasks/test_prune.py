@@ -10,10 +10,10 @@ import pytest
 
 from params.load import load_run
 from tasks import prune as pruning
-from tasks import tracking
 from tasks.locks import Held, lock
 from tasks.prune import prune
 from tasks.serve.realised import keep, score_realised
+from tasks.tracking import connection, logs, runs
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own
 
@@ -21,32 +21,32 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    tracking.client.cache_clear()
-    tracking.connect(tmp_path)
+    connection.client.cache_clear()
+    connection.connect(tmp_path)
     yield tmp_path
-    tracking.client.cache_clear()
+    connection.client.cache_clear()
 
 
 def a_comparison(home: Path, number: int, name: str = "story", register: bool = False, loser: bool = False) -> str:
     """A finished comparison with one fit, its panel and its checkpoint folder (and `loser`'s); returns its run."""
-    parent, _ = tracking.parent_run(tracking.experiment(name, home), name, f"{name}{number}")
-    fit = tracking.child_run(parent, "gru", f"{name}-fit{number}", {"kind": "variant"})
-    tracking.tag(parent, {"data": f"{name}-panel{number}"})
-    tracking.log_text(fit, "x" * 1000, "notes.txt")
+    parent, _ = runs.parent_run(runs.experiment(name, home), name, f"{name}{number}")
+    fit = runs.child_run(parent, "gru", f"{name}-fit{number}", {"kind": "variant"})
+    logs.tag(parent, {"data": f"{name}-panel{number}"})
+    logs.log_text(fit, "x" * 1000, "notes.txt")
     folders = [home / "panels" / f"{name}-panel{number}", home / "checkpoints" / f"{name}-fit{number}"]
     if loser:
-        beaten = tracking.child_run(parent, "lstm", f"{name}-loser{number}", {"kind": "variant"})
-        tracking.log_text(beaten, "x" * 1000, "notes.txt")
+        beaten = runs.child_run(parent, "lstm", f"{name}-loser{number}", {"kind": "variant"})
+        logs.log_text(beaten, "x" * 1000, "notes.txt")
         for file in ("forecasts.parquet", "report.html"):
-            tracking.log_text(parent, "x" * 1000, file)
+            logs.log_text(parent, "x" * 1000, file)
         folders += [home / "checkpoints" / f"{name}-loser{number}", home / "forecasts" / parent]
     for folder in folders:
         folder.mkdir(parents=True)
         (folder / "bytes").write_bytes(bytes(1000))
     for run in (fit, parent):
-        tracking.finish(run)
+        runs.finish(run)
     if register:
-        client = tracking.client()
+        client = connection.client()
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         client.create_model_version(name, f"{home}/anywhere", fit, tags={"identity": f"{name}-fit{number}"})
@@ -58,7 +58,7 @@ def left(home: Path) -> set[str]:
 
 
 def test_the_newest_and_the_registered_stay(home: Path) -> None:
-    runs = [a_comparison(home, number, register=number == 1) for number in range(5)]
+    parents = [a_comparison(home, number, register=number == 1) for number in range(5)]
     a_comparison(home, 0, "other")
     for name in (".compare-killed", ".compare-at-work"):
         (home / name).mkdir()
@@ -70,8 +70,8 @@ def test_the_newest_and_the_registered_stay(home: Path) -> None:
     assert plan == dry
     kept = {f"story-{what}{number}" for what in ("panel", "fit") for number in (1, 3, 4)}
     assert left(home) == kept | {"other-panel0", "other-fit0"}
-    there = {run.info.run_id for run in tracking.client().search_runs([tracking.experiment("story", home)])}
-    assert there & set(runs) == {runs[1], runs[3], runs[4]} and len(there) == 6
+    there = {run.info.run_id for run in connection.client().search_runs([runs.experiment("story", home)])}
+    assert there & set(parents) == {parents[1], parents[3], parents[4]} and len(there) == 6
     assert [path.name for path in home.glob(".compare-*")] == [".compare-at-work"]
     assert prune(home, 2).paths == () == prune(home, 2).runs
     prune(home, 0)
@@ -82,7 +82,7 @@ def test_the_fit_and_the_refit_of_a_version_stay_though_its_identity_is_that_of_
     """Also where its comparison was deleted by hand."""
     parent = a_comparison(home, 0, register=True)
     (home / "checkpoints" / "story-refit0").mkdir()
-    client = tracking.client()
+    client = connection.client()
     for tag, value in {"identity": "both", "fit": "story-fit0", "refit": "story-refit0"}.items():
         client.set_model_version_tag("story", "1", tag, value)
     client.delete_run(parent)
@@ -93,8 +93,8 @@ def test_the_fit_and_the_refit_of_a_version_stay_though_its_identity_is_that_of_
 def test_the_fits_that_a_registered_ensemble_is_made_of_stay_and_those_of_another_go(home: Path) -> None:
     for number in (0, 1):
         parent = a_comparison(home, number, register=number == 0)
-        (fit,) = tracking.client().search_runs([tracking.experiment("story", home)], f"tags.`mlflow.parentRunId` = '{parent}'")
-        tracking.tag(fit.info.run_id, {"members": f"story-a{number} story-b{number}"})
+        (fit,) = connection.client().search_runs([runs.experiment("story", home)], f"tags.`mlflow.parentRunId` = '{parent}'")
+        logs.tag(fit.info.run_id, {"members": f"story-a{number} story-b{number}"})
         for name in ("a", "b"):
             (home / "checkpoints" / f"story-{name}{number}").mkdir()
     prune(home, 0)
@@ -110,25 +110,23 @@ def test_nothing_goes_while_a_comparison_is_at_work(home: Path) -> None:
 
 def test_of_an_old_version_without_an_alias_only_what_it_needs_stays(home: Path) -> None:
     """Version 1 was never champion or was it once, 2 is champion, 3 challenger; the newest comparison made no version."""
-    runs = [a_comparison(home, number, register=number < 3, loser=True) for number in range(4)]
+    parents = [a_comparison(home, number, register=number < 3, loser=True) for number in range(4)]
     for alias, version in (("champion", "2"), ("challenger", "3")):
-        tracking.client().set_registered_model_alias("story", alias, version)
+        connection.client().set_registered_model_alias("story", alias, version)
     dry = prune(home, 1, dry_run=True)
     (beaten,) = (run for _, run in dry.runs)
-    assert tracking.client().get_run(beaten).data.tags["identity"] == "story-loser0"
-    gone = {"story-loser0": 1000, "forecasts.parquet": 1000, beaten: 1000, runs[0]: 1000}
+    assert connection.client().get_run(beaten).data.tags["identity"] == "story-loser0"
+    gone = {"story-loser0": 1000, "forecasts.parquet": 1000, beaten: 1000, parents[0]: 1000}
     assert {path.name: size for path, size in dry.paths} == gone and dry.size == 4000
     assert prune(home, 1) == dry and not prune(home, 1).paths
     assert left(home) == {f"story-{what}{number}" for what in ("panel", "fit", "loser") for number in range(4)} - {
         "story-loser0"
     }
-    there = {run.info.run_id for run in tracking.client().search_runs([tracking.experiment("story", home)])}
-    assert set(runs) < there and len(there) == 3 * 4 - 1 and beaten not in there
-    assert {path.name for path in (home / "forecasts").iterdir()} == set(runs[1:])
-    assert len(tracking.artifact(runs[0], "report.html").read_text()) == 1000
-    assert (
-        len(tracking.artifact(str(tracking.client().get_model_version("story", "1").run_id), "notes.txt").read_text()) == 1000
-    )
+    there = {run.info.run_id for run in connection.client().search_runs([runs.experiment("story", home)])}
+    assert set(parents) < there and len(there) == 3 * 4 - 1 and beaten not in there
+    assert {path.name for path in (home / "forecasts").iterdir()} == set(parents[1:])
+    assert len(logs.artifact(parents[0], "report.html").read_text()) == 1000
+    assert len(logs.artifact(str(connection.client().get_model_version("story", "1").run_id), "notes.txt").read_text()) == 1000
     prune(home, 0)  # the newest goes now, and what the aliases hold does not
     assert left(home) == {f"story-{what}{number}" for what in ("panel", "fit", "loser") for number in range(3)} - {
         "story-loser0"
@@ -166,7 +164,7 @@ def test_files_go_first_for_a_store_on_a_full_disk_takes_nothing_before(home: Pa
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(tracking.client(), "delete_run", full)
+        patched.setattr(connection.client(), "delete_run", full)
         with pytest.raises(OSError, match="No space"):
             prune(home, 0)
     again = prune(home, 0)

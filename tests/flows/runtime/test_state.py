@@ -166,7 +166,7 @@ from flows.promote import promote
 from flows.retrain import retrain
 def seen(*_):
     raise AssertionError(os.environ.pop("MLFLOW_TRACKING_URI") + " " + os.environ.pop("MLFLOW_ALLOW_PICKLE_DESERIALIZATION"))
-with unittest.mock.patch("tasks.tracking.connect", seen):
+with unittest.mock.patch("tasks.tracking.connection.connect", seen):
     for flow, arguments in ((compare, ("params/smoke.yaml", [])), (promote, ("smoke",)), (retrain, ("params/smoke.yaml",))):
         try:
             flow.fn(*arguments)

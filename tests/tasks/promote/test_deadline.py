@@ -10,7 +10,6 @@ import pytest
 
 from models.data.panel import Split
 from params.load import load_run, load_variant
-from tasks import tracking
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.promote import decision as promotion
@@ -20,6 +19,7 @@ from tasks.promote.proof import reproduce
 from tasks.registry.load import CHAMPION, find, needed, opened
 from tasks.registry.unseen import facts_for
 from tasks.registry.versions import CHALLENGER, register
+from tasks.tracking import connection, runs
 from tasks.train.identity import fingerprint
 from tasks.train.job import make_job
 
@@ -38,19 +38,19 @@ def home(tmp_path_factory: pytest.TempPathFactory, house: Any) -> Iterator[Path]
     folder, patch = tmp_path_factory.mktemp("home"), pytest.MonkeyPatch()
     patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
     patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    tracking.client.cache_clear()
-    tracking.connect(folder)
+    connection.client.cache_clear()
+    connection.connect(folder)
     panel = write_panel(house.frame.lazy(), house.params, Frequency("1h"), 3, folder / "panels")
     job = make_job(load_variant("gru", RUN, LONG), 0, panel, house.params, Split("rows", 30, 30), "cpu")
     facts = {"naive": "last_value", "checks": "passed", "fingerprint": fingerprint(job, house.panel.digest) | {"clean": True}}
     facts |= facts_for(job, {"weights": "0" * 64, "steps": 1}, house.panel, load_run(RUN))
     house.write(folder / "bundle", house.build(), facts=json.loads(json.dumps(facts)))
-    parent, _ = tracking.parent_run(tracking.experiment("slow", folder), "slow", "0" * 64)
-    run = tracking.child_run(parent, "gru", "1" * 64, {})
+    parent, _ = runs.parent_run(runs.experiment("slow", folder), "slow", "0" * 64)
+    run = runs.child_run(parent, "gru", "1" * 64, {})
     register(folder / "bundle", name="slow", run_id=run, identity="a" * 64, tags={}, home=folder)
     yield folder
     patch.undo()
-    tracking.client.cache_clear()
+    connection.client.cache_clear()
 
 
 def test_a_promotion_that_takes_longer_than_its_params_allow_decides_nothing(home: Path) -> None:

@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 
 from params.errors import UserError
-from tasks import interrupt, tracking
+from tasks import interrupt
 from tasks.promote import decision as promotion
 from tasks.promote import ledger
 from tasks.promote.gates import Verdict
 from tasks.registry.load import CHAMPION, find, needed, opened
 from tasks.registry.versions import CHALLENGER, log_bundle
+from tasks.tracking import connection, logs, runs
 
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = ("open_entry", "log_metrics", "close_entry", "_set_alias", "the end")
@@ -35,13 +36,14 @@ pytestmark = [
 FORKS = """
 import json, os, signal, sys, traceback
 from pathlib import Path
-from tasks import tracking
-from tasks.registry import ledger, promotion
-from tasks.registry.gates import Verdict
+from tasks.tracking import connection, logs
+from tasks.promote import decision as promotion
+from tasks.promote import ledger
+from tasks.promote.gates import Verdict
 import mlflow.artifacts, mlflow.pyfunc
 
 home = Path(sys.argv[1])
-owners = {"open_entry": ledger, "close_entry": ledger, "log_metrics": tracking, "_set_alias": promotion}
+owners = {"open_entry": ledger, "close_entry": ledger, "log_metrics": logs, "_set_alias": promotion}
 promotion.judge = lambda *_: ((Verdict("skill", True, "fixed"),), {"challenger_mae": 1.0})
 
 def die(*_, **__):
@@ -50,7 +52,7 @@ def die(*_, **__):
 def promote(name, killed, out):
     if killed in owners:
         setattr(owners[killed], killed, die)
-    tracking.connect(home)
+    connection.connect(home)
     try:
         found = promotion.promote(name, home, "cpu")
         text = f"{found.decision} {found.version} {found.number}"
@@ -83,11 +85,11 @@ def home(tmp_path_factory: pytest.TempPathFactory, house: Any) -> Iterator[Path]
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        tracking.client.cache_clear()
-        tracking.connect(folder)
+        connection.client.cache_clear()
+        connection.connect(folder)
         house.write(folder / "bundle", house.build())
         yield folder
-        tracking.client.cache_clear()
+        connection.client.cache_clear()
 
 
 @pytest.fixture
@@ -95,7 +97,7 @@ def name(home: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     """A name of the test's own with three versions, of which the last is challenger; no champion yet; every gate says yes."""
     monkeypatch.setattr(promotion, "judge", lambda *_: ((Verdict("skill", True, "fixed"),), {"challenger_mae": 1.0}))
     made = f"n{abs(hash(request.node.name)):x}"
-    tracking.client().create_registered_model(made)
+    connection.client().create_registered_model(made)
     for _ in range(3):
         a_version(made, home, *_logged(home))
     challenge(made, "3")
@@ -105,14 +107,14 @@ def name(home: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 @cache
 def _logged(home: Path) -> tuple[str, str]:
     """(run, model) of the bundle, logged once: versions may share it."""
-    parent = tracking.parent_run(tracking.experiment("bundle", home), "bundle", "0" * 64)[0]
-    run = tracking.child_run(parent, "lstm", "a" * 64, {})
+    parent = runs.parent_run(runs.experiment("bundle", home), "bundle", "0" * 64)[0]
+    run = runs.child_run(parent, "lstm", "a" * 64, {})
     return run, log_bundle(home / "bundle", run)
 
 
 def a_version(name: str, home: Path, run: str, model: str) -> None:
     digest = hashlib.sha256((home / "bundle" / "manifest.json").read_bytes()).hexdigest()
-    tracking.client().create_model_version(name, f"models:/{model}", run, tags={"manifest": digest}, model_id=model)
+    connection.client().create_model_version(name, f"models:/{model}", run, tags={"manifest": digest}, model_id=model)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +145,7 @@ def holder(name: str) -> str | None:
 
 
 def challenge(name: str, version: str) -> None:
-    tracking.client().set_registered_model_alias(name, CHALLENGER, version)
+    connection.client().set_registered_model_alias(name, CHALLENGER, version)
 
 
 def test_a_story_of_decisions_and_what_the_ledger_says_of_it(home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +173,7 @@ def test_a_story_of_decisions_and_what_the_ledger_says_of_it(home: Path, name: s
     assert [entry.champion for entry in some] == ["1", "2", "3", "2", "1", "1", "2", "1"]  # the history of the alias
     assert [entry.before for entry in some] == [None, "1", "2", "3", "2", "1", "1", "2"]
     assert some[5].why == "skill: too weak"
-    verdicts = tracking.artifact(some[5].run_id, "verdicts.json")
+    verdicts = logs.artifact(some[5].run_id, "verdicts.json")
     assert json.loads(verdicts.read_text()) == [{"gate": "skill", "passed": False, "words": "too weak"}]
 
 
@@ -204,7 +206,7 @@ def test_of_eight_at_once_one_wins_and_the_others_are_told(
 
 
 def test_an_alias_that_was_moved_by_hand_is_mended_and_one_without_a_ledger_stays(home: Path, name: str) -> None:
-    client = tracking.client()
+    client = connection.client()
     client.set_registered_model_alias(name, CHAMPION, "3")
     assert promotion.mend(name, home) is None and holder(name) == "3"
     challenge(name, "2")
@@ -222,7 +224,7 @@ def test_an_error_on_the_way_leaves_the_alias_and_a_later_run_goes_on(
 
     challenge(name, "1")
     with monkeypatch.context() as patch:
-        patch.setattr(promotion if broken == "judge" else tracking, broken, fail)
+        patch.setattr(promotion if broken == "judge" else logs, broken, fail)
         with pytest.raises(RuntimeError, match="went away"):
             promotion.promote(name, home, "cpu")
     assert holder(name) is None and ledger.entries(name) == []
@@ -282,7 +284,7 @@ def test_a_damaged_version_is_neither_promoted_nor_rolled_back_to(home: Path, na
 
 
 def test_a_refusal_leaves_a_champion_that_was_set_by_hand(home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    tracking.client().set_registered_model_alias(name, CHAMPION, "1")
+    connection.client().set_registered_model_alias(name, CHAMPION, "1")
     monkeypatch.setattr(promotion, "judge", lambda *_: ((Verdict("skill", False, "too weak"),), {}))
     assert promotion.undecided(name)
     assert promotion.promote(name, home, "cpu").decision == "refused"
@@ -294,7 +296,7 @@ def test_a_refusal_leaves_a_champion_that_was_set_by_hand(home: Path, name: str,
 def test_a_champion_that_was_deleted_is_none_and_the_name_goes_on(home: Path, name: str) -> None:
     challenge(name, "1")
     promotion.promote(name, home, "cpu")
-    client = tracking.client()
+    client = connection.client()
     client.delete_registered_model_alias(name, CHAMPION)
     client.delete_model_version(name, "1")
     challenge(name, "2")
@@ -317,7 +319,7 @@ def test_serving_code_that_is_not_the_bundle_s_is_refused(home: Path, name: str)
 
 
 def test_versions_that_were_deleted_are_skipped_on_the_way_back(home: Path, name: str) -> None:
-    client = tracking.client()
+    client = connection.client()
     for version in "123":
         challenge(name, version)
         promotion.promote(name, home, "cpu")
@@ -343,7 +345,7 @@ def test_versions_that_were_deleted_are_skipped_on_the_way_back(home: Path, name
 def test_a_champion_that_comes_after_a_deleted_one_is_not_its_own_predecessor(home: Path, name: str) -> None:
     for version in "121":  # and 1 once more
         promotion.promote(name, home, "cpu", number=version)
-    tracking.client().delete_model_version(name, "2")
+    connection.client().delete_model_version(name, "2")
     with pytest.raises(UserError, match="before version 1 that is still there"):
         promotion.roll_back(name, home)
     promotion.promote(name, home, "cpu", number="3")

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from params.errors import UserError
-from tasks import tracking
 from tasks.promote import decision as promotion
 from tasks.promote import ledger
 from tasks.registry.load import CHAMPION, find
 from tasks.registry.versions import register
+from tasks.tracking import connection, runs
 
 NAME = "story"
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,11 +37,11 @@ def home(server: Any, house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     monkeypatch.setattr(promotion, "judge", lambda challenger, *_: ((promotion.reloads(challenger),), {"challenger_mae": 1.0}))
     folder = tmp_path / "home"
-    tracking.connect(folder)
-    parent, _ = tracking.parent_run(tracking.experiment(NAME, folder), NAME, "0" * 64)
+    connection.connect(folder)
+    parent, _ = runs.parent_run(runs.experiment(NAME, folder), NAME, "0" * 64)
     house.write(folder / "bundle", house.build())
     for number in "12":
-        run = tracking.child_run(parent, "lstm", number * 64, {})
+        run = runs.child_run(parent, "lstm", number * 64, {})
         made = register(folder / "bundle", name=NAME, run_id=run, identity=number * 64, tags={}, home=folder)
         assert made == {"version": number, "new": True}
         if number == "1":
@@ -103,8 +103,8 @@ def test_a_server_that_hangs_or_is_killed_leaves_the_champion_and_a_later_run_go
 def test_a_worker_that_has_not_been_through_the_command_line_has_bounds_unless_the_user_sets_them() -> None:
     names = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT")
     script = f"""
-from tasks import tracking
-tracking.client()
+from tasks.tracking import connection, runs
+connection.client()
 from mlflow import environment_variables as known
 print(*[getattr(known, name).get() for name in {names}])
 """

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks import tracking
 from tasks.registry.versions import register
+from tasks.tracking import connection, runs
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,15 +37,13 @@ def model(tmp_path_factory: pytest.TempPathFactory, house: Any) -> Iterator[Any]
         patch.setenv("LAGLINE_HOME", str(home))
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
         patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        tracking.client.cache_clear()
-        tracking.connect(home)
-        run = tracking.child_run(
-            tracking.parent_run(tracking.experiment("served", home), "served", "0" * 64)[0], "lstm", "1", {}
-        )
+        connection.client.cache_clear()
+        connection.connect(home)
+        run = runs.child_run(runs.parent_run(runs.experiment("served", home), "served", "0" * 64)[0], "lstm", "1", {})
         house.write(home / "bundle", house.build())
         register(home / "bundle", name="served", run_id=run, identity="a" * 64, tags={}, home=home)
         yield mlflow.pyfunc.load_model("models:/served@challenger")
-        tracking.client.cache_clear()
+        connection.client.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from models.data.windows import Windows
-from tasks import tracking
 from tasks.registry.versions import register
+from tasks.tracking import connection, runs
 
 NAME = "nyc-weather"
 pytestmark = [  # MLflow's own
@@ -50,12 +50,12 @@ def store(tmp_path_factory: pytest.TempPathFactory, house: Any) -> Iterator[Stor
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
         patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         patch.chdir(home)  # what MLflow writes by mistake shows here
-        tracking.client.cache_clear()
-        tracking.connect(home)
-        run = tracking.child_run(tracking.parent_run(tracking.experiment(NAME, home), NAME, "0" * 64)[0], "lstm", "1" * 64, {})
+        connection.client.cache_clear()
+        connection.connect(home)
+        run = runs.child_run(runs.parent_run(runs.experiment(NAME, home), NAME, "0" * 64)[0], "lstm", "1" * 64, {})
         digest = house.write(home / "bundle", house.build())
         yield Store(home, run, home / "bundle", digest, put(home, run, home / "bundle", "a" * 64))
-        tracking.client.cache_clear()
+        connection.client.cache_clear()
 
 
 def put(home: Path, run: str, bundle: Path, identity: str, name: str = NAME) -> dict[str, Any]:
@@ -75,15 +75,15 @@ def expected(house: Any) -> np.ndarray:
 
 def test_a_version_carries_identity_digest_scores_and_the_alias(store: Store) -> None:
     assert store.result == {"version": "1", "new": True}
-    version = tracking.client().get_model_version_by_alias(NAME, "challenger")
+    version = connection.client().get_model_version_by_alias(NAME, "challenger")
     assert (str(version.version), version.run_id) == ("1", store.run)
     assert version.tags == {"identity": "a" * 64, "manifest": store.digest, "variant": "lstm", "val_mae": "1.25"}
 
 
 def test_the_model_belongs_to_its_run_and_the_run_goes_on(store: Store) -> None:
-    run = tracking.client().get_run(store.run)
+    run = connection.client().get_run(store.run)
     assert run.info.status == "RUNNING"
-    (model,) = tracking.client().search_logged_models([run.info.experiment_id])
+    (model,) = connection.client().search_logged_models([run.info.experiment_id])
     assert (model.source_run_id, str(model.status)) == (store.run, "READY")
     assert not (store.home / "mlruns").exists()
 
@@ -96,9 +96,9 @@ def test_the_same_identity_is_one_version_and_another_one_moves_the_alias(store:
     assert {r["version"] for r in results} == {"1"}
     assert sorted(r["new"] for r in results) == [False, False, True]
     assert put(store.home, store.run, store.bundle, "c" * 64, name) == {"version": "2", "new": True}
-    assert int(tracking.client().get_model_version_by_alias(name, "challenger").version) == 2
+    assert int(connection.client().get_model_version_by_alias(name, "challenger").version) == 2
     assert put(store.home, store.run, store.bundle, "b" * 64, name) == {"version": "1", "new": False}
-    assert int(tracking.client().get_model_version_by_alias(name, "challenger").version) == 1
+    assert int(connection.client().get_model_version_by_alias(name, "challenger").version) == 1
 
 
 def test_a_damaged_bundle_is_not_registered(store: Store, house: Any, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_damaged_bundle_is_not_registered(store: Store, house: Any, tmp_path: 
     (tmp_path / "bundle/weights.safetensors").write_bytes(b"")
     with pytest.raises(ValueError, match=r"weights.safetensors has changed"):
         put(store.home, store.run, tmp_path / "bundle", "d" * 64, "damaged")
-    assert not tracking.client().search_registered_models("name = 'damaged'")
+    assert not connection.client().search_registered_models("name = 'damaged'")
 
 
 def test_a_version_forecasts_in_a_process_without_this_repository(
@@ -153,7 +153,7 @@ def test_the_stored_example_and_signature_fit_the_model(store: Store) -> None:
 def test_a_bit_that_flips_in_the_store_is_refused_by_name(store: Store) -> None:
     import mlflow
 
-    source = tracking.client().get_model_version(NAME, "1").source
+    source = connection.client().get_model_version(NAME, "1").source
     (graph,) = (store.home / "artifacts").rglob(f"{str(source).split('/')[-1]}/artifacts/data/bundle/graph.pt2")
     content = graph.read_bytes()
     graph.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

@@ -57,7 +57,7 @@ def show(version: Version, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
     """`show(data, out)`: the verb, with this version in the registry."""
     monkeypatch.setattr(flow, "needed", lambda *_: version)
     monkeypatch.setattr(flow, "opened", nullcontext)
-    monkeypatch.setattr(flow.tracking, "connect", lambda _: None)
+    monkeypatch.setattr(flow.connection, "connect", lambda _: None)
     return lambda data, out: flow.show_forecast(Path(), "own", data, out, None, 1)
 
 

@@ -14,10 +14,10 @@ import pytest
 import tasks.serve.realised
 from params.errors import ChecksFailed, UserError
 from params.load import load_run
-from tasks import tracking
 from tasks.serve.notify import notify
 from tasks.serve.realised import keep, on_grid, realised, score_realised
 from tasks.serve.schedule import again, may_pass, remember, superseded
+from tasks.tracking import connection
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
@@ -151,8 +151,8 @@ def test_a_champion_that_was_put_back_is_not_warned_of_for_the_version_after_it(
     )
     run = load_run("params/smoke.yaml", [*settings, "windows.features={y: {lookback: 3}}", "split={validation: 3, test: 3}"])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    tracking.client.cache_clear()
-    tracking.connect(tmp_path)
+    connection.client.cache_clear()
+    connection.connect(tmp_path)
     for version, cutoff, newest, error in (("1", 10, 4, 0.5), ("2", 16, 14, 4.0)):
         keep_errors(history, version, cutoff, newest, error, tmp_path)
 
@@ -162,7 +162,7 @@ def test_a_champion_that_was_put_back_is_not_warned_of_for_the_version_after_it(
 
     monkeypatch.setattr(tasks.serve.realised, "find", champion)
     told = [score_realised.fn(run, tmp_path) for _ in range(4)]
-    tracking.client.cache_clear()
+    connection.client.cache_clear()
     assert told[0] is not None and "version 2 has served have a realised skill of -166.7%" in told[0]
     assert told[1:] == [None, None, None]  # nothing of version 3 was kept, and then there is no champion
     assert json.loads((tmp_path / "served" / "story" / "scored.json").read_text())["until"] == history["ds"].to_physical()[-1]

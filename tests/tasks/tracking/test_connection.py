@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from params.errors import UserError
-from tasks import tracking
+from tasks.tracking import connection
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mlflow's own imports
 
@@ -17,10 +17,10 @@ def test_a_database_whose_driver_is_not_installed_is_one_message(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{scheme}://user:secret@127.0.0.1:9/x")
-    tracking.client.cache_clear()
+    connection.client.cache_clear()
     with pytest.raises(
         UserError, match=rf"MLFLOW_TRACKING_URI={scheme}://.*: the driver of this database is missing \({module}\)"
     ) as error:
-        tracking.connect(tmp_path)
-    tracking.client.cache_clear()
+        connection.connect(tmp_path)
+    connection.client.cache_clear()
     assert "secret" not in str(error.value) and "***" in str(error.value)

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from params.errors import UserError
-from tasks import tracking
-from tasks.tracking import connection
+from tasks.tracking import connection, logs, runs
 from tasks.train.curves import Curves
 
 pytestmark = [
@@ -22,7 +21,7 @@ pytestmark = [
 def test_patience_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     for bad in ("soon", "-1", "inf", "nan"):
         monkeypatch.setenv("LAGLINE_PATIENCE", bad)
-        with pytest.raises(UserError, match=f"LAGLINE_PATIENCE={bad}: write how many seconds"), tracking.patience():
+        with pytest.raises(UserError, match=f"LAGLINE_PATIENCE={bad}: write how many seconds"), connection.patience():
             pass
 
 
@@ -39,16 +38,16 @@ def test_every_way_of_not_answering_is_being_away() -> None:
 def test_no_row_is_lost_while_the_server_is_away_and_no_call_waits_for_it_for_ever(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    tracking.connect(tmp_path)
-    run = tracking.client().create_run(tracking.experiment("demo", tmp_path)).info.run_id
+    connection.connect(tmp_path)
+    run = connection.client().create_run(runs.experiment("demo", tmp_path)).info.run_id
 
     def row(epoch: int) -> dict[str, float]:
         return {"epoch": epoch, "val_mae": 10.0 - epoch, "seconds": 1.0}
 
     def logged() -> list[tuple[int, float]]:
-        return sorted((point.step, point.value) for point in tracking.client().get_metric_history(run, "val_mae"))
+        return sorted((point.step, point.value) for point in connection.client().get_metric_history(run, "val_mae"))
 
-    with tracking.patience(), Curves(run) as curves:
+    with connection.patience(), Curves(run) as curves:
         curves.add(row(0))
         while not logged():
             time.sleep(0.05)
@@ -60,23 +59,23 @@ def test_no_row_is_lost_while_the_server_is_away_and_no_call_waits_for_it_for_ev
     back.join()
     assert logged() == [(1, 10.0), (2, 9.0), (3, 8.0), (4, 7.0)]
     assert f"the tracking server at {server.uri} does not answer" in capfd.readouterr().err
-    tracking.log_history(run, [row(epoch) for epoch in range(5)])  # what is there is not logged twice
+    logs.log_history(run, [row(epoch) for epoch in range(5)])  # what is there is not logged twice
     assert logged() == [(1, 10.0), (2, 9.0), (3, 8.0), (4, 7.0), (5, 6.0)]
 
-    with tracking.patience(), pytest.raises(Exception, match="not found"):  # an answer is no reason to wait
-        tracking.client().get_run("0" * 32)
+    with connection.patience(), pytest.raises(Exception, match="not found"):  # an answer is no reason to wait
+        connection.client().get_run("0" * 32)
 
     server.kill()
     monkeypatch.setenv("LAGLINE_PATIENCE", "0.3")
     with pytest.raises(Exception, match="API request to"):  # nothing to lose: no waiting
-        tracking.tag(run, {"a": "b"})
-    with tracking.patience():
+        logs.tag(run, {"a": "b"})
+    with connection.patience():
         with pytest.raises(UserError, match=r"has not answered for \d+ s\.  No fit is lost: start the same command again"):
-            tracking.tag(run, {"a": "b"})
-        tracking.abandon(run, "FAILED")  # another error is on its way out: no word of this one
+            logs.tag(run, {"a": "b"})
+        runs.abandon(run, "FAILED")  # another error is on its way out: no word of this one
         monkeypatch.setenv("LAGLINE_PATIENCE", "600")
-        ending = threading.Timer(1.0, tracking.give_up)  # as a comparison does that ends: a call that waits gives up at once
+        ending = threading.Timer(1.0, connection.give_up)  # as a comparison does that ends: a call that waits gives up at once
         ending.start()
         with pytest.raises(Exception, match="API request to"):
-            tracking.tag(run, {"a": "b"})
+            logs.tag(run, {"a": "b"})
         ending.join()
