@@ -27,10 +27,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from flows.verbs.look import leaderboard_of
 
 from benchmarks._m4 import owa
 from flows.runtime.state import home, ready
-from flows.verbs.look import leaderboard_of
 from params.load import load_run
 from tasks.load.source import long_frame
 from tasks.tracking import connection, logs, runs

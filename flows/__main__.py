@@ -9,11 +9,15 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from params.errors import ChecksFailed, UserError
+
+if TYPE_CHECKING:
+    from params.load import Plan
+    from params.schema import RunParams
 
 DEFAULT = Path("params/nyc_weather.yaml")
 INTERRUPTED = 130
@@ -58,31 +62,34 @@ def compare(
     fresh: Annotated[bool, typer.Option("--fresh", help="Train anew, also what was trained before.")] = False,
 ) -> None:
     """Check the data, cut windows, train every variant, score them side by side, register the best as challenger."""
+    plan = _plan(params, _settings(settings, variants))
     home = _home()
-    chosen = _settings(settings, variants)
     from flows.runtime.progress import Board
 
     with _prefect(home) as server:
         with Board() as board, board.stage("start"):
-            from flows.verbs.look import check_params, only_those_that_fit, show_comparison
+            from tasks.train.check import check_plan, only_those_that_fit
 
             if (variants or "").strip() == "all":
-                chosen = only_those_that_fit(params, chosen, board.say)
-            check_params(params, chosen)
+                plan = only_those_that_fit(plan, board.say)
+            check_plan(plan)
             from flows.compare import compare as flow
 
             server.wait()
-        found = flow(str(params), chosen, fresh)
+        found = flow(str(params), list(plan.settings), fresh)
+    from flows.verbs.runs import show_comparison
+
     show_comparison(found)
 
 
 @app.command()
 def validate(params: Params = DEFAULT, settings: Set = None) -> None:
     """Only the checks: a readable report; exit status 1 where they fail."""
+    run = _run(params, settings)
     _home()
-    from flows.verbs.look import show_checks
+    from flows.verbs.data import show_checks
 
-    show_checks(params, settings or [])
+    show_checks(run)
 
 
 @app.command()
@@ -108,16 +115,17 @@ def lags(
     spans = [span.strip() for span in rolling.split(",") if span.strip()]
     if not all(span.isascii() and span.isdigit() and int(span) > 0 for span in spans):
         raise UserError(f"--rolling {rolling}: write whole numbers of rows from 1 on, such as 24,168")
+    run = _run(params, settings)
     home = _home()
-    from flows.verbs.look import show_lags
+    from flows.verbs.data import show_lags
 
-    show_lags(home, params, settings or [], out, head, edges, tuple(dict.fromkeys(map(int, spans))))
+    show_lags(home, run, out, head, edges, tuple(dict.fromkeys(map(int, spans))))
 
 
 @app.command()
 def variants(as_json: Json = False) -> None:
     """The zoo as a table: name, family, parameters, receptive field, what it is for."""
-    from flows.verbs.look import show_variants
+    from flows.verbs.runs import show_variants
 
     show_variants(as_json)
 
@@ -126,7 +134,7 @@ def variants(as_json: Json = False) -> None:
 def leaderboard(name: Name, as_json: Json = False) -> None:
     """The last comparison of a name, as a table."""
     home = _home()
-    from flows.verbs.look import show_leaderboard
+    from flows.verbs.runs import show_leaderboard
 
     show_leaderboard(home, name, as_json)
 
@@ -224,12 +232,13 @@ def retrain(
     allow_dirty: AllowDirty = False,
 ) -> None:
     """Compare, then promote, then forecast: what a schedule runs, now."""
+    plan = _plan(params, settings)
     home = _home(decides=True)
     with _prefect(home) as server:
         from flows.retrain import retrain as flow
-        from flows.verbs.look import check_params
+        from tasks.train.check import check_plan
 
-        check_params(params, settings or [])
+        check_plan(plan)
         server.wait()
         found = flow(str(params), settings or [], None if forecasts is None else str(forecasts.absolute()), allow_dirty)
     print(f"{found['outcome']}{': ' + found['why'] if found.get('why') else ''}")
@@ -247,13 +256,14 @@ def serve(
     allow_dirty: AllowDirty = False,
 ) -> None:
     """Retrain, promote and forecast on a schedule, until Ctrl-C."""
+    plan = _plan(params, settings)
     home = _home()
     with _prefect(home, lasting=True) as server:
         from flows.schedule import check_cron
         from flows.schedule import serve as serve_runs
-        from flows.verbs.look import check_params
+        from tasks.train.check import check_plan
 
-        check_params(params, settings or [])
+        check_plan(plan)
         check_cron(cron, zone)
         server.wait()
         for line in server.addresses():
@@ -277,7 +287,7 @@ def prune(
     and all forecasts go. Of the forecasts that were served those stay that are not scored yet, and the newest 400.
     """
     home = _home()
-    from flows.verbs.look import show_prune
+    from flows.verbs.prune import show_prune
 
     show_prune(home, keep, dry_run)
 
@@ -329,6 +339,19 @@ def _home(decides: bool = False) -> Path:
 
     listen(decides)
     return home
+
+
+def _plan(params: Path, settings: list[str] | None) -> "Plan":
+    """The run and its variants, read before anything slow is imported: a mistake is told at once."""
+    from params.load import load_plan
+
+    return load_plan(params, settings or [])
+
+
+def _run(params: Path, settings: list[str] | None) -> "RunParams":
+    from params.load import load_run
+
+    return load_run(params, settings or [])
 
 
 @contextmanager

@@ -1,11 +1,8 @@
-"""Reads YAML strictly and lays the layers of a run: base < run file < variant < --set; never reads any data.
-
-The reader takes the safe subset of YAML 1.2: no aliases, no tags, no repeated keys, `1e-3` is a number, `12:30` and `no`
-are text. Every refusal names the file, the line and the key.
-"""
+"""The layers of a run: base.yaml < run file < variant < --set.  A `Plan` reads each file once; no data is read."""
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,8 @@ PARAMS = Path(__file__).resolve().parent
 ENSEMBLE = "ensemble"  # the family of a variant that combines others
 TAKEN = ("unique_id", "ds", "cutoff", "step", "y", *BASELINES)  # columns of a forecast frame
 
-Settings = list[tuple[tuple[str, ...], Any, str]]  # --set texts: path, value, and the text for messages
+Setting = tuple[tuple[str, ...], Any, str]  # a --set text: path, value, and the text for messages
+Read = tuple[dict[str, Any], Lines]  # a file, and the place of each key
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,97 +100,142 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _layers(path: Path, settings: Sequence[str]) -> tuple[dict[str, Any], Settings, Lines, str]:
-    """Base and run file merged, the settings to lay above, the place of each key, and the file's name for messages."""
-    if not path.exists() and not path.is_absolute() and (PARAMS.parent / path).exists():
-        path = PARAMS.parent / path
-    base, lines = read_yaml(PARAMS / "base.yaml", "params/base.yaml")
-    run, run_lines = read_yaml(path)
-    parsed = [(*parse_setting(text), f"--set {text}") for text in settings]
-    return merge(base, run), parsed, lines | run_lines, str(path)
-
-
-def _with_settings(tree: dict[str, Any], lines: Lines, settings: Settings) -> tuple[dict[str, Any], Lines]:
+def _with_settings(tree: dict[str, Any], lines: Lines, settings: Sequence[Setting]) -> Read:
     for path, value, name in settings:
         tree = _assign(tree, path, value)
         lines = {known: where for known, where in lines.items() if known[: len(path)] != path} | {path: name}
     return tree, lines
 
 
-def load_run(path: str | Path, settings: Sequence[str] = ()) -> RunParams:
-    """The run that a params file describes, below `--set` texts.
+def _setting(text: str) -> Setting:
+    return (*parse_setting(text), f"--set {text}")
 
-    Raises UserError naming file, line and key for an unknown key, a wrong type or a value out of range; reads no data.
+
+@dataclass(frozen=True)
+class _Layers:
+    """base.yaml and a run file, each read once, and the settings above; the file of a variant is read once, when asked for."""
+
+    name: str  # of the run file, in messages
+    under: dict[str, Any]
+    lines: Lines
+    above: tuple[Setting, ...]
+    known: list[str] = field(default_factory=variant_names)
+    read: dict[str, Read] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: Path, settings: Sequence[str]) -> "_Layers":
+        """Raises UserError for a file that cannot be read, or a setting that is none."""
+        if not path.exists() and not path.is_absolute() and (PARAMS.parent / path).exists():
+            path = PARAMS.parent / path
+        base, lines = read_yaml(PARAMS / "base.yaml", "params/base.yaml")
+        run, run_lines = read_yaml(path)
+        return cls(str(path), merge(base, run), lines | run_lines, tuple(map(_setting, settings)))
+
+    def own(self, variant: str) -> Read:
+        """The file of a variant.  Raises UserError where there is none."""
+        if variant not in self.known:
+            raise UserError(f"unknown variant {variant!r}{_suggest(variant, self.known)}")
+        if variant not in self.read:
+            self.read[variant] = read_yaml(PARAMS / "variants" / f"{variant}.yaml", f"params/variants/{variant}.yaml")
+        return self.read[variant]
+
+    def run(self) -> RunParams:
+        """The run, without what its variants say."""
+        tree, lines = _with_settings(self.under, self.lines, self.above)
+        try:
+            run = RunParams.model_validate(tree)
+        except ValidationError as error:
+            raise _explain(error, lines, self.name) from None
+        for variant in run.variants:
+            if variant in TAKEN or variant.endswith(("-lo-90", "-hi-90")):
+                file = f"params/variants/{variant}.yaml"
+                raise UserError(f"{file}: {variant!r} is a column of every forecast frame; rename the file")
+            if variant not in self.known:
+                where = lines.get(("variants",), self.name)
+                raise UserError(f"{where}: unknown variant {variant!r}{_suggest(variant, self.known)}")
+        return run
+
+    def variant(self, variant: str) -> VariantParams:
+        """One variant: its own file laid between the run file and the settings."""
+        own, own_lines = self.own(variant)
+        keys = ("about", "ensemble", "combine") if "ensemble" in own else ("family", "about", "network", "training")
+        for key in own:
+            if key not in keys:
+                what = "an ensemble" if "ensemble" in own else "a variant"
+                raise UserError(f"{own_lines[(key,)]}: unknown key {key!r}; {what} has {', '.join(keys[:-1])} and {keys[-1]}")
+        members = self._members(variant)
+        everyones = {path[1] for path, _, _ in self.above if path[0] == "network" and len(path) > 1}
+        merged = merge(self.under, {k: own[k] for k in ("network", "training") if k in own})
+        merged, lines = _with_settings(merged, self.lines | own_lines, self.above)
+        try:
+            run = RunParams.model_validate(merged)
+            return VariantParams.model_validate(
+                {
+                    "variant": variant,
+                    "family": ENSEMBLE if members else own.get("family"),
+                    "about": own.get("about"),
+                    "network": {} if members else run.network,
+                    "shared": frozenset({*self.under.get("network", {}), *everyones}),
+                    "run": run,
+                    "members": members,
+                    "combine": own.get("combine", "median"),
+                }
+            )
+        except ValidationError as error:
+            raise _explain(error, lines, f"params/variants/{variant}.yaml") from None
+
+    def _members(self, variant: str) -> tuple[VariantParams, ...]:
+        """The variants that an ensemble combines; empty for what is none."""
+        own, lines = self.own(variant)
+        if "ensemble" not in own:
+            return ()
+        names, where = own["ensemble"], lines[("ensemble",)]
+        if not isinstance(names, list) or not names or len({str(name) for name in names}) < len(names):
+            raise UserError(f"{where}: ensemble: write the variants that it combines, each once, such as [gru, lstm, tcn]")
+        for name in names:
+            if name not in self.known:
+                raise UserError(f"{where}: ensemble: unknown variant {name!r}{_suggest(str(name), self.known)}")
+            if name == variant or "ensemble" in self.own(name)[0]:
+                raise UserError(f"{where}: ensemble: {name!r} is an ensemble itself; name what it combines")
+        return tuple(map(self.variant, names))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command is asked to do: a run and its variants, with the file and the settings that they were read from."""
+
+    path: Path
+    settings: tuple[str, ...]
+    run: RunParams
+    variants: Mapping[str, VariantParams]
+    layers: _Layers = field(repr=False, compare=False)
+
+    def only(self, names: Sequence[str]) -> "Plan":
+        """The same with other variants; files that were read are not read again."""
+        text = variants_setting(names)
+        layers = replace(self.layers, above=(*self.layers.above, _setting(text)))
+        return _plan(self.path, (*self.settings, text), layers)
+
+
+def _plan(path: Path, settings: tuple[str, ...], layers: _Layers) -> Plan:
+    run = layers.run()
+    return Plan(path, settings, run, {name: layers.variant(name) for name in run.variants}, layers)
+
+
+def load_plan(path: str | Path, settings: Sequence[str] = ()) -> Plan:
+    """The run that a params file describes, below `--set` texts, and all of its variants; each file is read once.
+
+    Raises UserError naming file, line and key for an unknown key, a wrong type or a value out of range.  Whether `network`
+    fits the constructor of a family is checked where it is built.
     """
-    under, above, lines, name = _layers(Path(path), settings)
-    tree, lines = _with_settings(under, lines, above)
-    try:
-        run = RunParams.model_validate(tree)
-    except ValidationError as error:
-        raise _explain(error, lines, name) from None
-    known = variant_names()
-    for variant in run.variants:
-        if variant in TAKEN or variant.endswith(("-lo-90", "-hi-90")):
-            raise UserError(f"params/variants/{variant}.yaml: {variant!r} is a column of every forecast frame; rename the file")
-        if variant not in known:
-            where = lines.get(("variants",), name)
-            raise UserError(f"{where}: unknown variant {variant!r}{_suggest(variant, known)}")
-    return run
+    return _plan(Path(path), tuple(settings), _Layers.of(Path(path), settings))
+
+
+def load_run(path: str | Path, settings: Sequence[str] = ()) -> RunParams:
+    """The run alone, for what trains nothing.  Raises UserError as `load_plan` does."""
+    return _Layers.of(Path(path), settings).run()
 
 
 def load_variant(variant: str, path: str | Path, settings: Sequence[str] = ()) -> VariantParams:
-    """One variant of a run: its own YAML laid between the run file and `--set`.
-
-    Raises UserError for an unknown variant or key.  Whether `network` fits the constructor is checked where it is built.
-    """
-    if variant not in variant_names():
-        raise UserError(f"unknown variant {variant!r}{_suggest(variant, variant_names())}")
-    under, above, lines, _ = _layers(Path(path), settings)
-    file = f"params/variants/{variant}.yaml"
-    own, own_lines = read_yaml(PARAMS / "variants" / f"{variant}.yaml", file)
-    keys = ("about", "ensemble", "combine") if "ensemble" in own else ("family", "about", "network", "training")
-    for key in own:
-        if key not in keys:
-            what = "an ensemble" if "ensemble" in own else "a variant"
-            raise UserError(f"{own_lines[(key,)]}: unknown key {key!r}; {what} has {', '.join(keys[:-1])} and {keys[-1]}")
-    members = _members(variant, own, own_lines, path, settings)
-    shared = frozenset(
-        {*under.get("network", {}), *(path[1] for path, _, _ in above if path[0] == "network" and len(path) > 1)}
-    )
-    merged = merge(under, {k: own[k] for k in ("network", "training") if k in own})
-    merged, lines = _with_settings(merged, lines | own_lines, above)
-    try:
-        run = RunParams.model_validate(merged)
-        return VariantParams.model_validate(
-            {
-                "variant": variant,
-                "family": ENSEMBLE if members else own.get("family"),
-                "about": own.get("about"),
-                "network": {} if members else run.network,
-                "shared": shared,
-                "run": run,
-                "members": members,
-                "combine": own.get("combine", "median"),
-            }
-        )
-    except ValidationError as error:
-        raise _explain(error, lines, file) from None
-
-
-def _members(
-    variant: str, own: Mapping[str, Any], lines: Lines, path: str | Path, settings: Sequence[str]
-) -> tuple[VariantParams, ...]:
-    """The variants that an ensemble combines; empty for what is none."""
-    if "ensemble" not in own:
-        return ()
-    names, where = own["ensemble"], lines[("ensemble",)]
-    if not isinstance(names, list) or not names or len({str(name) for name in names}) < len(names):
-        raise UserError(f"{where}: ensemble: write the variants that it combines, each once, such as [gru, lstm, tcn]")
-    found = []
-    for name in names:
-        if name not in variant_names():
-            raise UserError(f"{where}: ensemble: unknown variant {name!r}{_suggest(str(name), variant_names())}")
-        if name == variant or "ensemble" in read_yaml(PARAMS / "variants" / f"{name}.yaml")[0]:
-            raise UserError(f"{where}: ensemble: {name!r} is an ensemble itself; name what it combines")
-        found.append(load_variant(name, path, settings))
-    return tuple(found)
+    """One variant below a run, whether the run names it or not.  Raises UserError as `load_plan` does."""
+    return _Layers.of(Path(path), settings).variant(variant)

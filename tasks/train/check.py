@@ -1,7 +1,7 @@
 """Checks variants by building them without memory, before any data is read; counts their parameters, measures their field."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 import torch
@@ -14,7 +14,9 @@ from models.fit.settings import own_generators
 from models.forecaster import Skip, takes_skip
 from models.memory_card import receptive_field
 from params.errors import UserError
+from params.load import Plan
 from params.schema import VariantParams
+from tasks.train.device import choose_device, concurrent_fits
 
 
 def own_network(variant: VariantParams) -> dict[str, Any]:
@@ -78,3 +80,29 @@ def measured_field(variant: VariantParams, windows: WindowParams) -> int:
 def seeds_of(variant: VariantParams) -> int:
     """How many fits a variant has: one for what has no seed of its own, a closed form or an ensemble."""
     return 1 if is_closed_form(variant.family) or variant.members else variant.run.training.seeds
+
+
+def check_plan(plan: Plan) -> None:
+    """Checks the device and builds every variant of a run without memory, before any data is read.  Raises UserError."""
+    concurrent_fits(plan.run.training.threads, choose_device())
+    check_shared(list(plan.variants.values()))
+    for variant in plan.variants.values():
+        check_variant(variant, plan.run.windows.window_params())
+
+
+def only_those_that_fit(plan: Plan, say: Callable[[str], None]) -> Plan:
+    """The plan without the variants whose structure does not allow the run's windows; says which and why.
+
+    Raises UserError where none is left.
+    """
+    fitting, last = [], None
+    for name, variant in plan.variants.items():
+        try:
+            check_variant(variant, plan.run.windows.window_params())
+            fitting.append(name)
+        except UserError as error:
+            last = error
+            say(f"  left out: {error}")
+    if last is not None and not fitting:
+        raise last
+    return plan.only(fitting)

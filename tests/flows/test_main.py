@@ -5,7 +5,6 @@ Every verb runs once as a person runs it (`flows`); what more it can say is trie
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +15,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import flows.verbs.look
-import params.load
+import flows.verbs.prune
+import flows.verbs.runs
 from flows.__main__ import run
-from params.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = "params/smoke.yaml"
@@ -114,7 +112,7 @@ def test_a_full_disk_is_one_message_with_status_2(here, refused, monkeypatch: py
         def full(*_: object) -> None:
             raise OSError(number, os.strerror(number), "/there")
 
-        monkeypatch.setattr(flows.verbs.look, "show_prune", full)
+        monkeypatch.setattr(flows.verbs.prune, "show_prune", full)
 
     fails(28)
     refused(here("prune", home=tmp_path / "home"), 2, "lagline: the disk is full (/there): make room")
@@ -200,7 +198,7 @@ from flows.__main__ import run
 def import_a_dataclass(*_):
     exec("raise KeyboardInterrupt")
 
-with patch("flows.runtime.server.ui", import_a_dataclass), patch("flows.verbs.look.show_variants", import_a_dataclass):
+with patch("flows.runtime.server.ui", import_a_dataclass), patch("flows.verbs.runs.show_variants", import_a_dataclass):
     sys.exit(run())
 """
 
@@ -226,31 +224,3 @@ def test_lags_refuses_what_the_checks_refuse(flows, refused, tmp_path: Path) -> 
 def test_a_leaderboard_from_a_store_that_does_not_answer_is_one_message(flows, refused, tmp_path: Path) -> None:
     dead = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     refused(flows("leaderboard", "smoke", home=tmp_path / "home", **dead), 2, "MLFLOW_TRACKING_URI", "does not answer")
-
-
-def test_a_yaml_alone_makes_a_new_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    shutil.copytree(ROOT / "params", tmp_path / "params")
-    text = "family: recurrent\nabout: a GRU with twice the memory\nnetwork: {cell: gru, hidden_size: 64}\n"
-    (tmp_path / "params" / "variants" / "wide_gru.yaml").write_text(text)
-    monkeypatch.setattr(params.load, "PARAMS", tmp_path / "params")
-    flows.verbs.look.show_variants(as_json=True)
-    listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    # by hand: three gates of 64 units over 19 inputs, 64 states, 2 biases; the head gives 24 steps of point and 3 quantiles
-    assert listed["wide_gru"]["parameters"] == 3 * 64 * (19 + 64 + 2) + 24 * 4 * (64 + 1)
-    assert listed["wide_gru"]["about"] == "a GRU with twice the memory" and listed["wide_gru"]["receptive_field"] == 72
-
-
-def test_of_all_variants_those_that_do_not_fit_the_windows_are_left_out_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(ROOT / "params", tmp_path / "params")
-    text = "family: modern_tcn\nabout: a kernel without a middle\nnetwork: {channels: 8, kernel_size: 4}\n"
-    (tmp_path / "params" / "variants" / "even_tcn.yaml").write_text(text)
-    monkeypatch.setattr(params.load, "PARAMS", tmp_path / "params")
-    said: list[str] = []
-    every = 'variants=["even_tcn", "ridge", "elman"]'
-    settings = flows.verbs.look.only_those_that_fit(Path(SMOKE), [every], said.append)
-    assert settings == [every, 'variants=["ridge", "elman"]']
-    assert len(said) == 1 and "left out: variant even_tcn" in said[0] and "odd" in said[0]
-    with pytest.raises(UserError, match="odd"):
-        flows.verbs.look.only_those_that_fit(Path(SMOKE), ['variants=["even_tcn"]'], said.append)

@@ -1,11 +1,13 @@
 """The layers of a run: which lies above which, and every mistake named with file, line and key."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import params.load
 from params.errors import UserError
-from params.load import load_run, load_variant, parse_setting, variant_names
+from params.load import load_plan, load_run, load_variant, parse_setting, variant_names, variants_setting
 
 RUN = "params/nyc_weather.yaml"
 
@@ -172,3 +174,31 @@ def test_an_id_column_that_is_called_unique_id_may_be_a_category() -> None:
     assert load_run(RUN, own).windows.static == {"unique_id": "categorical"}
     with pytest.raises(UserError, match=r"windows\.static: station is the id or time column"):
         load_run(RUN, ["data.id=station", "windows.static={station: categorical}"])
+
+
+def test_a_plan_reads_every_file_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten variants, one of which combines three of the others: base.yaml, the run file and ten files of variants."""
+    read: list[str] = []
+    reader = params.load.read_yaml
+
+    def counted(path: Path, name: str | None = None) -> Any:
+        read.append(path.name)
+        return reader(path, name)
+
+    monkeypatch.setattr(params.load, "read_yaml", counted)
+    names = ["ridge", "elman", "stacked_elman", "bidirectional_elman", "lstm", "gru", "cnn", "tcn", "nlinear", "ensemble"]
+    plan = load_plan(RUN, [variants_setting(names)])
+    assert list(plan.variants) == names
+    assert sorted(read) == sorted(["base.yaml", "nyc_weather.yaml", *(f"{name}.yaml" for name in names)])
+    assert plan.only(["gru", "ensemble"]).run.variants == ("gru", "ensemble")
+    assert len(read) == 12
+
+
+def test_a_plan_is_what_its_parts_are_when_read_alone() -> None:
+    settings = ["network.hidden_size=8", "variants=[gru, ensemble, tcn]"]
+    plan = load_plan(RUN, settings)
+    assert plan.run == load_run(RUN, settings)
+    assert plan.variants == {name: load_variant(name, RUN, settings) for name in ("gru", "ensemble", "tcn")}
+    fewer = plan.only(["tcn"])
+    assert fewer == load_plan(RUN, fewer.settings)
+    assert fewer.settings == (*settings, variants_setting(["tcn"]))

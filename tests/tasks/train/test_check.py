@@ -1,12 +1,17 @@
 """Variants are checked before any data is read: network arguments for all, and those of one."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
+import params.load
 from params.errors import UserError
-from params.load import load_run, load_variant
-from tasks.train.check import check_shared, check_variant, own_network
+from params.load import load_plan, load_run, load_variant
+from tasks.train.check import check_shared, check_variant, only_those_that_fit, own_network
 
-RUN = "params/nyc_weather.yaml"
+RUN, SMOKE = "params/nyc_weather.yaml", "params/smoke.yaml"
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_network_argument_for_all_goes_to_those_that_take_it() -> None:
@@ -26,3 +31,20 @@ def test_what_a_variant_itself_says_must_fit() -> None:
     wrong = gru.model_copy(update={"network": {"cell": "gru", "hidden": 3}})
     with pytest.raises(UserError, match=r"params/variants/gru.yaml.*network.hidden: family recurrent has no such argument"):
         check_variant(wrong, load_run(RUN).windows.window_params())
+
+
+def test_of_all_variants_those_that_do_not_fit_the_windows_are_left_out_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    text = "family: modern_tcn\nabout: a kernel without a middle\nnetwork: {channels: 8, kernel_size: 4}\n"
+    (tmp_path / "params" / "variants" / "even_tcn.yaml").write_text(text)
+    monkeypatch.setattr(params.load, "PARAMS", tmp_path / "params")
+    said: list[str] = []
+    every = 'variants=["even_tcn", "ridge", "elman"]'
+    plan = only_those_that_fit(load_plan(SMOKE, [every]), said.append)
+    assert plan.settings == (every, 'variants=["ridge", "elman"]')
+    assert list(plan.variants) == ["ridge", "elman"]
+    assert len(said) == 1 and "left out: variant even_tcn" in said[0] and "odd" in said[0]
+    with pytest.raises(UserError, match="odd"):
+        only_those_that_fit(load_plan(SMOKE, ['variants=["even_tcn"]']), said.append)
