@@ -44,6 +44,7 @@ def make_panel(folder: Path, series: int = SERIES, steps: int = STEPS) -> None:
     for name in ARRAYS:
         np.save(folder / f"{name}.npy", arrays.get(name, np.empty((series, 0), np.float32)))
     facts = {"ids": [f"s{i:03}" for i in range(series)], "channels": NAMES, "digest": "benchmark"}
+    facts |= {"frequency": 1, "forward_fill": 0}
     (folder / "panel.json").write_text(json.dumps(facts))
 
 

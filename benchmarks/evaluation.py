@@ -25,7 +25,7 @@ import torch
 
 from benchmarks._steps import HORIZON, LOOKBACK, NAMES, job_of, make_panel
 from models.data.origins import origin_rows
-from models.data.panel import Panel, Split
+from models.data.panel import Data, Panel, Split
 from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Windows
 from models.fit import job as jobs
@@ -114,7 +114,7 @@ def evaluate(folder: Path, variants: int, rows: int) -> None:
     ]
     began = time.perf_counter()
     if variants:
-        compare(run, Panel.open(folder), split_of(rows), WINDOWS, fits, folder)
+        compare(run, Data(Panel.open(folder), WINDOWS, split_of(rows)), fits, folder)
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     print(json.dumps({"seconds": seconds, "peak_mb": peak}))

@@ -53,7 +53,7 @@ def make(folder: Path, rows: int, series: int, missing: float = 0.0) -> None:
         arrays["values"][rng.random((rows, FEATURES), dtype=np.float32) < missing] = np.nan
     for name in ARRAYS:
         np.save(folder / f"{name}.npy", arrays[name])
-    facts = {"ids": [f"s{i:04d}" for i in range(series)], "channels": NAMES, "digest": "", "frequency": "1h"}
+    facts = {"ids": [f"s{i:04d}" for i in range(series)], "channels": NAMES, "digest": "", "frequency": "1h", "forward_fill": 0}
     (folder / "panel.json").write_text(json.dumps(facts))
 
 

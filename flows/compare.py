@@ -22,8 +22,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.runtime import artifacts
 from flows.runtime.progress import Board
 from flows.runtime.state import ready
-from models.data.panel import Panel, Split
-from models.data.window import WindowParams
+from models.data.panel import Data, Panel
 from params.errors import ChecksFailed
 from params.load import load_run, load_variant
 from params.schema import RunParams
@@ -32,8 +31,8 @@ from tasks.evaluate.canary import try_canary
 from tasks.evaluate.forecasts import evaluate_variant
 from tasks.evaluate.rolling import join_refits, label_of, refit_splits
 from tasks.grid.split import split_of
+from tasks.lags.panel import generate_lags
 from tasks.lags.sizes import budget, counts_lines, window_counts
-from tasks.lags.table import generate_lags
 from tasks.load.source import load_series, long_frame
 from tasks.locks import Held, lock
 from tasks.registry.register import register_best
@@ -63,14 +62,13 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
         with _alone(home, board):
             with board.stage("cut the windows"):
                 frame, windows = long_frame(run, checks), run.windows.window_params().without(checks["dropped_features"])
-                stored = generate_lags(frame, windows, run, home / "panels")
-                panel = Panel.open(stored)
-                split = split_of(run, panel)
-                counts = window_counts(panel, windows, split, run.evaluation.stride)
+                panel = generate_lags(frame, windows, run, home / "panels")
+                data = Data(panel, windows, split_of(run, panel))
+                counts = window_counts(data, run.evaluation.stride)
                 needs = budget(counts, windows, run.training.batch_size)
             for line in (needs.line(), *counts_lines(counts)):
                 board.say(f"  {line}")
-            plan = _plan(run, params, settings, home, panel, windows, split)
+            plan = _plan(run, params, settings, data)
             if len(plan) > len(run.variants) * run.training.seeds:
                 board.say(
                     f"  every variant is trained again after {run.evaluation.refit} test origins: {len(plan)} fits in all"
@@ -79,8 +77,8 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
             if finished:
                 return {"parent": parent, "name": run.name, "unchanged": True}
             with _ended_in_any_case(parent):
-                log_inputs(parent, run, stored, source, windows, counts, needs, Path(folder))
-                naive = naive_error(run, panel, split, windows)
+                log_inputs(parent, run, data, source, counts, needs, Path(folder))
+                naive = naive_error(run, data)
                 fits = _train(plan, run, home, parent, fresh, board, naive, lambda fit: evaluate_variant(fit, panel))
                 about = {
                     "checks": json.loads((Path(folder) / "checks.json").read_text()),
@@ -89,9 +87,9 @@ def compare(params: str, settings: list[str], fresh: bool = False) -> dict[str, 
                 }
                 with board.stage("leakage canary"):
                     first = join_refits(fits)
-                    try_canary(frame, run, windows, split, first)
+                    try_canary(frame, run, data, first)
                 with board.stage("score"):
-                    found = compare_variants(run, stored, split, windows, _rows(first), parent, about, home)
+                    found = compare_variants(run, data, _rows(first), parent, about, home)
                     artifacts.show_comparison(run.name, parent, found)
                 refit = _refit(run, first, found["chosen"], home, parent, fresh, board, panel)
                 with board.stage("register"):
@@ -147,16 +145,14 @@ def _ended_in_any_case(run_id: str) -> Iterator[None]:
         raise
 
 
-def _plan(
-    run: RunParams, params: str, settings: list[str], home: Path, panel: Panel, windows: WindowParams, split: Split
-) -> list[Planned]:
+def _plan(run: RunParams, params: str, settings: list[str], data: Data) -> list[Planned]:
     """Every fit of the run, then those that repeat each as time goes on."""
-    device, folder = choose_device(), home / "panels" / panel.digest
+    device = choose_device()
     variants = {name: load_variant(name, params, settings) for name in run.variants}
     found = []
-    for number, borders in enumerate((split, *refit_splits(run, panel, windows, split))):
+    for number, borders in enumerate((data.split, *refit_splits(run, data))):
         for label, name, seed in planned_fits(run, variants):
-            job = make_job(variants[name], seed, folder, windows, borders, device)
+            job = make_job(variants[name], seed, data.panel.folder, data.windows, borders, device)
             one = Planned(label=label, variant=variants[name], job=job)
             if number:
                 one = replace(one, label=label_of(label, number + 1), kind=Kind.REFIT, first=label)

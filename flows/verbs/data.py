@@ -63,7 +63,7 @@ def show_lags(home: Path, run: RunParams, out: Path | None, head: bool, edges: A
                 console.print(f"... and {more:,} more series", markup=False)
         if out is not None:
             with _row_count(console) as told:
-                written = write_lag_table(panel, windows, out, edges, rolling, told=told)
+                written = write_lag_table(panel, windows, out, edges, rolling, report=told)
             console.print(f"{out}: {written.rows:,} rows, {written.columns} columns", markup=False)
 
 

@@ -1,4 +1,4 @@
-"""A table of series as arrays on a regular grid, memory-mapped, and where its splits lie; never a window.
+"""A table of series as arrays on a regular grid, memory-mapped, and where its splits lie.
 
 Shapes: S series.
 """
@@ -12,6 +12,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.lib.format import open_memmap
+
+from models.data.window import WindowParams
 
 SPLITS = ("train", "validation", "test")
 ARRAYS = ("target", "values", "offsets", "times", "static")
@@ -70,6 +72,30 @@ def _rows_before(times: np.ndarray, offsets: np.ndarray, border: int) -> np.ndar
     return np.asarray(low - offsets[:-1])
 
 
+@dataclass(frozen=True, kw_only=True)
+class PanelFacts:
+    """How a panel was made, as panel.json says it: its step, the most rows a value is carried forward, the rows of padding
+    before each series, its static covariates, and the categories of each that has some, in the order of their codes 1, 2 ..."""
+
+    frequency: str | int = 1
+    forward_fill: int = 0
+    start_padding: int = 0
+    static: tuple[str, ...] = ()
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """The facts in panel.json, which holds others besides.  Raises KeyError where one is missing."""
+        categories = {name: tuple(found) for name, found in fields.get("categories", {}).items()}
+        static, padding = tuple(fields.get("static", ())), fields.get("start_padding", 0)  # younger than the others
+        frequency, forward_fill = fields["frequency"], fields["forward_fill"]
+        return cls(frequency=frequency, forward_fill=forward_fill, start_padding=padding, static=static, categories=categories)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for panel.json."""
+        return vars(self).copy()
+
+
 @dataclass(frozen=True)
 class Panel:
     """The table on a regular grid, series one after another, a missing step being a row of NaN.
@@ -77,7 +103,8 @@ class Panel:
     `target` float32 [rows]: y as it came (NaN where missing: never imputed).  `values` float32 [rows, channels]: the features
     (carried forward within their limit, NaN beyond), the calendar, then what is known ahead, as it came; named by `channels`.
     `times` int64 [rows]: microseconds since 1970 UTC, or the integer time step.  `offsets` int64 [S + 1]: where each series
-    begins.  `static` float32 [S, statics]: a number, or the place of a category in `facts["categories"]` counted from 1.
+    begins.  `static` float32 [S, statics]: a number, or the place of a category in `categories` counted from 1.
+    `folder`: where it lies, if it was opened.
     """
 
     target: np.ndarray
@@ -87,8 +114,9 @@ class Panel:
     ids: tuple[str, ...]
     channels: tuple[str, ...]
     digest: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: PanelFacts = field(default_factory=PanelFacts)
     static: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    folder: Path = Path()
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
@@ -97,9 +125,9 @@ class Panel:
         folder = Path(folder)
         text = (folder / "panel.json").read_bytes()
         try:
-            facts = json.loads(text)
-            ids, channels, statics = tuple(facts["ids"]), tuple(facts["channels"]), len(facts.get("static", ()))
-            digest = facts["digest"]
+            fields = json.loads(text)
+            facts = PanelFacts.from_dict(fields)
+            ids, channels, digest = tuple(fields["ids"]), tuple(fields["channels"]), fields["digest"]
         except (*UNREADABLE, AttributeError):
             raise DamagedPanel(folder / "panel.json", "cannot be read") from None
         offsets = np.asarray(_array(folder / "offsets.npy", np.int64, len(ids) + 1))
@@ -109,8 +137,8 @@ class Panel:
         target = _array(folder / "target.npy", np.float32, rows)
         values = _array(folder / "values.npy", np.float32, rows, len(channels))
         times = _array(folder / "times.npy", np.int64, rows)
-        static = np.asarray(_array(folder / "static.npy", np.float32, len(ids), statics))
-        return cls(target, values, offsets, times, ids, channels, digest, facts, static)
+        static = np.asarray(_array(folder / "static.npy", np.float32, len(ids), len(facts.static)))
+        return cls(target, values, offsets, times, ids, channels, digest, facts, static, folder)
 
     def rows(self, series: int) -> slice:
         """The rows of one series."""
@@ -121,9 +149,18 @@ class Panel:
         return self.channels.index(name)
 
     @property
-    def categories(self) -> dict[str, tuple[str, ...]]:
+    def categories(self) -> Mapping[str, tuple[str, ...]]:
         """The categories of each static covariate that has some, in the order of their codes 1, 2 ..."""
-        return {name: tuple(found) for name, found in self.facts.get("categories", {}).items()}
+        return self.facts.categories
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a comparison trains and judges on: a panel, the windows that are cut from it, and where its splits lie."""
+
+    panel: Panel
+    windows: WindowParams
+    split: Split
 
 
 def _array(path: Path, dtype: type, *shape: int) -> np.ndarray:

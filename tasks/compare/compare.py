@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from models.data.origins import origin_rows
-from models.data.panel import Panel, Split
+from models.data.panel import Data, Panel, Split
 from models.data.window import WindowParams
 from models.data.windows import Windows
 from models.memory_card import MemoryCard
@@ -77,11 +77,12 @@ class Comparison:
         return scores.wide(self.slices.filter(pl.col("model") == model), "series").rename({"value": "unique_id"})
 
 
-def compare(run: RunParams, panel: Panel, split: Split, windows: WindowParams, fits: Sequence[Fit], folder: Path) -> Comparison:
+def compare(run: RunParams, data: Data, fits: Sequence[Fit], folder: Path) -> Comparison:
     """Scores every fit and every baseline of a run; a failed fit is a row with its reason and no number.
 
     The forecast frames are written to `folder`: forecasts.parquet (test) and validation.parquet.
     """
+    panel, windows, split = data.panel, data.windows, data.split
     past = training_history(panel, split)
     units = scores.standard_units(past) if run.evaluation.scaled else None
     scale = scores.scales(past, run.evaluation.season)
@@ -183,21 +184,21 @@ def _forecasts(
     return written["validation"], written["test"], calibrations, errors, notes
 
 
-def naive_error(run: RunParams, panel: Panel, split: Split, windows: WindowParams) -> float | None:
+def naive_error(run: RunParams, data: Data) -> float | None:
     """The MAE of the best naive on validation, which a fit's skill is measured against while it trains; None without one.
 
     Raises UserError, before anything is trained, where the run chooses by a score that these data do not have.
     """
     if run.evaluation.choose_by in ("mase", "owa"):
-        scale = scores.scales(training_history(panel, split), run.evaluation.season)
+        scale = scores.scales(training_history(data.panel, data.split), run.evaluation.season)
         if not scale.filter(pl.col("mae") > 0).height:
             raise UserError(
                 f"evaluation.choose_by {run.evaluation.choose_by}: no series has a MASE, since none has two different values "
                 f"evaluation.season {run.evaluation.season} rows apart in its training rows: shorten season, or choose by mae"
             )
-    frame = targets(panel, windows, split, "validation", run.evaluation.stride)
+    frame = targets(data.panel, data.windows, data.split, "validation", run.evaluation.stride)
     naives = only_naive(run)
-    frame, _ = _baselines(frame, target_frame(panel), naives)
+    frame, _ = _baselines(frame, target_frame(data.panel), naives)
     known = [error for error in (scores.mae(frame, name) for name in naives.evaluation.baselines) if error is not None]
     return min(known, default=None)  # None: no window of validation has an observed past
 
@@ -220,7 +221,7 @@ def _baselines(frame: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> tu
 def training_history(panel: Panel, split: Split) -> pl.DataFrame:
     """unique_id, ds, y of the training rows, on the grid."""
     _, stops = split.target_ranges(panel.times, panel.offsets, "train")
-    stops = stops - panel.facts.get("start_padding", 0)
+    stops = stops - panel.facts.start_padding
     limits = pl.DataFrame({"unique_id": panel.ids, "_stop": stops}, schema={"unique_id": pl.String, "_stop": pl.Int64})
     rows = target_frame(panel).join(limits, on="unique_id", how="left", maintain_order="left")
     inside = pl.int_range(pl.len()).over("unique_id") < pl.col("_stop")

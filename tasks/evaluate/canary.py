@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from torch import Tensor
 
 from models.data.origins import origin_rows
-from models.data.panel import Panel, Split
+from models.data.panel import Data, Panel, Split
 from models.data.scaling import fit_scaling
 from models.data.window import WindowParams
 from models.data.windows import Windows
@@ -56,15 +56,16 @@ class Pipeline:
         return [part for scaling in own for part in scaling]
 
 
-def find_leak(frame: pl.LazyFrame, pipeline: Pipeline) -> str | None:
+def find_leak(frame: pl.LazyFrame, ids: Sequence[str], pipeline: Pipeline) -> str | None:
     """What leaks, in words, or None.
 
-    `frame`: the long frame of a run.  For some test cutoffs of some series all values after the cutoff are spoiled, less what
-    is declared known ahead; forecasts at the cutoff must keep their bits, and scaling fitted again its numbers.  A split by
-    rows has no moment of its own: while one series is tested a longer one still trains, and those rows of it are left alone.
+    `frame`: the long frame of a run, `ids` its series.  For some test cutoffs of some series all values after the cutoff are
+    spoiled, less what is declared known ahead; forecasts at the cutoff must keep their bits, and scaling fitted again its
+    numbers.  A split by rows has no moment of its own: while one series is tested a longer one still trains, and those rows
+    of it are left alone.
     """
-    ids = frame.select(pl.col("unique_id").unique().sort()).collect().to_series()
-    some = frame.filter(pl.col("unique_id").is_in(ids.gather(spread(len(ids), SERIES)).implode())).collect()
+    names = [ids[number] for number in spread(len(ids), SERIES)]
+    some = frame.filter(pl.col("unique_id").is_in(names)).collect()
     with tempfile.TemporaryDirectory() as folder:
         panel = Panel.open(pipeline.build(some.lazy(), Path(folder)))
         rows = origin_rows(panel, pipeline.params, pipeline.split, "test", 1)
@@ -138,9 +139,9 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 @task(cache_policy=NO_CACHE)
-def try_canary(frame: pl.LazyFrame, run: RunParams, params: WindowParams, split: Split, fits: Sequence[Fit]) -> None:
+def try_canary(frame: pl.LazyFrame, run: RunParams, data: Data, fits: Sequence[Fit]) -> None:
     """Raises Leak, naming the feature, where the forecast of any trained variant sees past its cutoff or is shifted."""
-    frequency, fill = Frequency(run.data.frequency), run.windows.forward_fill
+    params, frequency, fill = data.windows, Frequency(run.data.frequency), run.windows.forward_fill
     rules = tuple(dict.fromkeys(rule for fit in fits for rule in rules_of(fit.job)))
     for rule in rules:
         with tempfile.TemporaryDirectory() as folder:
@@ -152,7 +153,7 @@ def try_canary(frame: pl.LazyFrame, run: RunParams, params: WindowParams, split:
     def build(rows: pl.LazyFrame, folder: Path) -> Path:
         return write_panel(rows, params, frequency, fill, folder)
 
-    leak = find_leak(frame, Pipeline(build, params, split, forecasters, rules))
+    leak = find_leak(frame, data.panel.ids, Pipeline(build, params, data.split, forecasters, rules))
     if leak:
         raise Leak(f"leakage canary: {leak}; nothing was registered")
 

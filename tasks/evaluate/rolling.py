@@ -11,8 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from models.data.origins import origin_rows
-from models.data.panel import Panel, Split
-from models.data.window import WindowParams
+from models.data.panel import Data, Split
 from params.schema import RunParams
 from tasks.evaluate.forecasts import KEYS
 from tasks.files import write_parquet
@@ -22,13 +21,13 @@ from tasks.train.fits import Fit
 from tasks.train.job import Kind
 
 
-def refit_splits(run: RunParams, panel: Panel, windows: WindowParams, split: Split) -> list[Split]:
+def refit_splits(run: RunParams, data: Data) -> list[Split]:
     """The borders of each refit, oldest first; none without `evaluation.refit`, or where the test has no more origins."""
     every, stride = run.evaluation.refit, run.evaluation.stride
     found: list[Split] = []
     while every:
-        moved = _moved(split, (len(found) + 1) * every * stride, Frequency(run.data.frequency))
-        if (moved.by == "rows" and moved.test < 1) or not len(origin_rows(panel, windows, moved, "test", stride)):
+        moved = _moved(data.split, (len(found) + 1) * every * stride, Frequency(run.data.frequency))
+        if (moved.by == "rows" and moved.test < 1) or not len(origin_rows(data.panel, data.windows, moved, "test", stride)):
             break
         found.append(moved)
     return found

@@ -1,7 +1,6 @@
-"""Lag table -> Parquet, part by part, so that its size never matters; never a row other than those of the table in memory."""
+"""Lag table -> Parquet, part by part, so that its size does not matter."""
 
 import mmap
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 
 from models.data.panel import Panel
 from models.data.window import WindowParams
+from tasks.files import placed
 from tasks.lags.rows import table_rows
 from tasks.lags.table import Edges, table_part, table_reach
 
@@ -33,31 +33,27 @@ def write_lag_table(
     edges: Edges = "keep",
     rolling: Sequence[int] = (),
     part: int | None = None,
-    told: Callable[[int, int], None] = lambda done, rows: None,
+    report: Callable[[int, int], None] = lambda done, rows: None,
 ) -> Written:
-    """Writes the lag table as Parquet, beside and then renamed, in memory that does not grow with its rows.
+    """Writes the lag table as Parquet, whole or not at all, in memory that does not grow with its rows.
 
-    `part`: rows made at a time, by default as many as suit their width.  `told` hears after each part how many rows are done,
-    of how many (edges kept).
+    `part`: rows made at a time, by default as many as suit their width.  `report` is called after each part with the number of
+    rows done and of all rows (edges kept).
     """
     rows = table_rows(panel)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     first = _arrow(table_part(panel, params, edges, rolling, 0, 0))
     text = [column.name for column in first.schema if pa.types.is_large_string(column.type)]
     written = 0
-    try:
-        # no dictionary for numbers: lags of real values fill it in vain, at four times the time
-        with pq.ParquetWriter(partial, first.schema, compression="zstd", use_dictionary=text) as writer:
-            for start, stop in _parts(rows, part or _part(len(first.schema), params, rolling)):
-                table = _arrow(table_part(panel, params, edges, rolling, start, stop))
-                if len(table):
-                    writer.write_table(table)
-                written += len(table)
-                told(stop, rows)
-                _let_go(panel)
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
+    # no dictionary for numbers: lags of real values fill it in vain, at four times the time
+    options = {"compression": "zstd", "use_dictionary": text}
+    with placed(out) as partial, pq.ParquetWriter(partial, first.schema, **options) as writer:
+        for start, stop in _parts(rows, part or _part(len(first.schema), params, rolling)):
+            table = _arrow(table_part(panel, params, edges, rolling, start, stop))
+            if len(table):
+                writer.write_table(table)
+            written += len(table)
+            report(stop, rows)
+            _release(panel)
     return Written(written, len(first.schema))
 
 
@@ -74,8 +70,8 @@ def _arrow(table: pl.DataFrame) -> pa.Table:
     return table.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
-def _let_go(panel: Panel) -> None:
-    """Tells the system that the pages of the panel read so far are not needed; they count as this process's memory."""
+def _release(panel: Panel) -> None:
+    """Lets the system drop the pages of the panel read so far; they count as this process's memory."""
     for array in (panel.target, panel.values, panel.times):
         if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             array.base.madvise(mmap.MADV_DONTNEED)

@@ -1,4 +1,4 @@
-"""Long frame -> panel: the table as arrays on a regular grid, in a folder named by its content; never holds it in memory.
+"""Long frame -> panel: the table as arrays on a regular grid, in a folder named by its content, in bounded memory.
 
 The rows are streamed and each goes straight to its place in a mapped file, so their order does not matter.  The target is kept
 as observed; features are carried forward over at most `forward_fill` rows, never from another series, and stay NaN beyond.
@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.lib.format import open_memmap
+from prefect import task
+from prefect.cache_policies import NO_CACHE
 
-from models.data.panel import ARRAYS, DamagedPanel, Panel
-from models.data.window import AHEAD, OBSERVED, WindowParams
+from models.data.panel import ARRAYS, DamagedPanel, Panel, PanelFacts
+from models.data.window import WindowParams
 from params.errors import UserError
+from params.schema import RunParams
 from tasks.grid.calendar import calendar_waves
 from tasks.grid.frequency import Frequency
 from tasks.lags.sizes import panel_bytes, size_text
@@ -32,8 +36,8 @@ os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")  # polars reads it 
 def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency, forward_fill: int, folder: Path) -> Path:
     """Writes the panel of a long frame (unique_id, ds, y, covariates; any order) below `folder`; returns its own folder.
 
-    Missing steps become rows of NaN.  Raises UserError for a value that float32 cannot hold or a static covariate that is not
-    constant.  Written beside, then renamed: an equal panel that is already there is kept, a damaged one mended and told of.
+    Missing steps become rows of NaN.  Writes to a temporary folder, then renames it; reuses an identical panel and rebuilds a
+    damaged one with a warning.  Raises UserError for a value that float32 cannot hold or a static covariate that varies.
     """
     spans = _spans(frame, params, frequency)
     if not spans.height:
@@ -45,25 +49,22 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
     if need > free:
         room = f"{size_text(free)} are free at {folder}"
         raise UserError(f"the panel takes {size_text(need)} and {room}: make room, or set LAGLINE_HOME")
-    partial = folder / f".partial-{os.getpid()}-{os.urandom(4).hex()}"
-    partial.mkdir()
-    try:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-", ignore_cleanup_errors=True) as name:
+        partial = Path(name) / "panel"  # what is in `partial` has usual permissions
+        partial.mkdir()
         np.save(partial / "offsets.npy", offsets)
         np.save(partial / "static.npy", static)
         _write_rows(partial, frame, spans, offsets, params, frequency)
         _finish_rows(partial, spans, offsets, params, frequency, forward_fill)
-        facts = {
-            "ids": spans["unique_id"].to_list(),
-            "frequency": frequency.span,
-            "forward_fill": forward_fill,
-            "start_padding": params.start_padding,
-            "channels": list(params.panel_channels),
-            "static": list(params.static),
-            "categories": categories,
-        }
-        return _put_in_place(partial, facts, int(offsets[-1]), folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        facts = PanelFacts(
+            frequency=frequency.span,
+            forward_fill=forward_fill,
+            start_padding=params.start_padding,
+            static=tuple(params.static),
+            categories=categories,
+        )
+        names = {"ids": spans["unique_id"].to_list(), "channels": params.panel_channels}
+        return _put_in_place(partial, names | facts.to_dict(), int(offsets[-1]), folder)
 
 
 def _spans(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency) -> pl.DataFrame:
@@ -96,14 +97,15 @@ def _padded(spans: pl.DataFrame, rows: int, frequency: Frequency) -> pl.DataFram
     return moved.with_columns(pl.col("(start)").alias("ds")).drop("(start)")
 
 
-def _static(spans: pl.DataFrame, params: WindowParams) -> tuple[np.ndarray, dict[str, list[str]]]:
+def _static(spans: pl.DataFrame, params: WindowParams) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
     """float32 [S, C]: numbers, and the place of each category in its sorted list, from 1; 0 where it is missing."""
-    columns, categories = [], {}
+    columns = []
+    categories: dict[str, tuple[str, ...]] = {}
     for name, kind in params.static.items():
         if kind == "numeric":
             columns.append(_float32(spans[name].cast(pl.Float64).fill_null(np.nan).to_numpy(), name))
             continue
-        categories[name] = spans[name].drop_nulls().unique().sort().to_list()
+        categories[name] = tuple(spans[name].drop_nulls().unique().sort())
         codes = spans[name].cast(pl.Enum(categories[name])).to_physical().cast(pl.Int64) + 1
         columns.append(codes.fill_null(0).to_numpy().astype(np.float32))
     found = np.stack(columns, axis=1) if columns else np.empty((spans.height, 0), np.float32)
@@ -127,8 +129,8 @@ def _write_rows(
     row = pl.col("(offset)") + frequency.position(pl.col("ds"), pl.col("(first)"))
     for batch in numbered.collect_batches(chunk_size=CHUNK, maintain_order=False, engine="streaming"):
         series = batch["(number)"]
-        placed = batch.with_columns(first.gather(series).alias("(first)"), spans["offset"].gather(series).alias("(offset)"))
-        at: Any = placed.select(row).to_series().to_numpy()
+        located = batch.with_columns(first.gather(series).alias("(first)"), spans["offset"].gather(series).alias("(offset)"))
+        at: Any = located.select(row).to_series().to_numpy()
         block = np.stack([_float32(batch[name].cast(pl.Float64).to_numpy(), name) for name in columns])
         if len(at) and (np.diff(at) == 1).all():  # rows that came in order lie side by side
             at = slice(int(at[0]), int(at[-1]) + 1)
@@ -236,7 +238,7 @@ def content_digest(folder: Path) -> str:
 def target_frame(panel: Panel) -> pl.DataFrame:
     """unique_id, ds and the observed target (float64, null where missing), one row a step of the grid, without padding."""
     frame = panel_keys(panel).with_columns(y=pl.Series(np.asarray(panel.target)).fill_nan(None).cast(pl.Float64))
-    padding = panel.facts.get("start_padding", 0)
+    padding = panel.facts.start_padding
     if not padding:
         return frame
     counts = np.diff(panel.offsets)
@@ -248,16 +250,10 @@ def panel_keys(panel: Panel) -> pl.DataFrame:
     """unique_id and ds of every row of the grid."""
     counts = np.diff(panel.offsets)
     ids = pl.Series("unique_id", panel.ids, pl.String).gather(np.repeat(np.arange(len(counts)), counts))
-    return pl.DataFrame({"unique_id": ids, "ds": pl.Series(panel.times).cast(Frequency(panel.facts["frequency"]).dtype)})
+    return pl.DataFrame({"unique_id": ids, "ds": pl.Series(panel.times).cast(Frequency(panel.facts.frequency).dtype)})
 
 
-def panel_frame(panel: Panel) -> pl.DataFrame:
-    """The panel as a frame: unique_id, ds, the observed target, then its channels; NaN as null, one row a step of the grid.
-
-    A covariate known ahead that is no feature stands under its own name.
-    """
-    columns = {OBSERVED: pl.Series(np.asarray(panel.target)).fill_nan(None)}
-    for i, name in enumerate(panel.channels):
-        shown = name.removesuffix(AHEAD)
-        columns[name if shown in columns else shown] = pl.Series(np.ascontiguousarray(panel.values[:, i])).fill_nan(None)
-    return panel_keys(panel).with_columns(**columns)
+@task(cache_policy=NO_CACHE)
+def generate_lags(frame: pl.LazyFrame, windows: WindowParams, run: RunParams, folder: Path) -> Panel:
+    """Writes the panel of a run (`windows`: without the features that the checks dropped) and opens it, memory-mapped."""
+    return Panel.open(write_panel(frame, windows, Frequency(run.data.frequency), run.windows.forward_fill, folder))

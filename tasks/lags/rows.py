@@ -76,7 +76,7 @@ def lay_out(
     number = pl.Series(pa.array(series))
     of_series = {"unique_id": pl.Series(panel.ids, dtype=pl.String)} | statics(panel)
     found = {name: column.gather(number) for name, column in of_series.items()}
-    found["ds"] = pl.Series(pa.array(times)).cast(Frequency(panel.facts["frequency"]).dtype)
+    found["ds"] = pl.Series(pa.array(times)).cast(Frequency(panel.facts.frequency).dtype)
     found |= {"(row)": pl.Series(pa.array(place))} | {name: _column(wave) for name, wave in waves.items()}
     while columns:  # one by one: a column that has become polars' own is not held twice
         name, values = columns.popitem()
@@ -87,7 +87,7 @@ def lay_out(
 def statics(panel: Panel) -> dict[str, pl.Series]:
     """The static covariates [S] by name: categories as text, numbers as numbers, null where missing; unique_id is a key."""
     found = {}
-    for number, name in enumerate(panel.facts.get("static", ())):
+    for number, name in enumerate(panel.facts.static):
         values = panel.static[:, number]
         if name in panel.categories:
             codes = pl.Series(values.astype(np.int64))
@@ -122,7 +122,7 @@ def _add_past_ends(times: np.ndarray, panel: Panel, start: int) -> None:
     ends = _ends(panel)
     first, last = np.searchsorted(ends, (start, start + len(times)))
     if first < last:
-        frequency = Frequency(panel.facts["frequency"])
+        frequency = Frequency(panel.facts.frequency)
         edges = {"first": panel.times[panel.offsets[first:last]], "last": panel.times[panel.offsets[first + 1 : last + 1] - 1]}
         past = frequency.shift(pl.col("last"), 1, pl.col("first")).to_physical()
         times[ends[first:last] - start] = pl.DataFrame(edges).cast(frequency.dtype).select(past).to_series().to_numpy()

@@ -1,15 +1,15 @@
-"""What a run will take before it takes it: rows, windows and bytes; never trains and never reads a value twice.
+"""How many rows, windows and bytes a run will need, before it trains.
 
 Bytes are exact for the panel; what a fit holds beside it (weights, the network's own activations) is not counted.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from models.data.origins import origin_rows
-from models.data.panel import SPLITS, Panel, Split
+from models.data.panel import SPLITS, Data
 from models.data.window import WindowParams
 from params.errors import UserError
 
@@ -49,12 +49,14 @@ def panel_bytes(rows: int, params: WindowParams) -> int:
     return rows * (FLOAT * (1 + len(params.panel_channels)) + TIME)
 
 
-def window_counts(panel: Panel, params: WindowParams, split: Split, evaluation_stride: int) -> pl.DataFrame:
-    """One row a series: unique_id, rows, and the number of windows of each split as they are trained and evaluated."""
-    columns: dict[str, Any] = {"unique_id": pl.Series(panel.ids, dtype=pl.String), "rows": np.diff(panel.offsets)}
+def window_counts(data: Data, evaluation_stride: int) -> pl.DataFrame:
+    """One row per series: unique_id, rows, and the number of windows of each split as they are trained and evaluated."""
+    panel = data.panel
+    columns = [pl.Series("unique_id", panel.ids, pl.String), pl.Series("rows", np.diff(panel.offsets))]
     for name in SPLITS:
-        origins = origin_rows(panel, params, split, name, params.stride if name == "train" else evaluation_stride)
-        columns[name] = np.diff(np.searchsorted(origins, panel.offsets))
+        stride = data.windows.stride if name == "train" else evaluation_stride
+        origins = origin_rows(panel, data.windows, data.split, name, stride)
+        columns.append(pl.Series(name, np.diff(np.searchsorted(origins, panel.offsets))))
     return pl.DataFrame(columns)
 
 

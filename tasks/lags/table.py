@@ -1,19 +1,14 @@
-"""Panel -> lag table: the windows as columns, for people, checks and tabular models; never what a network trains on."""
+"""Panel -> lag table: the windows as columns, for people, checks and tabular models."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from models.data.panel import Panel
 from models.data.window import AHEAD, OBSERVED, WindowParams
 from params.errors import UserError
-from params.schema import RunParams
-from tasks.grid.frequency import Frequency
-from tasks.lags.panel import KEYS, write_panel
+from tasks.lags.panel import KEYS
 from tasks.lags.rows import Source, lay_out, statics, table_rows
 
 Edges = Literal["keep", "drop"]
@@ -145,9 +140,3 @@ def first_series(frame: pl.LazyFrame, count: int) -> pl.LazyFrame:
     """The rows of the first series of a long frame, by name."""
     names = frame.select(pl.col("unique_id").unique().sort().head(count)).collect(engine="streaming")
     return frame.filter(pl.col("unique_id").is_in(names["unique_id"].to_list()))
-
-
-@task(cache_policy=NO_CACHE)
-def generate_lags(frame: pl.LazyFrame, windows: WindowParams, run: RunParams, folder: Path) -> str:
-    """Writes the panel of a run (its windows without the features that the checks dropped); returns its folder."""
-    return str(write_panel(frame, windows, Frequency(run.data.frequency), run.windows.forward_fill, folder))

@@ -80,8 +80,8 @@ def write_bundle(
         "level": level,
         "quantiles": list(forecaster.quantiles),
         "ids": list(panel.ids),
-        "frequency": panel.facts["frequency"],
-        "forward_fill": panel.facts["forward_fill"],
+        "frequency": panel.facts.frequency,
+        "forward_fill": panel.facts.forward_fill,
         "categories": panel.categories,
         "columns": {"unique_id": run.data.id, "ds": run.data.time, "y": run.data.target},
         "half_widths": [None if width is None or not math.isfinite(width) else width for width in half_widths],
@@ -183,7 +183,7 @@ def example(panel: Panel, params: WindowParams) -> dict[str, Any]:
 
 def _times(panel: Panel, rows: slice) -> np.ndarray:
     times = panel.times[rows]
-    if isinstance(panel.facts["frequency"], int):
+    if isinstance(panel.facts.frequency, int):
         return np.asarray(times)
     return np.array([f"{time}Z" for time in times.astype("datetime64[us]").astype(str)], object)
 

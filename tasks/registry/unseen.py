@@ -58,7 +58,7 @@ def common_origins(panel: Panel, split: Split, stride: int, versions: Sequence[V
 
 def _within(params: WindowParams, panel: Panel) -> WindowParams:
     """The windows that do not reach into padding which their own version would not have had."""
-    more = panel.facts.get("start_padding", 0) - params.start_padding
+    more = panel.facts.start_padding - params.start_padding
     return replace(params, start_index=max(params.start_index, more, 0))
 
 
@@ -73,7 +73,7 @@ def _borders(version: Version, panel: Panel) -> np.ndarray:
 def restricted(panel: Panel, params: WindowParams, version: Version) -> Panel:
     """The panel with the channels of a version alone, in its order.  Raises UserError where one is missing."""
     missing = [name for name in params.panel_channels if name not in panel.channels]
-    known = list(panel.facts.get("static", ()))
+    known = list(panel.facts.static)
     missing += [name for name in params.static if name not in known]
     if missing:
         raise UserError(
@@ -161,7 +161,7 @@ def facts_for(job: Job, result: Result, panel: Panel, run: RunParams) -> dict[st
         "stop_steps": [_stopped_at(one) for one in result.members],
         "unseen_from": border(panel, job.split),
         "newest": newest,
-        "newest_time": str(pl.Series([newest]).cast(Frequency(panel.facts["frequency"]).dtype)[0]),
+        "newest_time": str(pl.Series([newest]).cast(Frequency(panel.facts.frequency).dtype)[0]),
     }
 
 

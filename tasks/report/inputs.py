@@ -8,8 +8,7 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.data.panel import Panel
-from models.data.window import WindowParams
+from models.data.panel import Data
 from params.schema import RunParams
 from tasks.lags.sizes import Budget
 from tasks.lags.table import lag_head
@@ -36,22 +35,20 @@ def log_failed_checks(experiment: str, run: RunParams, folder: Path) -> str:
 def log_inputs(
     parent: str,
     run: RunParams,
-    panel: str,
+    data: Data,
     source: Mapping[str, Any],
-    windows: WindowParams,
     counts: pl.DataFrame,
     budget: Budget,
     checks: Path,
 ) -> None:
     """Params flat and whole, the head of the lag table, the data's digests, windows by series and split, memory, checks."""
-    opened = Panel.open(panel)
     dump = run.model_dump(mode="json")
     logs.log_params(parent, logs.flat(dump))
     logs.log_text(parent, logs.to_yaml(dump), "params.yaml")
-    head = lag_head(opened, windows)
+    head = lag_head(data.panel, data.windows)
     logs.log_text(parent, head.write_csv(), "lags_head.csv")
     logs.log_text(parent, counts.write_csv(), "windows.csv")
     logs.log_metrics(parent, budget.metrics())
-    logs.log_dataset(parent, head, run.name, run.data.path or run.data.where, opened.digest)
-    logs.tag(parent, {"data": opened.digest, "source": str(source["sha256"]), "panel": panel})
+    logs.log_dataset(parent, head, run.name, run.data.path or run.data.where, data.panel.digest)
+    logs.tag(parent, {"data": data.panel.digest, "source": str(source["sha256"]), "panel": str(data.panel.folder)})
     log_checks(parent, checks)

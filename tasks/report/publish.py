@@ -12,8 +12,7 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.data.panel import Panel, Split
-from models.data.window import WindowParams
+from models.data.panel import Data
 from params.schema import RunParams
 from tasks.compare import scores
 from tasks.compare.compare import Comparison, compare
@@ -262,9 +261,7 @@ def _conclude(found: Comparison, board: pl.DataFrame, run: RunParams, parent: st
 @task(cache_policy=NO_CACHE)
 def compare_variants(
     run: RunParams,
-    panel: str,
-    split: Split,
-    windows: WindowParams,
+    data: Data,
     fits: list[dict[str, Any]],
     parent: str,
     about: dict[str, Any],
@@ -275,7 +272,7 @@ def compare_variants(
     `about`: the verdict of the data checks, the command and the fingerprint of the run, for the report.
     """
     with tempfile.TemporaryDirectory(dir=home, prefix=".compare-") as folder:
-        found = compare(run, Panel.open(panel), split, windows, fits, Path(folder))
+        found = compare(run, data, fits, Path(folder))
         words = publish(found, run, parent, fits, about, Path(folder), home)
     return words | {
         "chosen": found.chosen_fit,

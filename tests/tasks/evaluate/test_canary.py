@@ -50,7 +50,7 @@ RULE = ScalingParams(per="series", method="standard", window="last", target="non
 
 
 def leak_of(build: BuildPanel = honest, own: dict[str, Forecaster] | None = None, rule: ScalingParams = RULE) -> str | None:
-    return find_leak(frame(), Pipeline(build, PARAMS, SPLIT, own or forecasters(), (rule,)))
+    return find_leak(frame(), ("a", "b"), Pipeline(build, PARAMS, SPLIT, own or forecasters(), (rule,)))
 
 
 def test_an_honest_pipeline_keeps_every_bit() -> None:
@@ -100,12 +100,12 @@ def test_what_is_declared_known_ahead_is_left_alone_and_nothing_else() -> None:
 
     torch.manual_seed(0)
     gru = build_forecaster("recurrent", {"cell": "gru", "hidden_size": 4}, params, categories={"unique_id": 2}).eval()
-    assert find_leak(frame(), Pipeline(build, params, SPLIT, {"gru": gru}, (RULE,))) is None
+    assert find_leak(frame(), ("a", "b"), Pipeline(build, params, SPLIT, {"gru": gru}, (RULE,))) is None
 
     def leaky(rows: pl.LazyFrame, folder: Path) -> Path:
         return build(rows.with_columns(x=pl.col("y").shift(-2).over("unique_id")), folder)
 
-    leak = find_leak(frame(), Pipeline(leaky, params, SPLIT, {"gru": gru}, (RULE,)))
+    leak = find_leak(frame(), ("a", "b"), Pipeline(leaky, params, SPLIT, {"gru": gru}, (RULE,)))
     assert leak is not None and "'y'" in leak
 
 
@@ -137,10 +137,10 @@ def test_a_split_by_rows_lets_a_longer_series_train_while_a_shorter_one_is_teste
     """That is no leak: windows keep to their series.  Its own test rows are spoiled all the same."""
     short = frame().filter((pl.col("unique_id") == "a") | (pl.col("ds").rank("ordinal").over("unique_id") <= 70))
     split = Split("rows", 20, 20)
-    assert find_leak(short, Pipeline(honest, PARAMS, split, forecasters(), (RULE,))) is None
+    assert find_leak(short, ("a", "b"), Pipeline(honest, PARAMS, split, forecasters(), (RULE,))) is None
 
     def leaky(rows: pl.LazyFrame, folder: Path) -> Path:
         return honest(rows.with_columns(pl.col("x").shift(-1).over("unique_id")), folder)
 
-    leak = find_leak(short, Pipeline(leaky, PARAMS, split, forecasters(), (RULE,)))
+    leak = find_leak(short, ("a", "b"), Pipeline(leaky, PARAMS, split, forecasters(), (RULE,)))
     assert leak is not None and "feature 'x'" in leak

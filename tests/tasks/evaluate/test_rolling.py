@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from models.data.origins import origin_rows
-from models.data.panel import Panel, Split
+from models.data.panel import Data, Panel, Split
 from models.data.window import FeatureWindow, WindowParams
 from params.load import load_run
 from params.schema import RunParams
@@ -44,7 +44,8 @@ def border(row: int) -> int:
 def test_the_refits_take_over_where_their_origins_begin(split: Split) -> None:
     """Targets from row 70 on: origins 69, 72 .. 93, and 4 steps of the last end with row 97; again after 4 of these 9."""
     panel = a_panel()
-    splits = refit_splits(a_run(4), panel, WINDOWS, split)
+    data = Data(panel, WINDOWS, split)
+    splits = refit_splits(a_run(4), data)
     expected = [[81, 84, 87, 90, 93], [93]]
     assert [
         origin_rows(panel, WINDOWS, one, "test", 3)[: len(rows)].tolist() for one, rows in zip(splits, expected, strict=True)
@@ -52,7 +53,7 @@ def test_the_refits_take_over_where_their_origins_begin(split: Split) -> None:
     assert all(one.validation - split.validation in (0, 12 * 3600 * 10**6, 24 * 3600 * 10**6) for one in splits)
     trained = [one.target_rows(panel.times[:ROWS], "train")[1] for one in (split, *splits)]
     assert trained == [50, 62, 74]  # more is known each time
-    assert refit_splits(a_run(None), panel, WINDOWS, split) == [] == refit_splits(a_run(9), panel, WINDOWS, split)
+    assert refit_splits(a_run(None), data) == [] == refit_splits(a_run(9), data)
 
 
 def test_each_origin_has_the_forecast_of_the_newest_refit(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The panel: a regular grid from rows in any order, its filling, its calendar, its name."""
 
+import json
+import mmap
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,11 +12,12 @@ import polars as pl
 import pytest
 
 from models.data.origins import origin_rows
-from models.data.panel import Panel
+from models.data.panel import Panel, PanelFacts
 from models.data.window import FeatureWindow, WindowParams
 from params.errors import UserError
+from params.load import load_run
 from tasks.grid.frequency import Frequency
-from tasks.lags.panel import target_frame, write_panel
+from tasks.lags.panel import generate_lags, target_frame, write_panel
 
 HOUR = Frequency("1h")
 START = datetime(2020, 1, 1)
@@ -99,3 +102,22 @@ def test_padding_that_a_grid_of_months_cannot_have_is_refused(tmp_path: Path) ->
         write_panel(frame.lazy(), params, Frequency("1mo"), 0, tmp_path)
     first = frame.with_columns(pl.col("ds").dt.month_start())
     assert len(Panel.open(write_panel(first.lazy(), params, Frequency("1mo"), 0, tmp_path)).times) == 18 + 11
+
+
+def test_the_step_of_the_flow_gives_the_panel_opened_where_it_lies(frame_of: FrameOf, tmp_path: Path) -> None:
+    run = load_run("params/smoke.yaml", ["windows.forward_fill=2", "data.frequency=1h"])
+    windows = WindowParams(1, {"y": FeatureWindow(2)}, start_padding=1, static={"unique_id": "categorical"})
+    panel = generate_lags.fn(frame_of({"a": [1.0, 2.0, 3.0]}), windows, run, tmp_path)
+    assert panel.folder == tmp_path / panel.digest and isinstance(panel.target.base, mmap.mmap)
+    facts = {"frequency": "1h", "forward_fill": 2, "start_padding": 1, "static": ("unique_id",)}
+    assert panel.facts.to_dict() == facts | {"categories": {"unique_id": ("a",)}}
+
+
+def test_a_panel_written_before_padding_and_covariates_opens(frame_of: FrameOf, tmp_path: Path) -> None:
+    folder = write_panel(frame_of({"a": [1.0, 2.0]}), WindowParams(1, {"y": FeatureWindow(1)}), HOUR, 3, tmp_path)
+    facts = json.loads((folder / "panel.json").read_text())
+    (folder / "panel.json").write_text(
+        json.dumps({k: facts[k] for k in ("ids", "channels", "digest", "frequency", "forward_fill")})
+    )
+    panel = Panel.open(folder)
+    assert panel.facts == PanelFacts(frequency="1h", forward_fill=3) and target_frame(panel).height == 2

@@ -16,11 +16,12 @@ CHILD = """
 import resource, sys
 from pathlib import Path
 import polars as pl
-from models.origins import origin_rows
-from models.panel import Panel
-from models.windows import FeatureWindow, WindowParams, Windows
-from tasks.frequency import Frequency
-from tasks.panel import write_panel
+from models.data.origins import origin_rows
+from models.data.panel import Panel
+from models.data.window import FeatureWindow, WindowParams
+from models.data.windows import Windows
+from tasks.grid.frequency import Frequency
+from tasks.lags.panel import write_panel
 
 headroom = int(sys.argv[3])
 pl.DataFrame({"a": [1]}).lazy().collect()  # the threads of the pool hold memory too

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models.data.origins import origin_rows
-from models.data.panel import Panel, Split
+from models.data.panel import Data, Panel, Split
 from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Windows
 from params.errors import UserError
@@ -40,7 +40,7 @@ def frame() -> pl.LazyFrame:
 def test_the_bytes_are_those_of_the_files_and_of_the_tensors(tmp_path: Path) -> None:
     folder = write_panel(frame(), PARAMS, Frequency("1h"), 0, tmp_path)
     panel = Panel.open(folder)
-    found = budget(window_counts(panel, PARAMS, SPLIT, 1), PARAMS, 16)
+    found = budget(window_counts(Data(panel, PARAMS, SPLIT), 1), PARAMS, 16)
     files = sum((folder / f"{name}.npy").stat().st_size - 128 for name in ("target", "values", "times"))
     assert found.disk_bytes == panel_bytes(150, PARAMS) == files
     windows = {n: Windows(panel, PARAMS, origin_rows(panel, PARAMS, SPLIT, n, 2 if n == "train" else 1)) for n in found.windows}
@@ -55,7 +55,7 @@ def test_the_bytes_are_those_of_the_files_and_of_the_tensors(tmp_path: Path) -> 
 
 def test_windows_are_counted_by_series_and_split(tmp_path: Path) -> None:
     panel = Panel.open(write_panel(frame(), PARAMS, Frequency("1h"), 0, tmp_path))
-    counts = window_counts(panel, PARAMS, SPLIT, 1)
+    counts = window_counts(Data(panel, PARAMS, SPLIT), 1)
     # a: 50 training rows, reach 5, ahead 4: origins 5, 7 .. 45; validation and test: the first target is the first row
     assert counts.rows() == [("a", 90, 21, 18, 18), ("b", 60, 6, 18, 18)]
 
@@ -86,7 +86,7 @@ def test_a_split_without_a_window_is_refused(tmp_path: Path) -> None:
     params = replace(PARAMS, max_missing_share=0.05)
     panel = Panel.open(write_panel(holed, params, Frequency("1h"), 0, tmp_path))
     with pytest.raises(UserError, match=r"the train split has no window .* at most 5% .*windows\.max_missing_share"):
-        budget(window_counts(panel, params, SPLIT, 1), params, 16)
+        budget(window_counts(Data(panel, params, SPLIT), 1), params, 16)
 
 
 def test_sizes_read_well() -> None:

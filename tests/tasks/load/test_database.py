@@ -277,7 +277,7 @@ COUNTED = """
 import resource, sys
 from pathlib import Path
 from params.data import DataParams
-from tasks.snapshot import snapshot
+from tasks.load.snapshot import snapshot
 n = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) SELECT 'a' AS id, i, i * 0.5 AS y FROM n"
 data = DataParams(query=n.format(rows=int(sys.argv[1])), uri="env:SALES_DB", id="id", time="i", target="y", frequency=1)
 assert snapshot(data).rows == int(sys.argv[1])
