@@ -57,17 +57,23 @@ class MemoryCard:
         return cls(**raw)
 
     @property
-    def warning(self) -> str:
-        """A plain sentence where the oldest quarter of the window (or more) holds less than 1 % of it all, else empty."""
+    def unused_from(self) -> int | None:
+        """The first of the oldest rows that hold less than 1 % of it all together; None where they are under a quarter of the
+        window, or where no row moves the forecast."""
         total, older, used = sum(self.sensitivity), 0.0, self.rows
         while used and total and (older + self.sensitivity[used - 1]) / total < FAINT:
             older += self.sensitivity[used - 1]
             used -= 1
-        if not total:
+        return used + 1 if total and self.rows - used >= max(self.rows / 4, 1) else None
+
+    @property
+    def warning(self) -> str:
+        """A plain sentence where much of the window is unused, or all of it, else empty."""
+        if not sum(self.sensitivity):
             return "nothing in the window moves the forecast"
-        if self.rows - used < max(self.rows / 4, 1):
+        if self.unused_from is None:
             return ""
-        return f"rows {used + 1} to {self.rows} before the cutoff move the forecast by less than 1 %"
+        return f"rows {self.unused_from} to {self.rows} before the cutoff move the forecast by less than 1 %"
 
 
 def memory_card(forecaster: Model, params: WindowParams, inputs: Inputs) -> MemoryCard:

@@ -64,9 +64,8 @@ def card_figure(cards: Mapping[str, MemoryCard]) -> "Figure":
         axes.plot(rows, np.clip(share, FLOOR, None), color=CHOSEN, linewidth=1.4)
         if card.half_life:
             axes.axvline(card.half_life, color=NAIVE, linewidth=1)
-        unused = card.warning.removeprefix("rows ").split(" ")[0]
-        if unused.isdigit():
-            axes.axvspan(int(unused), card.rows, color=GRID, zorder=0)
+        if card.unused_from is not None:
+            axes.axvspan(card.unused_from, card.rows, color=GRID, zorder=0)
         axes.set_yscale("log")
         axes.set_ylim(FLOOR, 2)
         axes.minorticks_off()

@@ -43,7 +43,7 @@ def test_every_card_is_drawn_on_one_scale_with_its_half_life(count: int) -> None
         share = np.array(card.sensitivity) / max(card.sensitivity)
         np.testing.assert_allclose(curve.get_ydata(), np.clip(share, 1e-5, None))
         assert mark.get_xdata()[0] == card.half_life
-        assert bool(axes.patches) == bool(card.warning)
+        assert [patch.get_x() for patch in axes.patches] == ([card.unused_from] if card.unused_from else [])
     figure.savefig(io.BytesIO(), format="png")
 
 
