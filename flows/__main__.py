@@ -319,7 +319,7 @@ def ui(
 ) -> None:
     """Open the MLflow UI on the runs of LAGLINE_HOME (on this machine only); Ctrl-C ends it."""
     home = _home()
-    from flows.runtime.server import ui as serve_ui
+    from flows.runtime.ui import ui as serve_ui
 
     try:
         serve_ui(home, port, open_browser)

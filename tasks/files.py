@@ -5,9 +5,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import polars as pl
+if TYPE_CHECKING:
+    import polars as pl
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,7 +38,7 @@ def placed(path: Path, *, durable: bool = False) -> Iterator[Path]:
         raise
 
 
-def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+def write_parquet(frame: "pl.DataFrame", path: Path) -> None:
     """Writes a frame in place of `path`, whole or not at all."""
     with placed(path) as partial:
         frame.write_parquet(partial)
@@ -45,4 +46,6 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
 
 def spread(count: int, most: int) -> list[int]:
     """At most `most` of the numbers 0 .. count - 1, evenly spread from the first to the last, each once; none of none."""
+    import numpy as np  # the state folder and the locks need none of it
+
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist() if count > 0 else []

@@ -13,7 +13,7 @@ from prefect.artifacts import (
 )
 
 from flows.runtime.child import LOOPBACK
-from flows.runtime.server import UI_PORT
+from flows.runtime.ui import UI_PORT
 from params.errors import without_password
 from tasks.tracking import runs
 from tasks.tracking import view as pages

@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from params.errors import UserError
+from tasks.files import ROOT, placed
 
-ROOT = Path(__file__).resolve().parents[2]
 LOOPBACK = "127.0.0.1"
 START_LIMIT = 180.0  # seconds; a first start migrates a database and may compile every module
 STOP_LIMIT = 8.0  # seconds
@@ -113,6 +114,14 @@ def _answers(port: int, path: str) -> bool:
         connection.close()
 
 
+def serve(descriptor: str, app: Any) -> None:
+    """In the child: serves an ASGI application on the inherited socket until SIGTERM."""
+    import uvicorn
+
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=3)
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(descriptor))])
+
+
 def die_with_parent() -> None:
     """In the child, before its heavy imports: a thread that reads stdin and ends the process at its end."""
 
@@ -169,9 +178,8 @@ def _write_record(home: Path, pid: int, port: int) -> Path:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = os.getpid()
     record = {"pid": pid, "started": _started(pid), "port": port, "owner": owner, "owner_started": _started(owner)}
-    beside = path.with_suffix(".new")
-    beside.write_text(json.dumps(record), encoding="utf-8")
-    os.replace(beside, path)
+    with placed(path) as partial:
+        partial.write_text(json.dumps(record), encoding="utf-8")
     return path
 
 

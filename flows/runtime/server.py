@@ -1,36 +1,31 @@
-"""Our own Prefect API server and the MLflow UI, both as children on loopback; never a step of a flow, never a remote server."""
+"""Our own Prefect API server, a child on loopback, or the one that the user named."""
 
 import asyncio
-import errno
 import http.client
 import json
 import os
 import secrets
-import socket
 import ssl
 import sys
 import time
 import urllib.error
 import urllib.request
-import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows.runtime.child import LOOPBACK, Child, die_with_parent, tail
+from flows.runtime.child import LOOPBACK, Child, die_with_parent, serve
 from flows.runtime.state import prefect_home
 from params.errors import UserError
 from tasks.locks import lock
 
 ANSWER_LIMIT = 10.0  # seconds for a server that the user named: it runs already, or is just being started
 GATEWAY = (502, 503, 504)  # a proxy speaks for a server that does not
-UI_PORT = 5000
-# of the settings below: what one run needs not, and a schedule does
+# of the settings below, those that only one run has: a schedule needs what they turn off
 ONE_RUN = ("UI_ENABLED", "BLOCKS_ON_START", "AUTO_REGISTRATION", "TRIGGERS_ENABLED", "PERSISTER_ENABLED")
-TOLD = 5  # comparisons whose addresses are printed
 SERVED = "schedule.json"  # in the state folder, while a schedule is served
-UI_PORTS = 20  # how far the default port falls forward
+LASTING, ONCE = "lasting", "once"  # what the child is for: a schedule, or one run
 
 
 class PrefectServer:
@@ -105,7 +100,7 @@ def start_prefect(home: Path, lasting: bool = False) -> PrefectServer:
     if lasting:
         environment = {name: value for name, value in environment.items() if not name.endswith(ONE_RUN)}
     log = prefect_home(home) / "server.log"
-    kind = "prefect-lasting" if lasting else "prefect"
+    kind = LASTING if lasting else ONCE
     child = Child(home, ["flows.runtime.server", kind, str(home)], None, "/api/health", log, environment)
     os.environ |= {"PREFECT_API_URL": f"{child.url}/api", "PREFECT_API_AUTH_STRING": key}
     _past_proxies()
@@ -165,72 +160,6 @@ def _drain() -> None:
         EventsWorker.drain_all(timeout=10)
 
 
-def ui(home: Path, port: int | None = None, open_browser: bool = False) -> None:
-    """Serves the MLflow UI until Ctrl-C (KeyboardInterrupt is the caller's); without a `port` the first free one from 5000 on.
-
-    Raises UserError where nothing was tracked yet, the named port is taken or the server ends by itself.
-    """
-    store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home}/mlflow.db"
-    if store.startswith(("http://", "https://")):
-        raise UserError(f"MLFLOW_TRACKING_URI={store} is a server with a UI of its own; open that address in a browser")
-    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
-        raise UserError(f"{store.removeprefix('sqlite:///')}: nothing is tracked here yet; run `python -m flows compare` first")
-    child = _start_ui(home, store, port)
-    try:
-        from tasks.tracking import runs  # while the server starts
-        from tasks.tracking import view as pages
-
-        child.wait()
-        print(f"MLflow UI: {child.url}  (Ctrl-C ends it)", flush=True)
-        comparisons = runs.newest_comparisons()[:TOLD]
-        addresses = [pages.experiment_url(child.url, experiment) for _, experiment, _ in comparisons]
-        for address, (name, experiment, run) in zip(addresses, comparisons, strict=True):
-            report = pages.run_url(child.url, experiment, run, "report.html")
-            print(f"  {name}: {address}\n    its report: {report}", flush=True)
-        _say_schedule(home)
-        if open_browser:
-            webbrowser.open([*addresses, child.url][0])
-        code = child.process.wait()
-        raise UserError(f"{child.url}: the MLflow UI ended with status {code}; the end of {child.log}:\n{tail(child.log)}")
-    finally:
-        child.stop()
-
-
-def _say_schedule(home: Path) -> None:
-    """Prints where the pages of a schedule are, if one is served from this state folder."""
-    import psutil
-
-    try:
-        known = json.loads((home / SERVED).read_text())
-        if psutil.pid_exists(int(known["pid"])):
-            print("\n".join(known["lines"]), flush=True)
-    except (OSError, ValueError, LookupError, TypeError):
-        return  # none is
-
-
-def _start_ui(home: Path, store: str, port: int | None) -> Child:
-    # what `mlflow server` sets before it starts uvicorn; one process instead of three, so that no grandchild can stay behind.
-    # No --serve-artifacts: runs hold plain paths below home, which the server reads by itself.
-    environment = {
-        "_MLFLOW_SERVER_FILE_STORE": store,
-        "_MLFLOW_SERVER_REGISTRY_STORE": store,
-        "_MLFLOW_SERVER_ARTIFACT_ROOT": (home / "artifacts").as_uri(),
-        "_MLFLOW_SGI_NAME": "uvicorn",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    for candidate in range(UI_PORT, UI_PORT + UI_PORTS) if port is None else (port,):
-        try:
-            return Child(
-                home, ["flows.runtime.server", "mlflow", str(home)], candidate, "/health", home / "ui.log", environment
-            )
-        except (OSError, OverflowError) as error:
-            if port is None and getattr(error, "errno", None) == errno.EADDRINUSE:
-                continue
-            reason = getattr(error, "strerror", None) or "a port is a number from 1 to 65535"
-            raise UserError(f"{LOOPBACK}:{candidate}: cannot be served on ({reason}); name another port") from None
-    raise UserError(f"{LOOPBACK}: the ports {UI_PORT} to {UI_PORT + UI_PORTS - 1} are all in use; name a free one")
-
-
 def _prefect_app(home: Path, lasting: bool) -> Any:
     from prefect.server.api.server import create_app
     from prefect.server.database import provide_database_interface
@@ -241,14 +170,9 @@ def _prefect_app(home: Path, lasting: bool) -> Any:
 
 
 def main(descriptor: str, kind: str, home: str) -> None:
-    """The child itself: serves `kind` on the inherited socket until SIGTERM or the end of its parent."""
+    """The child itself: serves on the inherited socket until SIGTERM or the end of its parent."""
     die_with_parent()
-    import uvicorn
-
-    prefect = kind.startswith("prefect")
-    app: Any = _prefect_app(Path(home), kind == "prefect-lasting") if prefect else "mlflow.server.fastapi_app:app"
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=3)
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(descriptor))])
+    serve(descriptor, _prefect_app(Path(home), kind == LASTING))
 
 
 if __name__ == "__main__":

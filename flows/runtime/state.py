@@ -4,21 +4,21 @@ import errno
 import json
 import logging
 import os
+import re
+import sqlite3
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 from params.errors import UserError
-from tasks.locks import lock
-
-__all__ = ["home", "lock", "prefect_home", "prepare", "ready", "set_environment"]
+from tasks.files import placed
 
 LAYOUT = 1  # raise it when a newer lagline writes what this one could not read
 FOLDERS = ("artifacts", "panels", "checkpoints", "locks")
 READ_BY_OTHERS = ("PREFECT_", "MLFLOW_", "GX_", "DO_NOT_TRACK")
 ELSEWHERE = "set LAGLINE_HOME to a folder that you may write"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, a limit
-FULL_IN_WORDS = ("No space left on device", "Disk quota exceeded", "database or disk is full")
+RUST_ERRNO = re.compile(r"\(os error (\d+)\)")  # polars and safetensors hand the number on in no other way
 MAKE_ROOM = "make room, by python -m flows prune or by hand, then run the same command again"
 
 
@@ -68,13 +68,22 @@ def prepare() -> Path:
 
 
 def full_disk(error: BaseException | None) -> str | None:
-    """What to say where an error came of a full disk, whoever met it (a library wraps it, or says it in words); else None."""
+    """What to say where an error was caused by a full disk, also if a library wrapped it; else None."""
     while error is not None:
-        if (isinstance(error, OSError) and error.errno in NO_SPACE) or any(words in str(error) for words in FULL_IN_WORDS):
+        if _no_space(error):
             where = getattr(error, "filename", None) or f"{home()} or {tempfile.gettempdir()}"
             return f"the disk is full ({where}): {MAKE_ROOM}"
         error = error.__cause__ or error.__context__
     return None
+
+
+def _no_space(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in NO_SPACE
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    number = RUST_ERRNO.search(str(error))
+    return number is not None and int(number[1]) in NO_SPACE
 
 
 def _refuse_other_layouts(folder: Path) -> None:
@@ -101,10 +110,8 @@ def _write_layout(folder: Path) -> None:
     path = folder / "layout.json"
     if path.exists():
         return
-    descriptor, beside = tempfile.mkstemp(dir=folder, prefix=".layout-")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"layout": LAYOUT}, file)
-    os.replace(beside, path)
+    with placed(path) as partial:
+        partial.write_text(json.dumps({"layout": LAYOUT}), encoding="utf-8")
 
 
 def set_environment(folder: Path) -> None:

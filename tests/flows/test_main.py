@@ -198,7 +198,7 @@ from flows.__main__ import run
 def import_a_dataclass(*_):
     exec("raise KeyboardInterrupt")
 
-with patch("flows.runtime.server.ui", import_a_dataclass), patch("flows.verbs.runs.show_variants", import_a_dataclass):
+with patch("flows.runtime.ui.ui", import_a_dataclass), patch("flows.verbs.runs.show_variants", import_a_dataclass):
     sys.exit(run())
 """
 

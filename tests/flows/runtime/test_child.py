@@ -19,7 +19,7 @@ from params.errors import UserError
 ROOT = Path(__file__).resolve().parents[3]
 TINY = """
 import http.server, socket, sys
-from flows.children import die_with_parent
+from flows.runtime.child import die_with_parent
 die_with_parent()
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -90,7 +90,7 @@ def test_a_port_in_use_is_an_error(modules: Path) -> None:
 PARENT = """
 import os, sys, time
 from pathlib import Path
-from flows.children import Child
+from flows.runtime.child import Child
 child = Child(Path(sys.argv[1]), ["tiny"], None, "/", Path(sys.argv[1]) / "child.log", {})
 child.wait(30)
 worker = os.fork()           # like a pool's worker: it inherits our descriptors and outlives us

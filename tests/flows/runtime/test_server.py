@@ -1,27 +1,21 @@
 """Our Prefect server records what a flow did and ends with us; the MLflow UI says what is missing and shows what there is."""
 
 import http.server
-import json
 import os
-import re
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
-from flows.runtime.server import start_prefect, ui
-from flows.runtime.state import prefect_home, prepare, set_environment
+from flows.runtime.server import start_prefect
+from flows.runtime.state import prefect_home
 from params.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,23 +35,6 @@ assert count(12) == 12
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state folder of this module with its environment set; the environment of before comes back at the end."""
-    before = dict(os.environ)
-    for name in before:
-        if name.startswith(("PREFECT_", "MLFLOW_")):
-            del os.environ[name]
-    os.environ["LAGLINE_HOME"] = str(tmp_path_factory.mktemp("server") / "state")
-    try:
-        folder = prepare()
-        set_environment(folder)
-        yield folder
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@pytest.fixture(scope="module")
 def server(state: Path) -> Iterator[str]:
     """The address of a running Prefect server of ours."""
     handle = start_prefect(state)
@@ -68,16 +45,6 @@ def server(state: Path) -> Iterator[str]:
     finally:
         handle.stop()
         assert "PREFECT_API_URL" not in os.environ
-
-
-def status(url: str, method: str = "GET", **headers: str) -> int:
-    request = urllib.request.Request(url, method=method, headers=headers, data=b"{}" if method == "POST" else None)
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
 
 
 @pytest.mark.slow
@@ -100,7 +67,7 @@ def test_results_are_json_and_never_pickles(state: Path, server: str) -> None:
 
 
 @pytest.mark.slow
-def test_answers_nobody_without_our_key(server: str) -> None:
+def test_answers_nobody_without_our_key(status, server: str) -> None:
     assert status(f"{server}/health") == 200
     assert status(f"{server}/flows/", "POST", **{"Content-Type": "application/json"}) in (401, 403)
     assert status(f"{server}/flows/filter", "POST", **{"Content-Type": "application/json", "Authorization": "Basic eDp5"}) in (
@@ -116,7 +83,7 @@ def test_nothing_is_lost_when_the_server_stops_right_after_a_burst(prefect_rows,
     script = """
 from pathlib import Path
 import sys
-from flows.server import start_prefect
+from flows.runtime.server import start_prefect
 server = start_prefect(Path(sys.argv[1]))
 try:
     server.wait()
@@ -205,67 +172,3 @@ def test_a_named_server_that_does_not_answer_is_one_message(
             with pytest.raises(UserError, match="start it, or unset PREFECT_API_URL") as told:
                 start_prefect(tmp_path).wait()
             assert f"PREFECT_API_URL={address}: " in str(told.value)
-
-
-def test_the_ui_refuses_where_nothing_is_tracked_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(UserError, match=r"mlflow\.db: nothing is tracked here yet; run .*compare"):
-        ui(tmp_path)
-
-
-def test_the_ui_points_to_a_server_that_the_user_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:5000")
-    with pytest.raises(UserError, match="open that address"):
-        ui(tmp_path)
-
-
-@pytest.mark.parametrize("port", [70_000, -1])
-def test_the_ui_refuses_what_is_no_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / "mlflow.db").touch()
-    with pytest.raises(UserError, match="from 1 to 65535"):
-        ui(tmp_path, port)
-
-
-def test_the_ui_refuses_a_named_port_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / "mlflow.db").touch()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"{port}: cannot be served on"):
-            ui(tmp_path, port)
-
-
-TRACK = """
-import os, mlflow
-experiment = mlflow.create_experiment("seen", artifact_location=os.environ["ARTIFACTS"])
-with mlflow.start_run(experiment_id=experiment) as run:
-    mlflow.log_text("a page", "note.txt")
-print(run.info.run_id)
-"""
-
-
-@pytest.mark.slow
-def test_the_ui_shows_runs_and_their_artifacts_and_ends_with_ctrl_c(state: Path) -> None:
-    environment = {**os.environ, "ARTIFACTS": (state / "artifacts").as_uri()}
-    tracked = subprocess.run([sys.executable, "-c", TRACK], env=environment, capture_output=True, text=True, check=True)
-    run = tracked.stdout.split()[-1]
-    (state / "schedule.json").write_text(json.dumps({"pid": os.getpid(), "lines": ["said last"]}))
-    command = [sys.executable, "-m", "flows", "ui"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None and process.stderr is not None
-            address = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
-            assert address
-            child = psutil.Process(process.pid).children()
-            with urllib.request.urlopen(f"{address[0]}/get-artifact?path=note.txt&run_uuid={run}", timeout=20) as answer:
-                assert answer.read() == b"a page"
-            assert status(f"{address[0]}/api/2.0/mlflow/experiments/search?max_results=1", Host="evil.example") == 403
-            assert process.stdout.readline() == "said last\n"
-            time.sleep(0.5)  # now it does nothing but wait for its child
-            process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
-            assert process.stderr.read().split("\n") == ["", "lagline: the UI has ended", ""]
-            assert len(child) == 1 and not child[0].is_running()
-        finally:
-            process.kill()

@@ -2,11 +2,16 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
+import sqlalchemy
+from safetensors.numpy import save_file
 
 from flows.runtime.state import full_disk, home, prefect_home, prepare
 from params.errors import UserError
@@ -50,7 +55,7 @@ def test_is_absolute_and_lies_in_the_working_folder_by_default(tmp_path: Path, m
 
 
 def test_several_processes_may_start_at_once(tmp_path: Path) -> None:
-    script = "from flows.bootstrap import prepare; prepare()"
+    script = "from flows.runtime.state import prepare; prepare()"
     environment = {**os.environ, "LAGLINE_HOME": str(tmp_path / "state")}
     started = [subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=environment) for _ in range(6)]
     assert [process.wait(60) for process in started] == [0] * 6
@@ -100,7 +105,7 @@ def test_refuses_a_file_system_that_takes_nothing(monkeypatch: pytest.MonkeyPatc
 def test_finds_out_by_really_writing(tmp_path: Path) -> None:
     """The folders can be made, but no file can hold a byte; root feels that limit too."""
     script = (
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); from flows.bootstrap import prepare; prepare()"
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); from flows.runtime.state import prepare; prepare()"
     )
     done = run(script, tmp_path / "state", PYTHONDONTWRITEBYTECODE="1")
     assert "UserError" in done.stderr and "cannot be written" in done.stderr and "make room" in done.stderr
@@ -111,7 +116,7 @@ def test_a_state_folder_whose_disk_is_full_will_do(tmp_path: Path, monkeypatch: 
     """Else nothing could make room there; the limit is felt as a full disk is."""
     monkeypatch.setenv("LAGLINE_HOME", str(tmp_path))
     prepare()
-    script = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); import flows.bootstrap as b; b.prepare()"
+    script = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); import flows.runtime.state as b; b.prepare()"
     done = run(script, tmp_path, PYTHONDONTWRITEBYTECODE="1")
     assert (done.returncode, done.stderr) == (0, "")
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
@@ -122,8 +127,42 @@ def test_a_full_disk_is_told_whoever_met_it(tmp_path: Path, monkeypatch: pytest.
     wrapped = RuntimeError("a task broke")
     wrapped.__cause__ = OSError(28, "No space left on device", "/there/report.html")
     assert (full_disk(wrapped) or "").startswith("the disk is full (/there/report.html): make room, by python -m flows prune")
-    assert f"({tmp_path} or /" in (full_disk(ValueError("(sqlite3.OperationalError) database or disk is full")) or "")
     assert full_disk(OSError(13, "Permission denied", "/there")) is None and full_disk(ValueError("no")) is None
+
+
+def test_a_full_disk_is_told_by_its_number_whatever_library_met_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real errors: polars and safetensors under a limit, which is felt as a full disk, and a full SQLite behind SQLAlchemy."""
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path))
+    frame, weights = pl.DataFrame({"a": np.arange(100_000)}), {"a": np.zeros(100_000)}
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/small.db")
+
+    def fill_database() -> None:
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text("pragma max_page_count=2"))
+            connection.execute(sqlalchemy.text("create table t(a text)"))
+            connection.execute(sqlalchemy.text("insert into t values (:a)"), {"a": "x" * 100_000})
+
+    def wrote(path: Path) -> None:
+        raise ValueError(f"{path}: bad")
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        for write, full in (
+            (lambda: frame.write_parquet(tmp_path / "a.parquet"), True),
+            (lambda: save_file(weights, tmp_path / "a.safetensors"), True),
+            (fill_database, True),
+            (lambda: frame.write_parquet(tmp_path / "none" / "a.parquet"), False),
+            (lambda: wrote(tmp_path), False),
+        ):
+            with pytest.raises(Exception) as caught:
+                write()
+            told = full_disk(caught.value)
+            assert (told is not None) == full, repr(caught.value)
+            assert not full or f"({tmp_path} or /" in (told or "")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        engine.dispose()
 
 
 def test_refuses_a_path_that_no_database_address_can_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +174,7 @@ def test_refuses_a_path_that_no_database_address_can_hold(tmp_path: Path, monkey
 def test_sets_the_environment_without_importing_what_reads_it(tmp_path: Path) -> None:
     script = """
 import sys
-from flows.bootstrap import home, set_environment
+from flows.runtime.state import home, set_environment
 set_environment(home())
 assert not {"torch", "mlflow", "prefect", "polars", "great_expectations"} & set(sys.modules), sorted(sys.modules)
 from prefect.settings import get_current_settings
@@ -150,7 +189,7 @@ print(settings.home, settings.results.default_serializer, settings.logging.level
 def test_what_the_user_has_set_stays(tmp_path: Path) -> None:
     script = """
 import os
-from flows.bootstrap import home, set_environment
+from flows.runtime.state import home, set_environment
 set_environment(home())
 print(os.environ["MLFLOW_TRACKING_URI"], os.environ["MLFLOW_DISABLE_TELEMETRY"], os.environ["GX_ANALYTICS_ENABLED"])
 """
@@ -182,7 +221,7 @@ with unittest.mock.patch("tasks.tracking.connection.connect", seen):
 def test_what_is_set_but_empty_counts_as_not_set(tmp_path: Path) -> None:
     script = """
 import os
-from flows.bootstrap import home, set_environment
+from flows.runtime.state import home, set_environment
 set_environment(home())
 print(os.environ["MLFLOW_TRACKING_URI"], os.environ["PREFECT_HOME"], os.environ["DO_NOT_TRACK"])
 print([name for name in ("PREFECT_API_URL", "MLFLOW_REGISTRY_URI") if name in os.environ])
@@ -194,7 +233,7 @@ print([name for name in ("PREFECT_API_URL", "MLFLOW_REGISTRY_URI") if name in os
 
 def test_a_store_that_does_not_answer_prints_no_line_for_each_try(tmp_path: Path) -> None:
     script = """
-from flows.bootstrap import home, set_environment
+from flows.runtime.state import home, set_environment
 set_environment(home())
 import urllib3
 try:
