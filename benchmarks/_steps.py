@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.data.panel import ARRAYS
+from models.data.panel import ARRAYS, Split
 from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Batch
-from models.fit import job as jobs
+from models.fit.job import Job, Rule, prepare
 from models.fit.settings import Training
 from models.fit.step import Step
 from models.networks.dilated import Tcn
@@ -50,24 +50,24 @@ def make_panel(folder: Path, series: int = SERIES, steps: int = STEPS) -> None:
 
 def job_of(
     name: str, panel: Path, size: int, stride: int = 1, lookback: int = LOOKBACK, device: str = "cpu", steps: int = STEPS
-) -> dict[str, Any]:
+) -> Job:
     """The job of a family at a hidden size (channels: half of it); a tenth of the steps for validation, a tenth for test."""
     family, network = FAMILIES[name]
     own = {"hidden_size": size} if family == "recurrent" else {"channels": size // 2}
     windows = WindowParams(HORIZON, dict.fromkeys(NAMES, FeatureWindow(lookback)), stride=stride)
-    return {
-        "family": family,
-        "network": network | own,
-        "windows": windows.to_dict(),
-        "split": {"by": "time", "validation": steps * 8 // 10, "test": steps * 9 // 10},
-        "scaling": {"per": "series", "method": "standard", "window": "last", "target": "none"},
-        "quantiles": [0.05, 0.5, 0.95],
-        "evaluation_stride": stride,
-        "panel": str(panel),
-        "training": vars(TRAINING),
-        "threads": torch.get_num_threads(),
-        "device": device,
-    }
+    return Job(
+        family=family,
+        network=network | own,
+        windows=windows,
+        split=Split("time", steps * 8 // 10, steps * 9 // 10),
+        scaling=Rule("series", "last"),
+        quantiles=(0.05, 0.5, 0.95),
+        evaluation_stride=stride,
+        panel=panel,
+        training=TRAINING,
+        threads=torch.get_num_threads(),
+        device=device,
+    )
 
 
 class PlainTcn(Tcn):
@@ -103,9 +103,9 @@ def plainly(network: nn.Module, x_BLN: Tensor) -> None:
 class Way:
     """A step that can be taken again and again."""
 
-    def __init__(self, job: dict[str, Any], batch: int, parts: int = 1, static: bool = False, plain: bool = False) -> None:
-        forecaster, windows, training = jobs.prepare(job)
-        training = replace(training, batch_size=batch, micro_batches=parts)
+    def __init__(self, job: Job, batch: int, parts: int = 1, static: bool = False, plain: bool = False) -> None:
+        forecaster, windows = prepare(job)
+        training = replace(job.training, batch_size=batch, micro_batches=parts)
         self.step = Step(forecaster.train(), training, windows["train"].origins.device)
         train = windows["train"].dense() if forecaster.dense else windows["train"]
         self.batches: Iterator[Batch] = iter(train.batches(batch, train.shuffled(0)))

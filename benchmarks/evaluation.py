@@ -28,7 +28,7 @@ from models.data.origins import origin_rows
 from models.data.panel import Data, Panel, Split
 from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Windows
-from models.fit import job as jobs
+from models.fit.job import prepare
 from models.worker import EVALUATED, forecast
 from tasks.evaluate.forecasts import forecast_frame
 from tasks.files import write_parquet
@@ -73,7 +73,7 @@ def forecast_once(folder: Path, rows: int) -> float:
     """Forecasts of one variant in files; its seconds."""
     panel = Panel.open(folder)
     steps = int(panel.offsets[1])
-    forecaster, _, _ = jobs.prepare(job_of("lstm", folder, SIZE, steps=steps))
+    forecaster, _ = prepare(job_of("lstm", folder, SIZE, steps=steps))
     forecaster.eval()
     began = time.perf_counter()
     for name in EVALUATED:

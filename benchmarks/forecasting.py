@@ -24,7 +24,7 @@ import torch
 from benchmarks._steps import HORIZON, LOOKBACK, job_of, make_panel
 from models.data.panel import Panel
 from models.data.windows import Windows
-from models.fit import job as jobs
+from models.fit.job import prepare
 from models.worker import forecast
 from tasks.evaluate.forecasts import forecast_frame
 
@@ -42,7 +42,7 @@ def main() -> None:
         make_panel(Path(folder), given.series, STEPS)
         facts = json.loads((Path(folder) / "panel.json").read_text())
         (Path(folder) / "panel.json").write_text(json.dumps(facts | {"frequency": 1}))
-        forecaster, windows, _ = jobs.prepare(job_of(given.cell, Path(folder), SIZE, steps=STEPS))
+        forecaster, windows = prepare(job_of(given.cell, Path(folder), SIZE, steps=STEPS))
         forecaster.eval()
         panel, params = Panel.open(folder), windows["train"].params
         newest = np.arange(given.series) * STEPS + STEPS - HORIZON - 1

@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ import torch
 
 from benchmarks._steps import BATCH, FAMILIES, LOOKBACK, Way, job_of, make_panel
 from models.data.windows import Batch
-from models.fit import job as jobs
+from models.fit.job import run
 from models.fit.step import Step
+from models.worker import keep_memory
 from tasks.train.micro_batches import parts_by_rule
 
 WIDE, SHIPPED = 128, {"lstm": 32, "gru": 32, "elman": 32, "tcn": 48, "cnn": 32}  # channels are half of these
@@ -48,7 +50,7 @@ def work(folder: str, way: str) -> None:
     torch.set_num_threads(int(threads))
     job = job_of(name, Path(folder), int(size))
     if kind != "plain":
-        jobs.keep_memory()  # as the process of a fit does
+        keep_memory()  # as the process of a fit does
     step = Way(job, int(batch), int(parts), static=kind != "ours", plain=kind == "plain")
     clock = time.process_time if threads == "1" else time.perf_counter
     for number, _ in enumerate(sys.stdin):
@@ -102,7 +104,7 @@ def ratio(over: list[float], under: list[float]) -> float:
 def family(name: str, size: int, batch: int, threads: int) -> dict[str, float]:
     """The figures of one family."""
     job = job_of(name, Path(), size)
-    parts = parts_by_rule(job["family"], job["network"], LOOKBACK, batch)
+    parts = parts_by_rule(job.family, job.network, LOOKBACK, batch)
     way = f"{name},{size},{batch},{threads}"
     kinds = {"plain": "1,plain", "static": "1,static", "ours": "1,ours", "micro": f"{parts},ours"}
     found = alternate({kind: f"{way},{rest}" for kind, rest in kinds.items()})
@@ -143,11 +145,11 @@ def overhead() -> dict[str, float]:
         make_panel(Path(folder))
         for number in range(6):
             for epochs, seconds in beside.items():
-                job = job_of("elman", Path(folder), 8, 500) | {"family": "linear", "network": {}, "evaluation_stride": 1000}
-                job["training"] |= {"max_epochs": epochs, "patience_epochs": epochs}
+                job = replace(job_of("elman", Path(folder), 8, 500), family="linear", network={}, evaluation_stride=1000)
+                job = job.with_training(max_epochs=epochs, patience_epochs=epochs)
                 with tempfile.TemporaryDirectory() as fit:
                     spent[0], began = 0.0, time.perf_counter()
-                    jobs.run(job, Path(fit), lambda _: None)
+                    run(job, Path(fit), lambda _: None)
                     if number:
                         seconds.append(time.perf_counter() - began - spent[0])
     first = statistics.median(beside[1])

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -29,7 +29,7 @@ from params.schema import RunParams
 from tasks.compare.compare import naive_error
 from tasks.evaluate.canary import try_canary
 from tasks.evaluate.forecasts import evaluate_variant
-from tasks.evaluate.rolling import join_refits, label_of, refit_splits
+from tasks.evaluate.rolling import join_refits, refit_splits
 from tasks.grid.split import split_of
 from tasks.lags.panel import generate_lags
 from tasks.lags.sizes import budget, counts_lines, window_counts
@@ -43,7 +43,7 @@ from tasks.train.device import cautions, choose_device, concurrent_fits
 from tasks.train.final import planned_on_all_rows
 from tasks.train.fits import Fit, Trainer, train_variant
 from tasks.train.identity import canonical, fingerprint, judging_digest, sha256
-from tasks.train.job import Kind, Planned, make_job, planned_fits
+from tasks.train.job import Planned, plan_fits
 from tasks.train.process import fit_folder
 from tasks.validate.suite import validate_series
 
@@ -147,17 +147,9 @@ def _ended_in_any_case(run_id: str) -> Iterator[None]:
 
 def _plan(run: RunParams, params: str, settings: list[str], data: Data) -> list[Planned]:
     """Every fit of the run, then those that repeat each as time goes on."""
-    device = choose_device()
     variants = {name: load_variant(name, params, settings) for name in run.variants}
-    found = []
-    for number, borders in enumerate((data.split, *refit_splits(run, data))):
-        for label, name, seed in planned_fits(run, variants):
-            job = make_job(variants[name], seed, data.panel.folder, data.windows, borders, device)
-            one = Planned(label=label, variant=variants[name], job=job)
-            if number:
-                one = replace(one, label=label_of(label, number + 1), kind=Kind.REFIT, first=label)
-            found.append(one)
-    return found
+    splits = (data.split, *refit_splits(run, data))
+    return plan_fits(run, variants, data.panel.folder, data.windows, splits, choose_device())
 
 
 def _command(params: str, settings: list[str]) -> str:

@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -183,6 +183,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--with-parent", action="store_true", help="end as soon as standard input closes")
     parser.add_argument("--code", default="", help="recorded in evaluation.json")
     parser.add_argument("--members", type=Path, nargs="+", default=[], help="the fits that an ensemble combines")
+    parser.error = _usage  # type: ignore[method-assign]  # one line, where argparse prints several
     given = parser.parse_args(arguments)
     asked = _asked_to_stop(given.with_parent)
     keep_memory()
@@ -202,6 +203,12 @@ def main(arguments: Sequence[str]) -> int:
         _say({"full": f"{error.filename}: {error.strerror}"})
         return FULL
     return 0
+
+
+def _usage(message: str) -> NoReturn:
+    command = "python -m models.worker FOLDER [--with-parent] [--code DIGEST] [--members FOLDER ...]"
+    print(f"usage: {command} ({message})", file=sys.stderr)
+    sys.exit(USAGE)
 
 
 def _say_epoch(row: Epoch) -> None:

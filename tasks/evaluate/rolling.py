@@ -42,11 +42,6 @@ def _moved(split: Split, rows: int, frequency: Frequency) -> Split:
     return replace(split, validation=later[0], test=later[1])
 
 
-def label_of(label: str, number: int) -> str:
-    """The label of a refit, such as lstm@2; the first fit is number 1."""
-    return f"{label}@{number}"
-
-
 def join_refits(fits: Sequence[Fit]) -> list[Fit]:
     """The first fits, each with the test forecasts of whichever of its refits was the newest at each origin.
 

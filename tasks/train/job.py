@@ -1,7 +1,7 @@
-"""The fits of a run to come: what each variant and seed trains with."""
+"""The fits of a run to come: what each variant and seed trains with, and its label."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -77,7 +77,26 @@ def make_job(variant: VariantParams, seed: int, panel: Path, windows: WindowPara
     )
 
 
-def planned_fits(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tuple[str, str, int]]:
+def plan_fits(
+    run: RunParams,
+    variants: Mapping[str, VariantParams],
+    panel: Path,
+    windows: WindowParams,
+    splits: Sequence[Split],
+    device: str,
+) -> list[Planned]:
+    """Every fit of a run, then, for each further split, the fits that repeat them as time goes on (lstm@2, lstm@3, ...)."""
+    found = []
+    for number, split in enumerate(splits, start=1):
+        for label, name, seed in labels_of(run, variants):
+            one = Planned(
+                label=label, variant=variants[name], job=make_job(variants[name], seed, panel, windows, split, device)
+            )
+            found.append(one if number == 1 else replace(one, label=f"{label}@{number}", kind=Kind.REFIT, first=label))
+    return found
+
+
+def labels_of(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tuple[str, str, int]]:
     """Every fit of a run: (label, variant, seed); the first seed carries the variant's own name.
 
     A closed form has no seed to vary and is fitted once.

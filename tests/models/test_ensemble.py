@@ -17,7 +17,7 @@ from models.data.scaling import fit_scaling
 from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Inputs, Windows
 from models.ensemble import Ensemble
-from models.fit import job as jobs
+from models.fit.job import Job, load_model, read_result, windows_of
 from models.fit.step import batch_loss
 from models.forecaster import Forecaster
 from models.networks.linear import Linear
@@ -27,8 +27,8 @@ from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.registry.bundle import check_parity, export
 from tasks.train.check import check_shared, check_variant
-from tasks.train.final import refit_job
-from tasks.train.job import make_job, planned_fits
+from tasks.train.final import job_on_all_rows
+from tasks.train.job import labels_of, make_job
 from tasks.train.process import Listener, fit_folder, run_fit
 
 RUN = "params/nyc_weather.yaml"
@@ -86,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_panel(frame.lazy(), WINDOWS, Frequency(1), 0, tmp_path_factory.mktemp("panels"))
 
 
-def a_job(folder: Path, *settings: str) -> dict[str, Any]:
+def a_job(folder: Path, *settings: str) -> Job:
     variant = load_variant("ensemble", RUN, ["training.max_epochs=1", *settings])
     few = variant.model_copy(update={"members": tuple(one for one in variant.members if one.variant in ("gru", "nlinear"))})
     return make_job(few, 0, folder, WINDOWS, Split("rows", 100, 100), "cpu")
@@ -94,53 +94,50 @@ def a_job(folder: Path, *settings: str) -> dict[str, Any]:
 
 def test_a_job_of_an_ensemble_trains_what_it_lacks_and_takes_the_rest_as_it_is(folder: Path, tmp_path: Path) -> None:
     job = a_job(folder)
-    gru = next(member for member in jobs.members(job) if member["training"]["variant"] == "gru")
+    gru = next(member for member in job.members if member.training.variant == "gru")
     alone = make_job(load_variant("gru", RUN, ["training.max_epochs=1"]), 0, folder, WINDOWS, Split("rows", 100, 100), "cpu")
     assert gru == alone  # the very fit that a run makes of it
-    before = run_fit(alone, tmp_path, Listener(), NEVER)
-    found = run_fit(job, tmp_path, Listener(), NEVER)
-    assert found["status"] == "finished" and not found["reused"]
-    assert json.loads((fit_folder(alone, tmp_path) / "result.json").read_text())["weights"] == before["weights"]
-    assert run_fit(job, tmp_path, Listener(), NEVER)["reused"]
-    assert run_fit(a_job(folder), tmp_path / "elsewhere", Listener(), NEVER)["weights"] == found["weights"]
-    ensemble, windows = jobs.load(job, fit_folder(job, tmp_path))
+    before = run_fit(alone, tmp_path, Listener(), NEVER).result
+    outcome = run_fit(job, tmp_path, Listener(), NEVER)
+    found = outcome.result
+    assert found.finished and not outcome.reused
+    assert json.loads((fit_folder(alone, tmp_path) / "result.json").read_text())["weights"] == before.weights
+    assert run_fit(job, tmp_path, Listener(), NEVER).reused
+    assert run_fit(a_job(folder), tmp_path / "elsewhere", Listener(), NEVER).result.weights == found.weights
+    ensemble, windows = load_model(job, fit_folder(job, tmp_path)), windows_of(job, Panel.open(folder))
     inputs, y = next(windows["validation"].batches(1000))
-    points = np.stack(
-        [jobs.load(one, fit_folder(one, tmp_path))[0](*inputs)[..., 0].detach().numpy() for one in jobs.members(job)]
-    )
+    points = np.stack([load_model(one, fit_folder(one, tmp_path))(*inputs)[..., 0].detach().numpy() for one in job.members])
     np.testing.assert_allclose(ensemble(*inputs)[..., 0].detach().numpy(), np.median(points, 0), rtol=1e-6)
-    assert found["val_mae"] == pytest.approx(float(np.abs(np.median(points, 0) - y.numpy()).mean()), rel=1e-5)
+    assert found.val_mae == pytest.approx(float(np.abs(np.median(points, 0) - y.numpy()).mean()), rel=1e-5)
 
 
 def test_the_refit_of_an_ensemble_is_that_of_each_member(folder: Path, tmp_path: Path) -> None:
     job = a_job(folder)
-    found = run_fit(job, tmp_path, Listener(), NEVER)
-    again = refit_job(job, found)
-    own = [json.loads((fit_folder(one, tmp_path) / "result.json").read_text()) for one in jobs.members(job)]
-    assert jobs.members(again) == [refit_job(one, result) for one, result in zip(jobs.members(job), own, strict=True)]
-    refitted = run_fit(again, tmp_path, Listener(), NEVER)
-    assert refitted["status"] == "finished" and refitted["val_mae"] is None and refitted["weights"] != found["weights"]
-    ensemble, windows = jobs.load(again, fit_folder(again, tmp_path))
+    found = run_fit(job, tmp_path, Listener(), NEVER).result
+    again = job_on_all_rows(job, found)
+    own = [read_result(fit_folder(one, tmp_path)) for one in job.members]
+    assert again.members == tuple(job_on_all_rows(one, result) for one, result in zip(job.members, own, strict=True))
+    refitted = run_fit(again, tmp_path, Listener(), NEVER).result
+    assert refitted.finished and refitted.val_mae is None and refitted.weights != found.weights
+    ensemble, windows = load_model(again, fit_folder(again, tmp_path)), windows_of(again, Panel.open(folder))
     assert len(windows["train"]) == 600 - 24 - 4 + 1 and not len(windows["test"])
     inputs, _ = next(windows["train"].batches(8))
-    points = np.stack(
-        [jobs.load(one, fit_folder(one, tmp_path))[0](*inputs)[..., 0].detach().numpy() for one in jobs.members(again)]
-    )
+    points = np.stack([load_model(one, fit_folder(one, tmp_path))(*inputs)[..., 0].detach().numpy() for one in again.members])
     np.testing.assert_allclose(ensemble(*inputs)[..., 0].detach().numpy(), np.median(points, 0), rtol=1e-6)
 
 
 def test_a_member_that_fails_fails_the_ensemble_by_name(folder: Path, tmp_path: Path) -> None:
-    found = run_fit(a_job(folder, "training.learning_rate=1e30"), tmp_path, Listener(), NEVER)
-    assert found["status"] == "failed" and "its member gru (seed 0) failed: diverged" in found["reason"]
+    found = run_fit(a_job(folder, "training.learning_rate=1e30"), tmp_path, Listener(), NEVER).result
+    assert not found.finished and "its member gru (seed 0) failed: diverged" in str(found.reason)
     assert not (fit_folder(a_job(folder, "training.learning_rate=1e30"), tmp_path) / "result.json").exists()
 
 
 def test_it_combines_every_seed_of_its_members_and_has_none_itself(folder: Path) -> None:
-    names = [member["training"] for member in jobs.members(a_job(folder, "training.seeds=2"))]
-    assert [(one["variant"], one["seed"]) for one in names] == [("gru", 0), ("gru", 1), ("nlinear", 0), ("nlinear", 1)]
+    names = [member.training for member in a_job(folder, "training.seeds=2").members]
+    assert [(one.variant, one.seed) for one in names] == [("gru", 0), ("gru", 1), ("nlinear", 0), ("nlinear", 1)]
     settings = ["training.seeds=2", "variants=[ensemble, gru]"]
     variants = {name: load_variant(name, RUN, settings) for name in ("ensemble", "gru")}
-    labels = [label for label, _, _ in planned_fits(variants["gru"].run, variants)]
+    labels = [label for label, _, _ in labels_of(variants["gru"].run, variants)]
     assert labels == ["gru", "gru-s1", "ensemble"]  # last: what it combines comes first
 
 
@@ -201,9 +198,9 @@ def test_what_a_run_gives_to_all_may_be_for_the_members_of_an_ensemble_alone() -
 
 def test_an_ensemble_that_is_done_needs_its_members_no_more_and_a_fresh_one_trains_them(folder: Path, tmp_path: Path) -> None:
     job, rows = a_job(folder), list[Any]()
-    found = run_fit(job, tmp_path, Listener(), NEVER)
-    for member in jobs.members(job):
+    found = run_fit(job, tmp_path, Listener(), NEVER).result
+    for member in job.members:
         shutil.rmtree(fit_folder(member, tmp_path))
-    assert run_fit(job, tmp_path, Listener(rows.append), NEVER)["reused"] and not rows
+    assert run_fit(job, tmp_path, Listener(rows.append), NEVER).reused and not rows
     again = run_fit(job, tmp_path, Listener(rows.append), NEVER, fresh=True)
-    assert not again["reused"] and again["weights"] == found["weights"] and len(rows) == 2
+    assert not again.reused and again.result.weights == found.weights and len(rows) == 2

@@ -16,15 +16,17 @@ import numpy as np
 import pytest
 import torch
 
+from models import worker
 from models.data.panel import ARRAYS, Panel, Split
 from models.data.window import WindowParams
 from models.fit import checkpoint, job
 from models.fit import loop as fit
+from models.fit.job import Job, Rule
 from models.fit.settings import FitResult, Stopped, Training
 
 NETWORK = {"cell": "gru", "hidden_size": 8, "num_layers": 2, "dropout": 0.2}  # with draws of its own in every step
 TRAINING = Training(6, 6, 32, 1e-2, 1e-4, 1.0, "mae", "v", 0)
-Make = Callable[..., dict[str, Any]]
+Make = Callable[..., Job]
 
 
 @pytest.fixture
@@ -36,30 +38,30 @@ def make(panel: Panel, params: WindowParams, split: Split, tmp_path: Path) -> Ma
         np.save(store / f"{name}.npy", np.empty((2, 0), np.float32) if name == "static" else getattr(panel, name))
     (store / "panel.json").write_text(json.dumps({"ids": panel.ids, "channels": panel.channels, "digest": "d"}))
 
-    def made(**numbers: Any) -> dict[str, Any]:
-        return {
-            "family": "recurrent",
-            "network": NETWORK,
-            "windows": params.to_dict(),
-            "split": vars(split),
-            "device": "cpu",
-            "threads": 1,
-            "scaling": {"per": "series", "method": "standard", "window": "last", "target": "none"},
-            "quantiles": [0.1, 0.9],
-            "evaluation_stride": 1,
-            "panel": str(store),
-            "training": vars(replace(TRAINING, **numbers)),
-            "save_every": 0.0,  # after every step
-        }
+    def made(**numbers: Any) -> Job:
+        return Job(
+            family="recurrent",
+            network=NETWORK,
+            windows=params,
+            split=split,
+            device="cpu",
+            threads=1,
+            scaling=Rule("series", "last"),
+            quantiles=(0.1, 0.9),
+            evaluation_stride=1,
+            panel=store,
+            training=replace(TRAINING, **numbers),
+            save_every=0.0,  # after every step
+        )
 
     return made
 
 
-def start(folder: Path, given: dict[str, Any], *flags: str) -> "subprocess.Popen[str]":
+def start(folder: Path, given: Job, *flags: str) -> "subprocess.Popen[str]":
     """A fit in a process of its own."""
     folder.mkdir(exist_ok=True)
-    (folder / "job.json").write_text(json.dumps(given))
-    command = [sys.executable, "-m", "models.fit.job", str(folder), *flags]
+    (folder / "job.json").write_text(json.dumps(given.to_dict()))
+    command = [sys.executable, "-m", "models.worker", str(folder), *flags]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -72,11 +74,11 @@ def saved(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.pt"))
 
 
-def in_here(given: dict[str, Any], folder: Path, **kwargs: Any) -> tuple[str, FitResult]:
+def in_here(given: Job, folder: Path, **kwargs: Any) -> tuple[str, FitResult]:
     """The weights' hash and the result of a fit in this process."""
     folder.mkdir(exist_ok=True)
-    forecaster, windows, training = job.prepare(given)
-    found = fit.fit(forecaster, windows["train"], windows["validation"], training, folder, **kwargs)
+    forecaster, windows = job.prepare(given)
+    found = fit.fit(forecaster, windows["train"], windows["validation"], given.training, folder, **kwargs)
     checkpoint.clear(folder)
     return job.weights_hash(forecaster.state_dict()), found
 
@@ -93,13 +95,13 @@ def test_kill_at_random_points_and_resume_to_the_same_bits(make: Make, tmp_path:
     given, folder = make(max_epochs=30, patience_epochs=30), tmp_path / "killed"
     expected, undisturbed = in_here(given, tmp_path / "whole", save_every=3600.0)
     folder.mkdir()
-    (folder / "job.json").write_text(json.dumps(given))
+    (folder / "job.json").write_text(json.dumps(given.to_dict()))
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["models.fit.job"])
+    processes.set_forkserver_preload(["models.worker"])
     draw = random.Random(7)
     for _ in range(12):
         before = saved(folder)
-        child = processes.Process(target=job.main, args=(folder, False))
+        child = processes.Process(target=worker.main, args=([str(folder)],))
         child.start()
         while child.is_alive() and saved(folder) == before:
             time.sleep(0.002)
@@ -108,19 +110,22 @@ def test_kill_at_random_points_and_resume_to_the_same_bits(make: Make, tmp_path:
         child.join()
         assert child.exitcode == -signal.SIGKILL, "the fit was over before it could be killed a dozen times"
         assert not (folder / "result.json").exists()
-    last = processes.Process(target=job.main, args=(folder, False))
+    last = processes.Process(target=worker.main, args=([str(folder)],))
     last.start()
     last.join()
     found = json.loads((folder / "result.json").read_text())
     assert found["weights"] == expected
     assert without_clock(found["history"]) == without_clock(undisturbed.history)
     assert (found["best_epoch"], found["steps"]) == (undisturbed.best_epoch, undisturbed.steps)
-    assert {p.name for p in folder.iterdir()} == {"job.json", "weights.pt", "result.json"}
+    assert {p.name for p in folder.iterdir()} == {
+        *("job.json", "weights.pt", "result.json"),
+        *("validation.npy", "test.npy", "evaluation.json"),
+    }
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "parent"])
 def test_a_fit_asked_to_stop_saves_after_its_step_and_can_resume(make: Make, tmp_path: Path, how: str) -> None:
-    given, folder = make(max_epochs=12, patience_epochs=12) | {"save_every": 3600.0}, tmp_path / "asked"
+    given, folder = replace(make(max_epochs=12, patience_epochs=12), save_every=3600.0), tmp_path / "asked"
     expected, undisturbed = in_here(given, tmp_path / "whole")
     child = start(folder, given, *(["--with-parent"] if how == "parent" else []))
     assert child.stdout is not None and child.stdin is not None
@@ -131,7 +136,7 @@ def test_a_fit_asked_to_stop_saves_after_its_step_and_can_resume(make: Make, tmp
     else:
         child.send_signal(getattr(signal, how))
     _, said = child.communicate(timeout=60)
-    assert child.returncode == job.STOPPED
+    assert child.returncode == worker.STOPPED
     assert len(saved(folder)) == 1 and "it goes on from there" in said
     rows: list[float] = []
     found, resumed = in_here(given, folder, on_epoch=lambda row: rows.append(row["epoch"]))
@@ -149,7 +154,7 @@ def test_with_a_parent_ctrl_c_is_for_the_parent_alone(make: Make, tmp_path: Path
     assert child.returncode == 0 and result_of(tmp_path / "a")["status"] == "finished"
 
 
-def cut(given: dict[str, Any], folder: Path, steps: int) -> None:
+def cut(given: Job, folder: Path, steps: int) -> None:
     """A fit that is asked to stop after so many steps."""
     asked = iter([False] * (steps - 1) + [True])
     with pytest.raises(Stopped):
@@ -170,15 +175,15 @@ def test_resume_within_an_epoch_at_its_end_and_at_its_beginning(make: Make, tmp_
 @pytest.mark.parametrize("steps", [3, 18, 25, 28])
 def test_a_refit_on_all_rows_goes_on_from_where_it_was_cut_off(make: Make, tmp_path: Path, steps: int) -> None:
     """18 steps are an epoch, and the second ends after ten of them; the last cut is after the last step."""
-    given = make(refit_epochs=2, stop_step=28) | {"split": None}
+    given = replace(make(refit_epochs=2, stop_step=28), split=None)
     expected, undisturbed = in_here(given, tmp_path / "whole")
     assert (undisturbed.epoch_steps, undisturbed.steps, undisturbed.ended_by) == (18, 28, "refit")
     if steps < 28:
         cut(given, tmp_path / "cut", steps)
     else:  # killed as its last epoch was done, with a checkpoint
-        forecaster, windows, training = job.prepare(given)
+        forecaster, windows = job.prepare(given)
         (tmp_path / "cut").mkdir()
-        fit.fit(forecaster, windows["train"], windows["validation"], training, tmp_path / "cut", save_every=0.0)
+        fit.fit(forecaster, windows["train"], windows["validation"], given.training, tmp_path / "cut", save_every=0.0)
     found, resumed = in_here(given, tmp_path / "cut")
     assert found == expected
     assert without_clock(resumed.history) == without_clock(undisturbed.history)
@@ -234,13 +239,13 @@ def test_a_full_disk_fails_clearly_and_keeps_the_last_checkpoint(make: Make, tmp
     cut(given, folder, 5)
     kept = [path.name for path in saved(folder)]
     size = saved(folder)[-1].stat().st_size
-    (folder / "job.json").write_text(json.dumps(given))
+    (folder / "job.json").write_text(json.dumps(given.to_dict()))
     code = (
         f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({size - 100}, {size - 100}))\n"
-        "from pathlib import Path; from models.fit import job; sys.exit(job.main(Path(sys.argv[1]), False))"
+        "from pathlib import Path; import models.worker as worker; sys.exit(worker.main(sys.argv[1:]))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True)
-    assert done.returncode == job.FULL, done.stderr
+    assert done.returncode == worker.FULL, done.stderr
     assert f"{folder}: no room for step-000000006-" in json.loads(done.stdout.splitlines()[-1])["full"]
     assert [path.name for path in saved(folder)] == kept and not list(folder.glob(".*.partial"))
     assert in_here(given, folder)[0] == expected
@@ -265,7 +270,7 @@ def test_a_fit_that_is_done_is_not_lost_when_the_disk_is_full_at_its_last_moment
     assert saved(folder)
     rows: list[float] = []
     found = job.run(given, folder, lambda row: rows.append(row["epoch"]))
-    assert found["weights"] == in_here(given, tmp_path / "whole")[0]
+    assert found.weights == in_here(given, tmp_path / "whole")[0]
     assert rows == [] and not saved(folder)
 
 
@@ -277,7 +282,7 @@ def test_another_error_of_the_disk_is_not_called_full(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [(), ("--with-parent",), ("{0}/none",), ("{0}",), ("{0}", "{0}")])
 def test_a_call_without_a_job_is_one_line_with_status_2(arguments: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text("{")
-    command = [sys.executable, "-m", "models.fit.job", *(text.format(tmp_path) for text in arguments)]
+    command = [sys.executable, "-m", "models.worker", *(text.format(tmp_path) for text in arguments)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (job.USAGE, "", 1), done.stderr
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (worker.USAGE, "", 1), done.stderr
     assert ("job.json cannot be read" if len(arguments) == 1 and "0" in arguments[0] else "usage: ") in done.stderr

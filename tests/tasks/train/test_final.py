@@ -1,5 +1,6 @@
 """The job of a refit worked out by hand; what it has seen; a refit that fails registers nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import pytest
 
 from models.data.panel import Panel, Split
 from models.data.window import FeatureWindow, WindowParams
-from models.fit import job as jobs
+from models.fit.job import Job, prepare
+from models.fit.settings import Ended, Result, Status
 from params.load import load_run, load_variant
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.registry.register import register_best
-from tasks.train.final import refit_job, seen_until
-from tasks.train.job import make_job
+from tasks.train.final import job_on_all_rows, planned_on_all_rows, seen_until
+from tasks.train.fits import Fit
+from tasks.train.job import Planned, make_job
 
 RUN = "params/nyc_weather.yaml"
 WINDOWS = WindowParams(4, {"y": FeatureWindow(10)})
@@ -28,15 +31,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_panel(frame.lazy(), WINDOWS, Frequency(1), 0, tmp_path_factory.mktemp("panels"))
 
 
-def job_of(folder: Path, variant: str = "gru", **numbers: Any) -> dict[str, Any]:
+def job_of(folder: Path, variant: str = "gru", **numbers: Any) -> Job:
     """50 windows in batches of 8: 7 steps an epoch; all 100 are 13."""
     settings = [f"training.{name}={value}" for name, value in {"batch_size": 8, **numbers}.items()]
     return make_job(load_variant(variant, RUN, settings), 0, folder, WINDOWS, Split("rows", 25, 25), "cpu")
 
 
-def result(best: int, steps: int) -> dict[str, Any]:
+def result(best: int, steps: int) -> Result:
     rows = [{"epoch": epoch, "val_mae": float(epoch != best)} for epoch in range(best + 2)]
-    return {"best_epoch": best, "steps": steps, "epoch_steps": 7, "history": rows}
+    return Result(status=Status.FINISHED, best_epoch=best, steps=steps, epoch_steps=7, history=rows, ended_by=Ended.MAX_EPOCHS)
 
 
 @pytest.mark.parametrize(
@@ -51,19 +54,19 @@ def result(best: int, steps: int) -> dict[str, Any]:
     ],
     ids=["epochs", "seconds that were enough", "steps", "steps after the best", "cut short by steps", "cut short by seconds"],
 )
-def test_the_job_of_a_refit(folder: Path, numbers: dict[str, Any], found: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_the_job_of_a_refit(folder: Path, numbers: dict[str, Any], found: Result, expected: dict[str, Any]) -> None:
     job = job_of(folder, **numbers)
-    again = refit_job(job, found)
-    assert again == job | {"split": None, "training": job["training"] | {"max_seconds": None} | expected}
-    _, windows, _ = jobs.prepare(again)
+    again = job_on_all_rows(job, found)
+    assert again == replace(job, split=None).with_training(**{"max_seconds": None, **expected})
+    _, windows = prepare(again)
     assert [len(one) for one in windows.values()] == [100, 0, 0]
-    assert len(jobs.prepare(job)[1]["train"]) == 50
+    assert len(prepare(job)[1]["train"]) == 50
 
 
 def test_a_ridge_refit_has_the_penalty_that_was_best(folder: Path) -> None:
     rows = [{"epoch": epoch, "penalty": 10.0**epoch} for epoch in range(3)]
-    again = refit_job(job_of(folder, "ridge"), {"best_epoch": 1, "history": rows})
-    assert again["training"]["refit_penalty"] == 10.0 and "refit_epochs" not in again["training"]
+    again = job_on_all_rows(job_of(folder, "ridge"), Result(status=Status.FINISHED, best_epoch=1, history=rows))
+    assert again.training.refit_penalty == 10.0 and again.training.refit_epochs is None
 
 
 def test_what_a_refit_has_seen_ends_with_the_newest_target_of_each_series() -> None:
@@ -79,10 +82,12 @@ def test_what_a_refit_has_seen_ends_with_the_newest_target_of_each_series() -> N
     assert seen_until(panel([8, 9, 10, 11])) == {"a": 13, "b": 13}
 
 
-def test_a_refit_that_failed_registers_nothing(tmp_path: Path) -> None:
+def test_a_refit_that_failed_registers_nothing(folder: Path, tmp_path: Path) -> None:
     """Nothing is asked of the registry, which is not even there."""
-    refit = {"status": "failed", "label": "gru-all", "reason": "diverged: the loss is not finite"}
-    found = register_best.fn(load_run(RUN), {"chosen": "gru"}, [], {}, tmp_path, {}, refit)
+    planned = Planned(label="gru", variant=load_variant("gru", RUN), job=job_of(folder))
+    fit = Fit(planned=planned, run_id="", folder=tmp_path, result=result(2, 28))
+    refit = replace(fit, planned=planned_on_all_rows(fit)).failed("diverged: the loss is not finite")
+    found = register_best.fn(load_run(RUN), {"chosen": "gru"}, [fit], tmp_path, {}, refit)
     assert found["version"] is None and not found["new"]
     assert found["why"].startswith(
         "gru-all, the chosen variant trained on all rows (training.refit), failed: diverged: the loss"

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,20 @@ import pytest
 
 from models.data.panel import Split
 from models.data.window import FeatureWindow, WindowParams
-from models.fit.settings import Epoch
+from models.fit.job import Job
+from models.fit.settings import Ended, Epoch
 from params.errors import UserError
 from params.load import load_variant
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.locks import Held, lock
 from tasks.train.job import make_job
-from tasks.train.process import Interrupted, Listener, finished_result, fit_folder, run_fit, turn
+from tasks.train.process import Interrupted, Listener, device_lock, finished_result, fit_folder, run_fit
 
 RUN = "params/nyc_weather.yaml"
 WINDOWS = WindowParams(4, {"y": FeatureWindow(24)})
 NEVER = threading.Event()
-Make = Callable[..., dict[str, Any]]
+Make = Callable[..., Job]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def panel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(panel: Path) -> Make:
     """A job of the variant gru as a run makes it; arguments replace numbers of its training."""
 
-    def made(**numbers: Any) -> dict[str, Any]:
+    def made(**numbers: Any) -> Job:
         variant = load_variant("gru", RUN, [f"training.{name}={value}" for name, value in numbers.items()])
         return make_job(variant, 0, panel, WINDOWS, Split("rows", 100, 100), "cpu")
 
@@ -51,11 +53,11 @@ def make(panel: Path) -> Make:
 def test_a_fit_is_done_once_and_a_fresh_one_gives_the_same_weights(make: Make, tmp_path: Path) -> None:
     rows: list[Epoch] = []
     found = run_fit(make(max_epochs=2), tmp_path, Listener(rows.append), NEVER)
-    assert found["status"] == "finished" and not found["reused"] and [row["epoch"] for row in rows] == [0, 1]
-    assert found["ended_by"] == "max_epochs" and found["peak_memory_mb"] > 50
-    assert run_fit(make(max_epochs=2), tmp_path, Listener(rows.append), NEVER) == found | {"reused": True}
+    assert found.result.finished and not found.reused and [row["epoch"] for row in rows] == [0, 1]
+    assert found.result.ended_by is Ended.MAX_EPOCHS and (found.result.peak_memory_mb or 0) > 50
+    assert run_fit(make(max_epochs=2), tmp_path, Listener(rows.append), NEVER) == replace(found, reused=True)
     again = run_fit(make(max_epochs=2), tmp_path, Listener(rows.append), NEVER, fresh=True)
-    assert not again["reused"] and again["weights"] == found["weights"] and len(rows) == 4
+    assert not again.reused and again.result.weights == found.result.weights and len(rows) == 4
 
 
 def test_a_fit_that_is_stopped_can_resume(make: Make, tmp_path: Path) -> None:
@@ -83,29 +85,29 @@ def test_a_fit_that_the_system_kills_is_a_failed_one_and_can_resume(make: Make, 
 
     def kill(row: Epoch) -> None:
         for child in psutil.Process().children():
-            if "models.fit.job" in child.cmdline():
+            if "models.worker" in child.cmdline():
                 child.kill()
 
     job = make(max_epochs=400, patience_epochs=400)
-    found = run_fit(job, tmp_path, Listener(kill), NEVER)
-    assert found["status"] == "failed" and found["again"] and "signal 9" in found["reason"]
+    found = run_fit(job, tmp_path, Listener(kill), NEVER).result
+    assert not found.finished and found.again and "signal 9" in str(found.reason)
 
 
 def test_a_repeated_fit_ends_at_the_step_where_the_first_one_s_seconds_were_over(make: Make, tmp_path: Path) -> None:
     job = make(max_epochs=10_000, patience_epochs=10_000, max_seconds=0.4)
-    first = run_fit(job, tmp_path, Listener(), NEVER)
-    assert first["ended_by"] == "max_seconds"
+    first = run_fit(job, tmp_path, Listener(), NEVER).result
+    assert first.ended_by is Ended.MAX_SECONDS
     stop = threading.Event()
     with pytest.raises(Interrupted):  # a repetition that is cut off, or killed, does not forget where it is to end
         run_fit(job, tmp_path, Listener(lambda _: stop.set()), stop, fresh=True)
-    again = run_fit(job, tmp_path, Listener(), NEVER)
-    assert (again["ended_by"], again["steps"], again["weights"]) == ("stop_step", first["steps"], first["weights"])
+    again = run_fit(job, tmp_path, Listener(), NEVER).result
+    assert (again.ended_by, again.steps, again.weights) == (Ended.STOP_STEP, first.steps, first.weights)
 
 
 def test_a_fit_that_diverges_says_where(make: Make, tmp_path: Path) -> None:
-    found = run_fit(make(learning_rate=1e29, clip_norm=1e29), tmp_path, Listener(), NEVER)
-    assert found["status"] == "failed" and found["learning_rate"] > 1e20 and found["step"] >= 1
-    assert "not finite (epoch 1, step" in found["reason"] and "lower training.learning_rate" in found["reason"]
+    found = run_fit(make(learning_rate=1e29, clip_norm=1e29), tmp_path, Listener(), NEVER).result
+    assert not found.finished and (found.learning_rate or 0) > 1e20 and (found.step or 0) >= 1
+    assert "not finite (epoch 1, step" in str(found.reason) and "lower training.learning_rate" in str(found.reason)
 
 
 def test_a_warning_of_a_fit_is_heard(make: Make, tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ def test_a_warning_of_a_fit_is_heard(make: Make, tmp_path: Path) -> None:
     folder = fit_folder(job, tmp_path)
     folder.mkdir(parents=True)
     (folder / "step-000000003-0123456789abcdef.pt").write_bytes(b"not a checkpoint")
-    assert run_fit(job, tmp_path, Listener(warning=said.append), NEVER)["status"] == "finished"
+    assert run_fit(job, tmp_path, Listener(warning=said.append), NEVER).result.finished
     assert len(said) == 1 and "is damaged and was set aside" in said[0]
 
 
@@ -131,7 +133,7 @@ def test_a_full_disk_is_one_message_and_keeps_what_was_saved(
     kept = sorted(path.name for path in folder.glob("step-*.pt"))
     assert kept
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    short = make(max_epochs=400, patience_epochs=400) | {"save_every": 0.0}
+    short = replace(make(max_epochs=400, patience_epochs=400), save_every=0.0)
     monkeypatch.setattr("tasks.train.identity.identity", lambda *_: folder.name)
     resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, hard))
     try:
@@ -143,7 +145,7 @@ def test_a_full_disk_is_one_message_and_keeps_what_was_saved(
 
 
 def _hold(home: Path, ready: Any) -> None:
-    with turn(home, "cuda:0"):
+    with device_lock(home, "cuda:0"):
         ready.set()
         time.sleep(600)
 
@@ -158,18 +160,18 @@ def test_a_device_s_turn_is_free_again_when_its_holder_is_killed(tmp_path: Path,
     assert ready.wait(60)
     with pytest.raises(Held), lock(tmp_path, "device-cuda-0", wait=False):
         pass
-    with turn(tmp_path, "cpu"), turn(tmp_path, "cuda:1"):  # these are others' turns
+    with device_lock(tmp_path, "cpu"), device_lock(tmp_path, "cuda:1"):  # these are others' turns
         pass
     monkeypatch.setenv("LAGLINE_JOBS", "2")
-    with turn(tmp_path, "cuda:0"):
+    with device_lock(tmp_path, "cuda:0"):
         pass
     monkeypatch.delenv("LAGLINE_JOBS")
     over = threading.Event()
     over.set()
-    with pytest.raises(Interrupted), turn(tmp_path, "cuda:0", over):  # who may not wait any longer does not
+    with pytest.raises(Interrupted), device_lock(tmp_path, "cuda:0", over):  # who may not wait any longer does not
         pass
     assert child.pid is not None
     os.kill(child.pid, 9)
     child.join()
-    with turn(tmp_path, "cuda:0"):
+    with device_lock(tmp_path, "cuda:0"):
         pass

@@ -1,16 +1,16 @@
 """What a run plans before anything is trained: its fits, their labels and their jobs."""
 
 from pathlib import Path
-from typing import Any
 
 from models.data.panel import Split
+from models.fit.job import Job
 from params.load import load_run, load_variant
-from tasks.train.job import make_job, planned_fits
+from tasks.train.job import labels_of, make_job
 
 RUN = "params/nyc_weather.yaml"
 
 
-def job_of(variant: str, device: str, *settings: str) -> dict[str, Any]:
+def job_of(variant: str, device: str, *settings: str) -> Job:
     windows = load_run(RUN).windows.window_params()
     return make_job(load_variant(variant, RUN, settings), 0, Path("panel"), windows, Split("rows", 9, 9), device)
 
@@ -18,17 +18,17 @@ def job_of(variant: str, device: str, *settings: str) -> dict[str, Any]:
 def test_a_job_says_in_how_many_parts_a_batch_is_trained() -> None:
     """By the rule on a CPU, by the run where it says so, whole on a device: the same always, whatever the machine is doing."""
     wide = ("network.hidden_size=128", "training.batch_size=256")
-    assert job_of("lstm", "cpu", *wide)["training"]["micro_batches"] == 7
-    assert job_of("lstm", "cuda", *wide)["training"]["micro_batches"] == 1
-    assert job_of("elman", "cpu", *wide)["training"]["micro_batches"] == 1
+    assert job_of("lstm", "cpu", *wide).training.micro_batches == 7
+    assert job_of("lstm", "cuda", *wide).training.micro_batches == 1
+    assert job_of("elman", "cpu", *wide).training.micro_batches == 1
     for device in ("cpu", "cuda"):
-        assert job_of("elman", device, "training.micro_batches=4")["training"]["micro_batches"] == 4
-    assert job_of("elman", "cpu", "training.micro_batches=500", "training.batch_size=8")["training"]["micro_batches"] == 8
+        assert job_of("elman", device, "training.micro_batches=4").training.micro_batches == 4
+    assert job_of("elman", "cpu", "training.micro_batches=500", "training.batch_size=8").training.micro_batches == 8
 
 
 def plan(settings: list[str]) -> list[tuple[str, str, int]]:
     run = load_run(RUN, settings)
-    return planned_fits(run, {name: load_variant(name, RUN, settings) for name in run.variants})
+    return labels_of(run, {name: load_variant(name, RUN, settings) for name in run.variants})
 
 
 def test_every_seed_is_a_fit_and_a_closed_form_is_fitted_once() -> None:
