@@ -76,7 +76,7 @@ def compare(
             from flows.compare import compare as flow
 
             server.wait()
-        found = flow(str(params), list(plan.settings), fresh)
+        found = flow(str(params), list(plan.settings), fresh, plan)
     from flows.verbs.runs import show_comparison
 
     show_comparison(found)

@@ -15,7 +15,7 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.artifacts import create_markdown_artifact
 
-from flows.compare import compare
+from flows.compare import Comparison, compare
 from flows.promote import promote
 from flows.runtime.child import end_without
 from flows.runtime.state import ready
@@ -60,10 +60,10 @@ def _once(params: str, settings: list[str], forecast: str | None, allow_dirty: b
     connection.connect(home)
     compared = compare(params, settings)
     found: dict[str, Any] = {"outcome": "unchanged"}
-    if compared.get("registered", {}).get("version") or (compared.get("unchanged") and undecided(run.name)):
+    if (compared.registered or {}).get("version") or (compared.unchanged and undecided(run.name)):
         decided = promote(run.name, None, False, allow_dirty, run.promotion.model_dump(mode="json"))
         found |= _promoted(run.name, decided)
-    elif not compared.get("unchanged"):
+    elif not compared.unchanged:
         found |= _nothing(run.name, compared)
     warnings = [score_realised(run, home)]
     if forecast is not None:
@@ -75,9 +75,9 @@ def _once(params: str, settings: list[str], forecast: str | None, allow_dirty: b
     return found
 
 
-def _nothing(name: str, compared: dict[str, Any]) -> dict[str, Any]:
+def _nothing(name: str, compared: Comparison) -> dict[str, Any]:
     """Nothing was registered: because no variant is good enough, or because none, or the refit, was trained to its end."""
-    failed, refit = compared["failed"], compared["registered"].get("why")
+    failed, refit = compared.failed, compared.registered.get("why")
     event, why = "refusal", "no variant beats the best naive forecast on validation"
     if failed or refit:
         event, why = "failure", refit or "every variant failed: " + "; ".join(failed)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +10,9 @@ from rich.table import Table
 from params.load import load_plan, variant_names, variants_setting
 from tasks.report import leaderboard as report
 from tasks.tracking import connection, logs, runs
+
+if TYPE_CHECKING:
+    from flows.compare import Comparison
 
 DEFAULT = Path("params/nyc_weather.yaml")
 
@@ -73,20 +76,20 @@ def print_leaderboard(facts: dict[str, Any]) -> None:
     console.print(told, soft_wrap=True, highlight=False)
 
 
-def show_comparison(found: dict[str, Any]) -> None:
+def show_comparison(found: "Comparison") -> None:
     """What a comparison ends with: the leaderboard, what was registered, and where to look next."""
-    print_leaderboard(leaderboard_of(found["name"], found["parent"]))
+    print_leaderboard(leaderboard_of(found.name, found.parent))
     console = Console(highlight=False, soft_wrap=True)
-    registered = found.get("registered", {})
-    if found.get("unchanged"):
+    registered = found.registered or {}
+    if found.unchanged:
         console.print("Nothing has changed since this comparison: nothing was trained or registered (--fresh trains anew).")
     elif registered["version"] is None:
         why = registered.get("why", "no variant beats the best naive forecast on validation")
         console.print(f"Nothing was registered: {why}.", markup=False)
     elif registered["new"]:
-        console.print(f"Registered as {found['name']} version {registered['version']}, alias challenger.")
+        console.print(f"Registered as {found.name} version {registered['version']}, alias challenger.")
     else:
-        console.print(f"The same fit is {found['name']} version {registered['version']} already: no new version.")
-    console.print(f"Look: python -m flows ui   (the report of run {found['parent']}: report.html)", markup=False)
+        console.print(f"The same fit is {found.name} version {registered['version']} already: no new version.")
+    console.print(f"Look: python -m flows ui   (the report of run {found.parent}: report.html)", markup=False)
     if registered.get("version"):
-        console.print(f"Next: python -m flows promote {found['name']} --dry-run", markup=False)
+        console.print(f"Next: python -m flows promote {found.name} --dry-run", markup=False)

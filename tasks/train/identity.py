@@ -9,7 +9,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,9 @@ import torch
 
 from models.fit.job import Job
 from models.fit.settings import Result
+from params.schema import RunParams
 from tasks.files import ROOT
+from tasks.train.job import Planned
 from tasks.validate.verdict import Verdict
 
 CODE_RULE = 2  # how `code` is taken: 1 (up to lagline 0.1) hashed every file of models, tasks and params
@@ -129,6 +131,18 @@ def identity(job: Job, panel_digest: str) -> str:
         "code": code_digest(),
         "torch": torch.__version__,
         "device": device_kind(job.device, job.threads),
+    }
+    return sha256(canonical(facts))
+
+
+def comparison_identity(run: RunParams, fits: Sequence[Planned]) -> str:
+    """The identity of a comparison: that of its fits, what judges them, and on what the chosen one is trained again."""
+    facts = {
+        "fits": {fit.label: identity(fit.job, fit.job.panel.name) for fit in fits},
+        "refit": {fit.label: fit.variant.run.training.refit for fit in fits},
+        "evaluation": run.evaluation.model_dump(mode="json"),
+        "judged_by": judging_digest(),
+        "name": run.name,
     }
     return sha256(canonical(facts))
 

@@ -1,0 +1,69 @@
+"""Runs the fits of a comparison, as many at a time as the machine carries, and shows how far they are."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.runtime import artifacts
+from flows.runtime.progress import Board
+from tasks.tracking import connection
+from tasks.train.device import cautions, choose_device, concurrent_fits
+from tasks.train.fits import Fit, Trainer, train_variant
+from tasks.train.job import Planned
+
+
+def train_fits(
+    name: str,
+    plan: Sequence[Planned],
+    trainer: Trainer,
+    board: Board,
+    naive: float | None = None,
+    then: Callable[[Fit], Fit] = lambda fit: fit,
+    stage: str = "train",
+) -> list[Fit]:
+    """All fits in the order of the plan; the first that breaks (not: fails) stops the others.
+
+    `name`: of the run.  `naive`: the error that skill is measured by.  `then` is called with each fit that has ended, while
+    others train.
+    """
+    device = choose_device()
+    jobs = min(concurrent_fits(plan[0].job.threads, device), len(plan))
+    board.say(f"train {len(plan)} fits on {device}, {jobs} at a time")
+    for line in cautions([fit.variant for fit in plan], jobs, device):
+        board.say(f"  {line}")
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=jobs)
+    with board.stage(stage), runner:
+        shown = artifacts.start_progress(name, len(plan))
+        board.fits({fit.label: fit.most_epochs for fit in plan}, naive)
+        waiting = [runner.submit(train_variant, {"planned": fit, "trainer": trainer}) for fit in plan]
+        done: dict[str, Fit] = {}
+        try:
+            for future in _as_they_end(waiting):
+                fit = then(future.result())
+                done[fit.label] = fit
+                board.fit_done(fit)
+                artifacts.progress(shown, len(done), len(plan), fit.label)
+        except BaseException:
+            trainer.stop.set()
+            connection.give_up()
+            board.say("stopping after the step that each fit is at ...")
+            raise
+        finally:
+            board.fits_done()
+    return [done[fit.label] for fit in plan]
+
+
+def _as_they_end(futures: Sequence[PrefectFuture[Any]]) -> Iterator[PrefectFuture[Any]]:
+    """The futures in the order in which they end; waits in short turns, so that Ctrl-C is heard at once."""
+    ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
+    for future in futures:
+        future.add_done_callback(ended.put)
+    for _ in futures:
+        while True:
+            with suppress(Empty):
+                yield ended.get(timeout=0.3)
+                break
