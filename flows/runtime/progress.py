@@ -1,23 +1,72 @@
-"""What a person sees while a run goes on: stages with their seconds, and every fit with its epoch and time left; no results.
+"""What a person sees while a run goes on: its stages, how far each is, and every fit with its epoch and time left.
 
-On a terminal a live table; elsewhere (a schedule, a log file) a plain line an event, and a long fit is heard of once a minute.
-Everything goes to standard error.
+On a terminal the stage and the fits that are training change in place, and what has ended stands above as a line; elsewhere
+(a schedule, a log file) there are lines alone, and a long stage or fit is heard of now and then.  All on standard error.
 """
 
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from tasks.train.fits import Fit
 
-QUIET = 60.0  # seconds between two lines of a fit in a log file
+QUIET, STAGE_QUIET = 60.0, 10.0  # seconds between two lines of a fit, and of a stage, in a log file
+BAR, LEAST_BAR = 24, 6  # cells of a bar
+
+
+@dataclass
+class Stage:
+    """A stage that is under way; `advance` says how far it is."""
+
+    name: str
+    board: "Board" = field(repr=False)
+    started: float = field(default_factory=time.monotonic)
+    said: float = field(default_factory=time.monotonic)
+    note: str = ""
+    share: float | None = None
+
+    def advance(self, done: int, total: int, what: str = "") -> None:
+        """So many of so many are done; `what`: of what, or the one that is at work.  From any thread, as often as one likes."""
+        now = time.monotonic()
+        left = (now - self.started) * (total / done - 1) if done else 0.0
+        parts = (f"{done:,} of {total:,}", what, f"about {_time(left)} left" if left >= 1 else "")
+        self.note, self.share = ", ".join(filter(None, parts)), done / max(total, 1)
+        if not self.board.console.is_terminal and now - self.said >= STAGE_QUIET:
+            self.said = now
+            self.board.say(f"{self.name}: {self.note}")
+
+    def line(self, width: int) -> RenderableType:
+        """The stage in one line, or in as many as it takes."""
+        seconds = f"{time.monotonic() - self.started:.0f} s"
+        text = f"{self.name}: {self.note}, {seconds}" if self.note else f"{self.name} ... {seconds}"
+        room = min(BAR, width - len(text) - 4)
+        grid = Table.grid(padding=(0, 1))
+        cells: list[RenderableType] = [Spinner("dots"), Text(text, overflow="fold")]
+        if self.share is not None and room >= LEAST_BAR:
+            cells.append(ProgressBar(1.0, self.share, room))
+        grid.add_row(*cells)
+        return grid
+
+
+@dataclass
+class _Fit:
+    """A fit that has not ended: its last epoch (0: none yet) and what is known of it, part by part."""
+
+    most: int
+    told: float = field(default_factory=time.monotonic)
+    epoch: int = 0
+    note: dict[str, str] = field(default_factory=dict)
 
 
 class Board:
@@ -26,16 +75,12 @@ class Board:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self.seconds: dict[str, float] = {}
-        self._lock = threading.Lock()
-        self._fits: dict[str, dict[str, Any]] = {}
+        self._lock = threading.RLock()
+        self._stages: list[Stage] = []
+        self._fits: dict[str, _Fit] = {}  # that have not ended
+        self._all = 0
         self._naive: float | None = None
         self._live: Live | None = None
-        self._bars = Progress(
-            TextColumn("  {task.description:<22}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[note]}"),
-            console=self.console,
-        )
 
     def __enter__(self) -> Self:
         return self
@@ -44,21 +89,23 @@ class Board:
         self._stop()
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Times a stage and says when it is done."""
-        started = time.perf_counter()
+    def stage(self, name: str) -> Iterator[Stage]:
+        """Times a stage and says when it is done; gives the stage, to say how far it is."""
+        stage, started = Stage(name, self), time.perf_counter()
+        self._stages.append(stage)
         if not self.console.is_terminal:
             self.console.print(f"{name} ...")
-        status = self.console.status(f"{name} ...") if self.console.is_terminal and self._live is None else None
-        if status:
-            status.start()
+        elif self._live is None:
+            self._live = Live(console=self.console, get_renderable=self._now, refresh_per_second=4, transient=True)
+            self._live.start()
         try:
-            yield
+            yield stage
         finally:
-            if status:
-                status.stop()
+            self._stages.remove(stage)
+            if not self._stages:
+                self._stop()
         self.seconds[name] = time.perf_counter() - started
-        self.console.print(f"{name}: done in {self.seconds[name]:.1f} s")
+        self.say(f"{name}: done in {self.seconds[name]:.1f} s")
 
     def say(self, text: str) -> None:
         """One line between the stages."""
@@ -66,16 +113,9 @@ class Board:
 
     def fits(self, epochs: Mapping[str, int], naive: float | None = None) -> None:
         """Announces the fits to come: label -> the most epochs it may take; `naive`: the error that skill is measured by."""
-        self._naive = naive
-        for fit in self._fits.values():  # of an earlier round
-            self._bars.remove_task(fit["bar"])
-        self._fits.clear()
-        for label, most in epochs.items():
-            bar = self._bars.add_task(label, total=most, note="waiting")
-            self._fits[label] = {"bar": bar, "most": most, "told": time.monotonic()}
-        if self.console.is_terminal:
-            self._live = Live(self._bars, console=self.console, refresh_per_second=4)
-            self._live.start()
+        with self._lock:
+            self._naive, self._all = naive, len(epochs)
+            self._fits = {label: _Fit(most) for label, most in epochs.items()}
 
     def epoch(self, label: str, row: Mapping[str, float]) -> None:
         """A fit has finished an epoch (`epoch` from 0, `train_loss`, `best` val_mae so far, seconds `left`).
@@ -83,26 +123,25 @@ class Board:
         A refit on all rows has no val_mae.
         """
         with self._lock:
-            fit = self._fits[label]
-            number = int(row["epoch"]) + 1
-            best = row.get("best", row.get("val_mae"))
-            note = f"epoch {number}/{fit['most']}  loss {row['train_loss']:.3f}"
-            note += f"  {self._error(best)}" if best is not None else ""
-            note += f"  at most {_time(row['left'])} left" if "left" in row else ""
-            self._bars.update(fit["bar"], completed=number, note=note)
-            due = self._live is None and time.monotonic() - fit["told"] >= QUIET
-            fit["told"] = time.monotonic() if due else fit["told"]
+            fit, best = self._fits[label], row.get("best", row.get("val_mae"))
+            fit.epoch = int(row["epoch"]) + 1
+            fit.note = {"epoch": f"epoch {fit.epoch}/{fit.most}", "loss": f"  loss {row['train_loss']:.3f}"}
+            if best is not None:
+                fit.note |= {"error": f"  val_mae {best:.3f}", "skill": self._skill(best)}
+            if "left" in row:
+                fit.note["left"] = f"  at most {_time(row['left'])} left"
+            due = not self.console.is_terminal and time.monotonic() - fit.told >= QUIET
+            fit.told = time.monotonic() if due else fit.told
         if due:
-            self.say(f"  {label}: {note}")
+            self.say(f"  {label}: {''.join(fit.note.values())}")
 
-    def _error(self, best: float) -> str:
-        """The best validation error so far, and the share of the best naive's that it saves."""
-        skill = f" (skill {100 * (1 - best / self._naive):+.1f} %)" if self._naive else ""
-        return f"val_mae {best:.3f}{skill}"
+    def _skill(self, best: float) -> str:
+        """The share of the best naive's error that a fit saves."""
+        return f" (skill {100 * (1 - best / self._naive):+.1f} %)" if self._naive else ""
 
     def fit_done(self, done: "Fit") -> None:
         """A fit has ended, well or not."""
-        label, result = done.label, done.result
+        result = done.result
         if not result.finished:
             note = f"failed: {result.reason}"
         elif result.val_mae is None:
@@ -110,25 +149,58 @@ class Board:
             note = self._reused("trained on all rows", f"in {result.train_seconds:.1f} s{epochs}", done.reused)
         else:
             took = f"in {result.train_seconds:.1f} s, best epoch {result.best_epoch + 1}, ended by {result.ended_by}"
-            note = self._reused(self._error(result.val_mae), took, done.reused)
+            note = self._reused(f"val_mae {result.val_mae:.3f}{self._skill(result.val_mae)}", took, done.reused)
         with self._lock:
-            fit = self._fits[label]
-            self._bars.update(fit["bar"], completed=fit["most"], note=note)
-        if self._live is None:
-            self.say(f"  {label}: {note}")
+            self._fits.pop(done.label)
+        self.say(f"  {done.label}: {note}")
 
     @staticmethod
     def _reused(error: str, took: str, reused: bool) -> str:
         return f"{error}, taken as it was trained before" if reused else f"{error} {took}"
 
-    def _stop(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
     def fits_done(self) -> None:
-        """All fits have ended: the table stays as it is."""
-        self._stop()
+        """No fit is at work any more."""
+        with self._lock:
+            self._fits.clear()
+
+    def _stop(self) -> None:
+        live, self._live = self._live, None  # one that started again would erase what was printed since
+        if live is not None:
+            live.stop()
+
+    def _now(self) -> RenderableType:
+        """What changes in place: the stages, the fits that are training, and how many wait."""
+        width = self.console.width
+        with self._lock:
+            training = {label: fit for label, fit in self._fits.items() if fit.epoch}
+            lines = [stage.line(width) for stage in self._stages]
+            if training:
+                lines.append(_table(training, width))
+            if self._fits:
+                lines.append(Text(f"  {self._all - len(self._fits)} of {self._all} fits have ended"))
+        return Group(*lines)
+
+
+def _table(fits: Mapping[str, _Fit], width: int) -> Table:
+    """A line a fit: its whole name, and of the rest what there is room for."""
+    names = max(map(len, fits)) + 3
+    notes = {label: _that_fit(fit.note, width - names) for label, fit in fits.items()}
+    room = min(BAR, width - names - max(map(len, notes.values())) - 1)
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True, overflow="fold", min_width=min(names - 1, width))
+    for label, fit in fits.items():
+        bar = [ProgressBar(fit.most, fit.epoch, room)] if room >= LEAST_BAR else []
+        grid.add_row(Text(f"  {label}"), *bar, Text(notes[label], overflow="fold"))
+    return grid
+
+
+def _that_fit(note: Mapping[str, str], width: int) -> str:
+    """As much of a note as `width` cells hold."""
+    kept = dict(note)
+    for name in ("loss", "skill", "left", "error"):  # the least important first
+        if len("".join(kept.values())) > width:
+            kept.pop(name, None)
+    return "".join(kept.values())
 
 
 def _time(seconds: float) -> str:

@@ -1,20 +1,36 @@
-"""What a person sees of the fits: a live line each on a terminal, and in a log file no more than a line a minute."""
+"""What a person sees: stages and fits that change in place on a terminal, and in a log file a line now and then."""
 
 import io
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from flows.runtime import progress
 from flows.runtime.progress import Board
+from models.data.panel import Split
+from models.fit.settings import Ended, Result, Status
+from params.load import load_variant
+from tasks.train.fits import Fit
+from tasks.train.job import Planned, make_job
 
 ROW = {"epoch": 1, "train_loss": 0.5, "val_loss": 0.6, "val_mae": 4.1, "seconds": 20.0, "best": 4.0, "left": 80.0}
-DONE = {"label": "gru", "status": "finished", "val_mae": 4.0, "train_seconds": 70.0, "best_epoch": 1, "ended_by": "max_epochs"}
+RESULT = Result(status=Status.FINISHED, val_mae=4.0, train_seconds=70.0, best_epoch=1, ended_by=Ended.MAX_EPOCHS)
+LONG = "bidirectional_elman-s2"
 
 
-def board_of(terminal: bool) -> tuple[Board, io.StringIO]:
+def done(label: str, result: Result = RESULT) -> Fit:
+    variant = load_variant("gru", "params/nyc_weather.yaml")
+    job = make_job(variant, 0, Path("panel"), variant.run.windows.window_params(), Split("rows", 9, 9), "cpu")
+    return Fit(planned=Planned(label=label, variant=variant, job=job), run_id="run", folder=Path("fit"), result=result)
+
+
+def board_of(terminal: bool, width: int = 140) -> tuple[Board, io.StringIO]:
     text = io.StringIO()
-    return Board(Console(file=text, force_terminal=terminal, width=140, highlight=False)), text
+    return Board(Console(file=text, force_terminal=terminal, width=width, highlight=False)), text
 
 
 def test_a_log_file_is_quiet_until_a_fit_is_done() -> None:
@@ -23,7 +39,7 @@ def test_a_log_file_is_quiet_until_a_fit_is_done() -> None:
     for epoch in range(10):
         board.epoch("gru", ROW | {"epoch": epoch})
     assert text.getvalue() == ""
-    board.fit_done(DONE)
+    board.fit_done(done("gru"))
     assert text.getvalue() == "  gru: val_mae 4.000 (skill +20.0 %) in 70.0 s, best epoch 2, ended by max_epochs\n"
 
 
@@ -39,18 +55,10 @@ def test_a_long_fit_is_heard_of_in_a_log_file(monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
-def test_a_terminal_shows_every_epoch() -> None:
-    board, text = board_of(True)
-    board.fits({"gru": 10})
-    board.epoch("gru", ROW)
-    board.fits_done()
-    assert "epoch 2/10  loss 0.500  val_mae 4.000  at most 80 s left" in text.getvalue()
-
-
 def test_a_failed_fit_says_why() -> None:
     board, text = board_of(False)
     board.fits({"gru": 10})
-    board.fit_done({"label": "gru", "status": "failed", "reason": "diverged"})
+    board.fit_done(done("gru", replace(RESULT, status=Status.FAILED, reason="diverged")))
     assert text.getvalue() == "  gru: failed: diverged\n"
 
 
@@ -58,11 +66,56 @@ def test_a_refit_has_no_error_of_its_own_and_a_later_round_of_fits_begins_anew()
     """Nothing was kept back to validate it on."""
     board, text = board_of(False)
     board.fits({"gru": 9}, 8.0)
-    board.fit_done(DONE)
+    board.fit_done(done("gru"))
     board.fits({"gru-all": 2})
-    board._fits["gru-all"]["told"] -= 61
+    board._fits["gru-all"].told -= 61
     board.epoch("gru-all", {"epoch": 0, "train_loss": 0.5, "seconds": 20.0, "left": 20.0})
-    board.fit_done(DONE | {"label": "gru-all", "val_mae": None, "ended_by": "refit"})
+    board.fit_done(done("gru-all", replace(RESULT, val_mae=None, ended_by=Ended.REFIT)))
     told = text.getvalue()
     assert "gru-all: epoch 1/2  loss 0.500  at most 20 s left" in told
     assert "gru-all: trained on all rows in 70.0 s, epochs: 2" in told
+
+
+def test_a_long_stage_says_in_a_log_file_how_far_it_is() -> None:
+    board, text = board_of(False)
+    with board.stage("forecast and score") as stage:
+        stage.advance(1, 4, "gru")
+        assert text.getvalue() == "forecast and score ...\n"
+        stage.said -= 11
+        stage.started -= 30
+        stage.advance(3, 4, "theta")
+        stage.advance(4, 4)
+    lines = text.getvalue().splitlines()
+    assert lines[1] == "forecast and score: 3 of 4, theta, about 10 s left"
+    assert re.fullmatch(r"forecast and score: done in 0\.\d s", lines[2]) and len(lines) == 3
+
+
+@pytest.mark.parametrize("width", [80, 60, 140])
+def test_no_name_is_cut_on_a_narrow_terminal(width: int) -> None:
+    board, _ = board_of(True, width)
+    seen = Console(file=io.StringIO(), width=width)
+    with board.stage("train") as stage:
+        stage.started -= 100
+        stage.advance(12, 1234, "a stage that says much of what it is at work on just now")
+        board.fits({LONG: 30, "gru": 30, "waits": 30}, 5.0)
+        board.epoch(LONG, ROW | {"epoch": 11})
+        board.epoch("gru", ROW | {"epoch": 29})
+        seen.print(board._now())
+        shown = seen.file.getvalue()  # type: ignore[attr-defined]
+    assert all(len(line) <= width for line in shown.splitlines())
+    assert LONG in shown and "gru" in shown and "epoch 12/30" in shown and "epoch 30/30" in shown and "…" not in shown
+    assert "waits" not in shown and "0 of 3 fits have ended" in shown
+    assert "".join(shown.split()).count("astagethatsaysmuchofwhatitisatworkonjustnow") == 1
+    assert ("at most 80 s left" in shown) == (width >= 80)
+    assert ("loss" in shown) == (width >= 140) and "━" in shown
+
+
+def test_what_has_ended_stands_above_what_goes_on() -> None:
+    board, text = board_of(True, 80)
+    with board.stage("train"):
+        board.fits({"gru": 10, "lstm": 10})
+        board.epoch("lstm", ROW)
+        board.fit_done(done("gru"))
+        time.sleep(0.3)  # the terminal is drawn four times a second
+        assert "gru: val_mae 4.000 in 70.0 s" in text.getvalue() and "1 of 2 fits have ended" in text.getvalue()
+    assert board._live is None
