@@ -4,7 +4,6 @@ Trigger: by hand or on a schedule (`python -m flows compare PARAMS`).  Needs a P
 Nothing is cached by Prefect: a fit that is done is found by its identity in LAGLINE_HOME.
 """
 
-import json
 import shlex
 import tempfile
 import threading
@@ -40,9 +39,11 @@ from tasks.tracking import connection, logs, runs
 from tasks.train.device import choose_device
 from tasks.train.final import planned_on_all_rows
 from tasks.train.fits import Fit, Trainer
-from tasks.train.identity import comparison_identity, fingerprint
+from tasks.train.identity import Provenance, comparison_identity, fingerprint
 from tasks.train.job import Planned, plan_fits
+from tasks.validate.report import failure_message, notes
 from tasks.validate.suite import validate_series
+from tasks.validate.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,9 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
             experiment = runs.experiment(run.name, home)
         with board.stage("check the data"):
             source = load_series(run)
-            checks = _checked(run, experiment, folder, board)
+            verdict = _checked(run, experiment, folder, board)
         with alone(home, board):
-            prepared = _prepare(plan, checks, home, board)
+            prepared = _prepare(plan, verdict, home, board)
             parent, finished = runs.parent_run(experiment, run.name, comparison_identity(run, prepared.fits), fresh)
             if finished:
                 return Comparison(run.name, parent, unchanged=True)
@@ -97,7 +98,7 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
                 trainer = Trainer(home, parent, board.epoch, board.say, threading.Event(), fresh)
                 trained = _train(run, prepared, trainer, board)
                 judged = _judge(run, prepared, trained, board)
-                found, about = _publish(plan, prepared, judged, folder, parent, home, board)
+                found, about = _publish(plan, prepared, judged, verdict, parent, home, board)
                 refit = _train_on_all_rows(run, prepared, judged, found["chosen"], trainer, board)
                 with board.stage("register"):
                     registered = register_best(run, found, judged, home, about, refit)
@@ -108,25 +109,25 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
         )
 
 
-def _checked(run: RunParams, experiment: str, folder: Path, board: Board) -> dict[str, Any]:
+def _checked(run: RunParams, experiment: str, folder: Path, board: Board) -> Verdict:
     """The verdict of the checks; where they fail, it is in MLflow before the flow stops."""
-    checks: dict[str, Any] = validate_series(run, folder)
-    for line in checks["notes"]:
-        if checks["passed"] or not line.startswith("fail"):  # what fails is told once, at the end
-            board.say(f"  {line}")
-    if not checks["passed"]:
+    verdict = validate_series(run, folder)
+    for line in notes(verdict):  # what fails is said once, at the end
+        board.say(f"  {line}")
+    if not verdict.passed:
         failed = log_failed_checks(experiment, run, folder)
         raise ChecksFailed(
-            f"{checks['message']}\nNothing was trained; the whole report is in MLflow (run {failed}, checks/checks.html)."
+            f"{failure_message(verdict)}\n"
+            f"Nothing was trained; the whole report is in MLflow (run {failed}, checks/checks.html)."
         )
-    return checks
+    return verdict
 
 
-def _prepare(plan: Plan, checks: dict[str, Any], home: Path, board: Board) -> Prepared:
+def _prepare(plan: Plan, verdict: Verdict, home: Path, board: Board) -> Prepared:
     """Cuts the windows and plans every fit; says what they will take."""
     run = plan.run
     with board.stage("cut the windows"):
-        frame, windows = long_frame(run, checks), run.windows.window_params().without(checks["dropped_features"])
+        frame, windows = long_frame(run, vars(verdict)), run.windows.window_params().without(verdict.dropped_features)
         panel = generate_lags(frame, windows, run, home / "panels")
         data = Data(panel, windows, split_of(run, panel))
         counts = window_counts(data, run.evaluation.stride)
@@ -155,14 +156,10 @@ def _judge(run: RunParams, prepared: Prepared, fits: Sequence[Fit], board: Board
 
 
 def _publish(
-    plan: Plan, prepared: Prepared, fits: Sequence[Fit], folder: Path, parent: str, home: Path, board: Board
-) -> tuple[dict[str, Any], dict[str, Any]]:
+    plan: Plan, prepared: Prepared, fits: Sequence[Fit], verdict: Verdict, parent: str, home: Path, board: Board
+) -> tuple[dict[str, Any], Provenance]:
     """Scores all models on the same rows and shows them in MLflow and Prefect."""
-    about = {
-        "checks": json.loads((folder / "checks.json").read_text()),
-        "command": _command(plan),
-        "fingerprint": fingerprint(prepared.fits[0].job, prepared.data.panel.digest),
-    }
+    about = Provenance(verdict, _command(plan), fingerprint(prepared.fits[0].job, prepared.data.panel.digest))
     with board.stage("score"):
         found = compare_variants(plan.run, prepared.data, _rows(fits), parent, about, home)
         artifacts.show_comparison(plan.run.name, parent, found)

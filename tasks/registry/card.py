@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.train.identity import Provenance
 from tasks.validate.report import heading, report_lines
-from tasks.validate.verdict import Verdict
 
 SCORES = (
     ("test_mae", "MAE"), ("test_rmse", "RMSE"), ("test_mase", "MASE"), ("test_smape", "sMAPE, %"), ("test_bias", "bias"),
@@ -13,10 +13,10 @@ SCORES = (
 )  # fmt: skip
 
 
-def card(model: Mapping[str, Any], about: Mapping[str, Any], memory: Mapping[str, Any] | None) -> str:
+def card(model: Mapping[str, Any], about: Provenance, memory: Mapping[str, Any] | None) -> str:
     """`model`: model.json.  `about`: the checks' verdict and the command.  `memory`: the memory card of the fit."""
     made, columns = model["trained_on"], model["columns"]
-    verdict, scores, prints = Verdict.from_dict(about["checks"]), made["scores"], made["fingerprint"]
+    verdict, scores, prints = about.verdict, made["scores"], made["fingerprint"]
     windows = model["windows"]
     features = ", ".join(f"{name} ({one['lookback']} samples)" for name, one in windows["features"].items())
     told = [f"| {words} | {scores[name]:.4g} |" for name, words in SCORES if scores.get(name) is not None]
@@ -60,8 +60,7 @@ def card(model: Mapping[str, Any], about: Mapping[str, Any], memory: Mapping[str
         "",
         "## Again",
         f"- `python -m flows reproduce {model['name']}@VERSION` trains it again from its fingerprint and compares the weights",
-        f"- `{about['command']}` at revision {prints.get('revision')}"
-        + ("" if prints.get("clean") else " (with changed files)"),
+        f"- `{about.command}` at revision {prints.get('revision')}" + ("" if prints.get("clean") else " (with changed files)"),
         f"- torch {prints['torch']}, Python {prints['python']}, {prints['device']}, seed {made['seed']}",
         f"- weights {made['weights']}" + (f", refitted {made['refit']['weights']}" if "refit" in made else ""),
     ]

@@ -20,7 +20,7 @@ from tasks.registry.versions import register
 from tasks.tracking import logs
 from tasks.train.final import identity_of, refit_facts
 from tasks.train.fits import Fit
-from tasks.train.identity import fingerprint
+from tasks.train.identity import Provenance, fingerprint
 
 
 @task(cache_policy=NO_CACHE)
@@ -29,7 +29,7 @@ def register_best(
     found: Mapping[str, Any],
     fits: Sequence[Fit],
     home: Path,
-    about: Mapping[str, Any],
+    about: Provenance,
     refit: Fit | None = None,
 ) -> dict[str, Any]:
     """Bundles and registers the chosen fit under the run's name; `about`: the checks' verdict and the command, for its card.
@@ -96,11 +96,11 @@ def _memory(fit: Fit) -> dict[str, Any] | None:
     return card.to_dict() | {"warning": card.warning} if card else None
 
 
-def _papers(model: Mapping[str, Any], about: Mapping[str, Any], memory: Mapping[str, Any] | None) -> dict[str, bytes]:
+def _papers(model: Mapping[str, Any], about: Provenance, memory: Mapping[str, Any] | None) -> dict[str, bytes]:
     """What people read in a bundle: its card, the lock, what the data checks found."""
     lock = ROOT / "constraints.txt"
     return {
         "card.md": card(model, about, memory).encode(),
-        "checks.json": json.dumps(about["checks"], indent=1).encode(),
+        "checks.json": json.dumps(about.verdict.to_dict(), indent=1).encode(),
         **({"constraints.txt": lock.read_bytes()} if lock.exists() else {}),
     }

@@ -23,7 +23,7 @@ from tasks.report import memory_card, page, plots
 from tasks.report.fit_runs import metrics_of, publish_fits
 from tasks.tracking import logs, runs
 from tasks.tracking import view as pages
-from tasks.validate.verdict import Verdict
+from tasks.train.identity import Provenance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ SHOWN = 3  # of the worst and of the best series, in the report
 
 
 def publish(
-    found: Comparison, run: RunParams, parent: str, fits: Sequence[Fit], about: Mapping[str, Any], folder: Path, home: Path
+    found: Comparison, run: RunParams, parent: str, fits: Sequence[Fit], about: Provenance, folder: Path, home: Path
 ) -> dict[str, str]:
     """Logs everything to the comparison's run and the runs below it; returns the conclusion and the leaderboard in words."""
     board = report.leaderboard(found.board)
@@ -148,7 +148,7 @@ def _sections(
     board: pl.DataFrame,
     run: RunParams,
     fits: Sequence[Fit],
-    about: Mapping[str, Any],
+    about: Provenance,
     pictures: Mapping[str, bytes],
     parent: str,
 ) -> list[page.Section]:
@@ -187,7 +187,7 @@ def _sections(
         page.Section("forecasts", "Forecasts of the worst and the best series", "", drawn(captions)),
         page.Section("memory", "Memory", "", drawn(memory), page.bullets(warnings)),
         page.Section("cost", "Cost", "", drawn(cost), page.table(board, page.COST)),
-        page.Section("data", "Data checks", "", (), page.checks(Verdict.from_dict(about["checks"]))),
+        page.Section("data", "Data checks", "", (), page.checks(about.verdict)),
         page.Section("again", "How to do it again", "", (), _again(run, about, parent)),
     ]
 
@@ -221,12 +221,12 @@ def _over(found: Comparison) -> str:
     return f"Tested over {one.count:,} {what}. {alike}{few}"
 
 
-def _again(run: RunParams, about: Mapping[str, Any], parent: str) -> str:
-    printed = about["fingerprint"]
+def _again(run: RunParams, about: Provenance, parent: str) -> str:
+    printed = about.fingerprint
     names = ("revision", "clean", "data", "code", "torch", "python", "device", "lock")
     facts = {"MLflow run": parent, **{name: printed.get(name) for name in names}}
     whole = logs.to_yaml(run.model_dump(mode="json"))
-    return page.code(about["command"]) + page.facts(facts) + page.folded("the whole of the params", page.code(whole))
+    return page.code(about.command) + page.facts(facts) + page.folded("the whole of the params", page.code(whole))
 
 
 def _keep_forecasts(found: Comparison, run: RunParams, parent: str, home: Path) -> None:
@@ -264,7 +264,7 @@ def compare_variants(
     data: Data,
     fits: list[dict[str, Any]],
     parent: str,
-    about: dict[str, Any],
+    about: Provenance,
     home: Path,
 ) -> dict[str, Any]:
     """Compares all fits and baselines and publishes what came out; returns the choice, the rows and the half widths.

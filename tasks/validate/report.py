@@ -1,6 +1,7 @@
-"""The verdict of the data checks as people read it: lines for a terminal and a page that works offline; judges nothing."""
+"""The verdict of the data checks as people read it: lines for a terminal, and a page that works offline."""
 
 import html
+from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -66,16 +67,26 @@ def named(series: list[str]) -> str:
     return ", ".join(repr(s)[1:-1] for s in series[:MOST_NAMED]) + more
 
 
+def _line(finding: Finding) -> str:
+    """Severity, name, what is wrong, where, how much."""
+    each = "up to " if finding.series and finding.low is None else ""
+    much = "" if finding.unit == "answer" else f" (found {each}{found(finding)}, allowed {allowed(finding)})"
+    where = f"; series {named(finding.series)}" if finding.series else ""
+    return f"{finding.severity}: {finding.name}: {finding.about}{much}{where}"
+
+
 def report_lines(verdict: Verdict) -> list[str]:
-    """One line for each check that did not pass: outcome, name, what is wrong, where, how much."""
-    lines = []
-    for finding in verdict.findings:
-        if finding.passed:
-            continue
-        each = "up to " if finding.series and finding.low is None else ""
-        much = "" if finding.unit == "answer" else f" (found {each}{found(finding)}, allowed {allowed(finding)})"
-        where = f"; series {named(finding.series)}" if finding.series else ""
-        lines.append(f"{finding.severity}: {finding.name}: {finding.about}{much}{where}")
+    """One line for each check that did not pass, and for what is left out."""
+    return _lines(verdict, verdict.findings)
+
+
+def notes(verdict: Verdict) -> list[str]:
+    """The same without the checks that stop the flow."""
+    return _lines(verdict, [finding for finding in verdict.findings if not finding.failed])
+
+
+def _lines(verdict: Verdict, findings: Sequence[Finding]) -> list[str]:
+    lines = [_line(finding) for finding in findings if not finding.passed]
     if verdict.dropped_features:
         lines.append(f"left out: feature {', '.join(verdict.dropped_features)}")
     if verdict.dropped_series:
@@ -85,8 +96,7 @@ def report_lines(verdict: Verdict) -> list[str]:
 
 def failure_message(verdict: Verdict) -> str:
     """The failing checks in words."""
-    lines = [line for line in report_lines(verdict) if line.startswith("fail")]
-    return "the data checks failed\n" + "\n".join(f"  {line}" for line in lines)
+    return "\n".join(["the data checks failed", *(f"  {_line(finding)}" for finding in verdict.findings if finding.failed)])
 
 
 def report_table(verdict: Verdict) -> Table:

@@ -1,7 +1,7 @@
-"""The rules of the data checks, made from the params: what each column of the profile must be; never looks at a value."""
+"""The rules of the data checks, made from the params: what each column of the profile must be."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 from models.data.panel import SPLITS
@@ -10,25 +10,29 @@ from tasks.load.files import did_you_mean
 from tasks.load.source import categories_of
 from tasks.validate.advice import what_fits
 from tasks.validate.profile import Profile
+from tasks.validate.verdict import Severity, Unit
 
-Unit = Literal["count", "share", "value", "answer"]
+Level = Literal["series", "table"]
 
 
 @dataclass(frozen=True)
 class Rule:
     """A column of the profile (of its series, or of the whole table) must lie between `low` and `high`.
 
-    `severity`: fail, warn or drop.  `about`: what is wrong where it does not hold, and what to do.  `unit`: how people read it.
+    `about`: what is wrong where it does not hold, and what to do.  `feature`: what is left out by a rule that drops.
+    `examples`: the column of the profile that holds an example of what is wrong, which is shown.
     """
 
     name: str
     column: str
     about: str
+    _: KW_ONLY
     low: float | None = None
     high: float | None = None
-    severity: str = "fail"
-    level: str = "series"
+    severity: Severity = Severity.FAIL
+    level: Level = "series"
     feature: str | None = None
+    examples: str | None = None
     unit: Unit = "count"
 
 
@@ -54,7 +58,7 @@ def _form(run: RunParams, profile: Profile) -> list[Rule]:
     ]
     if run.data.target != "y" and "y" in profile.found:
         about = f"the table has a column y, and nothing reads it: y means the target ({run.data.target}); rename it to use it"
-        rules.insert(1, Rule("one y", "columns_y", about, high=0, severity="warn", level="table", unit="answer"))
+        rules.insert(1, Rule("one y", "columns_y", about, high=0, severity=Severity.WARN, level="table", unit="answer"))
     return rules
 
 
@@ -62,22 +66,17 @@ def _grid(run: RunParams) -> list[Rule]:
     allowed, step = run.validation.max_gap_share, run.data.frequency
     keeps = run.validation.on_duplicates == "keep_first"
     kept = "the first of them is kept" if keeps else "keep one row a series and time, or set validation.on_duplicates"
-    severity = "warn" if keeps else "fail"
+    severity = Severity.WARN if keeps else Severity.FAIL
+    gaps = "steps are missing: fill the gaps, or raise validation.max_gap_share"
     return [
         Rule("unique keys", "duplicates", f"rows repeat a (unique_id, ds): {kept}", high=0, severity=severity),
         Rule("frequency", "off_grid", f"rows lie off the grid of {step}: correct data.frequency or resample", high=0),
-        Rule(
-            "gaps",
-            "gap_share",
-            "steps are missing: fill the gaps, or raise validation.max_gap_share",
-            high=allowed,
-            unit="share",
-        ),
+        Rule("gaps", "gap_share", gaps, high=allowed, unit="share"),
     ]
 
 
 def _target(run: RunParams) -> list[Rule]:
-    varies, severity = "the target never changes: there is nothing to forecast", run.validation.on_constant_target
+    varies, severity = "the target never changes: there is nothing to forecast", Severity(run.validation.on_constant_target)
     log1p = "scaling.target: log1p is not defined at -1 and below: take asinh, or mend the rows"
     defined = [Rule("log1p", "min:y", log1p, low=math.nextafter(-1, 0), unit="value")] if run.scaling.target == "log1p" else []
     return [
@@ -89,16 +88,18 @@ def _target(run: RunParams) -> list[Rule]:
 
 def _column(run: RunParams, name: str) -> list[Rule]:
     what = f"the target ({run.data.target})" if name == "y" else name
-    severity = "warn" if name == "y" else run.validation.on_null_feature
+    severity = Severity.WARN if name == "y" else Severity(run.validation.on_null_feature)
     empty = f"{what} is empty in too many rows (validation.max_null_share)"
     most = run.validation.max_null_share
-    nulls = Rule(f"nulls: {name}", f"null_share:{name}", empty, None, most, severity, "table", name, "share")
+    share = f"null_share:{name}"
+    nulls = Rule(f"nulls: {name}", share, empty, high=most, severity=severity, level="table", feature=name, unit="share")
     return [*_numbers(name, what), nulls]
 
 
 def _numbers(name: str, what: str) -> list[Rule]:
+    text, example = f"{what} holds text where numbers are needed", f"example:{name}"
     return [
-        Rule(f"numbers: {name}", f"text:{name}", f"{what} holds text where numbers are needed", high=0, feature=name),
+        Rule(f"numbers: {name}", f"text:{name}", text, high=0, feature=name, examples=example),
         Rule(f"finite: {name}", f"infinite:{name}", f"{what} holds infinite values: mend the source", high=0, feature=name),
     ]
 
@@ -121,11 +122,11 @@ def _history(run: RunParams, profile: Profile) -> list[Rule]:
     window = run.windows.window_params()
     need = window.behind + 1 + window.ahead
     short = f"too short for one training window ({need} rows before validation begins)"
-    rules = [Rule("history", "windows:train", short, low=1, severity=run.validation.on_short_series)]
+    rules = [Rule("history", "windows:train", short, low=1, severity=Severity(run.validation.on_short_series))]
     if profile.split_problem is None:
         if all(profile.table[f"windows:{split}"].item() for split in SPLITS):
             ended = "trained on without a whole window of validation, or of test, to be scored on: did the series end early?"
-            rules.append(Rule("scored", "scored", ended, low=1, severity="warn"))
+            rules.append(Rule("scored", "scored", ended, low=1, severity=Severity.WARN))
         more = "give longer history, or shorten lookback, horizon or split"
         for split in SPLITS:
             about = f"no series has a complete {split} window: {more}"
@@ -148,5 +149,5 @@ def _age(run: RunParams, profile: Profile) -> list[Rule]:
         about = f"{shown}, older than {steps} (validation.fresh_within): is the feed late?"
         rules.append(Rule("fresh", "late", about, high=0, level="table", unit="answer"))
     about = f"{shown}, in the future: are the times UTC?"
-    rules.append(Rule("not from the future", "ahead", about, high=0, severity="warn", level="table", unit="answer"))
+    rules.append(Rule("not from the future", "ahead", about, high=0, severity=Severity.WARN, level="table", unit="answer"))
     return rules

@@ -1,16 +1,16 @@
-"""The data checks: a Great Expectations suite, built from the params, judges the profile of a table; never reads a row itself.
+"""The data checks: a Great Expectations suite, built from the params, judges the profile of a table.
 
-Each check has a severity: `fail` stops the flow, `warn` is reported, `drop` leaves a feature or a series out and says so.
+Each check has a severity: `fail` stops the flow, `warn` is reported, `drop` leaves out a feature or a series and says so.
 """
 
 import html
 import json
 import logging
 import os
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from prefect import task
@@ -20,9 +20,12 @@ from params.schema import RunParams
 from tasks.grid.frequency import Frequency
 from tasks.load.source import ROOT, check_keys
 from tasks.validate.profile import Profile, make_profile
-from tasks.validate.report import failure_message, report_html, report_lines
-from tasks.validate.rules import Rule, rules_of
-from tasks.validate.verdict import Finding, Verdict
+from tasks.validate.report import report_html
+from tasks.validate.rules import Level, Rule, rules_of
+from tasks.validate.verdict import Extent, Finding, Severity, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def validate(run: RunParams, root: Path = ROOT, docs: Path | None = None) -> Verdict:
@@ -37,37 +40,30 @@ def validate(run: RunParams, root: Path = ROOT, docs: Path | None = None) -> Ver
 def judge(profile: Profile, run: RunParams, now: datetime | None = None, docs: Path | None = None) -> Verdict:
     """The verdict on a profile.  What a dropped feature or a dropped series would fail besides does not count."""
     rules = rules_of(run, profile)
-    frames = {"series": profile.series, "table": _table(profile, run, now or datetime.now(UTC))}
+    frames: dict[Level, pl.DataFrame] = {"series": profile.series, "table": _table(profile, run, now or datetime.now(UTC))}
     library = _run_suites({level: _for_pandas(frame, rules, level) for level, frame in frames.items()}, rules, docs)
     failed = {name: series for result in library for name, series in _failures(result).items()}
     found = [_finding(rule, failed.get(rule.name), frames[rule.level]) for rule in rules]
-    drops = [f for f in found if not f.passed and f.severity == "drop"]
+    drops = [f for f in found if f.dropped]
     features = [f.feature for f in drops if f.feature]
     series = sorted({name for f in drops if not f.feature for name in f.series})
     if features and set(features) >= set(run.windows.features):
-        found, features = [_as_failure(f) if f.feature in features else f for f in found], []
-    kept = [_without(f, series) for f in found if f.passed or f.severity == "drop" or not _moot(f, features, series)]
-    facts = {"series": profile.series.height, "rows": int(profile.table["rows"][0]), **_span(profile)}
-    passed = all(f.passed or f.severity != "fail" for f in kept)
-    return Verdict(passed, kept, features, series, facts, library)
+        found, features = [replace(f, severity=Severity.FAIL) if f.feature in features else f for f in found], []
+    kept = [f if f.severity == Severity.DROP else f.less(series) for f in found if not _moot(f, features, series)]
+    passed = not any(f.failed for f in kept)
+    return Verdict(passed, kept, features, series, _extent(profile), library)
 
 
 def _moot(finding: Finding, features: list[str], series: list[str]) -> bool:
+    """Whether only features and series that are left out did not pass."""
+    if finding.passed or finding.severity == Severity.DROP:
+        return False
     return finding.feature in features or (bool(finding.series) and set(finding.series) <= set(series))
 
 
-def _without(finding: Finding, dropped: list[str]) -> Finding:
-    if finding.severity == "drop" or not dropped:
-        return finding
-    return Finding(**asdict(finding) | {"series": [s for s in finding.series if s not in dropped]})
-
-
-def _as_failure(finding: Finding) -> Finding:
-    return Finding(**asdict(finding) | {"severity": "fail"})
-
-
-def _span(profile: Profile) -> dict[str, str]:
-    return {"first": str(profile.table["first"][0]), "last": str(profile.table["last"][0])}
+def _extent(profile: Profile) -> Extent:
+    first, last = (str(profile.table[end][0]) for end in ("first", "last"))
+    return {"series": profile.series.height, "rows": int(profile.table["rows"][0]), "first": first, "last": last}
 
 
 def _table(profile: Profile, run: RunParams, now: datetime) -> pl.DataFrame:
@@ -88,7 +84,7 @@ def _table(profile: Profile, run: RunParams, now: datetime) -> pl.DataFrame:
     return table.with_columns(late=(pl.col("last") < oldest).cast(pl.Int64), ahead=(pl.col("last") > clock).cast(pl.Int64))
 
 
-def _for_pandas(frame: pl.DataFrame, rules: list[Rule], level: str) -> Any:
+def _for_pandas(frame: pl.DataFrame, rules: list[Rule], level: Level) -> "pd.DataFrame":
     wanted = list(dict.fromkeys(rule.column for rule in rules if rule.level == level))
     keys = ["unique_id"] if level == "series" else []
     if keys:  # the library puts names into its pages as they are
@@ -96,7 +92,7 @@ def _for_pandas(frame: pl.DataFrame, rules: list[Rule], level: str) -> Any:
     return frame.select(*keys, *(pl.col(name).cast(pl.Float64) for name in wanted)).to_pandas()
 
 
-def _run_suites(frames: dict[str, Any], rules: list[Rule], docs: Path | None) -> list[dict[str, Any]]:
+def _run_suites(frames: dict[Level, "pd.DataFrame"], rules: list[Rule], docs: Path | None) -> list[dict[str, Any]]:
     """A suite and a checkpoint for the series and for the table; the library's results as plain JSON."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
@@ -120,11 +116,11 @@ def _run_suites(frames: dict[str, Any], rules: list[Rule], docs: Path | None) ->
     return results
 
 
-def _suite(gx: Any, level: str, rules: list[Rule]) -> Any:
+def _suite(gx: Any, level: Level, rules: list[Rule]) -> Any:
     suite = gx.ExpectationSuite(name=level)
     for rule in rules:
         if rule.level == level:
-            severity = "critical" if rule.severity == "fail" else "warning"
+            severity = "critical" if rule.severity == Severity.FAIL else "warning"
             between = gx.expectations.ExpectColumnValuesToBeBetween
             meta = {"rule": rule.name}
             expected = between(column=rule.column, min_value=rule.low, max_value=rule.high, meta=meta, severity=severity)
@@ -162,24 +158,18 @@ def _finding(rule: Rule, failed: list[str] | None, frame: pl.DataFrame) -> Findi
     values = frame.get_column(rule.column).cast(pl.Float64)
     worst: Any = values.min() if rule.low is not None else values.max()
     about = rule.about
-    if rule.name.startswith("numbers:") and failed:
-        examples = frame.filter(pl.col("unique_id").is_in(failed)).get_column(f"example:{rule.feature}").drop_nulls()
+    if rule.examples is not None and failed:
+        examples = frame.filter(pl.col("unique_id").is_in(failed)).get_column(rule.examples).drop_nulls()
         about += f", such as {examples[0]!r}" if len(examples) else ""
     passed, named = failed is None, sorted(failed or [])
     return Finding(rule.name, rule.severity, passed, rule.feature, named, worst, rule.low, rule.high, about, rule.unit)
 
 
 @task(cache_policy=NO_CACHE)
-def validate_series(run: RunParams, folder: Path) -> dict[str, Any]:
-    """Writes checks.json (the library's result with ours) and checks.html to a folder; returns the verdict's small facts."""
+def validate_series(run: RunParams, folder: Path) -> Verdict:
+    """Judges the data of a run; writes checks.json and checks.html, and Data Docs if the run asks for them, to a folder."""
     docs = folder / "data_docs" if run.validation.data_docs else None
     verdict = validate(run, docs=docs)
-    (folder / "checks.json").write_text(json.dumps(asdict(verdict), indent=1, allow_nan=False), encoding="utf-8")
+    (folder / "checks.json").write_text(json.dumps(verdict.to_dict(), indent=1, allow_nan=False), encoding="utf-8")
     (folder / "checks.html").write_text(report_html(verdict, run.name), encoding="utf-8")
-    return {
-        "passed": verdict.passed,
-        "notes": report_lines(verdict),
-        "message": failure_message(verdict),
-        "dropped_features": verdict.dropped_features,
-        "dropped_series": verdict.dropped_series,
-    }
+    return verdict

@@ -1,17 +1,35 @@
-"""What the data checks found, as plain values; never how it was found or how it is shown."""
+"""What the data checks found, as plain values."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any, Literal, Self, TypedDict
 
-from tasks.validate.rules import Unit
+Unit = Literal["count", "share", "value", "answer"]  # how people read a figure
+
+
+class Severity(StrEnum):
+    """What happens where a rule does not hold: the flow stops, it is reported, or a feature or series is left out."""
+
+    FAIL = "fail"
+    WARN = "warn"
+    DROP = "drop"
+
+
+class Extent(TypedDict):
+    """How much was checked: the numbers of series and rows, the first and the last time."""
+
+    series: int
+    rows: int
+    first: str
+    last: str
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of a rule: `series` names those that failed it (`table` for the whole), `worst` the value found."""
+    """The outcome of a rule: `series` names those that failed it (none for the whole table), `worst` the value found."""
 
     name: str
-    severity: str
+    severity: Severity
     passed: bool
     feature: str | None
     series: list[str]
@@ -21,19 +39,38 @@ class Finding:
     about: str
     unit: Unit
 
+    @property
+    def failed(self) -> bool:
+        """Whether it stops the flow."""
+        return not self.passed and self.severity == Severity.FAIL
+
+    @property
+    def dropped(self) -> bool:
+        """Whether a feature or series is left out for it."""
+        return not self.passed and self.severity == Severity.DROP
+
+    def less(self, dropped: list[str]) -> Self:
+        """The same without the series that are left out anyway."""
+        return replace(self, series=[name for name in self.series if name not in dropped])
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer of the checks, JSON-ready; `library` is the library's own result."""
+    """The answer of the checks, JSON-ready; `library` is the result of Great Expectations."""
 
     passed: bool
     findings: list[Finding]
     dropped_features: list[str]
     dropped_series: list[str]
-    facts: dict[str, Any]
+    facts: Extent
     library: list[dict[str, Any]]
 
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as checks.json holds it."""
+        return asdict(self)
+
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "Verdict":
-        """The verdict that `dataclasses.asdict` took apart, as checks.json holds it."""
-        return cls(**{**fields, "findings": [Finding(**finding) for finding in fields["findings"]]})
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """The verdict that checks.json holds."""
+        findings = [Finding(**finding | {"severity": Severity(finding["severity"])}) for finding in fields["findings"]]
+        return cls(**fields | {"findings": findings})

@@ -1,8 +1,7 @@
 """The model card: every score that there is, nothing of the data as markup."""
 
-from dataclasses import asdict
-
 from tasks.registry.card import card
+from tasks.train.identity import Provenance
 from tasks.validate.verdict import Finding, Verdict
 
 EVIL = "<script>x</script> [a](b) *c* `d`\n# e"
@@ -11,7 +10,6 @@ EVIL = "<script>x</script> [a](b) *c* `d`\n# e"
 def test_a_card_tells_scores_limits_and_the_way_back_and_the_data_stay_text() -> None:
     facts = {"rows": 10, "series": 1, "first": "2024-01-01", "last": "2024-02-01"}
     finding = Finding("gaps", "warn", False, None, [EVIL], 0.5, None, 0.1, "rows are missing", "share")
-    about = {"checks": asdict(Verdict(True, [finding], [], [], facts, [])), "command": "python -m flows compare x.yaml"}
     prints = {"data": "d" * 64, "revision": "r" * 40, "clean": False, "torch": "2.13", "python": "3.11", "device": "cpu"}
     made = {
         "scores": {"test_mae": 1.25, "test_crps": None},
@@ -19,6 +17,7 @@ def test_a_card_tells_scores_limits_and_the_way_back_and_the_data_stay_text() ->
         "naive": "drift",
         "newest_time": "2024-02-01",
     }
+    about = Provenance(Verdict(True, [finding], [], [], facts, []), "python -m flows compare x.yaml", prints)
     model = {
         "name": "story", "variant": "gru", "family": "recurrent", "columns": {"y": EVIL}, "ids": ["a"], "frequency": "1h",
         "windows": {"horizon": 6, "gap": 2, "features": {EVIL: {"lookback": 5}}, "calendar": [], "future": ["holiday"]},

@@ -14,7 +14,7 @@ from params.load import load_run
 from params.schema import RunParams
 from tasks.load.source import long_frame
 from tasks.validate.profile import make_profile
-from tasks.validate.report import failure_message, report_lines
+from tasks.validate.report import failure_message, notes, report_lines
 from tasks.validate.suite import judge, validate, validate_series
 from tasks.validate.verdict import Finding, Verdict
 
@@ -316,19 +316,20 @@ def test_a_folder_of_files_is_one_table(tmp_path: Path) -> None:
         assert verdict.passed and verdict.facts["series"] == 2
 
 
-def test_the_task_writes_strict_json_and_a_page_and_returns_small_facts(tmp_path: Path) -> None:
+def test_the_step_of_the_flow_writes_strict_json_and_a_page_and_returns_the_verdict(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
     frame = pl.concat([frame_of(), frame_of(evil).with_columns(temp=pl.lit(None, pl.Float64))])
     frame.write_parquet(tmp_path / "x.parquet")
     found = validate_series.fn(run_on(tmp_path / "x.parquet", "validation.data_docs=true"), tmp_path)
-    assert set(found) == {"passed", "notes", "message", "dropped_features", "dropped_series"}
-    assert found["passed"] is False and evil in found["message"]
+    assert not found.passed and evil in failure_message(found)
+    failing = [line for line in report_lines(found) if line not in notes(found)]
+    assert failure_message(found).split("\n  ")[1:] == failing
 
     def no_constants(text: str) -> float:
         raise AssertionError(f"{text} is no JSON")
 
     checks = json.loads((tmp_path / "checks.json").read_text(), parse_constant=no_constants)
-    assert {"passed", "findings", "library"} <= set(checks) and len(checks["library"]) == 2
+    assert Verdict.from_dict(checks) == found and len(checks["library"]) == 2
     assert "<script" not in (tmp_path / "checks.html").read_text()
     pages = list((tmp_path / "data_docs").rglob("*.html"))
     assert pages and not any(evil in page.read_text() for page in pages)
