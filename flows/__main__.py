@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,13 +48,25 @@ AllowDirty = Annotated[bool, typer.Option("--allow-dirty", help="Also a version 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
+@dataclass
+class Invocation:
+    """What an early end of the command has to know."""
+
+    debug: bool = False
+    continues: bool = False  # whether the same command goes on where this one was
+
+
 @app.callback()
-def main(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+def main(
+    context: typer.Context, debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False
+) -> None:
     """lagline: from a table of time series to a forecaster that may be trusted."""
+    context.obj.debug = debug
 
 
 @app.command()
 def compare(
+    context: typer.Context,
     params: Params = DEFAULT,
     settings: Set = None,
     variants: Annotated[
@@ -62,6 +75,7 @@ def compare(
     fresh: Annotated[bool, typer.Option("--fresh", help="Train anew, also what was trained before.")] = False,
 ) -> None:
     """Check the data, cut windows, train every variant, score them side by side, register the best as challenger."""
+    context.obj.continues = not fresh  # a fresh one begins anew each time
     plan = _plan(params, _settings(settings, variants))
     home = _home()
     from flows.runtime.progress import Board
@@ -377,21 +391,19 @@ def _settings(settings: list[str] | None, names: str | None) -> list[str]:
     return [*(settings or []), variants_setting(listed)]
 
 
-def _say_interrupted(arguments: list[str]) -> None:
-    goes_on = arguments[:1] == ["compare"] and "--fresh" not in arguments  # that one begins anew each time
-    print(f"lagline: interrupted{GO_ON if goes_on else ''}", file=sys.stderr)
+def _say_interrupted(at: Invocation) -> None:
+    print(f"lagline: interrupted{GO_ON if at.continues else ''}", file=sys.stderr)
 
 
 def run() -> int:
     """Runs the command line; returns its exit status.  A user's mistake is one message, never a traceback (unless --debug)."""
-    debug = "--debug" in sys.argv
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    at = Invocation()
     try:
-        app(arguments, standalone_mode=True)
+        app(obj=at)
     except SystemExit as end:  # typer's way to end; it turns Ctrl-C into 130 by itself
         status = 2 if isinstance(end.code, str) else int(end.code or 0)
         if status == INTERRUPTED:
-            _say_interrupted(arguments)
+            _say_interrupted(at)
         return status
     except Exception as error:
         from flows.runtime.state import full_disk
@@ -399,12 +411,12 @@ def run() -> int:
         told = error if isinstance(error, UserError | ChecksFailed) else full_disk(error)
         if told is None:
             raise
-        if debug:
+        if at.debug:
             traceback.print_exc()
         print(f"lagline: {told}", file=sys.stderr)
         return 1 if isinstance(error, ChecksFailed) else 2
     except KeyboardInterrupt:
-        _say_interrupted(arguments)
+        _say_interrupted(at)
         return INTERRUPTED
     finally:
         # Ctrl-C in an `exec` of text (a dataclass that is being imported) leaves a mark by which Python ends itself by SIGINT

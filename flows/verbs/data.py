@@ -1,8 +1,5 @@
 """The verbs validate and lags: what a table looks like to the checks, and its windows as a table."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from flows.runtime.progress import Board
 from models.data.panel import Panel
 from params.errors import ChecksFailed, UserError
 from params.schema import RunParams
@@ -26,7 +24,8 @@ HEADS = 10  # series whose first rows are printed
 
 def show_checks(run: RunParams) -> None:
     """Prints the report of the data checks.  Raises ChecksFailed where they fail."""
-    verdict = validate(run)
+    with Board() as board, board.stage("check the data"):
+        verdict = validate(run)
     console = Console()
     console.print(report_table(verdict))
     for line in report_lines(verdict):
@@ -43,43 +42,26 @@ def show_lags(home: Path, run: RunParams, out: Path | None, head: bool, edges: A
     """
     if out is not None and not out.absolute().parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
-    verdict = validate(run)
+    board = Board()
+    with board, board.stage("check the data"):
+        verdict = validate(run)
     if not verdict.passed:
         raise ChecksFailed(failure_message(verdict))
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
     for line in report_lines(verdict):
-        console.print(line, markup=False)
+        board.say(line)
     frame = long_frame(run, {"dropped_features": verdict.dropped_features, "dropped_series": verdict.dropped_series})
     windows, frequency = run.windows.window_params().without(verdict.dropped_features), Frequency(run.data.frequency)
     windows = replace(windows, start_padding=0)  # the rows of a table are those of the data
     with TemporaryDirectory(prefix=".lags-", dir=home) as scratch:  # a head needs a panel of the series shown and no more
         panels, frame = (Path(scratch), first_series(frame, HEADS)) if out is None else (home / "panels", frame)
-        with console.status("writing the panel ..."):
+        with board, board.stage("write the panel"):
             panel = Panel.open(write_panel(frame, windows, frequency, run.windows.forward_fill, panels))
         if head:
             print(head_text(lag_head(panel, windows, edges, rolling, rows=10, series=HEADS)))
             more = verdict.facts["series"] - len(verdict.dropped_series) - HEADS
             if more > 0:
-                console.print(f"... and {more:,} more series", markup=False)
+                board.say(f"... and {more:,} more series")
         if out is not None:
-            with _row_count(console) as told:
-                written = write_lag_table(panel, windows, out, edges, rolling, report=told)
-            console.print(f"{out}: {written.rows:,} rows, {written.columns} columns", markup=False)
-
-
-@contextmanager
-def _row_count(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """How far a long table is: a line that changes on a terminal, elsewhere a line every ten seconds."""
-    started = said = time.monotonic()
-    with console.status("writing rows ...") as status:
-
-        def told(done: int, rows: int) -> None:
-            nonlocal said
-            now = time.monotonic()
-            text = f"writing rows: {done:,} of {rows:,}, about {(now - started) * (rows / done - 1):.0f} s left"
-            status.update(text)
-            if not console.is_terminal and now - said >= 10:
-                said = now
-                console.print(text, markup=False)
-
-        yield told
+            with board, board.stage("write the rows") as stage:
+                written = write_lag_table(panel, windows, out, edges, rolling, report=stage.advance)
+            board.say(f"{out}: {written.rows:,} rows, {written.columns} columns")
