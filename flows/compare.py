@@ -189,7 +189,6 @@ def _train_on_all_rows(
     )
     if refit.finished:
         logs.share_datasets(trainer.parent, [refit.run_id])
-        runs.finish(refit.run_id)
     return refit
 
 

@@ -16,6 +16,7 @@ from models.fit.job import windows_of
 from models.worker import EVALUATED
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
+from tasks.tracking import runs
 from tasks.train.fits import Fit
 
 KEYS = ("unique_id", "ds", "cutoff", "step")
@@ -50,6 +51,7 @@ def evaluate_variant(fit: Fit, panel: Panel) -> Fit:
         return fit
     assert fit.evaluated is not None  # a worker that ends well leaves it
     for split in fit.evaluated.not_finite:
+        runs.finish(fit.run_id, "FAILED")
         return fit.failed(f"forecasts on {split} are not finite")
     if fit.job.on_all_rows:
         return fit

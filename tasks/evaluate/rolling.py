@@ -16,7 +16,6 @@ from params.schema import RunParams
 from tasks.evaluate.forecasts import KEYS
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
-from tasks.tracking import runs
 from tasks.train.fits import Fit
 from tasks.train.job import Kind
 
@@ -45,14 +44,12 @@ def _moved(split: Split, rows: int, frequency: Frequency) -> Split:
 def join_refits(fits: Sequence[Fit]) -> list[Fit]:
     """The first fits, each with the test forecasts of whichever of its refits was the newest at each origin.
 
-    A fit of which a refit failed has failed.  The runs of the refits end here.
+    A fit of which a refit failed has failed.
     """
     again: dict[str, list[Fit]] = {}
     for fit in fits:
         if fit.planned.kind is Kind.REFIT:
             again.setdefault(fit.planned.first, []).append(fit)
-            if fit.finished:
-                runs.finish(fit.run_id)
     return [_joined(fit, again.get(fit.label, [])) for fit in fits if fit.planned.kind is not Kind.REFIT]
 
 

@@ -41,7 +41,8 @@ def publish_fits(found: Comparison, run: RunParams, parent: str, fits: Sequence[
         if row["kind"] == "variant":
             _pictures(found, name, run, run_id, folder)
             logs.tag(run_id, {"copycat": str(bool(row.get("copies"))).lower()})
-        runs.finish(run_id)
+        if row["kind"] == "baseline":
+            runs.finish(run_id)
     for fit in fits:
         if fit["status"] == "finished":
             _log_losses(fit, run, folder)

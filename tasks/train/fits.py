@@ -145,8 +145,7 @@ def train_variant(planned: Planned, trainer: Trainer) -> Fit:
             listener = Listener(heard, lambda text: trainer.say(f"  {planned.label}: {text}"))
             found = run_fit(planned.job, trainer.home, listener, trainer.stop, trainer.fresh)
         log_fit(run_id, planned, found.result)
-        if not found.result.finished:
-            runs.finish(run_id, "FAILED")
+        runs.finish(run_id, "FINISHED" if found.result.finished else "FAILED")
     except BaseException as error:
         killed = isinstance(error, Interrupted) or trainer.stop.is_set()
         runs.abandon(run_id, "KILLED" if killed else "FAILED")
