@@ -139,7 +139,7 @@ def lags(
 @app.command()
 def variants(as_json: Json = False) -> None:
     """The zoo as a table: name, family, parameters, receptive field, what it is for."""
-    from flows.verbs.runs import show_variants
+    from flows.verbs.variants import show_variants
 
     show_variants(as_json)
 

@@ -44,7 +44,7 @@ def show_lags(home: Path, run: RunParams, out: Path | None, head: bool, edges: A
         raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
     board = Board()
     with board, board.stage("check the data"):
-        verdict = validate(run)
+        verdict = validate(run, look=out is None)
     if not verdict.passed:
         raise ChecksFailed(failure_message(verdict))
     for line in report_lines(verdict):

@@ -1,53 +1,16 @@
-"""The verbs variants and leaderboard, and what compare ends with: tables of variants and of finished comparisons."""
+"""The verb leaderboard, and what compare ends with."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
-from params.load import load_plan, variant_names, variants_setting
 from tasks.report import leaderboard as report
 from tasks.tracking import connection, logs, runs
 
 if TYPE_CHECKING:
     from flows.compare import Comparison
-
-DEFAULT = Path("params/nyc_weather.yaml")
-
-
-class Listed(NamedTuple):
-    """A variant as `variants` shows it."""
-
-    name: str
-    family: str
-    parameters: int
-    receptive_field: int
-    about: str
-
-
-def show_variants(as_json: bool) -> None:
-    """Every variant with its family, parameters and measured receptive field on the shipped data's windows, and its purpose."""
-    from tasks.train.check import check_variant, measured_field  # torch
-
-    plan = load_plan(DEFAULT, [variants_setting(variant_names())])
-    windows = plan.run.windows.window_params()
-    rows = [
-        Listed(name, one.family, check_variant(one, windows), measured_field(one, windows), one.about)
-        for name, one in plan.variants.items()
-    ]
-    if as_json:
-        print(json.dumps([row._asdict() for row in rows], indent=1))
-        return
-    title = f"Variants, sized for {DEFAULT}: lookback {windows.lookback}, horizon {windows.horizon} (field: in samples)"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column, side in (("name", "left"), ("family", "left"), ("parameters", "right"), ("field", "right")):
-        table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("what it is for")
-    for row in rows:
-        table.add_row(row.name, row.family, f"{row.parameters:,}", str(row.receptive_field), row.about)
-    Console().print(table)
 
 
 def leaderboard_of(name: str, run_id: str | None = None) -> dict[str, Any]:

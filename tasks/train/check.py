@@ -1,8 +1,9 @@
 """Checks variants by building them without memory, before any data is read; counts their parameters, measures their field."""
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, get_args
 
 import torch
 
@@ -11,7 +12,7 @@ from models.data.windows import Inputs
 from models.families import FAMILIES, build_forecaster
 from models.fit.job import is_closed_form
 from models.fit.settings import own_generators
-from models.forecaster import Skip, takes_skip
+from models.forecaster import Forecaster, Skip, takes_skip
 from models.memory_card import receptive_field
 from params.errors import UserError
 from params.load import Plan
@@ -49,14 +50,9 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
     """
     if variant.members:
         return sum(check_variant(member, windows) * seeds_of(member) for member in variant.members)
-    level = variant.run.scaling.window
-    try:
-        with torch.device("meta"):
-            quantiles = variant.run.training.quantiles
-            forecaster = build_forecaster(variant.family, own_network(variant), windows, level=level, quantiles=quantiles)
-            shape = tuple(forecaster.eval()(*Inputs.zeros(windows, 2)).shape)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"variant {variant.variant} (params/variants/{variant.variant}.yaml): {error}") from error
+    with _named(variant), torch.device("meta"):
+        forecaster = _build(variant, windows)
+        shape = tuple(forecaster.eval()(*Inputs.zeros(windows, 2)).shape)
     if shape[:2] != (2, windows.horizon):
         raise UserError(
             f"variant {variant.variant}: family {variant.family} gives {shape}, not [batch, {windows.horizon}, outputs]"
@@ -64,17 +60,54 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
     return sum(p.numel() for p in forecaster.parameters())
 
 
-def measured_field(variant: VariantParams, windows: WindowParams) -> int:
-    """The receptive field of a variant with fresh weights, in samples; what begins at zero is drawn, to hide no sample."""
-    if variant.members:
-        return max(measured_field(member, windows) for member in variant.members)
-    with own_generators():
+class Size(NamedTuple):
+    """The parameters of a variant, and its receptive field in samples."""
+
+    parameters: int
+    field: int
+
+
+def sizes(variants: Mapping[str, VariantParams], windows: WindowParams) -> dict[str, Size]:
+    """The size of each variant, every network built once; an ensemble is as large as all its members.
+
+    Raises UserError as `check_variant` does.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # networks as small as these wait for each other's threads
+    try:
+        found = {name: _size(one, windows) for name, one in variants.items() if not one.members}
+        for name, ensemble in variants.items():
+            if ensemble.members:
+                parts = [(seeds_of(one), found.get(one.variant) or _size(one, windows)) for one in ensemble.members]
+                found[name] = Size(sum(seeds * part.parameters for seeds, part in parts), max(part.field for _, part in parts))
+    finally:
+        torch.set_num_threads(threads)
+    return {name: found[name] for name in variants}
+
+
+def _size(variant: VariantParams, windows: WindowParams) -> Size:
+    """Of fresh weights; what begins at zero is drawn, to hide no sample."""
+    with _named(variant), own_generators():
         torch.manual_seed(0)
-        forecaster = build_forecaster(variant.family, own_network(variant), windows, level=variant.run.scaling.window)
+        forecaster = _build(variant, windows)
         for parameter in forecaster.parameters():
             if not parameter.any():
                 torch.nn.init.normal_(parameter)
-    return receptive_field(forecaster, windows)
+        return Size(sum(p.numel() for p in forecaster.parameters()), receptive_field(forecaster, windows))
+
+
+def _build(variant: VariantParams, windows: WindowParams) -> Forecaster:
+    level, quantiles = variant.run.scaling.window, variant.run.training.quantiles
+    return build_forecaster(variant.family, own_network(variant), windows, level=level, quantiles=quantiles)
+
+
+@contextmanager
+def _named(variant: VariantParams) -> Iterator[None]:
+    """Raises UserError naming the variant for what its network refuses."""
+    try:
+        yield
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"variant {variant.variant} (params/variants/{variant.variant}.yaml): {error}") from error
 
 
 def seeds_of(variant: VariantParams) -> int:

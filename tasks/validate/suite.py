@@ -28,21 +28,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def validate(run: RunParams, root: Path = ROOT, docs: Path | None = None) -> Verdict:
-    """Profiles the table of a run and judges it; with `docs`, Data Docs are written there.
+def validate(run: RunParams, root: Path = ROOT, docs: Path | None = None, look: bool = False) -> Verdict:
+    """Profiles the table of a run and judges it; with `docs`, Data Docs are written there; `look`: see `judge`.
 
     Raises UserError for what cannot be read as a table of series and times.
     """
     check_keys(run.data, root)
-    return judge(make_profile(run, root), run, docs=docs)
+    return judge(make_profile(run, root), run, docs=docs, look=look)
 
 
-def judge(profile: Profile, run: RunParams, now: datetime | None = None, docs: Path | None = None) -> Verdict:
-    """The verdict on a profile.  What a dropped feature or a dropped series would fail besides does not count."""
+def judge(
+    profile: Profile, run: RunParams, now: datetime | None = None, docs: Path | None = None, look: bool = False
+) -> Verdict:
+    """The verdict on a profile.  What a dropped feature or a dropped series would fail besides does not count.
+
+    `look`: for a glance that leaves no record, the same rules are applied without the library, whose import takes seconds.
+    """
     rules = rules_of(run, profile)
     frames: dict[Level, pl.DataFrame] = {"series": profile.series, "table": _table(profile, run, now or datetime.now(UTC))}
-    library = _run_suites({level: _for_pandas(frame, rules, level) for level, frame in frames.items()}, rules, docs)
-    failed = {name: series for result in library for name, series in _failures(result).items()}
+    library: list[dict[str, Any]] = []
+    if look:
+        failed = _out_of_bounds(frames, rules)
+    else:
+        library = _run_suites({level: _for_pandas(frame, rules, level) for level, frame in frames.items()}, rules, docs)
+        failed = {name: series for result in library for name, series in _failures(result).items()}
     found = [_finding(rule, failed.get(rule.name), frames[rule.level]) for rule in rules]
     drops = [f for f in found if f.dropped]
     features = [f.feature for f in drops if f.feature]
@@ -151,6 +160,18 @@ def _failures(result: dict[str, Any]) -> dict[str, list[str]]:
             failed[name] = [
                 html.unescape(str(row["unique_id"])) for row in rows if isinstance(row, dict) and "unique_id" in row
             ]
+    return failed
+
+
+def _out_of_bounds(frames: dict[Level, pl.DataFrame], rules: list[Rule]) -> dict[str, list[str]]:
+    """What `_failures` finds in the library's results; a missing value breaks no rule, as there."""
+    failed = {}
+    for rule in rules:
+        value = pl.col(rule.column).cast(pl.Float64).fill_nan(None)
+        low, high = pl.lit(rule.low, pl.Float64), pl.lit(rule.high, pl.Float64)
+        beyond = frames[rule.level].filter((value < low).fill_null(False) | (value > high).fill_null(False))
+        if not beyond.is_empty():
+            failed[rule.name] = [str(name) for name in beyond["unique_id"]] if rule.level == "series" else []
     return failed
 
 

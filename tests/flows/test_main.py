@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 import flows.verbs.prune
-import flows.verbs.runs
+import flows.verbs.variants
 from flows.__main__ import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -198,7 +198,7 @@ from flows.__main__ import run
 def import_a_dataclass(*_):
     exec("raise KeyboardInterrupt")
 
-with patch("flows.runtime.ui.ui", import_a_dataclass), patch("flows.verbs.runs.show_variants", import_a_dataclass):
+with patch("flows.runtime.ui.ui", import_a_dataclass), patch("flows.verbs.variants.show_variants", import_a_dataclass):
     sys.exit(run())
 """
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,10 @@ def run_on(path: Path, *settings: str) -> RunParams:
 def check(folder: Path, frame: pl.DataFrame, *settings: str, now: datetime | None = None) -> Verdict:
     frame.write_parquet(folder / "x.parquet")
     run = run_on(folder / "x.parquet", *settings)
-    return judge(make_profile(run), run, now=now)
+    profile, now = make_profile(run), now or datetime.now(UTC)
+    verdict = judge(profile, run, now=now)
+    assert judge(profile, run, now=now, look=True) == replace(verdict, library=[]), "a look finds what the library finds"
+    return verdict
 
 
 def refused(verdict: Verdict) -> dict[str, Finding]:

@@ -1,4 +1,4 @@
-"""The verbs that list variants and comparisons."""
+"""The verb variants."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import flows.verbs.runs
+import flows.verbs.variants
 import params.load
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -17,7 +17,7 @@ def test_a_yaml_alone_makes_a_new_variant(tmp_path: Path, monkeypatch: pytest.Mo
     text = "family: recurrent\nabout: a GRU with twice the memory\nnetwork: {cell: gru, hidden_size: 64}\n"
     (tmp_path / "params" / "variants" / "wide_gru.yaml").write_text(text)
     monkeypatch.setattr(params.load, "PARAMS", tmp_path / "params")
-    flows.verbs.runs.show_variants(as_json=True)
+    flows.verbs.variants.show_variants(as_json=True)
     listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     # by hand: three gates of 64 units over 19 inputs, 64 states, 2 biases; the head gives 24 steps of point and 3 quantiles
     assert listed["wide_gru"]["parameters"] == 3 * 64 * (19 + 64 + 2) + 24 * 4 * (64 + 1)

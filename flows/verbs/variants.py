@@ -1,0 +1,42 @@
+"""The verb variants: the zoo as a table."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from params.load import load_plan, variant_names, variants_setting
+from tasks.train.check import sizes
+
+DEFAULT = Path("params/nyc_weather.yaml")
+
+
+class Listed(NamedTuple):
+    """A variant as `variants` shows it."""
+
+    name: str
+    family: str
+    parameters: int
+    receptive_field: int
+    about: str
+
+
+def show_variants(as_json: bool) -> None:
+    """Every variant with its family, parameters and measured receptive field on the shipped data's windows, and its purpose."""
+    plan = load_plan(DEFAULT, [variants_setting(variant_names())])
+    windows = plan.run.windows.window_params()
+    measured = sizes(plan.variants, windows)
+    rows = [Listed(name, one.family, *measured[name], one.about) for name, one in plan.variants.items()]
+    if as_json:
+        print(json.dumps([row._asdict() for row in rows], indent=1))
+        return
+    title = f"Variants, sized for {DEFAULT}: lookback {windows.lookback}, horizon {windows.horizon} (field: in samples)"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column, side in (("name", "left"), ("family", "left"), ("parameters", "right"), ("field", "right")):
+        table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("what it is for")
+    for row in rows:
+        table.add_row(row.name, row.family, f"{row.parameters:,}", str(row.receptive_field), row.about)
+    Console().print(table)
