@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from prefect import flow
 
 from flows.runtime import artifacts
@@ -30,8 +29,8 @@ from tasks.evaluate.forecasts import evaluate_variant
 from tasks.evaluate.rolling import join_refits, refit_splits
 from tasks.grid.split import split_of
 from tasks.lags.panel import generate_lags
-from tasks.lags.sizes import Budget, budget, counts_lines, window_counts
-from tasks.load.source import load_series, long_frame
+from tasks.lags.sizes import Sizes, sizes_of
+from tasks.load.source import LongFrame, load_series, long_frame
 from tasks.registry.register import register_best
 from tasks.report.inputs import log_failed_checks, log_inputs
 from tasks.report.publish import compare_variants
@@ -65,10 +64,9 @@ class Comparison:
 class Prepared:
     """What is trained and judged: the long frame, the panel with its windows and split, what they take, every fit to come."""
 
-    frame: pl.LazyFrame
+    frame: LongFrame
     data: Data
-    counts: pl.DataFrame
-    budget: Budget
+    sizes: Sizes
     fits: list[Planned]
 
 
@@ -94,7 +92,7 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
             if finished:
                 return Comparison(run.name, parent, unchanged=True)
             with ended_in_any_case(parent):
-                log_inputs(parent, run, prepared.data, source, prepared.counts, prepared.budget, folder)
+                log_inputs(parent, run, prepared.data, source, prepared.sizes, folder)
                 trainer = Trainer(home, parent, board.epoch, board.say, threading.Event(), fresh)
                 trained = _train(run, prepared, trainer, board)
                 judged = _judge(run, prepared, trained, board)
@@ -130,15 +128,14 @@ def _prepare(plan: Plan, verdict: Verdict, home: Path, board: Board) -> Prepared
         frame, windows = long_frame(run, vars(verdict)), run.windows.window_params().without(verdict.dropped_features)
         panel = generate_lags(frame, windows, run, home / "panels")
         data = Data(panel, windows, split_of(run, panel))
-        counts = window_counts(data, run.evaluation.stride)
-    needs = budget(counts, windows, run.training.batch_size)
-    for line in (needs.line(), *counts_lines(counts)):
+        sizes = sizes_of(data, run.evaluation.stride, run.training.batch_size)
+    for line in sizes.lines():
         board.say(f"  {line}")
     splits = (data.split, *refit_splits(run, data))
     fits = plan_fits(run, plan.variants, panel.folder, windows, splits, choose_device())
     if len(splits) > 1:
         board.say(f"  every variant is trained again after {run.evaluation.refit} test origins: {len(fits)} fits in all")
-    return Prepared(frame, data, counts, needs, fits)
+    return Prepared(frame, data, sizes, fits)
 
 
 def _train(run: RunParams, prepared: Prepared, trainer: Trainer, board: Board) -> list[Fit]:

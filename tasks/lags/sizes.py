@@ -3,6 +3,7 @@
 Bytes are exact for the panel; what a fit holds beside it (weights, the network's own activations) is not counted.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +43,24 @@ class Budget(NamedTuple):
         windows = {f"windows_{name}": float(count) for name, count in self.windows.items()}
         sizes = {"panel_disk_bytes": self.disk_bytes, "panel_device_bytes": self.device_bytes, "batch_bytes": self.batch_bytes}
         return {"panel_rows": float(self.rows), **windows, **{name: float(size) for name, size in sizes.items()}}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The windows of each series, and what they take."""
+
+    counts: pl.DataFrame
+    budget: Budget
+
+    def lines(self) -> list[str]:
+        """What people read before the training begins."""
+        return [self.budget.line(), *counts_lines(self.counts)]
+
+
+def sizes_of(data: Data, evaluation_stride: int, batch_size: int) -> Sizes:
+    """The windows of a run and what they take.  Raises UserError for a split without a window."""
+    counts = window_counts(data, evaluation_stride)
+    return Sizes(counts, budget(counts, data.windows, batch_size))
 
 
 def panel_bytes(rows: int, params: WindowParams) -> int:

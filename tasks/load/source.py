@@ -21,6 +21,7 @@ from tasks.load.files import Table, collect, open_tables, require_column, source
 from tasks.load.snapshot import forget
 
 ROOT = Path(__file__).resolve().parents[2]
+LongFrame = pl.LazyFrame  # unique_id, ds, y and features
 KEYS = ("unique_id", "ds")
 
 

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.data.panel import Data
 from params.schema import RunParams
-from tasks.lags.sizes import Budget
+from tasks.lags.sizes import Sizes
 from tasks.lags.table import lag_head
 from tasks.tracking import connection, logs, runs
 
@@ -37,8 +36,7 @@ def log_inputs(
     run: RunParams,
     data: Data,
     source: Mapping[str, Any],
-    counts: pl.DataFrame,
-    budget: Budget,
+    sizes: Sizes,
     checks: Path,
 ) -> None:
     """Params flat and whole, the head of the lag table, the data's digests, windows by series and split, memory, checks."""
@@ -47,8 +45,8 @@ def log_inputs(
     logs.log_text(parent, logs.to_yaml(dump), "params.yaml")
     head = lag_head(data.panel, data.windows)
     logs.log_text(parent, head.write_csv(), "lags_head.csv")
-    logs.log_text(parent, counts.write_csv(), "windows.csv")
-    logs.log_metrics(parent, budget.metrics())
+    logs.log_text(parent, sizes.counts.write_csv(), "windows.csv")
+    logs.log_metrics(parent, sizes.budget.metrics())
     logs.log_dataset(parent, head, run.name, run.data.path or run.data.where, data.panel.digest)
     logs.tag(parent, {"data": data.panel.digest, "source": str(source["sha256"]), "panel": str(data.panel.folder)})
     log_checks(parent, checks)

@@ -108,7 +108,7 @@ def log_fit(run_id: str, planned: Planned, result: Result) -> None:
     about = {"variant": variant.variant, "family": variant.family, "seed": job.training.seed}
     logs.log_params(run_id, about | logs.flat(dump))
     logs.log_text(run_id, logs.to_yaml(dump | about), "params.yaml")
-    logs.log_text(run_id, json.dumps(fingerprint(job, digest) | ending(result), indent=1), "fingerprint.json")
+    logs.log_text(run_id, json.dumps({**fingerprint(job, digest), **ending(result)}, indent=1), "fingerprint.json")
     logs.log_metrics(run_id, {name: getattr(result, name) for name in ("peak_memory_mb", "peak_gpu_memory_mb")})
     logs.log_history(run_id, curves_of(planned, result))
     if job.members:  # what an ensemble is made of must not be pruned

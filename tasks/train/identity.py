@@ -18,7 +18,7 @@ from typing import Any, TypedDict
 import torch
 
 from models.fit.job import Job
-from models.fit.settings import Result
+from models.fit.settings import Ended, Result
 from params.schema import RunParams
 from tasks.files import ROOT
 from tasks.train.job import Planned
@@ -27,6 +27,13 @@ from tasks.validate.verdict import Verdict
 CODE_RULE = 2  # how `code` is taken: 1 (up to lagline 0.1) hashed every file of models, tasks and params
 FIT, WORKER = "models/fit/job.py", "models/worker.py"  # where the code that trains, and the code that forecasts, begins
 JUDGING = ("tasks/evaluate", "tasks/compare")  # what makes scores of forecasts
+
+
+class Determinism(TypedDict):
+    """What makes equal fits equal: torch's deterministic algorithms (on a GPU), and the number of threads."""
+
+    algorithms: bool
+    threads: int
 
 
 class Fingerprint(TypedDict):
@@ -43,7 +50,16 @@ class Fingerprint(TypedDict):
     revision: str | None
     clean: bool
     lock: str | None
-    deterministic: dict[str, Any]
+    deterministic: Determinism
+
+
+class Ending(TypedDict):
+    """Where a fit ended and by what, the parts of a batch, and the precision."""
+
+    ended_by: Ended | None
+    steps: int
+    parts: int
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -166,7 +182,7 @@ def fingerprint(job: Job, panel_digest: str) -> Fingerprint:
     }
 
 
-def ending(result: Result) -> dict[str, object]:
+def ending(result: Result) -> Ending:
     """What a fit was like that its numbers alone do not say: where it ended and by what, the parts of a batch, the precision.
 
     A fit that its `max_seconds` ended is repeated by a job whose training has its `steps` as `stop_step`.
