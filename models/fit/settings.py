@@ -4,7 +4,7 @@ import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -127,7 +127,7 @@ class Result:
     again: bool = False
     step: int | None = None
     learning_rate: float | None = None
-    history: Sequence[Epoch] = ()
+    history: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
     val_mae: float | None = None
     train_seconds: float = 0.0
@@ -159,7 +159,7 @@ class Result:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Result":
         """The inverse of `to_dict`; a member's own record may lack what a refit of it does not need."""
-        own = {name: value for name, value in raw.items() if name in {field.name for field in fields(cls)}}
+        own = {name: value for name, value in raw.items() if name in {one.name for one in fields(cls)}}
         own["status"] = Status(own.get("status", "finished"))
         own["ended_by"] = Ended(own["ended_by"]) if own.get("ended_by") else None
         return cls(**{**own, "members": tuple(cls.from_dict(member) for member in own.get("members", ()))})

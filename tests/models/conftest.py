@@ -1,9 +1,12 @@
-"""Small panels and windows for tests of networks and training; no file, no tracker."""
+"""Small panels and windows for tests of networks and training."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.data.panel import Panel, Split
+from models.data.panel import ARRAYS, Panel, Split
 from models.data.window import FeatureWindow, WindowParams
 
 
@@ -35,3 +38,15 @@ def params() -> WindowParams:
 def split() -> Split:
     """60 % training."""
     return Split("time", 180, 240)
+
+
+@pytest.fixture
+def stored(panel: Panel, tmp_path: Path) -> Path:
+    """The same panel on disk."""
+    folder = tmp_path / "panel"
+    folder.mkdir()
+    for name in ARRAYS:
+        np.save(folder / f"{name}.npy", np.empty((2, 0), np.float32) if name == "static" else getattr(panel, name))
+    facts = {"ids": panel.ids, "channels": panel.channels, "digest": "d", **panel.facts.to_dict()}
+    (folder / "panel.json").write_text(json.dumps(facts))
+    return folder

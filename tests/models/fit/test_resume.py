@@ -12,12 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from models import worker
-from models.data.panel import ARRAYS, Panel, Split
+from models.data.panel import Split
 from models.data.window import WindowParams
 from models.fit import checkpoint, job
 from models.fit import loop as fit
@@ -30,13 +29,8 @@ Make = Callable[..., Job]
 
 
 @pytest.fixture
-def make(panel: Panel, params: WindowParams, split: Split, tmp_path: Path) -> Make:
+def make(stored: Path, params: WindowParams, split: Split) -> Make:
     """A job on a panel on disk; arguments replace numbers of its training."""
-    store = tmp_path / "panel"
-    store.mkdir()
-    for name in ARRAYS:
-        np.save(store / f"{name}.npy", np.empty((2, 0), np.float32) if name == "static" else getattr(panel, name))
-    (store / "panel.json").write_text(json.dumps({"ids": panel.ids, "channels": panel.channels, "digest": "d"}))
 
     def made(**numbers: Any) -> Job:
         return Job(
@@ -49,7 +43,7 @@ def make(panel: Panel, params: WindowParams, split: Split, tmp_path: Path) -> Ma
             scaling=Rule("series", "last"),
             quantiles=(0.1, 0.9),
             evaluation_stride=1,
-            panel=store,
+            panel=stored,
             training=replace(TRAINING, **numbers),
             save_every=0.0,  # after every step
         )

@@ -1,0 +1,111 @@
+"""A job as JSON and back; a trained forecaster is loaded without its data being looked at again."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models.data.panel import Split
+from models.data.window import WindowParams
+from models.fit import job as jobs
+from models.fit.job import Job, Rule, load_model, prepare, run
+from models.fit.settings import Ended, Result, Status, Training
+
+TRAINING = Training(1, 1, 32, 1e-2, 0.0, 1.0, "mae", "v", 0)
+
+
+@pytest.fixture
+def job(stored: Path, params: WindowParams, split: Split) -> Job:
+    """A small GRU on a panel on disk."""
+    return Job(
+        family="recurrent",
+        network={"cell": "gru", "hidden_size": 4},
+        windows=params,
+        split=split,
+        scaling=Rule("series", "last"),
+        training=TRAINING,
+        evaluation_stride=4,
+        threads=1,
+        device="cpu",
+        panel=stored,
+        quantiles=(0.1, 0.9),
+    )
+
+
+def ensemble(job: Job) -> Job:
+    """A GRU and a ridge regression."""
+    ridge = replace(job, family="ridge", network={}, quantiles=())
+    return replace(job, family="ensemble", network={}, quantiles=(), members=(job, ridge), combine="mean")
+
+
+def test_a_job_comes_back_from_json_as_it_was(job: Job) -> None:
+    for one in (job, ensemble(job), replace(job, split=None).with_training(refit_epochs=3), replace(job, save_every=0.0)):
+        assert Job.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+
+
+def test_a_closed_form_in_an_ensemble_is_solved_on_the_cpu(job: Job) -> None:
+    raw = ensemble(job).to_dict() | {"device": "cuda", "panel": "elsewhere", "threads": 3}
+    found = Job.from_dict(raw)
+    assert [(one.device, one.threads, one.panel) for one in found.members] == [
+        ("cuda", 3, Path("elsewhere")),
+        ("cpu", 3, Path("elsewhere")),
+    ]
+
+
+def test_the_numbers_of_a_job_do_not_say_where_it_runs(job: Job) -> None:
+    moved = replace(job, device="cuda", threads=8, panel=Path("elsewhere"), save_every=0.0)
+    assert moved.numbers() == job.numbers()
+    assert replace(job, evaluation_stride=5).numbers() != job.numbers() != job.with_training(seed=1).numbers()
+
+
+@pytest.mark.parametrize(
+    "change", [{"family": 5, "members": [{}]}, {"windows": {}}, {"split": {"by": "time"}}, {"unknown": 1}, {"training": {}}]
+)
+def test_what_is_no_job_is_refused(job: Job, change: dict[str, Any]) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Job.from_dict(job.to_dict() | change)
+
+
+def test_a_trained_forecaster_is_loaded_without_fitting_the_scaling_again(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also within an ensemble; the forecasts are those of what was trained."""
+    folders = [tmp_path / name for name in ("gru", "ridge", "both")]
+    both = ensemble(job)
+    for one, folder in zip(both.members, folders, strict=False):
+        folder.mkdir()
+        assert run(one, folder, lambda _: None).finished
+    folders[2].mkdir()
+    assert jobs.assemble(both, folders[:2], folders[2]).ended_by is Ended.MEMBERS
+    _, windows = prepare(job)
+    inputs, _ = next(windows["test"].batches(8))
+    monkeypatch.setattr(jobs, "fit_scaling", None)  # any call would fail
+    first, second, together = (load_model(one, folder) for one, folder in zip((*both.members, both), folders, strict=True))
+    for one in (first, second):
+        assert float(one.y_scale.abs().sum()) > 0 and not torch.equal(one.y_scale, torch.ones_like(one.y_scale))
+    points = [one(*inputs)[..., 0] for one in (first, second)]
+    torch.testing.assert_close(together(*inputs)[..., 0], torch.stack(points).mean(0))
+
+
+def test_weights_that_are_not_the_fit_s_own_are_refused(job: Job, tmp_path: Path) -> None:
+    folder = tmp_path / "fit"
+    folder.mkdir()
+    run(job, folder, lambda _: None)
+    weights = torch.load(folder / "weights.pt", weights_only=True)
+    next(iter(weights.values())).add_(1e-3)
+    torch.save(weights, folder / "weights.pt")
+    with pytest.raises(ValueError, match="the weights are not those that the fit wrote"):
+        load_model(job, folder)
+
+
+def test_a_result_comes_back_from_json_as_it_was() -> None:
+    member = Result(status=Status.FINISHED, history=[{"epoch": 0.0}], ended_by=Ended.PATIENCE, weights="a")
+    for one in (
+        member,
+        Result(status=Status.FAILED, reason="out of memory", again=True),
+        Result(status=Status.FINISHED, ended_by=Ended.MEMBERS, members=(member,)),
+    ):
+        assert Result.from_dict(json.loads(json.dumps(one.to_dict()))) == one

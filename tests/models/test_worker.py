@@ -1,0 +1,114 @@
+"""What the process of a fit leaves for its parent: forecasts of every window, their cost, the memory card."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models import worker
+from models.data.panel import Split
+from models.data.window import WindowParams
+from models.fit.job import Job, Rule, load_model, prepare, read_result
+from models.fit.settings import Stopped, Training
+from models.memory_card import MemoryCard
+from models.worker import Evaluated, work
+
+NEVER = threading.Event()
+
+
+@pytest.fixture
+def job(stored: Path, params: WindowParams, split: Split) -> Job:
+    """A small GRU on a panel on disk."""
+    return Job(
+        family="recurrent",
+        network={"cell": "gru", "hidden_size": 4},
+        windows=params,
+        split=split,
+        scaling=Rule("series", "last"),
+        training=Training(2, 2, 32, 1e-2, 0.0, 1.0, "mae", "v", 0),
+        evaluation_stride=5,
+        threads=1,
+        device="cpu",
+        panel=stored,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a fit is carried out."""
+    (tmp_path / "fit").mkdir()
+    return tmp_path / "fit"
+
+
+def test_every_window_is_forecast_once_and_the_rest_is_measured(job: Job, folder: Path) -> None:
+    """Held against the forecaster called window by window."""
+    work(job, folder, (), "abc", NEVER)
+    model, (_, windows) = load_model(job, folder), prepare(job)
+    for split in ("validation", "test"):
+        found = np.load(folder / f"{split}.npy")
+        assert found.dtype == np.float32 and found.shape == (len(windows[split]), job.windows.horizon)
+        with torch.inference_mode():
+            alone = [model(*windows[split].inputs(origin[None]))[0, :, 0].numpy() for origin in windows[split].origins]
+        np.testing.assert_allclose(found, np.stack(alone), rtol=1e-5, atol=1e-5)
+    evaluated = Evaluated.read(folder)
+    assert evaluated is not None and evaluated.code == "abc" and evaluated.not_finite == ()
+    assert isinstance(evaluated.memory, MemoryCard) and len(evaluated.memory.sensitivity) == job.windows.reach + 1
+    values = sum(value.numel() for value in model.state_dict().values())
+    assert evaluated.weights_mb == pytest.approx(4 * values / 1e6) and evaluated.forecast_ms_per_series > 0
+
+
+def test_finished_weights_are_forecast_with_again_and_not_trained_again(job: Job, folder: Path) -> None:
+    work(job, folder, (), "old", NEVER)
+    before = (folder / "weights.pt").stat().st_mtime_ns, np.load(folder / "test.npy")
+    (folder / "test.npy").unlink()
+    work(job, folder, (), "new", NEVER)
+    assert ((folder / "weights.pt").stat().st_mtime_ns, np.load(folder / "test.npy").tobytes()) == (
+        before[0],
+        before[1].tobytes(),
+    )
+    evaluated = Evaluated.read(folder)
+    assert evaluated is not None and evaluated.code == "new"
+
+
+def test_a_fit_on_all_rows_is_looked_at_and_not_scored(job: Job, folder: Path) -> None:
+    work(replace(job, split=None).with_training(refit_epochs=1), folder, (), "abc", NEVER)
+    evaluated = Evaluated.read(folder)
+    assert evaluated == Evaluated(code="abc", not_finite=())
+    assert not list(folder.glob("*.npy"))
+
+
+def test_forecasts_that_are_no_numbers_are_named_by_split(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = worker.forecast
+
+    def broken(model: object, windows: object) -> np.ndarray:
+        found = real(model, windows)  # type: ignore[arg-type]
+        found[-1, -1] = np.inf
+        return found
+
+    monkeypatch.setattr(worker, "forecast", broken)
+    work(job, folder, (), "abc", NEVER)
+    evaluated = Evaluated.read(folder)
+    assert evaluated is not None and evaluated.not_finite == ("validation", "test") and evaluated.memory is None
+
+
+def test_a_fit_that_failed_forecasts_nothing(job: Job, folder: Path) -> None:
+    work(job.with_training(learning_rate=1e30, clip_norm=1e30, weight_decay=1e30), folder, (), "abc", NEVER)
+    assert not read_result(folder).finished and Evaluated.read(folder) is None and not list(folder.glob("*.npy"))
+
+
+def test_one_that_is_asked_to_stop_keeps_its_weights_for_the_next_try(job: Job, folder: Path) -> None:
+    work(job, folder, (), "old", NEVER)
+    asked = threading.Event()
+    asked.set()
+    with pytest.raises(Stopped):
+        work(job, folder, (), "new", asked)
+    assert read_result(folder).finished
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"code": 1}', "null"])
+def test_a_damaged_evaluation_counts_as_none(folder: Path, content: str) -> None:
+    (folder / "evaluation.json").write_text(content)
+    assert Evaluated.read(folder) is None
