@@ -32,7 +32,7 @@ from flows.verbs.look import leaderboard_of
 from benchmarks._m4 import owa
 from flows.runtime.state import home, ready
 from params.load import load_run
-from tasks.load.source import long_frame
+from tasks.load.source import long_frame, open_source
 from tasks.tracking import connection, logs, runs
 
 BESIDE: dict[str, dict[str, str]] = {
@@ -150,7 +150,7 @@ def show_m4(given: argparse.Namespace, found: dict[str, Any]) -> None:
     frame = pl.read_parquet(found["forecasts"])
     names = [row["name"] for row in finished(found["rows"])]
     columns = {name: [one for one in frame.columns if re.fullmatch(re.escape(name) + r"(-s\d+)?", one)] for name in names}
-    history = long_frame(found["run"], {"dropped_features": [], "dropped_series": []}).select("unique_id", "ds", "y").collect()
+    history = long_frame(found["run"], open_source(found["run"].data)).select("unique_id", "ds", "y").collect()
     by_fit = owa(frame, history, [one for some in columns.values() for one in some], SEASONS[given.name])
     scores = {name: _mean([by_fit[one] for one in some]) for name, some in columns.items() if some}
     print(f"\n{found['name']}, {frame['unique_id'].n_unique()} series held out: {found['command']}")

@@ -30,7 +30,7 @@ from tasks.evaluate.rolling import join_refits, refit_splits
 from tasks.grid.split import split_of
 from tasks.lags.panel import generate_lags
 from tasks.lags.sizes import Sizes, sizes_of
-from tasks.load.source import LongFrame, load_series, long_frame
+from tasks.load.source import LongFrame, Source, load_series, long_frame
 from tasks.registry.register import register_best
 from tasks.report.inputs import log_failed_checks, log_inputs
 from tasks.report.publish import compare_variants
@@ -85,9 +85,9 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
             experiment = runs.experiment(run.name, home)
         with board.stage("check the data"):
             source = load_series(run)
-            verdict = _checked(run, experiment, folder, board)
+            verdict = _checked(run, source, experiment, folder, board)
         with alone(home, board):
-            prepared = _prepare(plan, verdict, home, board)
+            prepared = _prepare(plan, source, verdict, home, board)
             parent, finished = runs.parent_run(experiment, run.name, comparison_identity(run, prepared.fits), fresh)
             if finished:
                 return Comparison(run.name, parent, unchanged=True)
@@ -107,9 +107,9 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
         )
 
 
-def _checked(run: RunParams, experiment: str, folder: Path, board: Board) -> Verdict:
+def _checked(run: RunParams, source: Source, experiment: str, folder: Path, board: Board) -> Verdict:
     """The verdict of the checks; where they fail, it is in MLflow before the flow stops."""
-    verdict = validate_series(run, folder)
+    verdict = validate_series(run, source, folder)
     for line in notes(verdict):  # what fails is said once, at the end
         board.say(f"  {line}")
     if not verdict.passed:
@@ -121,11 +121,12 @@ def _checked(run: RunParams, experiment: str, folder: Path, board: Board) -> Ver
     return verdict
 
 
-def _prepare(plan: Plan, verdict: Verdict, home: Path, board: Board) -> Prepared:
+def _prepare(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Board) -> Prepared:
     """Cuts the windows and plans every fit; says what they will take."""
     run = plan.run
     with board.stage("cut the windows"):
-        frame, windows = long_frame(run, vars(verdict)), run.windows.window_params().without(verdict.dropped_features)
+        frame = long_frame(run, source, verdict.dropped_features, verdict.dropped_series)
+        windows = run.windows.window_params().without(verdict.dropped_features)
         panel = generate_lags(frame, windows, run, home / "panels")
         data = Data(panel, windows, split_of(run, panel))
         sizes = sizes_of(data, run.evaluation.stride, run.training.batch_size)

@@ -15,7 +15,7 @@ from tasks.grid.frequency import Frequency
 from tasks.lags.file import write_lag_table
 from tasks.lags.panel import write_panel
 from tasks.lags.table import first_series, head_text, lag_head
-from tasks.load.source import long_frame
+from tasks.load.source import long_frame, open_source
 from tasks.validate.report import failure_message, report_lines, report_table
 from tasks.validate.suite import validate
 
@@ -25,7 +25,7 @@ HEADS = 10  # series whose first rows are printed
 def show_checks(run: RunParams) -> None:
     """Prints the report of the data checks.  Raises ChecksFailed where they fail."""
     with Board() as board, board.stage("check the data"):
-        verdict = validate(run)
+        verdict = validate(run, open_source(run.data))
     console = Console()
     console.print(report_table(verdict))
     for line in report_lines(verdict):
@@ -44,12 +44,13 @@ def show_lags(home: Path, run: RunParams, out: Path | None, head: bool, edges: A
         raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
     board = Board()
     with board, board.stage("check the data"):
-        verdict = validate(run, look=out is None)
+        source = open_source(run.data)
+        verdict = validate(run, source, look=out is None)
     if not verdict.passed:
         raise ChecksFailed(failure_message(verdict))
     for line in report_lines(verdict):
         board.say(line)
-    frame = long_frame(run, {"dropped_features": verdict.dropped_features, "dropped_series": verdict.dropped_series})
+    frame = long_frame(run, source, verdict.dropped_features, verdict.dropped_series)
     windows, frequency = run.windows.window_params().without(verdict.dropped_features), Frequency(run.data.frequency)
     windows = replace(windows, start_padding=0)  # the rows of a table are those of the data
     with TemporaryDirectory(prefix=".lags-", dir=home) as scratch:  # a head needs a panel of the series shown and no more

@@ -1,4 +1,4 @@
-"""Looks at a table: its columns, step, gaps and season, and what to forecast; writes only the long table, where asked."""
+"""Looks at a table: its columns, step, gaps and season, and what to forecast."""
 
 import glob
 from collections.abc import Sequence
@@ -13,8 +13,10 @@ from tasks.explore.columns import Column, Roles, columns_of, constant_within, id
 from tasks.explore.draft import Sizes, best_season, name_of, run_text, sizes_of
 from tasks.explore.rhythm import Grid, grid_of, seasons_of, span_of
 from tasks.explore.wide import Wide, column_a_series, melt, row_a_series
-from tasks.load.files import Table, collect, find_files, open_tables
-from tasks.load.source import KEYS, ROOT, check_keys, scan_series
+from tasks.files import ROOT
+from tasks.load.files import collect
+from tasks.load.keys import check_keys
+from tasks.load.source import KEYS, Source, open_source, scan_series
 
 MELT = "add --melt to write it long and a run file for that"
 
@@ -61,11 +63,10 @@ def look_at(path: str, out: Path, melting: bool) -> Found:
 
     With `melting` a wide table is written long beside `out`.  Raises UserError for a table that cannot be forecast as it is.
     """
-    where = settled(path)
-    tables = _open(where)
-    columns, rows = columns_of(tables)
+    source = open_source(DataParams(path=settled(path), time="time", target="y", frequency="1h"))
+    columns, rows = columns_of(source.tables)
     time = time_of(columns)
-    ids = ids_of(tables, columns, rows, time) if time else ()
+    ids = ids_of(source.tables, columns, rows, time) if time else ()
     wide = _wide_of(columns, rows, time, ids)
     if time is None and wide is None:
         raise UserError(
@@ -76,12 +77,12 @@ def look_at(path: str, out: Path, melting: bool) -> Found:
         raise UserError(f"{path}: this table is long already: leave --melt out")
     if melting and wide is not None:
         melted = out.with_suffix(".long.parquet")
-        melt(tables, wide, melted)
+        melt(source.tables, wide, melted)
         return replace(look_at(str(melted.absolute()), out, False), wide=wide, melted=melted)
     if wide is not None and wide.form != "a column a series":
         raise UserError(f"{path}: {wide.sentence}; {MELT}")
     assert time is not None, "a table without a time was refused above"
-    return _found(path, where, columns, time, ids, wide)
+    return _found(path, source, columns, time, ids, wide)
 
 
 def _wide_of(columns: Sequence[Column], rows: int, time: Column | None, ids: tuple[str, ...]) -> Wide | None:
@@ -92,31 +93,34 @@ def _wide_of(columns: Sequence[Column], rows: int, time: Column | None, ids: tup
     return None if ids else column_a_series(columns, time.name)
 
 
-def _roles(path: str, where: str, columns: Sequence[Column], time: Column, ids: tuple[str, ...]) -> tuple[DataParams, Roles]:
-    """The roles of all columns, and the table as params (its frequency is not known yet: one second, or 1)."""
+def _roles(path: str, source: Source, columns: Sequence[Column], time: Column, ids: tuple[str, ...]) -> tuple[Source, Roles]:
+    """The source with its columns named (its frequency is not known yet: one second, or 1), and the roles of all columns."""
     numbers = [c.name for c in columns if c.kind in ("whole", "number") and c.name not in (time.name, *ids)]
     step, any_one = 1 if time.kind == "whole" else "1s", next(iter(numbers), time.name)
-    data = DataParams(path=where, id=ids[0] if ids else None, time=time.name, target=any_one, frequency=step)
-    check_keys(data)
+    where, name = source.data.path, ids[0] if ids else None
+    source = replace(source, data=DataParams(path=where, id=name, time=time.name, target=any_one, frequency=step))
+    check_keys(source)
     static: list[str] = []
     if ids:
-        frame = scan_series(data, [name for name in numbers if name not in KEYS])
+        frame = scan_series(source, [name for name in numbers if name not in KEYS])
         static = constant_within(frame, [name for name in numbers if name in frame.collect_schema().names()], path)
     roles = roles_of(columns, static, time.name, ids, path)
-    return data.model_copy(update={"target": roles.target}), roles
+    return replace(source, data=source.data.model_copy(update={"target": roles.target})), roles
 
 
-def _found(path: str, where: str, columns: Sequence[Column], time: Column, ids: tuple[str, ...], wide: Wide | None) -> Found:
-    data, roles = _roles(path, where, columns, time, ids)
-    frame = scan_series(data, [])
+def _found(
+    path: str, source: Source, columns: Sequence[Column], time: Column, ids: tuple[str, ...], wide: Wide | None
+) -> Found:
+    source, roles = _roles(path, source, columns, time, ids)
+    frame = scan_series(source, [])
     keys = frame.select("unique_id", "ds").sort("unique_id", "ds")
-    span = span_of(keys, isinstance(data.frequency, int), path)
+    span = span_of(keys, isinstance(source.data.frequency, int), path)
     grid = grid_of(keys, span, path)
     constant = _has_constant(frame, roles.target, path)
     seasons = seasons_of(frame, span, path)
     sizes = sizes_of(grid, seasons, path)
     name = name_of(Path(path).name.split(".")[0] if not glob.has_magic(path) else Path(path).parent.name)
-    text = run_text(name, where, roles, grid, seasons, sizes, constant)
+    text = run_text(name, str(source.data.path), roles, grid, seasons, sizes, constant)
     nulls = {c.name: c.null_share for c in columns if c.name in (roles.target, *roles.features)}
     return Found(name, roles, grid, seasons, sizes, nulls, text, wide, None)
 
@@ -138,9 +142,3 @@ def settled(path: str) -> str:
     if not (whole.exists() or glob.glob(str(whole), recursive=True)):  # noqa: PTH207 - an absolute pattern
         return path  # find_files tells what is wrong, or finds it in the repository
     return str(whole.relative_to(ROOT)) if whole.is_relative_to(ROOT) else str(whole)
-
-
-def _open(path: str) -> list[Table]:
-    data = DataParams(path=path, time="time", target="y", frequency="1h")
-    find_files(data, ROOT)
-    return open_tables(data, ROOT)

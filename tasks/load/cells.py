@@ -1,5 +1,6 @@
-"""The values of a table as they stand in the files: numbers, and text for the checks to judge; never drops or fills one.
+"""The cells of a table: names of series, times as UTC or integers, numbers, and text for the checks to judge.
 
+Text times are ISO 8601, year first; explicit offsets are converted to UTC, times without one are taken as UTC.
 A text column whose first 1,000 rows hold true and false (in any case) and nothing else holds 1 and 0.
 """
 
@@ -7,11 +8,46 @@ from collections.abc import Collection, Mapping
 
 import polars as pl
 
+from params.data import DataParams
 from params.errors import UserError
+from tasks.grid.times import parse_time
 from tasks.load.files import Table, collect
 
 BEGINNING = 1000
 NULLS = ("", "na", "n/a", "nan", "null", "none")
+
+
+def series_name(table: Table, data: DataParams) -> pl.Expr:
+    """The id as text, null where it is empty; `NA` and `none` are names here."""
+    if data.id is None:
+        return pl.lit(data.target)
+    dtype, column = table.columns[data.id], pl.col(data.id)
+    if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Object):
+        raise UserError(f"{table.name}: column {data.id!r} (data.id) holds {dtype}; the name of a series is text or a number")
+    text = (column.fill_nan(None) if dtype.is_float() else column).cast(pl.String).str.strip_chars()
+    return pl.when(text != "").then(text)
+
+
+def time_of(table: Table, data: DataParams) -> pl.Expr:
+    """The time, null where it cannot be read.  Raises UserError for a column of a type that is no time on this grid."""
+    column, dtype = pl.col(data.time), table.columns[data.time]
+    if isinstance(data.frequency, int):
+        if dtype.is_integer() or dtype == pl.String:
+            return (cleaned(column) if dtype == pl.String else column).cast(pl.Int64, strict=False)
+        hint = "give a duration such as 1h" if dtype.is_temporal() else "make the times whole numbers"
+        raise UserError(
+            f"{table.name}: column {data.time!r} (data.time) holds {dtype}, but data.frequency is a whole number: {hint}"
+        )
+    if isinstance(dtype, pl.Datetime):
+        return (
+            column.dt.convert_time_zone("UTC") if dtype.time_zone else column.dt.replace_time_zone("UTC")
+        ).dt.cast_time_unit("us")
+    if dtype == pl.Date:
+        return column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    if dtype == pl.String:
+        return parse_time(column)
+    hint = "for integer time steps write data.frequency as a whole number" if dtype.is_integer() else "it must hold times"
+    raise UserError(f"{table.name}: column {data.time!r} (data.time) holds {dtype}; {hint}")
 
 
 def values_of(table: Table, names: Mapping[str, str], categories: Collection[str] = ()) -> list[pl.Expr]:

@@ -1,20 +1,17 @@
-"""Which files a table (or a query's snapshot) lies in, their columns and contents; never converts a value and never writes.
+"""Which files a table (or a query's snapshot) lies in, their columns and contents.
 
-CSV is opened as text throughout (polars would rename a repeated header and pad short rows without a word), Parquet with
-its types.
+CSV is opened as text throughout, Parquet with its types.
 """
 
 import csv
 import difflib
 import glob
-import gzip
 import hashlib
 import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
 
 import polars as pl
 from polars.exceptions import ComputeError, PolarsError
@@ -22,21 +19,36 @@ from polars.exceptions import ComputeError, PolarsError
 from params.data import DataParams
 from params.errors import UserError
 from tasks.load.snapshot import snapshot
+from tasks.load.text import listed, read_through
 
 SEPARATORS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 SUFFIXES = (*SEPARATORS, ".parquet")
-MOST_NAMED = 20
-ABSENT = "\x1f"  # a separator that no text file holds: a whole line comes back as one field
 
 
 @dataclass(frozen=True)
 class Table:
-    """One opened file: its name for messages, its lazy contents, its columns, and whether it is text throughout."""
+    """One opened file: its name for messages, where it lies, its lazy contents, its columns.
+
+    `sha256` of its bytes, where all of them were read to open it.
+    """
 
     name: str
+    file: Path
     rows: pl.LazyFrame
     columns: pl.Schema
-    is_text: bool
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What a source is: the names and sizes in bytes of its files, and one sha256 over names and contents.
+
+    Of a query: `env:NAME`, the size of its snapshot, and the sha256 over its text and rows.
+    """
+
+    files: tuple[str, ...]
+    bytes: tuple[int, ...]
+    sha256: str
 
 
 def find_files(data: DataParams, root: Path) -> list[Path]:
@@ -56,7 +68,7 @@ def find_files(data: DataParams, root: Path) -> list[Path]:
         raise UserError(f"data.path {data.path}: {what}; a relative path counts from {root}")
     for file in files:
         if not _suffix(file):
-            raise UserError(f"{file}: cannot tell what kind of table this is; it must end in one of {_listed(SUFFIXES)}")
+            raise UserError(f"{file}: cannot tell what kind of table this is; it must end in one of {listed(SUFFIXES)}")
     return files
 
 
@@ -69,41 +81,45 @@ def _files_below(base: Path, name: str) -> list[Path]:
         return sorted(file for file in found if file.is_file())
     files = sorted(p for p in path.iterdir() if p.is_file() and _suffix(p) and not p.name.startswith((".", "_")))
     if not files:
-        raise UserError(f"data.path {name}: the folder holds no table; it needs files ending in {_listed(SUFFIXES)}")
+        raise UserError(f"data.path {name}: the folder holds no table; it needs files ending in {listed(SUFFIXES)}")
     return files
 
 
-def source_digest(data: DataParams, root: Path) -> dict[str, Any]:
-    """What the source is: `files` (names), `bytes` (sizes) and one `sha256` over names and contents; JSON-ready.
-
-    Of a query: `env:NAME`, the size of its snapshot, and the sha256 over its text and rows.
-    """
-    files = find_files(data, root)
+def source_digest(data: DataParams, tables: Sequence[Table]) -> Digest:
+    """The digest of opened tables; reads those again whose bytes are not hashed yet.  Raises UserError where it cannot."""
+    sizes = tuple(table.file.stat().st_size for table in tables)
     if data.path is None:
-        return {"files": [data.uri], "bytes": [files[0].stat().st_size], "sha256": snapshot(data).sha256}
-    folder = os.path.commonpath([file.parent for file in files])
-    names = [file.relative_to(folder).as_posix() for file in files]
+        return Digest((str(data.uri),), sizes, snapshot(data).sha256)
+    folder = os.path.commonpath([table.file.parent for table in tables])
+    names = tuple(table.file.relative_to(folder).as_posix() for table in tables)
     whole = hashlib.sha256()
-    for name, file in zip(names, files, strict=True):
-        try:
-            with file.open("rb") as stream:
-                whole.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
-        except OSError as error:
-            raise _unreadable(file, error) from None
-    return {"files": names, "bytes": [file.stat().st_size for file in files], "sha256": whole.hexdigest()}
+    for name, table in zip(names, tables, strict=True):
+        whole.update(f"{name}\0{table.sha256 or _file_digest(table.file)}\n".encode())
+    return Digest(names, sizes, whole.hexdigest())
 
 
-def open_tables(data: DataParams, root: Path) -> list[Table]:
-    """Every file of the source, opened lazily.  Raises UserError where one cannot be read or has other columns than another."""
-    tables = [_open(file) for file in find_files(data, root)]
+def _file_digest(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(file, error) from None
+
+
+def open_tables(data: DataParams, root: Path) -> tuple[Table, ...]:
+    """Every file of the source, opened lazily; a CSV file is read once from end to end.
+
+    Raises UserError where one cannot be read or has other columns than another.
+    """
+    tables = tuple(_open(file) for file in find_files(data, root))
     if data.path is None:
-        return [replace(tables[0], name=data.where)]
+        return (replace(tables[0], name=data.where),)
     first = tables[0]
     for table in tables[1:]:
         differ = sorted(set(first.columns) ^ set(table.columns))
         if differ:
             raise UserError(
-                f"{table.name}: its columns are not those of {first.name} (only one of them has {_listed(differ)}); "
+                f"{table.name}: its columns are not those of {first.name} (only one of them has {listed(differ)}); "
                 "give files with the same columns, or name fewer files in data.path"
             )
     return tables
@@ -117,7 +133,7 @@ def require_column(table: Table, name: str, key: str) -> None:
     hint = did_you_mean(name, found)
     if len(found) == 1 and any(mark in found[0] for mark in ";\t|"):
         hint = " (the header is one field: separate the columns by commas, or tabs in a .tsv file)"
-    raise UserError(f"{table.name}: there is no column {name!r} ({key}); columns found: {_listed(found)}{hint}")
+    raise UserError(f"{table.name}: there is no column {name!r} ({key}); columns found: {listed(found)}{hint}")
 
 
 def collect(rows: pl.LazyFrame, name: str) -> pl.DataFrame:
@@ -141,11 +157,6 @@ def _suffix(file: Path) -> str | None:
     return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(repr(name)[1:-1] or "(empty)" for name in names[:MOST_NAMED]) + more  # repr: nothing acts on a terminal
-
-
 def _unreadable(file: Path, error: Exception) -> UserError:
     reason = str(error).strip().split("\n")[0] or type(error).__name__
     return UserError(f"{file}: this file cannot be read ({reason}); is it complete, and of the kind that its name says?")
@@ -156,49 +167,12 @@ def _open(file: Path) -> Table:
         if file.stat().st_size == 0:
             raise UserError(f"{file}: the file is empty (0 bytes); give a table with a header and rows")
         suffix = _suffix(file)
-        if suffix in SEPARATORS:
-            return _open_text(file, SEPARATORS[suffix])
-        rows = pl.scan_parquet(file, glob=False)
-        return Table(str(file), rows, rows.collect_schema(), is_text=False)
+        if suffix not in SEPARATORS:
+            rows = pl.scan_parquet(file, glob=False)
+            return Table(str(file), file, rows, rows.collect_schema())
+        sha256 = read_through(file, SEPARATORS[suffix])
+        rows = pl.scan_csv(file, separator=SEPARATORS[suffix], infer_schema=False, glob=False)
+        written = rows.filter(~pl.all_horizontal(pl.all().is_null()))  # a blank line comes back as a row of nulls
+        return Table(str(file), file, written, rows.collect_schema(), sha256)
     except (PolarsError, OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise _unreadable(file, error) from None
-
-
-def _open_text(file: Path, separator: str) -> Table:
-    with _as_text(file) as stream:
-        header = next((row for row in csv.reader(stream, delimiter=separator) if row), [])
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise UserError(f"{file}: the header names {_listed(repeated)} more than once; rename or remove the others")
-    _refuse_ragged(file, separator, len(header))
-    rows = pl.scan_csv(file, separator=separator, infer_schema=False, glob=False)
-    written = rows.filter(~pl.all_horizontal(pl.all().is_null()))  # a blank line comes back as a row of nulls
-    return Table(str(file), written, rows.collect_schema(), is_text=True)
-
-
-def _as_text(file: Path) -> IO[str]:
-    if file.name.lower().endswith(".gz"):
-        return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
-    return file.open(encoding="utf-8-sig", newline="")
-
-
-def _refuse_ragged(file: Path, separator: str, width: int) -> None:
-    """Raises UserError, naming the line, where a row has more or fewer fields than the header; blank lines are passed over."""
-    lines = pl.scan_csv(
-        file, separator=ABSENT, has_header=False, quote_char=None, infer_schema=False, glob=False,
-        schema={"line": pl.String}, row_index_name="number", row_index_offset=1,
-    )  # fmt: skip
-    line = pl.col("line")
-    uneven = (line.str.count_matches(separator, literal=True) != width - 1) & (line.str.strip_chars("\r") != "")
-    quoted, number = (
-        lines.select(line.str.contains('"', literal=True).any(), pl.col("number").filter(uneven).min().alias("first"))
-        .collect()
-        .row(0)
-    )
-    if quoted:  # separators and line ends may stand inside quotes: only a CSV reader can tell
-        number = None
-        with _as_text(file) as stream:
-            reader = csv.reader(stream, delimiter=separator)
-            number = next((reader.line_num for row in reader if row and len(row) != width), None)
-    if number is not None:
-        raise UserError(f"{file}:{number}: this row does not have the {width} fields of the header; mend or remove it")

@@ -1,8 +1,6 @@
 """What goes into a comparison, written to its run before anything is trained: params, data, checks, windows; never a result."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -11,6 +9,7 @@ from models.data.panel import Data
 from params.schema import RunParams
 from tasks.lags.sizes import Sizes
 from tasks.lags.table import lag_head
+from tasks.load.source import Source
 from tasks.tracking import connection, logs, runs
 
 
@@ -35,7 +34,7 @@ def log_inputs(
     parent: str,
     run: RunParams,
     data: Data,
-    source: Mapping[str, Any],
+    source: Source,
     sizes: Sizes,
     checks: Path,
 ) -> None:
@@ -48,5 +47,5 @@ def log_inputs(
     logs.log_text(parent, sizes.counts.write_csv(), "windows.csv")
     logs.log_metrics(parent, sizes.budget.metrics())
     logs.log_dataset(parent, head, run.name, run.data.path or run.data.where, data.panel.digest)
-    logs.tag(parent, {"data": data.panel.digest, "source": str(source["sha256"]), "panel": str(data.panel.folder)})
+    logs.tag(parent, {"data": data.panel.digest, "source": source.digest.sha256, "panel": str(data.panel.folder)})
     log_checks(parent, checks)

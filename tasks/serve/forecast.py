@@ -1,6 +1,7 @@
 """Forecasts of a registered version for a table of one's own, by the serving code in its bundle; trains nothing."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -11,8 +12,8 @@ from params.errors import UserError
 from params.schema import RunParams
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
-from tasks.load.files import collect, find_files, open_tables
-from tasks.load.source import KEYS, ROOT, categories_of, long_frame, scan_series
+from tasks.load.files import collect, find_files
+from tasks.load.source import KEYS, Source, categories_of, long_frame, open_source, scan_series
 from tasks.registry.load import Version
 from tasks.registry.unseen import windows_of
 from tasks.validate.report import named
@@ -61,25 +62,27 @@ def read(version: Version, data: Path) -> pl.DataFrame:
     """The table as the run read its own: the same names, or unique_id, ds and y; text turned to times and numbers."""
     run = RunParams(**version.trained_on["run"])
     own = run.data.model_copy(update={"path": str(data.absolute()), "query": None, "uri": None})
-    there = open_tables(own, Path.cwd())[0].columns
+    source = open_source(own, Path.cwd())
+    there = source.columns
     names = {"id": "unique_id", "time": "ds", "target": "y"}
     renamed = {key: name for key, name in names.items() if getattr(own, key) not in there and name in there}
-    frame = numbers(run.model_copy(update={"data": own.model_copy(update=renamed)}), version)
+    here = own.model_copy(update=renamed)
+    frame = numbers(run.model_copy(update={"data": here}), replace(source, data=here), version)
     if own.id is None and "id" not in renamed:  # a single series is named after its target, whatever that is called here
         frame = frame.with_columns(unique_id=pl.lit(own.target))
     return frame
 
 
-def numbers(run: RunParams, version: Version) -> pl.DataFrame:
+def numbers(run: RunParams, source: Source, version: Version) -> pl.DataFrame:
     """The long frame of a run, less the features that the version was trained without.
 
     Raises ValueError, as serving does, for the first cell that holds something and no number: a null would take its place.
     """
     features = version.facts["windows"]["features"]
     dropped = [name for name in run.windows.features if name not in features]
-    frame, words = long_frame(run, {"dropped_features": dropped, "dropped_series": []}), categories_of(run)
+    frame, words = long_frame(run, source, dropped), categories_of(run)
     columns = [name for name in frame.collect_schema().names() if name not in (*KEYS, "y")]
-    raw = scan_series(run.data, columns, ROOT, words)
+    raw = scan_series(source, columns, words)
     for name, dtype in raw.collect_schema().items():
         if dtype == pl.String and name not in (*KEYS, *words):
             bad = raw.filter(pl.col(name).is_not_null() & pl.col(name).cast(pl.Float64, strict=False).is_null())

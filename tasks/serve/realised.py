@@ -19,7 +19,7 @@ from tasks.compare import scores
 from tasks.evaluate.baselines import forecast_baselines, only_naive
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
-from tasks.load.source import long_frame
+from tasks.load.source import long_frame, open_source
 from tasks.promote.proof import check_whole
 from tasks.registry.load import CHAMPION, find, opened
 from tasks.serve.forecast import forecast_frame, long_enough, numbers, too_short, write
@@ -93,7 +93,7 @@ def score_realised(run: RunParams, home: Path) -> str | None:
 
 def _score_realised(run: RunParams, home: Path) -> str | None:
     files = sorted((home / "served" / run.name).glob("*.parquet"), key=lambda path: path.stat().st_mtime)[-MOST_FILES:]
-    history = long_frame(run).select("unique_id", "ds", "y").collect().sort("unique_id", "ds")
+    history = long_frame(run, open_source(run.data)).select("unique_id", "ds", "y").collect().sort("unique_id", "ds")
     some = [frame for frame in map(pl.read_parquet, files) if frame.schema["ds"] == history.schema["ds"]]
     holder = find(run.name, CHAMPION)
     champion = None if holder is None else str(holder.version)
@@ -146,7 +146,7 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
         check_whole(version)
         own = RunParams(**version.trained_on["run"]).model_copy(update={"data": run.data})
         try:
-            frame, short = long_enough(numbers(own, version), version)
+            frame, short = long_enough(numbers(own, open_source(own.data), version), version)
             made = forecast_frame(version, frame)
         except ValueError as error:
             raise UserError(f"{own.data.where}: {error}") from None

@@ -1,11 +1,10 @@
-"""The profile of a table: one row a series and one for the whole, streamed by polars; measures and never judges.
+"""The profile of a table: one row per series and one for the whole, streamed by polars.
 
 The checks judge this profile and not the rows: their cost does not grow with the table.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
@@ -14,8 +13,8 @@ from params.errors import UserError
 from params.schema import RunParams
 from tasks.grid.frequency import Frequency
 from tasks.grid.split import resolve_split
-from tasks.load.files import collect, open_tables
-from tasks.load.source import ROOT, categories_of, scan_series
+from tasks.load.files import collect
+from tasks.load.source import Source, categories_of, scan_series
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Profile:
     split_problem: str | None
 
 
-def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
+def make_profile(run: RunParams, source: Source) -> Profile:
     """Two passes over the table; the second is sorted by series and time where the files are not.
 
     A series: first, last, rows, steps (of the grid), duplicates, off_grid, missing_steps, gap_share, largest_gap,
@@ -44,7 +43,7 @@ def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
     not null).  The table has the sums of the last six over the series that give training windows.
     """
     wanted = list(dict.fromkeys([*run.windows.columns, *(c for c in run.validation.ranges if c != "y")]))
-    frame = scan_series(run.data, wanted, root, categories_of(run))
+    frame = scan_series(source, wanted, categories_of(run))
     schema = frame.collect_schema()
     columns = [name for name in schema.names() if name not in ("unique_id", "ds")]
     texts = {name for name in columns if schema[name] == pl.String}
@@ -67,8 +66,7 @@ def make_profile(run: RunParams, root: Path = ROOT) -> Profile:
     series = _with_gaps(series, columns, frequency)
     series = _with_windows(series, run, split, frequency)
     missing = tuple(name for name in wanted if name not in columns)
-    found = tuple(open_tables(run.data, root)[0].columns)
-    return Profile(series, _table(series, columns), tuple(columns), missing, found, problem)
+    return Profile(series, _table(series, columns), tuple(columns), missing, tuple(source.columns), problem)
 
 
 def _number(name: str) -> pl.Expr:

@@ -18,7 +18,8 @@ from prefect.cache_policies import NO_CACHE
 
 from params.schema import RunParams
 from tasks.grid.frequency import Frequency
-from tasks.load.source import ROOT, check_keys
+from tasks.load.keys import check_keys
+from tasks.load.source import Source
 from tasks.validate.profile import Profile, make_profile
 from tasks.validate.report import report_html
 from tasks.validate.rules import Level, Rule, rules_of
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def validate(run: RunParams, root: Path = ROOT, docs: Path | None = None, look: bool = False) -> Verdict:
+def validate(run: RunParams, source: Source, docs: Path | None = None, look: bool = False) -> Verdict:
     """Profiles the table of a run and judges it; with `docs`, Data Docs are written there; `look`: see `judge`.
 
     Raises UserError for what cannot be read as a table of series and times.
     """
-    check_keys(run.data, root)
-    return judge(make_profile(run, root), run, docs=docs, look=look)
+    check_keys(source)
+    return judge(make_profile(run, source), run, docs=docs, look=look)
 
 
 def judge(
@@ -187,10 +188,10 @@ def _finding(rule: Rule, failed: list[str] | None, frame: pl.DataFrame) -> Findi
 
 
 @task(cache_policy=NO_CACHE)
-def validate_series(run: RunParams, folder: Path) -> Verdict:
+def validate_series(run: RunParams, source: Source, folder: Path) -> Verdict:
     """Judges the data of a run; writes checks.json and checks.html, and Data Docs if the run asks for them, to a folder."""
     docs = folder / "data_docs" if run.validation.data_docs else None
-    verdict = validate(run, docs=docs)
+    verdict = validate(run, source, docs)
     (folder / "checks.json").write_text(json.dumps(verdict.to_dict(), indent=1, allow_nan=False), encoding="utf-8")
     (folder / "checks.html").write_text(report_html(verdict, run.name), encoding="utf-8")
     return verdict

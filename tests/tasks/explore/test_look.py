@@ -13,6 +13,7 @@ from params.load import load_run
 from tasks.explore.draft import best_season, name_of, scalar
 from tasks.explore.look import Found, look_at
 from tasks.explore.rhythm import correlation, span_text, strength
+from tasks.load.source import open_source
 from tasks.validate.suite import validate
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_(constants|parse)' is deprecated:DeprecationWarning")
@@ -38,7 +39,7 @@ def look(folder: Path, frame: pl.DataFrame, name: str = "my table.csv", melting:
     found = look_at(str(folder / name), folder / "run.yaml", melting)
     (folder / "run.yaml").write_text(found.text)
     run = load_run(folder / "run.yaml")
-    verdict = validate(run)
+    verdict = validate(run, open_source(run.data))
     assert verdict.passed, [f for f in verdict.findings if not f.passed]
     return found
 

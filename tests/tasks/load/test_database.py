@@ -20,8 +20,9 @@ from params.errors import UserError
 from params.load import load_run
 from params.schema import RunParams
 from tasks.load import database, snapshot
-from tasks.load.files import find_files, open_tables, source_digest
-from tasks.load.source import check_keys, load_series, long_frame
+from tasks.load.files import find_files, open_tables
+from tasks.load.keys import check_keys
+from tasks.load.source import load_series, long_frame, open_source
 from tasks.validate.suite import validate
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_(constants|parse)' is deprecated:DeprecationWarning")
@@ -68,16 +69,16 @@ def run_on(query: str = ALL) -> RunParams:
 def test_a_query_goes_the_whole_way_of_a_file(make: Make, tmp_path: Path) -> None:
     make()
     run = run_on()
-    assert check_keys(run.data) == 2 * ROWS
-    verdict = validate(run)
+    assert check_keys(open_source(run.data)) == 2 * ROWS
+    verdict = validate(run, open_source(run.data))
     assert verdict.passed, verdict.findings
-    frame = long_frame(run).collect()
+    frame = long_frame(run, open_source(run.data)).collect()
     assert frame.schema == {"unique_id": pl.String, "ds": pl.Datetime("us", "UTC"), "y": pl.Float64, "price": pl.Float64}
     assert frame.row(1) == ("1", datetime(2024, 1, 2, tzinfo=UTC), 1.0, 1.5)
     assert frame["y"].null_count() == 2 * ROWS / 10
     (tmp_path / "same.csv").write_text(open_tables(run.data, tmp_path)[0].rows.collect().write_csv())
     as_file = run.model_copy(update={"data": run.data.model_copy(update={"path": str(tmp_path / "same.csv")})})
-    assert long_frame(as_file).collect().equals(frame)
+    assert long_frame(as_file, open_source(as_file.data)).collect().equals(frame)
 
 
 def test_the_database_is_read_once_until_the_next_comparison(make: Make) -> None:
@@ -86,25 +87,25 @@ def test_the_database_is_read_once_until_the_next_comparison(make: Make) -> None
     with sqlite3.connect(file) as connection:
         connection.execute("DELETE FROM sales WHERE shop = 2")
     connection.close()
-    assert check_keys(run.data) == 2 * ROWS
-    assert source_digest(run.data, Path()) == first
+    assert check_keys(open_source(run.data)) == 2 * ROWS
+    assert open_source(run.data).digest == first.digest
     old = find_files(run.data, Path())[0]
     second = load_series.fn(run)
-    assert check_keys(run.data) == ROWS
-    assert second["sha256"] != first["sha256"]
+    assert check_keys(open_source(run.data)) == ROWS
+    assert second.digest.sha256 != first.digest.sha256
     assert not old.exists()
 
 
 def test_the_digest_is_over_the_query_and_the_rows_whatever_the_batches(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     make([(1, "2024-01-01", None, "a"), (1, "2024-01-02", 2.5, "b")])
-    one = source_digest(data_of(), Path())
+    one = open_source(data_of()).digest
     text = ALL + "\0['shop', 'day', 'sold', 'price'](1, '2024-01-01', None, 'a')\n(1, '2024-01-02', 2.5, 'b')\n"
-    assert one["sha256"] == hashlib.sha256(text.encode()).hexdigest()
-    assert one["files"] == ["env:SALES_DB"]
+    assert one.sha256 == hashlib.sha256(text.encode()).hexdigest()
+    assert one.files == ("env:SALES_DB",)
     snapshot.forget(data_of())
     monkeypatch.setattr(database, "BATCH", 1)
-    assert source_digest(data_of(), Path())["sha256"] == one["sha256"]
-    assert source_digest(data_of(ALL + " WHERE 1"), Path())["sha256"] != one["sha256"]
+    assert open_source(data_of()).digest.sha256 == one.sha256
+    assert open_source(data_of(ALL + " WHERE 1")).digest.sha256 != one.sha256
 
 
 def test_rows_come_in_batches_and_an_empty_answer_has_columns(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from params.data import DataParams
 from params.errors import UserError
-from tasks.load.files import collect, did_you_mean, find_files, open_tables, require_column, source_digest
+from tasks.load.files import Digest, collect, did_you_mean, find_files, open_tables, require_column, source_digest
 
 CSV = "id,time,temp\na,2020-01-01 00:00,1\na,2020-01-01 01:00,2\n"
 
@@ -21,6 +21,10 @@ def data_at(path: str | Path) -> DataParams:
 def write(file: Path, content: str | bytes = CSV) -> Path:
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     return file
+
+
+def digest_of(path: str, root: Path) -> Digest:
+    return source_digest(data_at(path), open_tables(data_at(path), root))
 
 
 def rows_of(file: Path) -> list[tuple[object, ...]]:
@@ -162,12 +166,12 @@ def test_a_column_name_cannot_act_on_a_terminal(tmp_path: Path) -> None:
 
 def test_the_digest_tells_contents_and_names_apart(tmp_path: Path) -> None:
     write(tmp_path / "a.csv")
-    first = source_digest(data_at("*.csv"), tmp_path)
+    first = digest_of("*.csv", tmp_path)
     inner = hashlib.sha256(CSV.encode()).hexdigest()
-    assert first["sha256"] == hashlib.sha256(f"a.csv\0{inner}\n".encode()).hexdigest()
-    assert (first["files"], first["bytes"]) == (["a.csv"], [len(CSV)])
+    assert first.sha256 == hashlib.sha256(f"a.csv\0{inner}\n".encode()).hexdigest()
+    assert (first.files, first.bytes) == (("a.csv",), (len(CSV),))
     (tmp_path / "a.csv").rename(tmp_path / "b.csv")
-    renamed = source_digest(data_at("*.csv"), tmp_path)
+    renamed = digest_of("*.csv", tmp_path)
     write(tmp_path / "b.csv", CSV.replace("1\n", "3\n"))
-    changed = source_digest(data_at("*.csv"), tmp_path)
-    assert len({d["sha256"] for d in (first, renamed, changed)}) == 3
+    changed = digest_of("*.csv", tmp_path)
+    assert len({d.sha256 for d in (first, renamed, changed)}) == 3

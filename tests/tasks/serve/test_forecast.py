@@ -170,7 +170,7 @@ def test_what_cannot_be_written_is_one_message_and_leaves_nothing_beside(
         show(data, Path("/proc/x.parquet"))
     show(data, tmp_path / "out.parquet")
     before = (tmp_path / "out.parquet").read_bytes()
-    monkeypatch.setattr("tasks.evaluate.forecasts.os.replace", lambda *_: full())
+    monkeypatch.setattr("tasks.files.os.replace", lambda *_: full())
     with pytest.raises(UserError, match=r"out.parquet: cannot be written \(No space left on device\)"):
         show(data, tmp_path / "out.parquet")
     with pytest.raises(OSError, match="No space left"):  # who is no person tries again

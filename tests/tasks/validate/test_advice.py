@@ -9,8 +9,9 @@ import pytest
 
 from params.load import load_run
 from params.schema import RunParams
+from tasks.load.source import open_source
 from tasks.validate.advice import what_fits
-from tasks.validate.profile import make_profile
+from tasks.validate.profile import Profile, make_profile
 from tasks.validate.report import report_lines
 from tasks.validate.suite import judge
 from tasks.validate.verdict import Verdict
@@ -19,6 +20,10 @@ pytestmark = [  # Great Expectations imports modules that Python 3.11 has deprec
     pytest.mark.filterwarnings("ignore:module 'sre_(constants|parse)' is deprecated:DeprecationWarning"),
 ]
 START = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def profile_of(run: RunParams) -> Profile:
+    return make_profile(run, open_source(run.data))
 
 
 def run_on(
@@ -45,7 +50,7 @@ def run_on(
 
 
 def verdict_on(run: RunParams) -> Verdict:
-    return judge(make_profile(run), run)
+    return judge(profile_of(run), run)
 
 
 def test_series_that_are_all_too_short_are_one_line_with_what_would_fit(tmp_path: Path) -> None:
@@ -66,11 +71,11 @@ def test_each_change_that_is_named_fits_and_one_row_more_does_not(tmp_path: Path
     settings = [split % (6, 6), f"windows.gap={gap}"]
 
     def windows(*change: str) -> dict[str, int]:
-        table = make_profile(run_on(tmp_path, {"b": count}, None, *settings, *change)).table
+        table = profile_of(run_on(tmp_path, {"b": count}, None, *settings, *change)).table
         return {name: table[f"windows:{name}"].item() for name in ("train", "validation", "test")}
 
     run = run_on(tmp_path, {"b": count}, None, *settings)
-    said = what_fits(run, make_profile(run))
+    said = what_fits(run, profile_of(run))
     assert windows()["train"] == 0 and said.endswith("give longer history")
     tried = {
         r"more than (\d+) rows": lambda n: f"windows.features={{y: {{lookback: {n}}}}}",
@@ -89,7 +94,7 @@ def test_each_change_that_is_named_fits_and_one_row_more_does_not(tmp_path: Path
 def test_a_shorter_split_is_not_advised_for_a_series_that_ends_early(tmp_path: Path) -> None:
     for early, advised in ((0, True), (4, False)):
         run = run_on(tmp_path, {"long": 20, "new": 6}, {"long": early}, "windows.features={y: {lookback: 12}}")
-        assert ("take at most" in what_fits(run, make_profile(run))) is advised
+        assert ("take at most" in what_fits(run, profile_of(run))) is advised
 
 
 def test_a_series_that_is_trained_on_and_not_scored_is_named(tmp_path: Path) -> None:

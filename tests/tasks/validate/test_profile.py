@@ -19,11 +19,15 @@ from params.schema import RunParams
 from tasks.grid.frequency import Frequency
 from tasks.grid.split import split_of
 from tasks.lags.panel import write_panel
-from tasks.load.source import long_frame
-from tasks.validate.profile import make_profile
+from tasks.load.source import long_frame, open_source
+from tasks.validate.profile import Profile, make_profile
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 Row = tuple[str, datetime, float | None, float | None]
+
+
+def profile_of(run: RunParams) -> Profile:
+    return make_profile(run, open_source(run.data))
 
 
 def run_on(path: Path, *settings: str, features: str = "") -> RunParams:
@@ -75,7 +79,7 @@ def test_the_profile_is_what_plain_python_finds(
         for wait, value in steps:
             moment += timedelta(minutes=wait)
             rows.append((f"s{number}", moment, value, None))
-    profile = make_profile(run_on(write(tmp_path / "x.parquet", rows, shuffled)))
+    profile = profile_of(run_on(write(tmp_path / "x.parquet", rows, shuffled)))
     for found in profile.series.iter_rows(named=True):
         expected = by_hand([row for row in rows if row[0] == found["unique_id"]])
         assert {key: found[key] for key in expected} == expected
@@ -91,7 +95,7 @@ def test_rows_in_any_order_give_the_same_profile(tmp_path: Path) -> None:
     rows = hourly(40) + hourly(30, "b")
     features = "dewp: {lookback: 2}"
     sorted_, mixed = (
-        make_profile(run_on(write(tmp_path / f"{shuffled}.parquet", rows, shuffled), features=features))
+        profile_of(run_on(write(tmp_path / f"{shuffled}.parquet", rows, shuffled), features=features))
         for shuffled in (False, True)
     )
     assert sorted_.series["ordered"].all() and not mixed.series["ordered"].any()
@@ -112,8 +116,8 @@ def test_the_windows_counted_are_the_windows_cut(tmp_path: Path, split: str, gap
     rows = [*hourly(40), *hourly(6, "b"), *hourly(10, "c", late), *hourly(17, "d")]
     run = run_on(write(tmp_path / "x.parquet", rows), split, f"windows.gap={gap}")
     window, frequency = run.windows.window_params(), Frequency("1h")
-    panel = Panel.open(write_panel(long_frame(run), window, frequency, 0, tmp_path / "panels"))
-    profile = make_profile(run)
+    panel = Panel.open(write_panel(long_frame(run, open_source(run.data)), window, frequency, 0, tmp_path / "panels"))
+    profile = profile_of(run)
     assert profile.split_problem is None
     for name in SPLITS:
         cut = origin_rows(panel, window, split_of(run, panel), name, 1)
@@ -126,8 +130,12 @@ def test_the_observed_targets_counted_are_those_in_the_range_of_each_split(tmp_p
     rows = [*hourly(40), *hourly(6, "b"), *hourly(10, "c", START + timedelta(hours=30)), *hourly(17, "d")]
     rows = [(name, time, None if i % 3 == 0 else math.nan if i % 7 == 0 else y, x) for i, (name, time, y, x) in enumerate(rows)]
     run = run_on(write(tmp_path / "x.parquet", [row for i, row in enumerate(rows) if i != 12], shuffled=True), split)
-    panel = Panel.open(write_panel(long_frame(run), run.windows.window_params(), Frequency("1h"), 0, tmp_path / "panels"))
-    borders, profile = split_of(run, panel), make_profile(run)
+    panel = Panel.open(
+        write_panel(
+            long_frame(run, open_source(run.data)), run.windows.window_params(), Frequency("1h"), 0, tmp_path / "panels"
+        )
+    )
+    borders, profile = split_of(run, panel), profile_of(run)
     for name in SPLITS:
         each = []
         for s in range(len(panel.ids)):
@@ -142,7 +150,7 @@ def test_the_observed_targets_counted_are_those_in_the_range_of_each_split(tmp_p
 def test_month_ends_are_a_grid_whichever_month_they_begin_in(tmp_path: Path) -> None:
     ends = {"a": ["2021-01-31", "2021-02-28", "2021-03-31", "2021-04-30"], "b": ["2021-04-30", "2021-05-31", "2021-07-31"]}
     rows: list[Row] = [(k, datetime.fromisoformat(d).replace(tzinfo=UTC), 1.0, None) for k, ds in ends.items() for d in ds]
-    found = make_profile(run_on(write(tmp_path / "x.parquet", rows), "data.frequency=1mo")).series
+    found = profile_of(run_on(write(tmp_path / "x.parquet", rows), "data.frequency=1mo")).series
     assert found["off_grid"].to_list() == [0, 0]
     assert found["steps"].to_list() == [4, 4]
     assert found["missing_steps"].to_list() == [0, 1]
@@ -151,7 +159,7 @@ def test_month_ends_are_a_grid_whichever_month_they_begin_in(tmp_path: Path) -> 
 def test_text_is_counted_apart_from_nulls_and_shown(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.write_text("id,time,temp,dewp\na,2020-01-01 00:00,1,x\na,2020-01-01 01:00,NaN,\na,2020-01-01 02:00,inf,3\n")
-    found = make_profile(run_on(file, features="dewp: {lookback: 1}")).series.row(0, named=True)
+    found = profile_of(run_on(file, features="dewp: {lookback: 1}")).series.row(0, named=True)
     assert (found["text:dewp"], found["example:dewp"], found["nulls:dewp"], found["min:dewp"]) == (1, "x", 1, 3.0)
     assert (found["text:y"], found["nulls:y"], found["infinite:y"], found["max:y"]) == (0, 1, 1, 1.0)
 
@@ -170,7 +178,7 @@ def test_columns_may_be_called_like_ours(tmp_path: Path, target: str) -> None:
     frame |= {name: [None, *range(1, count)] for name in features}
     pl.DataFrame(frame).write_parquet(tmp_path / "x.parquet")
     named = ", ".join(f'"{name}": {{lookback: 1}}' for name in features)
-    profile = make_profile(run_on(tmp_path / "x.parquet", f'data.target="{target}"', features=named))
+    profile = profile_of(run_on(tmp_path / "x.parquet", f'data.target="{target}"', features=named))
     found = profile.series.row(0, named=True)
     assert (found["rows"], found["first"], found["min:y"], found["max:y"], found["null_share:y"]) == (count, START, 0, 29, 0)
     for name in features:
@@ -179,5 +187,5 @@ def test_columns_may_be_called_like_ours(tmp_path: Path, target: str) -> None:
 
 
 def test_a_wanted_column_that_is_missing_comes_with_those_that_there_are(tmp_path: Path) -> None:
-    profile = make_profile(run_on(write(tmp_path / "x.parquet", hourly(20)), features="wind: {lookback: 1}"))
+    profile = profile_of(run_on(write(tmp_path / "x.parquet", hourly(20)), features="wind: {lookback: 1}"))
     assert (profile.missing, profile.found) == (("wind",), ("id", "time", "temp", "dewp"))

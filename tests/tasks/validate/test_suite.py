@@ -13,8 +13,8 @@ import pytest
 from params.errors import UserError
 from params.load import load_run
 from params.schema import RunParams
-from tasks.load.source import long_frame
-from tasks.validate.profile import make_profile
+from tasks.load.source import long_frame, open_source
+from tasks.validate.profile import Profile, make_profile
 from tasks.validate.report import failure_message, notes, report_lines
 from tasks.validate.suite import judge, validate, validate_series
 from tasks.validate.verdict import Finding, Verdict
@@ -25,6 +25,10 @@ pytestmark = [  # Great Expectations imports modules that Python 3.11 has deprec
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 ROWS = 40
+
+
+def profile_of(run: RunParams) -> Profile:
+    return make_profile(run, open_source(run.data))
 
 
 def frame_of(*names: str, rows: int = ROWS) -> pl.DataFrame:
@@ -44,10 +48,14 @@ def run_on(path: Path, *settings: str) -> RunParams:
 def check(folder: Path, frame: pl.DataFrame, *settings: str, now: datetime | None = None) -> Verdict:
     frame.write_parquet(folder / "x.parquet")
     run = run_on(folder / "x.parquet", *settings)
-    profile, now = make_profile(run), now or datetime.now(UTC)
+    profile, now = profile_of(run), now or datetime.now(UTC)
     verdict = judge(profile, run, now=now)
     assert judge(profile, run, now=now, look=True) == replace(verdict, library=[]), "a look finds what the library finds"
     return verdict
+
+
+def verdict_on(run: RunParams) -> Verdict:
+    return validate(run, open_source(run.data))
 
 
 def refused(verdict: Verdict) -> dict[str, Finding]:
@@ -98,7 +106,7 @@ def test_a_repeated_key_may_be_kept_once_and_is_then_a_warning(tmp_path: Path) -
     assert verdict.passed and refused(verdict)["unique keys"].severity == "warn"
     assert any("the first of them is kept" in line for line in report_lines(verdict))
     run = run_on(tmp_path / "x.parquet", "validation.on_duplicates=keep_first")
-    rows = long_frame(run).collect()
+    rows = long_frame(run, open_source(run.data)).collect()
     assert rows.height == frame.height and rows["y"].max() == frame["temp"].max()
 
 
@@ -306,17 +314,17 @@ def test_validate_refuses_what_cannot_be_read_before_it_judges(tmp_path: Path) -
     file = tmp_path / "x.csv"
     file.write_text("id,time,temp,dewp\na,yesterday,1,1\n")
     with pytest.raises(UserError, match="'yesterday' is not a time"):
-        validate(run_on(file))
+        verdict_on(run_on(file))
     file.write_text("id,time,temp,dewp\n")
     with pytest.raises(UserError, match="a header and no rows"):
-        validate(run_on(file))
+        verdict_on(run_on(file))
 
 
 def test_a_folder_of_files_is_one_table(tmp_path: Path) -> None:
     for name in ("a", "b"):
         frame_of(name).write_csv(tmp_path / f"{name}.csv", datetime_format="%Y-%m-%dT%H:%M:%SZ")
     for path in (tmp_path, tmp_path / "*.csv"):
-        verdict = validate(run_on(path))
+        verdict = verdict_on(run_on(path))
         assert verdict.passed and verdict.facts["series"] == 2
 
 
@@ -324,7 +332,8 @@ def test_the_step_of_the_flow_writes_strict_json_and_a_page_and_returns_the_verd
     evil = "<script>alert(1)</script>"
     frame = pl.concat([frame_of(), frame_of(evil).with_columns(temp=pl.lit(None, pl.Float64))])
     frame.write_parquet(tmp_path / "x.parquet")
-    found = validate_series.fn(run_on(tmp_path / "x.parquet", "validation.data_docs=true"), tmp_path)
+    run = run_on(tmp_path / "x.parquet", "validation.data_docs=true")
+    found = validate_series.fn(run, open_source(run.data), tmp_path)
     assert not found.passed and evil in failure_message(found)
     failing = [line for line in report_lines(found) if line not in notes(found)]
     assert failure_message(found).split("\n  ")[1:] == failing
@@ -340,6 +349,6 @@ def test_the_step_of_the_flow_writes_strict_json_and_a_page_and_returns_the_verd
 
 
 def test_the_shipped_data_passes_and_loses_the_feature_that_is_mostly_null() -> None:
-    verdict = validate(load_run("params/nyc_weather.yaml"))
+    verdict = verdict_on(load_run("params/nyc_weather.yaml"))
     assert verdict.passed and verdict.dropped_features == ["wind_gust"] and not verdict.dropped_series
     assert verdict.facts["rows"] == 26115
