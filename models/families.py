@@ -5,18 +5,20 @@ from typing import Any, get_args
 
 from models.data.scaling import Scaling, Transform, no_scaling
 from models.data.window import WindowParams
-from models.forecaster import Forecaster, Level, Skip, check_arguments, num_inputs, takes, takes_skip
+from models.forecaster import Forecaster, Level, Skip, check_arguments, num_inputs, takes
 from models.networks.attention import Attention
+from models.networks.contract import Network
 from models.networks.convolutional import CnnLstm, Convolutional
 from models.networks.dilated import Tcn, WaveNet
 from models.networks.dilated_lstm import DilatedLstm
 from models.networks.linear import Dense, Linear, Ridge
 from models.networks.min_gru import MinGru
-from models.networks.modern import ModernTcn, SegmentGru
+from models.networks.modern_tcn import ModernTcn
 from models.networks.recurrent import Recurrent
+from models.networks.segment_gru import SegmentGru
 from models.networks.sequence import EncoderDecoder, SeqToSeq, VecToSeq
 
-FAMILIES = {
+FAMILIES: dict[str, type[Network]] = {
     "attention": Attention,
     "cnn_lstm": CnnLstm,
     "convolutional": Convolutional,
@@ -57,7 +59,7 @@ def build_forecaster(
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
     kind = FAMILIES[family]
-    own = {name: value for name, value in network.items() if name != "skip" or not takes_skip(kind)}
+    own = {name: value for name, value in network.items() if name != "skip" or kind.linear}
     check_arguments(kind, family, own)
     rule = network.get("skip", "none")
     if rule not in get_args(Skip):

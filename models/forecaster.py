@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.data.scaling import Scaling, Transform
 from models.data.window import WindowParams
-from models.networks.linear import Linear, Ridge
+from models.networks.contract import Network
 
 Level = Literal["none", "last", "mean", "revin"]
 Skip = Literal["none", "linear"]
@@ -60,7 +60,7 @@ class Forecaster(nn.Module):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         params: WindowParams,
         scaling: Scaling,
         level: Level,
@@ -72,8 +72,8 @@ class Forecaster(nn.Module):
         super().__init__()
         self.network, self.skip = network, skip
         self.quantiles = tuple(quantiles)
-        self.guided = bool(getattr(network, "guided", False))
-        self.dense = bool(getattr(network, "dense", False)) and skip is None
+        self.guided = network.guided
+        self.dense = network.dense and skip is None
         self.takes_ahead = takes(type(network), "num_ahead") and bool(params.known)
         self.horizon, self.rate = params.horizon, params.clock.sampling_rate
         self.level, self.transform = level, transform
@@ -257,11 +257,6 @@ def num_inputs(
     levels: int = {"none": 0, "last": 1, "mean": 1, "revin": 2}[level]
     past = len(params.channels) + len(params.features) + levels + static
     return past + (several * width if folded else 0), width
-
-
-def takes_skip(kind: type) -> bool:
-    """Whether a linear skip beside a network of this family adds anything: not where it is linear itself."""
-    return not issubclass(kind, Linear | Ridge)
 
 
 def check_arguments(kind: type, family: str, given: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from models.data.window import WindowParams
 from models.data.windows import Inputs
 from models.ensemble import Ensemble, Model
 from models.forecaster import Forecaster
+from models.networks.contract import Network
 
 MOST_STEPS = 24  # steps of the horizon whose gradients are taken, evenly spread over a longer one
 ROUNDING = 1e-9  # relative: half of an even sensitivity is reached in the middle, whatever its sum loses
@@ -90,15 +91,14 @@ def memory_card(forecaster: Model, params: WindowParams, inputs: Inputs) -> Memo
     beside = {} if seen.ahead_BHK is None else {"ahead_BHK": seen.ahead_BHK}
     sensitivity = _by_row(_sensitivity(own.mapped, seen.x_BLN, beside, ~inputs.past_BLF.isnan()), params)
     with torch.no_grad():
-        weights = getattr(network, "weights", None)
-        attention = weights(seen.x_BLN, **beside).mean(0).tolist() if callable(weights) else None
+        weights_BHL = network.weights(seen.x_BLN, seen.ahead_BHK)
         gates = gate_saturation(network, seen.x_BLN, beside)
     return MemoryCard(
         **_reach(sensitivity),
         theoretical_field=_theoretical(network, params) if own.skip is None else None,
         spectral_radius=spectral_radius(network),
         gates=gates,
-        attention=attention,
+        attention=None if weights_BHL is None else weights_BHL.mean(0).tolist(),
     )
 
 
@@ -139,10 +139,10 @@ def _by_row(slope_LF: Tensor, params: WindowParams) -> Tensor:
     return by_row
 
 
-def _theoretical(network: nn.Module, params: WindowParams) -> int | None:
+def _theoretical(network: Network, params: WindowParams) -> int | None:
     """The rows that the newest samples within the network's own field reach back to; None where it states none."""
-    field = getattr(network, "receptive_field", None)
-    if not isinstance(field, int):
+    field = network.receptive_field
+    if field is None:
         return None
     windows = params.channels.values()
     return max(w.delay + w.sampling_rate * (min(field, w.lookback) - 1) for w in windows) + 1

@@ -20,7 +20,7 @@ from models.data.gather import PastGather
 from models.data.panel import Panel
 from models.data.window import WindowParams
 
-TOGETHER = 64  # batches whose places are looked up at once, since a call costs as much as ten windows
+BATCHES_PER_LOOKUP = 64  # batches whose places are looked up at once, since a call costs as much as ten windows
 
 
 class Inputs(NamedTuple):
@@ -112,7 +112,7 @@ class Windows:
         `reverse`: the samples of each window newest first.
         """
         order = torch.arange(len(self), dtype=self.origins.dtype) if order is None else order
-        for index in order.to(self.origins.device).split(size * TOGETHER) if len(order) else ():
+        for index in order.to(self.origins.device).split(size * BATCHES_PER_LOOKUP) if len(order) else ():
             gathered = self._gathered(index, size)
             yield from map(_reversed, gathered) if reverse else gathered
 

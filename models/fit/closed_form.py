@@ -10,7 +10,7 @@ from models.data.windows import Windows
 from models.fit.settings import Ended, Epoch, FitFailed, FitResult, Training
 from models.fit.step import validate
 from models.forecaster import Forecaster
-from models.networks.linear import PENALTIES, Ridge
+from models.networks.contract import ClosedForm
 
 
 def solve(
@@ -27,10 +27,10 @@ def solve(
             x, level, spread, _ = forecaster.inputs(*inputs)
             yield x.detach(), (forecaster.scale_targets(y, inputs.series_B) - level) / spread
 
-    assert isinstance(forecaster.network, Ridge)
+    assert isinstance(forecaster.network, ClosedForm)
     history: list[Epoch] = []
     best: dict[str, Any] = {"score": float("inf")}
-    penalties = PENALTIES if training.refit_penalty is None else (training.refit_penalty,)
+    penalties = forecaster.network.penalties if training.refit_penalty is None else (training.refit_penalty,)
     for epoch, (penalty, weights) in enumerate(forecaster.network.candidates(scaled(), penalties)):
         forecaster.network.load_state_dict(weights)
         train_loss, _ = validate(forecaster, train, training.loss)

@@ -38,7 +38,7 @@ from models.fit.settings import (
 )
 from models.fit.step import out_of_memory
 from models.forecaster import Forecaster, Level
-from models.networks.linear import Ridge
+from models.networks.contract import Network
 
 SHARED = ("panel", "threads", "device")  # what the job of an ensemble says once for all its members
 BATCH = 64  # windows that an ensemble forecasts at a time
@@ -129,7 +129,7 @@ class Job:
 
 def is_closed_form(family: str) -> bool:
     """Whether a family is solved and not trained: no epochs, no seeds, and on the CPU."""
-    return FAMILIES.get(family) is Ridge
+    return FAMILIES.get(family, Network).closed_form
 
 
 def build(job: Job, panel: Panel, scaling: Scaling) -> Forecaster:

@@ -32,7 +32,6 @@ from models.fit.settings import (
 )
 from models.fit.step import Step, validate
 from models.forecaster import Forecaster
-from models.networks.linear import Ridge
 
 WARMUP = 0.05  # the share of the steps over which the learning rate rises; then it falls by a cosine
 SAVE_EVERY = 5.0  # seconds between two checkpoints: what a kill may cost
@@ -66,14 +65,14 @@ def fit(
         if not len(windows) and not (training.refit and windows is validation):
             raise ValueError(f"the {name} split has no complete window: shorten lookback, horizon or the splits")
     with own_generators(train.origins.device):
-        if isinstance(forecaster.network, Ridge):
+        if forecaster.network.closed_form:
             return solve(forecaster, train, validation, training, on_epoch)
-        descent = _Descent(forecaster, train, validation, training, folder, save_every)
-        descent.go_on()
-        return descent.run(on_epoch, stop)
+        loop = TrainingLoop(forecaster, train, validation, training, folder, save_every)
+        loop.go_on()
+        return loop.run(on_epoch, stop)
 
 
-class _Descent:
+class TrainingLoop:
     """A fit under way: where it stands is `steps` (optimizer steps taken) and the history; all of it goes into a checkpoint."""
 
     def __init__(
@@ -88,9 +87,11 @@ class _Descent:
         self.forecaster, self.training, self.folder, self.save_every = forecaster, training, folder, save_every
         self.train, self.validation = train.dense() if forecaster.dense else train, validation
         self.device = train.origins.device
-        self.a_pass = math.ceil(len(train) / training.batch_size)  # steps of an epoch
-        self.planned = min(training.max_epochs * self.a_pass, training.max_steps or 2**62)
-        self.last = (training.stop_step or training.refit_epochs * self.a_pass) if training.refit_epochs else self.planned
+        self.steps_per_epoch = math.ceil(len(train) / training.batch_size)
+        self.planned = min(training.max_epochs * self.steps_per_epoch, training.max_steps or 2**62)
+        self.last = self.planned
+        if training.refit_epochs:
+            self.last = training.stop_step or training.refit_epochs * self.steps_per_epoch
         self.steps, self.spent, self.losses = 0, 0.0, torch.zeros((), device=self.device)
         self.history: list[Epoch] = []
         self.best: dict[str, Any] = {"epoch": -1, "val_mae": math.inf, "score": math.inf, "weights": None}
@@ -115,7 +116,7 @@ class _Descent:
     @property
     def position(self) -> int:
         """Steps taken in the epoch that is not validated yet."""
-        return self.steps - len(self.history) * self.a_pass
+        return self.steps - len(self.history) * self.steps_per_epoch
 
     def run(self, on_epoch: OnEpoch, stop: Callable[[], bool]) -> FitResult:
         """Epoch after epoch, until something ends it; the best weights are then in the forecaster."""
@@ -134,7 +135,7 @@ class _Descent:
         if not self.training.refit:
             self.forecaster.load_state_dict(self.best["weights"])
         seconds = self.history[-1]["seconds"]
-        windows = self.steps * len(self.train) / self.a_pass
+        windows = self.steps * len(self.train) / self.steps_per_epoch
         return FitResult(
             self.best["epoch"],
             self.best["val_mae"],
@@ -145,7 +146,7 @@ class _Descent:
             self.steps,
             self.step.parts,
             "bfloat16" if self.step.half else "float32",
-            self.a_pass,
+            self.steps_per_epoch,
         )
 
     def _ended(self) -> Ended | None:

@@ -18,8 +18,8 @@ from models.fit.settings import FitFailed, OutOfMemory, Training, generators, se
 from models.forecaster import Forecaster
 
 HALVINGS = 2  # times that a batch which does not fit the memory is halved
-LOOK = {"cpu": 64}  # windows that are forecast at a time: on a CPU so many as stay in the cache
-LOOK_DEVICE = 1024
+EVAL_BATCH = {"cpu": 64}  # windows that are forecast at a time: on a CPU so many as stay in the cache
+EVAL_BATCH_DEVICE = 1024
 
 
 def batch_loss(forecaster: Forecaster, inputs: Inputs, y_BT: Tensor, loss: str, count: Tensor | None = None) -> Tensor:
@@ -121,7 +121,7 @@ class Step:
 def validate(forecaster: Forecaster, windows: Windows, loss: str) -> tuple[float, float]:
     """(loss in scaled units, mean absolute error in raw units) over all windows of a split; reads the device once."""
     forecaster.eval()
-    size, found = LOOK.get(windows.origins.device.type, LOOK_DEVICE), []
+    size, found = EVAL_BATCH.get(windows.origins.device.type, EVAL_BATCH_DEVICE), []
     for inputs, y_BH in windows.batches(size):
         scaled_BHQ = forecaster.scaled(*inputs)
         targets_BH = forecaster.scale_targets(y_BH, inputs.series_B)

@@ -11,12 +11,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from models.networks.contract import Cell, Network, check_ranges
 from models.networks.layers import initialise, initialise_recurrence
 from models.networks.recurrent import CELLS
-from models.networks.sequence import ONE_STEP, Cell, Feedback, fed_back, first_layer, known_ahead, output_of, taught
+from models.networks.sequence import ONE_STEP, Feedback, fed_back, first_layer, known_ahead, output_of, taught
 
 
-class Attention(nn.Module):
+class Attention(Network):
     """Encoder and decoder with attention: [B, L, F], [B, H, K] -> [B, H, O].
 
     At each step the decoder's state s before it (at first the encoder's last state) is scored against every encoder state h:
@@ -46,11 +47,8 @@ class Attention(nn.Module):
         teacher_share: float = 0.5,
     ) -> None:
         super().__init__()
-        if hidden_size < 1 or attention_size < 1 or num_ahead < 0 or not 0 <= dropout < 1 or not 0 <= teacher_share <= 1:
-            raise ValueError(
-                "hidden_size and attention_size must be at least 1, num_ahead 0, dropout at least 0 and below 1, "
-                "teacher_share between 0 and 1"
-            )
+        sizes = {"hidden_size": hidden_size, "attention_size": attention_size, "num_ahead": num_ahead}
+        check_ranges(**sizes, dropout=dropout, teacher_share=teacher_share, least={"num_ahead": 0})
         self.horizon, self.num_ahead, self.score = horizon, num_ahead, score
         self.feedback, self.teacher_share = feedback, teacher_share
         self.encoder = CELLS[cell](num_features, hidden_size, batch_first=True)

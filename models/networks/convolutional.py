@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.networks.contract import Head, Network, check_ranges
 from models.networks.layers import initialise
 from models.networks.recurrent import Recurrent
 
@@ -40,8 +41,7 @@ def convolution_stack(
     newest pool takes what is left and is computed from those steps alone (ceil(length / pool_size) pools, one at the least).
     Raises ValueError for numbers out of range.
     """
-    if min(channels, kernel_size, num_layers, stride) < 1:
-        raise ValueError("channels, kernel_size, num_layers and stride must be at least 1")
+    check_ranges(channels=channels, kernel_size=kernel_size, num_layers=num_layers, stride=stride)
     pools = {"max": nn.MaxPool1d, "min": MinPool1d, "average": nn.AvgPool1d}
     if pooling not in ("none", *pools):
         raise ValueError(f"pooling is one of none, {', '.join(pools)}, not {pooling!r}")
@@ -62,7 +62,7 @@ def convolution_stack(
     return nn.Sequential(*layers), length
 
 
-class Convolutional(nn.Module):
+class Convolutional(Network):
     """Convolutions with ReLU and, where `pooling` says so, a pool after each; their maps flattened to the horizon.
 
     [B, L, F] -> [B, H, O].  Lengths, padding and pools: `convolution_stack`; `pool_size` counts only where there is pooling.
@@ -85,29 +85,29 @@ class Convolutional(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not 0 <= dropout < 1:
-            raise ValueError("dropout must be at least 0 and below 1")
-        self.shape = (horizon, outputs)
+        check_ranges(dropout=dropout)
         self.convolutions, length = convolution_stack(
             num_features, lookback, channels, kernel_size, num_layers, stride, pooling, pool_size
         )
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(channels * length, horizon * outputs)
+        self.head = Head(channels * length, horizon, outputs)
 
     def forward(self, x_BLF: Tensor) -> Tensor:
         """[B, L, F] -> [B, H, O]."""
         maps_BCT = self.convolutions(x_BLF.transpose(1, 2))
-        result: Tensor = self.head(self.dropout(maps_BCT.flatten(1))).unflatten(-1, self.shape)
-        return result
+        return self.head(self.dropout(maps_BCT.flatten(1)))
 
 
-class CnnLstm(nn.Module):
+class CnnLstm(Network):
     """Convolutions find what is local, an LSTM over their maps carries what is long: [B, L, F] -> [B, H, O].
 
     The forecast is one linear map of the LSTM's last state.  Pooling or stride shorten what the LSTM runs over; lengths,
     padding and pools: `convolution_stack`.  Initialisation: Kaiming below, that of `Recurrent` above.
     Raises ValueError for numbers out of range.
     """
+
+    fixed_cell = "lstm"
+    micro_batched = True
 
     def __init__(
         self,

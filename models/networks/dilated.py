@@ -11,6 +11,7 @@ the newest, and a kernel that would be dilated becomes a plain one.  The result 
 import torch
 from torch import Tensor, nn
 
+from models.networks.contract import Head, Network, check_ranges
 from models.networks.layers import initialise
 
 
@@ -60,7 +61,7 @@ class ResidualBlock(nn.Module):
         return result
 
 
-class Tcn(nn.Module):
+class Tcn(Network):
     """Residual blocks of dilated causal convolutions, dilation 1, 2, 4, ..., then one linear map of the last step.
 
     [B, L, F] -> [B, H, O].  `num_blocks` 0: the fewest whose receptive field covers the lookback.  Without the paper's weight
@@ -81,9 +82,9 @@ class Tcn(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if channels < 1 or kernel_size < 2 or num_blocks < 0 or not 0 <= dropout < 1:
-            raise ValueError("channels must be at least 1, kernel_size 2, num_blocks 0, dropout at least 0 and below 1")
-        self.shape, self.kernel_size = (horizon, outputs), kernel_size
+        least = {"kernel_size": 2, "num_blocks": 0}
+        check_ranges(channels=channels, kernel_size=kernel_size, num_blocks=num_blocks, dropout=dropout, least=least)
+        self.kernel_size = kernel_size
         count = num_blocks or fewest_layers(lookback, 2 * (kernel_size - 1))
         widths = [num_features] + [channels] * (count - 1)
         self.blocks = nn.Sequential(*(ResidualBlock(width, channels, kernel_size, dropout) for width in widths))
@@ -91,7 +92,7 @@ class Tcn(nn.Module):
             if isinstance(layer, nn.Conv1d):
                 initialise(layer, "tanh" if name.endswith("residual") else "relu")
                 layer.weight.data.mul_(count**-0.5 if name.endswith("second") else 1.0)
-        self.head = nn.Linear(channels, horizon * outputs)
+        self.head = Head(channels, horizon, outputs)
 
     @property
     def receptive_field(self) -> int:
@@ -102,8 +103,7 @@ class Tcn(nn.Module):
     def forward(self, x_BLF: Tensor) -> Tensor:
         """[B, L, F] -> [B, H, O]."""
         last_BC = self.blocks(x_BLF.transpose(1, 2))[..., -1]
-        result: Tensor = self.head(last_BC).unflatten(-1, self.shape)
-        return result
+        return self.head(last_BC)
 
 
 class GatedLayer(nn.Module):
@@ -127,7 +127,7 @@ class GatedLayer(nn.Module):
         return kept if self.residual is None else kept + self.residual(z_BCT), z_BCT[..., -1]
 
 
-class WaveNet(nn.Module):
+class WaveNet(Network):
     """Gated dilated causal convolutions, dilation 1, 2, 4, ..., residual and skip connections: [B, L, F] -> [B, H, O].
 
     The features enter by a 1 x 1 convolution; the skips of all layers, summed, leave through ReLU, linear, ReLU, linear.
@@ -148,15 +148,15 @@ class WaveNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if channels < 1 or kernel_size < 2 or num_layers < 0 or not 0 <= dropout < 1:
-            raise ValueError("channels must be at least 1, kernel_size 2, num_layers 0, dropout at least 0 and below 1")
-        self.shape, self.kernel_size = (horizon, outputs), kernel_size
+        least = {"kernel_size": 2, "num_layers": 0}
+        check_ranges(channels=channels, kernel_size=kernel_size, num_layers=num_layers, dropout=dropout, least=least)
+        self.kernel_size = kernel_size
         count = num_layers or fewest_layers(lookback, kernel_size - 1)
         self.enter = nn.Conv1d(num_features, channels, 1)
         self.layers = nn.ModuleList(GatedLayer(channels, kernel_size, dropout, i == count - 1) for i in range(count))
         self.skip = nn.Linear(count * channels, channels)  # the sum of one map a layer, as one map of all of them
         self.mix = nn.Linear(channels, channels)
-        self.head = nn.Linear(channels, horizon * outputs)
+        self.head = Head(channels, horizon, outputs)
         for layer in self.modules():
             if isinstance(layer, nn.Conv1d | nn.Linear) and layer is not self.head:
                 initialise(layer, "relu" if layer is self.mix or layer is self.skip else "tanh")
@@ -174,5 +174,4 @@ class WaveNet(nn.Module):
             maps_BCT, z_BC = layer(maps_BCT)
             newest.append(z_BC)
         hidden_BC = self.mix(self.skip(torch.cat(newest, dim=-1)).relu()).relu()
-        result: Tensor = self.head(hidden_BC).unflatten(-1, self.shape)
-        return result
+        return self.head(hidden_BC)

@@ -11,15 +11,19 @@ that of all samples interleaved into the batch, at 2 L steps in place of L times
 
 from torch import Tensor, nn
 
+from models.networks.contract import Head, Network, check_ranges
 from models.networks.layers import initialise_recurrence
 
 
-class DilatedLstm(nn.Module):
+class DilatedLstm(Network):
     """`num_layers` LSTMs of dilation 1, 2, 4, ..., each from the second on added to what it reads: [B, L, F] -> [B, H, O].
 
     A gradient reaches sample t - k over about log2(k) + k / 2^(layers - 1) steps in place of k.  The forecast is a linear map
     of the newest state.  Initialisation: that of `Recurrent`.  Raises ValueError for numbers out of range.
     """
+
+    fixed_cell = "lstm"
+    micro_batched = True
 
     def __init__(
         self,
@@ -33,15 +37,13 @@ class DilatedLstm(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if hidden_size < 1 or num_layers < 1 or not 0 <= dropout < 1:
-            raise ValueError("hidden_size and num_layers must be at least 1, dropout at least 0 and below 1")
-        self.shape = (horizon, outputs)
+        check_ranges(hidden_size=hidden_size, num_layers=num_layers, dropout=dropout)
         widths = [num_features] + [hidden_size] * (num_layers - 1)
         self.layers = nn.ModuleList(nn.LSTM(width, hidden_size, batch_first=True) for width in widths)
         for layer in self.layers:
             initialise_recurrence(layer)  # type: ignore[arg-type]
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size, horizon * outputs)
+        self.head = Head(hidden_size, horizon, outputs)
 
     def forward(self, x_BLF: Tensor) -> Tensor:
         """[B, L, F] -> [B, H, O]."""
@@ -50,5 +52,4 @@ class DilatedLstm(nn.Module):
             states = states[:, (states.shape[1] - 1) % 2 :: 2]
             above, _ = layer(states)
             states = states + self.dropout(above)
-        result: Tensor = self.head(self.dropout(states[:, -1])).unflatten(-1, self.shape)
-        return result
+        return self.head(self.dropout(states[:, -1]))

@@ -1,10 +1,10 @@
 """Elman and GRU layers that train faster on a CPU than torch's own; the same weights and mathematics, never another result.
 
 In training on a CPU torch walks through time with a dozen small operations a step, and asks for a product with the weights'
-gradient at each.  Here a whole layer is one function: the input's share of the gates is one product for `TOGETHER` steps, the
-weights' gradient one product for as many, both while their operands are still in the cache (Appleyard et al. 2016, arXiv
-1604.01946, did so for GPUs), nothing is allocated inside the loop, and tanh a = 2 sigmoid(2 a) - 1, whose factor 2 lies in
-the weights: torch's sigmoid is five times as fast as its tanh.  Everywhere else (evaluation, export, other devices, relu,
+gradient at each.  Here a whole layer is one function: the input's share of the gates is one product for `STEPS_PER_MATMUL`
+steps, the weights' gradient one product for as many, both while their operands are still in the cache (Appleyard et al. 2016,
+arXiv 1604.01946, did so for GPUs), nothing is allocated inside the loop, and tanh a = 2 sigmoid(2 a) - 1, whose factor 2 lies
+in the weights: torch's sigmoid is five times as fast as its tanh.  Everywhere else (evaluation, export, other devices, relu,
 mixed precision) the layers are torch's own.  An LSTM stays torch's: oneDNN has one for the CPU.
 Shapes: L lookback, B batch, F features, D hidden size; time comes first in here.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-TOGETHER = 8  # steps of a product: their gates and gradients stay in a core's second cache
+STEPS_PER_MATMUL = 8  # steps of a product: their gates and gradients stay in a core's second cache
 MINUS_ONE, ZERO = torch.tensor(-1.0), torch.tensor(0.0)
 
 tanh_backward = torch.ops.aten.tanh_backward.grad_input
@@ -31,7 +31,7 @@ class ElmanLayer(torch.autograd.Function):
         states = x_LBF.new_empty(length + 1, batch, size)
         states[0] = first_BD
         w_FD, u_twice_DD, b_twice_D = (2 * w_DF).t(), (2 * u_DD).t(), 2 * b_D
-        gates = x_LBF.new_empty(TOGETHER, batch, size)
+        gates = x_LBF.new_empty(STEPS_PER_MATMUL, batch, size)
         state, gate = states.unbind(0), gates.unbind(0)
         for start, steps in _chunks(length):
             torch.addmm(b_twice_D, _rows(x_LBF, start, steps), w_FD, out=_rows(gates, 0, steps))
@@ -48,7 +48,7 @@ class ElmanLayer(torch.autograd.Function):
         x_LBF, w_DF, u_DD, states = ctx.saved_tensors
         state, above = states.unbind(0), None if d_states is None else d_states.unbind(0)
         d_BD = torch.zeros_like(states[0]) if d_last is None else d_last.clone()
-        gates = states.new_empty(TOGETHER, *d_BD.shape)
+        gates = states.new_empty(STEPS_PER_MATMUL, *d_BD.shape)
         d_gate, grads = gates.unbind(0), _Gradients(ctx, x_LBF, w_DF, u_DD)
         for start, steps in _chunks(len(x_LBF), backwards=True):
             for k in range(steps - 1, -1, -1):
@@ -106,7 +106,7 @@ class GruLayer(torch.autograd.Function):
         d_BD = torch.zeros_like(states[0]) if d_last is None else d_last.clone()
         kept, other = torch.empty_like(d_BD), torch.empty_like(d_BD)
         # of the products with x (r, z, n) and with h (r, z, n times r): they differ in n alone
-        with_h, with_x = (states.new_empty(TOGETHER, *d_BD.shape[:1], 3 * size) for _ in range(2))
+        with_h, with_x = (states.new_empty(STEPS_PER_MATMUL, *d_BD.shape[:1], 3 * size) for _ in range(2))
         d_h, d_rz = with_h.unbind(0), with_h[..., : 2 * size].unbind(0)
         d_r, d_z, d_inner = (part.unbind(0) for part in with_h.split(size, dim=-1))
         d_n = with_x[..., 2 * size :].unbind(0)
@@ -150,8 +150,8 @@ class _Gradients:
 
 
 def _chunks(length: int, backwards: bool = False) -> list[tuple[int, int]]:
-    """(first step, steps) of every run of `TOGETHER` steps."""
-    found = [(start, min(TOGETHER, length - start)) for start in range(0, length, TOGETHER)]
+    """(first step, steps) of every run of `STEPS_PER_MATMUL` steps."""
+    found = [(start, min(STEPS_PER_MATMUL, length - start)) for start in range(0, length, STEPS_PER_MATMUL)]
     return found[::-1] if backwards else found
 
 

@@ -10,13 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from models.networks.contract import ClosedForm, Head, Network, check_ranges
 from models.networks.layers import initialise
 
 PENALTIES = tuple(10.0**power for power in range(-1, 6))
 LEAST_TARGETS = 2
 
 
-class Linear(nn.Module):
+class Linear(Network):
     """y = W x + b over the flattened window, by gradient descent: [B, L, F] -> [B, H, O].
 
     `subtract_last` (nlinear): every channel is measured against its newest sample, so that a shift of the window's level
@@ -24,23 +25,24 @@ class Linear(nn.Module):
     Zero weights to begin with: the first forecast is the level alone.
     """
 
+    linear = True
+
     def __init__(
         self, *, num_features: int, lookback: int, horizon: int, outputs: int = 1, subtract_last: bool = False
     ) -> None:
         super().__init__()
-        self.shape, self.subtract_last = (horizon, outputs), subtract_last
-        self.map = nn.Linear(lookback * num_features, horizon * outputs)
+        self.subtract_last = subtract_last
+        self.map = Head(lookback * num_features, horizon, outputs)
         nn.init.zeros_(self.map.weight)
         nn.init.zeros_(self.map.bias)
 
     def forward(self, x_BLF: Tensor) -> Tensor:
         """[B, L, F] -> [B, H, O]."""
         x_BLF = x_BLF - x_BLF[:, -1:] if self.subtract_last else x_BLF
-        result: Tensor = self.map(x_BLF.flatten(1)).unflatten(-1, self.shape)
-        return result
+        return self.map(x_BLF.flatten(1))
 
 
-class Dense(nn.Module):
+class Dense(Network):
     """The unit without a loop, h = f(W x + b), then a linear map: [B, L, F] -> [B, H, O].
 
     Every lag has weights of its own and nothing is carried from sample to sample: what a recurrence adds shows beside it.
@@ -59,11 +61,9 @@ class Dense(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if hidden_size < 1 or not 0 <= dropout < 1:
-            raise ValueError("hidden_size must be at least 1, dropout at least 0 and below 1")
-        self.shape = (horizon, outputs)
+        check_ranges(hidden_size=hidden_size, dropout=dropout)
         self.hidden = nn.Linear(lookback * num_features, hidden_size)
-        self.head = nn.Linear(hidden_size, horizon * outputs)
+        self.head = Head(hidden_size, horizon, outputs)
         initialise(self.hidden, nonlinearity)
         self.function = nn.Tanh() if nonlinearity == "tanh" else nn.ReLU()
         self.dropout = nn.Dropout(dropout)
@@ -71,15 +71,17 @@ class Dense(nn.Module):
     def forward(self, x_BLF: Tensor) -> Tensor:
         """[B, L, F] -> [B, H, O]."""
         hidden_BD = self.function(self.hidden(x_BLF.flatten(1)))
-        result: Tensor = self.head(self.dropout(hidden_BD)).unflatten(-1, self.shape)
-        return result
+        return self.head(self.dropout(hidden_BD))
 
 
-class Ridge(nn.Module):
+class Ridge(ClosedForm):
     """y = W x + b over the flattened window: [B, L, F] -> [B, H].  `candidates` gives the ridge solutions of `PENALTIES`.
 
     The point forecast alone: it has no `outputs`.
     """
+
+    linear = True
+    penalties = PENALTIES
 
     def __init__(self, *, num_features: int, lookback: int, horizon: int) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from models.networks.contract import Head, Network, check_ranges
 from models.networks.layers import initialise
 
 LONGEST = 1000.0  # samples over which the slowest units begin to remember
@@ -80,7 +81,7 @@ class MinGruLayer(nn.Module):
         return (last if newest else scan)(1 - z_BLD, z_BLD * self.candidate(x_BLF))
 
 
-class MinGru(nn.Module):
+class MinGru(Network):
     """Layers of the minimal GRU, then one linear map from the last state to the whole horizon: [B, L, F] -> [B, H, O].
 
     Between the layers a state is taken through a linear map and a ReLU-like gate (SiLU) and added to itself, since the
@@ -99,9 +100,7 @@ class MinGru(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if hidden_size < 1 or num_layers < 1 or not 0 <= dropout < 1:
-            raise ValueError("hidden_size and num_layers must be at least 1, dropout at least 0 and below 1")
-        self.shape = (horizon, outputs)
+        check_ranges(hidden_size=hidden_size, num_layers=num_layers, dropout=dropout)
         widths = [num_features] + [hidden_size] * (num_layers - 1)
         self.layers = nn.ModuleList(MinGruLayer(width, hidden_size) for width in widths)
         mixes = [nn.Linear(hidden_size, hidden_size) for _ in widths]
@@ -109,7 +108,7 @@ class MinGru(nn.Module):
             initialise(mix, "tanh")
         self.mixes = nn.ModuleList(mixes)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size, horizon * outputs)
+        self.head = Head(hidden_size, horizon, outputs)
 
     def forward(self, x_BLF: Tensor) -> Tensor:
         """[B, L, F] -> [B, H, O]."""
@@ -117,5 +116,4 @@ class MinGru(nn.Module):
         for number, (layer, mix) in enumerate(zip(self.layers, self.mixes, strict=True)):
             states = layer(states, newest=number == len(self.layers) - 1)
             states = states + nn.functional.silu(mix(self.dropout(states)))
-        result: Tensor = self.head(self.dropout(states)).unflatten(-1, self.shape)
-        return result
+        return self.head(self.dropout(states))

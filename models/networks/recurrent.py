@@ -5,18 +5,19 @@ Elman 1990 ("Finding structure in time"), Hochreiter & Schmidhuber 1997 (LSTM), 
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from models.networks.contract import Cell, Head, Network, check_ranges
 from models.networks.fast_recurrence import Elman, Gru
 from models.networks.layers import initialise_recurrence
 
-CELLS: dict[str, Callable[..., nn.RNNBase]] = {"elman": Elman, "lstm": nn.LSTM, "gru": Gru}
+CELLS: dict[Cell, Callable[..., nn.RNNBase]] = {"elman": Elman, "lstm": nn.LSTM, "gru": Gru}
 
 
-class Recurrent(nn.Module):
+class Recurrent(Network):
     """A recurrence over the window, then one linear map from its last state to the whole horizon: [B, L, F] -> [B, H, O].
 
     elman: h_t = f(W x_t + U h_(t-1) + b), f = tanh or relu.  Stacked (`num_layers`): each layer hands its sequence to the
@@ -25,6 +26,8 @@ class Recurrent(nn.Module):
     (Jozefowicz et al. 2015).  Raises ValueError for numbers out of range.
     """
 
+    micro_batched = True
+
     def __init__(
         self,
         *,
@@ -32,7 +35,7 @@ class Recurrent(nn.Module):
         lookback: int,
         horizon: int,
         outputs: int = 1,
-        cell: Literal["elman", "lstm", "gru"],
+        cell: Cell,
         hidden_size: int,
         num_layers: int = 1,
         bidirectional: bool = False,
@@ -40,20 +43,17 @@ class Recurrent(nn.Module):
         nonlinearity: Literal["tanh", "relu"] = "tanh",
     ) -> None:
         super().__init__()
-        if hidden_size < 1 or num_layers < 1 or not 0 <= dropout < 1:
-            raise ValueError("hidden_size and num_layers must be at least 1, dropout at least 0 and below 1")
+        check_ranges(hidden_size=hidden_size, num_layers=num_layers, dropout=dropout)
         if nonlinearity != "tanh" and cell != "elman":
             raise ValueError(f"nonlinearity is a choice of the elman cell; {cell} has its own")
         between = dropout if num_layers > 1 else 0.0
-        extra: dict[str, Any] = {"nonlinearity": nonlinearity} if cell == "elman" else {}
-        self.horizon, self.outputs = horizon, outputs
+        extra = {"nonlinearity": nonlinearity} if cell == "elman" else {}
         self.recurrence = CELLS[cell](
             num_features, hidden_size, num_layers, batch_first=True, dropout=between, bidirectional=bidirectional, **extra
         )
-        directions = 2 if bidirectional else 1
-        self.directions = directions
+        self.directions = 2 if bidirectional else 1
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size * directions, horizon * outputs)
+        self.head = Head(hidden_size * self.directions, horizon, outputs)
         initialise_recurrence(self.recurrence)
 
     def forward(self, x_BLF: Tensor) -> Tensor:
@@ -61,5 +61,4 @@ class Recurrent(nn.Module):
         _, state = self.recurrence(x_BLF)
         hidden = state[0] if isinstance(state, tuple) else state  # [layers * directions, B, D]
         last_BD = torch.cat(tuple(hidden[-self.directions :]), dim=-1)
-        result: Tensor = self.head(self.dropout(last_BD)).unflatten(-1, (self.horizon, self.outputs))
-        return result
+        return self.head(self.dropout(last_BD))

@@ -12,17 +12,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from models.networks.contract import Cell, Head, Network, check_ranges
 from models.networks.layers import initialise, initialise_recurrence
 from models.networks.recurrent import CELLS
 
-Cell = Literal["elman", "lstm", "gru"]
 Feedback = Literal["own", "teacher", "scheduled"]
 State = Tensor | tuple[Tensor, Tensor]  # an LSTM's is (h, c), its output and its memory
 
-ONE_STEP: dict[str, Callable[..., nn.RNNCellBase]] = {"elman": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
+ONE_STEP: dict[Cell, Callable[..., nn.RNNCellBase]] = {"elman": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
 
 
-class SeqToSeq(nn.Module):
+class SeqToSeq(Network):
     """A recurrence that forecasts the next horizon at every sample of the window: [B, L, F] -> [B, H, O].
 
     In training [B, L, H, O], each sample's own forecast from what lies up to it (dense supervision, all with equal weight), so
@@ -32,6 +32,7 @@ class SeqToSeq(nn.Module):
     """
 
     dense = True
+    micro_batched = True
 
     def __init__(
         self,
@@ -46,24 +47,21 @@ class SeqToSeq(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if hidden_size < 1 or num_layers < 1 or not 0 <= dropout < 1:
-            raise ValueError("hidden_size and num_layers must be at least 1, dropout at least 0 and below 1")
+        check_ranges(hidden_size=hidden_size, num_layers=num_layers, dropout=dropout)
         between = dropout if num_layers > 1 else 0.0
-        self.horizon, self.outputs = horizon, outputs
         self.recurrence = CELLS[cell](num_features, hidden_size, num_layers, batch_first=True, dropout=between)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size, horizon * outputs)
+        self.head = Head(hidden_size, horizon, outputs)
         initialise_recurrence(self.recurrence)
 
     def forward(self, x_BLF: Tensor) -> Tensor:
         """[B, L, F] -> [B, L, H, O] in training, [B, H, O] in eval mode."""
         states_BLD, _ = self.recurrence(x_BLF)
         seen = states_BLD if self.training else states_BLD[:, -1]
-        result: Tensor = self.head(self.dropout(seen)).unflatten(-1, (self.horizon, self.outputs))
-        return result
+        return self.head(self.dropout(seen))
 
 
-class VecToSeq(nn.Module):
+class VecToSeq(Network):
     """The window in one vector, and a recurrence from that vector over the horizon: [B, L, F], [B, H, K] -> [B, H, O].
 
     The vector is tanh of a linear map of the newest sample and the means of `parts` equal parts of the window, oldest first.
@@ -90,8 +88,7 @@ class VecToSeq(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if hidden_size < 1 or parts < 1 or num_ahead < 0 or not 0 <= dropout < 1:
-            raise ValueError("hidden_size and parts must be at least 1, num_ahead 0, dropout at least 0 and below 1")
+        check_ranges(hidden_size=hidden_size, parts=parts, num_ahead=num_ahead, dropout=dropout, least={"num_ahead": 0})
         self.horizon, self.num_ahead, self.cell = horizon, num_ahead, cell
         self.register_buffer("share_SL", equal_parts(lookback, min(parts, lookback)), persistent=False)
         self.vector = nn.Linear((min(parts, lookback) + 1) * num_features, hidden_size)
@@ -114,7 +111,7 @@ class VecToSeq(nn.Module):
         return result
 
 
-class EncoderDecoder(nn.Module):
+class EncoderDecoder(Network):
     """A recurrence that reads the window and one that writes the forecast, fed with its own: [B, L, F], [B, H, K] -> [B, H, O].
 
     The decoder begins at the encoder's last state.  Each step sees output 0 of the step before (the first: a learned linear
@@ -125,6 +122,7 @@ class EncoderDecoder(nn.Module):
     """
 
     guided = True
+    micro_batched = True
 
     def __init__(
         self,
@@ -141,10 +139,8 @@ class EncoderDecoder(nn.Module):
         teacher_share: float = 0.5,
     ) -> None:
         super().__init__()
-        if hidden_size < 1 or num_ahead < 0 or not 0 <= dropout < 1 or not 0 <= teacher_share <= 1:
-            raise ValueError(
-                "hidden_size must be at least 1, num_ahead 0, dropout at least 0 and below 1, teacher_share between 0 and 1"
-            )
+        sizes = {"hidden_size": hidden_size, "num_ahead": num_ahead}
+        check_ranges(**sizes, dropout=dropout, teacher_share=teacher_share, least={"num_ahead": 0})
         self.horizon, self.num_ahead = horizon, num_ahead
         self.feedback, self.teacher_share = feedback, teacher_share
         self.encoder = CELLS[cell](num_features, hidden_size, batch_first=True)

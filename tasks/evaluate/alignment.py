@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.data.origins import origin_rows
 from models.data.panel import Panel, Split
@@ -16,6 +16,7 @@ from models.data.window import WindowParams
 from models.data.windows import Windows
 from models.fit.job import Rule
 from models.forecaster import Forecaster
+from models.networks.contract import Network
 from models.worker import forecast
 from tasks.evaluate.forecasts import forecast_frame
 from tasks.grid.frequency import Frequency
@@ -24,7 +25,7 @@ from tasks.lags.panel import write_panel
 STEP = 0.25  # of a step: how far a ramp may come back from where it belongs
 
 
-class Successor(nn.Module):
+class Successor(Network):
     """A network that reads the newest value of one feature, whatever its scaling, and counts on: t + gap + 1, + 2, ..."""
 
     def __init__(self, params: WindowParams, scaling: Scaling, rule: Rule) -> None:

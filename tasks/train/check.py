@@ -12,7 +12,7 @@ from models.data.windows import Inputs
 from models.families import FAMILIES, build_forecaster
 from models.fit.job import is_closed_form
 from models.fit.settings import own_generators
-from models.forecaster import Forecaster, Skip, takes_skip
+from models.forecaster import Forecaster, Skip
 from models.memory_card import receptive_field
 from params.errors import UserError
 from params.load import Plan
@@ -23,7 +23,7 @@ from tasks.train.device import choose_device, concurrent_fits
 def own_network(variant: VariantParams) -> dict[str, Any]:
     """The arguments of a variant's network, less those that the run gives to all and this family does not take."""
     kind = FAMILIES.get(variant.family)
-    takes = [*inspect.signature(kind).parameters, *(["skip"] if takes_skip(kind) else [])] if kind else []
+    takes = [*inspect.signature(kind).parameters, *([] if kind.linear else ["skip"])] if kind else []
     return {name: value for name, value in variant.network.items() if name in takes or name not in variant.shared}
 
 

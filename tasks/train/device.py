@@ -49,10 +49,15 @@ def cautions(variants: Sequence[VariantParams], jobs: int, device: str) -> list[
             f"{jobs} fits at a time with {threads} threads each on {cores()} cores: small steps become many times slower; "
             "set training.threads to 1, or LAGLINE_JOBS lower"
         )
+    if not device.startswith("cuda"):
+        return found
+    from models.families import FAMILIES  # with torch
+    from models.networks.contract import Network
+
     for variant in variants:
         size = variant.network.get("hidden_size", 0)
-        gated = variant.network.get("cell") in ("lstm", "gru") or variant.family in ("dilated_lstm", "cnn_lstm", "segment_gru")
-        if device.startswith("cuda") and gated and isinstance(size, int) and size > PERSISTENT:
+        gated = variant.network.get("cell", FAMILIES.get(variant.family, Network).fixed_cell) in ("lstm", "gru")
+        if gated and isinstance(size, int) and size > PERSISTENT:
             found.append(
                 f"{variant.variant}: network.hidden_size {size} is more than {PERSISTENT}: cuDNN leaves its fast path for an "
                 "LSTM or GRU of that size, and a step takes several times as long"

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from models.families import FAMILIES
+from models.networks.contract import Network
 from params.load import PARAMS
 from params.schema import VariantParams
 from params.strict_yaml import read_yaml
@@ -17,9 +19,9 @@ def _micro_batch_rule() -> dict[str, dict[str, int]]:
 
 def parts_by_rule(family: str, network: Mapping[str, Any], lookback: int, batch_size: int) -> int:
     """In how many parts `params/rules/micro_batches.yaml` has a batch trained, by cell, hidden size, lookback and batch."""
-    cell = str(network.get("cell", "lstm" if family in ("cnn_lstm", "dilated_lstm") else ""))
-    rule = _micro_batch_rule().get(cell)
-    if rule is None or family not in ("recurrent", "cnn_lstm", "dilated_lstm", "seq2seq", "encoder_decoder"):
+    kind = FAMILIES.get(family, Network)
+    rule = _micro_batch_rule().get(str(network.get("cell", kind.fixed_cell)))
+    if rule is None or not kind.micro_batched:
         return 1
     most = max(1, rule["values"] // (lookback * int(network.get("hidden_size", 32))))
     return max(1, min(-(-batch_size // most), batch_size // rule["rows"]))

@@ -12,12 +12,13 @@ from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Inputs
 from models.forecaster import Forecaster, Level
 from models.memory_card import MemoryCard, memory_card, receptive_field, run_gates
+from models.networks.contract import Network
 from params.load import load_variant, variant_names
 
 PARAMS = WindowParams(2, {"y": FeatureWindow(20)})
 
 
-class Newest(nn.Module):
+class Newest(Network):
     """Sees the newest `seen` samples alone."""
 
     def __init__(self, seen: int) -> None:
@@ -48,7 +49,7 @@ def inputs_of(params: WindowParams, size: int = 16) -> Inputs:
     return blank._replace(past_BLF=torch.randn(blank.past_BLF.shape))
 
 
-class Weighted(nn.Module):
+class Weighted(Network):
     """A linear network whose weights are given: [L, F], the same for both steps but for the sign."""
 
     def __init__(self, weights_LF: Tensor) -> None:
@@ -60,7 +61,7 @@ class Weighted(nn.Module):
         return torch.stack((y_B, -3 * y_B), dim=1)
 
 
-def card_of(network: nn.Module, params: WindowParams = PARAMS) -> MemoryCard:
+def card_of(network: Network, params: WindowParams = PARAMS) -> MemoryCard:
     return memory_card(Forecaster(network, params, no_scaling(params), "none"), params, inputs_of(params))
 
 

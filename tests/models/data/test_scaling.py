@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.data.origins import origin_rows
 from models.data.panel import Panel, Split
@@ -15,6 +15,7 @@ from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Windows
 from models.families import build_forecaster
 from models.forecaster import Forecaster, num_inputs
+from models.networks.contract import Network
 
 SPLIT = Split("rows", 20, 20)
 PARAMS = WindowParams(
@@ -93,7 +94,7 @@ def test_nothing_is_divided_by_zero(method: Any) -> None:
     assert (found.ahead_loc[1, -1], found.ahead_scale[1, -1]) == (found.ahead_loc[3, -1], found.ahead_scale[3, -1])
 
 
-class Echo(nn.Module):
+class Echo(Network):
     """A network that keeps what it saw and answers zero: the level itself comes back."""
 
     def __init__(self, horizon: int) -> None:
@@ -137,7 +138,7 @@ def test_targets_and_forecasts_are_each_others_inverse(transform: Any) -> None:
     windows = Windows(panel, PARAMS, origin_rows(panel, PARAMS, SPLIT, "test", 1))
     inputs, y = windows.batch(torch.arange(8))
 
-    class Told(nn.Module):
+    class Told(Network):
         def forward(self, _: Tensor) -> Tensor:
             return scaled
 

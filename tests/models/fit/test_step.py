@@ -20,6 +20,7 @@ from models.fit.precision import has_units, no_bfloat16
 from models.fit.settings import FitFailed, Training
 from models.fit.step import HALVINGS, Step, batch_loss, out_of_memory, validate
 from models.forecaster import Forecaster
+from models.networks.contract import Network
 
 TRAINING = Training(6, 6, 30, 1e-2, 0.0, 1e9, "mae", "v", 0)
 CPU = torch.device("cpu")
@@ -71,7 +72,7 @@ def test_the_parts_of_a_batch_add_up_to_its_gradient(
                 torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
 
 
-class Hungry(nn.Module):
+class Hungry(Network):
     """A linear network that asks the real allocator for more than there is where it is given too many windows."""
 
     def __init__(self, most: int) -> None:
@@ -184,7 +185,7 @@ def test_validation_is_the_mean_over_all_observed_targets(panel: Panel, params: 
     assert loss == pytest.approx(mae, rel=1e-5)  # nothing is scaled
 
 
-class Rough(nn.Module):
+class Rough(Network):
     """A network whose products in bfloat16 are three times too large, or raise."""
 
     def __init__(self, raises: bool) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.networks.fast_recurrence import TOGETHER, Elman, ElmanLayer, Gru, GruLayer
+from models.networks.fast_recurrence import STEPS_PER_MATMUL, Elman, ElmanLayer, Gru, GruLayer
 
 KINDS = ((Elman, nn.RNN), (Gru, nn.GRU))
 
@@ -37,7 +37,7 @@ def gradients(layer: nn.RNNBase, x: Tensor, first: Tensor | None, use: str, seed
 
 
 @pytest.mark.parametrize("use", ["states", "last", "both"])
-@pytest.mark.parametrize("length", [1, TOGETHER - 1, TOGETHER, TOGETHER + 1, 3 * TOGETHER + 2])
+@pytest.mark.parametrize("length", [1, STEPS_PER_MATMUL - 1, STEPS_PER_MATMUL, STEPS_PER_MATMUL + 1, 3 * STEPS_PER_MATMUL + 2])
 @pytest.mark.parametrize(("ours", "theirs"), KINDS)
 def test_a_layer_gives_torchs_states_and_gradients(ours: Any, theirs: Any, length: int, use: str) -> None:
     mine, reference = pair(ours, theirs)

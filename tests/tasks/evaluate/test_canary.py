@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import tasks.evaluate.canary
 from models import build_forecaster
@@ -17,6 +17,7 @@ from models.data.panel import Split
 from models.data.scaling import Scaling, no_scaling
 from models.data.window import FeatureWindow, WindowParams
 from models.forecaster import Forecaster
+from models.networks.contract import Network
 from params.schema import ScalingParams
 from tasks.evaluate.canary import BuildPanel, Pipeline, find_leak, spoil
 from tasks.grid.frequency import Frequency
@@ -110,7 +111,7 @@ def test_what_is_declared_known_ahead_is_left_alone_and_nothing_else() -> None:
 
 
 def test_a_forecaster_that_is_not_a_function_of_its_window_is_found() -> None:
-    class Restless(nn.Module):
+    class Restless(Network):
         calls = 0
 
         def forward(self, x_BLF: Tensor) -> Tensor:

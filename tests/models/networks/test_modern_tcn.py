@@ -1,4 +1,4 @@
-"""Recurrence over segments and convolution over patches against their formulas in numpy."""
+"""Convolution over patches against its formula in numpy; shapes, export, gradients."""
 
 import math
 import operator
@@ -8,16 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from models.networks.modern import ModernTcn, SegmentGru
+from models.networks.modern_tcn import ModernTcn
 
 SIZES = [(1, 1, 1), (3, 7, 2), (5, 1, 12), (2, 30, 5)]
-each_kind = pytest.mark.parametrize(
-    ("kind", "own"), [(SegmentGru, {"hidden_size": 6}), (ModernTcn, {"channels": 6, "num_blocks": 2})]
-)
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+OWN = {"channels": 6, "num_blocks": 2}
 
 
 def _weights(module: nn.Module) -> dict[str, np.ndarray]:
@@ -27,33 +21,6 @@ def _weights(module: nn.Module) -> dict[str, np.ndarray]:
 def _random(module: nn.Module) -> None:
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.4)
-
-
-def _gru_step(weights: dict[str, np.ndarray], x: np.ndarray, h: np.ndarray) -> np.ndarray:
-    w, u = weights["recurrence.weight_ih_l0"], weights["recurrence.weight_hh_l0"]
-    ri, zi, ni = np.split(w @ x + weights["recurrence.bias_ih_l0"], 3)
-    rh, zh, nh = np.split(u @ h + weights["recurrence.bias_hh_l0"], 3)
-    r, z = _sigmoid(ri + rh), _sigmoid(zi + zh)
-    return (1 - z) * np.tanh(ni + r * nh) + z * h
-
-
-@pytest.mark.parametrize(("lookback", "horizon"), [(12, 8), (10, 6), (1, 1), (3, 9)])
-def test_a_gru_over_segments_equals_its_formula(lookback: int, horizon: int) -> None:
-    torch.manual_seed(lookback)
-    network = SegmentGru(num_features=2, lookback=lookback, horizon=horizon, outputs=3, hidden_size=5, segment=4).eval()
-    _random(network)
-    x, weights = torch.randn(3, lookback, 2), _weights(network)
-    for window, found in zip(x.double().numpy(), network(x).detach().numpy(), strict=True):
-        padded = np.concatenate([np.zeros((-lookback % 4, 2)), window])
-        h = np.zeros(5)
-        for start in range(0, len(padded), 4):
-            entered = weights["enter.weight"] @ padded[start : start + 4].ravel() + weights["enter.bias"]
-            h = _gru_step(weights, np.maximum(entered, 0), h)
-        steps = []
-        for place in weights["places"]:
-            state = _gru_step(weights, place, h)
-            steps.append((weights["head.weight"] @ state + weights["head.bias"]).reshape(4, 3))
-        np.testing.assert_allclose(found, np.concatenate(steps)[:horizon], atol=1e-5)
 
 
 @pytest.mark.parametrize(("lookback", "size", "stride"), [(20, 8, 4), (13, 4, 3), (2, 8, 4), (9, 5, 5)])
@@ -96,45 +63,41 @@ def test_the_newest_patch_ends_with_the_window_whatever_the_lookback() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "bad", "told"),
+    ("bad", "message"),
     [
-        (SegmentGru, {"hidden_size": 0}, "at least"),
-        (SegmentGru, {"hidden_size": 4, "segment": 0}, "at least"),
-        (ModernTcn, {"channels": 0}, "at least"),
-        (ModernTcn, {"channels": 1}, "at least 2"),
-        (ModernTcn, {"channels": 4, "kernel_size": 4}, "odd"),
-        (ModernTcn, {"channels": 4, "patch_size": 2, "patch_stride": 5}, "at most patch_size"),
-        (ModernTcn, {"channels": 4, "dropout": 1.0}, "below 1"),
+        ({"channels": 0}, "at least"),
+        ({"channels": 1}, "at least 2"),
+        ({"channels": 4, "kernel_size": 4}, "odd"),
+        ({"channels": 4, "patch_size": 2, "patch_stride": 5}, "at most patch_size"),
+        ({"channels": 4, "dropout": 1.0}, "below 1"),
     ],
 )
-def test_numbers_out_of_range_are_refused(kind: type, bad: dict[str, float], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        kind(num_features=1, lookback=3, horizon=1, **bad)
+def test_numbers_out_of_range_are_refused(bad: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModernTcn(num_features=1, lookback=3, horizon=1, **bad)
 
 
-@each_kind
 @pytest.mark.parametrize(("features", "lookback", "horizon"), SIZES)
 @pytest.mark.parametrize("outputs", [1, 4])
-def test_any_size_gives_a_forecast_and_a_gradient_in_every_parameter(kind, own, features, lookback, horizon, outputs) -> None:
+def test_any_size_gives_a_forecast_and_a_gradient_in_every_parameter(features, lookback, horizon, outputs) -> None:
     torch.manual_seed(0)
     sizes = {"num_features": features, "lookback": lookback, "horizon": horizon, "outputs": outputs}
-    network = kind(**sizes, **own, dropout=0.1)
+    network = ModernTcn(**sizes, **OWN, dropout=0.1)
     found = network(torch.randn(64, lookback, features))
     assert found.shape == (64, horizon, outputs) and torch.isfinite(found).all()
     found[..., 0].square().mean().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
     with torch.device("meta"):
-        assert kind(**sizes, **own)(torch.zeros(2, lookback, features)).shape == found[:2].shape
+        assert ModernTcn(**sizes, **OWN)(torch.zeros(2, lookback, features)).shape == found[:2].shape
     assert network.double().eval()(torch.zeros(2, lookback, features, dtype=torch.float64)).dtype == torch.float64
 
 
 @pytest.mark.filterwarnings("ignore:The tensor attributes .*_flat_weights")  # torch keeps a list of the weights
-@each_kind
 @pytest.mark.parametrize("lookback", [1, 12, 13])
-def test_an_exported_network_forecasts_the_same_for_any_batch(kind, own, lookback) -> None:
+def test_an_exported_network_forecasts_the_same_for_any_batch(lookback) -> None:
     torch.manual_seed(1)
-    network = kind(num_features=3, lookback=lookback, horizon=4, outputs=2, **own, dropout=0.2).eval()
+    network = ModernTcn(num_features=3, lookback=lookback, horizon=4, outputs=2, **OWN, dropout=0.2).eval()
     dynamic = ({0: torch.export.Dim.DYNAMIC},)
     exported = torch.export.export(network, (torch.zeros(2, lookback, 3),), dynamic_shapes=dynamic)
     called = {node.target for node in exported.graph.nodes if node.op == "call_function"} - {operator.getitem}

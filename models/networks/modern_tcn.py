@@ -1,60 +1,12 @@
-"""Recurrence over segments and convolution over patches, two recent ways to make long windows short; never scales anything.
+"""Convolution with large kernels over patches of the window, which makes long windows short.
 
-Lin et al. 2023, "SegRNN" (arXiv 2308.11200); Luo & Wang 2024, "ModernTCN" (ICLR).
-Shapes: B batch, L lookback, F features, H horizon, O outputs, D hidden size, P segments or patches, C channels.
+Luo & Wang 2024, "ModernTCN" (ICLR).
+Shapes: B batch, L lookback, F features, H horizon, O outputs, P patches, C channels.
 """
 
-import torch
 from torch import Tensor, nn
 
-from models.networks.fast_recurrence import Gru
-from models.networks.layers import initialise, initialise_recurrence
-
-
-class SegmentGru(nn.Module):
-    """A GRU over segments of the window, then all segments of the horizon at once: [B, L, F] -> [B, H, O].
-
-    `segment` samples of all features become one vector by a linear map and a ReLU, so the recurrence takes L / segment steps;
-    zeros stand before the oldest sample where L is no multiple.  Decoding is parallel: each segment of the horizon has an
-    embedding of its place, which takes the same GRU one step on from the last state; a linear map makes it `segment` steps.
-    Initialisation: orthogonal recurrent weights gate by gate, Xavier, zero biases, small embeddings.
-    Raises ValueError for numbers out of range.
-    """
-
-    def __init__(
-        self,
-        *,
-        num_features: int,
-        lookback: int,
-        horizon: int,
-        outputs: int = 1,
-        hidden_size: int,
-        segment: int = 12,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__()
-        if hidden_size < 1 or segment < 1 or not 0 <= dropout < 1:
-            raise ValueError("hidden_size and segment must be at least 1, dropout at least 0 and below 1")
-        self.segment, self.shape = segment, (horizon, outputs)
-        self.enter = nn.Linear(segment * num_features, hidden_size)
-        initialise(self.enter)
-        self.recurrence = Gru(hidden_size, hidden_size, batch_first=True)
-        initialise_recurrence(self.recurrence)
-        self.places = nn.Parameter(0.1 * torch.randn(-(-horizon // segment), hidden_size))
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size, segment * outputs)
-
-    def forward(self, x_BLF: Tensor) -> Tensor:
-        """[B, L, F] -> [B, H, O]."""
-        padded = nn.functional.pad(x_BLF, (0, 0, -x_BLF.shape[1] % self.segment, 0))
-        segments = padded.unflatten(1, (-1, self.segment)).flatten(2)
-        _, last_1BD = self.recurrence(self.enter(segments).relu())
-        count, width = self.places.shape
-        states = last_1BD.squeeze(0).unsqueeze(1).expand(-1, count, -1).reshape(1, -1, width)  # one for each segment to come
-        places = self.places.expand(last_1BD.shape[1], -1, -1).reshape(-1, 1, width)
-        decoded, _ = self.recurrence(places, states)
-        steps: Tensor = self.head(self.dropout(decoded)).reshape(last_1BD.shape[1], count * self.segment, self.shape[1])
-        return steps[:, : self.shape[0]]
+from models.networks.contract import Head, Network
 
 
 class Block(nn.Module):
@@ -78,7 +30,7 @@ class Block(nn.Module):
         return result
 
 
-class ModernTcn(nn.Module):
+class ModernTcn(Network):
     """Patches of the window, blocks of large-kernel depth-wise convolution, one linear map of all patches.
 
     [B, L, F] -> [B, H, O].  A patch is `patch_size` samples of all features, `patch_stride` samples after the one before it;
@@ -112,18 +64,16 @@ class ModernTcn(nn.Module):
             raise ValueError(f"patch_stride must be at most patch_size ({patch_size}), or no patch would hold some samples")
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, so that it has a middle, not {kernel_size}")
-        self.shape = (horizon, outputs)
         patches = 1 + -(-max(lookback - patch_size, 0) // patch_stride)
         self.padding = patch_size + (patches - 1) * patch_stride - lookback
         self.enter = nn.Conv1d(num_features, channels, patch_size, patch_stride)
         kernel_size = min(kernel_size, 2 * patches - 1)  # a wider one would only see padding
         self.blocks = nn.Sequential(*(Block(channels, kernel_size, expansion, dropout) for _ in range(num_blocks)))
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(patches * channels, horizon * outputs)
+        self.head = Head(patches * channels, horizon, outputs)
 
     def forward(self, x_BLF: Tensor) -> Tensor:
         """[B, L, F] -> [B, H, O]."""
         x_BFL = nn.functional.pad(x_BLF.transpose(1, 2), (self.padding, 0))
         x_BPC = self.blocks(self.enter(x_BFL).transpose(1, 2))
-        result: Tensor = self.head(self.dropout(x_BPC.flatten(1))).unflatten(-1, self.shape)
-        return result
+        return self.head(self.dropout(x_BPC.flatten(1)))
