@@ -8,7 +8,8 @@ import shlex
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from params.errors import ChecksFailed
 from params.load import Plan, load_plan
 from params.schema import RunParams
 from tasks.compare.compare import naive_error
+from tasks.evaluate.baselines import Baselines, only_fitted, only_naive, write_baselines
 from tasks.evaluate.canary import try_canary
 from tasks.evaluate.forecasts import evaluate_variant
 from tasks.evaluate.rolling import join_refits, refit_splits
@@ -33,7 +35,7 @@ from tasks.lags.sizes import Sizes, sizes_of
 from tasks.load.source import LongFrame, Source, load_series, long_frame
 from tasks.registry.register import register_best
 from tasks.report.inputs import log_failed_checks, log_inputs
-from tasks.report.publish import compare_variants
+from tasks.report.publish import Compared, compare_variants
 from tasks.tracking import connection, logs, runs
 from tasks.train.device import choose_device
 from tasks.train.final import planned_on_all_rows
@@ -55,7 +57,7 @@ class Comparison:
     name: str
     parent: str
     unchanged: bool = False
-    found: Any = None
+    compared: Compared | None = None
     registered: Any = None
     failed: tuple[str, ...] = ()
 
@@ -94,16 +96,17 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
             with ended_in_any_case(parent):
                 log_inputs(parent, run, prepared.data, source, prepared.sizes, folder)
                 trainer = Trainer(home, parent, board.epoch, board.say, threading.Event(), fresh)
-                trained = _train(run, prepared, trainer, board)
+                trained, baselines = _train(run, prepared, trainer, board, folder)
                 judged = _judge(run, prepared, trained, board)
-                found, about = _publish(plan, prepared, judged, verdict, parent, home, board)
-                refit = _train_on_all_rows(run, prepared, judged, found["chosen"], trainer, board)
+                about = Provenance(verdict, _command(plan), fingerprint(prepared.fits[0].job, prepared.data.panel.digest))
+                compared = _publish(run, prepared, judged, baselines, parent, about, home, board)
+                refit = _train_on_all_rows(run, prepared, judged, compared.found.chosen_fit, trainer, board)
                 with board.stage("register"):
-                    registered = register_best(run, found, judged, home, about, refit)
+                    registered = register_best(run, compared.found, judged, home, about, refit)
                 _log_end(parent, [*trained, *([refit] if refit else [])], board)
         failed = tuple(f"{fit.label}: {fit.result.reason}" for fit in judged if not fit.finished)
         return Comparison(
-            run.name, parent, found=found, registered=registered, failed=failed if len(failed) == len(judged) else ()
+            run.name, parent, compared=compared, registered=registered, failed=failed if len(failed) == len(judged) else ()
         )
 
 
@@ -139,10 +142,26 @@ def _prepare(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Bo
     return Prepared(frame, data, sizes, fits)
 
 
-def _train(run: RunParams, prepared: Prepared, trainer: Trainer, board: Board) -> list[Fit]:
-    """Trains every fit; each forecasts from its own process as soon as it is trained."""
-    naive = naive_error(run, prepared.data)
-    return train_fits(run.name, prepared.fits, trainer, board, naive, lambda fit: evaluate_variant(fit, prepared.data.panel))
+def _train(run: RunParams, prepared: Prepared, trainer: Trainer, board: Board, folder: Path) -> tuple[list[Fit], Baselines]:
+    """Trains every fit, which then forecasts from its own process; the baselines forecast at the same time."""
+    data = prepared.data
+    naive = write_baselines(only_naive(run), data, folder)
+    error = naive_error(run, data, naive)
+
+    def fitted() -> Baselines:
+        with board.stage("theta and auto_ets") as stage:
+
+            def told(name: str, done: int, total: int) -> None:
+                if trainer.stop.is_set():
+                    raise KeyboardInterrupt
+                stage.advance(done, total, name)
+
+            return write_baselines(only_fitted(run), data, folder, told)
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        slow = pool.submit(fitted) if only_fitted(run).evaluation.baselines else None
+        fits = train_fits(run.name, prepared.fits, trainer, board, error, lambda fit: evaluate_variant(fit, data.panel))
+        return fits, naive.joined(slow.result()) if slow else naive
 
 
 def _judge(run: RunParams, prepared: Prepared, fits: Sequence[Fit], board: Board) -> list[Fit]:
@@ -154,14 +173,20 @@ def _judge(run: RunParams, prepared: Prepared, fits: Sequence[Fit], board: Board
 
 
 def _publish(
-    plan: Plan, prepared: Prepared, fits: Sequence[Fit], verdict: Verdict, parent: str, home: Path, board: Board
-) -> tuple[dict[str, Any], Provenance]:
+    run: RunParams,
+    prepared: Prepared,
+    fits: Sequence[Fit],
+    baselines: Baselines,
+    parent: str,
+    about: Provenance,
+    home: Path,
+    board: Board,
+) -> Compared:
     """Scores all models on the same rows and shows them in MLflow and Prefect."""
-    about = Provenance(verdict, _command(plan), fingerprint(prepared.fits[0].job, prepared.data.panel.digest))
     with board.stage("score"):
-        found = compare_variants(plan.run, prepared.data, _rows(fits), parent, about, home)
-        artifacts.show_comparison(plan.run.name, parent, found)
-    return found, about
+        compared = compare_variants(run, prepared.data, fits, baselines, parent, about, home)
+        artifacts.show_comparison(run.name, parent, compared)
+    return compared
 
 
 def _command(plan: Plan) -> str:
@@ -194,23 +219,3 @@ def _log_end(parent: str, fits: Sequence[Fit], board: Board) -> None:
     """Which fits may do better on another try, and what each stage took."""
     runs.try_again(parent, [fit.label for fit in fits if fit.result.again])
     logs.log_metrics(parent, {f"seconds_{name.replace(' ', '_')}": value for name, value in board.seconds.items()})
-
-
-def _rows(fits: Sequence[Fit]) -> list[dict[str, Any]]:
-    found = []
-    for fit in fits:
-        row: dict[str, Any] = {
-            "label": fit.label, "variant": fit.variant, "family": fit.family, "seed": fit.job.training.seed,
-            "seeded": fit.planned.seeded, "run_id": fit.run_id, "folder": str(fit.folder), "reused": fit.reused,
-            "status": str(fit.result.status), "num_parameters": fit.result.num_parameters, "identity": fit.identity,
-            "train_seconds": fit.result.train_seconds, "windows_per_second": fit.result.windows_per_second,
-            "val_mae": fit.result.val_mae, "best_epoch": fit.result.best_epoch, "ended_by": fit.result.ended_by,
-            "again": fit.result.again, "validation": fit.validation, "test": fit.test,
-        }  # fmt: skip
-        row |= {"reason": fit.result.reason} if fit.result.reason else {}
-        if fit.evaluated is not None and fit.evaluated.memory is not None:
-            card = fit.evaluated.memory
-            row |= {"forecast_ms_per_series": fit.evaluated.forecast_ms_per_series, "weights_mb": fit.evaluated.weights_mb}
-            row |= {"memory": asdict(card), "receptive_field": card.receptive_field, "memory_half_life": card.half_life}
-        found.append(row)
-    return found

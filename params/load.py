@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from params.errors import UserError, without_password
-from params.schema import BASELINES, RunParams, VariantParams
+from params.schema import BASELINES, RENAMED, RunParams, VariantParams
 from params.strict_yaml import Lines, parse_yaml, read_yaml
 
 PARAMS = Path(__file__).resolve().parent
@@ -80,7 +80,9 @@ def _explain(error: ValidationError, lines: Lines, fallback: str) -> UserError:
         path = tuple(str(part) for part in item["loc"] if not str(part).startswith(("function-", "constrained", "[")))
         where = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), fallback)
         key = ".".join(path) or "run"
-        if item["type"] == "extra_forbidden":
+        if item["type"] == "extra_forbidden" and path[-1] in RENAMED.get(path[0], {}):
+            text = f"{key} is no key any more: write {RENAMED[path[0]][path[-1]]}"
+        elif item["type"] == "extra_forbidden":
             text = f"unknown key {key!r}" + _suggest(path[-1], _known_keys(RunParams, path[:-1]) or ["nothing"])
         elif item["type"] == "missing":
             text = f"the key {key!r} is missing"

@@ -4,6 +4,7 @@ Every section is a frozen pydantic model that refuses unknown keys and never con
 Durations are written as in polars (`15m`, `1h`, `28d`, `1w`, `1mo`); row counts and integer time steps are plain integers.
 """
 
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -26,6 +27,9 @@ from params.section import (
     as_tuple,
 )
 
+RENAMED = {  # keys of before, by section, and what to write today
+    "evaluation": {"baseline_seconds": "evaluation.baseline_origins: auto, or how many origins theta and auto_ets forecast"},
+}
 Severity = Literal["fail", "warn"]
 Baseline = Literal["last_value", "drift", "seasonal_naive", "theta", "auto_ets"]
 BASELINES = get_args(Baseline)
@@ -218,8 +222,9 @@ class TrainingParams(Section):
 
 
 class EvaluationParams(Section):
-    """Rolling origins, baselines, the season that they and MASE use, the seconds that each fitted baseline may take, whether
-    the forecast frame goes to MLflow (else it stays in LAGLINE_HOME), and after how many test origins all is trained again.
+    """Rolling origins, baselines, the season that they and MASE use, on how many origins theta and auto_ets are fitted (auto:
+    by counts alone, docs/comparison.md), whether the forecast frame goes to MLflow (else it stays in LAGLINE_HOME), and after
+    how many test origins all is trained again.
 
     `scaled`: errors also in units of each series' standard deviation over its training rows.  `choose_by`: the validation error
     that ranks, and chooses.
@@ -228,7 +233,7 @@ class EvaluationParams(Section):
     stride: Positive
     baselines: Annotated[tuple[Baseline, ...], BeforeValidator(as_tuple)]
     season: Positive
-    baseline_seconds: Annotated[float, Field(gt=0, le=MOST)]
+    baseline_origins: Positive | Literal["auto"] = "auto"
     save_forecasts: bool
     refit: Positive | None
     scaled: bool = False
@@ -275,6 +280,12 @@ class RunParams(Section):
     training: TrainingParams
     evaluation: EvaluationParams
     promotion: PromotionParams
+
+    @classmethod
+    def stored(cls, raw: Mapping[str, Any]) -> Self:
+        """The run that a version keeps, which may be older than the keys of today."""
+        evaluation = {key: value for key, value in raw["evaluation"].items() if key not in RENAMED["evaluation"]}
+        return cls(**{**raw, "evaluation": evaluation})
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -18,6 +18,9 @@ from params.errors import without_password
 from tasks.tracking import runs
 from tasks.tracking import view as pages
 
+if TYPE_CHECKING:
+    from tasks.report.publish import Compared
+
 
 def start_progress(name: str, fits: int) -> UUID:
     """An artifact that shows how many of the fits are done."""
@@ -29,10 +32,10 @@ def progress(artifact: UUID, done: int, fits: int, last: str) -> None:
     update_progress_artifact(artifact, 100.0 * done / fits, description=f"{done} of {fits} fits are done, last {last}")
 
 
-def show_comparison(name: str, parent: str, found: dict[str, Any]) -> None:
+def show_comparison(name: str, parent: str, compared: "Compared") -> None:
     """The leaderboard with its conclusion, and links to the run and its report."""
     create_markdown_artifact(
-        f"{found['sentence']}\n\n{found['leaderboard']}", key=_key(name, "leaderboard"), description=found["sentence"]
+        f"{compared.sentence}\n\n{compared.leaderboard}", key=_key(name, "leaderboard"), description=compared.sentence
     )
     base = without_password(os.environ["MLFLOW_TRACKING_URI"])
     served = base.startswith("http")

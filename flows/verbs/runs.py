@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from tasks.compare.board import Board, Difference, ScoreRow
 from tasks.report import leaderboard as report
 from tasks.tracking import connection, logs, runs
 
@@ -31,17 +32,24 @@ def show_leaderboard(home: Path, name: str, as_json: bool) -> None:
 
 
 def print_leaderboard(facts: dict[str, Any]) -> None:
-    """The table, what it means in a sentence, and where to look."""
+    """The table, and what it means in a sentence."""
+    board = Board.of(ScoreRow.read(row) for row in facts["rows"])
+    gain = Difference(**facts["gain"]) if facts.get("gain") else None
+    _print_board(board, report.sentence(board, facts["unit"], gain, facts.get("choose_by", "mae")))
+
+
+def _print_board(board: Board, sentence: str) -> None:
     console = Console()
-    board = report.leaderboard(facts["rows"])
     console.print(report.to_table(board, console.width))
-    told = report.sentence(board, facts["unit"], facts.get("gain"), facts.get("choose_by", "mae"))
-    console.print(told, soft_wrap=True, highlight=False)
+    console.print(sentence, soft_wrap=True, highlight=False)
 
 
 def show_comparison(found: "Comparison") -> None:
     """What a comparison ends with: the leaderboard, what was registered, and where to look next."""
-    print_leaderboard(leaderboard_of(found.name, found.parent))
+    if found.compared is None:  # it was there already
+        print_leaderboard(leaderboard_of(found.name, found.parent))
+    else:
+        _print_board(found.compared.found.board, found.compared.sentence)
     console = Console(highlight=False, soft_wrap=True)
     registered = found.registered or {}
     if found.unchanged:

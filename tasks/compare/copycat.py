@@ -1,4 +1,4 @@
-"""Whether a forecast only repeats the last value that it saw: the lag at which it looks most like the actuals; chooses nothing.
+"""Whether a forecast only repeats the last value that it saw: the lag at which it looks most like the actuals.
 
 A forecast of step h made at row t is held against the actuals of rows t + gap + h - k.  One that is in time looks most like
 them at lag k = 0; one that repeats the last value at k = gap + h, a row that it has seen.
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.data.panel import Panel
+from tasks.files import spread
 
 STEPS = 12  # of the horizon that are probed, evenly spread
 ORIGINS = 2000  # at most, evenly spread
@@ -29,15 +30,14 @@ def probe(panel: Panel, origins: np.ndarray, forecasts: np.ndarray, gap: int) ->
 
     Correlations are taken within each series (its own mean is taken off) at the lags 0 .. gap + h.
     """
-    some = np.unique(np.linspace(0, max(len(origins) - 1, 0), min(ORIGINS, len(origins))).round().astype(int))
+    some = spread(len(origins), ORIGINS)
     origins, forecasts = origins[some], forecasts[some]
     horizon = forecasts.shape[1]
-    steps = np.unique(np.linspace(1, horizon, min(STEPS, horizon)).round().astype(int))
     series = np.searchsorted(panel.offsets, origins, side="right") - 1
     late, errors, theirs = [], [], []
     last = _at(panel, origins, series, 0)
-    for step in steps:
-        ahead, ours = gap + int(step), forecasts[:, step - 1]
+    for step in spread(horizon, STEPS):
+        ahead, ours = gap + step + 1, forecasts[:, step]
         alike = [_correlation(ours, _at(panel, origins, series, ahead - lag), series) for lag in range(ahead + 1)]
         if all(np.isnan(alike)):
             continue

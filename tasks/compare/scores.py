@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 from utilsforecast import losses
 
+from tasks.compare.board import Score, best_naive
 from tasks.evaluate.intervals import COVERAGE, LEVELS, by_step, of_step, quantile_column
 
 SQUARE_AND_ABSOLUTE = {"mae": losses.mae, "mse": losses.mse}
-NAIVES = ("last_value", "drift", "seasonal_naive")
 QUANTILES = {0.05: f"-lo-{COVERAGE}", 0.5: "", 0.95: f"-hi-{COVERAGE}"}  # a level, and what follows the model in its column
 SLICES = {"hour": pl.col("ds").dt.hour(), "weekday": pl.col("ds").dt.weekday()}  # UTC; Monday is 1
-Score = float | None
 
 
 def mae(frame: pl.DataFrame, model: str) -> Score:
@@ -64,17 +63,6 @@ def standard_units(train_history: pl.DataFrame) -> pl.DataFrame:
     deviation = pl.col("y").cast(pl.Float64).fill_nan(None).std(ddof=0)
     found = train_history.group_by("unique_id", maintain_order=True).agg(deviation=deviation)
     return found.with_columns(pl.when(pl.col("deviation") > 0).then(pl.col("deviation")))
-
-
-def best_naive(errors: dict[str, Score]) -> str:
-    """The name among last_value, drift, seasonal_naive with the lowest error on validation (the first on a tie).
-
-    `errors`: that error by name, of all baselines.  Raises ValueError where none of the three forecast anything.
-    """
-    known = {name: value for name, value in errors.items() if name in NAIVES and value is not None}
-    if not known:
-        raise ValueError(f"no naive forecast to compare with: have one of {', '.join(NAIVES)} among the baselines")
-    return min(known, key=known.__getitem__)
 
 
 def scales(train_history: pl.DataFrame, season: int) -> pl.DataFrame:

@@ -1,24 +1,26 @@
-"""The fits of a variant, one a seed, as one row: the mean of their scores, and their spread; scores and chooses nothing."""
+"""The fits of a variant, one a seed, as one row: the mean of their scores, and their spread."""
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
-Row = Mapping[str, Any]
+from tasks.compare.board import Score, ScoreRow
+from tasks.train.kind import Kind
+
 SPREAD = ("val_mae", "test_mae", "test_mse_scaled")
 COST = ("train_seconds", "windows_per_second", "forecast_ms_per_series", "memory_half_life", "receptive_field")
 
 
-def by_variant(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def by_variant(rows: Sequence[ScoreRow]) -> dict[str, list[ScoreRow]]:
     """The rows of fits and baselines by their variant (a baseline is its own), in order."""
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[ScoreRow]] = {}
     for row in rows:
-        found.setdefault(row.get("variant") or row["name"], []).append(row)
+        found.setdefault(row.variant, []).append(row)
     return found
 
 
-def merged(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def merged(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
     """One row a variant: scores and cost as means over its finished seeds, `<score>_spread` their standard deviation.
 
     `seeds`: how many finished, None for what has none to vary; with one the spread is None: unknown.  A variant is finished
@@ -27,30 +29,35 @@ def merged(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [_merged(name, fits) for name, fits in by_variant(rows).items()]
 
 
-def _merged(name: str, fits: Sequence[Row]) -> dict[str, Any]:
-    done = [fit for fit in fits if fit["status"] == "finished"]
+def _merged(name: str, fits: Sequence[ScoreRow]) -> ScoreRow:
+    done = [fit for fit in fits if fit.finished]
     if not done:
-        return {**fits[0], "name": name}
+        return replace(fits[0], name=name)
     first = done[0]
-    row: dict[str, Any] = {**first, "name": name, "seed": None if len(fits) > 1 else first.get("seed")}
-    for key in first:
-        if key.startswith(("val_", "test_")) or key in COST:
-            row[key] = _mean([fit.get(key) for fit in done])
-    seeded = first["kind"] == "variant" and first.get("seeded", True)
-    row["seeds"] = len(done) if seeded else None
+    numbers = {
+        key: _mean([fit[key] for fit in done]) if key.startswith(("val_", "test_")) or key in COST else value
+        for key, value in first.numbers.items()
+    }
     for key in SPREAD:
-        known = [fit[key] for fit in done if fit.get(key) is not None]
-        row[f"{key}_spread"] = statistics.stdev(known) if len(known) > 1 else None
-    row["note"] = "; ".join(dict.fromkeys(note for note in (*_failures(fits, done), *(fit["note"] for fit in done)) if note))
-    return row
+        known = [value for value in (fit[key] for fit in done) if value is not None]
+        numbers[f"{key}_spread"] = statistics.stdev(known) if len(known) > 1 else None
+    notes = (*_failures(fits, done), *(fit.note for fit in done))
+    return replace(
+        first,
+        name=name,
+        seed=None if len(fits) > 1 else first.seed,
+        seeds=len(done) if first.kind is Kind.VARIANT and first.seeded else None,
+        note="; ".join(dict.fromkeys(note for note in notes if note)),
+        numbers=numbers,
+    )
 
 
-def _failures(fits: Sequence[Row], done: Sequence[Row]) -> list[str]:
-    reasons = [fit["note"] for fit in fits if fit["status"] != "finished"]
+def _failures(fits: Sequence[ScoreRow], done: Sequence[ScoreRow]) -> list[str]:
+    reasons = [fit.note for fit in fits if not fit.finished]
     return [f"{len(reasons)} of {len(fits)} seeds failed ({'; '.join(dict.fromkeys(reasons))})"] if reasons else []
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _mean(values: Sequence[Score]) -> Score:
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return None

@@ -1,4 +1,4 @@
-"""Whether one model is better than another by more than chance: Diebold-Mariano and a block bootstrap; never chooses one.
+"""Whether one model is better than another by more than chance: Diebold-Mariano and a block bootstrap.
 
 What is compared is the absolute error, a mean over the steps of a series at an origin and, for a variant with several seeds,
 over those.  The series of one origin have their weather in common, so an origin counts once: the test runs over the origins
@@ -11,33 +11,16 @@ Holm 1979 for many comparisons.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 from scipy.stats import t as student
 
-LEVEL = 0.05  # of a false alarm, over all comparisons with one model
+from tasks.compare.board import Difference
+
 FEWEST = 10  # origins, and twice as many as overlap, or else series: fewer say nothing
 RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The MAE of one model less that of another, original units.
-
-    `low`, `high`: its 90 % interval; `statistic`, `p` (two-sided; `p_holm` beside the other models of a family): None where
-    nothing can be said.  `over`: origins or series, `count` of them.
-    """
-
-    mean: float
-    low: float | None
-    high: float | None
-    statistic: float | None
-    p: float | None
-    over: str
-    count: int
-    p_holm: float | None = None
 
 
 def differences(frame: pl.DataFrame, models: Sequence[str], others: Sequence[str]) -> pl.DataFrame:

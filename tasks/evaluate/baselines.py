@@ -1,35 +1,93 @@
-"""The forecasts that every variant has to beat: three naive ones, theta, auto_ets; never reads a row after its cutoff.
+"""The forecasts that every variant has to beat: three naive ones, theta, auto_ets.  They read no row after a cutoff.
 
 Arrays hold all series end to end, so that ten thousand of them cost no loop: shapes are [rows] for the history, [origins] in
 the order of the forecast frame, `ahead` = gap + 1 .. gap + horizon.
 """
 
-import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from models.data.panel import Data
+from models.worker import EVALUATED
 from params.schema import RunParams
+from tasks.evaluate.frames import targets_of, write_columns
+from tasks.files import spread
 from tasks.grid.frequency import Frequency
+from tasks.lags.panel import target_frame
 
-CUTOFFS = 30  # on which theta and auto_ets are fitted: a fit an origin and series is too slow for all of them
-CUTOFFS_LEAST = 10  # fewer say little: the baseline is then left out
+Told = Callable[[str, int, int], None]  # which baseline, how many of its fits are done, of how many
+
+ORIGINS = 30  # that `auto` gives theta and auto_ets: a fit an origin and series is too slow for all of them
+ORIGINS_LEAST = 10  # fewer say little: the baseline is then left out
+ALLOWED = 60_000.0  # milliseconds of a core, by the prices below, that `auto` gives a baseline on a split
 
 
 class Fitted(NamedTuple):
-    """What a fit of it gets: so many rows of history or so many seasons, whichever is more, and no longer season."""
+    """What a fit of a baseline gets: so many rows of history or so many seasons, whichever is more, and no longer season.
+
+    `prices`: (longest season, milliseconds a row) of a fit, measured on one core; a row is one that it gets or forecasts.
+    """
 
     rows: int
     seasons: int
     longest: int
+    prices: tuple[tuple[int, float], ...]
+
+    def kept(self, season: int) -> int:
+        """The rows of history that a fit gets."""
+        return max(self.rows, self.seasons * season)
+
+    def price(self, season: int) -> float:
+        """The milliseconds of a row."""
+        return next(price for longest, price in self.prices if season <= longest)
 
 
-# No clock stops a fit under way, hence `longest`: theta at 8760 cost 100 times what it does at 1000, auto_ets (a parameter for
-# each row of a season) at 365 4 to 16 times what it does at 168.  auto_ets: 500 rows of the shipped data (season 24) cost
-# twice what 240 do, for 1 % less error; three seasons are what it needs to start from a decomposition.
-FITTED = {"theta": Fitted(500, 10, 1000), "auto_ets": Fitted(240, 3, 168)}
+# Theta at 8760 cost 100 times what it does at 1000, hence `longest`; auto_ets has a parameter for each row of a season.
+# auto_ets: 500 rows of the shipped data (season 24) cost twice what 240 do, for 1 % less error; three seasons are what it
+# needs to start from a decomposition.  docs/comparison.md has this table.
+FITTED = {
+    "theta": Fitted(500, 10, 1000, ((52, 0.01), (100, 0.016), (168, 0.03), (336, 0.045), (1000, 0.12))),
+    "auto_ets": Fitted(240, 3, 168, ((1, 0.05), (12, 0.6), (24, 0.7), (52, 0.95), (100, 1.3), (168, 3.2))),
+}
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """The forecasts of baselines as files: for each split and baseline the one that has its column, as in `frames.write`.
+
+    `notes`: on each that left out origins of the test.
+    """
+
+    files: Mapping[str, Mapping[str, Path]]
+    notes: Mapping[str, str]
+
+    def joined(self, other: "Baselines") -> "Baselines":
+        """Those of both."""
+        files = {split: {**self.files[split], **other.files[split]} for split in EVALUATED}
+        return Baselines(files, {**self.notes, **other.notes})
+
+
+def write_baselines(run: RunParams, data: Data, folder: Path, told: Told | None = None) -> Baselines:
+    """Forecasts validation and test with the baselines that a run names, into files in `folder`.
+
+    Nothing is shared with other calls: those of `only_naive` and of `only_fitted` may run at the same time, each in a thread
+    or process of its own.  `told` is called after each fit; an exception that it raises ends the call.
+    """
+    names, history = run.evaluation.baselines, target_frame(data.panel)
+    files: dict[str, Mapping[str, Path]] = {}
+    notes: dict[str, str] = {}
+    for name in EVALUATED if names else ():
+        targets = targets_of(data, name, run.evaluation.stride)
+        origins = targets.select("unique_id", "cutoff").unique(maintain_order=True)
+        made, notes = forecast_baselines(history, origins, run, told)
+        frame = targets.join(made.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
+        files[name] = write_columns(frame, names, folder / f"{names[0]}-{name}.parquet")
+    return Baselines({name: files.get(name, {}) for name in EVALUATED}, notes)
 
 
 @dataclass(frozen=True)
@@ -47,7 +105,9 @@ class _Past:
     cutoff: np.ndarray
 
 
-def forecast_baselines(history: pl.DataFrame, origins: pl.DataFrame, run: RunParams) -> tuple[pl.DataFrame, dict[str, str]]:
+def forecast_baselines(
+    history: pl.DataFrame, origins: pl.DataFrame, run: RunParams, told: Told | None = None
+) -> tuple[pl.DataFrame, dict[str, str]]:
     """Wide frame (unique_id, ds, cutoff, step, a column a baseline; no y) and a note for each baseline that left origins out.
 
     `history`: unique_id, ds, y on the regular grid, null where missing; `origins`: unique_id, cutoff.  A series without an
@@ -63,15 +123,23 @@ def forecast_baselines(history: pl.DataFrame, origins: pl.DataFrame, run: RunPar
     notes: dict[str, str] = {}
     for name in FITTED:
         if name in names:
-            columns[name], note = _fitted(name, past, run)
+            columns[name], note = _fitted(name, past, run, told)
             notes |= {name: note} if note else {}
     made = [pl.Series(name, columns[name].ravel(), pl.Float64).fill_nan(None) for name in names]
     return _targets(origins, run).with_columns(made), notes
 
 
 def only_naive(run: RunParams) -> RunParams:
-    """The same run with no baselines but those of the three naive ones that it names."""
-    names = tuple(name for name in run.evaluation.baselines if name not in FITTED)
+    """The same run with no baselines but the naive ones that it names."""
+    return _with_baselines(run, tuple(name for name in run.evaluation.baselines if name not in FITTED))
+
+
+def only_fitted(run: RunParams) -> RunParams:
+    """The same run with no baselines but theta and auto_ets, where it names them."""
+    return _with_baselines(run, tuple(name for name in run.evaluation.baselines if name in FITTED))
+
+
+def _with_baselines(run: RunParams, names: tuple[str, ...]) -> RunParams:
     return run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"baselines": names})})
 
 
@@ -137,39 +205,50 @@ def _seasons_back(y: np.ndarray, season: int) -> np.ndarray:
         back = further
 
 
-def _fitted(name: str, past: _Past, run: RunParams) -> tuple[np.ndarray, str | None]:
-    """[origins, horizon] of theta or auto_ets on evenly spread cutoffs, NaN elsewhere; a note where that is not all of them.
-
-    A cutoff counts once every series that has it was tried; where the time ends before enough of them do, all is NaN.
-    """
-    season, seconds = run.evaluation.season, run.evaluation.baseline_seconds
-    nothing = np.full((len(past.at), run.windows.horizon), np.nan)
-    limits = FITTED[name]
+def _fitted(name: str, past: _Past, run: RunParams, told: Told | None) -> tuple[np.ndarray, str | None]:
+    """[origins, horizon] of theta or auto_ets on evenly spread cutoffs, NaN elsewhere; a note where that is not all of them."""
+    season, gap, horizon, limits = run.evaluation.season, run.windows.gap, run.windows.horizon, FITTED[name]
+    values = np.full((len(past.at), horizon), np.nan)
     if season > limits.longest:
-        return nothing, f"left out: it takes a season of {limits.longest} rows at most"
+        return values, f"left out: it takes a season of {limits.longest} rows at most"
     moment = _moments(past)
     cutoffs = np.unique(moment)
-    order, model, kept = _spread(len(cutoffs)), _model(name, season), max(limits.rows, limits.seasons * season)
-    deadline = time.monotonic() + seconds
-    values, tried = nothing.copy(), []
-    for cutoff in cutoffs[order]:
-        here = np.flatnonzero(moment == cutoff)
-        made = _fits(model, kept, past, here, run, deadline)
-        if made is None:
-            break
-        values[here] = made
-        tried.append(here)
-    if len(tried) < min(CUTOFFS_LEAST, len(order)):
-        return nothing, f"left out: its {seconds:g} s were over after {len(tried)} of {len(cutoffs)} origins"
-    why = f": its {seconds:g} s were over" if len(tried) < len(order) else " (its scores are of those alone)"
-    part = f"on {len(tried)} of {len(cutoffs)} origins{why}" if len(tried) < len(cutoffs) else ""
+    if not len(cutoffs):
+        return values, None
+    most = _most_origins(limits, past, run)
+    if most < min(ORIGINS_LEAST, len(cutoffs)) and run.evaluation.baseline_origins == "auto":
+        series = len(np.unique(past.start))
+        return values, f"left out: too slow for {series:,} series; set evaluation.baseline_origins to fit it all the same"
+    some = cutoffs[spread(len(cutoffs), most)]
+    tried = np.flatnonzero(np.isin(moment, some))
+    model = _model(name, season)
+    for done, origin in enumerate(tried, start=1):
+        at = past.at[origin]
+        low = max(past.start[origin], at + 1 - limits.kept(season))
+        filled = past.newest[low : at + 1]
+        values[origin] = _fit(model, past.y[filled[filled >= low]], gap, horizon)
+        if told is not None:
+            told(name, done, len(tried))
+    part = f"on {len(some)} of {len(cutoffs)} origins (its scores are of those alone)" if len(some) < len(cutoffs) else ""
     return values, "; ".join(filter(None, (part, _lacking(values, past.start, tried)))) or None
+
+
+def _most_origins(limits: Fitted, past: _Past, run: RunParams) -> int:
+    """The most origins that a baseline is fitted on: what the run says, or what counts alone (series, rows, season, horizon)
+    make of `auto`."""
+    evaluation = run.evaluation
+    if evaluation.baseline_origins != "auto":
+        return evaluation.baseline_origins
+    starts, first = np.unique(past.start, return_index=True)
+    rows = np.minimum(np.maximum.reduceat(past.at, first) - starts + 1, limits.kept(evaluation.season))
+    rows = rows + run.windows.gap + run.windows.horizon
+    return min(ORIGINS, int(ALLOWED / (limits.price(evaluation.season) * rows.sum())))
 
 
 def _moments(past: _Past) -> np.ndarray:
     """[origins] what is fitted together: the cutoff, or, where series end at different times, the place from its own last one.
 
-    Else a spread over thirty cutoffs would leave out most series of a split by rows.
+    Otherwise thirty cutoffs would leave out most series of a split by rows.
     """
     _, first, counts = np.unique(past.start, return_index=True, return_counts=True)
     if len(np.unique(past.cutoff)) <= counts.max(initial=0):
@@ -177,32 +256,10 @@ def _moments(past: _Past) -> np.ndarray:
     return np.repeat(first + counts, counts) - np.arange(len(past.start))
 
 
-def _spread(count: int) -> list[int]:
-    """Which of `count` cutoffs to fit on, evenly spread.
-
-    Far apart first (bits reversed), so that a budget that runs out still leaves them spread over the whole range.
-    """
-    spread = np.unique(np.linspace(0, count - 1, min(CUTOFFS, count)).round().astype(int))
-    return [int(spread[i]) for i in sorted(range(len(spread)), key=lambda i: f"{i:05b}"[::-1])]
-
-
 def _model(name: str, season: int) -> Any:
     from statsforecast.models import AutoETS, Theta  # takes seconds to import
 
     return AutoETS(season_length=season) if name == "auto_ets" else Theta(season_length=season)
-
-
-def _fits(model: Any, kept: int, past: _Past, here: np.ndarray, run: RunParams, deadline: float) -> np.ndarray | None:
-    """[here, horizon] after the origins `here`, each from its last `kept` rows; None where the deadline came before the end."""
-    made = np.full((len(here), run.windows.horizon), np.nan)
-    for row, origin in enumerate(here):
-        if time.monotonic() > deadline:
-            return None
-        at = past.at[origin]
-        low = max(past.start[origin], at + 1 - kept)
-        filled = past.newest[low : at + 1]
-        made[row] = _fit(model, past.y[filled[filled >= low]], run.windows.gap, run.windows.horizon)
-    return made
 
 
 def _fit(model: Any, y: np.ndarray, gap: int, horizon: int) -> np.ndarray:
@@ -215,9 +272,8 @@ def _fit(model: Any, y: np.ndarray, gap: int, horizon: int) -> np.ndarray:
     return np.where(np.isfinite(mean), mean, np.nan)
 
 
-def _lacking(values: np.ndarray, start: np.ndarray, tried: list[np.ndarray]) -> str:
+def _lacking(values: np.ndarray, start: np.ndarray, origins: np.ndarray) -> str:
     """How many series lack a forecast on an origin that was tried; empty where none does."""
-    origins = np.concatenate([*tried, np.zeros(0, int)])
     failed = origins[np.isnan(values[origins]).any(axis=1)]
     series, lacking = len(np.unique(start[origins])), len(np.unique(start[failed]))
     return f"{lacking} of {series} series lack forecasts" if lacking else ""

@@ -1,21 +1,25 @@
-"""The wide forecast frame of a split as one Parquet file, written and read a few columns or rows at a time; scores nothing.
+"""The wide forecast frame of a split as one Parquet file, written and read a few columns or rows at a time.
 
 unique_id, ds, cutoff, y and a column a model, with `<model>-lo-90` and `<model>-hi-90` where it has an interval: what people
 get as `forecasts.parquet`, and what every figure of a comparison is computed from.  `step` is not in it: an origin has a row a
 step.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+from models.data.origins import origin_rows
+from models.data.panel import Data
+from models.data.windows import Windows
 from tasks.evaluate import intervals
-from tasks.evaluate.forecasts import KEYS
-from tasks.files import write_parquet
+from tasks.evaluate.forecasts import KEYS, forecast_frame
+from tasks.files import placed, write_parquet
 
 ROWS = 1 << 17  # held in memory at a time, of all models
 
@@ -48,18 +52,20 @@ def write(
     """
     for file in dict.fromkeys(sources.values()):
         _check_rows(file, targets)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    writer: pq.ParquetWriter | None = None
-    try:
+    with placed(path) as partial, ExitStack() as opened:
+        writer: pq.ParquetWriter | None = None
         for part in _parts(targets, sources):
             table = _with_intervals(part, half_widths or {}).drop("step").to_arrow()
-            writer = writer or pq.ParquetWriter(partial, table.schema, compression="zstd")
+            writer = writer or opened.enter_context(pq.ParquetWriter(partial, table.schema, compression="zstd"))
             writer.write_table(table)
-    finally:
-        if writer is not None:
-            writer.close()
-    os.replace(partial, path)
     return Forecasts(path, horizon)
+
+
+def targets_of(data: Data, split: str, stride: int) -> pl.DataFrame:
+    """The forecast frame of a split without a model: unique_id, ds, cutoff, step, y."""
+    origins = origin_rows(data.panel, data.windows, data.split, split, stride)
+    empty = np.zeros((len(origins), data.windows.horizon))
+    return forecast_frame(data.panel, Windows(data.panel, data.windows, origins), empty, "_none").drop("_none")
 
 
 def _check_rows(file: Path, targets: pl.DataFrame) -> None:

@@ -17,7 +17,7 @@ from tasks.evaluate.forecasts import KEYS
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
 from tasks.train.fits import Fit
-from tasks.train.job import Kind
+from tasks.train.kind import Kind
 
 
 def refit_splits(run: RunParams, data: Data) -> list[Split]:

@@ -172,7 +172,7 @@ def judge(
 ) -> tuple[tuple[Verdict, ...], dict[str, Any]]:
     """Every gate's verdict, the cheap ones first, and both scores on the same unseen origins.  Raises Overdue."""
     check_whole(challenger)
-    run = RunParams(**challenger.trained_on["run"])
+    run = RunParams.stored(challenger.trained_on["run"])
     rules = rules or run.promotion
     verdicts = [gates.checks(challenger.trained_on), gates.clean_tree(challenger.trained_on["fingerprint"], allow_dirty)]
     unlike = _unlike(challenger, champion)

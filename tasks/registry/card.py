@@ -3,14 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.report.columns import BY_NAME, CARD
 from tasks.train.identity import Provenance
 from tasks.validate.report import heading, report_lines
-
-SCORES = (
-    ("test_mae", "MAE"), ("test_rmse", "RMSE"), ("test_mase", "MASE"), ("test_smape", "sMAPE, %"), ("test_bias", "bias"),
-    ("test_skill", "skill against the best naive"), ("test_coverage_90", "coverage of the 90 % interval"),
-    ("test_width_90", "width of the 90 % interval"), ("test_crps", "CRPS"),
-)  # fmt: skip
 
 
 def card(model: Mapping[str, Any], about: Provenance, memory: Mapping[str, Any] | None) -> str:
@@ -19,7 +14,7 @@ def card(model: Mapping[str, Any], about: Provenance, memory: Mapping[str, Any] 
     verdict, scores, prints = about.verdict, made["scores"], made["fingerprint"]
     windows = model["windows"]
     features = ", ".join(f"{name} ({one['lookback']} samples)" for name, one in windows["features"].items())
-    told = [f"| {words} | {scores[name]:.4g} |" for name, words in SCORES if scores.get(name) is not None]
+    told = [f"| {BY_NAME[name].words} | {scores[name]:.4g} |" for name in CARD if scores.get(name) is not None]
     gap = f", {windows['gap']} rows after the last one known" if windows["gap"] else ""
     target, known = _plain(str(columns["y"])), _plain(", ".join((*windows["calendar"], *windows["future"])) or "nothing")
     limits = [

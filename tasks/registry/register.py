@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from models.data.panel import Panel
 from models.fit.job import load_model
 from params.schema import RunParams
+from tasks.compare.compare import Comparison
 from tasks.files import ROOT
 from tasks.registry.bundle import write_bundle
 from tasks.registry.card import card
@@ -26,7 +27,7 @@ from tasks.train.identity import Provenance, fingerprint
 @task(cache_policy=NO_CACHE)
 def register_best(
     run: RunParams,
-    found: Mapping[str, Any],
+    found: Comparison,
     fits: Sequence[Fit],
     home: Path,
     about: Provenance,
@@ -38,15 +39,15 @@ def register_best(
     Returns `version` and `new` (False where the same identity was registered before), or `version` None where no variant beat
     the best naive on validation, or (`why`) the refit failed: then nothing is registered and the aliases stay.
     """
-    if found["chosen"] is None:
+    if found.chosen_fit is None:
         return {"version": None, "new": False}
     if refit is not None and not refit.finished:
         why = f"{refit.label}, the chosen variant trained on all rows (training.refit), failed: {refit.result.reason}"
         return {"version": None, "new": False, "why": why}
-    fit = next(fit for fit in fits if fit.label == found["chosen"])
+    fit = next(fit for fit in fits if fit.label == found.chosen_fit)
     job = fit.job
-    row = next(row for row in found["rows"] if row["name"] == fit.label)
-    scores = {name: value for name, value in row.items() if name.startswith(("test_", "val_"))}
+    row = next(row for row in found.rows if row.name == fit.label)
+    scores = row.scores
     forecaster, panel = load_model(job, fit.folder), Panel.open(job.panel)
     refitted = None if refit is None else load_model(refit.job, refit.folder)
     facts = {
@@ -54,7 +55,7 @@ def register_best(
         "label": fit.label,
         "seed": job.training.seed,
         "scores": scores,
-        "naive": found["naive"],
+        "naive": found.naive,
         "checks": "passed",  # nothing comes here that they, or the canary, have stopped
         "fingerprint": fingerprint(job, panel.digest),
         **facts_for(job, fit.result, panel, run),
@@ -74,7 +75,7 @@ def register_best(
             level=job.scaling.window,
             panel=panel,
             run=run,
-            half_widths=found["half_widths"][fit.label],
+            half_widths=found.half_widths[fit.label],
             facts=json.loads(json.dumps(facts)),
             papers=lambda model: _papers(model, about, _memory(fit)),
         )

@@ -1,9 +1,6 @@
-"""What goes into a comparison, written to its run before anything is trained: params, data, checks, windows; never a result."""
+"""What goes into a comparison, written to its run before anything is trained: params, data, checks, windows."""
 
 from pathlib import Path
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from models.data.panel import Data
 from params.schema import RunParams
@@ -29,7 +26,6 @@ def log_failed_checks(experiment: str, run: RunParams, folder: Path) -> str:
     return failed
 
 
-@task(cache_policy=NO_CACHE)
 def log_inputs(
     parent: str,
     run: RunParams,

@@ -1,14 +1,15 @@
-"""Memory cards as pictures, a table and words; measures nothing (`models/memory_card.py` does)."""
+"""Memory cards as pictures, a table and words (`models/memory_card.py` measures them)."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from models.memory_card import MemoryCard
-from tasks.report.plots import ACTUAL, CHOSEN, GRID, NAIVE, QUIET
+from tasks.report.plots.style import ACTUAL, CHOSEN, GRID, NAIVE, QUIET
+from tasks.train.fits import Fit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,9 +21,9 @@ as a share of the row that moves it most
 FLOOR = 1e-5  # of the largest sensitivity: what lies below is drawn here
 
 
-def cards_of(fits: Sequence[Mapping[str, Any]]) -> dict[str, MemoryCard]:
+def cards_of(fits: Sequence[Fit]) -> dict[str, MemoryCard]:
     """The cards of the fits that have one, by label."""
-    return {fit["label"]: MemoryCard.from_dict(fit["memory"]) for fit in fits if "memory" in fit}
+    return {fit.label: fit.evaluated.memory for fit in fits if fit.evaluated is not None and fit.evaluated.memory is not None}
 
 
 def card_table(cards: Mapping[str, MemoryCard]) -> pl.DataFrame:

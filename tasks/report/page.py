@@ -1,4 +1,4 @@
-"""The report of a comparison as one web page that works offline: everything from the data is escaped; computes nothing."""
+"""The report of a comparison as one web page that works offline; everything from the data is escaped."""
 
 import base64
 import html
@@ -6,25 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import polars as pl
-
+from tasks.compare.board import Board
 from tasks.report import leaderboard as report
+from tasks.report.columns import BY_NAME, Form
+from tasks.train.kind import Kind
 from tasks.validate.report import heading, report_lines
 from tasks.validate.report import rows as check_rows
 from tasks.validate.verdict import Verdict
 
-ACCURACY = (
-    "rank", "name", "seeds", "val_mae", "test_mae", "test_mae_spread", "test_p_best", "test_skill", "test_coverage_90",
-    "test_mse_scaled", "test_mse_scaled_spread", "test_mae_scaled", "test_rmse", "test_mase", "test_crps", "test_bias",
-)  # fmt: skip
-MORE = (
-    "rank", "name", "val_mase", "val_mse_scaled", "val_mae_scaled", "test_rmsse", "test_smape", "test_width_90", "test_pinball",
-    "test_scaled_crps", "test_lag", "test_p_naive",
-)  # fmt: skip
-COST = (
-    "rank", "name", "family", "test_mae", "train_seconds", "windows_per_second", "forecast_ms_per_series", "num_parameters",
-    "weights_mb", "memory_half_life", "receptive_field",
-)  # fmt: skip
 STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --soft: #5c5c5c; --line: #ddd; --mark: #e3f0fa;
   --blue: #00659f; --bad: #b3261e; --warn: #8a6100; --good: #2e6b34 }
@@ -78,8 +67,8 @@ class Section:
 
 def page(title: str, words: str, sections: Sequence[Section]) -> str:
     """The whole page; it loads nothing from anywhere and runs nothing."""
-    told = [(section, section.html()) for section in sections]
-    links = "".join(f'<a href="#{section.name}">{html.escape(section.title)}</a>' for section, text in told if text)
+    parts_of = [(section, section.html()) for section in sections]
+    links = "".join(f'<a href="#{section.name}">{html.escape(section.title)}</a>' for section, text in parts_of if text)
     parts = [
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -87,20 +76,20 @@ def page(title: str, words: str, sections: Sequence[Section]) -> str:
         "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">",
         f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>",
         f'<h1>{html.escape(title)}</h1><p class="lead">{html.escape(words)}</p><nav>{links}</nav>',
-        *(text for _, text in told),
+        *(text for _, text in parts_of),
         "</body></html>\n",
     ]
     return "\n".join(parts)
 
 
-def table(board: pl.DataFrame, columns: Sequence[str]) -> str:
+def table(board: Board, columns: Sequence[str]) -> str:
     """Columns of the leaderboard, the chosen row marked, baselines quiet."""
-    best, columns = report.chosen(board), report.shown(board, columns)
-    heads = "".join(f'<th scope="col"{_side(column)}>{report.HEADS[column]}</th>' for column in columns)
+    columns = report.shown(board, columns)
+    heads = "".join(f'<th scope="col"{_side(column)}>{BY_NAME[column].heading}</th>' for column in columns)
     body = []
-    for row, texts in zip(board.iter_rows(named=True), report.rendered(board), strict=True):
-        looks = "quiet" if row["rank"] is None or row["kind"] == "baseline" else ""
-        looks = "chosen" if best and row["name"] == best["name"] else looks
+    for row, texts in zip(board.rows, report.rendered(board), strict=True):
+        looks = "quiet" if row.score is None or row.kind is Kind.BASELINE else ""
+        looks = "chosen" if row is board.chosen else looks
         cells = "".join(f"<td{_side(column)}>{html.escape(texts[column])}</td>" for column in columns)
         body.append(f'<tr class="{looks}">{cells}</tr>')
     return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
@@ -139,4 +128,4 @@ def _figure(caption: str, image: bytes) -> str:
 
 
 def _side(column: str) -> str:
-    return "" if report.SCHEMA[column] is pl.String else ' class="n"'
+    return "" if BY_NAME[column].form is Form.TEXT else ' class="n"'

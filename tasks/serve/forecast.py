@@ -60,7 +60,7 @@ def trained_on(version: Version, made: pl.DataFrame) -> int:
 
 def read(version: Version, data: Path) -> pl.DataFrame:
     """The table as the run read its own: the same names, or unique_id, ds and y; text turned to times and numbers."""
-    run = RunParams(**version.trained_on["run"])
+    run = RunParams.stored(version.trained_on["run"])
     own = run.data.model_copy(update={"path": str(data.absolute()), "query": None, "uri": None})
     source = open_source(own, Path.cwd())
     there = source.columns

@@ -16,6 +16,7 @@ from models.fit.checkpoint import write_bytes
 from params.errors import UserError
 from params.schema import RunParams
 from tasks.compare import scores
+from tasks.compare.board import best_naive
 from tasks.evaluate.baselines import forecast_baselines, only_naive
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
@@ -62,7 +63,7 @@ def realised(kept: pl.DataFrame, history: pl.DataFrame, run: RunParams, champion
         return Realised(pl.DataFrame(schema=schema), None)
     baselines, _ = forecast_baselines(history, origins, naives)
     rows = rows.join(baselines, on=["unique_id", "ds", "cutoff"], how="inner")
-    naive = scores.best_naive({name: scores.mae(rows, name) for name in naives.evaluation.baselines})
+    naive = best_naive({name: scores.mae(rows, name) for name in naives.evaluation.baselines})
     error, theirs = (pl.col("yhat") - pl.col("y")).abs(), (pl.col(naive) - pl.col("y")).abs()
     steps = Frequency(run.data.frequency).position(pl.col("cutoff"), pl.col("newest").cast(rows.schema["cutoff"]))
     table = rows.group_by(steps.alias("age")).agg(
@@ -144,7 +145,7 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
         return None, None
     with opened(found) as version:
         check_whole(version)
-        own = RunParams(**version.trained_on["run"]).model_copy(update={"data": run.data})
+        own = RunParams.stored(version.trained_on["run"]).model_copy(update={"data": run.data})
         try:
             frame, short = long_enough(numbers(own, open_source(own.data), version), version)
             made = forecast_frame(version, frame)

@@ -8,7 +8,7 @@ a later MLflow does not understand ours, the pages are as they are without it, a
 import base64
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -19,13 +19,11 @@ LONGEST_TAG = 5000  # what MLflow's table of experiment tags holds
 TRAINING = ("workflowType", "machine_learning")  # without it a browser that is new here gets the pages for language models
 
 PARAMS = ("variant", "family", "seed")
-METRICS = ("best_val_mae", "test_mae", "test_skill", "test_mase", "test_coverage_90", "train_seconds", "num_parameters")
-# column -> pixels: every name and the first digits can be read, and the table fits a window of 1,600
+# column -> pixels: every name can be read, and with those of the metrics the table fits a window of 1,600
 WIDTHS = {
     "attributes.`Run Name`": 160,
     "runDateAndNestInfo": 130,  # when it was made
     **dict(zip((f"params.`{name}`" for name in PARAMS), (145, 95, 50), strict=True)),
-    **dict(zip((f"metrics.`{name}`" for name in METRICS), (98, 78, 80, 84, 124, 106, 118), strict=True)),
 }
 LINES = ("val_mae", "test_mae_by_step")
 BARS = ("test_mae", "test_skill", "test_coverage_90", "train_seconds")
@@ -33,9 +31,12 @@ AXES = ["num_parameters", "train_seconds", "best_val_mae", "test_mae"]  # of the
 OURS, REST = "Comparison", ("Model metrics", "System metrics")  # MLflow's own have a chart of every metric: there, but folded
 
 
-def view_tag(parent: str) -> tuple[str, str]:
-    """The tag of an experiment that makes the view of one comparison: its fits and baselines, the best on validation first."""
-    return TAG, _envelope(view(parent))
+def view_tag(parent: str, metrics: Mapping[str, int]) -> tuple[str, str]:
+    """The tag of an experiment that makes the view of one comparison: its fits and baselines, the best on validation first.
+
+    `metrics`: what is shown of each, and how many pixels wide.
+    """
+    return TAG, _envelope(view(parent, metrics))
 
 
 def experiment_url(base: str, experiment_id: str, charts: bool = False) -> str:
@@ -50,18 +51,19 @@ def run_url(base: str, experiment_id: str, run_id: str, artifact: str = "") -> s
     return _url(base, f"{page}/artifacts/{quote(artifact)}" if artifact else page, [TRAINING])
 
 
-def view(parent: str) -> dict[str, Any]:
+def view(parent: str, metrics: Mapping[str, int]) -> dict[str, Any]:
     """What the pages keep of a view: which runs in which order, columns and their widths, charts in sections.
 
     Sorted by a metric the runs stand in one flat list; sorted by date, which is MLflow's way, they hide below their parent.
     """
+    widths = WIDTHS | {f"metrics.`{name}`": pixels for name, pixels in metrics.items()}
     return {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'",
         "orderByKey": "metrics.`best_val_mae`",
         "orderByAsc": True,
-        "selectedColumns": [name for name in WIDTHS if name.startswith(("params", "metrics"))],
-        "columnOrder": list(WIDTHS),
-        "columnWidths": WIDTHS,
+        "selectedColumns": [name for name in widths if name.startswith(("params", "metrics"))],
+        "columnOrder": list(widths),
+        "columnWidths": widths,
         "runsHiddenMode": "SHOW_ALL",
         "compareRunCharts": _charts(),
         "compareRunSections": [_section(OURS, shown=True), *(_section(name, shown=False) for name in REST)],

@@ -15,7 +15,8 @@ from models.fit.job import Job
 from models.fit.settings import Result
 from tasks.train.fits import Fit
 from tasks.train.identity import canonical, fingerprint, sha256
-from tasks.train.job import Kind, Planned
+from tasks.train.job import Planned
+from tasks.train.kind import Kind
 
 
 def planned_on_all_rows(fit: Fit) -> Planned:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 
 from models.data.panel import Split
@@ -13,17 +12,8 @@ from models.networks.linear import PENALTIES
 from params.errors import UserError
 from params.schema import RunParams, VariantParams
 from tasks.train.check import own_network, seeds_of
+from tasks.train.kind import Kind
 from tasks.train.micro_batches import micro_batches
-
-
-class Kind(StrEnum):
-    """What a row of a leaderboard or a run in MLflow stands for."""
-
-    VARIANT = "variant"
-    REFIT = "refit"
-    REFIT_ALL = "refit-all"
-    ENSEMBLE = "ensemble"
-    BASELINE = "baseline"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,20 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tasks.report.plots import style
 from tasks.report.plots.names import looks_of, named_lines
-from tasks.report.plots.style import ACTUAL, CHOSEN, GRID, NAIVE, OTHERS, QUIET, UNIT, label
+from tasks.report.plots.style import (
+    ACTUAL,
+    CHOSEN,
+    GRID,
+    NAIVE,
+    OTHERS,
+    QUIET,
+    UNIT,
+    label,
+    legend_above,
+    new_figure,
+    whole_ticks,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,11 +30,11 @@ SATURDAY = 6
 
 def step_plot(by_step: pl.DataFrame, models: Sequence[str], chosen: str | None, naive: str, unit: str, span: str) -> "Figure":
     """MAE by horizon step, a line a model, each named at its right end.  `span`: the length of one step, such as 1h."""
-    figure, ax = style.new_figure(9, max(4.5, 0.26 * len(models) + 1.5))
+    figure, ax = new_figure(9, max(4.5, 0.26 * len(models) + 1.5))
     named_lines(ax, by_step, "step", models, looks_of(models, chosen, naive), mark=False)
     last = by_step.height
     ax.set_xlim(1 - max(0.02 * last, 0.2), last + max(0.02 * last, 0.2))
-    style.whole_ticks(ax)
+    whole_ticks(ax)
     ax.set_xlabel(f"horizon step (one step: {label(span)})")
     ax.set_ylabel(f"MAE on test ({label(unit, UNIT)})")
     ax.set_title("Error by horizon step", loc="left")
@@ -36,7 +47,7 @@ def slice_plot(table: pl.DataFrame, by: str, models: Sequence[str], chosen: str 
     `table`: value (hour 0 .. 23, or ISO weekday 1 .. 7) and a column a model, null where a slice has nothing to score.
     `by`: hour or weekday.
     """
-    figure, ax = style.new_figure(9, max(3.6, 0.26 * len(models) + 1.2))
+    figure, ax = new_figure(9, max(3.6, 0.26 * len(models) + 1.2))
     table = table.sort("value")
     named_lines(ax, table, "value", models, looks_of(models, chosen, naive), mark=by == "weekday" or table.height < 24)
     if by == "weekday":
@@ -56,7 +67,7 @@ def slice_plot(table: pl.DataFrame, by: str, models: Sequence[str], chosen: str 
 def accuracy_plot(board: pl.DataFrame, chosen: str | None, naive: str, unit: str) -> "Figure":
     """Test MAE as bars and validation MAE as marks, in the order of the leaderboard; rows without a score are left out."""
     rows = board.filter(pl.col("test_mae").is_not_null())
-    figure, ax = style.new_figure(9, 0.34 * rows.height + 1.9)
+    figure, ax = new_figure(9, 0.34 * rows.height + 1.9)
     ax.grid(axis="y", visible=False)
     places = range(rows.height)
     plain = {"variant": OTHERS[3], "baseline": QUIET}
@@ -74,5 +85,5 @@ def accuracy_plot(board: pl.DataFrame, chosen: str | None, naive: str, unit: str
         ax.axvline(best[0], color=NAIVE, lw=1, ls="--", zorder=3, label=f"best naive: {label(naive)}")
     ax.set_xlabel(f"MAE on test ({label(unit, UNIT)})")
     ax.set_title("Accuracy, best on validation first", loc="left", pad=24)
-    style.legend_above(ax, columns=2)
+    legend_above(ax, columns=2)
     return figure

@@ -5,8 +5,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tasks.report.plots import style
-from tasks.report.plots.style import ACTUAL, CHOSEN, GRID, OTHERS, UNIT, label, legend_above, note
+from tasks.report.plots.style import (
+    ACTUAL,
+    CHOSEN,
+    GRID,
+    OTHERS,
+    UNIT,
+    dress,
+    label,
+    legend_above,
+    new_figure,
+    note,
+    time_axis,
+    times,
+    whole_ticks,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,11 +59,11 @@ def residual_plot(rows: pl.DataFrame, name: str, unit: str) -> "Figure":
     `rows`: unique_id, ds, cutoff, step, residual (actual minus forecast, in `unit`; null where there is none).
     """
     rows = rows.with_columns(pl.col("residual").cast(pl.Float64).fill_nan(None))
-    figure, _ = style.new_figure(10, 6.4, rows=0)
+    figure, _ = new_figure(10, 6.4, rows=0)
     grid = figure.add_gridspec(2, 2, height_ratios=(1.15, 1))
     over_time, spread, memory = figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
     for ax in figure.axes:
-        style.dress(ax)
+        dress(ax)
     known = rows.drop_nulls("residual")
     _over_time(over_time, known)
     over_time.set_ylabel(f"residual ({label(unit, UNIT)})")
@@ -78,11 +91,11 @@ def _over_time(ax: "Axes", known: pl.DataFrame) -> None:
         return
     drawn = thinned(known)
     mark = "o" if drawn.height < 40 else None
-    x = style.times(drawn)
+    x = times(drawn)
     ax.axhline(0, color=ACTUAL, lw=0.9, zorder=1)
     ax.fill_between(x, drawn["low"].to_numpy(), drawn["high"].to_numpy(), color=CHOSEN, alpha=0.2, lw=0, label="5 to 95 %")
     ax.plot(x, drawn["mean"].to_numpy(), color=CHOSEN, lw=1, marker=mark, ms=3, label="mean of all series")
-    style.time_axis(ax, drawn)
+    time_axis(ax, drawn)
     legend_above(ax)
 
 
@@ -136,5 +149,5 @@ def _memory(ax: "Axes", rows: pl.DataFrame) -> None:
     reach = 1.15 * max(band, np.abs(mean).max())
     ax.set_ylim(-reach if mean.min() < -band else -1.3 * band, reach)
     ax.set_xlim(0, lags[-1] + 1)
-    style.whole_ticks(ax)
+    whole_ticks(ax)
     legend_above(ax)

@@ -4,7 +4,6 @@ One palette (Okabe and Ito, safe for colour-blind eyes) throughout: actuals blac
 vermilion, other variants in the rest of it, further told apart by line style.
 """
 
-import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -13,6 +12,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+
+from tasks.files import placed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,11 +33,10 @@ def file_name(number: int, series: str) -> str:
 
 
 def save(figure: "Figure", path: Path) -> Path:
-    """Write a PNG beside `path` and rename it; the same figure gives the same bytes."""
+    """Writes a PNG in place of `path`; the same figure gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    figure.savefig(beside, format="png", dpi=120, metadata={"Software": None})
-    os.replace(beside, path)
+    with placed(path) as partial:
+        figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})
     return path
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.compare.scores import best_naive, breakdown, errors, mae, ranking, scales, score, slices, standard_units, wide
+from tasks.compare.scores import breakdown, errors, mae, ranking, scales, score, slices, standard_units, wide
 from tasks.evaluate.intervals import LEVELS, calibrate, half_widths, with_interval
 
 SEASON = 3
@@ -207,14 +207,6 @@ def test_a_model_without_forecasts_has_no_score(frames: tuple[pl.DataFrame, ...]
     assert set(found.values()) == {None}
     assert mae(test, "none") is None
     assert breakdown(test, "none", "last_value", scales(train, SEASON), "step").is_empty()
-
-
-def test_best_naive_is_chosen_among_the_naive_ones_by_their_error() -> None:
-    errors = {"last_value": 1.5, "drift": 0.5, "theta": 0.0, "seasonal_naive": None}
-    assert best_naive(errors) == "drift"
-    assert best_naive({"last_value": 1.5, "drift": 1.5}) == "last_value"
-    with pytest.raises(ValueError, match="no naive forecast"):
-        best_naive({"theta": 0.0, "seasonal_naive": None})
 
 
 def test_errors_in_units_of_the_training_rows_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:

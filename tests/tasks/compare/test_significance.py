@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from tasks.compare.board import LEVEL
 from tasks.compare.significance import (
     FEWEST,
-    LEVEL,
     corrected,
     diebold_mariano,
     differences,

@@ -2,10 +2,10 @@
 
 from html.parser import HTMLParser
 
-import polars as pl
-
+from tasks.compare.board import Board, ScoreRow
 from tasks.report import page
-from tasks.report.leaderboard import leaderboard, remarks
+from tasks.report.columns import ACCURACY
+from tasks.report.leaderboard import remarks
 from tasks.validate.verdict import Finding, Verdict
 
 EVIL = "<script>alert(1)</script> & \" ' [red]x[/red] </pre></details>"
@@ -42,13 +42,13 @@ def read(text: str) -> Tags:
     return parser
 
 
-def evil_board() -> pl.DataFrame:
+def evil_board() -> Board:
     rows = [
         {"name": "lstm", "kind": "variant", "status": "finished", "val_mae": 4.0, "test_mae": 4.25, "seeds": 1},
         {"name": EVIL, "kind": "variant", "status": "failed", "note": EVIL},
         {"name": "last_value", "kind": "baseline", "status": "finished", "val_mae": 5.0, "test_mae": 5.5},
     ]
-    return leaderboard(rows)
+    return Board.of(map(ScoreRow.read, rows))
 
 
 def evil_verdict() -> Verdict:
@@ -60,7 +60,7 @@ def evil_verdict() -> Verdict:
 def test_everything_from_the_data_is_text_and_nothing_is_loaded() -> None:
     board = evil_board()
     sections = [
-        page.Section("a", EVIL, EVIL, [(EVIL, b"PNG")], page.table(board, page.ACCURACY) + page.bullets(remarks(board))),
+        page.Section("a", EVIL, EVIL, [(EVIL, b"PNG")], page.table(board, ACCURACY) + page.bullets(remarks(board))),
         page.Section("b", "b", "", (), page.checks(evil_verdict())),
         page.Section("c", "c", "", (), page.code(EVIL) + page.facts({EVIL: EVIL}) + page.folded(EVIL, page.code(EVIL))),
     ]

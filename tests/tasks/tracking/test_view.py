@@ -4,9 +4,11 @@ import base64
 import json
 import zlib
 
+from tasks.report.columns import BY_NAME, IN_MLFLOW
 from tasks.tracking import view as pages
 
 PARENT = "7004166fcb2a47f9b56b540b30f80e25"
+METRICS = {BY_NAME[name].metric: BY_NAME[name].pixels for name in IN_MLFLOW}
 
 
 def read(tag: str) -> tuple[str, dict]:
@@ -19,15 +21,15 @@ def read(tag: str) -> tuple[str, dict]:
 
 
 def test_the_tag_holds_the_view_and_fits_its_column() -> None:
-    key, value = pages.view_tag(PARENT)
+    key, value = pages.view_tag(PARENT, METRICS)
     assert key == "mlflow.sharedViewState.lagline"
     assert len(value) <= 5000
-    assert read(value) == ("Newest comparison", pages.view(PARENT))
-    assert pages.view_tag(PARENT) == (key, value)
+    assert read(value) == ("Newest comparison", pages.view(PARENT, METRICS))
+    assert pages.view_tag(PARENT, METRICS) == (key, value)
 
 
 def test_the_view_shows_the_runs_below_one_comparison_the_best_first() -> None:
-    view = pages.view(PARENT)
+    view = pages.view(PARENT, METRICS)
     assert view["searchFilter"] == f"tags.`mlflow.parentRunId` = '{PARENT}'"
     assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`best_val_mae`", True)
     assert view["selectedColumns"][:5] == [f"params.`{n}`" for n in ("variant", "family", "seed")] + [
@@ -38,7 +40,7 @@ def test_the_view_shows_the_runs_below_one_comparison_the_best_first() -> None:
 
 
 def test_every_chart_stands_in_a_section_that_is_open() -> None:
-    view = pages.view(PARENT)
+    view = pages.view(PARENT, METRICS)
     shown = {section["uuid"]: section["display"] for section in view["compareRunSections"]}
     charts = view["compareRunCharts"]
     assert shown == {"Comparison": True, "Model metrics": False, "System metrics": False}

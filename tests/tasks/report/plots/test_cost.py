@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 from matplotlib.text import Text
 
-from tasks.report.plots import NAIVE, pareto_front, pareto_plot, save
+from tasks.report.plots.cost import pareto_front, pareto_plot
 from tasks.report.plots.points import AWAY, beside, box, overlap
+from tasks.report.plots.style import NAIVE, save
 
 HOSTILE = r"$\frac{1}{0}$ & <b> $x^{" + "\n東京\x00"
 MANY = [HOSTILE, "x" * 90, *(f"tcn_{i}" for i in range(17)), "last_value"]

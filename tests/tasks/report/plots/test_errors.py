@@ -7,8 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.report.plots import ACTUAL, CHOSEN, QUIET, accuracy_plot, difference_plot, save, slice_plot, spread, step_plot
-from tasks.report.plots.names import looks_of
+from tasks.report.plots.differences import difference_plot
+from tasks.report.plots.errors import accuracy_plot, slice_plot, step_plot
+from tasks.report.plots.names import looks_of, spread
+from tasks.report.plots.style import ACTUAL, CHOSEN, QUIET, save
 
 HOSTILE = r"$\frac{1}{0}$ & <b> $x^{" + "\n東京\x00"
 MANY = [HOSTILE, "x" * 90, *(f"tcn_{i}" for i in range(17)), "last_value"]

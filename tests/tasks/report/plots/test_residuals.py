@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.report.plots import autocorrelation, residual_plot, save
-from tasks.report.plots.residuals import thinned
+from tasks.report.plots.residuals import autocorrelation, residual_plot, thinned
+from tasks.report.plots.style import save
 
 HOSTILE = r"$\frac{1}{0}$ & <b> $x^{" + "\n東京\x00"
 

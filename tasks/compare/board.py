@@ -1,0 +1,148 @@
+"""The leaderboard: the rows in order, which is chosen, the best naive, and which may be as good as the best."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any
+
+from tasks.train.kind import Kind
+
+LEVEL = 0.05  # of a false alarm, over all comparisons with one model
+NAIVES = ("last_value", "drift", "seasonal_naive")
+Score = float | None
+
+
+class Standing(StrEnum):
+    """Whether a row has scores."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    LEFT_OUT = "left out"  # a baseline without a forecast
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRow:
+    """A fit, a variant over its seeds, or a baseline.
+
+    `numbers`: scores and costs by the names of `report/columns.py`; `row["test_mae"]` is None where it is unknown.  `seed` is
+    that of one fit; `seeds` counts those of a variant, None for what has none to vary.  `copies`: it repeats the last value.
+    """
+
+    name: str
+    kind: Kind
+    variant: str
+    family: str | None = None
+    status: Standing = Standing.FINISHED
+    seed: int | None = None
+    seeds: int | None = None
+    seeded: bool = True
+    note: str = ""
+    copies: bool = False
+    numbers: Mapping[str, Score] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Score:
+        value = self.numbers.get(name)
+        return None if value is None or math.isnan(value) else value
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has scores."""
+        return self.status is Standing.FINISHED
+
+    @property
+    def score(self) -> Score:
+        """The validation error that ranks it."""
+        score = self["val_score"]
+        return self["val_mae"] if score is None else score
+
+    @property
+    def scores(self) -> dict[str, Score]:
+        """Its errors and the like on validation and test, without costs."""
+        return {name: value for name, value in self.numbers.items() if name.startswith(("val_", "test_"))}
+
+    def with_numbers(self, **numbers: Score) -> "ScoreRow":
+        """The same row with some numbers added or replaced."""
+        return replace(self, numbers={**self.numbers, **numbers})
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> "ScoreRow":
+        """A row as `leaderboard.json` holds it: its numbers stand among its other keys."""
+        own = {one.name: raw[one.name] for one in fields(cls) if raw.get(one.name) is not None}
+        own |= {"kind": Kind(own["kind"]), "status": Standing(own["status"]), "variant": own.get("variant", own["name"])}
+        numbers = {name: value for name, value in raw.items() if name not in own and isinstance(value, int | float)}
+        return cls(**own, numbers=numbers)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The MAE of one model less that of another, original units.
+
+    `low`, `high`: its 90 % interval; `statistic`, `p` (two-sided; `p_holm` beside the other models of a family): None where
+    nothing can be said.  `over`: origins or series, `count` of them.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    statistic: float | None
+    p: float | None
+    over: str
+    count: int
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """`rows`: lowest `score` first, what has none last.  `naive`: the best naive forecast.  `best`: the variant that stands
+    highest; `chosen`: the same, if it beats the best naive.  `alike`: the variants that may be as good as the best, since the
+    difference on test is no more than chance makes.
+
+    Validation decides all but `alike`, which chooses nothing.
+    """
+
+    rows: tuple[ScoreRow, ...]
+    naive: ScoreRow | None
+    best: ScoreRow | None
+    chosen: ScoreRow | None
+    alike: frozenset[str]
+
+    @classmethod
+    def of(cls, rows: Iterable[ScoreRow]) -> "Board":
+        """The board of one row a variant and baseline."""
+        ranked = sorted(rows, key=lambda row: math.inf if row.score is None else row.score)
+        lowest = lowest_naive({row.name: row.score for row in ranked if row.kind is Kind.BASELINE})
+        naive = next((row for row in ranked if row.name == lowest and row.kind is Kind.BASELINE), None)
+        scored = [row for row in ranked if row.finished and row.score is not None]
+        best = next((row for row in scored if row.kind is Kind.VARIANT), None)
+        chosen = best if best and naive and _less(best.score, naive.score) else None
+        alike = {row.name for row in ranked if row.kind is Kind.VARIANT and _less(LEVEL, row["test_p_best"])}
+        return cls(rows=tuple(ranked), naive=naive, best=best, chosen=chosen, alike=frozenset(alike))
+
+    def row(self, name: str) -> ScoreRow:
+        """The row of a variant or baseline.  Raises KeyError where there is none."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(name)
+
+
+def best_naive(errors: Mapping[str, Score]) -> str:
+    """The name among last_value, drift, seasonal_naive with the lowest error on validation (the first on a tie).
+
+    `errors`: that error by name, of all baselines.  Raises ValueError where none of the three forecast anything.
+    """
+    found = lowest_naive(errors)
+    if found is None:
+        raise ValueError(f"no naive forecast to compare with: have one of {', '.join(NAIVES)} among the baselines")
+    return found
+
+
+def lowest_naive(errors: Mapping[str, Score]) -> str | None:
+    """`best_naive`, or None where none of the three forecast anything."""
+    known = {name: value for name, value in errors.items() if name in NAIVES and value is not None}
+    return min(known, key=known.__getitem__, default=None)
+
+
+def _less(one: Score, other: Score) -> bool:
+    return one is not None and other is not None and one < other

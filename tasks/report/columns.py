@@ -1,0 +1,195 @@
+"""The columns of a leaderboard: the one table of scores for terminal, report, MLflow, model card and docs/comparison.md.
+
+`rows`, in the order of the files, holds every column; the tuples below say which of them each place shows, and in what order.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Form(StrEnum):
+    """How the values of a column are written."""
+
+    TEXT = "text"
+    COUNT = "count"  # a whole number
+    FIGURE = "figure"  # the decimals suit the whole column
+    SHARE = "share"  # a fraction, shown in percent
+    CHANCE = "chance"  # a p value
+    SECONDS = "seconds"
+    RATE = "rate"  # thousands, without decimals
+    SHORT = "short"  # three significant digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One score, cost or fact of a row.
+
+    `words`: its name in full; `meaning`: what the name alone does not say.  `metric`: what MLflow calls it in the run of a fit,
+    where it is there.  `pixels`: its width in MLflow's table of runs, where it is shown.  `like`: the column whose decimals it
+    takes, as it is read next to that one.  `scaled`: null unless `evaluation.scaled`.
+    """
+
+    name: str
+    heading: str
+    form: Form = Form.FIGURE
+    words: str = ""
+    meaning: str = ""
+    metric: str = ""
+    pixels: int = 0
+    like: str = ""
+    scaled: bool = False
+
+
+COLUMNS = (
+    Column(name="rank", heading="#", form=Form.COUNT, words="place", meaning="by the validation error that chooses"),
+    Column(name="name", heading="name", form=Form.TEXT, words="variant or baseline"),
+    Column(name="kind", heading="kind", form=Form.TEXT, words="variant or baseline"),
+    Column(name="family", heading="family", form=Form.TEXT, words="architecture"),
+    Column(name="seed", heading="seed", form=Form.COUNT, words="seed", meaning="of a variant with one fit"),
+    Column(name="seeds", heading="seeds", form=Form.COUNT, words="fits that finished", meaning="empty: no seed changes it"),
+    Column(
+        name="val_score", heading="val score", words="validation error that ranks and chooses",
+        meaning="the MAE, or what evaluation.choose_by names", metric="best_val_score",
+    ),
+    Column(
+        name="val_mae", heading="val MAE", words="MAE on validation",
+        meaning="mean absolute error over all rows that have an actual and a forecast; with several seeds the mean of theirs",
+        metric="best_val_mae", pixels=98,
+    ),
+    Column(
+        name="val_mae_spread", heading="± val", words="spread of the MAE on validation",
+        meaning="standard deviation over seeds (n - 1); ? with one seed: unknown, not zero", like="val_mae",
+    ),
+    Column(name="val_mase", heading="val MASE", words="MASE on validation", meaning="as test_mase"),
+    Column(
+        name="val_mae_scaled", heading="val MAE, scaled", words="scaled MAE on validation", meaning="as test_mae_scaled",
+        metric="best_val_mae_scaled", scaled=True,
+    ),
+    Column(
+        name="val_mse_scaled", heading="val MSE, scaled", words="scaled MSE on validation", meaning="as test_mse_scaled",
+        metric="best_val_mse_scaled", scaled=True,
+    ),
+    Column(
+        name="test_mae_scaled", heading="MAE, scaled", words="scaled MAE",
+        meaning="in standard deviations of each series' training rows (population; with evaluation.scaled: true)",
+        metric="test_mae_scaled", scaled=True,
+    ),
+    Column(
+        name="test_mse_scaled", heading="MSE, scaled", words="scaled MSE",
+        meaning="mean squared error, in the same unit", metric="test_mse_scaled", scaled=True,
+    ),
+    Column(
+        name="test_mse_scaled_spread", heading="± MSE", words="spread of the scaled MSE",
+        meaning="standard deviation over seeds", metric="test_mse_scaled_spread", like="test_mse_scaled", scaled=True,
+    ),
+    Column(name="test_mae", heading="test MAE", words="MAE", meaning="as val_mae", metric="test_mae", pixels=78),
+    Column(
+        name="test_mae_spread", heading="±", words="spread of the MAE",
+        meaning="standard deviation over seeds (n - 1); ? with one seed: unknown, not zero", metric="test_mae_spread",
+        like="test_mae",
+    ),
+    Column(name="test_rmse", heading="RMSE", words="RMSE", meaning="root mean squared error", metric="test_rmse"),
+    Column(
+        name="test_mase", heading="MASE", words="MASE",
+        meaning="mean over series of MAE / that of the in-sample seasonal naive of evaluation.season", metric="test_mase",
+        pixels=84,
+    ),
+    Column(
+        name="test_rmsse", heading="RMSSE", words="RMSSE",
+        meaning="mean over series of RMSE / that of the in-sample seasonal naive of evaluation.season", metric="test_rmsse",
+    ),
+    Column(name="test_smape", heading="sMAPE %", words="sMAPE, %", meaning="percent, 0 to 200", metric="test_smape"),
+    Column(
+        name="test_bias", heading="bias", words="bias", meaning="mean of forecast minus actual", metric="test_bias",
+        like="test_mae",
+    ),
+    Column(
+        name="test_skill", heading="skill %", form=Form.SHARE, words="skill against the best naive",
+        meaning="1 - MAE / MAE of the best naive, on the rows that both forecast", metric="test_skill", pixels=80,
+    ),
+    Column(
+        name="test_coverage_90", heading="cover %", form=Form.SHARE, words="coverage of the 90 % interval",
+        meaning="of the split conformal interval, from validation residuals", metric="test_coverage_90", pixels=124,
+    ),
+    Column(
+        name="test_width_90", heading="width", words="width of the 90 % interval", meaning="mean over all rows",
+        metric="test_width_90",
+    ),
+    Column(
+        name="test_pinball", heading="pinball", words="pinball loss", meaning="mean over 5 %, the point and 95 %",
+        metric="test_pinball",
+    ),
+    Column(
+        name="test_crps", heading="CRPS", words="CRPS", meaning="twice the mean pinball loss over 5, 10 .. 95 %",
+        metric="test_crps",
+    ),
+    Column(
+        name="test_scaled_crps", heading="scaled CRPS", words="scaled CRPS", meaning="CRPS over the mean of the actuals' size",
+        metric="test_scaled_crps",
+    ),
+    Column(
+        name="test_lag", heading="lag", form=Form.SHORT, words="lag",
+        meaning="rows by which the forecasts look late, in the middle of the steps; a copy of the last value is late by gap + "
+        "step", metric="test_lag",
+    ),
+    Column(
+        name="test_p_best", heading="p (best)", form=Form.CHANCE, words="p against the best variant on validation",
+        meaning="chance of such a difference if there were none: Diebold-Mariano, two-sided, raised by Holm for the many that "
+        "are on the board", metric="test_p_best",
+    ),
+    Column(
+        name="test_p_naive", heading="p (naive)", form=Form.CHANCE, words="p against the best naive",
+        meaning="the same; the p of the conclusion is the winner's alone, which was not chosen on test", metric="test_p_naive",
+    ),
+    Column(
+        name="train_seconds", heading="seconds", form=Form.SECONDS, words="training time", meaning="seconds of one fit",
+        metric="train_seconds", pixels=106,
+    ),
+    Column(
+        name="windows_per_second", heading="windows/s", form=Form.RATE, words="training speed", meaning="windows a second",
+        metric="windows_per_second",
+    ),
+    Column(
+        name="num_parameters", heading="weights", form=Form.COUNT, words="number of weights", metric="num_parameters",
+        pixels=118,
+    ),
+    Column(name="weights_mb", heading="MB", words="size of the weights", meaning="megabytes", metric="weights_mb"),
+    Column(
+        name="forecast_ms_per_series", heading="ms/forecast", words="forecasting time", meaning="milliseconds of one window",
+        metric="forecast_ms_per_series",
+    ),
+    Column(
+        name="memory_half_life", heading="half-life", form=Form.COUNT, words="memory half-life",
+        meaning="the newest rows that hold half of what moves the forecast", metric="memory_half_life",
+    ),
+    Column(
+        name="receptive_field", heading="field", form=Form.COUNT, words="receptive field",
+        meaning="the oldest row that moves the forecast", metric="receptive_field",
+    ),
+    Column(name="status", heading="status", form=Form.TEXT, words="finished, failed or left out"),
+    Column(name="note", heading="note", form=Form.TEXT, words="what else is to be said"),
+)  # fmt: skip
+BY_NAME = {column.name: column for column in COLUMNS}
+
+NARROW = ("rank", "name", "val_mae", "test_mae", "test_mae_spread", "test_skill", "test_coverage_90", "train_seconds")
+WIDE = (
+    *NARROW[:5], "test_mse_scaled", "test_mae_scaled", "test_rmse", "test_mase", *NARROW[5:7], "test_crps", NARROW[-1],
+    "num_parameters",
+)  # fmt: skip
+ACCURACY = (
+    "rank", "name", "seeds", "val_mae", "test_mae", "test_mae_spread", "test_p_best", "test_skill", "test_coverage_90",
+    "test_mse_scaled", "test_mse_scaled_spread", "test_mae_scaled", "test_rmse", "test_mase", "test_crps", "test_bias",
+)  # fmt: skip
+MORE = (
+    "rank", "name", "val_mase", "val_mse_scaled", "val_mae_scaled", "test_rmsse", "test_smape", "test_width_90", "test_pinball",
+    "test_scaled_crps", "test_lag", "test_p_naive",
+)  # fmt: skip
+COST = (
+    "rank", "name", "family", "test_mae", "train_seconds", "windows_per_second", "forecast_ms_per_series", "num_parameters",
+    "weights_mb", "memory_half_life", "receptive_field",
+)  # fmt: skip
+CARD = (
+    "test_mae", "test_rmse", "test_mase", "test_smape", "test_bias", "test_skill", "test_coverage_90", "test_width_90",
+    "test_crps",
+)  # fmt: skip
+IN_MLFLOW = ("val_mae", "test_mae", "test_skill", "test_mase", "test_coverage_90", "train_seconds", "num_parameters")

@@ -1,0 +1,13 @@
+"""What a row of a leaderboard or a run in MLflow stands for."""
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a row of a leaderboard or a run in MLflow stands for."""
+
+    VARIANT = "variant"
+    REFIT = "refit"
+    REFIT_ALL = "refit-all"
+    ENSEMBLE = "ensemble"
+    BASELINE = "baseline"

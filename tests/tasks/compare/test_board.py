@@ -1,0 +1,60 @@
+"""Who leads, who is chosen and who may be as good: decided by validation, from the rows alone."""
+
+import pytest
+
+from tasks.compare.board import Board, ScoreRow, Standing, best_naive
+from tasks.train.kind import Kind
+
+
+def a_row(name: str, val_mae: float | None, kind: Kind = Kind.VARIANT, **numbers: float | None) -> ScoreRow:
+    standing = Standing.FAILED if val_mae is None else Standing.FINISHED
+    return ScoreRow(name=name, kind=kind, variant=name, status=standing, numbers={"val_mae": val_mae, **numbers})
+
+
+def baselines() -> list[ScoreRow]:
+    return [a_row("last_value", 5.0, Kind.BASELINE), a_row("theta", 3.0, Kind.BASELINE), a_row("drift", 5.5, Kind.BASELINE)]
+
+
+def test_the_test_never_chooses_and_theta_is_no_naive() -> None:
+    board = Board.of([a_row("lstm", 4.0, test_mae=4.2), a_row("elman", 4.1, test_mae=0.1), *baselines()])
+    assert board.chosen is board.best is board.row("lstm")
+    assert board.naive is board.row("last_value")
+    assert [row.name for row in board.rows] == ["theta", "lstm", "elman", "last_value", "drift"]
+
+
+def test_what_does_not_beat_the_best_naive_leads_and_is_not_chosen() -> None:
+    board = Board.of([a_row("lstm", 5.0), a_row("gru", None), *baselines()])
+    assert board.best is board.row("lstm") and board.chosen is None  # a tie is no win
+    assert board.rows[-1].name == "gru" and board.rows[-1].score is None
+
+
+def test_another_validation_error_may_rank() -> None:
+    rows = [a_row("big", 1.0, val_score=0.9), a_row("fair", 2.0, val_score=0.4)]
+    board = Board.of([*rows, a_row("last_value", 0.5, Kind.BASELINE, val_score=0.5)])
+    assert [row.name for row in board.rows] == ["fair", "last_value", "big"]
+    assert board.chosen is board.row("fair")
+
+
+def test_alike_are_variants_whose_difference_chance_explains() -> None:
+    some = [a_row("gru", 4.1, test_p_best=0.3), a_row("tcn", 4.2, test_p_best=0.05), a_row("cnn", 4.3)]
+    naive = a_row("last_value", 5.0, Kind.BASELINE, test_p_best=0.9)
+    assert Board.of([a_row("lstm", 4.0), *some, naive]).alike == {"gru"}
+
+
+def test_a_number_that_is_none_or_nan_is_unknown() -> None:
+    row = a_row("lstm", float("nan"), test_mae=None)
+    assert (row["val_mae"], row["test_mae"], row["nothing"], row.score) == (None, None, None, None)
+
+
+def test_a_row_is_read_as_the_leaderboard_s_json_holds_it() -> None:
+    raw = {"rank": 1, "name": "gru", "kind": "variant", "family": None, "seeds": 3, "status": "finished", "val_mae": 4.0}
+    row = ScoreRow.read(raw | {"note": "trained before", "test_mae": None, "num_parameters": 7})
+    assert (row.name, row.kind, row.variant, row.seeds, row.note) == ("gru", Kind.VARIANT, "gru", 3, "trained before")
+    assert (row["val_mae"], row["test_mae"], row["num_parameters"]) == (4.0, None, 7)
+
+
+def test_the_best_naive_is_the_first_with_the_lowest_error() -> None:
+    assert best_naive({"last_value": 1.5, "drift": 0.5, "theta": 0.0, "seasonal_naive": None}) == "drift"
+    assert best_naive({"last_value": 1.5, "drift": 1.5}) == "last_value"
+    with pytest.raises(ValueError, match="no naive forecast"):
+        best_naive({"theta": 0.0, "seasonal_naive": None})
