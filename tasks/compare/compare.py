@@ -202,7 +202,9 @@ def naive_error(run: RunParams, data: Data, baselines: Baselines) -> float | Non
                 f"evaluation.choose_by {run.evaluation.choose_by}: no series has a MASE, since none has two different values "
                 f"evaluation.season {run.evaluation.season} rows apart in its training rows: shorten season, or choose by mae"
             )
-    errors = (scores.mae(pl.read_parquet(file), name) for name, file in baselines.files["validation"].items())
+    targets, errors = frames.targets_of(data, "validation", run.evaluation.stride), []
+    for name, file in baselines.files["validation"].items():
+        errors.append(scores.mae(targets.with_columns(pl.read_parquet(file, columns=[name])[name]), name))
     return min((error for error in errors if error is not None), default=None)  # None: no window has an observed past
 
 

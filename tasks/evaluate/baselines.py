@@ -81,13 +81,19 @@ def write_baselines(run: RunParams, data: Data, folder: Path, told: Told | None 
     names, history = run.evaluation.baselines, target_frame(data.panel)
     files: dict[str, Mapping[str, Path]] = {}
     notes: dict[str, str] = {}
-    for name in EVALUATED if names else ():
-        targets = targets_of(data, name, run.evaluation.stride)
+    for number, split in enumerate(EVALUATED if names else ()):
+
+        def of_all(name: str, done: int, total: int, number: int = number) -> None:
+            """Every baseline of every split is taken for the same number of fits."""
+            if told is not None:
+                told(name, (number * len(names) + names.index(name)) * total + done, len(EVALUATED) * len(names) * total)
+
+        targets = targets_of(data, split, run.evaluation.stride)
         origins = targets.select("unique_id", "cutoff").unique(maintain_order=True)
-        made, notes = forecast_baselines(history, origins, run, told)
+        made, notes = forecast_baselines(history, origins, run, of_all)
         frame = targets.join(made.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
-        files[name] = write_columns(frame, names, folder / f"{names[0]}-{name}.parquet")
-    return Baselines({name: files.get(name, {}) for name in EVALUATED}, notes)
+        files[split] = write_columns(frame, names, folder / f"{names[0]}-{split}.parquet")
+    return Baselines({split: files.get(split, {}) for split in EVALUATED}, notes)
 
 
 @dataclass(frozen=True)

@@ -324,7 +324,12 @@ def test_the_naive_and_the_fitted_ones_are_written_apart_and_joined(tmp_path: Pa
     data = Data(panel, params, Split("rows", 12, 12))
     run = a_run(2, 1, 4, "evaluation.stride=3", "evaluation.baselines=[theta, last_value, drift]")
     naive = baselines.write_baselines(baselines.only_naive(run), data, tmp_path)
-    found = naive.joined(baselines.write_baselines(baselines.only_fitted(run), data, tmp_path))
+    heard: list[int] = []
+    fitted = baselines.write_baselines(
+        baselines.only_fitted(run), data, tmp_path, lambda _, done, total: heard.append(total - done)
+    )
+    assert heard == list(range(len(heard)))[::-1] and heard  # the last fit is the last of all that were announced
+    found = naive.joined(fitted)
     for split in ("validation", "test"):
         assert set(found.files[split]) == {"theta", "last_value", "drift"} and set(naive.files[split]) == {
             "last_value",
