@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows import promote
+from flows.verbs import champion
 from params.errors import UserError
 from tasks.promote import ledger
 from tasks.tracking import connection
@@ -24,9 +25,9 @@ def test_what_is_no_name_is_refused_before_anything_is_touched(
         if verb == "promote":
             promote.promote.fn(name)
         elif verb == "rollback":
-            promote.show_rollback(home, name)
+            champion.show_rollback(home, name)
         else:
-            promote.show_history(home, name, None, False)
+            champion.show_history(home, name, None, False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -44,10 +45,10 @@ def test_a_day_is_the_whole_day_however_it_is_written(
     )
     monkeypatch.setattr(connection, "connect", lambda home: None)
     monkeypatch.setattr(ledger, "entries", lambda name: [entry])
-    promote.show_history(tmp_path, "story", day, False)
+    champion.show_history(tmp_path, "story", day, False)
     assert f"Champion on {day}: version 1" in capsys.readouterr().out
     for early in ("2026-11-28T19:29", "20261128T1929", "20261127", "2026-11-28T20:29+01:00"):
         with pytest.raises(UserError, match="nothing was decided on it up to"):
-            promote.show_history(tmp_path, "story", early, False)
+            champion.show_history(tmp_path, "story", early, False)
     with pytest.raises(UserError, match="write a date or a time"):
-        promote.show_history(tmp_path, "story", "2026", False)
+        champion.show_history(tmp_path, "story", "2026", False)
