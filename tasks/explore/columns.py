@@ -1,10 +1,10 @@
-"""What each column of a table may be: time, name of the series, target, feature; never reads a row twice without need."""
+"""What each column of a table may be: time, name of the series, target, feature."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
@@ -19,7 +19,7 @@ TRIED = 2_000  # rows in which a text column must hold nothing but times
 TIME_NAMES = ("ds", "timestamp", "datetime", "date", "time", "period", "t", "step", "week", "month", "year", "hour", "day")
 ID_NAMES = ("unique_id", "item_id", "series_id", "id", "series", "name", "item", "sku", "store", "station", "product", "sensor")
 TARGET_NAMES = ("y", "target", "value", "sales", "demand", "load", "cnt", "count", "quantity", "sold", "consumption", "price")
-ROW_NUMBERS = ("", "unnamed: 0", "rownames")  # what other programs write beside a table: no data
+ROW_NUMBERS = ("", "unnamed: 0", "rownames")  # the row numbers that other programs add to a table
 CALENDAR_NAMES = {"hour", "hr", "weekday", "dayofweek", "day", "dayofyear", "week", "month", "mnth", "quarter", "year", "yr"}
 MOST_NULL = 0.2  # params/base.yaml drops a feature with more
 
@@ -205,5 +205,5 @@ def constant_within(rows: pl.LazyFrame, names: Sequence[str], name: str) -> list
         return []
     value = {n: pl.col(n).cast(pl.Float64, strict=False) for n in names}
     spread = rows.group_by("unique_id").agg((value[n].max() - value[n].min()).alias(n) for n in names)
-    found: dict[str, Any] = collect(spread.select((pl.col(n).fill_null(0) == 0).all() for n in names), name).row(0, named=True)
-    return [n for n in names if found[n]]
+    constant = collect(spread.select((pl.col(n).fill_null(0) == 0).all() for n in names), name).row(0)
+    return [n for n, same in zip(names, constant, strict=True) if same]

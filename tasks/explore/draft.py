@@ -1,4 +1,4 @@
-"""From what was found to a run file: sizes that give windows in every split, and the text; never reads a table."""
+"""From what was found to a run file: sizes that give windows in every split, and the text."""
 
 import json
 import math

@@ -12,7 +12,7 @@ from params.errors import UserError
 from tasks.explore.columns import Column, Roles, columns_of, constant_within, ids_of, roles_of, time_of
 from tasks.explore.draft import Sizes, best_season, name_of, run_text, sizes_of
 from tasks.explore.rhythm import Grid, grid_of, seasons_of, span_of
-from tasks.explore.wide import Wide, column_a_series, melt, row_a_series
+from tasks.explore.wide import Form, Wide, column_a_series, melt, row_a_series
 from tasks.files import ROOT
 from tasks.load.files import collect
 from tasks.load.keys import check_keys
@@ -61,7 +61,7 @@ class Found:
 def look_at(path: str, out: Path, melting: bool) -> Found:
     """Looks at the table at `path` (from the working folder) and writes a run file's text for it.
 
-    With `melting` a wide table is written long beside `out`.  Raises UserError for a table that cannot be forecast as it is.
+    With `melting` a wide table is written long next to `out`.  Raises UserError for a table that cannot be forecast as it is.
     """
     source = open_source(DataParams(path=settled(path), time="time", target="y", frequency="1h"))
     columns, rows = columns_of(source.tables)
@@ -79,7 +79,7 @@ def look_at(path: str, out: Path, melting: bool) -> Found:
         melted = out.with_suffix(".long.parquet")
         melt(source.tables, wide, melted)
         return replace(look_at(str(melted.absolute()), out, False), wide=wide, melted=melted)
-    if wide is not None and wide.form != "a column a series":
+    if wide is not None and wide.form is not Form.COLUMN_PER_SERIES:
         raise UserError(f"{path}: {wide.sentence}; {MELT}")
     assert time is not None, "a table without a time was refused above"
     return _found(path, source, columns, time, ids, wide)
@@ -89,7 +89,7 @@ def _wide_of(columns: Sequence[Column], rows: int, time: Column | None, ids: tup
     if time is None:
         return row_a_series(columns, rows)
     if len(ids) == 2:
-        return Wide("two columns a name", (time.name, *ids), ())
+        return Wide(Form.NAME_IN_TWO_COLUMNS, (time.name, *ids), ())
     return None if ids else column_a_series(columns, time.name)
 
 

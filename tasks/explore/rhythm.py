@@ -1,4 +1,4 @@
-"""The step, the gaps and the season of series; pure arithmetic on times and values, never a look at a column's name."""
+"""The step, the gaps and the season of series, from their times and values."""
 
 import math
 from dataclasses import dataclass
@@ -135,9 +135,9 @@ def strength(values: np.ndarray, season: int) -> float:
     side = season // 2
     middle = values[side : len(values) - side]
     rest = middle - np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > season / 2)
-    beside = max(1, season // 8)
+    near = max(1, season // 8)
     here = correlation(rest, season)
-    return here if here > max(correlation(rest, season - beside), correlation(rest, season + beside)) else min(here, 0.0)
+    return here if here > max(correlation(rest, season - near), correlation(rest, season + near)) else min(here, 0.0)
 
 
 def _moving_sum(values: np.ndarray, season: int) -> np.ndarray:

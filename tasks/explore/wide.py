@@ -1,31 +1,39 @@
-"""Tables that are not long (a column or a row a series, two columns for a name): sees and melts them, and changes no value."""
+"""Tables that are not long (a column or a row per series, two columns for a name): recognises and melts them."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 from polars.exceptions import PolarsError
 
 from params.errors import UserError
 from tasks.explore.columns import Column
+from tasks.files import placed
 from tasks.grid.times import parse_time
 from tasks.load.cells import cleaned
 from tasks.load.files import Table
 
-MANY = 20  # so many number columns beside a time are series rather than features
+MANY = 20  # so many number columns and a time are series rather than features
 FEWEST = 3
+
+
+class Form(Enum):
+    """How a table is not long."""
+
+    COLUMN_PER_SERIES = auto()
+    ROW_PER_SERIES = auto()
+    NAME_IN_TWO_COLUMNS = auto()
 
 
 @dataclass(frozen=True)
 class Wide:
-    """How a table is not long.  `columns`: those that melt; `keys`: those that stay, which name a series or are its time."""
+    """A table that is not long.  `columns`: those that melt; `keys`: those that stay, which name a series or are its time."""
 
-    form: Literal["a column a series", "a row a series", "two columns a name"]
+    form: Form
     keys: tuple[str, ...]
     columns: tuple[str, ...]
 
@@ -33,10 +41,11 @@ class Wide:
     def sentence(self) -> str:
         """What was seen, for people."""
         some = ", ".join(self.columns[:3]) + (", ..." if len(self.columns) > 3 else "")
+        count = len(self.columns)
         return {
-            "a column a series": f"wide: {len(self.columns)} columns ({some}) look like one series each",
-            "a row a series": f"wide: each row looks like one series, and {len(self.columns)} columns ({some}) like its steps",
-            "two columns a name": f"two columns together name a series: {' and '.join(self.keys[1:])}",
+            Form.COLUMN_PER_SERIES: f"wide: {count} columns ({some}) look like one series each",
+            Form.ROW_PER_SERIES: f"wide: each row looks like one series, and {count} columns ({some}) like its steps",
+            Form.NAME_IN_TWO_COLUMNS: f"two columns together name a series: {' and '.join(self.keys[1:])}",
         }[self.form]
 
 
@@ -47,7 +56,7 @@ def column_a_series(columns: Sequence[Column], time: str) -> Wide | None:
     alike = [name for name in numbers if stem(name) == Counter(map(stem, numbers)).most_common(1)[0][0]]
     of_one_kind = len(alike) >= max(FEWEST, 0.8 * len(numbers)) and any(re.search(r"\d", name) for name in alike)
     if not others and (of_one_kind or len(numbers) >= MANY):
-        return Wide("a column a series", (time,), tuple(numbers))
+        return Wide(Form.COLUMN_PER_SERIES, (time,), tuple(numbers))
     return None
 
 
@@ -60,7 +69,7 @@ def row_a_series(columns: Sequence[Column], rows: int) -> Wide | None:
     names = [c for c in columns if c.name not in steps and c.kind in ("text", "whole") and not c.null_share]
     named = next((c for c in names if c.distinct >= 0.9 * rows), None)
     if len(steps) >= FEWEST and named is not None:
-        return Wide("a row a series", (named.name,), tuple(steps))
+        return Wide(Form.ROW_PER_SERIES, (named.name,), tuple(steps))
     return None
 
 
@@ -76,27 +85,27 @@ def _step_of(name: str) -> str | None:
 
 
 def melt(tables: Sequence[Table], wide: Wide, out: Path) -> None:
-    """Writes the table long as Parquet (unique_id, ds, y; of two columns a name: unique_id beside all), streamed, beside then
-    renamed.  Empty cells are left out.  Raises UserError where it cannot be written."""
+    """Writes the table long as Parquet (unique_id, ds, y; where two columns made the name: unique_id and all others), streamed.
+
+    Empty cells are left out.  Raises UserError where it cannot be written.
+    """
     rows = pl.concat([table.rows for table in tables], how="vertical_relaxed")
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
-        _long(rows, wide).sink_parquet(partial)
-        os.replace(partial, out)
+        with placed(out) as partial:
+            _long(rows, wide).sink_parquet(partial)
     except (OSError, PolarsError) as error:
-        partial.unlink(missing_ok=True)
         raise UserError(f"{out}: the long table cannot be written ({str(error)[:200]})") from None
 
 
 def _long(rows: pl.LazyFrame, wide: Wide) -> pl.LazyFrame:
-    if wide.form == "two columns a name":
+    if wide.form is Form.NAME_IN_TWO_COLUMNS:
         name = pl.concat_str([pl.col(key).cast(pl.String).str.strip_chars() for key in wide.keys[1:]], separator="/")
         return rows.select(name.alias("unique_id"), pl.exclude(*wide.keys[1:], "unique_id"))
     values = [cleaned(pl.col(name).cast(pl.String)).cast(pl.Float64).alias(name) for name in wide.columns]
     key = wide.keys[0]
     kept = rows.select(pl.col(key).alias("(key)"), *values)
     long = kept.unpivot(list(wide.columns), index="(key)", variable_name="(name)", value_name="y").drop_nulls("y")
-    if wide.form == "a column a series":
+    if wide.form is Form.COLUMN_PER_SERIES:
         return long.select(unique_id="(name)", ds="(key)", y="y")
     steps = [_step_of(name) or "" for name in wide.columns]
     dates = pl.Series(steps).to_frame("t").select(parse_time(pl.col("t"))).to_series()

@@ -1,4 +1,4 @@
-"""Waves of the calendar: sine and cosine of the hour, the weekday, the day or the month of a time; never looks at a value."""
+"""Waves of the calendar: sine and cosine of the hour, the weekday, the day or the month of a time."""
 
 import numpy as np
 

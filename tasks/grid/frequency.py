@@ -1,4 +1,4 @@
-"""The time grid of a table: positions, timestamps and durations as polars expressions; never looks at a value.
+"""The time grid of a table: positions, timestamps and durations as polars expressions.
 
 Timestamps are microseconds UTC, or Int64 where the frequency is a whole number.  Fixed spans (s m h d w) are exact; calendar
 spans (mo q y) count months from the first row: a last day of a month stays one (28 Feb, 31 Mar, 30 Apr), any other day is kept

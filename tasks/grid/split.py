@@ -1,4 +1,4 @@
-"""Where validation and test begin on a table, and how many windows that gives; never reads a value of the table."""
+"""Where validation and test begin on a table."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""Text times to UTC: ISO 8601, year first; never guesses an order of day and month.
+"""Text times to UTC: ISO 8601, year first: the order of day and month is never guessed.
 
 Explicit offsets are converted to UTC, times without one are taken as UTC.
 """

@@ -58,7 +58,7 @@ def write_lag_table(
 
 
 def _part(columns: int, params: WindowParams, rolling: Sequence[int]) -> int:
-    """Rows to make at a time; no fewer than each part reads twice, beside its own."""
+    """Rows to make at a time; no fewer than the rows that each part reads twice."""
     return max(PART // (4 * columns), sum(table_reach(params, rolling)), LEAST)
 
 

@@ -1,4 +1,4 @@
-"""Panel -> the rows of the lag table before any lag: keys, static covariates and source columns; never shifts a value.
+"""Panel -> the rows of the lag table before any lag: keys, static covariates and source columns.
 
 The table has one row more than the panel for each series: the step past its end.  Row q of the table lies in series s where
 q - s is its row of the panel.

@@ -1,6 +1,6 @@
 """How many rows, windows and bytes a run will need, before it trains.
 
-Bytes are exact for the panel; what a fit holds beside it (weights, the network's own activations) is not counted.
+Bytes are exact for the panel; what a fit holds besides (weights, the network's own activations) is not counted.
 """
 
 from dataclasses import dataclass

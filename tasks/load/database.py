@@ -90,7 +90,7 @@ def _url_of(uri: str, text: str) -> "URL":
     return url
 
 
-def _read_only(url: "URL") -> dict[str, Any]:
+def _read_only(url: "URL") -> dict[str, bool]:
     return {"postgresql_readonly": True} if url.get_backend_name() == "postgresql" else {}
 
 

@@ -1,4 +1,4 @@
-"""What a database query gives, kept as a Parquet file of this process's own; never asks the database twice.
+"""What a database query gives, kept as a Parquet file of this process's own, so that the database is asked once.
 
 All steps of a command see the same rows.  Batches may disagree about a column (only nulls, then numbers): each is kept with
 its own types, and the type that holds all of them is known at the end.
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,18 +25,24 @@ from params.data import DataParams
 from params.errors import UserError
 from tasks.load.database import Batch, read_batches, url_text
 
-TYPES: dict[str, pl.DataType] = {
-    "nothing": pl.Null(),
-    "true or false": pl.Boolean(),
-    "whole numbers": pl.Int64(),
-    "numbers": pl.Float64(),
-    "text": pl.String(),
-    "dates": pl.Date(),
-    "times": pl.Datetime("us"),
-    "times with an offset": pl.Datetime("us", "UTC"),
-}
-WIDER = ("true or false", "whole numbers", "numbers")  # each holds what stands before it
 
+class Kind(Enum):
+    """What a column holds: in words, and as a type of polars."""
+
+    NOTHING = "nothing", pl.Null()
+    TRUTHS = "true or false", pl.Boolean()
+    WHOLE = "whole numbers", pl.Int64()
+    NUMBERS = "numbers", pl.Float64()
+    TEXT = "text", pl.String()
+    DATES = "dates", pl.Date()
+    TIMES = "times", pl.Datetime("us")
+    ZONED = "times with an offset", pl.Datetime("us", "UTC")
+
+    def __init__(self, words: str, dtype: pl.DataType) -> None:
+        self.words, self.dtype = words, dtype
+
+
+WIDER = (Kind.TRUTHS, Kind.WHOLE, Kind.NUMBERS)  # each holds what stands before it
 _here = threading.Lock()
 _taken: dict[tuple[str, str, str], "Snapshot"] = {}
 
@@ -60,7 +67,7 @@ def snapshot(data: DataParams) -> Snapshot:
 
 
 def forget(data: DataParams) -> None:
-    """The next snapshot of this source reads the database anew: for a process that runs a comparison again and again."""
+    """The next snapshot of this source reads the database again, for a process that runs one comparison after another."""
     with _here:
         for key in [key for key in _taken if key[:2] == (data.query, data.uri)]:
             shutil.rmtree(_taken.pop(key).file.parent, ignore_errors=True)
@@ -81,7 +88,7 @@ def _read(query: str, uri: str) -> Snapshot:
 def _write(batches: Iterator[Batch], query: str, folder: Path) -> Snapshot:
     """One part a batch, each with the types that its values have; then one file, with the type that holds all of a column."""
     digest = hashlib.sha256(query.encode() + b"\0")
-    kinds: dict[str, str] = {}
+    kinds: dict[str, Kind] = {}
     count = 0
     parts: list[Path] = []
     for names, rows in batches:
@@ -90,14 +97,14 @@ def _write(batches: Iterator[Batch], query: str, folder: Path) -> Snapshot:
         digest.update("".join(f"{tuple(row)!r}\n" for row in rows).encode("utf-8", "surrogatepass"))
         columns = dict(zip(names, zip(*rows, strict=True) if rows else ([] for _ in names), strict=True))
         found = {name: _kind(name, values) for name, values in columns.items()}
-        kinds = {name: _wider(name, kinds.get(name, "nothing"), kind) for name, kind in found.items()}
-        series = [pl.Series(name, _plain(values, found[name]), TYPES[found[name]]) for name, values in columns.items()]
+        kinds = {name: _wider(name, kinds.get(name, Kind.NOTHING), kind) for name, kind in found.items()}
+        series = [pl.Series(name, _plain(values, found[name]), found[name].dtype) for name, values in columns.items()]
         parts.append(folder / f"part-{len(parts):06}.parquet")
         pl.DataFrame(series).write_parquet(parts[-1], compression="lz4")
         count += len(rows)
     if not count:
         raise UserError("data.query: the query gives no rows; correct it, or look whether the table is filled")
-    casts = [pl.col(name).cast(TYPES[kind]) for name, kind in kinds.items()]
+    casts = [pl.col(name).cast(kind.dtype) for name, kind in kinds.items()]
     pl.concat([pl.scan_parquet(part, glob=False).select(casts) for part in parts]).sink_parquet(folder / "rows.parquet")
     for part in parts:
         part.unlink()
@@ -110,27 +117,27 @@ def _refuse_names(names: list[str]) -> None:
         raise UserError(f"data.query: it gives {', '.join(map(repr, repeated))} more than once; name each column once, with AS")
 
 
-def _kind(name: str, values: Sequence[Any]) -> str:
-    """What a column of a batch holds, a key of TYPES.  Raises UserError for a mixture, and for what no table holds."""
-    kind = "nothing"
+def _kind(name: str, values: Sequence[Any]) -> Kind:
+    """What a column of a batch holds.  Raises UserError for a mixture, and for what no table holds."""
+    kind = Kind.NOTHING
     examples = {(type(value), getattr(value, "tzinfo", None) is None): value for value in values}
     for example in examples.values():
         kind = _wider(name, kind, _kind_of(name, example), example)
-    if kind == "whole numbers" and any(
+    if kind is Kind.WHOLE and any(
         isinstance(v, Decimal) and not (v.is_finite() and v == v.to_integral_value()) for v in values
     ):
-        return "numbers"
-    big = kind == "whole numbers" and any(value is not None and not -(2**63) <= value < 2**63 for value in values)
-    return "numbers" if big else kind
+        return Kind.NUMBERS
+    big = kind is Kind.WHOLE and any(value is not None and not -(2**63) <= value < 2**63 for value in values)
+    return Kind.NUMBERS if big else kind
 
 
-def _kind_of(name: str, value: Any) -> str:
+def _kind_of(name: str, value: Any) -> Kind:
     if value is None:
-        return "nothing"
+        return Kind.NOTHING
     if isinstance(value, datetime):
-        return "times" if value.tzinfo is None else "times with an offset"
+        return Kind.TIMES if value.tzinfo is None else Kind.ZONED
     for types, kind in (
-        (bool, "true or false"), ((int, Decimal), "whole numbers"), (float, "numbers"), ((str, UUID), "text"), (date, "dates"),
+        (bool, Kind.TRUTHS), ((int, Decimal), Kind.WHOLE), (float, Kind.NUMBERS), ((str, UUID), Kind.TEXT), (date, Kind.DATES),
     ):  # fmt: skip
         if isinstance(value, types):
             return kind
@@ -140,26 +147,28 @@ def _kind_of(name: str, value: Any) -> str:
     )
 
 
-def _wider(name: str, one: str, other: str, example: object = None) -> str:
+def _wider(name: str, one: Kind, other: Kind, example: object = None) -> Kind:
     """The kind that holds both.  Raises UserError where there is none."""
-    if one == other or other == "nothing":
+    if one is other or other is Kind.NOTHING:
         return one
-    if one == "nothing":
+    if one is Kind.NOTHING:
         return other
     if one in WIDER and other in WIDER:
         return max(one, other, key=WIDER.index)
     such = f" (such as {str(example)[:40]!r})" if example is not None else ""
-    raise UserError(f"data.query: column {name!r} mixes {one} and {other}{such}; make it one type in the query, with CAST")
+    raise UserError(
+        f"data.query: column {name!r} mixes {one.words} and {other.words}{such}; make it one type in the query, with CAST"
+    )
 
 
-def _plain(values: Sequence[Any], kind: str) -> list[Any]:
+def _plain(values: Sequence[Any], kind: Kind) -> list[Any]:
     """The values as polars takes them for their kind."""
-    if kind == "text":
+    if kind is Kind.TEXT:
         return [value if value is None else str(value) for value in values]
-    if kind in ("whole numbers", "true or false"):
-        return [value if value is None else int(value) for value in values] if kind == "whole numbers" else list(values)
-    if kind == "numbers":
+    if kind is Kind.WHOLE:
+        return [value if value is None else int(value) for value in values]
+    if kind is Kind.NUMBERS:
         return [value if value is None else float(value) for value in values]
-    if kind == "times with an offset":
+    if kind is Kind.ZONED:
         return [value if value is None else value.astimezone(UTC) for value in values]
     return list(values)

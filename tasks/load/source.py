@@ -110,7 +110,7 @@ def long_frame(
 
 @task(cache_policy=NO_CACHE)
 def load_series(run: RunParams) -> Source:
-    """Opens the source of a run, a query anew, and takes its digest; the checks read its rows."""
+    """Opens the source of a run, runs its query again if it has one, and takes its digest; the checks read its rows."""
     forget(run.data)
     source = open_source(run.data)
     scan_series(source, run.windows.columns)

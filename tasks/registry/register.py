@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,6 @@ def _papers(model: Mapping[str, Any], about: Provenance, memory: Mapping[str, An
     lock = ROOT / "constraints.txt"
     return {
         "card.md": card(model, about, memory).encode(),
-        "checks.json": json.dumps(about.verdict.to_dict(), indent=1).encode(),
+        "checks.json": json.dumps(asdict(about.verdict), indent=1).encode(),
         **({"constraints.txt": lock.read_bytes()} if lock.exists() else {}),
     }

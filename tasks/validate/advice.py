@@ -1,4 +1,4 @@
-"""What would fit a table whose series are all too short for one training window; judges nothing."""
+"""What would fit a table whose series are all too short for one training window."""
 
 from params.schema import RunParams
 from tasks.grid.frequency import Frequency

@@ -7,7 +7,7 @@ import html
 import json
 import logging
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from tasks.load.source import Source
 from tasks.validate.profile import Profile, make_profile
 from tasks.validate.report import report_html
 from tasks.validate.rules import Level, Rule, rules_of
-from tasks.validate.verdict import Extent, Finding, Severity, Verdict
+from tasks.validate.verdict import Extent, Finding, Severity, SuiteResult, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ def judge(
     """
     rules = rules_of(run, profile)
     frames: dict[Level, pl.DataFrame] = {"series": profile.series, "table": _table(profile, run, now or datetime.now(UTC))}
-    library: list[dict[str, Any]] = []
+    library: list[SuiteResult] = []
     if look:
         failed = _out_of_bounds(frames, rules)
     else:
@@ -102,7 +102,7 @@ def _for_pandas(frame: pl.DataFrame, rules: list[Rule], level: Level) -> "pd.Dat
     return frame.select(*keys, *(pl.col(name).cast(pl.Float64) for name in wanted)).to_pandas()
 
 
-def _run_suites(frames: dict[Level, "pd.DataFrame"], rules: list[Rule], docs: Path | None) -> list[dict[str, Any]]:
+def _run_suites(frames: dict[Level, "pd.DataFrame"], rules: list[Rule], docs: Path | None) -> list[SuiteResult]:
     """A suite and a checkpoint for the series and for the table; the library's results as plain JSON."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
@@ -120,7 +120,8 @@ def _run_suites(frames: dict[Level, "pd.DataFrame"], rules: list[Rule], docs: Pa
         form: Any = {"result_format": "COMPLETE", **named}
         checkpoint = context.checkpoints.add(gx.Checkpoint(name=level, validation_definitions=[definition], result_format=form))
         found = checkpoint.run(batch_parameters={"dataframe": frame})
-        results += [json.loads(json.dumps(result.to_json_dict(), default=str)) for result in found.run_results.values()]
+        judged: list[Any] = list(found.run_results.values())
+        results += [json.loads(json.dumps(result.to_json_dict(), default=str)) for result in judged]
     if docs is not None:
         _write_docs(context, docs)
     return results
@@ -149,7 +150,7 @@ def _write_docs(context: Any, folder: Path) -> None:
     context.build_data_docs(site_names=["lagline"])
 
 
-def _failures(result: dict[str, Any]) -> dict[str, list[str]]:
+def _failures(result: SuiteResult) -> dict[str, list[str]]:
     """The names of the rules that failed, each with the series that failed it (none for a rule of the table)."""
     failed = {}
     for item in result["results"]:
@@ -192,6 +193,6 @@ def validate_series(run: RunParams, source: Source, folder: Path) -> Verdict:
     """Judges the data of a run; writes checks.json and checks.html, and Data Docs if the run asks for them, to a folder."""
     docs = folder / "data_docs" if run.validation.data_docs else None
     verdict = validate(run, source, docs)
-    (folder / "checks.json").write_text(json.dumps(verdict.to_dict(), indent=1, allow_nan=False), encoding="utf-8")
+    (folder / "checks.json").write_text(json.dumps(asdict(verdict), indent=1, allow_nan=False), encoding="utf-8")
     (folder / "checks.html").write_text(report_html(verdict, run.name), encoding="utf-8")
     return verdict

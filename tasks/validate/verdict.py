@@ -1,6 +1,6 @@
-"""What the data checks found, as plain values."""
+"""What the data checks found, as plain values; `dataclasses.asdict` of a verdict is what checks.json holds."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal, Self, TypedDict
 
@@ -22,6 +22,13 @@ class Extent(TypedDict):
     rows: int
     first: str
     last: str
+
+
+class SuiteResult(TypedDict):
+    """The result of a Great Expectations suite as JSON; it holds more than is read here."""
+
+    success: bool
+    results: list[Any]
 
 
 @dataclass(frozen=True)
@@ -56,21 +63,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer of the checks, JSON-ready; `library` is the result of Great Expectations."""
+    """The answer of the checks, JSON-ready; `library` holds the results of Great Expectations."""
 
     passed: bool
     findings: list[Finding]
     dropped_features: list[str]
     dropped_series: list[str]
     facts: Extent
-    library: list[dict[str, Any]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The verdict as checks.json holds it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """The verdict that checks.json holds."""
-        findings = [Finding(**finding | {"severity": Severity(finding["severity"])}) for finding in fields["findings"]]
-        return cls(**fields | {"findings": findings})
+    library: list[SuiteResult]

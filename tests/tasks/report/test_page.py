@@ -77,9 +77,3 @@ def test_everything_from_the_data_is_text_and_nothing_is_loaded() -> None:
 def test_empty_sections_are_left_out_and_not_linked() -> None:
     text = page.page("t", "w", [page.Section("none", "Nothing", "note"), page.Section("some", "Some", "", (), "<p>x</p>")])
     assert "Nothing" not in text and 'href="#some"' in text and read(text).tags["section"] == 1
-
-
-def test_a_verdict_survives_its_json() -> None:
-    from dataclasses import asdict
-
-    assert Verdict.from_dict(asdict(evil_verdict())) == evil_verdict()
