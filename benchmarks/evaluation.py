@@ -5,7 +5,7 @@
 
 *Forecasting*: one LSTM of 128 hidden units (lookback 168, 8 features, one thread), from the panel to its forecast files, timed
 once and counted for every variant.  *Evaluating*: `compare`, from those files to the forecast frame, all scores, slices and
-tests, in a process of its own; the fitted baselines, which have a budget of seconds, are left out.  The files of the other
+tests, in a process of its own; the fitted baselines are left out.  The files of the other
 variants are the first one's with noise.  Last line: JSON with `evaluation_ratio` = evaluating over forecasting, and
 `memory_ratio` = peak memory of evaluating twice as many variants over that of evaluating these, both less what imports take.
 """
@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -29,6 +28,7 @@ from models.data.panel import Data, Panel, Split
 from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Windows
 from models.fit.job import prepare
+from models.fit.settings import Result, Status
 from models.worker import EVALUATED, forecast
 from tasks.evaluate.forecasts import forecast_frame
 from tasks.files import write_parquet
@@ -86,12 +86,11 @@ def forecast_once(folder: Path, rows: int) -> float:
 def make_variants(folder: Path, count: int) -> None:
     """Files of further variants: the first one's forecasts with noise."""
     rng = np.random.default_rng(0)
-    for name in EVALUATED:
-        frame = pl.read_parquet(folder / f"m0-{name}.parquet")
+    for split in EVALUATED:
+        frame = pl.read_parquet(folder / f"m0-{split}.parquet")
         for number in range(count):
-            (folder / f"fit-{number}").mkdir(exist_ok=True)
             values = frame["m0"] + pl.Series(0.1 * rng.standard_normal(frame.height))
-            write_parquet(frame.with_columns(values.alias(f"m{number}")), folder / f"fit-{number}" / f"{name}.parquet")
+            write_parquet(frame.with_columns(values.alias(f"m{number}")), folder / f"m{number}-{split}.parquet")
 
 
 def split_of(rows: int) -> Split:
@@ -103,18 +102,31 @@ def evaluate(folder: Path, variants: int, rows: int) -> None:
     """Compares, in this process, and prints seconds and peak memory as JSON; with no variants it imports and no more."""
     import resource
 
-    from params.load import load_run
+    from params.load import load_plan
     from tasks.compare.compare import compare
+    from tasks.evaluate.baselines import write_baselines
+    from tasks.train.fits import Fit
+    from tasks.train.job import Planned
 
-    run = load_run(Path("params/smoke.yaml"), ["data.frequency=1", "windows.calendar=[]", f"evaluation.stride={HORIZON}",
-                                               "split={validation: 48, test: 48}", f"windows.horizon={HORIZON}"])  # fmt: skip
-    fits: list[dict[str, Any]] = [
-        {"label": f"m{number}", "variant": f"m{number}", "status": "finished", "folder": str(folder / f"fit-{number}")}
-        for number in range(variants)
+    plan = load_plan(Path("params/smoke.yaml"), ["data.frequency=1", "windows.calendar=[]", f"evaluation.stride={HORIZON}",
+                                                 "split={validation: 48, test: 48}", f"windows.horizon={HORIZON}"])  # fmt: skip
+    job = job_of("elman", folder, SIZE)
+    some = next(iter(plan.variants.values()))
+    fits = [
+        Fit(
+            planned=Planned(label=name, variant=some.model_copy(update={"variant": name}), job=job),
+            run_id="",
+            folder=folder,
+            result=Result(status=Status.FINISHED),
+            validation=folder / f"{name}-validation.parquet",
+            test=folder / f"{name}-test.parquet",
+        )
+        for name in (f"m{number}" for number in range(variants))
     ]
     began = time.perf_counter()
     if variants:
-        compare(run, Data(Panel.open(folder), WINDOWS, split_of(rows)), fits, folder)
+        data = Data(Panel.open(folder), WINDOWS, split_of(rows))
+        compare(plan.run, data, fits, write_baselines(plan.run, data, folder), folder)
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     print(json.dumps({"seconds": seconds, "peak_mb": peak}))

@@ -24,7 +24,7 @@ from tasks.report import memory_card, page
 from tasks.report.columns import ACCURACY, BY_NAME, COST, IN_MLFLOW, MORE, NARROW
 from tasks.report.fit_runs import metrics_of, publish_fits
 from tasks.report.plots.cost import pareto_plot
-from tasks.report.plots.differences import difference_plot
+from tasks.report.plots.differences import Distance, difference_plot
 from tasks.report.plots.errors import accuracy_plot, slice_plot, step_plot
 from tasks.report.plots.forecasts import forecast_plot, plotted
 from tasks.report.plots.style import file_name, save
@@ -127,9 +127,9 @@ def _pictures(found: Comparison, run: RunParams, fits: Sequence[Fit]) -> Iterabl
     yield "accuracy.png", accuracy_plot(board, chosen, naive, unit)
     if found.best:
         rows = [
-            {**asdict(found.to_best[row.name]), "name": row.name, "kind": row.kind, "alike": row.name in found.board.alike}
+            Distance(row.name, row.kind, row.name in found.board.alike, one.mean, one.low, one.high)
             for row in found.board.rows
-            if row.name in found.to_best
+            if (one := found.to_best.get(row.name))
         ]
         yield "differences.png", difference_plot(rows, found.best, unit)
     steps = scores.wide(table, "step").rename({"value": "step"})

@@ -1,4 +1,4 @@
-"""What is logged to a run in MLflow: params, metrics in batches, files, data, descriptions; never a decision about them."""
+"""What is logged to a run in MLflow: params, metrics in batches, files, data, descriptions."""
 
 import contextlib
 import math
@@ -18,6 +18,7 @@ from tasks.tracking.runs import experiment_of
 if TYPE_CHECKING:
     import polars as pl
 
+Value = str | float | Sequence[str | float] | None
 LONGEST_VALUE = 500
 NOTE = "mlflow.note.content"
 
@@ -28,9 +29,9 @@ def tag(run_id: str, tags: Mapping[str, str]) -> None:
         client().set_tag(run_id, key, value[:5000])
 
 
-def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Value]:
     """A nested mapping as one level of dotted keys; lists as text, empty mappings left out."""
-    result: dict[str, Any] = {}
+    result: dict[str, Value] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
             result |= flat(value, f"{above}{key}.")
@@ -39,7 +40,7 @@ def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return result
 
 
-def log_params(run_id: str, values: Mapping[str, Any]) -> None:
+def log_params(run_id: str, values: Mapping[str, Value]) -> None:
     """Params of a run, once; long values are cut here (the whole stands in params.yaml)."""
     from mlflow.entities import Param
 

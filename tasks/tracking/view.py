@@ -1,4 +1,4 @@
-"""What MLflow's pages show of an experiment by themselves: columns, order, charts, addresses; never talks to MLflow.
+"""What MLflow's pages show of an experiment by themselves: columns, order, charts, addresses.
 
 The pages keep columns and charts in the browser, out of our reach.  But a tag of an experiment may hold a named view, which the
 pages list under "Views" and open at once where an address names it.  The form of a view is no public interface of MLflow: where
@@ -65,7 +65,11 @@ def view(parent: str, metrics: Mapping[str, int]) -> dict[str, Any]:
         "columnOrder": list(widths),
         "columnWidths": widths,
         "runsHiddenMode": "SHOW_ALL",
-        "compareRunCharts": _charts(),
+        "compareRunCharts": [
+            *(_chart("LINE", name, metricKey=name, selectedMetricKeys=[name], **_LINE) for name in LINES),
+            *(_chart("BAR", name, metricKey=name) for name in BARS),
+            _chart("PARALLEL", "axes", selectedParams=["variant"], selectedMetrics=AXES, showAllRuns=True),
+        ],
         "compareRunSections": [_section(OURS, shown=True), *(_section(name, shown=False) for name in REST)],
         "isAccordionReordered": True,
     }
@@ -75,18 +79,9 @@ def _url(base: str, page: str, query: Sequence[tuple[str, str]]) -> str:
     return f"{base.rstrip('/')}/#/{page}?{urlencode(query)}"
 
 
-def _section(name: str, shown: bool) -> dict[str, Any]:
-    size = {"columns": 2, "cardHeight": 480}
-    return {"uuid": name, "name": name, "display": shown, "isReordered": True, "deleted": False, "isGenerated": False, **size}
-
-
-def _charts() -> list[dict[str, Any]]:
-    axes = {"selectedParams": ["variant"], "selectedMetrics": AXES, "showAllRuns": True}
-    return [
-        *(_chart("LINE", name, metricKey=name, selectedMetricKeys=[name], **_LINE) for name in LINES),
-        *(_chart("BAR", name, metricKey=name) for name in BARS),
-        _chart("PARALLEL", "axes", **axes),
-    ]
+def _section(name: str, shown: bool) -> dict[str, str | bool | int]:
+    flags = {"display": shown, "isReordered": True, "deleted": False, "isGenerated": False}
+    return {"uuid": name, "name": name, "columns": 2, "cardHeight": 480, **flags}
 
 
 _LINE = {"xAxisKey": "step", "lineSmoothness": 0, "scaleType": "linear", "xAxisScaleType": "linear", "range": {}}
@@ -96,7 +91,7 @@ def _chart(kind: str, name: str, **more: Any) -> dict[str, Any]:
     return {"uuid": f"{kind}-{name}", "type": kind, "metricSectionId": OURS, "runsCountToCompare": 100, **more}
 
 
-def _envelope(state: dict[str, Any]) -> str:
+def _envelope(state: object) -> str:
     """The state under a name, as the pages' own "Save view" writes it; packed, since a tag is short."""
     packed = base64.b64encode(zlib.compress(json.dumps(state, separators=(",", ":")).encode(), 9)).decode()
     text = json.dumps({"name": NAME, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})

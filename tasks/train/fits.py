@@ -105,7 +105,7 @@ def log_fit(run_id: str, planned: Planned, result: Result) -> None:
     variant, job = planned.variant, planned.job
     digest = job.panel.name
     dump = variant.run.model_dump(mode="json") | {"network": own_network(variant)}
-    about = {"variant": variant.variant, "family": variant.family, "seed": job.training.seed}
+    about: dict[str, logs.Value] = {"variant": variant.variant, "family": variant.family, "seed": job.training.seed}
     logs.log_params(run_id, about | logs.flat(dump))
     logs.log_text(run_id, logs.to_yaml(dump | about), "params.yaml")
     logs.log_text(run_id, json.dumps({**fingerprint(job, digest), **ending(result)}, indent=1), "fingerprint.json")

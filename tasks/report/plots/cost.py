@@ -1,9 +1,9 @@
 """Accuracy against cost, and who is on the Pareto front; never weighs one against the other."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -77,18 +77,20 @@ def _panel(ax: "Axes", rows: pl.DataFrame, column: str, chosen: str | None, naiv
     steps.append((ax.get_xlim()[1], steps[-1][1]))
     ax.plot(*zip(*steps, strict=True), color=ACTUAL, lw=1.1, zorder=2)
     looks = {chosen: CHOSEN, naive: NAIVE}
-    dots = [_dot(ax, row, column, looks, place in front) for place, row in enumerate(shown.iter_rows(named=True))]
+    dots = []
+    for place, (name, kind, weights) in enumerate(shown.select("name", "kind", "num_parameters").iter_rows()):
+        size = 5 + 1.4 * math.log10(1 + (weights or 0))
+        spot = cost[place], error[place]
+        dots.append(_dot(ax, name, spot, looks.get(name, PLAIN[kind]), size, place in front))
     return dots, list(pairwise(steps))
 
 
-def _dot(ax: "Axes", row: Mapping[str, Any], column: str, looks: Mapping[str | None, str], front: bool) -> Point:
+def _dot(ax: "Axes", name: str, spot: Spot, color: str, size: float, front: bool) -> Point:
     """One dot, an arrow at the top for what lies above the picture."""
-    color = looks.get(row["name"], PLAIN[row["kind"]])
-    size, edge = 5 + 1.4 * math.log10(1 + (row["num_parameters"] or 0)), 1.2 if front else 0.4
-    x, top, error = row[column], ax.get_ylim()[1], row["test_mae"]
+    (x, error), top, edge = spot, ax.get_ylim()[1], 1.2 if front else 0.4
     mark = "^" if error > top else "o"
     ax.plot([x], [min(error, top)], marker=mark, ms=size, mfc=color, mec=ACTUAL, mew=edge, zorder=3, clip_on=False)
-    text = label(row["name"], LONGEST) + (f" ({error:.3g})" if error > top else "")
+    text = label(name, LONGEST) + (f" ({error:.3g})" if error > top else "")
     return Point(x, min(error, top), text, front, size / 2)
 
 
@@ -109,12 +111,11 @@ def _legend(
 ) -> None:
     """Below both panels; draws the line of the best naive too."""
     ax = axes[0]
-    looks: dict[str, dict[str, Any]] = {"Pareto front (names in bold)": {"color": ACTUAL, "lw": 1.1}}
+    lines, words_of = ax.plot([], [], color=ACTUAL, lw=1.1), ["Pareto front (names in bold)"]
     dots = {f"chosen: {label(chosen, 40)}": CHOSEN} if chosen is not None else {}
     for words, color in (dots | {kind: PLAIN[kind] for kind in PLAIN if kind in kinds}).items():
-        looks[words] = {"ls": "", "marker": "o", "mfc": color, "mec": ACTUAL, "mew": 0.4}
-    lines = [ax.plot([], [], **look)[0] for look in looks.values()]
-    words_of = list(looks)
+        lines += ax.plot([], [], ls="", marker="o", mfc=color, mec=ACTUAL, mew=0.4)
+        words_of.append(words)
     if best is not None:
         lines += [panel.axhline(best, color=NAIVE, lw=1.2, ls="--", zorder=1) for panel in axes][:1]
         above = f" ({best:.3g}, above the picture)" if best > ax.get_ylim()[1] else ""

@@ -1,36 +1,49 @@
 """How far each model is from the best, with intervals (a forest plot); never decides which ones are alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasks.report.plots.style import ACTUAL, CHOSEN, QUIET, ceiling, label, new_figure
+from tasks.train.kind import Kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Row = Mapping[str, Any]
 WORDS = {CHOSEN: "not told apart", ACTUAL: "variant", QUIET: "baseline"}
 
 
-def difference_plot(rows: Sequence[Row], best: str, unit: str) -> "Figure":
-    """The MAE of each model minus that of `best` with its 90 % interval, in the order given, those like the best as a group.
+@dataclass(frozen=True)
+class Distance:
+    """How far a model is from the best: its MAE less that one's, `low` and `high` (None where there is no interval).
 
-    `rows`: name, kind (variant or baseline), mean, low, high (None where there is no interval), alike (bool).
+    `alike`: it may be as good.
     """
+
+    name: str
+    kind: Kind
+    alike: bool
+    mean: float
+    low: float | None
+    high: float | None
+
+
+def difference_plot(rows: Sequence[Distance], best: str, unit: str) -> "Figure":
+    """The MAE of each model minus that of `best` with its 90 % interval, in the order given, those like the best as a group."""
     figure, ax = new_figure(9, 0.32 * len(rows) + 2.1)
     ax.grid(axis="y", visible=False)
-    edge = ceiling(abs(row[end]) for row in rows for end in ("mean", "low", "high") if row[end]) or 1.0
+    edge = ceiling(abs(end) for row in rows for end in (row.mean, row.low, row.high) if end) or 1.0
     for place, row in enumerate(rows):
         _difference(ax, place, row, edge)
     _groups(ax, rows)
     ax.axvline(0, color=CHOSEN, lw=1.4, zorder=1)
     above = ax.get_xaxis_transform()
     ax.text(0, 1.01, label(best, 40), transform=above, ha="center", va="bottom", fontsize=9, color=CHOSEN, weight="bold")
-    ax.set_yticks(range(len(rows)), [label(row["name"], 40) for row in rows])
+    ax.set_yticks(range(len(rows)), [label(row.name, 40) for row in rows])
     ax.set_ylim(max(len(rows), 1) - 0.4, -0.6)
-    left = min((row[end] for row in rows for end in ("mean", "low") if row[end] is not None), default=0.0)
+    left = min((end for row in rows for end in (row.mean, row.low) if end is not None), default=0.0)
     ax.set_xlim(1.08 * max(min(left, -0.12 * edge), -edge), 1.08 * edge)
     ax.set_xlabel(f"MAE on test minus that of the best on validation ({label(unit)}); right of the line is worse")
     ax.set_title("How far from the best on validation, with 90 % intervals", loc="left", pad=24)
@@ -41,17 +54,15 @@ def difference_plot(rows: Sequence[Row], best: str, unit: str) -> "Figure":
     return figure
 
 
-def _color(row: Row) -> str:
-    return CHOSEN if row["alike"] else ACTUAL if row["kind"] == "variant" else QUIET
+def _color(row: Distance) -> str:
+    return CHOSEN if row.alike else ACTUAL if row.kind is Kind.VARIANT else QUIET
 
 
-def _difference(ax: "Axes", place: int, row: Row, edge: float) -> None:
+def _difference(ax: "Axes", place: int, row: Distance, edge: float) -> None:
     """A dot and its interval; beyond the edge an arrow and the number."""
-    color, mean = _color(row), row["mean"]
-    if mean is None:
-        return
-    if row["low"] is not None and row["high"] is not None:
-        ax.plot([row["low"], row["high"]], [place, place], color=color, lw=1.8, solid_capstyle="butt", zorder=3)
+    color, mean = _color(row), row.mean
+    if row.low is not None and row.high is not None:
+        ax.plot([row.low, row.high], [place, place], color=color, lw=1.8, solid_capstyle="butt", zorder=3)
     if abs(mean) <= edge:
         ax.plot([mean], [place], marker="o", ms=6.5, color=color, ls="", zorder=4)
         return
@@ -63,10 +74,10 @@ def _difference(ax: "Axes", place: int, row: Row, edge: float) -> None:
     )
 
 
-def _groups(ax: "Axes", rows: Sequence[Row]) -> None:
+def _groups(ax: "Axes", rows: Sequence[Distance]) -> None:
     """A band and a bracket around each run of rows that cannot be told apart from the best."""
     beside = ax.get_yaxis_transform()
-    for alike, run in groupby(range(len(rows)), key=lambda place: bool(rows[place]["alike"])):
+    for alike, run in groupby(range(len(rows)), key=lambda place: bool(rows[place].alike)):
         places = list(run)
         if not alike:
             continue

@@ -7,10 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.report.plots.differences import difference_plot
+from tasks.report.plots.differences import Distance, difference_plot
 from tasks.report.plots.errors import accuracy_plot, slice_plot, step_plot
 from tasks.report.plots.names import looks_of, spread
 from tasks.report.plots.style import ACTUAL, CHOSEN, QUIET, save
+from tasks.train.kind import Kind
 
 HOSTILE = r"$\frac{1}{0}$ & <b> $x^{" + "\n東京\x00"
 MANY = [HOSTILE, "x" * 90, *(f"tcn_{i}" for i in range(17)), "last_value"]
@@ -106,9 +107,9 @@ def test_accuracy_bars_follow_the_leaderboard_and_leave_failures_out(tmp_path: P
     save(accuracy_plot(board.tail(1), None, "last_value", "temp"), tmp_path / "none.png")
 
 
-def a_difference(name: str, mean: float, half: float | None, alike: bool, kind: str = "variant") -> dict[str, Any]:
+def a_difference(name: str, mean: float, half: float | None, alike: bool, kind: Kind = Kind.VARIANT) -> Distance:
     low, high = (None, None) if half is None else (mean - half, mean + half)
-    return {"name": name, "kind": kind, "mean": mean, "low": low, "high": high, "alike": alike}
+    return Distance(name, kind, alike, mean, low, high)
 
 
 def dots(figure: Any) -> list[tuple[float, int, str]]:
@@ -124,7 +125,7 @@ def test_differences_keep_their_order_and_their_group(tmp_path: Path) -> None:
     rows = [
         a_difference("gru", 0.1, 0.2, True),
         a_difference("ridge", 0.4, 0.1, False),
-        a_difference("last_value", 0.3, None, False, "baseline"),
+        a_difference("last_value", 0.3, None, False, Kind.BASELINE),
     ]
     figure = difference_plot(rows, "lstm", "temp")
     ax = figure.axes[0]
@@ -158,8 +159,8 @@ def test_a_difference_out_of_reach_is_an_arrow_with_its_number(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("rows", [[], [a_difference("lstm", 0.0, None, True)], [a_difference("gru", -0.4, None, False)]])
-def test_few_differences_can_be_drawn(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+def test_few_differences_can_be_drawn(tmp_path: Path, rows: list[Distance]) -> None:
     figure = difference_plot(rows, "lstm", "temp")
     left, right = figure.axes[0].get_xlim()
-    assert left < min((row["mean"] for row in rows), default=0.0) and right > 0
+    assert left < min((row.mean for row in rows), default=0.0) and right > 0
     save(figure, tmp_path / "a.png")

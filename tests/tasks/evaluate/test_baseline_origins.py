@@ -1,0 +1,155 @@
+"""On how many origins theta and auto_ets are fitted: by counts alone, with progress, in files that are joined."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.data.panel import Data, Panel, Split
+from models.data.window import FeatureWindow, WindowParams
+from params.load import load_run
+from params.schema import RunParams
+from tasks.evaluate import baselines
+from tasks.evaluate.baselines import forecast_baselines
+from tasks.evaluate.frames import targets_of
+from tasks.grid.frequency import Frequency
+from tasks.lags.panel import write_panel
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+PARAMS = Path(__file__).parents[3] / "params" / "nyc_weather.yaml"
+FITTED = ("theta", "auto_ets")
+
+
+def a_run(horizon: int, gap: int, season: int, *settings: str) -> RunParams:
+    texts = [f"windows.horizon={horizon}", f"windows.gap={gap}", f"evaluation.season={season}", *settings]
+    return load_run(PARAMS, texts)
+
+
+def alone(name: str) -> str:
+    return f"evaluation.baselines=[last_value, {name}]"
+
+
+def a_history(series: Mapping[str, np.ndarray]) -> pl.DataFrame:
+    """Hourly rows from START."""
+    parts = []
+    for name, y in series.items():
+        ds = [START + timedelta(hours=i) for i in range(len(y))]
+        parts.append(pl.DataFrame({"unique_id": [name] * len(y), "ds": ds, "y": y}))
+    return pl.concat(parts).cast({"ds": pl.Datetime("us", "UTC")})
+
+
+def origins(history: pl.DataFrame, rows: list[int]) -> pl.DataFrame:
+    inside = pl.int_range(pl.len()).over("unique_id").is_in(rows)
+    return history.filter(inside).select("unique_id", pl.col("ds").alias("cutoff"))
+
+
+def a_walk(rows: int, seed: int = 0) -> np.ndarray:
+    return 50 + np.cumsum(np.random.default_rng(seed).normal(size=rows))
+
+
+class Zero:
+    """A model that costs nothing."""
+
+    def forecast(self, y: np.ndarray, h: int) -> dict[str, np.ndarray]:
+        return {"mean": np.zeros(h)}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.evaluate.baselines._model", lambda name, season: Zero())
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", FITTED)
+@pytest.mark.parametrize("origins_asked", [1, 3, 12])
+def test_a_run_may_say_on_how_many_origins(name: str, origins_asked: int) -> None:
+    history = a_history({"a": a_walk(80), "b": a_walk(80, 1)})
+    run = a_run(2, 0, 1, alone(name), f"evaluation.baseline_origins={origins_asked}")
+    frame, notes = forecast_baselines(history, origins(history, list(range(30, 70))), run)
+    made = frame.filter(pl.col(name).is_not_null())
+    assert made["cutoff"].n_unique() == origins_asked and made.height == origins_asked * 2 * 2
+    assert notes == {name: f"on {origins_asked} of 40 origins (its scores are of those alone)"}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("name", "series", "season", "expected"),
+    [
+        ("theta", 300, 24, 30),  # 300 x 202 rows x 0.01 ms: 0.6 s an origin
+        ("theta", 2000, 24, 14),  # 60 s over 4.04 s
+        ("theta", 3000, 24, 0),  # nine are fewer than ten: left out
+        ("auto_ets", 12, 24, 30),
+        ("auto_ets", 30, 24, 14),
+        ("auto_ets", 30, 168, 0),
+    ],
+)
+def test_auto_counts_series_rows_season_and_horizon(name: str, series: int, season: int, expected: int) -> None:
+    history = a_history({f"s{i:04d}": np.ones(200) for i in range(series)})
+    some = origins(history, list(range(159, 199)))
+    frame, notes = forecast_baselines(history, some, a_run(2, 0, season, alone(name)))
+    assert frame.filter(pl.col(name).is_not_null())["cutoff"].n_unique() == expected
+    if expected:
+        assert notes == {name: f"on {expected} of 40 origins (its scores are of those alone)"}
+    else:
+        assert notes[name].startswith(f"left out: too slow for {series:,} series; set evaluation.baseline_origins")
+
+
+@pytest.mark.usefixtures("quick")
+def test_few_origins_are_all_fitted_or_none() -> None:
+    for series, left_out in ((100, False), (200, True)):
+        history = a_history({f"s{i:04d}": np.ones(200) for i in range(series)})
+        frame, notes = forecast_baselines(history, origins(history, [150, 170, 190]), a_run(2, 0, 24, alone("auto_ets")))
+        assert (frame["auto_ets"].null_count() > 0) == left_out and bool(notes) == left_out
+
+
+def test_a_season_has_a_price_up_to_the_longest_that_is_taken() -> None:
+    for limits in baselines.FITTED.values():
+        prices = [limits.price(season) for season in range(1, limits.longest + 1)]
+        assert prices == sorted(prices)
+
+
+@pytest.mark.usefixtures("quick")
+def test_progress_counts_every_fit_and_an_error_of_the_listener_ends_it() -> None:
+    history = a_history({"a": a_walk(60), "b": a_walk(60, 1)})
+    heard: list[tuple[str, int, int]] = []
+    some, run = origins(history, [30, 40]), a_run(2, 0, 1, "evaluation.baselines=[auto_ets, last_value, theta]")
+    frame, notes = forecast_baselines(history, some, run, lambda *told: heard.append(told))
+    assert heard == [(name, done, 4) for name in ("theta", "auto_ets") for done in (1, 2, 3, 4)]
+    assert frame.columns[4:] == ["auto_ets", "last_value", "theta"] and notes == {}
+
+    def stop(*_: object) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        forecast_baselines(history, some, run, stop)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_naive_and_the_fitted_ones_are_written_apart_and_joined(tmp_path: Path) -> None:
+    params = WindowParams(2, {"y": FeatureWindow(6)}, gap=1)
+    rows = a_history({"b": a_walk(60), "a": a_walk(60, 1)})
+    panel = Panel.open(write_panel(rows.lazy(), params, Frequency("1h"), 0, tmp_path))
+    data = Data(panel, params, Split("rows", 12, 12))
+    run = a_run(2, 1, 4, "evaluation.stride=3", "evaluation.baselines=[theta, last_value, drift]")
+    naive = baselines.write_baselines(baselines.only_naive(run), data, tmp_path)
+    heard: list[int] = []
+    fitted = baselines.write_baselines(
+        baselines.only_fitted(run), data, tmp_path, lambda _, done, total: heard.append(total - done)
+    )
+    assert heard == list(range(len(heard)))[::-1] and heard  # the last fit is the last of all that were announced
+    found = naive.joined(fitted)
+    for split in ("validation", "test"):
+        assert set(found.files[split]) == {"theta", "last_value", "drift"} and set(naive.files[split]) == {
+            "last_value",
+            "drift",
+        }
+        targets = targets_of(data, split, 3)
+        for name, file in found.files[split].items():
+            frame = pl.read_parquet(file)
+            assert frame.select("unique_id", "cutoff", "step").equals(targets.select("unique_id", "cutoff", "step"))
+            assert frame[name].null_count() == 0
+    nothing = baselines.write_baselines(baselines.only_fitted(baselines.only_naive(run)), data, tmp_path)
+    assert nothing.files == {"validation": {}, "test": {}} and nothing.notes == {}
