@@ -1,13 +1,13 @@
 """The families of networks by name, and a forecaster built from one: a new family is a class in `networks/` and a line here."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import get_args
 
 from models.data.scaling import Scaling, Transform, no_scaling
 from models.data.window import WindowParams
 from models.forecaster import Forecaster, Level, Skip, check_arguments, num_inputs, takes
 from models.networks.attention import Attention
-from models.networks.contract import Network
+from models.networks.contract import Arguments, Network
 from models.networks.convolutional import CnnLstm, Convolutional
 from models.networks.dilated import Tcn, WaveNet
 from models.networks.dilated_lstm import DilatedLstm
@@ -40,7 +40,7 @@ FAMILIES: dict[str, type[Network]] = {
 
 def build_forecaster(
     family: str,
-    network: Mapping[str, Any],
+    network: Arguments,
     params: WindowParams,
     *,
     level: Level = "none",

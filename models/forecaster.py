@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.data.scaling import Scaling, Transform
 from models.data.window import WindowParams
-from models.networks.contract import Network
+from models.networks.contract import Arguments, Network
 
 Level = Literal["none", "last", "mean", "revin"]
 Skip = Literal["none", "linear"]
@@ -259,7 +259,7 @@ def num_inputs(
     return past + (several * width if folded else 0), width
 
 
-def check_arguments(kind: type, family: str, given: Mapping[str, Any]) -> None:
+def check_arguments(kind: type, family: str, given: Arguments) -> None:
     """Refuses (ValueError) what the constructor of a network does not take: unknown, missing or of another type."""
     signature = inspect.signature(kind).parameters
     own = [name for name in signature if name not in CONTRACT]

@@ -48,13 +48,9 @@ class MemoryCard:
     gates: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     attention: list[list[float]] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; `from_dict` gives it back."""
-        return dataclasses.asdict(self)
-
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """The inverse of `dataclasses.asdict`."""
         return cls(**raw)
 
     @property
@@ -93,8 +89,8 @@ def memory_card(forecaster: Model, params: WindowParams, inputs: Inputs) -> Memo
     with torch.no_grad():
         weights_BHL = network.weights(seen.x_BLN, seen.ahead_BHK)
         gates = gate_saturation(network, seen.x_BLN, beside)
-    return MemoryCard(
-        **_reach(sensitivity),
+    return dataclasses.replace(
+        _reach(sensitivity),
         theoretical_field=_theoretical(network, params) if own.skip is None else None,
         spectral_radius=spectral_radius(network),
         gates=gates,
@@ -102,20 +98,20 @@ def memory_card(forecaster: Model, params: WindowParams, inputs: Inputs) -> Memo
     )
 
 
-def _reach(sensitivity: Tensor) -> dict[str, Any]:
-    """What a card says of a sensitivity by row."""
+def _reach(sensitivity: Tensor) -> MemoryCard:
+    """What a card says of a sensitivity by row, and no more."""
     cumulative, total = sensitivity.cumsum(0), float(sensitivity.sum())
     moved = sensitivity.nonzero()
-    return {
-        "sensitivity": sensitivity.tolist(),
-        "half_life": int((cumulative < total / 2 * (1 - ROUNDING)).sum()) + 1 if total else 0,
-        "receptive_field": int(moved.max()) + 1 if len(moved) else 0,
-        "rows": len(sensitivity),
-    }
+    return MemoryCard(
+        sensitivity=sensitivity.tolist(),
+        half_life=int((cumulative < total / 2 * (1 - ROUNDING)).sum()) + 1 if total else 0,
+        receptive_field=int(moved.max()) + 1 if len(moved) else 0,
+        rows=len(sensitivity),
+    )
 
 
 def _mean_card(cards: list[MemoryCard]) -> MemoryCard:
-    return MemoryCard(**_reach(torch.tensor([card.sensitivity for card in cards], dtype=torch.float64).mean(0)))
+    return _reach(torch.tensor([card.sensitivity for card in cards], dtype=torch.float64).mean(0))
 
 
 def _sensitivity(network: Callable[..., Tensor], x_BLN: Tensor, beside: Mapping[str, Tensor], observed_BLF: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ covariates, H horizon, S series.
 import copy
 import warnings
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -47,6 +47,15 @@ class Batch(NamedTuple):
 
     inputs: Inputs
     y_BH: Tensor
+
+
+class Place(NamedTuple):
+    """A window's series, the first row that it reads, its cutoff and the times of its targets (in the panel's unit)."""
+
+    unique_id: str
+    first_row: int
+    cutoff: int
+    ds: list[int]
 
 
 class Windows:
@@ -150,16 +159,16 @@ class Windows:
         series = np.searchsorted(offsets, np.arange(0, int(offsets[-1]), 1 << shift), side="right") - 1
         return torch.from_numpy(series).to(self.origins.device), shift
 
-    def where(self, index: int) -> dict[str, Any]:
-        """What one window is: its series, first row read, cutoff and target timestamps (in the unit of the panel)."""
+    def where(self, index: int) -> Place:
+        """Where one window lies."""
         origin = int(self.origins[index])
         ahead = slice(origin + self.params.gap + 1, origin + self.params.ahead + 1)
-        return {
-            "unique_id": self.panel.ids[int(self.series(self.origins[index]))],
-            "first_row": origin - self.params.reach,
-            "cutoff": int(self.panel.times[origin]),
-            "ds": self.panel.times[ahead].tolist(),
-        }
+        return Place(
+            unique_id=self.panel.ids[int(self.series(self.origins[index]))],
+            first_row=origin - self.params.reach,
+            cutoff=int(self.panel.times[origin]),
+            ds=self.panel.times[ahead].tolist(),
+        )
 
 
 def _reversed(batch: Batch) -> Batch:

@@ -7,12 +7,39 @@ import io
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
+from torch import Tensor
+from torch.optim.optimizer import StateDict
+
+from models.fit.settings import Epoch
 
 KEEP = 2
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Best(TypedDict):
+    """The epoch that a fit would end with; of a refit the last one, without a score."""
+
+    epoch: int
+    val_mae: float | None
+    score: float
+    weights: dict[str, Tensor] | None
+
+
+class State(TypedDict):
+    """Everything that the rest of a fit depends on."""
+
+    steps: int
+    weights: dict[str, Tensor]
+    optimizer: StateDict
+    generators: dict[str, Tensor]
+    losses: Tensor
+    history: list[Epoch]
+    best: Best
+    seconds: float
+    parts: int
 
 
 class StorageFull(OSError):
@@ -36,7 +63,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
-def save(folder: Path, step: int, epoch: int, state: dict[str, Any]) -> None:
+def save(folder: Path, step: int, epoch: int, state: State) -> None:
     """Writes the state after a step (and so many whole epochs) and removes all but the newest `KEEP` files."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -46,7 +73,7 @@ def save(folder: Path, step: int, epoch: int, state: dict[str, Any]) -> None:
         old.unlink(missing_ok=True)
 
 
-def load_newest(folder: Path) -> dict[str, Any] | None:
+def load_newest(folder: Path) -> State | None:
     """The newest state whose content matches the hash in its name, on the CPU; None where there is none.
 
     A damaged one is set aside (`*.damaged`) with a warning, and the one before it is taken.
@@ -56,7 +83,7 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
     for path in _newest_first(folder):
         content = path.read_bytes()
         if _seal(content) == path.stem.rsplit("-", 1)[-1]:
-            state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             return state
         aside = path.with_suffix(".damaged")
         os.replace(path, aside)

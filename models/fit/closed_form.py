@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from torch import Tensor
 
 from models.data.windows import Windows
+from models.fit.checkpoint import Best
 from models.fit.settings import Ended, Epoch, FitFailed, FitResult, Training
 from models.fit.step import validate
 from models.forecaster import Forecaster
@@ -29,7 +29,7 @@ def solve(
 
     assert isinstance(forecaster.network, ClosedForm)
     history: list[Epoch] = []
-    best: dict[str, Any] = {"score": float("inf")}
+    best = Best(epoch=-1, val_mae=None, score=float("inf"), weights=None)
     penalties = forecaster.network.penalties if training.refit_penalty is None else (training.refit_penalty,)
     for epoch, (penalty, weights) in enumerate(forecaster.network.candidates(scaled(), penalties)):
         forecaster.network.load_state_dict(weights)
@@ -43,11 +43,10 @@ def solve(
         on_epoch(history[-1])
         score = error if training.refit or training.monitor == "mae" else found["val_loss"]
         if score < best["score"]:
-            best = {"val_mae": error, "score": score, "epoch": epoch, "weights": weights}
-    if "weights" not in best:
+            best = Best(epoch=epoch, val_mae=None if training.refit else error, score=score, weights=weights)
+    if best["weights"] is None:
         raise FitFailed("ridge has no finite solution at any penalty; look at the features' ranges")
     forecaster.network.load_state_dict(best["weights"])
     seconds = time.perf_counter() - started
-    chosen = None if training.refit else float(best["val_mae"])
     ended = Ended.REFIT if training.refit else Ended.CLOSED_FORM
-    return FitResult(best["epoch"], chosen, history, seconds, len(train) / seconds, ended)
+    return FitResult(best["epoch"], best["val_mae"], history, seconds, len(train) / seconds, ended)

@@ -9,13 +9,13 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from models.data.windows import Windows
 from models.fit import checkpoint
+from models.fit.checkpoint import Best, State
 from models.fit.closed_form import solve
 from models.fit.precision import no_bfloat16
 from models.fit.settings import (
@@ -94,7 +94,7 @@ class TrainingLoop:
             self.last = training.stop_step or training.refit_epochs * self.steps_per_epoch
         self.steps, self.spent, self.losses = 0, 0.0, torch.zeros((), device=self.device)
         self.history: list[Epoch] = []
-        self.best: dict[str, Any] = {"epoch": -1, "val_mae": math.inf, "score": math.inf, "weights": None}
+        self.best = Best(epoch=-1, val_mae=math.inf, score=math.inf, weights=None)
         self.step = Step(forecaster, training, self.device, self._half())  # torch's optimizers load for a second
         self.started = self.saved = time.perf_counter()
 
@@ -131,8 +131,9 @@ class TrainingLoop:
                 raise self._failed(error, self.steps) from error
             if self._due():
                 self.save()
-            on_epoch(row | {"left": self._left()} | ({} if self.training.refit else {"best": self.best["val_mae"]}))
-        if not self.training.refit:
+            best = self.best["val_mae"]
+            on_epoch(row | {"left": self._left()} | ({} if best is None else {"best": best}))
+        if self.best["weights"] is not None:  # None in a refit, which ends with its last weights
             self.forecaster.load_state_dict(self.best["weights"])
         seconds = self.history[-1]["seconds"]
         windows = self.steps * len(self.train) / self.steps_per_epoch
@@ -205,7 +206,7 @@ class TrainingLoop:
         if self.training.refit:
             if not all(bool(value.isfinite().all()) for value in self.forecaster.parameters()):
                 raise FitFailed("diverged: the weights are not finite")
-            self.best = {"epoch": epoch, "val_mae": None, "weights": None}
+            self.best = Best(epoch=epoch, val_mae=None, score=math.inf, weights=None)
         else:
             found = self._best_so_far(epoch)
         row = {"epoch": epoch, "train_loss": train_loss, **found, "seconds": self.seconds}
@@ -219,7 +220,7 @@ class TrainingLoop:
         if not math.isfinite(val_mae) or not math.isfinite(score):
             raise FitFailed("diverged: the validation error is not finite")
         if score < self.best["score"]:
-            self.best = {"epoch": epoch, "val_mae": val_mae, "score": score, "weights": _copy(self.forecaster)}
+            self.best = Best(epoch=epoch, val_mae=val_mae, score=score, weights=_copy(self.forecaster))
         return {"val_loss": val_loss, "val_mae": val_mae}
 
     def _failed(self, error: FitFailed, step: int) -> FitFailed:
@@ -248,7 +249,7 @@ class TrainingLoop:
         """Writes everything that the rest of the fit depends on.  Raises FitFailed in place of a state that is not finite."""
         if self.device.type != "cpu" and not math.isfinite(float(self.losses)):  # on a CPU every step has looked
             raise FitFailed("diverged: the training loss is not finite")
-        state = {
+        state: State = {
             "steps": self.steps,
             "weights": self.forecaster.state_dict(),
             "optimizer": self.step.optimizer.state_dict(),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor, nn
 
+Arguments = Mapping[str, int | float | str]  # of a constructor, as a variant's `network` gives them
 Cell = Literal["elman", "lstm", "gru"]
 
 
@@ -51,7 +52,7 @@ class ClosedForm(Network, ABC):
     @abstractmethod
     def candidates(
         self, batches: Iterable[tuple[Tensor, Tensor]], penalties: Sequence[float]
-    ) -> Iterator[tuple[float, Mapping[str, Tensor]]]:
+    ) -> Iterator[tuple[float, dict[str, Tensor]]]:
         """Each penalty that has a solution, with its weights, over all (x [B, L, F], y [B, H])."""
 
 

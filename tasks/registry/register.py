@@ -95,7 +95,7 @@ def register_best(
 
 def _memory(fit: Fit) -> dict[str, Any] | None:
     card = fit.evaluated.memory if fit.evaluated else None
-    return card.to_dict() | {"warning": card.warning} if card else None
+    return asdict(card) | {"warning": card.warning} if card else None
 
 
 def _papers(model: Mapping[str, Any], about: Provenance, memory: Mapping[str, Any] | None) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 """The memory card on networks whose memory is known: linear ones by hand, a TCN's field, forgetting and open gates."""
 
+import dataclasses
 import json
 
 import pytest
@@ -73,7 +74,7 @@ def test_the_sensitivity_of_a_known_network_lies_at_the_rows_that_its_samples_co
     assert card.sensitivity == pytest.approx([2 * 4, 2 * 2, 2 * 1 + 2 * 7, 0, 0, 2 * 5])
     assert (card.rows, card.receptive_field) == (6, 6)
     assert card.half_life == 3  # 8 + 4 + 16 of 38 is the first sum of at least 19
-    assert MemoryCard.from_dict(json.loads(json.dumps(card.to_dict()))) == card
+    assert MemoryCard.from_dict(json.loads(json.dumps(dataclasses.asdict(card)))) == card
 
 
 @pytest.mark.parametrize("level", ["none", "last", "mean", "revin"])

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.data.batches import timeseries_batches
+from models.data.batches import TimeseriesBatches
 from models.data.origins import origin_rows
 from models.data.panel import Panel
 from models.data.window import WindowParams
@@ -65,7 +65,7 @@ class Setting:
         ]
 
     def ours_in_one_call(self, dtype: str = "float32") -> list[Pair]:
-        pairs = timeseries_batches(*self.arrays(dtype), **self.windows, reverse=self.reverse, batch_size=self.batch_size)
+        pairs = TimeseriesBatches(*self.arrays(dtype), **self.windows, reverse=self.reverse, batch_size=self.batch_size)
         return [(x.numpy(), y.numpy()) for x, y in pairs]
 
 
@@ -104,12 +104,12 @@ def test_the_cases_that_are_easily_got_wrong(keras_generator: Any) -> None:
     arguments: dict[str, Any] = {"length": 5, "sampling_rate": 2, "stride": 3, "start_index": 1, "end_index": 15}
     generator = keras_generator(data, data, **arguments, batch_size=3)
     theirs = [generator[number] for number in range(len(generator))]
-    for pairs in (theirs, [(x.numpy(), y.numpy()) for x, y in timeseries_batches(data, data, **arguments, batch_size=3)]):
+    for pairs in (theirs, [(x.numpy(), y.numpy()) for x, y in TimeseriesBatches(data, data, **arguments, batch_size=3)]):
         assert [y.tolist() for _, y in pairs] == [[6, 9, 12], [15]]
         assert pairs[0][0].tolist() == [[1, 3, 5], [4, 6, 8], [7, 9, 11]]  # length 5, rate 2: the row before the target
         assert pairs[1][0].tolist() == [[10, 12, 14]]
     arguments["length"] = 4  # rows 4 and 2 before the target, not 3 and 1
-    assert next(timeseries_batches(data, data, **arguments))[0][0].tolist() == [1, 3]
+    assert next(iter(TimeseriesBatches(data, data, **arguments)))[0][0].tolist() == [1, 3]
     assert keras_generator(data, data, **arguments)[0][0][0].tolist() == [1, 3]
 
 
@@ -149,7 +149,7 @@ def test_steps_and_targets_of_any_shape_and_nan_are_as_in_keras(keras_generator:
     data, targets = rng.normal(size=(30, 3, 2)), rng.normal(size=(30, 4))
     data[5, 1], targets[10:12] = np.nan, np.nan
     generator = keras_generator(data, targets, 6, stride=2, batch_size=5)
-    pairs = [(x.numpy(), y.numpy()) for x, y in timeseries_batches(data, targets, 6, stride=2, batch_size=5)]
+    pairs = [(x.numpy(), y.numpy()) for x, y in TimeseriesBatches(data, targets, 6, stride=2, batch_size=5)]
     assert pairs[0][0].shape == (5, 6, 3, 2)
     assert_same(pairs, [generator[number] for number in range(len(generator))])
 
@@ -161,7 +161,7 @@ def test_shuffled_windows_come_once_each_by_the_seed(rate: int) -> None:
     def order(seed: int | None) -> list[float]:
         found = []
         shuffle: dict[str, Any] = {} if seed is None else {"shuffle": True, "seed": seed}
-        for x, y in timeseries_batches(data, data, 7, rate, batch_size=64, **shuffle):
+        for x, y in TimeseriesBatches(data, data, 7, rate, batch_size=64, **shuffle):
             assert torch.equal(x, y[:, None] - 7 + rate * torch.arange(x.shape[1]))  # each window with its own target
             found += y.tolist()
         return found
@@ -188,4 +188,4 @@ def test_shuffled_windows_come_once_each_by_the_seed(rate: int) -> None:
 )
 def test_arguments_out_of_range_are_refused_at_the_call(told: str, changed: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=told):
-        timeseries_batches(**{"data": np.zeros(10), "targets": np.zeros(10), "length": 3, **changed})
+        TimeseriesBatches(**{"data": np.zeros(10), "targets": np.zeros(10), "length": 3, **changed})

@@ -150,10 +150,10 @@ def test_no_target_crosses_a_split(embargo: int, gap: int) -> None:
         windows = Windows(panel, params, origin_rows(panel, params, split, name, 1))
         for i in range(len(windows)):
             where = windows.where(i)
-            end = min(high, 100 if where["unique_id"] == "s0" else 80)
-            assert low <= where["ds"][0] and where["ds"][-1] < end
-            assert where["ds"][0] == where["cutoff"] + gap + 1
-        cutoffs = [windows.where(i)["cutoff"] for i in range(len(windows))]
+            end = min(high, 100 if where.unique_id == "s0" else 80)
+            assert low <= where.ds[0] and where.ds[-1] < end
+            assert where.ds[0] == where.cutoff + gap + 1
+        cutoffs = [windows.where(i).cutoff for i in range(len(windows))]
         before = 4 + gap if low == 0 else 0  # the rows that the first window of a series needs before its first target
         assert len(windows) == sum(max(0, min(high, size) - low - before - (5 - 1)) for size in (100, 80))
         assert name == "train" or min(cutoffs) == low - 1 - gap
