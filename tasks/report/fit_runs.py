@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from colorsys import hls_to_rgb
+from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
@@ -117,7 +118,7 @@ def _log_memory(fit: Fit, folder: Path) -> None:
     card = fit.evaluated.memory if fit.evaluated else None
     if card is None:
         return
-    logs.log_text(fit.run_id, json.dumps(card.to_dict(), indent=1), "memory.json")
+    logs.log_text(fit.run_id, json.dumps(asdict(card), indent=1), "memory.json")
     logs.log_file(fit.run_id, save(memory_card.card_figure({fit.label: card}), folder / "memory_card.png"))
     if card.attention is not None:
         figure = memory_card.attention_figure(card, fit.label)
