@@ -178,12 +178,14 @@ def promote(
     with _prefect(home) as server:
         with Board() as board, board.stage("start"):
             from flows.promote import promote as flow
-            from flows.promote import show_decision
+            from flows.verbs.champion import show_decision
+            from tasks.promote.decision import PromoteOptions
 
             server.wait()
-        found = flow(name, None if version is None else str(version), dry_run, allow_dirty, None, minutes)
-    show_decision(name, found)
-    if not found["promoted"]:
+        number = None if version is None else str(version)
+        found = flow(name, PromoteOptions(version=number, dry_run=dry_run, allow_dirty=allow_dirty, minutes=minutes))
+    show_decision(found)
+    if not found.promoted:
         raise typer.Exit(1)
 
 
@@ -259,7 +261,7 @@ def retrain(
         check_plan(plan)
         server.wait()
         found = flow(str(params), settings or [], None if forecasts is None else str(forecasts.absolute()), allow_dirty)
-    print(f"{found['outcome']}{': ' + found['why'] if found.get('why') else ''}")
+    print(found.words)
 
 
 @app.command()

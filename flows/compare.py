@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from prefect import flow
 
@@ -34,6 +33,7 @@ from tasks.lags.panel import generate_lags
 from tasks.lags.sizes import Sizes, sizes_of
 from tasks.load.source import LongFrame, Source, load_series, long_frame
 from tasks.registry.register import register_best
+from tasks.registry.versions import Registered
 from tasks.report.inputs import log_failed_checks, log_inputs
 from tasks.report.publish import Compared, compare_variants
 from tasks.tracking import connection, logs, runs
@@ -58,7 +58,7 @@ class Comparison:
     parent: str
     unchanged: bool = False
     compared: Compared | None = None
-    registered: Any = None
+    registered: Registered | None = None
     failed: tuple[str, ...] = ()
 
 

@@ -1,15 +1,14 @@
-"""The deployment that retrains on a schedule, served by this process until it is stopped; holds no logic of a run."""
+"""The deployment that retrains on a schedule, served by this process until it is stopped."""
 
 import os
 from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
+from flows.runtime.child import SERVED_BY
 from params.errors import UserError
 from params.load import load_run
-
-ROOT = Path(__file__).resolve().parents[1]
-SERVED_BY = "LAGLINE_SERVED_BY"  # for the runs: the process that serves them, without which they end
+from tasks.files import ROOT
 
 
 def check_cron(cron: str, zone: str) -> None:

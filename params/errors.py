@@ -17,5 +17,9 @@ class UserError(Exception):
         super().__init__(without_password(message))
 
 
+class Unavailable(UserError):
+    """A server does not answer, or a disk is full: the same command may do later, without any change."""
+
+
 class ChecksFailed(Exception):
     """The data was read and judged, and the answer is no (exit status 1)."""

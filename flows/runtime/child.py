@@ -21,6 +21,7 @@ from typing import Any
 from params.errors import UserError
 from tasks.files import ROOT, placed
 
+SERVED_BY = "LAGLINE_SERVED_BY"  # names, for the runs of a schedule, the process that serves them, without which they end
 LOOPBACK = "127.0.0.1"
 START_LIMIT = 180.0  # seconds; a first start migrates a database and may compile every module
 STOP_LIMIT = 8.0  # seconds

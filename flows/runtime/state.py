@@ -10,7 +10,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from params.errors import UserError
+from params.errors import Unavailable, UserError
 from tasks.files import placed
 
 LAYOUT = 1  # raise it when a newer lagline writes what this one could not read
@@ -62,7 +62,8 @@ def prepare() -> Path:
         if error.errno in NO_SPACE:
             if (folder / "layout.json").exists():
                 return folder
-            raise UserError(f"LAGLINE_HOME={folder}: cannot be written ({error.strerror}): make room, or {ELSEWHERE}") from None
+            why = f"cannot be written ({error.strerror}): make room, or {ELSEWHERE}"
+            raise Unavailable(f"LAGLINE_HOME={folder}: {why}") from None
         raise UserError(f"LAGLINE_HOME={folder}: cannot be written ({error.strerror}); {ELSEWHERE}") from None
     return folder
 

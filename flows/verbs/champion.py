@@ -1,9 +1,11 @@
-"""The verbs history and rollback: who is champion, who was, and the one before back."""
+"""The verbs on the champion, rollback and history, and what promote ends with."""
 
 import json
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, date, datetime, time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -11,17 +13,42 @@ from rich.text import Text
 
 from params.errors import UserError
 from tasks.promote import ledger
-from tasks.registry.load import check_name
+from tasks.registry.versions import check_name
 from tasks.tracking import connection
+
+if TYPE_CHECKING:
+    from tasks.promote.decision import Decision
+    from tasks.promote.scored import Figures
+
+
+def show_decision(found: "Decision") -> None:
+    """What every gate said, the scores, and what was decided."""
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for one in found.gates:
+        mark = Text("passed", "green") if one.passed else Text("failed", "bold red")
+        table.add_row(mark, Text(one.gate), Text(one.words))
+    if found.gates:
+        console.print(table)
+    if found.scores is not None:
+        console.print(_scores(found.scores), markup=False, soft_wrap=True)
+    console.print(found.words, markup=False, soft_wrap=True)
+    if found.outcome in ("promoted", "unchanged"):
+        console.print(f"Next: python -m flows forecast {found.name}@champion --data FILE --out forecasts.parquet", markup=False)
+
+
+def _scores(found: "Figures") -> str:
+    told = ", ".join(f"{name} {mae:.4g}" for name, mae in found.mae.items() if mae is not None)
+    return f"MAE on {found.origins} unseen origins of {found.series} series: {told}"
 
 
 def show_rollback(home: Path, name: str) -> None:
     """Puts the champion before back, and says so."""
-    from tasks.promote import decision as promotion  # torch, which the history needs not
+    from tasks.promote.alias import roll_back  # torch
 
     check_name(name)
     connection.connect(home)
-    before, now = promotion.roll_back(name, home)
+    before, now = roll_back(name, home)
     Console(highlight=False).print(f"{name}: version {now} is champion again; version {before} is not any more.", markup=False)
 
 
@@ -36,7 +63,7 @@ def show_history(home: Path, name: str, moment: str | None, as_json: bool) -> No
         when = f" up to {moment}" if moment else ""
         raise UserError(f"{name}: nothing was decided on it{when}; python -m flows promote {name} does")
     if as_json:
-        print(json.dumps({"champion": ledger.champion(some), "entries": [entry.to_dict() for entry in some]}, indent=1))
+        print(json.dumps({"champion": ledger.champion(some), "entries": [asdict(entry) for entry in some]}, indent=1))
         return
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False)

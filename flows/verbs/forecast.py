@@ -1,4 +1,4 @@
-"""Forecast: a registered version on a table of one's own, as Parquet; trains nothing."""
+"""Forecast: a registered version on a table of one's own, as Parquet."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ from rich.console import Console
 
 from flows.runtime.progress import Board
 from params.errors import UserError
-from tasks.promote.proof import check_whole
-from tasks.registry.load import needed, opened, parse
-from tasks.serve.forecast import check_out, forecast, trained_on, write_out
+from tasks.registry.load import opened
+from tasks.registry.versions import needed, parse
+from tasks.serve.forecast import check_out, forecast, rows_trained_on, write_out
 from tasks.tracking import connection
 
 
@@ -24,12 +24,11 @@ def show_forecast(
     with Board() as board, board.stage(f"forecast with {name}@{which}"):
         connection.connect(home)
         with opened(needed(name, which)) as version:
-            check_whole(version)
             made, short = forecast(version, data, start, stride, judged)
             told = f"{out}: {write_out(made, out)} by {version}"
-            if "refit" in version.trained_on:
+            if version.trained_on.refit:
                 told += ", by the weights that have not seen its test range" if judged else ", trained on all its rows"
-            seen = 0 if judged else trained_on(version, made)
+            seen = 0 if judged else rows_trained_on(version, made)
     console = Console(highlight=False, soft_wrap=True)
     console.print(told, markup=False)
     if short:

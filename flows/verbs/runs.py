@@ -51,16 +51,16 @@ def show_comparison(found: "Comparison") -> None:
     else:
         _print_board(found.compared.found.board, found.compared.sentence)
     console = Console(highlight=False, soft_wrap=True)
-    registered = found.registered or {}
-    if found.unchanged:
+    registered = found.registered
+    if registered is None:
         console.print("Nothing has changed since this comparison: nothing was trained or registered (--fresh trains anew).")
-    elif registered["version"] is None:
-        why = registered.get("why", "no variant beats the best naive forecast on validation")
+    elif registered.version is None:
+        why = registered.why or "no variant beats the best naive forecast on validation"
         console.print(f"Nothing was registered: {why}.", markup=False)
-    elif registered["new"]:
-        console.print(f"Registered as {found.name} version {registered['version']}, alias challenger.")
+    elif registered.new:
+        console.print(f"Registered as {found.name} version {registered.version}, alias challenger.")
     else:
-        console.print(f"The same fit is {found.name} version {registered['version']} already: no new version.")
+        console.print(f"The same fit is {found.name} version {registered.version} already: no new version.")
     console.print(f"Look: python -m flows ui   (the report of run {found.parent}: report.html)", markup=False)
-    if registered.get("version"):
+    if registered and registered.version:
         console.print(f"Next: python -m flows promote {found.name} --dry-run", markup=False)

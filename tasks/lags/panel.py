@@ -22,7 +22,7 @@ from prefect.cache_policies import NO_CACHE
 
 from models.data.panel import ARRAYS, DamagedPanel, Panel, PanelFacts
 from models.data.window import WindowParams
-from params.errors import UserError
+from params.errors import Unavailable, UserError
 from params.schema import RunParams
 from tasks.grid.calendar import calendar_waves
 from tasks.grid.frequency import Frequency
@@ -48,7 +48,7 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
     need, free = panel_bytes(int(offsets[-1]), params), shutil.disk_usage(folder).free
     if need > free:
         room = f"{size_text(free)} are free at {folder}"
-        raise UserError(f"the panel takes {size_text(need)} and {room}: make room, or set LAGLINE_HOME")
+        raise Unavailable(f"the panel takes {size_text(need)} and {room}: make room, or set LAGLINE_HOME")
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-", ignore_cleanup_errors=True) as name:
         partial = Path(name) / "panel"  # what is in `partial` has usual permissions
         partial.mkdir()

@@ -1,24 +1,39 @@
-"""The ledger of a name: one entry for each decision on its champion, numbered, never changed; it decides nothing.
+"""The ledger of a name: one entry for each decision on its champion, numbered and never changed.
 
 An entry is an MLflow run in the experiment NAME.promotions.  It counts once it is FINISHED: one that was cut off does not, and
 is ended as KILLED by whoever comes next.  The caller holds the lock of the name.
 """
 
 import getpass
-import json
 import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tasks import interrupt
 from tasks.tracking import connection, runs
 from tasks.tracking.logs import NOTE
 
-MOVES = ("promoted", "rollback")  # the decisions after which another version is champion
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+
+class Event(StrEnum):
+    """What an entry says happened: a decision on a version, or that the champion was deleted."""
+
+    PROMOTED = "promoted"
+    REFUSED = "refused"
+    ROLLBACK = "rollback"
+    GONE = "gone"
+
+    @property
+    def moves(self) -> bool:
+        """Whether its version is champion afterwards."""
+        return self in (Event.PROMOTED, Event.ROLLBACK)
 
 
 @dataclass(frozen=True)
@@ -26,7 +41,7 @@ class Entry:
     """A decision: `version` is what it was about, `champion` who is champion after it (None: nobody)."""
 
     number: int
-    decision: str
+    decision: Event
     version: str
     champion: str | None
     before: str | None
@@ -34,10 +49,6 @@ class Entry:
     who: str
     time: str
     run_id: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return dict(vars(self))
 
 
 def experiment(name: str, home: Path) -> str:
@@ -58,10 +69,10 @@ def entries(name: str) -> list[Entry]:
     return sorted((_entry(run) for run in ended_runs), key=lambda entry: entry.number)
 
 
-def _entry(run: Any) -> Entry:
+def _entry(run: "Run") -> Entry:
     tags = run.data.tags
     return Entry(
-        int(tags["number"]), tags["decision"], tags["version"], tags["champion"] or None, tags["before"] or None,
+        int(tags["number"]), Event(tags["decision"]), tags["version"], tags["champion"] or None, tags["before"] or None,
         tags["why"], tags["who"], tags["time"], run.info.run_id,
     )  # fmt: skip
 
@@ -77,15 +88,15 @@ def at(some: list[Entry], moment: datetime) -> list[Entry]:
 
 
 def open_entry(
-    name: str, home: Path, decision: str, version: str, before: str | None, why: str, files: Mapping[str, Any]
+    name: str, home: Path, decision: Event, version: str, before: str | None, why: str, files: Mapping[str, str]
 ) -> str:
-    """Writes the next entry whole, but does not let it count yet; returns its run.  `files`: name -> JSON-ready content."""
+    """Writes the next entry whole, but does not let it count yet; returns its run.  `files`: name -> text."""
     there = entries(name)
-    after = version if decision in MOVES else before
+    after = version if decision.moves else before
     tags = {
         "kind": "promotion",
         "number": str(there[-1].number + 1 if there else 1),
-        "decision": decision,
+        "decision": str(decision),
         "version": version,
         "champion": after or "",
         "before": before or "",
@@ -99,7 +110,7 @@ def open_entry(
         experiment(name, home), run_name=f"{tags['number']} {decision} {version}", tags=tags
     ).info.run_id
     for file, content in files.items():
-        client.log_text(run_id, json.dumps(content, indent=1), file)
+        client.log_text(run_id, content, file)
     return run_id
 
 

@@ -3,99 +3,98 @@
 import math
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from models.data.origins import origin_rows
 from models.data.windows import Windows
 from models.fit.job import Job, load_model
-from models.fit.settings import Epoch
+from models.fit.settings import Epoch, Result
 from models.worker import forecast
-from params.errors import UserError
 from tasks.files import spread
 from tasks.lags.panel import content_digest
+from tasks.registry.facts import Refitted, Trained
 from tasks.registry.load import Version
-from tasks.registry.unseen import forecasts, panel_of, windows_of
+from tasks.registry.unseen import forecasts, panel_of
 from tasks.train.identity import Fingerprint, fingerprint
 from tasks.train.process import Listener, device_lock, fit_folder, run_fit
 
 TOLERANCE = 1e-2  # of the forecasts' own spread, across kinds of devices; on the same kind nothing may differ
-FIELDS = ("data", "numbers", "code", "torch", "device")  # what decides the weights: other fields are told and do not
-TOLD = ("python", "lock")
+DECISIVE = ("data", "numbers", "code")  # where one of them differs, the same weights cannot come out
+FIELDS = (*DECISIVE, "torch", "device", "python", "lock")  # the others are said and may not matter
 WINDOWS = 256  # on which forecasts are compared
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A field in which two fingerprints differ, and how: one changed cell of data is `data`, another seed `numbers`."""
+
+    field: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.field} ({self.words})"
 
 
 @dataclass(frozen=True)
 class Proof:
-    """`same`: whether the version came out again; `exact`: to the bit; `differing`: fields of the fingerprint that differ."""
+    """`same`: whether the version came out again; `exact`: to the bit; `differing`: what differs between the fingerprints."""
 
     same: bool
     exact: bool
-    differing: tuple[str, ...]
+    differing: tuple[Change, ...]
     words: str
 
 
-def now(version: Version, home: Path, device: str, refit: bool = False) -> tuple[Job, Fingerprint]:
-    """(the job, the fingerprint) that training a version, or its refit, again here has: the kept data by their content, the
-    code as it is."""
-    panel_of(version, home)  # says so where it is gone
-    folder = home / "panels" / version.trained_on["fingerprint"]["data"]
-    recorded = (version.trained_on["refit"] if refit else version.trained_on)["job"]
-    job = Job.from_dict({**recorded, "panel": str(folder), "device": "cpu" if recorded["device"] == "cpu" else device})
-    return job, fingerprint(job, content_digest(folder))
+def differing(recorded: Fingerprint, found: Fingerprint) -> tuple[Change, ...]:
+    """Each field in which two fingerprints differ; where their `code` is taken by different rules it cannot be compared."""
+    then, now = dict(recorded), dict(found)
+    apart = {name: _changed(then.get(name), now.get(name)) for name in FIELDS if then.get(name) != now.get(name)}
+    old, new = recorded.get("code_rule", 1), found.get("code_rule", 1)
+    if old != new:
+        what = "what this field is taken over changed with lagline 0.2.0, so that it cannot be compared"
+        apart["code"] = f"{what}: rule {old} then, {new} now"
+    return tuple(Change(name, apart[name]) for name in FIELDS if name in apart)
 
 
-def differing(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Each field in which two fingerprints differ, in words: one changed cell of data is `data`, another seed `numbers`."""
-    told = []
-    for name in (*FIELDS, *TOLD):
-        ours, theirs = recorded.get(name), found.get(name)
-        if ours != theirs:
-            told.append(f"{name} ({_changed(ours, theirs)})")
-    return told
-
-
-def _changed(ours: Any, theirs: Any) -> str:
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        a, b = _flat(ours), _flat(theirs)
+def _changed(then: object, now: object) -> str:
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        a, b = _flat(then), _flat(now)
         names = [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
         return "; ".join(f"{name}: {a.get(name)} then, {b.get(name)} now" for name in names[:5])
-    return f"{_short(ours)} then, {_short(theirs)} now"
+    return f"{_short(then)} then, {_short(now)} now"
 
 
-def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _flat(tree: Mapping[str, object], above: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
     for name, value in tree.items():
         found |= _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
     return found
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = str(value)
     return text[:12] if len(text) == 64 else text
 
 
 def reproduce(
-    version: Version,
-    home: Path,
-    device: str,
-    say: Callable[[str], None] = lambda text: None,
-    stop: threading.Event | None = None,
+    version: Version, home: Path, device: str, say: Say = lambda text: None, stop: threading.Event | None = None
 ) -> Proof:
     """Trains a version again and compares: weights to the bit, or, on another kind of device, forecasts within TOLERANCE.
 
     A version with refitted weights is trained twice, and holds where both come out again.
     Where data, numbers or code differ nothing is trained: it cannot come out the same.  Raises Interrupted after `stop`.
     """
-    judged = _again(version, home, device, say, stop)
-    if "refit" not in version.trained_on:
+    made = version.trained_on
+    judged = _again(version, made, home, device, say, stop)
+    if made.refit is None:
         return judged
     say("  and once more on all rows ...")
-    refitted = _again(version, home, device, say, stop, refit=True)
+    refitted = _again(version, made.refit, home, device, say, stop)
     words = f"the judged weights: {judged.words}; the refitted weights: {refitted.words}"
     if judged.words == refitted.words:  # what keeps both from being trained again
         words = f"neither the judged nor the refitted weights: {judged.words}"
@@ -103,48 +102,42 @@ def reproduce(
     return Proof(judged.same and refitted.same, judged.exact and refitted.exact, apart, words)
 
 
-def _again(
-    version: Version,
-    home: Path,
-    device: str,
-    say: Callable[[str], None],
-    stop: threading.Event | None,
-    refit: bool = False,
-) -> Proof:
+def _again(version: Version, kept: Trained, home: Path, device: str, say: Say, stop: threading.Event | None) -> Proof:
     """The proof of one set of weights."""
-    kept = version.trained_on["refit"] if refit else version.trained_on
-    recorded = kept["fingerprint"]
-    job, found = now(version, home, device, refit)
-    apart = differing(recorded, found)
-    names = {text.split(" ")[0] for text in apart}
-    if names & {"data", "numbers", "code"}:
-        return Proof(
-            False, False, tuple(apart), f"cannot be trained again as it was: {'; '.join(apart)}{_way_back(recorded, names)}"
-        )
+    panel_of(version, home)  # says so where it is gone
+    job = kept.job_in(home / "panels", device)
+    apart = differing(kept.fingerprint, fingerprint(job, content_digest(job.panel)))
+    fields, told = {change.field for change in apart}, "; ".join(map(str, apart))
+    if fields & set(DECISIVE):
+        way_back = _way_back(kept.fingerprint) if "code" in fields else ""
+        return Proof(False, False, apart, f"cannot be trained again as it was: {told}{way_back}")
     with tempfile.TemporaryDirectory(dir=home, prefix=".reproduce-") as scratch:
-        stop_step = kept.get("stop_step")
-        if stop_step is not None:  # where its max_seconds were over
-            job = job.with_training(stop_step=stop_step)
-        if kept.get("stop_steps"):  # the same for the members of an ensemble
-            job = replace(job, members=_stopped(job.members, kept["stop_steps"]))
-        with device_lock(home, job.device, stop):  # a comparison at work on the same device goes first
-            listener = Listener(lambda row: say(_line(row)), say)
-            result = run_fit(job, Path(scratch), listener, stop or threading.Event()).result
+        job = _stopped(job, kept)
+        result = _fitted(job, home, Path(scratch), say, stop)
         if not result.finished:
-            return Proof(False, False, tuple(apart), f"the training failed this time: {result.reason}")
-        if result.weights == kept["weights"]:
-            return Proof(True, True, tuple(apart), f"the same weights, bit for bit (sha256 {result.weights[:12]})")
-        if "device" not in names and "torch" not in names:
-            words = f"other weights came out ({result.weights[:12]}, not {kept['weights'][:12]})"
-            return Proof(False, False, tuple(apart), words)
-        gap = _forecast_gap(version, home, job, fit_folder(job, Path(scratch)), refit)
-    words = f"other weights, forecasts {gap:.2g} of their spread apart (allowed {TOLERANCE:g}); differing: {'; '.join(apart)}"
-    return Proof(gap <= TOLERANCE, False, tuple(apart), words)
+            return Proof(False, False, apart, f"the training failed this time: {result.reason}")
+        if result.weights == kept.weights:
+            return Proof(True, True, apart, f"the same weights, bit for bit (sha256 {result.weights[:12]})")
+        if not fields & {"device", "torch"}:
+            return Proof(False, False, apart, f"other weights came out ({result.weights[:12]}, not {kept.weights[:12]})")
+        gap = _forecast_gap(version, home, job, fit_folder(job, Path(scratch)), isinstance(kept, Refitted))
+    words = f"other weights, forecasts {gap:.2g} of their spread apart (allowed {TOLERANCE:g}); differing: {told}"
+    return Proof(gap <= TOLERANCE, False, apart, words)
 
 
-def _stopped(members: Sequence[Job], stop_steps: Sequence[int | None]) -> tuple[Job, ...]:
-    pairs = zip(members, stop_steps, strict=True)
-    return tuple(one if step is None else one.with_training(stop_step=step) for one, step in pairs)
+def _stopped(job: Job, kept: Trained) -> Job:
+    """The job that ends at the step at which the seconds of the fit, or of a member of the ensemble, were over."""
+    if kept.stop_step is not None:
+        job = job.with_training(stop_step=kept.stop_step)
+    if not kept.stop_steps:
+        return job
+    pairs = zip(job.members, kept.stop_steps, strict=True)
+    return replace(job, members=tuple(one if step is None else one.with_training(stop_step=step) for one, step in pairs))
+
+
+def _fitted(job: Job, home: Path, scratch: Path, say: Say, stop: threading.Event | None) -> Result:
+    with device_lock(home, job.device, stop):  # a comparison at work on the same device goes first
+        return run_fit(job, scratch, Listener(lambda row: say(_line(row)), say), stop or threading.Event()).result
 
 
 def _line(row: Epoch) -> str:
@@ -154,7 +147,7 @@ def _line(row: Epoch) -> str:
 
 def _forecast_gap(version: Version, home: Path, job: Job, folder: Path, refit: bool) -> float:
     """The largest difference of forecasts, in standard deviations of the registered ones."""
-    panel, params = panel_of(version, home), windows_of(version)
+    panel, params = panel_of(version, home), version.facts.windows
     origins = origin_rows(panel, params, None, "all", 1)
     some = origins[spread(len(origins), WINDOWS)]
     theirs = forecasts(version, panel, some, refit)
@@ -163,16 +156,10 @@ def _forecast_gap(version: Version, home: Path, job: Job, folder: Path, refit: b
     return gap if math.isfinite(gap) else math.inf
 
 
-def _way_back(recorded: Mapping[str, Any], names: set[str]) -> str:
+def _way_back(recorded: Fingerprint) -> str:
+    """How to come by the code of a fit, to train it again bit for bit there."""
     revision = recorded.get("revision")
-    if "code" not in names or not revision:
+    if not revision:
         return ""
     dirty = "" if recorded.get("clean") else " (its tree was changed since, so that this may not be enough)"
     return f"\nIts code: git worktree add ../lagline-{revision[:12]} {revision}{dirty}"
-
-
-def check_whole(version: Version) -> None:
-    """Raises UserError where a version does not say what it takes to train it again."""
-    missing = [name for name in ("job", "run", "weights", "fingerprint", "unseen_from") if name not in version.trained_on]
-    if missing:
-        raise UserError(f"{version} was registered by an older lagline and lacks {', '.join(missing)}: compare again")

@@ -1,4 +1,4 @@
-"""A version in a process without this repository, loaded through MLflow as others load it; moves nothing."""
+"""A version in a process without this repository, loaded through MLflow as others load it."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.promote.gates import Verdict
+from tasks.promote.gates import GateResult
 from tasks.registry.load import Version
 from tasks.registry.versions import example_frame
 from tasks.tracking import connection
@@ -23,7 +23,7 @@ with open(sys.argv[2]) as given, open(sys.argv[3], "w") as made:
 CLOSE = 1e-5  # of a forecast, or of one unit where that is more: between two processes
 
 
-def reloads(version: Version, seconds: float | None = None) -> Verdict:
+def reloads(version: Version, seconds: float | None = None) -> GateResult:
     """Whether the version, loaded through MLflow in a process without this repository, forecasts what it does here.
 
     Raises TimeoutExpired after so many seconds, MlflowException where the tracking server did not answer that process, which
@@ -34,7 +34,7 @@ def reloads(version: Version, seconds: float | None = None) -> Verdict:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "made.json"
         done = subprocess.run(
-            [sys.executable, "-P", "-c", RELOADED, f"models:/{version.name}/{version.number}", str(given), str(made)],
+            [sys.executable, "-P", "-c", RELOADED, f"models:/{version.name}/{version.version}", str(given), str(made)],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -44,8 +44,8 @@ def reloads(version: Version, seconds: float | None = None) -> Verdict:
         if done.returncode:
             connection.raise_if_away(done.stderr)
             last = done.stderr.strip().splitlines()[-1:] or ["no word"]
-            return Verdict("bundle", False, f"it does not load in a fresh process: {last[0]}")
+            return GateResult("bundle", False, f"it does not load in a fresh process: {last[0]}")
         there = np.array(json.loads(made.read_text()), float)
     gap = float(np.abs(there - here).max())
     passed = bool(np.isclose(there, here, rtol=CLOSE, atol=CLOSE).all())
-    return Verdict("bundle", passed, f"its forecasts in a fresh process differ by at most {gap:.2g} from those here")
+    return GateResult("bundle", passed, f"its forecasts in a fresh process differ by at most {gap:.2g} from those here")

@@ -1,4 +1,4 @@
-"""A trained forecaster as a folder that forecasts without this repository: weights, graph, serving code; never a pickle.
+"""A trained forecaster as a folder that forecasts without this repository: weights, graph, serving code; no pickle.
 
 model.json            what it is: variant, windows, channels, ids, half widths; with the weights the source of truth
 weights.safetensors   all parameters and buffers
@@ -14,13 +14,11 @@ import copy
 import hashlib
 import io
 import json
-import math
-import os
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -33,9 +31,9 @@ from models.data.window import AHEAD, WindowParams
 from models.data.windows import Inputs, Windows
 from models.ensemble import Model
 from models.fit.checkpoint import write_bytes
-from params.schema import RunParams
+from tasks.files import placed
+from tasks.registry.facts import LAYOUT, BundleFacts
 
-LAYOUT = 1
 BATCHES = (1, 2, 7, 256)  # the sizes at which graph and forecaster are compared
 TOLERANCE, RELATIVE = 1e-4, 1e-5
 TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn")
@@ -43,60 +41,31 @@ TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn")
 
 def write_bundle(
     folder: Path,
-    forecaster: Model,
-    *,
-    refitted: Model | None = None,
-    variant: str,
-    family: str,
-    network: Mapping[str, Any],
-    params: WindowParams,
-    level: str,
+    facts: BundleFacts,
     panel: Panel,
-    run: RunParams,
-    half_widths: Sequence[float | None],
-    facts: Mapping[str, Any],
-    papers: Callable[[Mapping[str, Any]], Mapping[str, bytes]] = lambda model: {},
+    judged: Model,
+    refitted: Model | None = None,
+    papers: Mapping[str, bytes] | None = None,
 ) -> str:
     """Writes the bundle (an older one in its place goes) and returns its digest.
 
-    `half_widths`: of the 90 % interval of each step, in raw units, None where unknown.  `facts`: what it was trained on.
-    `refitted`: the forecaster trained on all rows, if there is one.  `papers`: makes, of model.json, further files that only
-    people read.
+    `refitted`: the forecaster trained on all rows, if there is one.  `papers`: files that only people read.
     Raises ValueError where the exported graph does not forecast as the forecaster does.
     """
-    if len(half_widths) != params.horizon:
-        raise ValueError(f"{len(half_widths)} half widths for {params.horizon} steps")
-    programs = _programs("weights.safetensors", "graph.pt2", forecaster, params, panel)
+    params = facts.windows
+    if len(facts.half_widths) != params.horizon:
+        raise ValueError(f"{len(facts.half_widths)} half widths for {params.horizon} steps")
+    programs = _programs("weights.safetensors", "graph.pt2", judged, params, panel)
     if refitted is not None:
         programs |= _programs("refitted.safetensors", "refitted.pt2", refitted, params, panel)
-    model = {
-        "layout": LAYOUT,
-        "name": run.name,
-        "variant": variant,
-        "family": family,
-        "network": dict(network),
-        "windows": params.to_dict(),
-        "channels": [{"name": name, **vars(window)} for name, window in params.channels.items()],
-        "level": level,
-        "quantiles": list(forecaster.quantiles),
-        "ids": list(panel.ids),
-        "frequency": panel.facts.frequency,
-        "forward_fill": panel.facts.forward_fill,
-        "categories": panel.categories,
-        "columns": {"unique_id": run.data.id, "ds": run.data.time, "y": run.data.target},
-        "half_widths": [None if width is None or not math.isfinite(width) else width for width in half_widths],
-        "trained_on": json.loads(json.dumps(facts), parse_constant=lambda _: None),  # a score that is not a number is null
+    files = {
+        "model.json": json.dumps(facts.to_dict(), indent=1, allow_nan=False).encode(),
+        **programs,
+        f"code/{serving_name()}.py": serving.SOURCE,
+        "example.json": json.dumps(example(panel, params), allow_nan=False).encode(),
+        **(papers or {}),
     }
-    return _store(
-        folder,
-        {
-            "model.json": json.dumps(model, indent=1, allow_nan=False).encode(),
-            **programs,
-            f"code/{serving_name()}.py": serving.SOURCE,
-            "example.json": json.dumps(example(panel, params), allow_nan=False).encode(),
-            **papers(model),
-        },
-    )
+    return _store(folder, files)
 
 
 def _programs(weights: str, graph: str, forecaster: Model, params: WindowParams, panel: Panel) -> dict[str, bytes]:
@@ -157,7 +126,14 @@ def check_parity(graph: Callable[..., Tensor], forecaster: Model, params: Window
     return worst
 
 
-def example(panel: Panel, params: WindowParams) -> dict[str, Any]:
+class Example(TypedDict):
+    """A long frame as columns and rows, JSON-ready."""
+
+    columns: list[str]
+    data: list[list[Any]]
+
+
+def example(panel: Panel, params: WindowParams) -> Example:
     """A long frame as columns and rows: the end of the longest series, no longer than a forecast needs; None where missing.
 
     With covariates known ahead the last rows carry them alone.
@@ -166,7 +142,7 @@ def example(panel: Panel, params: WindowParams) -> dict[str, Any]:
     whole, ahead = panel.rows(series), params.ahead if params.future else 0
     rows = slice(max(whole.start, whole.stop - ahead - params.reach - 1), whole.stop)
     past = np.arange(rows.start, rows.stop) < whole.stop - ahead
-    columns: dict[str, Any] = {"unique_id": np.full(len(past), panel.ids[series], object), "ds": _times(panel, rows)}
+    columns = {"unique_id": np.full(len(past), panel.ids[series], object), "ds": _times(panel, rows)}
     if params.future:
         columns["y"] = np.where(past, panel.target[rows], np.nan)
     for name in params.features:
@@ -200,16 +176,12 @@ def _weights(forecaster: Model) -> bytes:
 
 
 def _store(folder: Path, files: Mapping[str, bytes]) -> str:
-    """Writes beside, the manifest last, then renames; returns the sha256 of the manifest."""
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "code").mkdir(parents=True)
-    listed = {}
-    for name, content in files.items():
-        write_bytes(partial / name, content)
-        listed[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    """Writes the files and their manifest in place of `folder`, whole or not at all; returns the sha256 of the manifest."""
+    listed = {name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()}
     manifest = json.dumps({"layout": LAYOUT, "files": listed}, indent=1).encode()
-    write_bytes(partial / "manifest.json", manifest)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    with placed(folder) as partial:
+        (partial / "code").mkdir(parents=True)
+        for name, content in {**files, "manifest.json": manifest}.items():
+            write_bytes(partial / name, content)
+        shutil.rmtree(folder, ignore_errors=True)
     return hashlib.sha256(manifest).hexdigest()

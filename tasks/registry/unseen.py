@@ -1,9 +1,8 @@
-"""Forecasts of registered versions on origins that none of them has seen in training or in choosing; gives no verdict."""
+"""Forecasts of registered versions on origins that none of them has seen in training or in choosing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,15 +12,12 @@ from models.data.origins import origin_rows
 from models.data.panel import DamagedPanel, Panel, Split
 from models.data.window import WindowParams
 from models.data.windows import Windows
-from models.fit.job import Job
-from models.fit.settings import Ended, Result
 from models.worker import BATCH
 from params.errors import UserError
 from params.schema import RunParams
 from tasks.evaluate.baselines import forecast_baselines, only_naive
 from tasks.evaluate.forecasts import forecast_frame
 from tasks.evaluate.intervals import with_interval
-from tasks.grid.frequency import Frequency
 from tasks.lags.panel import target_frame
 from tasks.registry.load import Version
 
@@ -35,20 +31,15 @@ def border(panel: Panel, split: Split) -> int | dict[str, int]:
     return dict(zip(panel.ids, panel.times[starts].tolist(), strict=True))
 
 
-def windows_of(version: Version) -> WindowParams:
-    """The windows of a version."""
-    return WindowParams.from_dict(version.facts["windows"])
-
-
 def common_origins(panel: Panel, split: Split, stride: int, versions: Sequence[Version]) -> np.ndarray:
     """The test origins of a split for which every version has its whole window and whose targets none has seen."""
     found: np.ndarray | None = None
     for version in versions:
-        params = _within(windows_of(version), panel)
+        params = _within(version.facts.windows, panel)
         own = origin_rows(restricted(panel, params, version), params, split, "test", stride)
         found = own if found is None else np.intersect1d(found, own)
     origins = np.asarray(found)
-    first_target = panel.times[origins + windows_of(versions[0]).gap + 1]
+    first_target = panel.times[origins + versions[0].facts.windows.gap + 1]
     for version in versions:
         origins_seen = _borders(version, panel)[np.searchsorted(panel.offsets, origins, side="right") - 1]
         keep = first_target >= origins_seen
@@ -64,7 +55,7 @@ def _within(params: WindowParams, panel: Panel) -> WindowParams:
 
 def _borders(version: Version, panel: Panel) -> np.ndarray:
     """[S] the first time of each series of a panel that a version has not seen; of one that it does not know, any."""
-    seen = version.trained_on["unseen_from"]
+    seen = version.trained_on.unseen_from
     if isinstance(seen, int):
         return np.full(len(panel.ids), seen)
     return np.array([seen.get(name, np.iinfo(np.int64).min) for name in panel.ids])
@@ -90,11 +81,11 @@ def restricted(panel: Panel, params: WindowParams, version: Version) -> Panel:
 def forecasts(version: Version, panel: Panel, origins: np.ndarray, refitted: bool = False) -> np.ndarray:
     """[origins, horizon] of a version's exported graph: the judged one, which has seen no row of the test range, or the
     `refitted` one, which a version has that was trained on all rows once more."""
-    params = windows_of(version)
+    params = version.facts.windows
     windows = Windows(restricted(panel, params, version), params, origins)
     graph = version.model.refitted if refitted else version.model.graph
     assert graph is not None
-    known = {name: number for number, name in enumerate(version.facts["ids"])}
+    known = {name: number for number, name in enumerate(version.facts.ids)}
     numbers = torch.tensor([known.get(name, len(known)) for name in panel.ids])
     codes = _codes(version, panel, params)
     parts = []
@@ -110,7 +101,9 @@ def _codes(version: Version, panel: Panel, params: WindowParams) -> torch.Tensor
     static = np.array(restricted(panel, params, version).static, np.float32)
     for column, (name, kind) in enumerate(params.static.items()):
         if kind == "categorical":
-            own = {text: code for code, text in enumerate(version.facts["categories"].get(name, ()), start=1)}
+            own: dict[str | None, int] = {
+                text: code for code, text in enumerate(version.facts.categories.get(name, ()), start=1)
+            }
             texts = (None, *panel.categories.get(name, ()))
             static[:, column] = [own.get(texts[int(code)], 0) for code in static[:, column]]
     return torch.from_numpy(static)
@@ -120,7 +113,7 @@ def forecast_frames(panel: Panel, origins: np.ndarray, versions: Mapping[str, Ve
     """The wide forecast frame of versions (by column name, with their intervals) and of the naive baselines."""
     frame: pl.DataFrame | None = None
     for name, version in versions.items():
-        params = windows_of(version)
+        params = version.facts.windows
         windows = Windows(restricted(panel, params, version), params, origins)
         one = forecast_frame(panel, windows, forecasts(version, panel, origins), name)
         frame = one if frame is None else frame.with_columns(one[name])
@@ -129,13 +122,13 @@ def forecast_frames(panel: Panel, origins: np.ndarray, versions: Mapping[str, Ve
     baselines, _ = forecast_baselines(target_frame(panel), cutoffs, only_naive(run))
     frame = frame.join(baselines.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
     for name, version in versions.items():
-        frame = with_interval(frame, name, version.facts["half_widths"])
+        frame = with_interval(frame, name, version.facts.half_widths)
     return frame
 
 
 def panel_of(version: Version, home: Path) -> Panel:
     """The kept panel that a version was trained on.  Raises UserError where it is gone or damaged."""
-    digest = version.trained_on["fingerprint"]["data"]
+    digest = version.trained_on.fingerprint["data"]
     try:
         return Panel.open(home / "panels" / digest)
     except (FileNotFoundError, NotADirectoryError):
@@ -146,25 +139,3 @@ def panel_of(version: Version, home: Path) -> Panel:
         f"{version}: {wrong}: run python -m flows compare with the same params and data, which builds it again; "
         "the version itself still forecasts"
     )
-
-
-def facts_for(job: Job, result: Result, panel: Panel, run: RunParams) -> dict[str, Any]:
-    """What a bundle has to know so that its version can be judged and trained again."""
-    kept = {name: value for name, value in job.to_dict().items() if name != "panel"}
-    assert job.split is not None  # what is judged was trained on a split
-    newest = int(panel.times.max())
-    return {
-        "job": kept,
-        "run": run.model_dump(mode="json"),
-        "weights": result.weights,
-        "stop_step": _stopped_at(result),
-        "stop_steps": [_stopped_at(one) for one in result.members],
-        "unseen_from": border(panel, job.split),
-        "newest": newest,
-        "newest_time": str(pl.Series([newest]).cast(Frequency(panel.facts.frequency).dtype)[0]),
-    }
-
-
-def _stopped_at(result: Result) -> int | None:
-    """The step at which the seconds of a fit were over, which an equal fit has to be told."""
-    return result.steps if result.ended_by in (Ended.MAX_SECONDS, Ended.STOP_STEP) else None

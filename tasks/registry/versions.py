@@ -1,16 +1,19 @@
-"""A bundle in the MLflow registry, one version an identity, found by the alias `challenger`; never judges a model.
+"""Versions of a name in the MLflow registry: found by alias or version, made from a bundle, one for each identity.
 
 The model goes to its run by run id: MLflow's active run is shared between threads and is not used.
 """
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from params.errors import UserError
 from tasks.locks import lock
 from tasks.tracking import connection
 
@@ -19,14 +22,66 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
 
-CHALLENGER = "challenger"
+CHALLENGER, CHAMPION = "challenger", "champion"
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 NEEDS = ("mlflow", "torch", "numpy", "pandas")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What registering came to: the `version` and whether it is `new`; no version, and perhaps `why`, where there is none."""
+
+    version: str | None = None
+    new: bool = False
+    why: str | None = None
+
+
+def check_name(name: str) -> None:
+    """Raises UserError for what no run file may have as its name."""
+    if not NAME.fullmatch(name):
+        shown = name if len(name) <= 64 else name[:61] + "..."
+        raise UserError(f"the name {shown!r}: use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit, as in a run file")
+
+
+def parse(reference: str) -> tuple[str, str]:
+    """(name, alias or version) of NAME, NAME@ALIAS or NAME@VERSION; the champion where nothing is said.  Raises UserError."""
+    name, at, which = reference.partition("@")
+    if not NAME.fullmatch(name) or (at and not re.fullmatch(r"[a-z]+|[1-9]\d*", which)):
+        raise UserError(f"{reference}: write NAME@champion, NAME@challenger or NAME@3, such as nyc-weather@champion")
+    return name, which or CHAMPION
+
+
+def find(name: str, which: str) -> "ModelVersion | None":
+    """The version that an alias or a version's number names, or None."""
+    from mlflow.exceptions import MlflowException
+
+    client = connection.client()
+    if which.isdecimal() and len(which) > 9:  # no store counts so far, and some fail on it
+        return None
+    try:
+        found = client.get_model_version(name, which) if which.isdecimal() else client.get_model_version_by_alias(name, which)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    return found
+
+
+def needed(name: str, which: str) -> "ModelVersion":
+    """The same.  Raises UserError, saying what there is, where there is none."""
+    found = find(name, which)
+    if found is None:
+        there = connection.client().search_model_versions(f"name = '{name}'")
+        numbers = ", ".join(sorted((str(version.version) for version in there), key=int))
+        what = f"there are versions {numbers}" if numbers else "nothing is registered under that name: run compare first"
+        raise UserError(f"{name}@{which}: there is no such version; {what}")
+    return found
 
 
 def register(
     bundle_folder: Path, *, name: str, run_id: str, identity: str, tags: Mapping[str, str], home: Path, words: str = ""
-) -> dict[str, Any]:
-    """Logs a bundle to its run and makes it a version of `name`: {"version": str, "new": bool}; the alias moves last.
+) -> Registered:
+    """Logs a bundle to its run and makes it a version of `name`; the alias moves last.
 
     A version of the same identity is not made again.  `tags` (variant, val_mae, ...) go on the version with `identity` and
     `manifest`, the digest of the bundle; `words` describe it.  `home` holds the lock.  Raises ValueError where the bundle is
@@ -42,7 +97,7 @@ def register(
         version = found or _new_version(bundle_folder, name, run_id, {**tags, "identity": identity, "manifest": digest}, words)
         if CHALLENGER not in version.aliases:
             client.set_registered_model_alias(name, CHALLENGER, version.version)
-    return {"version": str(version.version), "new": found is None}
+    return Registered(str(version.version), new=found is None)
 
 
 def find_version(name: str, identity: str) -> "ModelVersion | None":

@@ -15,7 +15,6 @@ from tasks.grid.frequency import Frequency
 from tasks.load.files import collect, find_files
 from tasks.load.source import KEYS, Source, categories_of, long_frame, open_source, scan_series
 from tasks.registry.load import Version
-from tasks.registry.unseen import windows_of
 from tasks.validate.report import named
 
 
@@ -29,7 +28,7 @@ def forecast(
     Raises UserError naming what cannot be used.
     """
     try:
-        frame, short = long_enough(read(version, data), version, version.facts["ids"])
+        frame, short = long_enough(read(version, data), version, version.facts.ids)
         return forecast_frame(version, frame, start, stride, judged), too_short(short, version)
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
@@ -39,18 +38,18 @@ def forecast_frame(
     version: Version, frame: pl.DataFrame, start: str | None = None, stride: int = 1, judged: bool = False
 ) -> pl.DataFrame:
     """The same for a long frame.  Raises ValueError naming series and column for what cannot be used."""
-    whole = isinstance(version.facts["frequency"], int) and start is not None and start.lstrip("-").isdecimal()
+    whole = isinstance(version.facts.frequency, int) and start is not None and start.lstrip("-").isdecimal()
     return pl.from_pandas(version.model.forecast(frame, int(start) if whole and start else start, stride, judged))
 
 
-def trained_on(version: Version, made: pl.DataFrame) -> int:
+def rows_trained_on(version: Version, made: pl.DataFrame) -> int:
     """How many forecasts, in rows, are of times of their series that the refit of a version was trained on."""
-    refit = version.trained_on.get("refit")
+    refit = version.trained_on.refit
     if refit is None:
         return 0
-    until, ds = refit["seen_until"], pl.col("ds").to_physical()
+    until, ds = refit.seen_until, pl.col("ds").to_physical()
     if isinstance(until, int):
-        known = pl.col("unique_id").is_in(version.facts["ids"])
+        known = pl.col("unique_id").is_in(version.facts.ids)
         return made.filter(known & (ds <= until)).height
     last = pl.DataFrame(
         {"unique_id": list(until), "_until": list(until.values())}, schema={"unique_id": pl.String, "_until": pl.Int64}
@@ -60,7 +59,7 @@ def trained_on(version: Version, made: pl.DataFrame) -> int:
 
 def read(version: Version, data: Path) -> pl.DataFrame:
     """The table as the run read its own: the same names, or unique_id, ds and y; text turned to times and numbers."""
-    run = RunParams.stored(version.trained_on["run"])
+    run = version.trained_on.run
     own = run.data.model_copy(update={"path": str(data.absolute()), "query": None, "uri": None})
     source = open_source(own, Path.cwd())
     there = source.columns
@@ -78,8 +77,7 @@ def numbers(run: RunParams, source: Source, version: Version) -> pl.DataFrame:
 
     Raises ValueError, as serving does, for the first cell that holds something and no number: a null would take its place.
     """
-    features = version.facts["windows"]["features"]
-    dropped = [name for name in run.windows.features if name not in features]
+    dropped = [name for name in run.windows.features if name not in version.facts.windows.features]
     frame, words = long_frame(run, source, dropped), categories_of(run)
     columns = [name for name in frame.collect_schema().names() if name not in (*KEYS, "y")]
     raw = scan_series(source, columns, words)
@@ -95,10 +93,10 @@ def numbers(run: RunParams, source: Source, version: Version) -> pl.DataFrame:
 def long_enough(frame: pl.DataFrame, version: Version, always: Collection[str] = ()) -> tuple[pl.DataFrame, list[str]]:
     """The rows of the series that the windows of a version fit into, or that are there `always`, and the names of the others;
     all rows where no series would be left."""
-    windows, ds = windows_of(version), pl.col("ds")
+    windows, ds = version.facts.windows, pl.col("ds")
     last = ds.filter(pl.col("y").is_not_nan()).max() if windows.future else ds.max()  # the rows that follow are known ahead
     ends = frame.group_by("unique_id").agg(ds.min().alias("first"), pl.coalesce(last, ds.min()).alias("last"))
-    position = Frequency(version.facts["frequency"]).position(pl.col("last"), pl.col("first"))
+    position = Frequency(version.facts.frequency).position(pl.col("last"), pl.col("first"))
     short = ends.filter(position < windows.behind, ~pl.col("unique_id").is_in(list(always))).select("unique_id")
     kept = frame.join(short, on="unique_id", how="anti")
     return (frame, []) if kept.is_empty() else (kept, short["unique_id"].sort().to_list())
@@ -106,7 +104,7 @@ def long_enough(frame: pl.DataFrame, version: Version, always: Collection[str] =
 
 def too_short(series: list[str], version: Version) -> str | None:
     """That there is no forecast of some series, in words."""
-    rows = windows_of(version).behind + 1
+    rows = version.facts.windows.behind + 1
     return f"no forecast of {named(series)}: too short a history, {rows:,} rows are needed" if series else None
 
 

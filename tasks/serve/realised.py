@@ -21,8 +21,8 @@ from tasks.evaluate.baselines import forecast_baselines, only_naive
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
 from tasks.load.source import long_frame, open_source
-from tasks.promote.proof import check_whole
-from tasks.registry.load import CHAMPION, find, opened
+from tasks.registry.load import opened
+from tasks.registry.versions import CHAMPION, find
 from tasks.serve.forecast import forecast_frame, long_enough, numbers, too_short, write
 from tasks.tracking import connection, logs, runs
 
@@ -52,7 +52,7 @@ def keep(made: pl.DataFrame, version: str, newest: int, name: str, home: Path) -
 def realised(kept: pl.DataFrame, history: pl.DataFrame, run: RunParams, champion: str | None) -> Realised:
     """Scores kept forecasts (unique_id, cutoff, ds, yhat, version, newest) on `history` (unique_id, ds, y on the regular grid).
 
-    `champion`: the number of the version that is champion now.
+    `champion`: the version that is champion now.
     """
     rows = kept.join(history, on=["unique_id", "ds"], how="inner").filter(pl.col("y").is_not_null())
     naives = only_naive(run)
@@ -144,13 +144,13 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
     if found is None:
         return None, None
     with opened(found) as version:
-        check_whole(version)
-        own = RunParams.stored(version.trained_on["run"]).model_copy(update={"data": run.data})
+        made = version.trained_on
+        own = made.run.model_copy(update={"data": run.data})
         try:
             frame, short = long_enough(numbers(own, open_source(own.data), version), version)
-            made = forecast_frame(version, frame)
+            forecasts = forecast_frame(version, frame)
         except ValueError as error:
             raise UserError(f"{own.data.where}: {error}") from None
-        keep(made, version.number, version.trained_on["newest"], run.name, home)
-        told = write(made, out) if out is not None else f"{made.height:,} rows"
+        keep(forecasts, version.version, made.newest, run.name, home)
+        told = write(forecasts, out) if out is not None else f"{forecasts.height:,} rows"
         return f"{told} by {version}", too_short(short, version)

@@ -1,21 +1,21 @@
-"""Whether a scheduled run has anything to do, and whether one that failed is tried again; runs nothing itself."""
+"""Whether a scheduled run has anything to do, and whether one that failed is tried again."""
 
 import json
 import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from models.fit.checkpoint import write_bytes
-from params.errors import ChecksFailed, UserError
+from params.errors import Unavailable, UserError
 
 WAITS = (30.0, 120.0, 480.0)  # seconds before another try
-AWAY = ("does not answer", "has not answered", "No space left", "make room")  # what a message of ours says of what may pass
+T = TypeVar("T")
 SERVERS = ("httpx", "requests", "urllib3", "sqlalchemy", "sqlite3", "mlflow")  # whose errors are of a server or a store
 
 
-def again(call: Callable[[], dict[str, Any]], waits: tuple[float, ...] = WAITS) -> dict[str, Any]:
+def again(call: Callable[[], T], waits: tuple[float, ...] = WAITS) -> T:
     """What a call gives, tried again after each of `waits` seconds where its error may pass."""
     for seconds in waits:
         try:
@@ -29,10 +29,8 @@ def again(call: Callable[[], dict[str, Any]], waits: tuple[float, ...] = WAITS) 
 
 def may_pass(error: BaseException) -> bool:
     """Whether another try may do: a server that is away, a full disk; not bad data, a bad params file, or a fault of ours."""
-    if isinstance(error, ChecksFailed):
-        return False
     if isinstance(error, UserError):
-        return any(word in str(error) for word in AWAY)
+        return isinstance(error, Unavailable)
     return isinstance(error, OSError) or type(error).__module__.split(".")[0] in SERVERS
 
 

@@ -16,7 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from params.errors import UserError
+from params.errors import Unavailable, UserError
 from tasks.locks import lock
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class _Patient:
 
 
 def patiently(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """The result of a call, tried again while the server is away.  Raises UserError after `LAGLINE_PATIENCE` seconds."""
+    """The result of a call, tried again while the server is away.  Raises Unavailable after `LAGLINE_PATIENCE` seconds."""
     started, told = time.monotonic(), False
     while True:
         try:
@@ -68,7 +68,7 @@ def patiently(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
             waited = time.monotonic() - started
         where = os.environ["MLFLOW_TRACKING_URI"]
         if waited > _longest():
-            raise UserError(
+            raise Unavailable(
                 f"MLFLOW_TRACKING_URI={where}: the tracking server has not answered for {waited:.0f} s.  No fit is lost: start "
                 "the same command again once it is back (LAGLINE_PATIENCE sets how many seconds to wait)"
             )
@@ -151,20 +151,20 @@ def raise_if_away(text: str) -> None:
 
 @contextlib.contextmanager
 def answered(so_far: str) -> Iterator[None]:
-    """Raises UserError, with what stands `so_far`, where the server does not answer in the block."""
+    """Raises Unavailable, with what stands `so_far`, where the server does not answer in the block."""
     try:
         yield
     except Exception as error:
         if not _away(error):
             raise
         where = os.environ["MLFLOW_TRACKING_URI"]
-        raise UserError(f"MLFLOW_TRACKING_URI={where}: the tracking server does not answer; {so_far} ({error})") from error
+        raise Unavailable(f"MLFLOW_TRACKING_URI={where}: the tracking server does not answer; {so_far} ({error})") from error
 
 
 def connect(home: Path) -> None:
     """Makes the store where it is missing, under a lock: MLflow's migrations break when two processes run them at once.
 
-    Raises UserError where it cannot be reached.
+    Raises Unavailable where it does not answer, UserError where its driver is missing.
     """
     from mlflow.exceptions import MlflowException
 
@@ -172,7 +172,8 @@ def connect(home: Path) -> None:
         try:
             client().search_experiments(max_results=1)
         except (MlflowException, ModuleNotFoundError) as error:
-            why = f"MLflow does not answer ({error})"
+            where = f"MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']}"
             if isinstance(error, ModuleNotFoundError):
                 why = f"the driver of this database is missing ({error.name}); install it beside lagline"
-            raise UserError(f"MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']}: {why}") from None
+                raise UserError(f"{where}: {why}") from None
+            raise Unavailable(f"{where}: MLflow does not answer ({error})") from None

@@ -5,7 +5,6 @@ range.  What is judged is the fit that has not seen that range.
 """
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,6 @@ from models.data.panel import Panel
 from models.fit.job import Job
 from models.fit.settings import Result
 from tasks.train.fits import Fit
-from tasks.train.identity import canonical, fingerprint, sha256
 from tasks.train.job import Planned
 from tasks.train.kind import Kind
 
@@ -55,18 +53,6 @@ def _epoch_steps(job: Job) -> int:
     return -(-windows // job.training.batch_size)
 
 
-def refit_facts(job: Job, result: Result, panel: Panel) -> dict[str, Any]:
-    """What a version keeps of its refit so that it can be trained again, and what rows it has seen."""
-    printed = fingerprint(job, panel.digest)
-    return {
-        "job": {name: value for name, value in job.to_dict().items() if name != "panel"},
-        "weights": result.weights,
-        "fingerprint": printed,
-        "identity": printed["identity"],
-        "seen_until": seen_until(panel),
-    }
-
-
 def seen_until(panel: Panel) -> int | dict[str, int]:
     """The time of the newest target: one for all series, or one for each that has any where they differ."""
     observed = np.flatnonzero(np.isfinite(panel.target))
@@ -75,8 +61,3 @@ def seen_until(panel: Panel) -> int | dict[str, int]:
     if len(set(times)) == 1 and len(times) == len(panel.ids):
         return int(times[0])
     return {panel.ids[number]: int(time) for number, time in zip(series, times, strict=True)}
-
-
-def identity_of(fit: str, refit: str) -> str:
-    """The identity of a version that keeps both: another one than that of the fit alone."""
-    return sha256(canonical([fit, refit]))

@@ -20,7 +20,7 @@ from models.fit.checkpoint import StorageFull, write_bytes
 from models.fit.job import Job, read_result
 from models.fit.settings import Ended, Epoch, Result, Status
 from models.worker import FULL, PATIENCE, STOPPED, Evaluated, is_done
-from params.errors import UserError
+from params.errors import Unavailable, UserError
 from tasks.files import ROOT
 from tasks.locks import Held, lock
 from tasks.train import identity
@@ -62,7 +62,7 @@ def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fre
 
     Finished weights that another version of the code has forecast with are kept and forecast with again.  A `fresh` fit that
     its `max_seconds` ended before ends at the same step again.  The members of an ensemble are trained first.
-    Raises Interrupted after `stop`, UserError where the disk is full, RuntimeError where the process broke otherwise.
+    Raises Interrupted after `stop`, Unavailable where the disk is full, RuntimeError where the process broke otherwise.
     """
     members: list[Path] = []
     folder = fit_folder(job, home)
@@ -105,7 +105,7 @@ def _write_job(job: Job, folder: Path) -> None:
     try:
         write_bytes(folder / "job.json", json.dumps(job.to_dict()).encode())
     except StorageFull as error:
-        raise UserError(f"{error.filename}: {error.strerror}{MAKE_ROOM}") from None
+        raise Unavailable(f"{error.filename}: {error.strerror}{MAKE_ROOM}") from None
 
 
 def _result(job: Job, folder: Path, code: int, errors: str, stop: threading.Event) -> Result:
@@ -116,7 +116,7 @@ def _result(job: Job, folder: Path, code: int, errors: str, stop: threading.Even
         reason = "the system killed the fit (signal 9): most likely out of memory"
         return Result(status=Status.FAILED, reason=reason, again=True)
     if code == FULL:
-        raise UserError(f"{errors.strip()}{MAKE_ROOM}")
+        raise Unavailable(f"{errors.strip()}{MAKE_ROOM}")
     if code != 0:
         raise RuntimeError(f"the fit of {job.training.variant} broke (exit {code}):\n{errors}")
     return read_result(folder)

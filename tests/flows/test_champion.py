@@ -9,6 +9,7 @@ from flows import promote
 from flows.verbs import champion
 from params.errors import UserError
 from tasks.promote import ledger
+from tasks.promote.decision import PromoteOptions
 from tasks.tracking import connection
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mlflow's own imports
@@ -23,7 +24,7 @@ def test_what_is_no_name_is_refused_before_anything_is_touched(
     monkeypatch.setattr(promote, "ready", lambda: home)
     with pytest.raises(UserError, match=r"use 1 to 64 of a-z 0-9 \. _ - and begin with a letter or digit"):
         if verb == "promote":
-            promote.promote.fn(name)
+            promote.promote.fn(name, PromoteOptions())
         elif verb == "rollback":
             champion.show_rollback(home, name)
         else:
@@ -41,7 +42,7 @@ def test_a_day_is_the_whole_day_however_it_is_written(
     day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entry = ledger.Entry(
-        1, "promoted", "1", "1", None, "", "root@vm", datetime(2026, 11, 28, 19, 30, tzinfo=UTC).isoformat(), "r"
+        1, ledger.Event.PROMOTED, "1", "1", None, "", "root@vm", datetime(2026, 11, 28, 19, 30, tzinfo=UTC).isoformat(), "r"
     )
     monkeypatch.setattr(connection, "connect", lambda home: None)
     monkeypatch.setattr(ledger, "entries", lambda name: [entry])

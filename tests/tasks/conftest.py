@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +22,15 @@ from models.data.scaling import fit_scaling
 from models.data.window import FeatureWindow, WindowParams
 from models.families import build_forecaster
 from models.forecaster import Forecaster
-from params.load import load_run
+from params.load import load_run, load_variant
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.registry.bundle import write_bundle
+from tasks.registry.facts import BundleFacts, TrainedOn
+from tasks.registry.register import border, facts_of
 from tasks.tracking import connection
+from tasks.train.identity import fingerprint
+from tasks.train.job import make_job
 
 START = datetime(2020, 1, 1)
 
@@ -113,7 +118,9 @@ class House(NamedTuple):
     panel: Panel
     params: WindowParams
     build: Callable[..., Forecaster]
-    write: Callable[..., str]
+    made: Callable[..., TrainedOn]  # what a version of random weights was trained on, with changes
+    facts: Callable[..., BundleFacts]  # what its bundle says, with changes
+    write: Callable[..., str]  # the bundle of a forecaster, with changes of its facts
 
 
 @pytest.fixture(scope="session")
@@ -138,23 +145,27 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
         scaling = fit_scaling(panel, PARAMS, split, "series")
         return build_forecaster(family, network, PARAMS, level=level, scaling=scaling)
 
-    def write(path: Path, forecaster: Forecaster, **other: Any) -> str:
-        return write_bundle(
-            path,
-            forecaster,
-            **{
-                "variant": "lstm",
-                "family": LSTM[0],
-                "network": LSTM[1],
-                "params": PARAMS,
-                "level": "last",
-                "panel": panel,
-                "run": run,
-                "half_widths": [1.0, 2.0, None, 4.0],
-                "facts": {"panel": panel.digest},
-                **other,
-            },
-        )
+    def made(**changes: Any) -> TrainedOn:
+        job = make_job(load_variant("gru", "params/nyc_weather.yaml"), 0, folder, PARAMS, split, "cpu")
+        facts = {
+            "job": job,
+            "weights": "0" * 64,
+            "fingerprint": fingerprint(job, panel.digest),
+            "run": run,
+            "naive": "last_value",
+            "unseen_from": border(panel, split),
+            "newest": int(panel.times.max()),
+            "newest_time": "2024-01-09",
+            "scores": {},
+        }
+        return TrainedOn(**facts | changes)
+
+    def facts(**changes: Any) -> BundleFacts:
+        found = facts_of(made().job, panel, made(), (), [1.0, 2.0, None, 4.0])
+        return replace(found, **{"variant": "lstm", "family": LSTM[0], "network": LSTM[1], "level": "last"} | changes)
+
+    def write(path: Path, forecaster: Forecaster, refitted: Forecaster | None = None, **changes: Any) -> str:
+        return write_bundle(path, facts(**changes), panel, forecaster, refitted)
 
     cutoff = int(panel.times[panel.offsets[1] - 1 - PARAMS.ahead])
-    return House(frame, frame.filter(pl.col("ds").to_physical() <= cutoff), panel, PARAMS, build, write)
+    return House(frame, frame.filter(pl.col("ds").to_physical() <= cutoff), panel, PARAMS, build, made, facts, write)

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -115,21 +116,22 @@ def test_who_reads_a_panel_while_it_is_built_again_keeps_what_it_has(kept: Calla
 
 @pytest.mark.parametrize("damage", SEEN, ids=lambda one: one.__name__)
 def test_a_damaged_file_is_one_message_that_says_what_to_do(
-    kept: Callable[[], Path], damage: Callable[[Path], None], tmp_path: Path
+    kept: Callable[[], Path], damage: Callable[[Path], None], tmp_path: Path, house: Any
 ) -> None:
     folder = kept()
     damage(folder)
     with pytest.raises(DamagedPanel, match=rf"panel {folder} is damaged \(\w+\.\w+ [^\n]+\)$"):
         Panel.open(folder)
     with pytest.raises(UserError, match=rf"story.* panel {folder} is damaged \(.*\): .*python -m flows compare"):
-        panel_of(version(folder.name), tmp_path)
+        panel_of(version(house, folder.name), tmp_path)
 
 
-def test_a_panel_that_is_gone_says_what_to_do(tmp_path: Path) -> None:
+def test_a_panel_that_is_gone_says_what_to_do(tmp_path: Path, house: Any) -> None:
     with pytest.raises(UserError, match=r"story.*not in .*panels any more: .*python -m flows compare.*still forecasts"):
-        panel_of(version("0" * 64), tmp_path)
+        panel_of(version(house, "0" * 64), tmp_path)
 
 
-def version(digest: str) -> Version:
+def version(house: Any, digest: str) -> Version:
     """One that was trained on a panel; nothing of it is run."""
-    return Version("story", "1", "run", "digest", Path("nowhere"), {"trained_on": {"fingerprint": {"data": digest}}})
+    facts = house.facts(trained_on=house.made(fingerprint={"data": digest}))
+    return Version("story", "1", "run", "digest", Path("nowhere"), facts)

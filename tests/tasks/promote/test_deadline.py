@@ -1,6 +1,5 @@
 """The bound on the gates of a promotion: nothing is decided after it, and the training that it cuts off is gone."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.promote import decision as promotion
 from tasks.promote import ledger
+from tasks.promote.alias import undecided
 from tasks.promote.deadline import Overdue, deadline
+from tasks.promote.decision import PromoteOptions
 from tasks.promote.proof import reproduce
-from tasks.registry.load import CHAMPION, find, needed, opened
-from tasks.registry.unseen import facts_for
-from tasks.registry.versions import CHALLENGER, register
+from tasks.registry.load import opened
+from tasks.registry.versions import CHALLENGER, CHAMPION, find, needed, register
 from tasks.tracking import connection, runs
 from tasks.train.identity import fingerprint
 from tasks.train.job import make_job
@@ -42,9 +42,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, house: Any) -> Iterator[Path]
     connection.connect(folder)
     panel = write_panel(house.frame.lazy(), house.params, Frequency("1h"), 3, folder / "panels")
     job = make_job(load_variant("gru", RUN, LONG), 0, panel, house.params, Split("rows", 30, 30), "cpu")
-    facts = {"naive": "last_value", "checks": "passed", "fingerprint": fingerprint(job, house.panel.digest) | {"clean": True}}
-    facts |= facts_for(job, {"weights": "0" * 64, "steps": 1}, house.panel, load_run(RUN))
-    house.write(folder / "bundle", house.build(), facts=json.loads(json.dumps(facts)))
+    printed = fingerprint(job, house.panel.digest) | {"clean": True}
+    house.write(folder / "bundle", house.build(), trained_on=house.made(job=job, fingerprint=printed, run=load_run(RUN)))
     parent, _ = runs.parent_run(runs.experiment("slow", folder), "slow", "0" * 64)
     run = runs.child_run(parent, "gru", "1" * 64, {})
     register(folder / "bundle", name="slow", run_id=run, identity="a" * 64, tags={}, home=folder)
@@ -59,10 +58,11 @@ def test_a_promotion_that_takes_longer_than_its_params_allow_decides_nothing(hom
     with pytest.raises(
         Overdue, match=r"^the gate origins was not through after 1e-06 minutes \(promotion\.timeout_minutes, or --timeout\)"
     ):
-        promotion.promote("slow", home, "cpu", rules=rules.model_copy(update={"timeout_minutes": 1e-6}))
+        rules_of_now = rules.model_copy(update={"timeout_minutes": 1e-6})
+        promotion.promote("slow", home, "cpu", PromoteOptions(rules=rules_of_now))
     with pytest.raises(Overdue, match="the gate origins"):
-        promotion.promote("slow", home, "cpu", rules=rules, minutes=1e-6)
-    assert find("slow", CHAMPION) is None and ledger.entries("slow") == [] and promotion.undecided("slow")
+        promotion.promote("slow", home, "cpu", PromoteOptions(rules=rules, minutes=1e-6))
+    assert find("slow", CHAMPION) is None and ledger.entries("slow") == [] and undecided("slow")
 
 
 def test_the_training_that_a_deadline_cuts_off_ends(home: Path) -> None:

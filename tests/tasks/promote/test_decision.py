@@ -19,15 +19,16 @@ import pytest
 
 from params.errors import UserError
 from tasks import interrupt
+from tasks.promote import alias, ledger
 from tasks.promote import decision as promotion
-from tasks.promote import ledger
-from tasks.promote.gates import Verdict
-from tasks.registry.load import CHAMPION, find, needed, opened
-from tasks.registry.versions import CHALLENGER, log_bundle
+from tasks.promote.decision import PromoteOptions
+from tasks.promote.gates import GateResult
+from tasks.registry.load import opened
+from tasks.registry.versions import CHALLENGER, CHAMPION, find, log_bundle, needed
 from tasks.tracking import connection, logs, runs
 
 ROOT = Path(__file__).resolve().parents[3]
-STEPS = ("open_entry", "log_metrics", "close_entry", "_set_alias", "the end")
+STEPS = ("open_entry", "log_metrics", "close_entry", "set_alias", "the end")
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
@@ -37,14 +38,14 @@ FORKS = """
 import json, os, signal, sys, traceback
 from pathlib import Path
 from tasks.tracking import connection, logs
+from tasks.promote import alias, ledger
 from tasks.promote import decision as promotion
-from tasks.promote import ledger
-from tasks.promote.gates import Verdict
+from tasks.promote.gates import GateResult
 import mlflow.artifacts, mlflow.pyfunc
 
 home = Path(sys.argv[1])
-owners = {"open_entry": ledger, "close_entry": ledger, "log_metrics": logs, "_set_alias": promotion}
-promotion.judge = lambda *_: ((Verdict("skill", True, "fixed"),), {"challenger_mae": 1.0})
+owners = {"open_entry": ledger, "close_entry": ledger, "log_metrics": logs, "set_alias": alias}
+promotion.judge = lambda *_: ((GateResult("skill", True, "fixed"),), None)
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -55,7 +56,7 @@ def promote(name, killed, out):
     connection.connect(home)
     try:
         found = promotion.promote(name, home, "cpu")
-        text = f"{found.decision} {found.version} {found.number}"
+        text = f"{found.outcome} {found.version} {found.entry}"
     except Exception as error:
         text = f"{type(error).__name__} {error}"
     out.write_text(text)
@@ -95,7 +96,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, house: Any) -> Iterator[Path]
 @pytest.fixture
 def name(home: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A name of the test's own with three versions, of which the last is challenger; no champion yet; every gate says yes."""
-    monkeypatch.setattr(promotion, "judge", lambda *_: ((Verdict("skill", True, "fixed"),), {"challenger_mae": 1.0}))
+    monkeypatch.setattr(promotion, "judge", lambda *_: ((GateResult("skill", True, "fixed"),), None))
     made = f"n{abs(hash(request.node.name)):x}"
     connection.client().create_registered_model(made)
     for _ in range(3):
@@ -152,20 +153,20 @@ def test_a_story_of_decisions_and_what_the_ledger_says_of_it(home: Path, name: s
     for version in "123":
         challenge(name, version)
         found = promotion.promote(name, home, "cpu")
-        assert (found.decision, found.champion, holder(name)) == ("promoted", version, version)
-    assert promotion.promote(name, home, "cpu").decision == "unchanged"
-    assert promotion.roll_back(name, home) == ("3", "2") and holder(name) == "2"
-    assert promotion.roll_back(name, home) == ("2", "1") and holder(name) == "1"
+        assert (found.outcome, found.champion, holder(name)) == ("promoted", version, version)
+    assert promotion.promote(name, home, "cpu").outcome == "unchanged"
+    assert alias.roll_back(name, home) == ("3", "2") and holder(name) == "2"
+    assert alias.roll_back(name, home) == ("2", "1") and holder(name) == "1"
     with pytest.raises(UserError, match="nothing to roll back to"):
-        promotion.roll_back(name, home)
+        alias.roll_back(name, home)
     challenge(name, "3")
-    monkeypatch.setattr(promotion, "judge", lambda *_: ((Verdict("skill", False, "too weak"),), {}))
-    assert promotion.promote(name, home, "cpu", dry_run=True).decision == "would refuse"
+    monkeypatch.setattr(promotion, "judge", lambda *_: ((GateResult("skill", False, "too weak"),), None))
+    assert promotion.promote(name, home, "cpu", PromoteOptions(dry_run=True)).outcome == "would refuse"
     refused = promotion.promote(name, home, "cpu")
-    assert (refused.decision, refused.champion, holder(name)) == ("refused", "1", "1")
-    monkeypatch.setattr(promotion, "judge", lambda *_: ((Verdict("skill", True, "fixed"),), {}))
-    assert promotion.promote(name, home, "cpu", number="2").decision == "promoted"
-    assert promotion.roll_back(name, home) == ("2", "1")  # not to 3 or 2, which were taken back before
+    assert (refused.outcome, refused.champion, holder(name)) == ("refused", "1", "1")
+    monkeypatch.setattr(promotion, "judge", lambda *_: ((GateResult("skill", True, "fixed"),), None))
+    assert promotion.promote(name, home, "cpu", PromoteOptions(version="2")).outcome == "promoted"
+    assert alias.roll_back(name, home) == ("2", "1")  # not to 3 or 2, which were taken back before
     some = ledger.entries(name)
     assert [entry.number for entry in some] == list(range(1, 9))
     words = ["promoted"] * 3 + ["rollback"] * 2 + ["refused", "promoted", "rollback"]
@@ -186,7 +187,7 @@ def test_killed_before_any_step_the_alias_is_as_it_was_and_the_next_start_goes_o
     challenge(name, "2")
     ((status, _),) = processes((name, step))
     assert status == -signal.SIGKILL
-    decided = step in ("_set_alias", "the end")  # the entry counts: the answer is yes, and whoever comes next carries it out
+    decided = step in ("set_alias", "the end")  # the entry counts: the answer is yes, and whoever comes next carries it out
     assert holder(name) == ("2" if step == "the end" else "1")
     assert ledger.champion(ledger.entries(name)) == ("2" if decided else "1")
     ((status, answer),) = processes((name, ""))
@@ -208,11 +209,11 @@ def test_of_eight_at_once_one_wins_and_the_others_are_told(
 def test_an_alias_that_was_moved_by_hand_is_mended_and_one_without_a_ledger_stays(home: Path, name: str) -> None:
     client = connection.client()
     client.set_registered_model_alias(name, CHAMPION, "3")
-    assert promotion.mend(name, home) is None and holder(name) == "3"
+    assert alias.repair(name, home) is None and holder(name) == "3"
     challenge(name, "2")
     assert promotion.promote(name, home, "cpu").promoted
     client.set_registered_model_alias(name, CHAMPION, "1")
-    assert "was 1 and the ledger says 2" in str(promotion.mend(name, home)) and holder(name) == "2"
+    assert "was 1 and the ledger says 2" in str(alias.repair(name, home)) and holder(name) == "2"
 
 
 @pytest.mark.parametrize("broken", ["judge", "log_metrics"])
@@ -228,7 +229,7 @@ def test_an_error_on_the_way_leaves_the_alias_and_a_later_run_goes_on(
         with pytest.raises(RuntimeError, match="went away"):
             promotion.promote(name, home, "cpu")
     assert holder(name) is None and ledger.entries(name) == []
-    assert promotion.promote(name, home, "cpu").number == 1 and holder(name) == "1"
+    assert promotion.promote(name, home, "cpu").entry == 1 and holder(name) == "1"
 
 
 class _Lost:
@@ -242,7 +243,7 @@ class _Lost:
 def test_a_ctrl_c_that_python_loses_still_leaves_the_alias(home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def judge(*_: Any) -> Any:
         _Lost()
-        return (Verdict("skill", True, "fixed"),), {}
+        return (GateResult("skill", True, "fixed"),), None
 
     before = signal.getsignal(signal.SIGINT)
     try:
@@ -269,13 +270,13 @@ def test_a_damaged_version_is_neither_promoted_nor_rolled_back_to(home: Path, na
     content[len(content) // 2] ^= 1
     graph.write_bytes(bytes(content))
     with pytest.raises(UserError, match=r"version 4 is damaged and is not used: graph\.pt2 has changed"):
-        promotion.roll_back(name, home)
+        alias.roll_back(name, home)
     challenge(name, "4")
     with pytest.raises(UserError, match="damaged"):
         promotion.promote(name, home, "cpu")
     assert holder(name) == "2" and len(ledger.entries(name)) == 2
     with opened(needed(name, "2")) as whole:
-        assert whole.number == "2"
+        assert whole.version == "2"
     with pytest.raises(UserError, match="there are versions 1, 2, 3, 4"):
         needed(name, "9")
     for huge in ("9" * 20, "9" * 5000):
@@ -285,11 +286,11 @@ def test_a_damaged_version_is_neither_promoted_nor_rolled_back_to(home: Path, na
 
 def test_a_refusal_leaves_a_champion_that_was_set_by_hand(home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     connection.client().set_registered_model_alias(name, CHAMPION, "1")
-    monkeypatch.setattr(promotion, "judge", lambda *_: ((Verdict("skill", False, "too weak"),), {}))
-    assert promotion.undecided(name)
-    assert promotion.promote(name, home, "cpu").decision == "refused"
-    assert holder(name) == "1" and not promotion.undecided(name)
-    promotion.promote(name, home, "cpu", dry_run=True)  # mends, if there were anything to mend
+    monkeypatch.setattr(promotion, "judge", lambda *_: ((GateResult("skill", False, "too weak"),), None))
+    assert alias.undecided(name)
+    assert promotion.promote(name, home, "cpu").outcome == "refused"
+    assert holder(name) == "1" and not alias.undecided(name)
+    promotion.promote(name, home, "cpu", PromoteOptions(dry_run=True))  # mends, if there were anything to mend
     assert holder(name) == "1"
 
 
@@ -325,17 +326,17 @@ def test_versions_that_were_deleted_are_skipped_on_the_way_back(home: Path, name
         promotion.promote(name, home, "cpu")
     client.delete_model_version(name, "3")  # the champion
     client.delete_model_version(name, "2")
-    assert promotion.roll_back(name, home) == ("3", "1") and holder(name) == "1"
+    assert alias.roll_back(name, home) == ("3", "1") and holder(name) == "1"
     for _ in range(2):  # the second has nothing to mend
         with pytest.raises(UserError, match="no champion came before version 1: there is nothing to roll back to"):
-            promotion.roll_back(name, home)
-    assert promotion.promote(name, home, "cpu", number="1").decision == "unchanged"
+            alias.roll_back(name, home)
+    assert promotion.promote(name, home, "cpu", PromoteOptions(version="1")).outcome == "unchanged"
     a_version(name, home, *_logged(home))
-    promotion.promote(name, home, "cpu", number="4")
-    assert promotion.roll_back(name, home) == ("4", "1") and holder(name) == "1"
+    promotion.promote(name, home, "cpu", PromoteOptions(version="4"))
+    assert alias.roll_back(name, home) == ("4", "1") and holder(name) == "1"
     client.delete_model_version(name, "1")
     with pytest.raises(UserError, match="no champion came before now that is still there: there is nothing to roll back to"):
-        promotion.roll_back(name, home)
+        alias.roll_back(name, home)
     some = ledger.entries(name)
     told = ["promoted 1", "promoted 2", "promoted 3", "gone None", "rollback 1", "promoted 4", "rollback 1", "gone None"]
     assert [f"{entry.decision} {entry.champion}" for entry in some] == told  # the history of the alias
@@ -344,19 +345,19 @@ def test_versions_that_were_deleted_are_skipped_on_the_way_back(home: Path, name
 
 def test_a_champion_that_comes_after_a_deleted_one_is_not_its_own_predecessor(home: Path, name: str) -> None:
     for version in "121":  # and 1 once more
-        promotion.promote(name, home, "cpu", number=version)
+        promotion.promote(name, home, "cpu", PromoteOptions(version=version))
     connection.client().delete_model_version(name, "2")
     with pytest.raises(UserError, match="before version 1 that is still there"):
-        promotion.roll_back(name, home)
-    promotion.promote(name, home, "cpu", number="3")
-    assert promotion.roll_back(name, home) == ("3", "1") and holder(name) == "1"
+        alias.roll_back(name, home)
+    promotion.promote(name, home, "cpu", PromoteOptions(version="3"))
+    assert alias.roll_back(name, home) == ("3", "1") and holder(name) == "1"
 
 
 @pytest.mark.parametrize("step", ["promote", "roll_back"])
 def test_what_is_no_name_makes_no_lock(home: Path, step: str) -> None:
     before = set(home.rglob("*"))
     with pytest.raises(UserError, match="begin with a letter or digit"):
-        promotion.roll_back("a/../../x", home) if step == "roll_back" else promotion.promote("a/../../x", home, "cpu")
+        alias.roll_back("a/../../x", home) if step == "roll_back" else promotion.promote("a/../../x", home, "cpu")
     assert set(home.rglob("*")) == before
 
 
@@ -366,14 +367,14 @@ def test_a_version_that_mlflow_cannot_load_is_no_champion_though_it_forecasts(ho
     source = log_bundle(home / "bundle", run)
     a_version(name, home, run, source)
     for version in "42":
-        promotion.promote(name, home, "cpu", number=version)
+        promotion.promote(name, home, "cpu", PromoteOptions(version=version))
     (found,) = (home / "artifacts").rglob(f"{source}/artifacts/{part}")
     found.unlink() if part == "MLmodel" else shutil.rmtree(found)
     missing = r"version 4 is damaged and is not used: (MLmodel|code/lagline_serving_\w+\.py) is missing"
     with pytest.raises(UserError, match=missing):
-        promotion.roll_back(name, home)
+        alias.roll_back(name, home)
     with pytest.raises(UserError, match=missing):
-        promotion.promote(name, home, "cpu", number="4")
+        promotion.promote(name, home, "cpu", PromoteOptions(version="4"))
     assert holder(name) == "2" and len(ledger.entries(name)) == 2
     with opened(needed(name, "4")) as version:
         assert version.model.facts

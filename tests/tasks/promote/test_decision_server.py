@@ -13,11 +13,10 @@ from typing import Any
 import psutil
 import pytest
 
-from params.errors import UserError
+from params.errors import Unavailable
+from tasks.promote import alias, ledger
 from tasks.promote import decision as promotion
-from tasks.promote import ledger
-from tasks.registry.load import CHAMPION, find
-from tasks.registry.versions import register
+from tasks.registry.versions import CHAMPION, Registered, find, register
 from tasks.tracking import connection, runs
 
 NAME = "story"
@@ -35,7 +34,7 @@ def home(server: Any, house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Two versions, registered through the server, the second of which is challenger; the first is champion."""
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    monkeypatch.setattr(promotion, "judge", lambda challenger, *_: ((promotion.reloads(challenger),), {"challenger_mae": 1.0}))
+    monkeypatch.setattr(promotion, "judge", lambda challenger, *_: ((promotion.reloads(challenger),), None))
     folder = tmp_path / "home"
     connection.connect(folder)
     parent, _ = runs.parent_run(runs.experiment(NAME, folder), NAME, "0" * 64)
@@ -43,10 +42,10 @@ def home(server: Any, house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for number in "12":
         run = runs.child_run(parent, "lstm", number * 64, {})
         made = register(folder / "bundle", name=NAME, run_id=run, identity=number * 64, tags={}, home=folder)
-        assert made == {"version": number, "new": True}
+        assert made == Registered(number, new=True)
         if number == "1":
             found = promotion.promote(NAME, folder, "cpu")
-            assert (found.decision, found.number, found.verdicts[0].gate) == ("promoted", 1, "bundle"), found.verdicts
+            assert (found.outcome, found.entry, found.gates[0].gate) == ("promoted", 1, "bundle"), found.gates
     return folder
 
 
@@ -80,7 +79,7 @@ def test_a_server_that_hangs_or_is_killed_leaves_the_champion_and_a_later_run_go
 
     with monkeypatch.context() as patch:
         before(subprocess, "run", hang, patch)  # the fresh process of the bundle gate
-        with pytest.raises(UserError, match=refused):
+        with pytest.raises(Unavailable, match=refused):
             promotion.promote(NAME, home, "cpu")
     for one in family:
         one.resume()
@@ -88,14 +87,14 @@ def test_a_server_that_hangs_or_is_killed_leaves_the_champion_and_a_later_run_go
     assert holder() == "1" and len(ledger.entries(NAME)) == 1  # no verdict on a version that nobody could read
 
     with monkeypatch.context() as patch:
-        before(promotion, "_set_alias", server.kill, patch)
-        with pytest.raises(UserError, match=refused):
+        before(alias, "set_alias", server.kill, patch)
+        with pytest.raises(Unavailable, match=refused):
             promotion.promote(NAME, home, "cpu")
     server.start()
     assert holder() == "1" and ledger.champion(ledger.entries(NAME)) == "2"  # whoever comes next carries it out
-    assert "was 1 and the ledger says 2" in str(promotion.mend(NAME, home)) and holder() == "2"
-    assert promotion.promote(NAME, home, "cpu").decision == "unchanged"
-    assert promotion.roll_back(NAME, home) == ("2", "1") and holder() == "1"
+    assert "was 1 and the ledger says 2" in str(alias.repair(NAME, home)) and holder() == "2"
+    assert promotion.promote(NAME, home, "cpu").outcome == "unchanged"
+    assert alias.roll_back(NAME, home) == ("2", "1") and holder() == "1"
     told = [(one.number, one.decision, one.champion) for one in ledger.entries(NAME)]
     assert told == [(1, "promoted", "1"), (2, "promoted", "2"), (3, "rollback", "1")]
 

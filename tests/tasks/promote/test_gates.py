@@ -114,12 +114,14 @@ def test_coverage_within_limits() -> None:
 
 
 def test_checks_and_code() -> None:
-    assert gates.checks({"checks": "passed"}).passed and not gates.checks({}).passed
+    assert gates.checks(True).passed
+    assert "failed" in gates.checks(False).words and not gates.checks(False).passed
+    assert "nothing says" in gates.checks(None).words and not gates.checks(None).passed
     clean, dirty = {"clean": True, "revision": "a" * 40}, {"clean": False, "revision": "a" * 40}
     assert gates.clean_tree(clean, False).passed and not gates.clean_tree(dirty, False).passed
     assert gates.clean_tree(dirty, True).passed and "--allow-dirty" in gates.clean_tree(dirty, True).words
     assert not gates.clean_tree({}, False).passed
-    some = [gates.Verdict("a", True, "x"), gates.Verdict("b", False, "y"), gates.Verdict("c", False, "z")]
+    some = [gates.GateResult("a", True, "x"), gates.GateResult("b", False, "y"), gates.GateResult("c", False, "z")]
     assert gates.summary(some) == "b: y; c: z" and gates.summary(some[:1]) == "all 1 gates were passed"
 
 
@@ -138,4 +140,14 @@ def test_checks_and_code() -> None:
 def test_what_differs_is_named(change: dict[str, Any], told: str) -> None:
     recorded = {"data": "a" * 64, "numbers": {"training": {"seed": 0}}, "code": "a" * 64, "torch": "2.13", "device": "cpu"}
     recorded |= {"python": "3.11", "lock": "a" * 64, "revision": "x"}
-    assert differing(recorded, recorded | change) == ([told] if told else [])
+    found = differing(recorded, recorded | change)
+    assert [str(one) for one in found] == ([told] if told else [])
+    assert [one.field for one in found] == list(change)
+
+
+def test_a_code_that_is_taken_by_another_rule_differs_even_where_the_digest_is_the_same() -> None:
+    recorded = {"data": "a" * 64, "code": "a" * 64, "torch": "2.13"}
+    for old, new in (({}, {"code_rule": 2}), ({"code_rule": 2}, {"code_rule": 3})):
+        for code in ("a" * 64, "b" * 64):
+            (one,) = differing(recorded | old, recorded | new | {"code": code})
+            assert one.field == "code" and f"rule {old.get('code_rule', 1)} then" in one.words

@@ -16,6 +16,7 @@ from models import serving
 from models.data.windows import Windows
 from params.load import load_variant, variant_names
 from tasks.registry.bundle import check_parity, export
+from tasks.registry.facts import BundleFacts
 
 RUN = "params/nyc_weather.yaml"
 ROOT = Path(__file__).resolve().parents[3]
@@ -47,7 +48,7 @@ def test_every_level_can_be_exported(level: str, house: Any, tmp_path: Path) -> 
 
 def test_a_bundle_says_what_it_is_and_its_digest_is_that_of_the_manifest(house: Any, tmp_path: Path) -> None:
     forecaster = house.build()
-    digest = house.write(tmp_path / "bundle", forecaster, facts={"panel": house.panel.digest, "test_mase": float("nan")})
+    digest = house.write(tmp_path / "bundle", forecaster, trained_on=house.made(scores={"test_mase": float("nan")}))
     contents = serving.check(tmp_path / "bundle", digest)
     assert digest == hashlib.sha256((tmp_path / "bundle/manifest.json").read_bytes()).hexdigest()
     model = json.loads(contents["model.json"])
@@ -55,7 +56,8 @@ def test_a_bundle_says_what_it_is_and_its_digest_is_that_of_the_manifest(house: 
     assert (model["ids"], model["frequency"], model["forward_fill"], model["level"]) == (["JFK", "LGA"], "1h", 3, "last")
     assert model["half_widths"] == [1.0, 2.0, None, 4.0]
     assert model["columns"] == {"unique_id": "origin", "ds": "time_hour", "y": "temp"}
-    assert model["trained_on"] == {"panel": house.panel.digest, "test_mase": None}
+    assert model["trained_on"]["scores"] == {"test_mase": None} and "panel" not in model["trained_on"]["job"]
+    assert BundleFacts.from_dict(model).to_dict() == model
     weights = load_file(tmp_path / "bundle/weights.safetensors")
     assert weights.keys() == forecaster.state_dict().keys()
     assert all(torch.equal(weights[name], value) for name, value in forecaster.state_dict().items())

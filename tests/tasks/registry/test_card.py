@@ -1,47 +1,57 @@
 """The model card: every score that there is, nothing of the data as markup."""
 
+from dataclasses import replace
+from typing import Any
+
+from models.data.window import FeatureWindow, WindowParams
+from models.memory_card import MemoryCard
 from tasks.registry.card import card
+from tasks.registry.facts import Refitted
 from tasks.train.identity import Provenance
-from tasks.validate.verdict import Finding, Verdict
+from tasks.validate.verdict import Finding, Severity, Verdict
 
 EVIL = "<script>x</script> [a](b) *c* `d`\n# e"
 
 
-def test_a_card_tells_scores_limits_and_the_way_back_and_the_data_stay_text() -> None:
-    facts = {"rows": 10, "series": 1, "first": "2024-01-01", "last": "2024-02-01"}
-    finding = Finding("gaps", "warn", False, None, [EVIL], 0.5, None, 0.1, "rows are missing", "share")
-    prints = {"data": "d" * 64, "revision": "r" * 40, "clean": False, "torch": "2.13", "python": "3.11", "device": "cpu"}
-    made = {
-        "scores": {"test_mae": 1.25, "test_crps": None},
-        "fingerprint": prints,
-        "naive": "drift",
-        "newest_time": "2024-02-01",
-    }
-    about = Provenance(Verdict(True, [finding], [], [], facts, []), "python -m flows compare x.yaml", prints)
-    model = {
-        "name": "story", "variant": "gru", "family": "recurrent", "columns": {"y": EVIL}, "ids": ["a"], "frequency": "1h",
-        "windows": {"horizon": 6, "gap": 2, "features": {EVIL: {"lookback": 5}}, "calendar": [], "future": ["holiday"]},
-        "trained_on": made | {"seed": 3, "weights": "w" * 64},
-    }  # fmt: skip
-    text = card(model, about, {"half_life": 4, "receptive_field": 5, "warning": "rows 4 to 5 move nothing"})
+def test_a_card_tells_scores_limits_and_the_way_back_and_the_data_stay_text(house: Any) -> None:
+    extent = {"rows": 10, "series": 1, "first": "2024-01-01", "last": "2024-02-01"}
+    finding = Finding("gaps", Severity.WARN, False, None, [EVIL], 0.5, None, 0.1, "rows are missing", "share")
+    made = house.made(scores={"test_mae": 1.25, "test_crps": None}, naive="drift", seed=3, weights="w" * 64)
+    made = replace(made, fingerprint=made.fingerprint | {"revision": "r" * 40, "clean": False})
+    about = Provenance(Verdict(True, [finding], [], [], extent, []), "python -m flows compare x.yaml", made.fingerprint)
+    windows = WindowParams(6, {EVIL: FeatureWindow(5)}, gap=2, future=("holiday",))
+    facts = house.facts(name="story", variant="gru", columns={"y": EVIL}, windows=windows, trained_on=made)
+    text = card(facts, made, about, MemoryCard([4.0, 4.0, 4.0, 0.01, 0.0], half_life=2, receptive_field=5, rows=5))
     for word in (
         "| MAE | 1.25 |",
         "2 rows after the last one known",
         "holiday",
         "best naive: drift",
-        "rows 4 to 5 move nothing",
+        "Memory: rows 4 to 5 before the cutoff",
+        f"at revision {'r' * 40} (with changed files)",
+        "seed 3",
+        f"- weights {'w' * 64}",
+        "half-life 2 rows",
     ):
         assert word in text
-    assert "CRPS" not in text and "(with changed files)" in text and "half-life 4 rows" in text
+    assert "CRPS" not in text
     assert "<script" not in text and "[a](b)" not in text and "\n# e" not in text
-    assert "not measured" in card(model, about, None)
+    assert "not measured" in card(facts, made, about, None)
     assert "Two sets of weights" not in text
-    for training, words in (({"refit_epochs": 4}, "for 4 epochs"), ({"refit_penalty": 10.0}, "with the penalty 10")):
-        refit = {"refit": {"weights": "r" * 64, "job": {"training": training}}}
-        both = card(model | {"trained_on": model["trained_on"] | refit}, about, None)
-        assert words in both and "refitted.pt2" in both and "r" * 64 in both and "forecast --judged" in both
-    members = [{"training": {"refit_epochs": 1}}, {"training": {"refit_epochs": 1}}, {"training": {"refit_penalty": 0.1}}]
-    refit = {"refit": {"weights": "r" * 64, "job": {"training": {}, "members": members}}}
-    assert "on all rows, for 1 epoch; with the penalty 0.1," in card(
-        model | {"trained_on": model["trained_on"] | refit}, about, None
+
+
+def test_a_card_says_for_how_long_a_refit_was_trained(house: Any) -> None:
+    made = house.made()
+    about = Provenance(
+        Verdict(True, [], [], [], {"rows": 10, "series": 1, "first": "a", "last": "b"}, []), "x", made.fingerprint
     )
+    four, one = (made.job.with_training(refit_epochs=epochs) for epochs in (4, 1))
+    ridge = made.job.with_training(refit_penalty=10.0)
+    for job, words in (
+        (four, "for 4 epochs"),
+        (ridge, "with the penalty 10"),
+        (replace(four, members=(one, one, ridge)), "on all rows, for 1 epoch; with the penalty 10,"),
+    ):
+        refit = Refitted(job=job, weights="r" * 64, fingerprint=made.fingerprint, identity="", seen_until=0)
+        both = card(house.facts(), replace(made, refit=refit), about, None)
+        assert words in both and "refitted.pt2" in both and "r" * 64 in both and "forecast --judged" in both

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +17,30 @@ from models import serving
 from models.data.panel import Split
 from models.data.windows import Windows
 from models.fit import job as jobs
+from models.fit.job import Job, load_model
 from params.load import load_variant
 from tasks.promote import proof as proofs
+from tasks.registry.bundle import write_bundle
+from tasks.registry.facts import BundleFacts, TrainedOn
 from tasks.registry.load import Version
-from tasks.registry.unseen import facts_for, forecasts
-from tasks.serve.forecast import forecast_frame, trained_on
-from tasks.train.final import refit_facts, refit_job
-from tasks.train.identity import fingerprint
-from tasks.train.job import make_job
-from tasks.train.process import Listener, fit_folder
+from tasks.registry.register import facts_of, trained_on
+from tasks.registry.unseen import forecasts
+from tasks.serve.forecast import forecast_frame, rows_trained_on
+from tasks.train.final import planned_on_all_rows
+from tasks.train.fits import Fit
+from tasks.train.job import Planned, make_job
+from tasks.train.process import Listener, Outcome, fit_folder
 
 SETTINGS = ["training.max_epochs=3", "training.batch_size=32", "training.max_steps=11", "network.hidden_size=8"]
 RUN = "params/nyc_weather.yaml"
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")  # polars, of a frame of pandas
 
 
-def fitted(job: dict[str, Any], home: Path, listener: Listener | None = None, stop: Any = None) -> dict[str, Any]:
+def fitted(job: Job, home: Path, listener: Listener | None = None, stop: Any = None) -> Outcome:
     """`run_fit` in this process."""
     folder = fit_folder(job, home)
     folder.mkdir(parents=True, exist_ok=True)
-    return jobs.run(job, folder, (listener or Listener()).epoch)
+    return Outcome(jobs.run(job, folder, (listener or Listener()).epoch))
 
 
 @pytest.fixture(scope="module")
@@ -53,26 +58,32 @@ def version(home: Path, house: Any) -> Version:
     variant = load_variant("gru", RUN, SETTINGS)
     split = Split("time", int(house.panel.times[110]), int(house.panel.times[150]))
     job = make_job(variant, 0, home / "panels" / house.panel.digest, house.params, split, "cpu")
-    result = fitted(job, home)
-    again = refit_job(job, result)
-    refit = fitted(again, home)
-    assert result["status"] == refit["status"] == "finished"
-    facts = {
-        "fingerprint": fingerprint(job, house.panel.digest),
-        **facts_for(job, result, house.panel, variant.run),
-        "refit": refit_facts(again, refit, house.panel),
-    }
-    forecaster, refitted = (jobs.load(one, fit_folder(one, home))[0] for one in (job, again))
-    about = {"variant": "gru", "family": job["family"], "network": job["network"], "level": "last"}
-    digest = house.write(home / "bundle", forecaster, refitted=refitted, facts=facts, **about)
-    return Version("two", "1", "", digest, home / "bundle", json.loads((home / "bundle/model.json").read_text()))
+    planned = Planned(label="gru", variant=variant, job=job)
+    fit = Fit(planned=planned, run_id="", folder=fit_folder(job, home), result=fitted(job, home).result)
+    again = planned_on_all_rows(fit)
+    folder = fit_folder(again.job, home)
+    refit = Fit(planned=again, run_id="", folder=folder, result=fitted(again.job, home).result)
+    assert fit.finished and refit.finished
+    made = trained_on(fit, refit, variant.run, house.panel, True, "last_value", {})
+    facts = facts_of(job, house.panel, made, (), [1.0] * 4)
+    forecaster, refitted = (load_model(one.job, one.folder) for one in (fit, refit))
+    digest = write_bundle(home / "bundle", facts, house.panel, forecaster, refitted)
+    read = BundleFacts.from_dict(json.loads((home / "bundle/model.json").read_text()))
+    assert read.to_dict() == json.loads(json.dumps(facts.to_dict()))
+    return Version("two", "1", "", digest, home / "bundle", read)
+
+
+def with_made(version: Version, made: TrainedOn) -> Version:
+    """The same bundle, said to be trained otherwise."""
+    return replace(version, facts=replace(version.facts, trained_on=made))
 
 
 def own(version: Version, home: Path, house: Any, refit: bool) -> np.ndarray:
     """The forecasts of the forecaster behind a set of weights, from the last complete window of every series, [S * H]."""
-    kept = version.trained_on["refit"] if refit else version.trained_on
-    job = kept["job"] | {"panel": str(home / "panels" / house.panel.digest)}
-    forecaster, _ = jobs.load(job, fit_folder(job, home))
+    kept = version.trained_on.refit if refit else version.trained_on
+    assert kept is not None
+    job = kept.job_in(home / "panels", "cpu")
+    forecaster = load_model(job, fit_folder(job, home))
     origins = torch.from_numpy(house.panel.offsets[1:] - 1 - house.params.ahead)
     inputs = Windows(house.panel, house.params, origins.numpy()).inputs(origins)
     with torch.no_grad():
@@ -86,7 +97,9 @@ def test_each_set_of_weights_forecasts_as_its_own_forecaster(version: Version, h
     model = serving.load(version.folder, version.digest)
     np.testing.assert_allclose(model.forecast(house.history)["yhat"], refitted, atol=1e-4)
     np.testing.assert_allclose(model.forecast(house.history, judged=True)["yhat"], judged, atol=1e-4)
-    for name, weights in (("weights", version.trained_on["weights"]), ("refitted", version.trained_on["refit"]["weights"])):
+    made = version.trained_on
+    assert made.refit is not None
+    for name, weights in (("weights", made.weights), ("refitted", made.refit.weights)):
         assert jobs.weights_hash(load_file(version.folder / f"{name}.safetensors")) == weights
 
 
@@ -118,10 +131,10 @@ def test_gates_judge_the_weights_that_have_not_seen_the_test_range(version: Vers
 def test_rows_that_the_refit_was_trained_on_are_counted(version: Version, house: Any) -> None:
     last = house.frame["ds"].max()
     made = forecast_frame(version, house.frame)
-    assert set(made["cutoff"]) == {last} and trained_on(version, made) == 0
+    assert set(made["cutoff"]) == {last} and rows_trained_on(version, made) == 0
     earlier = forecast_frame(version, house.history)  # the last target is the last row of the table
-    assert trained_on(version, earlier) == earlier.height == 8
-    assert trained_on(version, earlier.with_columns(unique_id=pl.lit("new"))) == 0
+    assert rows_trained_on(version, earlier) == earlier.height == 8
+    assert rows_trained_on(version, earlier.with_columns(unique_id=pl.lit("new"))) == 0
 
 
 def test_a_bundle_without_a_refit_has_one_set_of_weights(house: Any, tmp_path: Path) -> None:
@@ -136,13 +149,13 @@ def test_a_bundle_without_a_refit_has_one_set_of_weights(house: Any, tmp_path: P
 def test_the_proof_is_of_both_and_names_the_one_that_does_not_come_out_again(
     version: Version, home: Path, tampered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    facts = json.loads(json.dumps(version.facts))
+    made, other = version.trained_on, {"weights": "0" * 64}
+    assert made.refit is not None
     if tampered:
-        (facts["trained_on"] if tampered == "judged" else facts["trained_on"]["refit"])["weights"] = "0" * 64
+        made = replace(made, **other) if tampered == "judged" else replace(made, refit=replace(made.refit, **other))
     monkeypatch.setattr(proofs, "run_fit", fitted)
     said: list[str] = []
-    given = Version("two", "1", "", version.digest, version.folder, facts)
-    proof = proofs.reproduce(given, home, "cpu", said.append)
+    proof = proofs.reproduce(with_made(version, made), home, "cpu", said.append)
     assert (proof.same, proof.exact, proof.differing) == (not tampered, not tampered, ())
     words = dict(part.split(": ", 1) for part in proof.words.split("; "))
     for name in ("judged", "refitted"):
@@ -153,10 +166,11 @@ def test_the_proof_is_of_both_and_names_the_one_that_does_not_come_out_again(
 
 
 def test_what_keeps_both_from_being_trained_again_is_said_once(version: Version, home: Path) -> None:
-    facts = json.loads(json.dumps(version.facts))
-    for kept in (facts["trained_on"], facts["trained_on"]["refit"]):
-        kept["fingerprint"]["code"] = "0" * 64
-    proof = proofs.reproduce(Version("two", "1", "", version.digest, version.folder, facts), home, "cpu")
+    made = version.trained_on
+    assert made.refit is not None
+    other = {"fingerprint": made.fingerprint | {"code": "0" * 64}}
+    refit = replace(made.refit, fingerprint=made.refit.fingerprint | {"code": "0" * 64})
+    proof = proofs.reproduce(with_made(version, replace(made, refit=refit, **other)), home, "cpu")
     assert not proof.same and proof.words.startswith("neither the judged nor the refitted weights: cannot be trained again")
     assert proof.words.count("code (") == 1
 
@@ -164,9 +178,10 @@ def test_what_keeps_both_from_being_trained_again_is_said_once(version: Version,
 def test_a_refit_for_other_epochs_than_were_recorded_is_not_the_refit(
     version: Version, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    facts = json.loads(json.dumps(version.facts))
-    facts["trained_on"]["refit"]["job"]["training"]["refit_epochs"] += 1
+    made = version.trained_on
+    assert made.refit is not None and made.refit.job.training.refit_epochs is not None
+    longer = made.refit.job.with_training(refit_epochs=made.refit.job.training.refit_epochs + 1)
     monkeypatch.setattr(proofs, "run_fit", fitted)
-    proof = proofs.reproduce(Version("two", "1", "", version.digest, version.folder, facts), home, "cpu")
+    proof = proofs.reproduce(with_made(version, replace(made, refit=replace(made.refit, job=longer))), home, "cpu")
     assert not proof.same and "the refitted weights: cannot be trained again as it was: numbers (" in proof.words
     assert "the judged weights: the same weights" in proof.words

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from models.data.windows import Windows
-from tasks.registry.versions import register
+from tasks.registry.versions import Registered, register
 from tasks.tracking import connection, runs
 
 NAME = "nyc-weather"
@@ -58,7 +58,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, house: Any) -> Iterator[Stor
         connection.client.cache_clear()
 
 
-def put(home: Path, run: str, bundle: Path, identity: str, name: str = NAME) -> dict[str, Any]:
+def put(home: Path, run: str, bundle: Path, identity: str, name: str = NAME) -> Registered:
     tags = {"variant": "lstm", "val_mae": "1.25"}
     return register(bundle, name=name, run_id=run, identity=identity, tags=tags, home=home)
 
@@ -74,7 +74,7 @@ def expected(house: Any) -> np.ndarray:
 
 
 def test_a_version_carries_identity_digest_scores_and_the_alias(store: Store) -> None:
-    assert store.result == {"version": "1", "new": True}
+    assert store.result == Registered("1", new=True)
     version = connection.client().get_model_version_by_alias(NAME, "challenger")
     assert (str(version.version), version.run_id) == ("1", store.run)
     assert version.tags == {"identity": "a" * 64, "manifest": store.digest, "variant": "lstm", "val_mae": "1.25"}
@@ -89,15 +89,15 @@ def test_the_model_belongs_to_its_run_and_the_run_goes_on(store: Store) -> None:
 
 
 def test_the_same_identity_is_one_version_and_another_one_moves_the_alias(store: Store) -> None:
-    assert put(store.home, store.run, store.bundle, "a" * 64) == {"version": "1", "new": False}
+    assert put(store.home, store.run, store.bundle, "a" * 64) == Registered("1", new=False)
     name = "another-name"
     with ThreadPoolExecutor(3) as pool:
         results = list(pool.map(lambda _: put(store.home, store.run, store.bundle, "b" * 64, name), range(3)))
-    assert {r["version"] for r in results} == {"1"}
-    assert sorted(r["new"] for r in results) == [False, False, True]
-    assert put(store.home, store.run, store.bundle, "c" * 64, name) == {"version": "2", "new": True}
+    assert {r.version for r in results} == {"1"}
+    assert sorted(r.new for r in results) == [False, False, True]
+    assert put(store.home, store.run, store.bundle, "c" * 64, name) == Registered("2", new=True)
     assert int(connection.client().get_model_version_by_alias(name, "challenger").version) == 2
-    assert put(store.home, store.run, store.bundle, "b" * 64, name) == {"version": "1", "new": False}
+    assert put(store.home, store.run, store.bundle, "b" * 64, name) == Registered("1", new=False)
     assert int(connection.client().get_model_version_by_alias(name, "challenger").version) == 1
 
 

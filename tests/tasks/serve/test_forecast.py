@@ -1,10 +1,10 @@
 """`forecast` and the forecasts of a night on tables that are not as they should be; the version has random weights."""
 
 import errno
-import json
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarr
 def version(house: Any, tmp_path_factory: pytest.TempPathFactory) -> Version:
     """A version without a registry, of a run that reads the columns of `table`."""
     folder = tmp_path_factory.mktemp("bundle") / "bundle"
-    facts: dict[str, Any] = dict.fromkeys(("job", "weights", "fingerprint", "unseen_from", "newest"), 0)
-    facts["run"] = load_run("params/nyc_weather.yaml", RUN).model_dump(mode="json")
-    digest = house.write(folder, house.build(), facts=facts)
-    return Version("own", "1", "", digest, folder, json.loads((folder / "model.json").read_text()))
+    made = house.made(run=load_run("params/nyc_weather.yaml", RUN))
+    digest = house.write(folder, house.build(), trained_on=made)
+    return Version("own", "1", "", digest, folder, house.facts(trained_on=made))
 
 
 @pytest.fixture
@@ -126,7 +125,7 @@ def test_a_series_that_training_left_out_as_too_short_is_left_out_by_name(
 
 
 def test_with_covariates_known_ahead_the_history_ends_with_the_last_y(version: Version, house: Any) -> None:
-    facts = version.facts | {"windows": version.facts["windows"] | {"future": ["x"]}}
+    facts = replace(version.facts, windows=replace(version.facts.windows, future=("x",)))
     given = Version("own", "1", "", version.digest, version.folder, facts)
     rows = house.history.filter(unique_id="LGA").head(20)
     for known, names in ((12, []), (11, ["b"]), (0, ["b"])):

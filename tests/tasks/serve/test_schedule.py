@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import tasks.serve.realised
-from params.errors import ChecksFailed, UserError
+from params.errors import ChecksFailed, Unavailable, UserError
 from params.load import load_run
 from tasks.serve.notify import notify
 from tasks.serve.realised import keep, on_grid, realised, score_realised
@@ -40,7 +40,8 @@ class ConnectError(Exception):
     [
         (ConnectError("refused"), True),
         (OSError(28, "No space left on device"), True),
-        (UserError("MLFLOW_TRACKING_URI=x: MLflow does not answer (y)"), True),
+        (Unavailable("a server or a disk"), True),
+        (UserError("a column is named 'does not answer'"), False),
         (UserError("data.path: there is no such file"), False),
         (ChecksFailed("the data checks failed"), False),
         (ValueError("a fault of ours"), False),

@@ -88,7 +88,6 @@ def test_a_refit_that_failed_registers_nothing(folder: Path, tmp_path: Path) -> 
     fit = Fit(planned=planned, run_id="", folder=tmp_path, result=result(2, 28))
     refit = replace(fit, planned=planned_on_all_rows(fit)).failed("diverged: the loss is not finite")
     found = register_best.fn(load_run(RUN), {"chosen": "gru"}, [fit], tmp_path, {}, refit)
-    assert found["version"] is None and not found["new"]
-    assert found["why"].startswith(
-        "gru-all, the chosen variant trained on all rows (training.refit), failed: diverged: the loss"
-    )
+    assert found.version is None and not found.new
+    assert found.why is not None
+    assert found.why.startswith("gru-all, the chosen variant trained on all rows (training.refit), failed: diverged: the loss")

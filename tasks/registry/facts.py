@@ -1,0 +1,193 @@
+"""What a version says of itself: model.json in its bundle, which `models/serving.py` reads as plain JSON."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from models.data.window import WindowParams
+from models.fit.job import Job
+from models.forecaster import Level
+from params.schema import RunParams
+from tasks.train.identity import Fingerprint
+
+LAYOUT = 1
+Border = int | Mapping[str, int]  # a time for all series, or one for each
+Json = Mapping[str, Any]
+NEEDED = (
+    "job",
+    "run",
+    "weights",
+    "fingerprint",
+    "unseen_from",
+    "naive",
+    "newest",
+    "newest_time",
+)  # to judge it, or to train it again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What it takes to train one set of weights again, and to know that they are the same.
+
+    `job`: its panel is where the caller keeps the data (`job_in`).  `stop_step`, `stop_steps`: where the seconds of the fit, or
+    of the members of an ensemble, were over.
+    """
+
+    job: Job
+    weights: str
+    fingerprint: Fingerprint
+    stop_step: int | None = None
+    stop_steps: tuple[int | None, ...] = ()
+
+    def job_in(self, panels: Path, device: str) -> Job:
+        """The job that trains it again with the data in a folder of panels, on a device; a fit of the CPU stays there."""
+        return _moved(self.job, panels / self.fingerprint["data"], device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refitted(Trained):
+    """The weights that were trained on all rows; `seen_until`: the time of the newest row that each series taught them."""
+
+    identity: str
+    seen_until: Border
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-ready."""
+        return {
+            "job": _stored(self.job),
+            "weights": self.weights,
+            "fingerprint": self.fingerprint,
+            "identity": self.identity,
+            "seen_until": self.seen_until,
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Json) -> "Refitted":
+        """The inverse of `to_dict`."""
+        return cls(**_known(cls, raw) | {"job": _job(raw["job"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedOn(Trained):
+    """What a version was trained on and how it was judged: its run's params, its scores, the first row that it has not seen.
+
+    `newest`: the time of the newest row, also as text.  What has a default is missing in some versions.
+    """
+
+    run: RunParams
+    naive: str
+    unseen_from: Border
+    newest: int
+    newest_time: str
+    scores: Mapping[str, float | None]
+    name: str = ""
+    label: str = ""
+    seed: int = 0
+    checks: str = ""
+    refit: Refitted | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-ready; a score that is not a number is None."""
+        found = {
+            "name": self.name,
+            "label": self.label,
+            "seed": self.seed,
+            "scores": {name: value if value is None or math.isfinite(value) else None for name, value in self.scores.items()},
+            "naive": self.naive,
+            "checks": self.checks,
+            "fingerprint": self.fingerprint,
+            "job": _stored(self.job),
+            "run": self.run.model_dump(mode="json"),
+            "weights": self.weights,
+            "stop_step": self.stop_step,
+            "stop_steps": list(self.stop_steps),
+            "unseen_from": self.unseen_from,
+            "newest": self.newest,
+            "newest_time": self.newest_time,
+        }
+        return found | ({"refit": self.refit.to_dict()} if self.refit else {})
+
+    @classmethod
+    def from_dict(cls, raw: Json) -> "TrainedOn":
+        """The inverse of `to_dict`."""
+        refit = Refitted.from_dict(raw["refit"]) if "refit" in raw else None
+        own = {"job": _job(raw["job"]), "run": RunParams.stored(raw["run"]), "refit": refit, "scores": raw.get("scores", {})}
+        own["stop_steps"] = tuple(raw.get("stop_steps", ()))
+        return cls(**_known(cls, raw) | own)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleFacts:
+    """A forecaster in words and numbers: what it reads, what it forecasts, how wide its intervals are, what it was trained on.
+
+    `trained_on`: None where a version of an older lagline does not say all of it, but lacks what `lacks` names.
+    `half_widths`: of the 90 % interval of each step, None where unknown.
+    """
+
+    name: str
+    variant: str
+    family: str
+    network: Mapping[str, bool | int | float | str]
+    windows: WindowParams
+    level: Level
+    quantiles: tuple[float, ...]
+    ids: tuple[str, ...]
+    frequency: str | int
+    forward_fill: int
+    categories: Mapping[str, Sequence[str]]
+    columns: Mapping[str, str | None]
+    half_widths: tuple[float | None, ...]
+    trained_on: TrainedOn | None = None
+    lacks: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """The content of model.json."""
+        return {
+            "layout": LAYOUT,
+            "name": self.name,
+            "variant": self.variant,
+            "family": self.family,
+            "network": dict(self.network),
+            "windows": self.windows.to_dict(),
+            "channels": [{"name": name, **vars(window)} for name, window in self.windows.channels.items()],
+            "level": self.level,
+            "quantiles": list(self.quantiles),
+            "ids": list(self.ids),
+            "frequency": self.frequency,
+            "forward_fill": self.forward_fill,
+            "categories": {name: list(texts) for name, texts in self.categories.items()},
+            "columns": dict(self.columns),
+            "half_widths": [None if width is None or not math.isfinite(width) else width for width in self.half_widths],
+            "trained_on": self.trained_on.to_dict() if self.trained_on else {},
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Json) -> "BundleFacts":
+        """The inverse of `to_dict`, of any version there is."""
+        lacks = tuple(name for name in NEEDED if name not in raw["trained_on"])
+        own = {name: tuple(raw[name]) for name in ("quantiles", "ids", "half_widths")}
+        trained_on = None if lacks else TrainedOn.from_dict(raw["trained_on"])
+        windows = WindowParams.from_dict(raw["windows"])
+        return cls(**_known(cls, raw) | own | {"windows": windows, "trained_on": trained_on, "lacks": lacks})
+
+
+def _known(kind: type, raw: Json) -> dict[str, Any]:
+    """The fields of a class in a JSON object."""
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in raw.items() if name in names}
+
+
+def _stored(job: Job) -> dict[str, object]:
+    """A job as a version keeps it: the panel is found by its digest."""
+    return {name: value for name, value in job.to_dict().items() if name != "panel"}
+
+
+def _job(raw: Json) -> Job:
+    return Job.from_dict({**raw, "panel": ""})
+
+
+def _moved(job: Job, panel: Path, device: str) -> Job:
+    members = tuple(_moved(member, panel, device) for member in job.members)
+    return replace(job, panel=panel, device="cpu" if job.device == "cpu" else device, members=members)
