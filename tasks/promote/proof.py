@@ -53,20 +53,21 @@ class Proof:
 def differing(recorded: Fingerprint, found: Fingerprint) -> tuple[Change, ...]:
     """Each field in which two fingerprints differ; where their `code` is taken by different rules it cannot be compared."""
     then, now = dict(recorded), dict(found)
-    apart = {name: _changed(then.get(name), now.get(name)) for name in FIELDS if then.get(name) != now.get(name)}
+    apart = {name: _changed(then.get(name), now.get(name)) for name in FIELDS}
     old, new = recorded.get("code_rule", 1), found.get("code_rule", 1)
     if old != new:
         what = "what this field is taken over changed with lagline 0.2.0, so that it cannot be compared"
         apart["code"] = f"{what}: rule {old} then, {new} now"
-    return tuple(Change(name, apart[name]) for name in FIELDS if name in apart)
+    return tuple(Change(name, words) for name, words in apart.items() if words)
 
 
 def _changed(then: object, now: object) -> str:
+    """How a field differs; empty where it does not.  A number that is missing is one that is None: it is younger."""
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         a, b = _flat(then), _flat(now)
         names = [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
         return "; ".join(f"{name}: {a.get(name)} then, {b.get(name)} now" for name in names[:5])
-    return f"{_short(then)} then, {_short(now)} now"
+    return f"{_short(then)} then, {_short(now)} now" if then != now else ""
 
 
 def _flat(tree: Mapping[str, object], above: str = "") -> dict[str, object]:
