@@ -8,6 +8,7 @@ import pytest
 import params.load
 from params.errors import UserError
 from params.load import load_plan, load_run, load_variant, parse_setting, variant_names, variants_setting
+from params.schema import RunParams
 
 RUN = "params/nyc_weather.yaml"
 
@@ -100,6 +101,34 @@ def test_errors_of_a_file_name_its_line(tmp_path: Path) -> None:
         load_run(path)
     assert f"{path}:{horizon}: windows.horizon" in str(caught.value)
     assert f"{path}:{splits}: unknown key 'splits'; did you mean 'split'" in str(caught.value)
+
+
+def test_a_key_of_before_names_the_key_of_today(tmp_path: Path) -> None:
+    text = Path(RUN).read_text().replace("season: 24}", "season: 24, baseline_seconds: 30}")
+    path = tmp_path / "old.yaml"
+    path.write_text(text)
+    line = next(number for number, row in enumerate(text.splitlines(), 1) if "baseline_seconds" in row)
+    with pytest.raises(UserError) as caught:
+        load_run(path)
+    assert str(caught.value) == (
+        f"{path}:{line}: evaluation.baseline_seconds is no key any more: write evaluation.baseline_origins: auto, or how many "
+        "origins theta and auto_ets forecast"
+    )
+
+
+def test_a_run_that_an_older_version_keeps_is_read() -> None:
+    run = load_run(RUN, ["evaluation.baseline_origins=12"])
+    kept = run.model_dump(mode="json")
+    assert RunParams.stored(kept) == run
+    older = kept | {"evaluation": {**kept["evaluation"], "baseline_seconds": 30.0}}
+    del older["evaluation"]["baseline_origins"]
+    assert RunParams.stored(older).evaluation.baseline_origins == "auto"
+
+
+@pytest.mark.parametrize("value", ["0", "many", "1.5", "null"])
+def test_the_number_of_origins_is_auto_or_a_whole_one(value: str) -> None:
+    with pytest.raises(UserError, match="baseline_origins"):
+        load_run(RUN, [f"evaluation.baseline_origins={value}"])
 
 
 @pytest.mark.parametrize("path", ["params/none.yaml", "params", "data/nyc_weather.parquet"])

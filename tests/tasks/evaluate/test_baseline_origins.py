@@ -109,6 +109,9 @@ def test_a_season_has_a_price_up_to_the_longest_that_is_taken() -> None:
     for limits in baselines.FITTED.values():
         prices = [limits.price(season) for season in range(1, limits.longest + 1)]
         assert prices == sorted(prices)
+        docs = (PARAMS.parents[1] / "docs" / "comparison.md").read_text(encoding="utf-8")
+        for longest, price in limits.prices:
+            assert any(f" {longest:,}" in line and line.endswith(f"| {price:g} |") for line in docs.splitlines())
 
 
 @pytest.mark.usefixtures("quick")
