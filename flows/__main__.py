@@ -432,7 +432,9 @@ def run() -> int:
         _say_interrupted(at)
         return INTERRUPTED
     finally:
-        gc.enable()
+        if not gc.isenabled():
+            gc.freeze()  # else all of it is walked over once more at the end
+            gc.enable()
         # Ctrl-C in an `exec` of text (a dataclass that is being imported) leaves a mark by which Python ends itself by SIGINT
         # whatever status we return; the next such `exec` takes it away
         exec("")
