@@ -1,4 +1,4 @@
-"""Several trained forecasters as one: the median or the mean of what they say; never trains.
+"""Several trained forecasters as one: the median or the mean of their forecasts.
 
 Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, H horizon, M members.
 """

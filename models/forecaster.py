@@ -1,4 +1,4 @@
-"""From raw values to raw forecasts in one module: scaling in, network, scaling out; never touches a window or a file.
+"""From raw values to raw forecasts in one module: scaling in, network, scaling out.
 
 Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, N inputs of the
 network, H horizon, Q outputs (the point forecast, then the quantiles in rising order), S series.

@@ -1,4 +1,4 @@
-"""The memory card: what of its window a network uses, measured and not derived; never trains or scores.
+"""The memory card: what of its window a network uses, measured and not derived.
 
 Hochreiter 1991 and Bengio et al. 1994 (gradients that vanish or explode through time).
 Shapes: B batch, L lookback, F past channels, N inputs of a network, H horizon, K rows before the cutoff, D hidden size.

@@ -1,4 +1,4 @@
-"""Windows of one series of plain arrays in one call, as Keras's TimeseriesGenerator yields them; never several series."""
+"""Windows of one series of plain arrays, as Keras's TimeseriesGenerator yields them."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""How the past of windows is gathered from the rows of a panel: at memory speed for most shapes of window, and never a table.
+"""Gathers the past of windows from the rows of a panel, at memory speed for most shapes of window.
 
 Shapes: B batch, L lookback (the longest), W channels of the panel, F past channels (the first of them), R rows of a span.
 """
@@ -34,6 +34,14 @@ class PastGather:
     The window that most channels have in common (but for their lookback) is gathered as whole rows, which costs as much as one
     column of them alone.  Other groups are copied from those rows where they lie among them or so near that a few rows more
     are cheaper than to read the panel once again for this group; else they are read from the panel.
+
+        rows of the panel    |----------- _span: one gather of whole rows -----------|
+        _main                      x  x  x  x  x  x  x  x  x  x  x  x  x  x  x  x  x      most channels: a slice of the span
+        _near                 o     o     o     o     o     o                             other groups inside the span
+        _far       o   o   o   o                                                          other groups, by a gather of their own
+        batch [L]                  . . . . . . . . x x x x x x x x x                      right-aligned; _unseen: the dots are NaN
+
+    `_in_place`: the gathered rows themselves become the batch.  `_whole`: nothing is left to do to them.
     """
 
     def __init__(self, values: Tensor, windows: Sequence[FeatureWindow], reach: int) -> None:
@@ -95,7 +103,8 @@ class PastGather:
         return self._values.as_strided((starts, len(rows), count), (width, rows.step * width, 1), offset)
 
     def _unseen_places(self, windows: Sequence[FeatureWindow]) -> Tensor | None:
-        """[L, W]: NaN where a shorter feature sees nothing, else -0.0, which leaves what it is added to; None: all see all."""
+        """Additive mask [L, W]: NaN before a shorter feature's window, else -0.0 (adding it changes nothing); None if all windows
+        are equally long."""
         if min(window.lookback for window in windows) == self._lookback:
             return None
         places_LW = self._values.new_full((self._lookback, self._width), -0.0)

@@ -1,4 +1,4 @@
-"""Which rows of a panel are the origin of a window: by split, stride and missing values; never gathers one.
+"""Which rows of a panel are the origin of a window: by split, stride and missing values.
 
 All series at once, some rows at a time: many short ones cost no more than a few long ones, and memory grows with neither.
 """

@@ -1,4 +1,4 @@
-"""Sliding windows over a panel, gathered on demand; never a copy made ahead of time, never a window across two series.
+"""Sliding windows over a panel, gathered on demand; no window crosses two series.
 
 For an origin row t, a feature with `lookback` n, `sampling_rate` r and `delay` d reads rows t - d - r*(n-1-j), j = 0 .. n-1
 (oldest first); what is known ahead is read at rows t + 1 .. t + gap + horizon; the targets are rows

@@ -1,4 +1,4 @@
-"""The fit of what is solved and not trained: ridge, every penalty a row of the history; never a gradient."""
+"""The fit of a network that is solved and not trained: each penalty is a row of the history, the best on validation is kept."""
 
 import time
 from collections.abc import Callable, Iterator

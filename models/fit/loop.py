@@ -1,4 +1,4 @@
-"""The training loop; knows no tracker, only a callback, and no file but its checkpoints.
+"""The training loop: epochs, learning rate, early stopping, checkpoints; a callback receives each epoch.
 
 A fit is a function of its job: the panel, the windows, the variant, its numbers and the seed.  Every random number comes from
 a stream of its own, named by variant, seed, epoch and purpose, so that a fit that was killed goes on as if it had not been.

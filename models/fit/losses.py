@@ -1,4 +1,4 @@
-"""Losses that leave missing targets out; never an average over what was not observed."""
+"""Losses that leave missing targets out."""
 
 from collections.abc import Callable
 

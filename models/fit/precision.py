@@ -1,4 +1,4 @@
-"""Whether products may be in bfloat16 here: asked once, before a fit begins; never a change to its weights or numbers.
+"""Whether products may be in bfloat16 here: asked once, before a fit begins.
 
 Measured: a CPU without bfloat16 units raises for an LSTM and is ten times slower for the others.
 """

@@ -1,4 +1,4 @@
-"""One optimizer step: forward, loss, backward, clip, update; never an epoch, a file or a clock.
+"""One optimizer step: forward, loss, backward, clip, update.
 
 A batch may be taken in parts whose gradients add up: mathematically the same step, but what a part needs stays in the cache
 (or fits a device that the whole batch does not).

@@ -1,4 +1,4 @@
-"""Convolutional networks over the time axis, with stride or pooling, alone or below an LSTM; never scales anything.
+"""Convolutional networks over the time axis, with stride or pooling, alone or below an LSTM.
 
 LeCun et al. 1989; Waibel et al. 1989 (time delay networks); Sainath et al. 2015 (convolutions below an LSTM).
 Shapes: B batch, L lookback, F features, H horizon, O outputs, C channels, T steps of the maps.

@@ -1,4 +1,4 @@
-"""Dilated causal convolutions over the time axis, the last step to all steps: TCN and WaveNet; never looks ahead of a step.
+"""Dilated causal convolutions over the time axis, the last step to all steps: TCN and WaveNet.
 
 Bai et al. 2018 ("An empirical evaluation of generic convolutional and recurrent networks for sequence modeling"); van den
 Oord et al. 2016 ("WaveNet").  Shapes: B batch, L lookback, F features, H horizon, O outputs, C channels, T steps.

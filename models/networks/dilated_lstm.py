@@ -1,4 +1,4 @@
-"""A stack of LSTMs whose layers skip back over 1, 2, 4, ... samples; never a loop of ours over the window.
+"""A stack of LSTMs whose layers skip back over 1, 2, 4, ... samples.
 
 Chang et al. 2017, "Dilated recurrent neural networks"; Smyl 2020 (ES-RNN, the winner of M4).
 Shapes: B batch, L lookback, F features, H horizon, O outputs, D hidden size.

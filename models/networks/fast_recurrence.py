@@ -1,4 +1,4 @@
-"""Elman and GRU layers that train faster on a CPU than torch's own; the same weights and mathematics, never another result.
+"""Elman and GRU layers that train faster on a CPU than torch's own; the weights and the mathematics are the same.
 
 In training on a CPU torch walks through time with a dozen small operations a step, and asks for a product with the weights'
 gradient at each.  Here a whole layer is one function: the input's share of the gates is one product for `STEPS_PER_MATMUL`

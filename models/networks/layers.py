@@ -1,4 +1,4 @@
-"""The weights that layers begin with, the same rule for the same kind of layer in every network; never a trained weight."""
+"""Initial weights: one rule for each kind of layer, the same in every network."""
 
 from typing import Literal
 

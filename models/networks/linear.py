@@ -1,4 +1,4 @@
-"""One map from all lags to all steps at once: linear, by ridge or by descent, or with a hidden layer; never a recurrence.
+"""One map from all lags to all steps at once: linear, by ridge or by descent, or with a hidden layer.
 
 Hoerl & Kennard 1970 (ridge); Zeng et al. 2023, "Are transformers effective for time series forecasting?" (linear, nlinear).
 Shapes: B batch, L lookback, F features, H horizon, O outputs, P = L * F lags, D hidden size.

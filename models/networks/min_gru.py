@@ -1,4 +1,4 @@
-"""The minimal GRU, whose states all come at once from a parallel scan; never a loop over the window.
+"""The minimal GRU, whose states all come at once from a parallel scan.
 
 Feng et al. 2024, "Were RNNs all we needed?" (arXiv 2410.01201); Ladner & Fischer 1980, Blelloch 1990 (the scan).
 Shapes: B batch, L lookback, F features, H horizon, O outputs, D hidden size.

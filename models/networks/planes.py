@@ -1,4 +1,4 @@
-"""Convolution and pooling of one plane of numbers, as a textbook draws them; never learns anything and knows no time.
+"""Convolution and pooling of one plane of numbers, as a textbook draws them.
 
 LeCun et al. 1989.  Shapes: n x p the plane, k x l the kernel or the pool.
 """

@@ -1,4 +1,4 @@
-"""Recurrent networks, last state to all steps (seq2vec): Elman, LSTM, GRU, stacked and bidirectional; never scales anything.
+"""Recurrent networks, last state to all steps (seq2vec): Elman, LSTM, GRU, stacked and bidirectional.
 
 Elman 1990 ("Finding structure in time"), Hochreiter & Schmidhuber 1997 (LSTM), Cho et al. 2014 (GRU), Schuster & Paliwal 1997
 (bidirectional).  Shapes: B batch, L lookback, F features, H horizon, O outputs, D hidden size.

@@ -1,4 +1,4 @@
-"""The contract that every variant meets, in one test each over the whole registry; cells against their formulas in numpy."""
+"""families.py, forecaster.py, networks/recurrent.py, layers.py: the contract of every variant; cells against their formulas."""
 
 import inspect
 from dataclasses import replace

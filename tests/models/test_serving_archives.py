@@ -1,4 +1,4 @@
-"""Archives of torch.export that would run a command are refused before torch sees them; honest ones are loaded."""
+"""serving.py: archives of torch.export that would run a command are refused before torch sees them; honest ones are loaded."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Windows against a brute-force loop over rows; borders of series and splits; a missing target."""
+"""data/windows.py, window.py, origins.py, panel.py, gather.py against a loop over rows; borders of series and splits."""
 
 from dataclasses import replace
 from typing import Any

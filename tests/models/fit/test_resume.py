@@ -1,4 +1,4 @@
-"""Kill, resume, reproducibility: a fit that was cut off anywhere ends with the same bits, as processes and within one."""
+"""fit/checkpoint.py and settings.py: a fit cut off anywhere ends with the same bits, as processes and within one."""
 
 import json
 import multiprocessing

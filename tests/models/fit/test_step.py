@@ -1,4 +1,4 @@
-"""One optimizer step: parts that add up to a batch, memory that gives out, what is not finite, bfloat16 where it works."""
+"""fit/step.py and precision.py: parts that add up to a batch, running out of memory, what is not finite, bfloat16."""
 
 import re
 from collections.abc import Iterator
