@@ -35,11 +35,12 @@ class PastGather:
     column of them alone.  Other groups are copied from those rows where they lie among them or so near that a few rows more
     are cheaper than to read the panel once again for this group; else they are read from the panel.
 
-        rows of the panel    |----------- _span: one gather of whole rows -----------|
-        _main                      x  x  x  x  x  x  x  x  x  x  x  x  x  x  x  x  x      most channels: a slice of the span
-        _near                 o     o     o     o     o     o                             other groups inside the span
-        _far       o   o   o   o                                                          other groups, by a gather of their own
-        batch [L]                  . . . . . . . . x x x x x x x x x                      right-aligned; _unseen: the dots are NaN
+        rows of the panel     - - - - - - - - - - - - - - - - - - - - - - - -
+        _span                             |- - - - - - - - - - - - - - - - - |   gathered as whole rows
+        _main                                       x x x x x x x x x x x x      most channels: a slice of the span
+        _near                             x   x   x   x   x   x   x   x          other groups whose rows lie in the span
+        _far                  x     x     x     x     x     x                    other groups, each by a gather of its own
+        _unseen                                     . . . . . x x x x x x x      a shorter feature: the dots become NaN
 
     `_in_place`: the gathered rows themselves become the batch.  `_whole`: nothing is left to do to them.
     """
@@ -103,8 +104,10 @@ class PastGather:
         return self._values.as_strided((starts, len(rows), count), (width, rows.step * width, 1), offset)
 
     def _unseen_places(self, windows: Sequence[FeatureWindow]) -> Tensor | None:
-        """Additive mask [L, W]: NaN before a shorter feature's window, else -0.0 (adding it changes nothing); None if all windows
-        are equally long."""
+        """Additive mask [L, W]: NaN before a shorter feature's window, else -0.0 (adding it changes nothing).
+
+        None where all windows are equally long.
+        """
         if min(window.lookback for window in windows) == self._lookback:
             return None
         places_LW = self._values.new_full((self._lookback, self._width), -0.0)
