@@ -46,7 +46,10 @@ class Split:
         return int(low[0]), int(high[0])
 
     def target_ranges(self, times: np.ndarray, offsets: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """The same for every series at once, int64 [S] each, counted from the first row of each series."""
+        """The same for every series at once, int64 [S] each, counted from the first row of each series.
+
+        tasks/validate/profile.py has it once more, as polars expressions over a table that is no panel yet.
+        """
         sizes = np.diff(offsets)
         if self.by == "time":
             validation, test = (_rows_before(times, offsets, border) for border in (self.validation, self.test))

@@ -163,7 +163,10 @@ def _observed(split: Split | None, frequency: Frequency) -> list[pl.Expr]:
 
 
 def _ranges(split: Split, frequency: Frequency, steps: pl.Expr, first: pl.Expr) -> dict[str, tuple[pl.Expr, pl.Expr]]:
-    """The half-open range of rows (Int64, 0 .. steps) of each split in a series of `steps` rows from `first` on."""
+    """The half-open range of rows (Int64, 0 .. steps) of each split in a series of `steps` rows from `first` on.
+
+    The same as `Split.target_ranges` of models/data/panel.py, which needs a panel; here as expressions, before there is one.
+    """
     steps = steps.cast(pl.Int64)
     if split.by == "rows":
         test = (steps - split.test).clip(0)
