@@ -74,7 +74,8 @@ def scales(train_history: pl.DataFrame, season: int) -> pl.DataFrame:
     rows = train_history.select("unique_id", "ds", y).sort("unique_id", "ds")
     rows = rows.with_columns(mae=pl.col("y").shift(season).over("unique_id")).drop_nulls().drop("ds")
     squares = losses.mse(rows.rename({"mae": "mse"}), ["mse"])
-    return losses.mae(rows, ["mae"]).join(squares, on="unique_id", how="left", maintain_order="left")
+    errors: pl.DataFrame = losses.mae(rows, ["mae"])
+    return errors.join(squares, on="unique_id", how="left", maintain_order="left")
 
 
 def score(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, calibration: pl.DataFrame) -> dict[str, Score]:
@@ -140,7 +141,7 @@ def breakdown(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, b
 
 def _skills(rows: pl.DataFrame, model: str, naive: str) -> pl.DataFrame:
     pair = list(dict.fromkeys((model, naive)))
-    found = losses.mae(rows, pair, id_col="value")
+    found: pl.DataFrame = losses.mae(rows, pair, id_col="value")
     return found.with_columns(pl.when(pl.col(naive) > 0).then(1 - pl.col(model) / pl.col(naive)).alias(model))
 
 

@@ -122,7 +122,7 @@ def newest_comparisons() -> list[tuple[str, str, str]]:
 def last_comparison(name: str) -> "Run":
     """The newest finished comparison of a run name.  Raises UserError where there is none."""
     found = client().get_experiment_by_name(name)
-    runs: Any = []
+    runs: list[Run] = []
     if found is not None:
         clauses = "tags.kind = 'comparison' and attributes.status = 'FINISHED'"
         runs = client().search_runs([found.experiment_id], clauses, order_by=["attributes.end_time DESC"], max_results=1)

@@ -40,7 +40,7 @@ def save(figure: "Figure", path: Path) -> Path:
     return path
 
 
-def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **shared: Any):  # type: ignore[no-untyped-def]
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **shared: Any) -> tuple["Figure", Any]:
     """A white figure, `width` by `height` inches, and its axes: one, or an array of them, or none where `rows` is 0."""
     from matplotlib.figure import Figure
 
