@@ -106,7 +106,7 @@ def score(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, calib
 
 
 def slices(frame: pl.DataFrame) -> list[str]:
-    """What a frame is scored by, beside all of it: series, step, and the hour and weekday where it has several."""
+    """What a frame is scored by besides all of it: series, step, and the hour and weekday where it has several."""
     if not frame.schema["ds"].is_temporal():
         return ["series", "step"]
     several = frame.select(place.n_unique().alias(name) for name, place in SLICES.items()).row(0, named=True)

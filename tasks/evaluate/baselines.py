@@ -20,7 +20,7 @@ from tasks.files import spread
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import target_frame
 
-Told = Callable[[str, int, int], None]  # which baseline, how many of its fits are done, of how many
+Progress = Callable[[str, int, int], None]  # which baseline, how many of its fits are done, of how many
 
 ORIGINS = 30  # that `auto` gives theta and auto_ets: a fit an origin and series is too slow for all of them
 ORIGINS_LEAST = 10  # fewer say little: the baseline is then left out
@@ -72,11 +72,11 @@ class Baselines:
         return Baselines(files, {**self.notes, **other.notes})
 
 
-def write_baselines(run: RunParams, data: Data, folder: Path, told: Told | None = None) -> Baselines:
+def write_baselines(run: RunParams, data: Data, folder: Path, progress: Progress | None = None) -> Baselines:
     """Forecasts validation and test with the baselines that a run names, into files in `folder`.
 
     Nothing is shared with other calls: those of `only_naive` and of `only_fitted` may run at the same time, each in a thread
-    or process of its own.  `told` is called after each fit; an exception that it raises ends the call.
+    or process of its own.  `progress` is called after each fit; an exception that it raises ends the call.
     """
     names, history = run.evaluation.baselines, target_frame(data.panel)
     files: dict[str, Mapping[str, Path]] = {}
@@ -85,8 +85,8 @@ def write_baselines(run: RunParams, data: Data, folder: Path, told: Told | None 
 
         def of_all(name: str, done: int, total: int, number: int = number) -> None:
             """Every baseline of every split is taken for the same number of fits."""
-            if told is not None:
-                told(name, (number * len(names) + names.index(name)) * total + done, len(EVALUATED) * len(names) * total)
+            if progress is not None:
+                progress(name, (number * len(names) + names.index(name)) * total + done, len(EVALUATED) * len(names) * total)
 
         targets = targets_of(data, split, run.evaluation.stride)
         origins = targets.select("unique_id", "cutoff").unique(maintain_order=True)
@@ -112,7 +112,7 @@ class _Past:
 
 
 def forecast_baselines(
-    history: pl.DataFrame, origins: pl.DataFrame, run: RunParams, told: Told | None = None
+    history: pl.DataFrame, origins: pl.DataFrame, run: RunParams, progress: Progress | None = None
 ) -> tuple[pl.DataFrame, dict[str, str]]:
     """Wide frame (unique_id, ds, cutoff, step, a column a baseline; no y) and a note for each baseline that left origins out.
 
@@ -129,7 +129,7 @@ def forecast_baselines(
     notes: dict[str, str] = {}
     for name in FITTED:
         if name in names:
-            columns[name], note = _fitted(name, past, run, told)
+            columns[name], note = _fitted(name, past, run, progress)
             notes |= {name: note} if note else {}
     made = [pl.Series(name, columns[name].ravel(), pl.Float64).fill_nan(None) for name in names]
     return _targets(origins, run).with_columns(made), notes
@@ -211,7 +211,7 @@ def _seasons_back(y: np.ndarray, season: int) -> np.ndarray:
         back = further
 
 
-def _fitted(name: str, past: _Past, run: RunParams, told: Told | None) -> tuple[np.ndarray, str | None]:
+def _fitted(name: str, past: _Past, run: RunParams, progress: Progress | None) -> tuple[np.ndarray, str | None]:
     """[origins, horizon] of theta or auto_ets on evenly spread cutoffs, NaN elsewhere; a note where that is not all of them."""
     season, gap, horizon, limits = run.evaluation.season, run.windows.gap, run.windows.horizon, FITTED[name]
     values = np.full((len(past.at), horizon), np.nan)
@@ -233,8 +233,8 @@ def _fitted(name: str, past: _Past, run: RunParams, told: Told | None) -> tuple[
         low = max(past.start[origin], at + 1 - limits.kept(season))
         filled = past.newest[low : at + 1]
         values[origin] = _fit(model, past.y[filled[filled >= low]], gap, horizon)
-        if told is not None:
-            told(name, done, len(tried))
+        if progress is not None:
+            progress(name, done, len(tried))
     part = f"on {len(some)} of {len(cutoffs)} origins (its scores are of those alone)" if len(some) < len(cutoffs) else ""
     return values, "; ".join(filter(None, (part, _lacking(values, past.start, tried)))) or None
 

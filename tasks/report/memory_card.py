@@ -14,7 +14,7 @@ from tasks.train.fits import Fit
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMNS, WIDTH, HEIGHT = 4, 3.1, 2.1  # panels beside each other, inches of one
+COLUMNS, WIDTH, HEIGHT = 4, 3.1, 2.1  # panels in a row, inches of one
 TITLE = """Memory: how much a row moves the forecast,
 as a share of the row that moves it most
 (line: half-life; grey: less than 1 % in all)"""

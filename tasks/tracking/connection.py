@@ -1,4 +1,4 @@
-"""The MLflow server that we talk to: one client, and how long a server that is away is waited for; never what is said to it.
+"""The MLflow server that we talk to: one client, and how long a server that is away is waited for.
 
 Within `patience` a server that is away for a while is waited for (`LAGLINE_PATIENCE` seconds, 900 by default), call by call.
 """
@@ -33,7 +33,7 @@ _patient = threading.Event()  # whether a server that is away is waited for
 def client() -> "MlflowClient":
     """The client of MLFLOW_TRACKING_URI, which `flows/runtime/state.py` has set.
 
-    What it and our children wait for one answer is bounded, where the user has not set it.
+    Caps the timeout and the retries of MLflow's HTTP calls, here and in child processes, unless the user has set them.
     """
     import mlflow
 

@@ -1,4 +1,4 @@
-"""Experiments and runs in MLflow: found by identity, made once, ended in any case; never what is logged to them.
+"""Experiments and runs in MLflow: found by identity, made once, ended in any case.
 
 Everything goes through the client by run id: MLflow's active run is shared between threads and is not used.
 """

@@ -1,4 +1,4 @@
-"""Accuracy against cost, and who is on the Pareto front; never weighs one against the other."""
+"""Accuracy against cost, and the Pareto front."""
 
 import math
 from collections.abc import Sequence

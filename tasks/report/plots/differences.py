@@ -1,4 +1,4 @@
-"""How far each model is from the best, with intervals (a forest plot); never decides which ones are alike."""
+"""How far each model is from the best, with intervals (a forest plot)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Errors of all models in one picture: on the leaderboard, by horizon step, by calendar slice; never computes one."""
+"""Errors of all models in one picture: on the leaderboard, by horizon step, by calendar slice."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Forecasts beside what came; never chooses which model to show."""
+"""Forecasts and what came, in one picture."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Lines with their names at the right, where no line runs through them; never a legend in the data."""
+"""Lines with their names at the right, in place of a legend."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Names beside points, apart from each other as far as a simple pass can; never moves a point."""
+"""Names next to points, kept apart as far as a simple pass can."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a model leaves unexplained: residuals over time, their spread and their memory; never tests a hypothesis."""
+"""What a model leaves unexplained: residuals over time, their spread and their memory."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The look that all pictures share: palette, empty figures, labels, times, files; never pyplot, never a score.
+"""The look that all pictures share: palette, empty figures, labels, times, files.
 
 One palette (Okabe and Ito, safe for colour-blind eyes) throughout: actuals black, the chosen variant blue, the best naive
 vermilion, other variants in the rest of it, further told apart by line style.

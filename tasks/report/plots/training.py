@@ -1,4 +1,4 @@
-"""Loss curves of one fit; never trains."""
+"""Loss curves of one fit."""
 
 from typing import TYPE_CHECKING
 
