@@ -78,8 +78,8 @@ class ScoreRow:
 class Difference:
     """The MAE of one model less that of another, original units.
 
-    `low`, `high`: its 90 % interval; `statistic`, `p` (two-sided; `p_holm`: corrected for the other models of a family): None where
-    nothing can be said.  `over`: origins or series, `count` of them.
+    `low`, `high`: its 90 % interval; `statistic`, `p` (two-sided; `p_holm`: corrected for the other models of a family): None
+    where nothing can be said.  `over`: origins or series, `count` of them.
     """
 
     mean: float
