@@ -160,8 +160,12 @@ def _train(run: RunParams, prepared: Prepared, trainer: Trainer, board: Board, f
 
     with ThreadPoolExecutor(max_workers=1) as pool:
         slow = pool.submit(fitted) if only_fitted(run).evaluation.baselines else None
-        fits = train_fits(run.name, prepared.fits, trainer, board, error, lambda fit: evaluate_variant(fit, data.panel))
-        return fits, naive.joined(slow.result()) if slow else naive
+        try:
+            fits = train_fits(run.name, prepared.fits, trainer, board, error, lambda fit: evaluate_variant(fit, data.panel))
+            return fits, naive.joined(slow.result()) if slow else naive
+        except BaseException:
+            trainer.stop.set()  # the pool waits for the fit that a baseline is at
+            raise
 
 
 def _judge(run: RunParams, prepared: Prepared, fits: Sequence[Fit], board: Board) -> list[Fit]:
