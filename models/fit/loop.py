@@ -19,6 +19,7 @@ from models.fit.checkpoint import Best, State
 from models.fit.closed_form import solve
 from models.fit.precision import no_bfloat16
 from models.fit.settings import (
+    Diverged,
     Ended,
     Epoch,
     FitFailed,
@@ -201,11 +202,11 @@ class TrainingLoop:
         epoch, taken = len(self.history), self.position
         train_loss = float(self.losses) / taken
         if not math.isfinite(train_loss):
-            raise FitFailed("diverged: the training loss is not finite")
+            raise Diverged("diverged: the training loss is not finite")
         found: Epoch = {}
         if self.training.refit:
             if not all(bool(value.isfinite().all()) for value in self.forecaster.parameters()):
-                raise FitFailed("diverged: the weights are not finite")
+                raise Diverged("diverged: the weights are not finite")
             self.best = Best(epoch=epoch, val_mae=None, score=math.inf, weights=None)
         else:
             found = self._best_so_far(epoch)
@@ -218,7 +219,7 @@ class TrainingLoop:
         val_loss, val_mae = validate(self.forecaster, self.validation, self.training.loss)
         score = val_mae if self.training.monitor == "mae" else val_loss
         if not math.isfinite(val_mae) or not math.isfinite(score):
-            raise FitFailed("diverged: the validation error is not finite")
+            raise Diverged("diverged: the validation error is not finite")
         if score < self.best["score"]:
             self.best = Best(epoch=epoch, val_mae=val_mae, score=score, weights=_copy(self.forecaster))
         return {"val_loss": val_loss, "val_mae": val_mae}
@@ -229,7 +230,7 @@ class TrainingLoop:
         if self.device.type == "cpu":
             self.save()
         where = f"epoch {len(self.history) + 1}, step {step}, learning rate {rate:.3g}"
-        advice = f"; {HINT}" if str(error).startswith("diverged") else ""
+        advice = f"; {HINT}" if isinstance(error, Diverged) else ""
         return type(error)(f"{error} ({where}){advice}", step, rate, self.history)
 
     def _rate(self, steps: int) -> float:
@@ -248,7 +249,7 @@ class TrainingLoop:
     def save(self) -> None:
         """Writes everything that the rest of the fit depends on.  Raises FitFailed in place of a state that is not finite."""
         if self.device.type != "cpu" and not math.isfinite(float(self.losses)):  # on a CPU every step has looked
-            raise FitFailed("diverged: the training loss is not finite")
+            raise Diverged("diverged: the training loss is not finite")
         state: State = {
             "steps": self.steps,
             "weights": self.forecaster.state_dict(),

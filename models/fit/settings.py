@@ -46,6 +46,10 @@ class FitFailed(Exception):
         self.step, self.learning_rate, self.history = step, learning_rate, history or []
 
 
+class Diverged(FitFailed):
+    """Loss, gradients or weights are no longer finite."""
+
+
 class OutOfMemory(FitFailed):
     """The fit gave no model for want of memory: on another day, or with less beside it, it may."""
 

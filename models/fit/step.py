@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.data.windows import Batch, Inputs, Windows
 from models.fit.losses import absolute_errors, forecast_loss
-from models.fit.settings import FitFailed, OutOfMemory, Training, generators, set_generators
+from models.fit.settings import Diverged, OutOfMemory, Training, generators, set_generators
 from models.forecaster import Forecaster
 
 HALVINGS = 2  # times that a batch which does not fit the memory is halved
@@ -64,7 +64,7 @@ class Step:
         if self.device.type == "cpu" and not math.isfinite(float(loss + norm)):
             set_generators(drawn, self.device)
             what = "loss is" if not math.isfinite(float(loss)) else "gradients are"
-            raise FitFailed(f"diverged: the {what} not finite")
+            raise Diverged(f"diverged: the {what} not finite")
         self.optimizer.step()
         return loss
 
