@@ -7,19 +7,14 @@ import gc
 import math
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from flows.runtime.begin import collect_nothing, open_home, prefect_api, read_plan, read_run, with_variants
 from params.errors import ChecksFailed, UserError
-
-if TYPE_CHECKING:
-    from params.load import Plan
-    from params.schema import RunParams
 
 DEFAULT = Path("params/nyc_weather.yaml")
 INTERRUPTED = 130
@@ -77,11 +72,11 @@ def compare(
 ) -> None:
     """Check the data, cut windows, train every variant, score them side by side, register the best as challenger."""
     context.obj.continues = not fresh  # a fresh one begins anew each time
-    plan = _plan(params, _settings(settings, variants))
-    home = _home()
+    plan = read_plan(params, with_variants(settings, variants))
+    home = open_home()
     from flows.runtime.progress import Board
 
-    with _prefect(home) as server:
+    with prefect_api(home) as server:
         with Board() as board, board.stage("start"):
             from tasks.train.check import check_plan, only_those_that_fit
 
@@ -100,8 +95,8 @@ def compare(
 @app.command()
 def validate(params: Params = DEFAULT, settings: Set = None) -> None:
     """Only the checks: a readable report; exit status 1 where they fail."""
-    run = _run(params, settings)
-    _home()
+    run = read_run(params, settings)
+    open_home()
     from flows.verbs.data import show_checks
 
     show_checks(run)
@@ -130,8 +125,8 @@ def lags(
     spans = [span.strip() for span in rolling.split(",") if span.strip()]
     if not all(span.isascii() and span.isdigit() and int(span) > 0 for span in spans):
         raise UserError(f"--rolling {rolling}: write whole numbers of rows from 1 on, such as 24,168")
-    run = _run(params, settings)
-    home = _home()
+    run = read_run(params, settings)
+    home = open_home()
     from flows.verbs.data import show_lags
 
     show_lags(home, run, out, head, edges, tuple(dict.fromkeys(map(int, spans))))
@@ -140,7 +135,7 @@ def lags(
 @app.command()
 def variants(as_json: Json = False) -> None:
     """The zoo as a table: name, family, parameters, receptive field, what it is for."""
-    _collect_nothing()
+    collect_nothing()
     from flows.verbs.variants import show_variants
 
     show_variants(as_json)
@@ -149,8 +144,8 @@ def variants(as_json: Json = False) -> None:
 @app.command()
 def leaderboard(name: Name, as_json: Json = False) -> None:
     """The last comparison of a name, as a table."""
-    _collect_nothing()
-    home = _home()
+    collect_nothing()
+    home = open_home()
     from flows.verbs.runs import show_leaderboard
 
     show_leaderboard(home, name, as_json)
@@ -172,10 +167,10 @@ def promote(
     """Hold the challenger against the champion on origins that neither has seen; exit status 1 where it is refused."""
     if minutes is not None and not 0 < minutes < math.inf:
         raise UserError(f"--timeout {minutes:g}: write how many minutes the gates may take, such as 120")
-    home = _home(decides=True)
+    home = open_home(decides=True)
     from flows.runtime.progress import Board
 
-    with _prefect(home) as server:
+    with prefect_api(home) as server:
         with Board() as board, board.stage("start"):
             from flows.promote import promote as flow
             from flows.verbs.champion import show_decision
@@ -192,7 +187,7 @@ def promote(
 @app.command()
 def rollback(name: Name) -> None:
     """Put the champion before the present one back."""
-    home = _home(decides=True)
+    home = open_home(decides=True)
     from flows.verbs.champion import show_rollback
 
     show_rollback(home, name)
@@ -205,8 +200,8 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Every decision on a name, and who is champion."""
-    _collect_nothing()
-    home = _home(frames=False)
+    collect_nothing()
+    home = open_home(frames=False)
     from flows.verbs.champion import show_history
 
     show_history(home, name, at, as_json)
@@ -215,7 +210,7 @@ def history(
 @app.command()
 def reproduce(version: Registered) -> None:
     """Train a registered version again from its fingerprint; exit status 1 where other weights come out."""
-    home = _home()
+    home = open_home()
     from flows.verbs.reproduce import show_reproduction
 
     show_reproduction(home, version)
@@ -236,7 +231,7 @@ def forecast(
     ] = False,
 ) -> None:
     """Forecast with a registered version: unique_id, cutoff, ds, yhat and its 90 % interval."""
-    home = _home()
+    home = open_home()
     from flows.verbs.forecast import show_forecast
 
     show_forecast(home, version, data, out, start, stride, judged)
@@ -252,9 +247,9 @@ def retrain(
     allow_dirty: AllowDirty = False,
 ) -> None:
     """Compare, then promote, then forecast: what a schedule runs, now."""
-    plan = _plan(params, settings)
-    home = _home(decides=True)
-    with _prefect(home) as server:
+    plan = read_plan(params, settings)
+    home = open_home(decides=True)
+    with prefect_api(home) as server:
         from flows.retrain import retrain as flow
         from tasks.train.check import check_plan
 
@@ -276,9 +271,9 @@ def serve(
     allow_dirty: AllowDirty = False,
 ) -> None:
     """Retrain, promote and forecast on a schedule, until Ctrl-C."""
-    plan = _plan(params, settings)
-    home = _home()
-    with _prefect(home, lasting=True) as server:
+    plan = read_plan(params, settings)
+    home = open_home()
+    with prefect_api(home, lasting=True) as server:
         from flows.schedule import check_cron
         from flows.schedule import serve as serve_runs
         from tasks.train.check import check_plan
@@ -306,7 +301,7 @@ def prune(
     registered version its run, data and fit stay, so that it can be rolled back to and trained again; the losers' runs and fits
     and all forecasts go. Of the forecasts that were served those stay that are not scored yet, and the newest 400.
     """
-    home = _home()
+    home = open_home()
     from flows.verbs.prune import show_prune
 
     show_prune(home, keep, dry_run)
@@ -324,7 +319,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
 ) -> None:
     """Look at a table of your own and write a commented run file for it, which runs as it is."""
-    _home()
+    open_home()
     from flows.verbs.init import make_run_file
 
     make_run_file(data, out, melt, force)
@@ -338,70 +333,13 @@ def ui(
     open_browser: Annotated[bool, typer.Option("--open", help="Open a browser on it.")] = False,
 ) -> None:
     """Open the MLflow UI on the runs of LAGLINE_HOME (on this machine only); Ctrl-C ends it."""
-    home = _home()
+    home = open_home()
     from flows.runtime.ui import ui as serve_ui
 
     try:
         serve_ui(home, port, open_browser)
     except KeyboardInterrupt:  # its normal end
         print("\nlagline: the UI has ended", file=sys.stderr)
-
-
-def _home(decides: bool = False, frames: bool = True) -> Path:
-    """The state folder, with the environment set that prefect, mlflow and the rest read when they are imported.
-
-    `decides`: for a verb that moves a champion, which must not go on after a Ctrl-C that Python has lost.  `frames`: whether
-    the verb uses polars, whose handling of Ctrl-C we have to undo.
-    """
-    from flows.runtime.state import ready
-
-    home = ready()
-    if frames:
-        from tasks.interrupt import listen
-
-        listen(decides)
-    return home
-
-
-def _collect_nothing() -> None:
-    """For a verb that prints and ends: walking over all that it imports, again and again, is a fifth of its time."""
-    gc.disable()
-
-
-def _plan(params: Path, settings: list[str] | None) -> "Plan":
-    """The run and its variants, read before anything slow is imported: a mistake is told at once."""
-    from params.load import load_plan
-
-    return load_plan(params, settings or [])
-
-
-def _run(params: Path, settings: list[str] | None) -> "RunParams":
-    from params.load import load_run
-
-    return load_run(params, settings or [])
-
-
-@contextmanager
-def _prefect(home: Path, lasting: bool = False) -> Iterator[Any]:
-    """A Prefect API for the block, which comes up while we import."""
-    from flows.runtime.server import start_prefect
-
-    server = start_prefect(home, lasting)
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-def _settings(settings: list[str] | None, names: str | None) -> list[str]:
-    if names is None:
-        return settings or []
-    from params.load import variant_names, variants_setting
-
-    listed = variant_names() if names.strip() == "all" else [name.strip() for name in names.split(",") if name.strip()]
-    if not listed:
-        raise UserError("--variants: name at least one, such as --variants lstm,gru, or all")
-    return [*(settings or []), variants_setting(listed)]
 
 
 def _say_interrupted(at: Invocation) -> None:

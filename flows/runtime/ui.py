@@ -80,12 +80,9 @@ def main(descriptor: str, home: str) -> None:
     paths below home, which the server reads by itself.
     """
     die_with_parent()
-    from mlflow.environment_variables import _MLFLOW_SGI_NAME
-    from mlflow.server.constants import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR, REGISTRY_STORE_URI_ENV_VAR
+    from tasks.tracking.view import server_settings
 
-    store = os.environ["MLFLOW_TRACKING_URI"]
-    os.environ |= {BACKEND_STORE_URI_ENV_VAR: store, REGISTRY_STORE_URI_ENV_VAR: store, _MLFLOW_SGI_NAME.name: "uvicorn"}
-    os.environ[ARTIFACT_ROOT_ENV_VAR] = (Path(home) / "artifacts").as_uri()
+    os.environ |= server_settings(os.environ["MLFLOW_TRACKING_URI"], (Path(home) / "artifacts").as_uri())
     serve(descriptor, "mlflow.server.fastapi_app:app")
 
 

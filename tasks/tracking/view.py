@@ -97,3 +97,12 @@ def _envelope(state: object) -> str:
     text = json.dumps({"name": NAME, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})
     assert len(text) <= LONGEST_TAG
     return text
+
+
+def server_settings(store: str, artifacts: str) -> dict[str, str]:
+    """The environment of a server of MLflow that `mlflow server` does not start: its store, and where files go."""
+    from mlflow.environment_variables import _MLFLOW_SGI_NAME
+    from mlflow.server.constants import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR, REGISTRY_STORE_URI_ENV_VAR
+
+    stores = {BACKEND_STORE_URI_ENV_VAR: store, REGISTRY_STORE_URI_ENV_VAR: store}
+    return stores | {ARTIFACT_ROOT_ENV_VAR: artifacts, _MLFLOW_SGI_NAME.name: "uvicorn"}
