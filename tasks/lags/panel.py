@@ -68,7 +68,7 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
 
 
 def _spans(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency) -> pl.DataFrame:
-    """One row a series, sorted by name: number, unique_id, ds (its first), offset and size in rows, its static covariates."""
+    """One row per series, sorted by name: number, unique_id, ds (its first), offset and size in rows, its static covariates."""
     facts = [pl.col("ds").min(), pl.col("ds").max().alias("(last)")]
     for name in params.static:
         if name != "unique_id":
@@ -236,7 +236,7 @@ def content_digest(folder: Path) -> str:
 
 
 def target_frame(panel: Panel) -> pl.DataFrame:
-    """unique_id, ds and the observed target (float64, null where missing), one row a step of the grid, without padding."""
+    """unique_id, ds and the observed target (float64, null where missing), one row per step of the grid, without padding."""
     frame = panel_keys(panel).with_columns(y=pl.Series(np.asarray(panel.target)).fill_nan(None).cast(pl.Float64))
     padding = panel.facts.start_padding
     if not padding:

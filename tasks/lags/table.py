@@ -39,7 +39,7 @@ def lag_table(panel: Panel, params: WindowParams, edges: Edges = "keep", rolling
 def table_part(panel: Panel, params: WindowParams, edges: Edges, rolling: Sequence[int], start: int, stop: int) -> pl.DataFrame:
     """Rows start .. stop of the lag table as it is with edges kept; reads no more of the panel than they need.
 
-    On whole columns a shift is a view and a mask one bit a row, so the table costs a small part of its own size in memory.
+    On whole columns a shift is a view and a mask one bit per row, so the table costs a small part of its own size in memory.
     """
     lags, first, (back, ahead) = list(_lags(params, rolling)), first_whole_row(params, rolling), table_reach(params, rolling)
     _check_names(panel, params, lags)

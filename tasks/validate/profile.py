@@ -19,7 +19,7 @@ from tasks.load.source import Source, categories_of, scan_series
 
 @dataclass(frozen=True)
 class Profile:
-    """`series`: one row a series.  `table`: one row.  `columns`: the values measured.
+    """`series`: one row per series.  `table`: one row.  `columns`: the values measured.
 
     `missing`: wanted values that are no column of the table; `found`: the columns that there are.
     `split_problem`: why the split does not fit the data, if it does not.

@@ -1,4 +1,4 @@
-"""A query on a real SQLite database: read in batches, with types, read-only, and no password in any message."""
+"""A query on a real SQLite database (database.py, snapshot.py): batches, types, read-only, and no password in any message."""
 
 import hashlib
 import sqlite3

@@ -1,4 +1,4 @@
-"""The long frame: times to UTC, names and values of every type, and the one message for keys that are none."""
+"""The long frame (source.py) and its cells (cells.py): times to UTC, names and values of every type."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
