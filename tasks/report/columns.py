@@ -109,10 +109,10 @@ COLUMNS = (
     ),
     Column(
         name="test_coverage_90", heading="cover %", form=Form.SHARE, words="coverage of the 90 % interval",
-        meaning="of the split conformal interval, from validation residuals", metric="test_coverage_90", pixels=124,
+        meaning="share of the actuals inside the split conformal interval", metric="test_coverage_90", pixels=124,
     ),
     Column(
-        name="test_width_90", heading="width", words="width of the 90 % interval", meaning="mean over all rows",
+        name="test_width_90", heading="width", words="width of the 90 % interval", meaning="mean distance of its ends",
         metric="test_width_90",
     ),
     Column(
