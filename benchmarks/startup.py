@@ -46,7 +46,7 @@ row = {"name": "gru", "kind": "variant", "family": "recurrent", "seed": 0, "val_
 found = {"rows": [{**row, "status": "finished"}], "unit": "the unit of y", "gain": None, "choose_by": "mae"}
 logs.log_text(parent, json.dumps(found), "leaderboard.json")
 runs.finish(parent)
-ledger.close_entry(ledger.open_entry("smoke", home, "promoted", "1", None, "a benchmark", {}))
+ledger.close_entry(ledger.open_entry("smoke", home, ledger.Event.PROMOTED, "1", None, "a benchmark", {}))
 """
 
 
