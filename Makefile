@@ -2,6 +2,8 @@
 
 PY := .venv/bin/python
 ENV := .venv/.installed
+# in as many processes as there are cores, file by file in the order of their names: those of flows/, the longest, come first
+SPREAD := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
 # A .venv that does not run (its Python has gone, an install was cut off) is made again, whatever its date.
@@ -22,10 +24,10 @@ ui: $(ENV) ## open the MLflow pages of all runs so far
 	$(PY) -m flows ui
 
 test: lint ## lint, types and all tests but those in a browser
-	$(PY) -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not ui"
+	$(PY) -m pytest $(SPREAD) -m "not ui"
 
-test-fast: $(ENV) ## the tests without the slow ones
-	$(PY) -m pytest -m "not slow and not ui"
+test-fast: $(ENV) ## the tests that need no server and no command line, in a minute or so
+	$(PY) -m pytest $(SPREAD) -m "not slow and not ui"
 
 test-ui: $(ENV) ## the tests in a browser (SCREENSHOTS=folder keeps the pictures)
 	$(PY) -m pytest -m ui -rs tests/ui

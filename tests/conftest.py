@@ -14,6 +14,18 @@ settings.register_profile("lagline", deadline=None)  # a busy machine is no fail
 settings.load_profile("lagline")
 
 
+# A test that takes one of these starts a server or a command line: `slow` without being marked
+STARTED = {"flows", "warm", "start", "server", "address", "processes"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what starts a server or a command line as slow."""
+    for item in items:
+        if STARTED & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test writes to the user's .lagline or to a server that the user's environment names; Ctrl-C works in all children.

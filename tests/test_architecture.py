@@ -120,6 +120,17 @@ def task_faults(file: str, tree: ast.Module) -> Iterator[str]:
             yield f"{file}:{node.lineno}: {node.name} is a @task, which stands in the marked file of its room"
 
 
+def mirror_faults(root: Path, file: str, tree: ast.Module) -> Iterator[str]:
+    """A test file that has no source file at its place and names none in the first line of its docstring."""
+    parts = file.split("/")
+    if parts[0] != "tests" or not parts[-1].startswith("test_") or len(parts) == 2:
+        return
+    mirrored = "/".join([*parts[1:-1], parts[-1].removeprefix("test_")])
+    first = (ast.get_docstring(tree) or "").split("\n")[0]
+    if not any((root / path).is_file() for path in (mirrored, *re.findall(r"[\w/]+\.\w+", first))):
+        yield f"{file}:1: there is no {mirrored}; the first line says which file is tested, such as tasks/load/files.py"
+
+
 def imported_files(file: str, tree: ast.Module, known: set[str]) -> set[str]:
     """The files of ours that a file imports, at any depth; a package stands for its own __init__.py."""
     found = set()
@@ -166,6 +177,7 @@ def violations(root: Path) -> list[str]:
             found.extend(import_faults(file, line, module, name))
             found.extend(room_faults(file, line, module, name))
         found.extend(task_faults(file, tree))
+        found.extend(mirror_faults(root, file, tree))
     return found + circles(root)
 
 
@@ -213,6 +225,20 @@ def test_a_circle_is_found_also_where_a_function_hides_it(tmp_path: Path) -> Non
         (tmp_path / "models").mkdir(exist_ok=True)
         (tmp_path / f"models/{file}.py").write_text(f'"""A file."""\n{text}')
     assert circles(tmp_path) == ["a circle of imports: models/a.py, models/b.py, models/c.py"]
+
+
+def test_a_test_file_mirrors_a_source_file_or_names_one(tmp_path: Path) -> None:
+    for file, text in {
+        "tasks/load/a.py": "A file.",
+        "tests/tasks/load/test_a.py": "At its place.",
+        "tests/tasks/load/test_b.py": "Names it (tasks/load/a.py).",
+        "tests/tasks/load/test_c.py": "Names another (tasks/load/c.py).",
+        "tests/test_all.py": "Of no file alone.",
+    }.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(f'"""{text}"""\n')
+    (found,) = violations(tmp_path)
+    assert found.startswith("tests/tasks/load/test_c.py:1: there is no tasks/load/c.py")
 
 
 def test_what_is_allowed_is_no_breach(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The scores of M4 against numbers worked out by hand."""
+"""benchmarks/_m4.py: the scores of M4 against numbers worked out by hand."""
 
 import numpy as np
 import polars as pl

@@ -1,16 +1,21 @@
-"""The command line as a person runs it, and Prefect's database without Prefect, for tests; never runs our flows itself."""
+"""The command line, as a person runs it or in less time, a prepared state folder, and Prefect's database without Prefect."""
 
+import fcntl
+import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
 
-from flows.runtime.state import prefect_home
+from flows.runtime.server import start_prefect
+from flows.runtime.state import prefect_home, set_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 Done = subprocess.CompletedProcess[str]
@@ -31,6 +36,94 @@ def flows() -> Callable[..., Done]:
         return subprocess.run(command, cwd=cwd, env=environment(home) | variables, capture_output=True, text=True, timeout=300)
 
     return run
+
+
+NEW = """
+import asyncio
+from flows.runtime.state import ready
+home = ready()
+from prefect.server.database import provide_database_interface
+from tasks.tracking import connection
+asyncio.run(provide_database_interface().create_db())
+connection.connect(home)
+"""
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with nothing in it but the tables of its databases, made once for all workers: that takes seconds."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "empty-home"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            made = folder.with_suffix(".made")
+            settings = environment(made) | {"PREFECT_HOME": str(prefect_home(made))}
+            subprocess.run([sys.executable, "-c", NEW], env=settings, check=True, capture_output=True, timeout=300)
+            made.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def new_home(empty: Path) -> Callable[[Path], Path]:
+    """`new_home(path)` makes a state folder there, as lagline itself would."""
+
+    def make(path: Path) -> Path:
+        return Path(shutil.copytree(empty, path))
+
+    return make
+
+
+@pytest.fixture
+def home(new_home: Callable[[Path], Path], tmp_path: Path) -> Path:
+    """An empty state folder of the test's own."""
+    return new_home(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def prefect_api(new_home: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What names a Prefect server that all tests of this worker may use."""
+    before, home = dict(os.environ), new_home(tmp_path_factory.mktemp("prefect") / "home")
+    try:
+        set_environment(home)
+        server = start_prefect(home)
+        named = {name: os.environ[name] for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")}
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    try:
+        server.wait()
+        yield named
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def warm(prefect_api: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Done]]:
+    """`flows` in less time: a process that is forked and not started, and a Prefect server that runs already."""
+    folder = tmp_path_factory.mktemp("warm")
+    output = [str(folder / "stdout"), str(folder / "stderr")]
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("warm.py"))]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(None), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdin is not None and server.stdout is not None
+        asked, answers = server.stdin, server.stdout
+
+        def run(*arguments: str, home: Path | None = None, cwd: Path = ROOT, **variables: str) -> Done:
+            settings = environment(home) | prefect_api | variables
+            request = {"arguments": arguments, "cwd": str(cwd), "environment": settings, "output": output}
+            limit = Timer(300, server.kill)
+            limit.start()
+            try:
+                print(json.dumps(request), file=asked, flush=True)
+                status = int(answers.readline())
+            finally:
+                limit.cancel()
+            return subprocess.CompletedProcess(arguments, status, *(Path(path).read_text() for path in output))
+
+        yield run
+        asked.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What `promote`, `rollback` and `history` are given: a name as in run files, a version, a day."""
+"""flows/verbs/champion.py and flows/promote.py: what they are given (a name as in run files, a version, a day)."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -185,15 +185,15 @@ assert not [name for name in sys.modules if name.split(".")[0] in ("flows", "tas
     assert frame["yhat"].is_finite().all()
 
 
-def test_again_nothing_is_trained_and_no_version_is_added(finished, flows) -> None:
+def test_again_nothing_is_trained_and_no_version_is_added(finished, warm) -> None:
     home, _ = finished
-    again = flows("compare", SMOKE, *WITH_THETA, home=home)
+    again = warm("compare", SMOKE, *WITH_THETA, home=home)
     assert again.returncode == 0
     assert "Nothing has changed" in again.stdout
     assert "epoch" not in again.stderr
     client = store(home)
     assert len(runs(client, kind="comparison")) == 1
-    fresh = flows("compare", SMOKE, *WITH_THETA, "--fresh", home=home)
+    fresh = warm("compare", SMOKE, *WITH_THETA, "--fresh", home=home)
     assert fresh.returncode == 0
     assert "ended by max_epochs" in fresh.stderr
     assert "smoke version 1 already" in fresh.stdout
@@ -201,11 +201,11 @@ def test_again_nothing_is_trained_and_no_version_is_added(finished, flows) -> No
     weights = {run.data.tags["weights"] for run in runs(client, kind="variant", variant="elman")}
     assert len(runs(client, kind="variant", variant="elman")) == 2
     assert len(weights) == 1  # the same bits
-    board = flows("leaderboard", "smoke", "--json", home=home)
+    board = warm("leaderboard", "smoke", "--json", home=home)
     facts = json.loads(board.stdout)
     assert facts["chosen"] == "ridge"
     assert facts["rows"][0]["val_mae"] <= facts["rows"][1]["val_mae"]
-    assert "ridge" in flows("leaderboard", "smoke", home=home).stdout
+    assert "ridge" in warm("leaderboard", "smoke", home=home).stdout
 
 
 def test_the_scores_by_slice_and_the_report_are_those_of_the_forecast_frame(finished) -> None:
@@ -223,12 +223,12 @@ def test_the_scores_by_slice_and_the_report_are_those_of_the_forecast_frame(fini
         assert word in page
 
 
-def test_several_seeds_are_one_row_trained_again_in_the_test_and_the_frame_may_stay_at_home(finished, flows) -> None:
+def test_several_seeds_are_one_row_trained_again_in_the_test_and_the_frame_may_stay_at_home(finished, warm) -> None:
     home, _ = finished
     settings = ["name=seeds", "variants=[elman]", "training.seeds=2", "evaluation.save_forecasts=false", "evaluation.refit=20"]
-    done = flows("compare", SMOKE, *(part for text in settings for part in ("--set", text)), home=home)
+    done = warm("compare", SMOKE, *(part for text in settings for part in ("--set", text)), home=home)
     assert done.returncode == 0, done.stdout + done.stderr
-    facts = json.loads(flows("leaderboard", "seeds", "--json", home=home).stdout)
+    facts = json.loads(warm("leaderboard", "seeds", "--json", home=home).stdout)
     (elman,) = (row for row in facts["rows"] if row["name"] == "elman")
     fits = [row for row in facts["fits"] if row["family"] == "recurrent"]
     assert [row["name"] for row in sorted(fits, key=lambda row: row["seed"])] == ["elman", "elman-s1"]
@@ -250,7 +250,7 @@ def test_several_seeds_are_one_row_trained_again_in_the_test_and_the_frame_may_s
         assert row["test_mae"] == pytest.approx(error.mean())
 
 
-def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_process(finished, flows, start, tmp_path) -> None:
+def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_process(new_home, warm, start, tmp_path) -> None:
     settings = [
         "--set",
         "variants=[elman]",
@@ -258,8 +258,8 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_process(finished
         "training={max_epochs: 10, patience_epochs: 10, batch_size: 8, learning_rate: 1e-3,",
     ]
     settings[-1] += " seeds: 1, micro_batches: 1, weight_decay: 0.0, clip_norm: 1.0, loss: mae, threads: 1}"
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert flows("compare", SMOKE, *settings, home=whole).returncode == 0
+    whole, killed = new_home(tmp_path / "whole"), new_home(tmp_path / "killed")
+    assert warm("compare", SMOKE, *settings, home=whole).returncode == 0
     output = tmp_path / "output.txt"
     child = start("compare", SMOKE, *settings, home=killed, output=output)
     wait_for_epochs(killed, 2)
@@ -271,7 +271,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_process(finished
         time.sleep(0.1)
     assert ours(killed) == []
     (saved,) = (killed / "checkpoints").glob("*/step-*.pt")  # where its fit stopped when its parent was gone
-    again = flows("compare", SMOKE, *settings, home=killed)
+    again = warm("compare", SMOKE, *settings, home=killed)
     assert again.returncode == 0 and not saved.exists()
     weights = [runs(store(home), kind="variant")[0].data.tags["weights"] for home in (whole, killed)]
     assert weights[0] == weights[1]
@@ -281,14 +281,14 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_process(finished
     assert sorted(point.step for point in history) == list(range(1, 11))
 
 
-def test_data_that_fails_the_checks_stops_the_run(finished, flows, refused, tmp_path) -> None:
+def test_data_that_fails_the_checks_stops_the_run(finished, warm, refused, tmp_path) -> None:
     home, _ = finished
     rows = pl.read_parquet(ROOT / "data" / "nyc_weather.parquet")
     broken = rows.with_columns(dewp=pl.when(pl.int_range(pl.len()) == 700).then(float("inf")).otherwise("dewp"))
     broken.filter(~((pl.col("origin") == "JFK") & (pl.col("time_hour").dt.month() == 5))).write_parquet(
         tmp_path / "broken.parquet"
     )
-    done = flows("compare", SMOKE, "--set", f"data.path={tmp_path / 'broken.parquet'}", "--set", "name=broken", home=home)
+    done = warm("compare", SMOKE, "--set", f"data.path={tmp_path / 'broken.parquet'}", "--set", "name=broken", home=home)
     refused(done, 1, "finite: dewp", "EWR", "gaps", "JFK")
     client = store(home)
     (checks,) = runs(client, kind="checks")
@@ -297,7 +297,7 @@ def test_data_that_fails_the_checks_stops_the_run(finished, flows, refused, tmp_
     assert client.search_model_versions("name = 'broken'") == []
 
 
-def test_a_variant_that_diverges_is_a_row_with_its_reason_and_nothing_weak_is_registered(finished, flows) -> None:
+def test_a_variant_that_diverges_is_a_row_with_its_reason_and_nothing_weak_is_registered(finished, warm) -> None:
     home, _ = finished
     # without the window's level the network has to learn where it is: in one epoch of a hopeless rate it cannot
     settings = [
@@ -307,7 +307,7 @@ def test_a_variant_that_diverges_is_a_row_with_its_reason_and_nothing_weak_is_re
         "training.clip_norm=1e30",
         "training.loss=mse",
     ]
-    done = flows("compare", SMOKE, *(part for text in settings for part in ("--set", text)), home=home)
+    done = warm("compare", SMOKE, *(part for text in settings for part in ("--set", text)), home=home)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "failed" in done.stdout and "not finite" in done.stdout + done.stderr
     assert "Nothing was registered" in done.stdout
@@ -318,8 +318,8 @@ def test_a_variant_that_diverges_is_a_row_with_its_reason_and_nothing_weak_is_re
 
 
 @pytest.mark.parametrize("whole_group", [True, False], ids=["Ctrl-C in a terminal", "a signal to the process alone"])
-def test_an_interrupted_run_ends_with_130_and_no_process(start, tmp_path, whole_group) -> None:
-    home, output = tmp_path / "home", tmp_path / "output.txt"
+def test_an_interrupted_run_ends_with_130_and_no_process(start, home, tmp_path, whole_group) -> None:
+    output = tmp_path / "output.txt"
     settings = ["variants=[elman]", "training.max_epochs=100000", "training.patience_epochs=100000"]
     child = start("compare", SMOKE, *(part for text in settings for part in ("--set", text)), home=home, output=output)
     wait_for_epochs(home, 3)

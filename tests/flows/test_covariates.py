@@ -1,4 +1,4 @@
-"""All kinds of covariates and every new way to scale, from a table to a registered version that forecasts with them."""
+"""All kinds of covariates and of scaling, from a table to a registered version that forecasts with them (flows/compare.py)."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -58,12 +58,12 @@ def table() -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def compared(flows: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+def compared(warm: Any, new_home: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """One comparison: (home, what it printed)."""
     folder = tmp_path_factory.mktemp("shops")
     table().write_parquet(folder / "shops.parquet")
     (folder / "shops.yaml").write_text(RUN.format(path=folder / "shops.parquet"))
-    done = flows("compare", str(folder / "shops.yaml"), home=folder / "home")
+    done = warm("compare", str(folder / "shops.yaml"), home=new_home(folder / "home"))
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done
 
@@ -101,8 +101,8 @@ def test_a_promotion_known_ahead_is_used_by_what_is_registered(compared: tuple[P
         model.forecast(bare)
 
 
-def test_a_static_covariate_that_changes_is_refused(flows: Any, refused: Any, tmp_path: Path) -> None:
+def test_a_static_covariate_that_changes_is_refused(warm: Any, refused: Any, tmp_path: Path) -> None:
     table().with_columns(area=pl.col("sales")).write_parquet(tmp_path / "shops.parquet")
     (tmp_path / "shops.yaml").write_text(RUN.format(path=tmp_path / "shops.parquet"))
-    done = flows("lags", str(tmp_path / "shops.yaml"), "--head", home=tmp_path / "home")
+    done = warm("lags", str(tmp_path / "shops.yaml"), "--head", home=tmp_path / "home")
     refused(done, 2, "windows.static: 'area' takes 300 values in series 'a'")

@@ -1,4 +1,4 @@
-"""A state folder of lagline 0.1 (revision 4b4fb31) under the code of today: its ledger, versions, leaderboard and forecasts.
+"""A state folder of lagline 0.1 (revision 4b4fb31) under the code of today (flows/runtime/state.py): all that it holds.
 
 `tests/data/home_0_1.tar.xz`: two comparisons of two made-up series, version 1 (ridge, with a refit) promoted, version 2 (gru)
 refused.  Left out: pictures, reports and checkpoints.  `/HOME` stands for its place; `expected.json` is what 0.1 forecast.

@@ -1,4 +1,4 @@
-"""The command line from outside: help, exit statuses, one clear message and no traceback; each verb on the shipped data.
+"""flows/__main__.py from outside: help, exit statuses, one clear message and no traceback; each verb on the shipped data.
 
 Every verb runs once as a person runs it (`flows`); what more it can say is tried in this process (`here`), which is quicker.
 """
@@ -213,14 +213,14 @@ def test_ctrl_c_while_text_is_executed_ends_with_the_status_that_it_says(verb: s
     assert "Traceback" not in done.stderr
 
 
-def test_lags_refuses_what_the_checks_refuse(flows, refused, tmp_path: Path) -> None:
+def test_lags_refuses_what_the_checks_refuse(here, refused, tmp_path: Path) -> None:
     rows = pl.read_parquet(ROOT / "data" / "nyc_weather.parquet")
     pl.concat([rows, rows.head(3)]).write_parquet(tmp_path / "twice.parquet")
     arguments = ("lags", SMOKE, "--out", str(tmp_path / "out.parquet"), "--set", f"data.path={tmp_path / 'twice.parquet'}")
-    refused(flows(*arguments, home=tmp_path / "home"), 1, "unique keys", "EWR")
+    refused(here(*arguments, home=tmp_path / "home"), 1, "unique keys", "EWR")
     assert not (tmp_path / "out.parquet").exists()
 
 
-def test_a_leaderboard_from_a_store_that_does_not_answer_is_one_message(flows, refused, tmp_path: Path) -> None:
+def test_a_leaderboard_from_a_store_that_does_not_answer_is_one_message(warm, refused, tmp_path: Path) -> None:
     dead = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-    refused(flows("leaderboard", "smoke", home=tmp_path / "home", **dead), 2, "MLFLOW_TRACKING_URI", "does not answer")
+    refused(warm("leaderboard", "smoke", home=tmp_path / "home", **dead), 2, "MLFLOW_TRACKING_URI", "does not answer")

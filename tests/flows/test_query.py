@@ -1,4 +1,4 @@
-"""A comparison over a database query: it trains, and no password of the database's URL lies anywhere afterwards."""
+"""A comparison over a query (tasks/load/database.py): it trains, and no password of the URL lies anywhere afterwards."""
 
 import sqlite3
 from collections.abc import Callable
@@ -27,8 +27,8 @@ variants: [ridge]
 
 
 @pytest.mark.slow
-def test_a_comparison_over_a_query_leaves_no_password_anywhere(flows: Done, tmp_path: Path) -> None:
-    home, file = tmp_path / "home", tmp_path / "sales.db"
+def test_a_comparison_over_a_query_leaves_no_password_anywhere(warm: Done, home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "sales.db"
     start = datetime(2024, 1, 1)
     with sqlite3.connect(file) as connection:
         connection.execute("CREATE TABLE sales (shop, day, sold)")
@@ -37,13 +37,13 @@ def test_a_comparison_over_a_query_leaves_no_password_anywhere(flows: Done, tmp_
     connection.close()
     (tmp_path / "shops.yaml").write_text(PARAMS)
     url = f"sqlite:///file:{file}?uri=true&password={SECRET}"
-    done = flows("compare", str(tmp_path / "shops.yaml"), home=home, SALES_DB=url)
+    done = warm("compare", str(tmp_path / "shops.yaml"), home=home, SALES_DB=url)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ridge" in done.stdout
     assert SECRET not in done.stdout + done.stderr
     held = [path for path in home.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
     assert held == []
-    again = flows("--debug", "validate", str(tmp_path / "shops.yaml"), home=home, SALES_DB=url.replace("sales.db", "gone/x.db"))
+    again = warm("--debug", "validate", str(tmp_path / "shops.yaml"), home=home, SALES_DB=url.replace("sales.db", "gone/x.db"))
     assert again.returncode == 2
     assert "the database says: unable to open" in again.stderr
     assert SECRET not in again.stdout + again.stderr

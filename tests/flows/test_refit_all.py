@@ -1,4 +1,4 @@
-"""`training.refit: all` by the command line: one version with two sets of weights, and none where the refit fails."""
+"""`training.refit: all` (tasks/train/final.py) by the command line: a version with two sets of weights; none where it fails."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,17 +18,17 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("run") / "home"
+def home(new_home, tmp_path_factory):
+    return new_home(tmp_path_factory.mktemp("run") / "home")
 
 
 @pytest.fixture(scope="module")
-def compare(flows, home):
+def compare(warm, home):
     """`compare("name=x", ...)` compares the smoke params with these settings; gives all that it said."""
 
     def run(*settings: str, flags: tuple[str, ...] = ()) -> str:
         more = [part for one in settings for part in ("--set", one)]
-        done = flows("compare", "params/smoke.yaml", *more, *flags, home=home)
+        done = warm("compare", "params/smoke.yaml", *more, *flags, home=home)
         assert done.returncode == 0, done.stdout + done.stderr
         return str(done.stdout + done.stderr)
 
@@ -40,7 +40,7 @@ def store_of(home: Path) -> MlflowClient:
     return MlflowClient(f"sqlite:///{home}/mlflow.db", f"sqlite:///{home}/mlflow.db")
 
 
-def test_a_version_keeps_both_sets_and_forecasts_with_the_refitted_one(compare, flows, home, tmp_path) -> None:
+def test_a_version_keeps_both_sets_and_forecasts_with_the_refitted_one(compare, warm, home, tmp_path) -> None:
     settings = ("name=both", "variants=[ridge]")
     said = compare(*settings, "training.refit=all")
     assert "ridge-all: trained on all rows" in said and "Registered as both version 1" in said
@@ -66,7 +66,7 @@ def test_a_version_keeps_both_sets_and_forecasts_with_the_refitted_one(compare, 
     for number, more in ((1, ()), (1, ("--judged",)), (2, ())):
         out = tmp_path / f"{number}{len(more)}.parquet"
         from_ = ("--from", "2013-12-28", "--stride", "6")
-        done = flows("forecast", f"both@{number}", "--data", str(DATA), "--out", str(out), *from_, *more, home=home)
+        done = warm("forecast", f"both@{number}", "--data", str(DATA), "--out", str(out), *from_, *more, home=home)
         assert done.returncode == 0, done.stderr
         assert ("Note: the model was trained on" in done.stdout) == (number == 1 and not more)
         forecasts[number, len(more)] = pl.read_parquet(out)["yhat"].to_numpy()

@@ -20,7 +20,7 @@ def test_what_is_no_cron_expression_is_refused(cron: str) -> None:
         check_cron(cron, "UTC")
 
 
-def test_a_wrong_zone_ends_serve_before_anything_is_due(flows, refused, tmp_path) -> None:
-    done = flows("serve", "params/smoke.yaml", "--timezone", "Foo/Bar", home=tmp_path / "home")
+def test_a_wrong_zone_ends_serve_before_anything_is_due(warm, refused, tmp_path) -> None:
+    done = warm("serve", "params/smoke.yaml", "--timezone", "Foo/Bar", home=tmp_path / "home")
     refused(done, 2, "--timezone 'Foo/Bar': there is no such zone")
     assert "due at" not in done.stdout

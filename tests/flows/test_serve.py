@@ -1,10 +1,12 @@
-"""`serve` left alone for a due minute: the run happens, is promoted, forecasts are there; Ctrl-C leaves nothing running."""
+"""`serve` (flows/schedule.py) for a due minute: it trains, promotes and forecasts; Ctrl-C leaves nothing running."""
 
 import json
 import os
 import signal
 import sqlite3
+import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -19,19 +21,12 @@ pytestmark = pytest.mark.slow
 PATIENCE = 300  # seconds: at most a minute to the first due time, then one small run on a busy machine
 
 
-def test_a_due_run_retrains_promotes_and_forecasts_and_ctrl_c_ends_all(flows, start, prefect_rows, tmp_path) -> None:
-    def begun() -> list[tuple[str, str, str | None]]:
-        """State, start and end of the scheduled runs that have begun; none while the database or its tables are being made."""
-        of_the_schedule = "start_time is not null and deployment_id is not null"
-        with suppress(sqlite3.OperationalError):
-            return prefect_rows(
-                home, f"select state_type, start_time, end_time from flow_run where {of_the_schedule} order by 2"
-            )
-        return []
-
-    home, out, log = tmp_path / "home", tmp_path / "next.parquet", tmp_path / "serve.log"
+@pytest.fixture(scope="module")
+def served(start, new_home, tmp_path_factory) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A schedule that is due every minute, started before the first test: (process, folder of its files)."""
+    folder = tmp_path_factory.mktemp("served")
     rows = pl.read_parquet(ROOT / "data" / "nyc_weather.parquet")  # up to October: one epoch beats the naive there
-    rows.filter(pl.col("time_hour") < datetime(2013, 10, 1, tzinfo=UTC)).write_parquet(tmp_path / "early.parquet")
+    rows.filter(pl.col("time_hour") < datetime(2013, 10, 1, tzinfo=UTC)).write_parquet(folder / "early.parquet")
     settings = (
         "name=due",
         "windows.horizon=12",
@@ -39,38 +34,24 @@ def test_a_due_run_retrains_promotes_and_forecasts_and_ctrl_c_ends_all(flows, st
         "evaluation.stride=6",
         "variants=[gru]",
         "training.max_epochs=1",
-        f"data.path={tmp_path}/early.parquet",
+        f"data.path={folder}/early.parquet",
     )
-    options = (*(part for one in settings for part in ("--set", one)), "--cron", "* * * * *", "--forecast", str(out))
-    process = start("serve", "params/smoke.yaml", *options, "--allow-dirty", home=home, output=log)
-    try:
-        until = time.monotonic() + PATIENCE
-        while not any(state == "COMPLETED" for state, _, _ in begun()):
-            assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
-            assert "FAILED" not in [state for state, _, _ in begun()], log.read_text()[-3000:]
-            time.sleep(0.5)
-        family = psutil.Process(process.pid).children(recursive=True)
-        assert family  # the Prefect server at least
-        os.kill(process.pid, signal.SIGINT)
-        assert process.wait(timeout=60) in (0, 130)
-        assert not psutil.wait_procs(family, timeout=20)[1]
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    printed = log.read_text()
-    assert "due at * * * * * (UTC)" in printed and "Traceback" not in printed, printed[-3000:]
-    (entry, *_) = json.loads(flows("history", "due", "--json", home=home).stdout)["entries"]
-    assert (entry["decision"], entry["champion"]) == ("promoted", "1")
-    assert pl.read_parquet(out).height == 3 * 12
-    assert all(last and last <= first for (_, _, last), (_, first, _) in pairwise(begun()))  # never two at once
+    options = (*(part for one in settings for part in ("--set", one)), "--cron", "* * * * *", "--forecast")
+    home, log = new_home(folder / "home"), folder / "serve.log"
+    process = start(
+        "serve", "params/smoke.yaml", *options, str(folder / "next.parquet"), "--allow-dirty", home=home, output=log
+    )
+    yield process, folder
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
-def test_the_run_of_a_schedule_that_was_killed_ends_too(start, tmp_path: Path) -> None:
+def test_the_run_of_a_schedule_that_was_killed_ends_too(start, served, home, tmp_path: Path) -> None:
     log = tmp_path / "serve.log"
     settings = ("--set", "training.max_epochs=500", "--set", "training.patience_epochs=500")
     options = (*settings, "--cron", "* * * * *", "--allow-dirty")
-    process = start("serve", "params/smoke.yaml", *options, home=tmp_path / "home", output=log)
+    process = start("serve", "params/smoke.yaml", *options, home=home, output=log)
     try:
         until = time.monotonic() + PATIENCE
         while "windows of" not in log.read_text():
@@ -84,3 +65,33 @@ def test_the_run_of_a_schedule_that_was_killed_ends_too(start, tmp_path: Path) -
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def test_a_due_run_retrains_promotes_and_forecasts_and_ctrl_c_ends_all(served, warm, prefect_rows) -> None:
+    def begun() -> list[tuple[str, str, str | None]]:
+        """State, start and end of the scheduled runs that have begun; none while the database or its tables are being made."""
+        of_the_schedule = "start_time is not null and deployment_id is not null"
+        with suppress(sqlite3.OperationalError):
+            return prefect_rows(
+                home, f"select state_type, start_time, end_time from flow_run where {of_the_schedule} order by 2"
+            )
+        return []
+
+    process, folder = served
+    home, out, log = folder / "home", folder / "next.parquet", folder / "serve.log"
+    until = time.monotonic() + PATIENCE
+    while not any(state == "COMPLETED" for state, _, _ in begun()):
+        assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
+        assert "FAILED" not in [state for state, _, _ in begun()], log.read_text()[-3000:]
+        time.sleep(0.5)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert family  # the Prefect server at least
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) in (0, 130)
+    assert not psutil.wait_procs(family, timeout=20)[1]
+    printed = log.read_text()
+    assert "due at * * * * * (UTC)" in printed and "Traceback" not in printed, printed[-3000:]
+    (entry, *_) = json.loads(warm("history", "due", "--json", home=home).stdout)["entries"]
+    assert (entry["decision"], entry["champion"]) == ("promoted", "1")
+    assert pl.read_parquet(out).height == 3 * 12
+    assert all(last and last <= first for (_, _, last), (_, first, _) in pairwise(begun()))  # never two at once

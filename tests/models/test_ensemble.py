@@ -92,37 +92,46 @@ def a_job(folder: Path, *settings: str) -> Job:
     return make_job(few, 0, folder, WINDOWS, Split("rows", 100, 100), "cpu")
 
 
-def test_a_job_of_an_ensemble_trains_what_it_lacks_and_takes_the_rest_as_it_is(folder: Path, tmp_path: Path) -> None:
-    job = a_job(folder)
-    gru = next(member for member in job.members if member.training.variant == "gru")
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder in which a gru was trained by itself, and then the ensemble that has it for a member."""
+    home = tmp_path_factory.mktemp("trained")
     alone = make_job(load_variant("gru", RUN, ["training.max_epochs=1"]), 0, folder, WINDOWS, Split("rows", 100, 100), "cpu")
-    assert gru == alone  # the very fit that a run makes of it
-    before = run_fit(alone, tmp_path, Listener(), NEVER).result
-    outcome = run_fit(job, tmp_path, Listener(), NEVER)
-    found = outcome.result
-    assert found.finished and not outcome.reused
-    assert json.loads((fit_folder(alone, tmp_path) / "result.json").read_text())["weights"] == before.weights
-    assert run_fit(job, tmp_path, Listener(), NEVER).reused
+    before = run_fit(alone, home, Listener(), NEVER).result
+    outcome = run_fit(a_job(folder), home, Listener(), NEVER)
+    assert outcome.result.finished and not outcome.reused
+    (member,) = (member for member in a_job(folder).members if member.training.variant == "gru")
+    assert member == alone  # the very fit that a run makes of it, taken as it is
+    assert json.loads((fit_folder(alone, home) / "result.json").read_text())["weights"] == before.weights
+    return home
+
+
+def test_a_job_of_an_ensemble_trains_what_it_lacks_and_takes_the_rest_as_it_is(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    job = a_job(folder)
+    found = read_result(fit_folder(job, trained))
+    assert run_fit(job, trained, Listener(), NEVER).reused
     assert run_fit(a_job(folder), tmp_path / "elsewhere", Listener(), NEVER).result.weights == found.weights
-    ensemble, windows = load_model(job, fit_folder(job, tmp_path)), windows_of(job, Panel.open(folder))
+    ensemble, windows = load_model(job, fit_folder(job, trained)), windows_of(job, Panel.open(folder))
     inputs, y = next(windows["validation"].batches(1000))
-    points = np.stack([load_model(one, fit_folder(one, tmp_path))(*inputs)[..., 0].detach().numpy() for one in job.members])
+    points = np.stack([load_model(one, fit_folder(one, trained))(*inputs)[..., 0].detach().numpy() for one in job.members])
     np.testing.assert_allclose(ensemble(*inputs)[..., 0].detach().numpy(), np.median(points, 0), rtol=1e-6)
     assert found.val_mae == pytest.approx(float(np.abs(np.median(points, 0) - y.numpy()).mean()), rel=1e-5)
 
 
-def test_the_refit_of_an_ensemble_is_that_of_each_member(folder: Path, tmp_path: Path) -> None:
+def test_the_refit_of_an_ensemble_is_that_of_each_member(folder: Path, trained: Path) -> None:
     job = a_job(folder)
-    found = run_fit(job, tmp_path, Listener(), NEVER).result
+    found = read_result(fit_folder(job, trained))
     again = job_on_all_rows(job, found)
-    own = [read_result(fit_folder(one, tmp_path)) for one in job.members]
+    own = [read_result(fit_folder(one, trained)) for one in job.members]
     assert again.members == tuple(job_on_all_rows(one, result) for one, result in zip(job.members, own, strict=True))
-    refitted = run_fit(again, tmp_path, Listener(), NEVER).result
+    refitted = run_fit(again, trained, Listener(), NEVER).result
     assert refitted.finished and refitted.val_mae is None and refitted.weights != found.weights
-    ensemble, windows = load_model(again, fit_folder(again, tmp_path)), windows_of(again, Panel.open(folder))
+    ensemble, windows = load_model(again, fit_folder(again, trained)), windows_of(again, Panel.open(folder))
     assert len(windows["train"]) == 600 - 24 - 4 + 1 and not len(windows["test"])
     inputs, _ = next(windows["train"].batches(8))
-    points = np.stack([load_model(one, fit_folder(one, tmp_path))(*inputs)[..., 0].detach().numpy() for one in again.members])
+    points = np.stack([load_model(one, fit_folder(one, trained))(*inputs)[..., 0].detach().numpy() for one in again.members])
     np.testing.assert_allclose(ensemble(*inputs)[..., 0].detach().numpy(), np.median(points, 0), rtol=1e-6)
 
 
@@ -196,9 +205,12 @@ def test_what_a_run_gives_to_all_may_be_for_the_members_of_an_ensemble_alone() -
         check_shared([load_variant("ridge", RUN, ["network.skip=linaer"])])
 
 
-def test_an_ensemble_that_is_done_needs_its_members_no_more_and_a_fresh_one_trains_them(folder: Path, tmp_path: Path) -> None:
+def test_an_ensemble_that_is_done_needs_its_members_no_more_and_a_fresh_one_trains_them(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     job, rows = a_job(folder), list[Any]()
-    found = run_fit(job, tmp_path, Listener(), NEVER).result
+    found = read_result(fit_folder(job, tmp_path))
     for member in job.members:
         shutil.rmtree(fit_folder(member, tmp_path))
     assert run_fit(job, tmp_path, Listener(rows.append), NEVER).reused and not rows

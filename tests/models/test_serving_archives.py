@@ -1,4 +1,4 @@
-"""serving.py: archives of torch.export that would run a command are refused before torch sees them; honest ones are loaded."""
+"""models/serving.py: archives of torch.export that would run a command are refused unopened; honest ones are loaded."""
 
 import io
 import json

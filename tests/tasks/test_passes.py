@@ -1,4 +1,4 @@
-"""How often a comparison reads its table, from opening it to the leakage canary: counted in the readers themselves."""
+"""tasks/load/source.py: how often a comparison reads its table, counted in the readers themselves."""
 
 import io
 from collections import Counter

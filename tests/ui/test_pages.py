@@ -1,4 +1,4 @@
-"""What a person sees in a browser: MLflow's pages of a comparison and the report; every figure is computed here once more."""
+"""flows/runtime/ui.py in a browser: MLflow's pages of a comparison and the report; every figure is computed here once more."""
 
 import re
 from collections.abc import Callable

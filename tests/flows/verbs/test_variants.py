@@ -14,6 +14,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_a_yaml_alone_makes_a_new_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     shutil.copytree(ROOT / "params", tmp_path / "params")
+    for path in (tmp_path / "params" / "variants").iterdir():  # each that is listed is built
+        if path.stem != "gru":
+            path.unlink()
     text = "family: recurrent\nabout: a GRU with twice the memory\nnetwork: {cell: gru, hidden_size: 64}\n"
     (tmp_path / "params" / "variants" / "wide_gru.yaml").write_text(text)
     monkeypatch.setattr(params.load, "PARAMS", tmp_path / "params")
@@ -21,4 +24,5 @@ def test_a_yaml_alone_makes_a_new_variant(tmp_path: Path, monkeypatch: pytest.Mo
     listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     # by hand: three gates of 64 units over 19 inputs, 64 states, 2 biases; the head gives 24 steps of point and 3 quantiles
     assert listed["wide_gru"]["parameters"] == 3 * 64 * (19 + 64 + 2) + 24 * 4 * (64 + 1)
+    assert set(listed) == {"gru", "wide_gru"}
     assert listed["wide_gru"]["about"] == "a GRU with twice the memory" and listed["wide_gru"]["receptive_field"] == 72

@@ -1,4 +1,4 @@
-"""fit/checkpoint.py and settings.py: a fit cut off anywhere ends with the same bits, as processes and within one."""
+"""models/fit/checkpoint.py: a fit cut off anywhere ends with the same bits, as processes and within one."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""On how many origins theta and auto_ets are fitted: by counts alone, with progress, in files that are joined."""
+"""tasks/evaluate/baselines.py: on how many origins theta and auto_ets are fitted, by counts alone, with progress."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""A kept panel that was damaged: built again where its data are at hand, named in one line where they are not."""
+"""tasks/lags/panel.py: a kept panel that was damaged is built again where its data are at hand, else named in one line."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A panel larger than the memory that a process may take is written, and its windows are iterated."""
+"""tasks/lags/panel.py: a panel larger than the memory of a process is written, and its windows are iterated."""
 
 import os
 import subprocess

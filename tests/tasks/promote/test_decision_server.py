@@ -1,4 +1,4 @@
-"""Promotions through a real tracking server over HTTP, which hangs or is killed on the way and comes back on the same store.
+"""tasks/promote/decision.py through a real tracking server, which hangs or is killed on the way and comes back.
 
 The judgement is the bundle gate alone: its process loads the version through the server, too.
 """

@@ -1,4 +1,4 @@
-"""A version with two sets of weights: which forecasts come from which, what has been seen, and the proof of both."""
+"""tasks/registry/bundle.py with two sets of weights: which forecasts come from which, what was seen, the proof of both."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""A registered version behind `mlflow models serve`, as MLflow's users put one to work: a real process on loopback."""
+"""tasks/registry/versions.py: a version behind `mlflow models serve`, as MLflow's users put one to work, on loopback."""
 
 import json
 import os

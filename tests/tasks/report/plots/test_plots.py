@@ -1,4 +1,4 @@
-"""What all pictures share, and loss curves: names and numbers stay what they are, and the same figure gives the same file."""
+"""tasks/report/plots/style.py and training.py: names and numbers stay what they are; the same figure gives the same file."""
 
 from pathlib import Path
 
