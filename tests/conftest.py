@@ -14,13 +14,13 @@ settings.register_profile("lagline", deadline=None)  # a busy machine is no fail
 settings.load_profile("lagline")
 
 
-# A test that takes one of these starts a server or a command line: `slow` without being marked
-STARTED = {"flows", "warm", "start", "server", "address", "processes"}
+# A test that takes one of these starts a server, a command line or Keras, and is `slow` without being marked
+STARTED = {"flows", "warm", "start", "server", "address", "processes", "keras_generator"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what starts a server or a command line as slow."""
+    """Marks as slow what starts something slow."""
     for item in items:
         if STARTED & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")

@@ -30,6 +30,7 @@ from tasks.tracking import connection
 ARCHIVE = Path(__file__).resolve().parents[1] / "data" / "home_0_1.tar.xz"
 REVISION = "4b4fb312a9bf"
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
     pytest.mark.filterwarnings("ignore:Series.values returning an ndarray"),  # polars, of a frame of pandas
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),

@@ -66,6 +66,7 @@ def test_an_ensemble_of_none_or_of_another_rule_is_refused(panel: Panel, params:
         Ensemble([one, two], "mode")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_its_exported_graph_forecasts_the_same(panel: Panel, params: WindowParams, split: Split) -> None:
     for count in (2, 3):
         ensemble = Ensemble(random_forecasters(params, panel, split, count)).eval()
@@ -106,6 +107,7 @@ def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.mark.slow
 def test_a_job_of_an_ensemble_trains_what_it_lacks_and_takes_the_rest_as_it_is(
     folder: Path, trained: Path, tmp_path: Path
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_job_of_an_ensemble_trains_what_it_lacks_and_takes_the_rest_as_it_is(
     assert found.val_mae == pytest.approx(float(np.abs(np.median(points, 0) - y.numpy()).mean()), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_refit_of_an_ensemble_is_that_of_each_member(folder: Path, trained: Path) -> None:
     job = a_job(folder)
     found = read_result(fit_folder(job, trained))
@@ -135,6 +138,7 @@ def test_the_refit_of_an_ensemble_is_that_of_each_member(folder: Path, trained: 
     np.testing.assert_allclose(ensemble(*inputs)[..., 0].detach().numpy(), np.median(points, 0), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_member_that_fails_fails_the_ensemble_by_name(folder: Path, tmp_path: Path) -> None:
     found = run_fit(a_job(folder, "training.learning_rate=1e30"), tmp_path, Listener(), NEVER).result
     assert not found.finished and "its member gru (seed 0) failed: diverged" in str(found.reason)
@@ -205,6 +209,7 @@ def test_what_a_run_gives_to_all_may_be_for_the_members_of_an_ensemble_alone() -
         check_shared([load_variant("ridge", RUN, ["network.skip=linaer"])])
 
 
+@pytest.mark.slow
 def test_an_ensemble_that_is_done_needs_its_members_no_more_and_a_fresh_one_trains_them(
     folder: Path, trained: Path, tmp_path: Path
 ) -> None:

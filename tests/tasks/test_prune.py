@@ -15,7 +15,10 @@ from tasks.prune import prune
 from tasks.serve.realised import keep, score_realised
 from tasks.tracking import connection, logs, runs
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),  # MLflow's own
+]
 
 
 @pytest.fixture

@@ -54,6 +54,7 @@ def test_is_absolute_and_lies_in_the_working_folder_by_default(tmp_path: Path, m
     assert home() == tmp_path / "b"
 
 
+@pytest.mark.slow
 def test_several_processes_may_start_at_once(tmp_path: Path) -> None:
     script = "from flows.runtime.state import prepare; prepare()"
     environment = {**os.environ, "LAGLINE_HOME": str(tmp_path / "state")}
@@ -171,6 +172,7 @@ def test_refuses_a_path_that_no_database_address_can_hold(tmp_path: Path, monkey
         prepare()
 
 
+@pytest.mark.slow
 def test_sets_the_environment_without_importing_what_reads_it(tmp_path: Path) -> None:
     script = """
 import sys
@@ -197,6 +199,7 @@ print(os.environ["MLFLOW_TRACKING_URI"], os.environ["MLFLOW_DISABLE_TELEMETRY"],
     assert run(script, tmp_path, MLFLOW_TRACKING_URI="http://there:5000").stdout.split()[0] == "http://there:5000"
 
 
+@pytest.mark.slow
 def test_a_flow_that_a_worker_calls_sets_its_environment_by_itself(tmp_path: Path) -> None:
     script = """
 import os, unittest.mock

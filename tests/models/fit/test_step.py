@@ -52,6 +52,7 @@ def around_the_gap(windows: Windows, dense: bool) -> Batch:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["mae", "mse"])
 @pytest.mark.parametrize(("family", "network"), NETWORKS)
 def test_the_parts_of_a_batch_add_up_to_its_gradient(

@@ -149,6 +149,7 @@ def test_every_parameter_gets_a_gradient(kind, pooling, features, lookback, hori
             assert parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The tensor attributes .*_flat_weights")  # torch's LSTM keeps a list of its weights
 @each_kind
 @each_pooling

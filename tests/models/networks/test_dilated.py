@@ -153,6 +153,7 @@ def test_every_parameter_gets_a_gradient(kind, features, lookback, horizon, chan
         assert parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.slow
 @each_kind
 @pytest.mark.parametrize("lookback", [1, 12, 13])
 def test_an_exported_network_forecasts_the_same_for_any_batch(kind, lookback) -> None:

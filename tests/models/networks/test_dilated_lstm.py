@@ -76,6 +76,7 @@ def test_any_size_gives_a_forecast_and_a_gradient_in_every_parameter(features, l
     assert network.double().eval()(torch.zeros(2, lookback, features, dtype=torch.float64)).dtype == torch.float64
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The tensor attributes .*_flat_weights")  # torch keeps a list of the weights
 @pytest.mark.parametrize("lookback", [1, 12, 13])
 def test_an_exported_network_forecasts_the_same_for_any_batch(lookback) -> None:

@@ -289,6 +289,7 @@ def test_the_least_window_leaves_no_parameter_alone_but_what_joins_samples(kind,
     assert idle == (joins & set(dict(network.named_parameters())) if lookback == 1 else set())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The tensor attributes .*_flat_weights")  # torch keeps a list of the weights
 @each_kind
 @pytest.mark.parametrize(("cell", "known"), [("elman", 0), ("lstm", 3), ("gru", 0)])

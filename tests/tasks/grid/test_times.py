@@ -77,6 +77,7 @@ def physical(series: pl.Series) -> list[int | None]:
     return series.to_physical().to_list()  # the years 0 and 10000 are none of Python's
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(batches.map(lambda parts: [*parts[0], *parts[1]]))
 @example(["2016-12-31T23:59:60Z"])

@@ -172,6 +172,7 @@ def cases(draw: Any) -> tuple[dict[str, list[float | None]], dict[str, Any], Win
     return series, columns, params
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(
     case=cases(), fill=st.integers(0, 2), rolling=st.lists(st.integers(1, 6), max_size=2, unique=True), part=st.integers(1, 9)

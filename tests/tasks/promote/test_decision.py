@@ -30,6 +30,7 @@ from tasks.tracking import connection, logs, runs
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = ("open_entry", "log_metrics", "close_entry", "set_alias", "the end")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
 ]

@@ -33,7 +33,10 @@ from tasks.train.process import Listener, Outcome, fit_folder
 
 SETTINGS = ["training.max_epochs=3", "training.batch_size=32", "training.max_steps=11", "network.hidden_size=8"]
 RUN = "params/nyc_weather.yaml"
-pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")  # polars, of a frame of pandas
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Series.values returning an ndarray"),  # polars, of a frame of pandas
+]
 
 
 def fitted(job: Job, home: Path, listener: Listener | None = None, stop: Any = None) -> Outcome:

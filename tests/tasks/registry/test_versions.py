@@ -18,7 +18,8 @@ from tasks.registry.versions import Registered, register
 from tasks.tracking import connection, runs
 
 NAME = "nyc-weather"
-pytestmark = [  # MLflow's own
+pytestmark = [
+    pytest.mark.slow,  # MLflow's own
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
 ]

@@ -25,6 +25,7 @@ from tasks.locks import Held, lock
 from tasks.train.job import make_job
 from tasks.train.process import Interrupted, Listener, device_lock, finished_result, fit_folder, run_fit
 
+pytestmark = pytest.mark.slow  # each fit is a process of its own
 RUN = "params/nyc_weather.yaml"
 WINDOWS = WindowParams(4, {"y": FeatureWindow(24)})
 NEVER = threading.Event()
