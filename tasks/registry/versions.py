@@ -170,7 +170,8 @@ def signature(folder: Path, columns: list[str]) -> "ModelSignature":
 
     whole = isinstance(json.loads((folder / "model.json").read_text())["frequency"], int)
     time = DataType.long if whole else DataType.datetime
-    inputs: list[Any] = [ColSpec(DataType.string if name == "unique_id" else AnyType(), name) for name in columns]
+    anything: Any = AnyType  # without types
+    inputs: list[Any] = [ColSpec(DataType.string if name == "unique_id" else anything(), name) for name in columns]
     kinds = {"unique_id": DataType.string, "cutoff": time, "ds": time}
     outputs: list[Any] = [
         ColSpec(kinds.get(name, DataType.double), name) for name in (*kinds, "yhat", "yhat-lo-90", "yhat-hi-90")

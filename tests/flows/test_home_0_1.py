@@ -19,13 +19,13 @@ from flows.verbs.forecast import show_forecast
 from flows.verbs.reproduce import show_reproduction
 from flows.verbs.runs import show_leaderboard
 from params.errors import ChecksFailed
-from tasks.promote import gates
+from tasks.promote import gates, ledger
 from tasks.promote.alias import repair
 from tasks.promote.proof import reproduce
 from tasks.promote.scored import score
 from tasks.registry.load import opened
 from tasks.registry.versions import CHALLENGER, CHAMPION, needed
-from tasks.tracking import connection
+from tasks.tracking import connection, logs
 
 ARCHIVE = Path(__file__).resolve().parents[1] / "data" / "home_0_1.tar.xz"
 REVISION = "4b4fb312a9bf"
@@ -100,11 +100,16 @@ def test_its_versions_are_judged_by_the_checks_that_they_keep_and_on_the_same_or
         assert champion.trained_on.refit is not None and challenger.trained_on.refit is None
         results, figures = score(challenger, champion, home, challenger.trained_on.run.promotion)
     assert [one.gate for one in results if not one.passed] == ["champion"]
-    assert figures.origins == 71 and figures.mae == {
-        "challenger": pytest.approx(0.8263, abs=1e-4),
-        "champion": pytest.approx(0.8262, abs=1e-4),
-        "seasonal_naive": pytest.approx(1.424, abs=1e-3),
-    }
+    then = json.loads(logs.artifact(ledger.entries("old")[1].run_id, "scores.json").read_text())
+    now = json.loads(json.dumps(figures.to_dict()))
+    assert list(now) == list(then) and now["naive"] == then["naive"] == "seasonal_naive"
+    for name in ("challenger_mae", "challenger_skill", "champion_mae", "champion_skill", "seasonal_naive_mae"):
+        assert now[name] == pytest.approx(then[name], rel=1e-4)
+    for name in ("challenger_less_seasonal_naive", "challenger_less_champion"):
+        assert list(now[name]) == list(then[name]) and now[name]["over"] == then[name]["over"] == "origins"
+        assert [now[name][key] for key in ("mean", "low", "high")] == pytest.approx(
+            [then[name][key] for key in ("mean", "low", "high")], rel=1e-3
+        )
 
 
 def test_a_reproduction_says_that_the_rule_changed_and_which_revision_does_it(home: Path) -> None:

@@ -1,0 +1,42 @@
+"""What differs between two fingerprints; training again is tried in `tests/tasks/registry/test_refitted.py`."""
+
+from typing import Any
+
+import pytest
+
+from tasks.promote.proof import differing
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"data": "b" * 64}, "data (aaaaaaaaaaaa then, bbbbbbbbbbbb now)"),
+        ({"numbers": {"training": {"seed": 1}}}, "numbers (training.seed: 0 then, 1 now)"),
+        ({"code": "b" * 64}, "code (aaaaaaaaaaaa then, bbbbbbbbbbbb now)"),
+        ({"torch": "2.14"}, "torch (2.13 then, 2.14 now)"),
+        ({"device": "cuda H100"}, "device (cpu then, cuda H100 now)"),
+        ({"python": "3.12"}, "python (3.11 then, 3.12 now)"),
+        ({}, ""),
+    ],
+)
+def test_what_differs_is_named(change: dict[str, Any], told: str) -> None:
+    recorded = {"data": "a" * 64, "numbers": {"training": {"seed": 0}}, "code": "a" * 64, "torch": "2.13", "device": "cpu"}
+    recorded |= {"python": "3.11", "lock": "a" * 64, "revision": "x"}
+    found = differing(recorded, recorded | change)
+    assert [str(one) for one in found] == ([told] if told else [])
+    assert [one.field for one in found] == list(change)
+
+
+def test_a_code_that_is_taken_by_another_rule_differs_even_where_the_digest_is_the_same() -> None:
+    recorded = {"data": "a" * 64, "code": "a" * 64, "torch": "2.13"}
+    for old, new in (({}, {"code_rule": 2}), ({"code_rule": 2}, {"code_rule": 3})):
+        for code in ("a" * 64, "b" * 64):
+            (one,) = differing(recorded | old, recorded | new | {"code": code})
+            assert one.field == "code" and f"rule {old.get('code_rule', 1)} then" in one.words
+
+
+def test_a_number_that_is_younger_than_a_fingerprint_and_unset_does_not_differ() -> None:
+    then, now = ({"numbers": {"training": training}} for training in ({"seed": 0}, {"seed": 0, "stop_step": None}))
+    assert differing(then, now) == ()
+    (one,) = differing(then, {"numbers": {"training": {"seed": 0, "stop_step": 5}}})
+    assert str(one) == "numbers (training.stop_step: None then, 5 now)"
