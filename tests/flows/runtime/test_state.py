@@ -109,7 +109,7 @@ def test_finds_out_by_really_writing(tmp_path: Path) -> None:
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); from flows.runtime.state import prepare; prepare()"
     )
     done = run(script, tmp_path / "state", PYTHONDONTWRITEBYTECODE="1")
-    assert "UserError" in done.stderr and "cannot be written" in done.stderr and "make room" in done.stderr
+    assert "params.errors." in done.stderr and "cannot be written" in done.stderr and "make room" in done.stderr
     assert (tmp_path / "state" / "locks").is_dir() and not (tmp_path / "state" / "layout.json").exists()
 
 
