@@ -74,7 +74,7 @@ def test_the_training_that_a_deadline_cuts_off_ends(home: Path) -> None:
     ):
         until.at("reproduction")
         reproduce(version, home, "cpu", said.append, until.stop)
-    assert not [child for child in psutil.Process().children() if "models.fit.job" in child.cmdline()]
+    assert not [child for child in psutil.Process().children() if "models.worker" in child.cmdline()]
     assert not list(home.glob(".reproduce-*"))
 
 
