@@ -187,6 +187,7 @@ def _scaled(errors: pl.DataFrame, model: str, scale: pl.DataFrame, by: str) -> S
     ratio = pl.col(model) / pl.col(by)
     ratio = ratio.sqrt() if by == "mse" else ratio
     found = errors.join(scale.select("unique_id", by), on="unique_id", how="left").filter(pl.col(by) > 0)
+    found = found.sort("unique_id")  # a mean over another order of series may have another last digit
     return _number(found.select(ratio.mean().alias(model)), model)
 
 
