@@ -128,12 +128,12 @@ def warm(prefect_api: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def start() -> Callable[..., Any]:
-    """The same, started and not waited for, in a process group of its own; output in a file."""
+    """The same, started and not waited for, in a process group of its own; output in a file, or in two."""
 
-    def run(*arguments: str, home: Path, output: Path) -> subprocess.Popen[bytes]:
+    def run(*arguments: str, home: Path, output: Path, errors: Path | None = None) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "flows", *arguments]
-        with output.open("wb") as file:
-            return subprocess.Popen(command, cwd=ROOT, env=environment(home), stdout=file, stderr=file, start_new_session=True)
+        with output.open("ab") as out, (errors or output).open("ab") as err:
+            return subprocess.Popen(command, cwd=ROOT, env=environment(home), stdout=out, stderr=err, start_new_session=True)
 
     return run
 

@@ -5,6 +5,9 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +18,9 @@ import polars as pl
 import psutil
 import pytest
 from mlflow import MlflowClient
+
+from models.fit.job import Job
+from tasks.train.process import Listener, run_fit
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = "params/smoke.yaml"
@@ -64,12 +70,30 @@ def wait_for_epochs(home: Path, wanted: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(flows, tmp_path_factory):
-    """One comparison of the smoke params: (home, what it printed)."""
-    home = tmp_path_factory.mktemp("run") / "home"
-    done = flows("compare", SMOKE, *WITH_THETA, home=home)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return home, done
+def both(start, tmp_path_factory):
+    """The smoke params compared twice at once in a home that is not there yet: (home, what each printed)."""
+    folder = tmp_path_factory.mktemp("run")
+    home, files = folder / "home", [[folder / f"{name}.{stream}" for stream in ("out", "err")] for name in "ab"]
+    started = [start("compare", SMOKE, *WITH_THETA, home=home, output=out, errors=errors) for out, errors in files]
+    ended = [child.wait(timeout=300) for child in started]
+    printed = [[file.read_text() for file in written] for written in files]
+    assert ended == [0, 0], printed
+    return home, [subprocess.CompletedProcess("compare", 0, *texts) for texts in printed]
+
+
+@pytest.fixture(scope="module")
+def finished(both):
+    """The comparison of the smoke params: (home, what the one printed that trained)."""
+    home, printed = both
+    return home, next(done for done in printed if "Nothing has changed" not in done.stdout)
+
+
+def test_two_at_once_in_a_new_home_share_one_comparison(both) -> None:
+    home, printed = both
+    assert sorted("Nothing has changed" in done.stdout for done in printed) == [False, True]
+    client = store(home)
+    assert len(runs(client, kind="comparison")) == 1 and len(runs(client, kind="variant")) == 3
+    assert len(client.search_model_versions("name = 'smoke'")) == 1
 
 
 def test_it_tells_what_it_does_and_ends_with_the_leaderboard(finished) -> None:
@@ -162,9 +186,6 @@ def test_scores_equal_those_recomputed_from_the_forecast_frame(finished) -> None
 
 
 def test_the_registered_version_forecasts_in_a_process_without_this_repository(finished, tmp_path) -> None:
-    import subprocess
-    import sys
-
     home, _ = finished
     code = """
 import mlflow, pandas as pd, sys
@@ -193,7 +214,7 @@ def test_again_nothing_is_trained_and_no_version_is_added(finished, warm) -> Non
     assert "epoch" not in again.stderr
     client = store(home)
     assert len(runs(client, kind="comparison")) == 1
-    fresh = warm("compare", SMOKE, *WITH_THETA, "--fresh", home=home)
+    fresh = warm("compare", SMOKE, "--fresh", home=home)  # without theta, which takes longest
     assert fresh.returncode == 0
     assert "ended by max_epochs" in fresh.stderr
     assert "smoke version 1 already" in fresh.stdout
@@ -250,7 +271,7 @@ def test_several_seeds_are_one_row_trained_again_in_the_test_and_the_frame_may_s
         assert row["test_mae"] == pytest.approx(error.mean())
 
 
-def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_process(new_home, warm, start, tmp_path) -> None:
+def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_process(home, warm, start, tmp_path) -> None:
     settings = [
         "--set",
         "variants=[elman]",
@@ -258,24 +279,23 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_process(new_home
         "training={max_epochs: 10, patience_epochs: 10, batch_size: 8, learning_rate: 1e-3,",
     ]
     settings[-1] += " seeds: 1, micro_batches: 1, weight_decay: 0.0, clip_norm: 1.0, loss: mae, threads: 1}"
-    whole, killed = new_home(tmp_path / "whole"), new_home(tmp_path / "killed")
-    assert warm("compare", SMOKE, *settings, home=whole).returncode == 0
     output = tmp_path / "output.txt"
-    child = start("compare", SMOKE, *settings, home=killed, output=output)
-    wait_for_epochs(killed, 2)
+    child = start("compare", SMOKE, *settings, home=home, output=output)
+    wait_for_epochs(home, 2)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     assert "elman: val_mae" not in output.read_text()  # it was not done
     deadline = time.monotonic() + 20
-    while ours(killed) and time.monotonic() < deadline:
+    while ours(home) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert ours(killed) == []
-    (saved,) = (killed / "checkpoints").glob("*/step-*.pt")  # where its fit stopped when its parent was gone
-    again = warm("compare", SMOKE, *settings, home=killed)
+    assert ours(home) == []
+    (saved,) = (home / "checkpoints").glob("*/step-*.pt")  # where its fit stopped when its parent was gone
+    again = warm("compare", SMOKE, *settings, home=home)
     assert again.returncode == 0 and not saved.exists()
-    weights = [runs(store(home), kind="variant")[0].data.tags["weights"] for home in (whole, killed)]
-    assert weights[0] == weights[1]
-    client = store(killed)
+    client = store(home)
+    (job,) = (Job.from_dict(json.loads(path.read_text())) for path in home.glob("checkpoints/*/job.json"))
+    whole = run_fit(job, tmp_path / "whole", Listener(), threading.Event())
+    assert runs(client, kind="variant")[0].data.tags["weights"] == whole.result.weights and not whole.reused
     assert len(runs(client, kind="comparison")) == len(runs(client, kind="variant")) == 1
     history = client.get_metric_history(runs(client, kind="variant")[0].info.run_id, "val_mae")
     assert sorted(point.step for point in history) == list(range(1, 11))
@@ -332,14 +352,3 @@ def test_an_interrupted_run_ends_with_130_and_no_process(start, home, tmp_path, 
     assert len(list((home / "checkpoints").glob("*/step-*.pt"))) == 1
     (parent,) = runs(store(home), kind="comparison")
     assert parent.info.status == "KILLED"
-
-
-def test_two_at_once_in_a_new_home_share_one_comparison(start, tmp_path) -> None:
-    home, outputs = tmp_path / "home", [tmp_path / "a.txt", tmp_path / "b.txt"]
-    both = [start("compare", SMOKE, "--set", "variants=[ridge]", home=home, output=output) for output in outputs]
-    assert [child.wait(timeout=180) for child in both] == [0, 0]
-    texts = [output.read_text() for output in outputs]
-    assert sorted("Nothing has changed" in text for text in texts) == [False, True]
-    client = store(home)
-    assert len(runs(client, kind="comparison")) == len(runs(client, kind="variant")) == 1
-    assert len(client.search_model_versions("name = 'smoke'")) == 1

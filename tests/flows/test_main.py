@@ -203,6 +203,7 @@ with patch("flows.runtime.ui.ui", import_a_dataclass), patch("flows.verbs.varian
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verb", "status"), [("ui", 0), ("variants", 130)])
 def test_ctrl_c_while_text_is_executed_ends_with_the_status_that_it_says(verb: str, status: int, tmp_path: Path) -> None:
     # Python marks such an interrupt and, run with -m, would end itself by the signal although it was caught

@@ -17,6 +17,7 @@ runpy.run_module("flows", run_name="__main__")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "allowed"),
     [

@@ -139,6 +139,7 @@ def test_the_same_seed_gives_the_same_weights_and_loss(variant, panel: Panel, pa
     assert losses[0] != losses[2] or variant.network == {} or variant.family == "linear"  # these begin at zero
 
 
+@pytest.mark.slow
 @each_variant
 def test_an_exported_graph_forecasts_the_same(variant, params: WindowParams, panel: Panel) -> None:
     torch.manual_seed(6)

@@ -277,6 +277,7 @@ def test_ridge_equals_the_normal_equations_of_the_windows(
         assert (weight[h, ~varies] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_ridge_refit_is_ridge_with_the_given_penalty(
     panel: Panel, params: WindowParams, split: Split, tmp_path: Path
 ) -> None:

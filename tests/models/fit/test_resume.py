@@ -81,6 +81,7 @@ def without_clock(history: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
 
 
+@pytest.mark.slow
 def test_kill_at_random_points_and_resume_to_the_same_bits(make: Make, tmp_path: Path) -> None:
     """SIGKILL twelve times, each once the fit has gone on from where the one before fell, at any moment from then on.
 
@@ -117,6 +118,7 @@ def test_kill_at_random_points_and_resume_to_the_same_bits(make: Make, tmp_path:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["SIGINT", "parent"])
 def test_a_fit_asked_to_stop_saves_after_its_step_and_can_resume(make: Make, tmp_path: Path, how: str) -> None:
     given, folder = replace(make(max_epochs=12, patience_epochs=12), save_every=3600.0), tmp_path / "asked"
@@ -138,6 +140,7 @@ def test_a_fit_asked_to_stop_saves_after_its_step_and_can_resume(make: Make, tmp
     assert found == expected and without_clock(resumed.history) == without_clock(undisturbed.history)
 
 
+@pytest.mark.slow
 def test_with_a_parent_ctrl_c_is_for_the_parent_alone(make: Make, tmp_path: Path) -> None:
     given = make(max_epochs=4)
     with start(tmp_path / "a", given, "--with-parent") as child:
@@ -200,6 +203,7 @@ def test_resume_from_the_checkpoint_before_a_damaged_one(make: Make, tmp_path: P
     assert not list(folder.iterdir())  # the fit is done, and cleans up after itself
 
 
+@pytest.mark.slow
 def test_reproducibility_alone_after_others_and_in_another_process(make: Make, tmp_path: Path) -> None:
     """Whatever was drawn, trained or set before must not matter; the seed must."""
     given = make(max_epochs=2)
@@ -226,6 +230,7 @@ def test_reproducibility_of_fits_in_threads_of_one_process(make: Make, tmp_path:
     assert found[0] == in_here(jobs[0], tmp_path / "alone")[0]
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_clearly_and_keeps_the_last_checkpoint(make: Make, tmp_path: Path) -> None:
     """A limit on the size of files, which the kernel enforces as it does a full disk; without it the fit goes on to its end."""
     given, folder = make(), tmp_path / "full"

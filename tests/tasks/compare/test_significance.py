@@ -121,6 +121,7 @@ def alike(rng: np.random.Generator, origins: int, overlap: int) -> np.ndarray:
     return np.convolve(shocks, np.ones(overlap) / overlap, "valid")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlap", [1, 4])
 def test_equal_forecasts_raise_no_more_false_alarms_than_promised(overlap: int) -> None:
     """200 pairs at 5 %: at most the 99.9 % point of the binomial."""

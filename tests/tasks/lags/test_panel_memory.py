@@ -28,7 +28,7 @@ pl.DataFrame({"a": [1]}).lazy().collect()  # the threads of the pool hold memory
 held = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmData:"))
 resource.setrlimit(resource.RLIMIT_DATA, (held + headroom, held + headroom))
 names = ["y", *(f"x{i}" for i in range(1, 9))]
-params = WindowParams(24, {name: FeatureWindow(48) for name in names}, stride=8)
+params = WindowParams(24, {name: FeatureWindow(48) for name in names}, stride=32)
 panel = Panel.open(write_panel(pl.scan_parquet(sys.argv[1]), params, Frequency(1), 3, Path(sys.argv[2])))
 assert panel.values.nbytes + panel.times.nbytes + panel.target.nbytes > headroom
 windows = Windows(panel, params, origin_rows(panel, params, None, "", params.stride))
@@ -50,11 +50,11 @@ def test_a_panel_larger_than_memory_is_written_and_iterated(tmp_path: Path) -> N
     keys = {"unique_id": (t // ROWS).cast(pl.String).str.zfill(4), "ds": t % ROWS}
     pl.DataFrame(keys | features).write_parquet(tmp_path / "table.parquet")
     command = [sys.executable, "-c", CHILD, str(tmp_path / "table.parquet"), str(tmp_path / "panels"), str(HEADROOM)]
-    threads = {"POLARS_MAX_THREADS": "2", "OMP_NUM_THREADS": "2"}  # each holds a buffer, and the cores are not what is tried
+    threads = {"POLARS_MAX_THREADS": "2", "OMP_NUM_THREADS": "1"}  # each holds a buffer, and the cores are not what is tried
     done = subprocess.run(command, cwd=ROOT, env=os.environ | threads, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     count, total, last = (float(word) for word in done.stdout.split())
-    origins = (np.arange(SERIES)[:, None] * ROWS + np.arange(47, ROWS - 24, 8)).ravel()
+    origins = (np.arange(SERIES)[:, None] * ROWS + np.arange(47, ROWS - 24, 32)).ravel()
     values = np.stack([column.to_numpy() for column in features.values()]).astype(np.float64)
     assert count == len(origins)
     assert total == sum(values[0][origins + step].sum() for step in range(1, 25))

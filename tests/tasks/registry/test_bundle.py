@@ -31,6 +31,7 @@ def last_forecasts(house: Any, forecaster: torch.nn.Module) -> np.ndarray:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", [name for name in variant_names() if not name.startswith("ensemble")])
 def test_every_variant_forecasts_from_its_bundle_as_it_does_itself(variant: str, house: Any, tmp_path: Path) -> None:
     own = load_variant(variant, RUN)
