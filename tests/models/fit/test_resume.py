@@ -158,6 +158,7 @@ def cut(given: Job, folder: Path, steps: int) -> None:
         in_here(given, folder, stop=lambda: next(asked), save_every=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 9, 10, 11, 30])
 def test_resume_within_an_epoch_at_its_end_and_at_its_beginning(make: Make, tmp_path: Path, steps: int) -> None:
     """10 steps are an epoch."""
@@ -186,6 +187,7 @@ def test_a_refit_on_all_rows_goes_on_from_where_it_was_cut_off(make: Make, tmp_p
     assert without_clock(resumed.history) == without_clock(undisturbed.history)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["bits", "cut short", "empty", "both"])
 def test_resume_from_the_checkpoint_before_a_damaged_one(make: Make, tmp_path: Path, damage: str) -> None:
     given, folder = make(), tmp_path / "cut"
@@ -278,6 +280,7 @@ def test_another_error_of_the_disk_is_not_called_full(tmp_path: Path) -> None:
         checkpoint.write_bytes(tmp_path / "gone" / "x", b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(), ("--with-parent",), ("{0}/none",), ("{0}",), ("{0}", "{0}")])
 def test_a_call_without_a_job_is_one_line_with_status_2(arguments: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text("{")

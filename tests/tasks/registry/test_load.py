@@ -28,6 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     connection.client.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_version_whose_data_checks_failed_does_not_pass_their_gate(home: Path, house: Any) -> None:
     """Whatever the word in model.json says: the gate reads the verdict that the version keeps."""
     run = runs.child_run(runs.parent_run(runs.experiment("x", home), "x", "0" * 64)[0], "ridge", "1" * 64, {})

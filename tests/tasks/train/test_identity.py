@@ -73,6 +73,7 @@ def test_imports_are_followed_also_inside_functions_and_through_packages(tmp_pat
     assert found == set(texts) - {"models/other.py"}
 
 
+@pytest.mark.slow
 def test_what_python_imports_for_a_fit_is_what_is_hashed() -> None:
     """Held against Python itself, in a process that imports the job alone."""
     import subprocess
