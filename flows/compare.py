@@ -187,8 +187,8 @@ def _publish(
     board: Board,
 ) -> Compared:
     """Scores all models on the same rows and shows them in MLflow and Prefect."""
-    with board.stage("score"):
-        compared = compare_variants(run, prepared.data, fits, baselines, parent, about, home)
+    with board.stage("score") as stage:
+        compared = compare_variants(run, prepared.data, fits, baselines, parent, about, home, stage.advance)
         artifacts.show_comparison(run.name, parent, compared)
     return compared
 

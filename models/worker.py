@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import copy
 import ctypes
+import io
 import json
 import os
 import signal
@@ -121,10 +122,9 @@ def evaluate(job: Job, folder: Path, code: str) -> Evaluated:
 
 
 def _write_array(path: Path, values: np.ndarray) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        np.save(file, values)
-    os.replace(partial, path)
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    checkpoint.write_bytes(path, buffer.getvalue())
 
 
 def _asked_to_stop(with_parent: bool) -> threading.Event:

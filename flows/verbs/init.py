@@ -1,6 +1,5 @@
-"""The verb init: looks at a table, writes a commented run file for it and says what it saw; trains nothing."""
+"""The verb init: looks at a table, writes a commented run file for it and says what it saw."""
 
-import os
 import shlex
 from pathlib import Path
 
@@ -11,10 +10,11 @@ from rich.text import Text
 from params.errors import UserError
 from params.load import load_run
 from tasks.explore.look import MELT, Found, look_at
+from tasks.files import placed
 
 
 def make_run_file(data: str, out: Path | None, melting: bool, force: bool) -> None:
-    """Writes the run file of a table (beside, then renamed) and prints what was found.
+    """Writes the run file of a table and prints what was found.
 
     It goes to `out`, by default `<name of the table>.yaml` in the working folder.  Raises UserError where it is there already.
     """
@@ -28,15 +28,12 @@ def make_run_file(data: str, out: Path | None, melting: bool, force: bool) -> No
         if file.exists() and not force:
             raise UserError(f"{file}: this file is there already; --force writes over it, --out names another")
     found = look_at(data, target, melting)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial.yaml")
     try:
-        partial.write_text(found.text, encoding="utf-8")
-        load_run(partial)
-        os.replace(partial, target)
+        with placed(target) as partial:
+            partial.write_text(found.text, encoding="utf-8")
+            load_run(partial)
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror}); --out names another place") from None
-    finally:
-        partial.unlink(missing_ok=True)
     _show(found, data, target)
 
 

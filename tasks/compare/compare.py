@@ -3,7 +3,7 @@
 Every figure is computed from the forecast frames on disk, one model's columns at a time, so that memory holds one model's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,10 +88,18 @@ class _Judged:
     units: pl.DataFrame | None
 
 
-def compare(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Baselines, folder: Path) -> Comparison:
+def compare(
+    run: RunParams,
+    data: Data,
+    fits: Sequence[Fit],
+    baselines: Baselines,
+    folder: Path,
+    step: Callable[[str], None] = lambda model: None,
+) -> Comparison:
     """Scores every fit and every baseline of a run; a failed fit is a row with its reason and no number.
 
-    The forecast frames are written to `folder`: forecasts.parquet (test) and validation.parquet.
+    The forecast frames are written to `folder`: forecasts.parquet (test) and validation.parquet.  `step` is called with each
+    model before it is scored.
     """
     panel, windows = data.panel, data.windows
     judged = _validated(run, data, fits, baselines, folder)
@@ -100,6 +108,7 @@ def compare(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Baseline
     known = {fit.label: _fit_row(fit) for fit in fits}
     rows, tables = [], []
     for model in judged.calibrations:
+        step(model)
         row = known.get(model) or _baseline_row(model, baselines.notes.get(model, ""))
         frame = judged.test.read(model, naive, *(f"{model}-{side}-{intervals.COVERAGE}" for side in ("lo", "hi")))
         grid = frame[model].to_numpy().reshape(-1, windows.horizon)

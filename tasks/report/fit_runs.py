@@ -1,7 +1,7 @@
 """What a comparison found of each fit and baseline, in the MLflow run of each: scores and pictures."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from colorsys import hls_to_rgb
 from dataclasses import asdict
 from pathlib import Path
@@ -28,13 +28,16 @@ from tasks.train.kind import Kind
 DRAWN = 4  # series in the picture of a fit's forecasts
 
 
-def publish_fits(found: Comparison, run: RunParams, parent: str, fits: Sequence[Fit], folder: Path) -> None:
-    """Logs what belongs to each fit and baseline, and ends their runs."""
+def publish_fits(
+    found: Comparison, run: RunParams, parent: str, fits: Sequence[Fit], folder: Path, step: Callable[[str], None]
+) -> None:
+    """Logs what belongs to each fit and baseline, and ends the runs of baselines; `step` is called with each before."""
     run_ids = {fit.label: fit.run_id for fit in fits}
     run_ids |= {name: _baseline_run(name, run, parent) for name in found.models if name not in run_ids}
     logs.share_datasets(parent, list(run_ids.values()))
     steps = found.slices.filter(pl.col("by") == "step")
     for number, row in enumerate(row for row in found.rows if row.finished):
+        step(row.name)
         run_id = run_ids[row.name]
         logs.log_metrics(run_id, metrics_of(row))
         curve = scores.wide(steps.filter(pl.col("model") == row.name), "step")

@@ -1,9 +1,10 @@
 """What a comparison found, put where people look: tables, pictures, a report and the forecast frame."""
 
+import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ from tasks.train.kind import Kind
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Advance = Callable[[int, int, str], None]
+
 LINES = 9  # variants in a picture of lines
 SHOWN = 3  # of the worst and of the best series, in the report
 
@@ -52,12 +55,13 @@ class Compared:
 
 @dataclass(frozen=True)
 class Publication:
-    """Where a comparison belongs: its params and provenance, its run in MLflow, the state folder."""
+    """Where a comparison belongs: its params and provenance, its run in MLflow, the state folder; who hears of each model."""
 
     run: RunParams
     parent: str
     about: Provenance
     home: Path
+    step: Callable[[str], None] = lambda model: None
 
 
 def publish(found: Comparison, where: Publication, fits: Sequence[Fit], folder: Path) -> Compared:
@@ -72,7 +76,7 @@ def publish(found: Comparison, where: Publication, fits: Sequence[Fit], folder: 
         logs.log_file(parent, folder / file)
     for name in pictures:
         logs.log_file(parent, folder / name, str(Path(name).parent) if "/" in name else None)
-    publish_fits(found, run, parent, fits, folder)
+    publish_fits(found, run, parent, fits, folder, where.step)
     _keep_forecasts(found, where)
     _conclude(found, parent, sentence)
     return Compared(found, sentence, report.to_markdown(found.board, NARROW))
@@ -287,9 +291,24 @@ def _conclude(found: Comparison, parent: str, sentence: str) -> None:
 
 @task(cache_policy=NO_CACHE)
 def compare_variants(
-    run: RunParams, data: Data, fits: Sequence[Fit], baselines: Baselines, parent: str, about: Provenance, home: Path
+    run: RunParams,
+    data: Data,
+    fits: Sequence[Fit],
+    baselines: Baselines,
+    parent: str,
+    about: Provenance,
+    home: Path,
+    advance: Advance = lambda done, total, what: None,
 ) -> Compared:
-    """Compares all fits and baselines and publishes what came out, below the run `parent`."""
+    """Compares all fits and baselines and publishes what came out, below the run `parent`.
+
+    `advance`: hears how many steps are done, of how many, and which model is at work; a model is two: its scores, its pages.
+    """
+    models, count = sum(fit.finished for fit in fits) + len(run.evaluation.baselines), itertools.count()
+
+    def step(model: str) -> None:
+        advance(next(count), 2 * models, model)
+
     with tempfile.TemporaryDirectory(dir=home, prefix=".compare-") as folder:
-        found = compare(run, data, fits, baselines, Path(folder))
-        return publish(found, Publication(run, parent, about, home), fits, Path(folder))
+        found = compare(run, data, fits, baselines, Path(folder), step)
+        return publish(found, Publication(run, parent, about, home, step), fits, Path(folder))

@@ -11,6 +11,7 @@ import torch
 from models import worker
 from models.data.panel import Split
 from models.data.window import WindowParams
+from models.fit.checkpoint import StorageFull
 from models.fit.job import Job, Rule, load_model, prepare, read_result
 from models.fit.settings import Stopped, Training
 from models.memory_card import MemoryCard
@@ -112,3 +113,19 @@ def test_one_that_is_asked_to_stop_keeps_its_weights_for_the_next_try(job: Job, 
 def test_a_damaged_evaluation_counts_as_none(folder: Path, content: str) -> None:
     (folder / "evaluation.json").write_text(content)
     assert Evaluated.read(folder) is None
+
+
+def test_forecasts_that_do_not_fit_on_the_disk_are_a_full_disk(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on the size of files that the weights keep and the forecasts do not."""
+    import resource
+
+    work(job, folder, (), "old", NEVER)
+    (folder / "evaluation.json").unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
+    try:
+        with pytest.raises(StorageFull, match=r"no room for validation\.npy"):
+            work(job, folder, (), "new", NEVER)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert read_result(folder).finished and not list(folder.glob(".*.partial"))
