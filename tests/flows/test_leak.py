@@ -39,7 +39,8 @@ def test_a_planted_leak_leaves_no_leaderboard(tmp_path: Path, prefect_rows: Call
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "nothing was registered" in done.stderr and "Leaderboard" not in done.stdout
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri, uri)  # else the registry is that of the test before
     (experiment,) = (one for one in client.search_experiments() if one.name == "smoke")
     found = client.search_runs([experiment.experiment_id])
     status = {run.data.tags["kind"]: run.info.status for run in found}
