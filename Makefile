@@ -27,7 +27,7 @@ test: lint ## lint, types and all tests but those in a browser
 	$(PY) -m pytest $(SPREAD) -m "not ui"
 
 test-fast: $(ENV) ## the tests that need no server and no command line, in a minute or so
-	$(PY) -m pytest $(SPREAD) -m "not slow and not ui"
+	$(PY) -m pytest -n logical --maxprocesses 8 --dist worksteal -m "not slow and not ui"
 
 test-ui: $(ENV) ## the tests in a browser (SCREENSHOTS=folder keeps the pictures)
 	$(PY) -m pytest -m ui -rs tests/ui

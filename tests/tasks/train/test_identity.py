@@ -9,22 +9,27 @@ from tasks.files import ROOT
 from tasks.train.identity import FIT, WORKER, code_digest, imported_by, judging_digest
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the code that may be changed."""
+    folder = tmp_path_factory.mktemp("checkout")
     for name in ("models", "tasks"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
 
 
 def change(checkout: Path, file: str) -> tuple[bool, bool]:
     """Adds a comment to a file; whether fits are other fits then, and whether comparisons are other comparisons."""
     before = code_digest(checkout), judging_digest(checkout)
     path = checkout / file
-    path.write_text(path.read_text() + "# a comment\n")
-    code_digest.cache_clear()
-    judging_digest.cache_clear()
+    content = path.read_text()
+    path.write_text(content + "# a comment\n")
+    for digest in (code_digest, judging_digest):
+        digest.cache_clear()
     after = code_digest(checkout), judging_digest(checkout)
+    path.write_text(content)
+    for digest in (code_digest, judging_digest):
+        digest.cache_clear()
     return before[0] != after[0], before[1] != after[1]
 
 
@@ -73,6 +78,7 @@ def test_imports_are_followed_also_inside_functions_and_through_packages(tmp_pat
     assert found == set(texts) - {"models/other.py"}
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_what_python_imports_for_a_fit_is_what_is_hashed() -> None:
     """Held against Python itself, in a process that imports the job alone."""
