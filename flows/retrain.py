@@ -21,7 +21,7 @@ from flows.promote import promote
 from flows.runtime.child import SERVED_BY, end_without
 from flows.runtime.state import ready
 from params.errors import without_password
-from params.load import load_plan, load_run
+from params.load import Plan, load_plan
 from tasks.locks import Held, lock
 from tasks.promote.alias import undecided
 from tasks.promote.decision import Decision, PromoteOptions
@@ -63,7 +63,8 @@ def retrain(
     params: str, settings: list[str] | None = None, forecast: str | None = None, allow_dirty: bool = False
 ) -> Retrained:
     """Compares, promotes, forecasts and looks back."""
-    run, home = load_run(params, settings or []), ready()
+    plan, home = load_plan(params, settings or []), ready()
+    run = plan.run
     if SERVED_BY in os.environ:  # else a run whose server was killed would sit there for minutes, and hold the lock below
         end_without(int(os.environ[SERVED_BY]))
     with ExitStack() as held:
@@ -77,17 +78,16 @@ def retrain(
             return _shown(run.name, Retrained(outcome=Outcome.SKIPPED, why=why))
         remember(home, run.name, began)
         try:
-            return _shown(run.name, again(lambda: _once(params, settings or [], forecast, allow_dirty, home)))
+            return _shown(run.name, again(lambda: _once(plan, forecast, allow_dirty, home)))
         except Exception as error:
             notify("failure", run.name, why=without_password(str(error)), kind=type(error).__name__)
             raise
 
 
-def _once(params: str, settings: list[str], forecast: str | None, allow_dirty: bool, home: Path) -> Retrained:
-    plan = load_plan(params, settings)
+def _once(plan: Plan, forecast: str | None, allow_dirty: bool, home: Path) -> Retrained:
     run = plan.run
     connection.connect(home)
-    compared = compare(params, settings, plan=plan)
+    compared = compare(str(plan.path), list(plan.settings), plan=plan)
     found = Retrained(outcome=Outcome.UNCHANGED)
     if (compared.registered and compared.registered.version) or (compared.unchanged and undecided(run.name)):
         options = PromoteOptions(allow_dirty=allow_dirty, rules=run.promotion)
