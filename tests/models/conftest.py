@@ -8,6 +8,8 @@ import pytest
 
 from models.data.panel import ARRAYS, Panel, Split
 from models.data.window import FeatureWindow, WindowParams
+from models.fit.job import Job, Rule
+from models.fit.settings import Training
 
 
 @pytest.fixture
@@ -50,3 +52,21 @@ def stored(panel: Panel, tmp_path: Path) -> Path:
     facts = {"ids": panel.ids, "channels": panel.channels, "digest": "d", **panel.facts.to_dict()}
     (folder / "panel.json").write_text(json.dumps(facts))
     return folder
+
+
+@pytest.fixture
+def job(stored: Path, params: WindowParams, split: Split) -> Job:
+    """A small GRU on a panel on disk."""
+    return Job(
+        family="recurrent",
+        network={"cell": "gru", "hidden_size": 4},
+        windows=params,
+        split=split,
+        scaling=Rule("series", "last"),
+        training=Training(2, 2, 32, 1e-2, 0.0, 1.0, "mae", "v", 0),
+        evaluation_stride=4,
+        threads=1,
+        device="cpu",
+        panel=stored,
+        quantiles=(0.1, 0.9),
+    )

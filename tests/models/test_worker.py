@@ -9,32 +9,13 @@ import pytest
 import torch
 
 from models import worker
-from models.data.panel import Split
-from models.data.window import WindowParams
 from models.fit.checkpoint import StorageFull
-from models.fit.job import Job, Rule, load_model, prepare, read_result
-from models.fit.settings import Stopped, Training
+from models.fit.job import Job, load_model, prepare, read_result
+from models.fit.settings import Stopped
 from models.memory_card import MemoryCard
 from models.worker import Evaluated, work
 
 NEVER = threading.Event()
-
-
-@pytest.fixture
-def job(stored: Path, params: WindowParams, split: Split) -> Job:
-    """A small GRU on a panel on disk."""
-    return Job(
-        family="recurrent",
-        network={"cell": "gru", "hidden_size": 4},
-        windows=params,
-        split=split,
-        scaling=Rule("series", "last"),
-        training=Training(2, 2, 32, 1e-2, 0.0, 1.0, "mae", "v", 0),
-        evaluation_stride=5,
-        threads=1,
-        device="cpu",
-        panel=stored,
-    )
 
 
 @pytest.fixture

@@ -8,31 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from models.data.panel import Split
-from models.data.window import WindowParams
 from models.fit import job as jobs
-from models.fit.job import Job, Rule, load_model, prepare, run
+from models.fit.job import Job, load_model, prepare, run
 from models.fit.settings import Ended, Result, Status, Training
 
 TRAINING = Training(1, 1, 32, 1e-2, 0.0, 1.0, "mae", "v", 0)
-
-
-@pytest.fixture
-def job(stored: Path, params: WindowParams, split: Split) -> Job:
-    """A small GRU on a panel on disk."""
-    return Job(
-        family="recurrent",
-        network={"cell": "gru", "hidden_size": 4},
-        windows=params,
-        split=split,
-        scaling=Rule("series", "last"),
-        training=TRAINING,
-        evaluation_stride=4,
-        threads=1,
-        device="cpu",
-        panel=stored,
-        quantiles=(0.1, 0.9),
-    )
 
 
 def ensemble(job: Job) -> Job:
