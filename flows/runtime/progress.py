@@ -120,10 +120,12 @@ class Board:
     def epoch(self, label: str, row: Mapping[str, float]) -> None:
         """A fit has finished an epoch (`epoch` from 0, `train_loss`, `best` val_mae so far, seconds `left`).
 
-        A refit on all rows has no val_mae.
+        A refit on all rows has no val_mae.  A fit goes on for a step or an epoch after a run was interrupted: no longer shown.
         """
         with self._lock:
-            fit, best = self._fits[label], row.get("best", row.get("val_mae"))
+            fit, best = self._fits.get(label), row.get("best", row.get("val_mae"))
+            if fit is None:
+                return
             fit.epoch = int(row["epoch"]) + 1
             fit.note = {"epoch": f"epoch {fit.epoch}/{fit.most}", "loss": f"  loss {row['train_loss']:.3f}"}
             if best is not None:
@@ -151,7 +153,7 @@ class Board:
             took = f"in {result.train_seconds:.1f} s, best epoch {result.best_epoch + 1}, ended by {result.ended_by}"
             note = self._reused(f"val_mae {result.val_mae:.3f}{self._skill(result.val_mae)}", took, done.reused)
         with self._lock:
-            self._fits.pop(done.label)
+            self._fits.pop(done.label, None)
         self.say(f"  {done.label}: {note}")
 
     @staticmethod

@@ -190,7 +190,9 @@ def _child(
         try:
             return _heard(child, listener, stop)
         except BaseException:
-            child.kill()
+            assert child.stdout is not None
+            child.stdout.close()  # else one whose words nobody reads any more waits with the next of them
+            _end(child)
             raise
 
 
@@ -220,8 +222,13 @@ def _stop_when(child: subprocess.Popen[str], stop: threading.Event) -> None:
     """Asks a process to stop after its step when `stop` is set, and ends it where the step takes too long."""
     while child.poll() is None:
         if stop.wait(0.2):
-            child.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(PATIENCE)
-                return
-            child.kill()
+            _end(child)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Asks a process to stop after its step, with a checkpoint, and ends it where the step takes too long."""
+    child.terminate()
+    try:
+        child.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        child.kill()

@@ -55,6 +55,15 @@ def test_a_long_fit_is_heard_of_in_a_log_file(monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
+def test_an_epoch_that_comes_after_the_run_was_interrupted_is_nothing_to_break_on() -> None:
+    board, text = board_of(False)
+    board.fits({"gru": 10})
+    board.fits_done()
+    board.epoch("gru", ROW)  # the fit is at a step still; an error here would cost its checkpoint
+    board.fit_done(done("gru"))
+    assert "gru: val_mae 4.000" in text.getvalue()
+
+
 def test_a_failed_fit_says_why() -> None:
     board, text = board_of(False)
     board.fits({"gru": 10})

@@ -80,6 +80,16 @@ def test_a_fit_that_is_stopped_can_resume(make: Make, tmp_path: Path) -> None:
     assert resumed[0]["epoch"] > rows[0]["epoch"]
 
 
+def test_whoever_listens_may_break_and_the_fit_still_leaves_a_checkpoint(make: Make, tmp_path: Path) -> None:
+    def heard(row: Epoch) -> None:
+        raise KeyError("a listener's own mistake")
+
+    job = make(max_epochs=10_000, patience_epochs=10_000)
+    with pytest.raises(KeyError, match="own mistake"):
+        run_fit(job, tmp_path, Listener(heard), NEVER)
+    assert len(list(fit_folder(job, tmp_path).glob("step-*.pt"))) == 1
+
+
 def test_a_fit_that_the_system_kills_is_a_failed_one_and_can_resume(make: Make, tmp_path: Path) -> None:
     """Killed from outside, as the kernel does where memory runs out."""
     import psutil
