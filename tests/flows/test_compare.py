@@ -271,6 +271,7 @@ def test_several_seeds_are_one_row_trained_again_in_the_test_and_the_frame_may_s
         assert row["test_mae"] == pytest.approx(error.mean())
 
 
+@pytest.mark.fault
 def test_a_killed_run_goes_on_to_the_same_weights_and_leaves_no_process(home, warm, start, tmp_path) -> None:
     settings = [
         "--set",
@@ -337,6 +338,7 @@ def test_a_variant_that_diverges_is_a_row_with_its_reason_and_nothing_weak_is_re
     assert failed and all("test_mae" not in run.data.metrics for run in failed)
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("whole_group", [True, False], ids=["Ctrl-C in a terminal", "a signal to the process alone"])
 def test_an_interrupted_run_ends_with_130_and_no_process(start, home, tmp_path, whole_group) -> None:
     output = tmp_path / "output.txt"

@@ -47,6 +47,7 @@ def served(start, new_home, tmp_path_factory) -> Iterator[tuple[subprocess.Popen
     process.wait()
 
 
+@pytest.mark.fault
 def test_the_run_of_a_schedule_that_was_killed_ends_too(start, served, home, tmp_path: Path) -> None:
     log = tmp_path / "serve.log"
     settings = ("--set", "training.max_epochs=500", "--set", "training.patience_epochs=500")

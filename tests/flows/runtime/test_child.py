@@ -103,6 +103,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.fault
 @pytest.mark.slow
 def test_a_child_dies_after_kill_9_of_its_parent_even_while_a_forked_worker_lives(modules: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT, modules], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:

@@ -81,6 +81,7 @@ def without_clock(history: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
 
 
+@pytest.mark.fault
 @pytest.mark.slow
 def test_kill_at_random_points_and_resume_to_the_same_bits(make: Make, tmp_path: Path) -> None:
     """SIGKILL twelve times, each once the fit has gone on from where the one before fell, at any moment from then on.
@@ -232,6 +233,7 @@ def test_reproducibility_of_fits_in_threads_of_one_process(make: Make, tmp_path:
     assert found[0] == in_here(jobs[0], tmp_path / "alone")[0]
 
 
+@pytest.mark.fault
 @pytest.mark.slow
 def test_a_full_disk_fails_clearly_and_keeps_the_last_checkpoint(make: Make, tmp_path: Path) -> None:
     """A limit on the size of files, which the kernel enforces as it does a full disk; without it the fit goes on to its end."""

@@ -179,6 +179,7 @@ def test_a_story_of_decisions_and_what_the_ledger_says_of_it(home: Path, name: s
     assert json.loads(verdicts.read_text()) == [{"gate": "skill", "passed": False, "words": "too weak"}]
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_before_any_step_the_alias_is_as_it_was_and_the_next_start_goes_on(
     home: Path, name: str, processes: Callable[..., list[list[Any]]], step: str

@@ -65,6 +65,7 @@ def before(owner: Any, step: str, event: Callable[[], None], patch: pytest.Monke
     patch.setattr(owner, step, stepped)
 
 
+@pytest.mark.fault
 def test_a_server_that_hangs_or_is_killed_leaves_the_champion_and_a_later_run_goes_on(
     server: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

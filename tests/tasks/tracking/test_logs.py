@@ -35,6 +35,7 @@ def test_every_way_of_not_answering_is_being_away() -> None:
     assert not connection._away(ValueError("API request to x failed with exception"))
 
 
+@pytest.mark.fault
 def test_no_row_is_lost_while_the_server_is_away_and_no_call_waits_for_it_for_ever(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -80,6 +80,7 @@ def test_a_fit_that_is_stopped_can_resume(make: Make, tmp_path: Path) -> None:
     assert resumed[0]["epoch"] > rows[0]["epoch"]
 
 
+@pytest.mark.fault
 def test_whoever_listens_may_break_and_the_fit_still_leaves_a_checkpoint(make: Make, tmp_path: Path) -> None:
     def heard(row: Epoch) -> None:
         raise KeyError("a listener's own mistake")
@@ -90,6 +91,7 @@ def test_whoever_listens_may_break_and_the_fit_still_leaves_a_checkpoint(make: M
     assert len(list(fit_folder(job, tmp_path).glob("step-*.pt"))) == 1
 
 
+@pytest.mark.fault
 def test_a_fit_that_the_system_kills_is_a_failed_one_and_can_resume(make: Make, tmp_path: Path) -> None:
     """Killed from outside, as the kernel does where memory runs out."""
     import psutil
@@ -131,6 +133,7 @@ def test_a_warning_of_a_fit_is_heard(make: Make, tmp_path: Path) -> None:
     assert len(said) == 1 and "is damaged and was set aside" in said[0]
 
 
+@pytest.mark.fault
 def test_a_full_disk_is_one_message_and_keeps_what_was_saved(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +164,7 @@ def _hold(home: Path, ready: Any) -> None:
         time.sleep(600)
 
 
+@pytest.mark.fault
 def test_a_device_s_turn_is_free_again_when_its_holder_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No GPU is needed to hold its lock; on the CPU there is none, nor where LAGLINE_JOBS says how many at a time."""
     monkeypatch.delenv("LAGLINE_JOBS", raising=False)
