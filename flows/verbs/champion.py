@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 
 def show_decision(found: "Decision") -> None:
-    """What every gate said, the scores, and what was decided."""
+    """What was decided (a refusal first, with what to type), what every gate said, and the scores."""
     console = Console(highlight=False)
+    if not found.promoted:
+        for line in (found.words, *_go_on(found)):
+            console.print(line, markup=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, show_header=False)
     for one in found.gates:
         mark = Text("passed", "green") if one.passed else Text("failed", "bold red")
@@ -32,9 +35,24 @@ def show_decision(found: "Decision") -> None:
         console.print(table)
     if found.scores is not None:
         console.print(_scores(found.scores), markup=False, soft_wrap=True)
-    console.print(found.words, markup=False, soft_wrap=True)
+    if found.promoted:
+        console.print(found.words, markup=False, soft_wrap=True)
     if found.outcome in ("promoted", "unchanged"):
         console.print(f"Next: python -m flows forecast {found.name}@champion --data FILE --out forecasts.parquet", markup=False)
+
+
+def _go_on(found: "Decision") -> list[str]:
+    """What to type after a refusal: what each gate knows of, and then the same again; where none does, where to look."""
+    failed = [one for one in found.gates if not one.passed]
+    lines = [f"To go on ({one.gate}): {one.way}" for one in failed if one.way]
+    if lines and all(one.way for one in failed):
+        return [
+            *lines,
+            f"then: python -m flows promote {found.name} --version {found.version}   (nothing is trained again for it)",
+        ]
+    names = ", ".join(one.gate for one in failed if not one.way)
+    look = f"python -m flows leaderboard {found.name}   (the thresholds stand under promotion: in the run file)"
+    return [*lines, f"To look into it ({names}): {look}"]
 
 
 def _scores(found: "Figures") -> str:

@@ -63,4 +63,16 @@ def show_comparison(found: "Comparison") -> None:
         console.print(f"The same fit is {found.name} version {registered.version} already: no new version.")
     console.print(f"Look: python -m flows ui   (the report of run {found.parent}: report.html)", markup=False)
     if registered and registered.version:
-        console.print(f"Next: python -m flows promote {found.name} --dry-run", markup=False)
+        for line in (*_to_commit(), f"Next: python -m flows promote {found.name} --dry-run"):
+            console.print(line, markup=False)
+
+
+def _to_commit() -> list[str]:
+    """What the gate `code` will ask for, said early; nothing where a revision holds the code that ran."""
+    from tasks.train.identity import revision  # torch
+    from tasks.train.revision import named
+
+    stands = revision()
+    if stands.commit and not stands.changed:
+        return []
+    return [f"Note: promote will ask for a commit of {named(stands.changed) or f'this code: {stands.why}'}"]

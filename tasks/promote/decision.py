@@ -131,7 +131,7 @@ def judge(
     """What every gate says, the cheap ones first, and both scores on the same unseen origins.  Raises Overdue."""
     made = challenger.trained_on
     rules = options.rules or made.run.promotion
-    results = [gates.checks(challenger.checked), gates.clean_tree(made.fingerprint, options.allow_dirty)]
+    results = [gates.checks(challenger.checked), gates.code(made.fingerprint, options.allow_dirty)]
     apart = unlike(challenger, champion)
     if apart:
         return (*results, GateResult("champion", False, apart)), None

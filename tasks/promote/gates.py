@@ -16,6 +16,7 @@ from params.schema import PromotionParams
 from tasks.compare import scores, significance
 from tasks.evaluate.intervals import COVERAGE
 from tasks.train.identity import Fingerprint
+from tasks.train.revision import standing
 
 BLOCKS = 4  # parts of the horizon that are judged by themselves
 LEAST_ORIGINS = 30  # with fewer a series or a block is not judged by itself
@@ -24,11 +25,12 @@ OURS, THEIRS = "challenger", "champion"  # the columns of the two versions
 
 @dataclass(frozen=True)
 class GateResult:
-    """What a gate says, and why."""
+    """What a gate says, and why; `way`: what to type where it is not passed and something may be done at once."""
 
     gate: str
     passed: bool
     words: str
+    way: str = ""
 
 
 def enough_origins(frame: pl.DataFrame, overlap: int) -> GateResult:
@@ -133,12 +135,12 @@ def checks(passed: bool | None) -> GateResult:
     return GateResult("checks", False, words)
 
 
-def clean_tree(fingerprint: Fingerprint, allowed: bool) -> GateResult:
-    """Whether the code that trained it is a revision, and not a changed one."""
-    clean = bool(fingerprint.get("clean"))
-    revision = str(fingerprint.get("revision") or "none")[:12]
-    words = f"trained by revision {revision}" + ("" if clean else ", and git status named changed or new files beside it")
-    return GateResult("code", clean or allowed, words + (" (--allow-dirty)" if allowed and not clean else ""))
+def code(fingerprint: Fingerprint, allowed: bool) -> GateResult:
+    """Whether a revision holds the code that trained it, then or by now."""
+    found = standing(fingerprint)
+    if found.kept:
+        return GateResult("code", True, found.words)
+    return GateResult("code", allowed, found.words + (" (--allow-dirty)" if allowed else ""), "" if allowed else found.way)
 
 
 def summary(results: Sequence[GateResult]) -> str:

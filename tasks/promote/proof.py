@@ -21,6 +21,7 @@ from tasks.registry.load import Version
 from tasks.registry.unseen import forecasts, panel_of
 from tasks.train.identity import Fingerprint, fingerprint
 from tasks.train.process import Listener, device_lock, fit_folder, run_fit
+from tasks.train.revision import named
 
 TOLERANCE = 1e-2  # of the forecasts' own spread, across kinds of devices; on the same kind nothing may differ
 DECISIVE = ("data", "numbers", "code")  # where one of them differs, the same weights cannot come out
@@ -162,5 +163,7 @@ def _way_back(recorded: Fingerprint) -> str:
     revision = recorded.get("revision")
     if not revision:
         return ""
-    dirty = "" if recorded.get("clean") else " (its tree was changed since, so that this may not be enough)"
+    files = named(recorded.get("changed", ()))
+    missing = f"{files} had other content" if files else "its tree had changed or new files"
+    dirty = "" if recorded.get("clean") else f" ({missing}, so that this may not be enough)"
     return f"\nIts code: git worktree add ../lagline-{revision[:12]} {revision}{dirty}"

@@ -5,6 +5,7 @@ from models.memory_card import MemoryCard
 from tasks.registry.facts import BundleFacts, Refitted, TrainedOn
 from tasks.report.columns import BY_NAME, CARD
 from tasks.train.identity import Provenance
+from tasks.train.revision import named
 from tasks.validate.report import heading, report_lines
 from tasks.validate.verdict import Verdict
 
@@ -62,11 +63,13 @@ def _limits(facts: BundleFacts, verdict: Verdict, memory: MemoryCard | None) -> 
 def _again(facts: BundleFacts, made: TrainedOn, about: Provenance) -> list[str]:
     """How the version is made again."""
     prints = made.fingerprint
-    changed = "" if prints["clean"] else " (with changed files)"
+    files = named(prints.get("changed", ()))
+    changed = f" ({files} changed)" if files else "" if prints["clean"] else " (with changed files)"
+    revision = f"revision {prints['revision']}{changed}" if prints["revision"] else "no revision"
     return [
         "## Again",
         f"- `python -m flows reproduce {facts.name}@VERSION` trains it again from its fingerprint and compares the weights",
-        f"- `{about.command}` at revision {prints['revision']}{changed}",
+        f"- `{about.command}` at {revision}",
         f"- torch {prints['torch']}, Python {prints['python']}, {prints['device']}, seed {made.seed}",
         f"- weights {made.weights}" + (f", refitted {made.refit.weights}" if made.refit else ""),
     ]

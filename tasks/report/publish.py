@@ -34,6 +34,7 @@ from tasks.tracking import view as pages
 from tasks.train.fits import Fit
 from tasks.train.identity import Provenance
 from tasks.train.kind import Kind
+from tasks.train.revision import named
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -248,7 +249,7 @@ def _again(where: Publication) -> str:
     facts = {
         "MLflow run": where.parent,
         "revision": printed["revision"],
-        "clean": printed["clean"],
+        "clean": printed["clean"] or f"no: {named(printed.get('changed', ())) or 'no revision holds this code'}",
         "data": printed["data"],
         "code": printed["code"],
         "torch": printed["torch"],

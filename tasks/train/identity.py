@@ -3,17 +3,14 @@
 No path, date or name is in it.  A fit's folder and its MLflow run are found by it.
 """
 
-import ast
 import hashlib
 import json
 import platform
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 
@@ -21,12 +18,10 @@ from models.fit.job import Job
 from models.fit.settings import Ended, Result
 from params.schema import RunParams
 from tasks.files import ROOT
+from tasks.train.code import CODE_RULE, FIT, WORKER, code_digest, imported_by, judging_digest
 from tasks.train.job import Planned
+from tasks.train.revision import Revision, revision_of
 from tasks.validate.verdict import Verdict
-
-CODE_RULE = 2  # how `code` is taken: 1 (up to lagline 0.1) hashed every file of models, tasks and params
-FIT, WORKER = "models/fit/job.py", "models/worker.py"  # where the code that trains, and the code that forecasts, begins
-JUDGING = ("tasks/evaluate", "tasks/compare")  # what makes scores of forecasts
 
 
 class Determinism(TypedDict):
@@ -37,7 +32,10 @@ class Determinism(TypedDict):
 
 
 class Fingerprint(TypedDict):
-    """The identity of a fit and what stands behind it, JSON-ready, as a version and a run keep it."""
+    """The identity of a fit and what stands behind it, JSON-ready, as a version and a run keep it.
+
+    `changed`: the files of code that the `revision` does not hold as they ran, each with git's id of its content.
+    """
 
     identity: str
     data: str
@@ -49,6 +47,7 @@ class Fingerprint(TypedDict):
     device: str
     revision: str | None
     clean: bool
+    changed: NotRequired[dict[str, str]]
     lock: str | None
     deterministic: Determinism
 
@@ -82,52 +81,9 @@ def sha256(text: str) -> str:
 
 
 @cache
-def code_digest(root: Path = ROOT, start: str = FIT) -> str:
-    """sha256 over the names and contents of the file `start` below models/ and of every file there that it imports."""
-    return _digest(root, imported_by(root, start))
-
-
-@cache
-def judging_digest(root: Path = ROOT) -> str:
-    """The same of what judges trained weights: the code that forecasts with them and the code that scores the forecasts."""
-    return _digest(root, {*imported_by(root, WORKER), *(path for folder in JUDGING for path in (root / folder).rglob("*.py"))})
-
-
-def _digest(root: Path, paths: set[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(root).as_posix()}|{len(content)}|".encode() + content)
-    return digest.hexdigest()
-
-
-def imported_by(root: Path, start: str) -> set[Path]:
-    """The files below models/ that a file there imports, itself and the packages on the way included, at any depth."""
-    found: set[Path] = set()
-    todo = [root / start]
-    while todo:
-        path = todo.pop()
-        if path not in found:
-            found.add(path)
-            todo += [file for name in _modules(path) for file in _files(root, name)]
-    return found
-
-
-def _modules(path: Path) -> Iterator[str]:
-    """Every module of models/ that a file may import, imports inside functions included."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "models")
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "models":
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _files(root: Path, module: str) -> Iterator[Path]:
-    """The files that importing a dotted name runs: the packages on the way, and the module where there is one."""
-    parts = module.split(".")
-    for count in range(1, len(parts) + 1):
-        base = root.joinpath(*parts[:count])
-        yield from (path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file())
+def revision() -> Revision:
+    """The revision of this checkout, and what of the code that runs, or trains, or forecasts, it does not hold."""
+    return revision_of(imported_by(ROOT, FIT) | imported_by(ROOT, WORKER))
 
 
 def device_kind(device: str, threads: int) -> str:
@@ -165,7 +121,7 @@ def comparison_identity(run: RunParams, fits: Sequence[Planned]) -> str:
 
 def fingerprint(job: Job, panel_digest: str) -> Fingerprint:
     """The identity of a fit and what stands behind it, for people who ask why two runs differ."""
-    lock = ROOT / "constraints.txt"
+    lock, stands = ROOT / "constraints.txt", revision()
     return {
         "identity": identity(job, panel_digest),
         "data": panel_digest,
@@ -175,8 +131,9 @@ def fingerprint(job: Job, panel_digest: str) -> Fingerprint:
         "torch": torch.__version__,
         "python": sys.version.split()[0],
         "device": device_kind(job.device, job.threads),
-        "revision": _git("rev-parse", "HEAD"),
-        "clean": _git("status", "--porcelain") == "",
+        "revision": stands.commit,
+        "clean": stands.commit is not None and not stands.changed,
+        "changed": dict(stands.changed),
         "lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None,
         "deterministic": {"algorithms": job.device.startswith("cuda"), "threads": job.threads},
     }
@@ -188,12 +145,3 @@ def ending(result: Result) -> Ending:
     A fit that its `max_seconds` ended is repeated by a job whose training has its `steps` as `stop_step`.
     """
     return {"ended_by": result.ended_by, "steps": result.steps, "parts": result.parts, "precision": result.precision}
-
-
-@cache
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -24,6 +24,7 @@ from params.errors import Unavailable, UserError
 from tasks.files import ROOT
 from tasks.locks import Held, lock
 from tasks.train import identity
+from tasks.train.code import WORKER, code_digest
 
 MAKE_ROOM = ": make room and start the same command again; what was saved before is whole"
 
@@ -94,7 +95,7 @@ def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fre
 
 def _code() -> str:
     """The digest of the code that forecasts with trained weights."""
-    return identity.code_digest(start=identity.WORKER)
+    return code_digest(start=WORKER)
 
 
 def _write_job(job: Job, folder: Path) -> None:

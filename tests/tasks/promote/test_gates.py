@@ -116,9 +116,10 @@ def test_checks_and_code() -> None:
     assert gates.checks(True).passed
     assert "failed" in gates.checks(False).words and not gates.checks(False).passed
     assert "nothing says" in gates.checks(None).words and not gates.checks(None).passed
-    clean, dirty = {"clean": True, "revision": "a" * 40}, {"clean": False, "revision": "a" * 40}
-    assert gates.clean_tree(clean, False).passed and not gates.clean_tree(dirty, False).passed
-    assert gates.clean_tree(dirty, True).passed and "--allow-dirty" in gates.clean_tree(dirty, True).words
-    assert not gates.clean_tree({}, False).passed
+    clean = {"clean": True, "revision": "a" * 40}
+    dirty = clean | {"clean": False, "changed": {"models/x.py": "b" * 40}}
+    assert gates.code(clean, False).passed and not gates.code(dirty, False).passed
+    assert gates.code(dirty, True).passed and "--allow-dirty" in gates.code(dirty, True).words
+    assert not gates.code({}, False).passed
     some = [gates.GateResult("a", True, "x"), gates.GateResult("b", False, "y"), gates.GateResult("c", False, "z")]
     assert gates.summary(some) == "b: y; c: z" and gates.summary(some[:1]) == "all 1 gates were passed"

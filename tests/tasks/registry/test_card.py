@@ -17,7 +17,9 @@ def test_a_card_tells_scores_limits_and_the_way_back_and_the_data_stay_text(hous
     extent = {"rows": 10, "series": 1, "first": "2024-01-01", "last": "2024-02-01"}
     finding = Finding("gaps", Severity.WARN, False, None, [EVIL], 0.5, None, 0.1, "rows are missing", "share")
     made = house.made(scores={"test_mae": 1.25, "test_crps": None}, naive="drift", seed=3, weights="w" * 64)
-    made = replace(made, fingerprint=made.fingerprint | {"revision": "r" * 40, "clean": False})
+    made = replace(
+        made, fingerprint=made.fingerprint | {"revision": "r" * 40, "clean": False, "changed": {"models/x.py": "b" * 40}}
+    )
     about = Provenance(Verdict(True, [finding], [], [], extent, []), "python -m flows compare x.yaml", made.fingerprint)
     windows = WindowParams(6, {EVIL: FeatureWindow(5)}, gap=2, future=("holiday",))
     facts = house.facts(name="story", variant="gru", columns={"y": EVIL}, windows=windows, trained_on=made)
@@ -28,7 +30,7 @@ def test_a_card_tells_scores_limits_and_the_way_back_and_the_data_stay_text(hous
         "holiday",
         "best naive: drift",
         "Memory: rows 4 to 5 before the cutoff",
-        f"at revision {'r' * 40} (with changed files)",
+        f"at revision {'r' * 40} (models/x.py changed)",
         "seed 3",
         f"- weights {'w' * 64}",
         "half-life 2 rows",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.files import ROOT
-from tasks.train.identity import FIT, WORKER, code_digest, imported_by, judging_digest
+from tasks.train.code import FIT, WORKER, code_digest, imported_by, judging_digest
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,206 @@
+"""Where the code that runs here can be found again: the git revision of this checkout, and the files of ours it does not hold.
+
+Only code counts that has run: a run file, data, or a file of code that nothing imported is no changed code.  A git that is not
+there, refuses, or does not answer means no revision, and never "changed".
+"""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+from tasks.files import ROOT
+from tasks.train.code import CODE_RULE, code_digest
+
+CODE = ("flows", "tasks", "models", "params")
+SECONDS = 10.0  # that git may take: a repository on a disk that is away must not hold a run up
+OF_ANOTHER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")  # in a hook
+ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+SHOWN = 5  # files that a message names
+
+
+class NoRevision(Exception):
+    """Why git names no revision of this checkout; `way`: what its owner may type."""
+
+    def __init__(self, why: str, way: str = "") -> None:
+        super().__init__(why)
+        self.way = way
+
+
+@dataclass(frozen=True)
+class Revision:
+    """The `commit` of this checkout, and each file of code that ran and that it does not hold: path -> git's id of its content.
+
+    `why`: where there is no commit, the reason.
+    """
+
+    commit: str | None
+    changed: Mapping[str, str] = field(default_factory=dict)
+    why: str = ""
+
+
+def revision_of(files: Iterable[Path], root: Path = ROOT) -> Revision:
+    """The revision of the checkout at `root`, beside which its `files` of code and all modules of it that are loaded stand."""
+    try:
+        commit = _commit(root)
+        held = _held(commit, root)
+        ran = sorted(path.relative_to(root).as_posix() for path in {*files, *_loaded(root)})
+        if not held.keys() & set(ran):  # a checkout without a .git of its own, in a folder of somebody's repository
+            raise NoRevision("git does not keep this checkout's code", _start(root))
+        ids = _git(root, "hash-object", "--stdin-paths", given="\n".join(ran)).split()
+        return Revision(commit, {path: own for path, own in zip(ran, ids, strict=True) if held.get(path) != own})
+    except NoRevision as error:
+        return Revision(None, why=str(error))
+
+
+def _loaded(root: Path) -> set[Path]:
+    """Every file of code below `root` that this process has imported."""
+    some = [module for name, module in list(sys.modules.items()) if name.split(".")[0] in (*CODE, "__main__")]
+    paths = {Path(file) for module in some if (file := vars(module).get("__file__"))}
+    return {path for path in paths if any(path.is_relative_to(root / folder) for folder in CODE) and path.is_file()}
+
+
+def _commit(root: Path) -> str:
+    return _git(root, "rev-parse", "--verify", "HEAD").strip()
+
+
+def _held(commit: str, root: Path) -> dict[str, str]:
+    """The files of code in a revision: path -> git's id of the content."""
+    lines = _git(root, "ls-tree", "-r", "-z", commit, "--", *CODE).split("\0")
+    return {path: about.split()[2] for about, _, path in (line.partition("\t") for line in lines if line)}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Whether the code that trained something stands in a revision: in `words`, and where not, what to type (`way`)."""
+
+    kept: bool
+    words: str
+    way: str = ""
+
+
+def standing(recorded: Mapping[str, object], root: Path = ROOT) -> Standing:
+    """Whether the code of a fingerprint stands in a revision of this checkout: then, or committed since.
+
+    What is compared is the content of files, so that nothing has to be trained again after a commit.
+    """
+    commit = recorded.get("revision")
+    commit = commit if isinstance(commit, str) and ID.fullmatch(commit) else None
+    told = f"trained by revision {commit[:12]}" if commit else "trained by no revision"
+    if commit and recorded.get("clean"):
+        return Standing(True, told)
+    changed = recorded.get("changed")
+    try:
+        if commit and isinstance(changed, Mapping):
+            return _committed(told, {str(path): str(own) for path, own in changed.items()}, root)
+        return _by_digest(told, recorded, commit, root)
+    except NoRevision as error:
+        return Standing(False, f"{told}: {error}", error.way)
+
+
+def _committed(told: str, changed: Mapping[str, str], root: Path) -> Standing:
+    """Whether every file that was changed then has been committed as it was."""
+    missing = [path for path, own in changed.items() if not _in_history(path, own, root)]
+    if not missing:
+        return Standing(True, f"{told} with {named(changed)}, committed since")
+    words = f"{told} with {named(missing)} changed, and no commit holds {'it' if len(missing) == 1 else 'them'}"
+    other = [path for path in missing if _now(path, root) != changed[path]]
+    if other:
+        return Standing(False, f"{words} as then ({named(other)} is another now)", "commit what is there, and compare again")
+    return Standing(False, words, commit_these(missing))
+
+
+def _in_history(path: str, own: str, root: Path) -> bool:
+    found = ID.fullmatch(own) and _git(root, "log", "--all", "-1", "--format=%H", f"--find-object={own}", "--", path)
+    return bool(found)
+
+
+def _now(path: str, root: Path) -> str:
+    """git's id of a file as it is; empty where it is gone."""
+    return _git(root, "hash-object", "--", path).strip() if (root / path).is_file() else ""
+
+
+def _by_digest(told: str, recorded: Mapping[str, object], commit: str | None, root: Path) -> Standing:
+    """Where nothing says which files were changed: whether the code that a fit imports is that of a revision."""
+    now = _commit(root)
+    if recorded.get("code_rule", 1) == CODE_RULE:
+        for one in dict.fromkeys(filter(None, (commit, now))):
+            with tempfile.TemporaryDirectory() as scratch:
+                if _unpacked(one, Path(scratch), root) and code_digest(Path(scratch)) == recorded.get("code"):
+                    return Standing(True, f"{told}, and revision {one[:12]} has the code that trained it")
+    words = f"{told} as it stood then, and revision {now[:12]} has other code than trained it"
+    return Standing(False, words, "commit the code that trained it, or compare again")
+
+
+def _unpacked(commit: str, folder: Path, root: Path) -> bool:
+    """Puts models/ of a revision into a folder; whether the revision is here."""
+    try:
+        content = _said(root, "archive", "--format=tar", commit, "models")
+    except NoRevision:
+        return False
+    with tarfile.open(fileobj=BytesIO(content)) as archive:
+        archive.extractall(folder, filter="data")
+    return True
+
+
+def named(paths: Collection[str]) -> str:
+    """Some files in words, a few of many."""
+    some = list(paths)
+    return ", ".join(some[:SHOWN]) + (f" and {len(some) - SHOWN} more" if len(some) > SHOWN else "")
+
+
+def commit_these(paths: Collection[str]) -> str:
+    """What to type so that a revision holds some files."""
+    files = shlex.join(paths) if len(paths) <= SHOWN else " ".join(CODE)
+    return f"git add {files} && git commit -m 'The code that trained it'"
+
+
+def _start(root: Path) -> str:
+    return f"cd {shlex.quote(str(root))} && git init && git add {' '.join(CODE)} && git commit -m 'The code'"
+
+
+def _git(root: Path, *arguments: str, given: str = "") -> str:
+    return _said(root, *arguments, given=given).decode("utf-8", "replace")
+
+
+def _said(root: Path, *arguments: str, given: str = "") -> bytes:
+    """What git says in a checkout.  Raises NoRevision where it says nothing; whatever it began ends with it."""
+    ours = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER}
+    quiet = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    pipe = subprocess.PIPE
+    try:
+        process = subprocess.Popen(
+            ["git", *arguments], cwd=root, env=ours | quiet, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        )
+    except FileNotFoundError:
+        raise NoRevision("git is not installed here", "install git") from None
+    except OSError as error:
+        raise NoRevision(f"git cannot be run here ({error.strerror})") from None
+    with process:
+        try:
+            said, errors = process.communicate(given.encode(), SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise NoRevision(f"git does not answer within {SECONDS:g} s") from None
+    if process.returncode:
+        first = next(iter(errors.decode("utf-8", "replace").splitlines()), f"exit status {process.returncode}")
+        raise NoRevision(f"git says: {first[:200].removeprefix('fatal: ')}", _way_on(root))
+    return said
+
+
+def _way_on(root: Path) -> str:
+    """What to type where git names no revision of a checkout."""
+    inside = root / ".git"
+    if not inside.exists():
+        return _start(root)
+    if inside.lstat().st_uid != os.geteuid() or root.stat().st_uid != os.geteuid():
+        return f"git config --global --add safe.directory {shlex.quote(str(root))}"
+    return f"git -C {shlex.quote(str(root))} status   (it says why)"
