@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from flows.runtime.begin import collect_nothing, open_home, prefect_api, read_plan, read_run, with_variants
+from flows.runtime.begin import check_forecasts, collect_nothing, open_home, prefect_api, read_plan, read_run, with_variants
 from params.errors import ChecksFailed, UserError
 
 DEFAULT = Path("params/nyc_weather.yaml")
@@ -248,6 +248,7 @@ def retrain(
 ) -> None:
     """Compare, then promote, then forecast: what a schedule runs, now."""
     plan = read_plan(params, settings)
+    check_forecasts(forecasts)
     home = open_home(decides=True)
     with prefect_api(home) as server:
         from flows.retrain import retrain as flow
@@ -272,14 +273,16 @@ def serve(
 ) -> None:
     """Retrain, promote and forecast on a schedule, until Ctrl-C."""
     plan = read_plan(params, settings)
+    check_forecasts(forecasts)
     home = open_home()
+    from flows.runtime.due import check_cron
+
+    check_cron(cron, zone)
     with prefect_api(home, lasting=True) as server:
-        from flows.schedule import check_cron
         from flows.schedule import serve as serve_runs
         from tasks.train.check import check_plan
 
         check_plan(plan)
-        check_cron(cron, zone)
         server.wait()
         for line in server.addresses():
             print(line, flush=True)

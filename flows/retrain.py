@@ -9,7 +9,6 @@ import json
 import os
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.compare import Comparison, compare
 from flows.promote import promote
 from flows.runtime.child import SERVED_BY, end_without
+from flows.runtime.due import begin_run, end_run
 from flows.runtime.state import ready
 from params.errors import without_password
 from params.load import Plan, load_plan
@@ -27,7 +27,7 @@ from tasks.promote.alias import undecided
 from tasks.promote.decision import Decision, PromoteOptions
 from tasks.serve.notify import notify
 from tasks.serve.realised import score_realised, serve_forecasts
-from tasks.serve.schedule import again, remember, superseded
+from tasks.serve.schedule import again, superseded
 from tasks.tracking import connection
 
 
@@ -63,25 +63,37 @@ def retrain(
     params: str, settings: list[str] | None = None, forecast: str | None = None, allow_dirty: bool = False
 ) -> Retrained:
     """Compares, promotes, forecasts and looks back."""
-    plan, home = load_plan(params, settings or []), ready()
-    run = plan.run
-    if SERVED_BY in os.environ:  # else a run whose server was killed would sit there for minutes, and hold the lock below
-        end_without(int(os.environ[SERVED_BY]))
+    name = Path(params).stem
+    try:
+        plan, home = load_plan(params, settings or []), ready()
+        name = plan.run.name
+        if SERVED_BY in os.environ:  # else a run whose server was killed would sit there for minutes, and hold the lock below
+            end_without(int(os.environ[SERVED_BY]))
+        return _shown(name, _alone(plan, forecast, allow_dirty, home))
+    except Exception as error:
+        notify("failure", name, why=without_password(str(error)), kind=type(error).__name__)
+        raise
+
+
+def _alone(plan: Plan, forecast: str | None, allow_dirty: bool, home: Path) -> Retrained:
+    """The run, where no other of its name is at work and the last did not see the same data."""
+    name, due = plan.run.name, runtime.flow_run.scheduled_start_time if runtime.deployment.id else None
     with ExitStack() as held:
         try:
-            held.enter_context(lock(home, f"retrain-{run.name}", wait=False))
+            held.enter_context(lock(home, f"retrain-{name}", wait=False))
         except Held:
-            return _shown(run.name, Retrained(outcome=Outcome.SKIPPED, why="another run of it is at work"))
-        began = datetime.now(UTC)
-        if runtime.deployment.id and superseded(home, run.name, runtime.flow_run.scheduled_start_time):
+            return Retrained(outcome=Outcome.SKIPPED, why="another run of it is at work")
+        if superseded(home, name, due):
             why = "it was due before the last run began, which saw the same data"
-            return _shown(run.name, Retrained(outcome=Outcome.SKIPPED, why=why))
-        remember(home, run.name, began)
+            return Retrained(outcome=Outcome.SKIPPED, why=why)
+        begin_run(home, name, due)
         try:
-            return _shown(run.name, again(lambda: _once(plan, forecast, allow_dirty, home)))
-        except Exception as error:
-            notify("failure", run.name, why=without_password(str(error)), kind=type(error).__name__)
+            found = again(lambda: _once(plan, forecast, allow_dirty, home))
+        except Exception:
+            end_run(home, name)
             raise
+        end_run(home, name)
+        return found
 
 
 def _once(plan: Plan, forecast: str | None, allow_dirty: bool, home: Path) -> Retrained:

@@ -3,24 +3,12 @@
 import os
 from pathlib import Path
 from typing import Any
-from zoneinfo import available_timezones
 
 from flows.runtime.child import SERVED_BY
-from params.errors import UserError
+from flows.runtime.due import begin_serving
+from flows.runtime.state import ready
 from params.load import load_run
 from tasks.files import ROOT
-
-
-def check_cron(cron: str, zone: str) -> None:
-    """Raises UserError for what is no cron expression, or no zone."""
-    from prefect.schedules import Cron
-
-    try:
-        Cron(cron)
-    except ValueError as error:
-        raise UserError(f"--cron {cron!r}: {error}; write minute, hour, day, month and weekday, such as '0 6 * * *'") from None
-    if zone not in available_timezones():
-        raise UserError(f"--timezone {zone!r}: there is no such zone; write one such as Europe/Berlin")
 
 
 def serve(params: Path, settings: list[str], cron: str, zone: str, forecast: Path | None, allow_dirty: bool) -> None:
@@ -30,6 +18,7 @@ def serve(params: Path, settings: list[str], cron: str, zone: str, forecast: Pat
     from flows.retrain import retrain
 
     run = load_run(params, settings)
+    begin_serving(ready(), run.name, cron, zone)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for the runs
     os.environ[SERVED_BY] = str(os.getpid())
     parameters: dict[str, Any] = {"params": str(params.absolute()), "settings": settings, "allow_dirty": allow_dirty}

@@ -20,7 +20,7 @@ def placed(path: Path, *, durable: bool = False) -> Iterator[Path]:
     It keeps the suffix of `path`.  `durable`: flushed to the disk before it is renamed.  A folder takes the place of
     none or of an empty one.  Raises OSError as writing does.
     """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}-{os.urandom(4).hex()}.partial{path.suffix}")
+    partial = _beside(path)
     try:
         yield partial
         if durable:
@@ -36,6 +36,28 @@ def placed(path: Path, *, durable: bool = False) -> Iterator[Path]:
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{os.getpid()}-{os.urandom(4).hex()}.partial{path.suffix}")
+
+
+def unwritable(path: Path) -> str | None:
+    """Why no file can be put in place at `path`, and what to do, in words; None where one can.  Found by trying."""
+    folder = path.absolute().parent
+    try:
+        if not folder.is_dir():
+            return f"there is no folder {folder}; make it first"
+        if path.is_dir():
+            return f"that is a folder; name a file in it, such as {path / 'forecasts.parquet'}"
+        if path.exists() and not path.is_file():
+            return "that is no ordinary file; name another"
+        partial = _beside(path)
+        partial.touch(mode=0o600, exist_ok=False)
+        partial.unlink()
+    except (OSError, ValueError) as error:
+        return f"cannot be written ({getattr(error, 'strerror', None) or error}); name a file in a folder that you may write"
+    return None
 
 
 def write_parquet(frame: "pl.DataFrame", path: Path) -> None:

@@ -71,3 +71,12 @@ def with_variants(settings: list[str] | None, names: str | None) -> list[str]:
     if not listed:
         raise UserError("--variants: name at least one, such as --variants lstm,gru, or all")
     return [*(settings or []), variants_setting(listed)]
+
+
+def check_forecasts(out: Path | None) -> None:
+    """Raises UserError where the file of `--forecast` cannot be written: after hours of training that would be too late."""
+    if out is not None:
+        from tasks.files import unwritable
+
+        if (why := unwritable(out)) is not None:
+            raise UserError(f"--forecast {out}: {why}")

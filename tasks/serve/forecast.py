@@ -10,7 +10,7 @@ from polars.exceptions import PolarsError
 from params.data import DataParams
 from params.errors import UserError
 from params.schema import RunParams
-from tasks.files import write_parquet
+from tasks.files import unwritable, write_parquet
 from tasks.grid.frequency import Frequency
 from tasks.load.files import collect, find_files
 from tasks.load.source import KEYS, Source, categories_of, long_frame, open_source, scan_series
@@ -112,10 +112,8 @@ def check_out(out: Path, data: Path) -> None:
     """Raises UserError where `out` can be no file, or is one of the files that the forecasts are made from."""
     source = DataParams.model_construct(path=str(data.absolute()))
     try:
-        if not out.absolute().parent.is_dir():
-            raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
-        if out.is_dir():
-            raise UserError(f"--out {out}: that is a folder; name a file in it, such as {out / 'forecasts.parquet'}")
+        if (why := unwritable(out)) is not None:
+            raise UserError(f"--out {out}: {why}")
         if out.exists() and any(out.samefile(file) for file in find_files(source, Path.cwd())):
             raise UserError(f"--out {out}: that is the table that the forecasts are made from; name another file")
     except OSError as error:

@@ -4,25 +4,70 @@ import json
 import logging
 import os
 import shlex
+import signal
 import subprocess
-from typing import Any
+import tempfile
+from contextlib import suppress
+from typing import IO, Any
 
 LIMIT = 60.0  # seconds that the command may take
+ARGUMENT = 100_000  # bytes of one argument: Linux takes 131,072 and no more, whatever ARG_MAX is
+CUT = 2_000  # characters of a text that stay where the whole does not fit
 log = logging.getLogger("lagline.notify")
 
 
 def notify(event: str, name: str, **facts: Any) -> bool:
     """Runs the command with the JSON as its last argument and on its standard input; whether it was run and ended well.
 
-    `event`: failure, refusal, promotion or warning.
+    What is too long for an argument is cut there (`cut`: true), and whole on the standard input.  `event`: failure, refusal,
+    promotion, warning or missed.
     """
     command = os.environ.get("LAGLINE_NOTIFY_COMMAND", "").strip()
     if not command:
         return False
-    text = json.dumps({"event": event, "name": name, **facts}, default=str)
+    whole = {"event": event, "name": name, **facts}
+    text = json.dumps(whole, default=str)
     try:
-        subprocess.run([*shlex.split(command), text], input=text, text=True, timeout=LIMIT, check=True, capture_output=True)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        log.warning("LAGLINE_NOTIFY_COMMAND did not work: %s", error)
-        return False
-    return True
+        with _file(text) as told:
+            status = _run([*shlex.split(command), text if len(text) <= ARGUMENT else _short(whole)], told)
+    except subprocess.TimeoutExpired:
+        log.warning("LAGLINE_NOTIFY_COMMAND did not end within %.0f s and was stopped", LIMIT)
+    except (OSError, ValueError) as error:  # the words of an error may hold the command, and that a secret
+        log.warning("LAGLINE_NOTIFY_COMMAND did not work: %s", getattr(error, "strerror", None) or error)
+    else:
+        if status == 0:
+            return True
+        log.warning("LAGLINE_NOTIFY_COMMAND ended with status %d", status)
+    return False
+
+
+def _run(command: list[str], told: IO[bytes]) -> int:
+    """The exit status of a command, whose prints go nowhere; one that takes too long is ended with all that it has started."""
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdin=told, stdout=quiet, stderr=quiet, start_new_session=True)
+    try:
+        return process.wait(LIMIT)
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+
+
+def _file(text: str) -> IO[bytes]:
+    """A text as an open file, in memory where the system can, since what is told may be that the disk is full."""
+    in_memory = hasattr(os, "memfd_create")
+    file = os.fdopen(os.memfd_create("lagline"), "w+b") if in_memory else tempfile.TemporaryFile()  # noqa: SIM115
+    file.write(text.encode())
+    file.seek(0)
+    return file
+
+
+def _short(whole: dict[str, Any]) -> str:
+    """The JSON with its long texts cut, and without what is long otherwise."""
+    some: dict[str, Any] = {"cut": True}
+    for key, value in whole.items():
+        kept = f"{value[:CUT]} ... (cut; whole on standard input)" if isinstance(value, str) and len(value) > CUT else value
+        if len(json.dumps({**some, key: kept}, default=str)) <= ARGUMENT:
+            some[key] = kept
+    return json.dumps(some, default=str)

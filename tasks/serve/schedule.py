@@ -1,9 +1,11 @@
-"""Whether a scheduled run has anything to do, and whether one that failed is tried again."""
+"""Whether a scheduled run has anything to do, which did not happen, and whether one that failed is tried again."""
 
+import errno
 import json
 import time
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +15,71 @@ from params.errors import Unavailable, UserError
 WAITS = (30.0, 120.0, 480.0)  # seconds before another try
 T = TypeVar("T")
 SERVERS = ("httpx", "requests", "urllib3", "sqlalchemy", "sqlite3", "mlflow")  # whose errors are of a server or a store
+# a path that is wrong or not ours: waiting mends none of these
+PATHS = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, IsADirectoryError)
+PATH_ERRNOS = (errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS, errno.EINVAL, errno.ENOTEMPTY, errno.EXDEV)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is known of the runs of a name.
+
+    When the last one `began`; when the one that is at work, or was cut off, did (`open`); up to when the due times of `cron` in
+    `zone` are `accounted` for: each had its run or was told as missed.
+    """
+
+    began: datetime | None = None
+    open: datetime | None = None
+    accounted: datetime | None = None
+    cron: str | None = None
+    zone: str | None = None
+
+    def ahead(self, now: datetime) -> datetime | None:
+        """A time of it that has not come yet, of a clock that was ahead then; None where there is none."""
+        return max((time for time in (self.began, self.open, self.accounted) if time is not None and time > now), default=None)
+
+    def without(self, now: datetime) -> "Memory":
+        """The same without the times that have not come yet."""
+        some = {name: None for name in ("began", "open", "accounted") if (getattr(self, name) or now) > now}
+        return replace(self, **some)
+
+
+@dataclass(frozen=True)
+class Missed:
+    """Scheduled runs that did not happen: when they were `due`, and when one began that was cut off."""
+
+    due: Sequence[datetime]
+    cut_off: datetime | None = None
+
+    @property
+    def runs(self) -> int:
+        """How many."""
+        return len(self.due) + (self.cut_off is not None)
+
+    @property
+    def since(self) -> datetime:
+        """The first of them."""
+        return min([*self.due, *([self.cut_off] if self.cut_off else [])])
+
+    @property
+    def words(self) -> str:
+        """The same in words."""
+        parts = []
+        if self.due:
+            first, last = _shown(min(self.due)), _shown(max(self.due))
+            some = f"a run did not happen, due at {first}"
+            if len(self.due) > 1:
+                some = f"{len(self.due):,} runs did not happen, due from {first} to {last}"
+            parts.append(f"{some} (the machine was off or asleep, the schedule not served, or another run at work)")
+        if self.cut_off:
+            parts.append(f"the run that began at {_shown(self.cut_off)} was cut off before its end")
+        return "; ".join(parts)
+
+
+def missed(due: Sequence[datetime], own: datetime | None, cut_off: datetime | None) -> Missed | None:
+    """What did not happen of the runs that were `due`, less the one that begins now, and a run that was cut off; or None."""
+    others = [time for time in due if own is None or abs((time - own).total_seconds()) >= 1]
+    return Missed(others, cut_off) if others or cut_off else None
 
 
 def again(call: Callable[[], T], waits: tuple[float, ...] = WAITS) -> T:
@@ -28,25 +95,49 @@ def again(call: Callable[[], T], waits: tuple[float, ...] = WAITS) -> T:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether another try may do: a server that is away, a full disk; not bad data, a bad params file, or a fault of ours."""
+    """Whether another try may do: a server that is away, a full disk; not bad data, a wrong path, or a fault of ours."""
     if isinstance(error, UserError):
         return isinstance(error, Unavailable)
+    if isinstance(error, PATHS) or (isinstance(error, OSError) and error.errno in PATH_ERRNOS):
+        return False
     return isinstance(error, OSError) or type(error).__module__.split(".")[0] in SERVERS
 
 
-def superseded(home: Path, name: str, due: datetime | None) -> bool:
-    """Whether a run was due before the last one of its name began: of several that a machine slept over, one is enough."""
-    path = _memory(home, name)
-    if due is None or not path.exists():
-        return False
-    return due <= datetime.fromisoformat(json.loads(path.read_text())["began"])
+def superseded(home: Path, name: str, due: datetime | None, now: datetime | None = None) -> bool:
+    """Whether a run was due before the last one of its name began: of several that a machine slept over, one is enough.
+
+    A beginning that has not come yet says nothing: the clock was ahead then.
+    """
+    began = recall(home, name).began
+    return due is not None and began is not None and due <= began <= (now or datetime.now(UTC))
 
 
-def remember(home: Path, name: str, began: datetime) -> None:
-    """A run of a name has begun."""
+def remember(home: Path, name: str, memory: Memory) -> None:
+    """Keeps what is known of the runs of a name."""
     path = _memory(home, name)
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    write_bytes(path, json.dumps({"began": began.isoformat()}).encode())
+    known = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(memory).items()}
+    write_bytes(path, json.dumps(known).encode())
+
+
+def recall(home: Path, name: str) -> Memory:
+    """What is known of the runs of a name; nothing where the file is missing or damaged: a run too many is better than none."""
+    try:
+        known = json.loads(_memory(home, name).read_bytes())
+        texts = {field.name: str(known[field.name]) for field in fields(Memory) if known.get(field.name)}
+        began, at_work, accounted = (_utc(texts.get(key)) for key in ("began", "open", "accounted"))
+        return Memory(began, at_work, accounted, texts.get("cron"), texts.get("zone"))
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return Memory()
+
+
+def _shown(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _utc(text: str | None) -> datetime | None:
+    time = datetime.fromisoformat(text) if text else None
+    return time if time is None or time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _memory(home: Path, name: str) -> Path:

@@ -1,9 +1,19 @@
 """What a schedule is told is checked before anything is served: one message, and no server that stays."""
 
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from flows.schedule import check_cron
+from flows.runtime.due import begin_run, begin_serving, check_cron, due_times, end_run
 from params.errors import UserError
+from tasks.locks import lock
+from tasks.serve.schedule import Memory, recall, remember, superseded
 
 
 @pytest.mark.parametrize("zone", ["Foo/Bar", "", "europe/berlin", "../UTC"])
@@ -14,13 +24,134 @@ def test_a_zone_that_there_is_not_is_refused(zone: str) -> None:
         check_cron("0 6 * * *", zone)
 
 
-@pytest.mark.parametrize("cron", ["", "daily", "0 6 * *"])
-def test_what_is_no_cron_expression_is_refused(cron: str) -> None:
-    with pytest.raises(UserError, match="write minute, hour, day, month and weekday"):
+@pytest.mark.parametrize(
+    ("cron", "words"),
+    [
+        *((cron, "5 fields") for cron in ("", "daily", "0 6 * *", "* * * * * *", "0 6 * * * 0 2099", "* " * 5000)),
+        *((cron, "not a cron expression") for cron in ("@reboot", "H * * * *", "0 24 * * *", "a b c d e", "\x1b[31m * * * *")),
+        *((cron, "is never due") for cron in ("0 0 30 2 *", "0 0 31 4 *", "0 0 31 2,4,6,9,11 *")),
+    ],
+)
+def test_what_is_no_cron_expression_or_never_due_is_refused(cron: str, words: str) -> None:
+    with pytest.raises(UserError, match="write minute, hour, day, month and weekday") as told:
         check_cron(cron, "UTC")
+    assert words in str(told.value) and len(str(told.value)) < 300
+
+
+@pytest.mark.parametrize("cron", ["0 0 29 2 *", "@daily", "0 6 * * mon#2", "*/5 6-8 L * *", ",".join("0" * 4000) + " * * * *"])
+def test_what_is_due_some_day_is_served(cron: str) -> None:
+    check_cron(cron, "Europe/Berlin")
+
+
+def test_due_times_are_those_of_the_zone_and_each_is_there_once_when_the_clock_changes() -> None:
+    spring, autumn = datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 10, 24, 12, tzinfo=UTC)
+    for cron, day in (("30 6 * * *", spring), ("30 6 * * *", autumn), ("30 2 * * *", autumn)):
+        assert len(due_times(cron, "Europe/Berlin", day, day + timedelta(days=3))) == 3
+    first, *_ = due_times("0 6 * * *", "Europe/Berlin", datetime(2026, 3, 28, 6, tzinfo=UTC), datetime(2026, 4, 2, tzinfo=UTC))
+    assert first == datetime(2026, 3, 29, 4, tzinfo=UTC)
+    assert due_times("0 6 * * *", "UTC", first, first) == [] and first not in due_times(
+        "0 6 * * *", "Europe/Berlin", first, first + timedelta(days=1)
+    )
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+    """What LAGLINE_NOTIFY_COMMAND was told since the last call."""
+    log = tmp_path / "told.txt"
+    (tmp_path / "tell.sh").write_text(f'#!/bin/sh\necho "$1" >> "{log}"\n')
+    (tmp_path / "tell.sh").chmod(0o700)
+    monkeypatch.setenv("LAGLINE_NOTIFY_COMMAND", str(tmp_path / "tell.sh"))
+
+    def read() -> list[dict[str, Any]]:
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return [json.loads(line) for line in lines]
+
+    return read
+
+
+def test_a_run_that_did_not_happen_is_told_once_at_the_next_start(tmp_path: Path, told) -> None:
+    begin_serving(tmp_path, "story", "0 * * * *", "UTC")
+    assert told() == []  # a first start has missed nothing
+    now = datetime.now(UTC)
+    then = now.replace(minute=30) - timedelta(days=1)
+    remember(tmp_path, "story", replace(recall(tmp_path, "story"), accounted=then))
+    begin_serving(tmp_path, "story", "0 6 * * *", "UTC")
+    (missed,) = told()
+    assert (missed["event"], missed["name"]) == ("missed", "story") and missed["runs"] in (23, 24)
+    assert datetime.fromisoformat(missed["since"]) == then.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    begin_serving(tmp_path, "story", "0 6 * * *", "UTC")
+    assert told() == []
+    known = recall(tmp_path, "story")
+    assert (known.cron, known.zone) == ("0 6 * * *", "UTC") and known.accounted is not None and known.accounted >= now
+
+
+def test_a_run_that_was_cut_off_is_told_and_one_that_failed_is_not(tmp_path: Path, told) -> None:
+    begin_serving(tmp_path, "story", "0 6 1 1 *", "UTC")
+    begin_run(tmp_path, "story", datetime.now(UTC))
+    begin_serving(tmp_path, "story", "0 6 1 1 *", "UTC")
+    (missed,) = told()
+    assert missed["runs"] == 1 and "was cut off" in missed["why"]
+    begin_run(tmp_path, "story", datetime.now(UTC))
+    end_run(tmp_path, "story")
+    begin_serving(tmp_path, "story", "0 6 1 1 *", "UTC")
+    begin_run(tmp_path, "story", None)  # by hand: who ended it knows
+    begin_serving(tmp_path, "story", "0 6 1 1 *", "UTC")
+    assert told() == []
+
+
+def test_a_run_that_is_at_work_has_not_been_cut_off(tmp_path: Path, told) -> None:
+    begin_serving(tmp_path, "story", "0 6 1 1 *", "UTC")
+    with lock(tmp_path, "retrain-story"):
+        begin_run(tmp_path, "story", datetime.now(UTC))
+        begin_serving(tmp_path, "story", "0 6 1 1 *", "UTC")
+    assert told() == []
+
+
+def test_runs_that_one_before_them_kept_from_happening_are_told_by_the_next(tmp_path: Path, told) -> None:
+    begin_serving(tmp_path, "story", "* * * * *", "UTC")
+    due = datetime.now(UTC).replace(second=0, microsecond=0)
+    remember(tmp_path, "story", replace(recall(tmp_path, "story"), accounted=due - timedelta(minutes=3, seconds=1)))
+    begin_run(tmp_path, "story", due - timedelta(minutes=3))
+    (missed,) = told()
+    assert missed["runs"] in (3, 4)  # a minute may have passed
+    end_run(tmp_path, "story")
+    begin_run(tmp_path, "story", datetime.now(UTC).replace(second=0, microsecond=0))
+    assert told() == []
+
+
+def test_a_clock_that_was_ahead_is_told_once_and_nothing_is_skipped(tmp_path: Path, told) -> None:
+    year = datetime.now(UTC) + timedelta(days=365)
+    remember(tmp_path, "story", Memory(began=year, open=year, accounted=year, cron="0 * * * *", zone="UTC"))
+    begin_serving(tmp_path, "story", "0 * * * *", "UTC")
+    (warning,) = told()
+    assert warning["event"] == "warning" and f"{year:%Y-%m-%d %H:%M} UTC" in warning["why"]
+    assert not superseded(tmp_path, "story", datetime.now(UTC))
+    begin_run(tmp_path, "story", datetime.now(UTC))
+    assert told() == []
+    remember(tmp_path, "story", Memory(began=year))  # of an earlier lagline, and a run without a new start of `serve`
+    begin_run(tmp_path, "story", datetime.now(UTC))
+    assert [one["event"] for one in told()] == ["warning"] and recall(tmp_path, "story").ahead(datetime.now(UTC)) is None
 
 
 def test_a_wrong_zone_ends_serve_before_anything_is_due(warm, refused, tmp_path) -> None:
     done = warm("serve", "params/smoke.yaml", "--timezone", "Foo/Bar", home=tmp_path / "home")
     refused(done, 2, "--timezone 'Foo/Bar': there is no such zone")
     assert "due at" not in done.stdout
+
+
+@pytest.mark.parametrize("where", ["none/next.parquet", "file/next.parquet", ".", "fifo"])
+@pytest.mark.parametrize("verb", ["serve", "retrain"])
+def test_a_forecast_that_cannot_be_written_is_found_before_the_server_starts(
+    warm, refused, tmp_path: Path, where: str, verb: str
+) -> None:
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "fifo")
+    refused(warm(verb, "params/smoke.yaml", "--forecast", str(tmp_path / where), home=tmp_path / "home"), 2, "--forecast ")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_cron_that_is_never_due_ends_serve_before_the_server_starts(warm, refused, tmp_path: Path) -> None:
+    done = warm("serve", "params/smoke.yaml", "--cron", "0 0 30 2 *", home=tmp_path / "home")
+    refused(done, 2, "--cron '0 0 30 2 *': is never due")
+    assert not list((tmp_path / "home").rglob("server.log")) and "due at" not in done.stdout

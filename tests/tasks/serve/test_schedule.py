@@ -2,6 +2,7 @@
 
 import json
 import stat
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 
+import tasks.serve.notify
 import tasks.serve.realised
 from params.errors import ChecksFailed, Unavailable, UserError
 from params.load import load_run
 from tasks.serve.notify import notify
 from tasks.serve.realised import keep, on_grid, realised, score_realised
-from tasks.serve.schedule import again, may_pass, remember, superseded
+from tasks.serve.schedule import Memory, again, may_pass, missed, recall, remember, superseded
 from tasks.tracking import connection
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
@@ -25,10 +28,44 @@ NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 def test_of_three_due_times_that_a_machine_slept_over_one_run_is_enough(tmp_path: Path) -> None:
     dues = [NOW - timedelta(days=days) for days in (2, 1, 0)]
     assert not superseded(tmp_path, "story", dues[0])  # nothing ever ran
-    remember(tmp_path, "story", NOW + timedelta(minutes=1))  # the first of them begins, late
-    assert [superseded(tmp_path, "story", due) for due in dues] == [True, True, True]
-    assert not superseded(tmp_path, "story", NOW + timedelta(days=1))
-    assert not superseded(tmp_path, "other", dues[0]) and not superseded(tmp_path, "story", None)
+    remember(tmp_path, "story", Memory(began=NOW + timedelta(minutes=1)))  # the first of them begins, late
+    later = NOW + timedelta(hours=1)
+    assert [superseded(tmp_path, "story", due, later) for due in dues] == [True, True, True]
+    assert not superseded(tmp_path, "story", NOW + timedelta(days=1), later)
+    assert not superseded(tmp_path, "other", dues[0], later) and not superseded(tmp_path, "story", None, later)
+
+
+def test_a_clock_that_was_ahead_once_skips_no_run(tmp_path: Path) -> None:
+    wrong = Memory(began=NOW + timedelta(days=365), accounted=NOW + timedelta(days=400), cron="0 6 * * *", zone="UTC")
+    remember(tmp_path, "story", wrong)
+    assert not superseded(tmp_path, "story", NOW, NOW)
+    assert recall(tmp_path, "story") == wrong and wrong.ahead(NOW) == NOW + timedelta(days=400)
+    assert wrong.without(NOW) == Memory(cron="0 6 * * *", zone="UTC") and wrong.without(NOW).ahead(NOW) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"began": 3}', '{"began": "soon"}', "\udcff", "[" * 100_000])
+def test_a_memory_that_is_damaged_skips_no_run(tmp_path: Path, text: str) -> None:
+    (tmp_path / "schedule").mkdir()
+    (tmp_path / "schedule" / "story.json").write_text(text, errors="surrogateescape")
+    assert recall(tmp_path, "story") == Memory() and not superseded(tmp_path, "story", NOW, NOW)
+
+
+def test_a_memory_of_an_earlier_lagline_is_read(tmp_path: Path) -> None:
+    (tmp_path / "schedule").mkdir()
+    (tmp_path / "schedule" / "story.json").write_text('{"began": "2026-11-24T06:00:00+00:00"}')
+    assert recall(tmp_path, "story") == Memory(began=NOW) and superseded(tmp_path, "story", NOW, NOW)
+
+
+def test_runs_that_did_not_happen_are_counted_less_the_one_that_begins(tmp_path: Path) -> None:
+    dues = [NOW - timedelta(days=days) for days in (2, 1, 0)]
+    assert missed([], None, None) is None and missed(dues[:1], dues[0], None) is None
+    found = missed(dues, dues[1], None)
+    assert found is not None and (found.runs, found.since) == (2, dues[0])
+    assert "2 runs did not happen, due from 2026-11-22 06:00 UTC to 2026-11-24 06:00 UTC" in found.words
+    cut = missed(dues[2:], None, dues[0])
+    assert cut is not None and (cut.runs, cut.since) == (2, dues[0])
+    assert "a run did not happen, due at 2026-11-24 06:00 UTC" in cut.words
+    assert "the run that began at 2026-11-22 06:00 UTC was cut off" in cut.words
 
 
 class ConnectError(Exception):
@@ -40,6 +77,17 @@ class ConnectError(Exception):
     [
         (ConnectError("refused"), True),
         (OSError(28, "No space left on device"), True),
+        (OSError(5, "Input/output error"), True),
+        (ConnectionResetError("a server went away"), True),
+        (TimeoutError("it took too long"), True),
+        (FileNotFoundError(2, "No such file or directory"), False),
+        (PermissionError(13, "Permission denied"), False),
+        (NotADirectoryError(20, "Not a directory"), False),
+        (IsADirectoryError(21, "Is a directory"), False),
+        (FileExistsError(17, "File exists"), False),
+        (OSError(30, "Read-only file system"), False),
+        (OSError(36, "File name too long"), False),
+        (OSError(40, "Too many levels of symbolic links"), False),
         (Unavailable("a server or a disk"), True),
         (UserError("a column is named 'does not answer'"), False),
         (UserError("data.path: there is no such file"), False),
@@ -84,6 +132,52 @@ def test_the_command_gets_the_json_both_ways_and_its_failure_stops_nothing(
     for broken in ("/nowhere/at/all", "false", "'unclosed"):
         monkeypatch.setenv("LAGLINE_NOTIFY_COMMAND", broken)
         assert not notify("failure", "story", why="x")
+
+
+@pytest.mark.parametrize(("characters", "cut"), [(20_000, False), (140_000, True), (3_000_000, True)])
+def test_a_long_text_comes_whole_on_the_standard_input_and_cut_as_the_argument(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, characters: int, cut: bool
+) -> None:
+    """Linux takes no argument of more than 128 kB."""
+    script = tmp_path / "tell.sh"
+    script.write_text(f'#!/bin/sh\nprintf "%s" "$1" > "{tmp_path}/argument"\ncat > "{tmp_path}/input"\n')
+    script.chmod(0o700)
+    monkeypatch.setenv("LAGLINE_NOTIFY_COMMAND", str(script))
+    why = "\u00e4" + "x" * characters
+    assert notify("failure", "story", why=why, kind="ValueError", scores={str(n): n for n in range(characters // 10)})
+    argument, whole = (json.loads((tmp_path / name).read_bytes()) for name in ("argument", "input"))
+    assert whole["why"] == why and len(whole["scores"]) == characters // 10 and "cut" not in whole
+    assert (argument == whole) is not cut and (argument["event"], argument["name"]) == ("failure", "story")
+    assert not cut or (argument["cut"] is True and argument["why"].startswith("\u00e4xxx") and argument["kind"] == "ValueError")
+
+
+@pytest.mark.parametrize(
+    "body", ["printf '\\377\\376'; yes | head -c 3000000; yes | head -c 3000000 >&2", "sleep 600 & exit 0", "exec 0<&-"]
+)
+def test_a_command_that_prints_garbage_or_leaves_a_child_has_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    (tmp_path / "tell.sh").write_text(f"#!/bin/sh\n{body}\n")
+    (tmp_path / "tell.sh").chmod(0o700)
+    monkeypatch.setenv("LAGLINE_NOTIFY_COMMAND", str(tmp_path / "tell.sh"))
+    monkeypatch.setattr(tasks.serve.notify, "LIMIT", 20.0)
+    assert notify("failure", "story", why="x" * 200_000)
+
+
+def test_a_command_that_hangs_is_ended_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "tell.sh").write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/child\nwait\n")
+    (tmp_path / "tell.sh").chmod(0o700)
+    monkeypatch.setenv("LAGLINE_NOTIFY_COMMAND", f"{tmp_path}/tell.sh secret")
+    monkeypatch.setattr(tasks.serve.notify, "LIMIT", 3.0)
+    assert not notify("failure", "story", why="x")
+    child = int((tmp_path / "child").read_text())
+    end = time.monotonic() + 20
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert "did not end within 3 s" in caplog.text and "secret" not in caplog.text
 
 
 def a_day() -> pl.DataFrame:

@@ -1,0 +1,94 @@
+"""When a schedule is due, and which of its runs did not happen; asked of Prefect's own schedule, so that both mean the same."""
+
+import asyncio
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import available_timezones
+
+from params.errors import UserError
+from tasks.locks import Held, lock
+from tasks.serve.notify import notify
+from tasks.serve.schedule import Memory, missed, recall, remember
+
+FIELDS = 5
+HOW = "write minute, hour, day, month and weekday, such as '0 6 * * *'"
+
+
+def check_cron(cron: str, zone: str) -> None:
+    """Raises UserError for what is no cron expression, one that is never due, or no zone."""
+    shown = repr(cron if len(cron) <= 100 else f"{cron[:100]}...")
+    if not cron.startswith("@") and len(cron.split()) != FIELDS:  # a sixth would be seconds
+        raise UserError(f"--cron {shown}: not {FIELDS} fields; {HOW}")
+    if zone not in available_timezones():
+        raise UserError(f"--timezone {zone!r}: there is no such zone; write one such as Europe/Berlin")
+    from prefect.server.schemas.schedules import CronSchedule
+
+    try:
+        schedule = CronSchedule(cron=cron, timezone=zone)
+    except ValueError:
+        raise UserError(f"--cron {shown}: not a cron expression; {HOW}") from None
+    try:
+        asyncio.run(schedule.get_dates(1))
+    except ValueError:
+        raise UserError(f"--cron {shown}: is never due, since there is no such day; {HOW}") from None
+
+
+def due_times(cron: str, zone: str | None, after: datetime, until: datetime) -> list[datetime]:
+    """The due times after one time and up to another; of very many the first thousand."""
+    from prefect.server.schemas.schedules import CronSchedule
+
+    first = after + timedelta(microseconds=1)
+    return [*asyncio.run(CronSchedule(cron=cron, timezone=zone).get_dates(start=first, end=until))]
+
+
+def begin_serving(home: Path, name: str, cron: str, zone: str) -> None:
+    """A schedule of a name is served from now on: what did not happen before it is told."""
+    now = datetime.now(UTC)
+    try:
+        with lock(home, f"retrain-{name}", wait=False):
+            known = account(home, name, now)
+    except Held:  # one is at work
+        known = account(home, name, now, at_work=True)
+    remember(home, name, replace(known, cron=cron, zone=zone, accounted=now))
+
+
+def begin_run(home: Path, name: str, due: datetime | None) -> None:
+    """A run begins, and holds the lock of its name; `due`: when it was, None for one by hand.  What did not happen is told."""
+    now = datetime.now(UTC)
+    if due is None:
+        remember(home, name, replace(recall(home, name), began=now))
+        return
+    known = account(home, name, now, due)
+    remember(home, name, replace(known, began=now, open=now, accounted=now if known.cron else None))
+
+
+def end_run(home: Path, name: str) -> None:
+    """A run has come to its end, well or not; one that was ended from outside has not."""
+    remember(home, name, replace(recall(home, name), open=None))
+
+
+def account(home: Path, name: str, now: datetime, own: datetime | None = None, at_work: bool = False) -> Memory:
+    """What is known of the runs of a name, once it is told which of those that were due up to now did not happen.
+
+    `own`: the due time of the run that begins now; `at_work`: one is, so that the last has not been cut off.  Times that have
+    not come yet, of a clock that was ahead, are told and forgotten.
+    """
+    known = recall(home, name)
+    ahead = known.ahead(now)
+    if ahead is not None:
+        why = f"the clock was ahead: the last run is noted for {ahead:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M} now; "
+        _tell("warning", name, f"{why}that is forgotten, and the schedule goes on")
+        known = known.without(now)
+    due = due_times(known.cron, known.zone, known.accounted, now) if known.cron and known.accounted else []
+    cut_off = None if at_work else known.open
+    found = missed(due, own, cut_off)
+    if found is not None:
+        _tell("missed", name, found.words, runs=found.runs, since=found.since.isoformat())
+    return known if at_work else replace(known, open=None)
+
+
+def _tell(event: str, name: str, why: str, **facts: object) -> None:
+    print(f"{name}: {why}", file=sys.stderr, flush=True)
+    notify(event, name, why=why, **facts)
