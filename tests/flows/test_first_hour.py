@@ -1,4 +1,4 @@
-"""A newcomer's first hour in a checkout: init, compare, promote on a table of one's own, without a dead end."""
+"""A newcomer's first hour in a checkout (flows/promote.py): init, compare, promote on a table of one's own."""
 
 import shutil
 import subprocess
