@@ -13,8 +13,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,15 @@ class Child:
         self.record.unlink(missing_ok=True)
 
 
+def ended_first(children: Sequence[Child]) -> tuple[Child, int]:
+    """Waits until one of them has ended, and says with which status."""
+    while True:
+        for child in children:
+            if (code := child.process.poll()) is not None:
+                return child, code
+        time.sleep(0.2)
+
+
 def bind(port: int | None) -> socket.socket:
     """A loopback socket on `port`, or on any free one (None).  Raises OSError or OverflowError."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -108,7 +118,7 @@ def _answers(port: int, path: str) -> bool:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)  # knows no proxies, unlike urllib
     try:
         connection.request("GET", path)
-        return connection.getresponse().status == 200
+        return connection.getresponse().status in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED)  # one that asks for its key is up
     except (OSError, http.client.HTTPException):
         return False
     finally:

@@ -16,23 +16,25 @@ from pathlib import Path
 from typing import Any
 
 from flows.runtime.child import LOOPBACK, Child, die_with_parent, serve
+from flows.runtime.door import Porch, link
 from flows.runtime.state import prefect_home
 from params.errors import UserError
 from tasks.locks import lock
 
 ANSWER_LIMIT = 10.0  # seconds for a server that the user named: it runs already, or is just being started
 GATEWAY = (502, 503, 504)  # a proxy speaks for a server that does not
-# of the settings below, those that only one run has: a schedule needs what they turn off
+# of the settings below, those that only one run has: a schedule needs what they turn off, and pages need themselves
 ONE_RUN = ("UI_ENABLED", "BLOCKS_ON_START", "AUTO_REGISTRATION", "TRIGGERS_ENABLED", "PERSISTER_ENABLED")
 SERVED = "schedule.json"  # in the state folder, while a schedule is served
-LASTING, ONCE = "lasting", "once"  # what the child is for: a schedule, or one run
+PAGES_ONLY = ("UI_ENABLED",)
+LASTING, PAGES, ONCE = "lasting", "pages", "once"  # what the child is for: a schedule, a person who looks, or one run
 
 
 class PrefectServer:
     """The server that this process talks to: our child, or (None) one that the user named in PREFECT_API_URL."""
 
-    def __init__(self, child: Child | None) -> None:
-        self.child = child
+    def __init__(self, child: Child | None, whose: str = "") -> None:
+        self.child, self.whose = child, whose
 
     def wait(self) -> None:
         """Returns when the server answers; raises UserError where ours does not start or the user's does not answer."""
@@ -42,11 +44,11 @@ class PrefectServer:
             _wait_for(os.environ["PREFECT_API_URL"])
 
     def addresses(self) -> list[str]:
-        """What to open: the pages of our own server, and the key that they ask for."""
+        """What to open: the pages of our own server by a link that holds their key, and the key for who comes another way."""
         if self.child is None:
             return [f"Prefect: {os.environ['PREFECT_API_URL']}"]
         key = os.environ["PREFECT_API_AUTH_STRING"]
-        return [f"Prefect UI: {self.child.url}  (the schedule's; its key: {key})"]
+        return [f"Prefect UI: {link(self.child.url, key)}  ({self.whose}its key: {key})"]
 
     @contextmanager
     def announced(self, home: Path) -> Iterator[None]:
@@ -71,10 +73,11 @@ class PrefectServer:
             _refresh()
 
 
-def start_prefect(home: Path, lasting: bool = False) -> PrefectServer:
+def start_prefect(home: Path, lasting: bool = False, pages: int | None = None) -> PrefectServer:
     """Starts our Prefect API server and sets PREFECT_API_URL; does nothing where the user has set it already.
 
-    `lasting`: with the services that a schedule needs, and its pages, for as long as this process lives.
+    `lasting`: with the services that a schedule needs, and its pages, for as long as this process lives.  `pages`: on this
+    port, with its pages and no services.  Raises OSError where that port is taken.
 
     Returns at once: starting takes seconds in which other work can be done before `wait()`.  Import prefect only after this.
     """
@@ -86,6 +89,8 @@ def start_prefect(home: Path, lasting: bool = False) -> PrefectServer:
         "PREFECT_SERVER_API_AUTH_STRING": key,
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{LOOPBACK}",
+        "PREFECT_SERVER_UI_API_URL": "/api",  # the pages ask the server that they come from; without, one at port 4200
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",  # `_prefect_app` does it, under a lock
         # one transaction a second instead of one an event: a burst of short tasks is on disk when we stop, not in a queue
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "10000",
@@ -97,15 +102,15 @@ def start_prefect(home: Path, lasting: bool = False) -> PrefectServer:
         "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     }
-    if lasting:
-        environment = {name: value for name, value in environment.items() if not name.endswith(ONE_RUN)}
-    log = prefect_home(home) / "server.log"
-    kind = LASTING if lasting else ONCE
-    child = Child(home, ["flows.runtime.server", kind, str(home)], None, "/api/health", log, environment)
+    kind = LASTING if lasting else ONCE if pages is None else PAGES
+    needed = {LASTING: ONE_RUN, PAGES: PAGES_ONLY, ONCE: ()}[kind]
+    environment = {name: value for name, value in environment.items() if not name.endswith(needed)}
+    log = prefect_home(home) / ("server.log" if pages is None else "ui.log")
+    child = Child(home, ["flows.runtime.server", kind, str(home)], pages, "/api/health", log, environment)
     os.environ |= {"PREFECT_API_URL": f"{child.url}/api", "PREFECT_API_AUTH_STRING": key}
     _past_proxies()
     _refresh()
-    return PrefectServer(child)
+    return PrefectServer(child, "the schedule's; " if lasting else "")
 
 
 def _wait_for(address: str) -> None:
@@ -160,19 +165,20 @@ def _drain() -> None:
         EventsWorker.drain_all(timeout=10)
 
 
-def _prefect_app(home: Path, lasting: bool) -> Any:
+def _prefect_app(home: Path, kind: str) -> Any:
     from prefect.server.api.server import create_app
     from prefect.server.database import provide_database_interface
 
     with lock(home, "prefect-database"):  # two first starts at once would both migrate
         asyncio.run(provide_database_interface().create_db())
-    return create_app(ephemeral=not lasting, final=True)
+    app = create_app(ephemeral=kind == ONCE, webserver_only=kind == PAGES, final=True)
+    return Porch(app, os.environ["PREFECT_SERVER_API_AUTH_STRING"])
 
 
 def main(descriptor: str, kind: str, home: str) -> None:
     """The child itself: serves on the inherited socket until SIGTERM or the end of its parent."""
     die_with_parent()
-    serve(descriptor, _prefect_app(Path(home), kind == LASTING))
+    serve(descriptor, _prefect_app(Path(home), kind))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ import logging
 import os
 import re
 import sqlite3
+import stat
+import sys
 import tempfile
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from tasks.files import placed
 LAYOUT = 1  # raise it when a newer lagline writes what this one could not read
 FOLDERS = ("artifacts", "panels", "checkpoints", "locks")
 READ_BY_OTHERS = ("PREFECT_", "MLFLOW_", "GX_", "DO_NOT_TRACK")
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+NO_MODES = "is open to other users, and its file system lets nobody change that"
 ELSEWHERE = "set LAGLINE_HOME to a folder that you may write"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, a limit
 RUST_ERRNO = re.compile(r"\(os error (\d+)\)")  # polars and safetensors hand the number on in no other way
@@ -51,6 +56,7 @@ def prepare() -> Path:
     try:
         _refuse_other_layouts(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _keep_to_its_owner(folder)
         for name in (*FOLDERS, prefect_home(folder).name):
             (folder / name).mkdir(mode=0o700, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
@@ -66,6 +72,29 @@ def prepare() -> Path:
             raise Unavailable(f"LAGLINE_HOME={folder}: {why}") from None
         raise UserError(f"LAGLINE_HOME={folder}: cannot be written ({error.strerror}); {ELSEWHERE}") from None
     return folder
+
+
+def _keep_to_its_owner(folder: Path) -> None:
+    """Takes a state folder that others may enter from them, and says so: whoever writes there has us run and believe it.
+
+    All that lies below is covered by it, whatever its own mode.  Raises UserError where the folder is somebody else's.
+    """
+    found = folder.stat()
+    if found.st_uid != os.geteuid():
+        owner = f"another user (number {found.st_uid}), who may change all that lagline reads there"
+        raise UserError(f"LAGLINE_HOME={folder}: belongs to {owner}; work as that user, make it yours by chown, or {ELSEWHERE}")
+    mode = stat.S_IMODE(found.st_mode)
+    if not mode & OTHERS:
+        return
+    with suppress(OSError):
+        folder.chmod(0o700)
+    if stat.S_IMODE(folder.stat().st_mode) & OTHERS:
+        print(f"lagline: LAGLINE_HOME={folder}: {NO_MODES} (mode {mode:04o})", file=sys.stderr)
+    else:
+        print(
+            f"lagline: LAGLINE_HOME={folder}: was open to other users (mode {mode:04o}), and is yours alone now",
+            file=sys.stderr,
+        )
 
 
 def full_disk(error: BaseException | None) -> str | None:

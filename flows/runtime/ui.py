@@ -1,78 +1,129 @@
-"""The MLflow UI as a child on loopback."""
+"""The pages of MLflow and of Prefect as children on loopback, each behind a key of its own."""
 
 import errno
 import json
 import os
+import secrets
 import sys
 import webbrowser
+from collections.abc import Callable
+from contextlib import ExitStack
+from html import escape
 from pathlib import Path
+from typing import TypeVar
 
-from flows.runtime.child import LOOPBACK, Child, die_with_parent, serve, tail
-from flows.runtime.server import SERVED
+from flows.runtime.child import LOOPBACK, Child, die_with_parent, ended_first, serve, tail
+from flows.runtime.door import Door, link
+from flows.runtime.server import SERVED, PrefectServer, start_prefect
 from params.errors import UserError
 
-UI_PORT = 5000
-UI_PORTS = 20  # how far the default port falls forward
+UI_PORT, PREFECT_PORT = 5000, 4200  # the tools' own
+UI_PORTS = 20  # how far a default port falls forward
 TOLD = 5  # comparisons whose addresses are printed
+KEY = "LAGLINE_UI_KEY"  # the child's environment; a command line is for everybody to read
+OPENED = "ui-open.html"  # in the state folder, while the pages are served
+Started = TypeVar("Started")
 
 
 def ui(home: Path, port: int | None = None, open_browser: bool = False) -> None:
-    """Serves the MLflow UI until Ctrl-C (KeyboardInterrupt is the caller's); without a `port` the first free one from 5000 on.
-
-    Raises UserError where nothing was tracked yet, the named port is taken or the server ends by itself.
+    """Serves the pages until Ctrl-C (KeyboardInterrupt is the caller's); without a `port` MLflow's are on the first free one
+    from 5000 on.  Raises UserError where nothing was tracked yet, the named port is taken or a server ends by itself.
     """
     store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home}/mlflow.db"
     if store.startswith(("http://", "https://")):
         raise UserError(f"MLFLOW_TRACKING_URI={store} is a server with a UI of its own; open that address in a browser")
     if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
         raise UserError(f"{store.removeprefix('sqlite:///')}: nothing is tracked here yet; run `python -m flows compare` first")
-    child = _start_ui(home, store, port)
-    try:
-        from tasks.tracking import runs  # while the server starts
-        from tasks.tracking import view as pages
-
-        child.wait()
-        print(f"MLflow UI: {child.url}  (Ctrl-C ends it)", flush=True)
-        comparisons = runs.newest_comparisons()[:TOLD]
-        addresses = [pages.experiment_url(child.url, experiment) for _, experiment, _ in comparisons]
-        for address, (name, experiment, run) in zip(addresses, comparisons, strict=True):
-            report = pages.run_url(child.url, experiment, run, "report.html")
-            print(f"  {name}: {address}\n    its report: {report}", flush=True)
-        _say_schedule(home)
+    key = secrets.token_urlsafe(24)
+    with ExitStack() as started:
+        mlflow = _start_mlflow(home, store, key, port)
+        started.callback(mlflow.stop)
+        schedule = _schedule(home)
+        prefect = _start_prefect(home) if not schedule else PrefectServer(None)
+        started.callback(prefect.stop)
+        opened = _show_mlflow(mlflow, key, port)
+        print("\n".join(schedule or _prefect_pages(prefect)), flush=True)
         if open_browser:
-            webbrowser.open([*addresses, child.url][0])
-        code = child.process.wait()
-        raise UserError(f"{child.url}: the MLflow UI ended with status {code}; the end of {child.log}:\n{tail(child.log)}")
-    finally:
-        child.stop()
+            started.callback(_open(home, opened).unlink, missing_ok=True)
+        child, code = ended_first([mlflow, *([prefect.child] if prefect.child else [])])
+        raise UserError(f"{child.url}: the server ended with status {code}; the end of {child.log}:\n{tail(child.log)}")
 
 
-def _say_schedule(home: Path) -> None:
-    """Prints where the pages of a schedule are, if one is served from this state folder."""
+def _show_mlflow(child: Child, key: str, asked: int | None) -> str:
+    """Waits for MLflow's pages and prints their links; returns the first one of a comparison, or that of all."""
+    from tasks.tracking import runs  # while the servers start
+    from tasks.tracking import view as pages
+
+    child.wait()
+    moved = "" if asked or child.port == UI_PORT else f"port {UI_PORT} is taken; "
+    print(f"MLflow UI: {link(child.url, key)}  ({moved}Ctrl-C ends it)", flush=True)
+    links = []
+    for name, experiment, run in runs.newest_comparisons()[:TOLD]:
+        links.append(link(pages.experiment_url(child.url, experiment), key))
+        report = link(pages.run_url(child.url, experiment, run, "report.html"), key)
+        print(f"  {name}: {links[-1]}\n    its report: {report}", flush=True)
+    return [*links, link(child.url, key)][0]
+
+
+def _start_prefect(home: Path) -> PrefectServer:
+    """Prefect's pages of the state folder; a server that the user named has pages of its own."""
+    return _on_a_free_port(PREFECT_PORT, None, lambda port: start_prefect(home, pages=port))
+
+
+def _prefect_pages(server: PrefectServer) -> list[str]:
+    """Waits for Prefect's pages; what to print of them, also where they do not come: MLflow's are there without."""
+    try:
+        server.wait()
+    except UserError as error:
+        server.stop()
+        return [f"Prefect UI: not there.  {error}"]
+    return server.addresses()
+
+
+def _open(home: Path, address: str) -> Path:
+    """Opens a browser on a link, by a file of ours that leads there: the command line of a browser is for everybody to read."""
+    page = home / OPENED
+    page.touch(mode=0o600)
+    page.write_text(f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={escape(address)}">\n')
+    webbrowser.open(page.as_uri())
+    return page
+
+
+def _schedule(home: Path) -> list[str]:
+    """Where the pages of a schedule are, if one is served from this state folder: they show the same as ours would."""
     import psutil
 
     try:
         known = json.loads((home / SERVED).read_text())
-        if psutil.pid_exists(int(known["pid"])):
-            print("\n".join(known["lines"]), flush=True)
+        return [str(line) for line in known["lines"]] if psutil.pid_exists(int(known["pid"])) else []
     except (OSError, ValueError, LookupError, TypeError):
-        return  # none is
+        return []  # none is
 
 
-def _start_ui(home: Path, store: str, port: int | None) -> Child:
-    environment = {"MLFLOW_TRACKING_URI": store, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # a store may hold a password
-    for candidate in range(UI_PORT, UI_PORT + UI_PORTS) if port is None else (port,):
+def _start_mlflow(home: Path, store: str, key: str, port: int | None) -> Child:
+    # a store may hold a password, so both go by the environment
+    environment = {"MLFLOW_TRACKING_URI": store, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", KEY: key}
+
+    def start(port: int) -> Child:
+        return Child(home, ["flows.runtime.ui", str(home), str(port)], port, "/health", home / "ui.log", environment)
+
+    return _on_a_free_port(UI_PORT, port, start)
+
+
+def _on_a_free_port(first: int, named: int | None, start: Callable[[int], Started]) -> Started:
+    """Starts a server on the port that the user named, or on the first free one from `first` on."""
+    for candidate in range(first, first + UI_PORTS) if named is None else (named,):
         try:
-            return Child(home, ["flows.runtime.ui", str(home)], candidate, "/health", home / "ui.log", environment)
+            return start(candidate)
         except (OSError, OverflowError) as error:
-            if port is None and getattr(error, "errno", None) == errno.EADDRINUSE:
+            if named is None and getattr(error, "errno", None) == errno.EADDRINUSE:
                 continue
             reason = getattr(error, "strerror", None) or "a port is a number from 1 to 65535"
             raise UserError(f"{LOOPBACK}:{candidate}: cannot be served on ({reason}); name another port") from None
-    raise UserError(f"{LOOPBACK}: the ports {UI_PORT} to {UI_PORT + UI_PORTS - 1} are all in use; name a free one")
+    raise UserError(f"{LOOPBACK}: the ports {first} to {first + UI_PORTS - 1} are all in use; name a free one")
 
 
-def main(descriptor: str, home: str) -> None:
+def main(descriptor: str, home: str, port: str) -> None:
     """The child itself: serves on the inherited socket until SIGTERM or the end of its parent.
 
     Not by `mlflow server`, which starts uvicorn as a child of its own: that one would outlive a kill -9 of us, and could be
@@ -80,10 +131,13 @@ def main(descriptor: str, home: str) -> None:
     paths below home, which the server reads by itself.
     """
     die_with_parent()
+    key = os.environ.pop(KEY)
     from tasks.tracking.view import server_settings
 
     os.environ |= server_settings(os.environ["MLFLOW_TRACKING_URI"], (Path(home) / "artifacts").as_uri())
-    serve(descriptor, "mlflow.server.fastapi_app:app")
+    from mlflow.server.fastapi_app import app
+
+    serve(descriptor, Door(app, key, int(port)))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,42 @@ def test_makes_the_folders_for_the_owner_alone_and_again(tmp_path: Path, monkeyp
     assert (folder / "panels" / "kept").read_text() == "kept"
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o777, 0o770, 0o701, 0o750, 0o2775, 0o1777])
+def test_takes_a_folder_that_was_open_from_others_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mode: int
+) -> None:
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path))
+    tmp_path.chmod(mode)
+    assert prepare() == prepare()
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+    told = capsys.readouterr()
+    assert told.out == "" and told.err.count("\n") == 1 and f"{tmp_path}: was open to other users (mode {mode:04o})" in told.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_refuses_a_folder_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path))
+    prepare()
+    os.chown(tmp_path, 12345, 12345)
+    tmp_path.chmod(0o777)
+    with pytest.raises(UserError, match=r"another user \(number 12345\).*chown"):
+        prepare()
+    assert tmp_path.stat().st_mode & 0o777 == 0o777
+
+
+def test_goes_on_where_a_file_system_keeps_no_modes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of such a disk (FAT) nothing else is looked at than that a change of the mode changes nothing."""
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path))
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)
+    prepare()
+    assert capsys.readouterr().err == (
+        f"lagline: LAGLINE_HOME={tmp_path}: is open to other users, and its file system lets nobody change that (mode 0755)\n"
+    )
+
+
 def test_is_absolute_and_lies_in_the_working_folder_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LAGLINE_HOME", raising=False)
