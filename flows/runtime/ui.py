@@ -132,11 +132,9 @@ def main(descriptor: str, home: str, port: str) -> None:
     """
     die_with_parent()
     key = os.environ.pop(KEY)
-    from tasks.tracking.view import server_settings
+    from tasks.tracking.view import pages
 
-    os.environ |= server_settings(os.environ["MLFLOW_TRACKING_URI"], (Path(home) / "artifacts").as_uri())
-    from mlflow.server.fastapi_app import app
-
+    app = pages(os.environ["MLFLOW_TRACKING_URI"], (Path(home) / "artifacts").as_uri())
     serve(descriptor, Door(app, key, int(port)))
 
 

@@ -7,6 +7,7 @@ a later MLflow does not understand ours, the pages are as they are without it, a
 
 import base64
 import json
+import os
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -99,10 +100,13 @@ def _envelope(state: object) -> str:
     return text
 
 
-def server_settings(store: str, artifacts: str) -> dict[str, str]:
-    """The environment of a server of MLflow that `mlflow server` does not start: its store, and where files go."""
+def pages(store: str, artifacts: str) -> Any:
+    """The ASGI application of a server of MLflow that `mlflow server` does not start: `store`, and where files go."""
     from mlflow.environment_variables import _MLFLOW_SGI_NAME
     from mlflow.server.constants import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR, REGISTRY_STORE_URI_ENV_VAR
 
-    stores = {BACKEND_STORE_URI_ENV_VAR: store, REGISTRY_STORE_URI_ENV_VAR: store}
-    return stores | {ARTIFACT_ROOT_ENV_VAR: artifacts, _MLFLOW_SGI_NAME.name: "uvicorn"}
+    os.environ |= {BACKEND_STORE_URI_ENV_VAR: store, REGISTRY_STORE_URI_ENV_VAR: store}
+    os.environ |= {ARTIFACT_ROOT_ENV_VAR: artifacts, _MLFLOW_SGI_NAME.name: "uvicorn"}
+    from mlflow.server.fastapi_app import app  # which reads them now
+
+    return app

@@ -33,8 +33,9 @@ SEEN = "try { localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v
 
 @dataclass(frozen=True)
 class Pages:
-    """A comparison as MLflow serves it: run and variant of each fit and baseline, and its MAE on test, computed here."""
+    """A comparison as MLflow serves it to who opens the link: run and variant of each fit, its MAE on test computed here."""
 
+    link: str
     base: str
     experiment: str
     parent: str
@@ -81,13 +82,15 @@ def _chromium(own: Path) -> str:
 
 
 @pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """A page in a window of its own, without memory of other tests.  An error in a page's own script fails the test."""
+def page(browser: Any, pages: Pages) -> Iterator[Any]:
+    """A page in a window of its own that has been let in.  An error in a page's own script fails the test."""
     context, errors = browser.new_context(viewport=WINDOW), []
     context.set_default_timeout(PATIENCE)
     context.add_init_script(SEEN)
     context.on("weberror", lambda error: errors.append(str(error.error)))
-    yield context.new_page()
+    opened = context.new_page()
+    opened.goto(pages.link)
+    yield opened
     context.close()
     assert [error for error in errors if "ResizeObserver" not in error] == []  # MLflow's table; harmless, and no error of ours
 
@@ -112,7 +115,7 @@ def pages(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
         command = [sys.executable, "-m", "flows", "ui", "--port", str(_free_port())]
         ui = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True)
     try:
-        yield _read(_address(ui, home / "ui.out"), home)
+        yield _read(_link(ui, home / "ui.out"), home)
     finally:
         ui.terminate()
         ui.wait(timeout=30)
@@ -132,21 +135,23 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _address(ui: subprocess.Popen[bytes], out: Path) -> str:
-    """The address that `flows ui` prints once it serves."""
+def _link(ui: subprocess.Popen[bytes], out: Path) -> str:
+    """The link that `flows ui` prints once it serves."""
     end = time.monotonic() + START
-    while "http" not in (text := out.read_text()):
+    while "Prefect UI:" not in (text := out.read_text()):
         assert ui.poll() is None and time.monotonic() < end, text
         time.sleep(0.2)
     return text.split()[text.split().index("UI:") + 1]
 
 
-def _read(base: str, home: Path) -> Pages:
+def _read(link: str, home: Path) -> Pages:
     """What there is, over MLflow's REST interface; the errors from the forecasts themselves."""
+    base, key = link.split("/?key=")
+    shown = {"Authorization": f"Bearer {key}"}
 
     def ask(what: str, **question: Any) -> dict[str, Any]:
-        data, kind = json.dumps(question).encode(), {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{base}/ajax-api/2.0/mlflow/{what}", data, kind)
+        data, headers = json.dumps(question).encode(), {"Content-Type": "application/json"} | shown
+        request = urllib.request.Request(f"{base}/ajax-api/2.0/mlflow/{what}", data, headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return dict(json.load(answer))
 
@@ -157,11 +162,13 @@ def _read(base: str, home: Path) -> Pages:
     parent = next(runs[name]["info"]["run_id"] for name, some in tags.items() if some["kind"] == "comparison")
     ids = {name: run["info"]["run_id"] for name, run in runs.items() if tags[name]["kind"] != "comparison"}
     for file in ("forecasts.parquet", REPORT):
-        urllib.request.urlretrieve(f"{base}/get-artifact?path={file}&run_uuid={parent}", home / file)
+        asked = urllib.request.Request(f"{base}/get-artifact?path={file}&run_uuid={parent}", headers=shown)
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            (home / file).write_bytes(answer.read())
     variants = {name: tags[name]["variant"] for name in ids}
     trained = {name for name in ids if tags[name]["kind"] == "variant"}
     return Pages(
-        base, experiment, parent, ids, variants, trained, _errors(home / "forecasts.parquet", list(ids)), home / REPORT
+        link, base, experiment, parent, ids, variants, trained, _errors(home / "forecasts.parquet", list(ids)), home / REPORT
     )
 
 
