@@ -41,6 +41,9 @@ Registered = Annotated[
     str, typer.Argument(metavar="NAME@VERSION", help="Such as nyc-weather@champion, nyc-weather@challenger or nyc-weather@3.")
 ]
 AllowDirty = Annotated[bool, typer.Option("--allow-dirty", help="Also a version that was trained by changed code.")]
+Unsealed = Annotated[
+    bool, typer.Option("--unsealed", help="Also a version that an earlier lagline registered, without a seal on its files.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -159,6 +162,7 @@ def promote(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Give every verdict and move nothing.")] = False,
     allow_dirty: AllowDirty = False,
+    unsealed: Unsealed = False,
     minutes: Annotated[
         float | None,
         typer.Option("--timeout", metavar="MINUTES", help="In place of promotion.timeout_minutes of the version's params."),
@@ -178,19 +182,20 @@ def promote(
 
             server.wait()
         number = None if version is None else str(version)
-        found = flow(name, PromoteOptions(version=number, dry_run=dry_run, allow_dirty=allow_dirty, minutes=minutes))
+        options = PromoteOptions(version=number, dry_run=dry_run, allow_dirty=allow_dirty, unsealed=unsealed, minutes=minutes)
+        found = flow(name, options)
     show_decision(found)
     if not found.promoted:
         raise typer.Exit(1)
 
 
 @app.command()
-def rollback(name: Name) -> None:
+def rollback(name: Name, unsealed: Unsealed = False) -> None:
     """Put the champion before the present one back."""
     home = open_home(decides=True)
     from flows.verbs.champion import show_rollback
 
-    show_rollback(home, name)
+    show_rollback(home, name, unsealed)
 
 
 @app.command()

@@ -6,6 +6,7 @@ Timestamps are microseconds UTC inside, or whole numbers where the frequency is 
 Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, H horizon, S series.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -13,6 +14,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +51,10 @@ def load(folder: str | Path, digest: str | None = None) -> "Model":
 
 def _load_pyfunc(path: str) -> "Model":
     """What MLflow calls; also refuses a bundle whose copy of this file is not the one that runs."""
+    with contextlib.suppress(OSError):  # of a version that MLflow loads where it lies Python's bytecode would be no file
+        written = Path(cache_from_source(__file__))
+        written.unlink()
+        written.parent.rmdir()
     if check(path).get(f"code/{Path(__file__).name}") != SOURCE:
         raise ValueError(f"{path}: {Path(__file__).name} is not the file that was registered")
     return load(path)

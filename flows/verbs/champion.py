@@ -60,13 +60,13 @@ def _scores(found: "Figures") -> str:
     return f"MAE on {found.origins} unseen origins of {found.series} series: {told}"
 
 
-def show_rollback(home: Path, name: str) -> None:
+def show_rollback(home: Path, name: str, unsealed: bool = False) -> None:
     """Puts the champion before back, and says so."""
     from tasks.promote.alias import roll_back  # torch
 
     check_name(name)
     connection.connect(home)
-    before, now = roll_back(name, home)
+    before, now = roll_back(name, home, unsealed)
     Console(highlight=False).print(f"{name}: version {now} is champion again; version {before} is not any more.", markup=False)
 
 

@@ -75,10 +75,11 @@ def set_alias(name: str, version: str | None) -> None:
         raise RuntimeError(f"{name}: the alias champion was set to {version} and is {found}")
 
 
-def roll_back(name: str, home: Path) -> tuple[str, str]:
+def roll_back(name: str, home: Path, unsealed: bool = False) -> tuple[str, str]:
     """Makes the champion before the present one champion again; returns (who was, who is).
 
-    Versions that were deleted are skipped.  Raises UserError where none came before that is still there.
+    Versions that were deleted are skipped.  Raises UserError where none came before that is still there, or it is damaged, or
+    has no seal (unless `unsealed`).
     """
     with held(name, home):
         there = ledger.entries(name)
@@ -90,7 +91,8 @@ def roll_back(name: str, home: Path) -> tuple[str, str]:
             raise UserError(f"{name}: no champion came {before}: there is nothing to roll back to")
         was = now or stack[-1]
         why = f"version {earlier} is champion again, after {was}"
-        with opened(needed(name, earlier), servable=True):  # a damaged one is no champion
+        with opened(needed(name, earlier), servable=True, unsealed=unsealed) as version:  # a damaged one is no champion
+            why += "" if version.sealed else ", without a seal (--unsealed)"
             ledger.close_entry(ledger.open_entry(name, home, Event.ROLLBACK, earlier, now, why, {}))
             set_alias(name, earlier)
         return was, earlier

@@ -38,7 +38,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PromoteOptions:
-    """How a promotion judges: the `version` in place of the challenger, a dry run, a version of changed code allowed.
+    """How a promotion judges: the `version` in place of the challenger, a dry run, a version of changed code or without a seal
+    allowed.
 
     `rules`: the thresholds, by default those of the version's own params; `minutes` in place of their `timeout_minutes`.
     """
@@ -46,6 +47,7 @@ class PromoteOptions:
     version: str | None = None
     dry_run: bool = False
     allow_dirty: bool = False
+    unsealed: bool = False
     rules: PromotionParams | None = None
     minutes: float | None = None
 
@@ -92,7 +94,7 @@ def promote(
         before = None if holder is None else str(holder.version)
         if before == str(found.version):
             return Decision(name, Outcome.UNCHANGED, before, before)
-        challenger = open_.enter_context(opened(found, servable=True))
+        challenger = open_.enter_context(opened(found, servable=True, unsealed=options.unsealed))
         champion = None if holder is None else open_.enter_context(opened(holder))
         results, figures = judge(challenger, champion, home, device, options, say)
         passed = all(one.passed for one in results)

@@ -1,4 +1,4 @@
-"""A version in a process without this repository, loaded through MLflow as others load it."""
+"""A version in a process without this repository, loaded by MLflow as others load it: the copy whose every file was checked."""
 
 import json
 import os
@@ -12,10 +12,12 @@ import numpy as np
 from tasks.promote.gates import GateResult
 from tasks.registry.load import Version
 from tasks.registry.versions import example_frame
-from tasks.tracking import connection
 
 RELOADED = """
-import json, sys, mlflow, pandas as pd
+import sys
+own, sys.pycache_prefix = sys.pycache_prefix, None  # what is installed is read from its bytecode, else it takes half a minute
+import json, mlflow.pyfunc, pandas as pd, torch.export
+sys.pycache_prefix = own
 model = mlflow.pyfunc.load_model(sys.argv[1])
 with open(sys.argv[2]) as given, open(sys.argv[3], "w") as made:
     json.dump(model.predict(pd.DataFrame(**json.load(given)))["yhat"].tolist(), made)
@@ -26,23 +28,22 @@ CLOSE = 1e-5  # of a forecast, or of one unit where that is more: between two pr
 def reloads(version: Version, seconds: float | None = None) -> GateResult:
     """Whether the version, loaded through MLflow in a process without this repository, forecasts what it does here.
 
-    Raises TimeoutExpired after so many seconds, MlflowException where the tracking server did not answer that process, which
-    says nothing of the version.
+    It reads and writes no bytecode beside the version's code.  Raises TimeoutExpired after so many seconds.
     """
     given = version.folder / "example.json"
     here = version.model.forecast(example_frame(version.folder))["yhat"].to_numpy(float)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "made.json"
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         done = subprocess.run(
-            [sys.executable, "-P", "-c", RELOADED, f"models:/{version.name}/{version.version}", str(given), str(made)],
+            [sys.executable, "-B", "-P", "-c", RELOADED, str(version.root), str(given), str(made)],
             cwd=folder,
             capture_output=True,
             text=True,
-            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            env=environment | {"PYTHONPYCACHEPREFIX": str(Path(folder) / "bytecode")},
             timeout=seconds,
         )
         if done.returncode:
-            connection.raise_if_away(done.stderr)
             last = done.stderr.strip().splitlines()[-1:] or ["no word"]
             return GateResult("bundle", False, f"it does not load in a fresh process: {last[0]}")
         there = np.array(json.loads(made.read_text()), float)

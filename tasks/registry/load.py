@@ -1,8 +1,9 @@
-"""A registered version: fetched, and held against its digest before it is opened."""
+"""A registered version: fetched once, held against its seal before anything of it is opened, and that copy then used."""
 
 import json
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING
 
 from params.errors import UserError
 from tasks.registry.facts import BundleFacts, TrainedOn
+from tasks.registry.seal import ADDED, LONGEST_LIST, SEAL, TAG, Broken, Entry, Listing, Seal, entries
+from tasks.registry.unsealed import check_plain, check_served
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
     from models.serving import Model
 
@@ -22,7 +26,8 @@ if TYPE_CHECKING:
 class Version:
     """A version of a name, whole and unchanged: the `folder` of its bundle, and what its model.json says (`facts`).
 
-    `checked`: whether the data checks passed, as its checks.json says; None where there is none.
+    `checked`: whether the data checks passed, as its checks.json says; None where there is none.  `root`: the folder that
+    MLflow loads, the bundle in it.  `sealed`: whether every file of that is known to be the one that was registered.
     """
 
     name: str
@@ -32,6 +37,8 @@ class Version:
     folder: Path
     facts: BundleFacts
     checked: bool | None = None
+    root: Path = Path()
+    sealed: bool = True
 
     @property
     def trained_on(self) -> TrainedOn:
@@ -51,45 +58,97 @@ class Version:
         return f"{self.name} version {self.version}"
 
 
-def _check_code(fetched: Path, bundle: Path, what: str) -> None:
-    """The copy of the serving code that MLflow runs must be the one in the bundle, and no other may lie there."""
-    for path in sorted(path for path in (fetched / "code").rglob("*") if path.is_file() and "__pycache__" not in path.parts):
-        own = bundle / "code" / path.name
-        if not own.is_file() or own.read_bytes() != path.read_bytes():
-            raise UserError(f"{what} is damaged and is not used: code/{path.name} is not the file that was registered")
-
-
-def _check_servable(fetched: Path, bundle: Path, what: str) -> None:
-    """What MLflow reads before it comes to the bundle must be there."""
-    for name in ("MLmodel", *(f"code/{path.name}" for path in sorted((bundle / "code").iterdir()))):
-        if not (fetched / name).is_file():
-            raise UserError(f"{what} is damaged and is not used: {name} is missing")
+UNSEALED = "was registered by a lagline that put no seal on what MLflow reads of it"
 
 
 @contextmanager
-def opened(version: "ModelVersion", servable: bool = False) -> Iterator[Version]:
+def opened(version: "ModelVersion", servable: bool = False, unsealed: bool = False) -> Iterator[Version]:
     """Fetches a version for the block.  Raises UserError where a file of it is missing, extra or changed.
 
-    `servable`: and where one is missing that only MLflow reads, around the bundle.
+    A version of a lagline that made no seals is opened, and a line on stderr says so.  `servable`: it is to be champion, or to
+    be run by MLflow, which such a version may be only where the caller says so (`unsealed`).
     """
-    from mlflow.artifacts import download_artifacts
-
-    from models import serving
-
+    what = f"{version.name} version {version.version}"
     digest = version.tags.get("manifest") or ""
     if not digest:
-        raise UserError(f"{version.name} version {version.version} was not registered by lagline: it has no manifest")
+        raise UserError(f"{what} was not registered by lagline: it has no manifest")
+    sealed = TAG in version.tags
+    if not sealed and servable and not unsealed:
+        raise UserError(f"{what} {UNSEALED}: --unsealed takes it as it is; compare --fresh registers one with a seal")
     with tempfile.TemporaryDirectory() as scratch:
-        fetched = Path(download_artifacts(artifact_uri=f"models:/{version.name}/{version.version}", dst_path=scratch))
-        manifest = next(iter(sorted(fetched.rglob("manifest.json"))), fetched / "data" / "bundle" / "manifest.json")
         try:
-            files = serving.check(manifest.parent, digest)
-        except ValueError as error:
-            what = str(error).replace(f"{manifest.parent}: ", "")
-            raise UserError(f"{version.name} version {version.version} is damaged and is not used: {what}") from None
-        _check_code(fetched, manifest.parent, f"{version.name} version {version.version}")
-        if servable:
-            _check_servable(fetched, manifest.parent, f"{version.name} version {version.version}")
+            root, bundle = (_sealed if sealed else _without_seal)(version, Path(scratch))
+            files = _contents(bundle, digest)
+            if not sealed:
+                check_served(root, bundle, servable)
+        except Broken as error:
+            raise UserError(f"{what} is damaged and is not used: {error}") from None
+        if not sealed:
+            print(f"{what} {UNSEALED}; only its bundle is known to be what was registered", file=sys.stderr)
         facts = BundleFacts.from_dict(json.loads(files["model.json"]))
         checked = json.loads(files["checks.json"])["passed"] if "checks.json" in files else None
-        yield Version(version.name, str(version.version), version.run_id or "", digest, manifest.parent, facts, checked)
+        run = version.run_id or ""
+        yield Version(version.name, str(version.version), run, digest, bundle, facts, checked, root, sealed)
+
+
+def _sealed(version: "ModelVersion", scratch: Path) -> tuple[Path, Path]:
+    """A copy of a version's folder in which every file is the one that was sealed, and where the bundle lies in it.
+
+    What is extra, missing or of another size is found before it is fetched.  Raises Broken.
+    """
+    store = _store(version)
+    listing = _listing(store)
+    size = next((entry.bytes for entry in listing("") if entry.path == SEAL), None)
+    if size is None or size > LONGEST_LIST:
+        raise Broken(f"{SEAL} is missing, or is no plain file" if size is None else f"{SEAL} is too large to be a seal")
+    seal = Seal.read(_fetched(store, SEAL, scratch / "seal").read_bytes(), version.tags[TAG])
+    seal.compare(listing)
+    root = _fetched(store, "", scratch / "version")
+    (root / ADDED).unlink(missing_ok=True)
+    seal.check(root)
+    manifest = next((path for path in seal.files if Path(path).match("data/*/manifest.json")), "data/bundle/manifest.json")
+    return root, (root / manifest).parent
+
+
+def _without_seal(version: "ModelVersion", scratch: Path) -> tuple[Path, Path]:
+    """The same of a version that has none: nothing is known of what lies around the bundle.  Raises Broken."""
+    store = _store(version)
+    check_plain(_listing(store))
+    root = _fetched(store, "", scratch / "version")
+    manifest = next(iter(sorted(root.glob("data/*/manifest.json"))), root / "data" / "bundle" / "manifest.json")
+    return root, manifest.parent
+
+
+def _store(version: "ModelVersion") -> "ModelsArtifactRepository":
+    """Where the files of a version lie."""
+    from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
+
+    return ModelsArtifactRepository(f"models:/{version.name}/{version.version}")
+
+
+def _listing(store: "ModelsArtifactRepository") -> Listing:
+    """What lies in a folder of a store: on this machine as the file system says, which hides nothing and follows no link."""
+    here = getattr(store.repo, "artifact_dir", None)
+
+    def listing(below: str) -> Iterable[Entry]:
+        if here is not None:
+            return list(entries(Path(here), below)) if (Path(here) / below).is_dir() else []
+        return [Entry(one.path, None if one.is_dir else one.file_size or 0, one.is_dir) for one in store.list_artifacts(below)]
+
+    return listing
+
+
+def _fetched(store: "ModelsArtifactRepository", path: str, folder: Path) -> Path:
+    """A copy of a file, or ("") of all."""
+    folder.mkdir()
+    return Path(store.download_artifacts(path, str(folder)))
+
+
+def _contents(bundle: Path, digest: str) -> dict[str, bytes]:
+    """Every file of a bundle.  Raises Broken where it is not whole and unchanged."""
+    from models import serving
+
+    try:
+        return serving.check(bundle, digest)
+    except ValueError as error:
+        raise Broken(str(error).replace(f"{bundle}: ", "")) from None

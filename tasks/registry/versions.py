@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from params.errors import UserError
 from tasks.locks import lock
+from tasks.registry import seal
 from tasks.tracking import connection
 
 if TYPE_CHECKING:
@@ -83,9 +84,9 @@ def register(
 ) -> Registered:
     """Logs a bundle to its run and makes it a version of `name`; the alias moves last.
 
-    A version of the same identity is not made again.  `tags` (variant, val_mae, ...) go on the version with `identity` and
-    `manifest`, the digest of the bundle; `words` describe it.  `home` holds the lock.  Raises ValueError where the bundle is
-    damaged.
+    A version of the same identity is not made again.  `tags` (variant, val_mae, ...) go on the version with `identity`,
+    `manifest`, the digest of the bundle, and `seal`, that of the whole folder; `words` describe it.  `home` holds the lock.
+    Raises ValueError where the bundle is damaged.
     """
     from models import serving
 
@@ -94,6 +95,8 @@ def register(
     client = connection.client()
     with lock(home, f"register-{name}"):
         found = find_version(name, identity)
+        if found is not None and seal.TAG not in found.tags:  # of a lagline that made none: this one does
+            found = None
         version = found or _new_version(bundle_folder, name, run_id, {**tags, "identity": identity, "manifest": digest}, words)
         if CHALLENGER not in version.aliases:
             client.set_registered_model_alias(name, CHALLENGER, version.version)
@@ -108,7 +111,7 @@ def find_version(name: str, identity: str) -> "ModelVersion | None":
 
 
 def _new_version(folder: Path, name: str, run_id: str, tags: Mapping[str, str], words: str) -> "ModelVersion":
-    """Logs the model and makes its version, with the tags in the same write."""
+    """Logs the model and makes its version, with the tags in the same write: there is none that is not sealed yet."""
     from mlflow.exceptions import MlflowException
 
     client = connection.client()
@@ -117,29 +120,45 @@ def _new_version(folder: Path, name: str, run_id: str, tags: Mapping[str, str], 
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    model_id = log_bundle(folder, run_id)
+    model_id, digest = log_bundle(folder, run_id)
+    tags = {**tags, seal.TAG: digest}
     return client.create_model_version(
-        name, f"models:/{model_id}", run_id, tags=dict(tags), description=words[:5000] or None, model_id=model_id
+        name, f"models:/{model_id}", run_id, tags=tags, description=words[:5000] or None, model_id=model_id
     )
 
 
-def log_bundle(folder: Path, run_id: str) -> str:
-    """Logs a bundle as a pyfunc model of a run, no pickle in it; returns the id of the model."""
+class _Sealing:
+    """MLflow's pyfunc as a flavor to log a model by, which seals the folder once all of it is written."""
+
+    def __init__(self) -> None:
+        self.digest = ""
+
+    def save_model(self, path: str, validate_serving_input: bool, **how: Any) -> None:
+        """What MLflow calls before it stores the folder; nothing is validated after it, for that writes to the folder."""
+        import mlflow.pyfunc
+
+        mlflow.pyfunc.save_model(path=path, **how)
+        self.digest = seal.write(Path(path))
+
+
+def log_bundle(folder: Path, run_id: str) -> tuple[str, str]:
+    """Logs a bundle as a pyfunc model of a run, no pickle in it, its folder sealed; returns the model's id and the digest."""
     with warnings.catch_warnings():  # MLflow warns of a type hint of its own
         warnings.filterwarnings("ignore", message=".*type hint is inferred as AnyType")
-        import mlflow.pyfunc
+        import mlflow.pyfunc  # noqa: F401
     from mlflow.models import Model
 
     (code,) = folder.glob("code/*.py")
     frame = example_frame(folder)
     client = connection.client()
     run = client.get_run(run_id)  # else the model would land in the experiment that is active
-    model = client.create_logged_model(run.info.experiment_id, "model", run_id, params=run.data.params)
+    model, sealing = client.create_logged_model(run.info.experiment_id, "model", run_id, params=run.data.params), _Sealing()
     Model.log(
         artifact_path=None,
         model_id=model.model_id,
-        flavor=mlflow.pyfunc,
+        flavor=sealing,
         flavor_name="pyfunc",
+        validate_serving_input=False,
         run_id=run_id,
         loader_module=code.stem,
         data_path=str(folder),
@@ -148,7 +167,7 @@ def log_bundle(folder: Path, run_id: str) -> str:
         input_example=frame,
         pip_requirements=[f"{package}=={installed(package).split('+')[0]}" for package in NEEDS],
     )
-    return str(model.model_id)
+    return str(model.model_id), sealing.digest
 
 
 def example_frame(folder: Path) -> "pd.DataFrame":

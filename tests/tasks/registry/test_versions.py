@@ -1,5 +1,6 @@
 """The registry with a real store: one version an identity, and a version that forecasts where this repository is not."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -78,7 +79,10 @@ def test_a_version_carries_identity_digest_scores_and_the_alias(store: Store) ->
     assert store.result == Registered("1", new=True)
     version = connection.client().get_model_version_by_alias(NAME, "challenger")
     assert (str(version.version), version.run_id) == ("1", store.run)
-    assert version.tags == {"identity": "a" * 64, "manifest": store.digest, "variant": "lstm", "val_mae": "1.25"}
+    (seal,) = (store.home / "artifacts").rglob("seal.json")
+    sealed = hashlib.sha256(seal.read_bytes()).hexdigest()
+    own = {"identity": "a" * 64, "manifest": store.digest, "seal": sealed, "variant": "lstm", "val_mae": "1.25"}
+    assert version.tags == own
 
 
 def test_the_model_belongs_to_its_run_and_the_run_goes_on(store: Store) -> None:
