@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from flows.runtime.begin import check_forecasts, collect_nothing, open_home, prefect_api, read_plan, read_run, with_variants
+from flows.runtime.terminal import guard, hand_over
 from params.errors import ChecksFailed, UserError
 
 DEFAULT = Path("params/nyc_weather.yaml")
@@ -290,7 +291,7 @@ def serve(
         check_plan(plan)
         server.wait()
         for line in server.addresses():
-            print(line, flush=True)
+            hand_over(line)
         print(f"{params}: due at {cron} ({zone}); Ctrl-C ends the schedule", flush=True)
         with server.announced(home):
             serve_runs(params, settings or [], cron, zone, forecasts, allow_dirty)
@@ -356,6 +357,7 @@ def _say_interrupted(at: Invocation) -> None:
 
 def run() -> int:
     """Runs the command line; returns its exit status.  A user's mistake is one message, never a traceback (unless --debug)."""
+    guard()
     at = Invocation()
     try:
         app(obj=at)

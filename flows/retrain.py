@@ -20,7 +20,6 @@ from flows.promote import promote
 from flows.runtime.child import SERVED_BY, end_without
 from flows.runtime.due import begin_run, end_run
 from flows.runtime.state import ready
-from params.errors import without_password
 from params.load import Plan, load_plan
 from tasks.locks import Held, lock
 from tasks.promote.alias import undecided
@@ -71,7 +70,7 @@ def retrain(
             end_without(int(os.environ[SERVED_BY]))
         return _shown(name, _alone(plan, forecast, allow_dirty, home))
     except Exception as error:
-        notify("failure", name, why=without_password(str(error)), kind=type(error).__name__)
+        notify("failure", name, why=str(error), kind=type(error).__name__)
         raise
 
 

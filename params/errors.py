@@ -1,20 +1,13 @@
-"""The two ways in which lagline says no to its user; never a traceback, a programming error or the password of a URL."""
+"""The two ways in which lagline says no to its user; never a traceback, a secret or a control character."""
 
-import re
-
-PASSWORD = re.compile(r"(://[^\s:@/]*):\S*@")  # to the last @ of the word: an unescaped one belongs to the password
-
-
-def without_password(text: str) -> str:
-    """The text with the password of every `scheme://user:password@host` in it masked."""
-    return PASSWORD.sub(r"\1:***@", text)
+from params.shown import shown
 
 
 class UserError(Exception):
     """Something that the user can mend: one message that says what is wrong, where, and what to do (exit status 2)."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(without_password(message))
+        super().__init__(shown(message))
 
 
 class Unavailable(UserError):
@@ -23,3 +16,6 @@ class Unavailable(UserError):
 
 class ChecksFailed(Exception):
     """The data was read and judged, and the answer is no (exit status 1)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))

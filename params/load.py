@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from params.errors import UserError, without_password
+from params.errors import UserError
 from params.schema import BASELINES, RENAMED, RunParams, VariantParams
+from params.shown import masked
 from params.strict_yaml import Lines, parse_yaml, read_yaml
 
 PARAMS = Path(__file__).resolve().parent
@@ -98,7 +99,7 @@ def _explain(error: ValidationError, lines: Lines, fallback: str) -> UserError:
 
 
 def _shown(value: object) -> str:
-    text = without_password(repr(value))
+    text = masked(repr(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

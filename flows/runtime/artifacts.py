@@ -14,7 +14,7 @@ from prefect.artifacts import (
 
 from flows.runtime.child import LOOPBACK
 from flows.runtime.ui import UI_PORT
-from params.errors import without_password
+from params.shown import masked
 from tasks.tracking import runs
 from tasks.tracking import view as pages
 
@@ -37,7 +37,7 @@ def show_comparison(name: str, parent: str, compared: "Compared") -> None:
     create_markdown_artifact(
         f"{compared.sentence}\n\n{compared.leaderboard}", key=_key(name, "leaderboard"), description=compared.sentence
     )
-    base = without_password(os.environ["MLFLOW_TRACKING_URI"])
+    base = masked(os.environ["MLFLOW_TRACKING_URI"])
     served = base.startswith("http")
     base = base if served else f"http://{LOOPBACK}:{UI_PORT}"
     experiment = runs.experiment_of(parent)

@@ -4,6 +4,7 @@ On a terminal the stage and the fits that are training change in place, and what
 (a schedule, a log file) there are lines alone, and a long stage or fit is heard of now and then.  All on standard error.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
+
+from flows.runtime.terminal import guard
 
 if TYPE_CHECKING:
     from tasks.train.fits import Fit
@@ -98,6 +101,7 @@ class Board:
         elif self._live is None:
             self._live = Live(console=self.console, get_renderable=self._now, refresh_per_second=4, transient=True)
             self._live.start()
+            guard()  # rich has put itself before the streams, and takes escapes in what others print for colours
         try:
             yield stage
         finally:
@@ -168,6 +172,8 @@ class Board:
     def _stop(self) -> None:
         live, self._live = self._live, None  # one that started again would erase what was printed since
         if live is not None:
+            sys.stdout.flush()
+            sys.stderr.flush()
             live.stop()
 
     def _now(self) -> RenderableType:

@@ -18,7 +18,9 @@ from typing import Any
 from flows.runtime.child import LOOPBACK, Child, die_with_parent, serve
 from flows.runtime.door import Porch, link
 from flows.runtime.state import prefect_home
+from flows.runtime.terminal import guard
 from params.errors import UserError
+from params.shown import masked
 from tasks.locks import lock
 
 ANSWER_LIMIT = 10.0  # seconds for a server that the user named: it runs already, or is just being started
@@ -46,7 +48,7 @@ class PrefectServer:
     def addresses(self) -> list[str]:
         """What to open: the pages of our own server by a link that holds their key, and the key for who comes another way."""
         if self.child is None:
-            return [f"Prefect: {os.environ['PREFECT_API_URL']}"]
+            return [f"Prefect: {masked(os.environ['PREFECT_API_URL'])}"]
         key = os.environ["PREFECT_API_AUTH_STRING"]
         return [f"Prefect UI: {link(self.child.url, key)}  ({self.whose}its key: {key})"]
 
@@ -177,6 +179,7 @@ def _prefect_app(home: Path, kind: str) -> Any:
 
 def main(descriptor: str, kind: str, home: str) -> None:
     """The child itself: serves on the inherited socket until SIGTERM or the end of its parent."""
+    guard()
     die_with_parent()
     serve(descriptor, _prefect_app(Path(home), kind))
 

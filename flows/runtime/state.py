@@ -12,6 +12,7 @@ import tempfile
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import unquote
 
 from params.errors import Unavailable, UserError
 from tasks.files import placed
@@ -168,5 +169,33 @@ def set_environment(folder: Path) -> None:
         del os.environ[name]  # `NAME=` in a shell or a unit file means "not set"; mlflow and prefect take it for an address
     for name, value in values.items():
         os.environ.setdefault(name, value)
+    _passwords_out_of_addresses()
     # a store that does not answer is told once, by us, and not also by a line for each try
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+def _passwords_out_of_addresses() -> None:
+    """Hands the password of a server's address over in the variables that mlflow and prefect have for it.
+
+    They print addresses, and put them into errors, logs and what they store.  A registry of its own may have another password,
+    which mlflow has no variable for: then addresses stay as they are, and are masked where they are shown.
+    """
+    address, user, password = _apart(os.environ["MLFLOW_TRACKING_URI"])
+    if password and not os.environ.get("MLFLOW_REGISTRY_URI"):
+        os.environ["MLFLOW_TRACKING_URI"] = address
+        os.environ |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
+    address, user, password = _apart(os.environ.get("PREFECT_API_URL", ""))
+    if password:
+        os.environ["PREFECT_API_URL"] = address
+        os.environ["PREFECT_API_AUTH_STRING"] = f"{user}:{password}"
+
+
+def _apart(address: str) -> tuple[str, str, str]:
+    """An http address without user and password, and these; as it is, and nothing, where it has none or is none."""
+    start, separator, rest = address.partition("://")
+    place, slash, path = rest.partition("/")
+    who, at, host = place.rpartition("@")
+    user, _, password = who.partition(":")
+    if start.lower() not in ("http", "https") or not (at and user and password):
+        return address, "", ""
+    return f"{start}{separator}{host}{slash}{path}", unquote(user), unquote(password)

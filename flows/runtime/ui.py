@@ -15,7 +15,9 @@ from typing import TypeVar
 from flows.runtime.child import LOOPBACK, Child, die_with_parent, ended_first, serve, tail
 from flows.runtime.door import Door, link
 from flows.runtime.server import SERVED, PrefectServer, start_prefect
+from flows.runtime.terminal import guard, hand_over
 from params.errors import UserError
+from params.shown import visible
 
 UI_PORT, PREFECT_PORT = 5000, 4200  # the tools' own
 UI_PORTS = 20  # how far a default port falls forward
@@ -42,7 +44,7 @@ def ui(home: Path, port: int | None = None, open_browser: bool = False) -> None:
         prefect = _start_prefect(home) if not schedule else PrefectServer(None)
         started.callback(prefect.stop)
         opened = _show_mlflow(mlflow, key, port)
-        print("\n".join(schedule or _prefect_pages(prefect)), flush=True)
+        hand_over("\n".join(schedule or _prefect_pages(prefect)))
         if open_browser:
             started.callback(_open(home, opened).unlink, missing_ok=True)
         child, code = ended_first([mlflow, *([prefect.child] if prefect.child else [])])
@@ -56,12 +58,12 @@ def _show_mlflow(child: Child, key: str, asked: int | None) -> str:
 
     child.wait()
     moved = "" if asked or child.port == UI_PORT else f"port {UI_PORT} is taken; "
-    print(f"MLflow UI: {link(child.url, key)}  ({moved}Ctrl-C ends it)", flush=True)
+    hand_over(f"MLflow UI: {link(child.url, key)}  ({moved}Ctrl-C ends it)")
     links = []
     for name, experiment, run in runs.newest_comparisons()[:TOLD]:
         links.append(link(pages.experiment_url(child.url, experiment), key))
         report = link(pages.run_url(child.url, experiment, run, "report.html"), key)
-        print(f"  {name}: {links[-1]}\n    its report: {report}", flush=True)
+        hand_over(f"  {visible(name)}: {links[-1]}\n    its report: {report}")
     return [*links, link(child.url, key)][0]
 
 
@@ -130,6 +132,7 @@ def main(descriptor: str, home: str, port: str) -> None:
     handed a port, which somebody else may take meanwhile, but not our socket.  No artifacts are handed out: runs hold plain
     paths below home, which the server reads by itself.
     """
+    guard()
     die_with_parent()
     key = os.environ.pop(KEY)
     from tasks.tracking.view import pages

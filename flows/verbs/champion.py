@@ -1,6 +1,5 @@
 """The verbs on the champion, rollback and history, and what promote ends with."""
 
-import json
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.runtime.terminal import print_json
 from params.errors import UserError
 from tasks.promote import ledger
 from tasks.registry.versions import check_name
@@ -81,7 +81,7 @@ def show_history(home: Path, name: str, moment: str | None, as_json: bool) -> No
         when = f" up to {moment}" if moment else ""
         raise UserError(f"{name}: nothing was decided on it{when}; python -m flows promote {name} does")
     if as_json:
-        print(json.dumps({"champion": ledger.champion(some), "entries": [asdict(entry) for entry in some]}, indent=1))
+        print_json({"champion": ledger.champion(some), "entries": [asdict(entry) for entry in some]})
         return
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False)

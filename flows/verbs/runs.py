@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from flows.runtime.terminal import print_json
 from tasks.compare.board import Board, Difference, ScoreRow
 from tasks.report import leaderboard as report
 from tasks.tracking import connection, logs, runs
@@ -26,7 +27,7 @@ def show_leaderboard(home: Path, name: str, as_json: bool) -> None:
     connection.connect(home)
     facts = leaderboard_of(name)
     if as_json:
-        print(json.dumps(facts, indent=1))
+        print_json(facts)
     else:
         print_leaderboard(facts)
 

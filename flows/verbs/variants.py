@@ -1,12 +1,12 @@
 """The verb variants: the zoo as a table."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
+from flows.runtime.terminal import print_json
 from params.load import load_plan, variant_names, variants_setting
 from tasks.train.check import sizes
 
@@ -30,7 +30,7 @@ def show_variants(as_json: bool) -> None:
     measured = sizes(plan.variants, windows)
     rows = [Listed(name, one.family, *measured[name], one.about) for name, one in plan.variants.items()]
     if as_json:
-        print(json.dumps([row._asdict() for row in rows], indent=1))
+        print_json([row._asdict() for row in rows])
         return
     title = f"Variants, sized for {DEFAULT}: lookback {windows.lookback}, horizon {windows.horizon} (field: in samples)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from params.errors import UserError
+from params.shown import visible
 from params.strict_yaml import parse_yaml
 from tasks.explore.columns import Roles
 from tasks.explore.rhythm import Grid
@@ -91,7 +92,7 @@ def run_text(name: str, path: str, roles: Roles, grid: Grid, seasons: dict[int, 
     season = ", ".join(f"{s} ({v:.2f})" for s, v in seasons.items()) or "none is clear"
     border, kept = split_text(sizes.split, grid), roles.features[:MOST_FEATURES]
     lines = [
-        f"# Written by `python -m flows init` from {json.dumps(path, ensure_ascii=False)}: a first guess to change.",
+        f'# Written by `python -m flows init` from "{visible(path)}": a first guess to change.',
         "# What is not named here stands in params/base.yaml.",
         f"name: {scalar(name)}",
         "data:",
@@ -151,7 +152,7 @@ def _checks(grid: Grid, constant: bool) -> list[str]:
 
 def _some(names: Sequence[str], most: int = 10) -> str:
     """Names in a comment: nothing in them ends its line."""
-    shown = ", ".join(json.dumps(name, ensure_ascii=False)[1:-1] for name in names[:most])
+    shown = ", ".join(visible(name) for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from params.data import DataParams
 from params.errors import UserError
+from params.shown import visible
 from tasks.explore.columns import Column, Roles, columns_of, constant_within, ids_of, roles_of, time_of
 from tasks.explore.draft import Sizes, best_season, name_of, run_text, sizes_of
 from tasks.explore.rhythm import Grid, grid_of, seasons_of, span_of
@@ -38,22 +39,26 @@ class Found:
     def facts(self) -> list[tuple[str, str]]:
         """What people want to know, as pairs of a word and a sentence."""
         grid, roles, lengths = self.grid, self.roles, self.grid.lengths
-        series = f"{len(lengths):,} ({' and '.join(roles.ids)})" if roles.ids else "1 (no column names a series)"
+        series = f"{len(lengths):,} ({' and '.join(map(visible, roles.ids))})" if roles.ids else "1 (no column names a series)"
         each = f"{lengths[0]:,}" if lengths[0] == lengths[-1] else f"{lengths[0]:,} to {lengths[-1]:,}"
         gaps = f"{grid.missing:,} steps missing in {grid.gappy:,} series, at most {grid.worst_gap_share:.1%} of one"
-        others = f"; others: {', '.join(roles.targets[1:6])}" if len(roles.targets) > 1 else "; the only one that may be"
+        others = (
+            f"; others: {', '.join(map(visible, roles.targets[1:6]))}"
+            if len(roles.targets) > 1
+            else "; the only one that may be"
+        )
         best = best_season(self.seasons)
-        shares = ", ".join(f"{name} {max(share, 0.001):.1%}" for name, share in self.nulls.items() if share)
+        shares = ", ".join(f"{visible(name)} {max(share, 0.001):.1%}" for name, share in self.nulls.items() if share)
         strengths = ", ".join(f"{s} ({v:.2f})" for s, v in self.seasons.items())
         return [
             ("series", f"{series}, {each} steps each"),
             ("rows", f"{grid.rows:,}, {grid.first} to {grid.last}"),
-            ("time", f"{roles.time}, every {grid.span}"),
+            ("time", f"{visible(roles.time)}, every {grid.span}"),
             ("gaps", gaps if grid.missing else "none"),
             ("nulls", shares or "none"),
             ("season", f"{best} steps (autocorrelation: {strengths})" if self.seasons else "none is clear"),
-            ("target", roles.target + others),
-            ("features", ", ".join(("y", *roles.features[:8])) + (" ..." if len(roles.features) > 8 else "")),
+            ("target", visible(roles.target) + others),
+            ("features", ", ".join(("y", *map(visible, roles.features[:8]))) + (" ..." if len(roles.features) > 8 else "")),
             ("windows", f"{self.sizes.lookback} steps of y in, {self.sizes.horizon} out"),
         ]
 

@@ -11,6 +11,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from params.errors import UserError
+from params.shown import visible
 from tasks.explore.columns import Column
 from tasks.files import placed
 from tasks.grid.times import parse_time
@@ -40,12 +41,12 @@ class Wide:
     @property
     def sentence(self) -> str:
         """What was seen, for people."""
-        some = ", ".join(self.columns[:3]) + (", ..." if len(self.columns) > 3 else "")
+        some = ", ".join(map(visible, self.columns[:3])) + (", ..." if len(self.columns) > 3 else "")
         count = len(self.columns)
         return {
             Form.COLUMN_PER_SERIES: f"wide: {count} columns ({some}) look like one series each",
             Form.ROW_PER_SERIES: f"wide: each row looks like one series, and {count} columns ({some}) like its steps",
-            Form.NAME_IN_TWO_COLUMNS: f"two columns together name a series: {' and '.join(self.keys[1:])}",
+            Form.NAME_IN_TWO_COLUMNS: f"two columns together name a series: {' and '.join(map(visible, self.keys[1:]))}",
         }[self.form]
 
 

@@ -8,6 +8,7 @@ import polars as pl
 from models.data.panel import Panel
 from models.data.window import AHEAD, OBSERVED, WindowParams
 from params.errors import UserError
+from params.shown import visible
 from tasks.lags.panel import KEYS
 from tasks.lags.rows import Source, lay_out, statics, table_rows
 
@@ -129,7 +130,8 @@ def head_text(table: pl.DataFrame) -> str:
 
     Values have the seven digits that 32 bits hold: 39.92, not 39.919998.
     """
-    shown = table.with_columns(pl.col(pl.Float32).cast(pl.Float64).round_sig_figs(7))
+    rounded = table.with_columns(pl.col(pl.Float32).cast(pl.Float64).round_sig_figs(7))
+    shown = rounded.with_columns(pl.col(pl.String).map_elements(visible, pl.String)).rename(visible)
     with pl.Config(
         tbl_cols=12, tbl_rows=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True
     ):

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, quote_plus
 
-from params.errors import UserError, without_password
+from params.errors import UserError
+from params.shown import masked
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -105,10 +105,4 @@ def _masked(text: str, url: "URL") -> str:
     """The text without the URL, its password and its secret options, however they are written."""
     options = [value for key, value in url.query.items() if SECRET.search(key)]
     plain = [url.password, *(v for value in options for v in ([value] if isinstance(value, str) else value))]
-    whole = url.render_as_string(hide_password=False)
-    secrets = {whole}
-    for secret in filter(None, map(str, plain)):
-        secrets |= {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]}
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return without_password(text)
+    return masked(text, [url.render_as_string(hide_password=False), *filter(None, map(str, plain))])

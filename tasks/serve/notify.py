@@ -10,6 +10,8 @@ import tempfile
 from contextlib import suppress
 from typing import IO, Any
 
+from params.shown import shown_tree
+
 LIMIT = 60.0  # seconds that the command may take
 ARGUMENT = 100_000  # bytes of one argument: Linux takes 131,072 and no more, whatever ARG_MAX is
 CUT = 2_000  # characters of a text that stay where the whole does not fit
@@ -25,7 +27,7 @@ def notify(event: str, name: str, **facts: Any) -> bool:
     command = os.environ.get("LAGLINE_NOTIFY_COMMAND", "").strip()
     if not command:
         return False
-    whole = {"event": event, "name": name, **facts}
+    whole = shown_tree({"event": event, "name": name, **facts})
     text = json.dumps(whole, default=str)
     try:
         with _file(text) as told:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from params.shown import visible
 from tasks.validate.verdict import Finding, Verdict
 
 MOST_NAMED = 10
@@ -64,7 +65,7 @@ def heading(verdict: Verdict) -> str:
 def named(series: list[str]) -> str:
     """At most ten series by name."""
     more = f" and {len(series) - MOST_NAMED} more" if len(series) > MOST_NAMED else ""
-    return ", ".join(repr(s)[1:-1] for s in series[:MOST_NAMED]) + more
+    return ", ".join(visible(name) for name in series[:MOST_NAMED]) + more
 
 
 def _line(finding: Finding) -> str:
@@ -72,7 +73,7 @@ def _line(finding: Finding) -> str:
     each = "up to " if finding.series and finding.low is None else ""
     much = "" if finding.unit == "answer" else f" (found {each}{found(finding)}, allowed {allowed(finding)})"
     where = f"; series {named(finding.series)}" if finding.series else ""
-    return f"{finding.severity}: {finding.name}: {finding.about}{much}{where}"
+    return f"{finding.severity}: {visible(finding.name)}: {visible(finding.about)}{much}{where}"
 
 
 def report_lines(verdict: Verdict) -> list[str]:
@@ -88,7 +89,7 @@ def notes(verdict: Verdict) -> list[str]:
 def _lines(verdict: Verdict, findings: Sequence[Finding]) -> list[str]:
     lines = [_line(finding) for finding in findings if not finding.passed]
     if verdict.dropped_features:
-        lines.append(f"left out: feature {', '.join(verdict.dropped_features)}")
+        lines.append(f"left out: feature {', '.join(map(visible, verdict.dropped_features))}")
     if verdict.dropped_series:
         lines.append(f"left out: series {named(verdict.dropped_series)}")
     return lines
@@ -107,7 +108,7 @@ def report_table(verdict: Verdict) -> Table:
         table.add_column(column, justify=side)  # type: ignore[arg-type]
     for f in verdict.findings:
         style = {"ok": "", "fail": "bold red", "warn": "yellow", "drop": "yellow"}[outcome(f)]
-        cells = (f.name, outcome(f), found(f), allowed(f), named(f.series))
+        cells = (visible(f.name), outcome(f), found(f), allowed(f), named(f.series))
         table.add_row(*(Text(cell) for cell in cells), style=style)
     return table
 

@@ -1,0 +1,127 @@
+"""The way to the terminal and to every log: what is written to standard output or error is shown as `params/shown.py` shows it.
+
+It lies at the streams, so that no print, warning, traceback or log line of ours or of a library goes around it.  rich, which
+writes escape codes of its own, goes to the stream itself; its texts are shown where they enter, before it measures and breaks
+them into lines.
+"""
+
+import io
+import json
+import logging
+import os
+import sys
+import threading
+from contextlib import suppress
+from typing import Any, TextIO, cast
+
+from params.shown import escaped, learn, shown, shown_tree
+
+_LOCK = threading.RLock()
+# a child that is forked while another thread writes must not wait for that thread
+os.register_at_fork(after_in_child=_LOCK._at_fork_reinit)  # type: ignore[attr-defined]
+
+
+class Shown(io.TextIOBase):
+    """A stream that shows what is written to it, line by line: a secret may be written in pieces."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self._begun = ""  # a line that has no end yet
+
+    def write(self, text: str, /) -> int:
+        """Takes a text; whole lines go on at once."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        with _LOCK:
+            lines, end, self._begun = (self._begun + text).rpartition("\n")
+            if end:
+                self.stream.write(shown(lines) + end)
+        return len(text)
+
+    def flush(self) -> None:
+        """Sends on what was begun, too."""
+        with _LOCK:
+            begun, self._begun = self._begun, ""
+            if begun:
+                self.stream.write(shown(begun))
+            with suppress(ValueError):  # closed
+                self.stream.flush()
+
+    @property
+    def rich_proxied_file(self) -> TextIO:
+        """Where a console of rich writes: the name is rich's own, for what stands before the stream that it means."""
+        file = self.stream
+        while (below := getattr(file, "rich_proxied_file", None)) is not None:
+            file = below
+        return file
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # a plain attribute of its parent
+        """Of the stream."""
+        return self.stream.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        """Of the stream."""
+        return self.stream.errors
+
+    def fileno(self) -> int:
+        """Of the stream."""
+        return self.stream.fileno()
+
+    def isatty(self) -> bool:
+        """Whether a person reads it."""
+        return self.stream.isatty()
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+class _Record(logging.LogRecord):
+    """A record of a log, shown wherever a handler takes it: a file, a terminal, Prefect's API."""
+
+    def getMessage(self) -> str:
+        """The message with its arguments."""
+        return shown(super().getMessage())
+
+    @property
+    def exc_text(self) -> str | None:  # logging keeps the traceback there, as text
+        """The traceback."""
+        return self._exc_text
+
+    @exc_text.setter
+    def exc_text(self, text: str | None) -> None:
+        self._exc_text = None if text is None else shown(text)
+
+
+def guard() -> None:
+    """Puts the filter before standard output and error, the texts of rich and all logs; may be called again."""
+    import rich.text
+
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, Shown):
+            with suppress(AttributeError, ValueError, OSError):  # what no encoding has room for is an escape and no error
+                stream.reconfigure(errors="backslashreplace")
+            setattr(sys, name, Shown(stream))
+    rich.text.strip_control_codes = shown  # type: ignore[assignment,attr-defined]  # where rich itself takes out some, of every text
+    logging.setLogRecordFactory(_Record)
+    os.environ["PYTHON_COLORS"] = "0"  # Python's own tracebacks go to the stream as text
+    learn()
+
+
+def hand_over(line: str) -> None:
+    """Prints a line that carries a key of ours on purpose, to the one who started it."""
+    stream = cast("Shown | TextIO", sys.stdout)
+    stream.flush()
+    stream = stream.rich_proxied_file if isinstance(stream, Shown) else stream
+    print(escaped(line), file=stream, flush=True)
+
+
+def print_json(tree: Any) -> None:
+    """Prints JSON for a program: valid whatever is in it, its texts without secrets."""
+    hand_over(json.dumps(shown_tree(tree), indent=1))

@@ -1,0 +1,163 @@
+"""Text that may be shown: without secrets, and without what a terminal would obey.  All that we print or log goes through.
+
+`shown` for lines of ours, `visible` for one cell of data in them, `masked` alone for what a program reads.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote
+
+MASK = "***"
+LEAST = 6  # letters of a secret that is known by its value: a shorter one would take words and numbers of ours with it
+
+# Unicode's classes Cc, Cf, Cs, Zl and Zp: what moves a cursor, colours, hides or reorders text, ends a line, or is half of a
+# pair.  Not the two joiners, without which some scripts cannot be written, nor the signs of Arabic numbers, which one sees
+_OBEYED = (
+    r"\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u070f\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
+    r"\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f"
+)
+OBEYED = re.compile(f"[{_OBEYED}]")
+OBEYED_OR_LINE = re.compile(f"[{_OBEYED}\\t\\n]")
+
+# Every pattern bounds what it reads ahead, so that a line of any length, made to be slow, is read in linear time.
+# The signs of an address may be percent-encoded, once or more.
+_COLON, _AT, _SLASHES = (
+    rf"(?:{sign}|{code})" for sign, code in ((":", "%(?:25)*3A"), ("@", "%(?:25)*40"), ("//", "%(?:25)*2F" * 2))
+)
+# `scheme://user:password@host`, to the last @ of the word: an unescaped one belongs to the password.  A number before a path is
+# a port
+PASSWORD = re.compile(
+    rf"({_COLON}{_SLASHES})((?:(?!%(?:25)*(?:3A|2F|40))[^\s:@/?#\[]){{0,200}}){_COLON}"
+    rf"(?!\d{{1,5}}(?:[?#\s]|%(?:25)*2F|/[^\s@]{{0,500}}[/?#]|/?$))(\S{{0,1000}}){_AT}",
+    re.IGNORECASE,
+)
+# `https://token@host`: of a web address a user alone is a secret; of a database it is a name
+TOKEN = re.compile(
+    rf"((?:https?|wss?|ftps?|grpcs?|s3){_COLON}{_SLASHES})((?:(?!%(?:25)*(?:2F|3F|23))[^\s/?#:@]){{1,1000}}){_AT}(?!\s|$)",
+    re.IGNORECASE,
+)
+# `user:password@host` without a scheme
+BARE = re.compile(r"""(?<![\w/.+-])([\w.+-]{1,100}:)([^\s/:@"']{1,200})@(?=[\w\[])""")
+# `password=...` and whatever else ends in such a name; the short names only in the query of an address
+_NAMES = (
+    r"pass(?:word|wd|phrase)|pwd|secret|token|(?:api|access|account|private|secret|sas|auth|client|encryption)[_-]?key"
+    r"|auth[_-]?string|signature|credentials?|authorization"
+)
+_SHORT = r"(?:[?&;]|%(?:25)*(?:3F|26|3B))(?:amp;)?(?:sig|sas|key|auth|code|pass|pw)"
+_VALUE = r"""\{[^}\s]{0,1000}\}|"[^"]{0,1000}"|'[^']{0,1000}'|(?:(?!%(?:25)*(?:26|23|3B))[^\s&;#"'])+"""
+NAMED = re.compile(rf"((?:{_NAMES}|{_SHORT})(?:=|%(?:25)*3D))({_VALUE})", re.IGNORECASE)
+QUOTED = re.compile(
+    rf"""((?:{_NAMES})["']\s?[:=,]\s?(?-i:b)?)("(?:\\.|[^"\\]){{0,1000}}"|'(?:\\.|[^'\\]){{0,1000}}')""", re.IGNORECASE
+)
+HEADER = re.compile(
+    r"""((?:authorization|cookie|x-api-key|password|passwd|passphrase|api_key|access_token)["']?:\s{0,9}(?-i:b)?["']?)"""
+    r"""((?:(?:basic|bearer|token|digest)\s)?[^\s"',]{1,1000})""",
+    re.IGNORECASE,
+)
+_WORDS = ("pass", "pw", "secret", "token", "key", "sig", "sas", "auth", "code", "credential", "cookie", "bearer", "basic")
+BEARER = re.compile(r"(\b(?:Bearer|Basic) )([A-Za-z0-9+/=._~-]{16,1000})")
+
+# variables of the environment that hold a secret, by their name
+_SECRET_NAME = re.compile(r"(?:PASSWORD|PASSWD|PASSPHRASE|PWD|SECRET|TOKEN|KEY|AUTH_STRING|CONNECTION_STRING)$", re.IGNORECASE)
+_NO_SECRETS = ("PWD", "OLDPWD")
+
+
+def shown(text: str) -> str:
+    """Lines of ours without secrets and with control characters as escapes; their own line ends and tabs stay."""
+    return masked(escaped(text))
+
+
+def escaped(text: str) -> str:
+    """The same without the masks, for a line that hands a key of ours over on purpose."""
+    return OBEYED.sub(_escape, text)
+
+
+def visible(text: str) -> str:
+    """A name or a value of data in one line: line ends and tabs are escapes too, so that no row of a table breaks.
+
+    Two that differ still do: a backslash is written as two.
+    """
+    return masked(OBEYED_OR_LINE.sub(_escape, text.replace("\\", "\\\\")))
+
+
+def shown_tree(tree: Any) -> Any:
+    """A tree of JSON with its texts masked: what is written from it is valid, which a JSON that is masked may not be."""
+    if isinstance(tree, str):
+        return masked(tree)
+    if isinstance(tree, dict):
+        return {shown_tree(name): shown_tree(value) for name, value in tree.items()}
+    return [shown_tree(value) for value in tree] if isinstance(tree, list | tuple) else tree
+
+
+def masked(text: str, also: Iterable[str] = ()) -> str:
+    """The text without secrets: those of a known form, those that the environment holds, and the ones that `also` names."""
+    for spelling in _longest_first(form for secret in also for form in _spellings(secret)):
+        text = text.replace(spelling, MASK)
+    text = _without_forms(text)
+    known = known_secrets()
+    return known.sub(MASK, text) if known is not None else text
+
+
+def _without_forms(text: str) -> str:
+    if "@" in text or "40" in text:
+        text = PASSWORD.sub(_without_password, text)
+        for pattern in (TOKEN, BARE):
+            text = pattern.sub(rf"\1{MASK}@", text)
+    low = text.lower()
+    if any(word in low for word in _WORDS):
+        text = NAMED.sub(rf"\1{MASK}", text)
+        text = QUOTED.sub(rf"\1'{MASK}'", text)
+        for pattern in (HEADER, BEARER):
+            text = pattern.sub(rf"\1{MASK}", text)
+    return text
+
+
+def _without_password(found: re.Match[str]) -> str:
+    """The user stays; where the password is empty, or a word that services ask for in its place, the user is the secret."""
+    start, user, password = found.groups()
+    return f"{start}{MASK}@" if password in ("", "x-oauth-basic") else f"{start}{user}:{MASK}@"
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
+
+
+@cache
+def known_secrets() -> re.Pattern[str] | None:
+    """What finds the secrets of the environment as it was when this was called first (`learn` looks again)."""
+    weak: set[str] = set()
+    strong: set[str] = set()
+    for secret in _of_the_environment():
+        if len(secret) >= LEAST:
+            (weak if secret.isalpha() or secret.isdigit() else strong).update(_spellings(secret))
+    # a word or a number is masked where it stands alone, and not within one of ours
+    parts = [*map(re.escape, _longest_first(strong)), *(rf"(?<![\w.-]){re.escape(w)}(?![\w-])" for w in _longest_first(weak))]
+    return re.compile("|".join(parts)) if parts else None
+
+
+def learn() -> None:
+    """The environment holds other secrets now."""
+    known_secrets.cache_clear()
+
+
+def _of_the_environment() -> Iterator[str]:
+    """The values of variables that are named like a secret, and the secret parts of all others."""
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and name not in _NO_SECRETS:
+            yield value
+            yield from [value.partition(":")[2]] if name.upper().endswith("AUTH_STRING") else []
+        yield from (found[3] for found in PASSWORD.finditer(value))
+        yield from (found[2] for pattern in (TOKEN, NAMED) for found in pattern.finditer(value))
+
+
+def _spellings(secret: str) -> set[str]:
+    """A secret as it may be written: as it is, percent-encoded, decoded, or within quotes."""
+    plain = {secret, unquote(secret)} - {""}
+    return plain | {form for one in plain for form in (quote(one), quote(one, safe=""), quote_plus(one), repr(one)[1:-1])}
+
+
+def _longest_first(texts: Iterable[str]) -> list[str]:
+    return sorted(set(texts), key=lambda text: (-len(text), text))
