@@ -1,20 +1,26 @@
 """Serves a bundle: long frame -> regular grid -> windows -> exported graph -> frame; never unpickles, never changes its input.
 
 numpy, pandas, torch and nothing of ours: a verbatim copy of this one file travels in each bundle (so it is long), and our own
-`forecast` uses it too.
+`forecast` uses it too.  Behind `mlflow models serve` it also reads the requests, within limits.
 Timestamps are microseconds UTC inside, or whole numbers where the frequency is one; a position counts steps from the first row.
 Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, H horizon, S series.
 """
 
 import contextlib
+import csv
 import hashlib
 import io
 import json
+import logging
+import os
 import re
+import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import date, datetime
+from functools import partial
 from importlib.util import cache_from_source
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +32,18 @@ SOURCE = Path(__file__).read_bytes()  # what runs here, to be held against the c
 BATCH = 256
 MICROSECONDS = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6, "w": 7 * 86400 * 10**6}
 MONTHS = {"mo": 1, "q": 3, "y": 12}
+NULLS = (
+    "",
+    "na",
+    "n/a",
+    "nan",
+    "null",
+    "none",
+)  # in a cell of a CSV, in any case: nothing; but for a series, which may be called so
+JSON_FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
+SERVES = "__pyfunc_model_path__"  # the variable in which MLflow names the model to the process that is to serve it
+MOST = {"LAGLINE_SERVE_MAX_BYTES": 16 * 2**20, "LAGLINE_SERVE_MAX_ROWS": 100_000}  # of one request
+LONGEST_ANSWER = 500  # letters of a refusal
 PERIODS = {"hour": 24.0, "weekday": 7.0, "monthday": 31.0, "yearday": 365.25, "month": 12.0}
 
 # All that an honest archive holds.  torch.export.load falls back to unpickling anything, and evaluates expressions and guards.
@@ -57,7 +75,9 @@ def _load_pyfunc(path: str) -> "Model":
         written.parent.rmdir()
     if check(path).get(f"code/{Path(__file__).name}") != SOURCE:
         raise ValueError(f"{path}: {Path(__file__).name} is not the file that was registered")
-    return load(path)
+    model = load(path)
+    _read_requests(model)
+    return model
 
 
 def check(folder: str | Path, digest: str | None = None) -> dict[str, bytes]:
@@ -358,12 +378,21 @@ def _times(column: Any, ids: np.ndarray, span: str | int) -> np.ndarray:
     if isinstance(span, int):
         bad = ~(pd.to_numeric(column, errors="coerce") % 1 == 0).to_numpy(bool) if numeric else np.ones(len(column), bool)
         _refuse("ds", column, ids, bad, f"is not a whole number (the time step of this model is {span})")
+        far = (pd.to_numeric(column).abs() >= 2**60).to_numpy(bool)
+        _refuse("ds", column, ids, far, "is too large for a time: a forecast after it could not be counted")
         return np.asarray(column.to_numpy(np.int64))
     _refuse("ds", column, ids, np.full(len(column), numeric or column.dtype.kind == "b"), f"is not a time (one row is {span})")
-    texts = "ISO8601" if column.dtype.kind != "M" else None
-    parsed = pd.to_datetime(column, utc=True, errors="coerce", format=texts)
+    if column.dtype.kind == "M":
+        parsed = pd.to_datetime(column, utc=True)
+    else:
+        parsed = pd.to_datetime(column.where(column.map(_dated)), utc=True, errors="coerce", format="ISO8601")
     _refuse("ds", column, ids, parsed.isna().to_numpy(), "is not a time; write 2013-01-31 or 2013-01-31T23:00:00Z")
     return np.asarray(parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64))
+
+
+def _dated(value: Any) -> bool:
+    """Whether a value may say a time: pandas takes "now", "today" and numbers for times too."""
+    return value.strip()[:1].isdigit() if isinstance(value, str) else isinstance(value, date | np.datetime64)
 
 
 def _numbers(column: Any, name: str, ids: np.ndarray) -> np.ndarray:
@@ -385,7 +414,9 @@ def _numbers(column: Any, name: str, ids: np.ndarray) -> np.ndarray:
 def _refuse(name: str, column: Any, ids: np.ndarray, bad: np.ndarray, what: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise ValueError(f"series {ids[row]!r}, column {name!r}: {column.iloc[row]!r} {what}")
+        value = column.iloc[row]
+        shown = value.item() if isinstance(value, np.generic) else value
+        raise ValueError(f"series {ids[row]!r}, column {name!r}: {shown!r} {what}")
 
 
 def _carry_forward(values: np.ndarray, start: np.ndarray, limit: int) -> None:
@@ -458,3 +489,186 @@ def _moment(start: str | int | datetime, span: str | int) -> int:
     except (ValueError, TypeError, OverflowError):
         what = "whole number" if isinstance(span, int) else "time; write a time such as 2012-03-28"
         raise ValueError(f"start: {start!r} is not a {what}") from None
+
+
+class TooLarge(ValueError):
+    """A request with more bytes or rows than are allowed."""
+
+
+def _read_requests(model: Model) -> None:
+    """Reads requests in place of MLflow's server, in a process that MLflow started to serve `model`; does nothing elsewhere.
+
+    MLflow takes a request of any size, falls over JSON that is nested too deep, and has no type of column that fits both the
+    times and whole numbers of a CSV and those of a data frame; and a model has no other place to say what it takes.
+    """
+    server: Any = sys.modules.get("mlflow.pyfunc.scoring_server")
+    if not os.environ.get(SERVES) or server is None:
+        return
+    from starlette.requests import Request
+
+    most_bytes, most_rows = map(_limit, MOST)
+    whole = Request.stream
+
+    async def stream(request: Request) -> AsyncIterator[bytes]:
+        """The body, of which no more is kept than it takes to see that it is too large."""
+        size = 0
+        async for part in whole(request):
+            if size <= most_bytes:
+                yield part
+            size += len(part)
+
+    def answer(body: bytes, kind: str | None, *_: Any) -> Any:
+        status, text = _answer(model, body, kind, most_bytes, most_rows, server.predictions_to_json)
+        return server.InvocationsResponse(text, status, "application/json")
+
+    Request.stream = stream  # type: ignore
+    server.invocations = answer
+
+
+def _limit(name: str) -> int:
+    text = os.environ.get(name, "").strip() or str(MOST[name])
+    if not re.fullmatch(r"[1-9]\d{0,17}", text):
+        raise ValueError(f"{name}={text[:40]}: write a whole number above 0, such as {MOST[name]}")
+    return int(text)
+
+
+def _answer(
+    model: Model, body: bytes, kind: str | None, most_bytes: int, most_rows: int, write: Callable[[Any, io.StringIO], None]
+) -> tuple[int, str]:
+    """The status and the JSON that answer a request; `write` is MLflow's, of a frame.  A refusal is one sentence."""
+    try:
+        if len(body) > most_bytes:
+            raise TooLarge(f"a request has at most {most_bytes:,} bytes (LAGLINE_SERVE_MAX_BYTES); send fewer rows or series")
+        made = model.forecast(_frame_of(body, kind, model, most_rows)).astype(object)
+        out = io.StringIO()
+        write(made.where(made.notna() & ~made.isin((np.inf, -np.inf)), None), out)  # JSON has no word for those
+        return 200, out.getvalue()
+    except _OtherKind as error:
+        return 415, _refusal(str(error))
+    except TooLarge as error:
+        return 413, _refusal(str(error))
+    except (ValueError, OverflowError) as error:
+        return 400, _refusal(str(error))
+    except Exception as error:
+        logging.getLogger(__name__).exception("a request could not be answered")
+        return 400, _refusal(f"the request cannot be used ({type(error).__name__})")
+
+
+def _refusal(words: str) -> str:
+    words = words if len(words) <= LONGEST_ANSWER else f"{words[:LONGEST_ANSWER]}..."
+    return json.dumps({"error_code": "BAD_REQUEST", "message": words})
+
+
+class _OtherKind(ValueError):
+    """A content type that is not read."""
+
+
+def _frame_of(body: bytes, kind: str | None, model: Model, most_rows: int) -> pd.DataFrame:
+    """The long frame in a request, of its columns those that the model reads.  Raises ValueError for what it cannot use."""
+    name, _, more = (kind or "").lower().replace(" ", "").partition(";")
+    if name not in ("text/csv", "application/json") or more not in ("", "charset=utf-8"):
+        raise _OtherKind("send text/csv or application/json, in UTF-8, as the Content-Type")
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the body is not UTF-8 text (byte {error.start}); send it uncompressed") from None
+    wanted = list(dict.fromkeys(("unique_id", "ds", *model.columns, *(("y",) if model.future else ()))))
+    read = partial(_csv_columns, model=model) if name == "text/csv" else _json_columns
+    columns = read(text, wanted=wanted, most_rows=most_rows)
+    for name, column in columns.items():
+        for row, cell in enumerate(column):
+            if isinstance(cell, list | dict):
+                raise ValueError(f"column {name!r}, row {row + 1}: a cell is one number or text, not a {type(cell).__name__}")
+            if isinstance(cell, int) and cell.bit_length() > 1000:
+                raise ValueError(f"column {name!r}, row {row + 1}: the number is too large")
+    return pd.DataFrame({name: pd.Series(column) for name, column in columns.items()})
+
+
+def _csv_columns(text: str, wanted: list[str], most_rows: int, model: Model) -> dict[str, Any]:
+    """The wanted columns of a CSV with a header, comma between the fields: text for names and times, else numbers."""
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = next(lines, [])
+        rows = list(islice((row for row in lines if row), most_rows + 1))
+    except csv.Error as error:
+        raise ValueError(f"line {lines.line_num} of the CSV: {error}") from None
+    _refuse_many(len(rows), most_rows)
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise ValueError(f"row {number} of the CSV has {len(row)} fields, its header {len(header)}")
+    places = _places(header, wanted)
+    kinds = dict.fromkeys(("unique_id", "ds"), "text") | {
+        name: kind for name, kind in model.static.items() if kind != "numeric"
+    }
+    kinds |= {"ds": "whole"} if isinstance(model.span, int) else {}
+    return {
+        name: _csv_cells(pd.Series([row[at].strip() for row in rows], dtype=object), name, kinds.get(name, "number"))
+        for name, at in places.items()
+    }
+
+
+def _csv_cells(texts: Any, name: str, kind: str) -> Any:
+    """Texts of a column as what they say; what says no number stays text, which `_numbers` refuses by series and column."""
+    words = texts.str.lower() if len(texts) else texts
+    if kind not in ("number", "whole"):
+        return texts.where(texts != "" if name == "unique_id" else ~words.isin(NULLS), None)
+    if kind == "whole" and all(re.fullmatch(r"[+-]?\d{1,18}", text) for text in texts):
+        return texts.astype(np.int64)
+    truths = words.map({"true": 1.0, "false": 0.0}).astype(float)
+    numbers = pd.to_numeric(texts, errors="coerce").astype(float).fillna(truths)
+    known = numbers.notna() | words.isin(NULLS)
+    return numbers if known.all() else numbers.astype(object).where(known, texts)
+
+
+def _json_columns(text: str, wanted: list[str], most_rows: int) -> dict[str, Any]:
+    """The wanted columns of a JSON object in one of the forms that MLflow's clients send."""
+    try:
+        given = json.loads(text)
+    except RecursionError:
+        raise ValueError("the body is JSON that is nested too deep") from None
+    except ValueError as error:
+        raise ValueError(f"the body is not JSON ({error})") from None
+    forms = [form for form in JSON_FORMS if form in given] if isinstance(given, dict) else []
+    if len(forms) != 1:
+        raise ValueError(f"the body is a JSON object with one of {', '.join(JSON_FORMS)}")
+    (form,) = forms
+    table = given[form]
+    if form == "dataframe_split":
+        return _of_split(table, wanted, most_rows)
+    if form in ("inputs", "instances") and isinstance(table, dict):
+        columns = {name: table[name] for name in wanted if name in table}
+        if not all(isinstance(column, list) for column in columns.values()) or len(set(map(len, columns.values()))) > 1:
+            raise ValueError(f"{form}: give every column as a list, all of one length")
+        _refuse_many(max(map(len, columns.values()), default=0), most_rows)
+        return columns
+    if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
+        raise ValueError(f"{form}: give a list of rows, each an object with a value for each column")
+    _refuse_many(len(table), most_rows)
+    there = {name for row in table for name in row} if table else wanted
+    return {name: [row.get(name) for row in table] for name in wanted if name in there}
+
+
+def _of_split(table: Any, wanted: list[str], most_rows: int) -> dict[str, Any]:
+    names, rows = (table.get(key) if isinstance(table, dict) else None for key in ("columns", "data"))
+    if not isinstance(names, list) or not isinstance(rows, list):
+        raise ValueError('dataframe_split: give an object with "columns", a list of names, and "data", a list of rows')
+    _refuse_many(len(rows), most_rows)
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, list) or len(row) != len(names):
+            raise ValueError(f"dataframe_split: row {number} is no list of {len(names)} values, one for each column")
+    return {name: [row[at] for row in rows] for name, at in _places(names, wanted).items()}
+
+
+def _places(names: list[Any], wanted: list[str]) -> dict[str, int]:
+    """Where each wanted column stands among `names`, if it does.  Raises ValueError for one that stands twice."""
+    for name in wanted:
+        if names.count(name) > 1:
+            raise ValueError(f"column {name!r} stands {names.count(name)} times; name each column once")
+    return {name: names.index(name) for name in wanted if name in names}
+
+
+def _refuse_many(rows: int, most: int) -> None:
+    if rows > most:
+        raise TooLarge(
+            f"a request has at most {most:,} rows (LAGLINE_SERVE_MAX_ROWS); send fewer series, or only the newest rows"
+        )

@@ -180,8 +180,8 @@ def example_frame(folder: Path) -> "pd.DataFrame":
 def signature(folder: Path, columns: list[str]) -> "ModelSignature":
     """The columns of the long frame in, those of a forecast out.
 
-    MLflow refuses whole numbers in a `double` column and zones in a `datetime` one, both ordinary in a long frame.  So it
-    checks the names, and the bundle's own code the types, naming series and column.
+    MLflow refuses whole numbers in a `double` or `string` column and zones in a `datetime` one, all ordinary in a long frame.
+    So it checks the names, and the bundle's own code the types, naming series and column.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
@@ -190,7 +190,7 @@ def signature(folder: Path, columns: list[str]) -> "ModelSignature":
     whole = isinstance(json.loads((folder / "model.json").read_text())["frequency"], int)
     time = DataType.long if whole else DataType.datetime
     anything: Any = AnyType  # without types
-    inputs: list[Any] = [ColSpec(DataType.string if name == "unique_id" else anything(), name) for name in columns]
+    inputs: list[Any] = [ColSpec(anything(), name) for name in columns]
     kinds = {"unique_id": DataType.string, "cutoff": time, "ds": time}
     outputs: list[Any] = [
         ColSpec(kinds.get(name, DataType.double), name) for name in (*kinds, "yhat", "yhat-lo-90", "yhat-hi-90")

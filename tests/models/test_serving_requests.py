@@ -1,0 +1,129 @@
+"""What models/serving.py makes of the body of a request: cells of every kind, worked out by hand; no server."""
+
+import io
+import json
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from models import serving
+
+CSV, JSON = "text/csv", "application/json"
+
+
+def last(past: torch.Tensor, ahead: torch.Tensor, static: torch.Tensor, series: torch.Tensor) -> torch.Tensor:
+    """The last y, once for the one step."""
+    return past[:, -1:, :1]
+
+
+def write(made: pd.DataFrame, out: io.StringIO) -> None:
+    """As MLflow does."""
+    json.dump({"predictions": made.to_dict("records")}, out, default=pd.Timestamp.isoformat)
+
+
+def ask(body: Any, kind: str = CSV, span: str | int = 1, rows: int = 100) -> tuple[int, Any]:
+    """The status, and the forecasts as (series, time, value), or why there are none."""
+    feature = {"lookback": 2, "sampling_rate": 1, "delay": 0}
+    facts: dict[str, Any] = {
+        "windows": {"horizon": 1, "gap": 0, "features": {"y": feature}, "future": {}, "static": {}, "calendar": []},
+        "channels": [{"name": "y", **feature}],
+        "ids": ["007"],
+        "frequency": span,
+        "forward_fill": 0,
+        "half_widths": [None],
+        "categories": {},
+    }
+    text = body if isinstance(body, str) else json.dumps(body)
+    status, found = serving._answer(serving.Model(facts, last), text.encode(), kind, 10_000, rows, write)
+    answer = json.loads(found, parse_constant=pytest.fail)
+    if status != 200:
+        return status, answer["message"]
+    return status, [(row["unique_id"], row["ds"], row["yhat"]) for row in answer["predictions"]]
+
+
+def test_names_in_a_csv_stay_as_they_stand() -> None:
+    found = ask("unique_id,ds,y\n007,0,1\n007,1,5\n 7 ,0,1\n 7 ,1,6\nNA,0,1\nNA,1,7\n")
+    assert found == (200, [("007", 2, 5.0), ("7", 2, 6.0), ("NA", 2, 7.0)])
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "nan", "null", "None", " "])
+def test_a_cell_with_a_word_for_nothing_is_missing(cell: str) -> None:
+    assert ask(f"unique_id,ds,y\na,0,1\na,1,{cell}\n") == (200, [("a", 2, None)])  # and the answer is JSON to the letter
+
+
+@pytest.mark.parametrize(("cell", "value"), [("4", 4.0), ("-4.5e0", -4.5), (" 4 ", 4.0), ('"4"', 4.0), ("TRUE", 1.0)])
+def test_a_cell_of_a_csv_is_a_number(cell: str, value: float) -> None:
+    assert ask(f"\ufeffunique_id,other,ds,y\r\na,x,0,1\r\n\r\na,x,1,{cell}\r\n") == (200, [("a", 2, value)])
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [("1_0", "'1_0' is not a number"), ("0x1F", "'0x1F' is not a number"), ("yes", "'yes' is not a number"),
+     ("inf", "inf is infinite; leave the value empty where it is not known")],
+)  # fmt: skip
+def test_a_cell_that_is_no_number_is_refused_by_series_and_column(cell: str, words: str) -> None:
+    assert ask(f"unique_id,ds,y\na,0,1\na,1,{cell}\n") == (400, f"series 'a', column 'y': {words}")
+
+
+@pytest.mark.parametrize("ds", ["1.5", "", "2024-01-01", "9" * 19, "1" + "0" * 400])
+def test_a_time_that_is_no_whole_number_is_refused_where_steps_are(ds: str) -> None:
+    status, words = ask(f"unique_id,ds,y\na,0,1\na,{ds},2\n")
+    assert status == 400 and words.startswith("series 'a', column 'ds': ")
+
+
+@pytest.mark.parametrize("ds", ["now", "today", 5, True, None, 1e300, "31.12.2024"])
+def test_a_time_that_is_none_is_refused(ds: Any) -> None:
+    rows = [{"unique_id": "a", "ds": time, "y": 1} for time in ("2024-01-01T00:00:00Z", ds)]
+    status, words = ask({"dataframe_records": rows}, JSON, "1h")
+    assert status == 400 and words.startswith("series 'a', column 'ds': ") and "is not a time; write 2013-01-31" in words
+
+
+def test_times_with_and_without_zones_are_utc() -> None:
+    rows = "a,2024-01-01T01:00:00+01:00,1\na,2024-01-01 01:00,2\na,2024-01-01T02:00:00Z,3\n"
+    assert ask(f"unique_id,ds,y\n{rows}", CSV, "1h") == (200, [("a", "2024-01-01T03:00:00+00:00", 3.0)])
+
+
+def inputs(**changes: Any) -> dict[str, Any]:
+    return {"inputs": {"unique_id": ["a", "a"], "ds": [0, 1], "y": [1, 2]} | changes}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (inputs(y=[1, [2]]), "column 'y', row 2: a cell is one number or text, not a list"),
+        (inputs(ds=[0, {}]), "column 'ds', row 2: a cell is one number or text, not a dict"),
+        (inputs(y=[1, 10**400]), "column 'y', row 2: the number is too large"),
+        (inputs(y=[1, 10**60]), f"series 'a', column 'y': {10**60} does not fit a 32-bit float; give it another unit"),
+        (inputs(y=[1]), "inputs: give every column as a list, all of one length"),
+        (inputs(y=1), "inputs: give every column as a list, all of one length"),
+        (inputs(ds=[2**63 - 2, 2**63 - 1]), f"series 'a', column 'ds': {2**63 - 2} is too large for a time"),
+        ({"inputs": 5}, "inputs: give a list of rows, each an object with a value for each column"),
+        ({"dataframe_records": [1]}, "dataframe_records: give a list of rows, each an object with a value for each column"),
+        ({"dataframe_records": []}, "the frame has no rows: nothing to forecast from"),
+        ({"dataframe_records": [{f"c{n}": 1} for n in range(99)]}, "column 'unique_id' is missing"),
+        ({"dataframe_split": {"data": [[1]]}}, 'dataframe_split: give an object with "columns", a list of names, and "data"'),
+        ({"dataframe_split": {"columns": ["y", "y"], "data": [[1, 2]]}}, "column 'y' stands 2 times; name each column once"),
+        ({"dataframe_split": {"columns": ["y"], "data": [[1], []]}}, "dataframe_split: row 2 is no list of 1 values"),
+    ],
+)  # fmt: skip
+def test_a_table_in_json_that_is_none_is_refused(body: Any, words: str) -> None:
+    status, found = ask(body, JSON)
+    assert status == 400 and found.startswith(words), found
+
+
+def test_the_rows_and_the_bytes_of_a_request_are_bounded_and_a_refusal_is_short() -> None:
+    rows = "unique_id,ds,y\n" + "".join(f"a,{n},1\n" for n in range(5))
+    assert ask(rows, rows=5)[0] == 200
+    assert ask(rows, rows=4)[0] == 413
+    assert ask(" " * 10_001)[0] == 413
+    status, words = ask(inputs(y=[1, "x" * 9_000]), JSON)
+    assert status == 400 and len(words) < 600
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1e6", "9" * 30])
+def test_a_limit_that_is_no_number_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGLINE_SERVE_MAX_ROWS", text)
+    with pytest.raises(ValueError, match=r"LAGLINE_SERVE_MAX_ROWS=.*: write a whole number above 0, such as 100000"):
+        serving._limit("LAGLINE_SERVE_MAX_ROWS")
