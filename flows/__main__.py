@@ -13,7 +13,16 @@ from typing import Annotated
 
 import typer
 
-from flows.runtime.begin import check_forecasts, collect_nothing, open_home, prefect_api, read_plan, read_run, with_variants
+from flows.runtime.begin import (
+    a_reason,
+    check_forecasts,
+    collect_nothing,
+    open_home,
+    prefect_api,
+    read_plan,
+    read_run,
+    with_variants,
+)
 from flows.runtime.terminal import guard, hand_over
 from params.errors import ChecksFailed, UserError
 
@@ -44,6 +53,9 @@ Registered = Annotated[
 AllowDirty = Annotated[bool, typer.Option("--allow-dirty", help="Also a version that was trained by changed code.")]
 Unsealed = Annotated[
     bool, typer.Option("--unsealed", help="Also a version that an earlier lagline registered, without a seal on its files.")
+]
+Reason = Annotated[
+    str, typer.Option("--reason", metavar="WORDS", callback=a_reason, help="Why, beside who, in the entry of the ledger.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -168,6 +180,7 @@ def promote(
         float | None,
         typer.Option("--timeout", metavar="MINUTES", help="In place of promotion.timeout_minutes of the version's params."),
     ] = None,
+    reason: Reason = "",
 ) -> None:
     """Hold the challenger against the champion on origins that neither has seen; exit status 1 where it is refused."""
     if minutes is not None and not 0 < minutes < math.inf:
@@ -183,7 +196,9 @@ def promote(
 
             server.wait()
         number = None if version is None else str(version)
-        options = PromoteOptions(version=number, dry_run=dry_run, allow_dirty=allow_dirty, unsealed=unsealed, minutes=minutes)
+        options = PromoteOptions(
+            version=number, dry_run=dry_run, allow_dirty=allow_dirty, unsealed=unsealed, minutes=minutes, reason=reason
+        )
         found = flow(name, options)
     show_decision(found)
     if not found.promoted:
@@ -191,12 +206,12 @@ def promote(
 
 
 @app.command()
-def rollback(name: Name, unsealed: Unsealed = False) -> None:
+def rollback(name: Name, unsealed: Unsealed = False, reason: Reason = "") -> None:
     """Put the champion before the present one back."""
     home = open_home(decides=True)
     from flows.verbs.champion import show_rollback
 
-    show_rollback(home, name, unsealed)
+    show_rollback(home, name, unsealed, reason)
 
 
 @app.command()
@@ -204,8 +219,19 @@ def history(
     name: Name,
     at: Annotated[str | None, typer.Option("--at", metavar="DATE", help="Who was champion then, such as 2026-11-24.")] = None,
     as_json: Json = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take a ledger that does not chain as it stands; an entry says who did.")
+    ] = False,
+    reason: Reason = "",
 ) -> None:
-    """Every decision on a name, and who is champion."""
+    """Every decision on a name, and who is champion; a ledger that does not chain, in words."""
+    if accept:
+        home = open_home(decides=True)
+        from flows.verbs.champion import accept_ledger
+
+        return accept_ledger(home, name, reason)
+    if reason:
+        raise UserError("history --reason: a reason goes with --accept alone")
     collect_nothing()
     home = open_home(frames=False)
     from flows.verbs.champion import show_history

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from params.errors import UserError
 from params.schema import BASELINES, RENAMED, RunParams, VariantParams
+from params.section import owner
 from params.shown import masked
 from params.strict_yaml import Lines, parse_yaml, read_yaml
 
@@ -149,6 +150,9 @@ class _Layers:
             run = RunParams.model_validate(tree)
         except ValidationError as error:
             raise _explain(error, lines, self.name) from None
+        if whose := owner(run.name):
+            where = lines.get(("name",), self.name)
+            raise UserError(f"{where}: name: {run.name!r} is what lagline calls an experiment of {whose!r}; use another name")
         for variant in run.variants:
             if variant in TAKEN or variant.endswith(("-lo-90", "-hi-90")):
                 file = f"params/variants/{variant}.yaml"

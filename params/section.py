@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 MOST = 1e30  # what a 32-bit float surely holds
 RESERVED = ("unique_id", "ds", "cutoff")
+LEDGER, REALISED = ".promotions", ".realised"  # end the names of experiments that we keep beside that of a run file
 DURATION = re.compile(r"^[1-9]\d*(s|m|h|d|w|mo|q|y)$")
 
 Positive = Annotated[int, Field(ge=1)]
@@ -14,6 +15,11 @@ NonNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
+def owner(name: str) -> str | None:
+    """The run file beside whose experiment we keep one of this name; None where the name is free."""
+    return next((name.removesuffix(end) for end in (LEDGER, REALISED) if name.endswith(end)), None)
 
 
 def _is_span(value: object) -> object:

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from params.errors import UserError
+from params.shown import shown
 
 if TYPE_CHECKING:
     from flows.runtime.server import PrefectServer
     from params.load import Plan
     from params.schema import RunParams
+
+MOST_REASON = 500  # letters
 
 
 def open_home(decides: bool = False, frames: bool = True) -> Path:
@@ -47,6 +50,13 @@ def read_run(params: Path, settings: list[str] | None) -> "RunParams":
     from params.load import load_run
 
     return load_run(params, settings or [])
+
+
+def a_reason(text: str) -> str:
+    """What somebody gives as a reason, if it is short enough."""
+    if len(text) > MOST_REASON:
+        raise UserError(f"--reason: {len(text):,} letters are too many for an entry of the ledger; {MOST_REASON} at most")
+    return shown(text.strip())
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The verbs on the champion, rollback and history, and what promote ends with."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time
@@ -13,6 +14,7 @@ from rich.text import Text
 from flows.runtime.terminal import print_json
 from params.errors import UserError
 from tasks.promote import ledger
+from tasks.promote.chain import Entry
 from tasks.registry.versions import check_name
 from tasks.tracking import connection
 
@@ -60,30 +62,53 @@ def _scores(found: "Figures") -> str:
     return f"MAE on {found.origins} unseen origins of {found.series} series: {told}"
 
 
-def show_rollback(home: Path, name: str, unsealed: bool = False) -> None:
+def show_rollback(home: Path, name: str, unsealed: bool = False, reason: str = "") -> None:
     """Puts the champion before back, and says so."""
     from tasks.promote.alias import roll_back  # torch
 
     check_name(name)
     connection.connect(home)
-    before, now = roll_back(name, home, unsealed)
-    Console(highlight=False).print(f"{name}: version {now} is champion again; version {before} is not any more.", markup=False)
+    console = Console(highlight=False)
+    before, now = roll_back(name, home, unsealed, reason, lambda text: console.print(text, markup=False, soft_wrap=True))
+    console.print(f"{name}: version {now} is champion again; version {before} is not any more.", markup=False)
+
+
+def accept_ledger(home: Path, name: str, reason: str) -> None:
+    """Takes a ledger that does not chain as it stands, and says so."""
+    from tasks.promote.alias import accept  # torch
+
+    check_name(name)
+    connection.connect(home)
+    entry = accept(name, home, reason)
+    told = "chains: there was nothing to accept" if entry is None else f"is accepted as it stands by entry {entry.number}"
+    Console(highlight=False).print(f"The ledger of {name} {told}.", markup=False)
 
 
 def show_history(home: Path, name: str, moment: str | None, as_json: bool) -> None:
-    """Who was champion when, and why.  Raises UserError where nothing was ever decided."""
+    """Who was champion when, and why, and what of it does not chain.  Raises UserError where nothing was ever decided."""
     check_name(name)
     connection.connect(home)
-    some = ledger.entries(name)
+    book = ledger.read(name)
+    some = list(book.entries)
     if moment is not None:
         some = ledger.at(some, _moment(moment))
-    if not some:
+    if not some and not book.faults:
         when = f" up to {moment}" if moment else ""
-        raise UserError(f"{name}: nothing was decided on it{when}; python -m flows promote {name} does")
+        told = "".join(f"; {note}" for note in book.notes)
+        raise UserError(f"{name}: nothing was decided on it{when}; python -m flows promote {name} does{told}")
     if as_json:
-        print_json({"champion": ledger.champion(some), "entries": [asdict(entry) for entry in some]})
+        found = {"champion": ledger.champion(some), "entries": [asdict(entry) for entry in some]}
+        print_json(found | {"faults": book.faults, "notes": book.notes})
         return
     console = Console(highlight=False)
+    console.print(_table(some))
+    holder = ledger.champion(some)
+    console.print(f"Champion{f' on {moment}' if moment else ''}: {f'version {holder}' if holder else 'nobody'}", markup=False)
+    for line in [*book.notes, *([book.broken, ledger.HOW.format(name=name)] if book.faults else [])]:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _table(some: Sequence[Entry]) -> Table:
     table = Table(box=None, pad_edge=False)
     for head in ("#", "time (UTC)", "decision", "version", "champion", "who", "why"):
         table.add_column(head, no_wrap=head not in ("why", "who"))
@@ -95,10 +120,9 @@ def show_history(home: Path, name: str, moment: str | None, as_json: bool) -> No
             entry.version,
             entry.champion or "nobody",
         )
-        table.add_row(*(Text(cell) for cell in (*cells, entry.who, entry.why)))
-    console.print(table)
-    holder = ledger.champion(some)
-    console.print(f"Champion{f' on {moment}' if moment else ''}: {f'version {holder}' if holder else 'nobody'}", markup=False)
+        why = f"{entry.why}\nreason: {entry.reason}" if entry.reason else entry.why
+        table.add_row(*(Text(cell) for cell in (*cells, entry.who, why)))
+    return table
 
 
 def _moment(text: str) -> datetime:

@@ -1,54 +1,110 @@
 """The alias champion of a name: one decision at a time, repaired where it differs from the ledger, moved, and rolled back.
 
 The lock of a name is freed by the kernel however its holder ends.  The ledger is the truth: an alias that differs from it (a
-kill between the two writes) is set right before the next decision.  Any error leaves the alias as it is.
+kill between the two writes) is set right before the next decision.  Any error leaves the alias as it is, and so does a ledger
+that does not chain: then nobody decides anything.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from params.errors import UserError
 from tasks.locks import lock
 from tasks.promote import ledger
-from tasks.promote.ledger import Entry, Event
+from tasks.promote.chain import Entry, Event
+from tasks.promote.ledger import Draft, Ledger
 from tasks.registry.load import opened
 from tasks.registry.versions import CHALLENGER, CHAMPION, check_name, find, needed
 from tasks.tracking import connection
 
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+Say = Callable[[str], None]
+
 
 @contextmanager
-def held(name: str, home: Path) -> Iterator[None]:
-    """One decision on a name at a time; repairs what a killed one left.
+def held(name: str, home: Path, say: Say = lambda text: None) -> Iterator[Ledger]:
+    """One decision on a name at a time; repairs what a killed one left, says what it found, and gives the ledger to decide on.
 
-    Raises Held where another is at it, UserError for what is no name, Unavailable where the tracking server does not answer.
+    Raises Held where another is at it, UserError for what is no name, Broken where the ledger does not chain, Unavailable where
+    the tracking server does not answer.
     """
     check_name(name)
     told = f"the champion of {name} is who it was, or who the ledger says: start the same command again once it is back"
     with lock(home, f"promote-{name}", wait=False), connection.answered(told):
+        if ledger.ready(name):
+            say(f"the experiment of the ledger of {name} lay in MLflow's trash and was taken out of it")
+        notes = ledger.sound(name).notes
         ledger.clear(name)
-        repair(name, home)
-        yield
+        for line in filter(None, (*notes, repair(name, home))):
+            say(line)
+        yield ledger.sound(name)
 
 
 def repair(name: str, home: Path) -> str | None:
     """Sets the alias to what the ledger says; returns what it did, if anything.
 
     An alias that somebody set by hand, without a ledger, stays.  A champion that was deleted is none, and an entry says so.
+    Raises Broken, and the alias stays, where the ledger does not chain.
     """
-    there = ledger.entries(name)
-    if not there:
+    book = ledger.sound(name)
+    if book.tip is None:
         return None
-    wanted, now = ledger.champion(there), holder(name)
+    ledger.note_down(name, book.tip)
+    wanted, now = book.tip.champion, holder(name)
     if wanted == now:
         return None
-    if wanted is not None and find(name, wanted) is None:
-        ledger.close_entry(ledger.open_entry(name, home, Event.GONE, wanted, None, f"version {wanted} was deleted", {}))
-        wanted = None
+    if wanted is not None and not _is_there(name, wanted, book):
+        why = f"version {wanted} was deleted"
+        ledger.close_entry(ledger.open_entry(book, home, Draft(Event.GONE, wanted, None, wanted, why)))
         if now is None:
-            return f"version {ledger.champion(there)} was champion and was deleted: there is none now"
+            return f"version {wanted} was champion and was deleted: there is none now"
+        wanted = None
     set_alias(name, wanted)
     return f"the alias champion was {now or 'nobody'} and the ledger says {wanted or 'nobody'}: mended"
+
+
+def accept(name: str, home: Path, reason: str) -> Entry | None:
+    """Takes a ledger that does not chain as it stands, with the champion of now; an entry says who did so, and what it was.
+
+    None where it chains.
+    """
+    check_name(name)
+    with lock(home, f"promote-{name}", wait=False), connection.answered(f"the ledger of {name} is as it was"):
+        ledger.ready(name)
+        book, now = ledger.read(name), find(name, CHAMPION)
+        if not book.faults:
+            return None
+        version, created = (None, None) if now is None else (str(now.version), _made(now))
+        said, why = ledger.champion(book.entries), "; ".join(book.faults)
+        return ledger.close_entry(
+            ledger.open_entry(book, home, Draft(Event.ACCEPTED, version or "", version, said, why, created, reason))
+        )
+
+
+def _made(version: "ModelVersion") -> int:
+    """When a version was made, in milliseconds."""
+    return int(version.creation_timestamp)
+
+
+def _about(entry: Entry, version: "ModelVersion") -> bool:
+    """Whether an entry is about this very version: a name that was deleted whole counts its versions from 1 again."""
+    if entry.version != str(version.version):
+        return False
+    if entry.created is not None:
+        return entry.created == _made(version)
+    return _made(version) <= datetime.fromisoformat(entry.time).timestamp() * 1000
+
+
+def _is_there(name: str, version: str, book: Ledger) -> bool:
+    """Whether a champion by the ledger is still registered, and is the one that the ledger means."""
+    found = find(name, version)
+    crowned = [entry for entry in book.entries if entry.version == version and entry.decision.moves]
+    return found is not None and (not crowned or _about(crowned[-1], found))
 
 
 def holder(name: str, alias: str = CHAMPION) -> str | None:
@@ -58,9 +114,13 @@ def holder(name: str, alias: str = CHAMPION) -> str | None:
 
 
 def undecided(name: str) -> bool:
-    """Whether the challenger waits for a decision: it is not champion, and no entry is about it."""
-    version, there = holder(name, CHALLENGER), ledger.entries(name)
-    return version is not None and version != ledger.champion(there) and all(entry.version != version for entry in there)
+    """Whether the challenger waits for a decision: it is not champion, and no decision was about it."""
+    found, there = find(name, CHALLENGER), ledger.entries(name)
+    decided = [entry for entry in there if entry.decision is not Event.GONE]
+    if found is None or any(_about(entry, found) for entry in decided):
+        return False
+    namesake = any(entry.version == str(found.version) for entry in decided)  # of a name that was deleted and made anew
+    return namesake or str(found.version) != ledger.champion(there)
 
 
 def set_alias(name: str, version: str | None) -> None:
@@ -75,25 +135,25 @@ def set_alias(name: str, version: str | None) -> None:
         raise RuntimeError(f"{name}: the alias champion was set to {version} and is {found}")
 
 
-def roll_back(name: str, home: Path, unsealed: bool = False) -> tuple[str, str]:
+def roll_back(name: str, home: Path, unsealed: bool = False, reason: str = "", say: Say = lambda text: None) -> tuple[str, str]:
     """Makes the champion before the present one champion again; returns (who was, who is).
 
     Versions that were deleted are skipped.  Raises UserError where none came before that is still there, or it is damaged, or
     has no seal (unless `unsealed`).
     """
-    with held(name, home):
-        there = ledger.entries(name)
-        now, stack = ledger.champion(there), _stack(there)
+    with held(name, home, say) as book:
+        now, stack = ledger.champion(book.entries), _stack(book.entries)
         others = [version for version in reversed(stack) if version != now]
-        earlier = next((version for version in others if find(name, version)), None)
+        earlier = next((version for version in others if _is_there(name, version, book)), None)
         if earlier is None:
             before = f"before {f'version {now}' if now else 'now'}{' that is still there' if others else ''}"
             raise UserError(f"{name}: no champion came {before}: there is nothing to roll back to")
-        was = now or stack[-1]
+        was, found = now or stack[-1], needed(name, earlier)
         why = f"version {earlier} is champion again, after {was}"
-        with opened(needed(name, earlier), servable=True, unsealed=unsealed) as version:  # a damaged one is no champion
+        with opened(found, servable=True, unsealed=unsealed) as version:  # a damaged one is no champion
             why += "" if version.sealed else ", without a seal (--unsealed)"
-            ledger.close_entry(ledger.open_entry(name, home, Event.ROLLBACK, earlier, now, why, {}))
+            draft = Draft(Event.ROLLBACK, earlier, earlier, now, why, _made(found), reason)
+            ledger.close_entry(ledger.open_entry(book, home, draft))
             set_alias(name, earlier)
         return was, earlier
 
@@ -102,10 +162,10 @@ def _stack(some: Sequence[Entry]) -> list[str]:
     """All champions up to the newest: a rollback takes those above its version away, and they do not come back."""
     stack: list[str] = []
     for entry in some:
-        if entry.decision is Event.ROLLBACK:
-            stack.pop()
-            while stack[-1] != entry.version:
-                stack.pop()
-        elif entry.decision is Event.PROMOTED:
+        if entry.decision in (Event.ROLLBACK, Event.ACCEPTED) and entry.version in stack:
+            below = stack[:-1] if entry.decision is Event.ROLLBACK else stack
+            last = max((place for place, version in enumerate(below) if version == entry.version), default=len(stack) - 1)
+            stack = stack[: last + 1]
+        elif entry.decision.moves and entry.version:
             stack.append(entry.version)
     return stack

@@ -12,9 +12,10 @@ from prefect.cache_policies import NO_CACHE
 
 from params.schema import PromotionParams
 from tasks.promote import alias, gates, ledger
+from tasks.promote.chain import Event
 from tasks.promote.deadline import deadline
 from tasks.promote.gates import OURS, THEIRS, GateResult
-from tasks.promote.ledger import Event
+from tasks.promote.ledger import Draft
 from tasks.promote.proof import reproduce
 from tasks.promote.reload import reloads
 from tasks.promote.scored import Figures, score, unlike
@@ -41,7 +42,8 @@ class PromoteOptions:
     """How a promotion judges: the `version` in place of the challenger, a dry run, a version of changed code or without a seal
     allowed.
 
-    `rules`: the thresholds, by default those of the version's own params; `minutes` in place of their `timeout_minutes`.
+    `rules`: the thresholds, by default those of the version's own params; `minutes` in place of their `timeout_minutes`;
+    `reason`: what the one who decides says why.
     """
 
     version: str | None = None
@@ -50,6 +52,7 @@ class PromoteOptions:
     unsealed: bool = False
     rules: PromotionParams | None = None
     minutes: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def promote(
 
     Raises Overdue, and decides nothing, where the gates take too long.
     """
-    with alias.held(name, home), ExitStack() as open_:
+    with alias.held(name, home, say) as book, ExitStack() as open_:
         found, holder = needed(name, options.version or CHALLENGER), find(name, CHAMPION)
         before = None if holder is None else str(holder.version)
         if before == str(found.version):
@@ -101,14 +104,14 @@ def promote(
         if options.dry_run:
             outcome = Outcome.WOULD_PROMOTE if passed else Outcome.WOULD_REFUSE
             return Decision(name, outcome, challenger.version, before, results, None, figures)
-        event, files = Event.PROMOTED if passed else Event.REFUSED, _files(results, figures, challenger, champion)
-        run_id = ledger.open_entry(name, home, event, challenger.version, before, gates.summary(results), files)
-        logs.log_metrics(run_id, figures.metrics() if figures else {})
-        ledger.close_entry(run_id)
+        outcome, event = (Outcome.PROMOTED, Event.PROMOTED) if passed else (Outcome.REFUSED, Event.REFUSED)
+        now, why = challenger.version if passed else before, gates.summary(results)
+        draft = Draft(event, challenger.version, now, before, why, int(found.creation_timestamp), options.reason)
+        entry = ledger.open_entry(book, home, draft, _files(results, figures, challenger, champion))
+        logs.log_metrics(entry.run_id, figures.metrics() if figures else {})
+        after = ledger.close_entry(entry)
         if passed:
             alias.set_alias(name, challenger.version)
-        after = ledger.entries(name)[-1]
-        outcome = Outcome.PROMOTED if passed else Outcome.REFUSED
         return Decision(name, outcome, challenger.version, after.champion, results, after.number, figures)
 
 

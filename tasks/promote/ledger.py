@@ -1,83 +1,150 @@
-"""The ledger of a name: one entry for each decision on its champion, numbered and never changed.
+"""The ledger of a name: one entry for each decision on its champion, numbered, chained and never changed.
 
 An entry is an MLflow run in the experiment NAME.promotions.  It counts once it is FINISHED: one that was cut off does not, and
-is ended as KILLED by whoever comes next.  The caller holds the lock of the name.
+is ended as KILLED by whoever comes next.  The registered model notes down the newest one (tag `lagline.ledger`), so that it
+is missed where it is gone.  The caller holds the lock of the name, which is one machine's: two machines are told apart by
+the numbers that they take.
 """
 
 import getpass
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from params.errors import UserError
+from params.section import LEDGER
+from params.shown import shown
 from tasks import interrupt
+from tasks.promote import chain
+from tasks.promote.chain import Entry, Event, Head
 from tasks.tracking import connection, runs
 from tasks.tracking.logs import NOTE
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment
+
+HEAD = "lagline.ledger"  # a tag of the registered model: number and digest of the newest entry
+LONGEST = 5000  # letters of a tag
+HOW = """Until then nothing is decided, and the alias champion stays where it is.  Look at it: python -m flows history {name}
+Once you know why, accept it as it stands, with the champion of now: python -m flows history {name} --accept --reason \"WHY\""""
 
 
-class Event(StrEnum):
-    """What an entry says happened: a decision on a version, or that the champion was deleted."""
+class Broken(UserError):
+    """The ledger does not chain: nothing is decided, and the alias stays as it is, until somebody has looked."""
 
-    PROMOTED = "promoted"
-    REFUSED = "refused"
-    ROLLBACK = "rollback"
-    GONE = "gone"
 
-    @property
-    def moves(self) -> bool:
-        """Whether its version is champion afterwards."""
-        return self in (Event.PROMOTED, Event.ROLLBACK)
+class Conflict(UserError):
+    """Another machine decided at the same time: nothing is decided here."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A decision: `version` is what it was about, `champion` who is champion after it (None: nobody)."""
+class Ledger:
+    """All entries that count, oldest first; the runs that are none (`foreign`); a line for each that does not chain (`faults`).
 
-    number: int
+    `trashed`: whether the experiment lies in MLflow's trash.  `deleted`: the entries that lie there by themselves.
+    """
+
+    name: str
+    entries: tuple[Entry, ...] = ()
+    foreign: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    trashed: bool = False
+    deleted: tuple[Entry, ...] = ()
+    head: Head | None = None
+
+    @property
+    def tip(self) -> Entry | None:
+        """The newest entry."""
+        return self.entries[-1] if self.entries else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What one who decides or looks should know, and what stops nobody."""
+        told = []
+        if self.trashed:
+            told.append(f"the experiment {self.name}{LEDGER} lies in MLflow's trash; the next decision takes it out again")
+        if self.foreign:
+            some = ", ".join(self.foreign[:5]) + (", ..." if len(self.foreign) > 5 else "")
+            what = "1 run in it is" if len(self.foreign) == 1 else f"{len(self.foreign)} runs in it are"
+            told.append(f"experiment {self.name}{LEDGER}: {what} no entry of the ledger and ignored ({some})")
+        return told
+
+    @property
+    def broken(self) -> str:
+        """What does not chain, in words."""
+        return "\n".join([f"the ledger of {self.name} (experiment {self.name}{LEDGER} in MLflow) does not chain:",
+                          *(f"  {fault}" for fault in self.faults)])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What an entry is to say; `champion`: who is champion after it, `created`: when `version` was made."""
+
     decision: Event
     version: str
     champion: str | None
     before: str | None
     why: str
-    who: str
-    time: str
-    run_id: str
+    created: int | None = None
+    reason: str = ""
 
 
-def experiment(name: str, home: Path) -> str:
-    """The experiment of a name's ledger, made where it is missing."""
-    return runs.experiment(f"{name}.promotions", home)
+@dataclass(frozen=True)
+class Opened:
+    """An entry that is written and does not count yet."""
+
+    name: str
+    entry: Entry
+
+    @property
+    def run_id(self) -> str:
+        """Its run."""
+        return self.entry.run_id
+
+
+def read(name: str) -> Ledger:
+    """The ledger as it stands, sound or not."""
+    from mlflow.entities import ViewType
+
+    client, head, found = connection.client(), _head(name), _experiment(name)
+    if found is None:
+        return Ledger(name, faults=tuple(chain.faults([], [], head)), head=head)
+    trashed = found.lifecycle_stage == "deleted"
+    there = list(
+        connection.every(
+            lambda token: client.search_runs([found.experiment_id], "", ViewType.ALL, max_results=1000, page_token=token)
+        )
+    )
+    entries, deleted, foreign = list[Entry](), list[Entry](), list[str]()
+    for run in there:
+        entry, in_trash = Entry.of(run.data.tags, run.info.run_id), run.info.lifecycle_stage == "deleted"
+        if entry is not None and run.info.status == "FINISHED":
+            (deleted if in_trash and not trashed else entries).append(entry)
+        elif not (in_trash or (run.data.tags.get("kind") == chain.KIND and run.info.status != "FINISHED")):
+            foreign.append(run.info.run_id)
+    entries.sort(key=lambda entry: (entry.number, entry.time))
+    faults = chain.faults(entries, deleted, head)
+    return Ledger(name, tuple(entries), tuple(sorted(foreign)), tuple(faults), trashed, tuple(deleted), head)
 
 
 def entries(name: str) -> list[Entry]:
     """All entries that count, oldest first."""
-    client = connection.client()
-    found = client.get_experiment_by_name(f"{name}.promotions")
-    if found is None:
-        return []
-    ended = "attributes.status = 'FINISHED'"
-    ended_runs = connection.every(
-        lambda token: client.search_runs([found.experiment_id], ended, max_results=1000, page_token=token)
-    )
-    return sorted((_entry(run) for run in ended_runs), key=lambda entry: entry.number)
+    return list(read(name).entries)
 
 
-def _entry(run: "Run") -> Entry:
-    tags = run.data.tags
-    return Entry(
-        int(tags["number"]), Event(tags["decision"]), tags["version"], tags["champion"] or None, tags["before"] or None,
-        tags["why"], tags["who"], tags["time"], run.info.run_id,
-    )  # fmt: skip
+def sound(name: str) -> Ledger:
+    """The ledger.  Raises Broken where it does not chain."""
+    found = read(name)
+    if found.faults:
+        raise Broken(f"{found.broken}\n{HOW.format(name=name)}")
+    return found
 
 
-def champion(some: list[Entry]) -> str | None:
+def champion(some: list[Entry] | tuple[Entry, ...]) -> str | None:
     """Who is champion after these entries."""
     return some[-1].champion if some else None
 
@@ -87,47 +154,123 @@ def at(some: list[Entry], moment: datetime) -> list[Entry]:
     return [entry for entry in some if datetime.fromisoformat(entry.time) <= moment]
 
 
-def open_entry(
-    name: str, home: Path, decision: Event, version: str, before: str | None, why: str, files: Mapping[str, str]
-) -> str:
-    """Writes the next entry whole, but does not let it count yet; returns its run.  `files`: name -> text."""
-    there = entries(name)
-    after = version if decision.moves else before
-    tags = {
-        "kind": "promotion",
-        "number": str(there[-1].number + 1 if there else 1),
-        "decision": str(decision),
-        "version": version,
-        "champion": after or "",
-        "before": before or "",
-        "why": why[:5000],
-        "who": f"{_user()}@{socket.gethostname()}",
-        "time": datetime.now(UTC).isoformat(timespec="microseconds"),
-        NOTE: f"{decision}: version {version}. {why}"[:5000],
-    }
-    client = connection.client()
-    run_id: str = client.create_run(
-        experiment(name, home), run_name=f"{tags['number']} {decision} {version}", tags=tags
-    ).info.run_id
-    for file, content in files.items():
-        client.log_text(run_id, content, file)
-    return run_id
+def ready(name: str) -> bool:
+    """Before a decision: takes the experiment out of MLflow's trash, or numbers would be counted without its entries.
 
-
-def close_entry(run_id: str) -> None:
-    """From here on the entry counts.  Raises KeyboardInterrupt where a Ctrl-C was lost on the way here."""
-    interrupt.check()
-    runs.finish(run_id)
+    Returns whether it lay there.
+    """
+    found = _experiment(name)
+    if found is None or found.lifecycle_stage != "deleted":
+        return False
+    connection.client().restore_experiment(found.experiment_id)
+    return True
 
 
 def clear(name: str) -> int:
     """Ends entries that were cut off; returns how many."""
-    client = connection.client()
-    found = client.get_experiment_by_name(f"{name}.promotions")
-    cut = client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'") if found else []
-    for run in cut:
+    client, found = connection.client(), _experiment(name)
+    cut = f"attributes.status = 'RUNNING' and tags.kind = '{chain.KIND}'"
+    some = client.search_runs([found.experiment_id], cut) if found else []
+    for run in some:
         client.set_terminated(run.info.run_id, "KILLED")
-    return len(cut)
+    return len(some)
+
+
+def open_entry(book: Ledger, home: Path, draft: Draft, files: Mapping[str, str] | None = None) -> Opened:
+    """Writes the next entry whole, but does not let it count yet.  `files`: name -> text.
+
+    `book`: the ledger that was decided on.  Raises Conflict where it has grown since.
+    """
+    client, experiment = connection.client(), runs.experiment(f"{book.name}{LEDGER}", home)
+    if read(book.name).entries != book.entries:
+        raise _conflict(book.name)
+    noted = book.head.number if book.head and book.head.number <= chain.MOST else 0
+    last = max([noted, *(entry.number for entry in (*book.entries, *book.deleted))])
+    entry = chain.chained(
+        Entry(
+            last + 1,
+            draft.decision, draft.version, draft.champion, draft.before, _line(draft.why)[:LONGEST],
+            _line(f"{_user()}@{socket.gethostname()}")[:200], datetime.now(UTC).isoformat(timespec="microseconds"), "",
+            _line(draft.reason)[:LONGEST], draft.created, chain.digest_of(dict(files or {})),
+        ),
+        book.entries,
+    )  # fmt: skip
+    told = f"{draft.decision}: version {draft.version}. {entry.why}"[:LONGEST]
+    made = client.create_run(
+        experiment, run_name=f"{entry.number} {draft.decision} {draft.version}".strip(), tags={**entry.tags(), NOTE: told}
+    )
+    for file, content in (files or {}).items():
+        client.log_text(made.info.run_id, content, file)
+    return Opened(book.name, replace(entry, run_id=made.info.run_id))
+
+
+def close_entry(opened: Opened) -> Entry:
+    """From here on the entry counts.  Raises KeyboardInterrupt where a Ctrl-C was lost on the way here.
+
+    Raises Conflict, and the entry does not count, where another machine took its number.  Of two that do so at once both may
+    come to nothing, and never both count.
+    """
+    interrupt.check()
+    if _rivals(opened):
+        raise _conflict(opened.name)
+    runs.finish(opened.run_id)
+    if _rivals(opened):
+        runs.finish(opened.run_id, "KILLED")
+        raise _conflict(opened.name)
+    note_down(opened.name, opened.entry)
+    return opened.entry
+
+
+def note_down(name: str, entry: Entry | None) -> None:
+    """Has the registered model name the newest entry; where there is no such model there is nothing to miss either."""
+    from mlflow.exceptions import MlflowException
+
+    if entry is None or not entry.digest:
+        return
+    try:
+        connection.client().set_registered_model_tag(name, HEAD, f"{entry.number} {entry.digest}")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+
+
+def _head(name: str) -> Head | None:
+    """The newest entry that the registered model names, if it names one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        text = connection.client().get_registered_model(name).tags.get(HEAD, "")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    number, _, digest = text.partition(" ")
+    return Head(int(number), digest) if chain.COUNT.fullmatch(number) else None
+
+
+def _experiment(name: str) -> "Experiment | None":
+    found: Experiment | None = connection.client().get_experiment_by_name(f"{name}{LEDGER}")
+    return found
+
+
+def _rivals(opened: Opened) -> bool:
+    """Whether another entry of the same number counts."""
+    found = _experiment(opened.name)
+    clause = f"tags.number = '{opened.entry.number}' and tags.kind = '{chain.KIND}' and attributes.status = 'FINISHED'"
+    some = connection.client().search_runs([found.experiment_id], clause) if found else []
+    return any(run.info.run_id != opened.run_id for run in some)
+
+
+def _conflict(name: str) -> Conflict:
+    return Conflict(
+        f"{name}: another decision was made meanwhile, from another machine, so nothing was decided here: look at it with "
+        f"`python -m flows history {name}`, then start the same command again"
+    )
+
+
+def _line(text: str) -> str:
+    """A text as it may stand in a tag, a table or a log; of one that went through it before nothing changes."""
+    return shown(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _user() -> str:

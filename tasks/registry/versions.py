@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from params.errors import UserError
+from params.section import owner
 from tasks.locks import lock
 from tasks.registry import seal
 from tasks.tracking import connection
@@ -42,6 +43,8 @@ def check_name(name: str) -> None:
     if not NAME.fullmatch(name):
         shown = name if len(name) <= 64 else name[:61] + "..."
         raise UserError(f"the name {shown!r}: use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit, as in a run file")
+    if whose := owner(name):
+        raise UserError(f"the name {name!r} is what lagline calls an experiment of {whose!r}: nothing is registered under it")
 
 
 def parse(reference: str) -> tuple[str, str]:

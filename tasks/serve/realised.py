@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from models.fit.checkpoint import write_bytes
 from params.errors import UserError
 from params.schema import RunParams
+from params.section import REALISED
 from tasks.compare import scores
 from tasks.compare.board import best_naive
 from tasks.evaluate.baselines import forecast_baselines, only_naive
@@ -103,7 +104,7 @@ def _score_realised(run: RunParams, home: Path) -> str | None:
         return None
     until = int(history.drop_nulls("y")["ds"].to_physical().max())  # type: ignore[arg-type]
     write_bytes(home / "served" / run.name / SCORED, json.dumps({"until": until}).encode())
-    experiment = runs.experiment(f"{run.name}.realised", home)
+    experiment = runs.experiment(f"{run.name}{REALISED}", home)
     run_id = connection.client().create_run(experiment, run_name="realised error", tags={"kind": "realised"}).info.run_id
     numbers = ("mae", "naive_mae", "skill")
     rows = [

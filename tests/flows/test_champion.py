@@ -9,6 +9,7 @@ from flows import promote
 from flows.verbs import champion
 from params.errors import UserError
 from tasks.promote import ledger
+from tasks.promote.chain import Entry, Event
 from tasks.promote.decision import PromoteOptions
 from tasks.tracking import connection
 
@@ -41,11 +42,9 @@ def test_a_name_that_is_no_name_is_one_message(flows, refused, tmp_path: Path) -
 def test_a_day_is_the_whole_day_however_it_is_written(
     day: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    entry = ledger.Entry(
-        1, ledger.Event.PROMOTED, "1", "1", None, "", "root@vm", datetime(2026, 11, 28, 19, 30, tzinfo=UTC).isoformat(), "r"
-    )
+    entry = Entry(1, Event.PROMOTED, "1", "1", None, "", "root@vm", datetime(2026, 11, 28, 19, 30, tzinfo=UTC).isoformat(), "r")
     monkeypatch.setattr(connection, "connect", lambda home: None)
-    monkeypatch.setattr(ledger, "entries", lambda name: [entry])
+    monkeypatch.setattr(ledger, "read", lambda name: ledger.Ledger(name, (entry,)))
     champion.show_history(tmp_path, "story", day, False)
     assert f"Champion on {day}: version 1" in capsys.readouterr().out
     for early in ("2026-11-28T19:29", "20261128T1929", "20261127", "2026-11-28T20:29+01:00"):

@@ -38,6 +38,8 @@ RUN = "params/nyc_weather.yaml"
         ("name=Champion", "name"),
         ("name=" + "x" * 300, "name"),
         ("name=12", "name"),
+        ("name=s.promotions", "--set name=s.promotions: name: 's.promotions' is what lagline calls an experiment of 's'"),
+        ("name=s.realised", "use another name"),
         ("variants=[lsmt]", "did you mean 'lstm'"),
         ("variants=[lstm, lstm]", "twice"),
         ("variants=[]", "variants"),

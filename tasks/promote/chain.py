@@ -1,0 +1,190 @@
+"""The entries of a ledger and the chain between them: what each says, and whether it still says what it said; touches no store.
+
+An entry carries the digest of all that it says, with the digest of the entry before in it.  The first one that does names the
+digest of all entries before it, which lagline 0.2 and older wrote without any; so does one that accepts a broken chain.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from itertools import pairwise
+from typing import NamedTuple
+
+KIND = "promotion"  # the tag `kind` of a run that is an entry
+COUNT = re.compile(r"[1-9][0-9]{0,8}")
+MOST = 999_999  # a higher number without a digest is nobody's
+MOST_MARKS = 200  # that fit into a tag
+
+
+class Event(StrEnum):
+    """What an entry says happened: a decision on a version, that the champion was deleted, or a broken ledger accepted."""
+
+    PROMOTED = "promoted"
+    REFUSED = "refused"
+    ROLLBACK = "rollback"
+    GONE = "gone"
+    ACCEPTED = "accepted"
+
+    @property
+    def moves(self) -> bool:
+        """Whether its version is champion afterwards."""
+        return self in (Event.PROMOTED, Event.ROLLBACK, Event.ACCEPTED)
+
+
+class Head(NamedTuple):
+    """The newest entry as it is noted down outside the ledger: its number and digest."""
+
+    number: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A decision: `version` is what it was about, `champion` who is champion after it (None: nobody).
+
+    `created`: when that version was made, in milliseconds: a registry that lost a name counts from 1 again.  `files`: the
+    digest of the files beside it.  `previous` and `digest`: the chain, both empty in an entry of lagline 0.2 and older;
+    `stood`: where `previous` is of all entries before, what tells which of them was changed.
+    """
+
+    number: int
+    decision: Event
+    version: str
+    champion: str | None
+    before: str | None
+    why: str
+    who: str
+    time: str
+    run_id: str
+    reason: str = ""
+    created: int | None = None
+    files: str = ""
+    previous: str = ""
+    digest: str = ""
+    stood: str = ""
+
+    @classmethod
+    def of(cls, tags: Mapping[str, str], run_id: str) -> "Entry | None":
+        """The entry that the tags of a run hold, or None where they hold none."""
+        versions = [tags.get(key) for key in ("version", "champion", "before")]
+        decision, created = tags.get("decision", ""), tags.get("created", "")
+        if tags.get("kind") != KIND or decision not in set(Event) or not COUNT.fullmatch(tags.get("number", "")):
+            return None
+        if not all(one is not None and (one == "" or COUNT.fullmatch(one)) for one in versions):
+            return None
+        if not {"why", "who", "time"} <= set(tags) or not _is_moment(tags["time"]):
+            return None
+        if not (tags["version"] or decision == Event.ACCEPTED) or (created and not re.fullmatch(r"[0-9]{1,13}", created)):
+            return None
+        found = cls(
+            int(tags["number"]), Event(decision), tags["version"], tags["champion"] or None, tags["before"] or None,
+            tags["why"], tags["who"], tags["time"], run_id, tags.get("reason", ""), int(created) if created else None,
+            tags.get("files", ""), tags.get("previous", ""), tags.get("digest", ""), tags.get("stood", ""),
+        )  # fmt: skip
+        return found if found.number <= MOST or found.digest == found.computed() else None
+
+    def tags(self) -> dict[str, str]:
+        """The same as tags of a run, with the digest of what it says."""
+        texts = {key: "" if value is None else str(value) for key, value in self._said().items()}
+        return {"kind": KIND, **texts, "digest": self.computed(), "stood": self.stood}
+
+    def computed(self) -> str:
+        """The digest of all that it says."""
+        return digest_of(self._said())
+
+    def _said(self) -> dict[str, str | int | None]:
+        own = ("number", "decision", "version", "champion", "before", "why", "who", "time", "reason", "created", "files")
+        return {key: getattr(self, key) for key in (*own, "previous")}
+
+
+def digest_of(content: object) -> str:
+    """The sha256 of a value as canonical JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def digest_of_all(some: Sequence[Entry]) -> str:
+    """The digest of entries as they stand, whatever stands in them."""
+    return digest_of(sorted(entry.computed() for entry in some))
+
+
+def chained(entry: Entry, some: Sequence[Entry]) -> Entry:
+    """A new entry as it follows those before it, which are `some`."""
+    links = [one for one in some if one.digest]
+    if links and entry.decision is not Event.ACCEPTED:
+        entry = replace(entry, previous=max(links, key=lambda one: one.number).computed())
+    else:
+        entry = replace(entry, previous=digest_of_all(some), stood=marks(some))
+    return replace(entry, digest=entry.computed())
+
+
+def faults(some: Sequence[Entry], deleted: Sequence[Entry], head: Head | None) -> list[str]:
+    """What does not chain, a line for each entry in question; empty where all is well.
+
+    `deleted`: entries that lie in the trash.
+    """
+    accepted = max((entry.number for entry in some if entry.decision is Event.ACCEPTED), default=0)
+    root = accepted or min((entry.number for entry in some if entry.digest), default=0)
+    found = {
+        entry.number: f"entry {entry.number} was deleted in MLflow (run {entry.run_id}); it can be restored there"
+        for entry in deleted
+        if entry.number > accepted
+    }
+    here: dict[int, list[Entry]] = {}
+    for entry in some:
+        here.setdefault(entry.number, []).append(entry)
+    known = {number for number in (*here, *found) if number >= accepted}
+    last = max([*known, head.number if head else 0], default=0)
+    for before, number in pairwise(sorted({max(accepted - 1, 0), *known, last + 1})):
+        if number > before + 1:
+            gap = f"entry {before + 1} is" if number == before + 2 else f"entries {before + 1} to {number - 1} are"
+            found[before + 1] = f"{gap} missing"
+        told = _wrong(here[number], here.get(number - 1, []), root, head) if number in here and number not in found else None
+        if told:
+            found[number] = f"entry {number} {told}"
+    if root and root not in found and not any(number < root for number in found):
+        found |= _changed_before(here[root][0], [entry for entry in some if entry.number < root])
+    return [told for _, told in sorted(found.items())]
+
+
+def _wrong(here: Sequence[Entry], before: Sequence[Entry], root: int, head: Head | None) -> str | None:
+    """What is wrong with the entry of a number, by itself and with the one before; None where nothing is."""
+    if len(here) != 1:
+        return f"is there {len(here)} times (runs {', '.join(entry.run_id for entry in here)})"
+    (entry,) = here
+    if not entry.digest:
+        unchained = root and entry.number > root
+        return "names no entry before it: it was made by hand, or by lagline 0.2 or older" if unchained else None
+    if entry.digest != entry.computed() or (head and head.number == entry.number and head.digest != entry.digest):
+        return "does not say what it said when it was written"
+    if entry.number > root and len(before) == 1 and before[0].digest == before[0].computed() != entry.previous:
+        return f"was written after another entry {entry.number - 1} than today's"
+    return None
+
+
+def _changed_before(root: Entry, before: Sequence[Entry]) -> dict[int, str]:
+    """What differs among the entries that a first one counted as they stood."""
+    if root.previous == digest_of_all(before):
+        return {}
+    apart = {one.partition(":")[0] for one in {*root.stood.split()} ^ {*marks(before).split()}}
+    numbers = [int(one) for one in apart if COUNT.fullmatch(one)] if root.stood else []
+    if not numbers:
+        told = f"entry {root.number} was written after other entries than today's: one was changed, added or removed"
+        return {root.number: told}
+    since = f"is not as it was when entry {root.number} was written: changed, added or removed since"
+    return {number: f"entry {number} {since}" for number in numbers}
+
+
+def marks(some: Sequence[Entry]) -> str:
+    """Entries as they stand, in as few letters as tell one that was changed; empty where there are too many."""
+    return " ".join(sorted(f"{entry.number}:{entry.computed()[:12]}" for entry in some)) if len(some) <= MOST_MARKS else ""
