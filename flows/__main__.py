@@ -13,8 +13,8 @@ from typing import Annotated
 
 import typer
 
+from flows.runtime.arguments import AllowDirty, Json, Name, Params, Reason, Registered, Set, Unsealed
 from flows.runtime.begin import (
-    a_reason,
     check_forecasts,
     collect_nothing,
     open_home,
@@ -38,26 +38,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Params = Annotated[Path, typer.Argument(metavar="PARAMS", help="The run file (YAML), such as params/nyc_weather.yaml.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Overrides one value of the run file; may be repeated: training.max_epochs=3."
-    ),
-]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The name in the run file, such as nyc-weather.")]
-Registered = Annotated[
-    str, typer.Argument(metavar="NAME@VERSION", help="Such as nyc-weather@champion, nyc-weather@challenger or nyc-weather@3.")
-]
-AllowDirty = Annotated[bool, typer.Option("--allow-dirty", help="Also a version that was trained by changed code.")]
-Unsealed = Annotated[
-    bool, typer.Option("--unsealed", help="Also a version that an earlier lagline registered, without a seal on its files.")
-]
-Reason = Annotated[
-    str, typer.Option("--reason", metavar="WORDS", callback=a_reason, help="Why, beside who, in the entry of the ledger.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @dataclass
