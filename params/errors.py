@@ -3,6 +3,11 @@
 from params.shown import shown
 
 
+def clipped(text: str, most: int = 60) -> str:
+    """The text, or the beginning of one that is longer than a message can use."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 class UserError(Exception):
     """Something that the user can mend: one message that says what is wrong, where, and what to do (exit status 2)."""
 

@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from params.errors import UserError
+from params.errors import UserError, clipped
 from params.schema import BASELINES, RENAMED, RunParams, VariantParams
 from params.section import owner
 from params.shown import masked
-from params.strict_yaml import Lines, parse_yaml, read_yaml
+from params.strict_yaml import MOST_DEPTH, MOST_KEY, Lines, parse_yaml, read_yaml
 
 PARAMS = Path(__file__).resolve().parent
 ENSEMBLE = "ensemble"  # the family of a variant that combines others
 TAKEN = ("unique_id", "ds", "cutoff", "step", "y", *BASELINES)  # columns of a forecast frame
+
+MOST_PROBLEMS = 20  # that one message tells of
+SHOWN = 100  # letters of a setting in a message
 
 Setting = tuple[tuple[str, ...], Any, str]  # a --set text: path, value, and the text for messages
 Read = tuple[dict[str, Any], Lines]  # a file, and the place of each key
@@ -34,12 +38,14 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def parse_setting(text: str) -> tuple[tuple[str, ...], Any]:
     """`training.max_epochs=3` as (path, value); the value is read as YAML.  Raises UserError."""
     key, equals, value = text.partition("=")
-    path = tuple(key.strip().split("."))
+    path, shown = tuple(key.strip().split(".")), clipped(key, SHOWN)
     if not equals or not all(path):
-        raise UserError(f"--set {text}: write it as section.key=value, such as --set training.max_epochs=3")
-    parsed, _ = parse_yaml(f"value: {value.strip()}", f"--set {key}")
+        raise UserError(f"--set {clipped(text, SHOWN)}: write it as section.key=value, such as --set training.max_epochs=3")
+    if len(path) > MOST_DEPTH or len(key) > MOST_DEPTH * MOST_KEY:
+        raise UserError(f"--set {shown}: no key of a run file lies so deep: write section.key=value")
+    parsed, _ = parse_yaml(f"value: {value.strip()}", f"--set {shown}")
     if set(parsed) != {"value"}:
-        raise UserError(f"--set {key}: not one value")
+        raise UserError(f"--set {shown}: not one value")
     return path, parsed["value"]
 
 
@@ -61,6 +67,7 @@ def variant_names() -> list[str]:
 
 
 def _suggest(word: str, known: Sequence[str]) -> str:
+    word = clipped(word)
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}"
 
@@ -77,31 +84,40 @@ def _known_keys(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
 
 def _explain(error: ValidationError, lines: Lines, fallback: str) -> UserError:
     """All that is wrong in a run, one line a problem: where, which key, what to write."""
-    problems = []
-    for item in error.errors(include_url=False):
-        path = tuple(str(part) for part in item["loc"] if not str(part).startswith(("function-", "constrained", "[")))
-        where = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), fallback)
-        key = ".".join(path) or "run"
-        if item["type"] == "extra_forbidden" and path[-1] in RENAMED.get(path[0], {}):
-            text = f"{key} is no key any more: write {RENAMED[path[0]][path[-1]]}"
-        elif item["type"] == "extra_forbidden":
-            text = f"unknown key {key!r}" + _suggest(path[-1], _known_keys(RunParams, path[:-1]) or ["nothing"])
-        elif item["type"] == "missing":
-            text = f"the key {key!r} is missing"
-        else:
-            given = item["input"]
-            secret = path[-1:] == ("uri",)
-            shown = "" if secret or isinstance(given, Mapping | BaseModel) else f" (found {_shown(given)})"
-            text = f"{key}: {item['msg'].removeprefix('Value error, ')}{shown}"
-            if "pattern" in item["type"] and path and path[-1] == "name":
-                text = f"name: use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit{shown}"
-        problems.append(f"{where}: {text}")
-    return UserError("\n".join(dict.fromkeys(problems)))
+    found = error.errors(include_url=False)
+    problems = dict.fromkeys(_problem(item, lines, fallback) for item in found[:MOST_PROBLEMS])
+    more = [f"{fallback}: and {len(found) - MOST_PROBLEMS:,} more such problems"] if len(found) > MOST_PROBLEMS else []
+    return UserError("\n".join([*problems, *more]))
+
+
+def _problem(item: ErrorDetails, lines: Lines, fallback: str) -> str:
+    """One thing that is wrong, in a line."""
+    path = tuple(str(part) for part in item["loc"] if not str(part).startswith(("function-", "constrained", "[")))
+    where = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), fallback)
+    key = ".".join(map(clipped, path)) or "run"
+    if item["type"] == "extra_forbidden" and path[-1] in RENAMED.get(path[0], {}):
+        return f"{where}: {key} is no key any more: write {RENAMED[path[0]][path[-1]]}"
+    if item["type"] == "extra_forbidden":
+        return f"{where}: unknown key {key!r}" + _suggest(path[-1], _known_keys(RunParams, path[:-1]) or ["nothing"])
+    if item["type"] == "missing":
+        return f"{where}: the key {key!r} is missing"
+    given = item["input"]
+    secret = path[-1:] == ("uri",)
+    shown = "" if secret or isinstance(given, Mapping | BaseModel) else f" (found {_shown(given)})"
+    if "pattern" in item["type"] and path and path[-1] == "name":
+        return f"{where}: name: use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit{shown}"
+    return f"{where}: {key}: {clipped(item['msg'].removeprefix('Value error, '), 1000)}{shown}"
 
 
 def _shown(value: object) -> str:
-    text = masked(repr(value))
-    return text if len(text) <= 60 else text[:57] + "..."
+    return clipped(masked(repr(value)))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have, a folder that may not be looked into
+        return False
 
 
 def _with_settings(tree: dict[str, Any], lines: Lines, settings: Sequence[Setting]) -> Read:
@@ -112,7 +128,7 @@ def _with_settings(tree: dict[str, Any], lines: Lines, settings: Sequence[Settin
 
 
 def _setting(text: str) -> Setting:
-    return (*parse_setting(text), f"--set {text}")
+    return (*parse_setting(text), f"--set {clipped(text, SHOWN)}")
 
 
 @dataclass(frozen=True)
@@ -129,7 +145,7 @@ class _Layers:
     @classmethod
     def of(cls, path: Path, settings: Sequence[str]) -> "_Layers":
         """Raises UserError for a file that cannot be read, or a setting that is none."""
-        if not path.exists() and not path.is_absolute() and (PARAMS.parent / path).exists():
+        if not path.is_absolute() and not _is_there(path) and _is_there(PARAMS.parent / path):
             path = PARAMS.parent / path
         base, lines = read_yaml(PARAMS / "base.yaml", "params/base.yaml")
         run, run_lines = read_yaml(path)
@@ -138,7 +154,7 @@ class _Layers:
     def own(self, variant: str) -> Read:
         """The file of a variant.  Raises UserError where there is none."""
         if variant not in self.known:
-            raise UserError(f"unknown variant {variant!r}{_suggest(variant, self.known)}")
+            raise UserError(f"unknown variant {clipped(repr(variant))}{_suggest(variant, self.known)}")
         if variant not in self.read:
             self.read[variant] = read_yaml(PARAMS / "variants" / f"{variant}.yaml", f"params/variants/{variant}.yaml")
         return self.read[variant]

@@ -16,6 +16,7 @@ from params.section import (
     DURATION,
     MOST,
     RESERVED,
+    SECONDS,
     Border,
     Name,
     NonNegative,
@@ -25,36 +26,46 @@ from params.section import (
     Span,
     Text,
     as_tuple,
+    rough_seconds,
 )
 
 RENAMED = {  # keys of before, by section, and what to write today
     "evaluation": {"baseline_seconds": "evaluation.baseline_origins: auto, or how many origins theta and auto_ets forecast"},
 }
+MOST_SAMPLES = 10_000  # of a feature in a window, or steps ahead: a network is built and tried for them before any data is read
+MOST_SECONDS = 10**8  # three years: more than anything may take
+MOST_SIZE = 10**6  # of a number that a network is built with
+FARTHEST = 5_000  # years that a forecast may reach ahead: dates end with the year 9999
 Severity = Literal["fail", "warn"]
 Baseline = Literal["last_value", "drift", "seasonal_naive", "theta", "auto_ets"]
 BASELINES = get_args(Baseline)
 
 
+Level = Annotated[float, Field(gt=0, lt=1)]
+Quantiles = Annotated[tuple[Level, ...], BeforeValidator(as_tuple), Field(max_length=99)]
+NetworkValue = bool | Annotated[int, Field(ge=-MOST_SIZE, le=MOST_SIZE)] | float | str
+
+
 class FeatureParams(Section):
     """The window of one feature, in samples (`lookback`) and rows (`sampling_rate`, `delay`)."""
 
-    lookback: Positive
-    sampling_rate: Positive = 1
-    delay: NonNegative = 0
+    lookback: Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
+    sampling_rate: Annotated[int, Field(ge=1, le=10**6)] = 1
+    delay: Annotated[int, Field(ge=0, le=10**6)] = 0
 
 
 class WindowsParams(Section):
     """What a network sees (each feature its own window) and what it forecasts."""
 
-    horizon: Positive
-    gap: NonNegative = 0
+    horizon: Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
+    gap: Annotated[int, Field(ge=0, le=10**6)] = 0
     stride: Positive = 1
     features: Annotated[dict[Text, FeatureParams], Field(min_length=1)]
     calendar: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     future: Annotated[tuple[Text, ...], BeforeValidator(as_tuple)] = ()
     static: dict[Text, Literal["numeric", "categorical"]] = Field(default_factory=dict)
     forward_fill: NonNegative
-    start_padding: NonNegative = 0
+    start_padding: Annotated[int, Field(ge=0, le=10**6)] = 0
     max_missing_share: Share = 1.0
 
     @field_validator("features", "future", "static")
@@ -196,22 +207,22 @@ class TrainingParams(Section):
     `refit`: all: the chosen variant is trained once more on all rows, for the epochs that validation chose.
     """
 
-    seeds: Positive
-    max_epochs: Positive
+    seeds: Annotated[int, Field(ge=1, le=1000)]
+    max_epochs: Annotated[int, Field(ge=1, le=10**6)]
     max_steps: Positive | None = None
-    max_seconds: Annotated[float, Field(gt=0, le=MOST)] | None = None
+    max_seconds: Annotated[float, Field(gt=0, le=MOST_SECONDS)] | None = None
     micro_batches: Positive | Literal["auto"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     patience_epochs: Positive
-    batch_size: Positive
+    batch_size: Annotated[int, Field(ge=1, le=10**6)]
     learning_rate: Annotated[float, Field(gt=0, le=MOST)]
     weight_decay: Annotated[float, Field(ge=0, le=MOST)]
     clip_norm: Annotated[float, Field(gt=0, le=MOST)]
     loss: Literal["mae", "mse", "huber"]
     monitor: Literal["mae", "loss"] = "mae"
-    threads: Positive
+    threads: Annotated[int, Field(ge=1, le=1024)]
     refit: Literal["all"] | None = None
-    quantiles: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(as_tuple)] = (0.05, 0.5, 0.95)
+    quantiles: Quantiles = (0.05, 0.5, 0.95)
 
     @field_validator("quantiles")
     @classmethod
@@ -232,7 +243,7 @@ class EvaluationParams(Section):
 
     stride: Positive
     baselines: Annotated[tuple[Baseline, ...], BeforeValidator(as_tuple)]
-    season: Positive
+    season: Annotated[int, Field(ge=1, le=10**6)]
     baseline_origins: Positive | Literal["auto"] = "auto"
     save_forecasts: bool
     refit: Positive | None
@@ -263,7 +274,7 @@ class PromotionParams(Section):
     min_skill: float
     min_slice_skill: float
     coverage: Annotated[tuple[Share, Share], BeforeValidator(as_tuple)]
-    timeout_minutes: Annotated[float, Field(gt=0)] | None = None  # that all gates together may take
+    timeout_minutes: Annotated[float, Field(gt=0, le=MOST_SECONDS / 60)] | None = None  # that all gates together may take
 
 
 class RunParams(Section):
@@ -276,7 +287,7 @@ class RunParams(Section):
     validation: ValidationParams
     variants: Annotated[tuple[Name, ...], BeforeValidator(as_tuple), Field(min_length=1)]
     scaling: ScalingParams
-    network: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    network: dict[str, NetworkValue] = Field(default_factory=dict)
     training: TrainingParams
     evaluation: EvaluationParams
     promotion: PromotionParams
@@ -303,6 +314,7 @@ class RunParams(Section):
                 raise ValueError(f"windows.{section}: {', '.join(sorted(map(str, clash)))} is the id or time column{name}")
             if self.data.target != "y" and self.data.target in columns:
                 raise ValueError(f"windows.{section}: the target {self.data.target!r} is called y in windows.features")
+        self._check_reach()
         if isinstance(self.data.frequency, int):
             if self.windows.calendar:
                 raise ValueError("windows.calendar: integer time steps have no calendar")
@@ -312,6 +324,14 @@ class RunParams(Section):
             if self.validation.fresh_within is not None:
                 raise ValueError("validation.fresh_within: integer time steps have no age; take it out")
         return self
+
+    def _check_reach(self) -> None:
+        """A forecast must not reach beyond what a time can say."""
+        step, ahead = self.data.frequency, self.windows.gap + self.windows.horizon
+        if isinstance(step, int) and step * ahead > 2**62:
+            raise ValueError(f"windows.horizon: {ahead:,} steps of {step} are more than a whole number holds")
+        if isinstance(step, str) and rough_seconds(step) * ahead > FARTHEST * SECONDS["y"]:
+            raise ValueError(f"windows.horizon: {ahead:,} steps of {step} reach more than {FARTHEST:,} years ahead")
 
 
 class VariantParams(Section):
@@ -324,7 +344,7 @@ class VariantParams(Section):
     variant: Name
     family: Text
     about: Text
-    network: dict[str, bool | int | float | str]
+    network: dict[str, NetworkValue]
     shared: frozenset[str]
     run: RunParams
     members: tuple["VariantParams", ...] = ()

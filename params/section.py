@@ -1,17 +1,23 @@
 """What the sections of a run file are made of: their base class, and the types of names, spans and borders."""
 
 import re
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 MOST = 1e30  # what a 32-bit float surely holds
+MOST_ROWS = 10**9  # that anything counts
+MOST_STEP = 10**15  # an integer time step: a day in nanoseconds is a tenth of it
+YEARS = 1_000  # that a duration may last
 RESERVED = ("unique_id", "ds", "cutoff")
 LEDGER, REALISED = ".promotions", ".realised"  # end the names of experiments that we keep beside that of a run file
-DURATION = re.compile(r"^[1-9]\d*(s|m|h|d|w|mo|q|y)$")
+DURATION = re.compile(r"^[1-9]\d*(s|m|h|d|w|mo|q|y)$", re.ASCII)
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "mo": 30 * 86_400, "q": 91 * 86_400, "y": 365 * 86_400}
+DATE = re.compile(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?Z?$", re.ASCII)
 
-Positive = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1, le=MOST_ROWS)]
+NonNegative = Annotated[int, Field(ge=0, le=MOST_ROWS)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
@@ -27,14 +33,30 @@ def _is_span(value: object) -> object:
         raise ValueError("give a duration such as 1h, 28d or 1mo, or a whole number of rows")
     if isinstance(value, int) and value < 0:
         raise ValueError("must not be negative")
+    if isinstance(value, int) and value > MOST_STEP:
+        raise ValueError(f"must be at most {MOST_STEP}")
     if isinstance(value, str) and not DURATION.match(value):
         raise ValueError("not a duration: write a whole number and one of s m h d w mo q y, such as 15m, 1h, 28d, 1mo")
+    if isinstance(value, str) and (len(value) > 18 or rough_seconds(value) > YEARS * SECONDS["y"]):
+        raise ValueError(f"longer than {YEARS:,} years: write a shorter one, such as 28d")
     return value
 
 
+def rough_seconds(span: str) -> int:
+    """How long a duration lasts, a month counted as 30 days and a year as 365."""
+    number, unit = re.fullmatch(r"(\d+)([a-z]+)", span).groups()  # type: ignore[union-attr]
+    return int(number) * SECONDS[unit]
+
+
 def _is_border(value: object) -> object:
-    if isinstance(value, str) and re.match(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?Z?$", value):
+    if isinstance(value, str) and DATE.match(value):
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("no date of the calendar: write one such as 2013-10-01") from None
         return value
+    if isinstance(value, int) and value > MOST_ROWS:
+        raise ValueError(f"must be at most {MOST_ROWS:,} rows")
     return _is_span(value)
 
 
