@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ PARAMS = Path(__file__).resolve().parent
 ENSEMBLE = "ensemble"  # the family of a variant that combines others
 TAKEN = ("unique_id", "ds", "cutoff", "step", "y", *BASELINES)  # columns of a forecast frame
 
+SAID = {  # in the words of a run file, where pydantic has Python's
+    "tuple_type": "write a list, such as [a, b]",
+    "model_type": "write keys and values below it",
+    "dict_type": "write keys and values below it",
+}
 MOST_PROBLEMS = 20  # that one message tells of
 SHOWN = 100  # letters of a setting in a message
 
@@ -49,11 +55,13 @@ def parse_setting(text: str) -> tuple[tuple[str, ...], Any]:
     return path, parsed["value"]
 
 
-def _assign(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+def _assign(tree: dict[str, Any], path: tuple[str, ...], value: Any, name: str) -> dict[str, Any]:
     """A copy of the tree with one value in place of what was there: a setting replaces, it does not merge."""
     key, rest = path[0], path[1:]
     below = tree.get(key)
-    return tree | {key: _assign(below if isinstance(below, dict) else {}, rest, value) if rest else value}
+    if rest and not isinstance(below, dict | None):
+        raise UserError(f"{name}: {clipped(key)} is a list or one value and has no keys; write all of it")
+    return tree | {key: _assign(below or {}, rest, value, name) if rest else value}
 
 
 def variants_setting(names: Sequence[str]) -> str:
@@ -93,7 +101,9 @@ def _explain(error: ValidationError, lines: Lines, fallback: str) -> UserError:
 def _problem(item: ErrorDetails, lines: Lines, fallback: str) -> str:
     """One thing that is wrong, in a line."""
     path = tuple(str(part) for part in item["loc"] if not str(part).startswith(("function-", "constrained", "[")))
-    where = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), fallback)
+    above = (lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines)
+    below = (place for known, place in lines.items() if path and known[: len(path)] == path)
+    where = next(chain(above, below), fallback)
     key = ".".join(map(clipped, path)) or "run"
     if item["type"] == "extra_forbidden" and path[-1] in RENAMED.get(path[0], {}):
         return f"{where}: {key} is no key any more: write {RENAMED[path[0]][path[-1]]}"
@@ -106,7 +116,8 @@ def _problem(item: ErrorDetails, lines: Lines, fallback: str) -> str:
     shown = "" if secret or isinstance(given, Mapping | BaseModel) else f" (found {_shown(given)})"
     if "pattern" in item["type"] and path and path[-1] == "name":
         return f"{where}: name: use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit{shown}"
-    return f"{where}: {key}: {clipped(item['msg'].removeprefix('Value error, '), 1000)}{shown}"
+    said = SAID.get(item["type"]) or clipped(item["msg"].removeprefix("Value error, "), 1000)
+    return f"{where}: {key}: {said}{shown}"
 
 
 def _shown(value: object) -> str:
@@ -122,7 +133,7 @@ def _is_there(path: Path) -> bool:
 
 def _with_settings(tree: dict[str, Any], lines: Lines, settings: Sequence[Setting]) -> Read:
     for path, value, name in settings:
-        tree = _assign(tree, path, value)
+        tree = _assign(tree, path, value, name)
         lines = {known: where for known, where in lines.items() if known[: len(path)] != path} | {path: name}
     return tree, lines
 

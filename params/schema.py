@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from models.data.window import AHEAD, CALENDAR, OBSERVED, FeatureWindow, WindowParams
 from params.data import DataParams
@@ -34,7 +34,7 @@ RENAMED = {  # keys of before, by section, and what to write today
 }
 MOST_SAMPLES = 10_000  # of a feature in a window, or steps ahead: a network is built and tried for them before any data is read
 MOST_SECONDS = 10**8  # three years: more than anything may take
-MOST_SIZE = 10**6  # of a number that a network is built with
+MOST_SIZE, MOST_LAYERS = 10**6, 100  # of a number that a network is built with, and of one that counts its parts (num_...)
 FARTHEST = 5_000  # years that a forecast may reach ahead: dates end with the year 9999
 Severity = Literal["fail", "warn"]
 Baseline = Literal["last_value", "drift", "seasonal_naive", "theta", "auto_ets"]
@@ -43,7 +43,7 @@ BASELINES = get_args(Baseline)
 
 Level = Annotated[float, Field(gt=0, lt=1)]
 Quantiles = Annotated[tuple[Level, ...], BeforeValidator(as_tuple), Field(max_length=99)]
-NetworkValue = bool | Annotated[int, Field(ge=-MOST_SIZE, le=MOST_SIZE)] | float | str
+NetworkValue = bool | int | float | str
 
 
 class FeatureParams(Section):
@@ -266,6 +266,12 @@ class EvaluationParams(Section):
         return value
 
 
+def _rising_pair(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError("the first number must not be above the second")
+    return value
+
+
 class PromotionParams(Section):
     """What a challenger must show before it becomes champion."""
 
@@ -273,7 +279,7 @@ class PromotionParams(Section):
     margin: Annotated[float, Field(ge=0)]
     min_skill: float
     min_slice_skill: float
-    coverage: Annotated[tuple[Share, Share], BeforeValidator(as_tuple)]
+    coverage: Annotated[tuple[Share, Share], BeforeValidator(as_tuple), AfterValidator(_rising_pair)]
     timeout_minutes: Annotated[float, Field(gt=0, le=MOST_SECONDS / 60)] | None = None  # that all gates together may take
 
 
@@ -297,6 +303,15 @@ class RunParams(Section):
         """The run that a version keeps, which may be older than the keys of today."""
         evaluation = {key: value for key, value in raw["evaluation"].items() if key not in RENAMED["evaluation"]}
         return cls(**{**raw, "evaluation": evaluation})
+
+    @field_validator("network")
+    @classmethod
+    def _can_be_built(cls, value: dict[str, NetworkValue]) -> dict[str, NetworkValue]:
+        for name, size in value.items():
+            most = MOST_LAYERS if name.startswith("num_") else MOST_SIZE
+            if not isinstance(size, str) and abs(size) > most:
+                raise ValueError(f"{name}: at most {most:,}, not {size:g}")
+        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

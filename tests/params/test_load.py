@@ -10,6 +10,8 @@ from params.errors import UserError
 from params.load import load_plan, load_run, load_variant, parse_setting, variant_names, variants_setting
 from params.schema import RunParams
 
+SMOKE = params.load.PARAMS / "smoke.yaml"
+
 RUN = "params/nyc_weather.yaml"
 
 
@@ -233,3 +235,50 @@ def test_a_plan_is_what_its_parts_are_when_read_alone() -> None:
     fewer = plan.only(["tcn"])
     assert fewer == load_plan(RUN, fewer.settings)
     assert fewer.settings == (*settings, variants_setting(["tcn"]))
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("data.frequency=99999999999999d", "data.frequency: longer than 1,000 years"),
+        (f"data.frequency={'9' * 5000}d", "data.frequency: longer than 1,000 years"),
+        ("data.frequency=1000y", "6 steps of 1000y reach more than 5,000 years ahead"),
+        ("data.frequency=9999999999999999", "data.frequency: must be at most"),
+        ("data.frequency=²d", "not a duration"),
+        ("windows.horizon=1000000000000", "windows.horizon: "),
+        ("windows.gap=1000000000000", "windows.gap: "),
+        ("windows.features.y.lookback=1000000000000", "windows.features.y.lookback: "),
+        ("windows.features.y.delay=1000000000000", "windows.features.y.delay: "),
+        ("split.validation=99999999d", "split.validation: longer than 1,000 years"),
+        ("split={validation: 99999999999, test: 5}", "split.validation: must be at most"),
+        ("split={validation: 2013-02-30, test: 2013-12-01}", "split.validation: no date of the calendar"),
+        ("validation.fresh_within=99999999999d", "validation.fresh_within: longer than 1,000 years"),
+        ("training.seeds=1000000000", "training.seeds: "),
+        ("training.threads=1000000", "training.threads: "),
+        ("training.learning_rate=1e400", "1e400 is not a finite number"),
+        ("network.hidden_size=1000000000000", "network: hidden_size: at most 1,000,000"),
+        ("network.num_layers=1000000000", "network: num_layers: at most 100"),
+        ("promotion.margin=1e999", "1e999 is not a finite number"),
+        ("promotion.timeout_minutes=1e300", "promotion.timeout_minutes: "),
+        ("promotion.coverage=[0.9, 0.1]", "promotion.coverage: the first number"),
+        ("variants.0=lstm", "--set variants.0=lstm: variants is a list or one value and has no keys"),
+        (".".join("a" * 5000) + "=1", "no key of a run file lies so deep"),
+        ("." * 5000 + "=1", "write it as section.key=value"),
+        ("a.b=" + "x" * 100_000, "--set a.b=xxx"),
+        ("a.b=" + "[" * 100_000, "nested too deeply"),
+        ("a" * 100_000 + "=1", "no key of a run file lies so deep"),
+    ],
+)
+def test_a_setting_beyond_all_bounds_is_one_short_message(setting: str, told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_run(SMOKE, [setting])
+    assert told in str(caught.value) and len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 400
+
+
+def test_many_unknown_keys_are_told_by_the_first_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(SMOKE.read_text() + "".join(f"k{number}: 1\n" for number in range(4_000)))
+    with pytest.raises(UserError) as caught:
+        load_run(path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 21 and lines[-1] == f"{path}: and 3,980 more such problems"

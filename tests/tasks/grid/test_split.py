@@ -11,7 +11,7 @@ from models.data.window import FeatureWindow, WindowParams
 from params.errors import UserError
 from params.load import load_run
 from tasks.grid.frequency import Frequency
-from tasks.grid.split import resolve_split, split_of
+from tasks.grid.split import split_of
 from tasks.lags.panel import write_panel
 
 HOUR = Frequency("1h")
@@ -42,7 +42,6 @@ def test_borders_outside_the_data_are_refused(frame_of: FrameOf, tmp_path: Path,
         split_of(run, panel)
 
 
-def test_a_date_that_no_calendar_has_is_refused(tmp_path: Path) -> None:
-    run = load_run("params/nyc_weather.yaml", ["split={validation: 2020-01-02, test: 2020-02-30}"])
+def test_a_date_that_no_calendar_has_is_refused_before_any_data() -> None:
     with pytest.raises(UserError, match="2020-02-30"):
-        resolve_split(run, 0, 10)
+        load_run("params/nyc_weather.yaml", ["split={validation: 2020-01-02, test: 2020-02-30}"])
