@@ -15,6 +15,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.runtime import artifacts
+from flows.runtime.lines import to_prefect
 from flows.runtime.pool import train_fits
 from flows.runtime.progress import Board
 from flows.runtime.state import ready
@@ -72,7 +73,7 @@ class Prepared:
     fits: list[Planned]
 
 
-@flow(name="compare", flow_run_name="compare {params}", validate_parameters=False)
+@flow(name="compare", flow_run_name=artifacts.run_name("compare"), validate_parameters=False)
 def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | None = None) -> Comparison:
     """The main job; nothing is published before the leakage canary has passed.
 
@@ -80,7 +81,7 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
     """
     plan = plan or load_plan(params, settings)
     home, run = ready(), plan.run
-    with Board() as board, tempfile.TemporaryDirectory() as name:
+    with Board(log=to_prefect()) as board, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with board.stage("open the store"):
             connection.connect(home)
@@ -103,6 +104,7 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
                 refit = _train_on_all_rows(run, prepared, judged, compared.found.chosen_fit, trainer, board)
                 with board.stage("register"):
                     registered = register_best(run, compared.found, judged, home, about, refit)
+                board.log(registered.words(run.name))
                 _log_end(parent, [*trained, *([refit] if refit else [])], board)
         failed = tuple(f"{fit.label}: {fit.result.reason}" for fit in judged if not fit.finished)
         return Comparison(
@@ -190,6 +192,7 @@ def _publish(
     with board.stage("score") as stage:
         compared = compare_variants(run, prepared.data, fits, baselines, parent, about, home, stage.advance)
         artifacts.show_comparison(run.name, parent, compared)
+    board.log(compared.sentence)
     return compared
 
 

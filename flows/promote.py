@@ -6,6 +6,7 @@ Trigger: by hand (`python -m flows promote NAME`), or after `compare` in `retrai
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
+from flows.runtime.lines import to_prefect
 from flows.runtime.progress import Board
 from flows.runtime.state import ready
 from tasks.promote.decision import Decision, PromoteOptions, promote_challenger
@@ -21,9 +22,11 @@ def promote(name: str, options: PromoteOptions = PLAIN) -> Decision:
     """Returns the decision, what every gate said and both scores."""
     check_name(name)
     home = ready()
-    with Board() as board, board.stage("judge the challenger"):
+    with Board(log=to_prefect()) as board, board.stage("judge the challenger"):
         connection.connect(home)
         found = promote_challenger(name, home, choose_device(), options, board.say)
+    for line in (*(f"{'passed' if one.passed else 'failed'}  {one.gate}  {one.words}" for one in found.gates), found.words):
+        board.log(line)
     lines = [f"- {'passed' if one.passed else '**failed**'}: {one.gate}: {one.words}" for one in found.gates]
     create_markdown_artifact("\n".join([found.words, "", *lines]), key="promotion", description=found.words)
     return found

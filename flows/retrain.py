@@ -17,8 +17,10 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.compare import Comparison, compare
 from flows.promote import promote
+from flows.runtime import artifacts
 from flows.runtime.child import SERVED_BY, end_without
 from flows.runtime.due import begin_run, end_run
+from flows.runtime.lines import to_prefect
 from flows.runtime.state import ready
 from params.load import Plan, load_plan
 from tasks.locks import Held, lock
@@ -57,7 +59,7 @@ class Retrained:
         return f"{self.outcome}: {self.why}" if self.why else str(self.outcome)
 
 
-@flow(name="retrain", flow_run_name="retrain {params}", validate_parameters=False)
+@flow(name="retrain", flow_run_name=artifacts.run_name("retrain"), validate_parameters=False)
 def retrain(
     params: str, settings: list[str] | None = None, forecast: str | None = None, allow_dirty: bool = False
 ) -> Retrained:
@@ -139,5 +141,6 @@ def _judged(found: Decision) -> Retrained:
 def _shown(name: str, found: Retrained) -> Retrained:
     words = f"{name}: {found.outcome}" + (f" ({found.why})" if found.why else "")
     facts = json.dumps(asdict(found), indent=1)
+    to_prefect()(words)
     create_markdown_artifact(f"{words}\n\n```json\n{facts}\n```", key="retrain", description=words)
     return found

@@ -1,10 +1,14 @@
-"""What the Prefect UI shows of a flow run beside its states: progress, leaderboard, the way to MLflow; decides nothing."""
+"""What the Prefect UI shows of a flow run beside its states: its name, progress, leaderboard, the way to MLflow."""
 
 import os
 import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from prefect import runtime
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
@@ -14,12 +18,28 @@ from prefect.artifacts import (
 
 from flows.runtime.child import LOOPBACK
 from flows.runtime.ui import UI_PORT
+from params.load import load_run
 from params.shown import masked
 from tasks.tracking import runs
 from tasks.tracking import view as pages
 
 if TYPE_CHECKING:
     from tasks.report.publish import Compared
+
+
+def run_name(verb: str) -> Callable[[], str]:
+    """Names the runs of a flow that takes `params`: by the run's own name, and not by where its file lies on this machine."""
+
+    def name() -> str:
+        given = runtime.flow_run.parameters
+        if given.get("plan") is not None:
+            return f"{verb} {given['plan'].run.name}"
+        found = Path(given["params"]).stem
+        with suppress(Exception):  # the flow itself says what is wrong with them
+            found = load_run(given["params"], given.get("settings") or []).name
+        return f"{verb} {found}"
+
+    return name
 
 
 def start_progress(name: str, fits: int) -> UUID:
@@ -41,7 +61,7 @@ def show_comparison(name: str, parent: str, compared: "Compared") -> None:
     served = base.startswith("http")
     base = base if served else f"http://{LOOPBACK}:{UI_PORT}"
     experiment = runs.experiment_of(parent)
-    first = "" if served else " (start `python -m flows ui` first)"
+    first = "" if served else " (first open the link that `python -m flows ui` prints)"
     for what, address in (
         ("run", pages.run_url(base, experiment, parent)),
         ("report", pages.run_url(base, experiment, parent, "report.html")),

@@ -7,7 +7,7 @@ On a terminal the stage and the fits that are training change in place, and what
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
@@ -45,9 +45,9 @@ class Stage:
         left = (now - self.started) * (total / done - 1) if done else 0.0
         parts = (f"{done:,} of {total:,}", what, f"about {_time(left)} left" if left >= 1 else "")
         self.note, self.share = ", ".join(filter(None, parts)), done / max(total, 1)
-        if not self.board.console.is_terminal and now - self.said >= STAGE_QUIET:
+        if now - self.said >= STAGE_QUIET:
             self.said = now
-            self.board.say(f"{self.name}: {self.note}")
+            self.board.note(f"{self.name}: {self.note}")
 
     def line(self, width: int) -> RenderableType:
         """The stage in one line, or in as many as it takes."""
@@ -73,10 +73,10 @@ class _Fit:
 
 
 class Board:
-    """Stages and fits of one run.  Safe to call from several threads."""
+    """Stages and fits of one run.  Safe to call from several threads.  `log` hears every line too, on a terminal or not."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+    def __init__(self, console: Console | None = None, log: Callable[[str], None] = lambda _: None) -> None:
+        self.console, self.log = console or Console(stderr=True, highlight=False), log
         self.seconds: dict[str, float] = {}
         self._lock = threading.RLock()
         self._stages: list[Stage] = []
@@ -96,9 +96,8 @@ class Board:
         """Times a stage and says when it is done; gives the stage, to say how far it is."""
         stage, started = Stage(name, self), time.perf_counter()
         self._stages.append(stage)
-        if not self.console.is_terminal:
-            self.console.print(f"{name} ...")
-        elif self._live is None:
+        self.note(f"{name} ...")
+        if self.console.is_terminal and self._live is None:
             self._live = Live(console=self.console, get_renderable=self._now, refresh_per_second=4, transient=True)
             self._live.start()
             guard()  # rich has put itself before the streams, and takes escapes in what others print for colours
@@ -114,6 +113,14 @@ class Board:
     def say(self, text: str) -> None:
         """One line between the stages."""
         self.console.print(text, markup=False, soft_wrap=True)
+        self.log(text)
+
+    def note(self, text: str) -> None:
+        """One line for who reads later: not on a terminal, where it changes in place."""
+        if self.console.is_terminal:
+            self.log(text)
+        else:
+            self.say(text)
 
     def fits(self, epochs: Mapping[str, int], naive: float | None = None) -> None:
         """Announces the fits to come: label -> the most epochs it may take; `naive`: the error that skill is measured by."""
@@ -136,10 +143,10 @@ class Board:
                 fit.note |= {"error": f"  val_mae {best:.3f}", "skill": self._skill(best)}
             if "left" in row:
                 fit.note["left"] = f"  at most {_time(row['left'])} left"
-            due = not self.console.is_terminal and time.monotonic() - fit.told >= QUIET
+            due = time.monotonic() - fit.told >= QUIET
             fit.told = time.monotonic() if due else fit.told
         if due:
-            self.say(f"  {label}: {''.join(fit.note.values())}")
+            self.note(f"  {label}: {''.join(fit.note.values())}")
 
     def _skill(self, best: float) -> str:
         """The share of the best naive's error that a fit saves."""

@@ -160,11 +160,11 @@ def _refresh() -> None:
 
 
 def _drain() -> None:
-    """Waits until the client has sent its task states, which it does behind the flow's back."""
+    """Waits until the client has sent its task states and log lines, which it does behind the flow's back."""
     if "prefect.events.worker" in sys.modules:
         from prefect.events.worker import EventsWorker
 
-        EventsWorker.drain_all(timeout=10)
+        EventsWorker.drain_all(timeout=10)  # of every kind
 
 
 def _prefect_app(home: Path, kind: str) -> Any:

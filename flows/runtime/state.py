@@ -23,6 +23,13 @@ READ_BY_OTHERS = ("PREFECT_", "MLFLOW_", "GX_", "DO_NOT_TRACK")
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 NO_MODES = "is open to other users, and its file system lets nobody change that"
 ELSEWHERE = "set LAGLINE_HOME to a folder that you may write"
+# nothing is told to the makers of what we use, unless the user has set one of these; set before any of them is imported
+SILENT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "true",  # prefect's client; mlflow takes no other word for yes
+}
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, a limit
 RUST_ERRNO = re.compile(r"\(os error (\d+)\)")  # polars and safetensors hand the number on in no other way
 MAKE_ROOM = "make room, by python -m flows prune or by hand, then run the same command again"
@@ -149,29 +156,27 @@ def set_environment(folder: Path) -> None:
     """What prefect, mlflow and great_expectations read when they are imported; what the user has set (not empty) stays."""
     values = {
         "PREFECT_HOME": str(prefect_home(folder)),
+        "PREFECT_LOGGING_SETTINGS_PATH": str(Path(__file__).with_name("logging.yml")),
         "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the terminal belongs to our own progress, and an error is told once, by us
         "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",  # else a normal exit prints tracebacks of cancelled writes
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # the default, pickle, runs whatever someone puts into the results folder
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true",
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
-        "GX_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "true",  # mlflow takes no other word for yes
     }
     for name in [name for name, value in os.environ.items() if not value and name.startswith(READ_BY_OTHERS)]:
         del os.environ[name]  # `NAME=` in a shell or a unit file means "not set"; mlflow and prefect take it for an address
-    for name, value in values.items():
+    for name, value in (SILENT | values).items():
         os.environ.setdefault(name, value)
     _passwords_out_of_addresses()
     # a store that does not answer is told once, by us, and not also by a line for each try
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    logging.raiseExceptions = False  # nor a Prefect server that takes no log lines
 
 
 def _passwords_out_of_addresses() -> None:

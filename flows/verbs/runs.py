@@ -55,13 +55,8 @@ def show_comparison(found: "Comparison") -> None:
     registered = found.registered
     if registered is None:
         console.print("Nothing has changed since this comparison: nothing was trained or registered (--fresh trains anew).")
-    elif registered.version is None:
-        why = registered.why or "no variant beats the best naive forecast on validation"
-        console.print(f"Nothing was registered: {why}.", markup=False)
-    elif registered.new:
-        console.print(f"Registered as {found.name} version {registered.version}, alias challenger.")
     else:
-        console.print(f"The same fit is {found.name} version {registered.version} already: no new version.")
+        console.print(registered.words(found.name), markup=False)
     console.print(f"Look: python -m flows ui   (the report of run {found.parent}: report.html)", markup=False)
     if registered and registered.version:
         for line in (*_to_commit(), f"Next: python -m flows promote {found.name} --dry-run"):

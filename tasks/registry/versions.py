@@ -37,6 +37,14 @@ class Registered:
     new: bool = False
     why: str | None = None
 
+    def words(self, name: str) -> str:
+        """The same as a sentence."""
+        if self.version is None:
+            return f"Nothing was registered: {self.why or 'no variant beats the best naive forecast on validation'}."
+        if self.new:
+            return f"Registered as {name} version {self.version}, alias challenger."
+        return f"The same fit is {name} version {self.version} already: no new version."
+
 
 def check_name(name: str) -> None:
     """Raises UserError for what no run file may have as its name."""
