@@ -171,12 +171,19 @@ def set_environment(folder: Path) -> None:
     }
     for name in [name for name, value in os.environ.items() if not value and name.startswith(READ_BY_OTHERS)]:
         del os.environ[name]  # `NAME=` in a shell or a unit file means "not set"; mlflow and prefect take it for an address
-    for name, value in (SILENT | values).items():
+    for name, value in values.items():
         os.environ.setdefault(name, value)
+    be_silent()
     _passwords_out_of_addresses()
     # a store that does not answer is told once, by us, and not also by a line for each try
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     logging.raiseExceptions = False  # nor a Prefect server that takes no log lines
+
+
+def be_silent() -> None:
+    """Turns off what the libraries tell their makers, in this process and those that it starts."""
+    for name, value in SILENT.items():
+        os.environ[name] = os.environ.get(name) or value
 
 
 def _passwords_out_of_addresses() -> None:

@@ -99,6 +99,29 @@ def test_a_long_stage_says_in_a_log_file_how_far_it_is() -> None:
     assert re.fullmatch(r"forecast and score: done in 0\.\d s", lines[2]) and len(lines) == 3
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_log_hears_each_line_once_and_what_a_terminal_shows_in_place(terminal: bool) -> None:
+    log: list[str] = []
+    board = Board(Console(file=io.StringIO(), force_terminal=terminal, width=140), log.append)
+    with board.stage("train") as stage:
+        board.fits({"gru": 10}, 5.0)
+        board._fits["gru"].told -= 61
+        board.epoch("gru", ROW)
+        board.epoch("gru", ROW | {"epoch": 2})
+        stage.said -= 11
+        stage.advance(1, 4, "gru")
+        board.say("said")
+        board.fit_done(done("gru"))
+    assert [line.partition(" done in")[0] for line in log] == [
+        "train ...",
+        "  gru: epoch 2/10  loss 0.500  val_mae 4.000 (skill +20.0 %)  at most 80 s left",
+        "train: 1 of 4, gru",
+        "said",
+        "  gru: val_mae 4.000 (skill +20.0 %) in 70.0 s, best epoch 2, ended by max_epochs",
+        "train:",
+    ]
+
+
 @pytest.mark.parametrize("width", [80, 60, 140])
 def test_no_name_is_cut_on_a_narrow_terminal(width: int) -> None:
     board, _ = board_of(True, width)
