@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.runtime.state import SILENT
+
 RECORDER = """
 import os, sys
 
@@ -17,14 +19,12 @@ sys.addaudithook(heard)
 """
 WITHIN = ("127.0.0.1", "localhost", "b'127.0.0.1'", "('127.0.0.1'", "/")  # the last: a socket in a folder
 # with one of these the libraries are quiet by themselves
-CALM = ("CI", "PYTEST_CURRENT_TEST", "PREFECT_SERVER_ANALYTICS_ENABLED", "MLFLOW_DISABLE_TELEMETRY", "GX_ANALYTICS_ENABLED")
+CALM = ("CI", "PYTEST_CURRENT_TEST", *SILENT)
 
 
 @pytest.fixture
 def asked(flows, new_home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """`asked(NAME=value)`: what a comparison looks up or connects to beyond this machine."""
-    for name in (*CALM, "DO_NOT_TRACK"):
-        monkeypatch.delenv(name, raising=False)
     (tmp_path / "sitecustomize.py").write_text(RECORDER)
 
     def compare(**variables: str) -> list[str]:
@@ -32,7 +32,10 @@ def asked(flows, new_home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         path = os.pathsep.join((str(Path(__file__).resolve().parents[2]), str(tmp_path)))
         home = new_home(tmp_path / f"home-{len(variables)}")
         arguments = ("compare", "params/smoke.yaml", "--variants", "ridge")
-        done = flows(*arguments, home=home, HEARD=str(log), PYTHONPATH=path, **variables)
+        with monkeypatch.context() as patch:
+            for name in CALM:
+                patch.delenv(name, raising=False)
+            done = flows(*arguments, home=home, HEARD=str(log), PYTHONPATH=path, **variables)
         assert done.returncode == 0, done.stderr
         lines = log.read_text().splitlines()
         assert any("socket.connect" in line for line in lines)  # our own server
