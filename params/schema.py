@@ -25,6 +25,7 @@ from params.section import (
     Share,
     Span,
     Text,
+    Threads,
     as_tuple,
     rough_seconds,
 )
@@ -220,7 +221,7 @@ class TrainingParams(Section):
     clip_norm: Annotated[float, Field(gt=0, le=MOST)]
     loss: Literal["mae", "mse", "huber"]
     monitor: Literal["mae", "loss"] = "mae"
-    threads: Annotated[int, Field(ge=1, le=1024)]
+    threads: Threads
     refit: Literal["all"] | None = None
     quantiles: Quantiles = (0.05, 0.5, 0.95)
 
@@ -283,6 +284,15 @@ class PromotionParams(Section):
     timeout_minutes: Annotated[float, Field(gt=0, le=MOST_SECONDS / 60)] | None = None  # that all gates together may take
 
 
+def can_be_built(value: dict[str, NetworkValue]) -> dict[str, NetworkValue]:
+    """The arguments of a network.  Raises ValueError for one that is too large to be tried."""
+    for name, size in value.items():
+        most = MOST_LAYERS if name.startswith("num_") else MOST_SIZE
+        if not isinstance(size, str) and abs(size) > most:
+            raise ValueError(f"{name}: at most {most:,}, not {size:g}")
+    return value
+
+
 class RunParams(Section):
     """One whole run file, after `base.yaml` below it and `--set` above it."""
 
@@ -293,7 +303,7 @@ class RunParams(Section):
     validation: ValidationParams
     variants: Annotated[tuple[Name, ...], BeforeValidator(as_tuple), Field(min_length=1)]
     scaling: ScalingParams
-    network: dict[str, NetworkValue] = Field(default_factory=dict)
+    network: Annotated[dict[str, NetworkValue], AfterValidator(can_be_built)] = Field(default_factory=dict)
     training: TrainingParams
     evaluation: EvaluationParams
     promotion: PromotionParams
@@ -303,15 +313,6 @@ class RunParams(Section):
         """The run that a version keeps, which may be older than the keys of today."""
         evaluation = {key: value for key, value in raw["evaluation"].items() if key not in RENAMED["evaluation"]}
         return cls(**{**raw, "evaluation": evaluation})
-
-    @field_validator("network")
-    @classmethod
-    def _can_be_built(cls, value: dict[str, NetworkValue]) -> dict[str, NetworkValue]:
-        for name, size in value.items():
-            most = MOST_LAYERS if name.startswith("num_") else MOST_SIZE
-            if not isinstance(size, str) and abs(size) > most:
-                raise ValueError(f"{name}: at most {most:,}, not {size:g}")
-        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -1,5 +1,6 @@
 """The verbs on the champion, rollback and history, and what promote ends with."""
 
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -48,10 +49,8 @@ def _go_on(found: "Decision") -> list[str]:
     failed = [one for one in found.gates if not one.passed]
     lines = [f"To go on ({one.gate}): {one.way}" for one in failed if one.way]
     if lines and all(one.way for one in failed):
-        return [
-            *lines,
-            f"then: python -m flows promote {found.name} --version {found.version}   (nothing is trained again for it)",
-        ]
+        same = shlex.join(["python", "-m", "flows", "promote", found.name, "--version", found.version])
+        return [*lines, f"then: {same}   (nothing is trained again for it)"]
     names = ", ".join(one.gate for one in failed if not one.way)
     look = f"python -m flows leaderboard {found.name}   (the thresholds stand under promotion: in the run file)"
     return [*lines, f"To look into it ({names}): {look}"]

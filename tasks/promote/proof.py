@@ -1,6 +1,7 @@
 """Training a registered version again from its fingerprint alone, in a fresh process, and holding the two together."""
 
 import math
+import shlex
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ from tasks.train.revision import named
 TOLERANCE = 1e-2  # of the forecasts' own spread, across kinds of devices; on the same kind nothing may differ
 DECISIVE = ("data", "numbers", "code")  # where one of them differs, the same weights cannot come out
 FIELDS = (*DECISIVE, "torch", "device", "python", "lock")  # the others are said and may not matter
+LONGEST = 200  # characters of a value that is shown
 WINDOWS = 256  # on which forecasts are compared
 Say = Callable[[str], None]
 
@@ -67,7 +69,7 @@ def _changed(then: object, now: object) -> str:
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         a, b = _flat(then), _flat(now)
         names = [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
-        return "; ".join(f"{name}: {a.get(name)} then, {b.get(name)} now" for name in names[:5])
+        return "; ".join(f"{name}: {_short(a.get(name))} then, {_short(b.get(name))} now" for name in names[:5])
     return f"{_short(then)} then, {_short(now)} now" if then != now else ""
 
 
@@ -80,7 +82,7 @@ def _flat(tree: Mapping[str, object], above: str = "") -> dict[str, object]:
 
 def _short(value: object) -> str:
     text = str(value)
-    return text[:12] if len(text) == 64 else text
+    return text[:12] if len(text) == 64 else text if len(text) <= LONGEST else text[:LONGEST] + "..."
 
 
 def reproduce(
@@ -166,4 +168,5 @@ def _way_back(recorded: Fingerprint) -> str:
     files = named(recorded.get("changed", ()))
     missing = f"{files} had other content" if files else "its tree had changed or new files"
     dirty = "" if recorded.get("clean") else f" ({missing}, so that this may not be enough)"
-    return f"\nIts code: git worktree add ../lagline-{revision[:12]} {revision}{dirty}"
+    command = shlex.join(["git", "worktree", "add", f"../lagline-{revision[:12]}", revision])
+    return f"\nIts code: {command}{dirty}"

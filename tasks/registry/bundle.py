@@ -33,6 +33,7 @@ from models.ensemble import Model
 from models.fit.checkpoint import write_bytes
 from tasks.files import placed
 from tasks.registry.facts import LAYOUT, BundleFacts
+from tasks.registry.schema import check_told
 
 BATCHES = (1, 2, 7, 256)  # the sizes at which graph and forecaster are compared
 TOLERANCE, RELATIVE = 1e-4, 1e-5
@@ -50,7 +51,8 @@ def write_bundle(
     """Writes the bundle (an older one in its place goes) and returns its digest.
 
     `refitted`: the forecaster trained on all rows, if there is one.  `papers`: files that only people read.
-    Raises ValueError where the exported graph does not forecast as the forecaster does.
+    Raises ValueError where the exported graph does not forecast as the forecaster does, or the facts are none that could be
+    read again.
     """
     params = facts.windows
     if len(facts.half_widths) != params.horizon:
@@ -65,6 +67,8 @@ def write_bundle(
         "example.json": json.dumps(example(panel, params), allow_nan=False).encode(),
         **(papers or {}),
     }
+    for name in ("model.json", "example.json"):  # what could not be opened again is not written
+        check_told(name, files[name])
     return _store(folder, files)
 
 

@@ -1,5 +1,6 @@
 """What a version says of itself: model.json in its bundle, which `models/serving.py` reads as plain JSON."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -10,6 +11,7 @@ from models.data.window import WindowParams
 from models.fit.job import Job
 from models.forecaster import Level
 from params.schema import RunParams
+from tasks.registry.schema import check_told
 from tasks.train.identity import Fingerprint
 
 LAYOUT = 1
@@ -142,6 +144,16 @@ class BundleFacts:
     trained_on: TrainedOn | None = None
     lacks: tuple[str, ...] = ()
 
+    @classmethod
+    def read(cls, content: bytes) -> "BundleFacts":
+        """What a model.json says, held against the schema first.  Raises ValueError naming the key that says something else."""
+        check_told("model.json", content)
+        raw = json.loads(content)
+        found = cls.from_dict(raw)
+        if [{"name": name, **vars(window)} for name, window in found.windows.channels.items()] != raw["channels"]:
+            raise ValueError("model.json: channels: they are not those of its windows")
+        return found
+
     def to_dict(self) -> dict[str, object]:
         """The content of model.json."""
         return {
@@ -165,7 +177,7 @@ class BundleFacts:
 
     @classmethod
     def from_dict(cls, raw: Json) -> "BundleFacts":
-        """The inverse of `to_dict`, of any version there is."""
+        """The inverse of `to_dict`, of any version there is.  Raises KeyError, TypeError or ValueError for what is none."""
         lacks = tuple(name for name in NEEDED if name not in raw["trained_on"])
         own = {name: tuple(raw[name]) for name in ("quantiles", "ids", "half_widths")}
         trained_on = None if lacks else TrainedOn.from_dict(raw["trained_on"])

@@ -1,6 +1,7 @@
 """A registered version: fetched once, held against its seal before anything of it is opened, and that copy then used."""
 
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from params.errors import UserError
 from tasks.registry.facts import BundleFacts, TrainedOn
+from tasks.registry.schema import check_told
 from tasks.registry.seal import ADDED, LONGEST_LIST, SEAL, TAG, Broken, Entry, Listing, Seal, entries
 from tasks.registry.unsealed import check_plain, check_served
 
@@ -72,6 +74,9 @@ def opened(version: "ModelVersion", servable: bool = False, unsealed: bool = Fal
     digest = version.tags.get("manifest") or ""
     if not digest:
         raise UserError(f"{what} was not registered by lagline: it has no manifest")
+    for tag in {"manifest", TAG} & set(version.tags):
+        if not re.fullmatch(r"[0-9a-f]{64}", version.tags[tag]):
+            raise UserError(f"{what} is damaged and is not used: its tag {tag} is no sha256")
     sealed = TAG in version.tags
     if not sealed and servable and not unsealed:
         raise UserError(f"{what} {UNSEALED}: --unsealed takes it as it is; compare --fresh registers one with a seal")
@@ -85,10 +90,20 @@ def opened(version: "ModelVersion", servable: bool = False, unsealed: bool = Fal
             raise UserError(f"{what} is damaged and is not used: {error}") from None
         if not sealed:
             print(f"{what} {UNSEALED}; only its bundle is known to be what was registered", file=sys.stderr)
-        facts = BundleFacts.from_dict(json.loads(files["model.json"]))
-        checked = json.loads(files["checks.json"])["passed"] if "checks.json" in files else None
+        try:
+            facts, checked = _said(files)
+        except ValueError as error:
+            raise UserError(f"{what} is not used, for it says of itself what no version says: {error}") from None
         run = version.run_id or ""
         yield Version(version.name, str(version.version), run, digest, bundle, facts, checked, root, sealed)
+
+
+def _said(files: dict[str, bytes]) -> tuple[BundleFacts, bool | None]:
+    """What a bundle says of itself, and whether its data checks passed.  Raises ValueError for what no bundle of ours says."""
+    for name in {"checks.json", "example.json"} & set(files):
+        check_told(name, files[name])
+    checked = bool(json.loads(files["checks.json"])["passed"]) if "checks.json" in files else None
+    return BundleFacts.read(files["model.json"]), checked
 
 
 def _sealed(version: "ModelVersion", scratch: Path) -> tuple[Path, Path]:

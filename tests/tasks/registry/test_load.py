@@ -1,6 +1,8 @@
 """A version keeps what the data checks said, and what it lacks is said when it is needed."""
 
+import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,48 @@ def test_a_version_whose_data_checks_failed_does_not_pass_their_gate(home: Path,
         with opened(needed("x", made.version)) as version:
             result = gates.checks(version.checked)
             assert version.checked is passed and result.passed is bool(passed) and words in result.words
+
+
+@pytest.mark.slow
+def test_what_a_version_says_of_itself_is_data_and_never_a_command(home: Path, house: Any) -> None:
+    """One that somebody registered with their own hands, whole and sealed: one message that names the key."""
+    run = runs.child_run(runs.parent_run(runs.experiment("x", home), "x", "0" * 64)[0], "ridge", "1" * 64, {})
+    bundle = home / "bundle"
+    house.write(bundle, house.build("ridge", {}), family="ridge", network={})
+    raw = json.loads((bundle / "model.json").read_text())
+    for number, (name, value) in enumerate((("revision", "x; touch y"), ("data", 5), ("device", "\x1b[2J"))):
+        changed = json.loads(json.dumps(raw))
+        changed["trained_on"]["fingerprint"][name] = value
+        (bundle / "model.json").write_text(json.dumps(changed))
+        content = (bundle / "model.json").read_bytes()
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        manifest["files"]["model.json"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        made = register(bundle, name="x", run_id=run, identity=str(number + 5) * 64, tags={}, home=home)
+        told = f"x version {made.version} is not used, for it says of itself what no version says: model.json: "
+        shown = re.escape(f"{told}trained_on.fingerprint.{name} is {value!r}: ")
+        with pytest.raises(UserError, match=f"^{shown}"), opened(needed("x", str(made.version))):
+            pass
+
+
+@pytest.mark.slow
+def test_a_tag_that_is_no_digest_is_refused_and_not_shown(home: Path, house: Any) -> None:
+    run = runs.child_run(runs.parent_run(runs.experiment("x", home), "x", "0" * 64)[0], "ridge", "1" * 64, {})
+    house.write(home / "bundle", house.build("ridge", {}), family="ridge", network={})
+    made = register(home / "bundle", name="x", run_id=run, identity="7" * 64, tags={}, home=home)
+    assert made.version is not None
+    own = dict(needed("x", made.version).tags)
+    for tag in ("seal", "manifest"):
+        for value in ("\x1b[2J", "x" * 64, "", "0" * 64):
+            connection.client().set_model_version_tag("x", made.version, tag, value)
+            with pytest.raises(UserError) as refused, opened(needed("x", made.version)):
+                pass
+            words = str(refused.value)
+            told = (f"its tag {tag} is no sha256", "is not the one that was registered", "it has no manifest")
+            assert words.isprintable() and any(one in words for one in told)
+        connection.client().set_model_version_tag("x", made.version, tag, own[tag])
+    with opened(needed("x", made.version)) as version:
+        assert version.sealed
 
 
 def test_a_version_that_lacks_what_is_younger_opens_and_says_so_when_it_is_needed(house: Any) -> None:

@@ -1,0 +1,286 @@
+"""What model.json and its neighbours in a bundle may say: types, ranges and forms, held against them before anything is used.
+
+They come from a registry that others may write to.  What they say is data: a revision is no command, a digest no path.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from models.data.window import WindowParams
+from models.families import FAMILIES
+from models.fit.settings import Training
+from params.load import ENSEMBLE
+from params.schema import RunParams, can_be_built
+from params.section import MOST, MOST_ROWS, Name, Share, Text, Threads
+from tasks.registry.seal import Digest
+
+SIZE = 10**7  # the most samples, steps or units of a network
+
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Rows = Annotated[int, Field(ge=0, le=MOST_ROWS)]
+Some = Annotated[int, Field(ge=1, le=MOST_ROWS)]
+Size = Annotated[int, Field(ge=1, le=SIZE)]
+Float = Annotated[float, Field(ge=-1e300, le=1e300)]
+Above = Annotated[float, Field(gt=0, le=MOST)]
+Border = Int64 | dict[str, Int64]
+Quantiles = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(max_length=1000)]
+Naive = Literal["last_value", "drift", "seasonal_naive"]
+Word = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,200}$")]  # printable
+Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
+Device = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda)( [ -~]{1,200})?$")]
+File = Annotated[str, StringConstraints(pattern=r"^(flows|tasks|models|params)(/\w[\w.-]*)+$", max_length=500)]
+SPAN = r"^[1-9]\d{0,8}(s|m|h|d|w|mo|q|y)$"
+
+
+def _known(family: str) -> str:
+    if family not in (*FAMILIES, ENSEMBLE):
+        raise ValueError(f"no family of this lagline; there are: {', '.join((*FAMILIES, ENSEMBLE))}")
+    return family
+
+
+def _run(value: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(value.get("evaluation"), dict):
+        raise ValueError("evaluation: it has no such section")
+    try:
+        RunParams.stored(value)
+    except ValidationError as error:
+        raise ValueError(first_fault(error)) from None
+    return value
+
+
+Family = Annotated[str, AfterValidator(_known)]
+Network = Annotated[dict[Text, bool | int | float | Word], AfterValidator(can_be_built)]
+
+
+class Told(BaseModel):
+    """A part of what a version says: strict about types.  A key that is not known here is one of a younger lagline."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Exactly(Told):
+    """A part every key of which counts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class FeatureTold(Exactly):
+    lookback: Size
+    sampling_rate: Some = 1
+    delay: Rows = 0
+
+
+class ChannelTold(FeatureTold):
+    name: Text
+
+
+class WindowsTold(Exactly):
+    horizon: Size
+    features: Annotated[dict[Text, FeatureTold], Field(min_length=1)]
+    gap: Rows = 0
+    stride: Some = 1
+    calendar: list[Text]
+    future: list[Text]
+    static: dict[Text, Literal["numeric", "categorical"]] = Field(default_factory=dict)
+    max_missing_share: Share = 1.0
+    start_index: Rows = 0
+    end_index: Rows | None = None
+    start_padding: Rows = 0
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        WindowParams.from_dict(self.model_dump())
+        return self
+
+
+class SplitTold(Exactly):
+    by: Literal["time", "rows"]
+    validation: Int64
+    test: Int64
+    embargo: Rows = 0
+
+
+class ScalingTold(Exactly):
+    per: Literal["series", "global"]
+    window: Literal["none", "last", "mean", "revin"]
+    method: Literal["standard", "robust"] = "standard"
+    target: Literal["none", "log1p", "asinh"] = "none"
+
+
+class TrainingTold(Exactly):
+    max_epochs: Some
+    patience_epochs: Some
+    batch_size: Some
+    learning_rate: Above
+    weight_decay: Annotated[float, Field(ge=0, le=MOST)]
+    clip_norm: Above
+    loss: Literal["mae", "mse", "huber"]
+    variant: Name
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    micro_batches: Some = 1
+    max_steps: Some | None = None
+    max_seconds: Above | None = None
+    stop_step: Rows | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    monitor: Literal["mae", "loss"] = "mae"
+    refit_epochs: Rows | None = None
+    refit_penalty: Annotated[float, Field(ge=0, le=MOST)] | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        Training(**self.model_dump())
+        return self
+
+
+class MemberTold(Exactly):
+    """The numbers of a fit, which may be one of an ensemble."""
+
+    family: Family
+    network: Network
+    windows: WindowsTold
+    split: SplitTold | None
+    scaling: ScalingTold
+    training: TrainingTold
+    evaluation_stride: Some
+    quantiles: Quantiles
+    members: Annotated[list["MemberTold"], Field(max_length=1000)] = Field(default_factory=list)
+    combine: Literal["median", "mean"] = "median"
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.family == ENSEMBLE) != bool(self.members):
+            raise ValueError(f"family: {ENSEMBLE} is what has members, and no other")
+        return self
+
+
+class JobTold(MemberTold):
+    """The job of a version, which says once for all its members where it ran."""
+
+    threads: Threads
+    device: Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda(:\d{1,3})?)$")]
+    save_every: Above = 1.0
+
+
+class DeterminismTold(Told):
+    algorithms: bool
+    threads: Threads
+
+
+class FingerprintTold(Told):
+    """Everything in it is shown to people, some of it as a command, and `data` names a folder."""
+
+    identity: Digest
+    data: Digest
+    numbers: MemberTold
+    code: Digest
+    code_rule: Annotated[int, Field(ge=1, le=1000)] = 1
+    torch: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+_-]{1,64}$")]
+    python: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+_-]{1,64}$")]
+    device: Device
+    revision: Revision | None
+    clean: bool
+    changed: Annotated[dict[File, Revision], Field(max_length=10_000)] = Field(default_factory=dict)
+    lock: Digest | None
+    deterministic: DeterminismTold
+
+
+class RefitTold(Told):
+    job: JobTold
+    weights: Digest
+    fingerprint: FingerprintTold
+    identity: Digest
+    seen_until: Border
+
+
+class TrainedOnTold(Told):
+    """What an older lagline left out is missing: `BundleFacts.lacks` names it."""
+
+    job: JobTold | None = None
+    run: Annotated[dict[str, Any], AfterValidator(_run)] | None = None
+    weights: Digest | None = None
+    fingerprint: FingerprintTold | None = None
+    unseen_from: Border | None = None
+    naive: Naive | None = None
+    newest: Int64 | None = None
+    newest_time: Word | None = None
+    scores: dict[Word, Float | None] = Field(default_factory=dict)
+    name: Name | Literal[""] = ""
+    label: Word = ""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    checks: Literal["", "passed", "failed"] = ""
+    stop_step: Rows | None = None
+    stop_steps: list[Rows | None] = Field(default_factory=list)
+    refit: RefitTold | None = None
+
+    @model_validator(mode="after")
+    def _steps_of_members(self) -> Self:
+        if self.job and self.stop_steps and len(self.stop_steps) != len(self.job.members):
+            raise ValueError("stop_steps: one for each member of the job")
+        return self
+
+
+class FactsTold(Told):
+    """model.json."""
+
+    layout: Literal[1]
+    name: Name
+    variant: Name
+    family: Family
+    network: Network
+    windows: WindowsTold
+    channels: Annotated[list[ChannelTold], Field(min_length=1)]
+    level: Literal["none", "last", "mean", "revin"]
+    quantiles: Quantiles
+    ids: Annotated[list[str], Field(min_length=1, max_length=SIZE)]
+    frequency: Annotated[int, Field(ge=1, lt=2**62)] | Annotated[str, StringConstraints(pattern=SPAN)]
+    forward_fill: Rows
+    categories: dict[Text, list[str]]
+    columns: dict[Literal["unique_id", "ds", "y"], str | None]
+    half_widths: list[Annotated[float, Field(ge=0, le=1e300)] | None]
+    trained_on: TrainedOnTold
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Self:
+        if len(self.half_widths) != self.windows.horizon:
+            raise ValueError(f"half_widths: {len(self.half_widths)} for a horizon of {self.windows.horizon}")
+        return self
+
+
+class ChecksTold(Told):
+    """checks.json: the gate asks for this one word of it."""
+
+    passed: bool
+
+
+class ExampleTold(Exactly):
+    """example.json: a long frame as columns and rows."""
+
+    columns: Annotated[list[Text], Field(min_length=1)]
+    data: Annotated[list[list[bool | int | float | str | None]], Field(min_length=1, max_length=SIZE)]
+
+    @model_validator(mode="after")
+    def _even(self) -> Self:
+        if any(len(row) != len(self.columns) for row in self.data):
+            raise ValueError("data: a row has other columns")
+        return self
+
+
+SCHEMAS: dict[str, type[Told]] = {"model.json": FactsTold, "checks.json": ChecksTold, "example.json": ExampleTold}
+
+
+def check_told(name: str, content: bytes) -> None:
+    """Holds the content of a file of a bundle against its schema.  Raises ValueError that names file, key and value."""
+    try:
+        SCHEMAS[name].model_validate_json(content)
+    except ValidationError as error:
+        raise ValueError(f"{name}: {first_fault(error)}") from None
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where the first fault lies, what stands there, as text without control characters, and what is wrong with it."""
+    one = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in one["loc"])
+    value, whole = ascii(one["input"]), isinstance(one["input"], dict | list | BaseModel)
+    shown = "" if whole else f" is {value if len(value) <= 60 else value[:60] + '...'}"
+    return f"{where}{shown}: {one['msg'].removeprefix('Value error, ')}" if where else one["msg"]

@@ -1,0 +1,181 @@
+"""What a version says of itself is data: another type, size or form is one message that names the key, before it is used."""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.registry.facts import BundleFacts
+from tasks.registry.schema import check_told
+
+HEX = "a" * 64
+Raw = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def raw(house: Any) -> Raw:
+    """The model.json of a bundle."""
+    found: Raw = json.loads(json.dumps(house.facts(trained_on=house.made()).to_dict()))
+    return found
+
+
+def at(place: str, value: Any) -> Callable[[Raw], None]:
+    """Puts a value at a place, such as `trained_on.fingerprint.revision`."""
+
+    def put(raw: Raw) -> None:
+        *above, last = place.split(".")
+        for name in above:
+            raw = raw[name]
+        raw[last] = value
+
+    return put
+
+
+PRINT, JOB = "trained_on.fingerprint", "trained_on.job"
+HOSTILE: list[tuple[str, Any]] = [
+    *(
+        (f"{PRINT}.revision", value)
+        for value in ("x; touch y", "\x1b[2J", "abc1234\n", "HEAD", "--exec=x", 5, ["a"], "", "a" * 65)
+    ),
+    *((f"{PRINT}.data", value) for value in (5, "../../etc", HEX + "/..", None, HEX[:63], HEX + "\n", HEX.upper())),
+    *((f"{PRINT}.{name}", value) for name in ("identity", "code") for value in (None, 7, "x", HEX + "\x00")),
+    (f"{PRINT}.lock", "x"),
+    (f"{PRINT}.clean", "yes"),
+    (f"{PRINT}.clean", 1),
+    (f"{PRINT}.code_rule", 10**30),
+    (f"{PRINT}.torch", "2.13; x"),
+    (f"{PRINT}.python", "\x1b]0;x\x07"),
+    *((f"{PRINT}.device", value) for value in ("tpu", "cpu \x1b[31m", "cpu\nx", "cpu " + "x" * 500, 3)),
+    *((f"{PRINT}.deterministic.threads", value) for value in (1_000_000, 0, -1, "4", 1.5, True, None)),
+    (f"{PRINT}.numbers", "x"),
+    (f"{PRINT}.numbers", {}),
+    (f"{PRINT}.numbers.family", "eval"),
+    (f"{PRINT}.numbers.training.batch_size", 10**20),
+    (f"{PRINT}.changed", {"../../.ssh/id": HEX}),
+    (f"{PRINT}.changed", {"tasks/../../x.py": HEX}),
+    (f"{PRINT}.changed", {"tasks/x.py": "--help"}),
+    ("trained_on.fingerprint", 5),
+    *((f"{JOB}.threads", value) for value in (1_000_000, 0, "4", True, 2.0)),
+    *((f"{JOB}.device", value) for value in ("cuda:9999", "cpu; x", "meta", 0)),
+    *((f"{JOB}.family", value) for value in ("os.system", "ensemble", None, ["gru"])),
+    (f"{JOB}.network", {"hidden_size": 10**12}),
+    (f"{JOB}.network", {"hidden_size": 1e300}),
+    (f"{JOB}.network", {"hidden_size": [1]}),
+    (f"{JOB}.network", {"cell": "x" * 1000}),
+    (f"{JOB}.windows.horizon", 10**9),
+    (f"{JOB}.windows.features", {}),
+    (f"{JOB}.windows.features", {"y": {"lookback": 10**12}}),
+    (f"{JOB}.windows.calendar", ["moon"]),
+    (f"{JOB}.windows.start_padding", 10**6),
+    (f"{JOB}.split.by", "hand"),
+    (f"{JOB}.split.test", 10**30),
+    (f"{JOB}.scaling.method", "eval"),
+    (f"{JOB}.training.learning_rate", -1.0),
+    (f"{JOB}.training.max_epochs", 10**13),
+    (f"{JOB}.training.micro_batches", 10**6),
+    (f"{JOB}.training.variant", "../x"),
+    (f"{JOB}.training.surprise", 1),
+    (f"{JOB}.evaluation_stride", 0),
+    (f"{JOB}.quantiles", [2.0]),
+    (f"{JOB}.save_every", 0.0),
+    ("trained_on.weights", "x"),
+    ("trained_on.naive", "theta; x"),
+    ("trained_on.newest", 10**40),
+    ("trained_on.newest_time", "\x1b[2J"),
+    ("trained_on.unseen_from", {"a": "b"}),
+    ("trained_on.unseen_from", 1.5),
+    ("trained_on.scores", {"val_mae": "good"}),
+    ("trained_on.checks", "sure"),
+    ("trained_on.stop_steps", [1, 2]),
+    ("trained_on.run.name", "../x"),
+    ("trained_on.run.training.threads", 1_000_000),
+    ("trained_on.run.evaluation", None),
+    ("trained_on.run", []),
+    ("trained_on.run", "x"),
+    ("trained_on", None),
+    ("layout", 2),
+    ("name", "x/../y"),
+    ("variant", "\x1b"),
+    ("family", "unheard"),
+    ("level", "first"),
+    ("ids", "JFK"),
+    ("ids", [1]),
+    ("ids", []),
+    ("frequency", "1h; x"),
+    ("frequency", "1h\n"),
+    ("frequency", "99999999999999d"),
+    ("frequency", 0),
+    ("forward_fill", -1),
+    ("quantiles", [0.0]),
+    ("half_widths", [1.0]),
+    ("half_widths", [-1.0, 1.0, 1.0, 1.0]),
+    ("channels", []),
+    ("channels", [{"name": "y", "lookback": 10**6, "sampling_rate": 1, "delay": 0}]),
+    ("categories", {"a": [1]}),
+    ("columns", {"evil": "x"}),
+    ("windows.gap", True),
+]
+
+
+def test_what_a_bundle_of_ours_says_is_read(raw: Raw) -> None:
+    facts = BundleFacts.read(json.dumps(raw).encode())
+    assert json.loads(json.dumps(facts.to_dict())) == raw
+    for revision, changed in ((None, {}), ("abcdef0", {"models/fit/loop.py": "b" * 40})):
+        more = deepcopy(raw)
+        more["trained_on"]["fingerprint"] |= {"revision": revision, "changed": changed}
+        made = BundleFacts.read(json.dumps(more).encode()).trained_on
+        assert made is not None and made.fingerprint["revision"] == revision
+    more["of a younger lagline"] = more["trained_on"]["more"] = more["trained_on"]["fingerprint"]["more"] = 1
+    BundleFacts.read(json.dumps(more).encode())
+
+
+@pytest.mark.parametrize(("place", "value"), HOSTILE, ids=lambda part: ascii(part)[:40])
+def test_what_no_bundle_says_is_refused_by_its_key(raw: Raw, place: str, value: Any) -> None:
+    changed = deepcopy(raw)
+    at(place, value)(changed)
+    with pytest.raises(ValueError, match=r"^model\.json: ") as refused:
+        BundleFacts.read(json.dumps(changed).encode())
+    words = str(refused.value)
+    assert words.isprintable() and len(words) < 600
+    told = words.replace("trained_on.run: ", "trained_on.run.")
+    assert any(part in told for part in (place, place.rpartition(".")[0] or place))
+
+
+@pytest.mark.parametrize("content", ["", "x", "[]", "5", "null", "[" * 200_000, '{"layout": NaN}', "\xff"])
+def test_what_is_no_object_is_refused(content: str) -> None:
+    with pytest.raises(ValueError, match=r"^(model|checks|example)\.json: "):
+        BundleFacts.read(content.encode("latin-1"))
+    for name in ("checks.json", "example.json"):
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            check_told(name, content.encode("latin-1"))
+
+
+def test_the_word_that_the_gate_asks_for_is_true_or_false_and_the_example_is_a_table() -> None:
+    check_told("checks.json", b'{"passed": false, "findings": []}')
+    for passed in ('"no"', "1", "null", "[]"):
+        with pytest.raises(ValueError, match=r"^checks\.json: passed"):
+            check_told("checks.json", b'{"passed": %s}' % passed.encode())
+    check_told("example.json", b'{"columns": ["unique_id", "y"], "data": [["a", 1.5], ["a", null]]}')
+    for text in (
+        '{"columns": ["y"], "data": [[1, 2]]}',
+        '{"columns": ["y"], "data": []}',
+        '{"data": [[1]], "dtype": "object"}',
+    ):
+        with pytest.raises(ValueError, match=r"^example\.json: "):
+            check_told("example.json", text.encode())
+
+
+def test_a_family_of_ours_with_members_is_one(raw: Raw, tmp_path: Path) -> None:
+    """The job of an ensemble, whose members say all but where they run."""
+    job = raw["trained_on"]["job"]
+    member = {name: value for name, value in job.items() if name not in ("threads", "device")}
+    ensemble = deepcopy(raw)
+    ensemble["trained_on"]["job"] |= {"family": "ensemble", "network": {}, "members": [member, member], "combine": "mean"}
+    made = BundleFacts.read(json.dumps(ensemble).encode()).trained_on
+    assert made is not None and [one.threads for one in made.job.members] == [job["threads"]] * 2
+    ensemble["trained_on"]["job"]["members"][0]["family"] = "unheard"
+    with pytest.raises(ValueError, match=r"trained_on\.job\.members\.0\.family is 'unheard': no family of this lagline"):
+        BundleFacts.read(json.dumps(ensemble).encode())
