@@ -3,6 +3,7 @@
 import json
 import os
 import py_compile
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -139,6 +140,30 @@ def test_a_version_that_others_load_in_place_stays_whole(store: Path, house: Any
     with opened(needed(NAME, CHALLENGER)) as version:
         assert json.loads((version.folder / "model.json").read_text())["layout"] == 1
         assert not (version.root / "registered_model_meta").exists()
+
+
+def test_the_way_to_check_a_version_by_hand_finds_what_was_planted(store: Path, tmp_path: Path) -> None:
+    """The Python text of docs/promotion.md, as somebody without this repository runs it."""
+    text = (Path(__file__).resolve().parents[3] / "docs/promotion.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text.partition("## The seal")[2], re.DOTALL)
+    script = block.replace('"nyc-weather", "champion"', f'"{NAME}", "{CHALLENGER}"')
+    assert script != block
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def run(cwd: Path, code: str) -> subprocess.CompletedProcess[str]:
+        cwd.mkdir()
+        return subprocess.run([sys.executable, "-P", "-c", code], cwd=cwd, env=clean, capture_output=True, text=True)
+
+    done = run(tmp_path / "good", f"{script}\nprint(model.metadata.flavors['python_function']['code'])")
+    assert done.returncode == 0 and done.stdout.strip().endswith("code"), done.stderr
+    planted = bytecode(store, tmp_path / "mark")
+    try:
+        done = run(tmp_path / "bad", script)
+    finally:
+        planted.unlink()
+        planted.parent.rmdir()
+    assert done.returncode == 1 and f"code/__pycache__/{planted.name}" in done.stderr
+    assert not (tmp_path / "mark").exists()
 
 
 def test_a_version_without_a_seal_forecasts_and_is_champion_only_where_one_says_so(
