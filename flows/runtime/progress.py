@@ -22,6 +22,7 @@ from rich.text import Text
 from flows.runtime.terminal import guard
 
 if TYPE_CHECKING:
+    from models.fit.settings import Result
     from tasks.train.fits import Fit
 
 QUIET, STAGE_QUIET = 60.0, 10.0  # seconds between two lines of a fit, and of a stage, in a log file
@@ -138,7 +139,8 @@ class Board:
             if fit is None:
                 return
             fit.epoch = int(row["epoch"]) + 1
-            fit.note = {"epoch": f"epoch {fit.epoch}/{fit.most}", "loss": f"  loss {row['train_loss']:.3f}"}
+            what = "penalty" if "penalty" in row else "epoch"
+            fit.note = {"epoch": f"{what} {fit.epoch}/{fit.most}", "loss": f"  loss {row['train_loss']:.3f}"}
             if best is not None:
                 fit.note |= {"error": f"  val_mae {best:.3f}", "skill": self._skill(best)}
             if "left" in row:
@@ -161,7 +163,7 @@ class Board:
             epochs = f", epochs: {result.best_epoch + 1}" if result.ended_by == "refit" else ""
             note = self._reused("trained on all rows", f"in {result.train_seconds:.1f} s{epochs}", done.reused)
         else:
-            took = f"in {result.train_seconds:.1f} s, best epoch {result.best_epoch + 1}, ended by {result.ended_by}"
+            took = f"in {result.train_seconds:.1f} s, {_end(result)}"
             note = self._reused(f"val_mae {result.val_mae:.3f}{self._skill(result.val_mae)}", took, done.reused)
         with self._lock:
             self._fits.pop(done.label, None)
@@ -194,6 +196,16 @@ class Board:
             if self._fits:
                 lines.append(Text(f"  {self._all - len(self._fits)} of {self._all} fits have ended"))
         return Group(*lines)
+
+
+def _end(result: "Result") -> str:
+    """What was best in a fit, and what ended it."""
+    best = next((row for row in result.history if row["epoch"] == result.best_epoch), None)
+    if best is not None and "penalty" in best:
+        return f"best penalty {best['penalty']:g}, in {result.ended_by}"
+    if result.ended_by == "its members":
+        return f"from {result.ended_by}"
+    return f"best epoch {result.best_epoch + 1}, ended by {result.ended_by}"
 
 
 def _table(fits: Mapping[str, _Fit], width: int) -> Table:

@@ -78,8 +78,8 @@ class ScoreRow:
 class Difference:
     """The MAE of one model less that of another, original units.
 
-    `low`, `high`: its 90 % interval; `statistic`, `p` (two-sided; `p_holm`: corrected for the other models of a family): None
-    where nothing can be said.  `over`: origins or series, `count` of them.
+    `low`, `high`: its 90 % interval; `statistic`, `p` (two-sided, of this difference alone; `p_holm`: corrected for all of the
+    `tested` against the same model): None where nothing can be said.  `over`: origins or series, `count` of them.
     """
 
     mean: float
@@ -90,6 +90,7 @@ class Difference:
     over: str
     count: int
     p_holm: float | None = None
+    tested: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,11 +116,12 @@ def slices(frame: pl.DataFrame) -> list[str]:
 def breakdown(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, by: str) -> pl.DataFrame:
     """One row a slice: model, by, value (text), n (rows), mae, rmse, mase, rmsse, smape, bias, skill; as in `score`.
 
-    Within a slice MASE and RMSSE are means over its rows, each error divided by its series' scale.
+    Within a slice MASE and RMSSE are means over its rows, each error divided by its series' scale.  `mae_corrected` of an hour
+    or weekday: what is left of its MAE when that of its steps is taken out (`_corrected`).
     """
     place = {"series": pl.col("unique_id"), "step": pl.col("step"), **SLICES}[by]
     numbers = pl.col("y", *dict.fromkeys((model, naive))).cast(pl.Float64).fill_nan(None)
-    rows = test.select("unique_id", place.alias("value"), numbers).drop_nulls(["y", model])
+    rows = test.select("unique_id", place.alias("value"), "step", numbers).drop_nulls(["y", model])
     unit, square = pl.col("mae"), pl.col("mse").sqrt()
     scaled = rows.join(scale, on="unique_id", how="left").filter(unit > 0)
     found = rows.group_by("value").agg(pl.len().alias("n")).sort("value")
@@ -132,11 +133,26 @@ def breakdown(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, b
         "smape": losses.smape(rows, [model], id_col="value").with_columns(pl.col(model) * 200),
         "bias": losses.bias(rows, [model], id_col="value"),
         "skill": _skills(rows.drop_nulls(), model, naive),
+        "mae_corrected": _corrected(rows, model, by),
     }.items():
         found = found.join(loss.select("value", pl.col(model).alias(name)), on="value", how="left", maintain_order="left")
     return found.select(
         pl.lit(model).alias("model"), pl.lit(by).alias("by"), pl.col("value").cast(pl.String), pl.exclude("value")
     )
+
+
+def _corrected(rows: pl.DataFrame, model: str, by: str) -> pl.DataFrame:
+    """value, model: the MAE of a slice less the mean, over its rows, of the MAE of their step, plus the MAE of all rows.
+
+    With origins every six hours an hour is reached by every sixth step alone, and its MAE says how far ahead those are: a saw.
+    Where origins are at every hour it is the plain MAE.  Null where a step reaches one slice alone, so that the two cannot be
+    told apart, and for slices that are no part of the calendar.
+    """
+    error = (pl.col("y") - pl.col(model)).abs()
+    alone = by not in SLICES or rows.group_by("step").agg(pl.col("value").n_unique())["value"].min() == 1
+    left = error - error.mean().over("step") + error.mean()
+    found = rows.with_columns(left.alias(model)).group_by("value").agg(pl.col(model).mean())
+    return found.with_columns(pl.lit(None, pl.Float64).alias(model)) if alone else found
 
 
 def _skills(rows: pl.DataFrame, model: str, naive: str) -> pl.DataFrame:

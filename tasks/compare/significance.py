@@ -120,6 +120,6 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def corrected(found: Mapping[str, Difference]) -> dict[str, Difference]:
-    """The same differences with `p_holm`, over all that have a p value."""
+    """The same differences with `p_holm`, over all that have a p value, and how many those are."""
     raised = holm({name: difference.p for name, difference in found.items() if difference.p is not None})
-    return {name: replace(difference, p_holm=raised.get(name)) for name, difference in found.items()}
+    return {name: replace(one, p_holm=raised.get(name), tested=len(raised)) for name, one in found.items()}

@@ -4,8 +4,9 @@ Arrays hold all series end to end, so that ten thousand of them cost no loop: sh
 the order of the forecast frame, `ahead` = gap + 1 .. gap + horizon.
 """
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,16 +61,17 @@ FITTED = {
 class Baselines:
     """The forecasts of baselines as files: for each split and baseline the one that has its column, as in `frames.write`.
 
-    `notes`: on each that left out origins of the test.
+    `notes`: on each that left out origins of the test.  `times`: when the work on each began and ended, in milliseconds.
     """
 
     files: Mapping[str, Mapping[str, Path]]
     notes: Mapping[str, str]
+    times: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def joined(self, other: "Baselines") -> "Baselines":
         """Those of both."""
         files = {split: {**self.files[split], **other.files[split]} for split in EVALUATED}
-        return Baselines(files, {**self.notes, **other.notes})
+        return Baselines(files, {**self.notes, **other.notes}, {**self.times, **other.times})
 
 
 def write_baselines(run: RunParams, data: Data, folder: Path, progress: Progress | None = None) -> Baselines:
@@ -78,7 +80,7 @@ def write_baselines(run: RunParams, data: Data, folder: Path, progress: Progress
     Nothing is shared with other calls: those of `only_naive` and of `only_fitted` may run at the same time, each in a thread
     or process of its own.  `progress` is called after each fit; an exception that it raises ends the call.
     """
-    names, history = run.evaluation.baselines, target_frame(data.panel)
+    names, history, began = run.evaluation.baselines, target_frame(data.panel), _now()
     files: dict[str, Mapping[str, Path]] = {}
     notes: dict[str, str] = {}
     for number, split in enumerate(EVALUATED if names else ()):
@@ -93,7 +95,11 @@ def write_baselines(run: RunParams, data: Data, folder: Path, progress: Progress
         made, notes = forecast_baselines(history, origins, run, of_all)
         frame = targets.join(made.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
         files[split] = write_columns(frame, names, folder / f"{names[0]}-{split}.parquet")
-    return Baselines({split: files.get(split, {}) for split in EVALUATED}, notes)
+    return Baselines({split: files.get(split, {}) for split in EVALUATED}, notes, dict.fromkeys(names, (began, _now())))
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 @dataclass(frozen=True)

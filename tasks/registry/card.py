@@ -9,6 +9,8 @@ from tasks.train.revision import named
 from tasks.validate.report import heading, report_lines
 from tasks.validate.verdict import Verdict
 
+NO_NETWORKS = {"ridge": "ridge regression", "linear": "linear model", "ensemble": "ensemble"}
+
 
 def card(facts: BundleFacts, made: TrainedOn, about: Provenance, memory: MemoryCard | None) -> str:
     """The card of a version that was trained on `made`."""
@@ -23,7 +25,7 @@ def card(facts: BundleFacts, made: TrainedOn, about: Provenance, memory: MemoryC
     lines = [
         f"# {_plain(facts.name)}: {facts.variant}",
         "",
-        f"A {facts.family} network that forecasts {target} {windows.horizon} steps of {facts.frequency} ahead{gap}.",
+        f"{kind_of(facts.family)} that forecasts {target} {windows.horizon} steps of {facts.frequency} ahead{gap}.",
         "",
         "## Data",
         f"- {_plain(heading(verdict))}",
@@ -45,6 +47,13 @@ def card(facts: BundleFacts, made: TrainedOn, about: Provenance, memory: MemoryC
         *_again(facts, made, about),
     ]
     return "\n".join(lines) + "\n"
+
+
+def kind_of(family: str) -> str:
+    """A family with its article: what is no network is not called one, and an abbreviation is spelled out (an lstm)."""
+    what = NO_NETWORKS.get(family) or f"{_plain(family)} network"
+    spelled = not set(what.split()[0].lower()) & set("aeiouy")
+    return f"{'An' if what[0].lower() in ('aefhilmnorsx' if spelled else 'aeio') else 'A'} {what}"
 
 
 def _limits(facts: BundleFacts, verdict: Verdict, memory: MemoryCard | None) -> list[str]:

@@ -133,13 +133,16 @@ COLUMNS = (
         "step", metric="test_lag",
     ),
     Column(
-        name="test_p_best", heading="p (best)", form=Form.CHANCE, words="p against the best variant on validation",
-        meaning="chance of such a difference if there were none: Diebold-Mariano, two-sided, raised by Holm for the many that "
-        "are on the board", metric="test_p_best",
+        name="test_p_best", heading="p to best, Holm", form=Form.CHANCE,
+        words="p of the difference to the best variant on validation, after Holm's correction",
+        meaning="chance of such a difference if there were none: Diebold-Mariano, two-sided, raised since every row is tested "
+        "against that one; differences.csv has it alone, too", metric="test_p_best_holm",
     ),
     Column(
-        name="test_p_naive", heading="p (naive)", form=Form.CHANCE, words="p against the best naive",
-        meaning="the same; the p of the conclusion is the winner's alone, which was not chosen on test", metric="test_p_naive",
+        name="test_p_naive", heading="p to naive, Holm", form=Form.CHANCE,
+        words="p of the difference to the best naive, after Holm's correction",
+        meaning="the same test against the best naive, raised since every row is tested against that; the conclusion has the "
+        "winner's alone, which was not chosen on test", metric="test_p_naive_holm",
     ),
     Column(
         name="train_seconds", heading="seconds", form=Form.SECONDS, words="training time", meaning="seconds of one fit",

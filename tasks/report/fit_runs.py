@@ -1,13 +1,14 @@
 """What a comparison found of each fit and baseline, in the MLflow run of each: scores and pictures."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from colorsys import hls_to_rgb
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import polars as pl
 
+from models.fit.job import is_closed_form
 from params.schema import RunParams
 from tasks.compare import scores
 from tasks.compare.board import ScoreRow
@@ -22,23 +23,38 @@ from tasks.report.plots.training import loss_plot
 from tasks.tracking import logs, runs
 from tasks.train import fits as training
 from tasks.train.fits import Fit
-from tasks.train.identity import sha256
+from tasks.train.identity import Provenance, sha256
 from tasks.train.kind import Kind
 
 DRAWN = 4  # series in the picture of a fit's forecasts
 
 
-def publish_fits(
-    found: Comparison, run: RunParams, parent: str, fits: Sequence[Fit], folder: Path, step: Callable[[str], None]
-) -> None:
+@dataclass(frozen=True)
+class Publication:
+    """Where a comparison belongs: its params and provenance, its run in MLflow, the state folder; who hears of each model.
+
+    `times`: when the work on each baseline began and ended.
+    """
+
+    run: RunParams
+    parent: str
+    about: Provenance
+    home: Path
+    step: Callable[[str], None] = lambda model: None
+    times: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def publish_fits(found: Comparison, where: Publication, fits: Sequence[Fit], folder: Path) -> None:
     """Logs what belongs to each fit and baseline, and ends the runs of baselines; `step` is called with each before."""
-    run_ids = {fit.label: fit.run_id for fit in fits}
-    run_ids |= {name: _baseline_run(name, run, parent) for name in found.models if name not in run_ids}
-    logs.share_datasets(parent, list(run_ids.values()))
+    run, run_ids = where.run, {fit.label: fit.run_id for fit in fits}
+    run_ids |= {name: _baseline_run(name, where) for name in found.models if name not in run_ids}
+    logs.share_datasets(where.parent, list(run_ids.values()))
     steps = found.slices.filter(pl.col("by") == "step")
     for number, row in enumerate(row for row in found.rows if row.finished):
-        step(row.name)
+        where.step(row.name)
         run_id = run_ids[row.name]
+        if row.kind is Kind.BASELINE and row["val_mae"] is not None:  # what MLflow's pages that compare runs open on
+            logs.log_history(run_id, [{"epoch": 0, "val_mae": row["val_mae"]}])
         logs.log_metrics(run_id, metrics_of(row))
         curve = scores.wide(steps.filter(pl.col("model") == row.name), "step")
         logs.log_history(run_id, [{"epoch": step - 1, "test_mae_by_step": error} for step, error in curve.iter_rows()])
@@ -48,7 +64,7 @@ def publish_fits(
             _pictures(found, row.name, run, run_id, folder)
             logs.tag(run_id, {"copycat": str(row.copies).lower()})
         if row.kind is Kind.BASELINE:
-            runs.finish(run_id)
+            runs.finish(run_id, ended=where.times.get(row.name, (0, None))[1])
     for fit in fits:
         if fit.finished:
             _log_losses(fit, run, folder)
@@ -56,7 +72,7 @@ def publish_fits(
     cards = memory_card.cards_of(fits)
     if cards:
         memory_card.card_table(cards).write_csv(folder / "memory.csv")
-        logs.log_file(parent, folder / "memory.csv")
+        logs.log_file(where.parent, folder / "memory.csv")
 
 
 def metrics_of(row: ScoreRow) -> dict[str, float | None]:
@@ -87,9 +103,11 @@ def _words(row: ScoreRow, unit: str) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _baseline_run(name: str, run: RunParams, parent: str) -> str:
-    run_id = runs.child_run(parent, name, sha256(f"{parent}|{name}"), {"kind": "baseline", "variant": name})
-    logs.log_params(run_id, {"variant": name, "family": "baseline", "season": run.evaluation.season})
+def _baseline_run(name: str, where: Publication) -> str:
+    about = {"kind": "baseline", "variant": name}
+    began = where.times.get(name, (None, 0))[0]
+    run_id = runs.child_run(where.parent, name, sha256(f"{where.parent}|{name}"), about, began)
+    logs.log_params(run_id, {"variant": name, "family": "baseline", "season": where.run.evaluation.season})
     return run_id
 
 
@@ -105,14 +123,15 @@ def _pictures(found: Comparison, name: str, run: RunParams, run_id: str, folder:
 
 
 def _log_losses(fit: Fit, run: RunParams, folder: Path) -> None:
-    """The loss curves of a fit as a picture; an ensemble has none."""
+    """The losses of a fit by epoch, or by penalty, as a picture; an ensemble has none."""
     rows = fit.result.history
     if not rows:
         return
-    losses = pl.DataFrame(
-        [{"epoch": int(row["epoch"]) + 1, "train_loss": row["train_loss"], "val_mae": row["val_mae"]} for row in rows]
-    )
-    figure = loss_plot(losses, fit.label, fit.result.best_epoch + 1, run.data.target)
+    along = "penalty" if is_closed_form(fit.family) else "epoch"
+    places = [row["penalty"] if along == "penalty" else int(row["epoch"]) + 1 for row in rows]
+    losses = pl.DataFrame({along: places, **{name: [row[name] for row in rows] for name in ("train_loss", "val_mae")}})
+    best = next(place for place, row in zip(places, rows, strict=True) if row["epoch"] == fit.result.best_epoch)
+    figure = loss_plot(losses, fit.label, best, run.data.target)
     logs.log_file(fit.run_id, save(figure, folder / "losses.png"))
 
 

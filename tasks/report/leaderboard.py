@@ -107,8 +107,8 @@ def remarks(board: Board) -> list[str]:
         lines.append(f"best naive: {naive.name}; skill is measured against it, on the same rows")
     if highest and board.alike:
         lines.append(
-            f"~ not told apart from {highest.name} on test (Diebold-Mariano, corrected for few origins; Holm; "
-            f"{100 * LEVEL:.0f} %)"
+            f"~ not told apart from {highest.name} on test (Diebold-Mariano, corrected for few origins; p above "
+            f"{LEVEL:.0%} after Holm's correction for all that are tested against it)"
         )
     if any(row["test_mae_spread"] is not None or row.seeds == 1 for row in board.rows):
         lines.append("±: standard deviation over seeds; ? with one seed (--set training.seeds=3 shows it)")
@@ -207,7 +207,19 @@ def _real(naive: str, gain: Difference | None) -> str:
     if gain.low is not None and gain.high is not None:
         span = f", 90 % of resampled {gain.over} between {gain.low:+.3g} and {gain.high:+.3g}"
     words = "is more than chance" if gain.p <= LEVEL else "may be chance"
-    return f" Its difference to {naive} {words} (p {_cell(BY_NAME['test_p_naive'], gain.p, None)}{span})."
+    return f" Its difference to {naive} {words} (p {_chance(gain.p)} of this one test{span}).{_among(naive, gain)}"
+
+
+def _among(naive: str, gain: Difference) -> str:
+    """Why the p of the leaderboard is another one, where it is."""
+    if gain.p_holm is None or gain.tested is None or gain.tested < 2:
+        return ""
+    among = f" As one of {gain.tested} that are tested against {naive} it has p {_chance(gain.p_holm)} after Holm's correction"
+    return f"{among}, which the winner does not need: it was chosen on validation."
+
+
+def _chance(p: float) -> str:
+    return _cell(BY_NAME["test_p_naive"], p, None)
 
 
 def _number(value: float | None) -> str:

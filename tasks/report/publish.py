@@ -23,7 +23,7 @@ from tasks.evaluate.intervals import COVERAGE
 from tasks.report import leaderboard as report
 from tasks.report import memory_card, page
 from tasks.report.columns import ACCURACY, BY_NAME, COST, IN_MLFLOW, MORE, NARROW
-from tasks.report.fit_runs import metrics_of, publish_fits
+from tasks.report.fit_runs import Publication, metrics_of, publish_fits
 from tasks.report.plots.cost import pareto_plot
 from tasks.report.plots.differences import Distance, difference_plot
 from tasks.report.plots.errors import accuracy_plot, slice_plot, step_plot
@@ -54,17 +54,6 @@ class Compared:
     leaderboard: str
 
 
-@dataclass(frozen=True)
-class Publication:
-    """Where a comparison belongs: its params and provenance, its run in MLflow, the state folder; who hears of each model."""
-
-    run: RunParams
-    parent: str
-    about: Provenance
-    home: Path
-    step: Callable[[str], None] = lambda model: None
-
-
 def publish(found: Comparison, where: Publication, fits: Sequence[Fit], folder: Path) -> Compared:
     """Logs everything to the comparison's run and the runs below it."""
     run, parent = where.run, where.parent
@@ -77,7 +66,7 @@ def publish(found: Comparison, where: Publication, fits: Sequence[Fit], folder: 
         logs.log_file(parent, folder / file)
     for name in pictures:
         logs.log_file(parent, folder / name, str(Path(name).parent) if "/" in name else None)
-    publish_fits(found, run, parent, fits, folder, where.step)
+    publish_fits(found, where, fits, folder)
     _keep_forecasts(found, where)
     _conclude(found, parent, sentence)
     return Compared(found, sentence, report.to_markdown(found.board, NARROW))
@@ -112,7 +101,7 @@ def _tables(found: Comparison, run: RunParams, sentence: str, folder: Path) -> N
         for name, one in some.items()
     ]
     schema = {"model": pl.String, "other": pl.String, **dict.fromkeys(("mean", "low", "high", "statistic", "p"), pl.Float64)}
-    schema |= {"over": pl.String, "count": pl.Int64, "p_holm": pl.Float64}
+    schema |= {"over": pl.String, "count": pl.Int64, "p_holm": pl.Float64, "tested": pl.Int64}
     pl.DataFrame(rows, schema=schema).write_csv(folder / "differences.csv")
 
 
@@ -140,8 +129,9 @@ def _pictures(found: Comparison, run: RunParams, fits: Sequence[Fit]) -> Iterabl
     steps = scores.wide(table, "step").rename({"value": "step"})
     yield "error_by_step.png", step_plot(steps, models, chosen, naive, unit, str(run.data.frequency))
     for by in scores.SLICES:
-        if (table["by"] == by).any():
-            yield f"error_by_{by}.png", slice_plot(scores.wide(table, by), by, models, chosen, naive, unit)
+        if table.filter(pl.col("by") == by)["mae_corrected"].is_not_null().any():
+            corrected = scores.wide(table, by, "mae_corrected")
+            yield f"error_by_{by}.png", slice_plot(corrected, by, models, chosen, naive, unit)
     shown = found.shown
     test = found.test.read(shown, naive, f"{shown}-lo-{COVERAGE}", f"{shown}-hi-{COVERAGE}")
     for number, series in enumerate(_series(found)):
@@ -179,7 +169,13 @@ def _sections(found: Comparison, where: Publication, fits: Sequence[Fit], pictur
     variants = sum(row.kind is Kind.VARIANT and row["val_mae"] is not None for row in found.board.rows)
     few = f"The {LINES} best of {variants} variants, and the baselines; all are in scores.csv." if variants > LINES else ""
     errors = {"error_by_step.png": "By step of the horizon"}
-    errors |= {f"error_by_{by}.png": f"By {by} of the forecast row (UTC)" for by in scores.SLICES}
+    errors |= {
+        f"error_by_{by}.png": f"By {by} of the forecast row (UTC), corrected for the step: its MAE, less that of the steps "
+        "that reach it, plus that of all"
+        for by in scores.SLICES
+    }
+    lost = [by for by in scores.SLICES if (found.slices["by"] == by).any() and f"error_by_{by}.png" not in pictures]
+    few += "".join(f" Not by {by}: a step reaches one {by} alone, so that the two cannot be told apart." for by in lost)
     cards = memory_card.cards_of(fits)
     warnings = [f"{label}: {card.warning}" for label, card in cards.items() if card.warning]
     memory = {"memory.png": "How far back each variant listens: sensitivity to the rows before the cutoff"}
@@ -240,8 +236,9 @@ def _over(found: Comparison) -> str:
         return ""
     what = "origins, each the mean of its series" if one.over == "origins" else "series: there are too few origins"
     few = "" if one.p is not None or one.mean == 0 else " That is too few to say anything."
-    alike = f"Not told apart: p above {LEVEL:.0%} after Holm's correction for so many comparisons; an interval is of one alone."
-    return f"Tested over {one.count:,} {what}. {alike}{few}"
+    tests = f"the {one.tested} tests" if one.tested and one.tested > 1 else "its one test"
+    alike = f"Not told apart: p above {LEVEL:.0%} after Holm's correction for {tests} against {found.best} (the column"
+    return f"Tested over {one.count:,} {what}. {alike} {BY_NAME['test_p_best'].heading!r}); an interval is of one alone.{few}"
 
 
 def _again(where: Publication) -> str:
@@ -312,4 +309,4 @@ def compare_variants(
 
     with tempfile.TemporaryDirectory(dir=home, prefix=".compare-") as folder:
         found = compare(run, data, fits, baselines, Path(folder), step)
-        return publish(found, Publication(run, parent, about, home, step), fits, Path(folder))
+        return publish(found, Publication(run, parent, about, home, step, baselines.times), fits, Path(folder))

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Value = str | float | Sequence[str | float] | None
 LONGEST_VALUE = 500
 NOTE = "mlflow.note.content"
+FIRST = "val_mae"  # MLflow's pages that compare runs open on the first metric that they all have, in the order of logging
+FIGURES = 6  # significant digits of a metric: what a table of MLflow's has room for.  leaderboard.json has all of them
 
 
 def tag(run_id: str, tags: Mapping[str, str]) -> None:
@@ -59,10 +61,15 @@ def log_metrics(run_id: str, values: Mapping[str, float | None], step: int = 0) 
     from mlflow.entities import Metric
 
     now, there = int(time.time() * 1000), client().get_run(run_id).data.metrics
-    finite = {k: float(v) for k, v in values.items() if v is not None and math.isfinite(v)}
+    finite = {k: rounded(v) for k, v in values.items() if v is not None and math.isfinite(v)}
     metrics = [Metric(k, v, now, step) for k, v in finite.items() if there.get(k) != v]
     for start in range(0, len(metrics), 1000):
         client().log_batch(run_id, metrics=metrics[start : start + 1000])
+
+
+def rounded(value: float) -> float:
+    """A value as people read it; a whole number stays as it is."""
+    return float(value) if value == int(value) else float(f"{value:.{FIGURES}g}")
 
 
 def log_history(run_id: str, rows: Sequence[Mapping[str, float]]) -> None:
@@ -83,11 +90,20 @@ def log_rows(run_id: str, rows: Sequence[Mapping[str, float]], there: set[tuple[
     now, metrics = int(time.time() * 1000), []
     for row in rows:
         step = int(row["epoch"]) + 1
-        new = {name: value for name, value in row.items() if name != "epoch" and (name, step) not in there}
-        metrics += [Metric(name, float(value), now, step) for name, value in new.items() if math.isfinite(value)]
+        names = sorted(row, key=lambda name: name != FIRST)
+        new = {name: row[name] for name in names if name != "epoch" and (name, step) not in there}
+        metrics += [Metric(name, rounded(value), now, step) for name, value in new.items() if math.isfinite(value)]
     for start in range(0, len(metrics), 1000):
         client().log_batch(run_id, metrics=metrics[start : start + 1000])
     there |= {(metric.key, metric.step) for metric in metrics}
+
+
+class Sample(NamedTuple):
+    """What a machine did at a time, in milliseconds; `step` counts the samples of a run."""
+
+    at: int
+    step: int
+    values: Mapping[str, float]
 
 
 def machine() -> Callable[[], dict[str, float]]:
@@ -110,13 +126,17 @@ def machine() -> Callable[[], dict[str, float]]:
     return sample
 
 
-def log_system_metrics(run_id: str, values: Mapping[str, float], step: int) -> None:
-    """Values under the names that MLflow's tab of system metrics shows; a server that is away is not waited for."""
+def log_system_metrics(run_id: str, samples: Sequence[Sample]) -> None:
+    """Samples under the names that MLflow's tab of system metrics shows; a server that is away is not waited for."""
     from mlflow.entities import Metric
 
-    now = int(time.time() * 1000)
-    metrics = [Metric(f"system/{name}", float(value), now, step) for name, value in values.items()]
-    direct().log_batch(run_id, metrics=metrics)
+    metrics = [
+        Metric(f"system/{name}", rounded(value), sample.at, sample.step)
+        for sample in samples
+        for name, value in sample.values.items()
+    ]
+    for start in range(0, len(metrics), 1000):
+        direct().log_batch(run_id, metrics=metrics[start : start + 1000])
 
 
 def log_text(run_id: str, text: str, file: str) -> None:

@@ -45,14 +45,17 @@ def find_run(experiment_id: str, tags: Mapping[str, str]) -> "Run | None":
     return found[0] if found else None
 
 
-def _make_run(experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
-    """A new run.  Where its answer is lost on the way, the run that was made is found by its mark, and not made twice."""
+def _make_run(experiment_id: str, name: str, tags: Mapping[str, str], began: int | None = None) -> str:
+    """A new run, begun now or at a time in milliseconds.
+
+    Where its answer is lost on the way, the run that was made is found by its mark, and not made twice.
+    """
     marked = {**tags, **_origin(), MARK: uuid.uuid4().hex}
 
     def found_or_made() -> str:
         store = direct()
         there = store.search_runs([experiment_id], f"tags.`{MARK}` = '{marked[MARK]}'", max_results=1)
-        run = there[0] if there else store.create_run(experiment_id, run_name=name, tags=marked)
+        run = there[0] if there else store.create_run(experiment_id, began, marked, name)
         return str(run.info.run_id)
 
     return str(patiently(found_or_made))
@@ -72,14 +75,17 @@ def parent_run(experiment_id: str, name: str, identity: str, fresh: bool = False
     return _make_run(experiment_id, name, {"kind": "comparison", IDENTITY: identity}), False
 
 
-def child_run(parent: str, name: str, identity: str, tags: Mapping[str, str]) -> str:
-    """The run of one fit or baseline below its comparison; the same identity goes on in the same run."""
+def child_run(parent: str, name: str, identity: str, tags: Mapping[str, str], began: int | None = None) -> str:
+    """The run of one fit or baseline below its comparison; the same identity goes on in the same run.
+
+    `began`: when what it is of began, in milliseconds, where that was not now.
+    """
     experiment_id = experiment_of(parent)
     found = find_run(experiment_id, {"mlflow.parentRunId": parent, IDENTITY: identity})
     if found is not None:
         client().update_run(found.info.run_id, status="RUNNING")
         return str(found.info.run_id)
-    return _make_run(experiment_id, name, {"mlflow.parentRunId": parent, IDENTITY: identity, **tags})
+    return _make_run(experiment_id, name, {"mlflow.parentRunId": parent, IDENTITY: identity, **tags}, began)
 
 
 def try_again(run_id: str, labels: Sequence[str]) -> None:
@@ -98,9 +104,15 @@ def _origin() -> dict[str, str]:
     return tags
 
 
-def finish(run_id: str, status: str = "FINISHED") -> None:
-    """Ends a run as FINISHED, FAILED or KILLED."""
-    client().set_terminated(run_id, status)
+def finish(run_id: str, status: str = "FINISHED", ended: int | None = None) -> None:
+    """Ends a run as FINISHED, FAILED or KILLED: now, or at a time in milliseconds."""
+    client().set_terminated(run_id, status, ended)
+
+
+def ended(run_id: str) -> int | None:
+    """When a run that goes on had ended before, in milliseconds; None where it never had."""
+    found: int | None = client().get_run(run_id).info.end_time
+    return found or None
 
 
 def abandon(run_id: str, status: str) -> None:

@@ -21,10 +21,13 @@ def without_clock(row: Row) -> Row:
 
 
 class Curves:
-    """Sends rows from a thread of its own, all that wait in one call; a context whose end waits for the last of them."""
+    """Sends rows from a thread of its own, all that wait in one call; a context whose end waits for the last of them.
 
-    def __init__(self, run_id: str) -> None:
-        self.run_id = run_id
+    `begun` is set once the run has some.
+    """
+
+    def __init__(self, run_id: str, begun: threading.Event | None = None) -> None:
+        self.run_id, self.begun = run_id, begun or threading.Event()
         self._waiting: SimpleQueue[Row | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
@@ -45,6 +48,7 @@ class Curves:
                     there = logs.steps_logged(self.run_id, some)
                 if there is not None:
                     logs.log_rows(self.run_id, some, there)
+                    self.begun.set()
             except Exception:  # the whole history is sent once more when the fit is done, and that one tells
                 connection.log.debug("curves of %s: not sent", self.run_id, exc_info=True)
 

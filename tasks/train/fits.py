@@ -89,10 +89,10 @@ class Fit:
 
 def curves_of(planned: Planned, result: Result) -> list[Mapping[str, float]]:
     """The rows of a fit's curves by epoch.  A closed form has one, the best; its penalties are a curve of their own, where
-    validation looked at them."""
+    validation looked at them.  An ensemble has one, of its error alone."""
     rows = [without_clock(row) for row in result.history]
     if planned.variant.members:
-        return []
+        return [{"epoch": 0, "val_mae": result.val_mae}] if result.val_mae is not None else []
     if not is_closed_form(planned.variant.family) or not rows:
         return rows
     best = next((row for row in rows if row["epoch"] == result.best_epoch), rows[-1])
@@ -109,8 +109,8 @@ def log_fit(run_id: str, planned: Planned, result: Result) -> None:
     logs.log_params(run_id, about | logs.flat(dump))
     logs.log_text(run_id, logs.to_yaml(dump | about), "params.yaml")
     logs.log_text(run_id, json.dumps({**fingerprint(job, digest), **ending(result)}, indent=1), "fingerprint.json")
-    logs.log_metrics(run_id, {name: getattr(result, name) for name in ("peak_memory_mb", "peak_gpu_memory_mb")})
     logs.log_history(run_id, curves_of(planned, result))
+    logs.log_metrics(run_id, {name: getattr(result, name) for name in ("peak_memory_mb", "peak_gpu_memory_mb")})
     if job.members:  # what an ensemble is made of must not be pruned
         logs.tag(run_id, {"members": " ".join(identity(member, digest) for member in job.members)})
     if not result.finished:
@@ -119,7 +119,8 @@ def log_fit(run_id: str, planned: Planned, result: Result) -> None:
         logs.tag(run_id, {"failed": result.reason or "failed", **where})
         return
     logs.log_metrics(run_id, {name: getattr(result, name) for name in COST})
-    logs.log_metrics(run_id, {"best_epoch": result.best_epoch + 1, "optimizer_steps": result.steps})
+    if not (planned.variant.members or is_closed_form(planned.variant.family)):
+        logs.log_metrics(run_id, {"best_epoch": result.best_epoch + 1, "optimizer_steps": result.steps})
     logs.tag(run_id, {"weights": result.weights, "ended_by": str(result.ended_by), "precision": result.precision})
 
 
@@ -128,24 +129,29 @@ COST = ("train_seconds", "windows_per_second", "num_parameters")
 
 @task(cache_policy=NO_CACHE, task_run_name="train {planned.label}")
 def train_variant(planned: Planned, trainer: Trainer) -> Fit:
-    """Trains one variant and seed, and has its worker forecast.  Curves are logged as they come."""
+    """Trains one variant and seed, and has its worker forecast.  Curves are logged as they come.
+
+    Its run ends when the fit has; where that was before, in a comparison that goes on, when it had.
+    """
     folder = fit_folder(planned.job, trainer.home)
     about = {"kind": str(planned.kind), "variant": planned.variant.variant, "family": planned.variant.family}
     run_id = runs.child_run(trainer.parent, planned.label, folder.name, about)
     try:
-        with Curves(run_id) as curves, system_metrics(run_id):
+        with system_metrics(run_id) as begun:
+            with Curves(run_id, begun) as curves:
 
-            def heard(row: Epoch) -> None:
-                if planned.variant.members:  # of one that is trained for it alone
-                    return
-                trainer.on_epoch(planned.label, row)
-                if not is_closed_form(planned.variant.family):
-                    curves.add(row)
+                def heard(row: Epoch) -> None:
+                    if planned.variant.members:  # of one that is trained for it alone
+                        return
+                    trainer.on_epoch(planned.label, row)
+                    if not is_closed_form(planned.variant.family):
+                        curves.add(row)
 
-            listener = Listener(heard, lambda text: trainer.say(f"  {planned.label}: {text}"))
-            found = run_fit(planned.job, trainer.home, listener, trainer.stop, trainer.fresh)
-        log_fit(run_id, planned, found.result)
-        runs.finish(run_id, "FINISHED" if found.result.finished else "FAILED")
+                listener = Listener(heard, lambda text: trainer.say(f"  {planned.label}: {text}"))
+                found = run_fit(planned.job, trainer.home, listener, trainer.stop, trainer.fresh)
+            ended = runs.ended(run_id) if found.reused else None
+            log_fit(run_id, planned, found.result)
+        runs.finish(run_id, "FINISHED" if found.result.finished else "FAILED", ended)
     except BaseException as error:
         killed = isinstance(error, Interrupted) or trainer.stop.is_set()
         runs.abandon(run_id, "KILLED" if killed else "FAILED")

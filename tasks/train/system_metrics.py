@@ -11,23 +11,33 @@ FIRST, LONGEST = 1.0, 10.0  # seconds between two samples: a twentieth of the fi
 
 
 @contextmanager
-def system_metrics(run_id: str) -> Iterator[None]:
-    """Samples processor, memory and GPUs from a thread of its own, for as long as the block lasts."""
-    over = threading.Event()
-    thread = threading.Thread(target=_watch, args=(run_id, over), name="system-metrics", daemon=True)
+def system_metrics(run_id: str) -> Iterator[threading.Event]:
+    """Samples processor, memory and GPUs from a thread of its own, for as long as the block lasts.
+
+    They are kept until the event that it gives is set, or the block ends: the run then has metrics of its own.  MLflow's pages
+    that compare runs open on what was logged first.
+    """
+    over, begun = threading.Event(), threading.Event()
+    thread = threading.Thread(target=_watch, args=(run_id, over, begun), name="system-metrics", daemon=True)
     thread.start()
     try:
-        yield
+        yield begun
     finally:
         over.set()
         thread.join(2.0)  # a server that is away is not waited for: these are no results
 
 
-def _watch(run_id: str, over: threading.Event) -> None:
-    sample, started, step = logs.machine(), time.monotonic(), 0
-    while not over.wait(min(LONGEST, max(FIRST, (time.monotonic() - started) / 20))):
+def _watch(run_id: str, over: threading.Event, begun: threading.Event) -> None:
+    sample, started, kept = logs.machine(), time.monotonic(), list[logs.Sample]()
+    step, ended = 0, False
+    while not ended:
+        ended = over.wait(min(LONGEST, max(FIRST, (time.monotonic() - started) / 20)))
         try:
-            logs.log_system_metrics(run_id, sample(), step)
+            if not ended:
+                kept.append(logs.Sample(int(time.time() * 1000), step, sample()))
+            if kept and (ended or begun.is_set()):
+                some, kept = kept, []
+                logs.log_system_metrics(run_id, some)
         except Exception:
             connection.log.debug("system metrics of %s: not sent", run_id, exc_info=True)
         step += 1

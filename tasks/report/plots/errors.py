@@ -42,9 +42,9 @@ def step_plot(by_step: pl.DataFrame, models: Sequence[str], chosen: str | None, 
 
 
 def slice_plot(table: pl.DataFrame, by: str, models: Sequence[str], chosen: str | None, naive: str, unit: str) -> "Figure":
-    """MAE on test by hour of the day or day of the week, a line a model, each named at its right end.
+    """MAE on test by hour of the day or day of the week, corrected for the step, a line a model, each named at its right end.
 
-    `table`: value (hour 0 .. 23, or ISO weekday 1 .. 7) and a column a model, null where a slice has nothing to score.
+    `table`: value (hour 0 .. 23, or ISO weekday 1 .. 7) and the `mae_corrected` of each model, null where there is none.
     `by`: hour or weekday.
     """
     figure, ax = new_figure(9, max(3.6, 0.26 * len(models) + 1.2))
@@ -59,8 +59,8 @@ def slice_plot(table: pl.DataFrame, by: str, models: Sequence[str], chosen: str 
         ax.set_xlim(-0.5, 23.5)
     words = {"hour": "hour of the day", "weekday": "day of the week"}[by]
     ax.set_xlabel(f"{words} (UTC)")
-    ax.set_ylabel(f"MAE on test ({label(unit, UNIT)})")
-    ax.set_title(f"Error by {words}", loc="left")
+    ax.set_ylabel(f"MAE, corrected ({label(unit, UNIT)})")
+    ax.set_title(f"Error by {words}, corrected for the step", loc="left")
     return figure
 
 

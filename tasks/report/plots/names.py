@@ -35,8 +35,8 @@ def looks_of(models: Sequence[str], chosen: str | None, naive: str) -> dict[str,
 def named_lines(
     ax: "Axes", table: pl.DataFrame, along: str, models: Sequence[str], looks: Mapping[str, Look], mark: bool
 ) -> None:
-    """A line a model over the column `along`, broken at nulls, from 0 to the highest that does not squash the rest."""
-    ends, peaks = [], []
+    """A line a model over the column `along`, broken at nulls, from 0 (or the lowest) to what does not squash the rest."""
+    ends, peaks, lows = [], [], [0.0]
     for name in models:
         line = table.select(along, pl.col(name).cast(pl.Float64).fill_nan(None))
         known = line[name].drop_nulls()
@@ -49,8 +49,9 @@ def named_lines(
         ax.plot(x, y, color=color, ls=style, lw=width, marker="o" if alone else None, ms=3.5, zorder=front)
         ends.append((float(known[-1]), name))
         peaks.append(float(known.max()))  # type: ignore[arg-type]
+        lows.append(float(known.min()))  # type: ignore[arg-type]
     top = 1.05 * ceiling(peaks)
-    ax.set_ylim(0, top if top > 0 else 1)
+    ax.set_ylim(1.05 * min(lows), top if top > 0 else 1)
     if not ends:
         note(ax, "nothing to score")
     name_ends(ax, ends, looks)

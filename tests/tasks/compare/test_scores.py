@@ -1,5 +1,7 @@
 """The scores against plain numpy on frames with missing values; never against utilsforecast itself."""
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 import pytest
@@ -245,3 +247,43 @@ def test_models_are_ranked_by_one_error_or_by_two_against_the_naive() -> None:
     assert ranking(found, "owa") == {
         "m": pytest.approx((0.5 + 0.4) / 2), "last_value": pytest.approx((2 + 1.6) / 2), "seasonal_naive": 1.0, "theta": None
     }  # fmt: skip
+
+
+def reached(origins: list[int], horizon: int, error: Callable[[int, int], float]) -> pl.DataFrame:
+    """A wide forecast frame of origins in hours whose forecasts, all of 0, miss by `error(hour of the day, step)`."""
+    rows = [(origin, step, (origin + step) % 24) for origin in origins for step in range(1, horizon + 1)]
+    start = pl.datetime(2024, 1, 1)
+    frame = pl.DataFrame([{"unique_id": "a", "at": at + step, "step": step, "y": error(hour, step)} for at, step, hour in rows])
+    return frame.select("unique_id", "step", pl.col("y").cast(pl.Float64), ds=start + pl.duration(hours=pl.col("at")), m=0.0)
+
+
+def corrected(frame: pl.DataFrame, by: str = "hour") -> dict[int, float | None]:
+    scale = pl.DataFrame({"unique_id": ["a"], "mae": [1.0], "mse": [1.0]})
+    found = breakdown(frame, "m", "m", scale, by)
+    return dict(zip(found["value"].cast(pl.Int64).to_list(), found["mae_corrected"].to_list(), strict=True))
+
+
+def test_the_error_of_an_hour_is_corrected_for_the_steps_that_reach_it_by_hand() -> None:
+    """Origins at 0 and 6, errors 1 and 4, 3 and 8: steps 1 and 2 miss by 2 and 6, all by 4.  Hour 1: 1 - 2 + 4."""
+    missed = {1: 1, 2: 4, 7: 3, 8: 8}
+    found = corrected(reached([0, 6], 2, lambda hour, step: missed[hour]))
+    assert found == pytest.approx({1: 3.0, 2: 2.0, 7: 5.0, 8: 6.0})
+
+
+def test_an_error_that_grows_with_the_step_is_no_saw_of_hours() -> None:
+    """Every six hours for four days, each step a tenth worse: the plain MAE is a saw of six hours."""
+    frame = reached(list(range(0, 96, 6)), 24, lambda hour, step: 1 + step / 10)
+    plain = breakdown(frame, "m", "m", pl.DataFrame({"unique_id": ["a"], "mae": [1.0], "mse": [1.0]}), "hour")["mae"]
+    assert plain.max() - plain.min() == pytest.approx(0.5)  # type: ignore[operator]
+    assert list(corrected(frame).values()) == pytest.approx([2.25] * 24)  # 1 + 12.5 / 10
+
+
+def test_with_origins_at_every_hour_it_is_the_plain_error() -> None:
+    frame = reached(list(range(48)), 24, lambda hour, step: 1 + hour / 3 + step / 10)
+    assert corrected(frame) == pytest.approx({hour: 1 + hour / 3 + 1.25 for hour in range(24)})
+
+
+def test_a_step_that_reaches_one_hour_alone_says_nothing_of_hours() -> None:
+    frame = reached([0, 24, 48], 24, lambda hour, step: step)
+    assert set(corrected(frame).values()) == {None}
+    assert set(corrected(frame, "step").values()) == {None}  # a step is no part of the calendar

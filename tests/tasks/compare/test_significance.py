@@ -148,6 +148,7 @@ def test_a_gain_of_five_percent_is_found() -> None:
     better, same = found["better"], found["same"]
     assert better.p_holm is not None and same.p_holm is not None and better.low is not None and better.high is not None
     assert better.p_holm <= LEVEL < same.p_holm and better.p_holm == 2 * better.p  # type: ignore[operator]
+    assert better.tested == same.tested == 2
     assert better.low < -0.05 < better.high < 0
 
 

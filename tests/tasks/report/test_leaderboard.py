@@ -146,10 +146,14 @@ def test_who_is_not_told_apart_from_the_chosen_is_marked_and_the_sentence_says_i
     assert "~ not told apart from elman on test" in " ".join(text.split())
     gain = Difference(-0.9, -1.5, -0.25, -4.0, 0.0004, "origins", 50)
     words = sentence(found, "temp", gain)  # its own p, not one raised for the many that are on the board
-    assert words.endswith(" Its difference to last_value is more than chance (p <.001, 90 % of resampled origins between "
-                          "-1.5 and -0.25).")  # fmt: skip
+    assert words.endswith(" Its difference to last_value is more than chance (p <.001 of this one test, 90 % of resampled "
+                          "origins between -1.5 and -0.25).")  # fmt: skip
     maybe = sentence(found, "", replace(gain, p=0.2, low=None))
-    assert maybe.endswith(" Its difference to last_value may be chance (p 0.200).")
+    assert maybe.endswith(" Its difference to last_value may be chance (p 0.200 of this one test).")
+    among = sentence(found, "", replace(gain, p=0.2, p_holm=0.9, tested=14, low=None))
+    assert among == maybe + (" As one of 14 that are tested against last_value it has p 0.900 after Holm's correction, which "
+                             "the winner does not need: it was chosen on validation.")  # fmt: skip
+    assert sentence(found, "", replace(gain, p=0.2, p_holm=0.2, tested=1, low=None)) == maybe
     few = sentence(found, "", Difference(-0.9, None, None, None, None, "origins", 3))
     assert few.endswith(" Whether its difference to last_value is real cannot be said from 3 origins.")
     assert "chance" not in sentence(board()) and "~" not in printed(board(), 80)
