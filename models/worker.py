@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import copy
 import ctypes
+import hashlib
 import io
 import json
 import os
@@ -21,7 +22,7 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -49,25 +50,33 @@ EVALUATED = ("validation", "test")
 class Evaluated:
     """What a worker found out about the forecasts of a fit, as `evaluation.json` holds it.
 
-    `code`: of the code that evaluated.  `not_finite`: the splits in which a forecast is no number (a refit: `train`).  A fit on
-    all rows, or one with such a forecast, has no memory card.
+    `code`: of the code that evaluated.  `files`: the sha256 of each file of forecasts.  `not_finite`: the splits in which a
+    forecast is no number (a refit: `train`).  A fit on all rows, or one with such a forecast, has no memory card.
     """
 
     code: str
     not_finite: tuple[str, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
     forecast_ms_per_series: float = 0.0
     weights_mb: float = 0.0
     memory: MemoryCard | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "Evaluated | None":
-        """That of a folder; None where there is none that can be read."""
+        """That of a folder; None where there is none that can be read, or where its forecasts are others."""
         try:
             raw = json.loads((folder / "evaluation.json").read_text())
             card = MemoryCard.from_dict(raw["memory"]) if raw["memory"] else None
-            return cls(**{**raw, "not_finite": tuple(raw["not_finite"]), "memory": card})
-        except (OSError, ValueError, KeyError, TypeError):
+            found = cls(**{**raw, "not_finite": tuple(raw["not_finite"]), "memory": card})
+            same = all(_sha256(folder / name) == digest for name, digest in found.files.items())
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
+        return found if same else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @torch.inference_mode()
@@ -105,26 +114,33 @@ def evaluate(job: Job, folder: Path, code: str) -> Evaluated:
         found = Evaluated(code=code, not_finite=() if np.isfinite(some).all() else ("train",))
     else:
         windows = windows_of(job, panel, EVALUATED)
-        bad, milliseconds = [], 0.0
+        bad, milliseconds, files = list[str](), 0.0, dict[str, str]()
         for split in EVALUATED:
             started = time.perf_counter()
             forecasts = forecast(forecaster, windows[split])
             milliseconds = 1000 * (time.perf_counter() - started) / max(len(windows[split]), 1)
             bad += [] if np.isfinite(forecasts).all() else [split]
-            _write_array(folder / f"{split}.npy", forecasts)
+            files[f"{split}.npy"] = _write_array(folder / f"{split}.npy", forecasts)
         size = sum(tensor.numel() * tensor.element_size() for tensor in forecaster.state_dict().values())
         card = None if bad else memory_of(forecaster, windows["validation"])
         found = Evaluated(
-            code=code, not_finite=tuple(bad), forecast_ms_per_series=milliseconds, weights_mb=size / 1e6, memory=card
+            code=code,
+            not_finite=tuple(bad),
+            files=files,
+            forecast_ms_per_series=milliseconds,
+            weights_mb=size / 1e6,
+            memory=card,
         )
     checkpoint.write_bytes(folder / "evaluation.json", json.dumps(asdict(found)).encode())
     return found
 
 
-def _write_array(path: Path, values: np.ndarray) -> None:
+def _write_array(path: Path, values: np.ndarray) -> str:
+    """Writes an array, whole or not at all; returns the sha256 of the file."""
     buffer = io.BytesIO()
     np.save(buffer, values)
     checkpoint.write_bytes(path, buffer.getvalue())
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 def _asked_to_stop(with_parent: bool) -> threading.Event:

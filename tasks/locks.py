@@ -1,7 +1,9 @@
 """Locks between processes of one machine (flock), freed by the kernel however their holder dies; never a file to clean up."""
 
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +24,7 @@ def lock(home: Path, name: str, wait: bool = True) -> Iterator[int]:
     """
     path = home / "locks" / f"{name}.lock"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = _opened(path)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -38,3 +40,21 @@ def lock(home: Path, name: str, wait: bool = True) -> Iterator[int]:
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone frees nothing while a forked child shares the descriptor
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    """A descriptor of the file of a lock, which is made where it is missing.
+
+    Raises UserError for what is no plain file: a link would have its target emptied, at a pipe one would wait.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise
+        descriptor = -1
+    if descriptor < 0 or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        if descriptor >= 0:
+            os.close(descriptor)
+        raise UserError(f"{path}: this is no lock of ours, but a link, a folder or a pipe: remove it, and start the same again")
+    return descriptor

@@ -36,8 +36,32 @@ MAKE_ROOM = "make room, by python -m flows prune or by hand, then run the same c
 
 
 def home() -> Path:
-    """The state folder: LAGLINE_HOME, or `.lagline` in the working folder; absolute, not made yet."""
-    return Path(os.path.abspath(Path(os.environ.get("LAGLINE_HOME") or ".lagline").expanduser()))  # noqa: PTH100 (folds "..")
+    """The state folder: LAGLINE_HOME, or `.lagline` in the working folder; absolute, not made yet.
+
+    Raises UserError where it names the home of somebody who has none, or is relative to a working folder that is gone.
+    """
+    given = os.environ.get("LAGLINE_HOME") or ".lagline"
+    try:
+        path = Path(given).expanduser()
+        if given.startswith("~") and not os.path.isdir(os.path.expanduser(given.split("/")[0])):  # noqa: PTH111, PTH112
+            raise RuntimeError
+        return Path(os.path.abspath(path))  # noqa: PTH100 (folds "..")
+    except RuntimeError:
+        raise UserError(f"LAGLINE_HOME={given}: there is no home folder {given.split('/')[0]}; {ELSEWHERE}") from None
+    except FileNotFoundError:
+        raise UserError("the working folder is gone: cd to another one, or set LAGLINE_HOME to a whole path") from None
+
+
+def _check_name(folder: Path) -> None:
+    """Raises UserError for a name that not every library here would take for the same folder, or write down at all."""
+    name, encoding = str(folder), sys.getfilesystemencoding()
+    if set("?#%") & set(name):
+        raise UserError(f"LAGLINE_HOME={folder}: the characters ? # % do not fit a database's address; {ELSEWHERE}")
+    if not name.isascii() and encoding.lower() != "utf-8":
+        why = f"this locale's encoding ({encoding}) does not hold its name: set PYTHONUTF8=1 or LC_ALL=C.UTF-8"
+        raise UserError(f"LAGLINE_HOME={folder}: {why}, or {ELSEWHERE}")
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise UserError(f"LAGLINE_HOME={folder}: its name is no UTF-8 text; {ELSEWHERE}")
 
 
 def ready() -> Path:
@@ -59,8 +83,7 @@ def prepare() -> Path:
     disk is full will do: much only reads, and prune makes room.
     """
     folder = home()
-    if set("?#%") & set(str(folder)):
-        raise UserError(f"LAGLINE_HOME={folder}: the characters ? # % do not fit a database's address; {ELSEWHERE}")
+    _check_name(folder)
     try:
         _refuse_other_layouts(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ from tasks.files import ROOT
 from tasks.locks import Held, lock
 from tasks.train import identity
 from tasks.train.code import WORKER, code_digest
+from tasks.train.kept import emptied, own_folder, put_damaged_aside
 
 MAKE_ROOM = ": make room and start the same command again; what was saved before is whole"
 
@@ -67,6 +68,8 @@ def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fre
     """
     members: list[Path] = []
     folder = fit_folder(job, home)
+    with lock(home, f"fit-{folder.name[:16]}"):
+        _mend(folder, listener)
     if job.members and (fresh or finished_result(folder) is None):
         for member in job.members:
             found = run_fit(member, home, listener, stop, fresh)
@@ -75,22 +78,27 @@ def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fre
                 reason = f"its member {name} (seed {seed}) failed: {found.result.reason}"
                 return Outcome(Result(status=Status.FAILED, reason=reason, again=found.result.again))
             members.append(fit_folder(member, home))
-    folder.mkdir(parents=True, exist_ok=True)
     with lock(home, f"fit-{folder.name[:16]}") as ours:
         done, evaluated = finished_result(folder), Evaluated.read(folder)
         if done and not fresh and evaluated is not None and evaluated.code == _code():
             return Outcome(done, evaluated, reused=True)
         _write_job(job, folder)
         if fresh:
-            for old in folder.iterdir():
-                if old.name != "job.json":
-                    old.unlink()
+            emptied(folder)
         with device_lock(home, job.device) as devices:
             if stop.is_set():
                 raise Interrupted
             code, errors = _child(folder, job.threads, members, listener, stop, (ours, *devices))
         result = _result(job, folder, code, errors, stop)
         return Outcome(result, Evaluated.read(folder) if result.finished else None, reused=bool(done) and not fresh)
+
+
+def _mend(folder: Path, listener: Listener) -> None:
+    """Whatever an earlier process, a disk or a hand has left of a fit that is not what the fit wrote is told and not used."""
+    names = [*own_folder(folder), *put_damaged_aside(folder)]
+    if names:
+        again = "forecasts" if names == ["evaluation.json"] else "is trained"
+        listener.warning(f"{', '.join(names)} of a kept fit is damaged, or not its own, and is put aside: it {again} again")
 
 
 def _code() -> str:

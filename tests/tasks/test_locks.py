@@ -1,5 +1,6 @@
 """A lock keeps other processes out and outlives nobody."""
 
+import os
 import subprocess
 import sys
 import time
@@ -84,3 +85,16 @@ def test_is_free_again_after_an_error_and_while_a_forked_child_lives(tmp_path: P
         [sys.executable, "-c", FORK, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout == "free\n"
+
+
+def test_a_lock_that_is_a_link_a_folder_or_a_pipe_is_refused_and_never_followed(tmp_path: Path) -> None:
+    target = tmp_path / "theirs"
+    target.write_text("theirs")
+    (tmp_path / "locks").mkdir()
+    path = tmp_path / "locks" / "gpu.lock"
+    for make in (lambda: path.symlink_to(target), lambda: path.symlink_to("gpu.lock"), path.mkdir, lambda: os.mkfifo(path)):
+        make()
+        with pytest.raises(UserError, match=r"gpu\.lock: this is no lock of ours"), lock(tmp_path, "gpu"):
+            pass
+        path.rmdir() if path.is_dir() else path.unlink()
+    assert target.read_text() == "theirs"

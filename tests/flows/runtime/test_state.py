@@ -282,3 +282,44 @@ except urllib3.exceptions.MaxRetryError:
 """
     done = run(script, tmp_path)
     assert (done.stdout, done.stderr) == ("gave up\n", "")
+
+
+@pytest.mark.parametrize("given", ["~nobody-of-that-name/x", f"~{'x' * 300}", "~nobody-of-that-name"])
+def test_refuses_the_home_of_somebody_who_has_none(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("LAGLINE_HOME", given)
+    with pytest.raises(UserError, match="there is no home folder ~"):
+        prepare()
+
+
+@pytest.mark.parametrize("own", ["/nowhere/at/all", "relative"])
+def test_makes_no_home_folder_that_is_not_there(monkeypatch: pytest.MonkeyPatch, own: str) -> None:
+    monkeypatch.setenv("HOME", own)
+    monkeypatch.setenv("LAGLINE_HOME", "~/x")
+    with pytest.raises(UserError, match="there is no home folder ~;"):
+        prepare()
+
+
+def test_refuses_a_name_that_the_locale_cannot_hold(tmp_path: Path) -> None:
+    script = "from flows.runtime.state import prepare; prepare()"
+    plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run(script, tmp_path / "K\N{LATIN SMALL LETTER O WITH DIAERESIS}ln", LC_ALL="C", **plain)
+    if "ascii" in run("import sys; print(sys.getfilesystemencoding())", tmp_path, LC_ALL="C", **plain).stdout:
+        assert "does not hold its name: set PYTHONUTF8=1 or LC_ALL=C.UTF-8" in done.stderr
+        assert not any(path.name.startswith("K") for path in tmp_path.iterdir())
+    else:  # where the C locale is UTF-8
+        assert done.returncode == 0
+
+
+def test_refuses_a_name_that_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGLINE_HOME", f"{tmp_path}/\udcff")
+    with pytest.raises(UserError, match="is no UTF-8 text"):
+        prepare()
+
+
+def test_a_working_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    monkeypatch.delenv("LAGLINE_HOME", raising=False)
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UserError, match="the working folder is gone"):
+        prepare()

@@ -190,3 +190,18 @@ def test_a_device_s_turn_is_free_again_when_its_holder_is_killed(tmp_path: Path,
     child.join()
     with device_lock(tmp_path, "cuda:0"):
         pass
+
+
+def test_weights_that_a_disk_has_cut_short_are_told_and_trained_again(make: Make, tmp_path: Path) -> None:
+    job, told = make(max_epochs=1), list[str]()
+    first = run_fit(job, tmp_path, Listener(warning=told.append), NEVER)
+    folder = fit_folder(job, tmp_path)
+    os.truncate(folder / "weights.pt", 100)
+    again = run_fit(job, tmp_path, Listener(warning=told.append), NEVER)
+    assert told == ["weights.pt, result.json of a kept fit is damaged, or not its own, and is put aside: it is trained again"]
+    assert not again.reused and again.result.weights == first.result.weights
+    before = (folder / "test.npy").read_bytes()
+    os.truncate(folder / "test.npy", 100)
+    third = run_fit(job, tmp_path, Listener(warning=told.append), NEVER)
+    assert told[1:] == ["evaluation.json of a kept fit is damaged, or not its own, and is put aside: it forecasts again"]
+    assert third.reused and (folder / "test.npy").read_bytes() == before

@@ -1,0 +1,100 @@
+"""What a fit has left in its folder, held against what it wrote before any of it is used again; what is damaged goes aside.
+
+A link, a pipe, a device or a folder in place of a file is never read and never written to: it is not what a fit leaves.
+"""
+
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import torch
+
+from models.fit.job import read_result, weights_hash
+from models.fit.settings import Result
+from models.worker import Evaluated
+
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+
+def own_folder(folder: Path) -> list[str]:
+    """Makes the folder of a fit where none is; what stands in its place, or in that of a file in it, is put aside and named."""
+    gone = [folder.name[:16]] if folder.is_symlink() or (folder.exists() and not folder.is_dir()) else []
+    if gone:
+        _put_aside(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    foreign = [path for path in folder.iterdir() if not stat.S_ISREG(path.lstat().st_mode) and path.suffix != ".damaged"]
+    for path in foreign:
+        _put_aside(path)
+    return [*gone, *(path.name for path in foreign)]
+
+
+def put_damaged_aside(folder: Path) -> list[str]:
+    """Puts the files of a fit aside that are not what it wrote, so that it is trained, or forecasts, again; names them."""
+    bad = [name for name in ("job.json", "result.json") if (folder / name).exists() and not _is_json(folder / name)]
+    if "result.json" not in bad:
+        bad += _unlike_result(folder)
+    if not bad and (folder / "evaluation.json").exists() and Evaluated.read(folder) is None:
+        bad.append("evaluation.json")
+    for name in bad:
+        _put_aside(folder / name)
+    return bad
+
+
+def emptied(folder: Path) -> None:
+    """Removes all that a fit has left but its job."""
+    for old in folder.iterdir():
+        if old.name != "job.json":
+            _remove(old)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_bytes()), dict)
+    except UNREADABLE:
+        return False
+
+
+def _unlike_result(folder: Path) -> list[str]:
+    """Of a result that says that a fit ended well: itself where it is no result, and the weights where they are others."""
+    if not (folder / "result.json").exists():
+        return []
+    try:
+        result = read_result(folder)
+        if not _is_whole(result):
+            return ["result.json"]
+    except UNREADABLE:
+        return ["result.json"]
+    if not result.finished or not (folder / "weights.pt").exists():
+        return []
+    try:
+        found = weights_hash(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
+    except Exception:  # whatever a damaged archive makes torch say
+        found = ""
+    return [] if found == result.weights else ["weights.pt", "result.json"]
+
+
+def _is_whole(result: Result) -> bool:
+    """Whether a result has the types of one."""
+    rows = isinstance(result.history, list) and all(isinstance(row, dict) and "epoch" in row for row in result.history)
+    counts = (result.best_epoch, result.steps, result.parts, result.epoch_steps, result.num_parameters)
+    numbers = (result.train_seconds, result.windows_per_second, result.val_mae or 0.0)
+    return rows and all(isinstance(one, int) for one in counts) and all(isinstance(one, int | float) for one in numbers)
+
+
+def _put_aside(path: Path) -> None:
+    """Renames what may tell somebody something; a link or a pipe is only removed, and where it leads to stays."""
+    if not (path.is_symlink() or path.is_file() or path.is_dir()) or path.is_symlink():
+        path.unlink()
+        return
+    aside = path.with_name(f"{path.name}.damaged")
+    _remove(aside)
+    os.replace(path, aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
