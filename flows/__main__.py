@@ -1,10 +1,12 @@
 """The command line: `python -m flows VERB`; reads arguments, prepares the environment and calls a flow, no more.
 
-Exit status: 0 done, 1 the answer is no, 2 something that the user can mend, 130 interrupted.
+Exit status: 0 done, 1 the answer is no, 2 something that the user can mend; 130 interrupted, 143 and 129 ended in
+order by SIGTERM and SIGHUP.
 """
 
 import gc
 import math
+import signal
 import sys
 import traceback
 from dataclasses import dataclass
@@ -14,17 +16,10 @@ from typing import Annotated
 import typer
 
 from flows.runtime.arguments import AllowDirty, Json, Name, Params, Reason, Registered, Set, Unsealed
-from flows.runtime.begin import (
-    check_forecasts,
-    collect_nothing,
-    open_home,
-    prefect_api,
-    read_plan,
-    read_run,
-    with_variants,
-)
+from flows.runtime.begin import collect_nothing, leave, open_home, prefect_api, read_plan, read_run, with_variants
 from flows.runtime.terminal import guard, hand_over
 from params.errors import ChecksFailed, UserError
+from tasks import interrupt
 
 DEFAULT = Path("params/nyc_weather.yaml")
 INTERRUPTED = 130
@@ -80,9 +75,10 @@ def compare(
                 plan = only_those_that_fit(plan, board.say)
             check_plan(plan)
             from flows.compare import compare as flow
+            from flows.runtime.recorded import recorded
 
             server.wait()
-        found = flow(str(params), list(plan.settings), fresh, plan)
+        found = recorded(flow, str(params), list(plan.settings), fresh, plan)
     from flows.verbs.runs import show_comparison
 
     show_comparison(found)
@@ -171,6 +167,7 @@ def promote(
     with prefect_api(home) as server:
         with Board() as board, board.stage("start"):
             from flows.promote import promote as flow
+            from flows.runtime.recorded import recorded
             from flows.verbs.champion import show_decision
             from tasks.promote.decision import PromoteOptions
 
@@ -179,7 +176,7 @@ def promote(
         options = PromoteOptions(
             version=number, dry_run=dry_run, allow_dirty=allow_dirty, unsealed=unsealed, minutes=minutes, reason=reason
         )
-        found = flow(name, options)
+        found = recorded(flow, name, options)
     show_decision(found)
     if not found.promoted:
         raise typer.Exit(1)
@@ -259,16 +256,17 @@ def retrain(
     allow_dirty: AllowDirty = False,
 ) -> None:
     """Compare, then promote, then forecast: what a schedule runs, now."""
-    plan = read_plan(params, settings)
-    check_forecasts(forecasts)
+    plan = read_plan(params, settings, forecasts)
     home = open_home(decides=True)
     with prefect_api(home) as server:
         from flows.retrain import retrain as flow
+        from flows.runtime.recorded import recorded
         from tasks.train.check import check_plan
 
         check_plan(plan)
         server.wait()
-        found = flow(str(params), settings or [], None if forecasts is None else str(forecasts.absolute()), allow_dirty)
+        out = None if forecasts is None else str(forecasts.absolute())
+        found = recorded(flow, str(params), settings or [], out, allow_dirty)
     print(found.words)
 
 
@@ -284,8 +282,7 @@ def serve(
     allow_dirty: AllowDirty = False,
 ) -> None:
     """Retrain, promote and forecast on a schedule, until Ctrl-C."""
-    plan = read_plan(params, settings)
-    check_forecasts(forecasts)
+    plan = read_plan(params, settings, forecasts)
     home = open_home()
     from flows.runtime.due import check_cron
 
@@ -358,19 +355,22 @@ def ui(
 
 
 def _say_interrupted(at: Invocation) -> None:
-    print(f"lagline: interrupted{GO_ON if at.continues else ''}", file=sys.stderr)
+    how = "interrupted" if interrupt.ended() == signal.SIGINT else f"ended by {interrupt.ended().name}"
+    print(f"lagline: {how}{GO_ON if at.continues else ''}", file=sys.stderr)
 
 
 def run() -> int:
     """Runs the command line; returns its exit status.  A user's mistake is one message, never a traceback (unless --debug)."""
     guard()
     at = Invocation()
+    interrupt.end_in_order()
     try:
         app(obj=at)
     except SystemExit as end:  # typer's way to end; it turns Ctrl-C into 130 by itself
         status = 2 if isinstance(end.code, str) else int(end.code or 0)
         if status == INTERRUPTED:
             _say_interrupted(at)
+            return 128 + interrupt.ended()
         return status
     except Exception as error:
         from flows.runtime.state import full_disk
@@ -384,7 +384,7 @@ def run() -> int:
         return 1 if isinstance(error, ChecksFailed) else 2
     except KeyboardInterrupt:
         _say_interrupted(at)
-        return INTERRUPTED
+        return 128 + interrupt.ended()
     finally:
         if not gc.isenabled():
             gc.freeze()  # else all of it is walked over once more at the end
@@ -396,4 +396,4 @@ def run() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    leave(run())

@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.runtime.lines import to_prefect
 from flows.runtime.progress import Board
+from flows.runtime.recorded import displayed
 from flows.runtime.state import ready
 from tasks.promote.decision import Decision, PromoteOptions, promote_challenger
 from tasks.registry.versions import check_name
@@ -28,5 +29,5 @@ def promote(name: str, options: PromoteOptions = PLAIN) -> Decision:
     for line in (*(f"{'passed' if one.passed else 'failed'}  {one.gate}  {one.words}" for one in found.gates), found.words):
         board.log(line)
     lines = [f"- {'passed' if one.passed else '**failed**'}: {one.gate}: {one.words}" for one in found.gates]
-    create_markdown_artifact("\n".join([found.words, "", *lines]), key="promotion", description=found.words)
+    displayed(create_markdown_artifact, "\n".join([found.words, "", *lines]), key="promotion", description=found.words)
     return found

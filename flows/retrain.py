@@ -21,6 +21,7 @@ from flows.runtime import artifacts
 from flows.runtime.child import SERVED_BY, end_without
 from flows.runtime.due import begin_run, end_run
 from flows.runtime.lines import to_prefect
+from flows.runtime.recorded import displayed, recorded
 from flows.runtime.state import ready
 from params.load import Plan, load_plan
 from tasks.locks import Held, lock
@@ -100,11 +101,11 @@ def _alone(plan: Plan, forecast: str | None, allow_dirty: bool, home: Path) -> R
 def _once(plan: Plan, forecast: str | None, allow_dirty: bool, home: Path) -> Retrained:
     run = plan.run
     connection.connect(home)
-    compared = compare(str(plan.path), list(plan.settings), plan=plan)
+    compared = recorded(compare, str(plan.path), list(plan.settings), plan=plan)
     found = Retrained(outcome=Outcome.UNCHANGED)
     if (compared.registered and compared.registered.version) or (compared.unchanged and undecided(run.name)):
         options = PromoteOptions(allow_dirty=allow_dirty, rules=run.promotion)
-        found = _judged(promote(run.name, options))
+        found = _judged(recorded(promote, run.name, options))
     elif not compared.unchanged:
         found = _nothing(run.name, compared)
     served, short = None, None
@@ -142,5 +143,5 @@ def _shown(name: str, found: Retrained) -> Retrained:
     words = f"{name}: {found.outcome}" + (f" ({found.why})" if found.why else "")
     facts = json.dumps(asdict(found), indent=1)
     to_prefect()(words)
-    create_markdown_artifact(f"{words}\n\n```json\n{facts}\n```", key="retrain", description=words)
+    displayed(create_markdown_artifact, f"{words}\n\n```json\n{facts}\n```", key="retrain", description=words)
     return found

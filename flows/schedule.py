@@ -1,35 +1,76 @@
 """The deployment that retrains on a schedule, served by this process until it is stopped."""
 
+import asyncio
 import os
+import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flows.runtime.child import SERVED_BY
+from prefect.runner import Runner
+from prefect.schedules import Cron
+
+from flows.retrain import retrain
+from flows.runtime.child import SERVED_BY, end_runs
 from flows.runtime.due import begin_serving
 from flows.runtime.state import ready
 from params.load import load_run
+from tasks import interrupt
 from tasks.files import ROOT
 
 
 def serve(params: Path, settings: list[str], cron: str, zone: str, forecast: Path | None, allow_dirty: bool) -> None:
     """Serves `retrain` until Ctrl-C or SIGTERM; each run is a process of its own, one at a time."""
-    from prefect.schedules import Cron
-
-    from flows.retrain import retrain
-
     run = load_run(params, settings)
     begin_serving(ready(), run.name, cron, zone)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for the runs
     os.environ[SERVED_BY] = str(os.getpid())
+    sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")  # of its processes: runs that were ended
     parameters: dict[str, Any] = {"params": str(params.absolute()), "settings": settings, "allow_dirty": allow_dirty}
     if forecast is not None:
         parameters["forecast"] = str(forecast.absolute())
-    retrain.serve(
+    runner = _Runner(name=run.name, limit=1)
+    runner.add_flow(
+        retrain,
         name=run.name,
         schedules=[Cron(cron, timezone=zone)],
         parameters=parameters,
-        limit=1,
         description=f"Compare, promote and forecast {run.name}: {cron} ({zone}).",
-        tags=["lagline"],
-        print_starting_message=False,
     )
+    asyncio.run(_until_asked_to_end(runner))
+
+
+async def _until_asked_to_end(runner: "_Runner") -> None:
+    """Serves until Ctrl-C, SIGTERM or SIGHUP, which end the run that is at work, too: Prefect's own waits for it.
+
+    Raises KeyboardInterrupt.  A second signal cuts the waiting short.
+    """
+    serving = asyncio.current_task()
+    assert serving is not None
+
+    def end(number: int) -> None:
+        if interrupt.asked():
+            raise KeyboardInterrupt
+        interrupt.note(number)
+        end_runs()
+        serving.cancel()
+
+    runner.end = end
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
+    try:
+        await runner.start()
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+class _Runner(Runner):
+    """Prefect's, which SIGTERM ends in order: Prefect's own handler leaves the event loop in the middle."""
+
+    end: Callable[[int], None]
+
+    def handle_sigterm(self, *_: Any, **__: Any) -> None:
+        """Called by the signal, in the loop's own thread but not by the loop."""
+        asyncio.get_running_loop().call_soon_threadsafe(self.end, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Ctrl-C: that it ends every wait at once, and that none is lost before what cannot be taken back.
+"""Ctrl-C, SIGTERM and SIGHUP: that they end every wait at once, and that none is lost before what cannot be taken back.
 
 polars has a handler of its own, after which waiting calls (for a child, a lock) begin again as if nothing had come.  And one
 that comes in a destructor Python prints and forgets, and the work goes on to its end.
@@ -9,6 +9,38 @@ import threading
 from types import FrameType
 
 _asked = threading.Event()
+_ended_by: list[int] = []  # the signals that have asked us to end, but a Ctrl-C that nobody noted
+
+
+def end_in_order() -> None:
+    """From here on SIGTERM and SIGHUP end this process as Ctrl-C does.  What is ignored (nohup) stays so.  Main thread only."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, ended_by)
+
+
+def ended_by(number: int, frame: FrameType | None) -> None:
+    """Does what Ctrl-C would do here and now, and keeps by which signal."""
+    note(number)
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):  # a shell has us ignore Ctrl-C, or a library has a handler of its own
+        raise KeyboardInterrupt
+    handler(signal.SIGINT, frame)
+
+
+def note(number: int) -> None:
+    """Keeps that a signal has asked this process to end."""
+    _ended_by.append(number)
+
+
+def ended() -> signal.Signals:
+    """The signal by which this process ends: SIGINT where no other has come."""
+    return signal.Signals(_ended_by[-1] if _ended_by else signal.SIGINT)
+
+
+def asked() -> bool:
+    """Whether a signal has asked this process, and maybe all its children, to end."""
+    return bool(_ended_by)
 
 
 def listen(decides: bool = False) -> None:

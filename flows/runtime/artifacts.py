@@ -17,6 +17,7 @@ from prefect.artifacts import (
 )
 
 from flows.runtime.child import LOOPBACK
+from flows.runtime.recorded import displayed
 from flows.runtime.ui import UI_PORT
 from params.load import load_run
 from params.shown import masked
@@ -42,21 +43,23 @@ def run_name(verb: str) -> Callable[[], str]:
     return name
 
 
-def start_progress(name: str, fits: int) -> UUID:
-    """An artifact that shows how many of the fits are done."""
-    return create_progress_artifact(0.0, key=_key(name, "fits"), description=f"{name}: {fits} fits")  # type: ignore[return-value]
+def start_progress(name: str, fits: int) -> UUID | None:
+    """An artifact that shows how many of the fits are done; None where Prefect is away."""
+    made = displayed(create_progress_artifact, 0.0, key=_key(name, "fits"), description=f"{name}: {fits} fits")
+    return made if isinstance(made, UUID) else None
 
 
-def progress(artifact: UUID, done: int, fits: int, last: str) -> None:
+def progress(artifact: UUID | None, done: int, fits: int, last: str) -> None:
     """The share that is done; `last`: the fit that ended."""
-    update_progress_artifact(artifact, 100.0 * done / fits, description=f"{done} of {fits} fits are done, last {last}")
+    if artifact is not None:
+        words = f"{done} of {fits} fits are done, last {last}"
+        displayed(update_progress_artifact, artifact, 100.0 * done / fits, description=words)
 
 
 def show_comparison(name: str, parent: str, compared: "Compared") -> None:
     """The leaderboard with its conclusion, and links to the run and its report."""
-    create_markdown_artifact(
-        f"{compared.sentence}\n\n{compared.leaderboard}", key=_key(name, "leaderboard"), description=compared.sentence
-    )
+    text = f"{compared.sentence}\n\n{compared.leaderboard}"
+    displayed(create_markdown_artifact, text, key=_key(name, "leaderboard"), description=compared.sentence)
     base = masked(os.environ["MLFLOW_TRACKING_URI"])
     served = base.startswith("http")
     base = base if served else f"http://{LOOPBACK}:{UI_PORT}"
@@ -68,7 +71,7 @@ def show_comparison(name: str, parent: str, compared: "Compared") -> None:
         ("experiment", pages.experiment_url(base, experiment)),
     ):
         text = f"{name}: {what} in MLflow{first}"
-        create_link_artifact(address, text, key=_key(name, what), description=text)
+        displayed(create_link_artifact, address, text, key=_key(name, what), description=text)
 
 
 def _key(name: str, what: str) -> str:

@@ -1,10 +1,12 @@
 """What a verb begins with: its params, the state folder, a Prefect API; nothing heavy is imported before it is needed."""
 
 import gc
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from params.errors import UserError
 from params.shown import shown
@@ -38,11 +40,18 @@ def collect_nothing() -> None:
     gc.disable()
 
 
-def read_plan(params: Path, settings: list[str] | None) -> "Plan":
-    """The run and its variants, read before anything slow is imported: a mistake is told at once."""
-    from params.load import load_plan
+def read_plan(params: Path, settings: list[str] | None, forecasts: Path | None = None) -> "Plan":
+    """The run and its variants, read before anything slow is imported: a mistake is told at once.
 
-    return load_plan(params, settings or [])
+    So is a file of `--forecast` that cannot be written: after hours of training that would be too late.
+    """
+    from params.load import load_plan
+    from tasks.files import unwritable
+
+    plan = load_plan(params, settings or [])
+    if forecasts is not None and (why := unwritable(forecasts)) is not None:
+        raise UserError(f"--forecast {forecasts}: {why}")
+    return plan
 
 
 def read_run(params: Path, settings: list[str] | None) -> "RunParams":
@@ -83,10 +92,15 @@ def with_variants(settings: list[str] | None, names: str | None) -> list[str]:
     return [*(settings or []), variants_setting(listed)]
 
 
-def check_forecasts(out: Path | None) -> None:
-    """Raises UserError where the file of `--forecast` cannot be written: after hours of training that would be too late."""
-    if out is not None:
-        from tasks.files import unwritable
+def leave(status: int) -> NoReturn:
+    """Ends this process: at once where a Prefect server that is away would be waited for, for a second or more an event."""
+    sent = True
+    if "flows.runtime.server" in sys.modules:
+        from flows.runtime.server import drain
 
-        if (why := unwritable(out)) is not None:
-            raise UserError(f"--forecast {out}: {why}")
+        sent = drain()
+    if not sent:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

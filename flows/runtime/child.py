@@ -13,75 +13,118 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from params.errors import UserError
+from flows.runtime.state import MAKE_ROOM, full_disk
+from params.errors import Unavailable, UserError
 from tasks.files import ROOT, placed
 
 SERVED_BY = "LAGLINE_SERVED_BY"  # names, for the runs of a schedule, the process that serves them, without which they end
 LOOPBACK = "127.0.0.1"
 START_LIMIT = 180.0  # seconds; a first start migrates a database and may compile every module
 STOP_LIMIT = 8.0  # seconds
+FULL = 74  # the exit status of a child that has found the disk full: its log cannot say so
 
 
 class Child:
     """A running `python -m MODULE DESCRIPTOR ...` that serves on the bound socket which it inherits as DESCRIPTOR.
 
-    `port` and `url` are known at once; `wait()` returns when it answers `health`; `stop()` may be called twice.
+    `port` and `url` are known at once; `wait()` returns when it answers `health`; `stop()` may be called twice.  We hold the
+    socket too: who asks while the child is `revive`d waits, is not refused, and meets no stranger on the port.
     """
 
     def __init__(self, home: Path, arguments: list[str], port: int | None, health: str, log: Path, environment: dict[str, str]):
         """Starts the child without waiting for it; `environment` is laid over ours.  Raises OSError where `port` is taken."""
         reap_leftovers(home)
-        self.health, self.log = health, log
+        self.home, self.arguments, self.health, self.log, self.environment = home, arguments, health, log, environment
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         log.write_bytes(b"")
+        self.listener = bind(port)
+        self.port: int = self.listener.getsockname()[1]
+        self.url = f"http://{LOOPBACK}:{self.port}"
+        self.pipe: IO[bytes] | None = None
+        self.record: Path | None = None
+        try:
+            self._start()
+        except BaseException:
+            self.listener.close()
+            raise
+        os.register_at_fork(after_in_child=self._let_go)  # else a forked worker keeps the child alive when we are gone
+
+    def _start(self) -> None:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        module, *rest = self.arguments
         # the child takes the socket bound, so that nobody else can get the port before it listens
-        with bind(port) as listener, log.open("ab") as output:
-            self.port: int = listener.getsockname()[1]
-            module, *rest = arguments
+        with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module, str(listener.fileno()), *rest],
+                [sys.executable, "-P", "-m", module, str(self.listener.fileno()), *rest],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 bufsize=0,
-                pass_fds=(listener.fileno(),),
-                env={**os.environ, "PYTHONPATH": path, **environment},
+                pass_fds=(self.listener.fileno(),),
+                env={**os.environ, "PYTHONPATH": path, **self.environment},
                 start_new_session=True,  # Ctrl-C is for us; we stop the child in order
             )
-        self.url = f"http://{LOOPBACK}:{self.port}"
-        assert self.process.stdin is not None
         self.pipe = self.process.stdin
-        os.register_at_fork(after_in_child=self.pipe.close)  # else a forked worker keeps the child alive when we are gone
-        self.record = _write_record(home, self.process.pid, self.port)
+        try:
+            self.record = _write_record(self.home, self.process.pid, self.port)
+        except BaseException:  # a full disk
+            self._end()
+            raise
+
+    def _let_go(self) -> None:
+        self.listener.close()
+        if self.pipe is not None:
+            self.pipe.close()
 
     def wait(self, limit: float = START_LIMIT) -> None:
         """Returns when the server answers; raises UserError with the end of its log where it dies or takes over `limit` s."""
+        try:
+            self._answered(limit)
+        except UserError:
+            self.stop()
+            raise
+
+    def _answered(self, limit: float) -> None:
         end = time.monotonic() + limit
-        while not _answers(self.port, self.health):
+        while not answers(self.port, self.health):
             code = self.process.poll()
             if code is not None or time.monotonic() > end:
-                self.stop()
+                self._end()
+                if code == FULL:
+                    raise Unavailable(f"{self.url}: our server could not start: the disk is full ({self.home}): {MAKE_ROOM}")
                 what = f"ended with status {code}" if code is not None else f"did not answer within {limit:.0f} seconds"
                 raise UserError(f"{self.url}: our server {what}; the end of {self.log}:\n{tail(self.log)}")
             time.sleep(0.05)
 
+    def revive(self, limit: float = START_LIMIT) -> None:
+        """Ends what is left of the child and starts it anew on the same port; returns when it answers.
+
+        Raises UserError or OSError where it cannot be; another try may do."""
+        self._end()
+        self._start()
+        self._answered(limit)
+
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL where that does not do; returns when the child is gone."""
-        self.process.terminate()
+        """Ends it in order, and by SIGKILL where that does not do; returns when the child is gone and its port is free."""
+        self._end()
+        self.listener.close()
+
+    def _end(self) -> None:
+        if self.pipe is not None:
+            self.pipe.close()  # which asks it to end
         try:
             self.process.wait(STOP_LIMIT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.pipe.close()
-        self.record.unlink(missing_ok=True)
+        if self.record is not None:
+            self.record.unlink(missing_ok=True)
 
 
 def ended_first(children: Sequence[Child]) -> tuple[Child, int]:
@@ -114,8 +157,9 @@ def tail(log: Path, lines: int = 15) -> str:
         return f"(cannot be read: {error.strerror})"
 
 
-def _answers(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)  # knows no proxies, unlike urllib
+def answers(port: int, path: str, limit: float = 5.0) -> bool:
+    """Whether our server answers within `limit` seconds that it is well."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=limit)  # knows no proxies, unlike urllib
     try:
         connection.request("GET", path)
         return connection.getresponse().status in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED)  # one that asks for its key is up
@@ -126,22 +170,64 @@ def _answers(port: int, path: str) -> bool:
 
 
 def serve(descriptor: str, app: Any) -> None:
-    """In the child: serves an ASGI application on the inherited socket until SIGTERM."""
+    """In the child: serves an ASGI application on the inherited socket until its parent ends it, or is no more.
+
+    Not until SIGTERM: who sends one to all processes of ours at once (a service that is stopped) would end the server under
+    the run that is on its way out, and has to tell it so.
+    """
     import uvicorn
 
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=3)
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(descriptor))])
+    server = Server(config)
+    _asked_to_end.append(lambda: setattr(server, "should_exit", True))
+    server.run(sockets=[socket.socket(fileno=int(descriptor))])
+
+
+@contextmanager
+def told_by_status() -> Iterator[None]:
+    """In the child: a full disk ends the process with FULL."""
+    try:
+        yield
+    except Exception as error:
+        if full_disk(error):
+            os._exit(FULL)
+        raise
 
 
 def die_with_parent() -> None:
-    """In the child, before its heavy imports: a thread that reads stdin and ends the process at its end."""
+    """In the child, before its heavy imports: a thread that reads stdin and ends the process, in order, at its end."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
     def watch() -> None:
         with suppress(OSError):
             while os.read(0, 1):  # not sys.stdin: its lock breaks the interpreter's exit
                 pass
 
-    _end_after(watch)
+    def end() -> None:
+        if not _asked_to_end:  # it does not serve yet
+            os._exit(0)
+        _asked_to_end[0]()
+
+    _end_after(watch, end)
+
+
+_asked_to_end: list[Callable[[], None]] = []  # by which a server that serves ends in order
+
+
+def end_runs() -> None:
+    """Asks every process that Prefect has started for us to end.  The servers that we have started go on: they need them."""
+    import psutil
+
+    for process in psutil.Process().children():
+        with suppress(psutil.Error):
+            if "flows.runtime.server" not in process.cmdline():
+                process.terminate()
 
 
 def end_without(parent: int) -> None:
@@ -151,19 +237,19 @@ def end_without(parent: int) -> None:
         while os.getppid() == parent:
             time.sleep(1)
 
-    _end_after(watch)
+    _end_after(watch, lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
-def _end_after(watch: Callable[[], None]) -> None:
+def _end_after(watch: Callable[[], None], end: Callable[[], None]) -> None:
     """Ends the process when `watch`, in a thread of its own, returns."""
 
-    def end() -> None:
+    def run() -> None:
         watch()
-        os.kill(os.getpid(), signal.SIGTERM)
+        end()
         time.sleep(STOP_LIMIT)
         os._exit(1)
 
-    threading.Thread(target=end, name="parent-watch", daemon=True).start()
+    threading.Thread(target=run, name="parent-watch", daemon=True).start()
 
 
 def _started(pid: int) -> float | None:

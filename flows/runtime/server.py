@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import logging
 import os
 import secrets
 import ssl
@@ -15,11 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows.runtime.child import LOOPBACK, Child, die_with_parent, serve
+from flows.runtime.child import LOOPBACK, Child, die_with_parent, serve, told_by_status
 from flows.runtime.door import Porch, link
-from flows.runtime.state import prefect_home
+from flows.runtime.state import no_room, prefect_home
 from flows.runtime.terminal import guard
-from params.errors import UserError
+from flows.runtime.watch import Watch
+from params.errors import Unavailable, UserError
 from params.shown import masked
 from tasks.locks import lock
 
@@ -29,28 +31,37 @@ GATEWAY = (502, 503, 504)  # a proxy speaks for a server that does not
 ONE_RUN = ("UI_ENABLED", "BLOCKS_ON_START", "AUTO_REGISTRATION", "TRIGGERS_ENABLED", "PERSISTER_ENABLED")
 SERVED = "schedule.json"  # in the state folder, while a schedule is served
 PAGES_ONLY = ("UI_ENABLED",)
+OURS = "LAGLINE_PREFECT"  # set where PREFECT_API_URL names a server of ours, in the runs of a schedule, too
+DRAIN = 10.0  # seconds for what the client has not sent yet
 LASTING, PAGES, ONCE = "lasting", "pages", "once"  # what the child is for: a schedule, a person who looks, or one run
 
 
 class PrefectServer:
     """The server that this process talks to: our child, or (None) one that the user named in PREFECT_API_URL."""
 
-    def __init__(self, child: Child | None, whose: str = "") -> None:
-        self.child, self.whose = child, whose
+    def __init__(self, child: Child | None, kind: str = ONCE) -> None:
+        self.child, self.kind = child, kind
+        self.watch: Watch | None = None
 
     def wait(self) -> None:
-        """Returns when the server answers; raises UserError where ours does not start or the user's does not answer."""
-        if self.child:
-            self.child.wait()
-        else:
+        """Returns when the server answers; raises UserError where ours does not start or the user's does not answer.
+
+        From then on ours is started again whenever it goes away.
+        """
+        if self.child is None:
             _wait_for(os.environ["PREFECT_API_URL"])
+            return
+        self.child.wait()
+        if self.kind != PAGES and self.watch is None:
+            self.watch = Watch(self.child, lasting=self.kind == LASTING)
 
     def addresses(self) -> list[str]:
         """What to open: the pages of our own server by a link that holds their key, and the key for who comes another way."""
         if self.child is None:
             return [f"Prefect: {masked(os.environ['PREFECT_API_URL'])}"]
         key = os.environ["PREFECT_API_AUTH_STRING"]
-        return [f"Prefect UI: {link(self.child.url, key)}  ({self.whose}its key: {key})"]
+        whose = "the schedule's; " if self.kind == LASTING else ""
+        return [f"Prefect UI: {link(self.child.url, key)}  ({whose}its key: {key})"]
 
     @contextmanager
     def announced(self, home: Path) -> Iterator[None]:
@@ -68,9 +79,11 @@ class PrefectServer:
         child, self.child = self.child, None
         if child:
             if child.process.poll() is None:
-                _drain()
+                drain()
+            if self.watch:
+                self.watch.over()
             child.stop()
-            for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+            for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", OURS):
                 os.environ.pop(name, None)
             _refresh()
 
@@ -85,6 +98,8 @@ def start_prefect(home: Path, lasting: bool = False, pages: int | None = None) -
     """
     if os.environ.get("PREFECT_API_URL"):
         return PrefectServer(None)
+    if why := no_room(home):
+        raise Unavailable(why)
     key = f"lagline:{secrets.token_urlsafe(24)}"  # other users of the machine, and web pages, reach loopback too
     environment = {
         "PREFECT_API_URL": "",
@@ -109,10 +124,15 @@ def start_prefect(home: Path, lasting: bool = False, pages: int | None = None) -
     environment = {name: value for name, value in environment.items() if not name.endswith(needed)}
     log = prefect_home(home) / ("server.log" if pages is None else "ui.log")
     child = Child(home, ["flows.runtime.server", kind, str(home)], pages, "/api/health", log, environment)
-    os.environ |= {"PREFECT_API_URL": f"{child.url}/api", "PREFECT_API_AUTH_STRING": key}
+    os.environ |= {"PREFECT_API_URL": f"{child.url}/api", "PREFECT_API_AUTH_STRING": key, OURS: "1"}
     _past_proxies()
     _refresh()
-    return PrefectServer(child, "the schedule's; " if lasting else "")
+    return PrefectServer(child, kind)
+
+
+def silence() -> str:
+    """Why the server that the user named does not answer; "" where it does, and of ours, which is started again if need be."""
+    return "" if os.environ.get(OURS) else _silence(os.environ.get("PREFECT_API_URL", ""))
 
 
 def _wait_for(address: str) -> None:
@@ -159,12 +179,15 @@ def _refresh() -> None:
         refresh_global_settings_context()
 
 
-def _drain() -> None:
-    """Waits until the client has sent its task states and log lines, which it does behind the flow's back."""
-    if "prefect.events.worker" in sys.modules:
-        from prefect.events.worker import EventsWorker
+def drain() -> bool:
+    """Waits until the client has sent its task states and log lines, behind the flow's back; whether it has, in time."""
+    if "prefect.events.worker" not in sys.modules:
+        return True
+    from prefect.events.worker import EventsWorker
 
-        EventsWorker.drain_all(timeout=10)  # of every kind
+    logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # that it still waits is no news
+    waited = EventsWorker.drain_all(timeout=DRAIN)  # of every kind
+    return not (isinstance(waited, tuple) and waited[1])
 
 
 def _prefect_app(home: Path, kind: str) -> Any:
@@ -181,7 +204,8 @@ def main(descriptor: str, kind: str, home: str) -> None:
     """The child itself: serves on the inherited socket until SIGTERM or the end of its parent."""
     guard()
     die_with_parent()
-    serve(descriptor, _prefect_app(Path(home), kind))
+    with told_by_status():
+        serve(descriptor, _prefect_app(Path(home), kind))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import sqlite3
 import stat
 import sys
@@ -31,6 +32,8 @@ SILENT = {
     "DO_NOT_TRACK": "true",  # prefect's client; mlflow takes no other word for yes
 }
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, a limit
+SQLITE_NO_SPACE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)  # a quota or a limit is the second
+ROOM = 4_000_000  # bytes that a new database of Prefect takes, with its journal
 RUST_ERRNO = re.compile(r"\(os error (\d+)\)")  # polars and safetensors hand the number on in no other way
 MAKE_ROOM = "make room, by python -m flows prune or by hand, then run the same command again"
 
@@ -138,11 +141,17 @@ def full_disk(error: BaseException | None) -> str | None:
     return None
 
 
+def no_room(folder: Path, needed: int = ROOM) -> str | None:
+    """What to say where a disk has no room for a database; else None."""
+    free = shutil.disk_usage(folder).free
+    return f"the disk is full ({folder}): {free / 1e6:.1f} MB are left; {MAKE_ROOM}" if free < needed else None
+
+
 def _no_space(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in NO_SPACE
     if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        return getattr(error, "sqlite_errorcode", None) in SQLITE_NO_SPACE
     number = RUST_ERRNO.search(str(error))
     return number is not None and int(number[1]) in NO_SPACE
 
@@ -181,6 +190,9 @@ def set_environment(folder: Path) -> None:
         "PREFECT_HOME": str(prefect_home(folder)),
         "PREFECT_LOGGING_SETTINGS_PATH": str(Path(__file__).with_name("logging.yml")),
         "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the terminal belongs to our own progress, and an error is told once, by us
+        "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # else each event that a server has missed is a screenful
+        "PREFECT_CLIENT_MAX_RETRIES": "3",  # 5 are a minute, at every state of a run whose server is gone
+        "PREFECT_API_REQUEST_TIMEOUT": "20",
         "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",  # else a normal exit prints tracebacks of cancelled writes
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # the default, pickle, runs whatever someone puts into the results folder
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",

@@ -23,11 +23,11 @@ def alone(home: Path, board: Board) -> Iterator[None]:
 
 @contextmanager
 def ended_in_any_case(run_id: str) -> Iterator[None]:
-    """Ends a run as finished, killed (Ctrl-C) or failed; waits, until then, for a tracking server that is away."""
+    """Ends a run as finished, killed (Ctrl-C, SIGTERM) or failed; waits, until then, for a tracking server that is away."""
     try:
         with connection.patience():
             yield
             runs.finish(run_id)
     except BaseException as error:
-        runs.abandon(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        runs.abandon(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise

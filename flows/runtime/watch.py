@@ -1,0 +1,77 @@
+"""Keeps our Prefect server alive: one that was killed, or hangs, is started again on its port, with its key and database."""
+
+import itertools
+import sys
+import threading
+import time
+
+from flows.runtime.child import Child, answers
+from params.errors import UserError
+from tasks import interrupt
+from tasks.serve.notify import notify
+
+LOOK, ASK = 0.5, 10.0  # seconds after which a server is looked at, and asked whether it is well
+SILENT = 3  # questions without an answer, after which it is as good as gone
+GRACE = 1.0  # seconds: who ends all of us at once ends the server first
+TRIES, PAUSES = 3, (2.0, 10.0, 60.0)  # to start it again, and the seconds after each of them
+
+
+class Watch:
+    """A thread that starts a child again whenever it goes away, until `over`.
+
+    `lasting`: for a schedule, which cannot do without; what runs once can.
+    """
+
+    def __init__(self, child: Child, lasting: bool) -> None:
+        self.child, self.lasting = child, lasting
+        self._over, self._turn = threading.Event(), threading.Lock()
+        threading.Thread(target=self._watch, name="prefect-watch", daemon=True).start()
+
+    def over(self) -> None:
+        """The child is not started again; returns when nobody is at it."""
+        self._over.set()
+        while not self._turn.acquire(timeout=0.2):
+            self.child.process.terminate()
+        self._turn.release()
+
+    def _watch(self) -> None:
+        """Counts questions, and not the seconds without an answer: the clock runs on while a laptop sleeps."""
+        asked, silent = time.monotonic(), 0
+        while not self._over.wait(LOOK):
+            ended = self.child.process.poll()
+            if ended is None and time.monotonic() - asked < ASK:
+                continue
+            if ended is None:
+                silent = 0 if answers(self.child.port, self.child.health, ASK) else silent + 1
+                asked = time.monotonic()
+            if ended is not None or silent >= SILENT:
+                if self._over.wait(GRACE) or interrupt.asked() or not self._start_again(ended):
+                    self.child.listener.close()  # nobody waits for it any more
+                    return
+                asked, silent = time.monotonic(), 0
+
+    def _start_again(self, ended: int | None) -> bool:
+        how = "does not answer any more" if ended is None else f"has ended ({ended if ended >= 0 else f'signal {-ended}'})"
+        _say(f"our Prefect server {how}; it is started again, and what runs goes on")
+        for tries in itertools.count(1):
+            try:
+                with self._turn:
+                    if self._over.is_set():
+                        return False
+                    self.child.revive()
+                return True
+            except (UserError, OSError) as error:
+                why = f"our Prefect server cannot be started again: {error}"
+            if tries == TRIES and not self.lasting:
+                _say(f"{why}\nWhat runs goes on without it, and is not shown in Prefect")
+                return False
+            if tries == TRIES:
+                _say(f"{why}\nIt is tried again every {PAUSES[-1]:.0f} s; no run begins without it")
+                notify("warning", "serve", why=why)
+            if self._over.wait(PAUSES[min(tries, len(PAUSES)) - 1]) or interrupt.asked():
+                return False
+        raise AssertionError("itertools.count has no end")
+
+
+def _say(text: str) -> None:
+    print(f"lagline: {text}", file=sys.stderr, flush=True)
