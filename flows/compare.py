@@ -24,6 +24,7 @@ from models.data.panel import Data
 from params.errors import ChecksFailed
 from params.load import Plan, load_plan
 from params.schema import RunParams
+from params.shown import discreet
 from tasks.compare.compare import naive_error
 from tasks.evaluate.baselines import Baselines, only_fitted, only_naive, write_baselines
 from tasks.evaluate.canary import try_canary
@@ -74,6 +75,7 @@ class Prepared:
 
 
 @flow(name="compare", flow_run_name=artifacts.run_name("compare"), validate_parameters=False)
+@discreet
 def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | None = None) -> Comparison:
     """The main job; nothing is published before the leakage canary has passed.
 

@@ -10,6 +10,7 @@ from flows.runtime.lines import to_prefect
 from flows.runtime.progress import Board
 from flows.runtime.recorded import displayed
 from flows.runtime.state import ready
+from params.shown import discreet
 from tasks.promote.decision import Decision, PromoteOptions, promote_challenger
 from tasks.registry.versions import check_name
 from tasks.tracking import connection
@@ -19,6 +20,7 @@ PLAIN = PromoteOptions()  # the challenger, by its own rules
 
 
 @flow(name="promote", flow_run_name="promote {name}", validate_parameters=False)
+@discreet
 def promote(name: str, options: PromoteOptions = PLAIN) -> Decision:
     """Returns the decision, what every gate said and both scores."""
     check_name(name)

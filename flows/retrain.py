@@ -24,6 +24,7 @@ from flows.runtime.lines import to_prefect
 from flows.runtime.recorded import displayed, recorded
 from flows.runtime.state import ready
 from params.load import Plan, load_plan
+from params.shown import discreet
 from tasks.locks import Held, lock
 from tasks.promote.alias import undecided
 from tasks.promote.decision import Decision, PromoteOptions
@@ -61,6 +62,7 @@ class Retrained:
 
 
 @flow(name="retrain", flow_run_name=artifacts.run_name("retrain"), validate_parameters=False)
+@discreet
 def retrain(
     params: str, settings: list[str] | None = None, forecast: str | None = None, allow_dirty: bool = False
 ) -> Retrained:

@@ -5,11 +5,14 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import cache, wraps
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote, quote_plus, unquote
 
+P = ParamSpec("P")
+R = TypeVar("R")
 MASK = "***"
 LEAST = 6  # letters of a secret that is known by its value: a shorter one would take words and numbers of ours with it
 
@@ -47,7 +50,7 @@ _NAMES = (
     r"|auth[_-]?string|signature|credentials?|authorization"
 )
 _SHORT = r"(?:[?&;]|%(?:25)*(?:3F|26|3B))(?:amp;)?(?:sig|sas|key|auth|code|pass|pw)"
-_VALUE = r"""\{[^}\s]{0,1000}\}|"[^"]{0,1000}"|'[^']{0,1000}'|(?:(?!%(?:25)*(?:26|23|3B))[^\s&;#"'])+"""
+_VALUE = r"""\{[^}\s]{0,1000}\}|"[^"]{0,1000}"|'[^']{0,1000}'|(?:(?!%(?:25)*(?:26|23|3B)|:(?:\s|$))[^\s&;#"'])+"""
 NAMED = re.compile(rf"((?:{_NAMES}|{_SHORT})(?:=|%(?:25)*3D))({_VALUE})", re.IGNORECASE)
 QUOTED = re.compile(
     rf"""((?:{_NAMES})["']\s?[:=,]\s?(?-i:b)?)("(?:\\.|[^"\\]){{0,1000}}"|'(?:\\.|[^'\\]){{0,1000}}')""", re.IGNORECASE
@@ -90,6 +93,35 @@ def shown_tree(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {shown_tree(name): shown_tree(value) for name, value in tree.items()}
     return [shown_tree(value) for value in tree] if isinstance(tree, list | tuple) else tree
+
+
+def discreet(call: Callable[P, R]) -> Callable[P, R]:
+    """A flow or a task whose errors hold no secret: Prefect keeps their texts, with those of the errors behind them."""
+
+    @wraps(call)
+    def called(*arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return call(*arguments, **named)
+        except Exception as error:
+            _clean(error, set())
+            raise
+
+    return called
+
+
+def _clean(error: BaseException | None, seen: set[int]) -> None:
+    """Masks the texts of an error in place, and of those that it came from or holds."""
+    if error is None or id(error) in seen:
+        return
+    seen.add(id(error))
+    error.args = tuple(masked(part) if isinstance(part, str) else part for part in error.args)
+    for name, value in vars(error).items():
+        if isinstance(value, str):
+            with suppress(AttributeError):
+                setattr(error, name, masked(value))
+    for other in (error.__cause__, error.__context__, *error.args):
+        if isinstance(other, BaseException):
+            _clean(other, seen)
 
 
 def masked(text: str, also: Iterable[str] = ()) -> str:

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote
 
+from flows.runtime.terminal import guard
 from params.errors import Unavailable, UserError
 from tasks.files import placed
 
@@ -68,7 +69,11 @@ def _check_name(folder: Path) -> None:
 
 
 def ready() -> Path:
-    """The state folder, made, with the environment set; may be called again.  A worker calls a flow without our command."""
+    """The state folder, made, with the environment set and the filter of all that is printed or logged; may be called again.
+
+    A worker calls a flow without our command.
+    """
+    guard()
     folder = prepare()
     set_environment(folder)
     return folder
@@ -228,11 +233,11 @@ def _passwords_out_of_addresses() -> None:
     which mlflow has no variable for: then addresses stay as they are, and are masked where they are shown.
     """
     address, user, password = _apart(os.environ["MLFLOW_TRACKING_URI"])
-    if password and not os.environ.get("MLFLOW_REGISTRY_URI"):
+    if user and password and not os.environ.get("MLFLOW_REGISTRY_URI"):
         os.environ["MLFLOW_TRACKING_URI"] = address
         os.environ |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
     address, user, password = _apart(os.environ.get("PREFECT_API_URL", ""))
-    if password:
+    if user or password:
         os.environ["PREFECT_API_URL"] = address
         os.environ["PREFECT_API_AUTH_STRING"] = f"{user}:{password}"
 
@@ -243,6 +248,6 @@ def _apart(address: str) -> tuple[str, str, str]:
     place, slash, path = rest.partition("/")
     who, at, host = place.rpartition("@")
     user, _, password = who.partition(":")
-    if start.lower() not in ("http", "https") or not (at and user and password):
+    if start.lower() not in ("http", "https") or not at:
         return address, "", ""
     return f"{start}{separator}{host}{slash}{path}", unquote(user), unquote(password)

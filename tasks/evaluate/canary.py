@@ -24,6 +24,7 @@ from models.ensemble import Model
 from models.fit.job import Job, Rule, load_model
 from params.errors import ChecksFailed
 from params.schema import RunParams
+from params.shown import discreet
 from tasks.evaluate.alignment import find_shift
 from tasks.files import spread
 from tasks.grid.frequency import Frequency
@@ -139,6 +140,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 @task(cache_policy=NO_CACHE)
+@discreet
 def try_canary(frame: pl.LazyFrame, run: RunParams, data: Data, fits: Sequence[Fit]) -> None:
     """Raises Leak, naming the feature, where the forecast of any trained variant sees past its cutoff or is shifted."""
     params, frequency, fill = data.windows, Frequency(run.data.frequency), run.windows.forward_fill

@@ -14,6 +14,7 @@ from models.data.panel import Panel
 from models.data.windows import Windows
 from models.fit.job import windows_of
 from models.worker import EVALUATED
+from params.shown import discreet
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
 from tasks.tracking import runs
@@ -42,6 +43,7 @@ def forecast_frame(panel: Panel, windows: Windows, forecasts: np.ndarray, name: 
 
 
 @task(cache_policy=NO_CACHE, task_run_name="evaluate {fit.planned.label}")
+@discreet
 def evaluate_variant(fit: Fit, panel: Panel) -> Fit:
     """Puts what the worker of a fit forecast into `<folder>/<split>.parquet`; no weights are loaded.
 

@@ -68,6 +68,10 @@ def look_at(path: str, out: Path, melting: bool) -> Found:
 
     With `melting` a wide table is written long next to `out`.  Raises UserError for a table that cannot be forecast as it is.
     """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{path}: a name that is no UTF-8 cannot stand in a run file; rename it") from None
     source = open_source(DataParams(path=settled(path), time="time", target="y", frequency="1h"))
     columns, rows = columns_of(source.tables)
     time = time_of(columns)

@@ -24,6 +24,7 @@ from models.data.panel import ARRAYS, DamagedPanel, Panel, PanelFacts
 from models.data.window import WindowParams
 from params.errors import Unavailable, UserError
 from params.schema import RunParams
+from params.shown import discreet
 from tasks.grid.calendar import calendar_waves
 from tasks.grid.frequency import Frequency
 from tasks.lags.sizes import panel_bytes, size_text
@@ -254,6 +255,7 @@ def panel_keys(panel: Panel) -> pl.DataFrame:
 
 
 @task(cache_policy=NO_CACHE)
+@discreet
 def generate_lags(frame: pl.LazyFrame, windows: WindowParams, run: RunParams, folder: Path) -> Panel:
     """Writes the panel of a run (`windows`: without the features that the checks dropped) and opens it, memory-mapped."""
     return Panel.open(write_panel(frame, windows, Frequency(run.data.frequency), run.windows.forward_fill, folder))

@@ -13,6 +13,7 @@ from models.data.origins import origin_rows
 from models.data.panel import SPLITS, Data
 from models.data.window import WindowParams
 from params.errors import UserError
+from params.shown import visible
 
 FLOAT, INDEX = 4, 4  # bytes of a value, and of an origin row while a panel has fewer than 2^31 rows
 TIME = 8
@@ -102,7 +103,7 @@ def counts_lines(counts: pl.DataFrame, most: int = 8) -> list[str]:
     total = counts.select(pl.lit(f"all {counts.height:,} series").alias("unique_id"), pl.exclude("unique_id").sum())
     shown = pl.concat([counts.head(most), total], how="vertical_relaxed") if counts.height > 1 else counts
     cells = [["windows of", *shown.columns[1:]]]
-    cells += [[str(row[0]), *(f"{value:,}" for value in row[1:])] for row in shown.iter_rows()]
+    cells += [[visible(str(row[0])), *(f"{value:,}" for value in row[1:])] for row in shown.iter_rows()]
     first, *others = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     lines = [row[0].ljust(first) + "".join(f"  {c.rjust(w)}" for c, w in zip(row[1:], others, strict=True)) for row in cells]
     if counts.height > most:

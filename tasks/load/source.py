@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from params.data import DataParams
 from params.errors import UserError
 from params.schema import RunParams
+from params.shown import discreet
 from tasks.files import ROOT
 from tasks.load.cells import series_name, time_of, values_of
 from tasks.load.files import Digest, Table, open_tables, require_column, source_digest
@@ -109,6 +110,7 @@ def long_frame(
 
 
 @task(cache_policy=NO_CACHE)
+@discreet
 def load_series(run: RunParams) -> Source:
     """Opens the source of a run, runs its query again if it has one, and takes its digest; the checks read its rows."""
     forget(run.data)

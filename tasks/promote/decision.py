@@ -11,6 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from params.schema import PromotionParams
+from params.shown import discreet
 from tasks.promote import alias, gates, ledger
 from tasks.promote.chain import Event
 from tasks.promote.deadline import deadline
@@ -154,6 +155,7 @@ def judge(
 
 
 @task(cache_policy=NO_CACHE)
+@discreet
 def promote_challenger(name: str, home: Path, device: str, options: PromoteOptions, say: Say) -> Decision:
     """Scores challenger and champion on the same unseen origins and moves the alias if every gate is passed."""
     return promote(name, home, device, options, say)

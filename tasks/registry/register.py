@@ -15,6 +15,7 @@ from models.data.panel import Panel, Split
 from models.fit.job import Job, load_model
 from models.fit.settings import Ended, Result
 from params.schema import RunParams
+from params.shown import discreet
 from tasks.compare.compare import Comparison
 from tasks.files import ROOT
 from tasks.grid.frequency import Frequency
@@ -29,6 +30,7 @@ from tasks.train.identity import Provenance, canonical, fingerprint, sha256
 
 
 @task(cache_policy=NO_CACHE)
+@discreet
 def register_best(
     run: RunParams,
     found: Comparison,

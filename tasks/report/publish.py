@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 
 from models.data.panel import Data
 from params.schema import RunParams
+from params.shown import discreet
 from tasks.compare import scores
 from tasks.compare.board import LEVEL, Board, Difference
 from tasks.compare.compare import Comparison, compare
@@ -288,6 +289,7 @@ def _conclude(found: Comparison, parent: str, sentence: str) -> None:
 
 
 @task(cache_policy=NO_CACHE)
+@discreet
 def compare_variants(
     run: RunParams,
     data: Data,

@@ -16,6 +16,7 @@ from models.fit.checkpoint import write_bytes
 from params.errors import UserError
 from params.schema import RunParams
 from params.section import REALISED
+from params.shown import discreet
 from tasks.compare import scores
 from tasks.compare.board import best_naive
 from tasks.evaluate.baselines import forecast_baselines, only_naive
@@ -82,6 +83,7 @@ def realised(kept: pl.DataFrame, history: pl.DataFrame, run: RunParams, champion
 
 
 @task(cache_policy=NO_CACHE)
+@discreet
 def score_realised(run: RunParams, home: Path) -> str | None:
     """Scores what champions have forecast so far, logs it by model age; a warning where the present one is below the floor.
 
@@ -135,6 +137,7 @@ def on_grid(history: pl.DataFrame, run: RunParams) -> pl.DataFrame:
 
 
 @task(cache_policy=NO_CACHE)
+@discreet
 def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str | None, str | None]:
     """Forecasts the run's data with the champion, keeps them, and writes them to `out` too.
 

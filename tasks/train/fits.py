@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from models.fit.job import Job, is_closed_form
 from models.fit.settings import Epoch, Result
 from models.worker import Evaluated
+from params.shown import discreet
 from tasks.tracking import logs, runs
 from tasks.train.check import own_network
 from tasks.train.curves import Curves, without_clock
@@ -128,6 +129,7 @@ COST = ("train_seconds", "windows_per_second", "num_parameters")
 
 
 @task(cache_policy=NO_CACHE, task_run_name="train {planned.label}")
+@discreet
 def train_variant(planned: Planned, trainer: Trainer) -> Fit:
     """Trains one variant and seed, and has its worker forecast.  Curves are logged as they come.
 

@@ -17,6 +17,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from params.schema import RunParams
+from params.shown import discreet
 from tasks.grid.frequency import Frequency
 from tasks.load.keys import check_keys
 from tasks.load.source import Source
@@ -189,6 +190,7 @@ def _finding(rule: Rule, failed: list[str] | None, frame: pl.DataFrame) -> Findi
 
 
 @task(cache_policy=NO_CACHE)
+@discreet
 def validate_series(run: RunParams, source: Source, folder: Path) -> Verdict:
     """Judges the data of a run; writes checks.json and checks.html, and Data Docs if the run asks for them, to a folder."""
     docs = folder / "data_docs" if run.validation.data_docs else None
