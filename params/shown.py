@@ -34,12 +34,12 @@ _COLON, _AT, _SLASHES = (
 # a port
 PASSWORD = re.compile(
     rf"({_COLON}{_SLASHES})((?:(?!%(?:25)*(?:3A|2F|40))[^\s:@/?#\[]){{0,200}}){_COLON}"
-    rf"(?!\d{{1,5}}(?:[?#\s]|%(?:25)*2F|/[^\s@]{{0,500}}[/?#]|/?$))(\S{{0,1000}}){_AT}",
+    rf"(?!\d{{1,5}}(?:[?#\s]|%(?:25)*2F|/[^\s@]{{0,500}}[/?#]|/?$))(\S{{0,2000}}){_AT}",
     re.IGNORECASE,
 )
 # `https://token@host`: of a web address a user alone is a secret; of a database it is a name
 TOKEN = re.compile(
-    rf"((?:https?|wss?|ftps?|grpcs?|s3){_COLON}{_SLASHES})((?:(?!%(?:25)*(?:2F|3F|23))[^\s/?#:@]){{1,1000}}){_AT}(?!\s|$)",
+    rf"((?:https?|wss?|ftps?|grpcs?|s3){_COLON}{_SLASHES})((?:(?!%(?:25)*(?:2F|3F|23))[^\s/?#:@]){{1,2000}}){_AT}(?!\s|$)",
     re.IGNORECASE,
 )
 # `user:password@host` without a scheme
@@ -50,18 +50,18 @@ _NAMES = (
     r"|auth[_-]?string|signature|credentials?|authorization"
 )
 _SHORT = r"(?:[?&;]|%(?:25)*(?:3F|26|3B))(?:amp;)?(?:sig|sas|key|auth|code|pass|pw)"
-_VALUE = r"""\{[^}\s]{0,1000}\}|"[^"]{0,1000}"|'[^']{0,1000}'|(?:(?!%(?:25)*(?:26|23|3B)|:(?:\s|$))[^\s&;#"'])+"""
+_VALUE = r"""(?:\{[^}\s]{0,1000}\}|"[^"\n]{0,1000}"|'[^'\n]{0,1000}'|(?!%(?:25)*(?:26|23|3B)|:(?:\s|$))[^\s&;#"'])+"""
 NAMED = re.compile(rf"((?:{_NAMES}|{_SHORT})(?:=|%(?:25)*3D))({_VALUE})", re.IGNORECASE)
 QUOTED = re.compile(
-    rf"""((?:{_NAMES})["']\s?[:=,]\s?(?-i:b)?)("(?:\\.|[^"\\]){{0,1000}}"|'(?:\\.|[^'\\]){{0,1000}}')""", re.IGNORECASE
+    rf"""((?:{_NAMES})["']\s?[:=,]\s?(?-i:b)?)("(?:\\.|[^"\\\n]){{0,1000}}"|'(?:\\.|[^'\\\n]){{0,1000}}')""", re.IGNORECASE
 )
 HEADER = re.compile(
     r"""((?:authorization|cookie|x-api-key|password|passwd|passphrase|api_key|access_token)["']?:\s{0,9}(?-i:b)?["']?)"""
-    r"""((?:(?:basic|bearer|token|digest)\s)?[^\s"',]{1,1000})""",
+    r"""((?:(?:basic|bearer|token|digest)\s)?[^\s"',]+)""",
     re.IGNORECASE,
 )
 _WORDS = ("pass", "pw", "secret", "token", "key", "sig", "sas", "auth", "code", "credential", "cookie", "bearer", "basic")
-BEARER = re.compile(r"(\b(?:Bearer|Basic) )([A-Za-z0-9+/=._~-]{16,1000})")
+BEARER = re.compile(r"(\b(?:Bearer|Basic) )([A-Za-z0-9+/=._~-]{16,})")
 
 # variables of the environment that hold a secret, by their name
 _SECRET_NAME = re.compile(r"(?:PASSWORD|PASSWD|PASSPHRASE|PWD|SECRET|TOKEN|KEY|AUTH_STRING|CONNECTION_STRING)$", re.IGNORECASE)
