@@ -95,4 +95,7 @@ def test_a_due_run_retrains_promotes_and_forecasts_and_ctrl_c_ends_all(served, w
     (entry, *_) = json.loads(warm("history", "due", "--json", home=home).stdout)["entries"]
     assert (entry["decision"], entry["champion"]) == ("promoted", "1")
     assert pl.read_parquet(out).height == 3 * 12
+    told = prefect_rows(home, "select f.name, l.message from log l join flow_run f on f.id = l.flow_run_id")
+    assert {"retrain due", "compare due", "promote due"} <= {name for name, _ in told} and not [n for n, _ in told if "/" in n]
+    assert {"check the data ...", "due: promoted"} <= {line for _, line in told}
     assert all(last and last <= first for (_, _, last), (_, first, _) in pairwise(begun()))  # never two at once

@@ -5,6 +5,7 @@ Environment: LAGLINE_BROWSER (a Chromium), UI_PARAMS (the run file), SCREENSHOTS
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -36,6 +37,8 @@ class Pages:
     """A comparison as MLflow serves it to who opens the link: run and variant of each fit, its MAE on test computed here."""
 
     link: str
+    prefect: str
+    prefect_key: str
     base: str
     experiment: str
     parent: str
@@ -115,7 +118,7 @@ def pages(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
         command = [sys.executable, "-m", "flows", "ui", "--port", str(_free_port())]
         ui = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True)
     try:
-        yield _read(_link(ui, home / "ui.out"), home)
+        yield _read(_printed(ui, home / "ui.out"), home)
     finally:
         ui.terminate()
         ui.wait(timeout=30)
@@ -135,17 +138,20 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _link(ui: subprocess.Popen[bytes], out: Path) -> str:
-    """The link that `flows ui` prints once it serves."""
+def _printed(ui: subprocess.Popen[bytes], out: Path) -> str:
+    """What `flows ui` prints once it serves."""
     end = time.monotonic() + START
-    while "Prefect UI:" not in (text := out.read_text()):
+    while "its key: " not in (text := out.read_text()):
         assert ui.poll() is None and time.monotonic() < end, text
         time.sleep(0.2)
-    return text.split()[text.split().index("UI:") + 1]
+    return text
 
 
-def _read(link: str, home: Path) -> Pages:
+def _read(printed: str, home: Path) -> Pages:
     """What there is, over MLflow's REST interface; the errors from the forecasts themselves."""
+    found = re.search(r"MLflow UI: (\S+) [^$]*Prefect UI: (\S+)  \(its key: (\S+)\)", printed)
+    assert found, printed
+    link, *prefect = found.groups()
     base, key = link.split("/?key=")
     shown = {"Authorization": f"Bearer {key}"}
 
@@ -167,9 +173,8 @@ def _read(link: str, home: Path) -> Pages:
             (home / file).write_bytes(answer.read())
     variants = {name: tags[name]["variant"] for name in ids}
     trained = {name for name in ids if tags[name]["kind"] == "variant"}
-    return Pages(
-        link, base, experiment, parent, ids, variants, trained, _errors(home / "forecasts.parquet", list(ids)), home / REPORT
-    )
+    mae = _errors(home / "forecasts.parquet", list(ids))
+    return Pages(link, *prefect, base, experiment, parent, ids, variants, trained, mae, home / REPORT)
 
 
 def _errors(path: Path, names: list[str]) -> dict[str, float]:
