@@ -20,7 +20,7 @@ setup: $(ENV) ## make .venv with the locked dependencies (the others do it by th
 run: $(ENV) ## the main job on the shipped data: check, window, train, compare, register
 	$(PY) -m flows compare params/nyc_weather.yaml
 
-ui: $(ENV) ## open the MLflow pages of all runs so far
+ui: $(ENV) ## the pages of MLflow and Prefect on all runs so far
 	$(PY) -m flows ui
 
 test: lint ## lint, types and all tests but those of faults and those in a browser

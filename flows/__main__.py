@@ -340,11 +340,15 @@ def init(
 @app.command()
 def ui(
     port: Annotated[
-        int | None, typer.Option("--port", min=1, max=65535, help="The port; by default 5000 or the next free one.")
+        int | None,
+        typer.Option("--port", min=1, max=65535, help="Of MLflow's pages; by default 5000 or the next free one."),
     ] = None,
-    open_browser: Annotated[bool, typer.Option("--open", help="Open a browser on it.")] = False,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open a browser on the newest comparison.")] = False,
 ) -> None:
-    """Open the MLflow UI on the runs of LAGLINE_HOME (on this machine only); Ctrl-C ends it."""
+    """Serve the pages of MLflow and Prefect on the runs of LAGLINE_HOME, on this machine only; Ctrl-C ends both.
+
+    A link to each is printed; it carries the key of this start, without which nobody gets in.
+    """
     home = open_home()
     from flows.runtime.ui import ui as serve_ui
 
