@@ -345,10 +345,7 @@ def ui(
     ] = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open a browser on the newest comparison.")] = False,
 ) -> None:
-    """Serve the pages of MLflow and Prefect on the runs of LAGLINE_HOME, on this machine only; Ctrl-C ends both.
-
-    A link to each is printed; it carries the key of this start, without which nobody gets in.
-    """
+    """Serve MLflow's and Prefect's pages of LAGLINE_HOME, on this machine only, by links with keys; Ctrl-C ends both."""
     home = open_home()
     from flows.runtime.ui import ui as serve_ui
 

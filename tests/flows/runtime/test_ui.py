@@ -12,7 +12,7 @@ import time
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from html import unescape
 from pathlib import Path
 
@@ -96,10 +96,12 @@ def test_the_ui_opens_mlflow_and_prefect_to_their_keys_alone_and_ends_with_ctrl_
     environment = {**os.environ, "ARTIFACTS": (state / "artifacts").as_uri()}
     tracked = subprocess.run([sys.executable, "-c", TRACK], env=environment, capture_output=True, text=True, check=True)
     artifact = f"get-artifact?path=note.txt&run_uuid={tracked.stdout.split()[-1]}"
-    with socket.socket() as taken, shown(state) as (process, printed):
+    with socket.socket() as taken, ExitStack() as started:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with suppress(OSError):  # it is somebody else's already
             taken.bind(("127.0.0.1", 5000))
             taken.listen()
+        process, printed = started.enter_context(shown(state))
         mlflow, prefect = lines(printed())
         address, key = mlflow.split("/?key=")
         assert "(port 5000 is taken; Ctrl-C ends it)" in printed() and ":5000/" not in mlflow
