@@ -6,6 +6,7 @@ fit; the runs and fits of those that it beat go, and the forecasts of all.
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -152,7 +153,7 @@ def _runs(experiment: str, clause: str) -> "Iterator[Run]":
 def _artifacts(run: "Run", home: Path) -> list[Path]:
     """The folder of a run's artifacts, where it lies below ours: a server looks after its own."""
     address = urlparse(run.info.artifact_uri or "")
-    folder = Path(unquote(address.path)).parent
+    folder = Path(os.path.normpath(unquote(address.path))).parent
     inside = address.scheme in ("", "file") and folder.is_relative_to(home / "artifacts") and folder.name == run.info.run_id
     return [folder] if inside and folder.is_dir() else []
 

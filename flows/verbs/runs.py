@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from flows.runtime.terminal import print_json
+from params.errors import UserError
 from tasks.compare.board import Board, Difference, ScoreRow
 from tasks.report import leaderboard as report
 from tasks.tracking import connection, logs, runs
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
 def leaderboard_of(name: str, run_id: str | None = None) -> dict[str, Any]:
     """What a comparison (the last finished one of a name) found: chosen, naive, sentence, unit, rows, and its run."""
     run_id = run_id or runs.last_comparison(name).info.run_id
-    facts: dict[str, Any] = json.loads(logs.artifact(run_id, "leaderboard.json").read_text())
-    return facts | {"run": run_id}
+    file = logs.artifact(run_id, "leaderboard.json")
+    try:
+        facts: dict[str, Any] = json.loads(file.read_bytes())
+        _board_of(facts)
+        return facts | {"run": run_id}
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, RecursionError) as error:
+        what = f"its leaderboard.json is not what a comparison writes ({type(error).__name__})"
+        raise UserError(f"{name}, run {run_id}: {what}; run compare again, with --fresh") from None
 
 
 def show_leaderboard(home: Path, name: str, as_json: bool) -> None:
@@ -34,9 +41,14 @@ def show_leaderboard(home: Path, name: str, as_json: bool) -> None:
 
 def print_leaderboard(facts: dict[str, Any]) -> None:
     """The table, and what it means in a sentence."""
+    _print_board(*_board_of(facts))
+
+
+def _board_of(facts: dict[str, Any]) -> tuple[Board, str]:
+    """The rows of a leaderboard, and the sentence about them."""
     board = Board.of(ScoreRow.read(row) for row in facts["rows"])
     gain = Difference(**facts["gain"]) if facts.get("gain") else None
-    _print_board(board, report.sentence(board, facts["unit"], gain, facts.get("choose_by", "mae")))
+    return board, report.sentence(board, facts["unit"], gain, facts.get("choose_by", "mae"))
 
 
 def _print_board(board: Board, sentence: str) -> None:

@@ -16,6 +16,7 @@ from tasks.registry.facts import BundleFacts, TrainedOn
 from tasks.registry.schema import check_told
 from tasks.registry.seal import ADDED, LONGEST_LIST, SEAL, TAG, Broken, Entry, Listing, Seal, entries
 from tasks.registry.unsealed import check_plain, check_served
+from tasks.tracking import connection
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -86,7 +87,7 @@ def opened(version: "ModelVersion", servable: bool = False, unsealed: bool = Fal
             files = _contents(bundle, digest)
             if not sealed:
                 check_served(root, bundle, servable)
-        except Broken as error:
+        except (Broken, OSError) as error:
             raise UserError(f"{what} is damaged and is not used: {error}") from None
         if not sealed:
             print(f"{what} {UNSEALED}; only its bundle is known to be what was registered", file=sys.stderr)
@@ -141,6 +142,18 @@ def _store(version: "ModelVersion") -> "ModelsArtifactRepository":
     return ModelsArtifactRepository(f"models:/{version.name}/{version.version}")
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Raises Broken where MLflow cannot give what it has; that the server does not answer says nothing of a version."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        connection.raise_if_away(error)
+        raise Broken(f"MLflow cannot give its files ({str(error).splitlines()[0][:300]})") from None
+
+
 def _listing(store: "ModelsArtifactRepository") -> Listing:
     """What lies in a folder of a store: on this machine as the file system says, which hides nothing and follows no link."""
     here = getattr(store.repo, "artifact_dir", None)
@@ -148,7 +161,9 @@ def _listing(store: "ModelsArtifactRepository") -> Listing:
     def listing(below: str) -> Iterable[Entry]:
         if here is not None:
             return list(entries(Path(here), below)) if (Path(here) / below).is_dir() else []
-        return [Entry(one.path, None if one.is_dir else one.file_size or 0, one.is_dir) for one in store.list_artifacts(below)]
+        with _readable():
+            found = store.list_artifacts(below)
+        return [Entry(one.path, None if one.is_dir else one.file_size or 0, one.is_dir) for one in found]
 
     return listing
 
@@ -156,7 +171,8 @@ def _listing(store: "ModelsArtifactRepository") -> Listing:
 def _fetched(store: "ModelsArtifactRepository", path: str, folder: Path) -> Path:
     """A copy of a file, or ("") of all."""
     folder.mkdir()
-    return Path(store.download_artifacts(path, str(folder)))
+    with _readable():
+        return Path(store.download_artifacts(path, str(folder)))
 
 
 def _contents(bundle: Path, digest: str) -> dict[str, bytes]:

@@ -140,13 +140,10 @@ def _unreachable(text: str) -> bool:
     return "API request to" in text and re.search(r"failed with( timeout)? exception", text) is not None
 
 
-def raise_if_away(text: str) -> None:
-    """Raises MlflowException where what another process said of its end is that the server did not answer it."""
-    from mlflow.exceptions import MlflowException
-
-    for line in text.splitlines():
-        if _unreachable(line):
-            raise MlflowException(line)
+def raise_if_away(error: BaseException) -> None:
+    """Raises an error again where it says that the server did not answer."""
+    if _away(error):
+        raise error
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import pytest
 
 from params.errors import UserError
 from tasks.promote import gates
+from tasks.registry import seal
 from tasks.registry.bundle import write_bundle
 from tasks.registry.facts import BundleFacts
 from tasks.registry.load import Version, opened
@@ -86,6 +87,29 @@ def test_a_tag_that_is_no_digest_is_refused_and_not_shown(home: Path, house: Any
         connection.client().set_model_version_tag("x", made.version, tag, own[tag])
     with opened(needed("x", made.version)) as version:
         assert version.sealed
+
+
+@pytest.mark.slow
+def test_a_registration_that_was_cut_off_leaves_no_version_and_the_next_one_makes_it(
+    home: Path, house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs.child_run(runs.parent_run(runs.experiment("x", home), "x", "0" * 64)[0], "ridge", "1" * 64, {})
+    house.write(home / "bundle", house.build("ridge", {}), family="ridge", network={})
+    given: dict[str, Any] = {"name": "x", "run_id": run, "identity": "9" * 64, "tags": {}, "home": home}
+
+    def cut_off(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    client = type(connection.client())
+    for owner, step in ((seal, "write"), (client, "log_model_artifacts"), (client, "create_model_version")):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(owner, step, cut_off)
+            register(home / "bundle", **given)
+        assert not connection.client().search_model_versions("name = 'x'")
+    made = register(home / "bundle", **given)
+    assert made.new and made.version == "1"
+    with opened(needed("x", "challenger")) as version:
+        assert version.sealed and version.model.facts
 
 
 def test_a_version_that_lacks_what_is_younger_opens_and_says_so_when_it_is_needed(house: Any) -> None:
