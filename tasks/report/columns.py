@@ -105,7 +105,7 @@ COLUMNS = (
     ),
     Column(
         name="test_skill", heading="skill %", form=Form.SHARE, words="skill against the best naive",
-        meaning="1 - MAE / MAE of the best naive, on the rows that both forecast", metric="test_skill", pixels=80,
+        meaning="1 - MAE / MAE of the best naive, on the rows that both forecast", metric="test_skill", pixels=88,
     ),
     Column(
         name="test_coverage_90", heading="cover %", form=Form.SHARE, words="coverage of the 90 % interval",

@@ -108,7 +108,7 @@ def remarks(board: Board) -> list[str]:
     if highest and board.alike:
         lines.append(
             f"~ not told apart from {highest.name} on test (Diebold-Mariano, corrected for few origins; p above "
-            f"{LEVEL:.0%} after Holm's correction for all that are tested against it)"
+            f"{100 * LEVEL:.0f} % after Holm's correction for all that are tested against it)"
         )
     if any(row["test_mae_spread"] is not None or row.seeds == 1 for row in board.rows):
         lines.append("±: standard deviation over seeds; ? with one seed (--set training.seeds=3 shows it)")

@@ -238,7 +238,7 @@ def _over(found: Comparison) -> str:
     what = "origins, each the mean of its series" if one.over == "origins" else "series: there are too few origins"
     few = "" if one.p is not None or one.mean == 0 else " That is too few to say anything."
     tests = f"the {one.tested} tests" if one.tested and one.tested > 1 else "its one test"
-    alike = f"Not told apart: p above {LEVEL:.0%} after Holm's correction for {tests} against {found.best} (the column"
+    alike = f"Not told apart: p above {100 * LEVEL:.0f} % after Holm's correction for {tests} against {found.best} (the column"
     return f"Tested over {one.count:,} {what}. {alike} {BY_NAME['test_p_best'].heading!r}); an interval is of one alone.{few}"
 
 

@@ -22,7 +22,7 @@ Value = str | float | Sequence[str | float] | None
 LONGEST_VALUE = 500
 NOTE = "mlflow.note.content"
 FIRST = "val_mae"  # MLflow's pages that compare runs open on the first metric that they all have, in the order of logging
-FIGURES = 6  # significant digits of a metric: what a table of MLflow's has room for.  leaderboard.json has all of them
+MOST, LEAST = 6, 4  # significant digits of a metric, decimals being six: what a table of MLflow's shows.  The files have all
 
 
 def tag(run_id: str, tags: Mapping[str, str]) -> None:
@@ -69,7 +69,10 @@ def log_metrics(run_id: str, values: Mapping[str, float | None], step: int = 0) 
 
 def rounded(value: float) -> float:
     """A value as people read it; a whole number stays as it is."""
-    return float(value) if value == int(value) else float(f"{value:.{FIGURES}g}")
+    if value == int(value):
+        return float(value)
+    digits = min(MOST, max(LEAST, MOST + 1 + math.floor(math.log10(abs(value)))))
+    return float(f"{value:.{digits}g}")
 
 
 def log_history(run_id: str, rows: Sequence[Mapping[str, float]]) -> None:

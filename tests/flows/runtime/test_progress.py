@@ -43,6 +43,22 @@ def test_a_log_file_is_quiet_until_a_fit_is_done() -> None:
     assert text.getvalue() == "  gru: val_mae 4.000 (skill +20.0 %) in 70.0 s, best epoch 2, ended by max_epochs\n"
 
 
+def test_a_closed_form_has_penalties_and_no_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "QUIET", 0.0)
+    board, text = board_of(False)
+    board.fits({"ridge": 7}, 5.0)
+    board.epoch("ridge", ROW | {"penalty": 0.1})
+    assert "  ridge: penalty 2/7  loss " in text.getvalue() and "epoch" not in text.getvalue()
+    history = [ROW | {"epoch": epoch, "penalty": 10.0**epoch} for epoch in range(3)]
+    board.fit_done(done("ridge", replace(RESULT, history=history, ended_by=Ended.CLOSED_FORM)))
+    board.fit_done(done("ensemble", replace(RESULT, ended_by=Ended.MEMBERS)))
+    told = text.getvalue().splitlines()[1:]
+    assert told == [
+        "  ridge: val_mae 4.000 (skill +20.0 %) in 70.0 s, best penalty 10, in closed form",
+        "  ensemble: val_mae 4.000 (skill +20.0 %) in 70.0 s, from its members",
+    ]
+
+
 def test_a_long_fit_is_heard_of_in_a_log_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "QUIET", 0.0)
     board, text = board_of(False)

@@ -3,9 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from models.data.window import FeatureWindow, WindowParams
 from models.memory_card import MemoryCard
-from tasks.registry.card import card
+from tasks.registry.card import card, kind_of
 from tasks.registry.facts import Refitted
 from tasks.train.identity import Provenance
 from tasks.validate.verdict import Finding, Severity, Verdict
@@ -57,3 +59,14 @@ def test_a_card_says_for_how_long_a_refit_was_trained(house: Any) -> None:
         refit = Refitted(job=job, weights="r" * 64, fingerprint=made.fingerprint, identity="", seen_until=0)
         both = card(house.facts(), replace(made, refit=refit), about, None)
         assert words in both and "refitted.pt2" in both and "r" * 64 in both and "forecast --judged" in both
+
+
+@pytest.mark.parametrize(
+    ("family", "words"),
+    [("ridge", "A ridge regression"), ("linear", "A linear model"), ("ensemble", "An ensemble"), ("tcn", "A tcn network"),
+     ("recurrent", "A recurrent network"), ("attention", "An attention network"), ("lstm", "An lstm network"),
+     ("elman", "An elman network"), ("gru", "A gru network"), ("mlp", "An mlp network"),
+     ("encoder_decoder", r"An encoder\_decoder network")],
+)  # fmt: skip
+def test_what_a_version_is_has_its_article_and_a_regression_is_no_network(family: str, words: str) -> None:
+    assert kind_of(family) == words

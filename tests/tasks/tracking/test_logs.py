@@ -35,6 +35,15 @@ def test_every_way_of_not_answering_is_being_away() -> None:
     assert not connection._away(ValueError("API request to x failed with exception"))
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(4.5971867647905365, 4.59719), (0.10456318897612737, 0.104563), (0.0739312345, 0.073931), (-0.000970712, -0.0009707),
+     (1.23456789e-9, 1.235e-9), (62148641.5, 62148600.0), (1152360.0, 1152360.0), (0.0, 0.0), (-3.0, -3.0)],
+)  # fmt: skip
+def test_a_metric_has_the_digits_that_a_table_shows_and_a_whole_number_all(value: float, told: float) -> None:
+    assert logs.rounded(value) == told
+
+
 @pytest.mark.fault
 def test_no_row_is_lost_while_the_server_is_away_and_no_call_waits_for_it_for_ever(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -53,3 +53,12 @@ def test_loss_curves_mark_the_best_epoch(tmp_path: Path) -> None:
     assert figure.axes[0].get_title(loc="right") == "best epoch 2: val_mae 2"
     save(figure, tmp_path / "a.png")
     save(loss_plot(LOSSES.head(1), "ridge", None, "temp"), tmp_path / "b.png")
+
+
+def test_the_losses_of_a_closed_form_go_along_its_penalties(tmp_path: Path) -> None:
+    losses = pl.DataFrame({"penalty": [0.1, 1.0, 10.0], "train_loss": [0.1, 0.2, 0.3], "val_mae": [3.0, 2.0, 2.5]})
+    figure = loss_plot(losses, "ridge", 1.0, "temp")
+    upper, lower = figure.axes
+    assert upper.get_title(loc="right") == "best penalty 1: val_mae 2"
+    assert lower.get_xlabel() == "penalty" and lower.get_xscale() == "log"
+    save(figure, tmp_path / "losses.png")
