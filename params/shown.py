@@ -26,21 +26,26 @@ OBEYED = re.compile(f"[{_OBEYED}]")
 OBEYED_OR_LINE = re.compile(f"[{_OBEYED}\\t\\n]")
 
 # Every pattern bounds what it reads ahead, so that a line of any length, made to be slow, is read in linear time.
-# The signs of an address may be percent-encoded, once or more.
-_COLON, _AT, _SLASHES = (
-    rf"(?:{sign}|{code})" for sign, code in ((":", "%(?:25)*3A"), ("@", "%(?:25)*40"), ("//", "%(?:25)*2F" * 2))
+# An address may itself be percent-encoded, once or more, within another.
+_CODE = "%(?:25)*"
+_WRITTEN = (  # the colon and slashes that begin it, the colon within, the @, and what its names cannot hold
+    ("://", ":", "@", ""),
+    (rf"(?::|{_CODE}3A)(?:{_CODE}2F){{2}}", rf"(?::|{_CODE}3A)", rf"(?:@|{_CODE}40)", rf"(?!{_CODE}(?:3A|2F|40|3F|23))"),
 )
 # `scheme://user:password@host`, to the last @ of the word: an unescaped one belongs to the password.  A number before a path is
 # a port
-PASSWORD = re.compile(
-    rf"({_COLON}{_SLASHES})((?:(?!%(?:25)*(?:3A|2F|40))[^\s:@/?#\[]){{0,200}}){_COLON}"
-    rf"(?!\d{{1,5}}(?:[?#\s]|%(?:25)*2F|/[^\s@]{{0,500}}[/?#]|/?$))(\S{{0,2000}}){_AT}",
-    re.IGNORECASE,
+PASSWORDS = tuple(
+    re.compile(
+        rf"({start})((?:{no}[^\s:@/?#\[]){{0,200}}){colon}(?!\d{{1,5}}(?:[?#\s]|{_CODE}2F|/[^\s@]{{0,500}}[/?#]|/?$))"
+        rf"(\S{{0,2000}}){at}",
+        re.IGNORECASE,
+    )
+    for start, colon, at, no in _WRITTEN
 )
 # `https://token@host`: of a web address a user alone is a secret; of a database it is a name
-TOKEN = re.compile(
-    rf"((?:https?|wss?|ftps?|grpcs?|s3){_COLON}{_SLASHES})((?:(?!%(?:25)*(?:2F|3F|23))[^\s/?#:@]){{1,2000}}){_AT}(?!\s|$)",
-    re.IGNORECASE,
+TOKENS = tuple(
+    re.compile(rf"((?:https?|wss?|ftps?|grpcs?|s3){start})((?:{no}[^\s/?#:@]){{1,2000}}){at}(?!\s|$)", re.IGNORECASE)
+    for start, _, at, no in _WRITTEN
 )
 # `user:password@host` without a scheme
 BARE = re.compile(r"""(?<![\w/.+-])([\w.+-]{1,100}:)([^\s/:@"']{1,200})@(?=[\w\[])""")
@@ -50,8 +55,9 @@ _NAMES = (
     r"|auth[_-]?string|signature|credentials?|authorization"
 )
 _SHORT = r"(?:[?&;]|%(?:25)*(?:3F|26|3B))(?:amp;)?(?:sig|sas|key|auth|code|pass|pw)"
-_VALUE = r"""(?:\{[^}\s]{0,1000}\}|"[^"\n]{0,1000}"|'[^'\n]{0,1000}'|(?!%(?:25)*(?:26|23|3B)|:(?:\s|$))[^\s&;#"'])+"""
-NAMED = re.compile(rf"((?:{_NAMES}|{_SHORT})(?:=|%(?:25)*3D))({_VALUE})", re.IGNORECASE)
+_VALUE = r"""\{[^}\s]{0,1000}\}|"[^"\n]{0,1000}"|'[^'\n]{0,1000}'|(?!:(?:\s|$))[^\s&;#"']"""
+NAMED = re.compile(rf"((?:{_NAMES}|{_SHORT})=)((?:{_VALUE})+)", re.IGNORECASE)
+NAMED_CODED = re.compile(rf"((?:{_NAMES}|{_SHORT}){_CODE}3D)((?:(?!{_CODE}(?:26|23|3B))(?:{_VALUE}))+)", re.IGNORECASE)
 QUOTED = re.compile(
     rf"""((?:{_NAMES})["']\s?[:=,]\s?(?-i:b)?)("(?:\\.|[^"\\\n]){{0,1000}}"|'(?:\\.|[^'\\\n]){{0,1000}}')""", re.IGNORECASE
 )
@@ -135,12 +141,14 @@ def masked(text: str, also: Iterable[str] = ()) -> str:
 
 def _without_forms(text: str) -> str:
     if "@" in text or "40" in text:
-        text = PASSWORD.sub(_without_password, text)
-        for pattern in (TOKEN, BARE):
+        for pattern in PASSWORDS:
+            text = pattern.sub(_without_password, text)
+        for pattern in (*TOKENS, BARE):
             text = pattern.sub(rf"\1{MASK}@", text)
     low = text.lower()
     if any(word in low for word in _WORDS):
-        text = NAMED.sub(rf"\1{MASK}", text)
+        for pattern in (NAMED, NAMED_CODED):
+            text = pattern.sub(rf"\1{MASK}", text)
         text = QUOTED.sub(rf"\1'{MASK}'", text)
         for pattern in (HEADER, BEARER):
             text = pattern.sub(rf"\1{MASK}", text)
@@ -181,8 +189,8 @@ def _of_the_environment() -> Iterator[str]:
         if _SECRET_NAME.search(name) and name not in _NO_SECRETS:
             yield value
             yield from [value.partition(":")[2]] if name.upper().endswith("AUTH_STRING") else []
-        yield from (found[3] for found in PASSWORD.finditer(value))
-        yield from (found[2] for pattern in (TOKEN, NAMED) for found in pattern.finditer(value))
+        yield from (found[3] for pattern in PASSWORDS for found in pattern.finditer(value))
+        yield from (found[2] for pattern in (*TOKENS, NAMED, NAMED_CODED) for found in pattern.finditer(value))
 
 
 def _spellings(secret: str) -> set[str]:

@@ -120,6 +120,15 @@ def task_faults(file: str, tree: ast.Module) -> Iterator[str]:
             yield f"{file}:{node.lineno}: {node.name} is a @task, which stands in the marked file of its room"
 
 
+def discretion_faults(file: str, tree: ast.Module) -> Iterator[str]:
+    """A flow or a task whose errors, which Prefect keeps, are not cleaned of secrets."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and file.startswith(("flows/", "tasks/")):
+            names = [ast.unparse(one.func if isinstance(one, ast.Call) else one).split(".")[-1] for one in node.decorator_list]
+            if {"flow", "task"} & set(names) and names[-1:] != ["discreet"]:
+                yield f"{file}:{node.lineno}: {node.name} is a flow or a task and not @discreet"
+
+
 def mirror_faults(root: Path, file: str, tree: ast.Module) -> Iterator[str]:
     """A test file that has no source file at its place and names none in the first line of its docstring."""
     parts = file.split("/")
@@ -177,6 +186,7 @@ def violations(root: Path) -> list[str]:
             found.extend(import_faults(file, line, module, name))
             found.extend(room_faults(file, line, module, name))
         found.extend(task_faults(file, tree))
+        found.extend(discretion_faults(file, tree))
         found.extend(mirror_faults(root, file, tree))
     return found + circles(root)
 
@@ -203,7 +213,8 @@ PLANTED = [
     ("tasks/load/a.py", "from tasks.train.fits import train_variant", "load must not import train"),
     ("tasks/load/a.py", "def f():\n    from tasks import registry", "load must not import registry"),
     ("tasks/attic/a.py", "from tasks import files", "no room of the flow"),
-    ("tasks/compare/a.py", "from prefect import task\n@task(name='x')\ndef f():\n    pass", "f is a @task"),
+    ("tasks/compare/a.py", "from prefect import task\n@task(name='x')\n@discreet\ndef f():\n    pass", "f is a @task"),
+    ("flows/a.py", "from prefect import flow\n@flow\ndef f():\n    pass", "f is a flow or a task and not @discreet"),
 ]
 
 

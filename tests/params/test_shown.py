@@ -62,13 +62,16 @@ def test_a_secret_of_a_known_form_is_masked(form: str) -> None:
     text = form.format(SECRET)
     for given_text in (text, f"see {text} and {text}", f"http://a:b@c,{text}"):
         assert SECRET not in masked(given_text) and room.MASK in masked(given_text)
+    coded = form.format("t0p%2F%3A%40%23%26secret")
+    assert "secret" not in masked(coded) or form == "Bearer {}"
     for encoded in (quote(text, safe=""), quote(quote(text, safe=""), safe="")):
         assert not form.startswith(("http", "postgresql", "redis", "git", "api", "X")) or "hunter2" not in masked(encoded)
 
 
-@pytest.mark.parametrize("password", ["p@ss", "p%40ss", "a:b", "a/b", "12/34", "a'b\"c", "ä€", "x" * 1500, "a?b#c"])
+@pytest.mark.parametrize("password", ["p@ss", "p%40ss", "a:b", "a/b", "12/34", "a'b\"c", "ä€", "x" * 1500, "a?b#c", "%2Fa%3Ab"])
 def test_a_password_of_any_letters_is_masked_to_the_last_at(password: str) -> None:
     assert masked(f"cannot reach postgresql://user:{password}@host/db!") == "cannot reach postgresql://user:***@host/db!"
+    assert masked(f"http://u%40s:{password}@host") == "http://u%40s:***@host"
 
 
 @pytest.mark.parametrize(
@@ -148,3 +151,25 @@ def test_what_was_shown_once_is_shown_so_again(text: str) -> None:
 @pytest.mark.parametrize("kind", [UserError, ChecksFailed])
 def test_an_error_holds_neither(kind: type[Exception]) -> None:
     assert str(kind("a\x1b[31m of\nhttp://u:s3cr3t@h")) == "a\\x1b[31m of\nhttp://u:***@h"
+
+
+def test_an_error_that_leaves_a_flow_or_a_task_holds_no_secret_nor_do_those_behind_it() -> None:
+    class Answered(Exception):
+        def __init__(self, message: str) -> None:
+            super().__init__(message, ValueError("token=s3cr3t"))
+            self.message = message
+
+    @room.discreet
+    def call(address: str) -> None:
+        """Asks."""
+        try:
+            raise OSError(f"no answer from {address}")
+        except OSError as error:
+            raise Answered(f"API request to {address} failed") from error
+
+    with pytest.raises(Answered) as caught:
+        call("http://u:s3cr3t@h")
+    error = caught.value
+    assert error.message == error.args[0] == "API request to http://u:***@h failed"
+    assert "s3cr3t" not in repr((error.args, error.__cause__, error.__context__))
+    assert (call.__name__, call.__doc__) == ("call", "Asks.")

@@ -323,3 +323,34 @@ def test_a_working_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "gone").rmdir()
     with pytest.raises(UserError, match="the working folder is gone"):
         prepare()
+
+
+ADDRESSES = """
+import os, sys
+from flows.runtime.state import ready
+ready()
+plain = sys.__stdout__  # without the filter
+print(*(os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("URI", "USERNAME", "PASSWORD")), file=plain)
+print(*(os.environ.get(f"PREFECT_API_{name}") for name in ("URL", "AUTH_STRING")), file=plain)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "mlflow", "prefect"),
+    [
+        ("http://u:p%40w@h:5000/x", "http://h:5000/x u p@w", "http://h:5000/x u:p@w"),
+        ("https://u:p@ss@h", "https://h u p@ss", "https://h u:p@ss"),
+        ("https://token@h", "https://token@h None None", "https://h token:"),  # MLflow sends no user alone
+        ("http://h:5000/a@b", "http://h:5000/a@b None None", "http://h:5000/a@b None"),
+        ("postgresql://u:p@h/db", "postgresql://u:p@h/db None None", "postgresql://u:p@h/db None"),
+    ],
+)
+def test_a_password_leaves_the_address_of_a_server(tmp_path: Path, given: str, mlflow: str, prefect: str) -> None:
+    done = run(ADDRESSES, tmp_path / "home", MLFLOW_TRACKING_URI=given, PREFECT_API_URL=given)
+    assert done.stdout.splitlines() == [mlflow, prefect], done.stderr
+
+
+def test_a_registry_of_its_own_may_have_another_password_so_the_address_stays(tmp_path: Path) -> None:
+    given, other = "http://u:p@h", "http://u:q@h2"
+    done = run(ADDRESSES, tmp_path / "home", MLFLOW_TRACKING_URI=given, MLFLOW_REGISTRY_URI=other, PREFECT_API_URL=given)
+    assert done.stdout.splitlines() == [f"{given} None None", "http://h u:p"], done.stderr
