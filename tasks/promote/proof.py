@@ -12,8 +12,10 @@ import numpy as np
 
 from models.data.origins import origin_rows
 from models.data.windows import Windows
+from models.families import FAMILIES
 from models.fit.job import Job, load_model
 from models.fit.settings import Epoch, Result
+from models.forecaster import check_arguments
 from models.worker import forecast
 from tasks.files import spread
 from tasks.lags.panel import content_digest
@@ -115,6 +117,8 @@ def _again(version: Version, kept: Trained, home: Path, device: str, say: Say, s
     if fields & set(DECISIVE):
         way_back = _way_back(kept.fingerprint) if "code" in fields else ""
         return Proof(False, False, apart, f"cannot be trained again as it was: {told}{way_back}")
+    if unknown := _unknown_argument(job):
+        return Proof(False, False, apart, f"cannot be trained again: {unknown}")
     with tempfile.TemporaryDirectory(dir=home, prefix=".reproduce-") as scratch:
         job = _stopped(job, kept)
         result = _fitted(job, home, Path(scratch), say, stop)
@@ -127,6 +131,16 @@ def _again(version: Version, kept: Trained, home: Path, device: str, say: Say, s
         gap = _forecast_gap(version, home, job, fit_folder(job, Path(scratch)), isinstance(kept, Refitted))
     words = f"other weights, forecasts {gap:.2g} of their spread apart (allowed {TOLERANCE:g}); differing: {told}"
     return Proof(gap <= TOLERANCE, False, apart, words)
+
+
+def _unknown_argument(job: Job) -> str:
+    """What a network of the job is given and cannot take, in words; empty where there is nothing."""
+    for one in job.members or (job,):
+        try:
+            check_arguments(FAMILIES[one.family], one.family, {name: v for name, v in one.network.items() if name != "skip"})
+        except ValueError as error:
+            return str(error)
+    return ""
 
 
 def _stopped(job: Job, kept: Trained) -> Job:

@@ -214,9 +214,13 @@ class TrainedOnTold(Told):
     refit: RefitTold | None = None
 
     @model_validator(mode="after")
-    def _steps_of_members(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.job and self.stop_steps and len(self.stop_steps) != len(self.job.members):
             raise ValueError("stop_steps: one for each member of the job")
+        if self.job and self.job.split is None:
+            raise ValueError("job.split: what is judged was trained on a split")
+        if self.run and self.naive and self.naive not in self.run["evaluation"]["baselines"]:
+            raise ValueError("naive: it is none of the run's baselines")
         return self
 
 

@@ -1,9 +1,13 @@
 """What differs between two fingerprints; training again is tried in `tests/tasks/registry/test_refitted.py`."""
 
+import shlex
+import subprocess
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tasks.promote import proof
 from tasks.promote.proof import differing
 
 
@@ -40,3 +44,18 @@ def test_a_number_that_is_younger_than_a_fingerprint_and_unset_does_not_differ()
     assert differing(then, now) == ()
     (one,) = differing(then, {"numbers": {"training": {"seed": 0, "stop_step": 5}}})
     assert str(one) == "numbers (training.stop_step: None then, 5 now)"
+
+
+def test_a_command_that_is_printed_is_one_command_whatever_a_fingerprint_holds() -> None:
+    """A schema refuses such a revision before it comes so far (tasks/registry/schema.py)."""
+    line = proof._way_back({"revision": "x; touch y", "clean": True})  # type: ignore[typeddict-item]
+    command = line.removeprefix("\nIts code: ")
+    assert shlex.split(command) == ["git", "worktree", "add", "../lagline-x; touch y", "x; touch y"]
+    assert subprocess.run(["sh", "-c", f"git() {{ printf '%s\\n' \"$#\"; }}; {command}"], capture_output=True).stdout == b"4\n"
+
+
+def test_an_argument_that_a_network_does_not_take_is_said_before_anything_is_trained(house: Any) -> None:
+    job = house.made().job
+    assert proof._unknown_argument(job) == ""
+    told = proof._unknown_argument(replace(job, network={**job.network, "unheard": 1}))
+    assert told.startswith("network.unheard: family recurrent has no such argument")

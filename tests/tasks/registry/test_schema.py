@@ -70,6 +70,7 @@ HOSTILE: list[tuple[str, Any]] = [
     (f"{JOB}.windows.features", {"y": {"lookback": 10**12}}),
     (f"{JOB}.windows.calendar", ["moon"]),
     (f"{JOB}.windows.start_padding", 10**6),
+    (f"{JOB}.split", None),
     (f"{JOB}.split.by", "hand"),
     (f"{JOB}.split.test", 10**30),
     (f"{JOB}.scaling.method", "eval"),
@@ -140,7 +141,7 @@ def test_what_no_bundle_says_is_refused_by_its_key(raw: Raw, place: str, value: 
         BundleFacts.read(json.dumps(changed).encode())
     words = str(refused.value)
     assert words.isprintable() and len(words) < 600
-    told = words.replace("trained_on.run: ", "trained_on.run.")
+    told = words.replace("trained_on.run: ", "trained_on.run.").replace("trained_on: ", "trained_on.")
     assert any(part in told for part in (place, place.rpartition(".")[0] or place))
 
 
