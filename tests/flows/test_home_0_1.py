@@ -18,9 +18,10 @@ from flows.verbs.champion import show_history
 from flows.verbs.forecast import show_forecast
 from flows.verbs.reproduce import show_reproduction
 from flows.verbs.runs import show_leaderboard
-from params.errors import ChecksFailed
+from params.errors import ChecksFailed, UserError
 from tasks.promote import gates, ledger
 from tasks.promote.alias import repair
+from tasks.promote.decision import promote
 from tasks.promote.proof import reproduce
 from tasks.promote.scored import score
 from tasks.registry.load import opened
@@ -92,6 +93,19 @@ def test_its_versions_forecast_the_same_numbers(home: Path, given: str, tmp_path
         assert found[column].dt.strftime("%Y-%m-%dT%H:%MZ").to_list() == expected[column]
     for column in ("yhat", "yhat-lo-90", "yhat-hi-90"):
         assert found[column].to_list() == pytest.approx(expected[column], rel=1e-5)
+
+
+def test_its_versions_have_no_seal_which_is_told_and_not_promoted_by_the_way(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "was registered by a lagline that put no seal on what MLflow reads of it"
+    show_forecast(home, "old@champion", home / "old.csv", tmp_path / "out.parquet", None, 1)
+    assert capsys.readouterr().err.count(f"old version 1 {told}") == 1
+    with pytest.raises(UserError, match=f"old version 2 {told}: --unsealed takes it as it is"):
+        promote("old", home, "cpu")
+    assert [entry.version for entry in ledger.entries("old")] == ["1", "2"]
+    with opened(needed("old", "2"), servable=True, unsealed=True) as version:
+        assert not version.sealed  # what can be said of it without a seal is right
 
 
 def test_its_versions_are_judged_by_the_checks_that_they_keep_and_on_the_same_origins(home: Path) -> None:
