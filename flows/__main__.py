@@ -297,7 +297,7 @@ def serve(
             hand_over(line)
         print(f"{params}: due at {cron} ({zone}); Ctrl-C ends the schedule", flush=True)
         with server.announced(home):
-            serve_runs(params, settings or [], cron, zone, forecasts, allow_dirty)
+            serve_runs(server, params, settings or [], cron, zone, forecasts, allow_dirty)
 
 
 @app.command()

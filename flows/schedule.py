@@ -5,23 +5,31 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from prefect.client.orchestration import get_client
 from prefect.runner import Runner
 from prefect.schedules import Cron
 
 from flows.retrain import retrain
 from flows.runtime.child import SERVED_BY, end_runs
 from flows.runtime.due import begin_serving
+from flows.runtime.server import PrefectServer
 from flows.runtime.state import ready
 from params.load import load_run
 from tasks import interrupt
 from tasks.files import ROOT
 
 
-def serve(params: Path, settings: list[str], cron: str, zone: str, forecast: Path | None, allow_dirty: bool) -> None:
-    """Serves `retrain` until Ctrl-C or SIGTERM; each run is a process of its own, one at a time."""
+def serve(
+    server: PrefectServer, params: Path, settings: list[str], cron: str, zone: str, forecast: Path | None, allow_dirty: bool
+) -> None:
+    """Serves `retrain` until Ctrl-C, SIGTERM or SIGHUP; each run is a process of its own, one at a time.
+
+    Raises KeyboardInterrupt then.
+    """
     run = load_run(params, settings)
     begin_serving(ready(), run.name, cron, zone)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for the runs
@@ -38,7 +46,17 @@ def serve(params: Path, settings: list[str], cron: str, zone: str, forecast: Pat
         parameters=parameters,
         description=f"Compare, promote and forecast {run.name}: {cron} ({zone}).",
     )
+    if server.watch:
+        server.watch.set_back = partial(_due_anew, run.name)
     asyncio.run(_until_asked_to_end(runner))
+
+
+def _due_anew(name: str) -> None:
+    """Has Prefect forget when the deployment is due, of a clock that was ahead, and think again."""
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name(f"{retrain.name}/{name}").id
+        client.pause_deployment(deployment)
+        client.resume_deployment(deployment)
 
 
 async def _until_asked_to_end(runner: "_Runner") -> None:

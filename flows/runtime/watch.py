@@ -4,6 +4,7 @@ import itertools
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from flows.runtime.child import Child, answers
 from params.errors import UserError
@@ -13,17 +14,27 @@ from tasks.serve.notify import notify
 LOOK, ASK = 0.5, 10.0  # seconds after which a server is looked at, and asked whether it is well
 SILENT = 3  # questions without an answer, after which it is as good as gone
 GRACE = 1.0  # seconds: who ends all of us at once ends the server first
+STEP = 60.0  # seconds by which a clock that is set back is no mere correction
 TRIES, PAUSES = 3, (2.0, 10.0, 60.0)  # to start it again, and the seconds after each of them
+
+
+def _clock() -> float:
+    """Changes where the clock is set, or the machine sleeps."""
+    return time.time() - time.monotonic()
 
 
 class Watch:
     """A thread that starts a child again whenever it goes away, until `over`.
 
-    `lasting`: for a schedule, which cannot do without; what runs once can.
+    `lasting`: for a schedule, which cannot do without; what runs once can.  A schedule's is also started again where the clock
+    was set back, since its services wait for times of the clock that was ahead; `set_back` is called after that.
     """
 
-    def __init__(self, child: Child, lasting: bool) -> None:
-        self.child, self.lasting = child, lasting
+    def __init__(
+        self, child: Child, lasting: bool, clock: Callable[[], float] = lambda: time.time() - time.monotonic()
+    ) -> None:
+        self.child, self.lasting, self.clock = child, lasting, clock
+        self.set_back: Callable[[], None] = lambda: None
         self._over, self._turn = threading.Event(), threading.Lock()
         threading.Thread(target=self._watch, name="prefect-watch", daemon=True).start()
 
@@ -36,8 +47,12 @@ class Watch:
 
     def _watch(self) -> None:
         """Counts questions, and not the seconds without an answer: the clock runs on while a laptop sleeps."""
-        asked, silent = time.monotonic(), 0
+        asked, silent, clock = time.monotonic(), 0, self.clock()
         while not self._over.wait(LOOK):
+            before, clock = clock, self.clock()
+            if self.lasting and before - clock > STEP and self.child.process.poll() is None:
+                self._after_a_step(before - clock)
+                asked, silent = time.monotonic(), 0
             ended = self.child.process.poll()
             if ended is None and time.monotonic() - asked < ASK:
                 continue
@@ -45,14 +60,22 @@ class Watch:
                 silent = 0 if answers(self.child.port, self.child.health, ASK) else silent + 1
                 asked = time.monotonic()
             if ended is not None or silent >= SILENT:
-                if self._over.wait(GRACE) or interrupt.asked() or not self._start_again(ended):
+                if self._over.wait(GRACE) or interrupt.asked() or not self._start_again(_words(ended)):
                     self.child.listener.close()  # nobody waits for it any more
                     return
                 asked, silent = time.monotonic(), 0
 
-    def _start_again(self, ended: int | None) -> bool:
-        how = "does not answer any more" if ended is None else f"has ended ({ended if ended >= 0 else f'signal {-ended}'})"
-        _say(f"our Prefect server {how}; it is started again, and what runs goes on")
+    def _after_a_step(self, seconds: float) -> None:
+        why = f"the clock was set back by {seconds:,.0f} s"
+        if self._start_again(f"is started again, since {why}"):
+            try:
+                self.set_back()
+            except Exception as error:
+                why += f"; the due times could not be made anew ({type(error).__name__}: {error}): start `serve` again"
+        notify("warning", "serve", why=why)
+
+    def _start_again(self, how: str) -> bool:
+        _say(f"our Prefect server {how}, and what runs goes on")
         for tries in itertools.count(1):
             try:
                 with self._turn:
@@ -71,6 +94,11 @@ class Watch:
             if self._over.wait(PAUSES[min(tries, len(PAUSES)) - 1]) or interrupt.asked():
                 return False
         raise AssertionError("itertools.count has no end")
+
+
+def _words(ended: int | None) -> str:
+    how = "does not answer any more" if ended is None else f"has ended ({ended if ended >= 0 else f'signal {-ended}'})"
+    return f"{how}; it is started again"
 
 
 def _say(text: str) -> None:

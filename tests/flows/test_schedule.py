@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +16,8 @@ from flows.runtime.due import begin_run, begin_serving, check_cron, due_times, e
 from params.errors import UserError
 from tasks.locks import lock
 from tasks.serve.schedule import Memory, recall, remember, superseded
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("zone", ["Foo/Bar", "", "europe/berlin", "../UTC"])
@@ -155,3 +159,45 @@ def test_a_cron_that_is_never_due_ends_serve_before_the_server_starts(warm, refu
     done = warm("serve", "params/smoke.yaml", "--cron", "0 0 30 2 *", home=tmp_path / "home")
     refused(done, 2, "--cron '0 0 30 2 *': is never due")
     assert not list((tmp_path / "home").rglob("server.log")) and "due at" not in done.stdout
+
+
+ANEW = """
+import sqlite3, time
+from flows.runtime.server import start_prefect
+from flows.runtime.state import prefect_home, ready
+home = ready()
+server = start_prefect(home, lasting=True)
+def ask(query):
+    with sqlite3.connect(prefect_home(home) / "prefect.db", timeout=60) as database:
+        return {time for (time,) in database.execute(query)}
+def until(found):
+    while not found():
+        time.sleep(0.5)
+try:
+    server.wait()
+    from flows.retrain import retrain
+    from flows.schedule import _due_anew, _Runner
+    from prefect.schedules import Cron
+    _Runner(name="story", limit=1).add_flow(retrain, name="story", schedules=[Cron("0 6 * * *", timezone="UTC")])
+    due = "select next_scheduled_start_time from flow_run"
+    until(lambda: len(ask(due)) >= 3)
+    before = ask(due)
+    ask("update flow_run set next_scheduled_start_time = '9' || substr(next_scheduled_start_time, 2) returning 1")
+    assert not before & ask(due)
+    _due_anew("story")
+    until(lambda: ask(due) == before)
+    print("due as before")
+finally:
+    server.stop()
+"""
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+def test_due_times_of_a_clock_that_was_ahead_are_made_anew(home: Path) -> None:
+    """Prefect's scheduler is content with any three runs that are still to come, be they in a thousand years."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    settings = ours | {"LAGLINE_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "ignore", "-c", ANEW]
+    done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=240, check=False)
+    assert "due as before" in done.stdout, done.stdout + done.stderr

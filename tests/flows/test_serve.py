@@ -47,25 +47,85 @@ def served(start, new_home, tmp_path_factory) -> Iterator[tuple[subprocess.Popen
     process.wait()
 
 
-@pytest.mark.fault
-def test_the_run_of_a_schedule_that_was_killed_ends_too(start, served, home, tmp_path: Path) -> None:
+@pytest.fixture
+def at_work(start, home: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A schedule whose run trains: (process, its log)."""
     log = tmp_path / "serve.log"
-    settings = ("--set", "training.max_epochs=500", "--set", "training.patience_epochs=500")
-    options = (*settings, "--cron", "* * * * *", "--allow-dirty")
+    settings = ("variants=[gru, elman]", "training.max_epochs=3000", "training.patience_epochs=3000")
+    options = (*(part for one in settings for part in ("--set", one)), "--cron", "* * * * *", "--allow-dirty")
     process = start("serve", "params/smoke.yaml", *options, home=home, output=log)
     try:
         until = time.monotonic() + PATIENCE
-        while "windows of" not in log.read_text():
+        while "train ..." not in log.read_text():
             assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
             time.sleep(0.5)
-        family = psutil.Process(process.pid).children(recursive=True)
-        assert len(family) > 1  # the Prefect server and the run
-        process.kill()
-        assert not psutil.wait_procs(family, timeout=30)[1], log.read_text()[-3000:]
+        yield process, log
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def statuses(home: Path) -> set[str]:
+    """Of all runs in MLflow, read without it."""
+    database = sqlite3.connect(f"file:{home}/mlflow.db?mode=ro", uri=True)
+    try:
+        return {status for (status,) in database.execute("select status from runs")}
+    finally:
+        database.close()
+
+
+@pytest.mark.fault
+def test_the_run_of_a_schedule_that_was_killed_ends_too(at_work, home: Path) -> None:
+    process, log = at_work
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) > 1  # the Prefect server and the run
+    process.kill()
+    assert not psutil.wait_procs(family, timeout=30)[1], log.read_text()[-3000:]
+    assert statuses(home) == {"KILLED"}
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("number", "whole", "status"),
+    [
+        (signal.SIGTERM, False, 143),
+        (signal.SIGTERM, True, 143),  # as a service manager does, all at once
+        (signal.SIGHUP, False, 129),
+        (signal.SIGINT, False, 130),
+    ],
+)
+def test_a_signal_ends_the_schedule_and_the_run_that_is_at_work_in_order(
+    at_work, home: Path, number: signal.Signals, whole: bool, status: int
+) -> None:
+    process, log = at_work
+    family = psutil.Process(process.pid).children(recursive=True)
+    for one in [psutil.Process(process.pid), *(family if whole else [])]:
+        with suppress(psutil.Error):
+            one.send_signal(number)
+    assert process.wait(timeout=60) == status, log.read_text()[-3000:]
+    assert not psutil.wait_procs(family, timeout=20)[1]
+    printed = log.read_text()
+    assert "Traceback" not in printed and "started again" not in printed, printed[-3000:]
+    assert printed.rstrip().endswith("interrupted" if number == signal.SIGINT else f"ended by {number.name}")
+    assert statuses(home) == {"KILLED"}
+
+
+@pytest.mark.fault
+def test_a_run_at_work_goes_on_when_the_server_of_its_schedule_is_killed(at_work, home: Path) -> None:
+    process, log = at_work
+    (record,) = (home / "locks").glob("server-*.json")
+    psutil.Process(json.loads(record.read_text())["pid"]).kill()
+    until = time.monotonic() + PATIENCE
+    while not (there := [*(home / "locks").glob("server-*.json")]) or there == [record]:
+        assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
+        time.sleep(0.5)
+    time.sleep(20)  # the runner asks every ten seconds for what is due
+    assert process.poll() is None and statuses(home) == {"RUNNING"}
+    process.terminate()
+    assert process.wait(timeout=60) == 143, log.read_text()[-3000:]
+    printed = log.read_text()
+    assert "our Prefect server has ended (signal 9); it is started again" in printed and "Traceback" not in printed, printed
 
 
 def test_a_due_run_retrains_promotes_and_forecasts_and_ctrl_c_ends_all(served, warm, prefect_rows) -> None:
@@ -88,7 +148,7 @@ def test_a_due_run_retrains_promotes_and_forecasts_and_ctrl_c_ends_all(served, w
     family = psutil.Process(process.pid).children(recursive=True)
     assert family  # the Prefect server at least
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(timeout=60) in (0, 130)
+    assert process.wait(timeout=60) == 130
     assert not psutil.wait_procs(family, timeout=20)[1]
     printed = log.read_text()
     assert "due at * * * * * (UTC)" in printed and "Traceback" not in printed, printed[-3000:]
