@@ -24,7 +24,7 @@ from models.data.panel import Data
 from params.errors import ChecksFailed
 from params.load import Plan, load_plan
 from params.schema import RunParams
-from params.shown import discreet
+from params.shown import discreet, masked
 from tasks.compare.compare import naive_error
 from tasks.evaluate.baselines import Baselines, only_fitted, only_naive, write_baselines
 from tasks.evaluate.canary import try_canary
@@ -199,9 +199,9 @@ def _publish(
 
 
 def _command(plan: Plan) -> str:
-    """What does the same again."""
+    """What does the same again, as MLflow and the report keep it: without a secret."""
     settings = [part for text in plan.settings for part in ("--set", text)]
-    return shlex.join(["python", "-m", "flows", "compare", str(plan.path), *settings])
+    return masked(shlex.join(["python", "-m", "flows", "compare", str(plan.path), *settings]))
 
 
 def _train_on_all_rows(
