@@ -5,7 +5,6 @@ order by SIGTERM and SIGHUP.
 """
 
 import gc
-import math
 import signal
 import sys
 import traceback
@@ -15,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from flows.runtime.arguments import AllowDirty, Json, Name, Params, Reason, Registered, Set, Unsealed
+from flows.runtime.arguments import AllowDirty, Json, Name, Out, Params, Reason, Registered, Set, Table, Unsealed
 from flows.runtime.begin import collect_nothing, leave, open_home, prefect_api, read_plan, read_run, with_variants
 from flows.runtime.terminal import guard, hand_over
 from params.errors import ChecksFailed, UserError
@@ -115,7 +114,7 @@ def lags(
     if edges not in ("keep", "drop"):
         raise UserError(f"--edges {edges}: write keep or drop")
     spans = [span.strip() for span in rolling.split(",") if span.strip()]
-    if not all(span.isascii() and span.isdigit() and int(span) > 0 for span in spans):
+    if not all(span.isascii() and span.isdigit() and 0 < int(span) <= 10**6 for span in spans):
         raise UserError(f"--rolling {rolling}: write whole numbers of rows from 1 on, such as 24,168")
     run = read_run(params, settings)
     home = open_home()
@@ -159,7 +158,7 @@ def promote(
     reason: Reason = "",
 ) -> None:
     """Hold the challenger against the champion on origins that neither has seen; exit status 1 where it is refused."""
-    if minutes is not None and not 0 < minutes < math.inf:
+    if minutes is not None and not 0 < minutes <= 10**6:
         raise UserError(f"--timeout {minutes:g}: write how many minutes the gates may take, such as 120")
     home = open_home(decides=True)
     from flows.runtime.progress import Board
@@ -228,8 +227,8 @@ def reproduce(version: Registered) -> None:
 @app.command()
 def forecast(
     version: Registered,
-    data: Annotated[Path, typer.Option("--data", metavar="FILE", help="A table like the one that it was trained on.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the forecasts go, as Parquet.")],
+    data: Table,
+    out: Out,
     start: Annotated[
         str | None,
         typer.Option("--from", metavar="TIME", help="Forecast at every cutoff from here on."),
@@ -282,7 +281,7 @@ def serve(
     allow_dirty: AllowDirty = False,
 ) -> None:
     """Retrain, promote and forecast on a schedule, until Ctrl-C."""
-    plan = read_plan(params, settings, forecasts)
+    plan = read_plan(params, settings, forecasts, files=False)
     home = open_home()
     from flows.runtime.due import check_cron
 

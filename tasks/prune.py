@@ -64,7 +64,7 @@ def prune(home: Path, keep: int, dry_run: bool = False) -> Plan:
         plan = _plan(home, keep)
         if not dry_run:
             for path, _ in plan.paths:  # first: on a full disk no store takes what is written to it
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+                _remove(path)
             for _, run_id in plan.runs:
                 connection.client().delete_run(run_id)
     return plan
@@ -93,7 +93,7 @@ def _plan(home: Path, keep: int) -> Plan:
             gone += [(experiment.name, run.info.run_id) for run in unneeded]
             paths += [folder for run in unneeded for folder in _artifacts(run, home)]
             paths += [folder for folder in (home / "forecasts" / parent.info.run_id,) if folder.is_dir()]
-    paths = [*_unreferenced(home, kept), *paths, *_served(home)]
+    paths = [path for path in (*_unreferenced(home, kept), *paths, *_served(home)) if _ours(path, home)]
     return Plan(tuple((path, _size(path)) for path in paths), tuple(gone))
 
 
@@ -158,11 +158,24 @@ def _artifacts(run: "Run", home: Path) -> list[Path]:
     return [folder] if inside and folder.is_dir() else []
 
 
+def _ours(path: Path, home: Path) -> bool:
+    """Whether a path lies in the state folder by itself: what a link leads to is somebody else's, and stays."""
+    return path.parent.resolve() == home.resolve() / path.parent.relative_to(home)
+
+
+def _remove(path: Path) -> None:
+    """Removes a folder or a file; of a link itself, and never what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()) if folder.is_dir() else []
 
 
 def _size(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
+    if path.is_symlink() or not path.is_dir():
+        return path.lstat().st_size
     return sum(one.stat().st_size for one in path.rglob("*") if one.is_file() and not one.is_symlink())

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.runtime.begin import a_reason
+from flows.runtime.begin import a_name, a_reason, a_reference, a_table, an_output
 
 Params = Annotated[Path, typer.Argument(metavar="PARAMS", help="The run file (YAML), such as params/nyc_weather.yaml.")]
 Set = Annotated[
@@ -14,9 +14,14 @@ Set = Annotated[
         "--set", metavar="KEY=VALUE", help="Overrides one value of the run file; may be repeated: training.max_epochs=3."
     ),
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The name in the run file, such as nyc-weather.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", callback=a_name, help="The name in the run file, such as nyc-weather.")]
 Registered = Annotated[
-    str, typer.Argument(metavar="NAME@VERSION", help="Such as nyc-weather@champion, nyc-weather@challenger or nyc-weather@3.")
+    str,
+    typer.Argument(
+        metavar="NAME@VERSION",
+        callback=a_reference,
+        help="Such as nyc-weather@champion, nyc-weather@challenger or nyc-weather@3.",
+    ),
 ]
 AllowDirty = Annotated[bool, typer.Option("--allow-dirty", help="Also a version that was trained by changed code.")]
 Unsealed = Annotated[
@@ -26,3 +31,8 @@ Reason = Annotated[
     str, typer.Option("--reason", metavar="WORDS", callback=a_reason, help="Why, beside who, in the entry of the ledger.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Table = Annotated[
+    Path,
+    typer.Option("--data", metavar="FILE", callback=a_table, help="A table like the one that it was trained on."),
+]
+Out = Annotated[Path, typer.Option("--out", metavar="FILE", callback=an_output, help="Where the forecasts go, as Parquet.")]

@@ -40,10 +40,11 @@ def collect_nothing() -> None:
     gc.disable()
 
 
-def read_plan(params: Path, settings: list[str] | None, forecasts: Path | None = None) -> "Plan":
+def read_plan(params: Path, settings: list[str] | None, forecasts: Path | None = None, files: bool = True) -> "Plan":
     """The run and its variants, read before anything slow is imported: a mistake is told at once.
 
-    So is a file of `--forecast` that cannot be written: after hours of training that would be too late.
+    So is a file of `--forecast` that cannot be written: after hours of training that would be too late.  `files`: whether
+    the data has to be there already.
     """
     from params.load import load_plan
     from tasks.files import unwritable
@@ -51,6 +52,8 @@ def read_plan(params: Path, settings: list[str] | None, forecasts: Path | None =
     plan = load_plan(params, settings or [])
     if forecasts is not None and (why := unwritable(forecasts)) is not None:
         raise UserError(f"--forecast {forecasts}: {why}")
+    if files:
+        _check_data(plan.run)
     return plan
 
 
@@ -58,7 +61,52 @@ def read_run(params: Path, settings: list[str] | None) -> "RunParams":
     """The run alone, as early."""
     from params.load import load_run
 
-    return load_run(params, settings or [])
+    run = load_run(params, settings or [])
+    _check_data(run)
+    return run
+
+
+def _check_data(run: "RunParams") -> None:
+    """Raises UserError where the files of a run are not there."""
+    from tasks.files import ROOT
+    from tasks.load.files import find_files
+
+    if run.data.path is not None:  # a query is asked later, once
+        find_files(run.data, ROOT)
+
+
+def a_name(name: str) -> str:
+    """The name of a run file.  Raises UserError for what none may be called."""
+    from tasks.registry.versions import check_name
+
+    check_name(name)
+    return name
+
+
+def a_reference(reference: str) -> str:
+    """NAME@VERSION.  Raises UserError for what is none."""
+    from tasks.registry.versions import parse
+
+    parse(reference)
+    return reference
+
+
+def a_table(data: Path) -> Path:
+    """A table to forecast from.  Raises UserError where there is none."""
+    from params.data import DataParams
+    from tasks.load.files import find_files
+
+    find_files(DataParams.model_construct(path=str(data.absolute())), Path.cwd())
+    return data
+
+
+def an_output(out: Path) -> Path:
+    """A file to write.  Raises UserError where none can be put in place."""
+    from tasks.files import unwritable
+
+    if (why := unwritable(out)) is not None:
+        raise UserError(f"--out {out}: {why}")
+    return out
 
 
 def a_reason(text: str) -> str:

@@ -29,8 +29,8 @@ def concurrent_fits(threads: int, device: str) -> int:
     """LAGLINE_JOBS, or as many fits as the cores carry at once, on an accelerator one.  Raises UserError for a bad number."""
     text = os.environ.get("LAGLINE_JOBS", "").strip()
     if text:
-        if not text.isdecimal() or int(text) < 1:
-            raise UserError(f"LAGLINE_JOBS={text}: write a whole number of at least 1")
+        if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) >= 1):
+            raise UserError(f"LAGLINE_JOBS={text}: write a whole number of at least 1, and of four digits at most")
         return int(text)
     return max(1, min(cores() // threads, 16)) if device == "cpu" else 1
 

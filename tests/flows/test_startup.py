@@ -38,3 +38,37 @@ def test_a_verb_imports_no_library_that_it_does_not_need(arguments: str, allowed
     modules = set(done.stdout.split("MODULES ")[1].split())
     assert "Traceback" not in done.stderr
     assert HEAVY & modules <= allowed, f"{arguments}: {done.stderr}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["compare", "params/none.yaml"], "params/none.yaml: there is no such file"),
+        (["compare", "/dev/zero"], "/dev/zero: this is a pipe, a socket or a device"),
+        (["compare", "params/smoke.yaml", "--set", "data.frequency=99999999999999d"], "longer than 1,000 years"),
+        (["compare", "params/smoke.yaml", "--set", "data.path=none.csv"], "data.path none.csv: there is no such file"),
+        (["retrain", "params/smoke.yaml", "--set", "data.path=none.csv"], "data.path none.csv: there is no such file"),
+        (["validate", "params/smoke.yaml", "--set", "data.path=none.csv"], "data.path none.csv: there is no such file"),
+        (["forecast", "a@1", "--data", "none.csv", "--out", "x.parquet"], "none.csv: there is no such file"),
+        (["forecast", "a@1", "--data", "data/nyc_weather.parquet", "--out", "none/x.parquet"], "there is no folder"),
+        (["lags", "params/smoke.yaml", "--head", "--rolling", "9" * 20], "--rolling 9"),
+        (["promote", "../x"], "the name '../x'"),
+        (["promote", "x", "--timeout", "1e300"], "--timeout 1e+300"),
+        (["reproduce", "x@y@z"], "x@y@z: write NAME@champion"),
+    ],
+)
+def test_what_can_be_known_early_is_told_before_anything_slow_is_imported(words: list[str], told: str, tmp_path: Path) -> None:
+    script = f"""
+import sys
+sys.argv = ["flows", *{words!r}]
+from flows.__main__ import run
+status = run()
+print(status, sorted({{"torch", "mlflow", "prefect", "great_expectations"}} & set(sys.modules)))
+"""
+    environment = os.environ | {"LAGLINE_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "2 []\n" and told in done.stderr, done.stdout + done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "home").exists()

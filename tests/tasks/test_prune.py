@@ -1,6 +1,7 @@
 """Pruning a real store: what a registered version needs stays, whatever its age; what nothing refers to goes."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -172,3 +173,20 @@ def test_files_go_first_for_a_store_on_a_full_disk_takes_nothing_before(home: Pa
             prune(home, 0)
     again = prune(home, 0)
     assert again.paths == () and len(again.runs) == 2  # the second time it ends what the first began
+
+
+def test_what_a_link_leads_to_stays(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A link among the panels, among the runs' artifacts and in place of a whole folder of ours."""
+    parent, theirs = a_comparison(home, 0, loser=True), tmp_path_factory.mktemp("theirs")
+    for name in ("panel", "run", "fits/story-fit9"):
+        (theirs / name).mkdir(parents=True)
+        (theirs / name / "kept").write_text("kept")
+    (home / "panels" / "linked").symlink_to(theirs / "panel")
+    (folder,) = (path for path in (home / "artifacts").rglob(parent) if path.is_dir())
+    shutil.rmtree(folder)
+    folder.symlink_to(theirs / "run")
+    shutil.rmtree(home / "checkpoints")
+    (home / "checkpoints").symlink_to(theirs / "fits")
+    prune(home, 0)
+    assert len(list(theirs.rglob("kept"))) == 3
+    assert not folder.is_symlink()  # the link was ours, and went
