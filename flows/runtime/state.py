@@ -164,7 +164,7 @@ def _no_space(error: BaseException) -> bool:
 def _refuse_other_layouts(folder: Path) -> None:
     path = folder / "layout.json"
     try:
-        text = path.read_bytes()
+        text = path.read_bytes() if stat.S_ISREG(path.lstat().st_mode) else b""  # what is no file may never end
     except FileNotFoundError:
         return
     try:

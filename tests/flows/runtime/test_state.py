@@ -354,3 +354,13 @@ def test_a_registry_of_its_own_may_have_another_password_so_the_address_stays(tm
     given, other = "http://u:p@h", "http://u:q@h2"
     done = run(ADDRESSES, tmp_path / "home", MLFLOW_TRACKING_URI=given, MLFLOW_REGISTRY_URI=other, PREFECT_API_URL=given)
     assert done.stdout.splitlines() == [f"{given} None None", "http://h u:p"], done.stderr
+
+
+def test_a_layout_that_is_a_link_or_a_pipe_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGLINE_HOME", str(tmp_path))
+    path = tmp_path / "layout.json"
+    for make in (lambda: path.symlink_to("/dev/zero"), lambda: path.symlink_to("layout.json"), lambda: os.mkfifo(path)):
+        make()
+        with pytest.raises(UserError, match="cannot be understood"):
+            prepare()
+        path.unlink()
