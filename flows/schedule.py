@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,14 +63,14 @@ def _due_anew(name: str) -> None:
 async def _until_asked_to_end(runner: "_Runner") -> None:
     """Serves until Ctrl-C, SIGTERM or SIGHUP, which end the run that is at work, too: Prefect's own waits for it.
 
-    Raises KeyboardInterrupt.  A second signal cuts the waiting short.
+    Raises KeyboardInterrupt.  A second one while the end is under way changes nothing.
     """
     serving = asyncio.current_task()
     assert serving is not None
 
     def end(number: int) -> None:
-        if interrupt.asked():
-            raise KeyboardInterrupt
+        if interrupt.again():
+            return
         interrupt.note(number)
         end_runs()
         serving.cancel()
@@ -90,5 +91,6 @@ class _Runner(Runner):
     end: Callable[[int], None]
 
     def handle_sigterm(self, *_: Any, **__: Any) -> None:
-        """Called by the signal, in the loop's own thread but not by the loop."""
-        asyncio.get_running_loop().call_soon_threadsafe(self.end, signal.SIGTERM)
+        """Called by the signal, in the loop's own thread but not by the loop; also when that is over."""
+        with suppress(RuntimeError):
+            asyncio.get_running_loop().call_soon_threadsafe(self.end, signal.SIGTERM)

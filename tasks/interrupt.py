@@ -6,9 +6,12 @@ that comes in a destructor Python prints and forgets, and the work goes on to it
 
 import signal
 import threading
+import time
 from types import FrameType
 
+UNDER_WAY = 15.0  # seconds
 _asked = threading.Event()
+_last: list[float] = []  # when a signal last did
 _ended_by: list[int] = []  # the signals that have asked us to end, but a Ctrl-C that nobody noted
 
 
@@ -20,7 +23,9 @@ def end_in_order() -> None:
 
 
 def ended_by(number: int, frame: FrameType | None) -> None:
-    """Does what Ctrl-C would do here and now, and keeps by which signal."""
+    """Does what Ctrl-C would do here and now, and keeps by which signal; another one soon after it is not a second Ctrl-C."""
+    if again():
+        return
     note(number)
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler):  # a shell has us ignore Ctrl-C, or a library has a handler of its own
@@ -31,6 +36,12 @@ def ended_by(number: int, frame: FrameType | None) -> None:
 def note(number: int) -> None:
     """Keeps that a signal has asked this process to end."""
     _ended_by.append(number)
+    _last[:] = [time.monotonic()]
+
+
+def again() -> bool:
+    """Whether a signal has asked for it a moment ago, so that the end is under way."""
+    return bool(_last) and time.monotonic() - _last[0] < UNDER_WAY
 
 
 def ended() -> signal.Signals:
