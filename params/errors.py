@@ -4,7 +4,8 @@ from params.shown import shown
 
 
 def clipped(text: str, most: int = 60) -> str:
-    """The text, or the beginning of one that is longer than a message can use."""
+    """The text, or the beginning of one that is too long for a message; filtered before: half a secret has no form."""
+    text = shown(text)
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
