@@ -160,8 +160,10 @@ class Board:
         if not result.finished:
             note = f"failed: {result.reason}"
         elif result.val_mae is None:
-            epochs = f", epochs: {result.best_epoch + 1}" if result.ended_by == "refit" else ""
-            note = self._reused("trained on all rows", f"in {result.train_seconds:.1f} s{epochs}", done.reused)
+            penalty = next((row["penalty"] for row in result.history if "penalty" in row), None)
+            length = f"epochs: {result.best_epoch + 1}" if penalty is None else f"penalty: {penalty:g}"
+            length = f", {length}" if result.ended_by == "refit" else ""
+            note = self._reused("trained on all rows", f"in {result.train_seconds:.1f} s{length}", done.reused)
         else:
             took = f"in {result.train_seconds:.1f} s, {_end(result)}"
             note = self._reused(f"val_mae {result.val_mae:.3f}{self._skill(result.val_mae)}", took, done.reused)

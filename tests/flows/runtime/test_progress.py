@@ -52,10 +52,12 @@ def test_a_closed_form_has_penalties_and_no_epochs(monkeypatch: pytest.MonkeyPat
     history = [ROW | {"epoch": epoch, "penalty": 10.0**epoch} for epoch in range(3)]
     board.fit_done(done("ridge", replace(RESULT, history=history, ended_by=Ended.CLOSED_FORM)))
     board.fit_done(done("ensemble", replace(RESULT, ended_by=Ended.MEMBERS)))
+    board.fit_done(done("again", replace(RESULT, val_mae=None, history=history[1:2], best_epoch=0, ended_by=Ended.REFIT)))
     told = text.getvalue().splitlines()[1:]
     assert told == [
         "  ridge: val_mae 4.000 (skill +20.0 %) in 70.0 s, best penalty 10, in closed form",
         "  ensemble: val_mae 4.000 (skill +20.0 %) in 70.0 s, from its members",
+        "  again: trained on all rows in 70.0 s, penalty: 10",
     ]
 
 
