@@ -72,6 +72,7 @@ def run():
     return log
 
 log = run()
+server.watch.over()  # else it is started again
 server.child.process.kill()
 server.child.process.wait()
 log("for nobody")
@@ -104,7 +105,7 @@ def test_a_run_has_its_lines_at_prefect_and_a_name_without_a_path(
 @pytest.mark.slow
 @pytest.mark.fault
 def test_a_run_ends_though_prefect_takes_no_lines_any_more(new_home, tmp_path: Path) -> None:
-    """Prefect's own sender tries for two minutes, and prints what it could not send."""
+    """Prefect's own sender tries again and again, and prints that it could not."""
     environment = {**os.environ, "LAGLINE_HOME": str(new_home(tmp_path / "home"))}
     with subprocess.Popen(
         [sys.executable, "-c", GONE], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
