@@ -28,6 +28,7 @@ from params.shown import discreet
 from tasks.locks import Held, lock
 from tasks.promote.alias import undecided
 from tasks.promote.decision import Decision, PromoteOptions
+from tasks.promote.ledger import Broken
 from tasks.serve.notify import notify
 from tasks.serve.realised import score_realised, serve_forecasts
 from tasks.serve.schedule import again, superseded
@@ -104,20 +105,33 @@ def _once(plan: Plan, forecast: str | None, allow_dirty: bool, home: Path) -> Re
     run = plan.run
     connection.connect(home)
     compared = recorded(compare, str(plan.path), list(plan.settings), plan=plan)
-    found = Retrained(outcome=Outcome.UNCHANGED)
-    if (compared.registered and compared.registered.version) or (compared.unchanged and undecided(run.name)):
-        options = PromoteOptions(allow_dirty=allow_dirty, rules=run.promotion)
-        found = _judged(recorded(promote, run.name, options))
-    elif not compared.unchanged:
-        found = _nothing(run.name, compared)
-    served, short = None, None
-    looked_back = score_realised(run, home)
-    if forecast is not None:
-        served, short = serve_forecasts(run, home, Path(forecast) if forecast else None)
+    with connection.answered("the comparison is done, and what is left of it goes on from there"):
+        found, stopped = _decided(plan, compared, allow_dirty)
+        served, short = None, None
+        looked_back = score_realised(run, home)
+        if forecast is not None:
+            served, short = serve_forecasts(run, home, Path(forecast) if forecast else None)
     warnings = tuple(filter(None, (looked_back, short)))
     for warning in warnings:
         notify("warning", run.name, why=warning)
+    if stopped:
+        raise stopped
     return replace(found, forecast=served, warnings=warnings)
+
+
+def _decided(plan: Plan, compared: Comparison, allow_dirty: bool) -> tuple[Retrained, Broken | None]:
+    """What came of the challenger; and what stops every decision while the champion goes on forecasting."""
+    name = plan.run.name
+    found = Retrained(outcome=Outcome.UNCHANGED)
+    if (compared.registered and compared.registered.version) or (compared.unchanged and undecided(name)):
+        try:
+            options = PromoteOptions(allow_dirty=allow_dirty, rules=plan.run.promotion)
+            found = _judged(recorded(promote, name, options))
+        except Broken as error:
+            return found, error
+    elif not compared.unchanged:
+        found = _nothing(name, compared)
+    return found, None
 
 
 def _nothing(name: str, compared: Comparison) -> Retrained:

@@ -136,6 +136,17 @@ def _keep_to_its_owner(folder: Path) -> None:
         )
 
 
+def passing(error: BaseException | None) -> str | None:
+    """What to say of an error that may pass by itself: a full disk, a tracking server that does not answer; else None."""
+    told = full_disk(error)
+    if told is None and error is not None and "mlflow" in sys.modules:
+        from tasks.tracking.connection import AGAIN_LATER, lost
+
+        told = lost(error)
+        told = f"{told}; {AGAIN_LATER}" if told else None
+    return told
+
+
 def full_disk(error: BaseException | None) -> str | None:
     """What to say where an error was caused by a full disk, also if a library wrapped it; else None."""
     while error is not None:

@@ -86,8 +86,9 @@ def accept_ledger(home: Path, name: str, reason: str) -> None:
 def show_history(home: Path, name: str, moment: str | None, as_json: bool) -> None:
     """Who was champion when, and why, and what of it does not chain.  Raises UserError where nothing was ever decided."""
     check_name(name)
-    connection.connect(home)
-    book = ledger.read(name)
+    with connection.answered():
+        connection.connect(home)
+        book = ledger.read(name)
     some = list(book.entries)
     if moment is not None:
         some = ledger.at(some, _moment(moment))

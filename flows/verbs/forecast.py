@@ -21,7 +21,7 @@ def show_forecast(
     check_out(out, data)
     if stride != 1 and start is None:
         raise UserError("--stride needs --from: without it there is one forecast a series, after its last row")
-    with Board() as board, board.stage(f"forecast with {name}@{which}"):
+    with Board() as board, board.stage(f"forecast with {name}@{which}"), connection.answered():
         connection.connect(home)
         with opened(needed(name, which)) as version:
             made, short = forecast(version, data, start, stride, judged)

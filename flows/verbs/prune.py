@@ -11,8 +11,9 @@ from tasks.tracking import connection
 
 def show_prune(home: Path, keep: int, dry_run: bool) -> None:
     """Removes what nothing refers to, and says what: files of one folder, and runs of one experiment, in one line."""
-    connection.connect(home)
-    plan = prune(home, keep, dry_run)
+    with connection.answered("what was removed is gone, and the same command removes the rest once it is back"):
+        connection.connect(home)
+        plan = prune(home, keep, dry_run)
     console = Console(highlight=False, soft_wrap=True)
     lines: dict[Path, list[int]] = {}
     for path, size in plan.paths:

@@ -16,7 +16,7 @@ from tasks.train.device import choose_device
 def show_reproduction(home: Path, reference: str) -> None:
     """Prints the proof.  Raises ChecksFailed where the version does not come out again."""
     name, which = parse(reference)
-    with Board() as board, board.stage(f"reproduce {name}@{which}"):
+    with Board() as board, board.stage(f"reproduce {name}@{which}"), connection.answered():
         connection.connect(home)
         with opened(needed(name, which)) as version:
             proof = train_again(version, home, choose_device(), board.say)

@@ -31,8 +31,9 @@ def leaderboard_of(name: str, run_id: str | None = None) -> dict[str, Any]:
 
 def show_leaderboard(home: Path, name: str, as_json: bool) -> None:
     """Prints the last comparison of a name."""
-    connection.connect(home)
-    facts = leaderboard_of(name)
+    with connection.answered():
+        connection.connect(home)
+        facts = leaderboard_of(name)
     if as_json:
         print_json(facts)
     else:

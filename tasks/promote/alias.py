@@ -5,8 +5,9 @@ kill between the two writes) is set right before the next decision.  Any error l
 that does not chain: then nobody decides anything.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,31 +19,68 @@ from tasks.promote.chain import Entry, Event
 from tasks.promote.ledger import Draft, Ledger
 from tasks.registry.load import opened
 from tasks.registry.versions import CHALLENGER, CHAMPION, check_name, find, needed
-from tasks.tracking import connection
+from tasks.tracking import connection, logs
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 Say = Callable[[str], None]
+GO_ON = "Once it is back, `python -m flows history {name}` shows how things stand, and the same command goes on from there"
+
+
+@dataclass
+class Turn:
+    """One decision on a name: the ledger that it is made on, and how things `stand`, should the server be lost.
+
+    `champion`: who is champion before it, in words.
+    """
+
+    book: Ledger
+    stand: str
+    champion: str = ""
 
 
 @contextmanager
-def held(name: str, home: Path, say: Say = lambda text: None) -> Iterator[Ledger]:
+def held(name: str, home: Path, say: Say = lambda text: None) -> Iterator[Turn]:
     """One decision on a name at a time; repairs what a killed one left, says what it found, and gives the ledger to decide on.
 
     Raises Held where another is at it, UserError for what is no name, Broken where the ledger does not chain, Unavailable where
     the tracking server does not answer.
     """
     check_name(name)
-    told = f"the champion of {name} is who it was, or who the ledger says: start the same command again once it is back"
-    with lock(home, f"promote-{name}", wait=False), connection.answered(told):
+    turn = Turn(Ledger(name), f"nothing was decided, and the champion of {name} is who it was, or who the ledger says")
+    with lock(home, f"promote-{name}", wait=False), connection.answered(lambda: f"{turn.stand}.  {GO_ON.format(name=name)}"):
         if ledger.ready(name):
             say(f"the experiment of the ledger of {name} lay in MLflow's trash and was taken out of it")
         notes = ledger.sound(name).notes
         ledger.clear(name)
         for line in filter(None, (*notes, repair(name, home))):
             say(line)
-        yield ledger.sound(name)
+        turn.book, now = ledger.sound(name), holder(name)
+        turn.champion = f"version {now} stays champion of {name}" if now else f"{name} has no champion yet"
+        turn.stand = f"nothing was decided, and {turn.champion}"
+        yield turn
+
+
+def carry_out(
+    turn: Turn, home: Path, draft: Draft, files: Mapping[str, str] | None = None, scores: Mapping[str, float] | None = None
+) -> Entry:
+    """Writes the entry of a decision, with files and scores beside it, and moves the alias where it says so."""
+    opened = ledger.open_entry(turn.book, home, draft, files)
+    if scores:
+        logs.log_metrics(opened.run_id, scores)
+    number, says = opened.entry.number, f"{draft.decision} version {draft.version}"
+    turn.stand = (
+        f"{turn.champion}, unless entry {number} of the ledger ({says}) was written, which is then carried out next time"
+    )
+    entry = ledger.close_entry(opened)
+    if draft.decision.moves:
+        turn.stand = (
+            f"entry {number} of the ledger is {says}, and the alias, which may not have moved yet, is set right next time"
+        )
+        set_alias(turn.book.name, draft.champion)
+    turn.stand = f"the decision is made: entry {number} of the ledger is {says}"
+    return entry
 
 
 def repair(name: str, home: Path) -> str | None:
@@ -74,7 +112,8 @@ def accept(name: str, home: Path, reason: str) -> Entry | None:
     None where it chains.
     """
     check_name(name)
-    with lock(home, f"promote-{name}", wait=False), connection.answered(f"the ledger of {name} is as it was"):
+    stands = f"the ledger of {name} may or may not be accepted, and the alias is where it was.  {GO_ON.format(name=name)}"
+    with lock(home, f"promote-{name}", wait=False), connection.answered(stands):
         ledger.ready(name)
         book, now = ledger.read(name), find(name, CHAMPION)
         if not book.faults:
@@ -141,7 +180,8 @@ def roll_back(name: str, home: Path, unsealed: bool = False, reason: str = "", s
     Versions that were deleted are skipped.  Raises UserError where none came before that is still there, or it is damaged, or
     has no seal (unless `unsealed`).
     """
-    with held(name, home, say) as book:
+    with held(name, home, say) as turn:
+        book = turn.book
         now, stack = ledger.champion(book.entries), _stack(book.entries)
         others = [version for version in reversed(stack) if version != now]
         earlier = next((version for version in others if _is_there(name, version, book)), None)
@@ -153,8 +193,7 @@ def roll_back(name: str, home: Path, unsealed: bool = False, reason: str = "", s
         with opened(found, servable=True, unsealed=unsealed) as version:  # a damaged one is no champion
             why += "" if version.sealed else ", without a seal (--unsealed)"
             draft = Draft(Event.ROLLBACK, earlier, earlier, now, why, _made(found), reason)
-            ledger.close_entry(ledger.open_entry(book, home, draft))
-            set_alias(name, earlier)
+            carry_out(turn, home, draft)
         return was, earlier
 
 

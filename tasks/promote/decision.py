@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from params.schema import PromotionParams
 from params.shown import discreet
-from tasks.promote import alias, gates, ledger
+from tasks.promote import alias, gates
 from tasks.promote.chain import Event
 from tasks.promote.deadline import deadline
 from tasks.promote.gates import OURS, THEIRS, GateResult
@@ -22,7 +22,6 @@ from tasks.promote.reload import reloads
 from tasks.promote.scored import Figures, score, unlike
 from tasks.registry.load import Version, opened
 from tasks.registry.versions import CHALLENGER, CHAMPION, find, needed
-from tasks.tracking import logs
 from tasks.train.identity import Fingerprint
 
 Say = Callable[[str], None]
@@ -93,7 +92,7 @@ def promote(
 
     Raises Overdue, and decides nothing, where the gates take too long.
     """
-    with alias.held(name, home, say) as book, ExitStack() as open_:
+    with alias.held(name, home, say) as turn, ExitStack() as open_:
         found, holder = needed(name, options.version or CHALLENGER), find(name, CHAMPION)
         before = None if holder is None else str(holder.version)
         if before == str(found.version):
@@ -108,11 +107,8 @@ def promote(
         outcome, event = (Outcome.PROMOTED, Event.PROMOTED) if passed else (Outcome.REFUSED, Event.REFUSED)
         now, why = challenger.version if passed else before, gates.summary(results)
         draft = Draft(event, challenger.version, now, before, why, int(found.creation_timestamp), options.reason)
-        entry = ledger.open_entry(book, home, draft, _files(results, figures, challenger, champion))
-        logs.log_metrics(entry.run_id, figures.metrics() if figures else {})
-        after = ledger.close_entry(entry)
-        if passed:
-            alias.set_alias(name, challenger.version)
+        files = _files(results, figures, challenger, champion)
+        after = alias.carry_out(turn, home, draft, files, figures.metrics() if figures else {})
         return Decision(name, outcome, challenger.version, after.champion, results, after.number, figures)
 
 

@@ -81,9 +81,13 @@ def opened(version: "ModelVersion", servable: bool = False, unsealed: bool = Fal
     sealed = TAG in version.tags
     if not sealed and servable and not unsealed:
         raise UserError(f"{what} {UNSEALED}: --unsealed takes it as it is; compare --fresh registers one with a seal")
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+
+        def fetch() -> tuple[Path, Path]:
+            return (_sealed if sealed else _without_seal)(version, Path(tempfile.mkdtemp(dir=scratch)))
+
         try:
-            root, bundle = (_sealed if sealed else _without_seal)(version, Path(scratch))
+            root, bundle = connection.fetched(fetch, Path(scratch))
             files = _contents(bundle, digest)
             if not sealed:
                 check_served(root, bundle, servable)

@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from params.errors import Unavailable, UserError
 from tasks.locks import lock
+from tasks.tracking.waiting import BOUNDS, TIMEOUT, Silent, Waiting, one_try_a_call
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PATIENCE = 900  # seconds
 AGAIN = 5.0  # seconds between two tries
-BOUNDS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}  # MLflow's own: 7 and 120 s, 20 minutes
+AGAIN_LATER = "start the same command again once it is back"
 log = logging.getLogger("lagline.tracking")
 _patient = threading.Event()  # whether a server that is away is waited for
+_waiting: list[Waiting] = []  # what bounds the block that we are in, all of its calls together
 
 
 @cache
@@ -57,7 +59,12 @@ class _Patient:
 
 
 def patiently(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """The result of a call, tried again while the server is away.  Raises Unavailable after `LAGLINE_PATIENCE` seconds."""
+    """The result of a call, tried again while the server is away.  Raises Unavailable after `LAGLINE_PATIENCE` seconds.
+
+    Within `answered` and outside of `patience` it is tried again as long as that block may wait.
+    """
+    if _waiting and not _patient.is_set():
+        return _waiting[-1].ask(partial(call, *arguments, **named), _away)
     started, told = time.monotonic(), False
     while True:
         try:
@@ -129,7 +136,7 @@ def _away(error: BaseException) -> bool:
     import requests
     from mlflow.exceptions import MlflowException
 
-    if isinstance(error, requests.ConnectionError | requests.Timeout):
+    if isinstance(error, requests.ConnectionError | requests.Timeout | Silent):
         return True
     if not isinstance(error, MlflowException):
         return False
@@ -146,16 +153,81 @@ def raise_if_away(error: BaseException) -> None:
         raise error
 
 
+def fetched(call: Callable[[], Any], folder: Path) -> Any:
+    """The result of a call that fetches files into a folder: as long as they come in nobody waits in vain."""
+    if not _waiting or _patient.is_set() or not _served():
+        return call()
+    return _waiting[-1].ask(call, _away, partial(_bytes_in, folder))
+
+
+def _bytes_in(folder: Path) -> int:
+    """How much lies below a folder in which somebody is at work."""
+    found = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            found += path.lstat().st_size
+    return found
+
+
+def _served() -> bool:
+    return os.environ["MLFLOW_TRACKING_URI"].startswith("http")
+
+
 @contextlib.contextmanager
-def answered(so_far: str) -> Iterator[None]:
-    """Raises Unavailable, with what stands `so_far`, where the server does not answer in the block."""
+def answered(so_far: str | Callable[[], str] = AGAIN_LATER) -> Iterator[None]:
+    """Bounds what the block waits in vain for the server, all calls together.
+
+    Raises Unavailable, with the cause in words and what stands `so_far`, where it does not answer.
+    """
     try:
-        yield
+        with _bounded():
+            yield
     except Exception as error:
         if not _away(error):
             raise
-        where = os.environ["MLFLOW_TRACKING_URI"]
-        raise Unavailable(f"MLFLOW_TRACKING_URI={where}: the tracking server does not answer; {so_far} ({error})") from error
+        where, stands = os.environ["MLFLOW_TRACKING_URI"], so_far if isinstance(so_far, str) else so_far()
+        raise Unavailable(
+            f"MLFLOW_TRACKING_URI={where}: the tracking server does not answer ({_cause(error)}); {stands}"
+        ) from error
+
+
+def lost(error: BaseException) -> str | None:
+    """What to say of an error by which the server did not answer; None of any other."""
+    if not _away(error):
+        return None
+    return f"MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']}: the tracking server does not answer ({_cause(error)})"
+
+
+@contextlib.contextmanager
+def _bounded() -> Iterator[None]:
+    client()  # sets the bounds of MLflow
+    waiting = _waiting[-1] if _waiting else Waiting()
+    _waiting.append(waiting)
+    try:
+        with one_try_a_call(waiting):
+            yield
+    finally:
+        _waiting.pop()
+
+
+def _cause(error: BaseException) -> str:
+    """Why nothing came from the server, in words."""
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, Silent):
+        return f"no reply for {Waiting().longest:.0f} s"
+    status = error.get_http_status_code() if isinstance(error, MlflowException) and not _unreachable(str(error)) else None
+    if status is not None:
+        return f"it says {status}"
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, OSError) and below.strerror:
+            return below.strerror.lower()
+        below = below.__cause__ or below.__context__
+    if isinstance(error, requests.Timeout) or "timeout exception" in str(error) or "timed out" in str(error):  # MLflow's words
+        return f"no reply within {os.environ[TIMEOUT]} s"
+    return "the connection broke"
 
 
 def connect(home: Path) -> None:
@@ -165,12 +237,13 @@ def connect(home: Path) -> None:
     """
     from mlflow.exceptions import MlflowException
 
-    with lock(home, "mlflow"):
+    made_here = contextlib.nullcontext() if _served() else lock(home, "mlflow")  # who waits for a server holds up nobody
+    with made_here, _bounded():
         try:
             client().search_experiments(max_results=1)
-        except (MlflowException, ModuleNotFoundError) as error:
+        except (MlflowException, ModuleNotFoundError, Silent) as error:
             where = f"MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']}"
             if isinstance(error, ModuleNotFoundError):
                 why = f"the driver of this database is missing ({error.name}); install it beside lagline"
                 raise UserError(f"{where}: {why}") from None
-            raise Unavailable(f"{where}: MLflow does not answer ({error})") from None
+            raise Unavailable(f"{where}: MLflow does not answer ({_cause(error) if _away(error) else error})") from None

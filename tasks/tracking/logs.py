@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from params.errors import UserError
-from tasks.tracking.connection import client, direct
+from tasks.tracking.connection import client, direct, lost
 from tasks.tracking.runs import experiment_of
 
 if TYPE_CHECKING:
@@ -198,6 +198,8 @@ def artifact(run_id: str, file: str) -> Path:
     try:
         return Path(client().download_artifacts(run_id, file))
     except (MlflowException, OSError) as error:
+        if lost(error):
+            raise
         raise UserError(f"run {run_id} has no {file} ({error})") from None
 
 
