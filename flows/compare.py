@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prefect import flow
@@ -35,6 +35,7 @@ from tasks.lags.panel import generate_lags
 from tasks.lags.sizes import Sizes, sizes_of
 from tasks.load.source import LongFrame, Source, load_series, long_frame
 from tasks.registry.register import register_best
+from tasks.registry.standing import fallen
 from tasks.registry.versions import Registered
 from tasks.report.inputs import log_failed_checks, log_inputs
 from tasks.report.publish import Compared, compare_variants
@@ -94,7 +95,11 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
         with alone(home, board):
             prepared = _prepare(plan, source, verdict, home, board)
             parent, finished = runs.parent_run(experiment, run.name, comparison_identity(run, prepared.fits), fresh)
-            if finished:
+            gone = fallen(run.name, parent) if finished else None
+            if gone:
+                board.say(f"  {gone}: what was registered is registered again")
+                runs.go_on(parent)
+            elif finished:
                 return Comparison(run.name, parent, unchanged=True)
             with ended_in_any_case(parent):
                 log_inputs(parent, run, prepared.data, source, prepared.sizes, folder)
@@ -106,6 +111,7 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
                 refit = _train_on_all_rows(run, prepared, judged, compared.found.chosen_fit, trainer, board)
                 with board.stage("register"):
                     registered = register_best(run, compared.found, judged, home, about, refit)
+                    registered = replace(registered, why=registered.why or gone)
                 board.log(registered.words(run.name))
                 _log_end(parent, [*trained, *([refit] if refit else [])], board)
         failed = tuple(f"{fit.label}: {fit.result.reason}" for fit in judged if not fit.finished)

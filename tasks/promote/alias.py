@@ -70,14 +70,10 @@ def carry_out(
     if scores:
         logs.log_metrics(opened.run_id, scores)
     number, says = opened.entry.number, f"{draft.decision} version {draft.version}"
-    turn.stand = (
-        f"{turn.champion}, unless entry {number} of the ledger ({says}) was written, which is then carried out next time"
-    )
+    turn.stand = f"{turn.champion}, unless entry {number} of the ledger ({says}) was written, which the next start carries out"
     entry = ledger.close_entry(opened)
     if draft.decision.moves:
-        turn.stand = (
-            f"entry {number} of the ledger is {says}, and the alias, which may not have moved yet, is set right next time"
-        )
+        turn.stand = f"entry {number} of the ledger is {says}, and the next start moves the alias, if that was not done yet"
         set_alias(turn.book.name, draft.champion)
     turn.stand = f"the decision is made: entry {number} of the ledger is {says}"
     return entry

@@ -20,7 +20,7 @@ from tasks.promote.ledger import Draft
 from tasks.promote.proof import reproduce
 from tasks.promote.reload import reloads
 from tasks.promote.scored import Figures, score, unlike
-from tasks.registry.load import Version, opened
+from tasks.registry.load import Version, lost_file, opened
 from tasks.registry.versions import CHALLENGER, CHAMPION, find, needed
 from tasks.train.identity import Fingerprint
 
@@ -98,8 +98,11 @@ def promote(
         if before == str(found.version):
             return Decision(name, Outcome.UNCHANGED, before, before)
         challenger = open_.enter_context(opened(found, servable=True, unsealed=options.unsealed))
-        champion = None if holder is None else open_.enter_context(opened(holder))
+        gone = None if holder is None else lost_file(holder)
+        champion = None if holder is None or gone else open_.enter_context(opened(holder))
         results, figures = judge(challenger, champion, home, device, options, say)
+        if gone:  # it can neither be served nor be compared with
+            results = (*results, GateResult("champion", True, f"version {before} has lost {gone}: nothing is left to beat"))
         passed = all(one.passed for one in results)
         if options.dry_run:
             outcome = Outcome.WOULD_PROMOTE if passed else Outcome.WOULD_REFUSE

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from params.errors import UserError
@@ -61,6 +61,7 @@ class Version:
         return f"{self.name} version {self.version}"
 
 
+MANIFEST = "data/bundle/manifest.json"
 UNSEALED = "was registered by a lagline that put no seal on what MLflow reads of it"
 
 
@@ -126,7 +127,7 @@ def _sealed(version: "ModelVersion", scratch: Path) -> tuple[Path, Path]:
     root = _fetched(store, "", scratch / "version")
     (root / ADDED).unlink(missing_ok=True)
     seal.check(root)
-    manifest = next((path for path in seal.files if Path(path).match("data/*/manifest.json")), "data/bundle/manifest.json")
+    manifest = next((path for path in seal.files if Path(path).match("data/*/manifest.json")), MANIFEST)
     return root, (root / manifest).parent
 
 
@@ -137,6 +138,53 @@ def _without_seal(version: "ModelVersion", scratch: Path) -> tuple[Path, Path]:
     root = _fetched(store, "", scratch / "version")
     manifest = next(iter(sorted(root.glob("data/*/manifest.json"))), root / "data" / "bundle" / "manifest.json")
     return root, manifest.parent
+
+
+def lost(version: "ModelVersion") -> str | None:
+    """What of a version is gone: a file, or its run; None where it is whole, or only changed."""
+    from mlflow.exceptions import MlflowException
+
+    what = f"version {version.version}"
+    try:
+        run = connection.client().get_run(version.run_id) if version.run_id else None
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return f"the run of {what} was deleted"
+    if run is not None and run.info.lifecycle_stage == "deleted":
+        return f"the run of {what} was deleted"
+    file = lost_file(version)
+    return f"{what} has lost {file}" if file else None
+
+
+def lost_file(version: "ModelVersion") -> str | None:
+    """The first file that a version's own record names and that is gone; None where all are there, changed or not."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+
+        def look() -> str | None:
+            return _first_gone(version, Path(tempfile.mkdtemp(dir=scratch)))
+
+        found: str | None = connection.fetched(look, Path(scratch))
+    return found
+
+
+def _first_gone(version: "ModelVersion", scratch: Path) -> str | None:
+    store = _store(version)
+    listing = _listing(store)
+    record = SEAL if TAG in version.tags else MANIFEST
+    if record not in {entry.path for entry in listing(str(PurePosixPath(record).parent).removeprefix("."))}:
+        return record
+    try:
+        content = _fetched(store, record, scratch / "record").read_bytes()
+        if record == SEAL:
+            named = list(Seal.read(content, version.tags[TAG]).files)
+        else:
+            named = ["MLmodel", *(f"{PurePosixPath(MANIFEST).parent}/{name}" for name in json.loads(content)["files"])]
+    except (Broken, ValueError, LookupError, TypeError):
+        return None  # damaged, which is told where it is opened
+    folders = {str(PurePosixPath(path).parent).removeprefix(".") for path in named}
+    there = {entry.path for folder in folders for entry in listing(folder) if not entry.folder}
+    return next((path for path in sorted(named) if path not in there), None)
 
 
 def _store(version: "ModelVersion") -> "ModelsArtifactRepository":

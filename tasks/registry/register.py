@@ -22,6 +22,7 @@ from tasks.grid.frequency import Frequency
 from tasks.registry.bundle import write_bundle
 from tasks.registry.card import card
 from tasks.registry.facts import Border, BundleFacts, Refitted, TrainedOn
+from tasks.registry.standing import MADE
 from tasks.registry.versions import Registered, register
 from tasks.tracking import logs
 from tasks.train.final import seen_until
@@ -62,7 +63,7 @@ def register_best(
         words = _write(bundle, fit, refit, panel, made, found.half_widths[fit.label], about)
         result = register(bundle, name=run.name, run_id=fit.run_id, identity=identity, tags=tags, home=home, words=words)
     for one in filter(None, (fit, refit)):
-        logs.tag(one.run_id, {"registered_version": str(result.version)})
+        logs.tag(one.run_id, {MADE: str(result.version)})
     return result
 
 

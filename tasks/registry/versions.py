@@ -31,7 +31,10 @@ NEEDS = ("mlflow", "torch", "numpy", "pandas")
 
 @dataclass(frozen=True)
 class Registered:
-    """What registering came to: the `version` and whether it is `new`; no version, and perhaps `why`, where there is none."""
+    """What registering came to: the `version` and whether it is `new`; no version where nothing was registered.
+
+    `why`: why nothing was, or what is gone of an older version of the same, where it was.
+    """
 
     version: str | None = None
     new: bool = False
@@ -42,7 +45,8 @@ class Registered:
         if self.version is None:
             return f"Nothing was registered: {self.why or 'no variant beats the best naive forecast on validation'}."
         if self.new:
-            return f"Registered as {name} version {self.version}, alias challenger."
+            told = f"Registered as {name} version {self.version}, alias challenger."
+            return f"{told}  It was registered before, but {self.why}." if self.why else told
         return f"The same fit is {name} version {self.version} already: no new version."
 
 
@@ -95,23 +99,24 @@ def register(
 ) -> Registered:
     """Logs a bundle to its run and makes it a version of `name`; the alias moves last.
 
-    A version of the same identity is not made again.  `tags` (variant, val_mae, ...) go on the version with `identity`,
-    `manifest`, the digest of the bundle, and `seal`, that of the whole folder; `words` describe it.  `home` holds the lock.
-    Raises ValueError where the bundle is damaged.
+    A version of the same identity is not made again, unless its run or a file of it is gone.  `tags` (variant, val_mae, ...)
+    go on the version with `identity`, `manifest`, the digest of the bundle, and `seal`, that of the whole folder; `words`
+    describe it.  `home` holds the lock.  Raises ValueError where the bundle is damaged.
     """
     from models import serving
+    from tasks.registry.load import lost
 
     serving.check(bundle_folder)
     digest = hashlib.sha256((bundle_folder / "manifest.json").read_bytes()).hexdigest()
     client = connection.client()
     with lock(home, f"register-{name}"):
-        found = find_version(name, identity)
-        if found is not None and seal.TAG not in found.tags:  # of a lagline that made none: this one does
-            found = None
+        newest = find_version(name, identity)
+        why = None if newest is None else lost(newest)
+        found = None if why or (newest and seal.TAG not in newest.tags) else newest  # earlier laglines made no seal
         version = found or _new_version(bundle_folder, name, run_id, {**tags, "identity": identity, "manifest": digest}, words)
         if CHALLENGER not in version.aliases:
             client.set_registered_model_alias(name, CHALLENGER, version.version)
-    return Registered(str(version.version), new=found is None)
+    return Registered(str(version.version), new=found is None, why=why)
 
 
 def find_version(name: str, identity: str) -> "ModelVersion | None":

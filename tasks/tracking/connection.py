@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from params.errors import Unavailable, UserError
 from tasks.locks import lock
-from tasks.tracking.waiting import BOUNDS, TIMEOUT, Silent, Waiting, one_try_a_call
+from tasks.tracking.waiting import TIMEOUT, Silent, Waiting, one_try_a_call, set_bounds
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +39,7 @@ def client() -> "MlflowClient":
     """
     import mlflow
 
-    os.environ.update({name: value for name, value in BOUNDS.items() if not os.environ.get(name)})
+    set_bounds()
     uri = os.environ["MLFLOW_TRACKING_URI"]
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", uri))
@@ -200,7 +200,7 @@ def lost(error: BaseException) -> str | None:
 
 @contextlib.contextmanager
 def _bounded() -> Iterator[None]:
-    client()  # sets the bounds of MLflow
+    set_bounds()
     waiting = _waiting[-1] if _waiting else Waiting()
     _waiting.append(waiting)
     try:

@@ -75,6 +75,11 @@ def parent_run(experiment_id: str, name: str, identity: str, fresh: bool = False
     return _make_run(experiment_id, name, {"kind": "comparison", IDENTITY: identity}), False
 
 
+def go_on(run_id: str) -> None:
+    """A run that had finished is at work again."""
+    client().update_run(run_id, status="RUNNING")
+
+
 def child_run(parent: str, name: str, identity: str, tags: Mapping[str, str], began: int | None = None) -> str:
     """The run of one fit or baseline below its comparison; the same identity goes on in the same run.
 

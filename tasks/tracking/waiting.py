@@ -20,6 +20,11 @@ PAUSES = (0.5, 2.0, 4.0)  # seconds before another try
 LOOK = 0.5  # seconds between two looks at what arrives
 
 
+def set_bounds() -> None:
+    """Bounds MLflow's tries of a request, here and in child processes, unless the user has."""
+    os.environ.update({name: value for name, value in BOUNDS.items() if not os.environ.get(name)})
+
+
 class Silent(Exception):
     """The server did not reply for the seconds of a block."""
 

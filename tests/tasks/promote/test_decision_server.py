@@ -75,7 +75,8 @@ def test_a_server_that_hangs_or_is_killed_leaves_the_champion_and_a_later_run_go
         rf"MLFLOW_TRACKING_URI={server.uri}: the tracking server does not answer \({{}}\); {{}}\.  Once it is back, `python"
     )
     nothing = f"nothing was decided, and version 1 stays champion of {NAME}"
-    perhaps = f"version 1 stays champion of {NAME}, unless entry 2 of the ledger .promoted version 2. was written, which"
+    perhaps = f"version 1 stays champion of {NAME}, unless entry 2 of the ledger .promoted version 2. was written, "
+    perhaps += "which the next start carries out"
     moves = "entry 2 of the ledger is promoted version 2, and the next start moves the alias, if that was not done yet"
 
     def hang() -> None:

@@ -1,0 +1,46 @@
+"""Whether what a comparison registered is still there: a version that was deleted by hand, its run, or files of it."""
+
+import re
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from tasks.registry.load import lost
+from tasks.registry.versions import find
+from tasks.tracking import connection, runs
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+MADE = "registered_version"  # a tag of the run of the fit that was registered
+
+
+def fallen(name: str, parent: str) -> str | None:
+    """Why the version that a finished comparison registered is not there any more; None where it is, or there was none."""
+    made = [run for run in _below(parent) if re.fullmatch("[1-9][0-9]{0,8}", run.data.tags.get(MADE, ""))]
+    if not made:
+        return None
+    last = max(int(run.data.tags[MADE]) for run in made)
+    fits = {run.data.tags.get(runs.IDENTITY, "") for run in made if int(run.data.tags[MADE]) == last}
+    version = find(name, str(last))
+    if version is None or not _is_of(version, fits):
+        return f"version {last} was deleted"
+    return lost(version)
+
+
+def _is_of(version: "ModelVersion", fits: Collection[str]) -> bool:
+    """Whether a version is of one of some fits: a name that was deleted whole counts its versions from 1 again."""
+    return bool({version.tags.get("identity"), version.tags.get("fit")} & set(fits))
+
+
+def _below(parent: str) -> "list[Run]":
+    """The runs below a comparison, those in the trash too."""
+    from mlflow.entities import ViewType
+
+    client, clause = connection.client(), f"tags.`mlflow.parentRunId` = '{parent}'"
+    experiment = runs.experiment_of(parent)
+    return list(
+        connection.every(
+            lambda token: client.search_runs([experiment], clause, ViewType.ALL, max_results=1000, page_token=token)
+        )
+    )
