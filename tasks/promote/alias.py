@@ -67,7 +67,7 @@ def carry_out(
 ) -> Entry:
     """Writes the entry of a decision, with files and scores beside it, and moves the alias where it says so."""
     opened = ledger.open_entry(turn.book, home, draft, files)
-    if scores:
+    if scores is not None:
         logs.log_metrics(opened.run_id, scores)
     number, says = opened.entry.number, f"{draft.decision} version {draft.version}"
     turn.stand = f"{turn.champion}, unless entry {number} of the ledger ({says}) was written, which the next start carries out"

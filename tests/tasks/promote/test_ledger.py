@@ -47,13 +47,10 @@ def versions(name: str, count: int) -> None:
 
 def decide(name: str, home: Path, version: str, said: Callable[[str], None] = lambda text: None) -> Entry:
     """A promotion without gates."""
-    with alias.held(name, home, said) as book:
-        found = find(name, version)
+    with alias.held(name, home, said) as turn:
+        found, before = find(name, version), ledger.champion(turn.book.entries)
         assert found is not None
-        draft = Draft(Event.PROMOTED, version, version, ledger.champion(book.entries), "fixed", found.creation_timestamp)
-        entry = ledger.close_entry(ledger.open_entry(book, home, draft))
-        alias.set_alias(name, version)
-    return entry
+        return alias.carry_out(turn, home, Draft(Event.PROMOTED, version, version, before, "fixed", found.creation_timestamp))
 
 
 def experiment(name: str) -> str:
