@@ -106,7 +106,7 @@ def test_a_signal_ends_the_schedule_and_the_run_that_is_at_work_in_order(
     time.sleep(1)
     with suppress(ProcessLookupError):
         process.send_signal(number)  # somebody is impatient
-    assert process.wait(timeout=60) == status, log.read_text()[-3000:]
+    assert process.wait(timeout=120) == status, log.read_text()[-3000:]
     assert not psutil.wait_procs(family, timeout=20)[1]
     printed = log.read_text()
     assert "Traceback" not in printed and "started again" not in printed, printed[-3000:]
