@@ -113,6 +113,7 @@ def test_the_report_stands_among_the_artifacts(page: Any, pages: Any, table: Rea
 
 def test_the_report_stands_alone(page: Any, pages: Any, table: Read, shots: Path) -> None:
     asked, said = [], []
+    page.goto("about:blank")  # what the page before still asks for is none of the report's
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: said.append(message.text))
     page.context.set_offline(True)
