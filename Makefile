@@ -29,8 +29,9 @@ test: lint ## lint, types and all tests but those of faults and those in a brows
 test-fast: $(ENV) ## the tests that need no server and no command line, in a minute or so
 	$(PY) -m pytest -n logical --maxprocesses 8 --dist worksteal -m "not slow and not ui and not fault"
 
+# four at a time, since they wait more than they work
 test-faults: $(ENV) ## the tests that kill processes and servers, fill disks, stop answers
-	$(PY) -m pytest $(SPREAD) -m "fault and not ui"
+	$(PY) -m pytest -n 4 --dist worksteal -m "fault and not ui"
 
 test-ui: $(ENV) ## the tests in a browser (SCREENSHOTS=folder keeps the pictures)
 	$(PY) -m pytest -m ui -rs tests/ui

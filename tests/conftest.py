@@ -41,6 +41,16 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _own_environment() -> Iterator[None]:
+    """What a test, or a library in it, leaves in the environment is not there for the next: mlflow puts its store there."""
+    before = dict(os.environ)
+    yield
+    if os.environ != before:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """No store of the test before; skip a test marked gpu where there is no CUDA device (torch is imported for those alone)."""
     os.environ.pop("MLFLOW_REGISTRY_URI", None)  # mlflow sets it, and the next test would talk to the store of the one before

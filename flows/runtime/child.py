@@ -17,16 +17,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from flows.runtime.state import MAKE_ROOM, full_disk
 from params.errors import Unavailable, UserError
+from tasks import interrupt
 from tasks.files import ROOT, placed
+
+if TYPE_CHECKING:
+    import psutil
 
 SERVED_BY = "LAGLINE_SERVED_BY"  # names, for the runs of a schedule, the process that serves them, without which they end
 LOOPBACK = "127.0.0.1"
 START_LIMIT = 180.0  # seconds; a first start migrates a database and may compile every module
 STOP_LIMIT = 8.0  # seconds
+ASKED_AGAIN = 3  # times that a run is asked to end before it is killed
 FULL = 74  # the exit status of a child that has found the disk full: its log cannot say so
 
 
@@ -221,13 +226,29 @@ _asked_to_end: list[Callable[[], None]] = []  # by which a server that serves en
 
 
 def end_runs() -> None:
-    """Asks every process that Prefect has started for us to end.  The servers that we have started go on: they need them."""
+    """Asks every process that Prefect has started for us to end.  The servers that we have started go on: they need them.
+
+    They are asked again, since Python forgets a signal that comes in a destructor; one that does not end is killed.
+    """
+    _each_run(lambda run: run.terminate())
+
+    def insist() -> None:
+        for _ in range(ASKED_AGAIN):
+            time.sleep(interrupt.UNDER_WAY + 1)
+            _each_run(lambda run: run.terminate())
+        time.sleep(interrupt.UNDER_WAY + 1)
+        _each_run(lambda run: run.kill())
+
+    threading.Thread(target=insist, name="end-runs", daemon=True).start()
+
+
+def _each_run(ask: Callable[["psutil.Process"], None]) -> None:
     import psutil
 
     for process in psutil.Process().children():
         with suppress(psutil.Error):
             if "flows.runtime.server" not in process.cmdline():
-                process.terminate()
+                ask(process)
 
 
 def end_without(parent: int) -> None:
