@@ -164,7 +164,7 @@ NO_FORM = "the body is a JSON object with one of dataframe_split, dataframe_reco
         ("", "application/json", 400, "the body is not JSON (Expecting value: line 1 column 1 (char 0))"),
         ("[]", "application/json", 400, NO_FORM),
         ({"inputs": [], "instances": []}, "application/json", 400, NO_FORM),
-        (gzip.compress(b"unique_id,ds,y", mtime=0), "text/csv", 400, "the body is not UTF-8 text (byte 1); send it uncompressed"),
+        (gzip.compress(b"a,b", mtime=0), "text/csv", 400, "the body is not UTF-8 text (byte 1); send it uncompressed"),
         ("unique_id,ds,y,x", "text/csv", 400, "the frame has no rows: nothing to forecast from"),
         ("unique_id,ds,y,x\na,2024-01-01,1", "text/csv", 400, "row 1 of the CSV has 3 fields, its header 4"),
         ("a=1", "application/x-www-form-urlencoded", 415, "send text/csv or application/json, in UTF-8, as the Content-Type"),
