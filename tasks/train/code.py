@@ -2,7 +2,8 @@
 
 import ast
 import hashlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tasks.files import ROOT
 
 CODE_RULE = 2  # how `code` is taken: 1 (up to lagline 0.1) hashed every file of models, tasks and params
 FIT, WORKER = "models/fit/job.py", "models/worker.py"  # where the code that trains, and the code that forecasts, begins
+_PARSING = threading.Lock()  # Python 3.11 counts the depth of all threads' trees as one, and breaks where two parse at once
 JUDGING = ("tasks/evaluate", "tasks/compare")  # what makes scores of forecasts
 
 
@@ -25,7 +27,7 @@ def judging_digest(root: Path = ROOT) -> str:
     return _digest(root, {*imported_by(root, WORKER), *(path for folder in JUDGING for path in (root / folder).rglob("*.py"))})
 
 
-def _digest(root: Path, paths: set[Path]) -> str:
+def _digest(root: Path, paths: Collection[Path]) -> str:
     digest = hashlib.sha256()
     for path in sorted(paths):
         content = path.read_bytes()
@@ -33,7 +35,8 @@ def _digest(root: Path, paths: set[Path]) -> str:
     return digest.hexdigest()
 
 
-def imported_by(root: Path, start: str) -> set[Path]:
+@cache
+def imported_by(root: Path, start: str) -> frozenset[Path]:
     """The files below models/ that a file there imports, itself and the packages on the way included, at any depth."""
     found: set[Path] = set()
     todo = [root / start]
@@ -42,12 +45,14 @@ def imported_by(root: Path, start: str) -> set[Path]:
         if path not in found:
             found.add(path)
             todo += [file for name in _modules(path) for file in _files(root, name)]
-    return found
+    return frozenset(found)
 
 
 def _modules(path: Path) -> Iterator[str]:
     """Every module of models/ that a file may import, imports inside functions included."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    with _PARSING:
+        tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "models")
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "models":
