@@ -35,12 +35,11 @@ CLOSED = (
 
 
 @dataclass(frozen=True)
-class Door:
-    """`app` behind a key.  The link sets a cookie named by the `port`, since a browser shares cookies between ports."""
+class _Entrance:
+    """What is before the pages of an `app`: the way in by the link with the key, and who is refused."""
 
     app: App
     key: str
-    port: int
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: an HTTP request or a websocket is let in or refused; a server's own start and end pass."""
@@ -49,11 +48,32 @@ class Door:
         if not _from_here(scope):
             return await _answer(scope, send, HTTPStatus.FORBIDDEN, WRONG_NAME)
         if _carries(scope, self.key):
-            cookie = f"{self._cookie}={self.key}; Path=/; HttpOnly; SameSite=Strict"
-            return await _lead_in(scope, send, [("Set-Cookie", cookie)])
-        if not any(_same(shown, self.key) for shown in self._shown(scope)):
+            return await self._welcome(scope, send)
+        if not self._is_known(scope):
             return await _answer(scope, send, HTTPStatus.UNAUTHORIZED, CLOSED, [("WWW-Authenticate", 'Bearer realm="lagline"')])
         return await self.app(scope, receive, _with_header(send, HERE))
+
+    async def _welcome(self, scope: Scope, send: Send) -> None:
+        """Answers the link, so that what comes from there is known."""
+        raise NotImplementedError
+
+    def _is_known(self, scope: Scope) -> bool:
+        """Whether a request may go on to the app."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Door(_Entrance):
+    """`app` behind a key.  The link sets a cookie named by the `port`, since a browser shares cookies between ports."""
+
+    port: int
+
+    async def _welcome(self, scope: Scope, send: Send) -> None:
+        cookie = f"{self._cookie}={self.key}; Path=/; HttpOnly; SameSite=Strict"
+        await _lead_in(scope, send, [("Set-Cookie", cookie)])
+
+    def _is_known(self, scope: Scope) -> bool:
+        return any(_same(shown, self.key) for shown in self._shown(scope))
 
     @property
     def _cookie(self) -> str:
@@ -75,22 +95,15 @@ class Door:
 
 
 @dataclass(frozen=True)
-class Porch:
+class Porch(_Entrance):
     """Prefect's `app`, which asks for its key by itself: a link with the key hands it to the page, where it is kept."""
 
-    app: App
-    key: str
+    async def _welcome(self, scope: Scope, send: Send) -> None:
+        kept = base64.b64encode(self.key.encode()).decode()
+        await _lead_in(scope, send, [], f'localStorage.setItem("prefect-password", {json.dumps(kept)});')
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI, as above."""
-        if scope["type"] == "lifespan":
-            return await self.app(scope, receive, send)
-        if not _from_here(scope):
-            return await _answer(scope, send, HTTPStatus.FORBIDDEN, WRONG_NAME)
-        if _carries(scope, self.key):
-            kept = base64.b64encode(self.key.encode()).decode()
-            return await _lead_in(scope, send, [], f'localStorage.setItem("prefect-password", {json.dumps(kept)});')
-        return await self.app(scope, receive, _with_header(send, HERE))
+    def _is_known(self, scope: Scope) -> bool:
+        return True
 
 
 def link(address: str, key: str) -> str:

@@ -30,9 +30,7 @@ class Watch:
     was set back, since its services wait for times of the clock that was ahead; `set_back` is called after that.
     """
 
-    def __init__(
-        self, child: Child, lasting: bool, clock: Callable[[], float] = lambda: time.time() - time.monotonic()
-    ) -> None:
+    def __init__(self, child: Child, lasting: bool, clock: Callable[[], float] = _clock) -> None:
         self.child, self.lasting, self.clock = child, lasting, clock
         self.set_back: Callable[[], None] = lambda: None
         self._over, self._turn = threading.Event(), threading.Lock()
