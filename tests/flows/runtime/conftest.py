@@ -10,6 +10,29 @@ import pytest
 
 from flows.runtime.state import prepare, set_environment
 
+TINY = """
+import http.server, socket, sys
+from flows.runtime.child import die_with_parent
+die_with_parent()
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers()
+    def log_message(self, *rest): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
+server.socket.close()
+server.socket = socket.socket(fileno=int(sys.argv[1]))
+server.server_activate()
+server.serve_forever()
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the module `tiny`, which a child can be started from: a server that answers."""
+    (tmp_path / "tiny.py").write_text(TINY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path
+
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

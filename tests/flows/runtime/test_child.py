@@ -17,30 +17,14 @@ from flows.runtime.child import Child, reap_leftovers
 from params.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
-TINY = """
-import http.server, socket, sys
-from flows.runtime.child import die_with_parent
-die_with_parent()
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200); self.end_headers()
-    def log_message(self, *rest): pass
-server = http.server.HTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
-server.socket.close()
-server.socket = socket.socket(fileno=int(sys.argv[1]))
-server.server_activate()
-server.serve_forever()
-"""
 
 
 @pytest.fixture
-def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def modules(tiny: Path) -> Path:
     """A folder of small modules that a child can be started from."""
-    (tmp_path / "tiny.py").write_text(TINY)
-    (tmp_path / "broken.py").write_text("raise SystemExit('the cause of it all')")
-    (tmp_path / "mute.py").write_text("import time; time.sleep(60)")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    return tmp_path
+    (tiny / "broken.py").write_text("raise SystemExit('the cause of it all')")
+    (tiny / "mute.py").write_text("import time; time.sleep(60)")
+    return tiny
 
 
 def start(home: Path, module: str, port: int | None = None) -> Child:

@@ -13,29 +13,13 @@ import flows.runtime.watch
 from flows.runtime.child import Child, answers
 from flows.runtime.watch import Watch
 
-TINY = """
-import http.server, socket, sys
-from flows.runtime.child import die_with_parent
-die_with_parent()
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200); self.end_headers()
-    def log_message(self, *rest): pass
-server = http.server.HTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
-server.socket.close()
-server.socket = socket.socket(fileno=int(sys.argv[1]))
-server.server_activate()
-server.serve_forever()
-"""
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 
 @pytest.fixture
-def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
+def child(tiny: Path) -> Iterator[Child]:
     """A small server that answers."""
-    (tmp_path / "tiny.py").write_text(TINY)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    child = Child(tmp_path, ["tiny"], None, "/", tmp_path / "child.log", {})
+    child = Child(tiny, ["tiny"], None, "/", tiny / "child.log", {})
     child.wait(60)
     yield child
     child.stop()

@@ -80,18 +80,10 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, house: Any) -> Iterator[Path]:
+def home(module_store: Path, house: Any) -> Path:
     """A store with one logged bundle."""
-    folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        connection.client.cache_clear()
-        connection.connect(folder)
-        house.write(folder / "bundle", house.build())
-        yield folder
-        connection.client.cache_clear()
+    house.write(module_store / "bundle", house.build())
+    return module_store
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """tasks/promote/ledger.py and alias.py on a real store: what breaks a ledger by hand or by chance stops all."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,8 @@ CHAIN = ("previous", "digest", "stood", "created", "reason", "files")
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        connection.client.cache_clear()
-        connection.connect(folder)
-        yield folder
-        connection.client.cache_clear()
+def home(module_store: Path) -> Path:
+    return module_store
 
 
 @pytest.fixture

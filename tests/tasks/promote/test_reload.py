@@ -6,7 +6,7 @@ import py_compile
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +32,13 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, house: Any) -> Iterator[Path]:
+def store(module_store: Path, house: Any) -> Path:
     """The folder of a registered version in a store on this machine."""
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
-        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        connection.client.cache_clear()
-        connection.connect(home)
-        run = runs.child_run(runs.parent_run(runs.experiment(NAME, home), NAME, "0" * 64)[0], "lstm", "1" * 64, {})
-        house.write(home / "bundle", house.build())
-        register(home / "bundle", name=NAME, run_id=run, identity="a" * 64, tags={}, home=home)
-        yield next((home / "artifacts").rglob("MLmodel")).parent
-        connection.client.cache_clear()
+    home = module_store
+    run = runs.child_run(runs.parent_run(runs.experiment(NAME, home), NAME, "0" * 64)[0], "lstm", "1" * 64, {})
+    house.write(home / "bundle", house.build())
+    register(home / "bundle", name=NAME, run_id=run, identity="a" * 64, tags={}, home=home)
+    return next((home / "artifacts").rglob("MLmodel")).parent
 
 
 def code(marker: Path) -> str:

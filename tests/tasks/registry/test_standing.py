@@ -1,7 +1,7 @@
 """tasks/registry/standing.py with a real store: what is gone of a version, and that it is then registered again."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,10 @@ IDENTITY = "1" * 64
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, house: Any) -> Iterator[Path]:
+def home(module_store: Path, house: Any) -> Path:
     """A store, and a bundle beside it."""
-    folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        connection.client.cache_clear()
-        connection.connect(folder)
-        house.write(folder / "bundle", house.build())
-        yield folder
-        connection.client.cache_clear()
+    house.write(module_store / "bundle", house.build())
+    return module_store
 
 
 def put(name: str, home: Path) -> tuple[str, str, Registered]:
