@@ -4,11 +4,7 @@ Exit status: 0 done, 1 the answer is no, 2 something that the user can mend; 130
 order by SIGTERM and SIGHUP.
 """
 
-import gc
-import signal
 import sys
-import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +12,11 @@ import typer
 
 from flows.runtime.arguments import AllowDirty, Json, Name, Out, Params, Reason, Registered, Set, Table, Unsealed
 from flows.runtime.begin import collect_nothing, leave, open_home, prefect_api, read_plan, read_run, with_variants
-from flows.runtime.terminal import guard, hand_over
-from params.errors import ChecksFailed, UserError
-from tasks import interrupt
+from flows.runtime.outcome import status_of
+from flows.runtime.terminal import hand_over
+from params.errors import UserError
 
 DEFAULT = Path("params/nyc_weather.yaml")
-INTERRUPTED = 130
-GO_ON = "; the same command goes on from the step that each fit was at"
 app = typer.Typer(
     name="python -m flows",
     help="lagline: from a table of time series to a forecaster that may be trusted.",
@@ -32,14 +26,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-@dataclass
-class Invocation:
-    """What an early end of the command has to know."""
-
-    debug: bool = False
-    continues: bool = False  # whether the same command goes on where this one was
 
 
 @app.callback()
@@ -354,45 +340,9 @@ def ui(
         print("\nlagline: the UI has ended", file=sys.stderr)
 
 
-def _say_interrupted(at: Invocation) -> None:
-    how = "interrupted" if interrupt.ended() == signal.SIGINT else f"ended by {interrupt.ended().name}"
-    print(f"lagline: {how}{GO_ON if at.continues else ''}", file=sys.stderr)
-
-
 def run() -> int:
-    """Runs the command line; returns its exit status.  A user's mistake is one message, never a traceback (unless --debug)."""
-    guard()
-    at = Invocation()
-    interrupt.end_in_order()
-    try:
-        app(obj=at)
-    except SystemExit as end:  # typer's way to end; it turns Ctrl-C into 130 by itself
-        status = 2 if isinstance(end.code, str) else int(end.code or 0)
-        if status == INTERRUPTED:
-            _say_interrupted(at)
-            return 128 + interrupt.ended()
-        return status
-    except Exception as error:
-        from flows.runtime.state import passing
-
-        told = error if isinstance(error, UserError | ChecksFailed) else passing(error)
-        if told is None:
-            raise
-        if at.debug:
-            traceback.print_exc()
-        print(f"lagline: {told}", file=sys.stderr)
-        return 1 if isinstance(error, ChecksFailed) else 2
-    except KeyboardInterrupt:
-        _say_interrupted(at)
-        return 128 + interrupt.ended()
-    finally:
-        if not gc.isenabled():
-            gc.freeze()  # else all of it is walked over once more at the end
-            gc.enable()
-        # Ctrl-C in an `exec` of text (a dataclass that is being imported) leaves a mark by which Python ends itself by SIGINT
-        # whatever status we return; the next such `exec` takes it away
-        exec("")
-    return 0
+    """Runs the command line; returns its exit status."""
+    return status_of(app)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,62 @@
 """Where the table of a run is and what its columns are called; never opens it."""
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
-from params.section import Section, Span, Text
+from params.section import MOST, NonNegative, Section, Span, Text, as_tuple
 
 # what may hold a ; without ending a statement: quoted names and text, comments
 SQL_ASIDE = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|(\$\w*\$).*?\1|--[^\n]*|/\*.*?\*/", re.DOTALL)
+
+
+Names = Annotated[Text | tuple[Text, ...], BeforeValidator(as_tuple)]
+
+
+class CsvParams(Section):
+    """How the text files of a table are written, where they are not as their ending says."""
+
+    separator: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
+    decimal: Literal[".", ","] = "."
+    thousands: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
+    encoding: Text = "utf-8"
+    skip: NonNegative = 0
 
 
 class DataParams(Section):
     """Where the table is and what its columns are called.
 
     It lies in files (`path`), or is what a `query` gives in the database whose URL the environment variable of `uri` holds.
+    `id`, `time`: one column, or several that name a series or say a time together.  `lowest`, `highest`, `integer`: what a
+    forecast can be.
     """
 
     path: Text | None = None
     query: Annotated[str, StringConstraints(max_length=100_000)] | None = None
     uri: str | None = None
-    id: Text | None = None
-    time: Text
+    csv: CsvParams | None = None
+    id: Names | None = None
+    time: Names
+    time_zone: Text | None = None
+    time_format: Text | None = None
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None
     target: Text
     frequency: Span
+    holidays: Annotated[Text | tuple[Text, ...], BeforeValidator(as_tuple)] | None = None
+    lowest: Annotated[float, Field(ge=-MOST, le=MOST)] | None = None
+    highest: Annotated[float, Field(ge=-MOST, le=MOST)] | None = None
+    integer: bool = False
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The columns that name a series together; none for a single series."""
+        return () if self.id is None else (self.id,) if isinstance(self.id, str) else self.id
+
+    @property
+    def times(self) -> tuple[str, ...]:
+        """The columns that say a time together."""
+        return (self.time,) if isinstance(self.time, str) else self.time
 
     @property
     def where(self) -> str:

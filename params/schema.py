@@ -318,13 +318,14 @@ class RunParams(Section):
     def _fits_together(self) -> Self:
         if len(set(self.variants)) < len(self.variants):
             raise ValueError("variants: a variant is named twice")
-        keys = {"data.id": self.data.id, "data.time": self.data.time, "data.target": self.data.target}
-        for (one, name), (other, same) in combinations(keys.items(), 2):
+        named = {"data.id": self.data.ids, "data.time": self.data.times, "data.target": (self.data.target,)}
+        keys = [(key, name) for key, names in named.items() for name in names]
+        for (one, name), (other, same) in combinations(keys, 2):
             if name == same:
                 raise ValueError(f"{one} and {other} both name the column {name!r}: give each a column of its own")
         for section in ("features", "future", "static"):
             columns = set(getattr(self.windows, section))
-            clash = {self.data.id, self.data.time} & (columns - {"unique_id"} if section == "static" else columns)
+            clash = {*self.data.ids, *self.data.times} & (columns - {"unique_id"} if section == "static" else columns)
             if clash:
                 name = " (as a category of its own it is unique_id)" if section == "static" else ""
                 raise ValueError(f"windows.{section}: {', '.join(sorted(map(str, clash)))} is the id or time column{name}")

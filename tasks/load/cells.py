@@ -19,24 +19,26 @@ NULLS = ("", "na", "n/a", "nan", "null", "none")
 
 def series_name(table: Table, data: DataParams) -> pl.Expr:
     """The id as text, null where it is empty; `NA` and `none` are names here."""
-    if data.id is None:
+    if not data.ids:
         return pl.lit(data.target)
-    dtype, column = table.columns[data.id], pl.col(data.id)
+    (name,) = data.ids
+    dtype, column = table.columns[name], pl.col(name)
     if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Object):
-        raise UserError(f"{table.name}: column {data.id!r} (data.id) holds {dtype}; the name of a series is text or a number")
+        raise UserError(f"{table.name}: column {name!r} (data.id) holds {dtype}; the name of a series is text or a number")
     text = (column.fill_nan(None) if dtype.is_float() else column).cast(pl.String).str.strip_chars()
     return pl.when(text != "").then(text)
 
 
 def time_of(table: Table, data: DataParams) -> pl.Expr:
     """The time, null where it cannot be read.  Raises UserError for a column of a type that is no time on this grid."""
-    column, dtype = pl.col(data.time), table.columns[data.time]
+    (name,) = data.times
+    column, dtype = pl.col(name), table.columns[name]
     if isinstance(data.frequency, int):
         if dtype.is_integer() or dtype == pl.String:
             return (cleaned(column) if dtype == pl.String else column).cast(pl.Int64, strict=False)
         hint = "give a duration such as 1h" if dtype.is_temporal() else "make the times whole numbers"
         raise UserError(
-            f"{table.name}: column {data.time!r} (data.time) holds {dtype}, but data.frequency is a whole number: {hint}"
+            f"{table.name}: column {name!r} (data.time) holds {dtype}, but data.frequency is a whole number: {hint}"
         )
     if isinstance(dtype, pl.Datetime):
         return (
@@ -47,7 +49,7 @@ def time_of(table: Table, data: DataParams) -> pl.Expr:
     if dtype == pl.String:
         return parse_time(column)
     hint = "for integer time steps write data.frequency as a whole number" if dtype.is_integer() else "it must hold times"
-    raise UserError(f"{table.name}: column {data.time!r} (data.time) holds {dtype}; {hint}")
+    raise UserError(f"{table.name}: column {name!r} (data.time) holds {dtype}; {hint}")
 
 
 def values_of(table: Table, names: Mapping[str, str], categories: Collection[str] = ()) -> list[pl.Expr]:

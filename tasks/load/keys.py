@@ -53,7 +53,8 @@ def check_keys(source: Source) -> int:
 
 
 def _keys_of(table: Table, data: DataParams) -> _Keys:
-    raw, dtype = pl.col(data.time), table.columns[data.time]
+    (name,) = data.times
+    raw, dtype = pl.col(name), table.columns[name]
     lost = time_of(table, data).is_null()
     if isinstance(data.frequency, int):
         zoned = pl.lit(None, pl.Boolean)

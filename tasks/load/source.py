@@ -45,8 +45,9 @@ class Source:
     def require_keys(self) -> None:
         """Raises UserError where a file lacks the id, time or target column."""
         for table in self.tables:
-            for name, key in ((self.data.id, "data.id"), (self.data.time, "data.time"), (self.data.target, "data.target")):
-                if name is not None:
+            keys = {"data.id": self.data.ids, "data.time": self.data.times, "data.target": (self.data.target,)}
+            for key, names in keys.items():
+                for name in names:
                     require_column(table, name, key)
 
 
@@ -62,8 +63,8 @@ def scan_series(source: Source, columns: Sequence[str], categories: Collection[s
     Raises UserError for a missing id, time or target column, or a column of a wrong type.
     """
     data = source.data
-    for name in (data.id, data.time, data.target, *columns):
-        if name == "*" or (name and name.startswith("^") and name.endswith("$")):
+    for name in (*data.ids, *data.times, data.target, *columns):
+        if name == "*" or (name.startswith("^") and name.endswith("$")):
             raise UserError(f"a column cannot be called {name!r}, which is a pattern to polars: rename it")
     for name in columns:
         if name in KEYS:

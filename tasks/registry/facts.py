@@ -139,7 +139,7 @@ class BundleFacts:
     frequency: str | int
     forward_fill: int
     categories: Mapping[str, Sequence[str]]
-    columns: Mapping[str, str | None]
+    columns: Mapping[str, str | Sequence[str] | None]
     half_widths: tuple[float | None, ...]
     trained_on: TrainedOn | None = None
     lacks: tuple[str, ...] = ()

@@ -240,7 +240,7 @@ class FactsTold(Told):
     frequency: Annotated[int, Field(ge=1, lt=2**62)] | Annotated[str, StringConstraints(pattern=SPAN)]
     forward_fill: Rows
     categories: dict[Text, list[str]]
-    columns: dict[Literal["unique_id", "ds", "y"], str | None]
+    columns: dict[Literal["unique_id", "ds", "y"], str | list[str] | None]
     half_widths: list[Annotated[float, Field(ge=0, le=1e300)] | None]
     trained_on: TrainedOnTold
 

@@ -1,0 +1,65 @@
+"""How a command ends: its exit status, and what a mistake, an interruption or a signal says."""
+
+import gc
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+
+import typer
+
+from flows.runtime.terminal import guard
+from params.errors import ChecksFailed, UserError
+from tasks import interrupt
+
+INTERRUPTED = 130
+GO_ON = "; the same command goes on from the step that each fit was at"
+
+
+@dataclass
+class Invocation:
+    """What an early end of the command has to know."""
+
+    debug: bool = False
+    continues: bool = False  # whether the same command goes on where this one was
+
+
+def status_of(app: typer.Typer) -> int:
+    """Runs the command line; returns its exit status.  A user's mistake is one message, never a traceback (unless --debug)."""
+    guard()
+    at = Invocation()
+    interrupt.end_in_order()
+    try:
+        app(obj=at)
+    except SystemExit as end:  # typer's way to end; it turns Ctrl-C into 130 by itself
+        status = 2 if isinstance(end.code, str) else int(end.code or 0)
+        if status == INTERRUPTED:
+            _say_interrupted(at)
+            return 128 + interrupt.ended()
+        return status
+    except Exception as error:
+        from flows.runtime.state import passing
+
+        told = error if isinstance(error, UserError | ChecksFailed) else passing(error)
+        if told is None:
+            raise
+        if at.debug:
+            traceback.print_exc()
+        print(f"lagline: {told}", file=sys.stderr)
+        return 1 if isinstance(error, ChecksFailed) else 2
+    except KeyboardInterrupt:
+        _say_interrupted(at)
+        return 128 + interrupt.ended()
+    finally:
+        if not gc.isenabled():
+            gc.freeze()  # else all of it is walked over once more at the end
+            gc.enable()
+        # Ctrl-C in an `exec` of text (a dataclass that is being imported) leaves a mark by which Python ends itself by SIGINT
+        # whatever status we return; the next such `exec` takes it away
+        exec("")
+    return 0
+
+
+def _say_interrupted(at: Invocation) -> None:
+    how = "interrupted" if interrupt.ended() == signal.SIGINT else f"ended by {interrupt.ended().name}"
+    print(f"lagline: {how}{GO_ON if at.continues else ''}", file=sys.stderr)
