@@ -3,6 +3,7 @@
 import re
 from datetime import datetime
 from typing import Annotated
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -15,6 +16,8 @@ LEDGER, REALISED = ".promotions", ".realised"  # end the names of experiments th
 DURATION = re.compile(r"^[1-9]\d*(s|m|h|d|w|mo|q|y)$", re.ASCII)
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "mo": 30 * 86_400, "q": 91 * 86_400, "y": 365 * 86_400}
 DATE = re.compile(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?Z?$", re.ASCII)
+FIXED_OFFSET = re.compile(r"([+-])(0\d|1[0-8]):?([0-5]\d)", re.ASCII)
+UTC_NAMES = ("UTC", "Z", "Zulu", "Etc/UTC", "GMT", "Etc/GMT", "+00:00", "-00:00", "+0000", "-0000")
 
 Positive = Annotated[int, Field(ge=1, le=MOST_ROWS)]
 NonNegative = Annotated[int, Field(ge=0, le=MOST_ROWS)]
@@ -59,6 +62,18 @@ def _is_border(value: object) -> object:
     if isinstance(value, int) and value > MOST_ROWS:
         raise ValueError(f"must be at most {MOST_ROWS:,} rows")
     return _is_span(value)
+
+
+def zone_name(text: str) -> str | None:
+    """A time zone as it is kept: None for the names of UTC, a fixed offset as +05:30.  Raises ValueError for what is none."""
+    if text in UTC_NAMES:
+        return None
+    fixed = FIXED_OFFSET.fullmatch(text)
+    if fixed is not None:
+        return f"{fixed[1]}{fixed[2]}:{fixed[3]}"
+    if text == "localtime" or text not in available_timezones():
+        raise ValueError(f"{text!r} is no time zone: write one such as Europe/Berlin, or a fixed offset such as +05:30")
+    return text
 
 
 def as_tuple(value: object) -> object:
