@@ -83,7 +83,7 @@ def validate(params: Params = DEFAULT, settings: Set = None) -> None:
 def lags(
     params: Params = DEFAULT,
     settings: Set = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the table as Parquet.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the table: .parquet or .csv.")] = None,
     head: Annotated[bool, typer.Option("--head", help="Print the first rows of each series (of ten at most).")] = False,
     edges: Annotated[
         str, typer.Option("--edges", metavar="keep|drop", help="Keep or drop rows that reach beyond a series.")

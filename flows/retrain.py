@@ -25,6 +25,7 @@ from flows.runtime.recorded import displayed, recorded
 from flows.runtime.state import ready
 from params.load import Plan, load_plan
 from params.shown import discreet
+from tasks.files import TABLES, require_writable
 from tasks.locks import Held, lock
 from tasks.promote.alias import undecided
 from tasks.promote.decision import Decision, PromoteOptions
@@ -72,6 +73,8 @@ def retrain(
     try:
         plan, home = load_plan(params, settings or []), ready()
         name = plan.run.name
+        if forecast:
+            require_writable("forecast", Path(forecast), TABLES)
         if SERVED_BY in os.environ:  # else a run whose server was killed would sit there for minutes, and hold the lock below
             end_without(int(os.environ[SERVED_BY]))
         return _shown(name, _alone(plan, forecast, allow_dirty, home))

@@ -1,25 +1,36 @@
 """Files: where this checkout lies, and how a file or folder is put in place whole."""
 
+import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from params.errors import UserError
 
 if TYPE_CHECKING:
     import polars as pl
 
 ROOT = Path(__file__).resolve().parents[1]
+TABLES = (".csv", ".parquet")  # what a table is written as, by the ending of its file's name
+RUN_FILES = (".yaml", ".yml")
+PICTURES = (".html", ".png")
+NOT_ORDINARY = "that is no ordinary file"
 
 
 @contextmanager
 def placed(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """A path beside `path` to write a file or a folder to; renamed to `path` where the block ends well, else removed.
 
-    It keeps the suffix of `path`.  `durable`: flushed to the disk before it is renamed.  A folder takes the place of
-    none or of an empty one.  Raises OSError as writing does.
+    It keeps the suffix of `path`.  A link is followed: what it names is replaced.  `durable`: flushed to the disk before it is
+    renamed.  A folder takes the place of none or of an empty one.  Raises OSError as writing does, and where a device, a pipe
+    or a socket stands there.
     """
+    path = _followed(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise FileExistsError(errno.EEXIST, NOT_ORDINARY, str(path))
     partial = _beside(path)
     try:
         yield partial
@@ -42,16 +53,31 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}-{os.urandom(4).hex()}.partial{path.suffix}")
 
 
-def unwritable(path: Path) -> str | None:
-    """Why no file can be put in place at `path`, and what to do, in words; None where one can.  Found by trying."""
-    folder = path.absolute().parent
+def _followed(path: Path) -> Path:
+    """Where a file really lies, of a link.  Raises OSError for a link that leads to itself."""
+    if not path.is_symlink():
+        return path
+    found = Path(os.path.realpath(path))
+    if found.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return found
+
+
+def unwritable(path: Path, endings: Sequence[str] = ()) -> str | None:
+    """Why no file of one of these `endings` can be put in place at `path`, and what to do, in words; None where one can.  Found
+    by trying."""
+    fits = not endings or path.suffix.lower() in endings
     try:
+        path = _followed(path)
+        folder = path.absolute().parent
         if not folder.is_dir():
             return f"there is no folder {folder}; make it first"
         if path.is_dir():
-            return f"that is a folder; name a file in it, such as {path / 'forecasts.parquet'}"
+            return f"that is a folder; name a file in it, such as {path / f'forecasts{(endings or TABLES)[-1]}'}"
         if path.exists() and not path.is_file():
-            return "that is no ordinary file; name another"
+            return f"{NOT_ORDINARY}; name another"
+        if not fits:
+            return f"it must end in {' or '.join(endings)}, which says how it is written"
         partial = _beside(path)
         partial.touch(mode=0o600, exist_ok=False)
         partial.unlink()
@@ -60,10 +86,23 @@ def unwritable(path: Path) -> str | None:
     return None
 
 
+def require_writable(option: str, path: Path, endings: Sequence[str] = ()) -> Path:
+    """The path that an option names.  Raises UserError where no such file can be put in place."""
+    if (why := unwritable(path, endings)) is not None:
+        raise UserError(f"{option} {path}: {why}")
+    return path
+
+
 def write_parquet(frame: "pl.DataFrame", path: Path) -> None:
     """Writes a frame in place of `path`, whole or not at all."""
     with placed(path) as partial:
         frame.write_parquet(partial)
+
+
+def write_table(frame: "pl.DataFrame", path: Path) -> None:
+    """Writes a frame as CSV or Parquet, by the ending of `path`, whole or not at all."""
+    with placed(path) as partial:
+        frame.write_csv(partial) if path.suffix.lower() == ".csv" else frame.write_parquet(partial)
 
 
 def spread(count: int, most: int) -> list[int]:

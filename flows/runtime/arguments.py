@@ -35,4 +35,6 @@ Table = Annotated[
     Path,
     typer.Option("--data", metavar="FILE", callback=a_table, help="A table like the one that it was trained on."),
 ]
-Out = Annotated[Path, typer.Option("--out", metavar="FILE", callback=an_output, help="Where the forecasts go, as Parquet.")]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="FILE", callback=an_output, help="Where the forecasts go: .parquet or .csv.")
+]

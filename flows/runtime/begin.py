@@ -47,11 +47,11 @@ def read_plan(params: Path, settings: list[str] | None, forecasts: Path | None =
     the data has to be there already.
     """
     from params.load import load_plan
-    from tasks.files import unwritable
+    from tasks.files import TABLES, require_writable
 
     plan = load_plan(params, settings or [])
-    if forecasts is not None and (why := unwritable(forecasts)) is not None:
-        raise UserError(f"--forecast {forecasts}: {why}")
+    if forecasts is not None:
+        require_writable("--forecast", forecasts, TABLES)
     if files:
         _check_data(plan.run)
     return plan
@@ -101,12 +101,17 @@ def a_table(data: Path) -> Path:
 
 
 def an_output(out: Path) -> Path:
-    """A file to write.  Raises UserError where none can be put in place."""
-    from tasks.files import unwritable
+    """A file for a table.  Raises UserError where none can be put in place."""
+    from tasks.files import TABLES, require_writable
 
-    if (why := unwritable(out)) is not None:
-        raise UserError(f"--out {out}: {why}")
-    return out
+    return require_writable("--out", out, TABLES)
+
+
+def a_picture(plot: Path | None) -> Path | None:
+    """A file for pictures.  Raises UserError where none can be put in place."""
+    from tasks.files import PICTURES, require_writable
+
+    return plot and require_writable("--plot", plot, PICTURES)
 
 
 def a_reason(text: str) -> str:

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from flows.runtime.progress import Board
 from models.data.panel import Panel
-from params.errors import ChecksFailed, UserError
+from params.errors import ChecksFailed
 from params.schema import RunParams
+from tasks.files import TABLES, require_writable
 from tasks.grid.frequency import Frequency
 from tasks.lags.file import write_lag_table
 from tasks.lags.panel import write_panel
@@ -35,13 +36,13 @@ def show_checks(run: RunParams) -> None:
 
 
 def show_lags(home: Path, run: RunParams, out: Path | None, head: bool, edges: Any, rolling: tuple[int, ...]) -> None:
-    """Prints the head of the lag table of the first series, or writes the whole as Parquet in bounded memory.
+    """Prints the head of the lag table of the first series, or writes the whole in bounded memory.
 
     The windows are those of compare: the checks run first, and what they leave out is left out here.  Raises ChecksFailed
     where they fail.
     """
-    if out is not None and not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
+    if out is not None:
+        require_writable("--out", out, TABLES)
     board = Board()
     with board, board.stage("check the data"):
         source = open_source(run.data)

@@ -10,7 +10,7 @@ from rich.text import Text
 from params.errors import UserError
 from params.load import load_run
 from tasks.explore.look import MELT, Found, look_at
-from tasks.files import placed
+from tasks.files import RUN_FILES, placed, require_writable
 
 
 def make_run_file(data: str, out: Path | None, melting: bool, force: bool) -> None:
@@ -19,10 +19,9 @@ def make_run_file(data: str, out: Path | None, melting: bool, force: bool) -> No
     It goes to `out`, by default `<name of the table>.yaml` in the working folder.  Raises UserError where it is there already.
     """
     target = out or Path(f"{(Path(data).name.split('.')[0] or 'series').strip('*?[]') or 'series'}.yaml")
-    if target.suffix not in (".yaml", ".yml"):
+    if target.suffix.lower() not in RUN_FILES:
         raise UserError(f"--out {target}: a run file ends in .yaml")
-    if not target.absolute().parent.is_dir():
-        raise UserError(f"--out {target}: there is no folder {target.absolute().parent}; make it first")
+    require_writable("--out", target, RUN_FILES)
     long = target.with_suffix(".long.parquet")
     for file in (target, *([long] if melting else [])):
         if file.exists() and not force:

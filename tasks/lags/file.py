@@ -1,4 +1,4 @@
-"""Lag table -> Parquet, part by part, so that its size does not matter."""
+"""Lag table -> Parquet or CSV, part by part, so that its size does not matter."""
 
 import mmap
 from collections.abc import Callable, Iterator, Sequence
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from models.data.panel import Panel
@@ -35,7 +36,7 @@ def write_lag_table(
     part: int | None = None,
     report: Callable[[int, int], None] = lambda done, rows: None,
 ) -> Written:
-    """Writes the lag table as Parquet, whole or not at all, in memory that does not grow with its rows.
+    """Writes the lag table as CSV or Parquet (the ending of `out`), whole or not at all, in memory that does not grow with it.
 
     `part`: rows made at a time, by default as many as suit their width.  `report` is called after each part with the number of
     rows done and of all rows (edges kept).
@@ -44,9 +45,14 @@ def write_lag_table(
     first = _arrow(table_part(panel, params, edges, rolling, 0, 0))
     text = [column.name for column in first.schema if pa.types.is_large_string(column.type)]
     written = 0
-    # no dictionary for numbers: lags of real values fill it in vain, at four times the time
-    options = {"compression": "zstd", "use_dictionary": text}
-    with placed(out) as partial, pq.ParquetWriter(partial, first.schema, **options) as writer:
+
+    def writer_of(path: Path) -> pq.ParquetWriter | pc.CSVWriter:
+        if out.suffix.lower() == ".csv":
+            return pc.CSVWriter(path, first.schema)
+        # no dictionary for numbers: lags of real values fill it in vain, at four times the time
+        return pq.ParquetWriter(path, first.schema, compression="zstd", use_dictionary=text)
+
+    with placed(out) as partial, writer_of(partial) as writer:
         for start, stop in _parts(rows, part or _part(len(first.schema), params, rolling)):
             table = _arrow(table_part(panel, params, edges, rolling, start, stop))
             if len(table):

@@ -10,7 +10,7 @@ from polars.exceptions import PolarsError
 from params.data import DataParams
 from params.errors import UserError
 from params.schema import RunParams
-from tasks.files import unwritable, write_parquet
+from tasks.files import TABLES, require_writable, write_table
 from tasks.grid.frequency import Frequency
 from tasks.load.files import collect, find_files
 from tasks.load.source import KEYS, Source, categories_of, long_frame, open_source, scan_series
@@ -109,11 +109,10 @@ def too_short(series: list[str], version: Version) -> str | None:
 
 
 def check_out(out: Path, data: Path) -> None:
-    """Raises UserError where `out` can be no file, or is one of the files that the forecasts are made from."""
+    """Raises UserError where `out` can be no table, or is one of the files that the forecasts are made from."""
+    require_writable("--out", out, TABLES)
     source = DataParams.model_construct(path=str(data.absolute()))
     try:
-        if (why := unwritable(out)) is not None:
-            raise UserError(f"--out {out}: {why}")
         if out.exists() and any(out.samefile(file) for file in find_files(source, Path.cwd())):
             raise UserError(f"--out {out}: that is the table that the forecasts are made from; name another file")
     except OSError as error:
@@ -134,6 +133,6 @@ def _unwritable(out: Path, error: Exception) -> UserError:
 
 def write(made: pl.DataFrame, out: Path) -> str:
     """Writes beside, then renames; returns what was written, in words."""
-    write_parquet(made, out)
+    write_table(made, out)
     cutoffs = made.select("unique_id", "cutoff").unique().height
     return f"{made.height:,} rows, {cutoffs:,} forecasts of {made['unique_id'].n_unique():,} series"

@@ -1,10 +1,15 @@
 """Files are put in place whole or not at all."""
 
+import os
+import re
+import socket
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from tasks.files import placed, spread
+from params.errors import UserError
+from tasks.files import TABLES, placed, require_writable, spread, unwritable, write_table
 
 
 def test_a_file_is_there_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -45,3 +50,56 @@ def test_a_folder_is_placed_and_a_half_written_one_removed(tmp_path: Path) -> No
 )
 def test_numbers_are_spread_from_the_first_to_the_last(count: int, most: int, expected: list[int]) -> None:
     assert spread(count, most) == expected
+
+
+@pytest.mark.parametrize("name", ["device", "pipe.csv", "socket.parquet", "to-device.csv", "to-pipe.csv", "loop.csv"])
+def test_what_is_no_ordinary_file_is_refused_and_stays_what_it_is(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "to-device.csv").symlink_to("/dev/null")
+    (tmp_path / "to-pipe.csv").symlink_to("pipe.csv")
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    with socket.socket(socket.AF_UNIX) as open_socket:
+        open_socket.bind(str(tmp_path / "socket.parquet"))
+        path = Path("/dev/null") if name == "device" else tmp_path / name
+        before, there = path.lstat(), sorted(tmp_path.iterdir())
+        assert unwritable(path, TABLES) is not None
+        with pytest.raises(UserError, match=r"--out .*: "):
+            require_writable("--out", path, TABLES)
+        with pytest.raises(OSError), placed(path) as partial:
+            partial.write_text("x")
+        assert path.lstat().st_mode == before.st_mode and path.lstat().st_ino == before.st_ino
+        assert sorted(tmp_path.iterdir()) == there
+
+
+def test_a_link_stays_and_what_it_names_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    real = tmp_path / "below" / "real.data"
+    for before in ("old", None):
+        link = tmp_path / f"link-{before}.csv"
+        link.symlink_to(real)
+        real.write_text(before) if before else real.unlink()
+        assert unwritable(link, TABLES) is None
+        write_table(pl.DataFrame({"a": [1]}), link)
+        assert link.is_symlink() and real.read_text() == "a\n1\n"
+    assert [path.name for path in (tmp_path / "below").iterdir()] == ["real.data"]
+    (tmp_path / "away.csv").symlink_to(tmp_path / "none" / "x.csv")
+    assert "there is no folder" in str(unwritable(tmp_path / "away.csv", TABLES))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("x.csv", None),
+        ("x.PARQUET", None),
+        ("x.xlsx", "it must end in .csv or .parquet"),
+        ("x", "it must end in"),
+        ("x.csv.gz", "it must end in"),
+        (".csv", "it must end in"),
+        ("none/x.csv", "there is no folder"),
+        (".", "that is a folder; name a file in it, such as .*forecasts.parquet"),
+    ],
+)
+def test_the_ending_says_how_a_table_is_written(tmp_path: Path, name: str, words: str | None) -> None:
+    found = unwritable(tmp_path / name, TABLES)
+    assert found is None if words is None else found is not None and re.search(words, found)
+    assert not list(tmp_path.iterdir())

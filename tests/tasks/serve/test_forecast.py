@@ -150,8 +150,8 @@ def test_where_forecasts_cannot_go_is_said_before_any_is_made(
     before = data.read_bytes()
     with pytest.raises(UserError, match=r"folder: that is a folder; name a file in it, such as .*/folder/forecasts.parquet"):
         show(data, tmp_path / "folder")
-    with pytest.raises(UserError, match=r"xxx: cannot be written \(File name too long\)"):
-        show(data, tmp_path / ("x" * 300))
+    with pytest.raises(UserError, match=r"xxx.csv: cannot be written \(File name too long\)"):
+        show(data, tmp_path / ("x" * 300 + ".csv"))
     with pytest.raises(UserError, match=r"there is no folder .*none; make it first"):
         show(data, tmp_path / "none" / "x.parquet")
     for source in (data, data.parent, data.with_name("*.parquet")):
