@@ -63,6 +63,13 @@ class DataParams(Section):
         """What messages call the source."""
         return f"data.path {self.path}" if self.path is not None else f"data.query ({self.uri})"
 
+    @field_validator("id", "time")
+    @classmethod
+    def _some_columns(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if value == ():
+            raise ValueError("the list is empty: name a column, or several that belong together, such as [Store, Dept]")
+        return value
+
     @field_validator("path")
     @classmethod
     def _no_address(cls, value: str | None) -> str | None:

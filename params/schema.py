@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from models.data.window import AHEAD, CALENDAR, OBSERVED, FeatureWindow, WindowParams
+from models.data.window import AHEAD, CALENDAR, FeatureWindow, WindowParams
 from params.data import DataParams
 from params.section import (
     DURATION,
@@ -75,7 +75,7 @@ class WindowsParams(Section):
         for name in value:
             if name == "unique_id" and info.field_name == "static":
                 continue  # the series' own name, as a category
-            if name in (*RESERVED, OBSERVED) or name.endswith(AHEAD):
+            if name in RESERVED:
                 raise ValueError(f"{name!r} is a key of every table and cannot be a covariate: rename the column")
             if name == "y" and info.field_name != "features":
                 raise ValueError("y is the target: it is neither known ahead nor constant")
@@ -113,6 +113,9 @@ class WindowsParams(Section):
         clash = own & {*self.features, *self.future, *self.static}
         if clash:
             raise ValueError(f"features: {', '.join(sorted(clash))} is what the calendar makes itself: rename the column")
+        for name in self.future:
+            if name + AHEAD in self.features:
+                raise ValueError(f"features: {name + AHEAD!r} is what {name!r} is called ahead: rename the column")
         both = set(self.static) & {*self.features, *self.future}
         if both:
             names = ", ".join(sorted(both))
@@ -322,15 +325,10 @@ class RunParams(Section):
         keys = [(key, name) for key, names in named.items() for name in names]
         for (one, name), (other, same) in combinations(keys, 2):
             if name == same:
-                raise ValueError(f"{one} and {other} both name the column {name!r}: give each a column of its own")
+                both = f"{one} and {other} both name" if one != other else f"{one} twice names"
+                raise ValueError(f"{both} the column {name!r}: give each a column of its own")
         for section in ("features", "future", "static"):
-            columns = set(getattr(self.windows, section))
-            clash = {*self.data.ids, *self.data.times} & (columns - {"unique_id"} if section == "static" else columns)
-            if clash:
-                name = " (as a category of its own it is unique_id)" if section == "static" else ""
-                raise ValueError(f"windows.{section}: {', '.join(sorted(map(str, clash)))} is the id or time column{name}")
-            if self.data.target != "y" and self.data.target in columns:
-                raise ValueError(f"windows.{section}: the target {self.data.target!r} is called y in windows.features")
+            self._check_roles(section, {*getattr(self.windows, section)} - {"y" if section == "features" else "unique_id"})
         self._check_reach()
         if isinstance(self.data.frequency, int):
             if self.windows.calendar:
@@ -341,6 +339,16 @@ class RunParams(Section):
             if self.validation.fresh_within is not None:
                 raise ValueError("validation.fresh_within: integer time steps have no age; take it out")
         return self
+
+    def _check_roles(self, section: str, columns: set[str]) -> None:
+        """No covariate is a key; one of several that name a series may be a category of it."""
+        static, ids = section == "static", {*self.data.ids}
+        clash = columns & {*self.data.times, *(() if static and len(ids) > 1 else ids)}
+        if clash:
+            name = " (as a category of its own it is unique_id)" if static else ""
+            raise ValueError(f"windows.{section}: {', '.join(sorted(clash))} is the id or time column{name}")
+        if self.data.target in columns:
+            raise ValueError(f"windows.{section}: the target {self.data.target!r} is called y in windows.features")
 
     def _check_reach(self) -> None:
         """A forecast must not reach beyond what a time can say."""

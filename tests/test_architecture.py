@@ -44,8 +44,8 @@ HOMES = {
 
 # rooms of tasks/ in the order of the flow: each imports only what stands before it
 ROOMS = (
-    *("files", "locks", "interrupt", "tracking", "grid", "load", "explore", "validate", "lags", "engine", "train", "evaluate"),
-    *("compare", "tune", "report", "registry", "promote", "serve", "prune"),
+    *("names", "files", "locks", "interrupt", "tracking", "grid", "load", "explore", "validate", "lags", "engine"),
+    *("train", "evaluate", "compare", "tune", "report", "registry", "promote", "serve", "prune"),
 )
 # the files that may hold a @task: the step that a flow calls
 MARKED = {

@@ -8,7 +8,7 @@ from typing import Literal
 
 import polars as pl
 
-from models.data.window import AHEAD, CALENDAR, OBSERVED
+from models.data.window import CALENDAR
 from params.errors import UserError
 from params.section import RESERVED
 from tasks.grid.times import parse_time
@@ -187,12 +187,11 @@ def roles_of(columns: Sequence[Column], static: Sequence[str], time: str, ids: t
     likely = [c for c in numbers if c.distinct > 2 and c.name.lower() not in CALENDAR_NAMES and c.null_share <= MOST_NULL]
     ranked = [*_by_name(likely, TARGET_NAMES), *(c for c in numbers if c not in likely)]
     waves = {f"{name}_{wave}" for name in CALENDAR for wave in ("sin", "cos")}
-    forbidden = {*RESERVED, OBSERVED, *waves, "y"}
+    forbidden = {*RESERVED, *waves, "y"}
     usable = [
         c.name
         for c in numbers
         if c is not ranked[0] and c.null_share <= MOST_NULL and c.name not in forbidden and c.name.lower() not in CALENDAR_NAMES
-        and not c.name.endswith(AHEAD)
     ]  # fmt: skip
     used = {ranked[0].name, *usable, *static}
     left = tuple(c.name for c in rest if c.name not in used)

@@ -1,4 +1,4 @@
-"""The cells of a table: names of series, times as UTC or integers, numbers, and text for the checks to judge.
+"""The cells of a table: times as UTC or integers, numbers, and text for the checks to judge.
 
 Text times are ISO 8601, year first; explicit offsets are converted to UTC, times without one are taken as UTC.
 A text column whose first 1,000 rows hold true and false (in any case) and nothing else holds 1 and 0.
@@ -11,22 +11,12 @@ import polars as pl
 from params.data import DataParams
 from params.errors import UserError
 from tasks.load.files import Table, collect
+from tasks.load.ids import text_of
 from tasks.load.moments import read_time
+from tasks.names import column
 
 BEGINNING = 1000
 NULLS = ("", "na", "n/a", "nan", "null", "none")
-
-
-def series_name(table: Table, data: DataParams) -> pl.Expr:
-    """The id as text, null where it is empty; `NA` and `none` are names here."""
-    if not data.ids:
-        return pl.lit(data.target)
-    (name,) = data.ids
-    dtype, column = table.columns[name], pl.col(name)
-    if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Object):
-        raise UserError(f"{table.name}: column {name!r} (data.id) holds {dtype}; the name of a series is text or a number")
-    text = (column.fill_nan(None) if dtype.is_float() else column).cast(pl.String).str.strip_chars()
-    return pl.when(text != "").then(text)
 
 
 def time_of(table: Table, data: DataParams) -> pl.Expr:
@@ -35,34 +25,40 @@ def time_of(table: Table, data: DataParams) -> pl.Expr:
 
 
 def values_of(table: Table, names: Mapping[str, str], categories: Collection[str] = ()) -> list[pl.Expr]:
-    """The columns of a table, each under its alias: numbers, or text.  In `categories` true and false stay words.
+    """The columns of a table, each under its alias: numbers, or text.  `categories` are text by the rule of the ids.
 
     Raises UserError for a column of a type that is neither.
     """
     values = {alias: _value(table, name) for alias, name in names.items()}
+    values |= {alias: _category(table, name) for alias, name in names.items() if name in categories}
     texts = {alias: values[alias] for alias, name in names.items() if _is_text(table, name) and name not in categories}
     values |= {alias: _as_number(values[alias]) for alias in _truths(table, texts)}
     return [value.alias(alias) for alias, value in values.items()]
 
 
-def cleaned(column: pl.Expr) -> pl.Expr:
+def cleaned(text: pl.Expr) -> pl.Expr:
     """A text column with the words for nothing as null."""
-    text = column.str.strip_chars()
+    text = text.str.strip_chars()
     return pl.when(~text.str.to_lowercase().is_in(NULLS)).then(text)
 
 
 def _value(table: Table, name: str) -> pl.Expr:
     """A number as it is; whatever else can be shown as text, for the checks to name an example of."""
-    dtype, column = table.columns[name], pl.col(name)
+    dtype, cell = table.columns[name], column(name)
     if dtype == pl.Boolean or dtype.is_decimal():
-        return column.cast(pl.Float64)
+        return cell.cast(pl.Float64)
     if dtype.is_numeric() or dtype == pl.Null:
-        return column
+        return cell
     if dtype.is_temporal():
-        return column.dt.to_string("iso")
+        return cell.dt.to_string("iso")
     if _is_text(table, name):
-        return cleaned(column.cast(pl.String))
+        return cleaned(cell.cast(pl.String))
     raise UserError(f"{table.name}: column {name!r} holds {dtype}; a target or feature holds numbers")
+
+
+def _category(table: Table, name: str) -> pl.Expr:
+    text = text_of(column(name), table.columns[name])
+    return cleaned(text) if _is_text(table, name) else text
 
 
 def _is_text(table: Table, name: str) -> bool:

@@ -7,9 +7,11 @@ import polars as pl
 from params.data import DataParams
 from params.errors import UserError
 from tasks.grid.times import OFFSET
-from tasks.load.cells import series_name, time_of
+from tasks.load.cells import time_of
 from tasks.load.files import Table, collect
+from tasks.load.ids import series_name
 from tasks.load.source import Source
+from tasks.names import column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ def check_keys(source: Source) -> int:
 
 def _keys_of(table: Table, data: DataParams) -> _Keys:
     (name,) = data.times
-    raw, dtype = pl.col(name), table.columns[name]
+    raw, dtype = column(name), table.columns[name]
     lost = time_of(table, data).is_null()
     if isinstance(data.frequency, int):
         zoned = pl.lit(None, pl.Boolean)
@@ -62,11 +64,11 @@ def _keys_of(table: Table, data: DataParams) -> _Keys:
         zoned = raw.str.strip_chars().str.contains(OFFSET) & (raw.str.strip_chars().str.len_chars() > 10)
     else:
         zoned = pl.when(raw.is_not_null()).then(isinstance(dtype, pl.Datetime) and dtype.time_zone is not None)
-    rows = table.rows.with_columns(__lost=lost, __zoned=zoned, __unnamed=series_name(table, data).is_null())
+    rows = table.rows.select(raw=raw, lost=lost, zoned=zoned, unnamed=series_name(table, data).is_null())
+    raw, lost, zoned = map(pl.col, ("raw", "lost", "zoned"))
     facts = rows.select(
-        rows=pl.len(), lost=pl.col("__lost").sum(), bad=raw.filter(pl.col("__lost")).first().cast(pl.String),
-        unnamed=pl.col("__unnamed").sum(), zoned=pl.col("__zoned").any(), naive=(~pl.col("__zoned")).any(),
-        example=raw.filter(~pl.col("__zoned")).first().cast(pl.String),
+        rows=pl.len(), lost=lost.sum(), bad=raw.filter(lost).first().cast(pl.String), unnamed=pl.col("unnamed").sum(),
+        zoned=zoned.any(), naive=(~zoned).any(), example=raw.filter(~zoned).first().cast(pl.String),
     )  # fmt: skip
     return _Keys(**collect(facts, table.name).row(0, named=True))
 
@@ -80,6 +82,5 @@ def _refuse_lost(table: Table, data: DataParams, keys: _Keys) -> None:
             f"{table.name}: column {data.time!r}: {keys.lost} of {keys.rows} times cannot be read; the first {shown}"
         )
     if keys.unnamed:
-        raise UserError(
-            f"{table.name}: column {data.id!r} is empty in {keys.unnamed} rows: every row needs the name of its series"
-        )
+        empty = f"column {' or '.join(map(repr, data.ids))} is empty in {keys.unnamed} rows"
+        raise UserError(f"{table.name}: {empty}: every row needs the name of its series")

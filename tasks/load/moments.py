@@ -9,6 +9,7 @@ from params.data import DataParams
 from params.errors import UserError
 from tasks.grid.times import parse_time
 from tasks.load.files import Table
+from tasks.names import column as named
 
 
 def read_time(table: Table, data: DataParams) -> pl.Expr:
@@ -17,7 +18,7 @@ def read_time(table: Table, data: DataParams) -> pl.Expr:
     Raises UserError for a column of a type that is no time on this grid.
     """
     (name,) = data.times
-    column, dtype = pl.col(name), table.columns[name]
+    column, dtype = named(name), table.columns[name]
     if isinstance(data.frequency, int):
         if dtype.is_integer() or dtype == pl.String:
             return (column.str.strip_chars() if dtype == pl.String else column).cast(pl.Int64, strict=False)

@@ -17,9 +17,11 @@ from params.errors import UserError
 from params.schema import RunParams
 from params.shown import discreet
 from tasks.files import ROOT
-from tasks.load.cells import series_name, time_of, values_of
+from tasks.load.cells import time_of, values_of
 from tasks.load.files import Digest, Table, open_tables, require_column, source_digest
+from tasks.load.ids import series_name
 from tasks.load.snapshot import forget
+from tasks.names import column
 
 LongFrame = pl.LazyFrame  # unique_id, ds, y and features
 KEYS = ("unique_id", "ds")
@@ -58,14 +60,11 @@ def open_source(data: DataParams, root: Path = ROOT) -> Source:
 
 def scan_series(source: Source, columns: Sequence[str], categories: Collection[str] = ()) -> pl.LazyFrame:
     """unique_id, ds, y and those of `columns` that exist, as they stand in the files: text stays text, true and false are "1"
-    and "0" except in `categories`.
+    and "0"; `categories` are text.
 
     Raises UserError for a missing id, time or target column, or a column of a wrong type.
     """
     data = source.data
-    for name in (*data.ids, *data.times, data.target, *columns):
-        if name == "*" or (name.startswith("^") and name.endswith("$")):
-            raise UserError(f"a column cannot be called {name!r}, which is a pattern to polars: rename it")
     for name in columns:
         if name in KEYS:
             raise UserError(f"{name!r} is a key of every table: take it out of windows.features and validation.ranges")
@@ -100,7 +99,7 @@ def long_frame(
             section = "static" if name in kinds else "features" if name in run.windows.features else "future"
             require_column(source.tables[0], name, f"windows.{section}")
     frame = frame.with_columns(
-        pl.col(name).cast(pl.String) if kinds.get(name) == "categorical" else pl.col(name).cast(pl.Float64, strict=False)
+        column(name).cast(pl.String) if kinds.get(name) == "categorical" else column(name).cast(pl.Float64, strict=False)
         for name in ("y", *columns)
     )
     if run.validation.on_duplicates == "keep_first":

@@ -63,8 +63,9 @@ def read(version: Version, data: Path) -> pl.DataFrame:
     own = run.data.model_copy(update={"path": str(data.absolute()), "query": None, "uri": None})
     source = open_source(own, Path.cwd())
     there = source.columns
-    names = {"id": "unique_id", "time": "ds", "target": "y"}
-    renamed = {key: name for key, name in names.items() if getattr(own, key) not in there and name in there}
+    given = {"id": ("unique_id", own.ids), "time": ("ds", own.times), "target": ("y", (own.target,))}
+    free = {*there} - {*own.ids, *own.times, own.target}
+    renamed = {key: name for key, (name, mine) in given.items() if name in free and not (mine and {*mine} <= {*there})}
     here = own.model_copy(update=renamed)
     frame = numbers(run.model_copy(update={"data": here}), replace(source, data=here), version)
     if own.id is None and "id" not in renamed:  # a single series is named after its target, whatever that is called here

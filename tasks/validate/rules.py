@@ -56,7 +56,7 @@ def _form(run: RunParams, profile: Profile) -> list[Rule]:
         Rule("columns", "missing_columns", about, high=0, level="table"),
         Rule("split", "split_problem", profile.split_problem or "", high=0, level="table", unit="answer"),
     ]
-    if run.data.target != "y" and "y" in profile.found:
+    if "y" in profile.found and "y" not in (*run.data.ids, *run.data.times, run.data.target):
         about = f"the table has a column y, and nothing reads it: y means the target ({run.data.target}); rename it to use it"
         rules.insert(1, Rule("one y", "columns_y", about, high=0, severity=Severity.WARN, level="table", unit="answer"))
     return rules

@@ -29,8 +29,8 @@ RUN = "params/nyc_weather.yaml"
         ("windows.features.y.lookback=-1", "windows.features.y.lookback"),
         ("windows.features={}", "windows.features"),
         ("windows.calendar=[hours]", "hours"),
-        ("windows.features={cutoff: {lookback: 3}}", "cutoff"),
-        ("windows.features={y (observed): {lookback: 3}}", "rename the column"),
+        ("windows.features={ds: {lookback: 3}}", "'ds' is a key of every table and cannot be a covariate: rename the column"),
+        ("windows.future=[unique_id]", "rename the column"),
         ("windows.features={y: {lookback: 3}, hour_sin: {lookback: 2}}", "hour_sin"),
         ("training.learning_rate=1.0e+38", "training.learning_rate"),
         ("training.refit=test", "training.refit"),
@@ -282,3 +282,9 @@ def test_many_unknown_keys_are_told_by_the_first_of_them(tmp_path: Path) -> None
         load_run(path)
     lines = str(caught.value).splitlines()
     assert len(lines) == 21 and lines[-1] == f"{path}: and 3,980 more such problems"
+
+
+def test_a_feature_that_is_called_as_one_known_ahead_would_be() -> None:
+    load_run(RUN, ["windows.features={a (ahead): {lookback: 30}}"])
+    with pytest.raises(UserError, match=r"'a \(ahead\)' is what 'a' is called ahead: rename the column"):
+        load_run(RUN, ["windows.features={a (ahead): {lookback: 30}}", "windows.future=[a]"])
