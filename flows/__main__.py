@@ -223,12 +223,13 @@ def forecast(
     judged: Annotated[
         bool, typer.Option("--judged", help="By the weights that have not seen the test range, not those trained on all rows.")
     ] = False,
+    nixtla: Annotated[bool, typer.Option("--nixtla", help="Under unique_id and ds, not under the table's own names.")] = False,
 ) -> None:
-    """Forecast with a registered version: unique_id, cutoff, ds, yhat and its 90 % interval."""
+    """Forecast with a registered version: the table's own id and time columns, cutoff, yhat and its 90 % interval."""
     home = open_home()
-    from flows.verbs.forecast import show_forecast
+    from flows.verbs.forecast import Asked, show_forecast
 
-    show_forecast(home, version, data, out, start, stride, judged)
+    show_forecast(home, version, data, out, Asked(start=start, stride=stride, judged=judged, nixtla=nixtla))
 
 
 @app.command()

@@ -1,5 +1,6 @@
-"""Forecast: a registered version on a table of one's own, as Parquet."""
+"""Forecast: a registered version on a table of one's own, given back in its own columns."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -8,34 +9,42 @@ from flows.runtime.progress import Board
 from params.errors import UserError
 from tasks.registry.load import opened
 from tasks.registry.versions import needed, parse
-from tasks.serve.forecast import check_out, forecast, rows_trained_on, write_out
+from tasks.serve.forecast import check_out, counted, forecast, rows_trained_on, write_out
+from tasks.serve.given import in_columns_of
 from tasks.tracking import connection
 
 
-def show_forecast(
-    home: Path, reference: str, data: Path, out: Path, start: str | None, stride: int, judged: bool = False
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Which forecasts: every cutoff from `start` with a `stride`, by the weights that were `judged`, under Nixtla's names."""
+
+    start: str | None = None
+    stride: int = 1
+    judged: bool = False
+    nixtla: bool = False
+
+
+def show_forecast(home: Path, reference: str, data: Path, out: Path, asked: Asked) -> None:
     """Writes the forecasts of a table and says how many, and by which weights; what stood there before stays where none can be
     made."""
     name, which = parse(reference)
     check_out(out, data)
-    if stride != 1 and start is None:
+    if asked.stride != 1 and asked.start is None:
         raise UserError("--stride needs --from: without it there is one forecast a series, after its last row")
     with Board() as board, board.stage(f"forecast with {name}@{which}"), connection.answered():
         connection.connect(home)
         with opened(needed(name, which)) as version:
-            made, short = forecast(version, data, start, stride, judged)
-            told = f"{out}: {write_out(made, out)} by {version}"
+            found = forecast(version, data, asked.start, asked.stride, asked.judged)
+            returned = in_columns_of(found.given, found.made, out, asked.nixtla)
+            write_out(returned.rows, out)
+            told = f"{out}: {counted(found.made)} by {version}"
             if version.trained_on.refit:
-                told += ", by the weights that have not seen its test range" if judged else ", trained on all its rows"
-            seen = 0 if judged else rows_trained_on(version, made)
+                told += ", by the weights that have not seen its test range" if asked.judged else ", trained on all its rows"
+            seen = 0 if asked.judged else rows_trained_on(version, found.made)
+    note = (
+        f"Note: the model was trained on {seen:,} of these {found.made.height:,} rows, so their errors say nothing of it; "
+        "--judged gives honest forecasts of the test range, by the weights that have not seen it."
+    )
     console = Console(highlight=False, soft_wrap=True)
-    console.print(told, markup=False)
-    if short:
-        console.print(short, markup=False)
-    if seen:
-        console.print(
-            f"Note: the model was trained on {seen:,} of these {made.height:,} rows, so their errors say nothing of it; "
-            "--judged gives honest forecasts of the test range, by the weights that have not seen it.",
-            markup=False,
-        )
+    for line in filter(None, (told, returned.renamed, found.short, note if seen else None)):
+        console.print(line, markup=False)

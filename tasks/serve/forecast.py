@@ -1,7 +1,7 @@
 """Forecasts of a registered version for a table of one's own, by the serving code in its bundle; trains nothing."""
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -15,21 +15,34 @@ from tasks.grid.frequency import Frequency
 from tasks.load.files import collect, find_files
 from tasks.load.source import KEYS, Source, categories_of, long_frame, open_source, scan_series
 from tasks.registry.load import Version
+from tasks.serve.given import Given, given_in
 from tasks.validate.report import named
 
 
-def forecast(
-    version: Version, data: Path, start: str | None = None, stride: int = 1, judged: bool = False
-) -> tuple[pl.DataFrame, str | None]:
-    """unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90: after each series' last row, or at every cutoff from `start` on.
+@dataclass(frozen=True)
+class Forecasts:
+    """What was `made` (unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90), and how the table says it (`given`).
 
-    By the weights that were trained on all rows where there are any, or by those that were `judged`.  With it, which series
-    are left out: those with too short a history that the version was not trained on.
-    Raises UserError naming what cannot be used.
+    `history`: the long frame that it was made from.  `short`: which series are left out, in words.
+    """
+
+    made: pl.DataFrame
+    given: Given
+    history: pl.DataFrame
+    short: str | None = None
+
+
+def forecast(version: Version, data: Path, start: str | None = None, stride: int = 1, judged: bool = False) -> Forecasts:
+    """Forecasts after each series' last row, or at every cutoff from `start` on.
+
+    By the weights that were trained on all rows where there are any, or by those that were `judged`.  Left out are series with
+    too short a history that the version was not trained on.  Raises UserError naming what cannot be used.
     """
     try:
-        frame, short = long_enough(read(version, data), version, version.facts.ids)
-        return forecast_frame(version, frame, start, stride, judged), too_short(short, version)
+        source = table_of(version, data)
+        frame, short = long_enough(read(version, source), version, version.facts.ids)
+        made = forecast_frame(version, frame, start, stride, judged)
+        return Forecasts(made, given_in(source), frame, too_short(short, version))
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
 
@@ -57,8 +70,8 @@ def rows_trained_on(version: Version, made: pl.DataFrame) -> int:
     return made.join(last, on="unique_id").filter(ds <= pl.col("_until")).height
 
 
-def read(version: Version, data: Path) -> pl.DataFrame:
-    """The table as the run read its own: the same names, or unique_id, ds and y; text turned to times and numbers."""
+def table_of(version: Version, data: Path) -> Source:
+    """The table, opened as the run opened its own: the same names, or unique_id, ds and y."""
     run = version.trained_on.run
     own = run.data.model_copy(update={"path": str(data.absolute()), "query": None, "uri": None})
     source = open_source(own, Path.cwd())
@@ -66,10 +79,15 @@ def read(version: Version, data: Path) -> pl.DataFrame:
     given = {"id": ("unique_id", own.ids), "time": ("ds", own.times), "target": ("y", (own.target,))}
     free = {*there} - {*own.ids, *own.times, own.target}
     renamed = {key: name for key, (name, mine) in given.items() if name in free and not (mine and {*mine} <= {*there})}
-    here = own.model_copy(update=renamed)
-    frame = numbers(run.model_copy(update={"data": here}), replace(source, data=here), version)
-    if own.id is None and "id" not in renamed:  # a single series is named after its target, whatever that is called here
-        frame = frame.with_columns(unique_id=pl.lit(own.target))
+    return replace(source, data=own.model_copy(update=renamed))
+
+
+def read(version: Version, source: Source) -> pl.DataFrame:
+    """Its long frame; text turned to times and numbers."""
+    run = version.trained_on.run
+    frame = numbers(run.model_copy(update={"data": source.data}), source, version)
+    if not source.data.ids:  # a single series is named after its target, whatever that is called here
+        frame = frame.with_columns(unique_id=pl.lit(run.data.target))
     return frame
 
 
@@ -120,10 +138,10 @@ def check_out(out: Path, data: Path) -> None:
         raise _unwritable(out, error) from None
 
 
-def write_out(made: pl.DataFrame, out: Path) -> str:
-    """`write` for a person who waits.  Raises UserError where nothing can be written there."""
+def write_out(rows: pl.DataFrame, out: Path) -> None:
+    """Writes beside, then renames.  Raises UserError where nothing can be written there."""
     try:
-        return write(made, out)
+        write_table(rows, out)
     except (OSError, PolarsError) as error:
         raise _unwritable(out, error) from None
 
@@ -132,8 +150,7 @@ def _unwritable(out: Path, error: Exception) -> UserError:
     return UserError(f"--out {out}: cannot be written ({getattr(error, 'strerror', None) or error})")
 
 
-def write(made: pl.DataFrame, out: Path) -> str:
-    """Writes beside, then renames; returns what was written, in words."""
-    write_table(made, out)
+def counted(made: pl.DataFrame) -> str:
+    """How many forecasts there are, in words."""
     cutoffs = made.select("unique_id", "cutoff").unique().height
     return f"{made.height:,} rows, {cutoffs:,} forecasts of {made['unique_id'].n_unique():,} series"

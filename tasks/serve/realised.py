@@ -20,12 +20,13 @@ from params.shown import discreet
 from tasks.compare import scores
 from tasks.compare.board import best_naive
 from tasks.evaluate.baselines import forecast_baselines, only_naive
-from tasks.files import write_parquet
+from tasks.files import write_parquet, write_table
 from tasks.grid.frequency import Frequency
 from tasks.load.source import long_frame, open_source
 from tasks.registry.load import opened
 from tasks.registry.versions import CHAMPION, find
-from tasks.serve.forecast import forecast_frame, long_enough, numbers, too_short, write
+from tasks.serve.forecast import counted, forecast_frame, long_enough, numbers, too_short
+from tasks.serve.given import given_in, in_columns_of
 from tasks.tracking import connection, logs, runs
 
 RECENT = 30  # cutoffs
@@ -151,10 +152,15 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
         made = version.trained_on
         own = made.run.model_copy(update={"data": run.data})
         try:
-            frame, short = long_enough(numbers(own, open_source(own.data), version), version)
+            source = open_source(own.data)
+            frame, short = long_enough(numbers(own, source, version), version)
             forecasts = forecast_frame(version, frame)
+            returned = in_columns_of(given_in(source), forecasts, out)
         except ValueError as error:
             raise UserError(f"{own.data.where}: {error}") from None
         keep(forecasts, version.version, made.newest, run.name, home)
-        told = write(forecasts, out) if out is not None else f"{forecasts.height:,} rows"
-        return f"{told} by {version}", too_short(short, version)
+        if out is not None:
+            write_table(returned.rows, out)
+        told = counted(forecasts) if out is not None else f"{forecasts.height:,} rows"
+        warnings = filter(None, (too_short(short, version), returned.renamed if out is not None else None))
+        return f"{told} by {version}", "; ".join(warnings) or None

@@ -15,7 +15,7 @@ import pytest
 
 from flows.runtime.state import prepare
 from flows.verbs.champion import show_history
-from flows.verbs.forecast import show_forecast
+from flows.verbs.forecast import Asked, show_forecast
 from flows.verbs.reproduce import show_reproduction
 from flows.verbs.runs import show_leaderboard
 from params.errors import ChecksFailed, UserError
@@ -85,7 +85,7 @@ def test_the_leaderboard_of_its_last_comparison_is_printed(home: Path, capsys: p
 @pytest.mark.parametrize("given", ["old@champion", "old@champion judged", "old@2"])
 def test_its_versions_forecast_the_same_numbers(home: Path, given: str, tmp_path: Path) -> None:
     reference, _, judged = given.partition(" ")
-    show_forecast(home, reference, home / "old.csv", tmp_path / "out.parquet", None, 1, bool(judged))
+    show_forecast(home, reference, home / "old.csv", tmp_path / "out.parquet", Asked(judged=bool(judged), nixtla=True))
     found = pl.read_parquet(tmp_path / "out.parquet")
     expected = json.loads((home / "expected.json").read_text())[given]
     assert found["unique_id"].to_list() == expected["unique_id"]
@@ -99,7 +99,7 @@ def test_its_versions_have_no_seal_which_is_told_and_not_promoted_by_the_way(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = "was registered by a lagline that put no seal on what MLflow reads of it"
-    show_forecast(home, "old@champion", home / "old.csv", tmp_path / "out.parquet", None, 1)
+    show_forecast(home, "old@champion", home / "old.csv", tmp_path / "out.parquet", Asked())
     assert capsys.readouterr().err.count(f"old version 1 {told}") == 1
     with pytest.raises(UserError, match=f"old version 2 {told}: --unsealed takes it as it is"):
         promote("old", home, "cpu")

@@ -19,6 +19,7 @@ from tasks.files import write_parquet
 from tasks.registry.load import Version
 from tasks.serve import realised
 from tasks.serve.forecast import forecast, long_enough, too_short
+from tasks.serve.given import in_columns_of
 
 RUN = ("data.id=series", "data.time=hour", "data.target=temp", "windows.features={y: {lookback: 12}, x: {lookback: 4}}")
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")  # polars, of a frame of pandas
@@ -57,7 +58,7 @@ def show(version: Version, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
     monkeypatch.setattr(flow, "needed", lambda *_: version)
     monkeypatch.setattr(flow, "opened", nullcontext)
     monkeypatch.setattr(flow.connection, "connect", lambda _: None)
-    return lambda data, out: flow.show_forecast(Path(), "own", data, out, None, 1)
+    return lambda data, out: flow.show_forecast(Path(), "own", data, out, flow.Asked())
 
 
 def text(name: str, value: str, last: int) -> pl.Expr:
@@ -87,13 +88,12 @@ def test_what_is_no_number_is_refused_and_not_taken_as_missing(
 
 def test_numbers_as_text_are_read_and_empty_cells_stay_missing(version: Version, table: pl.DataFrame, tmp_path: Path) -> None:
     gone = pl.int_range(pl.len()) % 5 == 2
-    expected, _ = forecast(
-        version, written(table.with_columns(pl.when(~gone).then("temp").alias("temp")), tmp_path / "x.parquet")
-    )
+    empty = table.with_columns(pl.when(~gone).then("temp").alias("temp"))
+    expected = forecast(version, written(empty, tmp_path / "x.parquet")).made
     for word in ("", "NA", " null "):
         words = table.with_columns(pl.when(gone).then(pl.lit(word)).otherwise(pl.col("temp").cast(pl.String)).alias("temp"))
-        assert forecast(version, written(words, tmp_path / "words.parquet"))[0].equals(expected)
-    assert forecast(version, written(words, tmp_path / "words.csv"))[0].equals(expected)
+        assert forecast(version, written(words, tmp_path / "words.parquet")).made.equals(expected)
+    assert forecast(version, written(words, tmp_path / "words.csv")).made.equals(expected)
 
 
 def test_a_series_that_training_left_out_as_too_short_is_left_out_by_name(
@@ -111,11 +111,12 @@ def test_a_series_that_training_left_out_as_too_short_is_left_out_by_name(
     show(data, tmp_path / "out.parquet")
     assert told in capsys.readouterr().out
     made = pl.read_parquet(tmp_path / "out.parquet")
-    assert made.equals(forecast(version, written(table, tmp_path / "whole.parquet"))[0])
+    whole = forecast(version, written(table, tmp_path / "whole.parquet"))
+    assert made.equals(in_columns_of(whole.given, whole.made).rows) and made.columns[:3] == ["series", "hour", "cutoff"]
     assert served(version, data, tmp_path, monkeypatch)[1] == told
     new = lga.tail(12).with_columns(series=pl.lit("new"))  # just enough
-    made, short = forecast(version, written(pl.concat([new, tiny]), data))
-    assert set(made["unique_id"]) == {"new"} and short == told
+    found = forecast(version, written(pl.concat([new, tiny]), data))
+    assert set(found.made["unique_id"]) == {"new"} and found.short == told
     with pytest.raises(UserError, match="series 'LGA': too short a history"):  # the version knows it
         forecast(version, written(pl.concat([jfk, lga.tail(11), tiny]), data))
     with pytest.raises(UserError, match="series 'tiny': too short a history"):

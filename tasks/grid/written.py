@@ -1,0 +1,251 @@
+"""How the columns of a table say its times, learnt from its own rows, and other times said so.
+
+A column may hold times of polars, text of any form, counts since 1970, or one part of a time (the year, the hour).  Nobody says
+which: the form is that by which most rows of the table come out as they stand.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import polars as pl
+
+from params.section import FIXED_OFFSET
+from tasks.grid.frequency import Frequency
+from tasks.grid.zone import to_instant, to_wall
+
+DAY = 86400 * 10**6
+EPOCHS = {"s": 10**6, "ms": 10**3, "us": 1}  # microseconds
+PARTS = {
+    "year": "%Y",
+    "quarter": "%q",
+    "month": "%-m",
+    "week": "%-V",
+    "day": "%-d",
+    "hour": "%-H",
+    "minute": "%-M",
+    "second": "%-S",
+}
+DIGITS = ("%Y%m%d", "%Y%m", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S", "%Y%q", "%Y%V", "%Y%j", "%-H%M", "%H%M%S", "%j", "%y")
+PLAIN, TO_THE_DAY = "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"
+SHAPES = 8  # of a column of text, that forms are made of
+TEXT = re.compile(
+    r"(?P<date>\d{4}(?P<part>[-: ]?[QqMmWw]\d{1,2}(?:-?\d)?|(?P<mark>[-/.]?)\d{1,2}(?:(?P=mark)(?P<day>\d{1,2}))?)?)?"
+    r"(?:(?P<apart>(?:[Tt]| +)?)(?P<clock>\d{1,2}(?P<colon>:?)"
+    r"(?:(?P<minute>\d\d)(?:(?P=colon)(?P<second>\d\d)(?P<fraction>[.,]\d+)?)?)?)"
+    r"(?P<half> ?[AaPp][Mm])?)?"
+    r"(?P<zone> ?(?:UTC|GMT|[Zz]|[+-]\d\d(?::?\d\d)?))?"
+)
+LETTERS = {"q": "%q", "m": "%m", "w": "%V"}
+
+
+class How(Enum):
+    """What a column holds."""
+
+    TIME = auto()  # a time of polars
+    STEP = auto()  # the number of a time step
+    EPOCH = auto()  # a count since 1970
+    NUMBER = auto()  # digits that strftime gives
+    TEXT = auto()
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Times: on the `wall` clock of their table (a type without a zone) and as `instant` (UTC); or the number of a `step`."""
+
+    wall: pl.Series | None = None
+    instant: pl.Series | None = None
+    step: pl.Series | None = None
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a column says a time: what it holds, its type, the format of strftime, the microseconds of a count (0: nanoseconds).
+
+    `zone`: whose clock the text shows (None: that of the table); `ending`: what stands behind all texts.
+    """
+
+    how: How
+    dtype: pl.DataType
+    format: str = ""
+    unit: int = 1
+    zone: str | None = None
+    ending: str = ""
+
+    def write(self, at: Moments) -> pl.Series:
+        """The column of these times."""
+        if self.how is How.STEP:
+            assert at.step is not None
+            return _held(at.step, self.dtype)
+        assert at.wall is not None and at.instant is not None
+        if self.how is How.EPOCH:
+            count = at.instant.to_physical()
+            return _held(count * 1000 if self.unit == 0 else count // self.unit, self.dtype)
+        if self.how is How.TIME:
+            return _as_time(at, self.dtype)
+        text = _clock(at, self.zone).dt.strftime(self.format) + self.ending
+        return text if self.how is How.TEXT else _held(text.cast(pl.Int64), self.dtype)
+
+    def typed(self) -> "Form":
+        """The same as a type, where the text names a day: a date, a time on its clock, or in UTC where an offset is named."""
+        if self.how is not How.TEXT or not {"Y", "m", "d"} <= set(re.findall(r"%-?(\w)", self.format)):
+            return self
+        if not re.search(r"%-?[HI]", self.format):
+            return Form(How.TIME, pl.Date())
+        return Form(How.TIME, pl.Datetime("us", None if self.zone is None else "UTC"))
+
+
+def moments(ds: pl.Series, frequency: Frequency, zone: str | None) -> Moments:
+    """The times of a long frame: on its clock where a step is a day or more, else instants; or whole numbers."""
+    if ds.dtype.is_integer():
+        return Moments(step=ds)
+    column = pl.col("ds")
+    whole_days = frequency.microseconds is None or frequency.microseconds % DAY == 0
+    wall, instant = (column, to_instant(column, zone)) if whole_days else (to_wall(column, zone), column)
+    both = pl.DataFrame({"ds": ds}).select(wall=wall, instant=instant)
+    return Moments(both["wall"].dt.replace_time_zone(None), both["instant"])
+
+
+def form_of(column: pl.Series, at: Moments, zone: str | None, given: str | None = None) -> Form:
+    """The form of a column whose rows say these times.
+
+    `given`: a format that somebody gave.  Text whose numbers have no zeros before them holds numbers, as whoever reads a
+    CSV has them.
+    """
+    text, best, most = column.cast(pl.String).str.strip_chars(), _plain(at), 0
+    for form in _forms(column, at, zone, given):
+        if form.how in (How.TIME, How.STEP):
+            return form
+        right = int((form.write(at).cast(pl.String) == text).sum() or 0)
+        best, most = (form, right) if right > most else (best, most)
+        if most == len(text):
+            break
+    return best
+
+
+def enough(form: Form, at: Moments) -> Form:
+    """The form, or a plain one where these times would not be told apart by it."""
+    if form.how is not How.TEXT or at.wall is None or form.write(at).n_unique() >= at.wall.n_unique():
+        return form
+    return _plain(at)
+
+
+def _plain(at: Moments) -> Form:
+    if at.wall is None:
+        return Form(How.STEP, pl.Int64())
+    days = bool((at.wall == at.wall.dt.truncate("1d")).all())
+    return Form(How.TEXT, pl.String(), TO_THE_DAY if days else PLAIN)
+
+
+def _forms(column: pl.Series, at: Moments, zone: str | None, given: str | None) -> Iterator[Form]:
+    """The forms that a column of this type may have, the more usual first."""
+    dtype, name = column.dtype, column.name.lower()
+    if dtype.is_temporal():
+        yield Form(How.TIME, dtype)
+        return
+    numbers = pl.Int64() if dtype == pl.String else dtype
+    if at.step is not None:
+        yield Form(How.STEP, numbers)
+        return
+    if dtype == pl.String and given is not None:
+        yield from _given(given, zone)
+    named = sorted(PARTS, key=lambda part: part not in name)  # where two would do, the one that the column is called by
+    for format in (*(PARTS[part] for part in named), *DIGITS):
+        yield Form(How.NUMBER, numbers, format)
+    yield from (Form(How.EPOCH, numbers, unit=unit) for unit in (*EPOCHS.values(), 0))
+    if dtype == pl.String:
+        for format in (*(f"%{PARTS[part][-1]}" for part in named), *DIGITS):
+            yield Form(How.TEXT, dtype, format.replace("%-", "%"))
+        yield from _texts(column, zone)
+
+
+def _texts(column: pl.Series, zone: str | None) -> Iterator[Form]:
+    """The forms that the texts of a column look like."""
+    text = column.str.strip_chars()
+    shapes = pl.DataFrame({"text": text, "shape": text.str.replace_all(r"\d", "9")}).drop_nulls()
+    for example in shapes.group_by("shape").agg(pl.len(), pl.col("text").last()).sort("len", descending=True)["text"][:SHAPES]:
+        found = TEXT.fullmatch(example)
+        if found is not None:
+            padded = _format(found)
+            for format in (padded, *_unpadded(padded)):
+                yield from _zoned(format, found["zone"] or "", zone)
+
+
+def _format(found: re.Match[str]) -> str:
+    """The format of strftime of a text, with a zero before a single digit."""
+    part, mark, date = found["part"] or "", found["mark"], "" if found["date"] is None else "%Y"
+    lettered = re.fullmatch(r"(\D+)\d{1,2}(?:(-?)(\d))?", part) if mark is None else None
+    if lettered is not None:
+        letter = lettered[1][-1].lower()
+        weekday = f"{lettered[2]}%u" if lettered[3] else ""
+        date = ("%G" if letter == "w" else "%Y") + lettered[1] + LETTERS[letter] + weekday
+    elif part:
+        date += f"{mark}%m" + (f"{mark}%d" if found["day"] else "")
+    if found["clock"] is None:
+        return date
+    clock = ("%I" if found["half"] else "%H") + "".join(
+        f"{found['colon']}%{x[0].upper()}" for x in ("minute", "second") if found[x]
+    )
+    if fraction := found["fraction"]:
+        digits = len(fraction) - 1
+        clock += "%.f" if digits not in (3, 6, 9) else f"%.{digits}f" if fraction[0] == "." else f",%{digits}f"
+    if half := found["half"]:
+        clock += half[:-2] + ("%p" if half[-1] == "M" else "%P")
+    return date + found["apart"] + clock
+
+
+def _unpadded(format: str) -> list[str]:
+    """The same without zeros: in date and hour, and in one of them."""
+    date, hour = (re.sub(f"%([{letters}])", r"%-\1", format) for letters in ("md", "HI"))
+    return list(dict.fromkeys((re.sub("%([HI])", r"%-\1", date), date, hour)))
+
+
+def _zoned(format: str, ending: str, zone: str | None) -> Iterator[Form]:
+    """A format with the offset that a zone has at the moment, or with one and the same ending."""
+    found = re.fullmatch(r"( ?)([+-])(\d\d)(:?)(\d\d)?", ending)
+    if found is None:
+        yield Form(How.TEXT, pl.String(), format, zone="+00:00" if ending else None, ending=ending)
+        return
+    if zone is not None and not FIXED_OFFSET.fullmatch(zone):
+        style = "%:z" if found[4] else "%z" if found[5] else "%:::z"
+        yield Form(How.TEXT, pl.String(), format + found[1] + style, zone=zone)
+    yield Form(How.TEXT, pl.String(), format, zone=f"{found[2]}{found[3]}:{found[5] or '00'}", ending=ending)
+
+
+def _given(format: str, zone: str | None) -> Iterator[Form]:
+    """A format that somebody gave; the offset in it is that of a name, or is written out."""
+    named = zone if zone is not None and not FIXED_OFFSET.fullmatch(zone) else None
+    if named is None:
+        offset = zone or "+00:00"
+        format = re.sub("%(:?)[z#]+", lambda part: offset if part[1] else offset.replace(":", ""), format)
+    zoned = re.search("%:*[zZ]", format)
+    for one in (format, *_unpadded(format)):
+        yield Form(How.TEXT, pl.String(), one, zone=named if zoned else None)
+
+
+def _clock(at: Moments, zone: str | None) -> pl.Series:
+    """What a clock shows: that of the table, of an offset from UTC, or of a named zone, which it then says."""
+    assert at.wall is not None and at.instant is not None
+    if zone is None:
+        return at.wall
+    if FIXED_OFFSET.fullmatch(zone):
+        return pl.DataFrame({"ds": at.instant}).select(to_wall(pl.col("ds"), zone)).to_series().dt.replace_time_zone(None)
+    return at.instant.dt.convert_time_zone(zone)
+
+
+def _held(numbers: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Whole numbers in a type, or in one that holds them."""
+    found = numbers.cast(dtype, strict=False)
+    return found if found.null_count() == numbers.null_count() else numbers
+
+
+def _as_time(at: Moments, dtype: pl.DataType) -> pl.Series:
+    assert at.wall is not None and at.instant is not None
+    if dtype == pl.Date:
+        return at.wall.dt.date()
+    if dtype == pl.Time:
+        return at.wall.dt.time()
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
+        return at.instant.dt.cast_time_unit(dtype.time_unit).cast(dtype)  # polars converts to no offset, and takes it as a type
+    return at.wall.dt.cast_time_unit(dtype.time_unit) if isinstance(dtype, pl.Datetime) else at.wall
