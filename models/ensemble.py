@@ -1,6 +1,7 @@
 """Several trained forecasters as one: the median or the mean of their forecasts.
 
-Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, H horizon, M members.
+Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, E channels read in 64
+bits, H horizon, M members.
 """
 
 from collections.abc import Sequence
@@ -32,9 +33,12 @@ class Ensemble(nn.Module):
             raise ValueError(f"combine: {combine!r} is not one of {', '.join(get_args(Combine))}")
         self.members, self.combine = nn.ModuleList(members), combine
 
-    def forward(self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor) -> Tensor:
-        """[B, H, 1]."""
-        points = [member(past_BLF, ahead_BAK, static_BC, series_B)[..., :1] for member in self.members]
+    def forward(
+        self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor, wide_BLE: Tensor, wide_BAE: Tensor
+    ) -> Tensor:
+        """[B, H, 1] of some `Inputs`."""
+        given = past_BLF, ahead_BAK, static_BC, series_B, wide_BLE, wide_BAE
+        points = [member(*given)[..., :1] for member in self.members]
         if self.combine == "mean":
             return torch.stack(points).mean(0)
         ordered_MBH1, _ = torch.stack(points).sort(dim=0)

@@ -1,7 +1,7 @@
 """From raw values to raw forecasts in one module: scaling in, network, scaling out.
 
 Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, N inputs of the
-network, H horizon, Q outputs (the point forecast, then the quantiles in rising order), S series.
+network, H horizon, Q outputs (the point forecast, then the quantiles in rising order), S series, E channels read in 64 bits.
 """
 
 import inspect
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.data.scaling import Scaling, Transform
-from models.data.window import WindowParams
+from models.data.window import AHEAD, WindowParams
 from models.networks.contract import Arguments, Network
 
 Level = Literal["none", "last", "mean", "revin"]
@@ -22,7 +22,7 @@ FLAT = 1e-5  # added to the variance of a window, as RevIN does: a flat one does
 
 
 class Seen(NamedTuple):
-    """What a network sees, and the level and spread [B, 1] of each window that its forecasts are measured against.
+    """What a network sees, and the level and spread [B, 1] (in 64 bits) that its forecasts of a window are measured against.
 
     `ahead_BHK`: what is known ahead of each step, for a network that has a place for it; else it is folded into `x_BLN`.
     """
@@ -36,6 +36,8 @@ class Seen(NamedTuple):
 class Forecaster(nn.Module):
     """Raw inputs (`windows.Inputs`; NaN: unknown) -> raw forecasts [B, H, Q]: the point, then the `quantiles`, rising.
 
+    The target is scaled, and its level taken off, in 64 bits, and so are the channels that are given in 64 bits; networks see
+    32, and what they give is put back in 64.
     The scaling is held in buffers fitted on training rows; a series number of S (or beyond) means: not seen in training.
     `transform` is applied to y before its scaling and undone last.  `level` sets what the y channel is measured against in each
     window: nothing, its last observed value, its mean, or its mean and standard deviation (RevIN, Kim et al. 2022, without its
@@ -79,6 +81,8 @@ class Forecaster(nn.Module):
         self.level, self.transform = level, transform
         self.num_masks, self.num_future = len(params.features), len(params.future)
         self.y = list(params.features).index("y") if "y" in params.features else -1
+        self.wide = [list(params.features).index(name) for name in params.wide_features]
+        self.wide_ahead = [params.known.index(name + AHEAD) for name in params.wide_future]
         if self.y < 0 and level != "none":
             raise ValueError(f"scaling.window = {level} needs y among the features; add it or set scaling.window to none")
         self.register_buffer("level_Q", torch.tensor(self.quantiles), persistent=False)
@@ -90,16 +94,20 @@ class Forecaster(nn.Module):
         sizes = [(categories or {}).get(name, 1) for name, kind in params.static.items() if kind == "categorical"]
         self.embeddings = nn.ModuleList(nn.Embedding(size + 1, embedding_width(size), padding_idx=0) for size in sizes)
 
-    def inputs(self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor) -> Seen:
-        """What the network sees, and the level and spread that its forecasts are measured against."""
+    def inputs(self, *given: Tensor) -> Seen:
+        """What the network sees, and the level and spread that its forecasts are measured against; takes `Inputs`."""
+        past_BLF, ahead_BAK, static_BC, series_B, wide_BLE, wide_BAE = given
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
-        scaled = (self._transformed(past_BLF) - self.loc[row_B].unsqueeze(1)) / self.scale[row_B].unsqueeze(1)
+        scaled = _scaled(past_BLF, self.loc[row_B], self.scale[row_B], wide_BLE, self.wide)
+        y_BL = self._own_past(past_BLF, wide_BLE, row_B)
+        if y_BL is not None:
+            scaled[..., self.y] = y_BL
         known, filled = _known(scaled), _filled(scaled)
-        level_B1 = filled.new_zeros(filled.shape[0], 1)  # len() would fix the batch size in an export
+        level_B1 = self.loc.new_zeros(filled.shape[0], 1)  # len() would fix the batch size in an export
         spread_B1 = level_B1 + 1.0
         levels = []
-        if self.level != "none":
-            y_BL, seen_BL = filled[..., self.y].clone(), known[..., self.y] > 0
+        if self.level != "none" and y_BL is not None:
+            seen_BL, y_BL = known[..., self.y] > 0, _filled(y_BL)
             level_B1 = _last(y_BL, seen_BL) if self.level == "last" else _mean(y_BL, seen_BL)
             if self.level == "revin":
                 spread_B1 = (_mean((y_BL - level_B1) ** 2, seen_BL) + FLAT).sqrt()
@@ -108,24 +116,25 @@ class Forecaster(nn.Module):
         parts = [filled, known[..., : self.num_masks], *levels]
         ahead_BHK = None
         if self.takes_ahead:
-            ahead_BHK = self._ahead(ahead_BAK, row_B)[:, -self.horizon :]
+            ahead_BHK = self._ahead(ahead_BAK, wide_BAE, row_B)[:, -self.horizon :]
         elif ahead_BAK.shape[-1]:
-            parts.append(_fold(self._ahead(ahead_BAK, row_B), filled.shape[1]))
+            parts.append(_fold(self._ahead(ahead_BAK, wide_BAE, row_B), filled.shape[1]))
         if static_BC.shape[-1]:
             parts.append(_repeat(self._static(static_BC), filled))
-        return Seen(torch.cat(parts, dim=-1), level_B1, spread_B1, ahead_BHK)
+        return Seen(torch.cat([part.to(filled) for part in parts], dim=-1), level_B1, spread_B1, ahead_BHK)
 
-    def _transformed(self, past_BLF: Tensor) -> Tensor:
-        if self.transform == "none" or self.y < 0:
-            return past_BLF
-        y_BL1 = self._changed(past_BLF[..., self.y : self.y + 1])
-        return torch.cat((past_BLF[..., : self.y], y_BL1, past_BLF[..., self.y + 1 :]), dim=-1)
+    def _own_past(self, past_BLF: Tensor, wide_BLE: Tensor, row_B: Tensor) -> Tensor | None:
+        """[B, L] the past of y, transformed and scaled, in 64 bits; None where it is no feature."""
+        if self.y < 0:
+            return None
+        y_BL = wide_BLE[..., self.wide.index(self.y)] if self.y in self.wide else past_BLF[..., self.y].to(self.loc)
+        return (self._changed(y_BL) - self.loc[row_B, self.y].unsqueeze(1)) / self.scale[row_B, self.y].unsqueeze(1)
 
     def _changed(self, y: Tensor) -> Tensor:
         return torch.log1p(y) if self.transform == "log1p" else torch.asinh(y) if self.transform == "asinh" else y
 
-    def _ahead(self, ahead_BAK: Tensor, row_B: Tensor) -> Tensor:
-        scaled = (ahead_BAK - self.ahead_loc[row_B].unsqueeze(1)) / self.ahead_scale[row_B].unsqueeze(1)
+    def _ahead(self, ahead_BAK: Tensor, wide_BAE: Tensor, row_B: Tensor) -> Tensor:
+        scaled = _scaled(ahead_BAK, self.ahead_loc[row_B], self.ahead_scale[row_B], wide_BAE, self.wide_ahead)
         return torch.cat((_filled(scaled), _known(scaled)[..., scaled.shape[-1] - self.num_future :]), dim=-1)
 
     def _static(self, static_BC: Tensor) -> Tensor:
@@ -137,36 +146,39 @@ class Forecaster(nn.Module):
         return torch.cat(parts, dim=-1)
 
     def scale_targets(self, y_BT: Tensor, series_B: Tensor) -> Tensor:
-        """Raw targets in the units of the loss."""
+        """Raw targets in the units of the loss, in 64 bits."""
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
-        scaled: Tensor = (self._changed(y_BT) - self.y_loc[row_B].unsqueeze(1)) / self.y_scale[row_B].unsqueeze(1)
-        return scaled
+        loc_B1, scale_B1 = self.y_loc[row_B].unsqueeze(1), self.y_scale[row_B].unsqueeze(1)
+        return (self._changed(y_BT.to(self.y_loc.dtype)) - loc_B1) / scale_B1
 
     def every_target(self, y_BT: Tensor) -> Tensor:
         """[B, L, H]: the targets of every sample of the window, out of those from its oldest sample on."""
         return y_BT.unfold(1, self.horizon, self.rate)
 
-    def scaled(
-        self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor, scaled_BH: Tensor | None = None
-    ) -> Tensor:
-        """Forecasts [B, H, Q] in the units of the loss; [B, L, H, Q] from a dense network in training.
+    def scaled(self, *given: Tensor) -> Tensor:
+        """Forecasts [B, H, Q] of some `Inputs` in the units of the loss, in 64 bits."""
+        forecasts_BHQ, level_B1 = self.above_level(given)
+        return forecasts_BHQ.to(level_B1) + level_B1.unsqueeze(-1)
 
-        `scaled_BH`: the targets in those units, for a network that is guided by them in training.
+    def above_level(self, given: Sequence[Tensor], scaled_BH: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Forecasts [B, H, Q] in the units of the loss, less the level [B, 1] of their window, and that level in 64 bits: what
+        is small beside its level keeps its digits.  [B, L, H, Q] from a dense network in training.
+
+        `given`: `Inputs`.  `scaled_BH`: the targets in those units, for a network that is guided by them in training.
         """
-        seen = self.inputs(past_BLF, ahead_BAK, static_BC, series_B)
+        seen = self.inputs(*given)
         beside: dict[str, Tensor] = {} if seen.ahead_BHK is None else {"ahead_BHK": seen.ahead_BHK}
         linear_BH1 = None if self.skip is None else self.skip(seen.x_BLN)
         if self.guided and self.training and scaled_BH is not None:
-            beside["y_BH"] = (scaled_BH - seen.level_B1) / seen.spread_B1
+            beside["y_BH"] = ((scaled_BH - seen.level_B1) / seen.spread_B1).to(seen.x_BLN)
             if linear_BH1 is not None:
                 beside["y_BH"] = beside["y_BH"] - linear_BH1[..., 0].detach()
         raw = self.network(seen.x_BLN, **beside)
         raw = raw.unsqueeze(-1) if raw.dim() == 2 else raw  # a family with one output may leave its axis out
         if linear_BH1 is not None:
             raw = raw[:, -1] if raw.dim() == 4 else raw  # in training a dense network forecasts from every sample
-        level, spread = (part.reshape(-1, *[1] * (raw.dim() - 1)) for part in (seen.level_B1, seen.spread_B1))
         risen = _rising(raw) if linear_BH1 is None else _rising(raw) + linear_BH1
-        return risen * spread + level
+        return risen * seen.spread_B1.to(raw).reshape(-1, *[1] * (raw.dim() - 1)), seen.level_B1
 
     def mapped(self, x_BLN: Tensor, **beside: Tensor) -> Tensor:
         """[B, H]: the point forecast as network and skip give it together, measured against the window's level."""
@@ -175,16 +187,26 @@ class Forecaster(nn.Module):
         return point_BH if self.skip is None else point_BH + self.skip(x_BLN)[..., 0]
 
     def raw(self, scaled_BHQ: Tensor, series_B: Tensor) -> Tensor:
-        """Forecasts in the units of the loss, back in their own."""
+        """Forecasts in the units of the loss (64 bits), back in their own."""
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
         y_BHQ = scaled_BHQ * self.y_scale[row_B].reshape(-1, 1, 1) + self.y_loc[row_B].reshape(-1, 1, 1)
         if self.transform == "none":
             return y_BHQ
         return torch.expm1(y_BHQ) if self.transform == "log1p" else torch.sinh(y_BHQ)
 
-    def forward(self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor) -> Tensor:
-        """Raw forecasts [B, H, Q]."""
-        return self.raw(self.scaled(past_BLF, ahead_BAK, static_BC, series_B), series_B)
+    def forward(
+        self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor, wide_BLE: Tensor, wide_BAE: Tensor
+    ) -> Tensor:
+        """Raw forecasts [B, H, Q] of some `Inputs`, in 64 bits."""
+        return self.raw(self.scaled(past_BLF, ahead_BAK, static_BC, series_B, wide_BLE, wide_BAE), series_B)
+
+
+def _scaled(values_BXF: Tensor, loc_BF: Tensor, scale_BF: Tensor, wide_BXE: Tensor, columns: Sequence[int]) -> Tensor:
+    """Values scaled in their own precision; those of some columns in 64 bits, of which `wide_BXE` gives them."""
+    scaled = (values_BXF - loc_BF.to(values_BXF).unsqueeze(1)) / scale_BF.to(values_BXF).unsqueeze(1)
+    for place, column in enumerate(columns):
+        scaled[..., column] = (wide_BXE[..., place] - loc_BF[:, column, None]) / scale_BF[:, column, None]
+    return scaled
 
 
 def _known(values: Tensor) -> Tensor:

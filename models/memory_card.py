@@ -218,7 +218,9 @@ def receptive_field(forecaster: Forecaster, params: WindowParams) -> int:
     past_BLF = torch.randn(blank.past_BLF.shape, generator=generator, dtype=torch.float64).abs()  # log1p takes these
     past_BLF.requires_grad_()
     own = forecaster.double().eval()
-    own(past_BLF, blank.ahead_BAK.double(), blank.static_BC.double(), blank.series_B).abs().sum().backward()
+    wide_BLE = past_BLF[..., own.wide]
+    given = blank._replace(past_BLF=past_BLF, ahead_BAK=blank.ahead_BAK.double(), wide_BLE=wide_BLE)
+    own(*given).abs().sum().backward()
     assert past_BLF.grad is not None
     moved_L = past_BLF.grad.abs().sum(dim=(0, 2)) > 0
     return int(params.lookback - moved_L.int().argmax()) if bool(moved_L.any()) else 0

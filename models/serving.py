@@ -44,6 +44,7 @@ JSON_FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 SERVES = "__pyfunc_model_path__"  # the variable in which MLflow names the model to the process that is to serve it
 MOST = {"LAGLINE_SERVE_MAX_BYTES": 16 * 2**20, "LAGLINE_SERVE_MAX_ROWS": 100_000}  # of one request
 LONGEST_ANSWER = 500  # letters of a refusal
+OLD_INPUTS = {"past_BLF": "float32", "ahead_BAK": "float32", "static_BC": "float32", "series_B": "int64"}  # of lagline 0.1
 PERIODS = {"hour": 24.0, "weekday": 7.0, "monthday": 31.0, "yearday": 365.25, "month": 12.0}
 
 # All that an honest archive holds.  torch.export.load falls back to unpickling anything, and evaluates expressions and guards.
@@ -188,6 +189,10 @@ class Model:
         self.reach = max(d + r * (n - 1) for n, r, d in self.channels)
         self.padding = int(facts["windows"].get("start_padding", 0))  # missing rows before the first of each series
         self.behind = self.reach - self.padding
+        wide = facts["windows"].get("wide", [])  # the columns that are read in 64 bits
+        self.wide = [place for place, name in enumerate(self.features) if name in wide]
+        waves = 2 * len(facts["windows"]["calendar"])
+        self.wide_ahead = [waves + place for place, name in enumerate(self.future) if name in wide]
         validation = facts.get("trained_on", {}).get("run", {}).get("validation", {})
         self.gaps = float(validation.get("max_gap_share", 0))  # missing steps that the checks allow
 
@@ -217,10 +222,17 @@ class Model:
         for begin in range(0, len(at), BATCH):
             some, own = at[begin : begin + BATCH], series[begin : begin + BATCH]
             ahead = values[some[:, None] + 1 + np.arange(self.ahead), len(self.features) :]
-            inputs = (self._past(values, some), ahead, rows.static[own], number[own])
+            past = self._past(values, some)
+            inputs = {"past_BLF": past, "ahead_BAK": ahead, "static_BC": rows.static[own], "series_B": number[own]}
+            inputs |= {"wide_BLE": past[..., self.wide], "wide_BAE": ahead[..., self.wide_ahead]}
             with torch.no_grad():
-                parts.append(graph(*(torch.from_numpy(part) for part in inputs))[..., 0].numpy())
+                parts.append(self.run(graph, {name: torch.from_numpy(part) for name, part in inputs.items()})[..., 0].numpy())
         return self._frame(rows, series, origin, np.concatenate(parts).astype(np.float64))
+
+    def run(self, graph: Callable[..., torch.Tensor], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Raw forecasts [B, H, Q] of a graph, which is handed those of the inputs that it takes, as it takes them."""
+        takes = self.facts.get("inputs", OLD_INPUTS)
+        return graph(*(inputs[name].to(getattr(torch, kind)) for name, kind in takes.items()))
 
     def _read(self, frame: Any) -> _Rows:
         frame = frame.to_pandas() if hasattr(frame, "to_pandas") else frame
@@ -252,7 +264,7 @@ class Model:
 
     def _static(self, frame: Any, ids: Any, row_ids: np.ndarray, order: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """[S, C]: the first number given, or the code in training of the first category; 0 for one unseen there."""
-        found = np.zeros((len(ids), len(self.static)), np.float32)
+        found = np.zeros((len(ids), len(self.static)))
         for column, (name, kind) in enumerate(self.static.items()):
             if kind == "numeric":
                 given: Any = pd.Series(_numbers(frame[name], name, row_ids)[order])
@@ -297,7 +309,7 @@ class Model:
         return series, origin
 
     def _grid(self, rows: _Rows, series: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The part of the regular grid that the windows read, float32 [rows, F], and the row of each origin in it."""
+        """The part of the regular grid that the windows read, float64 [rows, F], and the row of each origin in it."""
         limit, none = int(self.facts["forward_fill"]), np.iinfo(np.int64).max
         low, high = np.full(len(rows.ids), none), np.full(len(rows.ids), -1)
         np.minimum.at(low, series, origin)
@@ -306,7 +318,7 @@ class Model:
         offsets = np.concatenate(([0], np.cumsum(high + 1 - base)))
         owner = np.repeat(np.arange(len(rows.ids)), np.diff(offsets))
         waves, features = 2 * len(self.facts["windows"]["calendar"]), len(self.features)
-        values = np.full((offsets[-1], features + waves + len(self.future)), np.nan, np.float32)
+        values = np.full((offsets[-1], features + waves + len(self.future)), np.nan)
         keep = (rows.position >= base[rows.series]) & (rows.position <= high[rows.series])
         at = (offsets[rows.series] + rows.position - base[rows.series])[keep]
         for number, given in enumerate(rows.values):
@@ -322,7 +334,7 @@ class Model:
 
     def _past(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
         """[B, L, F]: channel by channel the rows t - d - r * (n - 1 - j), right-aligned, NaN in the older places."""
-        past = np.full((len(at), self.lookback, len(self.channels)), np.nan, np.float32)
+        past = np.full((len(at), self.lookback, len(self.channels)), np.nan)
         for column, (n, r, d) in enumerate(self.channels):
             past[:, self.lookback - n :, column] = values[at[:, None] - d - r * np.arange(n - 1, -1, -1), column]
         return past
@@ -396,7 +408,7 @@ def _dated(value: Any) -> bool:
 
 
 def _numbers(column: Any, name: str, ids: np.ndarray) -> np.ndarray:
-    """float32 with NaN for what is missing."""
+    """float64 with NaN for what is missing."""
     if column.dtype.kind in "biuf":
         values = column.to_numpy(np.float64, na_value=np.nan)
     else:
@@ -408,7 +420,7 @@ def _numbers(column: Any, name: str, ids: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         small: np.ndarray = values.astype(np.float32)
     _refuse(name, column, ids, np.isinf(small), "does not fit a 32-bit float; give it another unit")
-    return small
+    return np.asarray(values)
 
 
 def _refuse(name: str, column: Any, ids: np.ndarray, bad: np.ndarray, what: str) -> None:

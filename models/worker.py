@@ -2,7 +2,7 @@
 
 What it leaves in the folder beside the fit's own files (`fit/job.py`), and the parent reads without loading a weight:
 
-validation.npy, test.npy   point forecasts [windows, horizon] in original units, float32, of every window of the split
+validation.npy, test.npy   point forecasts [windows, horizon] in original units, float64, of every window of the split
 evaluation.json            their cost, whether they are finite, and the memory card; written last
 
 SIGTERM or Ctrl-C ends it after the step it is at, with a checkpoint; the same command goes on from there.
@@ -81,12 +81,12 @@ def _sha256(path: Path) -> str:
 
 @torch.inference_mode()
 def forecast(forecaster: Model, windows: Windows) -> np.ndarray:
-    """Point forecasts [windows, horizon] in original units, float32; every window, no last batch dropped."""
+    """Point forecasts [windows, horizon] in original units, float64; every window, no last batch dropped."""
     parts = []
     for start in range(0, len(windows), BATCH):
         origins = windows.origins[start : start + BATCH]
         parts.append(forecaster(*windows.inputs(origins))[..., 0].cpu())
-    return torch.cat(parts).numpy() if parts else np.empty((0, windows.params.horizon), np.float32)
+    return torch.cat(parts).numpy() if parts else np.empty((0, windows.params.horizon))
 
 
 def memory_of(forecaster: Model, windows: Windows) -> MemoryCard:

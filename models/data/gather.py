@@ -45,10 +45,11 @@ class PastGather:
     `_in_place`: the gathered rows themselves become the batch.  `_whole`: nothing is left to do to them.
     """
 
-    def __init__(self, values: Tensor, windows: Sequence[FeatureWindow], reach: int) -> None:
-        """`values` [rows, W]; `windows` of the first F channels; `reach`: rows from the origin back to the first row read."""
+    def __init__(self, values: Tensor, windows: Sequence[FeatureWindow], reach: int, lookback: int = 0) -> None:
+        """`values` [rows, W]; `windows` of the first F channels; `reach`: rows from the origin back to the first row read;
+        `lookback`: L, where none of these windows is the longest."""
         self._values, self._width, self._reach, self._channels = values, values.shape[1], reach, len(windows)
-        self._lookback = max(window.lookback for window in windows)
+        self._lookback = max(lookback, *(window.lookback for window in windows))
         (rate, delay), _ = Counter((w.sampling_rate, w.delay) for w in windows).most_common(1)[0]
         common = max(w.lookback for w in windows if (w.sampling_rate, w.delay) == (rate, delay))
         others = [group for group in self._split(windows) if (group.window.sampling_rate, group.window.delay) != (rate, delay)]

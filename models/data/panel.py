@@ -16,7 +16,9 @@ from numpy.lib.format import open_memmap
 from models.data.window import WindowParams
 
 SPLITS = ("train", "validation", "test")
-ARRAYS = ("target", "values", "offsets", "times", "static")
+ARRAYS = ("target", "values", "offsets", "times", "static")  # of every panel
+WIDE = "wide"  # of one some of whose channels are there in 64 bits too
+WIDE_OR_OLD = (np.float64, np.float32)  # of a target or a static covariate: panels of lagline 0.1 hold 32 bits
 UNREADABLE = (ValueError, TypeError, LookupError, SyntaxError, TokenError, OverflowError, RecursionError)  # a damaged text
 
 
@@ -78,35 +80,44 @@ def _rows_before(times: np.ndarray, offsets: np.ndarray, border: int) -> np.ndar
 @dataclass(frozen=True, kw_only=True)
 class PanelFacts:
     """How a panel was made, as panel.json says it: its step, the most rows a value is carried forward, the rows of padding
-    before each series, its static covariates, and the categories of each that has some, in the order of their codes 1, 2 ..."""
+    before each series, its static covariates, the categories of each that has some, in the order of their codes 1, 2 ...,
+    and the channels that are there in 64 bits too."""
 
     frequency: str | int = 1
     forward_fill: int = 0
     start_padding: int = 0
     static: tuple[str, ...] = ()
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    wide: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
         """The facts in panel.json, which holds others besides.  Raises KeyError where one is missing."""
         categories = {name: tuple(found) for name, found in fields.get("categories", {}).items()}
         static, padding = tuple(fields.get("static", ())), fields.get("start_padding", 0)  # younger than the others
-        frequency, forward_fill = fields["frequency"], fields["forward_fill"]
-        return cls(frequency=frequency, forward_fill=forward_fill, start_padding=padding, static=static, categories=categories)
+        return cls(
+            frequency=fields["frequency"],
+            forward_fill=fields["forward_fill"],
+            start_padding=padding,
+            static=static,
+            categories=categories,
+            wide=tuple(fields.get("wide", ())),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The same for panel.json."""
-        return vars(self).copy()
+        return {name: value for name, value in vars(self).items() if name != "wide" or value}
 
 
 @dataclass(frozen=True)
 class Panel:
     """The table on a regular grid, series one after another, a missing step being a row of NaN.
 
-    `target` float32 [rows]: y as it came (NaN where missing: never imputed).  `values` float32 [rows, channels]: the features
+    `target` float64 [rows]: y as it came (NaN where missing: never imputed).  `values` float32 [rows, channels]: the features
     (carried forward within their limit, NaN beyond), the calendar, then what is known ahead, as it came; named by `channels`.
+    `wide` float64 [rows, wide channels]: those of them that 32 bits do not hold well enough, once more; named by `facts.wide`.
     `times` int64 [rows]: microseconds since 1970 UTC, or the integer time step.  `offsets` int64 [S + 1]: where each series
-    begins.  `static` float32 [S, statics]: a number, or the place of a category in `categories` counted from 1.
+    begins.  `static` float64 [S, statics]: a number, or the place of a category in `categories` counted from 1.
     `folder`: where it lies, if it was opened.
     """
 
@@ -118,7 +129,8 @@ class Panel:
     channels: tuple[str, ...]
     digest: str
     facts: PanelFacts = field(default_factory=PanelFacts)
-    static: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    static: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    wide: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     folder: Path = Path()
 
     @classmethod
@@ -137,11 +149,12 @@ class Panel:
         rows = int(offsets[-1])
         if offsets[0] != 0 or (np.diff(offsets) < 0).any():
             raise DamagedPanel(folder / "offsets.npy", "is out of order")
-        target = _array(folder / "target.npy", np.float32, rows)
+        target = _array(folder / "target.npy", WIDE_OR_OLD, rows)
         values = _array(folder / "values.npy", np.float32, rows, len(channels))
         times = _array(folder / "times.npy", np.int64, rows)
-        static = np.asarray(_array(folder / "static.npy", np.float32, len(ids), len(facts.static)))
-        return cls(target, values, offsets, times, ids, channels, digest, facts, static, folder)
+        static = np.asarray(_array(folder / "static.npy", WIDE_OR_OLD, len(ids), len(facts.static)), np.float64)
+        wide = _array(folder / "wide.npy", np.float64, rows, len(facts.wide)) if facts.wide else np.empty((rows, 0))
+        return cls(target, values, offsets, times, ids, channels, digest, facts, static, wide, folder)
 
     def rows(self, series: int) -> slice:
         """The rows of one series."""
@@ -150,6 +163,11 @@ class Panel:
     def column(self, name: str) -> int:
         """The place of a channel in `values`."""
         return self.channels.index(name)
+
+    def channel(self, name: str) -> np.ndarray:
+        """[rows] a channel: in 64 bits where it is there so."""
+        wide: bool = name in self.facts.wide
+        return self.wide[:, self.facts.wide.index(name)] if wide else self.values[:, self.column(name)]
 
     @property
     def categories(self) -> Mapping[str, tuple[str, ...]]:
@@ -166,7 +184,7 @@ class Data:
     split: Split
 
 
-def _array(path: Path, dtype: type, *shape: int) -> np.ndarray:
+def _array(path: Path, dtype: type | tuple[type, ...], *shape: int) -> np.ndarray:
     """One array of a panel, memory-mapped.  Raises DamagedPanel where it is another than is due."""
     try:
         array = open_memmap(path, mode="r")
@@ -174,6 +192,7 @@ def _array(path: Path, dtype: type, *shape: int) -> np.ndarray:
         raise DamagedPanel(path, "is missing") from None
     except UNREADABLE as error:
         raise DamagedPanel(path, f"cannot be read: {str(error).splitlines()[0]}") from None
-    if (array.dtype, array.shape) != (np.dtype(dtype), shape):
-        raise DamagedPanel(path, f"holds {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
+    allowed = [np.dtype(one) for one in (dtype if isinstance(dtype, tuple) else (dtype,))]
+    if array.dtype not in allowed or array.shape != shape:
+        raise DamagedPanel(path, f"holds {array.dtype} {array.shape}, not {allowed[0]} {shape}")
     return array

@@ -1,5 +1,6 @@
 """Scaling parameters from training rows alone: a location and a scale for each series and channel; never sees a later row."""
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 from models.data.panel import Panel, Split
 from models.data.window import AHEAD, WindowParams
 
-LEAST = 1e-7  # a channel that varies less than this, relative to its level, counts as constant
+LEAST = {np.float32: 1e-7, np.float64: 1e-13}  # what varies less than this, relative to its level, counts as constant
 NORMAL_IQR = 1.3489795  # of a normal distribution with standard deviation 1
 
 Per = Literal["series", "global"]
@@ -19,7 +20,8 @@ Transform = Literal["none", "log1p", "asinh"]
 
 class Scaling(NamedTuple):
     """Location and scale of the past channels [S + 1, F], of those known ahead [S + 1, K], of the target [S + 1], and of the
-    static covariates [C]; the last of the S + 1 rows is for series that training did not see."""
+    static covariates [C]; the last of the S + 1 rows is for series that training did not see.  In 64 bits: a level is taken off
+    before a network, which sees 32, is handed anything."""
 
     loc: Tensor
     scale: Tensor
@@ -34,7 +36,8 @@ class Scaling(NamedTuple):
 def no_scaling(params: WindowParams) -> Scaling:
     """The scaling that changes nothing."""
     past, ahead, static = len(params.channels), len(params.known), len(params.static)
-    pairs = [(torch.zeros(shape), torch.ones(shape)) for shape in ((1, past), (1, ahead), (1,), (static,))]
+    shapes, kind = ((1, past), (1, ahead), (1,), (static,)), torch.float64
+    pairs = [(torch.zeros(shape, dtype=kind), torch.ones(shape, dtype=kind)) for shape in shapes]
     return Scaling(*(part for pair in pairs for part in pair))
 
 
@@ -54,36 +57,44 @@ def fit_scaling(
     see, a channel without a training value, and (`per` = global) every series.  A constant channel gets scale 1.
     """
     names = [*params.features, *(name + AHEAD for name in params.future)]
-    loc, scale = (np.stack(found, axis=-1) for found in zip(*_by_column(panel, split, names, method, transform), strict=True))
+    columns = [panel.target, *(_channel(panel, params, name) for name in names)]
+    found = _by_column(panel, split, dict(zip(["", *names], columns, strict=True)), method, transform)
+    loc, scale = (np.stack(part, axis=-1) for part in zip(*found, strict=True))
     if per == "global":
         loc[:], scale[:] = loc[-1], scale[-1]
     count, waves = len(params.features), np.zeros((len(loc), len(params.waves)))
     parts = []
-    for found, neutral in ((loc, waves), (scale, waves + 1.0)):
-        past, ahead = found[:, 1 : count + 1], found[:, count + 1 :]
-        parts.append((np.hstack((past, neutral)), np.hstack((neutral, ahead)), found[:, 0]))
+    for all_of, neutral in ((loc, waves), (scale, waves + 1.0)):
+        past, ahead = all_of[:, 1 : count + 1], all_of[:, count + 1 :]
+        parts.append((np.hstack((past, neutral)), np.hstack((neutral, ahead)), all_of[:, 0]))
     static = _static(panel, params, split)
     pairs = [*zip(*parts, strict=True), static]
-    return Scaling(*(torch.tensor(part, dtype=torch.float32) for pair in pairs for part in pair))
+    return Scaling(*(torch.tensor(part, dtype=torch.float64) for pair in pairs for part in pair))
+
+
+def _channel(panel: Panel, params: WindowParams, name: str) -> np.ndarray:
+    """[rows] a channel as the windows read it."""
+    return panel.channel(name) if name in params.wide_channels else panel.values[:, panel.column(name)]
 
 
 def _by_column(
-    panel: Panel, split: Split | None, names: list[str], method: Method, transform: Transform
+    panel: Panel, split: Split | None, columns: Mapping[str, np.ndarray], method: Method, transform: Transform
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Location and scale [S + 1] of the target, then of each channel; one channel in memory at a time."""
+    """Location and scale [S + 1] of the target (its name is empty), then of each channel; one in memory at a time."""
     inside = _training_rows(panel, split)
     found: list[tuple[np.ndarray, np.ndarray]] = []
-    for name in ("", *names):
+    for name, column in columns.items():
         if name == "y":
             found.append(found[0])  # it is scaled as the target is
             continue
-        values, counts = _training(panel, panel.values[:, panel.column(name)] if name else panel.target, inside)
+        values, counts = _training(panel, column, inside)
         if not name and transform == "log1p" and (values <= -1).any():
             worst = int(np.argmin(values))
             owner = panel.ids[int(np.searchsorted(np.cumsum(counts), worst, side="right"))]
             raise ValueError(f"log1p: series {owner!r} has a target of {values[worst]:g}: take asinh")
         values = values if name else transformed(values, transform)
-        found.append(_moments(values, counts) if method == "standard" else _quantiles(values, counts))
+        least = LEAST[column.dtype.type]
+        found.append(_moments(values, counts, least) if method == "standard" else _quantiles(values, counts, least))
     return found
 
 
@@ -114,16 +125,17 @@ def _training(panel: Panel, column: np.ndarray, inside: np.ndarray) -> tuple[np.
     return column[kept].astype(np.float64), counts
 
 
-def _moments(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _moments(values: np.ndarray, counts: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each series, then of all: about each mean, so exact on a high level."""
     mean = _means(values, counts)
+    mean += _means(values - np.repeat(mean, counts), counts)  # without the rounding of a long sum
     apart = values - np.repeat(mean, counts)
     variance = _means(np.square(apart, out=apart), counts)
     total = max(int(counts.sum()), 1)
     middle = (mean * counts).sum() / total
     whole = ((variance + (mean - middle) ** 2) * counts).sum() / total
     loc, deviation = np.append(mean, middle), np.sqrt(np.append(variance, whole))
-    return _usable(loc, deviation, np.append(counts, counts.sum()))
+    return _usable(loc, deviation, np.append(counts, counts.sum()), least)
 
 
 def _means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -134,7 +146,7 @@ def _means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return found
 
 
-def _quantiles(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _quantiles(values: np.ndarray, counts: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
     """Median and interquartile range, as wide as a standard deviation of normal values, of each series, then of all."""
     ends = np.cumsum(counts)
     ordered = values.copy()
@@ -143,8 +155,8 @@ def _quantiles(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.n
     low, loc, high = (_quantile(ordered, ends - counts, counts, share) for share in (0.25, 0.5, 0.75))
     whole = np.percentile(values, (25, 50, 75)) if len(values) else np.zeros(3)
     loc, spread = np.append(loc, whole[1]), np.append(high - low, whole[2] - whole[0]) / NORMAL_IQR
-    spread = np.where(spread <= LEAST * np.maximum(np.abs(loc), 1e-30), _moments(values, counts)[1], spread)
-    return _usable(loc, spread, np.append(counts, counts.sum()))
+    spread = np.where(spread <= least * np.maximum(np.abs(loc), 1e-30), _moments(values, counts, least)[1], spread)
+    return _usable(loc, spread, np.append(counts, counts.sum()), least)
 
 
 def _quantile(ordered: np.ndarray, starts: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:
@@ -157,9 +169,9 @@ def _quantile(ordered: np.ndarray, starts: np.ndarray, counts: np.ndarray, share
     return np.where(counts > 0, ordered[below] + (at % 1) * (ordered[above] - ordered[below]), 0.0)
 
 
-def _usable(loc: np.ndarray, scale: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _usable(loc: np.ndarray, scale: np.ndarray, seen: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
     """1 for the scale of a constant; the last row, all series together, where a series has no value."""
-    constant = scale <= LEAST * np.maximum(np.abs(loc), 1e-30)
+    constant = scale <= least * np.maximum(np.abs(loc), 1e-30)
     scale = np.where(constant, 1.0, scale)
     return np.where(seen == 0, loc[-1], loc), np.where(seen == 0, scale[-1], scale)
 
@@ -172,5 +184,5 @@ def _static(panel: Panel, params: WindowParams, split: Split | None) -> tuple[np
         values = panel.static[trained, column].astype(np.float64)
         if kind == "numeric" and np.isfinite(values).any():
             seen = values[np.isfinite(values)]
-            (loc[column], _), (scale[column], _) = _moments(seen, np.array([len(seen)]))
+            (loc[column], _), (scale[column], _) = _moments(seen, np.array([len(seen)]), LEAST[np.float64])
     return loc, scale

@@ -42,7 +42,8 @@ class WindowParams:
     at the rows ahead; whoever wants their past too lists them among the features.  `static`: numeric or categorical.
     `max_missing_share`: of the samples of a window that may be missing.  `start_index`, `end_index`: the first row of a series
     that a window reads and its last target row (inclusive, as in Keras; None: to the end).  `start_padding`: missing rows that
-    a panel has in front of each series, so that one shorter than a window has some windows too.
+    a panel has in front of each series, so that one shorter than a window has some windows too.  `wide`: the columns that are
+    read in 64 bits, because 32 do not hold their changes at their level.
     Raises ValueError for numbers out of range, no feature at all or an unknown calendar name.
     """
 
@@ -57,6 +58,7 @@ class WindowParams:
     start_index: int = 0
     end_index: int | None = None
     start_padding: int = 0
+    wide: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _whole("horizon", self.horizon, 1)
@@ -140,6 +142,21 @@ class WindowParams:
         return (*self.waves, *(name + AHEAD for name in self.future))
 
     @property
+    def wide_features(self) -> tuple[str, ...]:
+        """The features that are read in 64 bits, in order."""
+        return tuple(name for name in self.features if name in self.wide)
+
+    @property
+    def wide_future(self) -> tuple[str, ...]:
+        """The covariates known ahead that are read in 64 bits, in order."""
+        return tuple(name for name in self.future if name in self.wide)
+
+    @property
+    def wide_channels(self) -> tuple[str, ...]:
+        """The channels of a panel that are there in 64 bits too, in order."""
+        return (*self.wide_features, *(name + AHEAD for name in self.wide_future))
+
+    @property
     def panel_channels(self) -> tuple[str, ...]:
         """The channels of the panel that these windows are cut from, in order."""
         return (*self.features, *self.known)
@@ -148,14 +165,16 @@ class WindowParams:
         """The same without some features, padded no further than the others reach.  Raises ValueError where none is left."""
         kept = {name: window for name, window in self.features.items() if name not in names}
         reach = max((window.reach for window in kept.values()), default=0)
-        return replace(self, features=kept, start_padding=min(self.start_padding, reach))
+        wide = tuple(name for name in self.wide if name in kept or name in self.future)
+        return replace(self, features=kept, start_padding=min(self.start_padding, reach), wide=wide)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` gives it back."""
-        return asdict(self) | {"calendar": list(self.calendar), "future": list(self.future)}
+        return asdict(self) | {name: list(getattr(self, name)) for name in ("calendar", "future", "wide")}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`."""
         features = {name: FeatureWindow(**window) for name, window in raw["features"].items()}
-        return cls(**{**raw, "features": features, "calendar": tuple(raw["calendar"]), "future": tuple(raw["future"])})
+        lists = {name: tuple(raw.get(name, ())) for name in ("calendar", "future", "wide")}  # `wide` is younger than the others
+        return cls(**{**raw, "features": features, **lists})

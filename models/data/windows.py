@@ -4,7 +4,7 @@ For an origin row t, a feature with `lookback` n, `sampling_rate` r and `delay` 
 (oldest first); what is known ahead is read at rows t + 1 .. t + gap + horizon; the targets are rows
 t + gap + 1 .. t + gap + horizon.
 Shapes: B batch, L lookback (the longest), F past channels, A rows ahead (gap + horizon), K channels known ahead, C static
-covariates, H horizon, S series.
+covariates, H horizon, S series, E channels that are read in 64 bits (features, or what is known ahead).
 """
 
 import copy
@@ -26,24 +26,30 @@ BATCHES_PER_LOOKUP = 64  # batches whose places are looked up at once, since a c
 class Inputs(NamedTuple):
     """What a forecaster sees, raw values in original units: past [B, L, F], ahead [B, A, K], static [B, C], series [B].
 
-    NaN marks what is missing or lies outside a shorter feature's window.
+    NaN marks what is missing or lies outside a shorter feature's window.  `wide_BLE`, `wide_BAE`: the channels of `past_BLF`
+    and `ahead_BAK` that 32 bits do not hold well enough (`WindowParams.wide`), once more, in 64 bits as `static_BC` is.
     """
 
     past_BLF: Tensor
     ahead_BAK: Tensor
     static_BC: Tensor
     series_B: Tensor
+    wide_BLE: Tensor
+    wide_BAE: Tensor
 
     @classmethod
     def zeros(cls, params: WindowParams, size: int) -> Self:
         """Inputs of the right shapes for `size` windows."""
         past = torch.zeros(size, params.lookback, len(params.channels))
         ahead = torch.zeros(size, params.ahead, len(params.known))
-        return cls(past, ahead, torch.zeros(size, len(params.static)), torch.zeros(size, dtype=torch.int64))
+        wide = torch.zeros(size, params.lookback, len(params.wide_features), dtype=torch.float64)
+        wide_ahead = torch.zeros(size, params.ahead, len(params.wide_future), dtype=torch.float64)
+        static = torch.zeros(size, len(params.static), dtype=torch.float64)
+        return cls(past, ahead, static, torch.zeros(size, dtype=torch.int64), wide, wide_ahead)
 
 
 class Batch(NamedTuple):
-    """One batch of windows: what a forecaster sees, and the targets [B, H], NaN where they were not observed."""
+    """One batch of windows: what a forecaster sees, and the targets [B, H] in 64 bits, NaN where they were not observed."""
 
     inputs: Inputs
     y_BH: Tensor
@@ -70,16 +76,25 @@ class Windows:
         self.origins = torch.from_numpy(np.ascontiguousarray(origins, small)).to(device)
         self._offsets = torch.from_numpy(np.ascontiguousarray(panel.offsets, small)).to(device)
         self._blocks, self._shift = self._series_of_blocks()
-        values, target = _tensor(panel.values).to(device), _tensor(panel.target).to(device)
-        static = np.array(panel.static, np.float32) if params.static else np.empty((len(panel.ids), 0), np.float32)
-        self._static = torch.from_numpy(static).to(device)
+        values, wide_kind = _tensor(panel.values).to(device), widest(device)
+        self._target = _tensor(panel.target).to(device, wide_kind)
+        static = np.array(panel.static, np.float64) if params.static else np.empty((len(panel.ids), 0))
+        self._static = torch.from_numpy(static).to(device, wide_kind)
         # Views counted by the first row of a window (not its origin), so that one index serves them all.
         self._past = PastGather(values, list(params.channels.values()), params.reach)
-        (rows, width), known, ahead = values.shape, len(params.known), params.reach + 1
+        self._known = self._rows_ahead(values, len(params.known))
+        wide = _tensor(_wide(panel, params)).to(device, wide_kind)
+        own = [params.features[name] for name in params.wide_features]
+        self._wide = PastGather(wide, own, params.reach, params.lookback) if own else None
+        self._wide_known = self._rows_ahead(wide, len(params.wide_future))
+        starts = max(len(values) - params.reach - params.ahead, 0)
+        self._targets = self._target.as_strided((starts, params.horizon), (1, 1), params.reach + 1 + params.gap)
+
+    def _rows_ahead(self, values: Tensor, count: int) -> Tensor:
+        """[starts, A, count]: the last channels of the rows ahead of each origin; nothing is copied."""
+        (rows, width), params = values.shape, self.params
         starts = max(rows - params.reach - params.ahead, 0)
-        self._target = target
-        self._targets = target.as_strided((starts, params.horizon), (1, 1), ahead + params.gap)
-        self._known = values.as_strided((starts, params.ahead, known), (width, width, 1), (ahead + 1) * width - known)
+        return values.as_strided((starts, params.ahead, count), (width, width, 1), (params.reach + 2) * width - count)
 
     def __len__(self) -> int:
         return len(self.origins)
@@ -109,7 +124,8 @@ class Windows:
         """What a forecaster sees at some origin rows (int, on the device of the panel)."""
         first_B, series_B = origins_B - self.params.reach, self.series(origins_B)
         ahead_BAK, static_BC = self._known.index_select(0, first_B), self._static.index_select(0, series_B)
-        return Inputs(self._past(first_B), ahead_BAK, static_BC, series_B)
+        wide_BAE = self._wide_known.index_select(0, first_B)
+        return Inputs(self._past(first_B), ahead_BAK, static_BC, series_B, self._wide_past(first_B), wide_BAE)
 
     def batch(self, index_B: Tensor) -> Batch:
         """The windows number `index_B` (on the device of the panel)."""
@@ -133,7 +149,14 @@ class Windows:
         some = self._known.index_select
         ahead = (some(0, first_B) for first_B in firsts) if self.params.known else some(0, first).split(size)
         for first_B, ahead_BAK, static_BC, series_B in zip(firsts, ahead, static, series.split(size), strict=True):
-            yield Batch(Inputs(self._past(first_B), ahead_BAK, static_BC, series_B), self._targets.index_select(0, first_B))
+            wide = self._wide_past(first_B), self._wide_known.index_select(0, first_B)
+            inputs = Inputs(self._past(first_B), ahead_BAK, static_BC, series_B, *wide)
+            yield Batch(inputs, self._targets.index_select(0, first_B))
+
+    def _wide_past(self, first_B: Tensor) -> Tensor:
+        if self._wide is None:
+            return self._target.new_empty(len(first_B), self.params.lookback, 0)
+        return self._wide(first_B)
 
     def shuffled(self, seed: int) -> Tensor:
         """A permutation of all windows (each comes once; Keras draws with replacement), a function of the seed alone."""
@@ -173,7 +196,21 @@ class Windows:
 
 def _reversed(batch: Batch) -> Batch:
     """The samples of each window newest first."""
-    return batch._replace(inputs=batch.inputs._replace(past_BLF=batch.inputs.past_BLF.flip(1)))
+    past_BLF, wide_BLE = batch.inputs.past_BLF.flip(1), batch.inputs.wide_BLE.flip(1)
+    return batch._replace(inputs=batch.inputs._replace(past_BLF=past_BLF, wide_BLE=wide_BLE))
+
+
+def widest(device: str | torch.device) -> torch.dtype:
+    """The type of what is kept in 64 bits: there are devices without it."""
+    return torch.float32 if torch.device(device).type == "mps" else torch.float64
+
+
+def _wide(panel: Panel, params: WindowParams) -> np.ndarray:
+    """[rows, E] the channels that are read in 64 bits; from 32 bits where the panel has found these to be enough."""
+    if params.wide_channels == panel.facts.wide:
+        return panel.wide if params.wide_channels else np.empty((len(panel.times), 0))
+    columns = [panel.channel(name) for name in params.wide_channels]
+    return np.stack(columns, axis=1, dtype=np.float64) if columns else np.empty((len(panel.times), 0))
 
 
 def _tensor(array: np.ndarray) -> Tensor:

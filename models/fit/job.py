@@ -20,7 +20,7 @@ from models.data.origins import origin_rows
 from models.data.panel import SPLITS, Panel, Split
 from models.data.scaling import Method, Scaling, Transform, fit_scaling
 from models.data.window import WindowParams
-from models.data.windows import Windows
+from models.data.windows import Windows, widest
 from models.ensemble import Combine, Ensemble, Model
 from models.families import FAMILIES, build_forecaster
 from models.fit import checkpoint
@@ -170,7 +170,8 @@ def prepare(job: Job) -> tuple[Forecaster, dict[str, Windows]]:
     """The forecaster of a job that is no ensemble, scaled on training rows, and the windows of each split, on its device."""
     panel, rule = Panel.open(job.panel), job.scaling
     scaling = fit_scaling(panel, job.windows, job.split, rule.per, rule.method, rule.target)
-    return build(job, panel, scaling).to(job.device), windows_of(job, panel, device=job.device)
+    forecaster = build(job, panel, Scaling(*(part.to(widest(job.device)) for part in scaling)))
+    return forecaster.to(job.device), windows_of(job, panel, device=job.device)
 
 
 def run(job: Job, folder: Path, on_epoch: OnEpoch, stop: Callable[[], bool] = lambda: False) -> Result:

@@ -28,9 +28,10 @@ def batch_loss(forecaster: Forecaster, inputs: Inputs, y_BT: Tensor, loss: str, 
     `count`: the observed targets of the whole batch, where this is a part of it.
     """
     scaled_BT = forecaster.scale_targets(y_BT, inputs.series_B)
-    forecasts = forecaster.scaled(*inputs, scaled_BT).float()
-    targets = forecaster.every_target(scaled_BT) if forecasts.dim() == 4 else scaled_BT
-    return forecast_loss(loss, forecasts, targets, forecaster.level_Q, count)
+    forecasts, level_B1 = forecaster.above_level(inputs, scaled_BT)
+    above_BT = (scaled_BT - level_B1).float()  # an error is the same, whatever level both sides are measured from
+    targets = forecaster.every_target(above_BT) if forecasts.dim() == 4 else above_BT
+    return forecast_loss(loss, forecasts.float(), targets, forecaster.level_Q, count)
 
 
 class Step:

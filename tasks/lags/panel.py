@@ -99,18 +99,19 @@ def _padded(spans: pl.DataFrame, rows: int, frequency: Frequency) -> pl.DataFram
 
 
 def _static(spans: pl.DataFrame, params: WindowParams) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
-    """float32 [S, C]: numbers, and the place of each category in its sorted list, from 1; 0 where it is missing."""
+    """float64 [S, C]: numbers, and the place of each category in its sorted list, from 1; 0 where it is missing."""
     columns = []
     categories: dict[str, tuple[str, ...]] = {}
     for name, kind in params.static.items():
         if kind == "numeric":
-            columns.append(_float32(spans[name].cast(pl.Float64).fill_null(np.nan).to_numpy(), name))
+            columns.append(spans[name].cast(pl.Float64).fill_null(np.nan).to_numpy())
+            _float32(columns[-1], name)
             continue
         categories[name] = tuple(spans[name].drop_nulls().unique().sort())
         codes = spans[name].cast(pl.Enum(categories[name])).to_physical().cast(pl.Int64) + 1
-        columns.append(codes.fill_null(0).to_numpy().astype(np.float32))
-    found = np.stack(columns, axis=1) if columns else np.empty((spans.height, 0), np.float32)
-    return np.ascontiguousarray(found, np.float32), categories
+        columns.append(codes.fill_null(0).to_numpy())
+    found = np.stack(columns, axis=1) if columns else np.empty((spans.height, 0))
+    return np.ascontiguousarray(found, np.float64), categories
 
 
 def _write_rows(
@@ -118,7 +119,7 @@ def _write_rows(
 ) -> None:
     """Every row of the frame to its place in the mapped target and values."""
     size, width = int(offsets[-1]), len(params.panel_channels)
-    target = open_memmap(partial / "target.npy", "w+", np.float32, (size,))
+    target = open_memmap(partial / "target.npy", "w+", np.float64, (size,))
     values = open_memmap(partial / "values.npy", "w+", np.float32, (size, width))
     for rows in _chunks(size):
         target[rows] = np.nan
@@ -132,10 +133,11 @@ def _write_rows(
         series = batch["(number)"]
         located = batch.with_columns(first.gather(series).alias("(first)"), spans["offset"].gather(series).alias("(offset)"))
         at: Any = located.select(row).to_series().to_numpy()
-        block = np.stack([_float32(batch[name].cast(pl.Float64).to_numpy(), name) for name in columns])
+        exact = np.stack([batch[name].cast(pl.Float64).to_numpy() for name in columns])
+        block = np.stack([_float32(column, name) for column, name in zip(exact, columns, strict=True)])
         if len(at) and (np.diff(at) == 1).all():  # rows that came in order lie side by side
             at = slice(int(at[0]), int(at[-1]) + 1)
-        target[at] = block[0]
+        target[at] = exact[0]
         values[at, : len(past)] = block[past].T
         if future:
             values[at, width - len(future) :] = block[future].T
@@ -238,7 +240,7 @@ def content_digest(folder: Path) -> str:
 
 def target_frame(panel: Panel) -> pl.DataFrame:
     """unique_id, ds and the observed target (float64, null where missing), one row per step of the grid, without padding."""
-    frame = panel_keys(panel).with_columns(y=pl.Series(np.asarray(panel.target)).fill_nan(None).cast(pl.Float64))
+    frame = panel_keys(panel).with_columns(y=pl.Series(np.asarray(panel.target, np.float64)).fill_nan(None))
     padding = panel.facts.start_padding
     if not padding:
         return frame

@@ -53,12 +53,13 @@ def lay_out(
     """Rows start .. stop of the table, which may begin before its first and end past its last, as they are before any lag.
 
     unique_id, ds, `(row)` (the place in the series from 0, or `most` beyond that), the calendar, static covariates, and the
-    sources under their names: float32, null where missing, and outside a series where a source says that it is read there.
+    sources under their names: float32 (float64 of what the panel holds so), null where missing, and outside a series where a
+    source says that it is read there.
     """
     size = stop - start
     series, times = np.zeros(size, np.uint32), np.zeros(size, np.int64)
     place = np.zeros(size, np.min_scalar_type(most))
-    columns = {name: np.empty(size, np.float32) for name in sources}
+    columns = {name: np.empty(size, _values(panel, source).dtype) for name, source in sources.items()}
     waves = {f"{name}_{wave}": np.zeros(size, np.float32) for name in calendar for wave in ("sin", "cos")}
     for name, column in columns.items():
         column[: max(-start, 0)] = column[size - max(stop - table_rows(panel), 0) :] = _outside(sources[name])
@@ -130,11 +131,11 @@ def _add_past_ends(times: np.ndarray, panel: Panel, start: int) -> None:
 
 def _fill(column: np.ndarray, panel: Panel, source: Source, block: _Block) -> None:
     """The rows of a block of one source, written to its place in the column."""
-    values: np.ndarray = panel.target if source.channel is None else panel.values[:, source.channel]
+    values = _values(panel, source)
     if source.window > 1:
         first = block.rows.start - source.window + 1
         known = values[max(first, 0) : block.rows.stop]
-        part = window_means(np.concatenate([np.full(max(-first, 0), np.nan, np.float32), known]), source.window)
+        part = window_means(np.concatenate([np.full(max(-first, 0), np.nan, known.dtype), known]), source.window)
         part[block.place[block.inside] < source.window - 1] = np.nan  # they reach into the series before
     else:
         part = values[block.rows]
@@ -145,13 +146,18 @@ def _fill(column: np.ndarray, panel: Panel, source: Source, block: _Block) -> No
         column[np.flatnonzero(~block.inside)] = _outside(source)
 
 
+def _values(panel: Panel, source: Source) -> np.ndarray:
+    """[rows] of the panel that a source is laid out from."""
+    return panel.target if source.channel is None else panel.channel(panel.channels[source.channel])
+
+
 def _outside(source: Source) -> float:
     """What stands outside the series: a number where it is never read, so that a column without gaps needs no mask."""
     return np.nan if source.ends else 0.0
 
 
 def window_means(values: np.ndarray, window: int) -> np.ndarray:
-    """The mean of every `window` neighbouring values, float32 [rows - window + 1]; NaN where one is missing.
+    """The mean of every `window` neighbouring values, of their type [rows - window + 1]; NaN where one is missing.
 
     Sums of 1, 2, 4 ... neighbours are added up (float64): a mean depends on its own values alone, and in one order, as it would
     not with a sum that runs along; so it is the same wherever a table is cut, and one huge value spoils no other mean.
@@ -166,11 +172,11 @@ def window_means(values: np.ndarray, window: int) -> np.ndarray:
         if covered < window:
             sums = sums[length:] + sums[:-length]
             length *= 2
-    return (total / window).astype(np.float32)
+    return (total / window).astype(values.dtype)
 
 
 def _column(values: np.ndarray) -> pl.Series:
-    """float32 as a column without a copy, NaN as null."""
+    """Floats as a column without a copy, NaN as null."""
     missing = np.isnan(values)
     valid = pa.py_buffer(np.packbits(~missing, bitorder="little")) if missing.any() else None
-    return pl.Series(pa.Array.from_buffers(pa.float32(), len(values), [valid, pa.py_buffer(values)]))
+    return pl.Series(pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [valid, pa.py_buffer(values)]))

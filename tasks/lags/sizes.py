@@ -16,7 +16,7 @@ from params.errors import UserError
 from params.shown import visible
 
 FLOAT, INDEX = 4, 4  # bytes of a value, and of an origin row while a panel has fewer than 2^31 rows
-TIME = 8
+WIDE = 8  # of a time, a target, and a value that is there in 64 bits too
 UNITS = ("kB", "MB", "GB", "TB")
 
 
@@ -65,8 +65,8 @@ def sizes_of(data: Data, evaluation_stride: int, batch_size: int) -> Sizes:
 
 
 def panel_bytes(rows: int, params: WindowParams) -> int:
-    """Bytes of the arrays of a panel on disk, less a header of 128 each: target, values and times."""
-    return rows * (FLOAT * (1 + len(params.panel_channels)) + TIME)
+    """Bytes of the arrays of a panel on disk, less a header of 128 each: target, values, times and what is there in 64 bits."""
+    return rows * (FLOAT * len(params.panel_channels) + WIDE * (2 + len(params.wide_channels)))
 
 
 def window_counts(data: Data, evaluation_stride: int) -> pl.DataFrame:
@@ -93,9 +93,12 @@ def budget(counts: pl.DataFrame, params: WindowParams, batch_size: int) -> Budge
                 f"the {name} split has no window with an observed target and at most {params.max_missing_share:.0%} of its "
                 "samples missing: raise windows.max_missing_share or windows.forward_fill, or move the split"
             )
-    cells = params.lookback * len(params.channels) + params.ahead * len(params.known) + len(params.static) + params.horizon
-    device = rows * FLOAT * (1 + len(params.panel_channels)) + INDEX * (sum(windows.values()) + windows["train"])
-    return Budget(rows, len(params.panel_channels), windows, panel_bytes(rows, params), device, batch_size * cells * FLOAT)
+    values = params.lookback * len(params.channels) + params.ahead * len(params.known)
+    wide = params.lookback * len(params.wide_features) + params.ahead * len(params.wide_future)
+    wide += len(params.static) + params.horizon
+    disk, origins = panel_bytes(rows, params), sum(windows.values()) + windows["train"]
+    device = disk - WIDE * rows + INDEX * origins  # the times stay on the host
+    return Budget(rows, len(params.panel_channels), windows, disk, device, batch_size * (FLOAT * values + WIDE * wide))
 
 
 def counts_lines(counts: pl.DataFrame, most: int = 8) -> list[str]:

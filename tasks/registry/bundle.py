@@ -87,7 +87,7 @@ def serving_name() -> str:
 
 @torch.no_grad()
 def export(forecaster: Model, params: WindowParams) -> bytes:
-    """A .pt2 archive of a forecaster that lies on the CPU: (past [B, L, F], series [B]) -> [B, H, Q], any B.
+    """A .pt2 archive of a forecaster that lies on the CPU: `Inputs` -> [B, H, Q], any B.
 
     It holds numbers and calls of aten alone: no sample inputs (torch would unpickle them), no guards (it would run them), and
     no stack traces (they name the folders of this machine).
@@ -128,6 +128,11 @@ def check_parity(graph: Callable[..., Tensor], forecaster: Model, params: Window
             raise ValueError(f"the exported graph differs from the forecaster by {difference.max():g} in a batch of {size}")
         worst = max(worst, float(difference.max()))
     return worst
+
+
+def inputs_of(params: WindowParams) -> dict[str, str]:
+    """What the graph of a forecaster takes, in order, and of which type."""
+    return {name: str(part.dtype).removeprefix("torch.") for name, part in Inputs.zeros(params, 1)._asdict().items()}
 
 
 class Example(TypedDict):

@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from models.data.window import WindowParams
 from models.fit.job import Job
 from models.forecaster import Level
+from models.serving import OLD_INPUTS
 from params.schema import RunParams
 from tasks.registry.schema import check_told
 from tasks.train.identity import Fingerprint
@@ -125,7 +126,7 @@ class BundleFacts:
     """A forecaster in words and numbers: what it reads, what it forecasts, how wide its intervals are, what it was trained on.
 
     `trained_on`: None where a version of an older lagline does not say all of it, but lacks what `lacks` names.
-    `half_widths`: of the 90 % interval of each step, None where unknown.
+    `half_widths`: of the 90 % interval of each step, None where unknown.  `inputs`: what the graph takes, and of which type.
     """
 
     name: str
@@ -141,6 +142,7 @@ class BundleFacts:
     categories: Mapping[str, Sequence[str]]
     columns: Mapping[str, str | Sequence[str] | None]
     half_widths: tuple[float | None, ...]
+    inputs: Mapping[str, str] = field(default_factory=lambda: OLD_INPUTS)
     trained_on: TrainedOn | None = None
     lacks: tuple[str, ...] = ()
 
@@ -172,6 +174,7 @@ class BundleFacts:
             "categories": {name: list(texts) for name, texts in self.categories.items()},
             "columns": dict(self.columns),
             "half_widths": [None if width is None or not math.isfinite(width) else width for width in self.half_widths],
+            "inputs": dict(self.inputs),
             "trained_on": self.trained_on.to_dict() if self.trained_on else {},
         }
 

@@ -19,7 +19,7 @@ from params.shown import discreet
 from tasks.compare.compare import Comparison
 from tasks.files import ROOT
 from tasks.grid.frequency import Frequency
-from tasks.registry.bundle import write_bundle
+from tasks.registry.bundle import inputs_of, write_bundle
 from tasks.registry.card import card
 from tasks.registry.facts import Border, BundleFacts, Refitted, TrainedOn
 from tasks.registry.standing import MADE
@@ -109,6 +109,7 @@ def facts_of(
         categories=panel.categories,
         columns={"unique_id": data.id, "ds": data.time, "y": data.target},
         half_widths=tuple(half_widths),
+        inputs=inputs_of(job.windows),
         trained_on=made,
     )
 

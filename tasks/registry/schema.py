@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from models.data.window import WindowParams
 from models.families import FAMILIES
 from models.fit.settings import Training
+from models.serving import OLD_INPUTS
 from params.load import ENSEMBLE
 from params.schema import RunParams, can_be_built
 from params.section import MOST, MOST_ROWS, Name, Share, Text, Threads
@@ -87,6 +88,7 @@ class WindowsTold(Exactly):
     start_index: Rows = 0
     end_index: Rows | None = None
     start_padding: Rows = 0
+    wide: list[Text] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -242,6 +244,7 @@ class FactsTold(Told):
     categories: dict[Text, list[str]]
     columns: dict[Literal["unique_id", "ds", "y"], str | list[str] | None]
     half_widths: list[Annotated[float, Field(ge=0, le=1e300)] | None]
+    inputs: dict[Text, Annotated[str, StringConstraints(pattern=r"^(float32|float64|int64)$")]] = Field(default=OLD_INPUTS)
     trained_on: TrainedOnTold
 
     @model_validator(mode="after")

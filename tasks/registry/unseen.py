@@ -92,13 +92,14 @@ def forecasts(version: Version, panel: Panel, origins: np.ndarray, refitted: boo
     for start in range(0, len(origins), BATCH):
         inputs = windows.inputs(windows.origins[start : start + BATCH])
         static = codes[inputs.series_B] if params.static else inputs.static_BC
-        parts.append(graph(inputs.past_BLF, inputs.ahead_BAK, static, numbers[inputs.series_B])[..., 0])
-    return torch.cat(parts).numpy() if parts else np.empty((0, params.horizon), np.float32)
+        own = inputs._replace(static_BC=static, series_B=numbers[inputs.series_B])
+        parts.append(version.model.run(graph, own._asdict())[..., 0].double())
+    return torch.cat(parts).numpy() if parts else np.empty((0, params.horizon))
 
 
 def _codes(version: Version, panel: Panel, params: WindowParams) -> torch.Tensor:
     """[S, C] the static covariates, categories by the version's own codes; 0 for one that it does not know."""
-    static = np.array(restricted(panel, params, version).static, np.float32)
+    static = np.array(restricted(panel, params, version).static)
     for column, (name, kind) in enumerate(params.static.items()):
         if kind == "categorical":
             own: dict[str | None, int] = {

@@ -31,7 +31,7 @@ def test_every_window_is_forecast_once_and_the_rest_is_measured(job: Job, folder
     model, (_, windows) = load_model(job, folder), prepare(job)
     for split in ("validation", "test"):
         found = np.load(folder / f"{split}.npy")
-        assert found.dtype == np.float32 and found.shape == (len(windows[split]), job.windows.horizon)
+        assert found.dtype == np.float64 and found.shape == (len(windows[split]), job.windows.horizon)
         with torch.inference_mode():
             alone = [model(*windows[split].inputs(origin[None]))[0, :, 0].numpy() for origin in windows[split].origins]
         np.testing.assert_allclose(found, np.stack(alone), rtol=1e-5, atol=1e-5)

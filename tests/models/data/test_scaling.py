@@ -179,12 +179,13 @@ def test_static_covariates_are_repeated_and_an_unknown_category_is_nothing() -> 
     forecaster = build_forecaster("recurrent", network, params, categories={"kind": 5})
     past, ahead = torch.randn(3, 3, 1), torch.empty(3, 2, 0)
     static = torch.tensor([[2.0, 1.0], [float("nan"), 0.0], [2.0, 5.0]])
-    x, _, _, _ = forecaster.inputs(past, ahead, static, torch.zeros(3, dtype=torch.int64))
+    nothing = torch.empty(3, 3, 0), torch.empty(3, 2, 0)  # is read in 64 bits
+    x, _, _, _ = forecaster.inputs(past, ahead, static, torch.zeros(3, dtype=torch.int64), *nothing)
     assert x.shape[-1] == num_inputs(params, "none", {"kind": 5})[0] == 2 + 1 + 4
     assert torch.equal(x[:, 0, 2:], x[:, 2, 2:])
     assert x[:, 0, 2].tolist() == [2.0, 0.0, 2.0]
     assert x[1, 0, 3:].eq(0).all() and not torch.equal(x[0, 0, 3:], x[2, 0, 3:])
-    forecaster(past, ahead, static, torch.zeros(3, dtype=torch.int64)).sum().backward()
+    forecaster(past, ahead, static, torch.zeros(3, dtype=torch.int64), *nothing).sum().backward()
     gradient = forecaster.embeddings[0].weight.grad
     assert gradient is not None and gradient.abs().sum(1).gt(0).tolist() == [False, True, False, False, False, True]
 
