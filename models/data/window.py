@@ -170,7 +170,8 @@ class WindowParams:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` gives it back."""
-        return asdict(self) | {name: list(getattr(self, name)) for name in ("calendar", "future", "wide")}
+        found = asdict(self) | {name: list(getattr(self, name)) for name in ("calendar", "future", "wide")}
+        return found if self.wide else {name: value for name, value in found.items() if name != "wide"}  # as lagline 0.1 did
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:

@@ -38,8 +38,8 @@ def test_every_window_is_forecast_once_and_the_rest_is_measured(job: Job, folder
     evaluated = Evaluated.read(folder)
     assert evaluated is not None and evaluated.code == "abc" and evaluated.not_finite == ()
     assert isinstance(evaluated.memory, MemoryCard) and len(evaluated.memory.sensitivity) == job.windows.reach + 1
-    values = sum(value.numel() for value in model.state_dict().values())
-    assert evaluated.weights_mb == pytest.approx(4 * values / 1e6) and evaluated.forecast_ms_per_series > 0
+    size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    assert evaluated.weights_mb == pytest.approx(size / 1e6) and evaluated.forecast_ms_per_series > 0
 
 
 def test_finished_weights_are_forecast_with_again_and_not_trained_again(job: Job, folder: Path) -> None:

@@ -61,7 +61,8 @@ class Setting:
         batches = windows.batches(self.batch_size, reverse=self.reverse)
         one = self.width is None
         return [
-            (b.inputs.past_BLF[..., 0].numpy() if one else b.inputs.past_BLF.numpy(), b.y_BH[:, 0].numpy()) for b in batches
+            (b.inputs.past_BLF[..., 0].numpy() if one else b.inputs.past_BLF.numpy(), b.y_BH[:, 0].float().numpy())
+            for b in batches
         ]
 
     def ours_in_one_call(self, dtype: str = "float32") -> list[Pair]:

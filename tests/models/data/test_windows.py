@@ -86,7 +86,7 @@ def test_every_window_equals_a_loop_over_rows(
     reach = params.reach
     assert len(windows) == len(expected) == sum(max(0, -(-(n - reach - gap - horizon) // stride)) for n in sizes)
     if expected:
-        (past, ahead, static, series), y = windows.batch(torch.arange(len(windows)))
+        (past, ahead, static, series, *_), y = windows.batch(torch.arange(len(windows)))
         np.testing.assert_array_equal(past.numpy(), np.stack([e[0] for e in expected]))
         np.testing.assert_array_equal(ahead.numpy(), np.stack([e[1] for e in expected]))
         np.testing.assert_array_equal(y.numpy(), np.stack([e[2] for e in expected]))

@@ -74,7 +74,7 @@ def open_a_bracket(folder: Path) -> None:
 
 def another_kind(folder: Path) -> None:
     path = folder / "target.npy"
-    path.write_bytes(path.read_bytes().replace(b"<f4", b"<i4", 1))
+    path.write_bytes(path.read_bytes().replace(b"<f8", b"<i8", 1))
 
 
 def out_of_order(folder: Path) -> None:

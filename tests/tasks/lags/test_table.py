@@ -205,7 +205,7 @@ def test_the_lag_table_equals_the_gathered_windows(panel_of: Any, case: Any, fil
     assert origins[kept].tolist() == observed.tolist()
     assert found.height == len(origins) == sum(max(0, len(values) - reach - ahead) for values in series.values())
     if len(origins):
-        (past, known, static, _), y = Windows(panel, params, origins).batch(torch.arange(len(origins)))
+        (past, known, static, *_), y = Windows(panel, params, origins).batch(torch.arange(len(origins)))
         pieces = [past[:, params.lookback - w.lookback :, c] for c, w in enumerate(params.features.values())]
         pieces += [known[:, :, params.known.index(f"{name} (ahead)")] for name in params.future]
         pieces += [known[:, params.gap, [params.known.index(name) for name in params.waves]], y]
