@@ -31,10 +31,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 TRAINING = Training(10, 10, BATCH, 1e-3, 1e-4, 1.0, "mae", "benchmark", 0)
 
 
-def make_panel(folder: Path, series: int = SERIES, steps: int = STEPS) -> None:
+def make_panel(folder: Path, series: int = SERIES, steps: int = STEPS, names: tuple[str, ...] = NAMES) -> None:
     """Random numbers on a panel's disk format."""
     rng = np.random.default_rng(0)
-    values = rng.standard_normal((series * steps, len(NAMES)), dtype=np.float32)
+    values = rng.standard_normal((series * steps, len(names)), dtype=np.float32)
     arrays = {
         "values": values,
         "target": values[:, 0].copy(),
@@ -43,7 +43,7 @@ def make_panel(folder: Path, series: int = SERIES, steps: int = STEPS) -> None:
     }
     for name in ARRAYS:
         np.save(folder / f"{name}.npy", arrays.get(name, np.empty((series, 0), np.float32)))
-    facts = {"ids": [f"s{i:03}" for i in range(series)], "channels": NAMES, "digest": "benchmark"}
+    facts = {"ids": [f"s{i:03}" for i in range(series)], "channels": names, "digest": "benchmark"}
     facts |= {"frequency": 1, "forward_fill": 0}
     (folder / "panel.json").write_text(json.dumps(facts))
 

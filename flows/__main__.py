@@ -10,7 +10,25 @@ from typing import Annotated
 
 import typer
 
-from flows.runtime.arguments import AllowDirty, Json, Name, Out, Params, Reason, Registered, Set, Table, Unsealed
+from flows.runtime.arguments import (
+    AllowDirty,
+    FutureColumns,
+    Horizon,
+    IdColumns,
+    Json,
+    Name,
+    Out,
+    Params,
+    Reason,
+    Registered,
+    Set,
+    StaticColumns,
+    Table,
+    TargetColumn,
+    TimeColumns,
+    TimeFormat,
+    Unsealed,
+)
 from flows.runtime.begin import collect_nothing, leave, open_home, prefect_api, read_plan, read_run, with_variants
 from flows.runtime.outcome import status_of
 from flows.runtime.terminal import hand_over
@@ -315,12 +333,22 @@ def init(
         bool, typer.Option("--melt", help="Write a wide table (a column or row a series) long, beside the run file.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+    target: TargetColumn = None,
+    ids: IdColumns = None,
+    times: TimeColumns = None,
+    time_format: TimeFormat = None,
+    horizon: Horizon = None,
+    future: FutureColumns = None,
+    static: StaticColumns = None,
 ) -> None:
-    """Look at a table of your own and write a commented run file for it, which runs as it is."""
+    """Look at a table of your own and write a commented run file for it, which runs as it is; what is not said is guessed."""
     open_home()
     from flows.verbs.init import make_run_file
+    from tasks.explore.asked import Asked
 
-    make_run_file(data, out, melt, force)
+    found = {"ids": ids, "times": times, "future": future, "static": static}
+    columns = {name: tuple(words or ()) for name, words in found.items()}
+    make_run_file(data, out, melt, force, Asked(target=target, horizon=horizon, time_format=time_format, **columns))
 
 
 @app.command()

@@ -38,3 +38,23 @@ Table = Annotated[
 Out = Annotated[
     Path, typer.Option("--out", metavar="FILE", callback=an_output, help="Where the forecasts go: .parquet or .csv.")
 ]
+COLUMNS = "A[,B]"
+TargetColumn = Annotated[str | None, typer.Option("--target", metavar="NAME", help="The column to forecast.")]
+IdColumns = Annotated[
+    list[str] | None,
+    typer.Option("--id", metavar=COLUMNS, help="The columns that name a series; may be repeated, as those below."),
+]
+TimeColumns = Annotated[
+    list[str] | None, typer.Option("--time", metavar=COLUMNS, help="The column, or columns, that say the time.")
+]
+TimeFormat = Annotated[
+    str | None, typer.Option("--time-format", metavar="FORMAT", help="How text says a time, such as '%d/%m/%Y %H:%M'.")
+]
+Horizon = Annotated[str | None, typer.Option("--horizon", metavar="N|28d", help="Steps to forecast, or a duration.")]
+FutureColumns = Annotated[
+    list[str] | None,
+    typer.Option("--future", metavar=COLUMNS, help="Columns that are known ahead, up to the last step forecast."),
+]
+StaticColumns = Annotated[
+    list[str] | None, typer.Option("--static", metavar=COLUMNS, help="Columns that are constant for a series.")
+]

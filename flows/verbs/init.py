@@ -9,11 +9,12 @@ from rich.text import Text
 
 from params.errors import UserError
 from params.load import load_run
+from tasks.explore.asked import Asked
 from tasks.explore.look import MELT, Found, look_at
 from tasks.files import RUN_FILES, placed, require_writable
 
 
-def make_run_file(data: str, out: Path | None, melting: bool, force: bool) -> None:
+def make_run_file(data: str, out: Path | None, melting: bool, force: bool, asked: Asked) -> None:
     """Writes the run file of a table and prints what was found.
 
     It goes to `out`, by default `<name of the table>.yaml` in the working folder.  Raises UserError where it is there already.
@@ -26,7 +27,7 @@ def make_run_file(data: str, out: Path | None, melting: bool, force: bool) -> No
     for file in (target, *([long] if melting else [])):
         if file.exists() and not force:
             raise UserError(f"{file}: this file is there already; --force writes over it, --out names another")
-    found = look_at(data, target, melting)
+    found = look_at(data, target, melting, asked)
     try:
         with placed(target) as partial:
             partial.write_text(found.text, encoding="utf-8")

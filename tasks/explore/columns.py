@@ -1,6 +1,5 @@
-"""What each column of a table may be: time, name of the series, target, feature."""
+"""What the columns of a table hold, and which of them say the time and name the series."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -8,59 +7,52 @@ from typing import Literal
 
 import polars as pl
 
-from models.data.window import CALENDAR
 from params.errors import UserError
-from params.section import RESERVED
+from tasks.explore.names import ENTITIES, ID_NAMES, TIME_NAMES, Likely, by_name, likely_target, says
 from tasks.grid.times import parse_time
 from tasks.load.cells import cleaned
 from tasks.load.files import Table, collect
+from tasks.names import column
 
 TRIED = 2_000  # rows in which a text column must hold nothing but times
-TIME_NAMES = ("ds", "timestamp", "datetime", "date", "time", "period", "t", "step", "week", "month", "year", "hour", "day")
-ID_NAMES = ("unique_id", "item_id", "series_id", "id", "series", "name", "item", "sku", "store", "station", "product", "sensor")
-TARGET_NAMES = ("y", "target", "value", "sales", "demand", "load", "cnt", "count", "quantity", "sold", "consumption", "price")
 ROW_NUMBERS = ("", "unnamed: 0", "rownames")  # the row numbers that other programs add to a table
-CALENDAR_NAMES = {"hour", "hr", "weekday", "dayofweek", "day", "dayofyear", "week", "month", "mnth", "quarter", "year", "yr"}
-MOST_NULL = 0.2  # params/base.yaml drops a feature with more
+HEAD = 200_000  # rows that are looked at first
+FEWEST_STEPS = 4  # rows that a series has at least, on average, where its name is a guess
 
 Kind = Literal["time", "whole", "number", "text", "empty", "other"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: what it holds, its share of nulls, and about how many distinct values."""
+    """One column: what it holds, its share of nulls, about how many distinct values, and its lowest and highest number.
+
+    `whole`: every number of it is a whole one.
+    """
 
     name: str
     kind: Kind
     null_share: float
     distinct: int
-
-
-@dataclass(frozen=True)
-class Roles:
-    """Which column is what: `target` is the first of `targets`; `static` are constant for a series; `left` were left out."""
-
-    time: str
-    ids: tuple[str, ...]
-    targets: tuple[str, ...]
-    features: tuple[str, ...]
-    static: tuple[str, ...]
-    left: tuple[str, ...]
+    low: float | None = None
+    high: float | None = None
+    whole: bool = False
 
     @property
-    def target(self) -> str:
-        """The column that is forecast."""
-        return self.targets[0]
+    def number(self) -> bool:
+        """Whether it holds numbers."""
+        return self.kind in ("whole", "number")
+
+    @property
+    def switch(self) -> bool:
+        """Whether it holds 0 and 1 and nothing else."""
+        return self.whole and self.low == 0 and self.high == 1
 
 
 def columns_of(tables: Sequence[Table]) -> tuple[list[Column], int]:
     """Every column of the table but row numbers, in order, and the number of rows; one pass."""
     first = tables[0]
     names = [name for name in first.columns if name.strip().lower() not in ROW_NUMBERS]
-    for name in names:
-        if name == "*" or (name.startswith("^") and name.endswith("$")):
-            raise UserError(f"{first.name}: a column cannot be called {name!r}, which is a pattern to polars: rename it")
-    rows = pl.concat([table.rows.select(names) for table in tables], how="vertical_relaxed")
+    rows = pl.concat([table.rows.select(map(column, names)) for table in tables], how="vertical_relaxed")
     schema = rows.collect_schema()
     facts = collect(
         rows.select(pl.len().alias("rows"), *(e for i, name in enumerate(names) for e in _facts(i, name, schema))), first.name
@@ -71,26 +63,32 @@ def columns_of(tables: Sequence[Table]) -> tuple[list[Column], int]:
     head = collect(rows.head(TRIED), first.name)
     columns = []
     for i, name in enumerate(names):
-        numbers = {fact: found[f"{fact}:{i}"] for fact in ("filled", "numbers", "whole", "truths", "distinct")}
-        empty = 1 - numbers["filled"] / found["rows"]
-        columns.append(Column(name, _kind(schema[name], numbers, head[name]), empty, numbers["distinct"]))
+        counts = {fact: found[f"{fact}:{i}"] for fact in ("filled", "numbers", "whole", "truths", "distinct")}
+        empty = 1 - counts["filled"] / found["rows"]
+        kind, whole = _kind(schema[name], counts, head[name]), 0 < counts["numbers"] == counts["whole"]
+        low, high, truths = found[f"low:{i}"], found[f"high:{i}"], counts["filled"] == counts["truths"] > 0
+        if truths:
+            low, high, whole = 0.0, 1.0, True
+        columns.append(Column(name, kind, empty, counts["distinct"], low, high, whole))
     return columns, found["rows"]
 
 
 def _facts(i: int, name: str, schema: pl.Schema) -> list[pl.Expr]:
-    dtype, column = schema[name], pl.col(name)
+    dtype, cell = schema[name], column(name)
     text = dtype in (pl.String, pl.Categorical, pl.Enum)
     if text:
-        column = cleaned(column.cast(pl.String))
+        cell = cleaned(cell.cast(pl.String))
     simple = not (dtype.is_nested() or dtype in (pl.Object, pl.Binary))
     counts = simple and not dtype.is_temporal()
-    number = column.cast(pl.Float64, strict=False).fill_nan(None) if counts else pl.lit(None, pl.Float64)
+    number = cell.cast(pl.Float64, strict=False).fill_nan(None) if counts else pl.lit(None, pl.Float64)
     return [
-        column.count().alias(f"filled:{i}"),
+        cell.count().alias(f"filled:{i}"),
         number.count().alias(f"numbers:{i}"),
         (number == number.floor()).sum().alias(f"whole:{i}"),
-        (column.str.to_lowercase().is_in(("true", "false")).sum() if text else pl.lit(0)).alias(f"truths:{i}"),
-        (column.approx_n_unique() if simple else pl.lit(0)).alias(f"distinct:{i}"),
+        number.min().alias(f"low:{i}"),
+        number.max().alias(f"high:{i}"),
+        (cell.str.to_lowercase().is_in(("true", "false")).sum() if text else pl.lit(0)).alias(f"truths:{i}"),
+        (cell.approx_n_unique() if simple else pl.lit(0)).alias(f"distinct:{i}"),
     ]
 
 
@@ -112,97 +110,102 @@ def _kind(dtype: pl.DataType, found: dict[str, int], head: pl.Series) -> Kind:
     return "number" if dtype.is_numeric() or dtype == pl.Boolean else "other"
 
 
-def _by_name(columns: Sequence[Column], hints: Sequence[str]) -> list[Column]:
-    """The columns with the hinted names first, in the order of the hints; a name that ends in a hint comes next."""
-
-    def rank(column: Column) -> tuple[int, int]:
-        words = [word for word in re.split(r"[^a-z0-9]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", column.name).lower()) if word]
-        whole = column.name.lower()
-        if whole in hints:
-            return 0, hints.index(whole)
-        return (1, min(hints.index(w) for w in words if w in hints)) if set(words) & set(hints) else (2, 0)
-
-    return sorted(columns, key=rank)
-
-
 def time_of(columns: Sequence[Column]) -> Column | None:
     """The time column: one that holds times, or else whole numbers under a name that says time."""
-    times = _by_name([c for c in columns if c.kind == "time" and not c.null_share], TIME_NAMES)
+    times = sorted_by_name([c for c in columns if c.kind == "time" and not c.null_share], TIME_NAMES)
     whole = [c for c in columns if c.kind == "whole" and not c.null_share and c.distinct > 2]
-    named = [c for c in _by_name(whole, TIME_NAMES) if c.name.lower() in TIME_NAMES]
+    named = [c for c in sorted_by_name(whole, TIME_NAMES) if c.name.lower() in TIME_NAMES]
     return next(iter([*times, *named]), None)
 
 
-def ids_of(tables: Sequence[Table], columns: Sequence[Column], rows: int, time: Column) -> tuple[str, ...]:
-    """The columns that name the series: none where each time stands once, one, or two that do it together.
+def sorted_by_name(columns: Sequence[Column], hints: Sequence[str]) -> list[Column]:
+    """The columns whose names are a hint first, then those with a hint in their name."""
+    order = by_name([c.name for c in columns], hints)
+    return sorted(columns, key=lambda one: order.index(one.name))
+
+
+def ids_of(
+    tables: Sequence[Table], columns: Sequence[Column], rows: int, times: Sequence[str], asked: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """The columns that name the series: those that were asked for, none where each time stands once, or the fewest that do it.
 
     Raises UserError where no such columns make the times unique: there are duplicates.
     """
-
-    def repeated(*names: str) -> int:
-        found = pl.concat([table.rows.select(time.name, *names) for table in tables], how="vertical_relaxed")
-        return rows - int(collect(found.select(pl.struct(pl.all()).n_unique()), tables[0].name).item())
-
-    twice = repeated()
-    if not twice:
+    twice = _Twice(tables, rows, times)
+    name, when = tables[0].name, " and ".join(map(repr, times))
+    if asked:
+        if count := twice.count(asked):
+            raise UserError(_repeats(name, count, when, asked))
+        return asked
+    if not twice.any(()):
         return ()
-    may = [
-        c for c in columns if c.kind in ("text", "whole") and c is not time and not c.null_share and 1 < c.distinct <= rows / 2
-    ]
-    texts, numbers = ([c for c in _by_name(may, ID_NAMES) if c.kind == kind] for kind in ("text", "whole"))
-    named = [
-        c for c in numbers if re.search(r"(^|[^a-z])(id|store|item|sku|station|series|product|sensor|shop)\d*$", c.name.lower())
-    ]
-    alone = {c.name: repeated(c.name) for c in [*texts, *named][:12]}
-    if not alone:
+    named, others = _may_name(columns, rows, times)
+    sure = (keys for size, most in ((1, 12), (2, 8), (3, 8)) for keys in combinations(named[:most], size))
+    guessed = (keys for size in (1, 2) for keys in combinations([*named[:4], *others[:6]], size))
+    for keys in (*sure, *guessed):
+        if not twice.any(keys) and (set(keys) <= set(named) or twice.fills(keys)):
+            return keys
+    if not named:
         raise UserError(
-            f"{tables[0].name}: column {time.name!r} repeats a time in {twice:,} rows and no column names the series: "
+            f"{name}: column {when} repeats a time in {twice.count(()):,} rows and no column names the series: "
             "keep one row a time, or add a column with the name of the series"
         )
-    for name, count in alone.items():
-        if not count:
-            return (name,)
-    for pair in combinations(list(alone)[:6], 2):
-        if not repeated(*pair):
-            return pair
-    best = min(alone, key=lambda name: alone[name])
-    raise UserError(
-        f"{tables[0].name}: {alone[best]:,} rows repeat a time ({time.name!r}) of the same series ({best!r}): keep one row a "
+    counts = {key: twice.count((key,)) for key in named[:6]}
+    best = min(counts, key=lambda key: counts[key])
+    raise UserError(_repeats(name, counts[best], when, (best,)))
+
+
+def _repeats(name: str, count: int, when: str, keys: Sequence[str]) -> str:
+    return (
+        f"{name}: {count:,} rows repeat a time ({when}) of the same series ({', '.join(map(repr, keys))}): keep one row a "
         "series and time, or add a column that tells these series apart"
     )
 
 
-def roles_of(columns: Sequence[Column], static: Sequence[str], time: str, ids: tuple[str, ...], source: str) -> Roles:
-    """Who is target and who is feature.  `static`: numeric columns that are constant within each series.
-
-    Raises UserError where no column can be a target.
-    """
-    rest = [c for c in columns if c.name != time and c.name not in ids]
-    numbers = [c for c in rest if c.kind in ("whole", "number") and c.distinct > 1 and c.name not in static]
-    if not numbers:
-        raise UserError(
-            f"{source}: no column can be the target: it needs one with numbers that change (columns found: "
-            f"{', '.join(repr(c.name) for c in columns)[:300]})"
-        )
-    likely = [c for c in numbers if c.distinct > 2 and c.name.lower() not in CALENDAR_NAMES and c.null_share <= MOST_NULL]
-    ranked = [*_by_name(likely, TARGET_NAMES), *(c for c in numbers if c not in likely)]
-    waves = {f"{name}_{wave}" for name in CALENDAR for wave in ("sin", "cos")}
-    forbidden = {*RESERVED, *waves, "y"}
-    usable = [
-        c.name
-        for c in numbers
-        if c is not ranked[0] and c.null_share <= MOST_NULL and c.name not in forbidden and c.name.lower() not in CALENDAR_NAMES
-    ]  # fmt: skip
-    used = {ranked[0].name, *usable, *static}
-    left = tuple(c.name for c in rest if c.name not in used)
-    return Roles(time, ids, tuple(c.name for c in ranked), tuple(usable), tuple(static), left)
+def _may_name(columns: Sequence[Column], rows: int, times: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The columns that may name a series, likeliest first, and whole numbers whose names say nothing."""
+    may = [c for c in columns if c.name not in times and not c.null_share and 1 < c.distinct <= rows / 2]
+    texts = [c.name for c in may if c.kind == "text"]
+    numbers = [c for c in may if c.whole and not c.switch and likely_target(c.name)[0] in (Likely.PLAIN, Likely.OTHER)]
+    named = [c.name for c in numbers if says(c.name, ENTITIES)]
+    others = [c.name for c in numbers if c.name not in named and c.distinct <= rows / (2 * FEWEST_STEPS)]
+    return [name for some in (texts, named) for name in by_name(some, ID_NAMES)], others
 
 
-def constant_within(rows: pl.LazyFrame, names: Sequence[str], name: str) -> list[str]:
-    """Those of the number columns of a long frame that never change within a series."""
-    if not names:
+class _Twice:
+    """How many rows repeat a time within the series that some columns name."""
+
+    def __init__(self, tables: Sequence[Table], rows: int, times: Sequence[str]) -> None:
+        self.tables, self.rows, self.times = tables, rows, times
+        self.head = self._scan(list(tables[0].columns)).head(HEAD) if rows > 2 * HEAD else None
+
+    def any(self, keys: Sequence[str]) -> bool:
+        """Whether there is one.  A large table is read to its end where its first rows are no answer."""
+        names = (*self.times, *keys)
+        return (self.head is not None and self._distinct(self.head, names) < HEAD) or self.count(keys) > 0
+
+    def count(self, keys: Sequence[str]) -> int:
+        """How many there are in all."""
+        names = (*self.times, *keys)
+        return self.rows - self._distinct(self._scan(names), names)
+
+    def fills(self, keys: Sequence[str]) -> bool:
+        """Whether at least a third of all series and times are rows: a chance key leaves most of them empty."""
+        rows = self._scan((*self.times, *keys))
+        return self._distinct(rows, keys) * self._distinct(rows, self.times) <= 3 * self.rows
+
+    def _scan(self, names: Sequence[str]) -> pl.LazyFrame:
+        return pl.concat([table.rows.select(map(column, names)) for table in self.tables], how="vertical_relaxed")
+
+    def _distinct(self, rows: pl.LazyFrame, names: Sequence[str]) -> int:
+        return int(collect(rows.select(pl.struct(map(column, names)).n_unique()), self.tables[0].name).item())
+
+
+def constant_within(rows: pl.LazyFrame, columns: Sequence[Column], name: str) -> list[str]:
+    """Those columns of a long frame, numbers or text, that never change within a series."""
+    if not columns:
         return []
-    value = {n: pl.col(n).cast(pl.Float64, strict=False) for n in names}
-    spread = rows.group_by("unique_id").agg((value[n].max() - value[n].min()).alias(n) for n in names)
-    constant = collect(spread.select((pl.col(n).fill_null(0) == 0).all() for n in names), name).row(0)
-    return [n for n, same in zip(names, constant, strict=True) if same]
+    value = {c.name: column(c.name).cast(pl.Float64 if c.number else pl.String, strict=False) for c in columns}
+    spread = rows.group_by("unique_id").agg((value[n].max() == value[n].min()).alias(n) for n in value)
+    constant = collect(spread.select(column(n).fill_null(True).all() for n in value), name).row(0)
+    return [n for n, same in zip(value, constant, strict=True) if same]

@@ -1,83 +1,184 @@
-"""From what was found to a run file: sizes that give windows in every split, and the text."""
+"""From what was found in a table to the text of its run file."""
 
 import json
 import math
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from params.errors import UserError
 from params.shown import visible
 from params.strict_yaml import parse_yaml
-from tasks.explore.columns import Roles
+from tasks.explore.nature import Nature
+from tasks.explore.pace import Pace
 from tasks.explore.rhythm import Grid
-from tasks.grid.frequency import MICROSECONDS, Frequency
+from tasks.explore.roles import Roles
+from tasks.explore.sizes import Sizes, split_text
 
-LONGEST_HORIZON, LONGEST_LOOKBACK = 192, 672
 MOST_FEATURES = 12
-MOST_WINDOWS = 200_000  # to train on; more than that are thinned by windows.stride
-USUAL_HORIZON = {"s": 60, "m": 60, "h": 24, "d": 14, "w": 8, "mo": 12, "q": 4, "y": 4}
-FEWEST_ROWS = 12
 MAX_GAP_SHARE = 0.01  # params/base.yaml
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """Rows: horizon, lookback of the target and of the features, validation and test each, strides, season."""
+class Draft:
+    """All that a run file says of a table.  `where`: lines of the section data on how the table is read."""
 
-    horizon: int
-    lookback: int
-    features: int
-    split: int
-    stride: int
-    evaluation_stride: int
-    season: int
+    name: str
+    path: str
+    roles: Roles
+    grid: Grid
+    seasons: dict[int, float]
+    nature: Nature
+    sizes: Sizes
+    pace: Pace
+    where: tuple[str, ...] = ()
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns that are read beside the target."""
+        asked = self.roles.future
+        rest = [name for name in self.roles.features if name not in asked]
+        return (*asked, *rest[: max(0, MOST_FEATURES - len(asked))])
 
-def sizes_of(grid: Grid, seasons: dict[int, float], source: str) -> Sizes:
-    """Sizes with which at least three of four series give windows to every split.
+    def text(self) -> str:
+        """The run file as commented YAML, a key a line; what it does not name comes from params/base.yaml."""
+        lines = [
+            f'# Written by `python -m flows init` from "{visible(self.path)}": a first guess to change.',
+            "# What is not named here stands in params/base.yaml.",
+            f"# {self.pace.words(self.sizes)}",
+            f"name: {scalar(self.name)}",
+            *self._data(),
+            *self._windows(),
+            *self._split(),
+            *self._checks(),
+            *self._scaling(),
+            *self._training(),
+            *self._evaluation(),
+        ]
+        text = "\n".join(lines) + "\n"
+        parse_yaml(text, "the run file that init wrote")
+        return text
 
-    Raises UserError where the series are too short for any.
-    """
-    length = grid.lengths[len(grid.lengths) // 4]
-    if length < FEWEST_ROWS:
-        raise UserError(
-            f"{source}: too short: three of four series have {length} steps or more, and {FEWEST_ROWS} is the least from which "
-            "something can be learned and tested; give longer history"
-        )
-    unit = "" if isinstance(grid.span, int) else re.sub(r"\d", "", grid.span)
-    cycle = next((season for season in seasons if season <= LONGEST_HORIZON), None)
-    horizon = max(1, min(cycle or USUAL_HORIZON.get(unit, 12), LONGEST_HORIZON, length // 8))
-    split = max(2 * horizon, min(length * 3 // 20, 60 * max(horizon, 7)))
-    training = length - 2 * split
-    lookback = max(1, min(3 * max(horizon, cycle or 1), LONGEST_LOOKBACK, (training - horizon) // 2))
-    windows = sum(max(0, n - 2 * split - lookback - horizon + 1) for n in grid.lengths)
-    strongest = best_season(seasons)
-    return Sizes(
-        horizon, lookback, max(1, min(lookback, max(horizon, 3)) if lookback < 12 else lookback // 3), split,
-        max(1, math.ceil(windows / MOST_WINDOWS)), max(1, horizon // 4), strongest,
-    )  # fmt: skip
+    def _data(self) -> Iterator[str]:
+        roles, nature = self.roles, self.nature
+        yield "data:"
+        yield f"  path: {scalar(self.path)}"
+        yield from self.where
+        yield f"  id: {listed(roles.ids)}" if roles.ids else "  id: null  # a single series"
+        yield f"  time: {listed(roles.times)}"
+        yield f"  target: {scalar(roles.target)}  # {roles.why}"
+        if roles.others:
+            another = f"python -m flows init {visible(shlex.quote(self.path))} --target NAME"
+            yield f"  # another target: {another}, such as {some(roles.others)}"
+        yield f"  frequency: {self.grid.span}"
+        if not nature.negative:
+            yield "  lowest: 0  # no value is negative, so no forecast is"
+        if nature.whole:
+            yield "  integer: true  # all values are whole numbers: forecasts are rounded"
 
+    def _windows(self) -> Iterator[str]:
+        roles, sizes = self.roles, self.sizes
+        yield "windows:"
+        yield f"  horizon: {sizes.horizon}  # steps to forecast"
+        yield f"  stride: {sizes.stride}  # rows between two windows to train on"
+        if sizes.padding:
+            yield f"  start_padding: {sizes.padding}  # missing rows before each series, for those shorter than a window"
+        yield "  features:  # each with its own window, in samples"
+        yield "    y:"
+        yield f"      lookback: {sizes.lookback}" + self._seasons_seen()
+        if sizes.rate > 1:
+            yield f"      sampling_rate: {sizes.rate}  # rows between two samples"
+        for name in self.features:
+            yield f"    {scalar(name)}:"
+            yield f"      lookback: {sizes.features}"
+        unused = [*(name for name in roles.features if name not in self.features), *roles.left]
+        if unused:
+            yield f"    # not used: {some(unused)}"
+        if roles.future:
+            yield f"  future: {listed(roles.future, as_list=True)}  # known ahead, as you asked"
+        if roles.ahead:
+            yield "  # known ahead, up to the last step forecast?  Uncomment the next line, and give `forecast` those rows:"
+            yield f"  # future: {listed((*roles.future, *roles.ahead), as_list=True)}"
+        yield from self._calendar()
+        if roles.static:
+            yield "  static:  # constant for a series"
+            yield from (f"    {scalar(name)}: {kind}" for name, kind in roles.static.items())
 
-def best_season(seasons: dict[int, float]) -> int:
-    """The shortest of the clear seasons, unless a longer one is clearer by a tenth; 1 where there is none."""
-    best = 1
-    for season, strength in seasons.items():
-        if best == 1 or strength > seasons[best] + 0.1:
-            best = season
-    return best
+    def _seasons_seen(self) -> str:
+        season, reach = self.sizes.season, self.sizes.reach
+        return f"  # {reach / season:.3g} seasons of {season} rows" if season > 1 and reach >= season else ""
 
+    def _calendar(self) -> Iterator[str]:
+        if isinstance(self.grid.span, int):
+            return
+        unit = re.sub(r"\d", "", self.grid.span)
+        names = {
+            "s": "hour, weekday",
+            "m": "hour, weekday",
+            "h": "hour, weekday",
+            "d": "weekday, month",
+            "bd": "weekday, month",
+        }
+        found = names.get(unit, "month")
+        if unit in ("d", "bd") and 365 in self.seasons:
+            found = "weekday, yearday"
+        if unit == "y":
+            return
+        yield f"  calendar: [{found}]  # known ahead"
+        if unit in ("h", "d", "bd"):
+            yield f"  # calendar: [{found}, holiday]  # with data.holidays: DE"
 
-def split_text(rows: int, grid: Grid) -> str | int:
-    """A split as a duration in whole days where all series end together, else as rows of each series."""
-    step = None if isinstance(grid.span, int) else Frequency(grid.span).microseconds
-    if step is None or not grid.together:
-        return rows
-    day = MICROSECONDS["d"]
-    if rows * step >= 2 * day and day % step == 0:
-        return f"{-(-rows * step // day)}d"
-    unit = next(unit for unit in ("w", "d", "h", "m", "s") if rows * step % MICROSECONDS[unit] == 0)
-    return f"{rows * step // MICROSECONDS[unit]}{unit}"
+    def _split(self) -> Iterator[str]:
+        border = split_text(self.sizes.split, self.grid)
+        yield "split:  # counted back from the end" + (" of each series, in rows" if isinstance(border, int) else "")
+        yield f"  validation: {border}"
+        yield f"  test: {border}"
+
+    def _checks(self) -> Iterator[str]:
+        """The limits of params/base.yaml that this table would break, as wide as it needs them."""
+        limits = []
+        if self.grid.worst_gap_share > MAX_GAP_SHARE:
+            limits.append(f"  max_gap_share: {min(1.0, math.ceil(self.grid.worst_gap_share * 110) / 100)}")
+        if self.nature.constant:
+            limits.append("  on_constant_target: warn")
+        return iter(["validation:  # what this table needs", *limits] if limits else [])
+
+    def _scaling(self) -> Iterator[str]:
+        nature, season = self.nature, self.sizes.season
+        if not (nature.log1p or self.pooled):
+            return
+        yield "scaling:"
+        if self.pooled:
+            yield "  per: global  # one scale for all series: each window is measured against itself"
+            yield f"  window: {'mean' if season > 1 else 'last'}"
+        if nature.log1p:
+            why = "series differ in size" if nature.spread else "large values are far from the rest"
+            yield f"  target: log1p  # {why}: ratios count"
+
+    @property
+    def pooled(self) -> bool:
+        """Whether what series share is worth more than what each has of its own: they are many, and differ in size."""
+        return self.nature.spread and self.nature.log1p
+
+    def _training(self) -> Iterator[str]:
+        pace = self.pace
+        yield f"variants: [{', '.join(pace.variants)}]"
+        yield "network:"
+        yield "  skip: linear  # a linear map beside each network, which learns what that cannot"
+        yield "training:"
+        yield f"  max_epochs: {pace.epochs}"
+        yield f"  patience_epochs: {pace.patience}"
+        yield f"  batch_size: {pace.batch}"
+        if self.nature.spread:
+            yield "  monitor: loss  # the best epoch by the scaled loss: series differ in size"
+
+    def _evaluation(self) -> Iterator[str]:
+        season = ", ".join(f"{s} ({v:.2f})" for s, v in self.seasons.items()) or "none is clear"
+        yield "evaluation:"
+        yield f"  stride: {self.sizes.evaluation_stride}"
+        yield f"  season: {self.sizes.season}  # autocorrelation by season: {season}"
+        if self.nature.spread:
+            yield "  choose_by: mase  # series differ in size: each counts alike"
 
 
 def name_of(stem: str) -> str:
@@ -86,77 +187,21 @@ def name_of(stem: str) -> str:
     return text[:64] or "series"
 
 
-def run_text(name: str, path: str, roles: Roles, grid: Grid, seasons: dict[int, float], sizes: Sizes, constant: bool) -> str:
-    """The run file as commented YAML; what it does not name comes from params/base.yaml."""
-    others = [target for target in roles.targets[1:] if target not in roles.static]
-    season = ", ".join(f"{s} ({v:.2f})" for s, v in seasons.items()) or "none is clear"
-    border, kept = split_text(sizes.split, grid), roles.features[:MOST_FEATURES]
-    lines = [
-        f'# Written by `python -m flows init` from "{visible(path)}": a first guess to change.',
-        "# What is not named here stands in params/base.yaml.",
-        f"name: {scalar(name)}",
-        "data:",
-        f"  path: {scalar(path)}",
-        f"  id: {scalar(roles.ids[0]) if roles.ids else 'null'}" + ("" if roles.ids else "  # a single series"),
-        f"  time: {scalar(roles.time)}",
-        f"  target: {scalar(roles.target)}" + (f"  # or {_some(others)}" if others else ""),
-        f"  frequency: {grid.span}",
-        "windows:",
-        f"  horizon: {sizes.horizon}  # steps to forecast",
-        f"  stride: {sizes.stride}  # rows between two windows to train on",
-        "  features:  # each with its own window, in samples",
-        f"    y: {{lookback: {sizes.lookback}}}",
-        *(f"    {scalar(feature)}: {{lookback: {sizes.features}}}" for feature in kept),
-        *_left_out(roles, kept),
-        *_calendar(grid),
-        f"split: {{validation: {border}, test: {border}}}  # counted back from the end"
-        + (" of each series" if isinstance(border, int) else ""),
-        *_checks(grid, constant),
-        f"evaluation: {{stride: {sizes.evaluation_stride}, season: {sizes.season}}}  # autocorrelation by season: {season}",
-    ]
-    text = "\n".join(lines) + "\n"
-    parse_yaml(text, "the run file that init wrote")
-    return text
-
-
-def _left_out(roles: Roles, kept: Sequence[str]) -> list[str]:
-    more = [*roles.features[len(kept) :], *roles.left]
-    lines = [f"    # not used: {_some(more)}"] if more else []
-    return lines + ([f"    # constant for a series: {_some(roles.static)}"] if roles.static else [])
-
-
-def _calendar(grid: Grid) -> list[str]:
-    if isinstance(grid.span, int):
-        return []
-    unit = re.sub(r"\d", "", grid.span)
-    names = {
-        "s": "hour, weekday",
-        "m": "hour, weekday",
-        "h": "hour, weekday",
-        "d": "weekday, month",
-        "w": "month",
-        "mo": "month",
-    }
-    return [f"  calendar: [{names.get(unit, 'month')}]  # known ahead"] if unit != "y" else []
-
-
-def _checks(grid: Grid, constant: bool) -> list[str]:
-    """The limits of params/base.yaml that this table would break, as wide as it needs them."""
-    limits = []
-    if grid.worst_gap_share > MAX_GAP_SHARE:
-        limits.append(f"max_gap_share: {min(1.0, math.ceil(grid.worst_gap_share * 110) / 100)}")
-    if constant:
-        limits.append("on_constant_target: warn")
-    return [f"validation: {{{', '.join(limits)}}}  # what this table needs"] if limits else []
-
-
-def _some(names: Sequence[str], most: int = 10) -> str:
+def some(names: Sequence[str], most: int = 10) -> str:
     """Names in a comment: nothing in them ends its line."""
     shown = ", ".join(visible(name) for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def listed(names: Sequence[str], as_list: bool = False) -> str:
+    """One name as it is, several as a YAML list."""
+    return f"[{', '.join(map(scalar, names))}]" if as_list or len(names) != 1 else scalar(names[0])
+
+
 def scalar(text: str) -> str:
     """A text as YAML that is read as that text again."""
-    plain = re.fullmatch(r"[A-Za-z_][\w./-]*", text, re.ASCII) and text.lower() not in ("null", "true", "false")
+    plain = re.fullmatch(r"[A-Za-z_][\w./-]*", text, re.ASCII) and text.lower() not in YAML_WORDS
     return text if plain else json.dumps(text)
+
+
+YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf")

@@ -5,17 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import polars as pl
-
 from params.data import DataParams
 from params.errors import UserError
 from params.shown import visible
-from tasks.explore.columns import Column, Roles, columns_of, constant_within, ids_of, roles_of, time_of
-from tasks.explore.draft import Sizes, best_season, name_of, run_text, sizes_of
-from tasks.explore.rhythm import Grid, grid_of, seasons_of, span_of
+from tasks.explore.asked import Asked
+from tasks.explore.columns import Column, columns_of, constant_within, ids_of, time_of
+from tasks.explore.draft import Draft, name_of, some
+from tasks.explore.nature import nature_of
+from tasks.explore.pace import paced
+from tasks.explore.rhythm import grid_of, seasons_of, some_series, span_of
+from tasks.explore.roles import Roles, roles_of
+from tasks.explore.sizes import best_season, sizes_of
 from tasks.explore.wide import Form, Wide, column_a_series, melt, row_a_series
 from tasks.files import ROOT
-from tasks.load.files import collect
+from tasks.grid.frequency import Frequency
 from tasks.load.keys import check_keys
 from tasks.load.source import KEYS, Source, open_source, scan_series
 
@@ -24,47 +27,58 @@ MELT = "add --melt to write it long and a run file for that"
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in a table, and the text of its run file.  `melted`: the long table that was written for it."""
+    """What was found in a table, and the draft of its run file.  `melted`: the long table that was written for it."""
 
-    name: str
-    roles: Roles
-    grid: Grid
-    seasons: dict[int, float]
-    sizes: Sizes
+    draft: Draft
     nulls: dict[str, float]
-    text: str
-    wide: Wide | None
-    melted: Path | None
+    wide: Wide | None = None
+    melted: Path | None = None
+
+    @property
+    def text(self) -> str:
+        """The run file."""
+        return self.draft.text()
 
     def facts(self) -> list[tuple[str, str]]:
         """What people want to know, as pairs of a word and a sentence."""
-        grid, roles, lengths = self.grid, self.roles, self.grid.lengths
+        draft = self.draft
+        grid, roles, sizes, pace = draft.grid, draft.roles, draft.sizes, draft.pace
+        lengths = grid.lengths
         series = f"{len(lengths):,} ({' and '.join(map(visible, roles.ids))})" if roles.ids else "1 (no column names a series)"
         each = f"{lengths[0]:,}" if lengths[0] == lengths[-1] else f"{lengths[0]:,} to {lengths[-1]:,}"
         gaps = f"{grid.missing:,} steps missing in {grid.gappy:,} series, at most {grid.worst_gap_share:.1%} of one"
-        others = (
-            f"; others: {', '.join(map(visible, roles.targets[1:6]))}"
-            if len(roles.targets) > 1
-            else "; the only one that may be"
-        )
-        best = best_season(self.seasons)
         shares = ", ".join(f"{visible(name)} {max(share, 0.001):.1%}" for name, share in self.nulls.items() if share)
-        strengths = ", ".join(f"{s} ({v:.2f})" for s, v in self.seasons.items())
-        return [
+        strengths = ", ".join(f"{s} ({v:.2f})" for s, v in draft.seasons.items())
+        seen = f"{sizes.lookback:,} samples of y in" + (f" ({sizes.reach:,} rows)" if sizes.rate > 1 else "")
+        found = [
             ("series", f"{series}, {each} steps each"),
             ("rows", f"{grid.rows:,}, {grid.first} to {grid.last}"),
-            ("time", f"{visible(roles.time)}, every {grid.span}"),
+            ("time", f"{' and '.join(map(visible, roles.times))}, every {grid.span}"),
             ("gaps", gaps if grid.missing else "none"),
             ("nulls", shares or "none"),
-            ("season", f"{best} steps (autocorrelation: {strengths})" if self.seasons else "none is clear"),
-            ("target", visible(roles.target) + others),
-            ("features", ", ".join(("y", *map(visible, roles.features[:8]))) + (" ..." if len(roles.features) > 8 else "")),
-            ("windows", f"{self.sizes.lookback} steps of y in, {self.sizes.horizon} out"),
+            (
+                "season",
+                f"{best_season(draft.seasons)} steps (autocorrelation: {strengths})" if draft.seasons else "none is clear",
+            ),
+            (
+                "target",
+                f"{visible(roles.target)} ({roles.why})"
+                + (f"; another by --target: {some(roles.others, 5)}" if roles.others else ""),
+            ),
+            ("features", ", ".join(("y", *map(visible, draft.features[:8]))) + (" ..." if len(draft.features) > 8 else "")),
+            (
+                "windows",
+                f"{seen}, {sizes.horizon:,} steps out" + (f"; {sizes.padding} rows of padding" if sizes.padding else ""),
+            ),
+            ("a run", f"{len(pace.variants)} variants, {pace.words(sizes)}"),
         ]
+        ahead = [("known ahead?", f"{some(roles.ahead, 5)}: if so, uncomment future: in the file")] if roles.ahead else []
+        static = [("static", some(tuple(roles.static), 5))] if roles.static else []
+        return [*found[:8], *ahead, *static, *found[8:]]
 
 
-def look_at(path: str, out: Path, melting: bool) -> Found:
-    """Looks at the table at `path` (from the working folder) and writes a run file's text for it.
+def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
+    """Looks at the table at `path` (from the working folder) and drafts a run file for it; `asked` is taken, the rest guessed.
 
     With `melting` a wide table is written long next to `out`.  Raises UserError for a table that cannot be forecast as it is.
     """
@@ -73,10 +87,12 @@ def look_at(path: str, out: Path, melting: bool) -> Found:
     except UnicodeEncodeError:
         raise UserError(f"{path}: a name that is no UTF-8 cannot stand in a run file; rename it") from None
     source = open_source(DataParams(path=settled(path), time="time", target="y", frequency="1h"))
+    asked = asked if melting else asked.of(source.columns)
     columns, rows = columns_of(source.tables)
-    time = time_of(columns)
-    ids = ids_of(source.tables, columns, rows, time) if time else ()
-    wide = _wide_of(columns, rows, time, ids)
+    time = _time(columns, asked)
+    times = asked.times or ((time.name,) if time else ())
+    ids = ids_of(source.tables, columns, rows, times, asked.ids) if time else ()
+    wide = None if asked.ids or asked.target else _wide_of(columns, rows, time, ids)
     if time is None and wide is None:
         raise UserError(
             f"{path}: no column holds times: write them year first (2013-01-31 18:00), or as whole numbers under a name "
@@ -87,61 +103,75 @@ def look_at(path: str, out: Path, melting: bool) -> Found:
     if melting and wide is not None:
         melted = out.with_suffix(".long.parquet")
         melt(source.tables, wide, melted)
-        return replace(look_at(str(melted.absolute()), out, False), wide=wide, melted=melted)
+        return replace(
+            look_at(str(melted.absolute()), out, False, replace(Asked(), horizon=asked.horizon)), wide=wide, melted=melted
+        )
     if wide is not None and wide.form is not Form.COLUMN_PER_SERIES:
         raise UserError(f"{path}: {wide.sentence}; {MELT}")
     assert time is not None, "a table without a time was refused above"
-    return _found(path, source, columns, time, ids, wide)
+    source = replace(source, data=_keys(source.data, columns, time, times, ids, asked))
+    return replace(_found(path, source, columns, asked), wide=wide)
+
+
+def _time(columns: Sequence[Column], asked: Asked) -> Column | None:
+    """The column of times, or the first of those that were asked for."""
+    return next((c for c in columns if c.name in asked.times), None) if asked.times else time_of(columns)
 
 
 def _wide_of(columns: Sequence[Column], rows: int, time: Column | None, ids: tuple[str, ...]) -> Wide | None:
     if time is None:
         return row_a_series(columns, rows)
-    if len(ids) == 2:
-        return Wide(Form.NAME_IN_TWO_COLUMNS, (time.name, *ids), ())
     return None if ids else column_a_series(columns, time.name)
 
 
-def _roles(path: str, source: Source, columns: Sequence[Column], time: Column, ids: tuple[str, ...]) -> tuple[Source, Roles]:
-    """The source with its columns named (its frequency is not known yet: one second, or 1), and the roles of all columns."""
-    numbers = [c.name for c in columns if c.kind in ("whole", "number") and c.name not in (time.name, *ids)]
-    step, any_one = 1 if time.kind == "whole" else "1s", next(iter(numbers), time.name)
-    where, name = source.data.path, ids[0] if ids else None
-    source = replace(source, data=DataParams(path=where, id=name, time=time.name, target=any_one, frequency=step))
+def _keys(
+    data: DataParams, columns: Sequence[Column], time: Column, times: tuple[str, ...], ids: tuple[str, ...], asked: Asked
+) -> DataParams:
+    """The table's keys by name; its frequency is not known yet: one second, or 1."""
+    numbers = [c.name for c in columns if c.number and c.name not in (*times, *ids)]
+    step = 1 if time.kind == "whole" and len(times) == 1 and not asked.time_format else "1s"
+    return data.model_copy(
+        update={
+            "id": (ids[0] if len(ids) == 1 else ids) if ids else None,
+            "time": times[0] if len(times) == 1 else times,
+            "time_format": asked.time_format,
+            "target": asked.target or next(iter(numbers), times[0]),
+            "frequency": step,
+        }
+    )
+
+
+def _found(path: str, source: Source, columns: Sequence[Column], asked: Asked) -> Found:
     check_keys(source)
-    static: list[str] = []
-    if ids:
-        frame = scan_series(source, [name for name in numbers if name not in KEYS])
-        static = constant_within(frame, [name for name in numbers if name in frame.collect_schema().names()], path)
-    roles = roles_of(columns, static, time.name, ids, path)
-    return replace(source, data=source.data.model_copy(update={"target": roles.target})), roles
-
-
-def _found(
-    path: str, source: Source, columns: Sequence[Column], time: Column, ids: tuple[str, ...], wide: Wide | None
-) -> Found:
-    source, roles = _roles(path, source, columns, time, ids)
+    roles = _roles(path, source, columns, asked)
+    target = next(c for c in columns if c.name == roles.target)
+    source = replace(source, data=source.data.model_copy(update={"target": roles.target}))
     frame = scan_series(source, [])
     keys = frame.select("unique_id", "ds").sort("unique_id", "ds")
     span = span_of(keys, isinstance(source.data.frequency, int), path)
     grid = grid_of(keys, span, path)
-    constant = _has_constant(frame, roles.target, path)
-    seasons = seasons_of(frame, span, path)
-    sizes = sizes_of(grid, seasons, path)
+    values = some_series(frame, span, path)
+    seasons, nature = seasons_of(values, span), nature_of(frame, target, values, path)
+    horizon = None if asked.steps is None else Frequency(span).rows_in(asked.steps)
+    channels = 6 + len(roles.features)
+    sizes, pace = paced(sizes_of(grid, seasons, horizon, path), grid.lengths, seasons, channels)
     name = name_of(Path(path).name.split(".")[0] if not glob.has_magic(path) else Path(path).parent.name)
-    text = run_text(name, str(source.data.path), roles, grid, seasons, sizes, constant)
-    nulls = {c.name: c.null_share for c in columns if c.name in (roles.target, *roles.features)}
-    return Found(name, roles, grid, seasons, sizes, nulls, text, wide, None)
+    draft = Draft(name, str(source.data.path), roles, grid, seasons, nature, sizes, pace)
+    nulls = {c.name: c.null_share for c in columns if c.name in (roles.target, *draft.features)}
+    return Found(draft, nulls)
 
 
-def _has_constant(frame: pl.LazyFrame, target: str, path: str) -> bool:
-    """Whether the target never changes in some series.  Raises UserError where some have no value of it at all."""
-    value = pl.col("y").cast(pl.Float64, strict=False).fill_nan(None)
-    series = collect(frame.group_by("unique_id").agg(n=value.count(), varies=value.max() > value.min()), path)
-    empty = series.filter(pl.col("n") == 0)["unique_id"].sort()
-    if len(empty):
-        raise UserError(f"{path}: {len(empty)} series have no value of {target!r}, such as {empty[0]!r}: remove their rows")
-    return not bool(series["varies"].all())
+def _roles(path: str, source: Source, columns: Sequence[Column], asked: Asked) -> Roles:
+    """The roles of all columns; what is constant within each series is found in one pass."""
+    data = source.data
+    rest = [c for c in columns if c.name not in (*data.ids, *data.times, *KEYS) and c.kind in ("whole", "number", "text")]
+    constant: list[str] = []
+    if data.ids:
+        frame = scan_series(source, [c.name for c in rest], [c.name for c in rest if c.kind == "text"])
+        held = frame.collect_schema().names()
+        constant = constant_within(frame, [c for c in rest if c.name in held], path)
+    series = max((c.distinct for c in columns if c.name in data.ids), default=1)
+    return roles_of(columns, constant, asked, series, data, path)
 
 
 def settled(path: str) -> str:

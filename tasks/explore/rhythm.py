@@ -160,8 +160,8 @@ def correlation(values: np.ndarray, lag: int) -> float:
     return float(np.mean((early[both] - centre) * (late[both] - centre)) / spread) if spread > 0 else float("nan")
 
 
-def seasons_of(frame: pl.LazyFrame, span: str | int, name: str) -> dict[int, float]:
-    """The clear seasons of a long frame and how strong each is (the median over the longest series), shortest first."""
+def some_series(frame: pl.LazyFrame, span: str | int, name: str) -> list[np.ndarray]:
+    """The newest values of the longest series of a long frame, on the grid, NaN for missing."""
     lengths = collect(frame.group_by("unique_id").len(), name).sort("len", "unique_id", descending=[True, False])
     names = lengths["unique_id"].head(SERIES).to_list()
     some = collect(frame.filter(pl.col("unique_id").is_in(names)).select("unique_id", "ds", "y"), name).sort("unique_id", "ds")
@@ -172,6 +172,11 @@ def seasons_of(frame: pl.LazyFrame, span: str | int, name: str) -> dict[int, flo
         values = np.full(int(at[-1]) + 1, np.nan)
         values[at] = series["y"].cast(pl.Float64, strict=False).to_numpy()
         arrays.append(values[-ROWS:])
+    return arrays
+
+
+def seasons_of(arrays: list[np.ndarray], span: str | int) -> dict[int, float]:
+    """The clear seasons of some series and how strong each is (the median over them), shortest first."""
     found = {}
     for season in seasons_to_try(span):
         each = [strength(values, season) for values in arrays]

@@ -1,4 +1,4 @@
-"""Tables that are not long (a column or a row per series, two columns for a name): recognises and melts them."""
+"""Tables that are not long (a column or a row per series): recognises and melts them."""
 
 import re
 from collections import Counter
@@ -27,7 +27,6 @@ class Form(Enum):
 
     COLUMN_PER_SERIES = auto()
     ROW_PER_SERIES = auto()
-    NAME_IN_TWO_COLUMNS = auto()
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,6 @@ class Wide:
         return {
             Form.COLUMN_PER_SERIES: f"wide: {count} columns ({some}) look like one series each",
             Form.ROW_PER_SERIES: f"wide: each row looks like one series, and {count} columns ({some}) like its steps",
-            Form.NAME_IN_TWO_COLUMNS: f"two columns together name a series: {' and '.join(map(visible, self.keys[1:]))}",
         }[self.form]
 
 
@@ -86,7 +84,7 @@ def _step_of(name: str) -> str | None:
 
 
 def melt(tables: Sequence[Table], wide: Wide, out: Path) -> None:
-    """Writes the table long as Parquet (unique_id, ds, y; where two columns made the name: unique_id and all others), streamed.
+    """Writes the table long as Parquet (unique_id, ds, y), streamed.
 
     Empty cells are left out.  Raises UserError where it cannot be written.
     """
@@ -99,9 +97,6 @@ def melt(tables: Sequence[Table], wide: Wide, out: Path) -> None:
 
 
 def _long(rows: pl.LazyFrame, wide: Wide) -> pl.LazyFrame:
-    if wide.form is Form.NAME_IN_TWO_COLUMNS:
-        name = pl.concat_str([pl.col(key).cast(pl.String).str.strip_chars() for key in wide.keys[1:]], separator="/")
-        return rows.select(name.alias("unique_id"), pl.exclude(*wide.keys[1:], "unique_id"))
     values = [cleaned(pl.col(name).cast(pl.String)).cast(pl.Float64).alias(name) for name in wide.columns]
     key = wide.keys[0]
     kept = rows.select(pl.col(key).alias("(key)"), *values)

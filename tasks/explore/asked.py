@@ -1,0 +1,68 @@
+"""What the caller of `init` says of a table; the rest is guessed."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from params.errors import UserError
+from params.section import DURATION
+from tasks.load.files import did_you_mean
+from tasks.load.text import listed
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The words of each option, as they were given; empty where one was not.  `horizon`: rows, or a duration such as 28d."""
+
+    target: str | None = None
+    ids: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
+    horizon: str | None = None
+    future: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    time_format: str | None = None
+
+    def of(self, known: Sequence[str]) -> "Asked":
+        """The same with names of columns alone: each word is one, or several with commas between.
+
+        Raises UserError for a word that names no column, and for a column that was given two parts.
+        """
+        target = next(iter(_named((self.target,), known, "--target")), None) if self.target else None
+        ids, times = _named(self.ids, known, "--id"), _named(self.times, known, "--time")
+        future, static = _named(self.future, known, "--future"), _named(self.static, known, "--static")
+        parts = {"--target": (target,) if target else (), "--id": ids, "--time": times, "--future": future, "--static": static}
+        taken: dict[str, str] = {}
+        for option, names in parts.items():
+            for name in names:
+                if name in taken:
+                    both = f"{taken[name]} and {option}" if taken[name] != option else f"{option} twice"
+                    raise UserError(f"{both}: the column {name!r} can be one thing alone")
+                taken[name] = option
+        return Asked(target, ids, times, self.horizon, future, static, self.time_format)
+
+    @property
+    def steps(self) -> str | int | None:
+        """The horizon as a run file writes a span.  Raises UserError for what is none."""
+        if self.horizon is None:
+            return None
+        text = self.horizon.strip()
+        if re.fullmatch(r"[1-9]\d{0,4}", text, re.ASCII) and int(text) <= 10_000:
+            return int(text)
+        if not DURATION.match(text) or len(text) > 9:
+            raise UserError(
+                f"--horizon {text[:40]}: write a number of steps from 1 to 10,000, or a duration such as 28d or 12mo"
+            )
+        return text
+
+
+def _named(words: Sequence[str | None], known: Sequence[str], option: str) -> tuple[str, ...]:
+    """Each word as a column, or its parts between commas as columns."""
+    found: list[str] = []
+    for word in filter(None, words):
+        parts = [word] if word in known else [part.strip() for part in word.split(",")]
+        for part in parts:
+            if part not in known:
+                hint = did_you_mean(part, known)
+                raise UserError(f"{option} {word}: there is no column {part!r}; columns found: {listed(list(known))}{hint}")
+            found.append(part)
+    return tuple(found)

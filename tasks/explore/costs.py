@@ -1,0 +1,80 @@
+"""What a fit costs, by `params/rules/costs.yaml`: found once by `python -m benchmarks.costs`, never while a fit runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from params.load import PARAMS
+from params.schema import VariantParams
+from params.strict_yaml import read_yaml
+
+START = 6.0  # seconds of a core that the process of a fit takes to start and to end
+EVERY_RUN = 45.0  # seconds that a comparison takes beside its fits and baselines
+MEMORY = 0.45, 0.9  # GB that the process of a fit holds, and that of the comparison, beside their data
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Microseconds of a core for a window in training: `fixed`, for each sample, each cell (a sample of a channel), each square
+    of the cells; `forecast`: the share of that in forecasting."""
+
+    fixed: float
+    sample: float
+    cell: float
+    square: float
+    forecast: float
+
+    @property
+    def solved(self) -> bool:
+        """Whether it is a closed form, which has no epochs."""
+        return self.square > 0
+
+    def window(self, samples: int, channels: int) -> float:
+        """Microseconds of a window in training."""
+        cells = samples * channels
+        return self.fixed + self.sample * samples + self.cell * cells + self.square * cells**2
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every fit of a run goes through: samples and channels of a window, windows of each split."""
+
+    samples: int
+    channels: int
+    train: int
+    validation: int
+    test: int
+
+
+@cache
+def costs() -> dict[str, Cost]:
+    """Variant -> its cost."""
+    return {name: Cost(**one) for name, one in read_yaml(PARAMS / "rules" / "costs.yaml", "params/rules/costs.yaml")[0].items()}
+
+
+def cost_of(variant: str) -> Cost:
+    """Of a variant that is no ensemble; one that was never measured is taken for the dearest."""
+    return costs().get(variant) or max(costs().values(), key=lambda cost: cost.window(96, 3))
+
+
+def fit_seconds(cost: Cost, work: Work, epochs: int) -> float:
+    """Seconds of a core that a fit takes, its start and its forecasts included."""
+    passes = 1 if cost.solved else epochs
+    windows = work.train * passes + cost.forecast * (work.validation * (passes + 1) + work.test)
+    return START + cost.window(work.samples, work.channels) * windows / 1e6
+
+
+def run_seconds(variants: Sequence[VariantParams], work: Work, epochs: int | None = None) -> list[float]:
+    """The seconds of every fit of a run, each variant and seed and member of an ensemble once.
+
+    `epochs`: in place of each variant's own `max_epochs`.
+    """
+    fits: dict[tuple[str, int], float] = {}
+    ensembles = 0
+    for variant in variants:
+        ensembles += bool(variant.members)
+        for one in variant.members or (variant,):
+            cost = cost_of(one.variant)
+            seconds = fit_seconds(cost, work, epochs or one.run.training.max_epochs)
+            fits |= {(one.variant, seed): seconds for seed in range(1 if cost.solved else one.run.training.seeds)}
+    return [*fits.values(), *[2 * START] * ensembles]

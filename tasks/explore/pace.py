@@ -1,0 +1,104 @@
+"""How much a first run file asks for, so that it computes in minutes whatever the table: strides, variants, epochs."""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from params.load import PARAMS, load_variant
+from tasks.explore.costs import EVERY_RUN, Work, run_seconds
+from tasks.explore.sizes import Sizes, coprime
+
+WRITTEN = (
+    "ridge",
+    "dense_relu",
+    "nlinear",
+    "segment_gru",
+    "ensemble_mixed",
+    "cnn",
+    "gru",
+    "lstm",
+    "tcn",
+)  # dropped from the end
+FEWEST = 5  # of them: an ensemble and its members
+BASE = PARAMS / "smoke.yaml"  # any run file: what is asked of a variant is who its members are
+CORES = 2
+FITS = 450.0  # seconds of a core, by the table of costs, that all fits together may take
+BASELINES, ROW = 2 * 2 * 60.0, 2 * 30 * 1e-3  # seconds of a core that theta and auto_ets take: at most, and for a row
+MOST_ORIGINS, MOST_FORECASTS = 10_000, 400_000  # of a split: origins, and rows of its forecast frame
+ENOUGH = 60_000  # windows to train on: fewer epochs come before fewer windows than that
+EPOCHS = (30, 20, 12, 8)
+BATCHES = ((4_000, 256), (800, 64), (0, 16))  # from so many windows on, a batch of so many
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What is trained and for how long; of `possible` windows so many are trained on, and about so many seconds it takes."""
+
+    variants: tuple[str, ...]
+    epochs: int
+    batch: int
+    windows: int
+    possible: int
+    seconds: float
+
+    @property
+    def patience(self) -> int:
+        """Epochs without a better one that end a fit."""
+        return max(3, self.epochs // 5)
+
+    def words(self, sizes: Sizes) -> str:
+        """How long it takes, and what was cut for that."""
+        cut = [] if sizes.stride == 1 else [f"every {sizes.stride}th window of {self.possible:,} is trained on"]
+        cut += [] if self.epochs == EPOCHS[0] else [f"{self.epochs} epochs at most"]
+        cut += [] if len(self.variants) == len(WRITTEN) else [f"{len(self.variants)} variants in place of {len(WRITTEN)}"]
+        took = f"at most about {math.ceil(self.seconds / 60)} minutes on two cores"
+        return took + (f", for which {', '.join(cut)}" if cut else f" ({self.windows:,} windows to train on)")
+
+
+def paced(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int], channels: int) -> tuple[Sizes, Pace]:
+    """The sizes with their strides, and the pace, of a run that two cores compute in ten minutes.
+
+    First the windows are thinned to ENOUGH, then epochs are cut, then variants, then windows again.
+    """
+    sizes = _evaluated(sizes, lengths, seasons)
+    origins, possible = sizes.origins(lengths), sizes.windows(lengths)
+    known = {name: load_variant(name, BASE) for name in WRITTEN}
+
+    def took(stride: int, epochs: int, variants: Sequence[str]) -> float:
+        work = Work(sizes.lookback, channels, -(-possible // stride), origins, origins)
+        return sum(run_seconds([known[name] for name in variants], work, epochs))
+
+    def stride_for(epochs: int, variants: Sequence[str], most: int) -> int | None:
+        """The first stride, up to `most`, that is in time."""
+        stride = 1
+        while took(stride, epochs, variants) > FITS:
+            stride = coprime(stride + max(1, stride // 4), seasons)
+            if stride > most:
+                return None
+        return stride
+
+    most = max(1, possible // ENOUGH)
+    choices = [(epochs, WRITTEN) for epochs in EPOCHS] + [
+        (EPOCHS[-1], WRITTEN[:n]) for n in range(len(WRITTEN) - 1, FEWEST - 1, -1)
+    ]
+    found = next(((s, e, v) for e, v in choices if (s := stride_for(e, v, most)) is not None), None)
+    if found is None:
+        epochs, variants = choices[-1]
+        found = stride_for(epochs, variants, max(lengths)) or max(lengths), epochs, variants
+    stride, epochs, variants = found
+    windows = -(-possible // stride)
+    batch = next(size for least, size in BATCHES if windows >= least)
+    beside = min(BASELINES, ROW * sum(min(length, 500) for length in lengths))
+    seconds = EVERY_RUN + (took(stride, epochs, variants) + beside) / CORES
+    return replace(sizes, stride=stride), Pace(variants, epochs, batch, windows, possible, seconds)
+
+
+def _evaluated(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int]) -> Sizes:
+    """With a stride of evaluation: a quarter of the horizon, or what keeps the forecast frames small."""
+    stride = coprime(max(1, sizes.horizon // 4), seasons)
+    while stride < sizes.split:
+        found = replace(sizes, evaluation_stride=stride)
+        if found.origins(lengths) <= min(MOST_ORIGINS, MOST_FORECASTS // sizes.horizon):
+            return found
+        stride = coprime(stride + 1, seasons)
+    return replace(sizes, evaluation_stride=stride)
