@@ -10,9 +10,11 @@ import pytest
 
 from params.errors import UserError
 from params.load import load_run
-from tasks.explore.draft import best_season, name_of, scalar
+from tasks.explore.asked import Asked
+from tasks.explore.draft import name_of, scalar
 from tasks.explore.look import Found, look_at
 from tasks.explore.rhythm import correlation, span_text, strength
+from tasks.explore.sizes import best_season
 from tasks.load.source import open_source
 from tasks.validate.suite import validate
 
@@ -33,10 +35,12 @@ def days(rows: int) -> list[str]:
     return [str(date(2021, 1, 1) + timedelta(days=i)) for i in range(rows)]
 
 
-def look(folder: Path, frame: pl.DataFrame, name: str = "my table.csv", melting: bool = False) -> Found:
+def look(
+    folder: Path, frame: pl.DataFrame, name: str = "my table.csv", melting: bool = False, asked: Asked | None = None
+) -> Found:
     """What is found, once the run file has passed the checks."""
     frame.write_csv(folder / name) if name.endswith(".csv") else frame.write_parquet(folder / name)
-    found = look_at(str(folder / name), folder / "run.yaml", melting)
+    found = look_at(str(folder / name), folder / "run.yaml", melting, asked or Asked())
     (folder / "run.yaml").write_text(found.text)
     run = load_run(folder / "run.yaml")
     verdict = validate(run, open_source(run.data))
@@ -58,22 +62,23 @@ def look(folder: Path, frame: pl.DataFrame, name: str = "my table.csv", melting:
 )
 def test_the_step_and_the_season_of_one_series_are_found(tmp_path: Path, every: str, rows: int, season: int, span: str) -> None:
     found = look(tmp_path, pl.DataFrame({"when": moments(rows, every), "load": wave(rows, season)}), "x.parquet")
-    assert (found.grid.span, best_season(found.seasons)) == (span, season)
-    assert (found.roles.time, found.roles.ids, found.roles.target) == ("when", (), "load")
-    assert found.sizes.horizon == min(season, rows // 8)
-    assert found.sizes.season == season
+    assert (found.draft.grid.span, best_season(found.draft.seasons)) == (span, season)
+    assert (found.draft.roles.times, found.draft.roles.ids, found.draft.roles.target) == (("when",), (), "load")
+    assert found.draft.sizes.horizon == (13 if span == "1w" else season)
+    assert found.draft.sizes.reach >= season and "# another target" not in found.text
+    assert found.draft.sizes.season == season
 
 
 def test_month_ends_are_months_and_years_are_whole_numbers(tmp_path: Path) -> None:
     ends = moments(120, "1mo").dt.month_end()
-    assert look(tmp_path, pl.DataFrame({"month": ends, "v": wave(120, 12)}), "x.parquet").grid.span == "1mo"
-    assert look(tmp_path, pl.DataFrame({"year": range(1900, 1980), "v": wave(80, 7)})).grid.span == 1
-    assert look(tmp_path, pl.DataFrame({"step": range(0, 400, 2), "v": wave(200, 12)})).grid.span == 2
+    assert look(tmp_path, pl.DataFrame({"month": ends, "v": wave(120, 12)}), "x.parquet").draft.grid.span == "1mo"
+    assert look(tmp_path, pl.DataFrame({"year": range(1900, 1980), "v": wave(80, 7)})).draft.grid.span == 1
+    assert look(tmp_path, pl.DataFrame({"step": range(0, 400, 2), "v": wave(200, 12)})).draft.grid.span == 2
 
 
 def test_noise_and_a_random_walk_have_no_season(tmp_path: Path) -> None:
     for values in (NOISE[:600], np.cumsum(NOISE[:600])):
-        assert look(tmp_path, pl.DataFrame({"day": days(600), "v": values})).seasons == {}
+        assert look(tmp_path, pl.DataFrame({"day": days(600), "v": values})).draft.seasons == {}
 
 
 def test_series_with_whole_numbers_for_names_and_a_gap(tmp_path: Path) -> None:
@@ -85,11 +90,11 @@ def test_series_with_whole_numbers_for_names_and_a_gap(tmp_path: Path) -> None:
     ]
     columns = ["store", "date", "sales", "price", "region", "remark", "month_name"]
     found = look(tmp_path, pl.DataFrame(rows, schema=columns, orient="row"))
-    assert (found.roles.ids, found.roles.target, found.roles.features) == (("store",), "sales", ("price",))
-    assert found.roles.static == ("region",)
-    assert (found.grid.missing, found.grid.gappy, found.grid.worst_gap_share) == (15, 1, pytest.approx(0.05))
+    assert (found.draft.roles.ids, found.draft.roles.target, found.draft.roles.features) == (("store",), "sales", ("price",))
+    assert found.draft.roles.static == {"region": "numeric"}
+    assert (found.draft.grid.missing, found.draft.grid.gappy, found.draft.grid.worst_gap_share) == (15, 1, pytest.approx(0.05))
     assert "max_gap_share: 0.06" in found.text
-    assert "target: sales  # or price" in found.text
+    assert f"  # another target: python -m flows init '{tmp_path}/my table.csv' --target NAME, such as price\n" in found.text
     assert "# not used: remark" in found.text
     assert ("gaps", "15 steps missing in 1 series, at most 5.0% of one") in found.facts()
 
@@ -97,7 +102,7 @@ def test_series_with_whole_numbers_for_names_and_a_gap(tmp_path: Path) -> None:
 def test_row_numbers_and_truths_of_other_programs(tmp_path: Path) -> None:
     frame = pl.DataFrame({"": range(200), "day": days(200), "promo": ["True", "False"] * 100, "sold": wave(200, 7)})
     found = look(tmp_path, frame)
-    assert (found.roles.target, found.roles.features, found.roles.left) == ("sold", ("promo",), ())
+    assert (found.draft.roles.target, found.draft.roles.features, found.draft.roles.left) == ("sold", ("promo",), ())
 
 
 def test_a_constant_series_is_let_pass_and_said(tmp_path: Path) -> None:
@@ -107,9 +112,9 @@ def test_a_constant_series_is_let_pass_and_said(tmp_path: Path) -> None:
 
 def test_series_that_end_apart_are_split_by_rows(tmp_path: Path) -> None:
     frame = pl.DataFrame({"id": ["a"] * 200 + ["b"] * 150, "day": days(200) + days(150), "v": wave(200, 7) + wave(150, 7)})
-    assert "split: {validation: 22, test: 22}" in look(tmp_path, frame).text  # 15 % of 150 rows
+    assert "  validation: 22\n  test: 22\n" in look(tmp_path, frame).text  # 15 % of 150 rows
     together = frame.filter((pl.col("id") == "a") | (pl.col("day") > "2021-02-19"))
-    assert "split: {validation: 30d, test: 30d}" in look(tmp_path, together.head(200)).text
+    assert "  validation: 30d\n  test: 30d\n" in look(tmp_path, together.head(200)).text
 
 
 def test_a_column_a_series_is_said_and_melted(tmp_path: Path) -> None:
@@ -122,7 +127,7 @@ def test_a_column_a_series_is_said_and_melted(tmp_path: Path) -> None:
     assert found.melted == tmp_path / "run.long.parquet"
     assert long.group_by("unique_id").len().sort("unique_id")["len"].to_list() == [200, 200, 200, 195]
     assert long.filter(unique_id="shop_2")["y"].to_list() == frame["shop_2"].to_list()
-    assert (found.roles.ids, found.roles.time, found.roles.target) == (("unique_id",), "ds", "y")
+    assert (found.draft.roles.ids, found.draft.roles.times, found.draft.roles.target) == (("unique_id",), ("ds",), "y")
 
 
 @pytest.mark.parametrize(
@@ -139,13 +144,12 @@ def test_a_row_a_series_is_said_and_melted(tmp_path: Path, head: "Sequence[str]"
     assert (long["ds"][0], long["y"].head(3).to_list()) == (first, [0.0, 1.0, 2.0])
 
 
-def test_two_columns_that_name_a_series_are_joined(tmp_path: Path) -> None:
-    keys = [(city, item, day) for city, item in (("A", "x"), ("A", "y"), ("B", "x")) for day in days(100)]
-    frame = pl.DataFrame(keys, schema=["city", "item", "day"], orient="row").with_columns(sold=pl.Series(wave(100, 7) * 3))
-    with pytest.raises(UserError, match="two columns together name a series: item and city; add --melt"):
-        look(tmp_path, frame)
-    assert look(tmp_path, frame, melting=True).roles.ids == ("unique_id",)
-    assert pl.read_parquet(tmp_path / "run.long.parquet")["unique_id"].unique().sort().to_list() == ["x/A", "x/B", "y/A"]
+def test_several_columns_that_name_a_series_stand_in_the_file(tmp_path: Path) -> None:
+    keys = [(city, item, day) for city, item in ((1, "x"), (1, "y"), (2, "x")) for day in days(100)]
+    frame = pl.DataFrame(keys, schema=["City", "Item", "day"], orient="row").with_columns(sold=pl.Series(wave(100, 7) * 3))
+    found = look(tmp_path, frame)
+    assert found.draft.roles.ids == ("Item", "City") and "\n  id: [Item, City]\n" in found.text
+    assert found.facts()[0] == ("series", "3 (Item and City), 100 steps each")
 
 
 @pytest.mark.parametrize(
@@ -187,10 +191,15 @@ def test_a_long_table_is_not_melted(tmp_path: Path) -> None:
 
 
 def test_the_shipped_table_is_named_from_anywhere(tmp_path: Path) -> None:
-    found = look_at("data/nyc_weather.parquet", tmp_path / "run.yaml", False)
+    found = look_at("data/nyc_weather.parquet", tmp_path / "run.yaml", False, Asked())
     assert "  path: data/nyc_weather.parquet" in found.text
-    assert (found.roles.ids, found.roles.target, found.grid.span, found.sizes.season) == (("origin",), "temp", "1h", 24)
-    assert "wind_gust" not in found.roles.features  # 80 % null
+    assert (found.draft.roles.ids, found.draft.roles.target, found.draft.grid.span, found.draft.sizes.season) == (
+        ("origin",),
+        "temp",
+        "1h",
+        24,
+    )
+    assert "wind_gust" not in found.draft.roles.features  # 80 % null
 
 
 def test_correlation_is_that_of_numpy_and_a_season_stands_out() -> None:
