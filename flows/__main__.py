@@ -111,20 +111,18 @@ def lags(
         typer.Option("--rolling", metavar="24,168", help="Add the means of each feature's newest rows: `{feature}_mean24`."),
     ] = "",
 ) -> None:
-    """The windows as a table for people: `{feature}_lag{k}` and `y_step{h}` columns."""
+    """The windows as a table for people: `{feature}_lag{k}` and `y_step{h}` columns; without --out, its first rows."""
 
-    if out is None and not head:
-        raise UserError("lags: say where the table goes: --out lags.parquet, or --head to print its first rows")
     if edges not in ("keep", "drop"):
         raise UserError(f"--edges {edges}: write keep or drop")
     spans = [span.strip() for span in rolling.split(",") if span.strip()]
     if not all(span.isascii() and span.isdigit() and 0 < int(span) <= 10**6 for span in spans):
         raise UserError(f"--rolling {rolling}: write whole numbers of rows from 1 on, such as 24,168")
-    run = read_run(params, settings)
+    run = read_run(params, settings, trains=False)
     home = open_home()
     from flows.verbs.data import show_lags
 
-    show_lags(home, run, out, head, edges, tuple(dict.fromkeys(map(int, spans))))
+    show_lags(home, run, out, head or out is None, edges, tuple(dict.fromkeys(map(int, spans))))
 
 
 @app.command()

@@ -57,11 +57,12 @@ def read_plan(params: Path, settings: list[str] | None, forecasts: Path | None =
     return plan
 
 
-def read_run(params: Path, settings: list[str] | None) -> "RunParams":
-    """The run alone, as early."""
+def read_run(params: Path, settings: list[str] | None, trains: bool = True) -> "RunParams":
+    """The run alone, as early; where nothing is trained, whatever it says of split and variants."""
     from params.load import load_run
 
-    run = load_run(params, settings or [])
+    above = [] if trains else ["split={validation: 1, test: 1}", "variants=[ridge]"]
+    run = load_run(params, [*(settings or []), *above])
     _check_data(run)
     return run
 

@@ -38,15 +38,15 @@ def show_checks(run: RunParams) -> None:
 def show_lags(home: Path, run: RunParams, out: Path | None, head: bool, edges: Any, rolling: tuple[int, ...]) -> None:
     """Prints the head of the lag table of the first series, or writes the whole in bounded memory.
 
-    The windows are those of compare: the checks run first, and what they leave out is left out here.  Raises ChecksFailed
-    where they fail.
+    The windows are those of compare.  The checks of the table itself run first, and what they leave out is left out here;
+    nothing is trained, so that no series is too short.  Raises ChecksFailed where they fail.
     """
     if out is not None:
         require_writable("--out", out, TABLES)
     board = Board()
     with board, board.stage("check the data"):
         source = open_source(run.data)
-        verdict = validate(run, source, look=out is None)
+        verdict = validate(run, source, look=out is None, table_alone=True)
     if not verdict.passed:
         raise ChecksFailed(failure_message(verdict))
     for line in report_lines(verdict):

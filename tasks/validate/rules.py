@@ -36,16 +36,22 @@ class Rule:
     unit: Unit = "count"
 
 
-def rules_of(run: RunParams, profile: Profile) -> list[Rule]:
-    """Every rule of a run, in the order in which people read them."""
+def rules_of(run: RunParams, profile: Profile, table_alone: bool = False) -> list[Rule]:
+    """Every rule of a run, in the order in which people read them.
+
+    `table_alone`: those on columns, times, numbers and duplicates; none on what a model is trained and scored on.
+    """
     features = [name for name in run.windows.features if name != "y" and name not in profile.missing]
-    rules = [*_form(run, profile), *_grid(run), *_target(run)]
+    rules = [*_form(run, profile), *_grid(run), *([] if table_alone else _target(run))]
     for name in ("y", *features):
         rules += _column(run, name)
     for name in dict.fromkeys([*run.windows.columns, *run.validation.ranges]):
         if name not in ("y", *features, *categories_of(run), *profile.missing):
             rules += _numbers(name, name)
-    return [*rules, *_ranges(run, profile), *_history(run, profile), *_age(run, profile)]
+    rules += _ranges(run, profile)
+    if table_alone:
+        return [rule for rule in rules if rule.name != "split"]
+    return [*rules, *_history(run, profile), *_age(run, profile)]
 
 
 def _form(run: RunParams, profile: Profile) -> list[Rule]:

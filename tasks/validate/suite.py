@@ -30,23 +30,31 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def validate(run: RunParams, source: Source, docs: Path | None = None, look: bool = False) -> Verdict:
-    """Profiles the table of a run and judges it; with `docs`, Data Docs are written there; `look`: see `judge`.
+def validate(
+    run: RunParams, source: Source, docs: Path | None = None, look: bool = False, table_alone: bool = False
+) -> Verdict:
+    """Profiles the table of a run and judges it; with `docs`, Data Docs are written there; `look`, `table_alone`: see `judge`.
 
     Raises UserError for what cannot be read as a table of series and times.
     """
     check_keys(source)
-    return judge(make_profile(run, source), run, docs=docs, look=look)
+    return judge(make_profile(run, source), run, docs=docs, look=look, table_alone=table_alone)
 
 
 def judge(
-    profile: Profile, run: RunParams, now: datetime | None = None, docs: Path | None = None, look: bool = False
+    profile: Profile,
+    run: RunParams,
+    now: datetime | None = None,
+    docs: Path | None = None,
+    look: bool = False,
+    table_alone: bool = False,
 ) -> Verdict:
     """The verdict on a profile.  What a dropped feature or a dropped series would fail besides does not count.
 
     `look`: for a glance that leaves no record, the same rules are applied without the library, whose import takes seconds.
+    `table_alone`: only what concerns the table itself, as nothing is trained.
     """
-    rules = rules_of(run, profile)
+    rules = rules_of(run, profile, table_alone)
     frames: dict[Level, pl.DataFrame] = {"series": profile.series, "table": _table(profile, run, now or datetime.now(UTC))}
     library: list[SuiteResult] = []
     if look:

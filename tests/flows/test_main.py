@@ -85,7 +85,6 @@ def test_a_mistake_is_one_message_with_status_2(
         ),
         (("validate", SMOKE, "--set", "data.path=data/none.parquet"), ("data/none.parquet",)),
         (("validate", SMOKE, "--set", "data.target=tempp"), ("tempp", "did you mean 'temp'")),
-        (("lags", SMOKE), ("--out",)),
         (("lags", SMOKE, "--head", "--edges", "cut"), ("keep or drop",)),
         (("lags", SMOKE, "--out", "no/such/folder/x.parquet"), ("no folder",)),
     ],
@@ -165,6 +164,46 @@ def test_lags_prints_and_writes(flows, here, tmp_path: Path) -> None:
     assert "wind_gust_lag3" not in table.columns  # the checks leave it out, as for compare
     assert "left out: feature wind_gust" in head.stderr and "39.92 " in head.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "lags.parquet"]
+
+
+FIVE = """
+name: five
+data: {path: PATH, id: null, time: day, target: value, frequency: 1d}
+windows:
+  horizon: HORIZON
+  features:
+    y: {lookback: LOOKBACK}
+"""
+
+
+@pytest.mark.parametrize(
+    ("horizon", "lookback", "rest"),
+    [
+        (2, 2, ""),
+        (2, 2, "split: {validation: 2, test: 2}"),
+        (12, 30, "split: {validation: 28d, test: 2099-01-01}\nvariants: [no]"),
+    ],
+)
+def test_the_lag_table_of_five_rows_is_printed_whatever_the_split(
+    here, tmp_path: Path, horizon: int, lookback: int, rest: str
+) -> None:
+    (tmp_path / "five.csv").write_text("day,value\n" + "".join(f"2024-01-0{i},{2**i}\n" for i in range(1, 6)))
+    text = FIVE.replace("PATH", str(tmp_path / "five.csv")).replace("HORIZON", str(horizon)).replace("LOOKBACK", str(lookback))
+    (tmp_path / "five.yaml").write_text(text + rest)
+    done = here("lags", str(tmp_path / "five.yaml"), home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if "2024-01-0" in line]
+    assert len(rows) == 6 and ("lag30" in done.stdout) == (lookback == 30)
+    if lookback == 2:
+        cells = [[cell.strip() for cell in row.strip("│").split("┆")][2:] for row in rows]
+        assert cells[2] == ["2.0", "4.0", "8.0", "16.0"] and cells[5] == ["16.0", "32.0", "null", "null"]
+
+
+def test_the_lag_table_asks_for_a_table_all_the_same(here, refused, tmp_path: Path) -> None:
+    (tmp_path / "five.csv").write_text("day,value\n2024-01-01,1\n2024-01-01,2\n2024-01-02,x\n")
+    text = FIVE.replace("PATH", str(tmp_path / "five.csv")).replace("HORIZON", "1").replace("LOOKBACK", "1")
+    (tmp_path / "five.yaml").write_text(text)
+    refused(here("lags", str(tmp_path / "five.yaml"), home=tmp_path / "home"), 1, "unique keys", "holds text")
 
 
 @pytest.mark.parametrize(
