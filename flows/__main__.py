@@ -19,6 +19,7 @@ from flows.runtime.arguments import (
     Name,
     Out,
     Params,
+    Plot,
     Reason,
     Registered,
     Set,
@@ -240,12 +241,17 @@ def forecast(
         bool, typer.Option("--judged", help="By the weights that have not seen the test range, not those trained on all rows.")
     ] = False,
     nixtla: Annotated[bool, typer.Option("--nixtla", help="Under unique_id and ds, not under the table's own names.")] = False,
+    plot: Plot = None,
+    series: Annotated[
+        str | None, typer.Option("--series", metavar="A,B", help="With --plot: the series that it shows.")
+    ] = None,
 ) -> None:
     """Forecast with a registered version: the table's own id and time columns, cutoff, yhat and its 90 % interval."""
     home = open_home()
     from flows.verbs.forecast import Asked, show_forecast
 
-    show_forecast(home, version, data, out, Asked(start=start, stride=stride, judged=judged, nixtla=nixtla))
+    asked = Asked(start=start, stride=stride, judged=judged, nixtla=nixtla, plot=plot, series=series)
+    show_forecast(home, version, data, out, asked)
 
 
 @app.command()

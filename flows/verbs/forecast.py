@@ -11,6 +11,7 @@ from tasks.registry.load import opened
 from tasks.registry.versions import needed, parse
 from tasks.serve.forecast import check_out, counted, forecast, rows_trained_on, write_out
 from tasks.serve.given import in_columns_of
+from tasks.serve.plot import draw
 from tasks.tracking import connection
 
 
@@ -22,6 +23,8 @@ class Asked:
     stride: int = 1
     judged: bool = False
     nixtla: bool = False
+    plot: Path | None = None
+    series: str | None = None
 
 
 def show_forecast(home: Path, reference: str, data: Path, out: Path, asked: Asked) -> None:
@@ -31,12 +34,15 @@ def show_forecast(home: Path, reference: str, data: Path, out: Path, asked: Aske
     check_out(out, data)
     if asked.stride != 1 and asked.start is None:
         raise UserError("--stride needs --from: without it there is one forecast a series, after its last row")
+    if asked.series is not None and asked.plot is None:
+        raise UserError("--series says what --plot shows: give --plot forecasts.html, or leave it out")
     with Board() as board, board.stage(f"forecast with {name}@{which}"), connection.answered():
         connection.connect(home)
         with opened(needed(name, which)) as version:
             found = forecast(version, data, asked.start, asked.stride, asked.judged)
             returned = in_columns_of(found.given, found.made, out, asked.nixtla)
             write_out(returned.rows, out)
+            drawn = None if asked.plot is None else f"{asked.plot}: {draw(found, version, asked.plot, asked.series)}"
             told = f"{out}: {counted(found.made)} by {version}"
             if version.trained_on.refit:
                 told += ", by the weights that have not seen its test range" if asked.judged else ", trained on all its rows"
@@ -46,5 +52,5 @@ def show_forecast(home: Path, reference: str, data: Path, out: Path, asked: Aske
         "--judged gives honest forecasts of the test range, by the weights that have not seen it."
     )
     console = Console(highlight=False, soft_wrap=True)
-    for line in filter(None, (told, returned.renamed, found.short, note if seen else None)):
+    for line in filter(None, (told, drawn, returned.renamed, found.short, note if seen else None)):
         console.print(line, markup=False)

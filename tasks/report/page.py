@@ -60,7 +60,7 @@ class Section:
         if not self.pictures and not self.body:
             return ""
         note = f'<p class="note">{html.escape(self.note)}</p>' if self.note else ""
-        figures = "".join(_figure(caption, image) for caption, image in self.pictures)
+        figures = "".join(figure(caption, image) for caption, image in self.pictures)
         return f'<section id="{self.name}"><h2>{html.escape(self.title)}</h2>{note}{self.body}{figures}</section>'
 
 
@@ -121,9 +121,25 @@ def checks(verdict: Verdict) -> str:
     return words + bullets(report_lines(verdict)) + folded("all checks", check_rows(verdict))
 
 
-def _figure(caption: str, image: bytes) -> str:
-    data, text = base64.b64encode(image).decode(), html.escape(caption)
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+def figure(caption: str, image: bytes, narrow: bytes | None = None) -> str:
+    """A picture with its caption; on a screen as narrow as a phone's another one, where there is one."""
+    text = html.escape(caption)
+    small = "" if narrow is None else f'<source media="(max-width: 600px)" srcset="{_data(narrow)}">'
+    picture = f'<picture>{small}<img alt="{text}" src="{_data(image)}"></picture>'
+    return f"<figure>{picture}<figcaption>{text}</figcaption></figure>"
+
+
+def grid(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table of texts, its last columns numbers: all but the first."""
+    side = [""] + [' class="n"'] * (len(heads) - 1)
+    top = "".join(f'<th scope="col"{at}>{html.escape(head)}</th>' for at, head in zip(side, heads, strict=True))
+    rows = ("".join(f"<td{at}>{html.escape(cell)}</td>" for at, cell in zip(side, row, strict=True)) for row in body)
+    inner = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{inner}</tbody></table></div>'
+
+
+def _data(image: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
 
 
 def _side(column: str) -> str:

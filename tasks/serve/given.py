@@ -86,7 +86,7 @@ def in_columns_of(given: Given, made: pl.DataFrame, out: Path | None = None, nix
     times, cutoff = _times(given, made)
     if nixtla:
         only = next(iter(ids.values())) if len(ids) == 1 else made["unique_id"]
-        ids, times = {"unique_id": only}, {"ds": next(iter(times.values())) if len(times) == 1 else _clock(given, made["ds"])}
+        ids, times = {"unique_id": only}, {"ds": next(iter(times.values())) if len(times) == 1 else on_clock(given, made["ds"])}
     own = ids | times
     called = all_apart(own, ("cutoff", *values))
     columns = [cells.alias(called[name]) for name, cells in own.items()]
@@ -104,14 +104,14 @@ def _times(given: Given, made: pl.DataFrame) -> tuple[dict[str, pl.Series], pl.S
     if len(given.forms) > 1:
         here = moments(made["ds"], given.frequency, given.zone)
         columns = {name: form.write(here) for name, form in zip(given.times, given.forms, strict=True)}
-        return columns, _clock(given, made["cutoff"])
+        return columns, on_clock(given, made["cutoff"])
     ((name,), (form,)) = given.times, given.forms
     both = enough(form, at).write(at)
     return {name: both.head(made.height)}, both.tail(made.height)
 
 
-def _clock(given: Given, ds: pl.Series) -> pl.Series:
-    """Times of a table that says them in several columns, in one."""
+def on_clock(given: Given, ds: pl.Series) -> pl.Series:
+    """Times as the clock of the table shows them, in one column and without a zone."""
     at: Moments = moments(ds, given.frequency, given.zone)
     found = at.step if at.wall is None else at.wall
     assert found is not None

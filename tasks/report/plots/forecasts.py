@@ -61,12 +61,12 @@ def _draw(ax: "Axes", test: pl.DataFrame, series: str, model: str, naive: str) -
     """One series: actuals, and all forecasts of a model as one line with a gap before each origin."""
     own = test.filter(pl.col("unique_id") == series)
     rows = own.filter(pl.col(model).is_not_null()).sort("cutoff", "step")
-    shown = rows.filter(pl.col("cutoff").is_in(_apart(rows).implode()))
+    shown = rows.filter(pl.col("cutoff").is_in(newest_apart(rows).implode()))
     actual = own.filter(pl.col("ds").is_between(shown["ds"].min(), shown["ds"].max())).unique("ds").sort("ds")
     ax.plot(times(actual), actual["y"].to_numpy(), color=ACTUAL, lw=1.4, label="actual", zorder=3)
     by_origin = shown.group_by("cutoff", maintain_order=True).agg(pl.col("ds").min(), pl.len())
     whole = shown.height > 0 and int(shown["step"].max()) < SHORT  # type: ignore[arg-type]
-    drawn = shown if whole else _with_gaps(shown)
+    drawn = shown if whole else with_gaps(shown)
     mark = "o" if shown.height == 1 or (not whole and (by_origin["len"] == 1).any()) else None
     x, low, high = times(drawn), f"{model}-lo-{COVERAGE}", f"{model}-hi-{COVERAGE}"
     if low in drawn.columns:
@@ -81,7 +81,7 @@ def _draw(ax: "Axes", test: pl.DataFrame, series: str, model: str, naive: str) -
     time_axis(ax, shown)
 
 
-def _with_gaps(shown: pl.DataFrame) -> pl.DataFrame:
+def with_gaps(shown: pl.DataFrame) -> pl.DataFrame:
     """A row without values after the last step of each cutoff, where a line breaks: one line is faster than one an origin."""
     gap = shown.group_by("cutoff").agg(pl.col("ds").max(), (pl.col("step").max() + 1).cast(shown.schema["step"]))
     return pl.concat([shown, gap], how="diagonal").sort("cutoff", "step")
@@ -91,7 +91,7 @@ def _numbers(rows: pl.DataFrame, column: str) -> np.ndarray:
     return rows[column].cast(pl.Float64).to_numpy()
 
 
-def _apart(rows: pl.DataFrame) -> pl.Series:
+def newest_apart(rows: pl.DataFrame) -> pl.Series:
     """The newest cutoffs whose targets do not overlap, about SHOWN_ROWS target rows in all."""
     spans = rows.group_by("cutoff").agg(pl.col("ds").min().alias("first"), pl.col("ds").max().alias("last"), pl.len())
     found: list[object] = []

@@ -96,7 +96,7 @@ def times(rows: pl.DataFrame):  # type: ignore[no-untyped-def]
     return ds.to_numpy() if ds.dtype.is_integer() else ds.dt.replace_time_zone(None).to_numpy()
 
 
-def time_axis(ax: "Axes", rows: pl.DataFrame) -> None:
+def time_axis(ax: "Axes", rows: pl.DataFrame, clock: str = "UTC", ticks: int = 9) -> None:
     if rows.schema["ds"].is_integer():
         ax.set_xlabel("time step")
         whole_ticks(ax)
@@ -104,7 +104,7 @@ def time_axis(ax: "Axes", rows: pl.DataFrame) -> None:
         return
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    locator = AutoDateLocator(minticks=4, maxticks=9)
+    locator = AutoDateLocator(minticks=min(4, ticks), maxticks=ticks)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    ax.set_xlabel("time (UTC)")
+    ax.set_xlabel(f"time ({clock})" if clock else "time")

@@ -1,0 +1,89 @@
+"""What is forecast, in one picture a series: the newest rows that are known, and the forecasts with their interval."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from tasks.evaluate.intervals import COVERAGE
+from tasks.report.plots.forecasts import newest_apart, with_gaps
+from tasks.report.plots.style import ACTUAL, CHOSEN, QUIET, label, legend_above, new_figure, time_axis, times
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDE, NARROW = (10.0, 3.4, 120), (4.2, 3.4, 180)  # inches, dots an inch: on a desk, and 390 dots wide in a hand
+KNOWN_ROWS = 4  # horizons of rows before the forecasts, at least
+FEW = 2  # rows that a line does not show
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """One series on its own clock: what is `known` (ds, y), `forecasts` (ds, cutoff, step, yhat, yhat-lo-90, yhat-hi-90)."""
+
+    series: str
+    known: pl.DataFrame
+    forecasts: pl.DataFrame
+
+
+def outlook_of(series: str, known: pl.DataFrame, forecasts: pl.DataFrame, rows: int) -> Outlook:
+    """The newest forecasts that do not overlap, and what is known over them and `rows` rows before."""
+    steps = pl.int_range(1, pl.len() + 1).over("cutoff").alias("step")
+    forecasts = forecasts.sort("cutoff", "ds").with_columns(steps)
+    forecasts = forecasts.filter(pl.col("cutoff").is_in(newest_apart(forecasts).implode()))
+    known = known.filter(pl.col("y").is_not_null() & pl.col("y").is_not_nan()).sort("ds")
+    before = known.filter(pl.col("ds") <= forecasts["cutoff"].min()).tail(rows)
+    after = known.filter(pl.col("ds").is_between(forecasts["cutoff"].min(), forecasts["ds"].max(), closed="right"))
+    return Outlook(series, pl.concat([before, after]), forecasts)
+
+
+def outlook_picture(one: Outlook, unit: str, clock: str, narrow: bool = False) -> bytes:
+    """A PNG of one series; `clock`: whose times they are, in words."""
+    width, height, dots = NARROW if narrow else WIDE
+    figure, ax = new_figure(width, height)
+    _draw(ax, one, clock, 5 if narrow else 9)
+    ax.set_ylabel(label(unit, 30))
+    ax.set_title(label(one.series, 34 if narrow else 90), loc="left", pad=40 if narrow else 26)
+    legend_above(ax, 2 if narrow else 5)
+    return _png(figure, dots)
+
+
+def outlook_pictures(some: Sequence[Outlook], unit: str, clock: str) -> bytes:
+    """A PNG of several, one above the other, each over its own time."""
+    figure, _ = new_figure(WIDE[0], 0.8 + 2.6 * len(some), rows=len(some))
+    for place, (ax, one) in enumerate(zip(figure.axes, some, strict=True)):
+        _draw(ax, one, clock, 9)
+        ax.set_title(label(one.series, 90), loc="left", pad=6 if place else 26)
+        if place < len(some) - 1:
+            ax.set_xlabel("")
+    legend_above(figure.axes[0])
+    figure.supylabel(label(unit), fontsize=10)
+    return _png(figure, WIDE[2])
+
+
+def _draw(ax: "Axes", one: Outlook, clock: str, ticks: int) -> None:
+    """What is known as a black line, each forecast in blue with its band, and where it begins."""
+    known, drawn = one.known, with_gaps(one.forecasts)
+    mark = "o" if known.height <= FEW else None
+    ax.plot(times(known), known["y"].to_numpy(), color=ACTUAL, lw=1.3, marker=mark, ms=3, label="actual", zorder=3)
+    low, high = (drawn[f"yhat-{end}-{COVERAGE}"].cast(pl.Float64).to_numpy() for end in ("lo", "hi"))
+    x, short = times(drawn), bool((one.forecasts.group_by("cutoff").len()["len"] <= FEW).any())
+    ax.fill_between(x, low, high, color=CHOSEN, alpha=0.16, lw=0, label=f"{COVERAGE} % interval")
+    if short:
+        centre = drawn["yhat"].cast(pl.Float64).to_numpy()
+        ax.errorbar(x, centre, [centre - low, high - centre], color=CHOSEN, alpha=0.4, lw=0, elinewidth=5, zorder=2)
+    mark = "o" if short else None
+    ax.plot(x, drawn["yhat"].cast(pl.Float64).to_numpy(), color=CHOSEN, lw=1.8, marker=mark, ms=4, label="forecast", zorder=4)
+    begins = one.forecasts.select(ds="cutoff").unique().sort("ds")
+    line = ax.vlines(times(begins), 0, 1, QUIET, ":", label="last row seen", transform=ax.get_xaxis_transform())
+    line.set(linewidth=1.0, zorder=1)
+    time_axis(ax, one.forecasts, clock, ticks)
+
+
+def _png(figure: "Figure", dots: int) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=dots, metadata={"Software": None})
+    return content.getvalue()

@@ -1,0 +1,107 @@
+"""Forecasts of chosen series as a page that works offline, or as one picture: history, forecast and interval."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from params.errors import UserError, clipped
+from tasks.files import placed
+from tasks.load.files import did_you_mean
+from tasks.registry.load import Version
+from tasks.report import page
+from tasks.report.plots.outlook import Outlook, outlook_of, outlook_picture, outlook_pictures
+from tasks.serve.forecast import Forecasts
+from tasks.serve.given import in_columns_of, on_clock
+
+SHOWN = 6  # series where nobody chose
+MOST = 100
+MOST_STEPS = 200  # in a table of the page
+LOOKBACKS, LEAST, LARGEST = 3, 4, 12  # the rows before a forecast: lookbacks, but no fewer and no more horizons
+
+
+def chosen_series(made: pl.DataFrame, history: pl.DataFrame, names: str | None) -> tuple[list[str], str]:
+    """The series to draw, and which they are in words.  Raises UserError for a name that no forecast has."""
+    there = made["unique_id"].unique().sort().to_list()
+    if names is not None:
+        wanted = [names] if names in there else list(dict.fromkeys(filter(None, map(str.strip, names.split(",")))))
+        for name in wanted:
+            if name not in there:
+                hint = did_you_mean(name, there) or f"; there are {len(there):,} series, such as {clipped(there[0])!r}"
+                raise UserError(f"--series: no forecast is of {clipped(name)!r}{hint}")
+        if not 0 < len(wanted) <= MOST:
+            raise UserError(f"--series: name 1 to {MOST} series, such as --series {clipped(there[0])}")
+        return wanted, f"{len(wanted)} of {len(there):,} series, as they were asked for (--series)"
+    if len(there) <= SHOWN:
+        return there, "all series" if len(there) > 1 else "the one series"
+    sizes = history.filter(pl.col("unique_id").is_in(there)).group_by("unique_id")
+    size = pl.col("y").fill_nan(None).abs().mean().fill_null(0)
+    largest = sizes.agg(size).sort("y", "unique_id", descending=[True, False]).head(SHOWN)["unique_id"].to_list()
+    return largest, f"the {SHOWN} largest of {len(there):,} series, by their mean; --series A,B shows others"
+
+
+def draw(found: Forecasts, version: Version, plot: Path, names: str | None = None) -> str:
+    """Writes the page or the picture and returns what it shows, in words.  Raises UserError where it cannot."""
+    series, which = chosen_series(found.made, found.history, names)
+    unit, clock = version.trained_on.run.data.target, found.given.zone or ""
+    some = [_outlook(found, version, one) for one in series]
+    if plot.suffix.lower() == ".png":
+        content = outlook_pictures(some, unit, clock)
+    else:
+        content = _page(found, version, some, which, unit, clock).encode()
+    try:
+        with placed(plot) as partial:
+            partial.write_bytes(content)
+    except OSError as error:
+        raise UserError(f"--plot {plot}: cannot be written ({error.strerror})") from None
+    return which
+
+
+def _outlook(found: Forecasts, version: Version, series: str) -> Outlook:
+    windows = version.facts.windows
+    rows = max(LEAST * windows.horizon, min(LOOKBACKS * (windows.reach + 1), LARGEST * windows.horizon))
+    known = found.history.filter(pl.col("unique_id") == series).select("ds", "y")
+    made = found.made.filter(pl.col("unique_id") == series)
+    known = known.with_columns(ds=on_clock(found.given, known["ds"]))
+    made = made.with_columns(ds=on_clock(found.given, made["ds"]), cutoff=on_clock(found.given, made["cutoff"]))
+    return outlook_of(series, known, made, rows)
+
+
+def _page(found: Forecasts, version: Version, some: Sequence[Outlook], which: str, unit: str, clock: str) -> str:
+    facts = version.facts
+    cutoffs = found.made.select("unique_id", "cutoff").unique().height
+    words = (
+        f"{unit}: {facts.windows.horizon} steps of {facts.frequency}, {cutoffs:,} forecasts of "
+        f"{found.made['unique_id'].n_unique():,} series, by {version} ({facts.variant}). Shown: {which}."
+    )
+    several = (
+        "" if cutoffs == found.made["unique_id"].n_unique() else " Of several forecasts of a series those that do not overlap."
+    )
+    sections = [
+        page.Section(
+            f"s{number}",
+            one.series,
+            body=page.figure(
+                f"Actual values, forecast and 90 % interval of {one.series}.{several}",
+                outlook_picture(one, unit, clock),
+                outlook_picture(one, unit, clock, narrow=True),
+            )
+            + _numbers(found, one),
+        )
+        for number, one in enumerate(some)
+    ]
+    return page.page(f"Forecasts of {version}", words, sections)
+
+
+def _numbers(found: Forecasts, one: Outlook) -> str:
+    """The newest forecast of a series as a table that opens."""
+    made = found.made.filter(pl.col("unique_id") == one.series)
+    newest = made.filter(pl.col("cutoff") == made["cutoff"].max()).head(MOST_STEPS)
+    rows = in_columns_of(found.given, newest, Path("x.csv")).rows
+    values = [name for name in newest.columns if name.startswith("yhat")]
+    times = rows.select(pl.exclude(*values, "cutoff")).get_columns()[-len(found.given.times) :]
+    said = [" ".join(map(str, row)) for row in zip(*(column.to_list() for column in times), strict=True)]
+    body = [
+        (time, *(f"{value:,.6g}" for value in row)) for time, row in zip(said, rows.select(values).iter_rows(), strict=True)
+    ]
+    return page.folded("the newest forecast in numbers", page.grid(("time", "forecast", "low", "high"), body))
