@@ -1,11 +1,13 @@
 """Forecasts of chosen series as a page that works offline, or as one picture: history, forecast and interval."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from params.errors import UserError, clipped
+from params.shown import visible
 from tasks.files import placed
 from tasks.load.files import did_you_mean
 from tasks.registry.load import Version
@@ -71,7 +73,7 @@ def _page(found: Forecasts, version: Version, some: Sequence[Outlook], which: st
     facts = version.facts
     cutoffs = found.made.select("unique_id", "cutoff").unique().height
     words = (
-        f"{unit}: {facts.windows.horizon} steps of {facts.frequency}, {cutoffs:,} forecasts of "
+        f"{visible(unit)}: {facts.windows.horizon} steps of {facts.frequency}, {cutoffs:,} forecasts of "
         f"{found.made['unique_id'].n_unique():,} series, by {version} ({facts.variant}). Shown: {which}."
     )
     several = (
@@ -80,9 +82,9 @@ def _page(found: Forecasts, version: Version, some: Sequence[Outlook], which: st
     sections = [
         page.Section(
             f"s{number}",
-            one.series,
+            visible(one.series),
             body=page.figure(
-                f"Actual values, forecast and 90 % interval of {one.series}.{several}",
+                f"Actual values, forecast and 90 % interval of {visible(one.series)}.{several}",
                 outlook_picture(one, unit, clock),
                 outlook_picture(one, unit, clock, narrow=True),
             )
@@ -101,7 +103,9 @@ def _numbers(found: Forecasts, one: Outlook) -> str:
     values = [name for name in newest.columns if name.startswith("yhat")]
     times = rows.select(pl.exclude(*values, "cutoff")).get_columns()[-len(found.given.times) :]
     said = [" ".join(map(str, row)) for row in zip(*(column.to_list() for column in times), strict=True)]
-    body = [
-        (time, *(f"{value:,.6g}" for value in row)) for time, row in zip(said, rows.select(values).iter_rows(), strict=True)
+    numbers = [
+        ["" if value != value else f"{value:,.6g}" for value in row]
+        for row in rows.select(values).fill_null(math.nan).iter_rows()
     ]
+    body = [(time, *row) for time, row in zip(said, numbers, strict=True)]
     return page.folded("the newest forecast in numbers", page.grid(("time", "forecast", "low", "high"), body))

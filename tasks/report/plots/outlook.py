@@ -41,12 +41,11 @@ def outlook_of(series: str, known: pl.DataFrame, forecasts: pl.DataFrame, rows: 
 
 
 def outlook_picture(one: Outlook, unit: str, clock: str, narrow: bool = False) -> bytes:
-    """A PNG of one series; `clock`: whose times they are, in words."""
+    """A PNG of one series, which a page names above it; `clock`: whose times they are, in words."""
     width, height, dots = NARROW if narrow else WIDE
     figure, ax = new_figure(width, height)
     _draw(ax, one, clock, 5 if narrow else 9)
     ax.set_ylabel(label(unit, 30))
-    ax.set_title(label(one.series, 34 if narrow else 90), loc="left", pad=40 if narrow else 26)
     legend_above(ax, 2 if narrow else 5)
     return _png(figure, dots)
 

@@ -14,29 +14,13 @@ import pytest
 
 from flows.verbs import forecast as flow
 from params.errors import UserError
-from params.load import load_run
 from tasks.files import write_parquet
 from tasks.registry.load import Version
 from tasks.serve import realised
 from tasks.serve.forecast import forecast, long_enough, too_short
 from tasks.serve.given import in_columns_of
 
-RUN = ("data.id=series", "data.time=hour", "data.target=temp", "windows.features={y: {lookback: 12}, x: {lookback: 4}}")
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")  # polars, of a frame of pandas
-
-
-@pytest.fixture(scope="module")
-def version(house: Any, tmp_path_factory: pytest.TempPathFactory) -> Version:
-    """A version without a registry, of a run that reads the columns of `table`."""
-    folder = tmp_path_factory.mktemp("bundle") / "bundle"
-    made = house.made(run=load_run("params/nyc_weather.yaml", RUN))
-    digest = house.write(folder, house.build(), trained_on=made)
-    return Version("own", "1", "", digest, folder, house.facts(trained_on=made))
-
-
-@pytest.fixture
-def table(house: Any) -> pl.DataFrame:
-    return house.history.rename({"unique_id": "series", "ds": "hour", "y": "temp"})  # type: ignore[no-any-return]
 
 
 def written(frame: pl.DataFrame, path: Path) -> Path:
@@ -48,7 +32,8 @@ def served(version: Version, data: Path, home: Path, monkeypatch: pytest.MonkeyP
     """The forecasts of a night, with this version as the champion."""
     monkeypatch.setattr(realised, "find", lambda *_: version)
     monkeypatch.setattr(realised, "opened", nullcontext)
-    run = load_run("params/nyc_weather.yaml", [*RUN, f"data.path={data}"])
+    run = version.trained_on.run
+    run = run.model_copy(update={"data": run.data.model_copy(update={"path": str(data)})})
     return realised.serve_forecasts.fn(run, home, None)
 
 
