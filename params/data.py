@@ -1,5 +1,7 @@
 """Where the table of a run is and what its columns are called; never opens it."""
 
+import codecs
+import json
 import re
 from typing import Annotated, Literal, Self
 
@@ -14,14 +16,68 @@ SQL_ASIDE = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|(\$\w*\$).*?\1|--[^\n
 Names = Annotated[Text | tuple[Text, ...], BeforeValidator(as_tuple)]
 
 
-class CsvParams(Section):
-    """How the text files of a table are written, where they are not as their ending says."""
+NOT_OF_FILES = ("unicode-escape", "raw-unicode-escape", "idna", "punycode", "undefined", "utf-7", "mbcs", "oem")
 
-    separator: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
+
+def _as_tab(value: object) -> object:
+    return "\t" if value in ("\\t", "tab", "TAB") else value
+
+
+def _yaml(value: object) -> str:
+    return str(value) if isinstance(value, int) or re.fullmatch("[A-Za-z][\\w-]*", str(value)) else json.dumps(value)
+
+
+class CsvParams(Section):
+    """How the text files of a table are written, where they are not as their ending says.
+
+    `skip`: lines before the header.
+    """
+
+    separator: Annotated[str, BeforeValidator(_as_tab)] | None = None
     decimal: Literal[".", ","] = "."
-    thousands: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
+    thousands: str | None = None
     encoding: Text = "utf-8"
     skip: NonNegative = 0
+
+    @property
+    def written(self) -> str:
+        """What differs from the defaults, as one writes it in a run file."""
+        return "{" + ", ".join(f"{key}: {_yaml(value)}" for key, value in self.model_dump(exclude_defaults=True).items()) + "}"
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether the bytes are UTF-8, with or without a byte order mark."""
+        return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig", "ascii")
+
+    @field_validator("separator")
+    @classmethod
+    def _separates(cls, value: str | None) -> str | None:
+        if value is not None and (len(value) != 1 or not value.isascii() or value.isalnum() or value in '"\r\n\0.+-'):
+            raise ValueError('write one character that stands between two cells, such as ";", "|" or "\\t" (a tab)')
+        return value
+
+    @field_validator("thousands")
+    @classmethod
+    def _groups(cls, value: str | None) -> str | None:
+        if value is not None and (len(value) != 1 or value.isalnum() or value in '"\r\n\0+-\u2212'):
+            raise ValueError('write the one character that stands between thousands: ".", ",", "\'" or " " (any space)')
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        try:
+            if codecs.lookup(value)._is_text_encoding and codecs.lookup(value).name.replace("_", "-") not in NOT_OF_FILES:
+                return value
+        except (LookupError, ValueError):
+            pass
+        raise ValueError("no encoding of text that is known here: write one such as utf-8, utf-16, cp1252 or latin-1")
+
+    @model_validator(mode="after")
+    def _two_marks(self) -> Self:
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}: no number could be read")
+        return self
 
 
 class DataParams(Section):

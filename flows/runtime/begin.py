@@ -70,7 +70,7 @@ def read_run(params: Path, settings: list[str] | None, trains: bool = True) -> "
 def _check_data(run: "RunParams") -> None:
     """Raises UserError where the files of a run are not there."""
     from tasks.files import ROOT
-    from tasks.load.files import find_files
+    from tasks.load.find import find_files
 
     if run.data.path is not None:  # a query is asked later, once
         find_files(run.data, ROOT)
@@ -95,7 +95,7 @@ def a_reference(reference: str) -> str:
 def a_table(data: Path) -> Path:
     """A table to forecast from.  Raises UserError where there is none."""
     from params.data import DataParams
-    from tasks.load.files import find_files
+    from tasks.load.find import find_files
 
     find_files(DataParams.model_construct(path=str(data.absolute())), Path.cwd())
     return data

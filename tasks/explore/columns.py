@@ -7,11 +7,13 @@ from typing import Literal
 
 import polars as pl
 
+from params.data import CsvParams
 from params.errors import UserError
 from tasks.explore.names import ENTITIES, ID_NAMES, TIME_NAMES, Likely, by_name, likely_target, says
 from tasks.grid.times import parse_time
 from tasks.load.cells import cleaned
 from tasks.load.files import Table, collect
+from tasks.load.numbers import read_numbers
 from tasks.names import column
 
 TRIED = 2_000  # rows in which a text column must hold nothing but times
@@ -55,7 +57,7 @@ def columns_of(tables: Sequence[Table]) -> tuple[list[Column], int]:
     rows = pl.concat([table.rows.select(map(column, names)) for table in tables], how="vertical_relaxed")
     schema = rows.collect_schema()
     facts = collect(
-        rows.select(pl.len().alias("rows"), *(e for i, name in enumerate(names) for e in _facts(i, name, schema))), first.name
+        rows.select(pl.len().alias("rows"), *(e for i, name in enumerate(names) for e in _facts(i, name, schema, first.csv))), first.name
     )
     found = facts.row(0, named=True)
     if not found["rows"]:
@@ -73,11 +75,11 @@ def columns_of(tables: Sequence[Table]) -> tuple[list[Column], int]:
     return columns, found["rows"]
 
 
-def _facts(i: int, name: str, schema: pl.Schema) -> list[pl.Expr]:
+def _facts(i: int, name: str, schema: pl.Schema, csv: CsvParams) -> list[pl.Expr]:
     dtype, cell = schema[name], column(name)
     text = dtype in (pl.String, pl.Categorical, pl.Enum)
     if text:
-        cell = cleaned(cell.cast(pl.String))
+        cell = read_numbers(cleaned(cell.cast(pl.String)), csv)
     simple = not (dtype.is_nested() or dtype in (pl.Object, pl.Binary))
     counts = simple and not dtype.is_temporal()
     number = cell.cast(pl.Float64, strict=False).fill_nan(None) if counts else pl.lit(None, pl.Float64)

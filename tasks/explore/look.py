@@ -20,7 +20,7 @@ from tasks.explore.wide import Form, Wide, column_a_series, melt, row_a_series
 from tasks.files import ROOT
 from tasks.grid.frequency import Frequency
 from tasks.load.keys import check_keys
-from tasks.load.source import KEYS, Source, open_source, scan_series
+from tasks.load.source import KEYS, Source, look_into, scan_series
 
 MELT = "add --melt to write it long and a run file for that"
 
@@ -86,7 +86,7 @@ def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
         path.encode()
     except UnicodeEncodeError:
         raise UserError(f"{path}: a name that is no UTF-8 cannot stand in a run file; rename it") from None
-    source = open_source(DataParams(path=settled(path), time="time", target="y", frequency="1h"))
+    source = look_into(DataParams(path=settled(path), time="time", target="y", frequency="1h"))
     asked = asked if melting else asked.of(source.columns)
     columns, rows = columns_of(source.tables)
     time = _time(columns, asked)
@@ -156,7 +156,9 @@ def _found(path: str, source: Source, columns: Sequence[Column], asked: Asked) -
     channels = 6 + len(roles.features)
     sizes, pace = paced(sizes_of(grid, seasons, horizon, path), grid.lengths, seasons, channels)
     name = name_of(Path(path).name.split(".")[0] if not glob.has_magic(path) else Path(path).parent.name)
-    draft = Draft(name, str(source.data.path), roles, grid, seasons, nature, sizes, pace)
+    csv = source.data.csv
+    where = (f"  csv: {csv.written}  # how its text is written",) if csv else ()
+    draft = Draft(name, str(source.data.path), roles, grid, seasons, nature, sizes, pace, where)
     nulls = {c.name: c.null_share for c in columns if c.name in (roles.target, *draft.features)}
     return Found(draft, nulls)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
+from params.data import CsvParams
 from params.errors import UserError
 from params.shown import visible
 from tasks.explore.columns import Column
@@ -17,6 +18,7 @@ from tasks.files import placed
 from tasks.grid.times import parse_time
 from tasks.load.cells import cleaned
 from tasks.load.files import Table
+from tasks.load.numbers import read_numbers
 
 MANY = 20  # so many number columns and a time are series rather than features
 FEWEST = 3
@@ -91,13 +93,13 @@ def melt(tables: Sequence[Table], wide: Wide, out: Path) -> None:
     rows = pl.concat([table.rows for table in tables], how="vertical_relaxed")
     try:
         with placed(out) as partial:
-            _long(rows, wide).sink_parquet(partial)
+            _long(rows, wide, tables[0].csv).sink_parquet(partial)
     except (OSError, PolarsError) as error:
         raise UserError(f"{out}: the long table cannot be written ({str(error)[:200]})") from None
 
 
-def _long(rows: pl.LazyFrame, wide: Wide) -> pl.LazyFrame:
-    values = [cleaned(pl.col(name).cast(pl.String)).cast(pl.Float64).alias(name) for name in wide.columns]
+def _long(rows: pl.LazyFrame, wide: Wide, csv: CsvParams) -> pl.LazyFrame:
+    values = [read_numbers(cleaned(pl.col(name).cast(pl.String)), csv).cast(pl.Float64).alias(name) for name in wide.columns]
     key = wide.keys[0]
     kept = rows.select(pl.col(key).alias("(key)"), *values)
     long = kept.unpivot(list(wide.columns), index="(key)", variable_name="(name)", value_name="y").drop_nulls("y")

@@ -13,10 +13,10 @@ from params.errors import UserError
 from tasks.load.files import Table, collect
 from tasks.load.ids import text_of
 from tasks.load.moments import read_time
+from tasks.load.numbers import NULLS, read_numbers
 from tasks.names import column
 
 BEGINNING = 1000
-NULLS = ("", "na", "n/a", "nan", "null", "none")
 
 
 def time_of(table: Table, data: DataParams) -> pl.Expr:
@@ -52,7 +52,7 @@ def _value(table: Table, name: str) -> pl.Expr:
     if dtype.is_temporal():
         return cell.dt.to_string("iso")
     if _is_text(table, name):
-        return cleaned(cell.cast(pl.String))
+        return read_numbers(cleaned(cell.cast(pl.String)), table.csv)
     raise UserError(f"{table.name}: column {name!r} holds {dtype}; a target or feature holds numbers")
 
 

@@ -1,42 +1,36 @@
-"""Which files a table (or a query's snapshot) lies in, their columns and contents.
+"""An opened file of a table (or a query's snapshot): its columns and contents, and what a source is (digest)."""
 
-CSV is opened as text throughout, Parquet with its types.
-"""
-
-import csv
 import difflib
-import glob
 import hashlib
 import os
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import ComputeError, PolarsError
+from polars.exceptions import ComputeError
 
-from params.data import DataParams
+from params.data import CsvParams, DataParams
 from params.errors import UserError
+from tasks.load.numbers import PLAIN
 from tasks.load.snapshot import snapshot
-from tasks.load.text import listed, read_through
-
-SEPARATORS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
-SUFFIXES = (*SEPARATORS, ".parquet")
+from tasks.load.text import listed
 
 
 @dataclass(frozen=True)
 class Table:
     """One opened file: its name for messages, where it lies, its lazy contents, its columns.
 
-    `sha256` of its bytes, where all of them were read to open it.
+    `bytes`: its size; `sha256` of them, where all were read to open it; `csv`: how the numbers of a text table are written.
     """
 
     name: str
     file: Path
     rows: pl.LazyFrame
     columns: pl.Schema
+    bytes: int
     sha256: str | None = None
+    csv: CsvParams = PLAIN
 
 
 @dataclass(frozen=True)
@@ -51,43 +45,9 @@ class Digest:
     sha256: str
 
 
-def find_files(data: DataParams, root: Path) -> list[Path]:
-    """The files that `data.path` names, sorted: itself, the tables in a folder, or what a glob matches.
-
-    A relative path counts from `root`, or from the working folder where it exists only there.  A query has the file
-    of its snapshot.  Raises UserError.
-    """
-    if data.path is None:
-        return [snapshot(data).file]
-    try:
-        files = _files_below(root, data.path) or _files_below(Path.cwd(), data.path)
-    except OSError as error:
-        raise UserError(f"data.path {data.path[:200]}: cannot be looked up ({error.strerror}); correct it") from None
-    if not files:
-        what = "no file matches this pattern" if glob.has_magic(data.path) else "there is no such file or folder"
-        raise UserError(f"data.path {data.path}: {what}; a relative path counts from {root}")
-    for file in files:
-        if not _suffix(file):
-            raise UserError(f"{file}: cannot tell what kind of table this is; it must end in one of {listed(SUFFIXES)}")
-    return files
-
-
-def _files_below(base: Path, name: str) -> list[Path]:
-    path = base / name
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        found = (base / match for match in glob.glob(name, root_dir=base, recursive=True))  # noqa: PTH207 - it takes absolute patterns
-        return sorted(file for file in found if file.is_file())
-    files = sorted(p for p in path.iterdir() if p.is_file() and _suffix(p) and not p.name.startswith((".", "_")))
-    if not files:
-        raise UserError(f"data.path {name}: the folder holds no table; it needs files ending in {listed(SUFFIXES)}")
-    return files
-
-
 def source_digest(data: DataParams, tables: Sequence[Table]) -> Digest:
     """The digest of opened tables; reads those again whose bytes are not hashed yet.  Raises UserError where it cannot."""
-    sizes = tuple(table.file.stat().st_size for table in tables)
+    sizes = tuple(table.bytes for table in tables)
     if data.path is None:
         return Digest((str(data.uri),), sizes, snapshot(data).sha256)
     folder = os.path.commonpath([table.file.parent for table in tables])
@@ -103,26 +63,7 @@ def _file_digest(file: Path) -> str:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise _unreadable(file, error) from None
-
-
-def open_tables(data: DataParams, root: Path) -> tuple[Table, ...]:
-    """Every file of the source, opened lazily; a CSV file is read once from end to end.
-
-    Raises UserError where one cannot be read or has other columns than another.
-    """
-    tables = tuple(_open(file) for file in find_files(data, root))
-    if data.path is None:
-        return (replace(tables[0], name=data.where),)
-    first = tables[0]
-    for table in tables[1:]:
-        differ = sorted(set(first.columns) ^ set(table.columns))
-        if differ:
-            raise UserError(
-                f"{table.name}: its columns are not those of {first.name} (only one of them has {listed(differ)}); "
-                "give files with the same columns, or name fewer files in data.path"
-            )
-    return tables
+        raise unreadable(file, error) from None
 
 
 def require_column(table: Table, name: str, key: str) -> None:
@@ -152,27 +93,7 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {lower[close[0]]!r}?" if close else ""
 
 
-def _suffix(file: Path) -> str | None:
-    name = file.name.lower()
-    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
-
-
-def _unreadable(file: Path, error: Exception) -> UserError:
+def unreadable(file: Path, error: Exception) -> UserError:
+    """That a file is damaged, or not what its name says."""
     reason = str(error).strip().split("\n")[0] or type(error).__name__
     return UserError(f"{file}: this file cannot be read ({reason}); is it complete, and of the kind that its name says?")
-
-
-def _open(file: Path) -> Table:
-    try:
-        if file.stat().st_size == 0:
-            raise UserError(f"{file}: the file is empty (0 bytes); give a table with a header and rows")
-        suffix = _suffix(file)
-        if suffix not in SEPARATORS:
-            rows = pl.scan_parquet(file, glob=False)
-            return Table(str(file), file, rows, rows.collect_schema())
-        sha256 = read_through(file, SEPARATORS[suffix])
-        rows = pl.scan_csv(file, separator=SEPARATORS[suffix], infer_schema=False, glob=False)
-        written = rows.filter(~pl.all_horizontal(pl.all().is_null()))  # a blank line comes back as a row of nulls
-        return Table(str(file), file, written, rows.collect_schema(), sha256)
-    except (PolarsError, OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-        raise _unreadable(file, error) from None

@@ -4,10 +4,8 @@ All steps of a command see the same rows.  Batches may disagree about a column (
 its own types, and the type that holds all of them is known at the end.
 """
 
-import atexit
 import hashlib
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from polars.exceptions import PolarsError
 from params.data import DataParams
 from params.errors import UserError
 from tasks.load.database import Batch, read_batches, url_text
+from tasks.load.scratch import scratch
 
 
 class Kind(Enum):
@@ -74,8 +73,7 @@ def forget(data: DataParams) -> None:
 
 
 def _read(query: str, uri: str) -> Snapshot:
-    folder = Path(tempfile.mkdtemp(prefix="lagline-query-"))  # mode 0700
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = scratch("query")
     try:
         return _write(read_batches(query, uri), query, folder)
     except BaseException as error:

@@ -18,8 +18,11 @@ from params.schema import RunParams
 from params.shown import discreet
 from tasks.files import ROOT
 from tasks.load.cells import time_of, values_of
-from tasks.load.files import Digest, Table, open_tables, require_column, source_digest
+from tasks.load.files import Digest, Table, require_column, source_digest
+from tasks.load.find import find_files
 from tasks.load.ids import series_name
+from tasks.load.opening import open_tables
+from tasks.load.recognise import open_recognised, what_to_write
 from tasks.load.snapshot import forget
 from tasks.names import column
 
@@ -46,16 +49,27 @@ class Source:
 
     def require_keys(self) -> None:
         """Raises UserError where a file lacks the id, time or target column."""
+        keys = {"data.id": self.data.ids, "data.time": self.data.times, "data.target": (self.data.target,)}
         for table in self.tables:
-            keys = {"data.id": self.data.ids, "data.time": self.data.times, "data.target": (self.data.target,)}
-            for key, names in keys.items():
-                for name in names:
+            for key, name in ((key, name) for key, names in keys.items() for name in names):
+                try:
                     require_column(table, name, key)
+                except UserError as error:
+                    raise UserError(f"{error}{what_to_write([table.file], self.data.csv)}") from None
 
 
 def open_source(data: DataParams, root: Path = ROOT) -> Source:
     """Opens the files of a source, or the snapshot of its query.  Raises UserError where they cannot be read."""
-    return Source(data, open_tables(data, root))
+    try:
+        return Source(data, open_tables(data, root))
+    except UserError as error:
+        files = find_files(data, root)
+        raise UserError(f"{error}{what_to_write(files, data.csv)}") from None
+
+
+def look_into(data: DataParams, root: Path = ROOT) -> Source:
+    """The same, whatever way text tables are written; `data.csv` then says which.  Raises UserError where that is not plain."""
+    return Source(*open_recognised(data, root, find_files(data, root)))
 
 
 def scan_series(source: Source, columns: Sequence[str], categories: Collection[str] = ()) -> pl.LazyFrame:

@@ -1,6 +1,7 @@
 """A text table read from end to end once: every row has the fields of the header, and the sha256 of its bytes.
 
-polars pads a short row and renames a repeated header without a word, so both are refused here.
+polars pads a short row and renames a repeated header without a word, so both are refused here.  It reads UTF-8 alone, so that
+any other encoding is written anew.
 """
 
 import codecs
@@ -9,34 +10,85 @@ import gzip
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from params.data import CsvParams
 from params.errors import UserError
+from tasks.load.scratch import scratch
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 BLOCK = 1 << 20  # bytes looked at together
 MOST_NAMED = 20
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".psv": "|"}
 
 
-def read_through(file: Path, separator: str) -> str:
-    """The sha256 of a CSV file's bytes, compressed as they are.
+@dataclass(frozen=True)
+class Text:
+    """A text table that was read through: the sha256 of its bytes, and the file that holds it as UTF-8."""
 
-    Raises UserError, naming the line, for a row with more or fewer fields than the header (blank lines are passed over) and
-    for a header that names a column twice; UnicodeDecodeError, csv.Error, zlib.error, EOFError and OSError for a damaged file.
+    sha256: str
+    utf8: Path
+
+
+def separator_of(file: Path, csv: CsvParams) -> str:
+    """What stands between two cells: as `csv` says, or else the ending of the file."""
+    return csv.separator or SEPARATORS.get(Path(file.name.lower().removesuffix(".gz")).suffix, ",")
+
+
+def read_through(file: Path, csv: CsvParams) -> Text:
+    """The sha256 of a text table's bytes, compressed as they are, and where polars may read it.
+
+    Raises UserError, naming the line, for a row with more or fewer fields than the header (blank lines are passed over), for a
+    header that names a column twice, and for bytes that are not of the encoding; csv.Error, zlib.error, EOFError and OSError
+    for a damaged file.
     """
     with file.open("rb", buffering=0) as raw:
         hashed = _Hashed(raw)
         whole = io.BufferedReader(hashed, BLOCK)
-        _check_rows(gzip.GzipFile(fileobj=whole) if file.name.lower().endswith(".gz") else whole, file, separator)
+        stream: io.BufferedIOBase = opened(whole, file)
+        utf8, mark = file, separator_of(file, csv)
+        if csv.is_utf8:
+            _check_rows(stream, file, mark, csv.skip)
+        else:
+            utf8 = scratch("text") / "table.csv"
+            _write_utf8(stream, utf8, file, csv.encoding)
+            with utf8.open("rb") as copy:
+                _check_rows(copy, file, mark, csv.skip)
         while whole.read(BLOCK):  # what stands behind the end of an archive
             pass
-    return hashed.digest.hexdigest()
+    return Text(hashed.digest.hexdigest(), utf8)
+
+
+def opened(whole: "io.BufferedReader[Any]", file: Path) -> io.BufferedIOBase:
+    """The bytes of a text table, unpacked where its name says that they are packed."""
+    return gzip.GzipFile(fileobj=whole) if file.name.lower().endswith(".gz") else whole
+
+
+def _write_utf8(stream: io.BufferedIOBase, utf8: Path, file: Path, encoding: str) -> None:
+    decoder, line = codecs.getincrementaldecoder(encoding)(), 1
+    with utf8.open("wb") as out:
+        block = b"x"
+        while block:
+            block = stream.read(BLOCK)
+            try:
+                text = decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                raise _other_encoding(file, line + error.object[: error.start].count(b"\n"), encoding) from None
+            line += text.count("\n")
+            out.write(text.encode("utf-8", "surrogatepass"))
+
+
+def _other_encoding(file: Path, line: int, encoding: str) -> UserError:
+    return UserError(
+        f"{file}:{line}: this file cannot be read as {encoding}: name its encoding in data.csv, such as {{encoding: cp1252}}"
+    )
 
 
 class _Hashed(io.RawIOBase):
@@ -55,14 +107,14 @@ class _Hashed(io.RawIOBase):
         return count
 
 
-def _check_rows(stream: io.BufferedIOBase, file: Path, separator: str) -> None:
+def _check_rows(stream: io.BufferedIOBase, file: Path, separator: str, skip: int) -> None:
     """Counts the separators of whole lines; from the first quote on, inside which they may stand, it takes a CSV reader."""
-    width, line = 0, 1
-    for block in _blocks(stream):
+    width, line = 0, 1 + skip
+    for block in _blocks(stream, skip):
         if b'"' in block:
             _check_quoted(chain(io.BytesIO(block), stream), file, separator, width, line)
             return
-        text = block.decode()
+        text = _utf8(block, file, line)
         if not width:
             width = _header(csv.reader(io.StringIO(text, newline=""), delimiter=separator), file)
         uneven = _first_uneven(block, ord(separator), width)
@@ -71,9 +123,21 @@ def _check_rows(stream: io.BufferedIOBase, file: Path, separator: str) -> None:
         line += text.count("\n")
 
 
-def _blocks(stream: io.BufferedIOBase) -> Iterator[bytes]:
-    """The bytes in whole lines, without a byte order mark.  Where a block is left half used, the stream goes on after it."""
+def _utf8(block: bytes, file: Path, line: int) -> str:
+    try:
+        return block.decode()
+    except UnicodeDecodeError as error:
+        raise _other_encoding(file, line + block[: error.start].count(b"\n"), "UTF-8") from None
+
+
+def _blocks(stream: io.BufferedIOBase, skip: int) -> Iterator[bytes]:
+    """The bytes in whole lines, without a byte order mark and the first `skip` lines.
+
+    Where a block is left half used, the stream goes on after it.
+    """
     rest = stream.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8)
+    for _ in range(skip):
+        rest = (rest if b"\n" in rest else rest + stream.readline()).partition(b"\n")[2]
     while part := stream.read(BLOCK):
         rest += part + stream.readline()
         yield rest
@@ -97,7 +161,7 @@ def _first_uneven(block: bytes, separator: int, width: int) -> int | None:
 
 def _check_quoted(lines: Iterable[bytes], file: Path, separator: str, width: int, line: int) -> None:
     """The rest of a file by a CSV reader, from line number `line` on; with the header, where `width` is not known yet."""
-    reader = csv.reader((text.decode() for text in lines), delimiter=separator)
+    reader = csv.reader((_utf8(text, file, line + number) for number, text in enumerate(lines)), delimiter=separator)
     width = width or _header(reader, file)
     for row in reader:
         if row and len(row) != width:

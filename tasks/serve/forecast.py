@@ -12,7 +12,8 @@ from params.errors import UserError
 from params.schema import RunParams
 from tasks.files import TABLES, require_writable, write_table
 from tasks.grid.frequency import Frequency
-from tasks.load.files import collect, find_files
+from tasks.load.files import collect
+from tasks.load.find import find_files
 from tasks.load.source import KEYS, Source, categories_of, long_frame, open_source, scan_series
 from tasks.registry.load import Version
 from tasks.serve.given import Given, given_in

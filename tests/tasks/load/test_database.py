@@ -20,8 +20,9 @@ from params.errors import UserError
 from params.load import load_run
 from params.schema import RunParams
 from tasks.load import database, snapshot
-from tasks.load.files import find_files, open_tables
+from tasks.load.find import find_files
 from tasks.load.keys import check_keys
+from tasks.load.opening import open_tables
 from tasks.load.source import load_series, long_frame, open_source
 from tasks.validate.suite import validate
 

@@ -9,7 +9,9 @@ import pytest
 
 from params.data import DataParams
 from params.errors import UserError
-from tasks.load.files import Digest, collect, did_you_mean, find_files, open_tables, require_column, source_digest
+from tasks.load.files import Digest, collect, did_you_mean, require_column, source_digest
+from tasks.load.find import find_files
+from tasks.load.opening import open_tables
 
 CSV = "id,time,temp\na,2020-01-01 00:00,1\na,2020-01-01 01:00,2\n"
 
@@ -72,8 +74,12 @@ PARQUET_START = b"PAR1 and then nothing that a reader knows"
         ("notzip.csv.gz", CSV, r"notzip\.csv\.gz: this file cannot be read"),
         ("cut.csv.gz", gzip.compress(CSV.encode() * 99, mtime=0)[:-9], r"cut\.csv\.gz: this file cannot be read"),
         ("bent.csv.gz", gzip.compress(CSV.encode(), mtime=0)[:12] + b"\xff" * 30, r"bent\.csv\.gz: this file cannot be read"),
-        ("latin.csv", CSV.replace("a,", "é,").encode("latin-1"), r"latin\.csv: this file cannot be read"),
-        ("utf16.csv", CSV.encode("utf-16"), r"utf16\.csv: this file cannot be read"),
+        (
+            "latin.csv",
+            CSV.replace("a,", "é,").encode("latin-1"),
+            r"latin\.csv:2: this file cannot be read as UTF-8: name its encoding in data.csv",
+        ),
+        ("utf16.csv", CSV.encode("utf-16"), r"utf16\.csv:1: this file cannot be read as UTF-8"),
         ("twice.csv", "id,time,temp,temp\n", r"twice\.csv: the header names temp more than once; rename"),
         ("trailing.csv", "id,time,temp,,\n", r"the header names \(empty\) more than once"),
         ("short.csv", CSV + "a,2020-01-01 02:00\n", r"short\.csv:4: this row does not have the 3 fields of the header"),
@@ -140,7 +146,7 @@ def test_files_with_other_columns_are_refused_and_another_order_is_not(tmp_path:
     write(tmp_path / "a.csv")
     write(tmp_path / "b.csv", "temp,id,time\n3,b,2020-01-01 00:00\n")
     assert len(open_tables(data_at("*.csv"), tmp_path)) == 2
-    write(tmp_path / "b.csv", "id,time,dewp\n")
+    write(tmp_path / "b.csv", "id,time,dewp\na,2020-01-01 00:00,1\n")
     with pytest.raises(UserError, match=r"b\.csv: its columns are not those of .*a\.csv \(only one of them has dewp, temp\)"):
         open_tables(data_at("*.csv"), tmp_path)
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from params.data import CsvParams
 from params.errors import UserError
 from tasks.load import text
 from tasks.load.text import read_through
@@ -39,10 +40,10 @@ def test_what_is_refused_is_what_a_csv_reader_finds_uneven(
     try:
         uneven = first_uneven(content)
         if uneven is None:
-            assert read_through(file, ",") == hashlib.sha256(raw).hexdigest()
+            assert read_through(file, CsvParams()).sha256 == hashlib.sha256(raw).hexdigest()
         else:
             with pytest.raises(UserError, match=rf":{uneven}: this row does not have the 3 fields"):
-                read_through(file, ",")
+                read_through(file, CsvParams())
     finally:
         text.BLOCK = before
 
@@ -50,13 +51,13 @@ def test_what_is_refused_is_what_a_csv_reader_finds_uneven(
 def test_bytes_behind_an_archive_are_hashed_too(tmp_path: Path) -> None:
     raw = gzip.compress(b"id,temp\na,1\n") + gzip.compress(b"b,2\n") + b"\0" * 512
     (tmp_path / "x.csv.gz").write_bytes(raw)
-    assert read_through(tmp_path / "x.csv.gz", ",") == hashlib.sha256(raw).hexdigest()
+    assert read_through(tmp_path / "x.csv.gz", CsvParams()).sha256 == hashlib.sha256(raw).hexdigest()
 
 
 def test_a_quoted_header_may_hold_line_ends_and_names_no_column_twice(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.write_text('"id","the\ntime"\na,1\n')
-    read_through(file, ",")
+    read_through(file, CsvParams())
     file.write_text('"id","id"\na,1\n')
     with pytest.raises(UserError, match="the header names id more than once"):
-        read_through(file, ",")
+        read_through(file, CsvParams())

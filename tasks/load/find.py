@@ -1,0 +1,83 @@
+"""Where the files of a table lie: a file, the tables of a folder (`store=A/part.parquet` too), or what a glob matches."""
+
+import glob
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+from params.data import DataParams
+from params.errors import UserError
+from tasks.load.snapshot import snapshot
+from tasks.load.text import SEPARATORS, listed
+
+TEXTS = (*SEPARATORS, *(f"{ending}.gz" for ending in SEPARATORS))
+SUFFIXES = (*TEXTS, ".parquet")
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive and Spark write an empty cell in a folder's name
+
+
+def find_files(data: DataParams, root: Path) -> list[Path]:
+    """The files that `data.path` names, sorted: itself, the tables in a folder, or what a glob matches.
+
+    A relative path counts from `root`, or from the working folder where it exists only there.  A query has the file
+    of its snapshot.  Raises UserError.
+    """
+    if data.path is None:
+        return [snapshot(data).file]
+    try:
+        files = _files_below(root, data.path) or _files_below(Path.cwd(), data.path)
+    except OSError as error:
+        raise UserError(f"data.path {data.path[:200]}: cannot be looked up ({error.strerror}); correct it") from None
+    if not files:
+        what = "no file matches this pattern" if glob.has_magic(data.path) else "there is no such file or folder"
+        raise UserError(f"data.path {data.path}: {what}; a relative path counts from {root}")
+    for file in files:
+        if not suffix_of(file):
+            raise UserError(f"{file}: cannot tell what kind of table this is; it must end in one of {listed(SUFFIXES)}")
+    return files
+
+
+def _files_below(base: Path, name: str) -> list[Path]:
+    path = base / name
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        found = (base / match for match in glob.glob(name, root_dir=base, recursive=True))  # noqa: PTH207 - it takes absolute patterns
+        return sorted(file for file in found if file.is_file())
+    files = sorted(_tables_in(path))
+    if not files:
+        deeper = next((p for p in path.glob("*/*") if p.is_file() and suffix_of(p)), None)
+        hint = (
+            f"; to read the tables of its folders write {Path(name) / '**' / ('*' + (suffix_of(deeper) or ''))}"
+            if deeper
+            else ""
+        )
+        raise UserError(f"data.path {name}: the folder holds no table; it needs files ending in {listed(SUFFIXES)}{hint}")
+    return files
+
+
+def _tables_in(folder: Path) -> Iterator[Path]:
+    """The tables in a folder and in those below it that are called `column=value`; no link leads out of it."""
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith((".", "_")):
+            continue
+        if entry.is_file() and suffix_of(entry):
+            yield entry
+        elif "=" in entry.name.lstrip("=") and entry.is_dir() and not entry.is_symlink():
+            yield from _tables_in(entry)
+
+
+def partition_of(file: Path) -> dict[str, str | None]:
+    """The columns that the folders of a file name, `store=A/year=2020/`, outermost first; None for an empty cell."""
+    found: list[tuple[str, str | None]] = []
+    for folder in file.parents:
+        name, mark, value = folder.name.partition("=")
+        if not (name and mark):
+            break
+        found.append((unquote(name), None if value in ("", NO_VALUE) else unquote(value)))
+    return dict(reversed(found))
+
+
+def suffix_of(file: Path) -> str | None:
+    """The ending that says what kind of table a file is, if one does."""
+    name = file.name.lower()
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)

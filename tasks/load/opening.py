@@ -1,0 +1,52 @@
+"""Opens the files of a source: CSV as text throughout, Parquet with its types; files without a row are left out."""
+
+import zlib
+from csv import Error
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from params.data import CsvParams, DataParams
+from params.errors import UserError
+from tasks.load.files import Table, collect, unreadable
+from tasks.load.find import TEXTS, find_files, suffix_of
+from tasks.load.numbers import PLAIN
+from tasks.load.text import read_through, separator_of
+from tasks.load.unite import aligned, partitioned
+
+
+def open_tables(data: DataParams, root: Path) -> tuple[Table, ...]:
+    """Every file of the source that holds rows, opened lazily, each column of one type; a CSV file is read once through.
+
+    Raises UserError where one cannot be read or has other columns than another.
+    """
+    csv = data.csv or PLAIN
+    tables = [_open(file, csv) for file in find_files(data, root)]
+    if data.path is None:
+        return (replace(tables[0], name=data.where),)
+    if len(tables) > 1:
+        tables = [table for table in tables if not _is_empty(table)] or tables[:1]
+    return aligned(partitioned(tables))
+
+
+def _is_empty(table: Table) -> bool:
+    """Whether a file has no row: its columns then have no types that count."""
+    return not table.columns or collect(table.rows.head(1), table.name).is_empty()
+
+
+def _open(file: Path, csv: CsvParams) -> Table:
+    try:
+        size = file.stat().st_size
+        if not size:
+            raise UserError(f"{file}: the file is empty (0 bytes); give a table with a header and rows")
+        if suffix_of(file) not in TEXTS:
+            rows = pl.scan_parquet(file, glob=False, hive_partitioning=False)
+            return Table(str(file), file, rows, rows.collect_schema(), size)
+        text = read_through(file, csv)
+        rows = pl.scan_csv(text.utf8, separator=separator_of(file, csv), skip_lines=csv.skip, infer_schema=False, glob=False)
+        written = rows.filter(~pl.all_horizontal(pl.all().is_null()))  # a blank line comes back as a row of nulls
+        return Table(str(file), file, written, rows.collect_schema(), size, text.sha256, csv)
+    except (PolarsError, OSError, EOFError, UnicodeDecodeError, Error, zlib.error) as error:
+        raise unreadable(file, error) from None

@@ -1,0 +1,74 @@
+"""Opens text tables of any form that their bytes make plain, and says what to write where a run file names another."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from params.data import CsvParams, DataParams
+from params.errors import UserError
+from tasks.load.dialect import layout_of, with_numbers
+from tasks.load.files import Table
+from tasks.load.find import TEXTS, suffix_of
+from tasks.load.numbers import PLAIN, form_of
+from tasks.load.opening import open_tables
+from tasks.names import column
+
+COMMA, GROUPS = {"decimal": ","}, {"thousands": ","}
+WAYS: dict[str, tuple[dict[str, str], ...]] = {  # of a form of number: what reads it
+    "decimal,": (COMMA,), "either,": (COMMA, GROUPS), "thousands,": (GROUPS,), "thousands.": ({**COMMA, "thousands": "."},),
+    **{f"{name}{end}": ({"thousands": mark},) for name, mark in (("space", " "), ("quote", "'")) for end in ("", ".")},
+    **{f"{name},": ({**COMMA, "thousands": mark},) for name, mark in (("space", " "), ("quote", "'"))},
+}  # fmt: skip
+
+
+def open_recognised(data: DataParams, root: Path, files: Sequence[Path]) -> tuple[DataParams, tuple[Table, ...]]:
+    """The tables of a source, whatever separator, encoding and marks of numbers they are written with, and its params with what
+    was found in `csv` (None where it is what the endings say).
+
+    `files`: those of the source.  Raises UserError where a table cannot be read, or may be read in two ways.
+    """
+    texts = [file for file in files if suffix_of(file) in TEXTS]
+    if not texts:
+        return data, open_tables(data, root)
+    layout = layout_of(texts[0]) or PLAIN
+    tables = open_tables(data.model_copy(update={"csv": layout}), root)
+    own = [table for table in tables if table.file in texts]
+    csv = layout
+    if own:
+        names = [name for name, kind in own[0].columns.items() if kind == pl.String]
+        rows = pl.concat([table.rows.select(map(column, names)) for table in own])
+        csv = with_numbers(texts, layout, rows, names)
+    said = None if csv == PLAIN else csv
+    return data.model_copy(update={"csv": said}), tuple(replace(t, csv=csv) if t.file in texts else t for t in tables)
+
+
+def what_to_write(files: Sequence[Path], csv: CsvParams | None) -> str:
+    """How files look written, as the words that a run file needs, where that is not what it says; else nothing."""
+    texts = [file for file in files if suffix_of(file) in TEXTS]
+    for file in texts[:1]:
+        try:
+            data = DataParams.model_construct(path=str(file), query=None, csv=None)
+            found = open_recognised(data, file.parent, [file])[0].csv
+        except UserError as error:
+            found = _layout_alone(file)
+            if found is None:
+                return f"; {error}" if "data.csv" in str(error) else ""
+        if found is not None and found != csv:
+            return f"; it looks written another way: write csv: {found.written} under data in the run file, as init does"
+    return ""
+
+
+def _layout_alone(file: Path) -> CsvParams | None:
+    try:
+        layout = layout_of(file)
+    except UserError:
+        return None
+    return None if layout == PLAIN else layout
+
+
+def as_a_number(cell: str, csv: CsvParams | None) -> str:
+    """What to write where a cell that is no number as `csv` has it is one in another form; else nothing."""
+    ways = [(csv or PLAIN).model_copy(update=way).written for way in WAYS.get(form_of(cell) or "", ())]
+    return f"; if {cell!r} is a number, write data.csv: {' or '.join(ways)} in the run file" if ways else ""
