@@ -57,7 +57,8 @@ def columns_of(tables: Sequence[Table]) -> tuple[list[Column], int]:
     rows = pl.concat([table.rows.select(map(column, names)) for table in tables], how="vertical_relaxed")
     schema = rows.collect_schema()
     facts = collect(
-        rows.select(pl.len().alias("rows"), *(e for i, name in enumerate(names) for e in _facts(i, name, schema, first.csv))), first.name
+        rows.select(pl.len().alias("rows"), *(e for i, name in enumerate(names) for e in _facts(i, name, schema, first.csv))),
+        first.name,
     )
     found = facts.row(0, named=True)
     if not found["rows"]:

@@ -73,7 +73,9 @@ def _of_the_same_columns(tables: Sequence[Table]) -> Sequence[Table]:
 
 def _without_index(table: Table) -> Table:
     kept = [name for name in table.columns if not PANDAS_INDEX.fullmatch(name)]
-    return replace(table, rows=table.rows.select(map(column, kept)), columns=pl.Schema({name: table.columns[name] for name in kept}))
+    return replace(
+        table, rows=table.rows.select(map(column, kept)), columns=pl.Schema({name: table.columns[name] for name in kept})
+    )
 
 
 def _common(tables: Sequence[Table], name: str, kinds: Sequence[pl.DataType]) -> pl.DataType:
