@@ -12,6 +12,8 @@ from params.section import MOST, NonNegative, Section, Span, Text, as_tuple
 # what may hold a ; without ending a statement: quoted names and text, comments
 SQL_ASIDE = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|(\$\w*\$).*?\1|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
+YEARS = "YyGFD"
+DIRECTIVES = "YymbBhdejqGVuHkIlMSfpPzaAFTRD%"  # of data.time_format, that can be read
 
 Names = Annotated[Text | tuple[Text, ...], BeforeValidator(as_tuple)]
 
@@ -161,6 +163,41 @@ class DataParams(Section):
             raise ValueError("the key 'path' is missing: give path (files), or query and uri (a database)")
         if self.path is not None and self.query is not None:
             raise ValueError("give path (files), or query and uri (a database), not both")
+        return self
+
+    @field_validator("time_format")
+    @classmethod
+    def _can_be_read(cls, value: str | None) -> str | None:
+        found = re.findall(r"%[-_0:#.3-9]*(.?)", value or "")
+        unknown = [letter for letter in found if letter not in DIRECTIVES or not letter]
+        hints = {"s": "; for seconds since 1970 write data.time_unit: s", "Z": "; a zone is named by data.time_zone"}
+        if unknown:
+            raise ValueError(
+                f"%{unknown[0]} cannot be read: known are {' '.join(f'%{letter}' for letter in DIRECTIVES)}"
+                f"{hints.get(unknown[0], '')}"
+            )
+        if any(
+            sum(letter in part for letter in found) > 1
+            for part in (YEARS, "mbBhqjFD", "deFD", "HkIlTR", "MTR", "STf", "pP", "z")
+        ):
+            raise ValueError("it says one part of a time twice")
+        if value is not None and not set(found) & set(YEARS):
+            raise ValueError("it says no year: write %Y, or %y for two digits")
+        if set(found) & set("Il") and not set(found) & set("pP"):
+            raise ValueError("%I is an hour of twelve: write %p for AM and PM beside it, or %H")
+        return value
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        given = [key for key in ("time_format", "time_unit") if getattr(self, key) is not None]
+        if len(given) == 2:
+            raise ValueError("give time_format (texts) or time_unit (numbers since 1970), not both")
+        if given and isinstance(self.frequency, int):
+            raise ValueError(f"{given[0]} makes times of what {self.time!r} holds: write frequency as a duration, such as 1h")
+        if self.time_unit is not None and len(self.times) > 1:
+            raise ValueError("time_unit reads one column of numbers since 1970: name that column alone in data.time")
+        if not self.times or len(set(self.times)) < len(self.times):
+            raise ValueError("time: name each column once")
         return self
 
     @field_validator("frequency")

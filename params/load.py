@@ -1,6 +1,7 @@
 """The layers of a run: base.yaml < run file < variant < --set.  A `Plan` reads each file once; no data is read."""
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -48,7 +49,8 @@ def parse_setting(text: str) -> tuple[tuple[str, ...], Any]:
         raise UserError(f"--set {clipped(text, SHOWN)}: write it as section.key=value, such as --set training.max_epochs=3")
     if len(path) > MOST_DEPTH or len(key) > MOST_DEPTH * MOST_KEY:
         raise UserError(f"--set {shown}: no key of a run file lies so deep: write section.key=value")
-    parsed, _ = parse_yaml(f"value: {value.strip()}", f"--set {shown}")
+    quoted = json.dumps(value.strip()) if value.strip().startswith("%") else value.strip()  # a format of times
+    parsed, _ = parse_yaml(f"value: {quoted}", f"--set {shown}")
     if set(parsed) != {"value"}:
         raise UserError(f"--set {shown}: not one value")
     return path, parsed["value"]

@@ -9,7 +9,7 @@ import polars as pl
 
 from params.data import CsvParams
 from params.errors import UserError
-from tasks.explore.names import ENTITIES, ID_NAMES, TIME_NAMES, Likely, by_name, likely_target, says
+from tasks.explore.names import ENTITIES, ID_NAMES, Likely, by_name, likely_target, says
 from tasks.grid.times import parse_time
 from tasks.load.cells import cleaned
 from tasks.load.files import Table, collect
@@ -111,14 +111,6 @@ def _kind(dtype: pl.DataType, found: dict[str, int], head: pl.Series) -> Kind:
     if dtype.is_integer():
         return "whole"
     return "number" if dtype.is_numeric() or dtype == pl.Boolean else "other"
-
-
-def time_of(columns: Sequence[Column]) -> Column | None:
-    """The time column: one that holds times, or else whole numbers under a name that says time."""
-    times = sorted_by_name([c for c in columns if c.kind == "time" and not c.null_share], TIME_NAMES)
-    whole = [c for c in columns if c.kind == "whole" and not c.null_share and c.distinct > 2]
-    named = [c for c in sorted_by_name(whole, TIME_NAMES) if c.name.lower() in TIME_NAMES]
-    return next(iter([*times, *named]), None)
 
 
 def sorted_by_name(columns: Sequence[Column], hints: Sequence[str]) -> list[Column]:

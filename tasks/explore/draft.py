@@ -14,6 +14,7 @@ from tasks.explore.pace import Pace
 from tasks.explore.rhythm import Grid
 from tasks.explore.roles import Roles
 from tasks.explore.sizes import Sizes, split_text
+from tasks.explore.times import Times
 
 MOST_FEATURES = 12
 MAX_GAP_SHARE = 0.01  # params/base.yaml
@@ -32,6 +33,7 @@ class Draft:
     sizes: Sizes
     pace: Pace
     where: tuple[str, ...] = ()
+    times: Times | None = None
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -65,7 +67,11 @@ class Draft:
         yield f"  path: {scalar(self.path)}"
         yield from self.where
         yield f"  id: {listed(roles.ids)}" if roles.ids else "  id: null  # a single series"
-        yield f"  time: {listed(roles.times)}"
+        yield f"  time: {listed(roles.times)}" + (f"  # {self.times.took}" if self.times and self.times.took else "")
+        if self.times and self.times.form:
+            yield f"  time_format: {json.dumps(self.times.form)}"
+        if self.times and self.times.unit:
+            yield f"  time_unit: {self.times.unit}"
         yield f"  target: {scalar(roles.target)}  # {roles.why}"
         if roles.others:
             another = f"python -m flows init {visible(shlex.quote(self.path))} --target NAME"

@@ -9,13 +9,14 @@ from params.data import DataParams
 from params.errors import UserError
 from params.shown import visible
 from tasks.explore.asked import Asked
-from tasks.explore.columns import Column, columns_of, constant_within, ids_of, time_of
+from tasks.explore.columns import Column, columns_of, constant_within, ids_of
 from tasks.explore.draft import Draft, name_of, some
 from tasks.explore.nature import nature_of
 from tasks.explore.pace import paced
 from tasks.explore.rhythm import grid_of, seasons_of, some_series, span_of
 from tasks.explore.roles import Roles, roles_of
 from tasks.explore.sizes import best_season, sizes_of
+from tasks.explore.times import Times, no_time, times_of
 from tasks.explore.wide import Form, Wide, column_a_series, melt, row_a_series
 from tasks.files import ROOT
 from tasks.grid.frequency import Frequency
@@ -53,7 +54,11 @@ class Found:
         found = [
             ("series", f"{series}, {each} steps each"),
             ("rows", f"{grid.rows:,}, {grid.first} to {grid.last}"),
-            ("time", f"{' and '.join(map(visible, roles.times))}, every {grid.span}"),
+            (
+                "time",
+                f"{' and '.join(map(visible, roles.times))}, every {grid.span}"
+                + (f"; {draft.times.took}" if draft.times and draft.times.took else ""),
+            ),
             ("gaps", gaps if grid.missing else "none"),
             ("nulls", shares or "none"),
             (
@@ -89,15 +94,11 @@ def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
     source = look_into(DataParams(path=settled(path), time="time", target="y", frequency="1h"))
     asked = asked if melting else asked.of(source.columns)
     columns, rows = columns_of(source.tables)
-    time = _time(columns, asked)
-    times = asked.times or ((time.name,) if time else ())
-    ids = ids_of(source.tables, columns, rows, times, asked.ids) if time else ()
-    wide = None if asked.ids or asked.target else _wide_of(columns, rows, time, ids)
-    if time is None and wide is None:
-        raise UserError(
-            f"{path}: no column holds times: write them year first (2013-01-31 18:00), or as whole numbers under a name "
-            f"such as ds or step, with none empty (columns found: {', '.join(repr(c.name) for c in columns)[:300]})"
-        )
+    times = times_of(source.tables, columns, asked)
+    ids = ids_of(source.tables, columns, rows, times.names, asked.ids) if times else ()
+    wide = None if asked.ids or asked.target else _wide_of(columns, rows, times, ids)
+    if times is None and wide is None:
+        raise no_time(path, source.tables, columns)
     if melting and wide is None:
         raise UserError(f"{path}: this table is long already: leave --melt out")
     if melting and wide is not None:
@@ -108,37 +109,24 @@ def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
         )
     if wide is not None and wide.form is not Form.COLUMN_PER_SERIES:
         raise UserError(f"{path}: {wide.sentence}; {MELT}")
-    assert time is not None, "a table without a time was refused above"
-    source = replace(source, data=_keys(source.data, columns, time, times, ids, asked))
-    return replace(_found(path, source, columns, asked), wide=wide)
+    assert times is not None, "a table without a time was refused above"
+    source = replace(source, data=_keys(source.data, columns, times, ids, asked))
+    found = _found(path, source, columns, asked)
+    return replace(found, draft=replace(found.draft, times=times), wide=wide)
 
 
-def _time(columns: Sequence[Column], asked: Asked) -> Column | None:
-    """The column of times, or the first of those that were asked for."""
-    return next((c for c in columns if c.name in asked.times), None) if asked.times else time_of(columns)
-
-
-def _wide_of(columns: Sequence[Column], rows: int, time: Column | None, ids: tuple[str, ...]) -> Wide | None:
-    if time is None:
+def _wide_of(columns: Sequence[Column], rows: int, times: Times | None, ids: tuple[str, ...]) -> Wide | None:
+    if times is None:
         return row_a_series(columns, rows)
-    return None if ids else column_a_series(columns, time.name)
+    return None if ids or len(times.names) > 1 else column_a_series(columns, times.names[0])
 
 
-def _keys(
-    data: DataParams, columns: Sequence[Column], time: Column, times: tuple[str, ...], ids: tuple[str, ...], asked: Asked
-) -> DataParams:
+def _keys(data: DataParams, columns: Sequence[Column], times: Times, ids: tuple[str, ...], asked: Asked) -> DataParams:
     """The table's keys by name; its frequency is not known yet: one second, or 1."""
-    numbers = [c.name for c in columns if c.number and c.name not in (*times, *ids)]
-    step = 1 if time.kind == "whole" and len(times) == 1 and not asked.time_format else "1s"
-    return data.model_copy(
-        update={
-            "id": (ids[0] if len(ids) == 1 else ids) if ids else None,
-            "time": times[0] if len(times) == 1 else times,
-            "time_format": asked.time_format,
-            "target": asked.target or next(iter(numbers), times[0]),
-            "frequency": step,
-        }
-    )
+    numbers = [c.name for c in columns if c.number and c.name not in (*times.names, *ids)]
+    target = asked.target or next(iter(numbers), times.names[0])
+    id_ = (ids[0] if len(ids) == 1 else ids) if ids else None
+    return data.model_copy(update={"id": id_, "target": target, **times.keys})
 
 
 def _found(path: str, source: Source, columns: Sequence[Column], asked: Asked) -> Found:

@@ -1,6 +1,6 @@
-"""Text times to UTC: ISO 8601, year first: the order of day and month is never guessed.
+"""Text times to UTC: year first, in any form that says so: the order of day and month is never guessed.
 
-Explicit offsets are converted to UTC, times without one are taken as UTC.
+Explicit offsets are converted to UTC, times without one are taken as UTC.  models/serving.py reads the same forms in requests.
 """
 
 import re
@@ -8,9 +8,11 @@ from itertools import product
 
 import polars as pl
 
+from tasks.grid.forms import CLOCK_ALONE, MONTHS, YEAR_FIRST, pattern_of
+
 UTC = pl.Datetime("us", "UTC")
-OFFSET = r"(?: ?UTC|[Zz]|[+-](?:0\d|1[0-8])(?::?[0-5]\d)?)$"
-CLOCK = r"^\d{4}-\d{2}-\d{2}(?: \d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?$"
+OFFSET = r"(?: ?(?:UTC|GMT)|[Zz]|[+-](?:0\d|1[0-8])(?::?[0-5]\d)?)$"
+LEAST_YEAR, MOST_YEAR = 1677, 2262  # of whole numbers: others are none
 
 # the usual forms, as pattern and strptime format: a text meets one of them at most
 DAYS = {f"[0-9]{{4}}{mark}[0-9]{{2}}{mark}[0-9]{{2}}": f"%Y{mark}%m{mark}%d" for mark in "-/"}
@@ -23,39 +25,99 @@ FORMS = DAYS | {
 }
 
 
-def parse_time(text: pl.Expr) -> pl.Expr:
-    """ISO 8601 text, year first, as UTC microseconds; null where it is none."""
-    return text.map_batches(_read_batch, return_dtype=UTC, is_elementwise=True)
+def parse_time(text: pl.Expr, years: bool = False) -> pl.Expr:
+    """Text, year first, as UTC microseconds; null where it is none.  `years`: 2020 is one."""
+    return text.map_batches(lambda texts: _read_batch(texts, years), return_dtype=UTC, is_elementwise=True)
 
 
-def _read_batch(texts: pl.Series) -> pl.Series:
+def _read_batch(texts: pl.Series, years: bool) -> pl.Series:
     """By one strptime where all texts have one usual form (ten times as fast), text by text where not: the same times."""
     first = texts.drop_nulls().head(1)
     form = next((form for form in FORMS if len(first) and re.fullmatch(form, first[0])), None)
-    if form is None or not texts.str.contains(f"^{form}$").all():
-        return texts.to_frame("text").select(parse_any(pl.col("text"))).to_series()
-    found = texts.str.to_datetime(FORMS[form], time_unit="us", strict=False)
-    return found if found.dtype == UTC else found.dt.replace_time_zone("UTC")
+    if form is not None and texts.str.contains(f"^{form}$").all():
+        found = texts.str.to_datetime(FORMS[form], time_unit="us", strict=False)
+        if found.null_count() == texts.null_count():
+            return found if found.dtype == UTC else found.dt.replace_time_zone("UTC")
+    return texts.to_frame("text").select(parse_any(pl.col("text"), years)).to_series()
 
 
-def parse_any(text: pl.Expr) -> pl.Expr:
+def parse_any(text: pl.Expr, years: bool = False) -> pl.Expr:
     """What `parse_time` gives, for texts that each have a form of their own; slow, and the rule for every form."""
-    plain = text.str.strip_chars().str.replace(r"^(\d{4})/(\d{2})/(\d{2})", "$1-$2-$3").str.replace(r"^(.{10})[Tt]", "$1 ")
-    timed = plain.str.len_chars() > 10
-    zone = pl.when(timed).then(plain.str.extract(f"({OFFSET})")).otherwise(None)
-    body = pl.when(timed).then(plain.str.replace(OFFSET, "")).otherwise(plain).str.strip_chars()
-    body = pl.when(body.str.contains(CLOCK)).then(body).otherwise(None)
-    seconds = (
-        pl.when(body.str.len_chars() == 10)
-        .then(body + " 00:00:00")
-        .when(body.str.len_chars() == 16)
-        .then(body + ":00")
-        .otherwise(body)
-    )
-    naive = seconds.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
-    sign = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1)
-    digits = zone.str.replace_all(r"[^0-9]", "").str.pad_end(4, "0")
-    minutes = sign * (
-        digits.str.slice(0, 2).cast(pl.Int64, strict=False) * 60 + digits.str.slice(2, 2).cast(pl.Int64, strict=False)
-    )
-    return (naive - pl.duration(minutes=minutes.fill_null(0))).dt.replace_time_zone("UTC")
+    found = _Parts(_plain(text), YEAR_FIRST)
+    days, months = found["day", "days", "weekday"], found["month", "months", "number", "quarter", "week"]
+    digits = months.is_null() | found["months"].is_not_null()
+    date = pl.when(~digits | found["year"].cast(pl.Int64).is_between(LEAST_YEAR, MOST_YEAR)).then(found.date())
+    date = date if years else pl.when(months.is_not_null()).then(date)
+    date = pl.when(found["hour", "hours"].is_null() | days.is_not_null()).then(date)
+    return date + found.clock()
+
+
+def parse_format(text: pl.Expr, form: str) -> pl.Expr:
+    """What a strftime format says of a text, as UTC microseconds; null where the text has another form."""
+    found = _Parts(text.str.strip_chars(), pattern_of(form))
+    return found.date() + found.clock()
+
+
+def parse_clock(text: pl.Expr) -> pl.Expr:
+    """A time of the day (18:00, 6 PM, 1800, or the hour alone) as a duration; 24 is the end of the day."""
+    return _Parts(text.str.strip_chars(), CLOCK_ALONE).clock()
+
+
+class _Parts:
+    """The parts of a text that meets a pattern of forms.py, as text; null where there is none."""
+
+    def __init__(self, text: pl.Expr, pattern: str) -> None:
+        self.names = set(re.findall(r"\?P<(\w+)>", pattern))
+        self.struct = text.str.extract_groups(pattern).struct
+
+    def __getitem__(self, names: str | tuple[str, ...]) -> pl.Expr:
+        """The first of these parts that is there."""
+        wanted = [name for name in ((names,) if isinstance(names, str) else names) if name in self.names]
+        return pl.coalesce(self.struct.field(name) for name in wanted) if wanted else pl.lit(None, pl.String)
+
+    def date(self) -> pl.Expr:
+        """Midnight UTC of the day, or of the first day of the week, month, quarter or year."""
+        century = pl.when(self["short"].cast(pl.Int64) < 70).then(pl.lit("20")).otherwise(pl.lit("19"))
+        year = pl.coalesce(self["year"], century + self["short"])
+        named = self["name"].str.to_lowercase().replace_strict(MONTHS, range(1, 13), default=None, return_dtype=pl.Int64)
+        quarter = self["quarter"].cast(pl.Int64) * 3 - 2
+        month = pl.coalesce(self["month", "months", "number"], named.cast(pl.String), quarter.cast(pl.String), pl.lit("01"))
+        days = year + "-" + month.str.zfill(2) + "-" + self["day", "days"].fill_null("01").str.zfill(2)
+        week = year + "-W" + self["week"].str.zfill(2) + "-" + self["weekday"].fill_null("1")
+        yearday = year + "-" + self["yearday"].str.zfill(3)
+        date = (
+            pl.when(self["week"].is_not_null())
+            .then(week.str.to_date("%G-W%V-%u", strict=False))
+            .when(self["yearday"].is_not_null())
+            .then(yearday.str.to_date("%Y-%j", strict=False))
+            .otherwise(days.str.to_date("%Y-%m-%d", strict=False))
+        )
+        return date.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+    def clock(self) -> pl.Expr:
+        """What the clock adds to midnight, less the offset from UTC; 0 without a clock, null for one that there is not."""
+        hour, minute = self["hour", "hours"].cast(pl.Int64), self["minute", "minutes"].fill_null("0").cast(pl.Int64)
+        second, half = self["second", "seconds"].fill_null("0").str.replace(",", "."), self["half"].str.to_lowercase()
+        whole = second.str.extract(r"^([0-9]+)").cast(pl.Int64)
+        part = pl.coalesce(second.str.extract(r"\.([0-9]+)"), self["fraction"], pl.lit("0"))
+        micro = part.str.slice(0, 6).str.pad_end(6, "0").cast(pl.Int64)
+        of_twelve = pl.when(hour.is_between(1, 12)).then(hour % 12 + pl.when(half == "p").then(12).otherwise(0))
+        hour = pl.when(half.is_not_null()).then(of_twelve).otherwise(hour.fill_null(0))
+        fits = ((hour < 24) & (minute < 60) & (whole <= 60)) | ((hour == 24) & (minute == 0) & (whole == 0) & (micro == 0))
+        zone = self["zone"].str.strip_chars()
+        sign, offset = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1), zone.str.replace_all("[^0-9]", "")
+        east = sign * pl.coalesce(
+            offset.str.pad_end(4, "0").str.slice(0, 2).cast(pl.Int64) * 60
+            + offset.str.pad_end(4, "0").str.slice(2, 2).cast(pl.Int64),
+            0,
+        )
+        micro = ((hour * 60 + minute - east) * 60 + whole) * 1_000_000 + micro
+        return pl.when(fits).then(micro.cast(pl.Duration("us")))
+
+
+def _plain(text: pl.Expr) -> pl.Expr:
+    """A text without the space around it, the numbers of its day joined by hyphens: 2020/1/5 and 2020.1.5 are 2020-1-5."""
+    plain = text.str.strip_chars()
+    for mark in ("/", r"\."):
+        plain = plain.str.replace(f"^([0-9]{{4}}){mark}([0-9]{{1,2}}){mark}([0-9]{{1,2}})", "$1-$2-$3")
+    return plain.str.replace("^([0-9]{4})/([0-9]{1,2})$", "$1-$2")

@@ -6,12 +6,15 @@ import polars as pl
 
 from params.data import DataParams
 from params.errors import UserError
-from tasks.grid.times import OFFSET
 from tasks.load.cells import time_of
 from tasks.load.files import Table, collect
 from tasks.load.ids import series_name
+from tasks.load.moments import dated, has_offset
 from tasks.load.source import Source
+from tasks.load.unread import SOME, what_to_write
 from tasks.names import column
+
+DAY = len("2020-1-1")  # letters, the fewest that name one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +22,7 @@ class _Keys:
     """The keys of one file.  `lost`: times that are none, `bad` the first of them; `unnamed`: rows without a series.
 
     `zoned`, `naive`: whether there are times with and without an offset from UTC, `example` the first without.
+    `month`, `day`: the first that is too short for a day, and the first that is not.
     """
 
     rows: int
@@ -28,6 +32,8 @@ class _Keys:
     zoned: bool | None
     naive: bool | None
     example: str | None
+    month: str | None
+    day: str | None
 
 
 def check_keys(source: Source) -> int:
@@ -45,7 +51,7 @@ def check_keys(source: Source) -> int:
         naive = naive or (f"{table.name} (such as {keys.example})" if keys.naive else "")
         if zoned and naive:
             raise UserError(
-                f"{data.where}: column {data.time!r} mixes times with an offset from UTC, in {zoned}, and times "
+                f"{data.where}: column {dated(table, data)!r} mixes times with an offset from UTC, in {zoned}, and times "
                 f"without one, in {naive}: give all of them an offset, or none"
             )
         rows += keys.rows
@@ -55,32 +61,63 @@ def check_keys(source: Source) -> int:
 
 
 def _keys_of(table: Table, data: DataParams) -> _Keys:
-    (name,) = data.times
-    raw, dtype = column(name), table.columns[name]
-    lost = time_of(table, data).is_null()
-    if isinstance(data.frequency, int):
-        zoned = pl.lit(None, pl.Boolean)
-    elif dtype == pl.String:
-        zoned = raw.str.strip_chars().str.contains(OFFSET) & (raw.str.strip_chars().str.len_chars() > 10)
-    else:
-        zoned = pl.when(raw.is_not_null()).then(isinstance(dtype, pl.Datetime) and dtype.time_zone is not None)
-    rows = table.rows.select(raw=raw, lost=lost, zoned=zoned, unnamed=series_name(table, data).is_null())
-    raw, lost, zoned = map(pl.col, ("raw", "lost", "zoned"))
+    shown = _shown(data)
+    rows = table.rows.select(
+        lost=time_of(table, data).is_null(),
+        zoned=has_offset(table, data),
+        unnamed=series_name(table, data).is_null(),
+        shown=shown,
+        size=_size(table, data),
+    )
+    lost, zoned, text, size = pl.col("lost"), pl.col("zoned"), pl.col("shown"), pl.col("size")
     facts = rows.select(
-        rows=pl.len(), lost=lost.sum(), bad=raw.filter(lost).first().cast(pl.String), unnamed=pl.col("unnamed").sum(),
-        zoned=zoned.any(), naive=(~zoned).any(), example=raw.filter(~zoned).first().cast(pl.String),
+        rows=pl.len(), lost=lost.sum(), bad=text.filter(lost).first(), unnamed=pl.col("unnamed").sum(), zoned=zoned.any(),
+        naive=(~zoned).any(), example=text.filter(~zoned).first(), month=text.filter(size < DAY).first(),
+        day=text.filter(size >= DAY).first(),
     )  # fmt: skip
     return _Keys(**collect(facts, table.name).row(0, named=True))
 
 
+def _shown(data: DataParams) -> pl.Expr:
+    """The time of a row as it is written; of several columns each with its name."""
+    texts = [column(name).cast(pl.String) for name in data.times]
+    if len(texts) == 1:
+        return texts[0]
+    return pl.concat_str(
+        (pl.lit(f"{name} ") + text.fill_null("(empty)") for name, text in zip(data.times, texts, strict=True)), separator=", "
+    )
+
+
+def _size(table: Table, data: DataParams) -> pl.Expr:
+    """The letters of a time in one column that may be of any form that is year first."""
+    dtype = table.columns[data.times[0]]
+    if isinstance(data.frequency, int) or len(data.times) > 1 or data.time_format or data.time_unit or dtype.is_temporal():
+        return pl.lit(None, pl.UInt32)
+    return column(data.times[0]).cast(pl.String).str.strip_chars().str.len_chars()
+
+
 def _refuse_lost(table: Table, data: DataParams, keys: _Keys) -> None:
+    called = " and ".join(map(repr, data.times))
     if keys.lost:
-        whole = isinstance(data.frequency, int)
-        kind = "a whole number" if whole else "a time: write it year first, such as 2013-01-31T18:00:00Z"
-        shown = f"{keys.bad!r} is not {kind}" if keys.bad is not None else "is empty: give every row its time"
+        shown, where = "is empty: give every row its time", ""
+        if keys.bad is not None:
+            row, some = _first_lost(table, data)
+            shown, where = f"{keys.bad!r} is not {what_to_write(some, data)}", f"; it stands in row {row:,}"
         raise UserError(
-            f"{table.name}: column {data.time!r}: {keys.lost} of {keys.rows} times cannot be read; the first {shown}"
+            f"{table.name}: column {called}: {keys.lost} of {keys.rows} times cannot be read; the first {shown}{where}"
+        )
+    if keys.month is not None and keys.day is not None:
+        raise UserError(
+            f"{table.name}: column {called} mixes times of two kinds, such as {keys.month!r} and {keys.day!r}: "
+            "write all of them as days, or all as months, quarters or weeks"
         )
     if keys.unnamed:
         empty = f"column {' or '.join(map(repr, data.ids))} is empty in {keys.unnamed} rows"
         raise UserError(f"{table.name}: {empty}: every row needs the name of its series")
+
+
+def _first_lost(table: Table, data: DataParams) -> tuple[int, list[str]]:
+    """The row of the first time that cannot be read, from 1, and some that cannot, as they are written."""
+    rows = table.rows.select(lost=time_of(table, data).is_null(), shown=_shown(data)).with_row_index("row", 1)
+    found = collect(rows.filter("lost").drop_nulls("shown").head(SOME).select("row", "shown"), table.name)
+    return int(found["row"][0]), found["shown"].to_list()

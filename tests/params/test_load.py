@@ -288,3 +288,23 @@ def test_a_feature_that_is_called_as_one_known_ahead_would_be() -> None:
     load_run(RUN, ["windows.features={a (ahead): {lookback: 30}}"])
     with pytest.raises(UserError, match=r"'a \(ahead\)' is what 'a' is called ahead: rename the column"):
         load_run(RUN, ["windows.features={a (ahead): {lookback: 30}}", "windows.future=[a]"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["data.time_format=%d/%m"], "it says no year"),
+        (["data.time_format='%d/%m/%Y %Q'"], "%Q cannot be read: known are"),
+        (["data.time_format='%s'"], "data.time_unit: s"),
+        (["data.time_format='%d/%m/%Y %Z'"], "data.time_zone"),
+        (["data.time_format='%d/%m/%Y %I:%M'"], "write %p"),
+        (["data.time_format='%Y %y'"], "one part of a time twice"),
+        (["data.time_format='%d/%m/%Y'", "data.time_unit=s"], "not both"),
+        (["data.time_unit=s", "data.frequency=1"], "write frequency as a duration"),
+        (["data.time_unit=s", "data.time=[a, b]"], "name that column alone"),
+        (["data.time=[a, a]"], "name each column once"),
+    ],
+)
+def test_a_form_of_time_that_cannot_be_read_is_refused(settings: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_run("params/smoke.yaml", settings)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -128,6 +129,57 @@ def test_a_column_a_series_is_said_and_melted(tmp_path: Path) -> None:
     assert long.group_by("unique_id").len().sort("unique_id")["len"].to_list() == [200, 200, 200, 195]
     assert long.filter(unique_id="shop_2")["y"].to_list() == frame["shop_2"].to_list()
     assert (found.draft.roles.ids, found.draft.roles.times, found.draft.roles.target) == (("unique_id",), ("ds",), "y")
+
+
+def test_times_in_forms_of_their_own_are_found(tmp_path: Path) -> None:
+    """Each in text and in numbers: dates without marks, months, columns that say a time together, seconds since 1970."""
+    hours, v = moments(500, "1h"), wave(500, 24)
+    day, month = moments(40, "1d"), pl.select(pl.datetime_range(datetime(2000, 1, 1), datetime(2006, 12, 1), "1mo")).to_series()
+    whole = [int(text) for text in day.dt.to_string("%Y%m%d")]
+    parts = {"year": hours.dt.year(), "month": hours.dt.month(), "day": hours.dt.day(), "hour": hours.dt.hour()}
+    tables: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
+        ({"date": whole, "v": v[:40]}, ("date",), "1d"),
+        ({"datum": whole, "v": v[:40]}, ("datum",), "1d"),
+        ({"month": [int(text) for text in month.dt.to_string("%Y%m")], "v": v[:84]}, ("month",), "1mo"),
+        ({"when": month.dt.to_string("%YM%m"), "v": v[:84]}, ("when",), "1mo"),
+        ({"v": v, **parts}, ("year", "month", "day", "hour"), "1h"),
+        ({"v": v, "dteday": hours.dt.date(), "hr": hours.dt.hour(), "mnth": hours.dt.month()}, ("dteday", "hr"), "1h"),
+        ({"v": v, "day": hours.dt.to_string("%Y-%m-%d"), "at": hours.dt.to_string("%H:%M")}, ("day", "at"), "1h"),
+        ({"v": v[:84], "Year": month.dt.year(), "Month": month.dt.to_string("%b")}, ("Year", "Month"), "1mo"),
+    ]
+    for name in ("t.csv", "t.parquet"):
+        for columns, times, span in tables:
+            found = look(tmp_path, pl.DataFrame(columns), name)
+            assert (found.draft.roles.times, found.draft.grid.span, found.draft.roles.target, found.draft.grid.missing) == (
+                times,
+                span,
+                "v",
+                0,
+            )
+
+
+@pytest.mark.parametrize(("unit", "per_second"), [("s", 1), ("ms", 1000), ("us", 10**6), ("ns", 10**9)])
+def test_numbers_since_1970_are_found_by_size_and_name(tmp_path: Path, unit: str, per_second: int) -> None:
+    seconds = [(1_577_836_800 + 3600 * i) * per_second for i in range(300)]
+    found = look(tmp_path, pl.DataFrame({"unix_time": seconds, "v": wave(300, 24)}), "t.parquet")
+    assert (found.draft.grid.span, f"time_unit: {unit}" in found.text) == ("1h", True)
+    with pytest.raises(
+        UserError, match=f"seen holds '{seconds[0]}'.* write data.time_unit: {unit} .it is then 2020-01-01 00:00"
+    ):
+        look(tmp_path, pl.DataFrame({"seen": seconds, "v": wave(300, 24)}), "t.parquet")
+
+
+def test_what_only_looks_like_a_time_is_none(tmp_path: Path) -> None:
+    """Ids and amounts that may be dates, a step that counts, parts of a date that has its own column."""
+    day = days(60)
+    shops, amounts = [202000 + i // 60 for i in range(60, 240)], [int(x * 2000) for x in wave(180, 7)]
+    table = {"date": day * 3, "shop": shops, "hour": [5] * 180, "v": amounts}
+    found = look(tmp_path, pl.DataFrame(table), "t.parquet")
+    assert (found.draft.roles.times, found.draft.roles.ids, found.draft.roles.target) == (("date",), ("shop",), "v")
+    found = look(tmp_path, pl.DataFrame({"step": range(20200101, 20200201), "v": wave(100, 7)}), "t.parquet")
+    assert (found.draft.roles.times, found.draft.grid.span) == (("step",), 1)
+    with pytest.raises(UserError, match=r"""no column holds times that .* data.time_format: "%d/%m/%Y" .03/04 could"""):
+        look(tmp_path, pl.DataFrame({"when": [f"{i}/01/2020" for i in range(1, 32)], "v": wave(31, 7)}), "t.parquet")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""Which of several columns says what of a time: year, month, day, hour; or a date, and the clock beside it."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from enum import Enum
+
+import polars as pl
+
+from params.errors import UserError
+from tasks.grid.times import parse_format, parse_time
+from tasks.load.files import Table, collect
+from tasks.names import column
+
+LOOKED_AT = 100  # rows, where no name tells
+
+
+class Part(Enum):
+    """What a column says of a time, and the words of its name that tell it; other names are told by their values and place."""
+
+    DATE = "date", "datum", "fecha", "data", "dato"
+    YEAR = "year", "yr", "yyyy", "jahr", "annee", "ano", "anno", "jaar"
+    QUARTER = "quarter", "qtr", "quartal", "trimestre"
+    MONTH = "month", "mon", "mnth", "mo", "mm", "monat", "mois", "mes", "mese", "maand"
+    WEEK = "week", "wk", "woche", "kw", "semaine", "semana", "settimana"
+    WEEKDAY = "weekday", "dayofweek", "dow", "wochentag"
+    DAY = "day", "dayofmonth", "dd", "tag", "jour", "dia", "giorno", "dag"
+    CLOCK = "time", "clock", "uhrzeit", "zeit", "hora", "heure", "tijd"
+    HOUR = "hour", "hr", "hh", "stunde", "ora", "uur"
+    MINUTE = "minute", "min", "minuto"
+    SECOND = "second", "sec", "sekunde", "seconde", "segundo", "secondo"
+
+
+IN_ORDER = (Part.YEAR, Part.MONTH, Part.DAY, Part.HOUR, Part.MINUTE, Part.SECOND)
+
+
+def parts_of(table: Table, names: Sequence[str], form: str | None = None) -> dict[str, Part]:
+    """The part that each column says; `form`: how a date is written.
+
+    Raises UserError where two say the same, or none says the year.
+    """
+    found = {name: part for name, part in zip(names, told_by_name(names), strict=True) if part is not None}
+    found |= _by_value(table, names, form)
+    left = IN_ORDER[3:] if Part.DATE in found.values() else IN_ORDER
+    unknown = [name for name in names if name not in found]
+    found |= dict(zip(unknown, (part for part in left if part not in found.values()), strict=False))
+    _refuse(table, names, found)
+    return {name: found[name] for name in names}
+
+
+def told_by_name(names: Sequence[str]) -> list[Part | None]:
+    """What each name says; a date beside a year is the day of a month."""
+    parts = [part_of(name) for name in names]
+    if Part.YEAR in parts and Part.DAY not in parts:
+        parts = [Part.DAY if part is Part.DATE else part for part in parts]
+    return parts
+
+
+def part_of(name: str) -> Part | None:
+    """What a name says: the whole of it, or its first word that does; "date" and "time" stand for other parts, too."""
+    plain = unicodedata.normalize("NFKD", re.sub(r"([a-z])([A-Z])", r"\1_\2", name)).encode("ascii", "ignore").decode().lower()
+    words = [word for word in re.split("[^a-z]+", plain) if word]
+    told = ["".join(words), *words, *(re.sub("s$", "", word) for word in words)]
+    found = [part for word in told for part in Part if word in part.value]
+    return next((part for part in found if part not in (Part.DATE, Part.CLOCK)), found[0] if found else None)
+
+
+def _by_value(table: Table, names: Sequence[str], form: str | None) -> dict[str, Part]:
+    """Those of the columns whose type or first values are clocks, or days in themselves, whatever they are called."""
+    found = {name: Part.CLOCK for name in names if table.columns[name] == pl.Time}
+    found |= {name: Part.DATE for name in names if table.columns[name].is_temporal() and name not in found}
+    texts = {str(i): column(name).cast(pl.String).str.strip_chars() for i, name in enumerate(names) if name not in found}
+    rows = collect(table.rows.head(LOOKED_AT).select(**texts), table.name) if texts else pl.DataFrame()
+    for i in texts:
+        some, text = rows[i].drop_nulls(), pl.col(i)
+        if len(some) and some.str.contains("^[0-9]{1,2}:").all():
+            found[names[int(i)]] = Part.CLOCK
+        elif len(some):
+            moment = parse_time(text) if form is None else parse_format(text, form)
+            if not some.to_frame().select(moment).to_series().null_count():
+                found[names[int(i)]] = Part.DATE
+    return found
+
+
+def _refuse(table: Table, names: Sequence[str], found: dict[str, Part]) -> None:
+    parts = [found.get(name) for name in names]
+    more = {*parts} & {Part.YEAR, Part.QUARTER, Part.MONTH, Part.WEEK, Part.WEEKDAY, Part.DAY}
+    dated = not more if Part.DATE in parts else Part.YEAR in parts
+    if dated and None not in parts and len({*parts}) == len(parts):
+        return
+    taken = ", ".join(
+        f"{name!r} for {'nothing' if part is None else part.name.lower()}" for name, part in zip(names, parts, strict=True)
+    )
+    raise UserError(
+        f"{table.name}: data.time {list(names)}: several columns make a time where each says another part of it: year, month, "
+        f"day, hour, minute, second in this order, or a date and a clock; here they were taken as {taken}"
+    )
