@@ -5,7 +5,7 @@ Shapes: S series.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, Literal, Self
@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from models.data.window import WindowParams
+from models.data.window import AHEAD, WindowParams
 
 SPLITS = ("train", "validation", "test")
 ARRAYS = ("target", "values", "offsets", "times", "static")  # of every panel
@@ -153,7 +153,7 @@ class Panel:
         values = _array(folder / "values.npy", np.float32, rows, len(channels))
         times = _array(folder / "times.npy", np.int64, rows)
         static = np.asarray(_array(folder / "static.npy", WIDE_OR_OLD, len(ids), len(facts.static)), np.float64)
-        wide = _array(folder / "wide.npy", np.float64, rows, len(facts.wide)) if facts.wide else np.empty((rows, 0))
+        wide = _array(folder / f"{WIDE}.npy", np.float64, rows, len(facts.wide)) if facts.wide else np.empty((rows, 0))
         return cls(target, values, offsets, times, ids, channels, digest, facts, static, wide, folder)
 
     def rows(self, series: int) -> slice:
@@ -169,6 +169,12 @@ class Panel:
         wide: bool = name in self.facts.wide
         return self.wide[:, self.facts.wide.index(name)] if wide else self.values[:, self.column(name)]
 
+    def widened(self, params: WindowParams) -> WindowParams:
+        """The same windows, which read in 64 bits what is there so."""
+        there = {name for name in params.features if name in self.facts.wide}
+        there |= {name for name in params.future if name + AHEAD in self.facts.wide}
+        return replace(params, wide=tuple(dict.fromkeys(name for name in (*params.features, *params.future) if name in there)))
+
     @property
     def categories(self) -> Mapping[str, tuple[str, ...]]:
         """The categories of each static covariate that has some, in the order of their codes 1, 2 ..."""
@@ -182,6 +188,11 @@ class Data:
     panel: Panel
     windows: WindowParams
     split: Split
+
+
+def arrays_of(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The arrays of a panel by what panel.json says of it."""
+    return (*ARRAYS, *((WIDE,) if facts.get("wide") else ()))
 
 
 def _array(path: Path, dtype: type | tuple[type, ...], *shape: int) -> np.ndarray:

@@ -127,6 +127,12 @@ def _changed(before: Windows, panel: Panel, pipeline: Pipeline) -> str | None:
     for column, name in enumerate(params.known):
         if not _same(*(inputs.ahead_BAK[..., column] for inputs in pair)):
             return f"what is known ahead of {name!r}"
+    for column, name in enumerate(params.wide_features):
+        if not _same(*(inputs.wide_BLE[..., column] for inputs in pair)):
+            return f"the window of feature {name!r}"
+    for column, name in enumerate(params.wide_future):
+        if not _same(*(inputs.wide_BAE[..., column] for inputs in pair)):
+            return f"what is known ahead of {name!r}"
     if not all(_same(*two) for two in zip(*(pipeline.fit_scaling(table) for table in (before.panel, panel)), strict=True)):
         return "the scaling"
     for label, forecaster in pipeline.forecasters.items():

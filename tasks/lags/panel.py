@@ -2,6 +2,7 @@
 
 The rows are streamed and each goes straight to its place in a mapped file, so their order does not matter.  The target is kept
 as observed; features are carried forward over at most `forward_fill` rows, never from another series, and stay NaN beyond.
+What 32 bits do not hold well enough (`wide.py`) is there in 64 bits too.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,15 @@ from numpy.lib.format import open_memmap
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.data.panel import ARRAYS, DamagedPanel, Panel, PanelFacts
-from models.data.window import WindowParams
+from models.data.panel import WIDE, DamagedPanel, Panel, PanelFacts, arrays_of
+from models.data.window import AHEAD, WindowParams
 from params.errors import Unavailable, UserError
 from params.schema import RunParams
 from params.shown import discreet
 from tasks.grid.calendar import calendar_waves
 from tasks.grid.frequency import Frequency
 from tasks.lags.sizes import panel_bytes, size_text
+from tasks.lags.wide import Rests, changes_are_small
 
 KEYS = ("unique_id", "ds")
 CHUNK = 1 << 17  # rows in memory at a time
@@ -37,8 +40,9 @@ os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")  # polars reads it 
 def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency, forward_fill: int, folder: Path) -> Path:
     """Writes the panel of a long frame (unique_id, ds, y, covariates; any order) below `folder`; returns its own folder.
 
-    Missing steps become rows of NaN.  Writes to a temporary folder, then renames it; reuses an identical panel and rebuilds a
-    damaged one with a warning.  Raises UserError for a value that float32 cannot hold or a static covariate that varies.
+    Missing steps become rows of NaN.  `params.wide` are kept in 64 bits whatever they hold.  Writes to a temporary folder, then
+    renames it; reuses an identical panel and rebuilds a damaged one with a warning.  Raises UserError for a value that float32
+    cannot hold or a static covariate that varies.
     """
     spans = _spans(frame, params, frequency)
     if not spans.height:
@@ -46,16 +50,15 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
     offsets = np.concatenate(([0], np.cumsum(spans["size"].to_numpy()))).astype(np.int64)
     static, categories = _static(spans, params)
     folder.mkdir(parents=True, exist_ok=True)
-    need, free = panel_bytes(int(offsets[-1]), params), shutil.disk_usage(folder).free
-    if need > free:
-        room = f"{size_text(free)} are free at {folder}"
-        raise Unavailable(f"the panel takes {size_text(need)} and {room}: make room, or set LAGLINE_HOME")
+    _ask_for(panel_bytes(int(offsets[-1]), params), folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-", ignore_cleanup_errors=True) as name:
         partial = Path(name) / "panel"  # what is in `partial` has usual permissions
         partial.mkdir()
         np.save(partial / "offsets.npy", offsets)
         np.save(partial / "static.npy", static)
-        _write_rows(partial, frame, spans, offsets, params, frequency)
+        rests = Rests(Path(name), int(offsets[-1]), lambda size: _ask_for(size, folder))
+        _write_rows(partial, frame, spans, params, frequency, rests)
+        params = _write_wide(partial, offsets, params, rests)
         _finish_rows(partial, spans, offsets, params, frequency, forward_fill)
         facts = PanelFacts(
             frequency=frequency.span,
@@ -63,9 +66,18 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
             start_padding=params.start_padding,
             static=tuple(params.static),
             categories=categories,
+            wide=params.wide_channels,
         )
         names = {"ids": spans["unique_id"].to_list(), "channels": params.panel_channels}
         return _put_in_place(partial, names | facts.to_dict(), int(offsets[-1]), folder)
+
+
+def _ask_for(size: int, folder: Path) -> None:
+    """Raises Unavailable where the disk has less room."""
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        room = f"{size_text(free)} are free at {folder}"
+        raise Unavailable(f"the panel takes {size_text(size)} and {room}: make room, or set LAGLINE_HOME")
 
 
 def _spans(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency) -> pl.DataFrame:
@@ -115,10 +127,10 @@ def _static(spans: pl.DataFrame, params: WindowParams) -> tuple[np.ndarray, dict
 
 
 def _write_rows(
-    partial: Path, frame: pl.LazyFrame, spans: pl.DataFrame, offsets: np.ndarray, params: WindowParams, frequency: Frequency
+    partial: Path, frame: pl.LazyFrame, spans: pl.DataFrame, params: WindowParams, frequency: Frequency, rests: Rests
 ) -> None:
-    """Every row of the frame to its place in the mapped target and values."""
-    size, width = int(offsets[-1]), len(params.panel_channels)
+    """Every row of the frame to its place in the mapped target and values, and what these leave of it to its rests."""
+    size, width = int(spans["size"].sum()), len(params.panel_channels)
     target = open_memmap(partial / "target.npy", "w+", np.float64, (size,))
     values = open_memmap(partial / "values.npy", "w+", np.float32, (size, width))
     for rows in _chunks(size):
@@ -138,9 +150,35 @@ def _write_rows(
         if len(at) and (np.diff(at) == 1).all():  # rows that came in order lie side by side
             at = slice(int(at[0]), int(at[-1]) + 1)
         target[at] = exact[0]
+        for place, name in enumerate(columns[1:], start=1):
+            rests.keep(name, at, exact[place], block[place])
         values[at, : len(past)] = block[past].T
         if future:
             values[at, width - len(future) :] = block[future].T
+
+
+def _write_wide(partial: Path, offsets: np.ndarray, params: WindowParams, rests: Rests) -> WindowParams:
+    """Finds the columns that 32 bits do not hold well enough and writes them in 64, as they came; names them in the params."""
+    target: np.ndarray = np.load(partial / "target.npy", mmap_mode="r")
+    values: np.ndarray = np.load(partial / "values.npy", mmap_mode="r")
+    channels = {name + AHEAD: name for name in params.future} | {name: name for name in params.features}
+
+    def exact(channel: str, rows: slice) -> np.ndarray:
+        given = values[rows, params.panel_channels.index(channel)]
+        return target[rows] if channel == "y" else rests.exact(channels[channel], rows, given)
+
+    def is_wide(channel: str) -> bool:
+        return changes_are_small(((rows, exact(channel, rows)) for rows in _chunks(len(target))), offsets)
+
+    newest = {name: channel for channel, name in channels.items()}  # a column of both is looked at once
+    params = replace(params, wide=tuple(name for name, channel in newest.items() if name in params.wide or is_wide(channel)))
+    if params.wide:
+        _ask_for(panel_bytes(len(target), params) - panel_bytes(len(target), replace(params, wide=())), partial)
+        wide = open_memmap(partial / f"{WIDE}.npy", "w+", np.float64, (len(target), len(params.wide_channels)))
+        for rows in _chunks(len(target)):
+            for column, channel in enumerate(params.wide_channels):
+                wide[rows, column] = exact(channel, rows)
+    return params
 
 
 def _chunks(size: int) -> Iterator[slice]:
@@ -163,7 +201,10 @@ def _finish_rows(
     times = open_memmap(partial / "times.npy", "w+", np.int64, (int(offsets[-1]),))
     values = np.load(partial / "values.npy", mmap_mode="r+")
     features = len(params.features)
-    held = np.full(features, -1), np.full(features, np.nan, np.float32)  # the row and value last observed
+    filled = [(values, features)]
+    if params.wide_channels:
+        filled.append((np.load(partial / f"{WIDE}.npy", mmap_mode="r+"), len(params.wide_features)))
+    held = [(np.full(count, -1), np.full(count, np.nan)) for _, count in filled]  # the row and value last observed
     first = spans["ds"]
     for rows in _chunks(len(times)):
         at = np.arange(rows.start, rows.stop)
@@ -173,10 +214,11 @@ def _finish_rows(
         for number, name in enumerate(params.calendar):
             column = features + 2 * number
             values[rows, column], values[rows, column + 1] = calendar_waves(times[rows], name)
-        for column in range(features):
-            part = np.ascontiguousarray(values[rows, column])
-            if _carry_forward(part, at, offsets[series], forward_fill, column, held):
-                values[rows, column] = part
+        for (array, count), own in zip(filled, held, strict=True):
+            for column in range(count):
+                part = np.ascontiguousarray(array[rows, column])
+                if _carry_forward(part, at, offsets[series], forward_fill, column, own):
+                    array[rows, column] = part
 
 
 def _carry_forward(
@@ -200,7 +242,8 @@ def _carry_forward(
 
 def _put_in_place(partial: Path, facts: Mapping[str, Any], size: int, folder: Path) -> Path:
     digest = _digest(partial, facts)
-    written = sum((partial / f"{name}.npy").stat().st_size for name in ARRAYS)
+    arrays = arrays_of(facts)
+    written = sum((partial / f"{name}.npy").stat().st_size for name in arrays)
     final = folder / digest
     facts = {**facts, "digest": digest, "rows": size, "bytes": written}
     (partial / "panel.json").write_text(json.dumps(facts, indent=1))
@@ -210,7 +253,7 @@ def _put_in_place(partial: Path, facts: Mapping[str, Any], size: int, folder: Pa
         if not final.is_dir():
             raise
         if not _whole(final):
-            for name in (*(f"{array}.npy" for array in ARRAYS), "panel.json"):  # who reads it now keeps what it has opened
+            for name in (*(f"{array}.npy" for array in arrays), "panel.json"):  # who reads it now keeps what it has opened
                 os.replace(partial / name, final / name)
             print(f"the kept panel {final} was damaged and has been built again from the data", file=sys.stderr)
     return final
@@ -226,7 +269,7 @@ def _whole(folder: Path) -> bool:
 
 def _digest(folder: Path, facts: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name in ARRAYS:
+    for name in arrays_of(facts):
         with (folder / f"{name}.npy").open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

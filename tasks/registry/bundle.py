@@ -155,9 +155,9 @@ def example(panel: Panel, params: WindowParams) -> Example:
     if params.future:
         columns["y"] = np.where(past, panel.target[rows], np.nan)
     for name in params.features:
-        columns[name] = np.where(past, panel.values[rows, panel.column(name)], np.nan)
+        columns[name] = np.where(past, panel.channel(name)[rows], np.nan)
     for name in params.future:
-        columns[name] = panel.values[rows, panel.column(name + AHEAD)]
+        columns[name] = panel.channel(name + AHEAD)[rows]
     for number, name in enumerate(params.static):
         value = panel.static[series, number]
         texts = (None, *panel.categories.get(name, ()))
