@@ -15,7 +15,7 @@ from models.worker import EVALUATED
 from params.errors import UserError
 from params.schema import RunParams
 from tasks.compare import copycat, scores, seeds, significance
-from tasks.compare.board import Board, Difference, Score, ScoreRow, Standing, best_naive
+from tasks.compare.board import NAIVES, Board, Difference, Score, ScoreRow, Standing, best_naive
 from tasks.evaluate import frames, intervals
 from tasks.evaluate.baselines import Baselines
 from tasks.evaluate.frames import Forecasts
@@ -78,12 +78,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Judged:
-    """What validation says of every model, and its forecasts on test: `errors` by name, `ranked` the one that chooses."""
+    """What validation says of every model, and its forecasts on test: `errors` by name, `ranked` the one that chooses,
+    `naives` the same of the naive ones on the rows that all of them forecast."""
 
     test: Forecasts
     calibrations: Mapping[str, pl.DataFrame]
     errors: Mapping[str, Mapping[str, Score]]
     ranked: Mapping[str, Score]
+    naives: Mapping[str, Score]
     scale: pl.DataFrame
     units: pl.DataFrame | None
 
@@ -103,7 +105,7 @@ def compare(
     """
     panel, windows = data.panel, data.windows
     judged = _validated(run, data, fits, baselines, folder)
-    naive = best_naive({name: judged.ranked[name] for name in run.evaluation.baselines})
+    naive = best_naive(judged.naives)
     origins = origin_rows(panel, windows, data.split, "test", run.evaluation.stride)
     known = {fit.label: _fit_row(fit) for fit in fits}
     rows, tables = [], []
@@ -190,7 +192,11 @@ def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Basel
             calibrations[model] = intervals.calibrate(residuals, model)
             errors[model] = scores.errors(residuals, model, scale, units)
     ranked = scores.ranking(errors, run.evaluation.choose_by)
-    return _Judged(written["test"], calibrations, errors, ranked, scale, units)
+    able = [name for name in NAIVES if errors.get(name, {}).get("mae") is not None]
+    common = written["validation"].read(*able).drop_nulls(able)
+    of_naives = {name: scores.errors(common, name, scale, units) for name in able}
+    naives = scores.ranking(of_naives, run.evaluation.choose_by) if able and common.height else {n: ranked[n] for n in able}
+    return _Judged(written["test"], calibrations, errors, ranked, naives, scale, units)
 
 
 def _forecasts_of(fit: Fit, split: str) -> Path:

@@ -6,11 +6,13 @@ both an actual and a forecast.  utilsforecast groups by cutoff wherever it sees 
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import polars as pl
 from utilsforecast import losses
 
 from tasks.compare.board import Score, best_naive
 from tasks.evaluate.intervals import COVERAGE, LEVELS, by_step, of_step, quantile_column
+from tasks.evaluate.season import seasonal
 
 SQUARE_AND_ABSOLUTE = {"mae": losses.mae, "mse": losses.mse}
 QUANTILES = {0.05: f"-lo-{COVERAGE}", 0.5: "", 0.95: f"-hi-{COVERAGE}"}  # a level, and what follows the model in its column
@@ -66,13 +68,16 @@ def standard_units(train_history: pl.DataFrame) -> pl.DataFrame:
 
 
 def scales(train_history: pl.DataFrame, season: int) -> pl.DataFrame:
-    """unique_id, mae, mse: the in-sample errors of the seasonal naive, which MASE and RMSSE divide by.
+    """unique_id, mae, mse: the in-sample errors of the seasonal naive (`seasonal`), which MASE and RMSSE divide by.
 
     `train_history`: unique_id, ds, y of the training rows on the regular grid.
     """
-    y = pl.col("y").cast(pl.Float64).fill_nan(None)
-    rows = train_history.select("unique_id", "ds", y).sort("unique_id", "ds")
-    rows = rows.with_columns(mae=pl.col("y").shift(season).over("unique_id")).drop_nulls().drop("ds")
+    y = pl.col("y").cast(pl.Float64).fill_null(np.nan)
+    rows = train_history.select("unique_id", "ds", y).sort("unique_id", "ds").drop("ds").with_row_index("row")
+    values, row = rows["y"].to_numpy(), rows["row"].cast(pl.Int64).to_numpy()
+    start = rows.select(pl.col("row").cast(pl.Int64).min().over("unique_id")).to_series().to_numpy()
+    naive = pl.Series(seasonal(values, row - season, start, season))
+    rows = rows.select("unique_id", pl.col("y").fill_nan(None), mae=naive.fill_nan(None)).drop_nulls()
     squares = losses.mse(rows.rename({"mae": "mse"}), ["mse"])
     errors: pl.DataFrame = losses.mae(rows, ["mae"])
     return errors.join(squares, on="unique_id", how="left", maintain_order="left")

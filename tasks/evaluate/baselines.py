@@ -17,6 +17,7 @@ from models.data.panel import Data
 from models.worker import EVALUATED
 from params.schema import RunParams
 from tasks.evaluate.frames import targets_of, write_columns
+from tasks.evaluate.season import seasonal
 from tasks.files import spread
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import target_frame
@@ -123,7 +124,8 @@ def forecast_baselines(
     """Wide frame (unique_id, ds, cutoff, step, a column a baseline; no y) and a note for each baseline that left origins out.
 
     `history`: unique_id, ds, y on the regular grid, null where missing; `origins`: unique_id, cutoff.  A series without an
-    observed value up to its cutoff gets nulls.  Raises ValueError for a cutoff off the grid.
+    observed value up to its cutoff gets nulls; so does a seasonal naive where no season before has one.  Raises ValueError for
+    a cutoff off the grid.
     """
     names = run.evaluation.baselines
     history, origins = history.sort("unique_id", "ds"), origins.sort("unique_id", "cutoff")
@@ -183,38 +185,19 @@ def _past(history: pl.DataFrame, origins: pl.DataFrame, run: RunParams) -> _Past
 
 
 def _simple(past: _Past, run: RunParams) -> dict[str, np.ndarray]:
-    """[origins, horizon] of each of the three naive forecasts, NaN where nothing was observed yet."""
+    """[origins, horizon] of each of the three naive forecasts, NaN where what it goes by was not observed yet."""
     ahead = run.windows.gap + np.arange(1, run.windows.horizon + 1)
     y, last = past.y, past.newest[past.at]
     value = np.where(last < past.start, np.nan, y[last])[:, None]
     observed = np.append(np.flatnonzero(~np.isnan(y)), len(y) - 1)  # the end: there is always one to find
     first = observed[np.searchsorted(observed[:-1], past.start)]
+    season = run.evaluation.season
     slope = (value[:, 0] - y[first]) / np.maximum(last - first, 1)
     return {
         "last_value": np.broadcast_to(value, (len(last), len(ahead))),
         "drift": value + slope[:, None] * ((past.at - last)[:, None] + ahead),
-        "seasonal_naive": _seasonal(past, ahead, run.evaluation.season, value),
+        "seasonal_naive": seasonal(y, past.at[:, None] + ahead - -(-ahead // season) * season, past.start[:, None], season),
     }
-
-
-def _seasonal(past: _Past, ahead: np.ndarray, season: int, otherwise: np.ndarray) -> np.ndarray:
-    """The newest observed value a whole number of seasons before each target and not after the cutoff."""
-    source = past.at[:, None] + ahead - -(-ahead // season) * season
-    found = _seasons_back(past.y, season)[np.maximum(source, 0)]
-    # Going back may end in the series before: nothing was observed then.
-    known = (source >= past.start[:, None]) & (found >= past.start[:, None]) & ~np.isnan(past.y[found])
-    return np.where(known, past.y[found], otherwise)
-
-
-def _seasons_back(y: np.ndarray, season: int) -> np.ndarray:
-    """[rows] the nearest row with a value a whole number of seasons (0 too) before each, of any series; itself where none."""
-    rows = np.arange(len(y))
-    back = np.where(np.isnan(y) & (rows >= season), rows - season, rows)
-    while True:  # each round doubles how far one goes back at once
-        further = back[back]
-        if np.array_equal(further, back):
-            return back
-        back = further
 
 
 def _fitted(name: str, past: _Past, run: RunParams, progress: Progress | None) -> tuple[np.ndarray, str | None]:

@@ -84,13 +84,20 @@ def test_skill_compares_on_the_same_rows(frames: tuple[pl.DataFrame, ...]) -> No
     assert own["test_skill"] == 0
 
 
+def seasons_before(past: np.ndarray, row: int) -> float:
+    """The newest value one, two, three ... seasons before a row, NaN where there is none."""
+    return next((past[back] for back in range(row - SEASON, -1, -SEASON) if not np.isnan(past[back])), np.nan)
+
+
 def test_mase_is_the_mean_over_series_of_mae_over_the_seasonal_naive_in_training(frames: tuple[pl.DataFrame, ...]) -> None:
     validation, test, train = frames
     ratios = []
     for name in ("s0", "s1"):
         y, m = arrays(test.filter(pl.col("unique_id") == name), "y", "m")
         past = train.filter(pl.col("unique_id") == name)["y"].to_numpy()
-        ratios.append(np.abs(y - m).mean() / np.nanmean(np.abs(past[SEASON:] - past[:-SEASON])))
+        ratios.append(
+            np.abs(y - m).mean() / np.nanmean([abs(past[row] - seasons_before(past, row)) for row in range(len(past))])
+        )
     calibration = calibrate(validation, "m")
     shuffled = train.sample(fraction=1, shuffle=True, seed=3)
     for history in (train, shuffled, train.with_columns(pl.col("y").fill_nan(None))):
@@ -138,7 +145,7 @@ def plain(part: pl.DataFrame, train: pl.DataFrame) -> dict[str, float]:
     size = {}
     for name in ("s0", "s1"):
         past = train.filter(pl.col("unique_id") == name)["y"].to_numpy()
-        steps = past[SEASON:] - past[:-SEASON]
+        steps = np.array([past[row] - seasons_before(past, row) for row in range(len(past))])
         size[name] = (np.nanmean(np.abs(steps)), np.sqrt(np.nanmean(steps**2)))
     y, m = (part[name].cast(pl.Float64).to_numpy() for name in ("y", "m"))
     known = ~np.isnan(y) & ~np.isnan(m)

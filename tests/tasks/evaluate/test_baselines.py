@@ -98,8 +98,11 @@ def test_seasonal_naive_with_a_gap_reads_the_target_s_own_phase() -> None:
     assert simple([0, 1, 2, 3, 4, 5, 6, 7], 7, 2, 3)["seasonal_naive"] == [7, 4]  # targets are rows 11 and 12
 
 
-def test_seasonal_naive_falls_back_to_the_last_value() -> None:
-    assert simple([5, 6, None], 2, 3)["seasonal_naive"] == [6, 5, 6]  # phases 3, 0, 1: phase 3 was never seen
+def test_seasonal_naive_is_missing_where_no_season_before_has_a_value() -> None:
+    assert simple([5, 6, None], 2, 3)["seasonal_naive"] == [None, 5, 6]  # phases 3, 0, 1: phase 3 was never seen
+    history = a_history({"a": [1.0, 2.0, 3.0, 4.0], "b": [None, 6.0, 7.0, None, None, None, None, None]})
+    frame, _ = forecast_baselines(history, origins(history, [7]), a_run(4, 0, 4, NAIVE))
+    assert frame["seasonal_naive"].to_list() == [None, 6.0, 7.0, None]  # and never what the series before had
 
 
 def test_a_series_not_yet_observed_gets_nulls() -> None:
