@@ -15,7 +15,7 @@ from tasks.files import TABLES, require_writable
 from tasks.grid.frequency import Frequency
 from tasks.lags.file import write_lag_table
 from tasks.lags.panel import write_panel
-from tasks.lags.table import first_series, head_text, lag_head
+from tasks.lags.table import check_names, first_series, head_text, lag_head
 from tasks.load.source import long_frame, open_source
 from tasks.validate.report import failure_message, report_lines, report_table
 from tasks.validate.suite import validate
@@ -43,6 +43,7 @@ def show_lags(home: Path, run: RunParams, out: Path | None, head: bool, edges: A
     """
     if out is not None:
         require_writable("--out", out, TABLES)
+    check_names(run.windows.window_params(), rolling)
     board = Board()
     with board, board.stage("check the data"):
         source = open_source(run.data)

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
 CALENDAR = {"hour": 24.0, "weekday": 7.0, "monthday": 31.0, "yearday": 365.25, "month": 12.0}  # name -> its period
-OBSERVED = "y (observed)"  # the target as it came, beside the feature y, in the frame of a panel; no feature may be called so
 AHEAD = " (ahead)"  # marks the channel of a panel that keeps a covariate known ahead as it came
 Static = Literal["numeric", "categorical"]
 

@@ -31,6 +31,7 @@ from tasks.grid.calendar import calendar_waves
 from tasks.grid.frequency import Frequency
 from tasks.lags.sizes import panel_bytes, size_text
 from tasks.lags.wide import Rests, changes_are_small
+from tasks.names import column
 
 KEYS = ("unique_id", "ds")
 CHUNK = 1 << 17  # rows in memory at a time
@@ -44,11 +45,11 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
     renames it; reuses an identical panel and rebuilds a damaged one with a warning.  Raises UserError for a value that float32
     cannot hold or a static covariate that varies.
     """
-    spans = _spans(frame, params, frequency)
+    spans, covariates = _spans(frame, params, frequency)
     if not spans.height:
         raise UserError("no rows are left after the checks: nothing to cut into windows")
     offsets = np.concatenate(([0], np.cumsum(spans["size"].to_numpy()))).astype(np.int64)
-    static, categories = _static(spans, params)
+    static, categories = _static(covariates, params, spans.height)
     folder.mkdir(parents=True, exist_ok=True)
     _ask_for(panel_bytes(int(offsets[-1]), params), folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-", ignore_cleanup_errors=True) as name:
@@ -80,49 +81,56 @@ def _ask_for(size: int, folder: Path) -> None:
         raise Unavailable(f"the panel takes {size_text(size)} and {room}: make room, or set LAGLINE_HOME")
 
 
-def _spans(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency) -> pl.DataFrame:
-    """One row per series, sorted by name: number, unique_id, ds (its first), offset and size in rows, its static covariates."""
-    facts = [pl.col("ds").min(), pl.col("ds").max().alias("(last)")]
-    for name in params.static:
-        if name != "unique_id":
-            facts += [pl.col(name).drop_nulls().first(), pl.col(name).drop_nulls().n_unique().alias(f"{name} (different)")]
-    spans = frame.group_by("unique_id").agg(facts).sort("unique_id").collect(engine="streaming")
-    for name in params.static:
-        wrong = spans.filter(pl.col(f"{name} (different)") > 1) if name != "unique_id" else spans.clear()
-        if wrong.height:
+def _spans(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+    """One row per series, sorted by name: unique_id, ds (its first), offset and size in rows; and its static covariates."""
+    names = [name for name in params.static if name != "unique_id"]
+    facts = [pl.col("ds").min(), pl.col("ds").max().alias("last")]
+    for number, name in enumerate(names):  # by number: what stands here besides has names of ours
+        value = column(name).drop_nulls()
+        facts += [value.first().alias(f"value {number}"), value.n_unique().alias(f"different {number}")]
+    found = frame.group_by("unique_id").agg(facts).sort("unique_id").collect(engine="streaming")
+    for number, name in enumerate(names):
+        different = found.select("unique_id", count=f"different {number}").filter(pl.col("count") > 1)
+        if different.height:
             raise UserError(
-                f"windows.static: {name!r} takes {wrong[f'{name} (different)'][0]} values in series {wrong['unique_id'][0]!r}: "
+                f"windows.static: {name!r} takes {different['count'][0]} values in series {different['unique_id'][0]!r}: "
                 "a static covariate is constant for a series; list it under windows.features, or under windows.future"
             )
+    static = {"unique_id": found["unique_id"]} | {name: found[f"value {number}"] for number, name in enumerate(names)}
+    spans = found.select("unique_id", "ds", "last")
     if params.start_padding:
         spans = _padded(spans, params.start_padding, frequency)
-    size = (frequency.position(pl.col("(last)"), pl.col("ds")) + 1).alias("size")
-    return spans.with_columns(size).with_columns(offset=pl.col("size").cum_sum() - pl.col("size")).with_row_index("number")
+    size = frequency.position(pl.col("last"), pl.col("ds")) + 1
+    spans = spans.select("unique_id", "ds", size=size)
+    return spans.with_columns(offset=pl.col("size").cum_sum() - pl.col("size")), static
 
 
 def _padded(spans: pl.DataFrame, rows: int, frequency: Frequency) -> pl.DataFrame:
     """Every series begins so many steps earlier.  Raises UserError where a grid of months would then have other days."""
-    moved = spans.with_columns(frequency.at(pl.col("ds"), -rows).alias("(start)"))
-    off = moved.filter(frequency.at(pl.col("(start)"), rows) != pl.col("ds"))
+    moved = spans.with_columns(start=frequency.at(pl.col("ds"), -rows))
+    off = moved.filter(frequency.at(pl.col("start"), rows) != pl.col("ds"))
     if off.height:
         what = f"series {off['unique_id'][0]!r} begins on day {off['ds'][0].day}, which not every month has"
         raise UserError(f"windows.start_padding: {what}: set it to 0, or date the rows by the first or last day of a month")
-    return moved.with_columns(pl.col("(start)").alias("ds")).drop("(start)")
+    return moved.with_columns(ds="start")
 
 
-def _static(spans: pl.DataFrame, params: WindowParams) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
+def _static(
+    covariates: Mapping[str, pl.Series], params: WindowParams, series: int
+) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
     """float64 [S, C]: numbers, and the place of each category in its sorted list, from 1; 0 where it is missing."""
     columns = []
     categories: dict[str, tuple[str, ...]] = {}
     for name, kind in params.static.items():
+        values = covariates[name]
         if kind == "numeric":
-            columns.append(spans[name].cast(pl.Float64).fill_null(np.nan).to_numpy())
+            columns.append(values.cast(pl.Float64).fill_null(np.nan).to_numpy())
             _float32(columns[-1], name)
             continue
-        categories[name] = tuple(spans[name].drop_nulls().unique().sort())
-        codes = spans[name].cast(pl.Enum(categories[name])).to_physical().cast(pl.Int64) + 1
+        categories[name] = tuple(values.drop_nulls().unique().sort())
+        codes = values.cast(pl.Enum(categories[name])).to_physical().cast(pl.Int64) + 1
         columns.append(codes.fill_null(0).to_numpy())
-    found = np.stack(columns, axis=1) if columns else np.empty((spans.height, 0))
+    found = np.stack(columns, axis=1) if columns else np.empty((series, 0))
     return np.ascontiguousarray(found, np.float64), categories
 
 
@@ -139,14 +147,15 @@ def _write_rows(
     columns = list(dict.fromkeys(["y", *params.features, *params.future]))
     past, future = [columns.index(name) for name in params.features], [columns.index(name) for name in params.future]
     first, number = spans["ds"], pl.col("unique_id").cast(pl.Enum(spans["unique_id"])).to_physical()
-    numbered = frame.select(number.alias("(number)"), "ds", *columns)  # a join would hold back its rows to weigh both sides
-    row = pl.col("(offset)") + frequency.position(pl.col("ds"), pl.col("(first)"))
+    chosen = [column(name).cast(pl.Float64).alias(str(place)) for place, name in enumerate(columns)]
+    numbered = frame.select(number.alias("series"), "ds", *chosen)  # a join would hold back its rows to weigh both sides
+    row = pl.col("offset") + frequency.position(pl.col("ds"), pl.col("first"))
     for batch in numbered.collect_batches(chunk_size=CHUNK, maintain_order=False, engine="streaming"):
-        series = batch["(number)"]
-        located = batch.with_columns(first.gather(series).alias("(first)"), spans["offset"].gather(series).alias("(offset)"))
+        series = batch["series"]
+        located = batch.select("ds", first.gather(series).alias("first"), spans["offset"].gather(series).alias("offset"))
         at: Any = located.select(row).to_series().to_numpy()
-        exact = np.stack([batch[name].cast(pl.Float64).to_numpy() for name in columns])
-        block = np.stack([_float32(column, name) for column, name in zip(exact, columns, strict=True)])
+        exact = np.stack([batch[str(place)].to_numpy() for place in range(len(columns))])
+        block = np.stack([_float32(numbers, name) for numbers, name in zip(exact, columns, strict=True)])
         if len(at) and (np.diff(at) == 1).all():  # rows that came in order lie side by side
             at = slice(int(at[0]), int(at[-1]) + 1)
         target[at] = exact[0]

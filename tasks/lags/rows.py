@@ -2,6 +2,8 @@
 
 The table has one row more than the panel for each series: the step past its end.  Row q of the table lies in series s where
 q - s is its row of the panel.
+Beside unique_id, ds and row a column is called by a word of ours, a blank and its own name (`static size`), so that no name
+that a user chose meets any other.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +16,6 @@ import pyarrow as pa
 from models.data.panel import Panel
 from tasks.grid.calendar import calendar_waves
 from tasks.grid.frequency import Frequency
-from tasks.lags.panel import KEYS
 
 BLOCK = 1 << 14  # rows at a time, so that a block of the panel stays in the processor's cache for all its channels
 
@@ -52,15 +53,15 @@ def lay_out(
 ) -> pl.DataFrame:
     """Rows start .. stop of the table, which may begin before its first and end past its last, as they are before any lag.
 
-    unique_id, ds, `(row)` (the place in the series from 0, or `most` beyond that), the calendar, static covariates, and the
-    sources under their names: float32 (float64 of what the panel holds so), null where missing, and outside a series where a
-    source says that it is read there.
+    unique_id, ds, `row` (the place in the series from 0, or `most` beyond that), `wave NAME` of the calendar, `static NAME`,
+    and the sources under their names: float32 (float64 of what the panel holds so), null where missing, and outside a series
+    where a source says that it is read there.
     """
     size = stop - start
     series, times = np.zeros(size, np.uint32), np.zeros(size, np.int64)
     place = np.zeros(size, np.min_scalar_type(most))
     columns = {name: np.empty(size, _values(panel, source).dtype) for name, source in sources.items()}
-    waves = {f"{name}_{wave}": np.zeros(size, np.float32) for name in calendar for wave in ("sin", "cos")}
+    waves = {f"wave {name}_{wave}": np.zeros(size, np.float32) for name in calendar for wave in ("sin", "cos")}
     for name, column in columns.items():
         column[: max(-start, 0)] = column[size - max(stop - table_rows(panel), 0) :] = _outside(sources[name])
     for block in _blocks(panel, start, stop):
@@ -73,12 +74,13 @@ def lay_out(
     for name in calendar:
         for low in range(0, size, BLOCK):
             part = slice(low, low + BLOCK)
-            waves[f"{name}_sin"][part], waves[f"{name}_cos"][part] = calendar_waves(times[part], name)
+            waves[f"wave {name}_sin"][part], waves[f"wave {name}_cos"][part] = calendar_waves(times[part], name)
     number = pl.Series(pa.array(series))
-    of_series = {"unique_id": pl.Series(panel.ids, dtype=pl.String)} | statics(panel)
+    of_series = {"unique_id": pl.Series(panel.ids, dtype=pl.String)}
+    of_series |= {f"static {name}": column for name, column in statics(panel).items()}
     found = {name: column.gather(number) for name, column in of_series.items()}
     found["ds"] = pl.Series(pa.array(times)).cast(Frequency(panel.facts.frequency).dtype)
-    found |= {"(row)": pl.Series(pa.array(place))} | {name: _column(wave) for name, wave in waves.items()}
+    found |= {"row": pl.Series(pa.array(place))} | {name: _column(wave) for name, wave in waves.items()}
     while columns:  # one by one: a column that has become polars' own is not held twice
         name, values = columns.popitem()
         found[name] = _column(values)
@@ -93,9 +95,9 @@ def statics(panel: Panel) -> dict[str, pl.Series]:
         if name in panel.categories:
             codes = pl.Series(values.astype(np.int64))
             found[name] = pl.Series([None, *panel.categories[name]], dtype=pl.String).gather(codes)
-        elif name not in KEYS:
+        else:
             found[name] = _column(np.ascontiguousarray(values))
-    return {name: column for name, column in found.items() if name not in KEYS}
+    return {name: column for name, column in found.items() if name != "unique_id"}
 
 
 def _ends(panel: Panel) -> np.ndarray:

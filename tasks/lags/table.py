@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 from models.data.panel import Panel
-from models.data.window import AHEAD, OBSERVED, WindowParams
+from models.data.window import AHEAD, WindowParams
 from params.errors import UserError
 from params.shown import visible
 from tasks.lags.panel import KEYS
@@ -43,15 +43,19 @@ def table_part(panel: Panel, params: WindowParams, edges: Edges, rolling: Sequen
     On whole columns a shift is a view and a mask one bit per row, so the table costs a small part of its own size in memory.
     """
     lags, first, (back, ahead) = list(_lags(params, rolling)), first_whole_row(params, rolling), table_reach(params, rolling)
-    _check_names(panel, params, lags)
+    check_names(params, rolling)
     sources = _sources(panel, params, rolling)
     frame = lay_out(panel, sources, params.calendar, start - back, stop + ahead, max(back, ahead, first))
-    row = pl.col("(row)")
-    within = (row >= first) & (row.shift(-ahead) >= ahead)
     targets = len(lags) - params.horizon
-    shown = [*map(pl.col, KEYS), *_shifted(frame, lags[:targets]), *map(pl.col, params.waves), *map(pl.col, statics(panel))]
-    table = frame.select(*shown, *_shifted(frame, lags[targets:]), within.alias("(within)")).slice(back, stop - start)
-    return (table.filter(pl.col("(within)")) if edges == "drop" else table).drop("(within)")
+    waves = (pl.col(f"wave {name}").alias(name) for name in params.waves)
+    constant = (pl.col(f"static {name}").alias(name) for name in statics(panel))
+    shown = [*map(pl.col, KEYS), *_shifted(frame, lags[:targets]), *waves, *constant, *_shifted(frame, lags[targets:])]
+    table = frame.select(shown).slice(back, stop - start)
+    if edges == "keep":
+        return table
+    row = pl.col("row")
+    within = frame.select((row >= first) & (row.shift(-ahead) >= ahead)).to_series()
+    return table.filter(within.slice(back, stop - start))
 
 
 def table_reach(params: WindowParams, rolling: Sequence[int]) -> tuple[int, int]:
@@ -70,22 +74,22 @@ def _lags(params: WindowParams, rolling: Sequence[int]) -> Iterator[Lag]:
     for name, window in params.features.items():
         newest = params.gap + 1 + window.delay
         for k in range(newest + window.sampling_rate * (window.lookback - 1), newest - 1, -window.sampling_rate):
-            yield Lag(f"{name}_lag{k}", name, k)
+            yield Lag(f"{name}_lag{k}", f"past {name}", k)
     for name, window in params.features.items():
         for w in dict.fromkeys(rolling):
-            yield Lag(f"{name}_mean{w}", f"{name}_mean{w}", params.gap + 1 + window.delay)
+            yield Lag(f"{name}_mean{w}", f"mean{w} {name}", params.gap + 1 + window.delay)
     for name in params.future:
-        yield from (Lag(f"{name}_lag{k}", name + AHEAD, k) for k in range(params.gap, 0, -1))
-        yield from (Lag(f"{name}_step{h}", name + AHEAD, 1 - h) for h in range(1, params.horizon + 1))
-    yield from (Lag(f"y_step{h}", OBSERVED, 1 - h) for h in range(1, params.horizon + 1))
+        yield from (Lag(f"{name}_lag{k}", f"ahead {name}", k) for k in range(params.gap, 0, -1))
+        yield from (Lag(f"{name}_step{h}", f"ahead {name}", 1 - h) for h in range(1, params.horizon + 1))
+    yield from (Lag(f"y_step{h}", "target y", 1 - h) for h in range(1, params.horizon + 1))
 
 
 def _sources(panel: Panel, params: WindowParams, rolling: Sequence[int]) -> dict[str, Source]:
-    """The columns that are shifted, by name."""
-    past = {name: Source(panel.column(name)) for name in params.features}
-    means = {f"{name}_mean{w}": Source(panel.column(name), w) for name in params.features for w in rolling}
-    ahead = {name + AHEAD: Source(panel.column(name + AHEAD), ends=True) for name in params.future}
-    return past | means | ahead | {OBSERVED: Source(None, ends=True)}
+    """The columns that are shifted, by what `lay_out` calls them: a word of ours before the name."""
+    past = {f"past {name}": Source(panel.column(name)) for name in params.features}
+    means = {f"mean{w} {name}": Source(panel.column(name), w) for name in params.features for w in rolling}
+    ahead = {f"ahead {name}": Source(panel.column(name + AHEAD), ends=True) for name in params.future}
+    return past | means | ahead | {"target y": Source(None, ends=True)}
 
 
 def _shifted(frame: pl.DataFrame, lags: Sequence[Lag]) -> Iterator[pl.Expr]:
@@ -94,8 +98,8 @@ def _shifted(frame: pl.DataFrame, lags: Sequence[Lag]) -> Iterator[pl.Expr]:
     A source without missing values takes its mask from here, shared by all columns with the same lag.
     """
     gapless = {lag.source for lag in lags if not frame[lag.source].null_count()}
-    masks = {lag.back: frame["(row)"] >= lag.back for lag in lags if lag.source in gapless and lag.back > 0}
-    row = pl.col("(row)")
+    masks = {lag.back: frame["row"] >= lag.back for lag in lags if lag.source in gapless and lag.back > 0}
+    row = pl.col("row")
     for name, source, back in lags:
         moved = pl.col(source).shift(back)
         if back > 0:
@@ -105,11 +109,13 @@ def _shifted(frame: pl.DataFrame, lags: Sequence[Lag]) -> Iterator[pl.Expr]:
         yield moved.alias(name)
 
 
-def _check_names(panel: Panel, params: WindowParams, lags: Sequence[Lag]) -> None:
-    taken = {*KEYS, *(lag.name for lag in lags), *params.waves}
-    for name in statics(panel):
-        if name in taken:
-            raise UserError(f"windows.static: {name!r} is also the name of a column of lags: rename it in the table")
+def check_names(params: WindowParams, rolling: Sequence[int]) -> None:
+    """Raises UserError for a static covariate that is called as a column of lags or of the calendar.
+
+    Of the other columns no two meet: of `{feature}_lag{k}` and the like the ends are ours.
+    """
+    for name in {lag.name for lag in _lags(params, rolling)}.union(KEYS, params.waves) & {*params.static} - {"unique_id"}:
+        raise UserError(f"windows.static: {name!r} is also the name of a column of lags: rename it in the table")
 
 
 def lag_head(
