@@ -15,6 +15,7 @@ from tasks.grid.frequency import Frequency
 from tasks.grid.split import resolve_split
 from tasks.load.files import collect
 from tasks.load.source import Source, categories_of, scan_series
+from tasks.names import column
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def make_profile(run: RunParams, source: Source) -> Profile:
 
 
 def _number(name: str) -> pl.Expr:
-    return pl.col(name).cast(pl.Float64, strict=False).fill_nan(None)
+    return column(name).cast(pl.Float64, strict=False).fill_nan(None)
 
 
 def _split(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
@@ -81,7 +82,7 @@ def _split(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
         found.append(pl.when(number.is_finite()).then(number).alias(f"finite:{name}"))
         found.append(number.is_infinite().alias(f"infinite:{name}"))
         if name in texts:
-            found.append(pl.when(number.is_null()).then(pl.col(name)).alias(f"text:{name}"))
+            found.append(pl.when(number.is_null()).then(column(name)).alias(f"text:{name}"))
     return found
 
 
