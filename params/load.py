@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -182,7 +183,7 @@ class _Layers:
             where = lines.get(("name",), self.name)
             raise UserError(f"{where}: name: {run.name!r} is what lagline calls an experiment of {whose!r}; use another name")
         for variant in run.variants:
-            if variant in TAKEN or variant.endswith(("-lo-90", "-hi-90")):
+            if variant in TAKEN or re.search(r"-(lo|hi)-\d+$", variant):
                 file = f"params/variants/{variant}.yaml"
                 raise UserError(f"{file}: {variant!r} is a column of every forecast frame; rename the file")
             if variant not in self.known:

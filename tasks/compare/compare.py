@@ -73,7 +73,7 @@ class Comparison:
 
     def errors_by_series(self, model: str) -> pl.DataFrame:
         """unique_id and the MAE of one model on test."""
-        return scores.wide(self.slices.filter(pl.col("model") == model), "series").rename({"value": "unique_id"})
+        return scores.wide(self.slices.filter(pl.col("model") == model), "series").rename({"_value": "unique_id"})
 
 
 @dataclass(frozen=True)

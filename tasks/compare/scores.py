@@ -2,6 +2,7 @@
 
 Frames are wide forecast frames: unique_id, ds, cutoff, step, y and a column a model.  A row counts for a model where it has
 both an actual and a forecast.  utilsforecast groups by cutoff wherever it sees that column, so none is handed to it.
+Columns of ours that stand beside those of models begin with an underscore, which no model's name does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,8 +32,8 @@ def errors(frame: pl.DataFrame, model: str, scale: pl.DataFrame, units: pl.DataF
     found["mase"] = _scaled(losses.mae(_scored(frame, model), [model]), model, scale, "mae")
     if units is None:
         return found
-    deviation = pl.col("y", model) / pl.col("deviation")
-    rows = _pooled(_scored(frame, model).join(units, on="unique_id", how="left").with_columns(deviation).drop_nulls())
+    scaled = _scored(frame, model).join(units.select("unique_id", _unit="deviation"), on="unique_id", how="left")
+    rows = _pooled(scaled.with_columns(pl.col("y", model) / pl.col("_unit")).drop_nulls())
     return found | {f"{name}_scaled": _number(loss(rows, [model]), model) for name, loss in SQUARE_AND_ABSOLUTE.items()}
 
 
@@ -126,55 +127,58 @@ def breakdown(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, b
     """
     place = {"series": pl.col("unique_id"), "step": pl.col("step"), **SLICES}[by]
     numbers = pl.col("y", *dict.fromkeys((model, naive))).cast(pl.Float64).fill_nan(None)
-    rows = test.select("unique_id", place.alias("value"), "step", numbers).drop_nulls(["y", model])
-    unit, square = pl.col("mae"), pl.col("mse").sqrt()
-    scaled = rows.join(scale, on="unique_id", how="left").filter(unit > 0)
-    found = rows.group_by("value").agg(pl.len().alias("n")).sort("value")
+    rows = test.select("unique_id", place.alias("_value"), "step", numbers).drop_nulls(["y", model])
+    unit, square = pl.col("_mae"), pl.col("_mse").sqrt()
+    scaled = rows.join(scale.select("unique_id", _mae="mae", _mse="mse"), on="unique_id", how="left").filter(unit > 0)
+    found = rows.group_by("_value").agg(pl.len().alias("n")).sort("_value")
     for name, loss in {
-        "mae": losses.mae(rows, [model], id_col="value"),
-        "rmse": losses.rmse(rows, [model], id_col="value"),
-        "mase": losses.mae(scaled.with_columns(pl.col("y", model) / unit), [model], id_col="value"),
-        "rmsse": losses.rmse(scaled.with_columns(pl.col("y", model) / square), [model], id_col="value"),
-        "smape": losses.smape(rows, [model], id_col="value").with_columns(pl.col(model) * 200),
-        "bias": losses.bias(rows, [model], id_col="value"),
+        "mae": losses.mae(rows, [model], id_col="_value"),
+        "rmse": losses.rmse(rows, [model], id_col="_value"),
+        "mase": losses.mae(scaled.with_columns(pl.col("y", model) / unit), [model], id_col="_value"),
+        "rmsse": losses.rmse(scaled.with_columns(pl.col("y", model) / square), [model], id_col="_value"),
+        "smape": losses.smape(rows, [model], id_col="_value").with_columns(pl.col(model) * 200),
+        "bias": losses.bias(rows, [model], id_col="_value"),
         "skill": _skills(rows.drop_nulls(), model, naive),
         "mae_corrected": _corrected(rows, model, by),
     }.items():
-        found = found.join(loss.select("value", pl.col(model).alias(name)), on="value", how="left", maintain_order="left")
+        found = found.join(loss.select("_value", pl.col(model).alias(name)), on="_value", how="left", maintain_order="left")
     return found.select(
-        pl.lit(model).alias("model"), pl.lit(by).alias("by"), pl.col("value").cast(pl.String), pl.exclude("value")
+        pl.lit(model).alias("model"),
+        pl.lit(by).alias("by"),
+        pl.col("_value").cast(pl.String).alias("value"),
+        pl.exclude("_value"),
     )
 
 
 def _corrected(rows: pl.DataFrame, model: str, by: str) -> pl.DataFrame:
-    """value, model: the MAE of a slice less the mean, over its rows, of the MAE of their step, plus the MAE of all rows.
+    """_value, model: the MAE of a slice less the mean, over its rows, of the MAE of their step, plus the MAE of all rows.
 
     With origins every six hours an hour is reached by every sixth step alone, and its MAE says how far ahead those are: a saw.
     Where origins are at every hour it is the plain MAE.  Null where a step reaches one slice alone, so that the two cannot be
     told apart, and for slices that are no part of the calendar.
     """
     error = (pl.col("y") - pl.col(model)).abs()
-    alone = by not in SLICES or rows.group_by("step").agg(pl.col("value").n_unique())["value"].min() == 1
+    alone = by not in SLICES or rows.group_by("step").agg(pl.col("_value").n_unique())["_value"].min() == 1
     left = error - error.mean().over("step") + error.mean()
-    found = rows.with_columns(left.alias(model)).group_by("value").agg(pl.col(model).mean())
+    found = rows.with_columns(left.alias(model)).group_by("_value").agg(pl.col(model).mean())
     return found.with_columns(pl.lit(None, pl.Float64).alias(model)) if alone else found
 
 
 def _skills(rows: pl.DataFrame, model: str, naive: str) -> pl.DataFrame:
     pair = list(dict.fromkeys((model, naive)))
-    found: pl.DataFrame = losses.mae(rows, pair, id_col="value")
+    found: pl.DataFrame = losses.mae(rows, pair, id_col="_value")
     return found.with_columns(pl.when(pl.col(naive) > 0).then(1 - pl.col(model) / pl.col(naive)).alias(model))
 
 
 def wide(table: pl.DataFrame, by: str, metric: str = "mae") -> pl.DataFrame:
-    """Of a `breakdown` of several models: `value` and a column a model; the numbers of steps, hours and weekdays in order."""
-    rows = table.filter(pl.col("by") == by).pivot("model", index="value", values=metric)
-    return rows.sort("value") if by == "series" else rows.with_columns(pl.col("value").cast(pl.Int64)).sort("value")
+    """Of a `breakdown` of several models: `_value` and a column a model; the numbers of steps, hours and weekdays in order."""
+    rows = table.filter(pl.col("by") == by).rename({"value": "_value"}).pivot("model", index="_value", values=metric)
+    return rows.sort("_value") if by == "series" else rows.with_columns(pl.col("_value").cast(pl.Int64)).sort("_value")
 
 
 def skill(test: pl.DataFrame, model: str, naive: str) -> Score:
     """1 - MAE / MAE of `naive`, on the rows that have both."""
-    rows = _pooled(_scored(test, model, naive)).rename({"unique_id": "value"})
+    rows = _pooled(_scored(test, model, naive)).rename({"unique_id": "_value"})
     return _number(_skills(rows, model, naive), model)
 
 
@@ -205,9 +209,9 @@ def _percent(result: pl.DataFrame, column: str) -> Score:
 
 def _scaled(errors: pl.DataFrame, model: str, scale: pl.DataFrame, by: str) -> Score:
     """The mean over series of their error / scale; of the root of it where they are squares."""
-    ratio = pl.col(model) / pl.col(by)
+    ratio = pl.col(model) / pl.col("_scale")
     ratio = ratio.sqrt() if by == "mse" else ratio
-    found = errors.join(scale.select("unique_id", by), on="unique_id", how="left").filter(pl.col(by) > 0)
+    found = errors.join(scale.select("unique_id", _scale=by), on="unique_id", how="left").filter(pl.col("_scale") > 0)
     found = found.sort("unique_id")  # a mean over another order of series may have another last digit
     return _number(found.select(ratio.mean().alias(model)), model)
 
@@ -230,8 +234,8 @@ def _crps(all_rows: pl.DataFrame, model: str, calibration: pl.DataFrame) -> Scor
     horizon, parts = int(calibration["step"].max()), []  # type: ignore[arg-type]
     for level in LEVELS:
         residual = of_step(by_step(calibration, quantile_column(level), horizon))
-        forecast = all_rows.with_columns((pl.col(model) + residual).alias("at"))
-        parts.append(_number(losses.quantile_loss(forecast, {model: "at"}, level), model))
+        forecast = all_rows.with_columns((pl.col(model) + residual).alias("_at"))
+        parts.append(_number(losses.quantile_loss(forecast, {model: "_at"}, level), model))
     mean = _mean(parts)
     return None if mean is None else 2 * mean
 

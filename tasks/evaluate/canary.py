@@ -29,6 +29,7 @@ from tasks.evaluate.alignment import find_shift
 from tasks.files import spread
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
+from tasks.names import column
 from tasks.train.fits import Fit
 
 SERIES, CUTOFFS = 8, 3  # how many are tried, spread evenly
@@ -109,10 +110,9 @@ def _borders(panel: Panel, split: Split) -> pl.DataFrame:
 def spoil(frame: pl.DataFrame, names: Sequence[str], cutoff: int, borders: pl.DataFrame) -> pl.DataFrame:
     """The frame with every value of some columns overwritten where its row lies after the cutoff and the border of its series
     (of `_borders`); missing ones too."""
-    known = frame.join(borders, on="unique_id", how="left", maintain_order="left")
-    after = pl.col("ds").to_physical() > pl.max_horizontal(pl.lit(cutoff), "_border")
-    spoiled = (pl.when(after).then(SPOILED).otherwise(pl.col(name)).alias(name) for name in names)
-    return known.with_columns(spoiled).drop("_border")
+    border = frame.select("unique_id").join(borders, on="unique_id", how="left", maintain_order="left")["_border"]
+    after = pl.lit(frame.select(pl.col("ds").to_physical() > pl.max_horizontal(pl.lit(cutoff), pl.lit(border))).to_series())
+    return frame.with_columns(pl.when(after).then(SPOILED).otherwise(column(name)).alias(name) for name in names)
 
 
 @torch.inference_mode()
@@ -121,17 +121,17 @@ def _changed(before: Windows, panel: Panel, pipeline: Pipeline) -> str | None:
     params = pipeline.params
     after = Windows(panel, params, before.origins.numpy())
     pair = [windows.inputs(windows.origins) for windows in (before, after)]
-    for column, name in enumerate(params.channels):
-        if not _same(*(inputs.past_BLF[..., column] for inputs in pair)):
+    for place, name in enumerate(params.channels):
+        if not _same(*(inputs.past_BLF[..., place] for inputs in pair)):
             return f"the window of feature {name!r}"
-    for column, name in enumerate(params.known):
-        if not _same(*(inputs.ahead_BAK[..., column] for inputs in pair)):
+    for place, name in enumerate(params.known):
+        if not _same(*(inputs.ahead_BAK[..., place] for inputs in pair)):
             return f"what is known ahead of {name!r}"
-    for column, name in enumerate(params.wide_features):
-        if not _same(*(inputs.wide_BLE[..., column] for inputs in pair)):
+    for place, name in enumerate(params.wide_features):
+        if not _same(*(inputs.wide_BLE[..., place] for inputs in pair)):
             return f"the window of feature {name!r}"
-    for column, name in enumerate(params.wide_future):
-        if not _same(*(inputs.wide_BAE[..., column] for inputs in pair)):
+    for place, name in enumerate(params.wide_future):
+        if not _same(*(inputs.wide_BAE[..., place] for inputs in pair)):
             return f"what is known ahead of {name!r}"
     if not all(_same(*two) for two in zip(*(pipeline.fit_scaling(table) for table in (before.panel, panel)), strict=True)):
         return "the scaling"

@@ -19,6 +19,7 @@ from tasks.grid.times import parse_time
 from tasks.load.cells import cleaned
 from tasks.load.files import Table
 from tasks.load.numbers import read_numbers
+from tasks.names import column
 
 MANY = 20  # so many number columns and a time are series rather than features
 FEWEST = 3
@@ -99,12 +100,13 @@ def melt(tables: Sequence[Table], wide: Wide, out: Path) -> None:
 
 
 def _long(rows: pl.LazyFrame, wide: Wide, csv: CsvParams) -> pl.LazyFrame:
-    values = [read_numbers(cleaned(pl.col(name).cast(pl.String)), csv).cast(pl.Float64).alias(name) for name in wide.columns]
-    key = wide.keys[0]
-    kept = rows.select(pl.col(key).alias("(key)"), *values)
-    long = kept.unpivot(list(wide.columns), index="(key)", variable_name="(name)", value_name="y").drop_nulls("y")
+    texts = [cleaned(column(name).cast(pl.String)) for name in wide.columns]
+    places = [str(i) for i in range(len(texts))]  # by number, so that no name meets one of ours
+    values = [read_numbers(text, csv).cast(pl.Float64).alias(place) for text, place in zip(texts, places, strict=True)]
+    kept = rows.select(column(wide.keys[0]).alias("key"), *values)
+    long = kept.unpivot(places, index="key", variable_name="place", value_name="y").drop_nulls("y")
     if wide.form is Form.COLUMN_PER_SERIES:
-        return long.select(unique_id="(name)", ds="(key)", y="y")
+        return long.select(unique_id=pl.col("place").replace_strict(places, list(wide.columns)), ds="key", y="y")
     steps = [_step_of(name) or "" for name in wide.columns]
     dates = pl.Series(steps).to_frame("t").select(parse_time(pl.col("t"))).to_series()
     ds: pl.Series = pl.Series([int(step) for step in steps]) if all(step.isdigit() for step in steps) else dates
@@ -112,6 +114,4 @@ def _long(rows: pl.LazyFrame, wide: Wide, csv: CsvParams) -> pl.LazyFrame:
         raise UserError(
             f"the columns {', '.join(wide.columns[:3])}, ... are no dates that can be read: write them as 2020-01-31"
         )
-    return long.select(
-        unique_id=pl.col("(key)").cast(pl.String), ds=pl.col("(name)").replace_strict(list(wide.columns), ds), y="y"
-    )
+    return long.select(unique_id=pl.col("key").cast(pl.String), ds=pl.col("place").replace_strict(places, ds), y="y")

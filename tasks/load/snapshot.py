@@ -23,6 +23,7 @@ from params.data import DataParams
 from params.errors import UserError
 from tasks.load.database import Batch, read_batches, url_text
 from tasks.load.scratch import scratch
+from tasks.names import column
 
 
 class Kind(Enum):
@@ -102,7 +103,7 @@ def _write(batches: Iterator[Batch], query: str, folder: Path) -> Snapshot:
         count += len(rows)
     if not count:
         raise UserError("data.query: the query gives no rows; correct it, or look whether the table is filled")
-    casts = [pl.col(name).cast(kind.dtype) for name, kind in kinds.items()]
+    casts = [column(name).cast(kind.dtype) for name, kind in kinds.items()]
     pl.concat([pl.scan_parquet(part, glob=False).select(casts) for part in parts]).sink_parquet(folder / "rows.parquet")
     for part in parts:
         part.unlink()

@@ -127,7 +127,7 @@ def _pictures(found: Comparison, run: RunParams, fits: Sequence[Fit]) -> Iterabl
             if (one := found.to_best.get(row.name))
         ]
         yield "differences.png", difference_plot(rows, found.best, unit)
-    steps = scores.wide(table, "step").rename({"value": "step"})
+    steps = scores.wide(table, "step").rename({"_value": "step"})
     yield "error_by_step.png", step_plot(steps, models, chosen, naive, unit, str(run.data.frequency))
     for by in scores.SLICES:
         if table.filter(pl.col("by") == by)["mae_corrected"].is_not_null().any():

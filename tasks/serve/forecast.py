@@ -15,6 +15,7 @@ from tasks.grid.frequency import Frequency
 from tasks.load.files import collect
 from tasks.load.find import find_files
 from tasks.load.source import KEYS, Source, categories_of, long_frame, open_source, scan_series
+from tasks.names import column
 from tasks.registry.load import Version
 from tasks.serve.given import Given, given_in
 from tasks.validate.report import named
@@ -103,10 +104,10 @@ def numbers(run: RunParams, source: Source, version: Version) -> pl.DataFrame:
     raw = scan_series(source, columns, words)
     for name, dtype in raw.collect_schema().items():
         if dtype == pl.String and name not in (*KEYS, *words):
-            bad = raw.filter(pl.col(name).is_not_null() & pl.col(name).cast(pl.Float64, strict=False).is_null())
-            for series, value in collect(bad.select("unique_id", name).head(1), run.data.where).iter_rows():
-                column = run.data.target if name == "y" else name
-                raise ValueError(f"series {series!r}, column {column!r}: {value!r} is not a number")
+            cell, called = column(name), run.data.target if name == "y" else name
+            bad = raw.filter(cell.is_not_null() & cell.cast(pl.Float64, strict=False).is_null()).select("unique_id", cell)
+            for series, value in collect(bad.head(1), run.data.where).iter_rows():
+                raise ValueError(f"series {series!r}, column {called!r}: {value!r} is not a number")
     return frame.collect()
 
 

@@ -16,7 +16,7 @@ from models.forecaster import Forecaster, Skip
 from models.memory_card import receptive_field
 from params.errors import UserError
 from params.load import Plan
-from params.schema import VariantParams
+from params.schema import RunParams, VariantParams
 from tasks.train.device import choose_device, concurrent_fits
 
 
@@ -115,9 +115,28 @@ def seeds_of(variant: VariantParams) -> int:
     return 1 if is_closed_form(variant.family) or variant.members else variant.run.training.seeds
 
 
+def labels_of(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tuple[str, str, int]]:
+    """Every fit of a run: (label, variant, seed); the first seed carries the variant's own name.
+
+    A closed form has no seed to vary and is fitted once.
+    """
+    found = []
+    for name in run.variants:
+        seeds = seeds_of(variants[name])
+        found += [(name if seed == 0 else f"{name}-s{seed}", name, seed) for seed in range(seeds)]
+    found.sort(key=lambda fit: bool(variants[fit[1]].members))  # an ensemble when its members are done
+    for label, _, _ in found:
+        if sum(label == other for other, _, _ in found) > 1:
+            raise UserError(
+                f"variants: {label!r} is a variant and a further seed of another: rename params/variants/{label}.yaml"
+            )
+    return found
+
+
 def check_plan(plan: Plan) -> None:
     """Checks the device and builds every variant of a run without memory, before any data is read.  Raises UserError."""
     concurrent_fits(plan.run.training.threads, choose_device())
+    labels_of(plan.run, plan.variants)
     check_shared(list(plan.variants.values()))
     for variant in plan.variants.values():
         check_variant(variant, plan.run.windows.window_params())

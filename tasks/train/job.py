@@ -9,9 +9,8 @@ from models.data.window import WindowParams
 from models.fit.job import Job, Rule, is_closed_form
 from models.fit.settings import Training
 from models.networks.linear import PENALTIES
-from params.errors import UserError
 from params.schema import RunParams, VariantParams
-from tasks.train.check import own_network, seeds_of
+from tasks.train.check import labels_of, own_network, seeds_of
 from tasks.train.kind import Kind
 from tasks.train.micro_batches import micro_batches
 
@@ -83,22 +82,4 @@ def plan_fits(
                 label=label, variant=variants[name], job=make_job(variants[name], seed, panel, windows, split, device)
             )
             found.append(one if number == 1 else replace(one, label=f"{label}@{number}", kind=Kind.REFIT, first=label))
-    return found
-
-
-def labels_of(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tuple[str, str, int]]:
-    """Every fit of a run: (label, variant, seed); the first seed carries the variant's own name.
-
-    A closed form has no seed to vary and is fitted once.
-    """
-    found = []
-    for name in run.variants:
-        seeds = seeds_of(variants[name])
-        found += [(name if seed == 0 else f"{name}-s{seed}", name, seed) for seed in range(seeds)]
-    found.sort(key=lambda fit: bool(variants[fit[1]].members))  # an ensemble when its members are done
-    for label, _, _ in found:
-        if sum(label == other for other, _, _ in found) > 1:
-            raise UserError(
-                f"variants: {label!r} is a variant and a further seed of another: rename params/variants/{label}.yaml"
-            )
     return found

@@ -44,12 +44,12 @@ def step_plot(by_step: pl.DataFrame, models: Sequence[str], chosen: str | None, 
 def slice_plot(table: pl.DataFrame, by: str, models: Sequence[str], chosen: str | None, naive: str, unit: str) -> "Figure":
     """MAE on test by hour of the day or day of the week, corrected for the step, a line a model, each named at its right end.
 
-    `table`: value (hour 0 .. 23, or ISO weekday 1 .. 7) and the `mae_corrected` of each model, null where there is none.
+    `table`: _value (hour 0 .. 23, or ISO weekday 1 .. 7) and the `mae_corrected` of each model, null where there is none.
     `by`: hour or weekday.
     """
     figure, ax = new_figure(9, max(3.6, 0.26 * len(models) + 1.2))
-    table = table.sort("value")
-    named_lines(ax, table, "value", models, looks_of(models, chosen, naive), mark=by == "weekday" or table.height < 24)
+    table = table.sort("_value")
+    named_lines(ax, table, "_value", models, looks_of(models, chosen, naive), mark=by == "weekday" or table.height < 24)
     if by == "weekday":
         ax.axvspan(SATURDAY - 0.5, SATURDAY + 1.5, color=GRID, alpha=0.5, lw=0, zorder=0)
         ax.set_xticks(range(1, 8), DAYS)

@@ -1,12 +1,14 @@
 """The scores against plain numpy on frames with missing values; never against utilsforecast itself."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 import numpy as np
 import polars as pl
 import pytest
 
 from tasks.compare.scores import breakdown, errors, mae, ranking, scales, score, slices, standard_units, wide
+from tasks.compare.significance import differences
 from tasks.evaluate.intervals import LEVELS, calibrate, half_widths, with_interval
 
 SEASON = 3
@@ -196,8 +198,8 @@ def test_wide_puts_numbers_in_their_order(frames: tuple[pl.DataFrame, ...]) -> N
     scale = scales(frames[2], SEASON)
     test = pl.concat([frames[1].with_columns(step=pl.col("step") * 3), frames[1]])
     found = wide(pl.concat(breakdown(test, name, "last_value", scale, "step") for name in ("m", "last_value")), "step")
-    assert found.columns == ["value", "m", "last_value"]
-    assert found["value"].to_list() == [1, 2, 3, 4, 6, 9, 12]
+    assert found.columns == ["_value", "m", "last_value"]
+    assert found["_value"].to_list() == [1, 2, 3, 4, 6, 9, 12]
 
 
 def test_pinball_and_scaled_crps(frames: tuple[pl.DataFrame, ...]) -> None:
@@ -294,3 +296,29 @@ def test_a_step_that_reaches_one_hour_alone_says_nothing_of_hours() -> None:
     frame = reached([0, 24, 48], 24, lambda hour, step: step)
     assert set(corrected(frame).values()) == {None}
     assert set(corrected(frame, "step").values()) == {None}  # a step is no part of the calendar
+
+
+TAKEN_ELSEWHERE = (
+    *("value", "at", "mae", "mse", "mase", "deviation", "scale", "len", "count", "counts", "norm", "literal", "index", "model"),
+    *("by", "n", "a", "b", "residual", "gap", "skill", "series", "variable", "q0.05", "half_width_90", "rank", "name", "hour"),
+)
+
+
+@pytest.mark.parametrize("name", TAKEN_ELSEWHERE)
+def test_a_model_may_be_called_whatever_a_variant_can_be(frames: tuple[pl.DataFrame, ...], name: str) -> None:
+    validation, test, train = frames
+    scale, units = scales(train, SEASON), standard_units(train)
+    called = {"m": name, "m-lo-90": f"{name}-lo-90", "m-hi-90": f"{name}-hi-90"}
+    test = test.with_columns(ds=pl.lit(datetime(2020, 1, 1)) + pl.duration(hours="step"))
+
+    def scored(model: str, validation: pl.DataFrame, test: pl.DataFrame) -> tuple[object, ...]:
+        slices = [breakdown(test, model, "last_value", scale, by) for by in ("series", "step", "hour")]
+        return (
+            score(test, model, "last_value", scale, calibrate(validation, model)),
+            errors(test, model, scale, units),
+            [part.drop("model").to_dicts() for part in slices],
+            wide(pl.concat(slices), "step")[model].to_list(),
+            differences(test, [model], ["last_value"]).to_dicts(),
+        )
+
+    assert scored(name, validation.rename({"m": name}), test.rename(called)) == scored("m", validation, test)

@@ -51,7 +51,7 @@ def test_twenty_models_look_different() -> None:
 @pytest.mark.parametrize(("by", "first", "count"), [("hour", 0, 24), ("weekday", 1, 7), ("hour", 6, 1)])
 @pytest.mark.parametrize("models", [["lstm"], MANY])
 def test_error_by_slice_names_its_models_in_order(tmp_path: Path, by: str, first: int, count: int, models: list[str]) -> None:
-    figure = slice_plot(errors("value", first, count, models), by, models, models[0], "last_value", HOSTILE)
+    figure = slice_plot(errors("_value", first, count, models), by, models, models[0], "last_value", HOSTILE)
     names = named(figure)
     assert len(names) == len(models) and names[-1] == {"lstm": "lstm"}.get(models[-1], "last_value")
     low, high = figure.axes[0].get_xlim()
@@ -60,7 +60,7 @@ def test_error_by_slice_names_its_models_in_order(tmp_path: Path, by: str, first
 
 
 def test_weekdays_have_names_and_the_slices_may_come_in_any_order() -> None:
-    table = errors("value", 1, 7, ["lstm"]).reverse()
+    table = errors("_value", 1, 7, ["lstm"]).reverse()
     axes = slice_plot(table, "weekday", ["lstm"], None, "last_value", "temp").axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
     np.testing.assert_allclose(axes.lines[0].get_xdata(), np.arange(1, 8))
@@ -68,16 +68,16 @@ def test_weekdays_have_names_and_the_slices_may_come_in_any_order() -> None:
 
 
 def test_a_slice_without_a_score_is_a_gap_and_its_neighbours_are_dots() -> None:
-    table = errors("value", 0, 24, ["lstm"]).with_columns(lstm=pl.when(pl.col("value") == 5).then(None).otherwise("lstm"))
+    table = errors("_value", 0, 24, ["lstm"]).with_columns(lstm=pl.when(pl.col("_value") == 5).then(None).otherwise("lstm"))
     line = slice_plot(table, "hour", ["lstm"], None, "last_value", "temp").axes[0].lines[0]
     np.testing.assert_array_equal(np.flatnonzero(np.isnan(line.get_ydata())), [5])
     assert line.get_marker() == "o"
-    whole = slice_plot(errors("value", 0, 24, ["lstm"]), "hour", ["lstm"], None, "last_value", "temp").axes[0].lines[0]
+    whole = slice_plot(errors("_value", 0, 24, ["lstm"]), "hour", ["lstm"], None, "last_value", "temp").axes[0].lines[0]
     assert whole.get_marker() == "None"
 
 
 def test_a_model_far_above_the_rest_is_named_at_the_top_with_its_error(tmp_path: Path) -> None:
-    table = errors("value", 0, 24, ["lstm", "gru", "drift"]).with_columns(pl.col("drift") * 50)
+    table = errors("_value", 0, 24, ["lstm", "gru", "drift"]).with_columns(pl.col("drift") * 50)
     figure = slice_plot(table, "hour", ["lstm", "gru", "drift"], "lstm", "last_value", "temp")
     assert named(figure) == ["lstm", "gru", "drift  ↑ 110"]
     assert 2.1 < figure.axes[0].get_ylim()[1] < 3
@@ -85,7 +85,7 @@ def test_a_model_far_above_the_rest_is_named_at_the_top_with_its_error(tmp_path:
 
 
 def test_without_any_score_the_picture_says_so() -> None:
-    table = errors("value", 0, 24, ["lstm"]).with_columns(lstm=pl.lit(None))
+    table = errors("_value", 0, 24, ["lstm"]).with_columns(lstm=pl.lit(None))
     assert named(slice_plot(table, "hour", ["lstm"], None, "last_value", "temp")) == ["nothing to score"]
 
 
