@@ -12,6 +12,7 @@ import typer
 
 from flows.runtime.arguments import (
     AllowDirty,
+    Future,
     FutureColumns,
     Horizon,
     IdColumns,
@@ -232,6 +233,7 @@ def forecast(
     version: Registered,
     data: Table,
     out: Out,
+    future: Future = None,
     start: Annotated[
         str | None,
         typer.Option("--from", metavar="TIME", help="Forecast at every cutoff from here on."),
@@ -248,9 +250,10 @@ def forecast(
 ) -> None:
     """Forecast with a registered version: the table's own id and time columns, cutoff, yhat and its 90 % interval."""
     home = open_home()
-    from flows.verbs.forecast import Asked, show_forecast
+    from flows.verbs.forecast import show_forecast
+    from tasks.serve.forecast import Asked
 
-    asked = Asked(start=start, stride=stride, judged=judged, nixtla=nixtla, plot=plot, series=series)
+    asked = Asked(start=start, stride=stride, judged=judged, future=future, nixtla=nixtla, plot=plot, series=series)
     show_forecast(home, version, data, out, asked)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.runtime.begin import a_name, a_picture, a_reason, a_reference, a_table, an_output
+from flows.runtime.begin import a_future, a_name, a_picture, a_reason, a_reference, a_table, an_output
 
 Params = Annotated[Path, typer.Argument(metavar="PARAMS", help="The run file (YAML), such as params/nyc_weather.yaml.")]
 Set = Annotated[
@@ -61,4 +61,8 @@ StaticColumns = Annotated[
 Plot = Annotated[
     Path | None,
     typer.Option("--plot", metavar="FILE", callback=a_picture, help="Draw history, forecasts and intervals: .html or .png."),
+]
+Future = Annotated[
+    Path | None,
+    typer.Option("--future", metavar="FILE", callback=a_future, help="What is known ahead, as a table of its own."),
 ]

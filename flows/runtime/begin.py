@@ -101,6 +101,11 @@ def a_table(data: Path) -> Path:
     return data
 
 
+def a_future(table: Path | None) -> Path | None:
+    """A table of what is known ahead.  Raises UserError where there is none."""
+    return table and a_table(table)
+
+
 def an_output(out: Path) -> Path:
     """A file for a table.  Raises UserError where none can be put in place."""
     from tasks.files import TABLES, require_writable

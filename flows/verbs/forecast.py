@@ -1,6 +1,5 @@
 """Forecast: a registered version on a table of one's own, given back in its own columns."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -9,29 +8,18 @@ from flows.runtime.progress import Board
 from params.errors import UserError
 from tasks.registry.load import opened
 from tasks.registry.versions import needed, parse
-from tasks.serve.forecast import check_out, counted, forecast, rows_trained_on, write_out
+from tasks.serve.forecast import Asked, check_out, counted, forecast, rows_trained_on, write_out
 from tasks.serve.given import in_columns_of
 from tasks.serve.plot import draw
 from tasks.tracking import connection
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """Which forecasts: every cutoff from `start` with a `stride`, by the weights that were `judged`, under Nixtla's names."""
-
-    start: str | None = None
-    stride: int = 1
-    judged: bool = False
-    nixtla: bool = False
-    plot: Path | None = None
-    series: str | None = None
 
 
 def show_forecast(home: Path, reference: str, data: Path, out: Path, asked: Asked) -> None:
     """Writes the forecasts of a table and says how many, and by which weights; what stood there before stays where none can be
     made."""
     name, which = parse(reference)
-    check_out(out, data)
+    for table in filter(None, (data, asked.future)):
+        check_out(out, table)
     if asked.stride != 1 and asked.start is None:
         raise UserError("--stride needs --from: without it there is one forecast a series, after its last row")
     if asked.series is not None and asked.plot is None:
@@ -39,7 +27,7 @@ def show_forecast(home: Path, reference: str, data: Path, out: Path, asked: Aske
     with Board() as board, board.stage(f"forecast with {name}@{which}"), connection.answered():
         connection.connect(home)
         with opened(needed(name, which)) as version:
-            found = forecast(version, data, asked.start, asked.stride, asked.judged)
+            found = forecast(version, data, asked)
             returned = in_columns_of(found.given, found.made, out, asked.nixtla)
             write_out(returned.rows, out)
             drawn = None if asked.plot is None else f"{asked.plot}: {draw(found, version, asked.plot, asked.series)}"
@@ -52,5 +40,5 @@ def show_forecast(home: Path, reference: str, data: Path, out: Path, asked: Aske
         "--judged gives honest forecasts of the test range, by the weights that have not seen it."
     )
     console = Console(highlight=False, soft_wrap=True)
-    for line in filter(None, (told, drawn, returned.renamed, found.short, note if seen else None)):
+    for line in filter(None, (told, drawn, returned.renamed, *found.notes, note if seen else None)):
         console.print(line, markup=False)

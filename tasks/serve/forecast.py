@@ -1,6 +1,6 @@
 """Forecasts of a registered version for a table of one's own, by the serving code in its bundle; trains nothing."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from params.errors import UserError
 from params.schema import RunParams
 from tasks.files import TABLES, require_writable, write_table
 from tasks.grid.frequency import Frequency
-from tasks.load.files import collect
+from tasks.load.files import Table
 from tasks.load.find import find_files
 from tasks.load.source import KEYS, Source, categories_of, long_frame, open_source, scan_series
-from tasks.names import column
 from tasks.registry.load import Version
+from tasks.serve.ahead import open_ahead, refuse_words, with_ahead
 from tasks.serve.given import Given, given_in
 from tasks.validate.report import named
 
@@ -25,28 +25,56 @@ from tasks.validate.report import named
 class Forecasts:
     """What was `made` (unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90), and how the table says it (`given`).
 
-    `history`: the long frame that it was made from.  `short`: which series are left out, in words.
+    `history`: the long frame that it was made from.  `notes`: which series are left out, and what of the tables, in words.
     """
 
     made: pl.DataFrame
     given: Given
     history: pl.DataFrame
-    short: str | None = None
+    notes: tuple[str, ...] = ()
 
 
-def forecast(version: Version, data: Path, start: str | None = None, stride: int = 1, judged: bool = False) -> Forecasts:
-    """Forecasts after each series' last row, or at every cutoff from `start` on.
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Which forecasts: every cutoff from `start` with a `stride`, by the weights that were `judged`, with what `future` holds.
+
+    How they are given back: under Nixtla's names, drawn in `plot`, there of these `series`.
+    """
+
+    start: str | None = None
+    stride: int = 1
+    judged: bool = False
+    future: Path | None = None
+    nixtla: bool = False
+    plot: Path | None = None
+    series: str | None = None
+
+
+def forecast(version: Version, data: Path, asked: Asked | None = None) -> Forecasts:
+    """Forecasts after each series' last row, or at every cutoff from a start on.
 
     By the weights that were trained on all rows where there are any, or by those that were `judged`.  Left out are series with
     too short a history that the version was not trained on.  Raises UserError naming what cannot be used.
     """
+    asked = asked or Asked()
     try:
-        source = table_of(version, data)
+        source = table_of(version, data, asked.future is not None)
         frame, short = long_enough(read(version, source), version, version.facts.ids)
-        made = forecast_frame(version, frame, start, stride, judged)
-        return Forecasts(made, given_in(source), frame, too_short(short, version))
+        notes: tuple[str, ...] = ()
+        if asked.future is not None:
+            frame, notes = _with_ahead(version, frame, asked.future, source.data)
+        made = forecast_frame(version, frame, asked.start, asked.stride, asked.judged)
+        left_out = too_short(short, version)
+        return Forecasts(made, given_in(source), frame, (*notes, *([left_out] if left_out else [])))
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
+
+
+def _with_ahead(version: Version, frame: pl.DataFrame, future: Path, data: DataParams) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    try:
+        return with_ahead(version, frame, open_ahead(version, future, data))
+    except ValueError as error:
+        raise UserError(f"--future {future}: {error}") from None
 
 
 def forecast_frame(
@@ -72,8 +100,11 @@ def rows_trained_on(version: Version, made: pl.DataFrame) -> int:
     return made.join(last, on="unique_id").filter(ds <= pl.col("_until")).height
 
 
-def table_of(version: Version, data: Path) -> Source:
-    """The table, opened as the run opened its own: the same names, or unique_id, ds and y."""
+def table_of(version: Version, data: Path, ahead: bool = False) -> Source:
+    """The table, opened as the run opened its own: the same names, or unique_id, ds and y.
+
+    `ahead`: what is known ahead comes from another table; this one may lack its columns.
+    """
     run = version.trained_on.run
     own = run.data.model_copy(update={"path": str(data.absolute()), "query": None, "uri": None})
     source = open_source(own, Path.cwd())
@@ -81,7 +112,15 @@ def table_of(version: Version, data: Path) -> Source:
     given = {"id": ("unique_id", own.ids), "time": ("ds", own.times), "target": ("y", (own.target,))}
     free = {*there} - {*own.ids, *own.times, own.target}
     renamed = {key: name for key, (name, mine) in given.items() if name in free and not (mine and {*mine} <= {*there})}
-    return replace(source, data=own.model_copy(update=renamed))
+    lacking = [name for name in version.facts.windows.future if ahead and name not in (*there, *version.facts.windows.features)]
+    tables = tuple(_with_empty(table, lacking) for table in source.tables)
+    return replace(source, data=own.model_copy(update=renamed), tables=tables)
+
+
+def _with_empty(table: Table, names: Sequence[str]) -> Table:
+    """A table with further columns that hold nothing."""
+    rows = table.rows.with_columns(pl.lit(None, pl.Float64).alias(name) for name in names)
+    return replace(table, rows=rows, columns=pl.Schema({**table.columns, **dict.fromkeys(names, pl.Float64())}))
 
 
 def read(version: Version, source: Source) -> pl.DataFrame:
@@ -101,13 +140,7 @@ def numbers(run: RunParams, source: Source, version: Version) -> pl.DataFrame:
     dropped = [name for name in run.windows.features if name not in version.facts.windows.features]
     frame, words = long_frame(run, source, dropped), categories_of(run)
     columns = [name for name in frame.collect_schema().names() if name not in (*KEYS, "y")]
-    raw = scan_series(source, columns, words)
-    for name, dtype in raw.collect_schema().items():
-        if dtype == pl.String and name not in (*KEYS, *words):
-            cell, called = column(name), run.data.target if name == "y" else name
-            bad = raw.filter(cell.is_not_null() & cell.cast(pl.Float64, strict=False).is_null()).select("unique_id", cell)
-            for series, value in collect(bad.head(1), run.data.where).iter_rows():
-                raise ValueError(f"series {series!r}, column {called!r}: {value!r} is not a number")
+    refuse_words(scan_series(source, columns, words), [name for name in ("y", *columns) if name not in words], run.data)
     return frame.collect()
 
 

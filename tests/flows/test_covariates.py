@@ -101,6 +101,27 @@ def test_a_promotion_known_ahead_is_used_by_what_is_registered(compared: tuple[P
         model.forecast(bare)
 
 
+def test_what_if_runs_take_what_is_known_ahead_from_a_table_of_its_own(
+    compared: tuple[Path, Any], warm: Any, refused: Any
+) -> None:
+    folder, _ = compared
+    history, rest = (table().filter(later == (pl.col("day") >= datetime(2024, 10, 10, tzinfo=UTC))) for later in (False, True))
+    history.write_parquet(folder / "history.parquet")
+    forecasts = {}
+    for promo in (0.0, 1.0):
+        rest.select("shop", "day", promo=pl.lit(promo)).write_csv(folder / f"{promo:.0f}.csv")
+        files = ("--data", str(folder / "history.parquet"), "--future", str(folder / f"{promo:.0f}.csv"))
+        done = warm("forecast", "shops@1", *files, "--out", str(folder / "out.parquet"), home=folder / "home")
+        assert done.returncode == 0, done.stderr
+        forecasts[promo] = pl.read_parquet(folder / "out.parquet")
+    assert (forecasts[1.0]["yhat"] / forecasts[0.0]["yhat"]).mean() > 1.5  # the truth is 2.5
+    assert forecasts[1.0].join(rest, on=["shop", "day"]).height == 4 * 5  # UTC, as the table has it
+    rest.select("shop", "day").write_csv(folder / "none.csv")
+    files = ("--data", str(folder / "history.parquet"), "--future", str(folder / "none.csv"))
+    done = warm("forecast", "shops@1", *files, "--out", str(folder / "out.parquet"), home=folder / "home")
+    refused(done, 2, "--future", "none.csv: there is no column promo")
+
+
 def test_a_static_covariate_that_changes_is_refused(warm: Any, refused: Any, tmp_path: Path) -> None:
     table().with_columns(area=pl.col("sales")).write_parquet(tmp_path / "shops.parquet")
     (tmp_path / "shops.yaml").write_text(RUN.format(path=tmp_path / "shops.parquet"))

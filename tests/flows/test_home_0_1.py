@@ -15,7 +15,7 @@ import pytest
 
 from flows.runtime.state import prepare
 from flows.verbs.champion import show_history
-from flows.verbs.forecast import Asked, show_forecast
+from flows.verbs.forecast import show_forecast
 from flows.verbs.reproduce import show_reproduction
 from flows.verbs.runs import show_leaderboard
 from params.errors import ChecksFailed, UserError
@@ -26,6 +26,7 @@ from tasks.promote.proof import reproduce
 from tasks.promote.scored import score
 from tasks.registry.load import opened
 from tasks.registry.versions import CHALLENGER, CHAMPION, needed
+from tasks.serve.forecast import Asked
 from tasks.tracking import connection, logs
 
 ARCHIVE = Path(__file__).resolve().parents[1] / "data" / "home_0_1.tar.xz"

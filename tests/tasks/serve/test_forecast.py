@@ -17,7 +17,7 @@ from params.errors import UserError
 from tasks.files import write_parquet
 from tasks.registry.load import Version
 from tasks.serve import realised
-from tasks.serve.forecast import forecast, long_enough, too_short
+from tasks.serve.forecast import Asked, forecast, long_enough, too_short
 from tasks.serve.given import in_columns_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")  # polars, of a frame of pandas
@@ -43,7 +43,7 @@ def show(version: Version, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
     monkeypatch.setattr(flow, "needed", lambda *_: version)
     monkeypatch.setattr(flow, "opened", nullcontext)
     monkeypatch.setattr(flow.connection, "connect", lambda _: None)
-    return lambda data, out: flow.show_forecast(Path(), "own", data, out, flow.Asked())
+    return lambda data, out: flow.show_forecast(Path(), "own", data, out, Asked())
 
 
 def text(name: str, value: str, last: int) -> pl.Expr:
@@ -101,7 +101,7 @@ def test_a_series_that_training_left_out_as_too_short_is_left_out_by_name(
     assert served(version, data, tmp_path, monkeypatch)[1] == told
     new = lga.tail(12).with_columns(series=pl.lit("new"))  # just enough
     found = forecast(version, written(pl.concat([new, tiny]), data))
-    assert set(found.made["unique_id"]) == {"new"} and found.short == told
+    assert set(found.made["unique_id"]) == {"new"} and found.notes == (told,)
     with pytest.raises(UserError, match="series 'LGA': too short a history"):  # the version knows it
         forecast(version, written(pl.concat([jfk, lga.tail(11), tiny]), data))
     with pytest.raises(UserError, match="series 'tiny': too short a history"):

@@ -10,7 +10,7 @@ import pytest
 from params.errors import UserError
 from tasks.registry.load import Version
 from tasks.report.plots.outlook import outlook_of
-from tasks.serve.forecast import Forecasts, forecast
+from tasks.serve.forecast import Asked, Forecasts, forecast
 from tasks.serve.plot import SHOWN, chosen_series, draw
 
 EVIL = "<script>alert(1)</script> & \" ' $x^2$ \x1b[31m"
@@ -25,7 +25,7 @@ def found(version: Version, table: pl.DataFrame, tmp_path: Path) -> Callable[...
         rows = table.filter(series="LGA")
         copies = [rows.with_columns(series=pl.lit(name), temp=pl.col("temp") * at) for at, name in enumerate(names, start=1)]
         pl.concat(copies).write_parquet(tmp_path / "x.parquet")
-        return forecast(version, tmp_path / "x.parquet", start)
+        return forecast(version, tmp_path / "x.parquet", Asked(start=start))
 
     return make
 

@@ -1,0 +1,125 @@
+"""What is known ahead as a table of its own (`forecast --future FILE`): its rows stand after the last target of each series."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from params.data import DataParams
+from params.errors import UserError
+from tasks.grid.frequency import Frequency
+from tasks.load.files import collect
+from tasks.load.source import Source, open_source, scan_series
+from tasks.load.text import listed
+from tasks.names import column
+from tasks.registry.load import Version
+from tasks.validate.report import named
+
+Y = pl.col("y").fill_nan(None)
+
+
+def open_ahead(version: Version, file: Path, data: DataParams) -> Source:
+    """The table of what is known ahead, with the id and time columns of the history, or under unique_id and ds.
+
+    Its target, if it has one, is not read.  Raises UserError where a column is missing.
+    """
+    future = version.facts.windows.future
+    if not future:
+        raise UserError(f"--future {file}: {version} reads nothing that is known ahead (windows.future): leave it out")
+    own = data.model_copy(update={"path": str(file.absolute()), "query": None, "uri": None})
+    source = open_source(own, Path.cwd())
+    there = {*source.columns}
+    house = {"id": "unique_id" if own.ids else None, "time": "ds"}
+    if not {*own.ids, *own.times} <= there and {*filter(None, house.values())} <= there:
+        own = own.model_copy(update=house)
+    needed = (*own.ids, *own.times, *future)
+    if missing := [name for name in needed if name not in there]:
+        raise UserError(
+            f"--future {file}: there is no column {listed(missing)}; needed are {listed(needed)}, and there are "
+            f"{listed(source.columns)}"
+        )
+    target = pl.lit(None, pl.Float64).alias(own.target)
+    tables = (
+        replace(one, rows=one.rows.with_columns(target), columns=pl.Schema({**one.columns, own.target: pl.Float64()}))
+        for one in source.tables
+    )
+    return replace(source, data=own, tables=tuple(tables))
+
+
+def with_ahead(version: Version, history: pl.DataFrame, source: Source) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The history of each series up to its last target, and after it the rows of `source`; what is not used, in words.
+
+    Raises ValueError for a series without a row there, a step that is missing, and a cell that is empty or no number.
+    """
+    future = list(version.facts.windows.future)
+    raw = scan_series(source, future)
+    refuse_words(raw, future, source.data)
+    numbers = (column(name).cast(pl.Float64, strict=False) for name in future)
+    given = collect(raw.select("unique_id", "ds", *numbers), source.data.where)
+    if not source.data.ids:
+        given = given.with_columns(unique_id=pl.lit(version.trained_on.run.data.target))
+    ends = history.filter(Y.is_not_null()).group_by("unique_id").agg(pl.col("ds").max().alias("last"))
+    rows = given.filter(_after(given, ends).fill_null(False))
+    tail = _after(history, ends).fill_null(False)
+    _refuse_lacking(version, ends, rows)
+    notes = list(_notes(history.filter(tail), rows, future))
+    if others := sorted({*given["unique_id"]} - {*history["unique_id"]}):
+        notes.append(f"no forecast of {named(others)}: --future has rows of it and the table none")
+    return pl.concat([history.filter(~tail), rows], how="diagonal"), tuple(notes)
+
+
+def refuse_words(raw: pl.LazyFrame, names: Iterable[str], data: DataParams) -> None:
+    """Raises ValueError, as serving does, for the first cell that holds something and no number."""
+    types = raw.collect_schema()
+    for name in names:
+        if types[name] == pl.String:
+            cell, called = column(name), data.target if name == "y" else name
+            bad = raw.filter(cell.is_not_null() & cell.cast(pl.Float64, strict=False).is_null()).select("unique_id", cell)
+            for series, value in collect(bad.head(1), data.where).iter_rows():
+                raise ValueError(f"series {series!r}, column {called!r}: {value!r} is not a number")
+
+
+def _after(rows: pl.DataFrame, ends: pl.DataFrame) -> pl.Series:
+    """Which rows lie after the last target of their series; null for a series that has none."""
+    keys = rows.select("unique_id", "ds").join(ends, on="unique_id", how="left", maintain_order="left")
+    return keys.select(pl.col("ds") > pl.col("last")).to_series()
+
+
+def _refuse_lacking(version: Version, ends: pl.DataFrame, rows: pl.DataFrame) -> None:
+    frequency, windows = Frequency(version.facts.frequency), version.facts.windows
+    steps = pl.DataFrame({"step": range(1, windows.ahead + 1)})
+    needed = ends.join(steps, how="cross").select("unique_id", frequency.shift(pl.col("last"), pl.col("step")).alias("ds"))
+    twice = rows.select("unique_id", "ds").filter(pl.struct("unique_id", "ds").is_duplicated())
+    if twice.height:
+        raise ValueError(f"series {twice['unique_id'][0]!r}, {twice['ds'][0]}: stands twice; keep one row of each time")
+    lacking = needed.join(rows, on=["unique_id", "ds"], how="anti").sort("unique_id", "ds")
+    if lacking.height:
+        series, time = lacking.row(0)
+        one, count = lacking.filter(pl.col("unique_id") == series).height, lacking["unique_id"].n_unique()
+        more = f" (and in {count - 1} more series)" if count > 1 else ""
+        raise ValueError(
+            f"series {series!r}: {one} of the {windows.ahead} rows after its last target are missing{more}, the first "
+            f"at {time}; give {listed(windows.future)} for each"
+        )
+    for name in windows.future:
+        empty = needed.join(rows.select("unique_id", "ds", given=column(name)), on=["unique_id", "ds"])
+        for series, time, _ in (
+            empty.filter(pl.col("given").fill_nan(None).is_null()).sort("unique_id", "ds").head(1).iter_rows()
+        ):
+            raise ValueError(
+                f"series {series!r}, column {name!r}: empty at {time}; what is known ahead has a number in every row"
+            )
+
+
+def _notes(tail: pl.DataFrame, rows: pl.DataFrame, future: Sequence[str]) -> Iterator[str]:
+    """Where the table itself says otherwise; the covariates of both stand by number."""
+    one, other = (
+        frame.select("unique_id", "ds", *(column(name).fill_nan(None).alias(f"{mark}{at}") for at, name in enumerate(future)))
+        for frame, mark in ((tail, "old"), (rows, "new"))
+    )
+    both = one.join(other, on=["unique_id", "ds"], how="left")
+    says = [(pl.col(f"old{at}").is_not_null(), pl.col(f"old{at}").ne_missing(pl.col(f"new{at}"))) for at in range(len(future))]
+    if count := both.filter(pl.any_horizontal(there & differs for there, differs in says)).height:
+        rows_of = "row" if count == 1 else "rows"
+        yield f"{count:,} {rows_of} of the table after its last targets say otherwise than --future: what --future says is used"
