@@ -26,6 +26,8 @@ PARTS = {
     "hour": "%-H",
     "minute": "%-M",
     "second": "%-S",
+    "weekday": "%u",
+    "iso year": "%G",
 }
 DIGITS = ("%Y%m%d", "%Y%m", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S", "%Y%q", "%Y%V", "%Y%j", "%-H%M", "%H%M%S", "%j", "%y")
 PLAIN, TO_THE_DAY = "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"
@@ -37,6 +39,7 @@ TEXT = re.compile(
     r"(?P<half> ?[AaPp][Mm])?)?"
     r"(?P<zone> ?(?:UTC|GMT|[Zz]|[+-]\d\d(?::?\d\d)?))?"
 )
+A_DAY, CLOCK = ("Yy", "mbBh", "de"), "HIklTRs"  # directives that say a day together, and such as say a clock
 LETTERS = {"q": "%q", "m": "%m", "w": "%V"}
 
 
@@ -89,9 +92,10 @@ class Form:
 
     def typed(self) -> "Form":
         """The same as a type, where the text names a day: a date, a time on its clock, or in UTC where an offset is named."""
-        if self.how is not How.TEXT or not {"Y", "m", "d"} <= set(re.findall(r"%-?(\w)", self.format)):
+        says = {*re.findall(r"%[-_0]?([A-Za-z])", self.format)}
+        if self.how is not How.TEXT or not all(says & {*one, "F", "D"} for one in A_DAY):
             return self
-        if not re.search(r"%-?[HI]", self.format):
+        if not says & {*CLOCK}:
             return Form(How.TIME, pl.Date())
         return Form(How.TIME, pl.Datetime("us", None if self.zone is None else "UTC"))
 
@@ -140,6 +144,7 @@ def _plain(at: Moments) -> Form:
 
 def _forms(column: pl.Series, at: Moments, zone: str | None, given: str | None) -> Iterator[Form]:
     """The forms that a column of this type may have, the more usual first."""
+    column = column.cast(pl.String) if column.dtype in (pl.Categorical, pl.Enum) else column
     dtype, name = column.dtype, column.name.lower()
     if dtype.is_temporal():
         yield Form(How.TIME, dtype)
@@ -155,7 +160,7 @@ def _forms(column: pl.Series, at: Moments, zone: str | None, given: str | None) 
         yield Form(How.NUMBER, numbers, format)
     yield from (Form(How.EPOCH, numbers, unit=unit) for unit in (*EPOCHS.values(), 0))
     if dtype == pl.String:
-        for format in (*(f"%{PARTS[part][-1]}" for part in named), *DIGITS):
+        for format in (*(f"%{PARTS[part][-1]}" for part in named), *DIGITS, "%b", "%B"):
             yield Form(How.TEXT, dtype, format.replace("%-", "%"))
         yield from _texts(column, zone)
 
@@ -220,7 +225,8 @@ def _given(format: str, zone: str | None) -> Iterator[Form]:
         offset = zone or "+00:00"
         format = re.sub("%(:?)[z#]+", lambda part: offset if part[1] else offset.replace(":", ""), format)
     zoned = re.search("%:*[zZ]", format)
-    for one in (format, *_unpadded(format)):
+    six, three = (re.sub("%f", f"%{digits}f", format) for digits in (6, 3))
+    for one in dict.fromkeys(padded for form in (format, six, three) for padded in (form, *_unpadded(form))):
         yield Form(How.TEXT, pl.String(), one, zone=named if zoned else None)
 
 

@@ -1,5 +1,6 @@
 """Times come back as their table says them: the form is learnt from its rows and tried on the rows that follow."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -7,7 +8,7 @@ import polars as pl
 import pytest
 
 from tasks.grid.frequency import Frequency
-from tasks.grid.written import Moments, enough, form_of, moments
+from tasks.grid.written import Form, How, Moments, enough, form_of, moments
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -47,12 +48,13 @@ def written_after(
         *(("1h", form) for form in ("%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S,000", "%Y-%-m-%-d %-I:%M:%S%p")),
         *(("1w", form) for form in ("%G-W%V", "%GW%V", "%G-W%V-%u", "%Y-%m-%d")),
         *(("1mo", form) for form in ("%Y-%m", "%Y/%-m", "%YM%m", "%Y-m%-m", "%Y %b %d")),
+        *(("1h", form) for form in ("%d/%m/%y %H:%M:%S.%f", "%-d.%-m.%Y %-H:%M", "%B %d, %Y %I%p", "%F %T")),
     ],
 )  # fmt: skip
 def test_text_comes_back_in_its_own_form(span: str, format: str) -> None:
     ds = GRIDS[span]
     texts = pl.Series("time", [time.strftime(format) for time in ds])
-    given = "%Y %b %d" if "%b" in format else None
+    given = format.replace("-", "") if re.search("%[bBFy]|^%-", format) else None
     assert written_after(ds, texts, span, given=given).to_list() == texts.slice(len(ds) // 2).to_list()
 
 
@@ -78,7 +80,9 @@ def test_quarters(mark: str, size: int) -> None:
     ("name", "format"),
     [
         ("Year", "%Y"), ("month", "%-m"), ("DAY", "%-d"), ("hr", "%-H"), ("HOUR", "%H"), ("minute", "%M"), ("month", "%m"),
-        ("date", "%Y-%m-%d"), ("time", "%H:%M"), ("clock", "%H:%M:%S"), ("hhmm", "%H%M"), ("dy", "%j"),
+        ("date", "%Y-%m-%d"), ("time", "%H:%M"), ("clock", "%H:%M:%S"), 
+        ("hhmm", "%H%M"), ("dy", "%j"),
+        ("when", "%b"), ("when", "%B"), ("dow", "%u"),
     ],
 )  # fmt: skip
 def test_a_part_of_a_time_comes_back_as_that_part(name: str, format: str) -> None:
@@ -86,7 +90,7 @@ def test_a_part_of_a_time_comes_back_as_that_part(name: str, format: str) -> Non
     texts = pl.Series(name, [time.strftime(format) for time in ds])
     found = written_after(ds, texts, "1h")
     assert found.cast(pl.String).to_list() == texts.slice(len(ds) // 2).to_list()
-    assert (found.dtype == pl.Int64) == ("-" in format[:2] or format == "%Y")
+    assert (found.dtype == pl.Int64) == ("-" in format[:2] or format in ("%Y", "%u"))
 
 
 def test_offsets_are_those_of_the_moment() -> None:
@@ -131,3 +135,15 @@ def test_a_form_that_cannot_tell_the_times_apart_gives_way_to_a_plain_one() -> N
     form = form_of(pl.Series(["2020-01-30", "2020-01-30", "2020-01-30"]), at, None)
     assert enough(form, at).write(at).to_list() == [f"2020-01-30 0{hour}:00:00" for hour in range(3)]
     assert form.typed().write(at).dtype == pl.Date and enough(form, at).typed().dtype == pl.Datetime("us")
+
+
+@pytest.mark.parametrize(
+    ("format", "dtype"),
+    [
+        ("%Y-%m-%d", pl.Date), ("%d.%m.%y", pl.Date), ("%F", pl.Date), ("%-d %B %Y", pl.Date), ("%Y-%m", pl.String),
+        ("%YQ%q", pl.String), ("%H:%M", pl.String), ("%F %T", pl.Datetime),
+        ("%d/%m/%Y %H", pl.Datetime), ("%b %e %Y %I%p", pl.Datetime),
+    ],
+)  # fmt: skip
+def test_text_that_names_a_day_has_a_type(format: str, dtype: type[pl.DataType]) -> None:
+    assert Form(How.TEXT, pl.String(), format).typed().dtype == dtype

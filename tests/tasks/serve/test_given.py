@@ -75,7 +75,14 @@ def test_forecasts_join_with_the_next_rows_of_a_typed_table(tmp_path: Path, time
     assert found.columns == ["id", "time", "cutoff", "yhat"] and found.equals(found.sort("id", "time"))
 
 
-FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y/%m/%d %H:%M", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S+00:00")
+FORMATS = (
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H",
+    "%Y-%-m-%-d %-H:%M",
+    "%Y/%m/%d %H:%M",
+    "%Y-%m-%dT%H:%M:%SZ",
+    "%Y-%m-%d %H:%M+00:00",
+)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -136,3 +143,28 @@ def test_several_columns_come_back_as_those_columns(tmp_path: Path, name: str) -
     assert found.join(rows, on=["Dept", "id", "time"]).height == 2 * AHEAD
     named = returned(rows, tmp_path / name, nixtla=True, id=["Dept", "id"])["unique_id"]
     assert set(named) == {"0/a\\/b", "1/a\\/b"}
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.csv"])
+def test_a_time_in_several_columns_comes_back_in_those(tmp_path: Path, name: str) -> None:
+    parts = {"year": TIME.dt.year(), "mon": TIME.dt.month(), "d": TIME.dt.day(), "hour": TIME.dt.strftime("%H")}
+    split = [table().with_columns(**parts), table().with_columns(day=TIME.dt.date(), clock=TIME.dt.strftime("%H:%M"))]
+    for rows, times in zip(split, (["year", "mon", "d", "hour"], ["day", "clock"]), strict=True):
+        rows = rows.drop("time")
+        found = returned(rows, tmp_path / name, time=times, out="f.csv")
+        assert found.columns == ["id", *times, "cutoff", "yhat"]
+        said = rows.with_columns(pl.col("day").cast(pl.String)) if name == "x.csv" and "day" in times else rows
+        joined = said.join(found.with_columns(pl.col(t).cast(said.schema[t]) for t in times), on=["id", *times])
+        assert joined.height == 2 * AHEAD and joined["y"].to_list() == joined["yhat"].to_list()
+        assert returned(rows, tmp_path / name, nixtla=True, time=times).schema["ds"] == pl.Datetime("us")
+
+
+def test_a_format_and_numbers_since_1970_come_back(tmp_path: Path) -> None:
+    rows = table(time=TIME.dt.strftime("%d.%m.%y %H:%M"))
+    for out, dtype in (("f.csv", pl.String), ("f.parquet", pl.Datetime("us"))):
+        found = returned(rows, tmp_path / "x.csv", time_format="%d.%m.%y %H:%M", out=out)
+        assert found.schema["time"] == found.schema["cutoff"] == dtype
+    for unit, count in (("s", 1), ("ms", 1000)):
+        numbers = table(time=TIME.dt.timestamp("us") // 10**6 * count)
+        for name in ("x.csv", "x.parquet"):
+            assert returned(numbers, tmp_path / name, time_unit=unit).join(numbers, on=["id", "time"]).height == 2 * AHEAD
