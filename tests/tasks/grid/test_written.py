@@ -80,7 +80,7 @@ def test_quarters(mark: str, size: int) -> None:
     ("name", "format"),
     [
         ("Year", "%Y"), ("month", "%-m"), ("DAY", "%-d"), ("hr", "%-H"), ("HOUR", "%H"), ("minute", "%M"), ("month", "%m"),
-        ("date", "%Y-%m-%d"), ("time", "%H:%M"), ("clock", "%H:%M:%S"), 
+        ("date", "%Y-%m-%d"), ("time", "%H:%M"), ("clock", "%H:%M:%S"),
         ("hhmm", "%H%M"), ("dy", "%j"),
         ("when", "%b"), ("when", "%B"), ("dow", "%u"),
     ],
