@@ -28,6 +28,7 @@ from params.shown import discreet, masked
 from tasks.compare.compare import naive_error
 from tasks.evaluate.baselines import Baselines, only_fitted, only_naive, write_baselines
 from tasks.evaluate.canary import try_canary
+from tasks.evaluate.estimate import estimate
 from tasks.evaluate.forecasts import evaluate_variant
 from tasks.evaluate.rolling import join_refits, refit_splits
 from tasks.grid.split import split_of
@@ -40,7 +41,7 @@ from tasks.registry.versions import Registered
 from tasks.report.inputs import log_failed_checks, log_inputs
 from tasks.report.publish import Compared, compare_variants
 from tasks.tracking import connection, logs, runs
-from tasks.train.device import choose_device
+from tasks.train.device import choose_device, concurrent_fits
 from tasks.train.final import planned_on_all_rows
 from tasks.train.fits import Fit, Trainer
 from tasks.train.identity import Provenance, comparison_identity, fingerprint
@@ -147,7 +148,11 @@ def _prepare(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Bo
     for line in sizes.lines():
         board.say(f"  {line}")
     splits = (data.split, *refit_splits(run, data))
-    fits = plan_fits(run, plan.variants, panel.folder, windows, splits, choose_device())
+    device = choose_device()
+    fits = plan_fits(run, plan.variants, panel.folder, windows, splits, device)
+    if device == "cpu":
+        jobs = min(concurrent_fits(run.training.threads, device), len(fits))
+        board.say(f"  {estimate(run, data, sizes, fits, jobs).line()}")
     if len(splits) > 1:
         board.say(f"  every variant is trained again after {run.evaluation.refit} test origins: {len(fits)} fits in all")
     return Prepared(frame, data, sizes, fits)

@@ -240,6 +240,25 @@ def _most_origins(limits: Fitted, past: _Past, run: RunParams) -> int:
     return min(ORIGINS, int(ALLOWED / (limits.price(evaluation.season) * rows.sum())))
 
 
+def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float]:
+    """About how many seconds of a core theta and auto_ets take on validation and test; 0 where one is left out.
+
+    `rows` of each series, `origins` of each in a split.
+    """
+    evaluation, found = run.evaluation, []
+    for name in only_fitted(run).evaluation.baselines:
+        limits, season = FITTED[name], evaluation.season
+        if season > limits.longest:
+            continue
+        all_rows = (np.minimum(rows, limits.kept(season)) + run.windows.gap + run.windows.horizon).sum()
+        one = limits.price(season) * float(all_rows) / 1000
+        if evaluation.baseline_origins != "auto":
+            found.append(len(EVALUATED) * one * min(evaluation.baseline_origins, origins))
+        elif (most := min(ORIGINS, int(ALLOWED / 1000 / one))) >= min(ORIGINS_LEAST, origins):
+            found.append(len(EVALUATED) * one * min(most, origins))
+    return found
+
+
 def _moments(past: _Past) -> np.ndarray:
     """[origins] what is fitted together: the cutoff, or, where series end at different times, the place from its own last one.
 

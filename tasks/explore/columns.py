@@ -139,7 +139,7 @@ def ids_of(
     guessed = (keys for size in (1, 2) for keys in combinations([*named[:4], *others[:6]], size))
     for keys in (*sure, *guessed):
         if not twice.any(keys) and (set(keys) <= set(named) or twice.fills(keys)):
-            return keys
+            return tuple(one.name for one in columns if one.name in keys)
     if not named:
         raise UserError(
             f"{name}: column {when} repeats a time in {twice.count(()):,} rows and no column names the series: "

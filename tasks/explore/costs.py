@@ -10,7 +10,8 @@ from params.strict_yaml import read_yaml
 
 START = 6.0  # seconds of a core that the process of a fit takes to start and to end
 EVERY_RUN = 45.0  # seconds that a comparison takes beside its fits and baselines
-MEMORY = 0.45, 0.9  # GB that the process of a fit holds, and that of the comparison, beside their data
+STEP, BATCH = 1.5e-3, 256  # seconds of a step whatever its windows, and the batch that was measured
+MEMORY = 0.3, 1.1  # GB that the process of a fit holds, and that of the comparison with its server, beside their data
 
 
 @dataclass(frozen=True)
@@ -57,24 +58,17 @@ def cost_of(variant: str) -> Cost:
     return costs().get(variant) or max(costs().values(), key=lambda cost: cost.window(96, 3))
 
 
-def fit_seconds(cost: Cost, work: Work, epochs: int) -> float:
+def fit_seconds(cost: Cost, work: Work, epochs: int, batch: int = BATCH) -> float:
     """Seconds of a core that a fit takes, its start and its forecasts included."""
     passes = 1 if cost.solved else epochs
     windows = work.train * passes + cost.forecast * (work.validation * (passes + 1) + work.test)
-    return START + cost.window(work.samples, work.channels) * windows / 1e6
+    steps = 0.0 if cost.solved else STEP * work.train * epochs * max(0.0, 1 / batch - 1 / BATCH)  # beside those of such batches
+    return START + steps + cost.window(work.samples, work.channels) * windows / 1e6
 
 
-def run_seconds(variants: Sequence[VariantParams], work: Work, epochs: int | None = None) -> list[float]:
-    """The seconds of every fit of a run, each variant and seed and member of an ensemble once.
-
-    `epochs`: in place of each variant's own `max_epochs`.
-    """
-    fits: dict[tuple[str, int], float] = {}
-    ensembles = 0
-    for variant in variants:
-        ensembles += bool(variant.members)
-        for one in variant.members or (variant,):
-            cost = cost_of(one.variant)
-            seconds = fit_seconds(cost, work, epochs or one.run.training.max_epochs)
-            fits |= {(one.variant, seed): seconds for seed in range(1 if cost.solved else one.run.training.seeds)}
-    return [*fits.values(), *[2 * START] * ensembles]
+def run_seconds(variants: Sequence[VariantParams], work: Work, epochs: int, batch: int) -> list[float]:
+    """The seconds of every fit of a run, each variant and member of an ensemble once, with one seed."""
+    names = {one.variant for variant in variants for one in variant.members or (variant,)}
+    return [fit_seconds(cost_of(name), work, epochs, batch) for name in names] + [
+        START for variant in variants if variant.members
+    ]

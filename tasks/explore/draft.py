@@ -47,7 +47,7 @@ class Draft:
         lines = [
             f'# Written by `python -m flows init` from "{visible(self.path)}": a first guess to change.',
             "# What is not named here stands in params/base.yaml.",
-            f"# {self.pace.words(self.sizes)}",
+            f"# A comparison takes {self.pace.words(self.sizes)}.",
             f"name: {scalar(self.name)}",
             *self._data(),
             *self._windows(),

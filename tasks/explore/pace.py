@@ -25,7 +25,7 @@ CORES = 2
 FITS = 450.0  # seconds of a core, by the table of costs, that all fits together may take
 BASELINES, ROW = 2 * 2 * 60.0, 2 * 30 * 1e-3  # seconds of a core that theta and auto_ets take: at most, and for a row
 MOST_ORIGINS, MOST_FORECASTS = 10_000, 400_000  # of a split: origins, and rows of its forecast frame
-ENOUGH = 60_000  # windows to train on: fewer epochs come before fewer windows than that
+ENOUGH = 30_000  # windows to train on: fewer epochs come before fewer windows than that
 EPOCHS = (30, 20, 12, 8)
 BATCHES = ((4_000, 256), (800, 64), (0, 16))  # from so many windows on, a batch of so many
 
@@ -48,11 +48,11 @@ class Pace:
 
     def words(self, sizes: Sizes) -> str:
         """How long it takes, and what was cut for that."""
-        cut = [] if sizes.stride == 1 else [f"every {sizes.stride}th window of {self.possible:,} is trained on"]
-        cut += [] if self.epochs == EPOCHS[0] else [f"{self.epochs} epochs at most"]
-        cut += [] if len(self.variants) == len(WRITTEN) else [f"{len(self.variants)} variants in place of {len(WRITTEN)}"]
-        took = f"at most about {math.ceil(self.seconds / 60)} minutes on two cores"
-        return took + (f", for which {', '.join(cut)}" if cut else f" ({self.windows:,} windows to train on)")
+        cut = [] if sizes.stride == 1 else [f"windows.stride {sizes.stride} ({self.windows:,} of {self.possible:,} windows)"]
+        cut += [] if self.epochs == EPOCHS[0] else [f"{self.epochs} epochs"]
+        cut += [] if len(self.variants) == len(WRITTEN) else [f"{len(self.variants)} variants"]
+        took = f"about {math.ceil(self.seconds / 60)} minutes at most on two cores"
+        return took + (f", therefore {', '.join(cut)}" if cut else f" ({self.windows:,} windows to train on)")
 
 
 def paced(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int], channels: int) -> tuple[Sizes, Pace]:
@@ -66,7 +66,7 @@ def paced(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int], channe
 
     def took(stride: int, epochs: int, variants: Sequence[str]) -> float:
         work = Work(sizes.lookback, channels, -(-possible // stride), origins, origins)
-        return sum(run_seconds([known[name] for name in variants], work, epochs))
+        return sum(run_seconds([known[name] for name in variants], work, epochs, _batch(work.train)))
 
     def stride_for(epochs: int, variants: Sequence[str], most: int) -> int | None:
         """The first stride, up to `most`, that is in time."""
@@ -87,10 +87,13 @@ def paced(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int], channe
         found = stride_for(epochs, variants, max(lengths)) or max(lengths), epochs, variants
     stride, epochs, variants = found
     windows = -(-possible // stride)
-    batch = next(size for least, size in BATCHES if windows >= least)
     beside = min(BASELINES, ROW * sum(min(length, 500) for length in lengths))
     seconds = EVERY_RUN + (took(stride, epochs, variants) + beside) / CORES
-    return replace(sizes, stride=stride), Pace(variants, epochs, batch, windows, possible, seconds)
+    return replace(sizes, stride=stride), Pace(variants, epochs, _batch(windows), windows, possible, seconds)
+
+
+def _batch(windows: int) -> int:
+    return next(size for least, size in BATCHES if windows >= least)
 
 
 def _evaluated(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int]) -> Sizes:

@@ -200,8 +200,8 @@ def test_several_columns_that_name_a_series_stand_in_the_file(tmp_path: Path) ->
     keys = [(city, item, day) for city, item in ((1, "x"), (1, "y"), (2, "x")) for day in days(100)]
     frame = pl.DataFrame(keys, schema=["City", "Item", "day"], orient="row").with_columns(sold=pl.Series(wave(100, 7) * 3))
     found = look(tmp_path, frame)
-    assert found.draft.roles.ids == ("Item", "City") and "\n  id: [Item, City]\n" in found.text
-    assert found.facts()[0] == ("series", "3 (Item and City), 100 steps each")
+    assert found.draft.roles.ids == ("City", "Item") and "\n  id: [City, Item]\n" in found.text
+    assert found.facts()[0] == ("series", "3 (City and Item), 100 steps each")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,75 @@
+"""About how long a comparison takes, and what it holds: from tables of measured costs, said before it trains."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.data.panel import Data
+from params.schema import RunParams
+from tasks.evaluate.baselines import fitted_seconds
+from tasks.explore.costs import EVERY_RUN, MEMORY, START, Work, cost_of, fit_seconds
+from tasks.lags.sizes import Sizes, size_text
+from tasks.train.job import Planned
+
+HIDDEN = 12 * 32 * 4  # bytes that the layers of a network keep of a sample for the way back
+FRAMES = 6  # columns of the forecast frame that are in memory at a time
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds by the clock, where every fit ends early and where none does; bytes of memory of all processes together."""
+
+    least: float
+    most: float
+    memory: float
+    jobs: int
+
+    def line(self) -> str:
+        """What people read before the training begins."""
+        low, high = _time(self.least), _time(self.most)
+        took = f"about {high}" if low == high else f"{low} to {high}"
+        at_a_time = f"{self.jobs} fits at a time" if self.jobs > 1 else "one fit at a time"
+        return (
+            f"estimate: {took}, {at_a_time}, and {size_text(int(self.memory))} of memory "
+            "(by rates measured elsewhere: half or twice as long is no surprise)"
+        )
+
+
+def estimate(run: RunParams, data: Data, sizes: Sizes, fits: Sequence[Planned], jobs: int) -> Estimate:
+    """Of a comparison on a CPU, as if nothing of it had been trained before."""
+    counts, training = sizes.budget, run.training
+    windows = [counts.windows[name] for name in ("train", "validation", "test")]
+    work = Work(data.windows.lookback, len(data.windows.channels) + 1, *windows)
+    rows = np.diff(data.panel.offsets)
+    baselines = fitted_seconds(run, rows, -(-max(windows[1:]) // max(len(rows), 1)))
+    least, most = (_by_the_clock([*_every_fit(fits, work, early), *baselines], jobs) for early in (True, False))
+    batch = counts.batch_bytes + training.batch_size * work.samples * HIDDEN
+    frames = 8 * FRAMES * run.windows.horizon * max(windows[1:])
+    memory = 1e9 * MEMORY[1] + frames + jobs * (1e9 * MEMORY[0] + counts.device_bytes + batch)
+    return Estimate(EVERY_RUN + least, EVERY_RUN + most, memory, jobs)
+
+
+def _every_fit(fits: Sequence[Planned], work: Work, early: bool) -> list[float]:
+    """Seconds of a core of every fit and of every member of an ensemble, each once.  `early`: as soon as patience ends it."""
+    found: dict[tuple[str, int, str], float] = {}
+    for fit in fits:
+        again = fit.label.partition("@")[2]
+        for job in fit.job.members or (fit.job,):
+            training = job.training
+            epochs = min(training.patience_epochs + 1, training.max_epochs) if early else training.max_epochs
+            if training.max_steps is not None:
+                epochs = min(epochs, -(-training.max_steps * training.batch_size // max(work.train, 1)))
+            seconds = fit_seconds(cost_of(training.variant), work, epochs, training.batch_size)
+            found[training.variant, training.seed, again] = min(seconds, START + (training.max_seconds or seconds))
+    return [*found.values(), *(START for fit in fits if fit.job.members)]
+
+
+def _by_the_clock(seconds: Sequence[float], jobs: int) -> float:
+    """What so many at a time take: no less than the longest."""
+    return max(sum(seconds) / jobs, *seconds)
+
+
+def _time(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{max(minutes, 1)} min" if minutes < 100 else f"{seconds / 3600:.1f} h"
