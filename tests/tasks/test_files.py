@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -103,3 +104,13 @@ def test_the_ending_says_how_a_table_is_written(tmp_path: Path, name: str, words
     found = unwritable(tmp_path / name, TABLES)
     assert found is None if words is None else found is not None and re.search(words, found)
     assert not list(tmp_path.iterdir())
+
+
+def test_times_in_a_csv_are_read_back_as_they_were(tmp_path: Path) -> None:
+    naive = pl.Series([datetime(2024, 1, 31, 5), datetime(2024, 7, 31, 5, 0, 0, 250000)], dtype=pl.Datetime("us"))
+    frame = pl.DataFrame({"naive": naive, "zone": naive.dt.replace_time_zone("Europe/Berlin"), "day": naive.dt.date()})
+    write_table(frame, tmp_path / "x.csv")
+    assert (tmp_path / "x.csv").read_text().splitlines()[1] == "2024-01-31 05:00:00,2024-01-31 05:00:00+01:00,2024-01-31"
+    found = pl.read_csv(tmp_path / "x.csv", try_parse_dates=True)
+    assert found["naive"].equals(frame["naive"]) and found["day"].equals(frame["day"])
+    assert found["zone"].equals(frame["zone"].dt.convert_time_zone("UTC"))

@@ -28,13 +28,15 @@ def written(frame: pl.DataFrame, path: Path) -> Path:
     return path
 
 
-def served(version: Version, data: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str | None, str | None]:
+def served(
+    version: Version, data: Path, home: Path, monkeypatch: pytest.MonkeyPatch, out: Path | None = None
+) -> tuple[str | None, str | None]:
     """The forecasts of a night, with this version as the champion."""
     monkeypatch.setattr(realised, "find", lambda *_: version)
     monkeypatch.setattr(realised, "opened", nullcontext)
     run = version.trained_on.run
     run = run.model_copy(update={"data": run.data.model_copy(update={"path": str(data)})})
-    return realised.serve_forecasts.fn(run, home, None)
+    return realised.serve_forecasts.fn(run, home, out)
 
 
 @pytest.fixture
@@ -166,3 +168,20 @@ def test_what_cannot_be_written_is_one_message_and_leaves_nothing_beside(
 
 def full() -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_the_forecasts_of_a_night_have_the_columns_of_the_table_and_are_kept_in_ours(
+    version: Version, table: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    naive = table.with_columns(pl.col("hour").dt.replace_time_zone(None).dt.cast_time_unit("ms"))
+    data, out = written(naive, tmp_path / f"x.{ending}"), tmp_path / f"next.{ending}"
+    told, warning = served(version, data, tmp_path, monkeypatch, out)
+    assert told is not None and told.startswith("8 rows, 2 forecasts of 2 series by own version 1") and warning is None
+    found = pl.read_parquet(out) if ending == "parquet" else pl.read_csv(out)
+    assert found.columns == ["series", "hour", "cutoff", "yhat", "yhat-lo-90", "yhat-hi-90"]
+    assert found.schema["hour"] == (naive.schema["hour"] if ending == "parquet" else pl.String)
+    (kept,) = (tmp_path / "served").rglob("*.parquet")
+    ours = pl.read_parquet(kept)
+    assert {"unique_id", "ds", "cutoff", "version"} <= {*ours.columns} and ours.schema["ds"] == pl.Datetime("us", "UTC")
+    assert found["yhat"].to_list() == pytest.approx(ours.sort("unique_id", "ds")["yhat"].to_list())
