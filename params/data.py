@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from params.section import MOST, NonNegative, Section, Span, Text, as_tuple
+from params.shown import masked
 
 # what may hold a ; without ending a statement: quoted names and text, comments
 SQL_ASIDE = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|(\$\w*\$).*?\1|--[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -18,7 +19,14 @@ DIRECTIVES = "YymbBhdejqGVuHkIlMSfpPzaAFTRD%"  # of data.time_format, that can b
 Names = Annotated[Text | tuple[Text, ...], BeforeValidator(as_tuple)]
 
 
+ADDRESS = re.compile(r"(?:s3a?|gs|gcs|az|azure|abfss?|https?)://", re.IGNORECASE)
 NOT_OF_FILES = ("unicode-escape", "raw-unicode-escape", "idna", "punycode", "undefined", "utf-7", "mbcs", "oem")
+
+
+def in_environment(path: str) -> str | None:
+    """The variable that holds the address of a table, of a `path` that is env:NAME; None for any other."""
+    found = re.fullmatch(r"env:([A-Za-z_][A-Za-z0-9_]*)", path)
+    return found[1] if found else None
 
 
 def _as_tab(value: object) -> object:
@@ -130,9 +138,21 @@ class DataParams(Section):
 
     @field_validator("path")
     @classmethod
-    def _no_address(cls, value: str | None) -> str | None:
-        if value is not None and re.match(r"[\w+]+://", value):
-            raise ValueError("an address is no path: for a database write data.query and data.uri: env:NAME")
+    def _names_a_table(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        if re.match(r"[\w+-]+:/", value) and not ADDRESS.match(value):
+            raise ValueError(
+                "no address of tables: those begin with s3://, gs://, az://, abfss:// or https://; a file is named by its path "
+                "alone, and for a database write data.query and data.uri: env:NAME"
+            )
+        if value.startswith("env:") and in_environment(value) is None:
+            raise ValueError("write env:NAME, NAME being an environment variable that holds the address of a table")
+        if ADDRESS.match(value) and masked(value) != value:
+            raise ValueError(
+                "this address holds a password, a key or a signature, which belongs in no file: put the address into an "
+                "environment variable and write path: env:NAME (of s3://, gs:// and az:// the credentials alone)"
+            )
         return value
 
     @field_validator("query")

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from params.errors import UserError, clipped
 from params.schema import BASELINES, RENAMED, RunParams, VariantParams
 from params.section import owner
+from params.shown import masked
 from params.strict_yaml import MOST_DEPTH, MOST_KEY, Lines, parse_yaml, read_yaml
 
 PARAMS = Path(__file__).resolve().parent
@@ -123,7 +124,7 @@ def _problem(item: ErrorDetails, lines: Lines, fallback: str) -> str:
 
 
 def _shown(value: object) -> str:
-    return clipped(repr(value))
+    return clipped(masked(repr(value)))
 
 
 def _is_there(path: Path) -> bool:

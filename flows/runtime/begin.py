@@ -71,8 +71,9 @@ def _check_data(run: "RunParams") -> None:
     """Raises UserError where the files of a run are not there."""
     from tasks.files import ROOT
     from tasks.load.find import find_files
+    from tasks.load.remote import address_of
 
-    if run.data.path is not None:  # a query is asked later, once
+    if run.data.path is not None and address_of(run.data.path) is None:  # a query is asked later, once, and an address
         find_files(run.data, ROOT)
 
 

@@ -7,22 +7,25 @@ from urllib.parse import unquote
 
 from params.data import DataParams
 from params.errors import UserError
+from tasks.load.kinds import SUFFIXES, is_delta, suffix_of
+from tasks.load.remote import address_of, mirror
 from tasks.load.snapshot import snapshot
-from tasks.load.text import SEPARATORS, listed
+from tasks.load.text import listed
 
-TEXTS = (*SEPARATORS, *(f"{ending}.gz" for ending in SEPARATORS))
-SUFFIXES = (*TEXTS, ".parquet")
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive and Spark write an empty cell in a folder's name
 
 
 def find_files(data: DataParams, root: Path) -> list[Path]:
     """The files that `data.path` names, sorted: itself, the tables in a folder, or what a glob matches.
 
-    A relative path counts from `root`, or from the working folder where it exists only there.  A query has the file
-    of its snapshot.  Raises UserError.
+    A relative path counts from `root`, or from the working folder where it exists only there.  An address has the files of its
+    mirror, a query the file of its snapshot; a Delta table is its folder.  Raises UserError.
     """
     if data.path is None:
         return [snapshot(data).file]
+    if address_of(data.path) is not None:
+        there = mirror(data.path)
+        return _of_known_kinds(_files_below(there.folder, there.path))
     try:
         files = _files_below(root, data.path) or _files_below(Path.cwd(), data.path)
     except OSError as error:
@@ -30,8 +33,12 @@ def find_files(data: DataParams, root: Path) -> list[Path]:
     if not files:
         what = "no file matches this pattern" if glob.has_magic(data.path) else "there is no such file or folder"
         raise UserError(f"data.path {data.path}: {what}; a relative path counts from {root}")
+    return _of_known_kinds(files)
+
+
+def _of_known_kinds(files: list[Path]) -> list[Path]:
     for file in files:
-        if not suffix_of(file):
+        if not (suffix_of(file) or is_delta(file)):
             raise UserError(f"{file}: cannot tell what kind of table this is; it must end in one of {listed(SUFFIXES)}")
     return files
 
@@ -43,6 +50,8 @@ def _files_below(base: Path, name: str) -> list[Path]:
     if not path.is_dir():
         found = (base / match for match in glob.glob(name, root_dir=base, recursive=True))  # noqa: PTH207 - it takes absolute patterns
         return sorted(file for file in found if file.is_file())
+    if is_delta(path):
+        return [path]
     files = sorted(_tables_in(path))
     if not files:
         deeper = next((p for p in path.glob("*/*") if p.is_file() and suffix_of(p)), None)
@@ -75,9 +84,3 @@ def partition_of(file: Path) -> dict[str, str | None]:
             break
         found.append((unquote(name), None if value in ("", NO_VALUE) else unquote(value)))
     return dict(reversed(found))
-
-
-def suffix_of(file: Path) -> str | None:
-    """The ending that says what kind of table a file is, if one does."""
-    name = file.name.lower()
-    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)

@@ -10,9 +10,12 @@ from polars.exceptions import PolarsError
 
 from params.data import CsvParams, DataParams
 from params.errors import UserError
+from tasks.load.delta import open_delta
 from tasks.load.files import Table, collect, unreadable
-from tasks.load.find import TEXTS, find_files, suffix_of
+from tasks.load.find import find_files
+from tasks.load.kinds import ARROW, TEXTS, is_delta, suffix_of
 from tasks.load.numbers import PLAIN
+from tasks.load.remote import named
 from tasks.load.text import read_through, separator_of
 from tasks.load.unite import aligned, partitioned
 
@@ -37,16 +40,27 @@ def _is_empty(table: Table) -> bool:
 
 
 def _open(file: Path, csv: CsvParams) -> Table:
+    name = named(str(file))
     try:
+        if is_delta(file):
+            return open_delta(file, name)
         size = file.stat().st_size
         if not size:
             raise UserError(f"{file}: the file is empty (0 bytes); give a table with a header and rows")
-        if suffix_of(file) not in TEXTS:
-            rows = pl.scan_parquet(file, glob=False, hive_partitioning=False)
-            return Table(str(file), file, rows, rows.collect_schema(), size)
+        suffix = suffix_of(file)
+        if suffix not in TEXTS:
+            rows = _arrow(file) if suffix in ARROW else pl.scan_parquet(file, glob=False, hive_partitioning=False)
+            return Table(name, file, rows, rows.collect_schema(), size)
         text = read_through(file, csv)
         rows = pl.scan_csv(text.utf8, separator=separator_of(file, csv), skip_lines=csv.skip, infer_schema=False, glob=False)
         written = rows.filter(~pl.all_horizontal(pl.all().is_null()))  # a blank line comes back as a row of nulls
-        return Table(str(file), file, written, rows.collect_schema(), size, text.sha256, csv)
+        return Table(name, file, written, rows.collect_schema(), size, text.sha256, csv)
     except (PolarsError, OSError, EOFError, UnicodeDecodeError, Error, zlib.error) as error:
         raise unreadable(file, error) from None
+
+
+def _arrow(file: Path) -> pl.LazyFrame:
+    """An Arrow file (Feather is one), or a stream of Arrow, which has no index and is read whole."""
+    with file.open("rb") as start:
+        indexed = start.read(6) == b"ARROW1"
+    return pl.scan_ipc(file, glob=False, hive_partitioning=False) if indexed else pl.read_ipc_stream(file).lazy()

@@ -10,7 +10,7 @@ from params.data import CsvParams, DataParams
 from params.errors import UserError
 from tasks.load.dialect import layout_of, with_numbers
 from tasks.load.files import Table
-from tasks.load.find import TEXTS, suffix_of
+from tasks.load.kinds import TEXTS, suffix_of
 from tasks.load.numbers import PLAIN, form_of
 from tasks.load.opening import open_tables
 from tasks.names import column

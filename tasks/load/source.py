@@ -23,6 +23,8 @@ from tasks.load.find import find_files
 from tasks.load.ids import series_name
 from tasks.load.opening import open_tables
 from tasks.load.recognise import open_recognised, what_to_write
+from tasks.load.remote import forget as forget_mirror
+from tasks.load.remote import named
 from tasks.load.snapshot import forget
 from tasks.names import column
 
@@ -55,7 +57,7 @@ class Source:
                 try:
                     require_column(table, name, key)
                 except UserError as error:
-                    raise UserError(f"{error}{what_to_write([table.file], self.data.csv)}") from None
+                    raise UserError(named(f"{error}{what_to_write([table.file], self.data.csv)}")) from None
 
 
 def open_source(data: DataParams, root: Path = ROOT) -> Source:
@@ -63,13 +65,22 @@ def open_source(data: DataParams, root: Path = ROOT) -> Source:
     try:
         return Source(data, open_tables(data, root))
     except UserError as error:
-        files = find_files(data, root)
-        raise UserError(f"{error}{what_to_write(files, data.csv)}") from None
+        raise UserError(named(f"{error}{_hint(data, root)}")) from None
 
 
 def look_into(data: DataParams, root: Path = ROOT) -> Source:
     """The same, whatever way text tables are written; `data.csv` then says which.  Raises UserError where that is not plain."""
-    return Source(*open_recognised(data, root, find_files(data, root)))
+    try:
+        return Source(*open_recognised(data, root, find_files(data, root)))
+    except UserError as error:
+        raise UserError(named(str(error))) from None
+
+
+def _hint(data: DataParams, root: Path) -> str:
+    try:
+        return what_to_write(find_files(data, root), data.csv)
+    except UserError:  # there are no files, as was said
+        return ""
 
 
 def scan_series(source: Source, columns: Sequence[str], categories: Collection[str] = ()) -> pl.LazyFrame:
@@ -128,6 +139,7 @@ def long_frame(
 def load_series(run: RunParams) -> Source:
     """Opens the source of a run, runs its query again if it has one, and takes its digest; the checks read its rows."""
     forget(run.data)
+    forget_mirror(run.data.path or "")
     source = open_source(run.data)
     scan_series(source, run.windows.columns)
     _ = source.digest  # of the bytes as they are now
