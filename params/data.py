@@ -29,6 +29,23 @@ def in_environment(path: str) -> str | None:
     return found[1] if found else None
 
 
+def no_table(path: str) -> str | None:
+    """Why a text can be the path of no table, and what to write; None where it may be one."""
+    if re.match(r"[\w+-]+:/", path) and not ADDRESS.match(path):
+        return (
+            "no address of tables: those begin with s3://, gs://, az://, abfss:// or https://; a file is named by its path "
+            "alone, and for a database write data.query and data.uri: env:NAME"
+        )
+    if path.startswith("env:") and in_environment(path) is None:
+        return "write env:NAME, NAME being an environment variable that holds the address of a table"
+    if ADDRESS.match(path) and masked(path) != path:
+        return (
+            "this address holds a password, a key or a signature, which belongs in no file and no command: put the address "
+            "into an environment variable and write env:NAME in its place (of s3://, gs:// and az:// the credentials alone)"
+        )
+    return None
+
+
 def _as_tab(value: object) -> object:
     return "\t" if value in ("\\t", "tab", "TAB") else value
 
@@ -139,20 +156,8 @@ class DataParams(Section):
     @field_validator("path")
     @classmethod
     def _names_a_table(cls, value: str | None) -> str | None:
-        if value is None:
-            return value
-        if re.match(r"[\w+-]+:/", value) and not ADDRESS.match(value):
-            raise ValueError(
-                "no address of tables: those begin with s3://, gs://, az://, abfss:// or https://; a file is named by its path "
-                "alone, and for a database write data.query and data.uri: env:NAME"
-            )
-        if value.startswith("env:") and in_environment(value) is None:
-            raise ValueError("write env:NAME, NAME being an environment variable that holds the address of a table")
-        if ADDRESS.match(value) and masked(value) != value:
-            raise ValueError(
-                "this address holds a password, a key or a signature, which belongs in no file: put the address into an "
-                "environment variable and write path: env:NAME (of s3://, gs:// and az:// the credentials alone)"
-            )
+        if value is not None and (why := no_table(value)) is not None:
+            raise ValueError(why)
         return value
 
     @field_validator("query")

@@ -32,8 +32,8 @@ Reason = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Table = Annotated[
-    Path,
-    typer.Option("--data", metavar="FILE", callback=a_table, help="A table like the one that it was trained on."),
+    str,
+    typer.Option("--data", metavar="TABLE", callback=a_table, help="A table like the one that it was trained on."),
 ]
 Out = Annotated[
     Path, typer.Option("--out", metavar="FILE", callback=an_output, help="Where the forecasts go: .parquet or .csv.")

@@ -93,12 +93,15 @@ def a_reference(reference: str) -> str:
     return reference
 
 
-def a_table(data: Path) -> Path:
-    """A table to forecast from.  Raises UserError where there is none."""
+def a_table(data: str) -> str:
+    """A table to forecast from, or the address of one, which is looked up later.  Raises UserError where there is none."""
     from params.data import DataParams
-    from tasks.load.find import find_files
+    from tasks.load.find import find_files, whole_path
+    from tasks.load.remote import address_of
 
-    find_files(DataParams.model_construct(path=str(data.absolute())), Path.cwd())
+    path = whole_path(data)
+    if address_of(path) is None:
+        find_files(DataParams.model_construct(path=path), Path.cwd())
     return data
 
 

@@ -14,7 +14,7 @@ from tasks.serve.plot import draw
 from tasks.tracking import connection
 
 
-def show_forecast(home: Path, reference: str, data: Path, out: Path, asked: Asked) -> None:
+def show_forecast(home: Path, reference: str, data: str, out: Path, asked: Asked) -> None:
     """Writes the forecasts of a table and says how many, and by which weights; what stood there before stays where none can be
     made."""
     name, which = parse(reference)

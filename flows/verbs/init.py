@@ -1,5 +1,6 @@
 """The verb init: looks at a table, writes a commented run file for it and says what it saw."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def make_run_file(data: str, out: Path | None, melting: bool, force: bool, asked
 
     It goes to `out`, by default `<name of the table>.yaml` in the working folder.  Raises UserError where it is there already.
     """
-    target = out or Path(f"{(Path(data).name.split('.')[0] or 'series').strip('*?[]') or 'series'}.yaml")
+    target = out or Path(f"{stem_of(data)}.yaml")
     if target.suffix.lower() not in RUN_FILES:
         raise UserError(f"--out {target}: a run file ends in .yaml")
     require_writable("--out", target, RUN_FILES)
@@ -35,6 +36,12 @@ def make_run_file(data: str, out: Path | None, melting: bool, force: bool, asked
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror}); --out names another place") from None
     _show(found, data, target)
+
+
+def stem_of(data: str) -> str:
+    """What a table is called, of its path or address."""
+    name = re.split(r"[?#]", data)[0] if "://" in data else data
+    return Path(name.removeprefix("env:")).name.split(".")[0].strip("*?[]") or "series"
 
 
 def _show(found: Found, data: str, target: Path) -> None:

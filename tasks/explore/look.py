@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from params.data import DataParams
+from params.data import DataParams, no_table
 from params.errors import UserError
-from params.shown import visible
+from params.shown import shown, visible
 from tasks.explore.asked import Asked
 from tasks.explore.columns import Column, columns_of, constant_within, ids_of
 from tasks.explore.draft import Draft, name_of, some
@@ -21,6 +21,7 @@ from tasks.explore.wide import Form, Wide, column_a_series, melt, row_a_series
 from tasks.files import ROOT
 from tasks.grid.frequency import Frequency
 from tasks.load.keys import check_keys
+from tasks.load.remote import address_of
 from tasks.load.source import KEYS, Source, look_into, scan_series
 
 MELT = "add --melt to write it long and a run file for that"
@@ -166,6 +167,10 @@ def _roles(path: str, source: Source, columns: Sequence[Column], asked: Asked) -
 
 def settled(path: str) -> str:
     """A path of the working folder as the run file names it from any folder: whole, or relative to the repository within it."""
+    if (why := no_table(path)) is not None:
+        raise UserError(f"{shown(path)}: {why}")
+    if address_of(path) is not None:
+        return path
     here = Path(path).expanduser()
     whole = here if here.is_absolute() else Path.cwd() / here
     if not (whole.exists() or glob.glob(str(whole), recursive=True)):  # noqa: PTH207 - an absolute pattern

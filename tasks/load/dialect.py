@@ -79,6 +79,16 @@ def with_numbers(files: Sequence[Path], layout: CsvParams, rows: pl.LazyFrame, c
     return layout.model_copy(update={"decimal": decimal, "thousands": other if grouped else spaced})
 
 
+def header_of(file: Path, csv_: CsvParams) -> list[str]:
+    """The names of the columns of a text, cut as `csv_` says; none where it cannot be read so."""
+    try:
+        below = _head(file, csv_.encoding).split("\n", csv_.skip)[csv_.skip :]
+        rows = csv.reader(io.StringIO("".join(below), newline=""), delimiter=separator_of(file, csv_))
+        return next((row for row in rows if any(row)), [])
+    except (OSError, EOFError, csv.Error):
+        return []
+
+
 def place_of(files: Sequence[Path], csv_: CsvParams, column: str, cell: str) -> str:
     """`file:line` of the first row that holds a cell in a column; the file alone where none does."""
     for file in files:

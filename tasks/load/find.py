@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-from params.data import DataParams
+from params.data import ADDRESS, DataParams, in_environment, no_table
 from params.errors import UserError
+from params.shown import shown
 from tasks.load.kinds import SUFFIXES, is_delta, suffix_of
 from tasks.load.remote import address_of, mirror
 from tasks.load.snapshot import snapshot
@@ -34,6 +35,14 @@ def find_files(data: DataParams, root: Path) -> list[Path]:
         what = "no file matches this pattern" if glob.has_magic(data.path) else "there is no such file or folder"
         raise UserError(f"data.path {data.path}: {what}; a relative path counts from {root}")
     return _of_known_kinds(files)
+
+
+def whole_path(path: str | Path) -> str:
+    """A path or an address that a caller names, from any folder.  Raises UserError for what can be neither."""
+    text = str(path)
+    if (why := no_table(text)) is not None:
+        raise UserError(f"{shown(text)}: {why}")
+    return text if ADDRESS.match(text) or in_environment(text) else str(Path(text).absolute())
 
 
 def _of_known_kinds(files: list[Path]) -> list[Path]:

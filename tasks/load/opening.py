@@ -50,7 +50,7 @@ def _open(file: Path, csv: CsvParams) -> Table:
         suffix = suffix_of(file)
         if suffix not in TEXTS:
             rows = _arrow(file) if suffix in ARROW else pl.scan_parquet(file, glob=False, hive_partitioning=False)
-            return Table(name, file, rows, rows.collect_schema(), size)
+            return Table(name, file, rows, rows.collect_schema(), size, csv=csv)
         text = read_through(file, csv)
         rows = pl.scan_csv(text.utf8, separator=separator_of(file, csv), skip_lines=csv.skip, infer_schema=False, glob=False)
         written = rows.filter(~pl.all_horizontal(pl.all().is_null()))  # a blank line comes back as a row of nulls

@@ -1,6 +1,8 @@
 """Opens text tables of any form that their bytes make plain, and says what to write where a run file names another."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +10,10 @@ import polars as pl
 
 from params.data import CsvParams, DataParams
 from params.errors import UserError
-from tasks.load.dialect import layout_of, with_numbers
+from tasks.load.dialect import header_of, layout_of, with_numbers
 from tasks.load.files import Table
 from tasks.load.kinds import TEXTS, suffix_of
-from tasks.load.numbers import PLAIN, form_of
+from tasks.load.numbers import PLAIN, evidence_of, form_of, own_form
 from tasks.load.opening import open_tables
 from tasks.names import column
 
@@ -42,6 +44,40 @@ def open_recognised(data: DataParams, root: Path, files: Sequence[Path]) -> tupl
         csv = with_numbers(texts, layout, rows, names)
     said = None if csv == PLAIN else csv
     return data.model_copy(update={"csv": said}), tuple(replace(t, csv=csv) if t.file in texts else t for t in tables)
+
+
+def open_alike(
+    data: DataParams, root: Path, files: Sequence[Path], read: Collection[str]
+) -> tuple[DataParams, tuple[Table, ...]]:
+    """The tables of a source that may be written another way than `data.csv` says, where their bytes make plain how.
+
+    `read`: the columns whose numbers count.  Raises UserError as `open_tables` does.
+    """
+    texts = [file for file in files if suffix_of(file) in TEXTS]
+    if not texts:
+        return data, open_tables(data, root)
+    own = data.csv or PLAIN
+    layout = layout_of(texts[0])
+    if layout is not None:
+        numbers = {"decimal": own.decimal, "thousands": own.thousands}
+        same = own.is_utf8 if layout.is_utf8 else layout.encoding == own.encoding
+        if not (same and _has_keys(data, own, texts[0])) and _has_keys(data, layout, texts[0]):
+            own = layout.model_copy(update=numbers)
+    data = data.model_copy(update={"csv": None if own == PLAIN else own})
+    tables = open_tables(data, root)
+    names = [name for name in tables[0].columns if name in read and tables[0].columns[name] == pl.String]
+    rows = pl.concat([table.rows.select(map(column, names)) for table in tables if table.file in texts])
+    if names and any(not re.fullmatch(own_form(own), cell) for _, cell in evidence_of(rows, names).seen.values()):
+        with suppress(UserError):  # the cell itself is told where it is read
+            csv = with_numbers(texts, own.model_copy(update={"decimal": ".", "thousands": None}), rows, names)
+            data, tables = data.model_copy(update={"csv": csv}), tuple(replace(table, csv=csv) for table in tables)
+    return data, tables
+
+
+def _has_keys(data: DataParams, csv: CsvParams, file: Path) -> bool:
+    """Whether a header, cut as `csv` says, names the time."""
+    header = header_of(file, csv)
+    return set(data.times) <= set(header) or "ds" in header
 
 
 def what_to_write(files: Sequence[Path], csv: CsvParams | None) -> str:

@@ -22,7 +22,7 @@ from tasks.load.files import Digest, Table, require_column, source_digest
 from tasks.load.find import find_files
 from tasks.load.ids import series_name
 from tasks.load.opening import open_tables
-from tasks.load.recognise import open_recognised, what_to_write
+from tasks.load.recognise import open_alike, open_recognised, what_to_write
 from tasks.load.remote import forget as forget_mirror
 from tasks.load.remote import named
 from tasks.load.snapshot import forget
@@ -74,6 +74,14 @@ def look_into(data: DataParams, root: Path = ROOT) -> Source:
         return Source(*open_recognised(data, root, find_files(data, root)))
     except UserError as error:
         raise UserError(named(str(error))) from None
+
+
+def open_like(data: DataParams, read: Collection[str], root: Path) -> Source:
+    """A table like that of a run, though its text may be written another way.  `read`: the columns whose numbers count."""
+    try:
+        return Source(*open_alike(data, root, find_files(data, root), read))
+    except UserError as error:
+        raise UserError(named(f"{error}{_hint(data, root)}")) from None
 
 
 def _hint(data: DataParams, root: Path) -> str:

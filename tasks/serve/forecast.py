@@ -13,8 +13,9 @@ from params.schema import RunParams
 from tasks.files import TABLES, require_writable, write_table
 from tasks.grid.frequency import Frequency
 from tasks.load.files import Table
-from tasks.load.find import find_files
-from tasks.load.source import KEYS, Source, categories_of, long_frame, open_source, scan_series
+from tasks.load.find import find_files, whole_path
+from tasks.load.remote import address_of
+from tasks.load.source import KEYS, Source, categories_of, long_frame, open_like, scan_series
 from tasks.registry.load import Version
 from tasks.serve.ahead import open_ahead, refuse_words, with_ahead
 from tasks.serve.given import Given, given_in
@@ -50,7 +51,7 @@ class Asked:
     series: str | None = None
 
 
-def forecast(version: Version, data: Path, asked: Asked | None = None) -> Forecasts:
+def forecast(version: Version, data: str | Path, asked: Asked | None = None) -> Forecasts:
     """Forecasts after each series' last row, or at every cutoff from a start on.
 
     By the weights that were trained on all rows where there are any, or by those that were `judged`.  Left out are series with
@@ -100,14 +101,15 @@ def rows_trained_on(version: Version, made: pl.DataFrame) -> int:
     return made.join(last, on="unique_id").filter(ds <= pl.col("_until")).height
 
 
-def table_of(version: Version, data: Path, ahead: bool = False) -> Source:
+def table_of(version: Version, data: str | Path, ahead: bool = False) -> Source:
     """The table, opened as the run opened its own: the same names, or unique_id, ds and y.
 
     `ahead`: what is known ahead comes from another table; this one may lack its columns.
     """
     run = version.trained_on.run
-    own = run.data.model_copy(update={"path": str(data.absolute()), "query": None, "uri": None})
-    source = open_source(own, Path.cwd())
+    own = run.data.model_copy(update={"path": whole_path(data), "query": None, "uri": None})
+    source = open_like(own, {"y", own.target, *run.windows.columns}, Path.cwd())
+    own = source.data
     there = source.columns
     given = {"id": ("unique_id", own.ids), "time": ("ds", own.times), "target": ("y", (own.target,))}
     free = {*there} - {*own.ids, *own.times, own.target}
@@ -162,12 +164,12 @@ def too_short(series: list[str], version: Version) -> str | None:
     return f"no forecast of {named(series)}: too short a history, {rows:,} rows are needed" if series else None
 
 
-def check_out(out: Path, data: Path) -> None:
+def check_out(out: Path, data: str | Path) -> None:
     """Raises UserError where `out` can be no table, or is one of the files that the forecasts are made from."""
     require_writable("--out", out, TABLES)
-    source = DataParams.model_construct(path=str(data.absolute()))
+    source, here = DataParams.model_construct(path=whole_path(data)), address_of(str(data)) is None
     try:
-        if out.exists() and any(out.samefile(file) for file in find_files(source, Path.cwd())):
+        if here and out.exists() and any(out.samefile(file) for file in find_files(source, Path.cwd())):
             raise UserError(f"--out {out}: that is the table that the forecasts are made from; name another file")
     except OSError as error:
         raise _unwritable(out, error) from None

@@ -20,6 +20,7 @@ from params.schema import RunParams
 from params.shown import discreet
 from tasks.grid.frequency import Frequency
 from tasks.load.keys import check_keys
+from tasks.load.recognise import as_a_number
 from tasks.load.source import Source
 from tasks.validate.profile import Profile, make_profile
 from tasks.validate.report import report_html
@@ -192,7 +193,7 @@ def _finding(rule: Rule, failed: list[str] | None, frame: pl.DataFrame) -> Findi
     about = rule.about
     if rule.examples is not None and failed:
         examples = frame.filter(pl.col("unique_id").is_in(failed)).get_column(rule.examples).drop_nulls()
-        about += f", such as {examples[0]!r}" if len(examples) else ""
+        about += f", such as {examples[0]!r}{as_a_number(examples[0], None)}" if len(examples) else ""
     passed, named = failed is None, sorted(failed or [])
     return Finding(rule.name, rule.severity, passed, rule.feature, named, worst, rule.low, rule.high, about, rule.unit)
 

@@ -185,3 +185,13 @@ def test_the_forecasts_of_a_night_have_the_columns_of_the_table_and_are_kept_in_
     ours = pl.read_parquet(kept)
     assert {"unique_id", "ds", "cutoff", "version"} <= {*ours.columns} and ours.schema["ds"] == pl.Datetime("us", "UTC")
     assert found["yhat"].to_list() == pytest.approx(ours.sort("unique_id", "ds")["yhat"].to_list())
+
+
+def test_a_text_table_of_another_form_is_read_where_it_is_plain(version: Version, table: pl.DataFrame, tmp_path: Path) -> None:
+    expected = forecast(version, written(table, tmp_path / "x.csv")).made
+    numbers = [name for name, kind in table.schema.items() if kind.is_float()]
+    commas = table.with_columns(pl.col(numbers).cast(pl.String).str.replace(".", ",", literal=True))
+    for name, separator, encoding in (("semi", ";", "utf-8"), ("tabs", "\t", "utf-16"), ("quoted", ",", "utf-8")):
+        text = commas.write_csv(separator=separator)
+        (tmp_path / f"{name}.csv").write_bytes(("a line of words\n" * (name == "semi") + text).encode(encoding))
+        assert forecast(version, tmp_path / f"{name}.csv").made.equals(expected), name
