@@ -33,8 +33,8 @@ def no_table(path: str) -> str | None:
     """Why a text can be the path of no table, and what to write; None where it may be one."""
     if re.match(r"[\w+-]+:/", path) and not ADDRESS.match(path):
         return (
-            "no address of tables: those begin with s3://, gs://, az://, abfss:// or https://; a file is named by its path "
-            "alone, and for a database write data.query and data.uri: env:NAME"
+            "an address is no path, unless it begins with s3://, gs://, az://, abfss:// or https://: write files without file:, "
+            "and for a database data.query and data.uri: env:NAME"
         )
     if path.startswith("env:") and in_environment(path) is None:
         return "write env:NAME, NAME being an environment variable that holds the address of a table"

@@ -63,6 +63,6 @@ Plot = Annotated[
     typer.Option("--plot", metavar="FILE", callback=a_picture, help="Draw history, forecasts and intervals: .html or .png."),
 ]
 Future = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--future", metavar="FILE", callback=a_future, help="What is known ahead, as a table of its own."),
 ]

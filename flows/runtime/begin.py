@@ -105,7 +105,7 @@ def a_table(data: str) -> str:
     return data
 
 
-def a_future(table: Path | None) -> Path | None:
+def a_future(table: str | None) -> str | None:
     """A table of what is known ahead.  Raises UserError where there is none."""
     return table and a_table(table)
 

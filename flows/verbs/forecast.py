@@ -18,7 +18,7 @@ def show_forecast(home: Path, reference: str, data: str, out: Path, asked: Asked
     """Writes the forecasts of a table and says how many, and by which weights; what stood there before stays where none can be
     made."""
     name, which = parse(reference)
-    for table in filter(None, (data, asked.future)):
+    for table in (data, *([asked.future] if asked.future else [])):
         check_out(out, table)
     if asked.stride != 1 and asked.start is None:
         raise UserError("--stride needs --from: without it there is one forecast a series, after its last row")

@@ -10,7 +10,8 @@ from params.data import DataParams
 from params.errors import UserError
 from tasks.grid.frequency import Frequency
 from tasks.load.files import collect
-from tasks.load.source import Source, open_source, scan_series
+from tasks.load.find import whole_path
+from tasks.load.source import Source, open_like, scan_series
 from tasks.load.text import listed
 from tasks.names import column
 from tasks.registry.load import Version
@@ -19,7 +20,7 @@ from tasks.validate.report import named
 Y = pl.col("y").fill_nan(None)
 
 
-def open_ahead(version: Version, file: Path, data: DataParams) -> Source:
+def open_ahead(version: Version, file: str | Path, data: DataParams) -> Source:
     """The table of what is known ahead, with the id and time columns of the history, or under unique_id and ds.
 
     Its target, if it has one, is not read.  Raises UserError where a column is missing.
@@ -27,8 +28,9 @@ def open_ahead(version: Version, file: Path, data: DataParams) -> Source:
     future = version.facts.windows.future
     if not future:
         raise UserError(f"--future {file}: {version} reads nothing that is known ahead (windows.future): leave it out")
-    own = data.model_copy(update={"path": str(file.absolute()), "query": None, "uri": None})
-    source = open_source(own, Path.cwd())
+    own = data.model_copy(update={"path": whole_path(file), "query": None, "uri": None})
+    source = open_like(own, future, Path.cwd())
+    own = source.data
     there = {*source.columns}
     house = {"id": "unique_id" if own.ids else None, "time": "ds"}
     if not {*own.ids, *own.times} <= there and {*filter(None, house.values())} <= there:

@@ -45,7 +45,7 @@ class Asked:
     start: str | None = None
     stride: int = 1
     judged: bool = False
-    future: Path | None = None
+    future: str | Path | None = None
     nixtla: bool = False
     plot: Path | None = None
     series: str | None = None
@@ -71,7 +71,9 @@ def forecast(version: Version, data: str | Path, asked: Asked | None = None) -> 
         raise UserError(f"{data}: {error}") from None
 
 
-def _with_ahead(version: Version, frame: pl.DataFrame, future: Path, data: DataParams) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def _with_ahead(
+    version: Version, frame: pl.DataFrame, future: str | Path, data: DataParams
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
     try:
         return with_ahead(version, frame, open_ahead(version, future, data))
     except ValueError as error:
