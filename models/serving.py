@@ -16,8 +16,9 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import date, datetime
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
 from functools import partial
 from importlib.util import cache_from_source
 from itertools import islice
@@ -40,6 +41,14 @@ NULLS = (
     "null",
     "none",
 )  # in a cell of a CSV, in any case: nothing; but for a series, which may be called so
+# of the names of series, as in tasks/load/ids.py: blanks around them, whole numbers with nothing but zeros behind the point
+BLANKS = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+WHOLE = re.compile(r"(?:-(0)|(0|-?[1-9][0-9]*))\.0+", re.ASCII)
+TRUTHS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
+BEFORE = {"true": "1", "false": "0"}  # what a category that is true or false was called by an older lagline
+NAMED = 5  # series that a message names
 JSON_FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 SERVES = "__pyfunc_model_path__"  # the variable in which MLflow names the model to the process that is to serve it
 MOST = {"LAGLINE_SERVE_MAX_BYTES": 16 * 2**20, "LAGLINE_SERVE_MAX_ROWS": 100_000}  # of one request
@@ -183,6 +192,9 @@ class Model:
         self.static: dict[str, str] = dict(facts["windows"]["static"])
         self.horizon, self.gap = int(facts["windows"]["horizon"]), int(facts["windows"]["gap"])
         self.ahead = self.gap + self.horizon
+        self.known: dict[str | None, int] = {}
+        for number, name in enumerate(facts["ids"]):
+            self.known.setdefault(text_of(name), number)
         self.columns = list(dict.fromkeys([*self.features, *self.future, *(n for n in self.static if n != "unique_id")]))
         self.channels = [(int(c["lookback"]), int(c["sampling_rate"]), int(c["delay"])) for c in facts["channels"]]
         self.lookback = max(n for n, _, _ in self.channels)
@@ -197,8 +209,11 @@ class Model:
         self.gaps = float(validation.get("max_gap_share", 0))  # missing steps that the checks allow
 
     def predict(self, frame: Any, params: Any = None) -> pd.DataFrame:
-        """What MLflow calls: the next horizon after the last row of every series."""
-        return self.forecast(frame)
+        """What MLflow calls: the next horizon after the last row of every series.  Logs which of them training did not see."""
+        made = self.forecast(frame)
+        if told := self.unseen(made["unique_id"]):
+            logging.getLogger(__name__).warning(told)
+        return made
 
     def forecast(
         self, frame: Any, start: str | int | datetime | None = None, stride: int = 1, judged: bool = False
@@ -241,9 +256,9 @@ class Model:
                 raise ValueError(f"column {name!r} is missing; needed are unique_id, ds, {', '.join(self.columns)}")
         if not len(frame):
             raise ValueError("the frame has no rows: nothing to forecast from")
-        if frame["unique_id"].isna().any():
+        row_ids = series_names([frame["unique_id"]])
+        if pd.isna(row_ids).any():
             raise ValueError("column 'unique_id' has an empty value: every row needs the name of its series")
-        row_ids = frame["unique_id"].astype(str).to_numpy(object)
         times = _times(frame["ds"], row_ids, self.span)
         values = [_numbers(frame[name], name, row_ids) for name in (*self.features, *self.future)]
         codes, ids = pd.factorize(row_ids, sort=True)
@@ -269,10 +284,11 @@ class Model:
             if kind == "numeric":
                 given: Any = pd.Series(_numbers(frame[name], name, row_ids)[order])
             else:
-                given = pd.Series(row_ids if name == "unique_id" else frame[name].to_numpy(object))[order]
+                given = pd.Series(row_ids if name == "unique_id" else _texts_of(frame[name], NULLS), dtype=object)[order]
             first = given.groupby(np.searchsorted(starts, np.arange(len(order)), side="right") - 1).first()
-            codes = {text: code for code, text in enumerate(self.facts["categories"].get(name, ()), start=1)}
-            found[:, column] = first if kind == "numeric" else [codes.get(str(text), 0) for text in first]
+            codes = {text_of(text): code for code, text in enumerate(self.facts["categories"].get(name, ()), start=1)}
+            known = (codes.get(text, codes.get(BEFORE.get(text), 0)) for text in first)
+            found[:, column] = first if kind == "numeric" else list(known)
         return found
 
     def _origins(self, rows: _Rows, start: str | int | datetime | None, stride: int) -> tuple[np.ndarray, np.ndarray]:
@@ -341,8 +357,17 @@ class Model:
 
     def _numbers_of(self, ids: list[str]) -> np.ndarray:
         """The number of each series in training; one past the last for a series that training did not see."""
-        known = {name: number for number, name in enumerate(self.facts["ids"])}
-        return np.array([known.get(name, len(known)) for name in ids], np.int64)
+        return np.array([self.known.get(name, len(self.facts["ids"])) for name in ids], np.int64)
+
+    def unseen(self, ids: Iterable[str]) -> str | None:
+        """That some series are none that training saw, which, and how they are scaled, in words; None where all are."""
+        names = list(dict.fromkeys(ids))
+        other = [name for name in names if name not in self.known]
+        if not other:
+            return None
+        some = ", ".join(map(repr, other[:NAMED])) + (f" and {len(other) - NAMED} more" if len(other) > NAMED else "")
+        which = f"{len(other)} of {len(names)} series {'is' if len(other) == 1 else 'are'} not among those of training ({some})"
+        return f"{which}: scaled as all of those together are"
 
     def _frame(self, rows: _Rows, series: np.ndarray, origin: np.ndarray, forecasts: np.ndarray) -> pd.DataFrame:
         owner = np.repeat(series, self.horizon)
@@ -362,6 +387,52 @@ class Model:
             "yhat-hi-90": (forecasts + half).ravel(),
         }
         return pd.DataFrame(columns).astype({"unique_id": "str"})
+
+
+def text_of(cell: Any) -> str | None:
+    """The name that a cell gives its series, None where it gives none; the rule of tasks/load/ids.py."""
+    if isinstance(cell, str):
+        text = cell.strip(BLANKS)
+        whole = WHOLE.fullmatch(text)
+        return ((whole[1] or whole[2]) if whole else TRUTHS.get(text, text)) or None
+    if isinstance(cell, bool | np.bool_):
+        return "true" if cell else "false"
+    if cell is None or cell is pd.NA or cell != cell:
+        return None
+    if isinstance(cell, float | np.floating | Decimal):
+        whole_number = abs(cell) != float("inf") and cell == int(cell)
+        return str(int(cell)) if whole_number else f"{cell.normalize():f}" if isinstance(cell, Decimal) else str(cell)
+    midnight = isinstance(cell, datetime) and cell.tzinfo is None and cell.time() == time()
+    return str(cell.date() if midnight else cell)
+
+
+def _texts_of(column: Any, nothing: Sequence[str] = ()) -> np.ndarray:
+    """The texts of a column, each value looked at once; None for nothing and for texts that say so."""
+
+    def told(cell: Any) -> str | None:
+        text = text_of(cell)
+        return None if isinstance(cell, str) and (text or "").lower() in nothing else text
+
+    if pd.api.types.infer_dtype(column, skipna=True).startswith("mixed"):  # where 1 and true would be one value
+        return np.array([told(cell) for cell in column], object)
+    codes, values = pd.factorize(column)
+    cells = values.to_numpy() if values.dtype.kind == "f" else values  # which keep the digits of their own width
+    return np.asarray(np.array([*map(told, cells), None], object)[codes])
+
+
+def series_names(columns: Sequence[Any]) -> np.ndarray:
+    """The name of each row's series as text, None where a column gives none; several columns are joined by a `/`."""
+    parts = [_texts_of(column) for column in columns]
+    if len(parts) == 1:
+        return parts[0]
+    codes, rows = pd.factorize(pd.MultiIndex.from_arrays(parts))
+    return np.asarray(np.array([*map(_joined, rows), None], object)[codes])
+
+
+def _joined(parts: Sequence[str | None]) -> str | None:
+    """One text of several, a `/` or `\\` within one behind a `\\`, so that no two series meet."""
+    texts = [re.sub(r"([\\/])", r"\\\1", text) for text in parts if isinstance(text, str)]
+    return "/".join(texts) if len(texts) == len(parts) else None
 
 
 def _refuse_rows(ids: np.ndarray, series: np.ndarray, times: np.ndarray, on_grid: np.ndarray, span: str | int) -> None:
@@ -551,7 +622,7 @@ def _answer(
     try:
         if len(body) > most_bytes:
             raise TooLarge(f"a request has at most {most_bytes:,} bytes (LAGLINE_SERVE_MAX_BYTES); send fewer rows or series")
-        made = model.forecast(_frame_of(body, kind, model, most_rows)).astype(object)
+        made = model.predict(_frame_of(body, kind, model, most_rows)).astype(object)
         out = io.StringIO()
         write(made.where(made.notna() & ~made.isin((np.inf, -np.inf)), None), out)  # JSON has no word for those
         return 200, out.getvalue()
@@ -593,7 +664,8 @@ def _frame_of(body: bytes, kind: str | None, model: Model, most_rows: int) -> pd
                 raise ValueError(f"column {name!r}, row {row + 1}: a cell is one number or text, not a {type(cell).__name__}")
             if isinstance(cell, int) and cell.bit_length() > 1000:
                 raise ValueError(f"column {name!r}, row {row + 1}: the number is too large")
-    return pd.DataFrame({name: pd.Series(column) for name, column in columns.items()})
+    exact = {"unique_id", *(name for name, kind in model.static.items() if kind != "numeric")}  # whole numbers beside nothing
+    return pd.DataFrame({name: pd.Series(cells, dtype=object if name in exact else None) for name, cells in columns.items()})
 
 
 def _csv_columns(text: str, wanted: list[str], most_rows: int, model: Model) -> dict[str, Any]:

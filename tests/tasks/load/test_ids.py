@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models import serving
 from params.errors import UserError
 from params.load import load_run
 from tasks.load.ids import joined, text_of
@@ -108,3 +109,52 @@ def test_the_keys_of_a_run_file_are_judged_before_any_data_is_read() -> None:
     run_of(Path("x.csv"), "[Store, Dept]", static)
     with pytest.raises(UserError, match="Store is the id or time column"):
         run_of(Path("x.csv"), "Store", static)
+
+
+def both(series: pl.Series) -> tuple[list[str | None], list[str | None], list[str | None]]:
+    """What training, serving cell by cell, and serving a whole column make of the same cells."""
+    frame = series.alias("a").to_frame()
+    trained = frame.select(text_of(pl.col("a"), series.dtype))["a"].to_list()
+    cells = series.to_numpy() if series.dtype.is_float() else series.to_list()
+    return trained, [serving.text_of(cell) for cell in cells], list(serving.series_names([frame.to_pandas()["a"]]))
+
+
+WORDS = st.text("01.-+ eEtrufalsTRUN\u00a0\u2003\x1f\x85/\\\\", max_size=6) | st.text(max_size=4)
+CELLS = {
+    pl.String: WORDS | st.sampled_from(["1.0", "-0.00", "00.0", "True", "FALSE", "NA", "1_0.0", "\u0661.0"]),
+    pl.Int64: st.integers(-(2**63), 2**63 - 1),
+    pl.UInt64: st.integers(0, 2**64 - 1),
+    pl.Float64: st.floats() | st.integers(-(2**60), 2**60).map(float),
+    pl.Float32: st.floats(width=32),
+    pl.Boolean: st.booleans(),
+    pl.Date: st.dates(date(1900, 1, 1)),
+    pl.Datetime("us"): st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)) | st.just(datetime(2020, 1, 31)),
+    pl.Datetime("us", "Europe/Berlin"): st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),
+    pl.Decimal(20, 3): st.decimals(-(10**15), 10**15, places=3),
+    pl.Categorical: st.text(max_size=3),
+    pl.Time: st.times(),
+}
+
+
+@pytest.mark.parametrize("dtype", CELLS, ids=str)
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_serving_calls_a_series_as_training_does(dtype: Any, data: st.DataObject) -> None:
+    gaps = st.nothing() if dtype in (pl.Int64, pl.UInt64) else st.none()  # pandas makes floats of whole numbers beside nothing
+    cells = data.draw(st.lists(gaps | CELLS[dtype], min_size=1, max_size=6))
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone:
+        series = pl.Series(cells, dtype=pl.Datetime("us")).dt.replace_time_zone("UTC").dt.convert_time_zone(dtype.time_zone)
+    else:
+        series = pl.Series(cells, dtype=dtype)
+    trained, one_by_one, together = both(series)
+    assert trained == one_by_one == together
+    again = pl.Series(trained, dtype=pl.String)
+    assert both(again)[0] == trained  # a name is called by itself
+
+
+@given(st.lists(st.tuples(st.none() | st.text("/\\1.0 ", max_size=4), st.none() | st.integers(0, 3)), min_size=1, max_size=6))
+def test_serving_joins_several_columns_as_training_does(rows: list[tuple[str | None, int | None]]) -> None:
+    frame = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.Int64}, orient="row")
+    trained = frame.select(joined([text_of(pl.col(name), frame.schema[name]) for name in "ab"]))["a"].to_list()
+    given = frame.to_pandas()
+    assert list(serving.series_names([given["a"], given["b"]])) == trained
