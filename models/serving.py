@@ -192,9 +192,9 @@ class Model:
         self.static: dict[str, str] = dict(facts["windows"]["static"])
         self.horizon, self.gap = int(facts["windows"]["horizon"]), int(facts["windows"]["gap"])
         self.ahead = self.gap + self.horizon
-        self.known: dict[str | None, int] = {}
+        self.known: dict[str, int] = {}  # the number of each series of training
         for number, name in enumerate(facts["ids"]):
-            self.known.setdefault(text_of(name), number)
+            self.known.setdefault(text_of(name) or "", number)
         self.columns = list(dict.fromkeys([*self.features, *self.future, *(n for n in self.static if n != "unique_id")]))
         self.channels = [(int(c["lookback"]), int(c["sampling_rate"]), int(c["delay"])) for c in facts["channels"]]
         self.lookback = max(n for n, _, _ in self.channels)

@@ -12,6 +12,7 @@ from models.data.origins import origin_rows
 from models.data.panel import DamagedPanel, Panel, Split
 from models.data.window import WindowParams
 from models.data.windows import Windows
+from models.serving import text_of
 from models.worker import BATCH
 from params.errors import UserError
 from params.schema import RunParams
@@ -58,7 +59,8 @@ def _borders(version: Version, panel: Panel) -> np.ndarray:
     seen = version.trained_on.unseen_from
     if isinstance(seen, int):
         return np.full(len(panel.ids), seen)
-    return np.array([seen.get(name, np.iinfo(np.int64).min) for name in panel.ids])
+    borders = {text_of(name): time for name, time in seen.items()}
+    return np.array([borders.get(name, np.iinfo(np.int64).min) for name in panel.ids])
 
 
 def restricted(panel: Panel, params: WindowParams, version: Version) -> Panel:
@@ -85,8 +87,8 @@ def forecasts(version: Version, panel: Panel, origins: np.ndarray, refitted: boo
     windows = Windows(restricted(panel, params, version), params, origins)
     graph = version.model.refitted if refitted else version.model.graph
     assert graph is not None
-    known = {name: number for number, name in enumerate(version.facts.ids)}
-    numbers = torch.tensor([known.get(name, len(known)) for name in panel.ids])
+    known, other = version.model.known, len(version.facts.ids)
+    numbers = torch.tensor([known.get(name, other) for name in panel.ids])
     codes = _codes(version, panel, params)
     parts = []
     for start in range(0, len(origins), BATCH):
@@ -102,9 +104,7 @@ def _codes(version: Version, panel: Panel, params: WindowParams) -> torch.Tensor
     static = np.array(restricted(panel, params, version).static)
     for column, (name, kind) in enumerate(params.static.items()):
         if kind == "categorical":
-            own: dict[str | None, int] = {
-                text: code for code, text in enumerate(version.facts.categories.get(name, ()), start=1)
-            }
+            own = {text_of(text): code for code, text in enumerate(version.facts.categories.get(name, ()), start=1)}
             texts = (None, *panel.categories.get(name, ()))
             static[:, column] = [own.get(texts[int(code)], 0) for code in static[:, column]]
     return torch.from_numpy(static)

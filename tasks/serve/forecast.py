@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
+from models.serving import text_of
 from params.data import DataParams
 from params.errors import UserError
 from params.schema import RunParams
@@ -26,7 +27,8 @@ from tasks.validate.report import named
 class Forecasts:
     """What was `made` (unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90), and how the table says it (`given`).
 
-    `history`: the long frame that it was made from.  `notes`: which series are left out, and what of the tables, in words.
+    `history`: the long frame that it was made from.  `notes`: which series are left out, or new to the version, and what of the
+    tables is not used, in words.
     """
 
     made: pl.DataFrame
@@ -60,13 +62,13 @@ def forecast(version: Version, data: str | Path, asked: Asked | None = None) -> 
     asked = asked or Asked()
     try:
         source = table_of(version, data, asked.future is not None)
-        frame, short = long_enough(read(version, source), version, version.facts.ids)
+        frame, short = long_enough(read(version, source), version, version.model.known)
         notes: tuple[str, ...] = ()
         if asked.future is not None:
             frame, notes = _with_ahead(version, frame, asked.future, source.data)
         made = forecast_frame(version, frame, asked.start, asked.stride, asked.judged)
-        left_out = too_short(short, version)
-        return Forecasts(made, given_in(source), frame, (*notes, *([left_out] if left_out else [])))
+        told = (too_short(short, version), version.model.unseen(made["unique_id"]))
+        return Forecasts(made, given_in(source), frame, (*notes, *filter(None, told)))
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
 
@@ -95,11 +97,10 @@ def rows_trained_on(version: Version, made: pl.DataFrame) -> int:
         return 0
     until, ds = refit.seen_until, pl.col("ds").to_physical()
     if isinstance(until, int):
-        known = pl.col("unique_id").is_in(version.facts.ids)
+        known = pl.col("unique_id").is_in(list(version.model.known))
         return made.filter(known & (ds <= until)).height
-    last = pl.DataFrame(
-        {"unique_id": list(until), "_until": list(until.values())}, schema={"unique_id": pl.String, "_until": pl.Int64}
-    )
+    schema = {"unique_id": pl.String, "_until": pl.Int64}
+    last = pl.DataFrame({"unique_id": list(map(text_of, until)), "_until": list(until.values())}, schema)
     return made.join(last, on="unique_id").filter(ds <= pl.col("_until")).height
 
 

@@ -142,8 +142,9 @@ def on_grid(history: pl.DataFrame, run: RunParams) -> pl.DataFrame:
 def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str | None, str | None]:
     """Forecasts the run's data with the champion, keeps them, and writes them to `out` too.
 
-    Returns what was written and a warning, each None where there is none: there may be no champion, and a series with too
-    short a history is left out by name.  Raises UserError for what cannot be used.
+    Returns what was written and a warning, each None where there is none: there may be no champion, a series with too short a
+    history is left out by name, and one that training did not see is forecast and named.  Raises UserError for what cannot be
+    used.
     """
     found = find(run.name, CHAMPION)
     if found is None:
@@ -162,5 +163,6 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
         if out is not None:
             write_table(returned.rows, out)
         told = counted(forecasts) if out is not None else f"{forecasts.height:,} rows"
-        warnings = filter(None, (too_short(short, version), returned.renamed if out is not None else None))
+        new, renamed = version.model.unseen(forecasts["unique_id"]), returned.renamed if out is not None else None
+        warnings = filter(None, (too_short(short, version), new, renamed))
         return f"{told} by {version}", "; ".join(warnings) or None
