@@ -163,6 +163,19 @@ def test_a_series_gets_its_number_of_training_and_a_new_one_the_number_after_the
     assert seen(model).series == [1, 0, 3]
 
 
+def test_a_series_and_a_category_of_training_are_known_whatever_their_types_are() -> None:
+    params = WindowParams(2, {"y": FeatureWindow(3)}, static={"kind": "categorical", "unique_id": "categorical"})
+    given = {"1": (1, 1.0, np.float32(1), "1.0", " 1 "), "True": (True, "TRUE", "true"), "001": ("001",), "1.0": (1, "1")}
+    for name, cells in given.items():  # `True` and `1.0`: names that an older lagline gave
+        for cell in cells:
+            model = make_model(params, "1h", ids=("0", name), categories={"kind": ["a", name], "unique_id": ["0", name]})
+            model.forecast(hourly(kind=cell).assign(unique_id=cell))
+            assert (seen(model).series, seen(model).static[0].tolist()) == ([1], [[2, 2]])
+    model = make_model(params, "1h", ids=("0", "1"), categories={"kind": ["0.0", "1.0"], "unique_id": ["0", "1"]})
+    model.forecast(hourly(kind=True))  # a column of true and false was once read as numbers
+    assert (seen(model).series, seen(model).static[0].tolist()) == ([2], [[2, 0]])
+
+
 def test_times_in_any_dress_give_the_same_forecast_and_the_input_stays_as_it_was() -> None:
     frame = hourly()
     expected = make_model(PLAIN, "1h").forecast(frame)

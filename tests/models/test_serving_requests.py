@@ -48,6 +48,22 @@ def test_names_in_a_csv_stay_as_they_stand() -> None:
     assert found == (200, [("007", 2, 5.0), ("7", 2, 6.0), ("NA", 2, 7.0)])
 
 
+@pytest.mark.parametrize("ids", [[1, 1], [1.0, 1], ["1", 1.0], [" 1.00", "1"], [True, "TRUE"], [2**53 + 1] * 2, [0.5, 0.5]])
+def test_a_series_is_called_by_what_its_cells_say(ids: list[Any]) -> None:
+    name = "true" if ids[0] is True else str(ids[0]).strip().split(".0")[0]
+    rows = [{"unique_id": one, "ds": at, "y": at} for at, one in enumerate(ids)]
+    for body in ({"dataframe_records": rows}, {"inputs": {key: [row[key] for row in rows] for key in rows[0]}}):
+        assert ask(body, JSON) == (200, [(name, 2, 1.0)])
+    assert ask("unique_id,ds,y\n" + "".join(f"{one},{at},{at}\n" for at, one in enumerate(ids))) == (200, [(name, 2, 1.0)])
+
+
+def test_a_request_with_series_that_training_did_not_see_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    ask("unique_id,ds,y\n007,0,1\n007,1,5\n")
+    assert not caplog.messages
+    ask("unique_id,ds,y\n007,0,1\n007,1,5\n7,0,1\n7,1,5\n")
+    assert caplog.messages == ["1 of 2 series is not among those of training ('7'): scaled as all of those together are"]
+
+
 @pytest.mark.parametrize("cell", ["", "NA", "nan", "null", "None", " "])
 def test_a_cell_with_a_word_for_nothing_is_missing(cell: str) -> None:
     assert ask(f"unique_id,ds,y\na,0,1\na,1,{cell}\n") == (200, [("a", 2, None)])  # and the answer is JSON to the letter

@@ -83,6 +83,19 @@ def test_numbers_as_text_are_read_and_empty_cells_stay_missing(version: Version,
     assert forecast(version, written(words, tmp_path / "words.csv")).made.equals(expected)
 
 
+def test_series_that_training_did_not_see_are_told_with_how_they_are_scaled(
+    version: Version, table: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert forecast(version, written(table, tmp_path / "x.parquet")).notes == ()
+    data = written(table.with_columns(pl.col("series").replace("LGA", "001")), tmp_path / "y.csv")
+    told = "1 of 2 series is not among those of training ('001'): scaled as all of those together are"
+    assert forecast(version, data).notes == (told,)
+    assert served(version, data, tmp_path, monkeypatch)[1] == told
+    many = pl.concat(table.filter(series="LGA").with_columns(series=pl.lit(str(name))) for name in range(7))
+    (told,) = forecast(version, written(many, data)).notes
+    assert told.startswith("7 of 7 series are not among those of training ('0', '1', '2', '3', '4' and 2 more)")
+
+
 def test_a_series_that_training_left_out_as_too_short_is_left_out_by_name(
     version: Version,
     show: Callable[..., None],
@@ -103,7 +116,7 @@ def test_a_series_that_training_left_out_as_too_short_is_left_out_by_name(
     assert served(version, data, tmp_path, monkeypatch)[1] == told
     new = lga.tail(12).with_columns(series=pl.lit("new"))  # just enough
     found = forecast(version, written(pl.concat([new, tiny]), data))
-    assert set(found.made["unique_id"]) == {"new"} and found.notes == (told,)
+    assert set(found.made["unique_id"]) == {"new"} and found.notes[0] == told
     with pytest.raises(UserError, match="series 'LGA': too short a history"):  # the version knows it
         forecast(version, written(pl.concat([jfk, lga.tail(11), tiny]), data))
     with pytest.raises(UserError, match="series 'tiny': too short a history"):
