@@ -141,7 +141,7 @@ def _prepare(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Bo
     with board.stage("cut the windows"):
         frame = long_frame(run, source, verdict.dropped_features, verdict.dropped_series)
         windows = run.windows.window_params().without(verdict.dropped_features)
-        panel = generate_lags(frame, windows, run, home / "panels")
+        panel = generate_lags(frame, windows, run, source.frequency, home / "panels")
         windows = panel.widened(windows)
         data = Data(panel, windows, split_of(run, panel))
         sizes = sizes_of(data, run.evaluation.stride, run.training.batch_size)

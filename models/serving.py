@@ -2,7 +2,8 @@
 
 numpy, pandas, torch and nothing of ours: a verbatim copy of this one file travels in each bundle (so it is long), and our own
 `forecast` uses it too.  Behind `mlflow models serve` it also reads the requests, within limits.
-Timestamps are microseconds UTC inside, or whole numbers where the frequency is one; a position counts steps from the first row.
+Timestamps are microseconds inside (UTC, or for steps of a day or more what the clocks of the table's zone show), or whole
+numbers where the frequency is one; a position counts steps from the first row.
 Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, H horizon, S series.
 """
 
@@ -54,6 +55,10 @@ SERVES = "__pyfunc_model_path__"  # the variable in which MLflow names the model
 MOST = {"LAGLINE_SERVE_MAX_BYTES": 16 * 2**20, "LAGLINE_SERVE_MAX_ROWS": 100_000}  # of one request
 LONGEST_ANSWER = 500  # letters of a refusal
 OLD_INPUTS = {"past_BLF": "float32", "ahead_BAK": "float32", "static_BC": "float32", "series_B": "int64"}  # of lagline 0.1
+DAY = MICROSECONDS["d"]
+HOLIDAY = "holiday"
+SKIPPED = 25 * MICROSECONDS["h"]  # no clock was ever put forward by more
+ZONED = re.compile(r"\d[T ].*([Zz]|[+-]\d\d(:?\d\d)?)$")  # a time that names its offset from UTC
 PERIODS = {"hour": 24.0, "weekday": 7.0, "monthday": 31.0, "yearday": 365.25, "month": 12.0}
 
 # All that an honest archive holds.  torch.export.load falls back to unpickling anything, and evaluates expressions and guards.
@@ -159,6 +164,38 @@ def _texts(node: Any, key: str = "key") -> Iterator[tuple[str, str]]:
         yield from _texts(below, name)
 
 
+class _Grid(NamedTuple):
+    """The time axis: a step, the zone whose clocks count its days (None: not known), the holidays that it may pass over."""
+
+    span: str | int
+    zone: str | None = "UTC"
+    holidays: np.ndarray = np.empty(0, "datetime64[D]")
+
+    @property
+    def unit(self) -> str:
+        return "" if isinstance(self.span, int) else self.span.lstrip("0123456789")
+
+    @property
+    def step(self) -> int:
+        """The length of a step in microseconds, months, business days or whole numbers."""
+        if isinstance(self.span, int):
+            return self.span
+        number = int(self.span.removesuffix(self.unit))
+        return number * (MICROSECONDS | MONTHS | {"bd": 1})[self.unit]
+
+    @property
+    def by_day(self) -> bool:
+        """Whether a step is a day or more, and so one on the wall clock."""
+        return bool(self.unit) and (self.unit not in MICROSECONDS or self.step >= DAY)
+
+    def shown(self, time: int) -> str:
+        """A time as people read it."""
+        if not self.unit:
+            return str(time)
+        named = self.by_day and self.zone not in (None, "UTC")
+        return f"{pd.Timestamp(time, unit='us', tz=None if named else 'UTC')}{f' in {self.zone}' if named else ''}"
+
+
 class _Rows(NamedTuple):
     """A long frame sorted by series and time: `series`, `position`, `values` (features, then what is known ahead) of each row.
 
@@ -187,6 +224,7 @@ class Model:
     ) -> None:
         self.facts, self.graph, self.refitted = facts, graph, refitted
         self.span: str | int = facts["frequency"]
+        self.grid = _Grid(self.span, facts.get("zone", "UTC"), np.array(facts.get("holidays", []), "datetime64[D]"))
         self.features: list[str] = list(facts["windows"]["features"])
         self.future: list[str] = list(facts["windows"]["future"])
         self.static: dict[str, str] = dict(facts["windows"]["static"])
@@ -220,7 +258,8 @@ class Model:
     ) -> pd.DataFrame:
         """Forecasts of a long frame (unique_id, ds, the covariates; rows in any order; pandas, or polars with its to_pandas).
 
-        Columns unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90; times are UTC, a time without zone is taken as UTC.
+        Columns unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90; times are UTC.  A time without zone is one of the zone of
+        the table that the model was trained on, or UTC where that named none.
         Cutoffs: the last row of every series, or, with `start`, every `stride` rows from the first row at or after it that has
         a whole history behind it.  With covariates known ahead the rows after a cutoff carry them (y is empty there): the
         last cutoff of a series is its last row with a y.  A series that training did not see is scaled as all together are,
@@ -259,15 +298,15 @@ class Model:
         row_ids = series_names([frame["unique_id"]])
         if pd.isna(row_ids).any():
             raise ValueError("column 'unique_id' has an empty value: every row needs the name of its series")
-        times = _times(frame["ds"], row_ids, self.span)
+        times = _times(frame["ds"], row_ids, self.grid)
         values = [_numbers(frame[name], name, row_ids) for name in (*self.features, *self.future)]
         codes, ids = pd.factorize(row_ids, sort=True)
         order = np.lexsort((times, codes))
         series, times = codes[order], times[order]
         starts = np.flatnonzero(np.diff(series, prepend=-1))
-        first, day = times[starts], _days(times, starts, self.span)
-        position, on_grid = _positions(times, first[series], day[series], self.span)
-        _refuse_rows(ids, series, times, on_grid, self.span)
+        first, day = times[starts], _days(times, starts, self.grid)
+        position, on_grid = _positions(times, first[series], day[series], self.grid)
+        _refuse_rows(ids, series, times, on_grid, self.grid)
         _refuse_coarse(ids, position, starts, self.span, self.gaps)
         ends = np.append(starts[1:], len(times)) - 1
         end = position[ends]
@@ -295,7 +334,7 @@ class Model:
         """Series and position of every cutoff, by series and time."""
         begin, known = rows.last, np.ones(len(rows.ids), bool)
         if start is not None:
-            begin = _first_from(_moment(start, self.span), rows.first, rows.day, self.span)
+            begin = _first_from(_moment(start, self.grid), rows.first, rows.day, self.grid)
             known = rows.last >= begin
             if not known.any():
                 raise ValueError(f"no series has a row at or after {start}")
@@ -333,7 +372,8 @@ class Model:
         base = np.where(high < 0, 0, np.maximum(low - self.reach - limit, -self.padding))
         offsets = np.concatenate(([0], np.cumsum(high + 1 - base)))
         owner = np.repeat(np.arange(len(rows.ids)), np.diff(offsets))
-        waves, features = 2 * len(self.facts["windows"]["calendar"]), len(self.features)
+        calendar, features = self.facts["windows"]["calendar"], len(self.features)
+        waves = sum(1 if name == HOLIDAY else 2 for name in calendar)
         values = np.full((offsets[-1], features + waves + len(self.future)), np.nan)
         keep = (rows.position >= base[rows.series]) & (rows.position <= high[rows.series])
         at = (offsets[rows.series] + rows.position - base[rows.series])[keep]
@@ -342,10 +382,10 @@ class Model:
             values[at, column] = given[keep]
             if column < features:
                 _carry_forward(values[:, column], offsets[owner], limit)
-        times = _at(rows.first[owner], rows.day[owner], np.arange(len(values)) - offsets[owner] + base[owner], self.span)
-        for number, name in enumerate(self.facts["windows"]["calendar"]):
-            column = len(self.features) + 2 * number
-            values[:, column], values[:, column + 1] = _waves(times, name)
+        times = _at(rows.first[owner], rows.day[owner], np.arange(len(values)) - offsets[owner] + base[owner], self.grid)
+        known = [channel for name in calendar for channel in _calendar(times, name, self.grid)]
+        for column, channel in enumerate(known, start=features):
+            values[:, column] = channel
         return values, offsets[series] + origin - base[series]
 
     def _past(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -375,8 +415,11 @@ class Model:
         half = np.array([np.nan if width is None else width for width in self.facts["half_widths"]], np.float64)
 
         def times(position: np.ndarray) -> Any:
-            at = _at(rows.first[owner], rows.day[owner], position, self.span)
-            return at if isinstance(self.span, int) else pd.Series(at.astype("datetime64[us]")).dt.tz_localize("UTC")
+            at = _at(rows.first[owner], rows.day[owner], position, self.grid)
+            if isinstance(self.span, int):
+                return at
+            at = _instants(at, self.grid.zone) if self.grid.by_day else at
+            return pd.Series(at.astype("datetime64[us]")).dt.tz_localize("UTC")
 
         columns = {
             "unique_id": np.array(rows.ids, object)[owner],
@@ -435,15 +478,16 @@ def _joined(parts: Sequence[str | None]) -> str | None:
     return "/".join(texts) if len(texts) == len(parts) else None
 
 
-def _refuse_rows(ids: np.ndarray, series: np.ndarray, times: np.ndarray, on_grid: np.ndarray, span: str | int) -> None:
+def _refuse_rows(ids: np.ndarray, series: np.ndarray, times: np.ndarray, on_grid: np.ndarray, grid: _Grid) -> None:
     """Raises for a time that stands twice in a series or lies off its grid; rows are sorted."""
     twice = (np.diff(series, prepend=-1) == 0) & (np.diff(times, prepend=0) == 0)
-    off = f"is not a whole number of steps of {span} after its first row"
+    off = f"is not a whole number of steps of {grid.span} after its first row"
+    if grid.unit == "bd":
+        off = f"is a weekend or a holiday, or {off}; remove such rows"
     for wrong, what in ((twice, "stands twice; keep one row of each time"), (~on_grid, off)):
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
-            time = times[row] if isinstance(span, int) else pd.Timestamp(int(times[row]), unit="us", tz="UTC")
-            raise ValueError(f"series {str(ids[series[row]])!r}, column 'ds': {time} {what}")
+            raise ValueError(f"series {str(ids[series[row]])!r}, column 'ds': {grid.shown(int(times[row]))} {what}")
 
 
 def _refuse_coarse(ids: np.ndarray, position: np.ndarray, starts: np.ndarray, span: str | int, gaps: float) -> None:
@@ -455,8 +499,9 @@ def _refuse_coarse(ids: np.ndarray, position: np.ndarray, starts: np.ndarray, sp
         raise ValueError(f"series {str(ids[at])!r}: its rows are {size} apart, the model's frequency is {span}; resample them")
 
 
-def _times(column: Any, ids: np.ndarray, span: str | int) -> np.ndarray:
-    """int64: whole numbers, or microseconds UTC."""
+def _times(column: Any, ids: np.ndarray, grid: _Grid) -> np.ndarray:
+    """int64: whole numbers, or microseconds as they count on the grid."""
+    span = grid.span
     numeric = column.dtype.kind in "iuf"
     if isinstance(span, int):
         bad = ~(pd.to_numeric(column, errors="coerce") % 1 == 0).to_numpy(bool) if numeric else np.ones(len(column), bool)
@@ -467,10 +512,96 @@ def _times(column: Any, ids: np.ndarray, span: str | int) -> np.ndarray:
     _refuse("ds", column, ids, np.full(len(column), numeric or column.dtype.kind == "b"), f"is not a time (one row is {span})")
     if column.dtype.kind == "M":
         parsed = pd.to_datetime(column, utc=True)
+        named = np.full(len(column), getattr(column.dt, "tz", None) is not None)
+        written = column.dt.tz_localize(None)
     else:
-        parsed = pd.to_datetime(column.where(column.map(_dated)), utc=True, errors="coerce", format="ISO8601")
+        dated = column.where(column.map(_dated))
+        parsed, named = pd.to_datetime(dated, utc=True, errors="coerce", format="ISO8601"), column.map(_zoned).to_numpy(bool)
+        bare = pd.to_datetime(dated.map(_as_written), utc=True, errors="coerce", format="ISO8601") if named.any() else parsed
+        written = bare.dt.tz_localize(None)
     _refuse("ds", column, ids, parsed.isna().to_numpy(), "is not a time; write 2013-01-31 or 2013-01-31T23:00:00Z")
-    return np.asarray(parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64))
+    instants, clock = _whole(parsed.dt.tz_localize(None)), _whole(written)
+    if grid.by_day:
+        return np.where(named, clock if grid.zone is None else _shown(instants, grid.zone), clock)
+    if grid.zone in (None, "UTC") or named.all():
+        return instants
+    instants[~named] = _localized(clock[~named], ids[~named], str(grid.zone))
+    return instants
+
+
+def _whole(times: Any) -> np.ndarray:
+    return np.asarray(times.to_numpy().astype("datetime64[us]").astype(np.int64))
+
+
+def _zoned(value: Any) -> bool:
+    """Whether a value names an offset from UTC or a zone."""
+    return bool(ZONED.search(value.strip())) if isinstance(value, str) else getattr(value, "tzinfo", None) is not None
+
+
+def _as_written(value: Any) -> Any:
+    """A time without its zone."""
+    if isinstance(value, str):
+        found = ZONED.search(value.strip())
+        return value.strip()[: found.start(1)].strip() if found else value
+    return value.replace(tzinfo=None) if getattr(value, "tzinfo", None) is not None else value
+
+
+def _clock(instants: np.ndarray, zone: str | None) -> np.ndarray:
+    """What the clocks of a zone show."""
+    if zone in (None, "UTC"):
+        return instants
+    return _whole(pd.DatetimeIndex(instants.astype("datetime64[us]")).tz_localize("UTC").tz_convert(zone).tz_localize(None))
+
+
+def _shown(instants: np.ndarray, zone: str | None) -> np.ndarray:
+    """The same for steps of a day or more: the first instant of a day is its midnight, also where clocks skipped that."""
+    if zone in (None, "UTC"):
+        return instants
+    clock = _clock(instants, zone)
+    midnight = clock - clock % DAY
+    return np.where(_instants(midnight, zone) == instants, midnight, clock)
+
+
+def _instants(clock: np.ndarray, zone: str | None, second: bool = False) -> np.ndarray:
+    """When the clocks of a zone show a time: the first (or `second`) of two, and as much later as they skipped it."""
+    if zone in (None, "UTC"):
+        return clock
+    found, after = _found(clock, zone, second), _found(clock - SKIPPED, zone, second) + SKIPPED
+    return np.where(found == np.iinfo(np.int64).min, after, found)
+
+
+def _found(clock: np.ndarray, zone: str | None, second: bool) -> np.ndarray:
+    """The same, and the least number for a time that was skipped."""
+    times = pd.DatetimeIndex(clock.astype("datetime64[us]"))
+    local = times.tz_localize(zone, ambiguous=np.full(len(clock), not second), nonexistent="NaT")
+    return _whole(local.tz_convert("UTC").tz_localize(None))
+
+
+def _localized(clock: np.ndarray, ids: np.ndarray, zone: str) -> np.ndarray:
+    """Local times as instants; of an hour that came twice the rows of a series tell by their order which one they are.
+
+    Raises ValueError for a time that clocks skipped, or that may be either.
+    """
+    one, two = (_found(clock, zone, second) for second in (False, True))
+
+    def refuse(row: int, what: str) -> None:
+        time = pd.Timestamp(int(clock[row]), unit="us")
+        raise ValueError(f"series {ids[row]!r}, column 'ds': {time} {what} in {zone}; write times with their offset from UTC")
+
+    for row in np.flatnonzero(one == np.iinfo(np.int64).min)[:1]:
+        refuse(int(row), "was never shown: clocks went forward then")
+    twice = np.flatnonzero(one != two)
+    for _, part in pd.Series(twice).groupby([ids[twice], clock[twice] // DAY], sort=False):
+        rows = part.to_numpy()
+        own = clock[ids == ids[rows[0]]]
+        turns = np.diff(clock[rows], prepend=clock[rows[0]] - 1) * (-1 if own[0] > own[-1] else 1) <= 0
+        turns[0] = False
+        alone = np.full(len(rows), clock[rows].max() != own.max())
+        if turns.sum() > 1 or (not turns.any() and alone[0] and clock[rows].min() != own.min()):
+            refuse(int(rows[0]), "came twice: clocks went back then, and the rows do not tell which one it is,")
+        later = alone if not turns.any() else (np.cumsum(turns) == 1) ^ (own[0] > own[-1])
+        one[rows[later]] = two[rows[later]]
+    return one
 
 
 def _dated(value: Any) -> bool:
@@ -510,6 +641,14 @@ def _carry_forward(values: np.ndarray, start: np.ndarray, limit: int) -> None:
     values[usable] = values[last[usable]]
 
 
+def _calendar(times: np.ndarray, name: str, grid: _Grid) -> tuple[np.ndarray, ...]:
+    """The channels of a calendar feature: its waves, or 1 on a holiday of the zone's calendar and else 0."""
+    if name != HOLIDAY:
+        return _waves(times, name)
+    days = (times if grid.by_day else _clock(times, grid.zone)) // DAY
+    return (np.isin(days, grid.holidays.astype(np.int64)).astype(np.float64),)
+
+
 def _waves(times: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Sine and cosine of the hour of the day (with its minutes), the weekday (Monday 0), the day or the month, from 0."""
     ds = pd.DatetimeIndex(times.astype("datetime64[us]"))
@@ -519,58 +658,73 @@ def _waves(times: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.sin(angle), np.cos(angle)
 
 
-def _step(span: str | int) -> tuple[int, bool]:
-    """The length of a step in time units, or in months and True."""
-    if isinstance(span, int):
-        return span, False
-    number, unit = re.fullmatch(r"(\d+)([a-z]+)", span).groups()  # type: ignore[union-attr]
-    return int(number) * (MICROSECONDS | MONTHS)[unit], unit in MONTHS
-
-
 def _month(times: np.ndarray) -> np.ndarray:
     return times.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
 
 
-def _days(times: np.ndarray, starts: np.ndarray, span: str | int) -> np.ndarray:
-    """[S] the latest day of the month in each series: 31 for month ends, also where the first row is a 28 February."""
-    if not _step(span)[1]:
+def _days(times: np.ndarray, starts: np.ndarray, grid: _Grid) -> np.ndarray:
+    """[S] the day of the month, from 0, that the grid of each series keeps: 30 for month ends, where every row is one, else the
+    latest of any row; 0 where no months are counted."""
+    if grid.unit not in MONTHS:
         return np.zeros(len(starts), np.int64)
     stamps = times.astype("datetime64[us]").astype("datetime64[D]")
     days = (stamps - stamps.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
-    return np.asarray(np.maximum.reduceat(days, starts))
+    ends = (stamps + 1).astype("datetime64[M]") != stamps.astype("datetime64[M]")
+    return np.where(np.logical_and.reduceat(ends, starts), 30, np.maximum.reduceat(days, starts))
 
 
-def _positions(times: np.ndarray, first: np.ndarray, day: np.ndarray, span: str | int) -> tuple[np.ndarray, np.ndarray]:
-    """Whole steps from `first`, rounded down, and whether each time lies on the grid."""
-    step, calendar = _step(span)
-    position = (_month(times) - _month(first)) // step if calendar else (times - first) // step
-    return position, _at(first, day, position, span) == times
+def _positions(times: np.ndarray, first: np.ndarray, day: np.ndarray, grid: _Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Whole steps from `first`, rounded down (months: to the month), and whether each time lies on the grid."""
+    if grid.unit in MONTHS:
+        position = (_month(times) - _month(first)) // grid.step
+    elif grid.unit == "bd":
+        position = (_workday(times - first % DAY, grid) - _workday(first, grid)) // grid.step
+    else:
+        position = (times - first) // grid.step
+    return position, _at(first, day, position, grid) == times
 
 
-def _at(first: np.ndarray, day: np.ndarray, position: np.ndarray, span: str | int) -> np.ndarray:
+def _workday(times: np.ndarray, grid: _Grid) -> np.ndarray:
+    """The number of the business day on which a time falls, or of the last one before it."""
+    after = (times // DAY + 1).astype("datetime64[D]")
+    return np.asarray(np.busday_count(np.datetime64("0001-01-01"), after, holidays=grid.holidays).astype(np.int64))
+
+
+def _at(first: np.ndarray, day: np.ndarray, position: np.ndarray, grid: _Grid) -> np.ndarray:
     """The time `position` steps after `first`; calendar steps keep the day, or take the last of a shorter month."""
-    step, calendar = _step(span)
-    if not calendar:
-        return np.asarray(first + position * step)
-    month = (_month(first) + position * step).astype("datetime64[M]")
+    if grid.unit == "bd":
+        begin = (first // DAY).astype("datetime64[D]")
+        found = np.busday_offset(begin, position * grid.step, roll="backward", holidays=grid.holidays)
+        return np.asarray(found.astype(np.int64) * DAY + first % DAY)
+    if grid.unit not in MONTHS:
+        return np.asarray(first + position * grid.step)
+    month = (_month(first) + position * grid.step).astype("datetime64[M]")
     begin, end = (m.astype("datetime64[D]").astype(np.int64) for m in (month, month + 1))
-    return np.asarray((np.minimum(begin + day, end - 1)) * MICROSECONDS["d"] + first % MICROSECONDS["d"])
+    return np.asarray((np.minimum(begin + day, end - 1)) * DAY + first % DAY)
 
 
-def _first_from(start: int, first: np.ndarray, day: np.ndarray, span: str | int) -> np.ndarray:
+def _first_from(start: int, first: np.ndarray, day: np.ndarray, grid: _Grid) -> np.ndarray:
     """The position of the first step at or after `start`."""
-    position, _ = _positions(np.full_like(first, start), first, day, span)
-    return np.asarray(np.maximum(position + (_at(first, day, position, span) < start), 0))
+    position, _ = _positions(np.full_like(first, start), first, day, grid)
+    return np.asarray(np.maximum(position + (_at(first, day, position, grid) < start), 0))
 
 
-def _moment(start: str | int | datetime, span: str | int) -> int:
+def _moment(start: str | int | datetime, grid: _Grid) -> int:
+    """A moment as it counts on the grid; without a zone it is one of the model's own."""
     try:
-        if isinstance(span, int):
+        if isinstance(grid.span, int):
             return int(np.int64(int(start)))  # type: ignore[arg-type]
-        moment = pd.to_datetime(start if str(start).strip()[:1].isdigit() else None, utc=True, format="ISO8601")  # not "now"
-        return int((moment - pd.Timestamp("1970-01-01", tz="UTC")) // pd.Timedelta(1, "us"))
-    except (ValueError, TypeError, OverflowError):
-        what = "whole number" if isinstance(span, int) else "time; write a time such as 2012-03-28"
+        moment = pd.to_datetime(start if str(start).strip()[:1].isdigit() else None, format="ISO8601")  # not "now"
+        named = moment.tzinfo is not None
+        if named and not (grid.by_day and grid.zone is None):
+            moment = moment.tz_convert("UTC")
+        bare = moment.tz_localize(None)
+        time = np.array([(bare - pd.Timestamp("1970-01-01")) // pd.Timedelta(1, "us")])
+        if grid.by_day:
+            return int((_shown(time, grid.zone) if named else time)[0])
+        return int((time if named else _instants(time, grid.zone))[0])
+    except (ValueError, TypeError, OverflowError, AttributeError):
+        what = "whole number" if isinstance(grid.span, int) else "time; write a time such as 2012-03-28"
         raise ValueError(f"start: {start!r} is not a {what}") from None
 
 

@@ -3,11 +3,12 @@
 import codecs
 import json
 import re
+from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
-from params.section import MOST, NonNegative, Section, Span, Text, as_tuple
+from params.section import MOST, NonNegative, Section, Span, Text, as_tuple, zone_name
 from params.shown import masked
 
 # what may hold a ; without ending a statement: quoted names and text, comments
@@ -15,6 +16,7 @@ SQL_ASIDE = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|(\$\w*\$).*?\1|--[^\n
 
 YEARS = "YyGFD"
 DIRECTIVES = "YymbBhdejqGVuHkIlMSfpPzaAFTRD%"  # of data.time_format, that can be read
+HOLIDAY_CODE = re.compile(r"[A-Z][A-Z0-9]{1,4}(-[A-Za-z0-9]{1,6})?", re.ASCII)
 
 Names = Annotated[Text | tuple[Text, ...], BeforeValidator(as_tuple)]
 
@@ -33,8 +35,8 @@ def no_table(path: str) -> str | None:
     """Why a text can be the path of no table, and what to write; None where it may be one."""
     if re.match(r"[\w+-]+:/", path) and not ADDRESS.match(path):
         return (
-            "an address is no path, unless it begins with s3://, gs://, az://, abfss:// or https://: write files without file:, "
-            "and for a database data.query and data.uri: env:NAME"
+            "an address is no path, unless it begins with s3://, gs://, az://, abfss:// or https://: write files without "
+            "file:, and for a database data.query and data.uri: env:NAME"
         )
     if path.startswith("env:") and in_environment(path) is None:
         return "write env:NAME, NAME being an environment variable that holds the address of a table"
@@ -153,6 +155,27 @@ class DataParams(Section):
             raise ValueError("the list is empty: name a column, or several that belong together, such as [Store, Dept]")
         return value
 
+    @field_validator("time_zone")
+    @classmethod
+    def _a_zone(cls, value: str | None) -> str | None:
+        return None if value is None else zone_name(value)
+
+    @field_validator("holidays")
+    @classmethod
+    def _dates_or_codes(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        for text in (value,) if isinstance(value, str) else value or ():
+            if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+                try:
+                    date.fromisoformat(text)
+                except ValueError:
+                    raise ValueError(f"{text} is no date of the calendar") from None
+            elif not HOLIDAY_CODE.fullmatch(text):
+                raise ValueError(
+                    f"{text[:40]!r} is neither a date nor a code: write dates such as 2024-12-25, a country such as DE, a part "
+                    "of one such as DE-BY, or an exchange such as XNYS"
+                )
+        return value
+
     @field_validator("path")
     @classmethod
     def _names_a_table(cls, value: str | None) -> str | None:
@@ -179,6 +202,13 @@ class DataParams(Section):
                 "which belongs in no file"
             )
         return value
+
+    @model_validator(mode="after")
+    def _has_a_clock(self) -> Self:
+        for key in ("time_zone", "holidays") if isinstance(self.frequency, int) else ():
+            if getattr(self, key) is not None:
+                raise ValueError(f"{key}: integer time steps have no calendar; take it out")
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from models.data.window import AHEAD, CALENDAR, FeatureWindow, WindowParams
+from models.data.window import AHEAD, HOLIDAY, FeatureWindow, WindowParams, calendar_channels
 from params.data import DataParams
 from params.section import (
     DURATION,
@@ -94,8 +94,7 @@ class WindowsParams(Section):
     @classmethod
     def _known_calendar(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if name not in CALENDAR:
-                raise ValueError(f"unknown calendar feature {name!r}; there are: {', '.join(CALENDAR)}")
+            calendar_channels(name)
         if len(set(value)) < len(value):
             raise ValueError("a calendar feature is named twice")
         return value
@@ -109,7 +108,7 @@ class WindowsParams(Section):
 
     @model_validator(mode="after")
     def _names_apart(self) -> Self:
-        own = {f"{name}_{wave}" for name in self.calendar for wave in ("sin", "cos")}
+        own = {channel for name in self.calendar for channel in calendar_channels(name)}
         clash = own & {*self.features, *self.future, *self.static}
         if clash:
             raise ValueError(f"features: {', '.join(sorted(clash))} is what the calendar makes itself: rename the column")
@@ -330,6 +329,8 @@ class RunParams(Section):
         for section in ("features", "future", "static"):
             self._check_roles(section, {*getattr(self.windows, section)} - {"y" if section == "features" else "unique_id"})
         self._check_reach()
+        if HOLIDAY in self.windows.calendar and not self.data.holidays:
+            raise ValueError("windows.calendar: holiday needs data.holidays: a list of dates, or a country such as DE")
         if isinstance(self.data.frequency, int):
             if self.windows.calendar:
                 raise ValueError("windows.calendar: integer time steps have no calendar")

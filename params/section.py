@@ -13,8 +13,18 @@ MOST_STEP = 10**15  # an integer time step: a day in nanoseconds is a tenth of i
 YEARS = 1_000  # that a duration may last
 RESERVED = ("unique_id", "ds")  # no covariate is called so: they are the keys of every long frame, and of what is served
 LEDGER, REALISED = ".promotions", ".realised"  # end the names of experiments that we keep beside that of a run file
-DURATION = re.compile(r"^[1-9]\d*(s|m|h|d|w|mo|q|y)$", re.ASCII)
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "mo": 30 * 86_400, "q": 91 * 86_400, "y": 365 * 86_400}
+DURATION = re.compile(r"^[1-9]\d*(s|m|h|d|bd|w|mo|q|y)$", re.ASCII)
+SECONDS = {
+    "s": 1,
+    "m": 60,
+    "h": 3600,
+    "d": 86_400,
+    "bd": 120_960,
+    "w": 7 * 86_400,
+    "mo": 30 * 86_400,
+    "q": 91 * 86_400,
+    "y": 365 * 86_400,
+}
 DATE = re.compile(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?Z?$", re.ASCII)
 FIXED_OFFSET = re.compile(r"([+-])(0\d|1[0-8]):?([0-5]\d)", re.ASCII)
 UTC_NAMES = ("UTC", "Z", "Zulu", "Etc/UTC", "GMT", "Etc/GMT", "+00:00", "-00:00", "+0000", "-0000")
@@ -40,7 +50,7 @@ def _is_span(value: object) -> object:
     if isinstance(value, int) and value > MOST_STEP:
         raise ValueError(f"must be at most {MOST_STEP}")
     if isinstance(value, str) and not DURATION.match(value):
-        raise ValueError("not a duration: write a whole number and one of s m h d w mo q y, such as 15m, 1h, 28d, 1mo")
+        raise ValueError("not a duration: write a whole number and one of s m h d bd w mo q y, such as 15m, 1h, 28d, 1mo")
     if isinstance(value, str) and (len(value) > 18 or rough_seconds(value) > YEARS * SECONDS["y"]):
         raise ValueError(f"longer than {YEARS:,} years: write a shorter one, such as 28d")
     return value
@@ -64,14 +74,19 @@ def _is_border(value: object) -> object:
     return _is_span(value)
 
 
-def zone_name(text: str) -> str | None:
-    """A time zone as it is kept: None for the names of UTC, a fixed offset as +05:30.  Raises ValueError for what is none."""
+def zone_names() -> list[str]:
+    """The names of all time zones, sorted."""
+    return sorted(available_timezones() - {"localtime", "Factory"})
+
+
+def zone_name(text: str) -> str:
+    """A time zone as it is kept: one name for UTC, a fixed offset as +05:30.  Raises ValueError for what is none."""
     if text in UTC_NAMES:
-        return None
+        return "UTC"
     fixed = FIXED_OFFSET.fullmatch(text)
     if fixed is not None:
         return f"{fixed[1]}{fixed[2]}:{fixed[3]}"
-    if text == "localtime" or text not in available_timezones():
+    if text not in zone_names():
         raise ValueError(f"{text!r} is no time zone: write one such as Europe/Berlin, or a fixed offset such as +05:30")
     return text
 

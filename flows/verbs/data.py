@@ -12,7 +12,6 @@ from models.data.panel import Panel
 from params.errors import ChecksFailed
 from params.schema import RunParams
 from tasks.files import TABLES, require_writable
-from tasks.grid.frequency import Frequency
 from tasks.lags.file import write_lag_table
 from tasks.lags.panel import write_panel
 from tasks.lags.table import check_names, first_series, head_text, lag_head
@@ -53,14 +52,14 @@ def show_lags(home: Path, run: RunParams, out: Path | None, head: bool, edges: A
     for line in report_lines(verdict):
         board.say(line)
     frame = long_frame(run, source, verdict.dropped_features, verdict.dropped_series)
-    windows, frequency = run.windows.window_params().without(verdict.dropped_features), Frequency(run.data.frequency)
+    windows, frequency = run.windows.window_params().without(verdict.dropped_features), source.frequency
     windows = replace(windows, start_padding=0)  # the rows of a table are those of the data
     with TemporaryDirectory(prefix=".lags-", dir=home) as scratch:  # a head needs a panel of the series shown and no more
         panels, frame = (Path(scratch), first_series(frame, HEADS)) if out is None else (home / "panels", frame)
         with board, board.stage("write the panel"):
             panel = Panel.open(write_panel(frame, windows, frequency, run.windows.forward_fill, panels))
         if head:
-            print(head_text(lag_head(panel, windows, edges, rolling, rows=10, series=HEADS)))
+            print(head_text(lag_head(panel, windows, edges, rolling, rows=10, series=HEADS), frequency.clock))
             more = verdict.facts["series"] - len(verdict.dropped_series) - HEADS
             if more > 0:
                 board.say(f"... and {more:,} more series")

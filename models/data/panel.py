@@ -81,7 +81,10 @@ def _rows_before(times: np.ndarray, offsets: np.ndarray, border: int) -> np.ndar
 class PanelFacts:
     """How a panel was made, as panel.json says it: its step, the most rows a value is carried forward, the rows of padding
     before each series, its static covariates, the categories of each that has some, in the order of their codes 1, 2 ...,
-    and the channels that are there in 64 bits too."""
+    and the channels that are there in 64 bits too.
+
+    `zone`: the time zone of the table, None where its times name none; times of a step of a day or more are its wall clock.
+    `holidays`: dates such as 2024-12-25, for business days and the calendar."""
 
     frequency: str | int = 1
     forward_fill: int = 0
@@ -89,6 +92,8 @@ class PanelFacts:
     static: tuple[str, ...] = ()
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     wide: tuple[str, ...] = ()
+    zone: str | None = None
+    holidays: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
@@ -102,11 +107,13 @@ class PanelFacts:
             static=static,
             categories=categories,
             wide=tuple(fields.get("wide", ())),
+            zone=fields.get("zone"),
+            holidays=tuple(fields.get("holidays", ())),
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The same for panel.json."""
-        return {name: value for name, value in vars(self).items() if name != "wide" or value}
+        """The same for panel.json, which does not say what it has none of."""
+        return {name: value for name, value in vars(self).items() if name not in ("wide", "zone", "holidays") or value}
 
 
 @dataclass(frozen=True)
@@ -116,8 +123,9 @@ class Panel:
     `target` float64 [rows]: y as it came (NaN where missing: never imputed).  `values` float32 [rows, channels]: the features
     (carried forward within their limit, NaN beyond), the calendar, then what is known ahead, as it came; named by `channels`.
     `wide` float64 [rows, wide channels]: those of them that 32 bits do not hold well enough, once more; named by `facts.wide`.
-    `times` int64 [rows]: microseconds since 1970 UTC, or the integer time step.  `offsets` int64 [S + 1]: where each series
-    begins.  `static` float64 [S, statics]: a number, or the place of a category in `categories` counted from 1.
+    `times` int64 [rows]: microseconds since 1970 (UTC, or the wall clock of the zone), or the integer time step.  `offsets`
+    int64 [S + 1]: where each series begins.  `static` float64 [S, statics]: a number, or the place of a category in
+    `categories` counted from 1.
     `folder`: where it lies, if it was opened.
     """
 

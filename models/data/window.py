@@ -5,8 +5,19 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
 CALENDAR = {"hour": 24.0, "weekday": 7.0, "monthday": 31.0, "yearday": 365.25, "month": 12.0}  # name -> its period
+HOLIDAY = "holiday"  # a feature of the calendar that is 1 on a holiday and 0 on any other day
 AHEAD = " (ahead)"  # marks the channel of a panel that keeps a covariate known ahead as it came
 Static = Literal["numeric", "categorical"]
+
+
+def calendar_channels(name: str) -> tuple[str, ...]:
+    """The channels of a calendar feature: sine and cosine of its wave, or the answer whether a day is a holiday.
+
+    Raises ValueError for an unknown one.
+    """
+    if name not in (*CALENDAR, HOLIDAY):
+        raise ValueError(f"unknown calendar feature {name!r}; there are: {', '.join((*CALENDAR, HOLIDAY))}")
+    return (HOLIDAY,) if name == HOLIDAY else (f"{name}_sin", f"{name}_cos")
 
 
 def _whole(name: str, value: object, least: int) -> None:
@@ -74,8 +85,7 @@ class WindowParams:
         if not 0 <= self.max_missing_share <= 1:
             raise ValueError(f"max_missing_share must lie between 0 and 1, not {self.max_missing_share!r}")
         for name in self.calendar:
-            if name not in CALENDAR:
-                raise ValueError(f"unknown calendar feature {name!r}; there are: {', '.join(CALENDAR)}")
+            calendar_channels(name)
 
     @classmethod
     def from_keras(
@@ -121,8 +131,8 @@ class WindowParams:
 
     @property
     def waves(self) -> tuple[str, ...]:
-        """Sine and cosine of each calendar feature."""
-        return tuple(f"{name}_{wave}" for name in self.calendar for wave in ("sin", "cos"))
+        """The channels of each calendar feature: sine and cosine, but for the holidays."""
+        return tuple(channel for name in self.calendar for channel in calendar_channels(name))
 
     @property
     def clock(self) -> FeatureWindow:

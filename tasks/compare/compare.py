@@ -19,6 +19,7 @@ from tasks.compare.board import NAIVES, Board, Difference, Score, ScoreRow, Stan
 from tasks.evaluate import frames, intervals
 from tasks.evaluate.baselines import Baselines
 from tasks.evaluate.frames import Forecasts
+from tasks.grid.frequency import Frequency
 from tasks.lags.panel import target_frame
 from tasks.train.fits import Fit
 from tasks.train.kind import Kind
@@ -186,7 +187,7 @@ def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Basel
         sources |= {model: baselines.files[name][model] for model in run.evaluation.baselines}
         path = folder / ("forecasts.parquet" if name == "test" else f"{name}.parquet")
         widths = {model: intervals.half_widths(one, horizon) for model, one in calibrations.items()}
-        written[name] = frames.write(path, targets, sources, horizon, widths)
+        written[name] = frames.write(path, targets, sources, horizon, Frequency.of(data.panel.facts), widths)
         for model in sources if name == "validation" else ():
             residuals = written[name].read(model)
             calibrations[model] = intervals.calibrate(residuals, model)

@@ -93,7 +93,7 @@ def write_baselines(run: RunParams, data: Data, folder: Path, progress: Progress
 
         targets = targets_of(data, split, run.evaluation.stride)
         origins = targets.select("unique_id", "cutoff").unique(maintain_order=True)
-        made, notes = forecast_baselines(history, origins, run, of_all)
+        made, notes = forecast_baselines(history, origins, run, of_all, Frequency.of(data.panel.facts))
         frame = targets.join(made.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
         files[split] = write_columns(frame, names, folder / f"{names[0]}-{split}.parquet")
     return Baselines({split: files.get(split, {}) for split in EVALUATED}, notes, dict.fromkeys(names, (began, _now())))
@@ -119,20 +119,26 @@ class _Past:
 
 
 def forecast_baselines(
-    history: pl.DataFrame, origins: pl.DataFrame, run: RunParams, progress: Progress | None = None
+    history: pl.DataFrame,
+    origins: pl.DataFrame,
+    run: RunParams,
+    progress: Progress | None = None,
+    frequency: Frequency | None = None,
 ) -> tuple[pl.DataFrame, dict[str, str]]:
     """Wide frame (unique_id, ds, cutoff, step, a column a baseline; no y) and a note for each baseline that left origins out.
 
     `history`: unique_id, ds, y on the regular grid, null where missing; `origins`: unique_id, cutoff.  A series without an
-    observed value up to its cutoff gets nulls; so does a seasonal naive where no season before has one.  Raises ValueError for
-    a cutoff off the grid.
+    observed value up to its cutoff gets nulls; so does a seasonal naive where no season before has one.  `frequency`: the grid
+    of the history, where the run alone does not say it.  Raises ValueError for a cutoff off the grid.
     """
-    names = run.evaluation.baselines
+    names, frequency = run.evaluation.baselines, frequency or Frequency(run.data.frequency)
     history, origins = history.sort("unique_id", "ds"), origins.sort("unique_id", "cutoff")
-    series = history.group_by("unique_id", maintain_order=True).agg(pl.col("ds").first().alias("first"), pl.len().alias("rows"))
+    series = history.group_by("unique_id", maintain_order=True).agg(
+        pl.col("ds").first().alias("first"), frequency.day(pl.col("ds")).alias("day"), pl.len().alias("rows")
+    )
     begins = (pl.col("rows").cum_sum() - pl.col("rows")).cast(pl.Int64).alias("start")
     origins = origins.join(series.with_columns(begins), on="unique_id", how="left", maintain_order="left")
-    past = _past(history, origins, run)
+    past = _past(history, origins, frequency)
     columns = _simple(past, run)
     notes: dict[str, str] = {}
     for name in FITTED:
@@ -140,7 +146,7 @@ def forecast_baselines(
             columns[name], note = _fitted(name, past, run, progress)
             notes |= {name: note} if note else {}
     made = [pl.Series(name, columns[name].ravel(), pl.Float64).fill_nan(None) for name in names]
-    return _targets(origins, run).with_columns(made), notes
+    return _targets(origins, run, frequency).with_columns(made), notes
 
 
 def only_naive(run: RunParams) -> RunParams:
@@ -157,23 +163,24 @@ def _with_baselines(run: RunParams, names: tuple[str, ...]) -> RunParams:
     return run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"baselines": names})})
 
 
-def _targets(origins: pl.DataFrame, run: RunParams) -> pl.DataFrame:
+def _targets(origins: pl.DataFrame, run: RunParams, frequency: Frequency) -> pl.DataFrame:
     """One row an origin and step: unique_id, ds, cutoff, step."""
-    frequency = Frequency(run.data.frequency)
     ahead = pl.col("step") + run.windows.gap
     return (
         origins.with_columns(pl.int_ranges(1, run.windows.horizon + 1, dtype=pl.Int64).alias("step"))
         .explode("step")
-        .select("unique_id", frequency.shift(pl.col("cutoff"), ahead, pl.col("first")).alias("ds"), "cutoff", "step")
+        .select(
+            "unique_id", frequency.shift(pl.col("cutoff"), ahead, pl.col("first"), pl.col("day")).alias("ds"), "cutoff", "step"
+        )
     )
 
 
-def _past(history: pl.DataFrame, origins: pl.DataFrame, run: RunParams) -> _Past:
+def _past(history: pl.DataFrame, origins: pl.DataFrame, frequency: Frequency) -> _Past:
     """`origins`: with the `start` of their series in `history`, its `first` ds and its number of `rows`.
 
     Raises ValueError for a cutoff that is not one of its series' rows.
     """
-    position = Frequency(run.data.frequency).position(pl.col("cutoff"), pl.col("first"))
+    position = frequency.position(pl.col("cutoff"), pl.col("first"), pl.col("day"))
     inside = position.is_between(0, pl.col("rows") - 1)
     at = origins.select(pl.when(inside).then(pl.col("start") + position).alias("at"))["at"]
     off = (history["ds"].gather(at) != origins["cutoff"]).fill_null(True)

@@ -149,7 +149,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 @discreet
 def try_canary(frame: pl.LazyFrame, run: RunParams, data: Data, fits: Sequence[Fit]) -> None:
     """Raises Leak, naming the feature, where the forecast of any trained variant sees past its cutoff or is shifted."""
-    params, frequency, fill = data.windows, Frequency(run.data.frequency), run.windows.forward_fill
+    params, frequency, fill = data.windows, Frequency.of(data.panel.facts), run.windows.forward_fill
     rules = tuple(dict.fromkeys(rule for fit in fits for rule in rules_of(fit.job)))
     for rule in rules:
         with tempfile.TemporaryDirectory() as folder:

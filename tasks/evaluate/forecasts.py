@@ -29,7 +29,7 @@ def forecast_frame(panel: Panel, windows: Windows, forecasts: np.ndarray, name: 
     origins = windows.origins.cpu().numpy().astype(np.int64)
     rows = (origins[:, None] + windows.params.gap + 1 + np.arange(horizon)).ravel()
     series = np.searchsorted(panel.offsets, origins, side="right") - 1
-    dtype = Frequency(panel.facts.frequency).dtype
+    dtype = Frequency.of(panel.facts).dtype
     return pl.DataFrame(
         {
             "unique_id": pl.Series(panel.ids, dtype=pl.String).gather(np.repeat(series, horizon)),

@@ -20,20 +20,24 @@ from models.data.windows import Windows
 from tasks.evaluate import intervals
 from tasks.evaluate.forecasts import KEYS, forecast_frame
 from tasks.files import placed, write_parquet
+from tasks.grid.frequency import Frequency
 
+TIMES = ("ds", "cutoff")
 ROWS = 1 << 17  # held in memory at a time, of all models
 
 
 @dataclass(frozen=True)
 class Forecasts:
-    """A wide forecast frame on disk, an origin's `horizon` rows together and in order."""
+    """A wide forecast frame on disk, an origin's `horizon` rows together and in order, its times instants."""
 
     path: Path
     horizon: int
+    frequency: Frequency
 
     def read(self, *columns: str) -> pl.DataFrame:
         """unique_id, ds, cutoff, step, y and the columns asked for."""
         frame = pl.read_parquet(self.path, columns=["unique_id", "ds", "cutoff", "y", *dict.fromkeys(columns)])
+        frame = frame.with_columns(self.frequency.shown(pl.col(name)).alias(name) for name in TIMES)
         return frame.with_columns(step=pl.int_range(pl.len(), dtype=pl.Int64) % self.horizon + 1)
 
 
@@ -42,6 +46,7 @@ def write(
     targets: pl.DataFrame,
     sources: Mapping[str, Path],
     horizon: int,
+    frequency: Frequency,
     half_widths: Mapping[str, Sequence[float | None]] | None = None,
 ) -> Forecasts:
     """Joins files side by side, ROWS rows at a time.
@@ -55,10 +60,11 @@ def write(
     with placed(path) as partial, ExitStack() as opened:
         writer: pq.ParquetWriter | None = None
         for part in _parts(targets, sources):
+            part = part.with_columns(frequency.instants(pl.col(name)).alias(name) for name in TIMES)
             table = _with_intervals(part, half_widths or {}).drop("step").to_arrow()
             writer = writer or opened.enter_context(pq.ParquetWriter(partial, table.schema, compression="zstd"))
             writer.write_table(table)
-    return Forecasts(path, horizon)
+    return Forecasts(path, horizon, frequency)
 
 
 def targets_of(data: Data, split: str, stride: int) -> pl.DataFrame:

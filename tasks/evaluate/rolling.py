@@ -25,7 +25,7 @@ def refit_splits(run: RunParams, data: Data) -> list[Split]:
     every, stride = run.evaluation.refit, run.evaluation.stride
     found: list[Split] = []
     while every:
-        moved = _moved(data.split, (len(found) + 1) * every * stride, Frequency(run.data.frequency))
+        moved = _moved(data.split, (len(found) + 1) * every * stride, Frequency.of(data.panel.facts))
         if (moved.by == "rows" and moved.test < 1) or not len(origin_rows(data.panel, data.windows, moved, "test", stride)):
             break
         found.append(moved)

@@ -1,15 +1,31 @@
-"""Waves of the calendar: sine and cosine of the hour, the weekday, the day or the month of a time."""
+"""The calendar: sine and cosine of the hour, the weekday, the day or the month of a time, and whether it is a holiday."""
 
 import numpy as np
+import polars as pl
 
-from models.data.window import CALENDAR
+from models.data.window import CALENDAR, HOLIDAY
+from tasks.grid.frequency import Frequency
+from tasks.grid.zone import to_wall
 
 DAY = 86400 * 10**6  # microseconds
 FIRST_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
 
 
+def calendar_columns(times: np.ndarray, name: str, frequency: Frequency) -> tuple[np.ndarray, ...]:
+    """The channels [rows], float32, of a calendar feature at the `times` of a panel: its waves, or 1 on a holiday and else 0.
+
+    A day is that of the table's zone.
+    """
+    if name != HOLIDAY:
+        return calendar_waves(times, name)
+    if not frequency.by_day and frequency.zone:
+        shown = pl.Series(times).cast(frequency.dtype).to_frame("ds").select(to_wall(pl.col("ds"), frequency.zone))
+        times = shown["ds"].to_physical().to_numpy()
+    return (np.isin(times // DAY, np.array(frequency.holidays, "datetime64[D]").astype(np.int64)).astype(np.float32),)
+
+
 def calendar_waves(times: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine [rows], float32, of a calendar feature (a key of CALENDAR); `times` int64 in microseconds UTC.
+    """Sine and cosine [rows], float32, of a calendar feature (a key of CALENDAR); `times` int64 in microseconds.
 
     hour counts its minutes, monthday, yearday and month count from 0; the angle of a whole period is 2 pi.
     """

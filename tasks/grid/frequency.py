@@ -1,36 +1,77 @@
 """The time grid of a table: positions, timestamps and durations as polars expressions.
 
-Timestamps are microseconds UTC, or Int64 where the frequency is a whole number.  Fixed spans (s m h d w) are exact; calendar
-spans (mo q y) count months from the first row: a last day of a month stays one (28 Feb, 31 Mar, 30 Apr), any other day is kept
-where the month has it (30 Jan, 28 Feb, 30 Mar).
+Timestamps are microseconds, or Int64 where the frequency is a whole number.  Fixed spans (s m h d w) are exact; calendar spans
+(mo q y) count months from the first row and keep the `day` of their series: 31 for month ends, where every row is one, else
+the latest day of any row, or the last day of a shorter month.  Business days (bd) pass over weekends and holidays.
+A step of a day or more counts on the wall clock of the table's zone, a shorter one in absolute time.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Protocol
 
+import numpy as np
 import polars as pl
 
 from params.errors import UserError
+from tasks.grid.zone import to_day, to_instant
 
 MICROSECONDS = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6, "w": 7 * 86400 * 10**6}
 MONTHS = {"mo": 1, "q": 3, "y": 12}
+BUSINESS = {"bd": 1}
+DAY = MICROSECONDS["d"]
+YEAR_1 = date(1, 1, 1)  # a Monday, from which business days are counted
+MONTH_END = 31
+
+
+class Gridded(Protocol):
+    """What says a grid: the facts of a panel, or those of a bundle."""
+
+    @property
+    def frequency(self) -> str | int: ...
+    @property
+    def zone(self) -> str | None: ...
+    @property
+    def holidays(self) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True)
 class Frequency:
-    """One step of a grid: a duration as in a run file (`15m`, `1h`, `1mo`) or a whole number of integer time steps."""
+    """One step of a grid: a duration as in a run file (`15m`, `1h`, `1mo`, `1bd`) or a whole number of integer time steps.
+
+    `zone`: whose clocks the times of days or more show; `holidays`: that business days pass over, sorted.
+    """
 
     span: str | int
+    zone: str | None = None
+    holidays: tuple[date, ...] = ()
+
+    @classmethod
+    def of(cls, facts: Gridded) -> "Frequency":
+        """The grid of a panel or a bundle."""
+        return cls(facts.frequency, facts.zone, tuple(map(date.fromisoformat, facts.holidays)))
 
     @property
     def microseconds(self) -> int | None:
-        """The length of a fixed step; None for calendar and integer steps."""
+        """The length of a fixed step; None for calendar, business and integer steps."""
         return self._size(MICROSECONDS)
 
     @property
     def months(self) -> int | None:
-        """The length of a calendar step; None for fixed and integer steps."""
+        """The length of a calendar step; None for the others."""
         return self._size(MONTHS)
+
+    @property
+    def business_days(self) -> int | None:
+        """The length of a step of business days; None for the others."""
+        return self._size(BUSINESS)
+
+    @property
+    def by_day(self) -> bool:
+        """Whether a step is a day or more, and so one on the wall clock."""
+        return not isinstance(self.span, int) and (self.microseconds is None or self.microseconds >= DAY)
 
     def _size(self, units: dict[str, int]) -> int | None:
         if isinstance(self.span, int):
@@ -45,16 +86,33 @@ class Frequency:
         """The type of `ds` on this grid."""
         return pl.Int64() if isinstance(self.span, int) else pl.Datetime("us", "UTC")
 
-    def position(self, ds: pl.Expr, first: pl.Expr) -> pl.Expr:
-        """Int64: whole steps from `first` to `ds`, rounded down."""
+    def day(self, ds: pl.Expr) -> pl.Expr:
+        """Int64, of all rows of a series: the day of the month that its grid keeps; 0 where it counts no months."""
+        if self.months is None:
+            return pl.lit(0, pl.Int64).first()
+        day = ds.dt.day().cast(pl.Int64)
+        return pl.when((day == _length(ds)).all()).then(MONTH_END).otherwise(day.max())
+
+    def days(self, times: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        """[S] the same for series that lie one after another, each from its own offset to the next."""
+        counts = np.diff(offsets)
+        if self.months is None or not len(times):
+            return np.zeros(len(counts), np.int64)
+        rows = pl.DataFrame({"series": np.repeat(np.arange(len(counts)), counts), "ds": times}).cast({"ds": self.dtype})
+        return rows.group_by("series", maintain_order=True).agg(day=self.day(pl.col("ds")))["day"].to_numpy()
+
+    def position(self, ds: pl.Expr, first: pl.Expr, day: pl.Expr | None = None) -> pl.Expr:
+        """Int64: whole steps from `first` to `ds`, rounded down.  `day`: what the series keeps, else what `first` says."""
         if isinstance(self.span, int):
             return (ds - first) // self.span
         if self.microseconds is not None:
             return _elapsed(ds, first) // self.microseconds
+        if self.business_days is not None:
+            return (self._workday(ds - _clock(first)) - self._workday(first)) // self.business_days
         months = _month_number(ds) - _month_number(first)
-        return (months - (_plus_months(first, months) > ds).cast(pl.Int64)) // self.months
+        return (months - (_plus_months(first, months, day) > ds).cast(pl.Int64)) // self.months
 
-    def at(self, first: pl.Expr, position: pl.Expr | int) -> pl.Expr:
+    def at(self, first: pl.Expr, position: pl.Expr | int, day: pl.Expr | None = None) -> pl.Expr:
         """The timestamp `position` steps after `first` (before it where negative): the inverse of `position`."""
         if isinstance(position, int):
             position = pl.lit(position, pl.Int64)
@@ -62,28 +120,33 @@ class Frequency:
             return first + position * self.span
         if self.microseconds is not None:
             return first + (position * self.microseconds).cast(pl.Duration("us"))
-        return _plus_months(first, position * self.months)
+        if self.business_days is not None:
+            later = first.dt.date().dt.add_business_days(
+                position * self.business_days, holidays=list(self.holidays), roll="backward"
+            )
+            return later.cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + _clock(first)
+        return _plus_months(first, position * self.months, day)
 
-    def on_grid(self, ds: pl.Expr, first: pl.Expr) -> pl.Expr:
+    def on_grid(self, ds: pl.Expr, first: pl.Expr, day: pl.Expr | None = None) -> pl.Expr:
         """Boolean: `ds` lies a whole number of steps after (or before) `first`."""
         if isinstance(self.span, int):
             return (ds - first) % self.span == 0
         if self.microseconds is not None:
             return _elapsed(ds, first) % self.microseconds == 0
-        return self.at(first, self.position(ds, first)) == ds
+        return self.at(first, self.position(ds, first, day), day) == ds
 
-    def shift(self, ds: pl.Expr, steps: pl.Expr | int, first: pl.Expr | None = None) -> pl.Expr:
+    def shift(self, ds: pl.Expr, steps: pl.Expr | int, first: pl.Expr | None = None, day: pl.Expr | None = None) -> pl.Expr:
         """`ds` moved by `steps`, back where negative.
 
-        Give `first`, the first row of the series, where `ds` may be a shortened month: 28 Feb of a grid that began on
-        30 Jan moves to 30 Mar with it, and to 31 Mar without.
+        Give `first` and `day` of the series where `ds` may be a shortened month: 28 Feb of a grid of day 30 moves to 30 Mar
+        with them, and to 31 Mar without.
         """
         if first is None or self.months is None:
             return self.at(ds, steps)
-        return self.at(first, self.position(ds, first) + steps)
+        return self.at(first, self.position(ds, first, day) + steps, day)
 
     def rows_in(self, span: str | int) -> int:
-        """Steps that fit a duration: `28d` is 672 at 1h; a whole number is rows already.
+        """Steps that fit a duration: `28d` is 672 at 1h and 20 at 1bd; a whole number is rows already.
 
         Raises UserError where the duration is not a whole number of steps.
         """
@@ -91,24 +154,64 @@ class Frequency:
             return span
         other = Frequency(span)
         ours, theirs = (self.microseconds, other.microseconds) if self.months is None else (self.months, other.months)
+        if self.business_days is not None:  # five in a week of seven days
+            ours, weeks = self.business_days, (other.microseconds or 0) / MICROSECONDS["w"]
+            theirs = other.business_days or (int(weeks * 5) if weeks and weeks == int(weeks) else None)
         if ours is None or theirs is None or theirs % ours:
             raise UserError(f"{span} is not a whole number of steps of {self.span}: give a multiple of it, or a number of rows")
         return theirs // ours
+
+    def before(self, ds: pl.Expr, span: str) -> pl.Expr:
+        """`ds` less a duration, of which business days are steps.  Raises UserError for those on another grid."""
+        if Frequency(span).business_days is not None:
+            return self.shift(ds, -self.rows_in(span))
+        return ds.dt.offset_by(f"-{span}")
+
+    @property
+    def clock(self) -> str | None:
+        """The zone whose clocks the times of the grid show; None where they are instants, or nothing is known of a zone."""
+        return self.zone if self.by_day else None
+
+    def instants(self, ds: pl.Expr) -> pl.Expr:
+        """The times of the grid as instants: what our own files hold."""
+        return to_instant(ds, self.clock)
+
+    def shown(self, instants: pl.Expr) -> pl.Expr:
+        """Instants as the times of the grid."""
+        return to_day(instants, self.clock)
+
+    def _workday(self, ds: pl.Expr) -> pl.Expr:
+        """The number of the business day on which a time falls, or of the last one before it."""
+        after = ds.dt.date() + timedelta(days=1)
+        return pl.business_day_count(pl.lit(YEAR_1), after, holidays=list(self.holidays)).cast(pl.Int64)
 
 
 def _elapsed(ds: pl.Expr, first: pl.Expr) -> pl.Expr:
     return ds.cast(pl.Int64) - first.cast(pl.Int64)
 
 
+def _clock(ds: pl.Expr) -> pl.Expr:
+    """What of a time is beyond its midnight."""
+    return ds - ds.dt.truncate("1d")
+
+
 def _month_number(ds: pl.Expr) -> pl.Expr:
     return ds.dt.year().cast(pl.Int64) * 12 + ds.dt.month().cast(pl.Int64) - 1
 
 
-def _plus_months(first: pl.Expr, months: pl.Expr) -> pl.Expr:
-    """`first` plus whole months: the last day of a month where it is one, else its own day or the last of a shorter month."""
+def _length(ds: pl.Expr) -> pl.Expr:
+    """The last day of the month."""
+    return ds.dt.month_end().dt.day().cast(pl.Int64)
+
+
+def _plus_months(first: pl.Expr, months: pl.Expr, day: pl.Expr | None) -> pl.Expr:
+    """`first` plus whole months, on the given day of the month or the last of a shorter one.
+
+    Without a day: the last day of a month where `first` is one, else its own.
+    """
     number = _month_number(first) + months
     start = pl.datetime(number // 12, number % 12 + 1, 1, time_unit="us", time_zone="UTC")
-    last = start.dt.month_end().dt.day()
-    is_end = first.dt.day() == first.dt.month_end().dt.day()
-    day = pl.when(is_end).then(last).otherwise(pl.min_horizontal(first.dt.day(), last)).cast(pl.Int64)
-    return start + pl.duration(days=day - 1) + (first - first.dt.truncate("1d"))
+    if day is None:
+        own = first.dt.day().cast(pl.Int64)
+        day = pl.when(own == _length(first)).then(MONTH_END).otherwise(own)
+    return start + pl.duration(days=pl.min_horizontal(day, _length(start)) - 1) + _clock(first)

@@ -105,8 +105,7 @@ def moments(ds: pl.Series, frequency: Frequency, zone: str | None) -> Moments:
     if ds.dtype.is_integer():
         return Moments(step=ds)
     column = pl.col("ds")
-    whole_days = frequency.microseconds is None or frequency.microseconds % DAY == 0
-    wall, instant = (column, to_instant(column, zone)) if whole_days else (to_wall(column, zone), column)
+    wall, instant = (column, to_instant(column, zone)) if frequency.by_day else (to_wall(column, zone), column)
     both = pl.DataFrame({"ds": ds}).select(wall=wall, instant=instant)
     return Moments(both["wall"].dt.replace_time_zone(None), both["instant"])
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from models.data.panel import Panel
 from models.data.window import WindowParams
 from tasks.files import placed
+from tasks.grid.frequency import Frequency
 from tasks.lags.rows import table_rows
 from tasks.lags.table import Edges, table_part, table_reach
 
@@ -41,7 +42,7 @@ def write_lag_table(
     `part`: rows made at a time, by default as many as suit their width.  `report` is called after each part with the number of
     rows done and of all rows (edges kept).
     """
-    rows = table_rows(panel)
+    rows, instants = table_rows(panel), Frequency.of(panel.facts).instants(pl.col("ds"))
     first = _arrow(table_part(panel, params, edges, rolling, 0, 0))
     text = [column.name for column in first.schema if pa.types.is_large_string(column.type)]
     written = 0
@@ -54,7 +55,8 @@ def write_lag_table(
 
     with placed(out) as partial, writer_of(partial) as writer:
         for start, stop in _parts(rows, part or _part(len(first.schema), params, rolling)):
-            table = _arrow(table_part(panel, params, edges, rolling, start, stop))
+            made = table_part(panel, params, edges, rolling, start, stop)
+            table = _arrow(made.with_columns(ds=instants))
             if len(table):
                 writer.write_table(table)
             written += len(table)

@@ -27,7 +27,7 @@ from models.data.window import AHEAD, WindowParams
 from params.errors import Unavailable, UserError
 from params.schema import RunParams
 from params.shown import discreet
-from tasks.grid.calendar import calendar_waves
+from tasks.grid.calendar import calendar_columns
 from tasks.grid.frequency import Frequency
 from tasks.lags.sizes import panel_bytes, size_text
 from tasks.lags.wide import Rests, changes_are_small
@@ -68,6 +68,8 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
             static=tuple(params.static),
             categories=categories,
             wide=params.wide_channels,
+            zone=frequency.zone,
+            holidays=tuple(map(str, frequency.holidays)),
         )
         names = {"ids": spans["unique_id"].to_list(), "channels": params.panel_channels}
         return _put_in_place(partial, names | facts.to_dict(), int(offsets[-1]), folder)
@@ -82,9 +84,9 @@ def _ask_for(size: int, folder: Path) -> None:
 
 
 def _spans(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
-    """One row per series, sorted by name: unique_id, ds (its first), offset and size in rows; and its static covariates."""
+    """One row per series, sorted by name: unique_id, ds (its first), day, size and offset in rows; its static covariates."""
     names = [name for name in params.static if name != "unique_id"]
-    facts = [pl.col("ds").min(), pl.col("ds").max().alias("last")]
+    facts = [pl.col("ds").min(), pl.col("ds").max().alias("last"), frequency.day(pl.col("ds")).alias("day")]
     for number, name in enumerate(names):  # by number: what stands here besides has names of ours
         value = column(name).drop_nulls()
         facts += [value.first().alias(f"value {number}"), value.n_unique().alias(f"different {number}")]
@@ -97,22 +99,12 @@ def _spans(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency) -> t
                 "a static covariate is constant for a series; list it under windows.features, or under windows.future"
             )
     static = {"unique_id": found["unique_id"]} | {name: found[f"value {number}"] for number, name in enumerate(names)}
-    spans = found.select("unique_id", "ds", "last")
-    if params.start_padding:
-        spans = _padded(spans, params.start_padding, frequency)
-    size = frequency.position(pl.col("last"), pl.col("ds")) + 1
-    spans = spans.select("unique_id", "ds", size=size)
+    spans, ds, day = found.select("unique_id", "ds", "last", "day"), pl.col("ds"), pl.col("day")
+    if params.start_padding:  # every series begins so many steps earlier
+        spans = spans.with_columns(ds=frequency.at(ds, -params.start_padding, day))
+    size = frequency.position(pl.col("last"), ds, day) + 1
+    spans = spans.select("unique_id", "ds", "day", size=size)
     return spans.with_columns(offset=pl.col("size").cum_sum() - pl.col("size")), static
-
-
-def _padded(spans: pl.DataFrame, rows: int, frequency: Frequency) -> pl.DataFrame:
-    """Every series begins so many steps earlier.  Raises UserError where a grid of months would then have other days."""
-    moved = spans.with_columns(start=frequency.at(pl.col("ds"), -rows))
-    off = moved.filter(frequency.at(pl.col("start"), rows) != pl.col("ds"))
-    if off.height:
-        what = f"series {off['unique_id'][0]!r} begins on day {off['ds'][0].day}, which not every month has"
-        raise UserError(f"windows.start_padding: {what}: set it to 0, or date the rows by the first or last day of a month")
-    return moved.with_columns(ds="start")
 
 
 def _static(
@@ -149,10 +141,11 @@ def _write_rows(
     first, number = spans["ds"], pl.col("unique_id").cast(pl.Enum(spans["unique_id"])).to_physical()
     chosen = [column(name).cast(pl.Float64).alias(str(place)) for place, name in enumerate(columns)]
     numbered = frame.select(number.alias("series"), "ds", *chosen)  # a join would hold back its rows to weigh both sides
-    row = pl.col("offset") + frequency.position(pl.col("ds"), pl.col("first"))
+    row = pl.col("offset") + frequency.position(pl.col("ds"), pl.col("first"), pl.col("day"))
     for batch in numbered.collect_batches(chunk_size=CHUNK, maintain_order=False, engine="streaming"):
         series = batch["series"]
-        located = batch.select("ds", first.gather(series).alias("first"), spans["offset"].gather(series).alias("offset"))
+        of_series = {"first": first, "day": spans["day"], "offset": spans["offset"]}
+        located = batch.select("ds", *(facts.gather(series).alias(name) for name, facts in of_series.items()))
         at: Any = located.select(row).to_series().to_numpy()
         exact = np.stack([batch[str(place)].to_numpy() for place in range(len(columns))])
         block = np.stack([_float32(numbers, name) for numbers, name in zip(exact, columns, strict=True)])
@@ -218,11 +211,15 @@ def _finish_rows(
     for rows in _chunks(len(times)):
         at = np.arange(rows.start, rows.stop)
         series = np.searchsorted(offsets, at, side="right") - 1
-        grid = pl.DataFrame({"first": first.gather(series), "position": at - offsets[series]})
-        times[rows] = grid.select(frequency.at(pl.col("first"), pl.col("position")).to_physical()).to_series().to_numpy()
-        for number, name in enumerate(params.calendar):
-            column = features + 2 * number
-            values[rows, column], values[rows, column + 1] = calendar_waves(times[rows], name)
+        of_series = {"first": first.gather(series), "day": spans["day"].gather(series)}
+        grid = pl.DataFrame({**of_series, "position": at - offsets[series]})
+        found = frequency.at(pl.col("first"), pl.col("position"), pl.col("day"))
+        times[rows] = grid.select(found.to_physical()).to_series().to_numpy()
+        column = features
+        for name in params.calendar:
+            for channel in calendar_columns(times[rows], name, frequency):
+                values[rows, column] = channel
+                column += 1
         for (array, count), own in zip(filled, held, strict=True):
             for column in range(count):
                 part = np.ascontiguousarray(array[rows, column])
@@ -305,11 +302,11 @@ def panel_keys(panel: Panel) -> pl.DataFrame:
     """unique_id and ds of every row of the grid."""
     counts = np.diff(panel.offsets)
     ids = pl.Series("unique_id", panel.ids, pl.String).gather(np.repeat(np.arange(len(counts)), counts))
-    return pl.DataFrame({"unique_id": ids, "ds": pl.Series(panel.times).cast(Frequency(panel.facts.frequency).dtype)})
+    return pl.DataFrame({"unique_id": ids, "ds": pl.Series(panel.times).cast(Frequency.of(panel.facts).dtype)})
 
 
 @task(cache_policy=NO_CACHE)
 @discreet
-def generate_lags(frame: pl.LazyFrame, windows: WindowParams, run: RunParams, folder: Path) -> Panel:
+def generate_lags(frame: pl.LazyFrame, windows: WindowParams, run: RunParams, frequency: Frequency, folder: Path) -> Panel:
     """Writes the panel of a run (`windows`: without the features that the checks dropped) and opens it, memory-mapped."""
-    return Panel.open(write_panel(frame, windows, Frequency(run.data.frequency), run.windows.forward_fill, folder))
+    return Panel.open(write_panel(frame, windows, frequency, run.windows.forward_fill, folder))

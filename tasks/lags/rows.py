@@ -14,7 +14,8 @@ import polars as pl
 import pyarrow as pa
 
 from models.data.panel import Panel
-from tasks.grid.calendar import calendar_waves
+from models.data.window import calendar_channels
+from tasks.grid.calendar import calendar_columns
 from tasks.grid.frequency import Frequency
 
 BLOCK = 1 << 14  # rows at a time, so that a block of the panel stays in the processor's cache for all its channels
@@ -61,7 +62,8 @@ def lay_out(
     series, times = np.zeros(size, np.uint32), np.zeros(size, np.int64)
     place = np.zeros(size, np.min_scalar_type(most))
     columns = {name: np.empty(size, _values(panel, source).dtype) for name, source in sources.items()}
-    waves = {f"wave {name}_{wave}": np.zeros(size, np.float32) for name in calendar for wave in ("sin", "cos")}
+    frequency = Frequency.of(panel.facts)
+    waves = {f"wave {channel}": np.zeros(size, np.float32) for name in calendar for channel in calendar_channels(name)}
     for name, column in columns.items():
         column[: max(-start, 0)] = column[size - max(stop - table_rows(panel), 0) :] = _outside(sources[name])
     for block in _blocks(panel, start, stop):
@@ -74,12 +76,13 @@ def lay_out(
     for name in calendar:
         for low in range(0, size, BLOCK):
             part = slice(low, low + BLOCK)
-            waves[f"wave {name}_sin"][part], waves[f"wave {name}_cos"][part] = calendar_waves(times[part], name)
+            for channel, wave in zip(calendar_channels(name), calendar_columns(times[part], name, frequency), strict=True):
+                waves[f"wave {channel}"][part] = wave
     number = pl.Series(pa.array(series))
     of_series = {"unique_id": pl.Series(panel.ids, dtype=pl.String)}
     of_series |= {f"static {name}": column for name, column in statics(panel).items()}
     found = {name: column.gather(number) for name, column in of_series.items()}
-    found["ds"] = pl.Series(pa.array(times)).cast(Frequency(panel.facts.frequency).dtype)
+    found["ds"] = pl.Series(pa.array(times)).cast(frequency.dtype)
     found |= {"row": pl.Series(pa.array(place))} | {name: _column(wave) for name, wave in waves.items()}
     while columns:  # one by one: a column that has become polars' own is not held twice
         name, values = columns.popitem()
@@ -125,10 +128,11 @@ def _add_past_ends(times: np.ndarray, panel: Panel, start: int) -> None:
     ends = _ends(panel)
     first, last = np.searchsorted(ends, (start, start + len(times)))
     if first < last:
-        frequency = Frequency(panel.facts.frequency)
-        edges = {"first": panel.times[panel.offsets[first:last]], "last": panel.times[panel.offsets[first + 1 : last + 1] - 1]}
-        past = frequency.shift(pl.col("last"), 1, pl.col("first")).to_physical()
-        times[ends[first:last] - start] = pl.DataFrame(edges).cast(frequency.dtype).select(past).to_series().to_numpy()
+        frequency, offsets = Frequency.of(panel.facts), panel.offsets[first : last + 1]
+        days = frequency.days(panel.times[offsets[0] : offsets[-1]], offsets - offsets[0])
+        edges = pl.DataFrame({"first": panel.times[offsets[:-1]], "last": panel.times[offsets[1:] - 1]}).cast(frequency.dtype)
+        past = frequency.shift(pl.col("last"), 1, pl.col("first"), pl.col("day")).to_physical()
+        times[ends[first:last] - start] = edges.with_columns(day=days).select(past).to_series().to_numpy()
 
 
 def _fill(column: np.ndarray, panel: Panel, source: Source, block: _Block) -> None:

@@ -131,12 +131,15 @@ def lag_head(
     return pl.concat(parts)
 
 
-def head_text(table: pl.DataFrame) -> str:
+def head_text(table: pl.DataFrame, clock: str | None = None) -> str:
     """Rows of a lag table as people read them; the middle columns of a wide one are left out.
 
-    Values have the seven digits that 32 bits hold: 39.92, not 39.919998.
+    `clock`: the zone whose clocks its times show, which then name none.  Values have the seven digits that 32 bits hold: 39.92,
+    not 39.919998.
     """
     rounded = table.with_columns(pl.col(pl.Float32).cast(pl.Float64).round_sig_figs(7))
+    if clock is not None:
+        rounded = rounded.with_columns(pl.col("ds").dt.replace_time_zone(None))
     shown = rounded.with_columns(pl.col(pl.String).map_elements(visible, pl.String)).rename(visible)
     with pl.Config(
         tbl_cols=12, tbl_rows=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True

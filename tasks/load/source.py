@@ -1,4 +1,4 @@
-"""A table of the user, opened once a command, as a lazy long frame: unique_id, ds (UTC or integer), y and features.
+"""A table of the user, opened once a command, as a lazy long frame: unique_id, ds (UTC, wall clock or integer), y and features.
 
 Nothing is sorted or filled here.
 """
@@ -17,7 +17,10 @@ from params.errors import UserError
 from params.schema import RunParams
 from params.shown import discreet
 from tasks.files import ROOT
-from tasks.load.cells import time_of, values_of
+from tasks.grid.frequency import Frequency
+from tasks.grid.holidays import holidays_of
+from tasks.load.cells import values_of
+from tasks.load.clock import Clock, clock_of
 from tasks.load.files import Digest, Table, require_column, source_digest
 from tasks.load.find import find_files
 from tasks.load.ids import series_name
@@ -48,6 +51,16 @@ class Source:
     def digest(self) -> Digest:
         """Names, sizes and sha256, taken on first use."""
         return source_digest(self.data, self.tables)
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The zone of its times, looked up on first use."""
+        return clock_of(self.tables, self.data)
+
+    @cached_property
+    def frequency(self) -> Frequency:
+        """The grid that its times should lie on."""
+        return Frequency(self.data.frequency, self.clock.zone, holidays_of(self.data.holidays))
 
     def require_keys(self) -> None:
         """Raises UserError where a file lacks the id, time or target column."""
@@ -97,19 +110,19 @@ def scan_series(source: Source, columns: Sequence[str], categories: Collection[s
 
     Raises UserError for a missing id, time or target column, or a column of a wrong type.
     """
-    data = source.data
     for name in columns:
         if name in KEYS:
             raise UserError(f"{name!r} is a key of every table: take it out of windows.features and validation.ranges")
     source.require_keys()
-    return pl.concat([_long(table, data, columns, categories) for table in source.tables], how="vertical_relaxed")
+    parts = [_long(source, number, columns, categories) for number in range(len(source.tables))]
+    return pl.concat(parts, how="vertical_relaxed")
 
 
-def _long(table: Table, data: DataParams, columns: Sequence[str], categories: Collection[str]) -> pl.LazyFrame:
+def _long(source: Source, number: int, columns: Sequence[str], categories: Collection[str]) -> pl.LazyFrame:
+    table, data = source.tables[number], source.data
     names = {"y": data.target} | {name: name for name in columns if name != "y" and name in table.columns}
-    return table.rows.select(
-        series_name(table, data).alias("unique_id"), time_of(table, data).alias("ds"), *values_of(table, names, categories)
-    )
+    rows, time = source.clock.times(number, table, data)
+    return rows.select(series_name(table, data).alias("unique_id"), time.alias("ds"), *values_of(table, names, categories))
 
 
 def categories_of(run: RunParams) -> list[str]:

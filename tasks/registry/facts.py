@@ -127,6 +127,7 @@ class BundleFacts:
 
     `trained_on`: None where a version of an older lagline does not say all of it, but lacks what `lacks` names.
     `half_widths`: of the 90 % interval of each step, None where unknown.  `inputs`: what the graph takes, and of which type.
+    `zone`: of the times that it was trained on, None where they named none; an older version took all times for UTC.
     """
 
     name: str
@@ -143,6 +144,8 @@ class BundleFacts:
     columns: Mapping[str, str | Sequence[str] | None]
     half_widths: tuple[float | None, ...]
     inputs: Mapping[str, str] = field(default_factory=lambda: OLD_INPUTS)
+    zone: str | None = None
+    holidays: tuple[str, ...] = ()
     trained_on: TrainedOn | None = None
     lacks: tuple[str, ...] = ()
 
@@ -175,6 +178,8 @@ class BundleFacts:
             "columns": dict(self.columns),
             "half_widths": [None if width is None or not math.isfinite(width) else width for width in self.half_widths],
             "inputs": dict(self.inputs),
+            "zone": self.zone,
+            "holidays": list(self.holidays),
             "trained_on": self.trained_on.to_dict() if self.trained_on else {},
         }
 
@@ -183,6 +188,7 @@ class BundleFacts:
         """The inverse of `to_dict`, of any version there is.  Raises KeyError, TypeError or ValueError for what is none."""
         lacks = tuple(name for name in NEEDED if name not in raw["trained_on"])
         own = {name: tuple(raw[name]) for name in ("quantiles", "ids", "half_widths")}
+        own |= {"holidays": tuple(raw.get("holidays", ())), "zone": raw.get("zone", "UTC")}
         trained_on = None if lacks else TrainedOn.from_dict(raw["trained_on"])
         windows = WindowParams.from_dict(raw["windows"])
         return cls(**_known(cls, raw) | own | {"windows": windows, "trained_on": trained_on, "lacks": lacks})

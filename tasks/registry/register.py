@@ -107,6 +107,8 @@ def facts_of(
         frequency=panel.facts.frequency,
         forward_fill=panel.facts.forward_fill,
         categories=panel.categories,
+        zone=panel.facts.zone,
+        holidays=panel.facts.holidays,
         columns={"unique_id": data.id, "ds": data.time, "y": data.target},
         half_widths=tuple(half_widths),
         inputs=inputs_of(job.windows),
@@ -135,7 +137,7 @@ def trained_on(
         stop_steps=tuple(map(_stopped_at, fit.result.members)),
         unseen_from=border(panel, job.split),
         newest=newest,
-        newest_time=str(pl.Series([newest]).cast(Frequency(panel.facts.frequency).dtype)[0]),
+        newest_time=str(pl.Series([newest]).cast(Frequency.of(panel.facts).dtype)[0]),
         refit=refitted(refit, panel) if refit else None,
     )
 

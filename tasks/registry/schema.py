@@ -3,6 +3,7 @@
 They come from a registry that others may write to.  What they say is data: a revision is no command, a digest no path.
 """
 
+from datetime import date
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -13,7 +14,7 @@ from models.fit.settings import Training
 from models.serving import OLD_INPUTS
 from params.load import ENSEMBLE
 from params.schema import RunParams, can_be_built
-from params.section import MOST, MOST_ROWS, Name, Share, Text, Threads
+from params.section import MOST, MOST_ROWS, Name, Share, Text, Threads, zone_name
 from tasks.registry.seal import Digest
 
 SIZE = 10**7  # the most samples, steps or units of a network
@@ -31,7 +32,7 @@ Word = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,200}$")]  # printable
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
 Device = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda)( [ -~]{1,200})?$")]
 File = Annotated[str, StringConstraints(pattern=r"^(flows|tasks|models|params)(/\w[\w.-]*)+$", max_length=500)]
-SPAN = r"^[1-9]\d{0,8}(s|m|h|d|w|mo|q|y)$"
+SPAN = r"^[1-9]\d{0,8}(s|m|h|d|bd|w|mo|q|y)$"
 
 
 def _known(family: str) -> str:
@@ -48,6 +49,12 @@ def _run(value: dict[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         raise ValueError(first_fault(error)) from None
     return value
+
+
+def _a_date(text: str) -> str:
+    if str(date.fromisoformat(text)) != text:
+        raise ValueError("no date such as 2024-12-25")
+    return text
 
 
 Family = Annotated[str, AfterValidator(_known)]
@@ -245,6 +252,8 @@ class FactsTold(Told):
     columns: dict[Literal["unique_id", "ds", "y"], str | list[str] | None]
     half_widths: list[Annotated[float, Field(ge=0, le=1e300)] | None]
     inputs: dict[Text, Annotated[str, StringConstraints(pattern=r"^(float32|float64|int64)$")]] = Field(default=OLD_INPUTS)
+    zone: Annotated[str, AfterValidator(zone_name)] | None = None
+    holidays: Annotated[list[Annotated[str, AfterValidator(_a_date)]], Field(max_length=100_000)] = Field(default_factory=list)
     trained_on: TrainedOnTold
 
     @model_validator(mode="after")

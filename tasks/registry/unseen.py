@@ -19,6 +19,7 @@ from params.schema import RunParams
 from tasks.evaluate.baselines import forecast_baselines, only_naive
 from tasks.evaluate.forecasts import forecast_frame
 from tasks.evaluate.intervals import with_interval
+from tasks.grid.frequency import Frequency
 from tasks.lags.panel import target_frame
 from tasks.registry.load import Version
 
@@ -120,7 +121,7 @@ def forecast_frames(panel: Panel, origins: np.ndarray, versions: Mapping[str, Ve
         frame = one if frame is None else frame.with_columns(one[name])
     assert frame is not None
     cutoffs = frame.select("unique_id", "cutoff").unique(maintain_order=True)
-    baselines, _ = forecast_baselines(target_frame(panel), cutoffs, only_naive(run))
+    baselines, _ = forecast_baselines(target_frame(panel), cutoffs, only_naive(run), None, Frequency.of(panel.facts))
     frame = frame.join(baselines.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
     for name, version in versions.items():
         frame = with_interval(frame, name, version.facts.half_widths)

@@ -85,9 +85,14 @@ def _with_ahead(
 def forecast_frame(
     version: Version, frame: pl.DataFrame, start: str | None = None, stride: int = 1, judged: bool = False
 ) -> pl.DataFrame:
-    """The same for a long frame.  Raises ValueError naming series and column for what cannot be used."""
+    """The same for a long frame, its times those of the grid.  Raises ValueError naming series and column for what cannot be
+    used."""
     whole = isinstance(version.facts.frequency, int) and start is not None and start.lstrip("-").isdecimal()
-    return pl.from_pandas(version.model.forecast(frame, int(start) if whole and start else start, stride, judged))
+    frequency = Frequency.of(version.facts)
+    if frequency.by_day:  # a wall clock, which names no zone
+        frame = frame.with_columns(pl.col("ds").dt.replace_time_zone(None))
+    made = pl.from_pandas(version.model.forecast(frame, int(start) if whole and start else start, stride, judged))
+    return made.with_columns(frequency.shown(pl.col(name)).alias(name) for name in ("cutoff", "ds"))
 
 
 def rows_trained_on(version: Version, made: pl.DataFrame) -> int:
@@ -110,7 +115,8 @@ def table_of(version: Version, data: str | Path, ahead: bool = False) -> Source:
     `ahead`: what is known ahead comes from another table; this one may lack its columns.
     """
     run = version.trained_on.run
-    own = run.data.model_copy(update={"path": whole_path(data), "query": None, "uri": None})
+    zone = version.facts.zone or run.data.time_zone
+    own = run.data.model_copy(update={"path": whole_path(data), "query": None, "uri": None, "time_zone": zone})
     source = open_like(own, {"y", own.target, *run.windows.columns}, Path.cwd())
     own = source.data
     there = source.columns
@@ -155,7 +161,10 @@ def long_enough(frame: pl.DataFrame, version: Version, always: Collection[str] =
     windows, ds = version.facts.windows, pl.col("ds")
     last = ds.filter(pl.col("y").is_not_nan()).max() if windows.future else ds.max()  # the rows that follow are known ahead
     ends = frame.group_by("unique_id").agg(ds.min().alias("first"), pl.coalesce(last, ds.min()).alias("last"))
-    position = Frequency(version.facts.frequency).position(pl.col("last"), pl.col("first"))
+    frequency = Frequency.of(version.facts)
+    days = frame.group_by("unique_id").agg(frequency.day(ds).alias("day"))
+    ends = ends.join(days, on="unique_id")
+    position = frequency.position(pl.col("last"), pl.col("first"), pl.col("day"))
     short = ends.filter(position < windows.behind, ~pl.col("unique_id").is_in(list(always))).select("unique_id")
     kept = frame.join(short, on="unique_id", how="anti")
     return (frame, []) if kept.is_empty() else (kept, short["unique_id"].sort().to_list())

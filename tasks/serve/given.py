@@ -12,7 +12,6 @@ import polars as pl
 from params.errors import clipped
 from tasks.grid.frequency import Frequency
 from tasks.grid.written import Form, Moments, enough, form_of, moments
-from tasks.load.cells import time_of
 from tasks.load.files import collect
 from tasks.load.ids import series_name
 from tasks.load.source import Source
@@ -45,19 +44,20 @@ class Returned:
     renamed: str | None = None
 
 
-def given_in(source: Source, zone: str | None = None) -> Given:
+def given_in(source: Source) -> Given:
     """What a table says, learnt from its rows.
 
     A table of text (CSV) is taken as whoever reads one takes it: whole numbers are numbers, all else is text as it stands.
     """
-    data, frequency = source.data, Frequency(source.data.frequency)
+    data, frequency, zone = source.data, source.frequency, source.clock.zone
     ids = [column(name).alias(str(at)) for at, name in enumerate(data.ids)]
     times = [column(name).alias(str(at)) for at, name in enumerate(data.times)]
     names, rows = [], []
-    for table in source.tables:
+    for number, table in enumerate(source.tables):
         one = table.rows.select(series_name(table, data).alias("unique_id"), *ids)
         names.append(one.unique("unique_id", keep="first", maintain_order=True))
-        rows.append(table.rows.select(*times, time_of(table, data).alias("ds")).unique())
+        lazy, time = source.clock.times(number, table, data)
+        rows.append(lazy.select(*times, time.alias("ds")).unique())
     series = collect(pl.concat(names, how="vertical_relaxed"), data.where)
     series = series.unique("unique_id", keep="first", maintain_order=True)
     some = collect(pl.concat(rows, how="vertical_relaxed").drop_nulls("ds").top_k(SAMPLE, by="ds"), data.where)

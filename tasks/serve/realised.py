@@ -52,11 +52,14 @@ def keep(made: pl.DataFrame, version: str, newest: int, name: str, home: Path) -
     return path
 
 
-def realised(kept: pl.DataFrame, history: pl.DataFrame, run: RunParams, champion: str | None) -> Realised:
+def realised(
+    kept: pl.DataFrame, history: pl.DataFrame, run: RunParams, champion: str | None, frequency: Frequency | None = None
+) -> Realised:
     """Scores kept forecasts (unique_id, cutoff, ds, yhat, version, newest) on `history` (unique_id, ds, y on the regular grid).
 
     `champion`: the version that is champion now.
     """
+    frequency = frequency or Frequency(run.data.frequency)
     rows = kept.join(history, on=["unique_id", "ds"], how="inner").filter(pl.col("y").is_not_null())
     naives = only_naive(run)
     there = history.select("unique_id", pl.col("ds").alias("cutoff"))
@@ -64,11 +67,11 @@ def realised(kept: pl.DataFrame, history: pl.DataFrame, run: RunParams, champion
     schema = {"age": pl.Int64, "n": pl.UInt32, "mae": pl.Float64, "naive_mae": pl.Float64, "skill": pl.Float64}
     if origins.is_empty():
         return Realised(pl.DataFrame(schema=schema), None)
-    baselines, _ = forecast_baselines(history, origins, naives)
+    baselines, _ = forecast_baselines(history, origins, naives, None, frequency)
     rows = rows.join(baselines, on=["unique_id", "ds", "cutoff"], how="inner")
     naive = best_naive({name: scores.mae(rows, name) for name in naives.evaluation.baselines})
     error, theirs = (pl.col("yhat") - pl.col("y")).abs(), (pl.col(naive) - pl.col("y")).abs()
-    steps = Frequency(run.data.frequency).position(pl.col("cutoff"), pl.col("newest").cast(rows.schema["cutoff"]))
+    steps = frequency.position(pl.col("cutoff"), pl.col("newest").cast(rows.schema["cutoff"]))
     table = rows.group_by(steps.alias("age")).agg(
         pl.len().alias("n"), error.mean().alias("mae"), theirs.mean().alias("naive_mae")
     )
@@ -98,11 +101,12 @@ def score_realised(run: RunParams, home: Path) -> str | None:
 
 def _score_realised(run: RunParams, home: Path) -> str | None:
     files = sorted((home / "served" / run.name).glob("*.parquet"), key=lambda path: path.stat().st_mtime)[-MOST_FILES:]
-    history = long_frame(run, open_source(run.data)).select("unique_id", "ds", "y").collect().sort("unique_id", "ds")
+    source = open_source(run.data)
+    history = long_frame(run, source).select("unique_id", "ds", "y").collect().sort("unique_id", "ds")
     some = [frame for frame in map(pl.read_parquet, files) if frame.schema["ds"] == history.schema["ds"]]
     holder = find(run.name, CHAMPION)
     champion = None if holder is None else str(holder.version)
-    found = realised(pl.concat(some), on_grid(history, run), run, champion) if some else None
+    found = realised(pl.concat(some), on_grid(history, source.frequency), run, champion, source.frequency) if some else None
     if found is None or found.by_age.is_empty():
         return None
     until = int(history.drop_nulls("y")["ds"].to_physical().max())  # type: ignore[arg-type]
@@ -125,15 +129,15 @@ def _score_realised(run: RunParams, home: Path) -> str | None:
     return f"{served} have a realised skill of {found.skill:+.1%}, below the floor of {floor:+.1%}"
 
 
-def on_grid(history: pl.DataFrame, run: RunParams) -> pl.DataFrame:
+def on_grid(history: pl.DataFrame, frequency: Frequency) -> pl.DataFrame:
     """The rows on the regular grid of their series, missing steps with a null."""
-    frequency = Frequency(run.data.frequency)
     ends = history.group_by("unique_id", maintain_order=True).agg(
-        pl.col("ds").min().alias("first"), pl.col("ds").max().alias("last")
+        pl.col("ds").min().alias("first"), pl.col("ds").max().alias("last"), frequency.day(pl.col("ds")).alias("day")
     )
-    count = frequency.position(pl.col("last"), pl.col("first")) + 1
+    first, day = pl.col("first"), pl.col("day")
+    count = frequency.position(pl.col("last"), first, day) + 1
     steps = ends.with_columns(step=pl.int_ranges(0, count)).explode("step")
-    grid = steps.select("unique_id", frequency.at(pl.col("first"), pl.col("step")).alias("ds"))
+    grid = steps.select("unique_id", frequency.at(first, pl.col("step"), day).alias("ds"))
     return grid.join(history, on=["unique_id", "ds"], how="left", maintain_order="left")
 
 

@@ -1,7 +1,6 @@
 """What would fit a table whose series are all too short for one training window."""
 
 from params.schema import RunParams
-from tasks.grid.frequency import Frequency
 from tasks.validate.profile import Profile
 
 
@@ -32,5 +31,5 @@ def _most_held_out(run: RunParams, profile: Profile, steps: int, last: object) -
     if profile.split_problem or (isinstance(run.split.test, str) and last != profile.table["last"].item()):
         return None
     most = steps - window.behind - 1 - window.ahead
-    embargo = Frequency(run.data.frequency).rows_in(run.split.embargo)
+    embargo = profile.frequency.rows_in(run.split.embargo)
     return most if most >= 2 * (horizon + embargo) else None

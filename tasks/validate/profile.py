@@ -13,6 +13,7 @@ from params.errors import UserError
 from params.schema import RunParams
 from tasks.grid.frequency import Frequency
 from tasks.grid.split import resolve_split
+from tasks.grid.zone import NO_SHIFT
 from tasks.load.files import collect
 from tasks.load.source import Source, categories_of, scan_series
 from tasks.names import column
@@ -23,7 +24,8 @@ class Profile:
     """`series`: one row per series.  `table`: one row.  `columns`: the values measured.
 
     `missing`: wanted values that are no column of the table; `found`: the columns that there are.
-    `split_problem`: why the split does not fit the data, if it does not.
+    `split_problem`: why the split does not fit the data, if it does not.  `frequency`: the grid that times are held against;
+    `told`: how their zone was found, in words, where that was a guess.
     """
 
     series: pl.DataFrame
@@ -32,6 +34,13 @@ class Profile:
     missing: tuple[str, ...]
     found: tuple[str, ...]
     split_problem: str | None
+    frequency: Frequency
+    told: str = ""
+
+    def shown(self, time: object) -> str:
+        """A time of the table as people read it: with its zone."""
+        text, zone = str(time), self.frequency.clock
+        return text if zone in NO_SHIFT else f"{text.removesuffix('+00:00')} {zone}"
 
 
 def make_profile(run: RunParams, source: Source) -> Profile:
@@ -48,26 +57,29 @@ def make_profile(run: RunParams, source: Source) -> Profile:
     schema = frame.collect_schema()
     columns = [name for name in schema.names() if name not in ("unique_id", "ds")]
     texts = {name for name in columns if schema[name] == pl.String}
-    frequency = Frequency(run.data.frequency)
+    frequency = source.frequency
     unordered = (pl.col("ds").diff().cast(pl.Int64) < 0).any()
     facts = [
         pl.len().alias("rows"),
         pl.col("ds").min().alias("first"),
         pl.col("ds").max().alias("last"),
         (~unordered).alias("ordered"),
+        frequency.day(pl.col("ds")).alias("day"),
     ]
     rows = frame.select("unique_id", "ds", *_split(columns, texts))
     values = collect(rows.group_by("unique_id").agg(*facts, *_values(columns, texts)), run.data.where)
     keys = frame.select("unique_id", "ds", y=_number("y"))
     if not values["ordered"].all():
         keys = keys.sort("unique_id", "ds")
-    split, problem = _split_of(values, run)
+    split, problem = _split_of(values, run, frequency)
     grid = collect(keys.group_by("unique_id").agg(*_grid(frequency), *_observed(split, frequency)), run.data.where)
     series = values.join(grid, on="unique_id").sort("unique_id")
     series = _with_gaps(series, columns, frequency)
     series = _with_windows(series, run, split, frequency)
     missing = tuple(name for name in wanted if name not in columns)
-    return Profile(series, _table(series, columns), tuple(columns), missing, tuple(source.columns), problem)
+    return Profile(
+        series, _table(series, columns), tuple(columns), missing, tuple(source.columns), problem, frequency, source.clock.told
+    )
 
 
 def _number(name: str) -> pl.Expr:
@@ -104,18 +116,18 @@ def _values(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
 
 
 def _grid(frequency: Frequency) -> list[pl.Expr]:
-    ds, first = pl.col("ds"), pl.col("ds").first()
-    position = frequency.position(ds, first)
+    ds, first, day = pl.col("ds"), pl.col("ds").first(), frequency.day(pl.col("ds"))
+    position = frequency.position(ds, first, day)
     return [
         (ds.diff().cast(pl.Int64) == 0).sum().alias("duplicates"),
-        (~frequency.on_grid(ds, first)).sum().alias("off_grid"),
+        (~frequency.on_grid(ds, first, day)).sum().alias("off_grid"),
         position.n_unique().alias("positions"),
         (position.diff() - 1).max().fill_null(0).clip(0).alias("largest_gap"),
     ]
 
 
 def _with_gaps(series: pl.DataFrame, columns: Sequence[str], frequency: Frequency) -> pl.DataFrame:
-    steps = frequency.position(pl.col("last"), pl.col("first")) + 1
+    steps = frequency.position(pl.col("last"), pl.col("first"), pl.col("day")) + 1
     series = series.with_columns(steps=steps)
     series = series.with_columns(missing_steps=pl.col("steps") - pl.col("positions"))
     shares = [(pl.col(f"nulls:{name}") / pl.col("rows")).alias(f"null_share:{name}") for name in columns]
@@ -126,11 +138,11 @@ def _with_gaps(series: pl.DataFrame, columns: Sequence[str], frequency: Frequenc
     )
 
 
-def _split_of(values: pl.DataFrame, run: RunParams) -> tuple[Split | None, str | None]:
+def _split_of(values: pl.DataFrame, run: RunParams, frequency: Frequency) -> tuple[Split | None, str | None]:
     """The borders of the run on this table, or the reason why they do not fit the data at all."""
     try:
         oldest, newest = values["first"].to_physical().min(), values["last"].to_physical().max()
-        return resolve_split(run, oldest, newest), None  # type: ignore[arg-type]
+        return resolve_split(run, frequency, oldest, newest), None  # type: ignore[arg-type]
     except UserError as error:
         return None, str(error)
 
@@ -142,7 +154,7 @@ def _with_windows(series: pl.DataFrame, run: RunParams, split: Split | None, fre
         whole = (pl.col("steps") - window.behind - window.ahead).clip(0)
         counts = [whole.alias("windows:train"), *(pl.lit(1).alias(f"windows:{n}") for n in ("validation", "test"))]
         return series.with_columns(*counts, training_rows=pl.col("steps"), scored=pl.lit(1))
-    ranges, counts = _ranges(split, frequency, pl.col("steps"), pl.col("first")), []
+    ranges, counts = _ranges(split, frequency, pl.col("steps"), pl.col("first"), pl.col("day")), []
     for name, (low, high) in ranges.items():
         first = pl.max_horizontal(low - 1 - window.gap, pl.lit(window.behind))
         counts.append((high - window.ahead - first).clip(0).alias(f"windows:{name}"))
@@ -155,15 +167,17 @@ def _observed(split: Split | None, frequency: Frequency) -> list[pl.Expr]:
     """How many targets of a series, its rows in order, each split observes; one each where no split is known."""
     if split is None:
         return [pl.lit(1).first().alias(f"observed:{name}") for name in SPLITS]
-    ds, first = pl.col("ds"), pl.col("ds").first()
-    row, steps = frequency.position(ds, first), frequency.position(ds.last(), first) + 1
+    ds, first, day = pl.col("ds"), pl.col("ds").first(), frequency.day(pl.col("ds"))
+    row, steps = frequency.position(ds, first, day), frequency.position(ds.last(), first, day) + 1
     return [
         (pl.col("y").is_not_null() & (row >= low) & (row < high)).sum().alias(f"observed:{name}")
-        for name, (low, high) in _ranges(split, frequency, steps, first).items()
+        for name, (low, high) in _ranges(split, frequency, steps, first, day).items()
     ]
 
 
-def _ranges(split: Split, frequency: Frequency, steps: pl.Expr, first: pl.Expr) -> dict[str, tuple[pl.Expr, pl.Expr]]:
+def _ranges(
+    split: Split, frequency: Frequency, steps: pl.Expr, first: pl.Expr, day: pl.Expr
+) -> dict[str, tuple[pl.Expr, pl.Expr]]:
     """The half-open range of rows (Int64, 0 .. steps) of each split in a series of `steps` rows from `first` on.
 
     The same as `Split.target_ranges` of models/data/panel.py, which needs a panel; here as expressions, before there is one.
@@ -174,7 +188,7 @@ def _ranges(split: Split, frequency: Frequency, steps: pl.Expr, first: pl.Expr) 
         validation = (test - split.validation).clip(0)
     else:
         validation, test = (
-            pl.min_horizontal((frequency.position(pl.lit(border - 1).cast(frequency.dtype), first) + 1).clip(0), steps)
+            pl.min_horizontal((frequency.position(pl.lit(border - 1).cast(frequency.dtype), first, day) + 1).clip(0), steps)
             for border in (split.validation, split.test)
         )
     ends = (validation - split.embargo, test - split.embargo, steps)

@@ -77,7 +77,7 @@ def _line(finding: Finding) -> str:
 
 
 def report_lines(verdict: Verdict) -> list[str]:
-    """One line for each check that did not pass, and for what is left out."""
+    """One line for each check that did not pass, for what is left out, and for what else there is to tell."""
     return _lines(verdict, verdict.findings)
 
 
@@ -87,7 +87,7 @@ def notes(verdict: Verdict) -> list[str]:
 
 
 def _lines(verdict: Verdict, findings: Sequence[Finding]) -> list[str]:
-    lines = [_line(finding) for finding in findings if not finding.passed]
+    lines = [*verdict.told, *(_line(finding) for finding in findings if not finding.passed)]
     if verdict.dropped_features:
         lines.append(f"left out: feature {', '.join(map(visible, verdict.dropped_features))}")
     if verdict.dropped_series:

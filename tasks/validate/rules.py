@@ -6,6 +6,7 @@ from typing import Literal
 
 from models.data.panel import SPLITS
 from params.schema import RunParams
+from tasks.grid.frequency import Frequency
 from tasks.load.files import did_you_mean
 from tasks.load.source import categories_of
 from tasks.validate.advice import what_fits
@@ -73,10 +74,13 @@ def _grid(run: RunParams) -> list[Rule]:
     keeps = run.validation.on_duplicates == "keep_first"
     kept = "the first of them is kept" if keeps else "keep one row a series and time, or set validation.on_duplicates"
     severity = Severity.WARN if keeps else Severity.FAIL
+    off = "correct data.frequency or resample"
+    if Frequency(step).business_days is not None:
+        off = "weekends and holidays (data.holidays) are none of its steps: remove those rows, or set data.frequency to 1d"
     gaps = "steps are missing: fill the gaps, or raise validation.max_gap_share"
     return [
         Rule("unique keys", "duplicates", f"rows repeat a (unique_id, ds): {kept}", high=0, severity=severity),
-        Rule("frequency", "off_grid", f"rows lie off the grid of {step}: correct data.frequency or resample", high=0),
+        Rule("frequency", "off_grid", f"rows lie off the grid of {step}: {off}", high=0),
         Rule("gaps", "gap_share", gaps, high=allowed, unit="share"),
     ]
 
@@ -149,7 +153,8 @@ def _age(run: RunParams, profile: Profile) -> list[Rule]:
     if isinstance(run.data.frequency, int):
         return []
     limit, newest, rules = run.validation.fresh_within, profile.table["last"][0], []
-    shown = f"the newest row is of {newest:%Y-%m-%d %H:%M} UTC"
+    clock = profile.frequency.clock
+    shown = f"the newest row is of {newest:%Y-%m-%d %H:%M} {'UTC' if clock is None else clock}"
     if limit is not None:
         steps = f"{limit} steps" if isinstance(limit, int) else limit
         about = f"{shown}, older than {steps} (validation.fresh_within): is the feed late?"

@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 
 from params.schema import RunParams
 from params.shown import discreet
-from tasks.grid.frequency import Frequency
+from tasks.grid.zone import to_wall
 from tasks.load.keys import check_keys
 from tasks.load.recognise import as_a_number
 from tasks.load.source import Source
@@ -71,7 +71,7 @@ def judge(
         found, features = [replace(f, severity=Severity.FAIL) if f.feature in features else f for f in found], []
     kept = [f if f.severity == Severity.DROP else f.less(series) for f in found if not _moot(f, features, series)]
     passed = not any(f.failed for f in kept)
-    return Verdict(passed, kept, features, series, _extent(profile), library)
+    return Verdict(passed, kept, features, series, _extent(profile), library, [profile.told] if profile.told else [])
 
 
 def _moot(finding: Finding, features: list[str], series: list[str]) -> bool:
@@ -82,7 +82,7 @@ def _moot(finding: Finding, features: list[str], series: list[str]) -> bool:
 
 
 def _extent(profile: Profile) -> Extent:
-    first, last = (str(profile.table[end][0]) for end in ("first", "last"))
+    first, last = (profile.shown(profile.table[end][0]) for end in ("first", "last"))
     return {"series": profile.series.height, "rows": int(profile.table["rows"][0]), "first": first, "last": last}
 
 
@@ -95,12 +95,9 @@ def _table(profile: Profile, run: RunParams, now: datetime) -> pl.DataFrame:
     )
     if isinstance(run.data.frequency, int):
         return table.with_columns(late=pl.lit(0), ahead=pl.lit(0))
-    limit, clock = run.validation.fresh_within, pl.lit(now).cast(pl.Datetime("us", "UTC"))
-    oldest = (
-        Frequency(run.data.frequency).shift(clock, -limit)
-        if isinstance(limit, int)
-        else clock.dt.offset_by(f"-{limit or '0h'}")
-    )
+    limit, frequency, clock = run.validation.fresh_within, profile.frequency, pl.lit(now).cast(pl.Datetime("us", "UTC"))
+    clock = to_wall(clock, frequency.clock)
+    oldest = frequency.shift(clock, -limit) if isinstance(limit, int) else frequency.before(clock, limit or "0h")
     return table.with_columns(late=(pl.col("last") < oldest).cast(pl.Int64), ahead=(pl.col("last") > clock).cast(pl.Int64))
 
 

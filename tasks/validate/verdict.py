@@ -1,6 +1,6 @@
 """What the data checks found, as plain values; `dataclasses.asdict` of a verdict is what checks.json holds."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, Self, TypedDict
 
@@ -63,7 +63,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer of the checks, JSON-ready; `library` holds the results of Great Expectations."""
+    """The answer of the checks, JSON-ready; `library` holds the results of Great Expectations.
+
+    `told`: what is said of the table whatever the outcome."""
 
     passed: bool
     findings: list[Finding]
@@ -71,3 +73,4 @@ class Verdict:
     dropped_series: list[str]
     facts: Extent
     library: list[SuiteResult]
+    told: list[str] = field(default_factory=list)

@@ -8,6 +8,7 @@ import pytest
 
 from tasks.evaluate import frames
 from tasks.evaluate.forecasts import KEYS
+from tasks.grid.frequency import Frequency
 
 HORIZON = 3
 
@@ -32,7 +33,7 @@ def written(frame: pl.DataFrame, folder: Path) -> frames.Forecasts:
     sources = frames.write_columns(frame, ["a"], folder / "a.parquet") | frames.write_columns(
         frame, ["b"], folder / "b.parquet"
     )
-    return frames.write(folder / "f.parquet", frame.select(*KEYS, "y"), sources, HORIZON, {"a": [1.0, None, 2.0]})
+    return frames.write(folder / "f.parquet", frame.select(*KEYS, "y"), sources, HORIZON, Frequency(1), {"a": [1.0, None, 2.0]})
 
 
 @pytest.mark.parametrize("rows", [2, 5, 1000])
@@ -59,5 +60,5 @@ def test_forecasts_of_other_origins_are_refused(tmp_path: Path) -> None:
     frame = a_frame()
     sources = frames.write_columns(frame.reverse(), ["a"], tmp_path / "a.parquet")
     with pytest.raises(ValueError, match=r"a\.parquet: its forecasts are of other origins"):
-        frames.write(tmp_path / "f.parquet", frame.select(*KEYS, "y"), sources, HORIZON)
+        frames.write(tmp_path / "f.parquet", frame.select(*KEYS, "y"), sources, HORIZON, Frequency(1))
     assert not (tmp_path / "f.parquet").exists()

@@ -94,20 +94,20 @@ def test_padding_stands_in_front_of_each_series_and_gives_a_short_one_windows(fr
         replace(params, start_padding=5)
 
 
-def test_padding_that_a_grid_of_months_cannot_have_is_refused(tmp_path: Path) -> None:
+def test_padding_keeps_the_day_of_a_grid_of_months(tmp_path: Path) -> None:
     params = WindowParams(1, {"y": FeatureWindow(14)}, start_padding=11)
     day = pl.datetime_range(datetime(2020, 1, 30), datetime(2021, 6, 30), "1mo", time_unit="us", time_zone="UTC", eager=True)
     frame = pl.DataFrame({"unique_id": "a", "ds": day, "y": 1.0})
-    with pytest.raises(UserError, match="start_padding: series 'a' begins on day 30"):
-        write_panel(frame.lazy(), params, Frequency("1mo"), 0, tmp_path)
-    first = frame.with_columns(pl.col("ds").dt.month_start())
-    assert len(Panel.open(write_panel(first.lazy(), params, Frequency("1mo"), 0, tmp_path)).times) == 18 + 11
+    panel = Panel.open(write_panel(frame.lazy(), params, Frequency("1mo"), 0, tmp_path))
+    days = [str(time)[:10] for time in panel.times.astype("datetime64[us]")]
+    assert days[:3] == ["2019-02-28", "2019-03-30", "2019-04-30"] and days[11:] == [str(time)[:10] for time in day]
+    assert np.isnan(panel.target[:11]).all() and not np.isnan(panel.target[11:]).any()
 
 
 def test_the_step_of_the_flow_gives_the_panel_opened_where_it_lies(frame_of: FrameOf, tmp_path: Path) -> None:
     run = load_run("params/smoke.yaml", ["windows.forward_fill=2", "data.frequency=1h"])
     windows = WindowParams(1, {"y": FeatureWindow(2)}, start_padding=1, static={"unique_id": "categorical"})
-    panel = generate_lags.fn(frame_of({"a": [1.0, 2.0, 3.0]}), windows, run, tmp_path)
+    panel = generate_lags.fn(frame_of({"a": [1.0, 2.0, 3.0]}), windows, run, Frequency("1h"), tmp_path)
     assert panel.folder == tmp_path / panel.digest and isinstance(panel.target.base, mmap.mmap)
     facts = {"frequency": "1h", "forward_fill": 2, "start_padding": 1, "static": ("unique_id",)}
     assert panel.facts.to_dict() == facts | {"categories": {"unique_id": ("a",)}}

@@ -17,6 +17,7 @@ import tasks.serve.notify
 import tasks.serve.realised
 from params.errors import ChecksFailed, Unavailable, UserError
 from params.load import load_run
+from tasks.grid.frequency import Frequency
 from tasks.serve.notify import notify
 from tasks.serve.realised import keep, on_grid, realised, score_realised
 from tasks.serve.schedule import Memory, again, may_pass, missed, recall, remember, superseded
@@ -213,7 +214,7 @@ def test_earlier_forecasts_are_scored_on_what_came_by_the_age_of_their_model(tmp
     assert found.skill == pytest.approx(1 - 2.25 / 1.5)
     assert realised(kept.filter(pl.col("cutoff") == times[24]), history, run, "1").skill is None
     holes = history.filter(pl.int_range(pl.len()) % 5 != 3)
-    grid = on_grid(holes, run)
+    grid = on_grid(holes, Frequency(run.data.frequency))
     assert grid["ds"].equals(history["ds"]) and grid["y"].null_count() == 5
 
 
