@@ -103,9 +103,7 @@ def write_table(frame: "pl.DataFrame", path: Path) -> None:
     """Writes a frame as CSV or Parquet, by the ending of `path`, whole or not at all; times in a CSV as 2024-01-31 05:00:00."""
     with placed(path) as partial:
         if path.suffix.lower() == ".csv":
-            zoned = {
-                name: getattr(dtype, "time_zone", None) for name, dtype in frame.schema.items() if hasattr(dtype, "time_unit")
-            }
+            zoned = {name: dtype.time_zone for name, dtype in frame.schema.items() if hasattr(dtype, "time_zone")}
             times = (frame[name].dt.strftime("%Y-%m-%d %H:%M:%S%.f" + ("%:z" if zone else "")) for name, zone in zoned.items())
             frame.with_columns(times).write_csv(partial)
         else:
