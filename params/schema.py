@@ -349,7 +349,10 @@ class RunParams(Section):
             name = " (as a category of its own it is unique_id)" if static else ""
             raise ValueError(f"windows.{section}: {', '.join(sorted(clash))} is the id or time column{name}")
         if self.data.target in columns:
-            raise ValueError(f"windows.{section}: the target {self.data.target!r} is called y in windows.features")
+            raise ValueError(
+                f"windows.{section}: the target {self.data.target!r} is called y in windows.features: take it out here "
+                f"(python -m flows init DATA --target writes a file for another target)"
+            )
 
     def _check_reach(self) -> None:
         """A forecast must not reach beyond what a time can say."""

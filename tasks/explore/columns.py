@@ -198,9 +198,10 @@ class _Twice:
 
 def constant_within(rows: pl.LazyFrame, columns: Sequence[Column], name: str) -> list[str]:
     """Those columns of a long frame, numbers or text, that never change within a series."""
-    if not columns:
-        return []
     value = {c.name: column(c.name).cast(pl.Float64 if c.number else pl.String, strict=False) for c in columns}
-    spread = rows.group_by("unique_id").agg((value[n].max() == value[n].min()).alias(n) for n in value)
-    constant = collect(spread.select(column(n).fill_null(True).all() for n in value), name).row(0)
-    return [n for n, same in zip(value, constant, strict=True) if same]
+    for some in (rows.head(HEAD), rows):  # what changes among the first rows need not be looked for in all
+        if value:
+            spread = some.group_by("unique_id").agg((v.max() == v.min()).alias(n) for n, v in value.items())
+            same = collect(spread.select(column(n).fill_null(True).all() for n in value), name).row(0)
+            value = {n: v for (n, v), constant in zip(value.items(), same, strict=True) if constant}
+    return list(value)

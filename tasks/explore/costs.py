@@ -1,11 +1,10 @@
 """What a fit costs, by `params/rules/costs.yaml`: found once by `python -m benchmarks.costs`, never while a fit runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from params.load import PARAMS
-from params.schema import VariantParams
 from params.strict_yaml import read_yaml
 
 START = 6.0  # seconds of a core that the process of a fit takes to start and to end
@@ -66,9 +65,8 @@ def fit_seconds(cost: Cost, work: Work, epochs: int, batch: int = BATCH) -> floa
     return START + steps + cost.window(work.samples, work.channels) * windows / 1e6
 
 
-def run_seconds(variants: Sequence[VariantParams], work: Work, epochs: int, batch: int) -> list[float]:
-    """The seconds of every fit of a run, each variant and member of an ensemble once, with one seed."""
-    names = {one.variant for variant in variants for one in variant.members or (variant,)}
-    return [fit_seconds(cost_of(name), work, epochs, batch) for name in names] + [
-        START for variant in variants if variant.members
-    ]
+def run_seconds(variants: Mapping[str, Sequence[str]], work: Work, epochs: int, batch: int) -> float:
+    """The seconds of all fits of a run, each once and with one seed.  `variants`: the members of each ensemble, else none."""
+    fits = {name for variant, members in variants.items() for name in members or (variant,)}
+    ensembles = sum(bool(members) for members in variants.values())
+    return START * ensembles + sum(fit_seconds(cost_of(name), work, epochs, batch) for name in fits)

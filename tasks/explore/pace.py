@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from params.load import PARAMS, load_variant
-from tasks.explore.costs import EVERY_RUN, Work, run_seconds
+from tasks.explore.costs import EVERY_RUN, Work, costs, run_seconds
 from tasks.explore.sizes import Sizes, coprime
 
 WRITTEN = (
@@ -62,11 +62,11 @@ def paced(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int], channe
     """
     sizes = _evaluated(sizes, lengths, seasons)
     origins, possible = sizes.origins(lengths), sizes.windows(lengths)
-    known = {name: load_variant(name, BASE) for name in WRITTEN}
+    known = {name: [one.variant for one in load_variant(name, BASE).members] for name in WRITTEN if name not in costs()}
 
     def took(stride: int, epochs: int, variants: Sequence[str]) -> float:
-        work = Work(sizes.lookback, channels, -(-possible // stride), origins, origins)
-        return sum(run_seconds([known[name] for name in variants], work, epochs, _batch(work.train)))
+        work = Work(sizes.lookback, channels, replace(sizes, stride=stride).windows(lengths), origins, origins)
+        return run_seconds({name: known.get(name, ()) for name in variants}, work, epochs, _batch(work.train))
 
     def stride_for(epochs: int, variants: Sequence[str], most: int) -> int | None:
         """The first stride, up to `most`, that is in time."""
@@ -86,7 +86,7 @@ def paced(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int], channe
         epochs, variants = choices[-1]
         found = stride_for(epochs, variants, max(lengths)) or max(lengths), epochs, variants
     stride, epochs, variants = found
-    windows = -(-possible // stride)
+    windows = replace(sizes, stride=stride).windows(lengths)
     beside = min(BASELINES, ROW * sum(min(length, 500) for length in lengths))
     seconds = EVERY_RUN + (took(stride, epochs, variants) + beside) / CORES
     return replace(sizes, stride=stride), Pace(variants, epochs, _batch(windows), windows, possible, seconds)

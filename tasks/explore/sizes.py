@@ -5,6 +5,8 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from params.errors import UserError
 from tasks.explore.rhythm import Grid
 from tasks.grid.frequency import MICROSECONDS, Frequency
@@ -39,9 +41,10 @@ class Sizes:
         return self.rate * (self.lookback - 1) + 1
 
     def windows(self, lengths: Sequence[int]) -> int:
-        """How many windows there are to train on, at a stride of 1."""
+        """How many windows there are to train on, by their stride."""
         behind = self.reach - self.padding + self.horizon - 1
-        return sum(max(0, length - 2 * self.split - behind) for length in lengths)
+        each = (np.asarray(lengths) - 2 * self.split - behind).clip(0)
+        return int(-(-each // self.stride).sum())
 
     def origins(self, lengths: Sequence[int]) -> int:
         """From how many origins each of validation and test is forecast."""
