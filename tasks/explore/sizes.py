@@ -74,8 +74,7 @@ def sizes_of(grid: Grid, seasons: dict[int, float], asked: int | None, source: s
         )
     reach, rate = _reach(season, seasons, horizon, length - split, training)
     lookback = -(-reach // rate)
-    lacking = rate * (lookback - 1) + horizon + max(3, horizon // 2) - (short - 2 * split)
-    padding = min(max(0, lacking), rate * (lookback - 1) * 3 // 4)
+    padding = _padding(rate * (lookback - 1), horizon, short - 2 * split)
     features = max(1, min(lookback, max(horizon, 3)) if lookback < 12 else lookback // 3)
     return Sizes(horizon, lookback, rate, features, padding, split, 1, 1, season)
 
@@ -114,6 +113,13 @@ def _reach(season: int, seasons: Collection[int], horizon: int, longest: int, tr
     rate = next((r for r in range(least, common + 1) if common % r == 0), None)
     rate = rate or next((r for r in range(least, season + 1) if season % r == 0), least)
     return (wanted, rate) if wanted // rate >= 8 else (wanted, least)
+
+
+def _padding(span: int, horizon: int, training: int) -> int:
+    """The missing rows before a series of so many training rows that give it some windows, a quarter of each observed; or one,
+    where it has too few for that."""
+    some, one = (span + horizon + count - training for count in (max(3, horizon // 2), 1))
+    return max(0, min(some, max(span * 3 // 4, min(one, span - 3))))
 
 
 def best_season(seasons: dict[int, float]) -> int:
