@@ -41,6 +41,11 @@ class Asked:
         return Asked(target, ids, times, self.horizon, future, static, self.time_format)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All columns that were asked for."""
+        return (*self.ids, *self.times, *self.future, *self.static, *([self.target] if self.target else []))
+
+    @property
     def steps(self) -> str | int | None:
         """The horizon as a run file writes a span.  Raises UserError for what is none."""
         if self.horizon is None:

@@ -17,7 +17,6 @@ from tasks.load.numbers import read_numbers
 from tasks.names import column
 
 TRIED = 2_000  # rows in which a text column must hold nothing but times
-ROW_NUMBERS = ("", "unnamed: 0", "rownames")  # the row numbers that other programs add to a table
 HEAD = 200_000  # rows that are looked at first
 FEWEST_STEPS = 4  # rows that a series has at least, on average, where its name is a guess
 
@@ -51,9 +50,9 @@ class Column:
 
 
 def columns_of(tables: Sequence[Table]) -> tuple[list[Column], int]:
-    """Every column of the table but row numbers, in order, and the number of rows; one pass."""
+    """Every column of the table, in order, and the number of rows; one pass."""
     first = tables[0]
-    names = [name for name in first.columns if name.strip().lower() not in ROW_NUMBERS]
+    names = list(first.columns)
     rows = pl.concat([table.rows.select(map(column, names)) for table in tables], how="vertical_relaxed")
     schema = rows.collect_schema()
     facts = collect(

@@ -10,6 +10,7 @@ from params.errors import UserError
 from params.shown import shown, visible
 from tasks.explore.asked import Asked
 from tasks.explore.columns import Column, columns_of, constant_within, ids_of
+from tasks.explore.counts import row_numbers
 from tasks.explore.draft import Draft, name_of, some
 from tasks.explore.nature import nature_of
 from tasks.explore.pace import paced
@@ -29,12 +30,16 @@ MELT = "add --melt to write it long and a run file for that"
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in a table, and the draft of its run file.  `melted`: the long table that was written for it."""
+    """What was found in a table, and the draft of its run file.  `melted`: the long table that was written for it.
+
+    `counted`: the columns that number the rows, which are left out.
+    """
 
     draft: Draft
     nulls: dict[str, float]
     wide: Wide | None = None
     melted: Path | None = None
+    counted: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -80,7 +85,8 @@ class Found:
         ]
         ahead = [("known ahead?", f"{some(roles.ahead, 5)}: if so, uncomment future: in the file")] if roles.ahead else []
         static = [("static", some(tuple(roles.static), 5))] if roles.static else []
-        return [*found[:8], *ahead, *static, *found[8:]]
+        numbers = [("left out", f"{some(self.counted, 5)}: row numbers")] if self.counted else []
+        return [*found[:8], *ahead, *static, *numbers, *found[8:]]
 
 
 def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
@@ -96,7 +102,12 @@ def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
     asked = asked if melting else asked.of(source.columns)
     columns, rows = columns_of(source.tables)
     times = times_of(source.tables, columns, asked)
+    spoken = {*(times.names if times else ()), *asked.names}
+    counted = row_numbers(source.tables, columns, rows, (), spoken)
+    columns = [c for c in columns if c.name not in counted]
     ids = ids_of(source.tables, columns, rows, times.names, asked.ids) if times else ()
+    counted += row_numbers(source.tables, columns, rows, ids, spoken) if ids else []
+    columns = [c for c in columns if c.name not in counted]
     wide = None if asked.ids or asked.target else _wide_of(columns, rows, times, ids)
     if times is None and wide is None:
         raise no_time(path, source.tables, columns)
@@ -113,7 +124,9 @@ def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
     assert times is not None, "a table without a time was refused above"
     source = replace(source, data=_keys(source.data, columns, times, ids, asked))
     found = _found(path, source, columns, asked)
-    return replace(found, draft=replace(found.draft, times=times), wide=wide)
+    left = (f"  # row numbers, not used: {some(counted)}",) if counted else ()
+    draft = replace(found.draft, times=times, where=(*found.draft.where, *left))
+    return replace(found, draft=draft, wide=wide, counted=tuple(counted))
 
 
 def _wide_of(columns: Sequence[Column], rows: int, times: Times | None, ids: tuple[str, ...]) -> Wide | None:
