@@ -12,6 +12,7 @@ from tasks.names import column
 
 # row numbers by the names that pandas, polars and R give them, also where rows are missing from the count
 WRITTEN = re.compile(r"|unnamed: ?\d+(\.\d+)*|__index_level_\d+__|rownames|row\.names|\.\.\.1|level_0", re.IGNORECASE)
+FEWEST = 12  # rows from which on it is no chance that a column takes each value once
 
 
 def row_numbers(
@@ -24,7 +25,7 @@ def row_numbers(
     may = [c for c in columns if c.kind == "whole" and c.name not in (*spoken, *ids) and not c.null_share]
     found = [c.name for c in may if WRITTEN.fullmatch(c.name.strip())]
     first = [c.name for c in may if c.low in (0, 1) and c.distinct > 2 and c.name not in found and not c.switch]
-    if first:
+    if first and rows >= FEWEST:
         found += _counting(tables, first, rows, ids)
     others = [c for c in columns if c.number and c.distinct > 1 and c.name not in (*found, *spoken, *ids)]
     return found if others else []

@@ -103,7 +103,7 @@ def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
     columns, rows = columns_of(source.tables)
     times = times_of(source.tables, columns, asked)
     spoken = {*(times.names if times else ()), *asked.names}
-    counted = row_numbers(source.tables, columns, rows, (), spoken)
+    counted = row_numbers(source.tables, columns, rows, (), spoken) if times else []
     columns = [c for c in columns if c.name not in counted]
     ids = ids_of(source.tables, columns, rows, times.names, asked.ids) if times else ()
     counted += row_numbers(source.tables, columns, rows, ids, spoken) if ids else []
