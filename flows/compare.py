@@ -41,6 +41,7 @@ from tasks.registry.versions import Registered
 from tasks.report.inputs import log_failed_checks, log_inputs
 from tasks.report.publish import Compared, compare_variants
 from tasks.tracking import connection, logs, runs
+from tasks.train.check import check_target
 from tasks.train.device import choose_device, concurrent_fits
 from tasks.train.final import planned_on_all_rows
 from tasks.train.fits import Fit, Trainer
@@ -150,6 +151,7 @@ def _prepare(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Bo
     splits = (data.split, *refit_splits(run, data))
     device = choose_device()
     fits = plan_fits(run, plan.variants, panel.folder, windows, splits, device)
+    check_target(panel, [fit.job for fit in fits])
     if device == "cpu":
         jobs = min(concurrent_fits(run.training.threads, device), len(fits))
         board.say(f"  {estimate(run, data, sizes, fits, jobs).line()}")

@@ -59,6 +59,13 @@ DAY = MICROSECONDS["d"]
 HOLIDAY = "holiday"
 SKIPPED = 25 * MICROSECONDS["h"]  # no clock was ever put forward by more
 ZONED = re.compile(r"\d[T ].*([Zz]|[+-]\d\d(:?\d\d)?)$")  # a time that names its offset from UTC
+MOST_SIZE, LOG1P = 1e30, -1.0  # as in models/data/refused.py, with the words
+REFUSED = {
+    "text": "text where numbers are needed",
+    "infinite": "infinite values: mend the source, or leave the value empty where it is not known",
+    "huge": "values beyond 1e30: give it another unit, or leave the value empty where it is not known",
+    "log1p": "scaling.target: log1p is not defined at -1 and below: take asinh, or mend the rows",
+}
 PERIODS = {"hour": 24.0, "weekday": 7.0, "monthday": 31.0, "yearday": 365.25, "month": 12.0}
 
 # All that an honest archive holds.  torch.export.load falls back to unpickling anything, and evaluates expressions and guards.
@@ -244,6 +251,7 @@ class Model:
         waves = 2 * len(facts["windows"]["calendar"])
         self.wide_ahead = [waves + place for place, name in enumerate(self.future) if name in wide]
         validation = facts.get("trained_on", {}).get("run", {}).get("validation", {})
+        self.log1p = "log1p" in _transforms(facts.get("trained_on", {}).get("job", {}))
         self.gaps = float(validation.get("max_gap_share", 0))  # missing steps that the checks allow
 
     def predict(self, frame: Any, params: Any = None) -> pd.DataFrame:
@@ -300,6 +308,9 @@ class Model:
             raise ValueError("column 'unique_id' has an empty value: every row needs the name of its series")
         times = _times(frame["ds"], row_ids, self.grid)
         values = [_numbers(frame[name], name, row_ids) for name in (*self.features, *self.future)]
+        if "y" in frame.columns:  # as the checks do, also where no feature reads it
+            low = _numbers(frame["y"], "y", row_ids) <= LOG1P
+            _refuse("y", frame["y"], row_ids, low & self.log1p, f"is too low; {REFUSED['log1p']}")
         codes, ids = pd.factorize(row_ids, sort=True)
         order = np.lexsort((times, codes))
         series, times = codes[order], times[order]
@@ -478,6 +489,11 @@ def _joined(parts: Sequence[str | None]) -> str | None:
     return "/".join(texts) if len(texts) == len(parts) else None
 
 
+def _transforms(job: dict[str, Any]) -> set[str]:
+    """What the target of a job, or of the members of an ensemble, is measured in."""
+    return {str(job.get("scaling", {}).get("target", "none"))}.union(*map(_transforms, job.get("members", ())))
+
+
 def _refuse_rows(ids: np.ndarray, series: np.ndarray, times: np.ndarray, on_grid: np.ndarray, grid: _Grid) -> None:
     """Raises for a time that stands twice in a series or lies off its grid; rows are sorted."""
     twice = (np.diff(series, prepend=-1) == 0) & (np.diff(times, prepend=0) == 0)
@@ -617,11 +633,9 @@ def _numbers(column: Any, name: str, ids: np.ndarray) -> np.ndarray:
         values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
         text = column.map(lambda value: isinstance(value, str)).to_numpy(bool)
         other = np.isnan(values) & column.notna().to_numpy() if column.dtype.kind == "O" else column.notna().to_numpy()
-        _refuse(name, column, ids, text | other, "is not a number")
-    _refuse(name, column, ids, np.isinf(values), "is infinite; leave the value empty where it is not known")
-    with np.errstate(over="ignore"):
-        small: np.ndarray = values.astype(np.float32)
-    _refuse(name, column, ids, np.isinf(small), "does not fit a 32-bit float; give it another unit")
+        _refuse(name, column, ids, text | other, f"is not a number; the column holds {REFUSED['text']}")
+    _refuse(name, column, ids, np.isinf(values), f"is infinite; the column holds {REFUSED['infinite']}")
+    _refuse(name, column, ids, np.abs(values) > MOST_SIZE, f"is too large; the column holds {REFUSED['huge']}")
     return np.asarray(values)
 
 

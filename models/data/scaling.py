@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models.data.panel import Panel, Split
+from models.data.refused import LOG1P, REFUSED
 from models.data.window import AHEAD, WindowParams
 
 LEAST = {np.float32: 1e-7, np.float64: 1e-13}  # what varies less than this, relative to its level, counts as constant
@@ -88,10 +89,10 @@ def _by_column(
             found.append(found[0])  # it is scaled as the target is
             continue
         values, counts = _training(panel, column, inside)
-        if not name and transform == "log1p" and (values <= -1).any():
+        if not name and transform == "log1p" and (values <= LOG1P).any():
             worst = int(np.argmin(values))
             owner = panel.ids[int(np.searchsorted(np.cumsum(counts), worst, side="right"))]
-            raise ValueError(f"log1p: series {owner!r} has a target of {values[worst]:g}: take asinh")
+            raise ValueError(f"series {owner!r} has a target of {values[worst]:g}; {REFUSED['log1p']}")
         values = values if name else transformed(values, transform)
         least = LEAST[column.dtype.type]
         found.append(_moments(values, counts, least) if method == "standard" else _quantiles(values, counts, least))

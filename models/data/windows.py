@@ -86,6 +86,7 @@ class Windows:
         wide = _tensor(_wide(panel, params)).to(device, wide_kind)
         own = [params.features[name] for name in params.wide_features]
         self._wide = PastGather(wide, own, params.reach, params.lookback) if own else None
+        self._nothing = self._target.new_empty(0), self._target.new_empty(0)
         self._wide_known = self._rows_ahead(wide, len(params.wide_future))
         starts = max(len(values) - params.reach - params.ahead, 0)
         self._targets = self._target.as_strided((starts, params.horizon), (1, 1), params.reach + 1 + params.gap)
@@ -124,8 +125,7 @@ class Windows:
         """What a forecaster sees at some origin rows (int, on the device of the panel)."""
         first_B, series_B = origins_B - self.params.reach, self.series(origins_B)
         ahead_BAK, static_BC = self._known.index_select(0, first_B), self._static.index_select(0, series_B)
-        wide_BAE = self._wide_known.index_select(0, first_B)
-        return Inputs(self._past(first_B), ahead_BAK, static_BC, series_B, self._wide_past(first_B), wide_BAE)
+        return Inputs(self._past(first_B), ahead_BAK, static_BC, series_B, *self._in_64_bits(first_B))
 
     def batch(self, index_B: Tensor) -> Batch:
         """The windows number `index_B` (on the device of the panel)."""
@@ -149,14 +149,20 @@ class Windows:
         some = self._known.index_select
         ahead = (some(0, first_B) for first_B in firsts) if self.params.known else some(0, first).split(size)
         for first_B, ahead_BAK, static_BC, series_B in zip(firsts, ahead, static, series.split(size), strict=True):
-            wide = self._wide_past(first_B), self._wide_known.index_select(0, first_B)
-            inputs = Inputs(self._past(first_B), ahead_BAK, static_BC, series_B, *wide)
+            inputs = Inputs(self._past(first_B), ahead_BAK, static_BC, series_B, *self._in_64_bits(first_B))
             yield Batch(inputs, self._targets.index_select(0, first_B))
 
-    def _wide_past(self, first_B: Tensor) -> Tensor:
-        if self._wide is None:
-            return self._target.new_empty(len(first_B), self.params.lookback, 0)
-        return self._wide(first_B)
+    def _in_64_bits(self, first_B: Tensor) -> tuple[Tensor, Tensor]:
+        """What is read in 64 bits: [B, L, E] and [B, A, E]."""
+        if self._nothing[0].shape[0] != len(first_B):  # one empty tensor serves all batches of a size: a call costs time
+            sizes = (len(first_B), self.params.lookback, 0), (len(first_B), self.params.ahead, 0)
+            self._nothing = self._target.new_empty(sizes[0]), self._target.new_empty(sizes[1])
+        wide_BLE, wide_BAE = self._nothing
+        if self._wide is not None:
+            wide_BLE = self._wide(first_B)
+        if self.params.wide_future:
+            wide_BAE = self._wide_known.index_select(0, first_B)
+        return wide_BLE, wide_BAE
 
     def shuffled(self, seed: int) -> Tensor:
         """A permutation of all windows (each comes once; Keras draws with replacement), a function of the seed alone."""

@@ -23,6 +23,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.data.panel import WIDE, DamagedPanel, Panel, PanelFacts, arrays_of
+from models.data.refused import MOST, REFUSED
 from models.data.window import AHEAD, WindowParams
 from params.errors import Unavailable, UserError
 from params.schema import RunParams
@@ -190,9 +191,10 @@ def _chunks(size: int) -> Iterator[slice]:
 def _float32(values: np.ndarray, name: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         small: np.ndarray = values.astype(np.float32)
-    if np.isinf(small).any():
-        worst = values[np.isinf(small)][0]
-        raise UserError(f"column {name!r} holds {worst:g}, which a 32-bit float cannot: remove it or give it another unit")
+    beyond = np.abs(small) > MOST
+    if beyond.any():
+        worst = values[beyond][0]
+        raise UserError(f"column {name!r} holds {REFUSED['infinite' if np.isinf(worst) else 'huge']} ({worst:g})")
     return small
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from models.data.refused import REFUSED
 from params.data import DataParams
 from params.errors import UserError
 from tasks.grid.frequency import Frequency
@@ -79,7 +80,8 @@ def refuse_words(raw: pl.LazyFrame, names: Iterable[str], data: DataParams) -> N
             cell, called = column(name), data.target if name == "y" else name
             bad = raw.filter(cell.is_not_null() & cell.cast(pl.Float64, strict=False).is_null()).select("unique_id", cell)
             for series, value in collect(bad.head(1), data.where).iter_rows():
-                raise ValueError(f"series {series!r}, column {called!r}: {value!r} is not a number")
+                what = f"is not a number; the column holds {REFUSED['text']}"
+                raise ValueError(f"series {series!r}, column {called!r}: {value!r} {what}")
 
 
 def _after(rows: pl.DataFrame, ends: pl.DataFrame) -> pl.Series:

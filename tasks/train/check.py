@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, get_args
 
+import numpy as np
 import torch
 
+from models.data.panel import Panel
+from models.data.refused import LOG1P, REFUSED
 from models.data.window import WindowParams
 from models.data.windows import Inputs
 from models.families import FAMILIES, build_forecaster
-from models.fit.job import is_closed_form
+from models.fit.job import Job, is_closed_form
 from models.fit.settings import own_generators
 from models.forecaster import Forecaster, Skip
 from models.memory_card import receptive_field
@@ -131,6 +134,17 @@ def labels_of(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tup
                 f"variants: {label!r} is a variant and a further seed of another: rename params/variants/{label}.yaml"
             )
     return found
+
+
+def check_target(panel: Panel, jobs: Sequence[Job]) -> None:
+    """Raises UserError where a fit is to take the logarithm of a target that has none, as the checks do of the run's own."""
+    every = [one for job in jobs for one in (job, *job.members)]
+    bad = np.flatnonzero(panel.target <= LOG1P)
+    for job in every:
+        if job.scaling.target == "log1p" and len(bad):
+            owner = panel.ids[int(np.searchsorted(panel.offsets, bad[0], side="right")) - 1]
+            what = f"series {owner!r} has a target of {panel.target[bad[0]]:g}"
+            raise UserError(f"variant {job.training.variant}: {what}; {REFUSED['log1p']}")
 
 
 def check_plan(plan: Plan) -> None:

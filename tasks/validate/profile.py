@@ -48,9 +48,10 @@ def make_profile(run: RunParams, source: Source) -> Profile:
 
     A series: first, last, rows, steps (of the grid), duplicates, off_grid, missing_steps, gap_share, largest_gap,
     ordered, y_distinct (0 none, 1 constant, 2 more), y_varies; each column c: null_share:c, infinite:c, text:c, example:c,
-    min:c, max:c; training_rows (of the grid); scored (windows of validation or test, the fewer; null where none trains);
-    windows:train, windows:validation, windows:test; observed:train, observed:validation, observed:test (targets that are
-    not null).  The table has the sums of the last six over the series that give training windows.
+    min:c, max:c, size:c (the largest number either way); training_rows (of the grid); scored (windows of validation or test,
+    the fewer; null where none trains); windows:train, windows:validation, windows:test; observed:train, observed:validation,
+    observed:test (targets that are not null).  The table has the sums of the last six over the series that give training
+    windows.
     """
     wanted = list(dict.fromkeys([*run.windows.columns, *(c for c in run.validation.ranges if c != "y")]))
     frame = scan_series(source, wanted, categories_of(run))
@@ -131,6 +132,7 @@ def _with_gaps(series: pl.DataFrame, columns: Sequence[str], frequency: Frequenc
     series = series.with_columns(steps=steps)
     series = series.with_columns(missing_steps=pl.col("steps") - pl.col("positions"))
     shares = [(pl.col(f"nulls:{name}") / pl.col("rows")).alias(f"null_share:{name}") for name in columns]
+    shares += [pl.max_horizontal(pl.col(f"min:{c}").abs(), pl.col(f"max:{c}").abs()).alias(f"size:{c}") for c in columns]
     distinct = pl.when(pl.col("min:y") == pl.col("max:y")).then(1).when(pl.col("min:y").is_null()).then(0).otherwise(2)
     varies = (distinct != 1).cast(pl.Int64)
     return series.with_columns(

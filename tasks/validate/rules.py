@@ -5,6 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 from models.data.panel import SPLITS
+from models.data.refused import LOG1P, MOST, REFUSED
 from params.schema import RunParams
 from tasks.grid.frequency import Frequency
 from tasks.load.files import did_you_mean
@@ -87,8 +88,8 @@ def _grid(run: RunParams) -> list[Rule]:
 
 def _target(run: RunParams) -> list[Rule]:
     varies, severity = "the target never changes: there is nothing to forecast", Severity(run.validation.on_constant_target)
-    log1p = "scaling.target: log1p is not defined at -1 and below: take asinh, or mend the rows"
-    defined = [Rule("log1p", "min:y", log1p, low=math.nextafter(-1, 0), unit="value")] if run.scaling.target == "log1p" else []
+    log1p = Rule("log1p", "min:y", REFUSED["log1p"], low=math.nextafter(LOG1P, 0), unit="value")
+    defined = [log1p] if run.scaling.target == "log1p" else []
     return [
         *defined,
         Rule("target observed", "y_distinct", "no value of the target is observed: remove the series", low=1, unit="answer"),
@@ -107,10 +108,11 @@ def _column(run: RunParams, name: str) -> list[Rule]:
 
 
 def _numbers(name: str, what: str) -> list[Rule]:
-    text, example = f"{what} holds text where numbers are needed", f"example:{name}"
+    text, infinite, huge = (f"{what} holds {REFUSED[kind]}" for kind in ("text", "infinite", "huge"))
     return [
-        Rule(f"numbers: {name}", f"text:{name}", text, high=0, feature=name, examples=example),
-        Rule(f"finite: {name}", f"infinite:{name}", f"{what} holds infinite values: mend the source", high=0, feature=name),
+        Rule(f"numbers: {name}", f"text:{name}", text, high=0, feature=name, examples=f"example:{name}"),
+        Rule(f"finite: {name}", f"infinite:{name}", infinite, high=0, feature=name),
+        Rule(f"size: {name}", f"size:{name}", huge, high=MOST, feature=name, unit="value"),
     ]
 
 

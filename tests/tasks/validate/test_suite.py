@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from models.data.refused import REFUSED
 from params.errors import UserError
 from params.load import load_run
 from params.schema import RunParams
@@ -69,7 +70,8 @@ def put(frame: pl.DataFrame, row: int, **values: Any) -> pl.DataFrame:
 
 def test_log1p_needs_a_target_above_minus_one(tmp_path: Path) -> None:
     low = put(frame_of(), 5, temp=-1.0)
-    assert refused(check(tmp_path, low, "scaling.target=log1p"))["log1p"].series == ["a"]
+    refusal = check(tmp_path, low, "scaling.target=log1p")
+    assert refused(refusal)["log1p"].series == ["a"] and REFUSED["log1p"] in failure_message(refusal)
     assert check(tmp_path, low, "scaling.target=asinh").passed
     assert check(tmp_path, put(frame_of(), 5, temp=-0.999), "scaling.target=log1p").passed
 
@@ -88,6 +90,8 @@ FAULTS: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str, str]] = {
     ),
     "a gap": (lambda f: f.filter(pl.int_range(pl.len()) != ROWS + 9), "gaps", "fill the gaps"),
     "an infinite target": (lambda f: put(f, ROWS + 3, temp=float("inf")), "finite: y", "infinite values"),
+    "a target beyond all": (lambda f: put(f, ROWS + 3, temp=-2e30), "size: y", "the target (temp) holds values beyond 1e30"),
+    "a feature beyond all": (lambda f: put(f, ROWS + 3, dewp=1e31), "size: dewp", REFUSED["huge"]),
     "an infinite feature": (lambda f: put(f, ROWS + 3, dewp=float("-inf")), "finite: dewp", "dewp holds infinite"),
     "a constant target": (
         lambda f: f.with_columns(temp=pl.when(pl.col("id") == "b").then(1.0).otherwise("temp")),
