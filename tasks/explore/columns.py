@@ -1,6 +1,6 @@
 """What the columns of a table hold, and which of them say the time and name the series."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -119,17 +119,23 @@ def sorted_by_name(columns: Sequence[Column], hints: Sequence[str]) -> list[Colu
 
 
 def ids_of(
-    tables: Sequence[Table], columns: Sequence[Column], rows: int, times: Sequence[str], asked: tuple[str, ...] = ()
+    tables: Sequence[Table],
+    columns: Sequence[Column],
+    rows: int,
+    times: Sequence[str],
+    asked: tuple[str, ...] = (),
+    why: Callable[[Sequence[str]], str] = lambda keys: "",
 ) -> tuple[str, ...]:
     """The columns that name the series: those that were asked for, none where each time stands once, or the fewest that do it.
 
-    Raises UserError where no such columns make the times unique: there are duplicates.
+    `why`: what else there is to say where times repeat within the series that some columns name.  Raises UserError where no
+    such columns make the times unique: there are duplicates.
     """
     twice = _Twice(tables, rows, times)
     name, when = tables[0].name, " and ".join(map(repr, times))
     if asked:
         if count := twice.count(asked):
-            raise UserError(_repeats(name, count, when, asked))
+            raise UserError(why(asked) or _repeats(name, count, when, asked))
         return asked
     if not twice.any(()):
         return ()
@@ -141,12 +147,13 @@ def ids_of(
             return tuple(one.name for one in columns if one.name in keys)
     if not named:
         raise UserError(
-            f"{name}: column {when} repeats a time in {twice.count(()):,} rows and no column names the series: "
+            why(())
+            or f"{name}: column {when} repeats a time in {twice.count(()):,} rows and no column names the series: "
             "keep one row a time, or add a column with the name of the series"
         )
     counts = {key: twice.count((key,)) for key in named[:6]}
     best = min(counts, key=lambda key: counts[key])
-    raise UserError(_repeats(name, counts[best], when, (best,)))
+    raise UserError(why((best,)) or _repeats(name, counts[best], when, (best,)))
 
 
 def _repeats(name: str, count: int, when: str, keys: Sequence[str]) -> str:

@@ -3,12 +3,14 @@
 import glob
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from params.data import DataParams, no_table
 from params.errors import UserError
 from params.shown import shown, visible
 from tasks.explore.asked import Asked
+from tasks.explore.clocks import clocks_went_back, on_its_clock
 from tasks.explore.columns import Column, columns_of, constant_within, ids_of
 from tasks.explore.counts import row_numbers
 from tasks.explore.draft import Draft, name_of, some
@@ -105,7 +107,8 @@ def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
     spoken = {*(times.names if times else ()), *asked.names}
     counted = row_numbers(source.tables, columns, rows, (), spoken) if times else []
     columns = [c for c in columns if c.name not in counted]
-    ids = ids_of(source.tables, columns, rows, times.names, asked.ids) if times else ()
+    why = partial(clocks_went_back, source, times)
+    ids = ids_of(source.tables, columns, rows, times.names, asked.ids, why) if times else ()
     counted += row_numbers(source.tables, columns, rows, ids, spoken) if ids else []
     columns = [c for c in columns if c.name not in counted]
     wide = None if asked.ids or asked.target else _wide_of(columns, rows, times, ids)
@@ -148,8 +151,7 @@ def _found(path: str, source: Source, columns: Sequence[Column], asked: Asked) -
     roles = _roles(path, source, columns, asked)
     target = next(c for c in columns if c.name == roles.target)
     source = replace(source, data=source.data.model_copy(update={"target": roles.target}))
-    frame = scan_series(source, [])
-    keys = frame.select("unique_id", "ds").sort("unique_id", "ds")
+    source, frame, keys = on_its_clock(source, path)
     span = span_of(keys, isinstance(source.data.frequency, int), path)
     grid = grid_of(keys, span, path)
     values = some_series(frame, span, path)

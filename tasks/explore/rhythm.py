@@ -57,10 +57,16 @@ def span_of(keys: pl.LazyFrame, whole: bool, name: str) -> str | int:
             f"{name}: the times lie on no regular grid: the usual step is {span_text(usual) or f'{usual} microseconds'}, but "
             f"{off / every:.1%} of the steps are no whole multiple of it; resample the table first"
         )
+    if finest == MICROSECONDS["d"] and 3 * finest in sizes["step"] and not _on_weekends(keys, name):
+        return "1bd"
     text = span_text(finest)
     if text is None:
         raise UserError(f"{name}: the times are finer than one second: resample the table to whole seconds first")
     return text
+
+
+def _on_weekends(keys: pl.LazyFrame, name: str) -> bool:
+    return bool(collect(keys.select((pl.col("ds").dt.weekday() > 5).any()), name).item())
 
 
 def _calendar_span(counts: pl.DataFrame, usual: int, keys: pl.LazyFrame, name: str) -> str:
@@ -70,8 +76,8 @@ def _calendar_span(counts: pl.DataFrame, usual: int, keys: pl.LazyFrame, name: s
     for text in (f"{months // MONTHS[unit]}{unit}" if unit else None, span_text(usual)):
         if text is None:
             continue
-        frequency, first = Frequency(text), pl.col("ds").first()
-        off = keys.group_by("unique_id", maintain_order=True).agg((~frequency.on_grid(pl.col("ds"), first)).sum())
+        frequency, ds = Frequency(text), pl.col("ds")
+        off = keys.group_by("unique_id", maintain_order=True).agg((~frequency.on_grid(ds, ds.first(), frequency.day(ds))).sum())
         if not collect(off.select(pl.col("ds").sum()), name).item():
             return text
     raise UserError(f"{name}: the times lie on no regular grid of days, months or years; resample the table first")
@@ -89,21 +95,20 @@ def grid_of(keys: pl.LazyFrame, span: str | int, name: str) -> Grid:
     Raises UserError where most steps are missing.
     """
     frequency, ds = Frequency(span), pl.col("ds")
-    each = keys.group_by("unique_id").agg(
-        first=ds.min(), last=ds.max(), rows=pl.len(), steps=(frequency.position(ds.max(), ds.min()) + 1)
-    )
-    series = collect(each, name).with_columns(gap=1 - pl.col("rows") / pl.col("steps"))
+    each = keys.group_by("unique_id").agg(first=ds.min(), last=ds.max(), rows=pl.len(), day=frequency.day(ds))
+    steps = frequency.position(pl.col("last"), pl.col("first"), pl.col("day")) + 1
+    series = collect(each, name).with_columns(steps=steps).with_columns(gap=1 - pl.col("rows") / pl.col("steps"))
     newest = series["last"].max()
     frame = series.with_columns(late=frequency.position(pl.lit(newest, series.schema["last"]), pl.col("last")))
-    steps, rows = series["steps"].to_list(), series["rows"].to_list()
-    missing = 1 - sum(rows) / sum(steps)
+    lengths, rows = series["steps"].to_list(), series["rows"].to_list()
+    missing = 1 - sum(rows) / sum(lengths)
     if missing > MOST_MISSING:
         raise UserError(
             f"{name}: the times lie on no regular grid: {missing:.1%} of the steps of {span} are missing; resample it first"
         )
     ends = frame.filter(pl.col("late") > pl.col("steps") * 0.02 + 1).height
     return Grid(
-        span, tuple(sorted(steps)), sum(rows), sum(steps) - sum(rows), max(series["gap"].to_list()),
+        span, tuple(sorted(lengths)), sum(rows), sum(lengths) - sum(rows), max(series["gap"].to_list()),
         series.filter(pl.col("gap") > 0).height, series["first"].min(), newest, ends == 0,
     )  # fmt: skip
 
@@ -115,6 +120,8 @@ def seasons_to_try(span: str | int) -> tuple[int, ...]:
     frequency = Frequency(span)
     if frequency.months is not None:
         return CALENDAR_SEASONS.get(frequency.months, ())
+    if frequency.business_days is not None:
+        return tuple(season // frequency.business_days for season in (5, 260) if season >= 4 * frequency.business_days)
     step = frequency.microseconds or 1
     day, week = MICROSECONDS["d"], MICROSECONDS["w"]
     if step == week:
@@ -165,7 +172,8 @@ def some_series(frame: pl.LazyFrame, span: str | int, name: str) -> list[np.ndar
     lengths = collect(frame.group_by("unique_id").len(), name).sort("len", "unique_id", descending=[True, False])
     names = lengths["unique_id"].head(SERIES).to_list()
     some = collect(frame.filter(pl.col("unique_id").is_in(names)).select("unique_id", "ds", "y"), name).sort("unique_id", "ds")
-    position = Frequency(span).position(pl.col("ds"), pl.col("ds").first())
+    frequency, ds = Frequency(span), pl.col("ds")
+    position = frequency.position(ds, ds.first(), frequency.day(ds))
     arrays = []
     for _, series in some.group_by("unique_id", maintain_order=True):
         at = series.select(position).to_series().to_numpy()

@@ -6,7 +6,7 @@ the columns say: their type, one offset, or the first zone whose clocks had all 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -151,6 +151,25 @@ def _offsets(tables: Sequence[Table], data: DataParams) -> pl.DataFrame:
     ]
     hours = [one.with_columns(pl.col("ds").dt.truncate("15m")).unique() for one in rows]
     return collect(pl.concat(hours).unique(), data.where)
+
+
+def went_back(times: Sequence[datetime]) -> str | None:
+    """A zone in which all of these local times came twice, since clocks went back then; None where there is none."""
+
+    def twice(time: datetime, clock: ZoneInfo) -> bool:
+        one, two = (time.replace(tzinfo=clock, fold=fold).utcoffset() for fold in (0, 1))
+        return one is not None and two is not None and one > two
+
+    zones = dict.fromkeys([*FIRST_ZONES, *zone_names()]) if times else ()
+    return next((zone for zone in zones if all(twice(time, ZoneInfo(zone)) for time in times)), None)
+
+
+def came_twice(zone: str) -> str:
+    """What to do about local times that came twice, in words."""
+    return (
+        f"clocks went back then (in {zone}, for one), so that an hour came twice: write data.time_zone: {zone}, or the zone "
+        "whose clocks these are, and the two are told apart by their order"
+    )
 
 
 def _had(zone: str, pairs: pl.DataFrame) -> bool:

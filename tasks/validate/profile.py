@@ -14,9 +14,12 @@ from params.schema import RunParams
 from tasks.grid.frequency import Frequency
 from tasks.grid.split import resolve_split
 from tasks.grid.zone import NO_SHIFT
+from tasks.load.clock import went_back
 from tasks.load.files import collect
 from tasks.load.source import Source, categories_of, scan_series
 from tasks.names import column
+
+MOST_TRIED = 200  # times that stand twice
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Profile:
 
     `missing`: wanted values that are no column of the table; `found`: the columns that there are.
     `split_problem`: why the split does not fit the data, if it does not.  `frequency`: the grid that times are held against;
-    `told`: how their zone was found, in words, where that was a guess.
+    `told`: how their zone was found, in words, where that was a guess.  `went_back`: a zone whose clocks went back at all
+    times that stand twice.
     """
 
     series: pl.DataFrame
@@ -36,6 +40,7 @@ class Profile:
     split_problem: str | None
     frequency: Frequency
     told: str = ""
+    went_back: str | None = None
 
     def shown(self, time: object) -> str:
         """A time of the table as people read it: with its zone."""
@@ -78,9 +83,17 @@ def make_profile(run: RunParams, source: Source) -> Profile:
     series = _with_gaps(series, columns, frequency)
     series = _with_windows(series, run, split, frequency)
     missing = tuple(name for name in wanted if name not in columns)
-    return Profile(
-        series, _table(series, columns), tuple(columns), missing, tuple(source.columns), problem, frequency, source.clock.told
-    )
+    table, told, found = _table(series, columns), source.clock.told, tuple(source.columns)
+    zone = _went_back(keys, source) if (series["duplicates"] > 0).any() else None
+    return Profile(series, table, tuple(columns), missing, found, problem, frequency, told, zone)
+
+
+def _went_back(keys: pl.LazyFrame, source: Source) -> str | None:
+    """A zone whose clocks went back at all times that stand twice, where the times name none."""
+    if source.frequency.by_day or isinstance(source.frequency.span, int) or source.clock.zone is not None:
+        return None
+    twice = keys.group_by("unique_id", "ds").len().filter(pl.col("len") == 2).select(pl.col("ds").unique()).head(MOST_TRIED)
+    return went_back(collect(twice, source.data.where)["ds"].dt.replace_time_zone(None).to_list())
 
 
 def _number(name: str) -> pl.Expr:

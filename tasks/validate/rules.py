@@ -8,6 +8,7 @@ from models.data.panel import SPLITS
 from models.data.refused import LOG1P, MOST, REFUSED
 from params.schema import RunParams
 from tasks.grid.frequency import Frequency
+from tasks.load.clock import came_twice
 from tasks.load.files import did_you_mean
 from tasks.load.source import categories_of
 from tasks.validate.advice import what_fits
@@ -44,7 +45,7 @@ def rules_of(run: RunParams, profile: Profile, table_alone: bool = False) -> lis
     `table_alone`: those on columns, times, numbers and duplicates; none on what a model is trained and scored on.
     """
     features = [name for name in run.windows.features if name != "y" and name not in profile.missing]
-    rules = [*_form(run, profile), *_grid(run), *([] if table_alone else _target(run))]
+    rules = [*_form(run, profile), *_grid(run, profile.went_back), *([] if table_alone else _target(run))]
     for name in ("y", *features):
         rules += _column(run, name)
     for name in dict.fromkeys([*run.windows.columns, *run.validation.ranges]):
@@ -70,11 +71,13 @@ def _form(run: RunParams, profile: Profile) -> list[Rule]:
     return rules
 
 
-def _grid(run: RunParams) -> list[Rule]:
+def _grid(run: RunParams, went_back: str | None) -> list[Rule]:
     allowed, step = run.validation.max_gap_share, run.data.frequency
     keeps = run.validation.on_duplicates == "keep_first"
     kept = "the first of them is kept" if keeps else "keep one row a series and time, or set validation.on_duplicates"
     severity = Severity.WARN if keeps else Severity.FAIL
+    if went_back is not None:
+        kept = came_twice(went_back)
     off = "correct data.frequency or resample"
     if Frequency(step).business_days is not None:
         off = "weekends and holidays (data.holidays) are none of its steps: remove those rows, or set data.frequency to 1d"

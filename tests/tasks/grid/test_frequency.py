@@ -1,7 +1,8 @@
 """Grids against datetime arithmetic and month ends worked out by hand."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -91,5 +92,69 @@ def test_rows_in_a_duration() -> None:
     assert Frequency("1mo").rows_in("1y") == 12
     assert Frequency("15m").rows_in(7) == 7
     for span, other in (("1h", "90m"), ("1d", "1mo"), ("1mo", "28d"), (5, "1h")):
+        with pytest.raises(UserError, match=f"{other} is not a whole number of steps of {span}"):
+            Frequency(span).rows_in(other)
+
+
+@pytest.mark.parametrize(
+    ("span", "days", "kept", "after"),
+    [
+        ("1mo", ["2010-04-30", "2010-05-30", "2010-06-30"], 30, "2010-07-30"),
+        ("1mo", ["2010-02-28", "2010-03-28"], 28, "2010-04-28"),
+        ("1mo", ["2012-02-29", "2012-03-29"], 29, "2012-04-29"),
+        ("1mo", ["2011-02-28", "2011-03-30"], 30, "2011-04-30"),
+        ("1mo", ["2011-02-28", "2011-03-31"], 31, "2011-04-30"),
+        ("1mo", ["2011-11-30", "2012-01-30", "2012-02-29"], 30, "2012-03-30"),  # a step is missing
+        ("1q", ["2011-06-30", "2011-09-30", "2011-12-31"], 31, "2012-03-31"),
+        ("1q", ["2011-06-30", "2011-09-30", "2011-12-30"], 30, "2012-03-30"),
+        ("1y", ["2011-02-28", "2012-02-29"], 31, "2013-02-28"),
+        ("1y", ["2011-02-28", "2012-02-28"], 28, "2013-02-28"),
+    ],
+)  # fmt: skip
+def test_the_latest_day_of_a_series_decides_not_its_first_row(span: str, days: list[str], kept: int, after: str) -> None:
+    frequency, ds = Frequency(span), pl.col("ds")
+    frame = pl.DataFrame([moments(*days)])
+    day = frequency.day(ds)
+    found = frame.select(
+        day=day, on=frequency.on_grid(ds, ds.first(), day), next=frequency.shift(ds.last(), 1, ds.first(), day)
+    )
+    assert found["day"][0] == kept and found["on"].all() and str(found["next"][0].date()) == after
+    two = np.concatenate([frame["ds"].to_physical().to_numpy()] * 2)
+    assert frequency.days(two, np.array([0, len(days), 2 * len(days)])).tolist() == [kept, kept]
+
+
+HOLIDAYS = ("2023-12-25", "2023-12-26", "2024-01-01", "2024-03-29", "2024-05-04")  # the last is a Saturday
+
+
+@pytest.mark.parametrize("holidays", [(), HOLIDAYS])
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_business_days_are_those_of_numpy(steps: int, holidays: tuple[str, ...]) -> None:
+    frequency, first = Frequency(f"{steps}bd", None, tuple(map(date.fromisoformat, holidays))), "2023-12-01T17:30"
+    position = np.arange(-40, 120)
+    theirs = np.busday_offset(first[:10], position * steps, holidays=list(holidays))
+    begin = pl.lit(moments(first)[0]).cast(pl.Datetime("us", "UTC"))
+    ours = pl.DataFrame({"position": position}).select(ds=frequency.at(begin, pl.col("position")))
+    assert [str(time.date()) for time in ours["ds"]] == theirs.astype(str).tolist()
+    assert {str(time.time()) for time in ours["ds"]} == {"17:30:00"}
+    ds = pl.col("ds")
+    back = ours.select(
+        at=frequency.position(ds, begin),
+        on=frequency.on_grid(ds, begin),
+        late=frequency.position(ds + pl.duration(hours=3), begin),
+    )
+    assert back["at"].to_list() == back["late"].to_list() == position.tolist() and back["on"].all()
+
+
+def test_a_weekend_and_a_holiday_lie_off_a_grid_of_business_days() -> None:
+    frequency, ds = Frequency("1bd", None, (date(2024, 5, 1),)), pl.col("ds")
+    frame = pl.DataFrame([moments("2024-04-30", "2024-05-01", "2024-05-02", "2024-05-04", "2024-05-06")])
+    found = frame.select(on=frequency.on_grid(ds, ds.first()), at=frequency.position(ds, ds.first()))
+    assert found["on"].to_list() == [True, False, True, False, True] and found["at"].to_list() == [0, 0, 1, 2, 3]
+
+
+def test_durations_on_a_grid_of_business_days() -> None:
+    assert Frequency("1bd").rows_in("28d") == Frequency("1bd").rows_in("4w") == 20
+    assert Frequency("2bd").rows_in("10bd") == 5
+    for span, other in (("1bd", "3d"), ("2bd", "1w"), ("1d", "5bd"), ("1bd", "1mo")):
         with pytest.raises(UserError, match=f"{other} is not a whole number of steps of {span}"):
             Frequency(span).rows_in(other)
