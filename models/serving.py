@@ -220,6 +220,67 @@ class _Rows(NamedTuple):
     static: np.ndarray  # [S, C]
 
 
+class _Own(NamedTuple):
+    """The names that the run's own table has for series (one column, several, none), time and target, beside unique_id, ds, y.
+
+    A request may be named so too, and is answered under the same names.
+    """
+
+    ids: list[str]
+    time: str
+    target: str
+    single: str  # what a series is called that no column names
+
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> "_Own | None":
+        """None where a time stands in several columns: such a request says unique_id and ds."""
+        ids, time, target = (facts.get("columns", {}).get(key) for key in ("unique_id", "ds", "y"))
+        ids = [ids] if isinstance(ids, str) else list(ids or [])
+        return cls(ids, time, target, facts["ids"][0]) if isinstance(time, str) and isinstance(target, str) else None
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.ids, self.time, self.target]
+
+    def names_of(self, there: set[str]) -> bool:
+        """Whether these columns go by the run's own names.  Raises ValueError for a mixture of both."""
+        keys, house = {*self.ids, self.time}, {"unique_id", "ds"} <= there
+        own = not house and keys <= there
+        mine, ours = (keys | {self.target}) - {"unique_id", "ds", "y"}, {"unique_id", "ds", "y"} - {*self.names}
+        if own and self.target not in there and "y" in there - {*self.names}:
+            given = ["y", *sorted(keys)]
+        elif not house and not own and there & mine - {self.target} and there & ours - {"y"}:
+            given = sorted(there & (mine | ours))
+        else:
+            return own
+        raise ValueError(
+            f"columns {', '.join(map(repr, given))} are named in two ways; give unique_id, ds, y, or {', '.join(self.names)}"
+        )
+
+    def house(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The same rows under unique_id, ds and y."""
+        names = series_names([frame[name] for name in self.ids]) if self.ids else self.single
+        target = {"y": frame[self.target]} if self.target in frame.columns else {}
+        return frame.assign(**({"unique_id": names, "ds": frame[self.time]} | target))
+
+    def back(self, made: pd.DataFrame, frame: pd.DataFrame, grid: _Grid) -> pd.DataFrame:
+        """Forecasts in the columns of a request: its own cells for the series, times of its type; NAME_ for a name of ours."""
+        values = made.drop(columns=["unique_id", "ds"])
+        found: dict[str, Any] = {}
+        if self.ids:
+            names = pd.Series(np.arange(len(frame))).groupby(series_names([frame[name] for name in self.ids])).first()
+            at = names.loc[made["unique_id"]].to_numpy()
+            found = {name: frame[name].iloc[at].reset_index(drop=True) for name in self.ids}
+        found[self.time] = _like(frame[self.time], made["ds"], grid)
+        values["cutoff"] = _like(frame[self.time], made["cutoff"], grid)
+        for name in (*self.ids, self.time):
+            called = name
+            while called in values.columns or (called != name and called in found):
+                called += "_"
+            found = {called if one == name else one: cells for one, cells in found.items()}
+        return pd.concat([pd.DataFrame(found), values], axis=1)
+
+
 class Model:
     """A bundle in memory; `facts` is its model.json, `graph` what has not seen the test range and was judged.
 
@@ -232,6 +293,8 @@ class Model:
         self.facts, self.graph, self.refitted = facts, graph, refitted
         self.span: str | int = facts["frequency"]
         self.grid = _Grid(self.span, facts.get("zone", "UTC"), np.array(facts.get("holidays", []), "datetime64[D]"))
+        self.own = _Own.of(facts)
+        self.ids = ["unique_id", *(self.own.ids if self.own is not None else [])]  # columns whose cells are names
         self.features: list[str] = list(facts["windows"]["features"])
         self.future: list[str] = list(facts["windows"]["future"])
         self.static: dict[str, str] = dict(facts["windows"]["static"])
@@ -255,11 +318,14 @@ class Model:
         self.gaps = float(validation.get("max_gap_share", 0))  # missing steps that the checks allow
 
     def predict(self, frame: Any, params: Any = None) -> pd.DataFrame:
-        """What MLflow calls: the next horizon after the last row of every series.  Logs which of them training did not see."""
-        made = self.forecast(frame)
+        """What MLflow calls: the next horizon after the last row of every series, under the names of the frame: unique_id,
+        ds and y, or those of the run's own table.  Logs which series training did not see."""
+        frame = frame.to_pandas() if hasattr(frame, "to_pandas") else frame
+        own = self.own if self.own is not None and self.own.names_of({*frame.columns}) else None
+        made = self.forecast(frame if own is None else own.house(frame))
         if told := self.unseen(made["unique_id"]):
             logging.getLogger(__name__).warning(told)
-        return made
+        return made if own is None else own.back(made, frame, self.grid)
 
     def forecast(
         self, frame: Any, start: str | int | datetime | None = None, stride: int = 1, judged: bool = False
@@ -300,7 +366,8 @@ class Model:
         frame = frame.to_pandas() if hasattr(frame, "to_pandas") else frame
         for name in ("unique_id", "ds", *self.columns, *(["y"] if self.future else [])):
             if name not in frame.columns:
-                raise ValueError(f"column {name!r} is missing; needed are unique_id, ds, {', '.join(self.columns)}")
+                own = f", or {', '.join(self.own.names)}" if self.own is not None and name in ("unique_id", "ds") else ""
+                raise ValueError(f"column {name!r} is missing; needed are unique_id, ds, {', '.join(self.columns)}{own}")
         if not len(frame):
             raise ValueError("the frame has no rows: nothing to forecast from")
         row_ids = series_names([frame["unique_id"]])
@@ -620,6 +687,26 @@ def _localized(clock: np.ndarray, ids: np.ndarray, zone: str) -> np.ndarray:
     return one
 
 
+def _like(column: Any, times: Any, grid: _Grid) -> Any:
+    """Times (UTC) as a column says its own: without a zone on the clock of the table, dates as dates, days as text."""
+    if not grid.unit:
+        return times.astype(column.dtype) if column.dtype.kind in "iu" else times
+    zone, instants = getattr(column.dtype, "tz", None), _whole(times.dt.tz_localize(None))
+    shown = (_shown if grid.by_day else _clock)(instants, grid.zone)
+    clock = pd.Series(shown.astype("datetime64[us]"))
+    if zone is not None:
+        bare = grid.by_day and grid.zone is None  # days of no zone are those of any
+        local = clock.dt.tz_localize(zone, ambiguous=np.full(len(clock), True), nonexistent="shift_forward") if bare else times
+        return local.dt.tz_convert(zone).dt.as_unit(column.dt.unit)
+    if column.map(_zoned).any():
+        return times
+    texts = [value.strip() for value in column if isinstance(value, str)]
+    if texts and all(re.fullmatch(r"\d{4}-\d\d-\d\d", text) for text in texts):
+        return clock.dt.strftime("%Y-%m-%d").astype(object)
+    days = len(column) and all(isinstance(value, date) and not isinstance(value, datetime) for value in column)
+    return clock.dt.date if days else clock.dt.as_unit(column.dt.unit) if column.dtype.kind == "M" else clock
+
+
 def _dated(value: Any) -> bool:
     """Whether a value may say a time: pandas takes "now", "today" and numbers for times too."""
     return value.strip()[:1].isdigit() if isinstance(value, str) else isinstance(value, date | np.datetime64)
@@ -823,7 +910,8 @@ def _frame_of(body: bytes, kind: str | None, model: Model, most_rows: int) -> pd
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"the body is not UTF-8 text (byte {error.start}); send it uncompressed") from None
-    wanted = list(dict.fromkeys(("unique_id", "ds", *model.columns, *(("y",) if model.future else ()))))
+    own = model.own.names if model.own is not None else []
+    wanted = list(dict.fromkeys(("unique_id", "ds", *model.columns, *(("y",) if model.future else ()), *own)))
     read = partial(_csv_columns, model=model) if name == "text/csv" else _json_columns
     columns = read(text, wanted=wanted, most_rows=most_rows)
     for name, column in columns.items():
@@ -832,7 +920,7 @@ def _frame_of(body: bytes, kind: str | None, model: Model, most_rows: int) -> pd
                 raise ValueError(f"column {name!r}, row {row + 1}: a cell is one number or text, not a {type(cell).__name__}")
             if isinstance(cell, int) and cell.bit_length() > 1000:
                 raise ValueError(f"column {name!r}, row {row + 1}: the number is too large")
-    exact = {"unique_id", *(name for name, kind in model.static.items() if kind != "numeric")}  # whole numbers beside nothing
+    exact = {*model.ids, *(name for name, kind in model.static.items() if kind != "numeric")}  # whole numbers beside nothing
     return pd.DataFrame({name: pd.Series(cells, dtype=object if name in exact else None) for name, cells in columns.items()})
 
 
@@ -849,21 +937,20 @@ def _csv_columns(text: str, wanted: list[str], most_rows: int, model: Model) -> 
         if len(row) != len(header):
             raise ValueError(f"row {number} of the CSV has {len(row)} fields, its header {len(header)}")
     places = _places(header, wanted)
-    kinds = dict.fromkeys(("unique_id", "ds"), "text") | {
-        name: kind for name, kind in model.static.items() if kind != "numeric"
-    }
-    kinds |= {"ds": "whole"} if isinstance(model.span, int) else {}
+    times = ["ds", *([model.own.time] if model.own is not None else [])]
+    kinds = {name: kind for name, kind in model.static.items() if kind != "numeric"} | dict.fromkeys(model.ids, "name")
+    kinds |= dict.fromkeys(times, "whole" if isinstance(model.span, int) else "text")
     return {
-        name: _csv_cells(pd.Series([row[at].strip() for row in rows], dtype=object), name, kinds.get(name, "number"))
+        name: _csv_cells(pd.Series([row[at].strip() for row in rows], dtype=object), kinds.get(name, "number"))
         for name, at in places.items()
     }
 
 
-def _csv_cells(texts: Any, name: str, kind: str) -> Any:
+def _csv_cells(texts: Any, kind: str) -> Any:
     """Texts of a column as what they say; what says no number stays text, which `_numbers` refuses by series and column."""
     words = texts.str.lower() if len(texts) else texts
     if kind not in ("number", "whole"):
-        return texts.where(texts != "" if name == "unique_id" else ~words.isin(NULLS), None)
+        return texts.where(texts != "" if kind == "name" else ~words.isin(NULLS), None)
     if kind == "whole" and all(re.fullmatch(r"[+-]?\d{1,18}", text) for text in texts):
         return texts.astype(np.int64)
     truths = words.map({"true": 1.0, "false": 0.0}).astype(float)

@@ -194,7 +194,7 @@ def example_frame(folder: Path) -> "pd.DataFrame":
 
 
 def signature(folder: Path, columns: list[str]) -> "ModelSignature":
-    """The columns of the long frame in, those of a forecast out.
+    """The columns of the long frame in, those of a forecast out.  Series, time and target may have the names of the run.
 
     MLflow refuses whole numbers in a `double` or `string` column and zones in a `datetime` one, all ordinary in a long frame.
     So it checks the names, and the bundle's own code the types, naming series and column.
@@ -203,10 +203,12 @@ def signature(folder: Path, columns: list[str]) -> "ModelSignature":
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import AnyType
 
-    whole = isinstance(json.loads((folder / "model.json").read_text())["frequency"], int)
-    time = DataType.long if whole else DataType.datetime
+    facts = json.loads((folder / "model.json").read_text())
+    time = DataType.long if isinstance(facts["frequency"], int) else DataType.datetime
     anything: Any = AnyType  # without types
-    inputs: list[Any] = [ColSpec(anything(), name) for name in columns]
+    named = [[name] if isinstance(name, str) else name or [] for name in facts["columns"].values()]
+    keys = dict.fromkeys(("unique_id", "ds", "y", *(name for names in named for name in names)))
+    inputs: list[Any] = [ColSpec(anything(), name, required=name not in keys) for name in dict.fromkeys((*columns, *keys))]
     kinds = {"unique_id": DataType.string, "cutoff": time, "ds": time}
     outputs: list[Any] = [
         ColSpec(kinds.get(name, DataType.double), name) for name in (*kinds, "yhat", "yhat-lo-90", "yhat-hi-90")

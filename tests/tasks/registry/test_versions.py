@@ -143,6 +143,11 @@ def test_mlflow_lets_ordinary_frames_through_and_refuses_a_missing_column(
         model.predict(frame.drop(columns="x"))
     with pytest.raises(ValueError, match="series 'JFK', column 'x': 'low' is not a number"):
         model.predict(frame.assign(x="low"))
+    found = model.predict(frame.assign(ds=naive).rename(columns={"unique_id": "origin", "ds": "time_hour", "y": "temp"}))
+    np.testing.assert_allclose(found["yhat"], expected, atol=1e-4)
+    assert list(found.columns)[:3] == ["origin", "time_hour", "cutoff"] and found["time_hour"].dt.tz is None
+    with pytest.raises(ValueError, match="are named in two ways; give unique_id, ds, y, or origin, time_hour, temp"):
+        model.predict(frame.rename(columns={"ds": "time_hour"}))
 
 
 def test_the_stored_example_and_signature_fit_the_model(store: Store) -> None:
@@ -150,7 +155,9 @@ def test_the_stored_example_and_signature_fit_the_model(store: Store) -> None:
 
     model = mlflow.pyfunc.load_model(f"models:/{NAME}@challenger")
     found = model.predict(model.input_example)
-    assert model.metadata.signature.inputs.input_names() == ["unique_id", "ds", "y", "x"]
+    inputs = model.metadata.signature.inputs
+    assert inputs.input_names() == ["unique_id", "ds", "y", "x", "origin", "time_hour", "temp"]  # either way to name the keys
+    assert inputs.required_input_names() == ["x"]
     assert model.metadata.signature.outputs.input_names() == list(found.columns)
     assert len(found) == 4
 
