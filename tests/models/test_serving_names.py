@@ -1,4 +1,4 @@
-"""The served model takes and returns the names of the run's own table, as well as unique_id, ds and y; no server."""
+"""models/serving.py takes and returns the names of the run's own table, as well as unique_id, ds and y; no server."""
 
 import io
 import json
