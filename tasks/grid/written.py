@@ -15,7 +15,6 @@ from params.section import FIXED_OFFSET
 from tasks.grid.frequency import Frequency
 from tasks.grid.zone import to_instant, to_wall
 
-DAY = 86400 * 10**6
 EPOCHS = {"s": 10**6, "ms": 10**3, "us": 1}  # microseconds
 PARTS = {
     "year": "%Y",

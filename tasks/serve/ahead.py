@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -62,7 +63,9 @@ def with_ahead(version: Version, history: pl.DataFrame, source: Source) -> tuple
     given = collect(raw.select("unique_id", "ds", *numbers), source.data.where)
     if not source.data.ids:
         given = given.with_columns(unique_id=pl.lit(version.trained_on.run.data.target))
-    ends = history.filter(Y.is_not_null()).group_by("unique_id").agg(pl.col("ds").max().alias("last"))
+    ds = pl.col("ds")
+    grid = (ds.min().alias("first"), Frequency.of(version.facts).day(ds).alias("day"))
+    ends = history.group_by("unique_id").agg(ds.filter(Y.is_not_null()).max().alias("last"), *grid).drop_nulls("last")
     rows = given.filter(_after(given, ends).fill_null(False))
     tail = _after(history, ends).fill_null(False)
     _refuse_lacking(version, ends, rows)
@@ -91,20 +94,22 @@ def _after(rows: pl.DataFrame, ends: pl.DataFrame) -> pl.Series:
 
 
 def _refuse_lacking(version: Version, ends: pl.DataFrame, rows: pl.DataFrame) -> None:
-    frequency, windows = Frequency(version.facts.frequency), version.facts.windows
+    frequency, windows = Frequency.of(version.facts), version.facts.windows
     steps = pl.DataFrame({"step": range(1, windows.ahead + 1)})
-    needed = ends.join(steps, how="cross").select("unique_id", frequency.shift(pl.col("last"), pl.col("step")).alias("ds"))
+    time = frequency.shift(pl.col("last"), pl.col("step"), pl.col("first"), pl.col("day"))
+    needed = ends.join(steps, how="cross").select("unique_id", time.alias("ds"))
     twice = rows.select("unique_id", "ds").filter(pl.struct("unique_id", "ds").is_duplicated())
     if twice.height:
-        raise ValueError(f"series {twice['unique_id'][0]!r}, {twice['ds'][0]}: stands twice; keep one row of each time")
+        at = _said(twice["ds"][0], frequency)
+        raise ValueError(f"series {twice['unique_id'][0]!r}, {at}: stands twice; keep one row of each time")
     lacking = needed.join(rows, on=["unique_id", "ds"], how="anti").sort("unique_id", "ds")
     if lacking.height:
-        series, time = lacking.row(0)
+        series, first = lacking["unique_id"][0], _said(lacking["ds"][0], frequency)
         one, count = lacking.filter(pl.col("unique_id") == series).height, lacking["unique_id"].n_unique()
         more = f" (and in {count - 1} more series)" if count > 1 else ""
         raise ValueError(
             f"series {series!r}: {one} of the {windows.ahead} rows after its last target are missing{more}, the first "
-            f"at {time}; give {listed(windows.future)} for each"
+            f"at {first}; give {listed(windows.future)} for each"
         )
     for name in windows.future:
         empty = needed.join(rows.select("unique_id", "ds", given=column(name)), on=["unique_id", "ds"])
@@ -114,6 +119,11 @@ def _refuse_lacking(version: Version, ends: pl.DataFrame, rows: pl.DataFrame) ->
             raise ValueError(
                 f"series {series!r}, column {name!r}: empty at {time}; what is known ahead has a number in every row"
             )
+
+
+def _said(time: datetime | int, frequency: Frequency) -> str:
+    """A time as its table's clock shows it."""
+    return str(time).removesuffix("+00:00" if frequency.by_day else "")
 
 
 def _notes(tail: pl.DataFrame, rows: pl.DataFrame, future: Sequence[str]) -> Iterator[str]:

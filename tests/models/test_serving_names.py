@@ -109,3 +109,15 @@ def test_requests_of_both_kinds_are_answered_in_their_own_names(form: str) -> No
     assert status == 200 and [row["day"] for row in found] == ["2024-04-01", "2024-04-02"] * 2
     assert [row["Dept"] for row in found] == ["a/b", "a/b", "01", "01"]  # as it stands: no number
     assert [row["Store"] for row in found] == (["10", "10", "2", "2"] if form == "text/csv" else [10, 10, 2, 2])
+
+
+@pytest.mark.parametrize(("zone", "span"), [("Europe/Berlin", "1d"), ("Europe/Berlin", "1h"), (None, "1d"), ("+05:30", "1d")])
+def test_times_without_a_zone_stay_on_the_clock_and_a_zone_stays(zone: str | None, span: str) -> None:
+    step = timedelta(days=1) if span == "1d" else timedelta(hours=1)
+    clock = pd.Series(pd.date_range("2024-03-30", periods=4, freq=step).as_unit("us"))  # clocks go forward on the 31st at 2
+    named = clock.dt.tz_localize(zone or "America/New_York")
+    for own in (clock, named):
+        frame = pd.DataFrame({"day": own.head(2), "sales": [1.0, 2.0]})
+        found = model({"unique_id": None, "ds": "day", "y": "sales"}, span=span, zone=zone).predict(frame)
+        assert found["day"].dtype == own.dtype and found["day"].tolist() == own.tail(2).tolist()
+        assert found["cutoff"].tolist() == [own[1]] * 2
