@@ -67,7 +67,7 @@ def columns_of(tables: Sequence[Table]) -> tuple[list[Column], int]:
     for i, name in enumerate(names):
         counts = {fact: found[f"{fact}:{i}"] for fact in ("filled", "numbers", "whole", "truths", "distinct")}
         empty = 1 - counts["filled"] / found["rows"]
-        kind, whole = _kind(schema[name], counts, head[name]), 0 < counts["numbers"] == counts["whole"]
+        kind, whole = _kind(schema[name], counts, head[name].alias("cells")), 0 < counts["numbers"] == counts["whole"]
         low, high, truths = found[f"low:{i}"], found[f"high:{i}"], counts["filled"] == counts["truths"] > 0
         if truths:
             low, high, whole = 0.0, 1.0, True

@@ -27,7 +27,7 @@ FORMS = DAYS | {
 
 def parse_time(text: pl.Expr, years: bool = False) -> pl.Expr:
     """Text, year first, as UTC microseconds; null where it is none.  `years`: 2020 is one."""
-    return text.map_batches(lambda texts: _read_batch(texts, years), return_dtype=UTC, is_elementwise=True)
+    return text.map_batches(lambda texts: _read_batch(texts.alias("text"), years), return_dtype=UTC, is_elementwise=True)
 
 
 def _read_batch(texts: pl.Series, years: bool) -> pl.Series:

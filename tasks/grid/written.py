@@ -115,8 +115,9 @@ def form_of(column: pl.Series, at: Moments, zone: str | None, given: str | None 
     `given`: a format that somebody gave.  Text whose numbers have no zeros before them holds numbers, as whoever reads a
     CSV has them.
     """
+    called, column = column.name.lower(), column.alias("cells")  # a series of polars that is called ^...$ is a pattern to it
     text, best, most = column.cast(pl.String).str.strip_chars(), _plain(at), 0
-    for form in _forms(column, at, zone, given):
+    for form in _forms(column, called, at, zone, given):
         if form.how in (How.TIME, How.STEP):
             return form
         right = int((form.write(at).cast(pl.String) == text).sum() or 0)
@@ -140,10 +141,10 @@ def _plain(at: Moments) -> Form:
     return Form(How.TEXT, pl.String(), TO_THE_DAY if days else PLAIN)
 
 
-def _forms(column: pl.Series, at: Moments, zone: str | None, given: str | None) -> Iterator[Form]:
-    """The forms that a column of this type may have, the more usual first."""
+def _forms(column: pl.Series, name: str, at: Moments, zone: str | None, given: str | None) -> Iterator[Form]:
+    """The forms that a column of this type and name may have, the more usual first."""
     column = column.cast(pl.String) if column.dtype in (pl.Categorical, pl.Enum) else column
-    dtype, name = column.dtype, column.name.lower()
+    dtype = column.dtype
     if dtype.is_temporal():
         yield Form(How.TIME, dtype)
         return

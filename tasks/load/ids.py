@@ -57,6 +57,7 @@ def text_of(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 def _said(cells: pl.Series) -> pl.Series:
     """Numbers and times as text, each value once."""
+    cells = cells.alias("cells")  # a series of polars that is called ^...$ is a pattern to it
     values = cells.drop_nulls().unique()
     if values.dtype.is_float():
         texts = [_float_text(value) for value in values.to_numpy()]  # a float32 of numpy has the digits of its own width

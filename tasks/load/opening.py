@@ -52,7 +52,10 @@ def _open(file: Path, csv: CsvParams) -> Table:
             rows = _arrow(file) if suffix in ARROW else pl.scan_parquet(file, glob=False, hive_partitioning=False)
             return Table(name, file, rows, rows.collect_schema(), size, csv=csv)
         text = read_through(file, csv)
-        rows = pl.scan_csv(text.utf8, separator=separator_of(file, csv), skip_lines=csv.skip, infer_schema=False, glob=False)
+        rows = pl.scan_csv(
+            text.utf8, separator=separator_of(file, csv), skip_lines=csv.skip, infer_schema=False, glob=False,
+            with_column_names=lambda _: list(text.header),  # polars leaves doubled quotes in a name as they are
+        )  # fmt: skip
         written = rows.filter(~pl.all_horizontal(pl.all().is_null()))  # a blank line comes back as a row of nulls
         return Table(name, file, written, rows.collect_schema(), size, text.sha256, csv)
     except (PolarsError, OSError, EOFError, UnicodeDecodeError, Error, zlib.error) as error:

@@ -31,10 +31,11 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".psv": "|"}
 
 @dataclass(frozen=True)
 class Text:
-    """A text table that was read through: the sha256 of its bytes, and the file that holds it as UTF-8."""
+    """A text table that was read through: the sha256 of its bytes, the file that holds it as UTF-8, and its columns."""
 
     sha256: str
     utf8: Path
+    header: tuple[str, ...]
 
 
 def separator_of(file: Path, csv: CsvParams) -> str:
@@ -55,15 +56,15 @@ def read_through(file: Path, csv: CsvParams) -> Text:
         stream: io.BufferedIOBase = opened(whole, file)
         utf8, mark = file, separator_of(file, csv)
         if csv.is_utf8:
-            _check_rows(stream, file, mark, csv.skip)
+            header = _check_rows(stream, file, mark, csv.skip)
         else:
             utf8 = scratch("text") / "table.csv"
             _write_utf8(stream, utf8, file, csv.encoding)
             with utf8.open("rb") as copy:
-                _check_rows(copy, file, mark, csv.skip)
+                header = _check_rows(copy, file, mark, csv.skip)
         while whole.read(BLOCK):  # what stands behind the end of an archive
             pass
-    return Text(hashed.digest.hexdigest(), utf8)
+    return Text(hashed.digest.hexdigest(), utf8, tuple(header))
 
 
 def opened(whole: "io.BufferedReader[Any]", file: Path) -> io.BufferedIOBase:
@@ -107,20 +108,23 @@ class _Hashed(io.RawIOBase):
         return count
 
 
-def _check_rows(stream: io.BufferedIOBase, file: Path, separator: str, skip: int) -> None:
-    """Counts the separators of whole lines; from the first quote on, inside which they may stand, it takes a CSV reader."""
-    width, line = 0, 1 + skip
+def _check_rows(stream: io.BufferedIOBase, file: Path, separator: str, skip: int) -> list[str]:
+    """Counts the separators of whole lines; from the first quote on, inside which they may stand, it takes a CSV reader.
+
+    Returns the header.
+    """
+    header: list[str] = []
+    line = 1 + skip
     for block in _blocks(stream, skip):
         if b'"' in block:
-            _check_quoted(chain(io.BytesIO(block), stream), file, separator, width, line)
-            return
+            return _check_quoted(chain(io.BytesIO(block), stream), file, separator, header, line)
         text = _utf8(block, file, line)
-        if not width:
-            width = _header(csv.reader(io.StringIO(text, newline=""), delimiter=separator), file)
-        uneven = _first_uneven(block, ord(separator), width)
+        header = header or _header(csv.reader(io.StringIO(text, newline=""), delimiter=separator), file)
+        uneven = _first_uneven(block, ord(separator), len(header))
         if uneven is not None:
-            raise _refusal(file, line + uneven, width)
+            raise _refusal(file, line + uneven, len(header))
         line += text.count("\n")
+    return header
 
 
 def _utf8(block: bytes, file: Path, line: int) -> str:
@@ -159,22 +163,23 @@ def _first_uneven(block: bytes, separator: int, width: int) -> int | None:
     return None
 
 
-def _check_quoted(lines: Iterable[bytes], file: Path, separator: str, width: int, line: int) -> None:
-    """The rest of a file by a CSV reader, from line number `line` on; with the header, where `width` is not known yet."""
+def _check_quoted(lines: Iterable[bytes], file: Path, separator: str, header: list[str], line: int) -> list[str]:
+    """The rest of a file by a CSV reader, from line number `line` on; with the header, where it is not known yet."""
     reader = csv.reader((_utf8(text, file, line + number) for number, text in enumerate(lines)), delimiter=separator)
-    width = width or _header(reader, file)
+    header = header or _header(reader, file)
     for row in reader:
-        if row and len(row) != width:
-            raise _refusal(file, line - 1 + reader.line_num, width)
+        if row and len(row) != len(header):
+            raise _refusal(file, line - 1 + reader.line_num, len(header))
+    return header
 
 
-def _header(rows: Iterable[list[str]], file: Path) -> int:
-    """How many columns the first row names that is not blank; 0 where there is none."""
+def _header(rows: Iterable[list[str]], file: Path) -> list[str]:
+    """The columns that the first row names that is not blank; none where there is none."""
     header = next((row for row in rows if row), [])
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         raise UserError(f"{file}: the header names {listed(repeated)} more than once; rename or remove the others")
-    return len(header)
+    return header
 
 
 def _refusal(file: Path, line: int, width: int) -> UserError:
