@@ -12,6 +12,7 @@ import typer
 
 from flows.runtime.arguments import (
     AllowDirty,
+    CsvForm,
     Future,
     FutureColumns,
     Horizon,
@@ -332,7 +333,7 @@ def prune(
 
 @app.command()
 def init(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A table: CSV, TSV or Parquet; a file, a folder or a 'glob'.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A table: a file, a folder, a 'glob' or an address.")],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The run file; by default named after the table, here.")
     ] = None,
@@ -347,6 +348,7 @@ def init(
     horizon: Horizon = None,
     future: FutureColumns = None,
     static: StaticColumns = None,
+    csv: CsvForm = None,
 ) -> None:
     """Look at a table of your own and write a commented run file for it, which runs as it is; what is not said is guessed."""
     open_home()
@@ -355,7 +357,7 @@ def init(
 
     found = {"ids": ids, "times": times, "future": future, "static": static}
     columns = {name: tuple(words or ()) for name, words in found.items()}
-    make_run_file(data, out, melt, force, Asked(target=target, horizon=horizon, time_format=time_format, **columns))
+    make_run_file(data, out, melt, force, Asked(target=target, horizon=horizon, time_format=time_format, csv=csv, **columns))
 
 
 @app.command()

@@ -55,6 +55,9 @@ FutureColumns = Annotated[
     list[str] | None,
     typer.Option("--future", metavar=COLUMNS, help="Columns that are known ahead, up to the last step forecast."),
 ]
+CsvForm = Annotated[
+    str | None, typer.Option("--csv", metavar="FORM", help="How its text is written, such as '{separator: ;, decimal: \",\"}'.")
+]
 StaticColumns = Annotated[
     list[str] | None, typer.Option("--static", metavar=COLUMNS, help="Columns that are constant for a series.")
 ]

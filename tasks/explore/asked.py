@@ -3,9 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from pydantic import ValidationError
+
+from params.data import CsvParams
 from params.errors import UserError
 from params.section import DURATION
+from params.strict_yaml import parse_yaml
 from tasks.load.files import did_you_mean
 from tasks.load.text import listed
 
@@ -21,6 +26,7 @@ class Asked:
     future: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     time_format: str | None = None
+    csv: str | None = None
 
     def of(self, known: Sequence[str]) -> "Asked":
         """The same with names of columns alone: each word is one, or several with commas between.
@@ -38,7 +44,21 @@ class Asked:
                     both = f"{taken[name]} and {option}" if taken[name] != option else f"{option} twice"
                     raise UserError(f"{both}: the column {name!r} can be one thing alone")
                 taken[name] = option
-        return Asked(target, ids, times, self.horizon, future, static, self.time_format)
+        return Asked(target, ids, times, self.horizon, future, static, self.time_format, self.csv)
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """The keys of data.csv that were given.  Raises UserError for what are none."""
+        if self.csv is None:
+            return {}
+        try:
+            return CsvParams(**parse_yaml(self.csv, "--csv")[0]).model_dump(exclude_unset=True)
+        except (ValidationError, TypeError) as error:
+            said = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+            key, what = ".".join(map(str, said["loc"])), str(said["msg"]).removeprefix("Value error, ")
+            raise UserError(
+                f'--csv {self.csv[:100]}: {key}: {what}; write it like \'{{separator: ";", decimal: ","}}\''
+            ) from None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -37,12 +37,12 @@ class _Layout:
     share: float
 
 
-def layout_of(file: Path) -> CsvParams | None:
+def layout_of(file: Path, encoding: str | None = None) -> CsvParams | None:
     """Separator, encoding and lines to skip of a text file; numbers are not looked at.  None where no layout is clear.
 
     Raises UserError for bytes of an encoding that is not certain.
     """
-    encoding = _encoding(file)
+    encoding = encoding or _encoding(file)
     text = _head(file, encoding)
     usual = separator_of(file, CsvParams())
     first = text.partition("\n")[0].strip().strip('"')

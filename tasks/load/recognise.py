@@ -1,10 +1,11 @@
 """Opens text tables of any form that their bytes make plain, and says what to write where a run file names another."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -25,25 +26,30 @@ WAYS: dict[str, tuple[dict[str, str], ...]] = {  # of a form of number: what rea
 }  # fmt: skip
 
 
-def open_recognised(data: DataParams, root: Path, files: Sequence[Path]) -> tuple[DataParams, tuple[Table, ...]]:
+def open_recognised(
+    data: DataParams, root: Path, files: Sequence[Path], said: Mapping[str, Any]
+) -> tuple[DataParams, tuple[Table, ...]]:
     """The tables of a source, whatever separator, encoding and marks of numbers they are written with, and its params with what
     was found in `csv` (None where it is what the endings say).
 
-    `files`: those of the source.  Raises UserError where a table cannot be read, or may be read in two ways.
+    `files`: those of the source; `said`: keys of `csv` that are known.  Raises UserError where one cannot be read, or may be
+    read in two ways.
     """
     texts = [file for file in files if suffix_of(file) in TEXTS]
     if not texts:
         return data, open_tables(data, root)
-    layout = layout_of(texts[0]) or PLAIN
+    given = CsvParams(**said)
+    layout = given if {"encoding", "separator", "skip"} <= set(said) else layout_of(texts[0], said.get("encoding")) or PLAIN
+    layout = CsvParams(**{**layout.model_dump(), **said})
     tables = open_tables(data.model_copy(update={"csv": layout}), root)
     own = [table for table in tables if table.file in texts]
     csv = layout
-    if own:
+    if own and not {"decimal", "thousands"} & set(said):
         names = [name for name, kind in own[0].columns.items() if kind == pl.String]
         rows = pl.concat([table.rows.select(map(column, names)) for table in own])
         csv = with_numbers(texts, layout, rows, names)
-    said = None if csv == PLAIN else csv
-    return data.model_copy(update={"csv": said}), tuple(replace(t, csv=csv) if t.file in texts else t for t in tables)
+    form = None if csv == PLAIN else csv
+    return data.model_copy(update={"csv": form}), tuple(replace(t, csv=csv) if t.file in texts else t for t in tables)
 
 
 def open_alike(
@@ -86,7 +92,7 @@ def what_to_write(files: Sequence[Path], csv: CsvParams | None) -> str:
     for file in texts[:1]:
         try:
             data = DataParams.model_construct(path=str(file), query=None, csv=None)
-            found = open_recognised(data, file.parent, [file])[0].csv
+            found = open_recognised(data, file.parent, [file], {})[0].csv
         except UserError as error:
             found = _layout_alone(file)
             if found is None:

@@ -104,8 +104,8 @@ def _read_store(address: str, path: str, folder: Path) -> Mirror:
         magic = glob.has_magic(inside)
         what = "no object matches this pattern" if magic else "there is no such object, nor tables below it"
         raise UserError(f"data.path {path}: {what} (is the bucket right, and may these credentials list it?)")
-    size = sum(file.size or 0 for file in files)
-    print(shown(f"reading {path}: {len(files):,} files, {size / 1e6:,.1f} MB"), file=sys.stderr, flush=True)
+    size, count = sum(file.size or 0 for file in files), "1 file" if len(files) == 1 else f"{len(files):,} files"
+    print(shown(f"reading {path}: {count}, {size / 1e6:,.1f} MB"), file=sys.stderr, flush=True)
     for file in files:
         _copy(system, file, _inside(folder, file.path))
     return Mirror(folder, inside, address[: address.index("://") + 3] if path == address else f"{path} ")

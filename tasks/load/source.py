@@ -3,10 +3,11 @@
 Nothing is sorted or filled here.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from prefect import task
@@ -81,10 +82,13 @@ def open_source(data: DataParams, root: Path = ROOT) -> Source:
         raise UserError(named(f"{error}{_hint(data, root)}")) from None
 
 
-def look_into(data: DataParams, root: Path = ROOT) -> Source:
-    """The same, whatever way text tables are written; `data.csv` then says which.  Raises UserError where that is not plain."""
+def look_into(data: DataParams, root: Path = ROOT, said: Mapping[str, Any] | None = None) -> Source:
+    """The same, whatever way text tables are written; `data.csv` then says which.  `said`: keys of it that are known.
+
+    Raises UserError where that is not plain.
+    """
     try:
-        return Source(*open_recognised(data, root, find_files(data, root)))
+        return Source(*open_recognised(data, root, find_files(data, root), said or {}))
     except UserError as error:
         raise UserError(named(str(error))) from None
 
