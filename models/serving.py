@@ -203,6 +203,20 @@ class _Grid(NamedTuple):
         return f"{pd.Timestamp(time, unit='us', tz=None if named else 'UTC')}{f' in {self.zone}' if named else ''}"
 
 
+class Bounds(NamedTuple):
+    """What a forecast can be: from `lowest` to `highest`, and a whole number where `integer`."""
+
+    lowest: float | None = None
+    highest: float | None = None
+    integer: bool = False
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """The nearest that they can be: rounded (a half to the even neighbour), then clipped; NaN stays."""
+        low = -np.inf if self.lowest is None else np.ceil(self.lowest) if self.integer else self.lowest
+        high = np.inf if self.highest is None else np.floor(self.highest) if self.integer else self.highest
+        return np.asarray(np.clip(np.rint(values) if self.integer else values, low, high)) + 0.0  # no -0
+
+
 class _Rows(NamedTuple):
     """A long frame sorted by series and time: `series`, `position`, `values` (features, then what is known ahead) of each row.
 
@@ -215,7 +229,7 @@ class _Rows(NamedTuple):
     values: list[np.ndarray]
     first: np.ndarray  # time of the first row
     day: np.ndarray  # day of the month that a calendar grid keeps, from 0
-    last: np.ndarray  # position of the last row that may be a cutoff
+    last: np.ndarray  # position of the last row that may be a cutoff; -1 where there is none
     end: np.ndarray  # position of the last row
     static: np.ndarray  # [S, C]
 
@@ -313,9 +327,11 @@ class Model:
         self.wide = [place for place, name in enumerate(self.features) if name in wide]
         waves = 2 * len(facts["windows"]["calendar"])
         self.wide_ahead = [waves + place for place, name in enumerate(self.future) if name in wide]
-        validation = facts.get("trained_on", {}).get("run", {}).get("validation", {})
+        run = facts.get("trained_on", {}).get("run", {})
         self.log1p = "log1p" in _transforms(facts.get("trained_on", {}).get("job", {}))
-        self.gaps = float(validation.get("max_gap_share", 0))  # missing steps that the checks allow
+        self.gaps = float(run.get("validation", {}).get("max_gap_share", 0))  # missing steps that the checks allow
+        data = run.get("data", {})
+        self.bounds = Bounds(data.get("lowest"), data.get("highest"), bool(data.get("integer")))
 
     def predict(self, frame: Any, params: Any = None) -> pd.DataFrame:
         """What MLflow calls: the next horizon after the last row of every series, under the names of the frame: unique_id,
@@ -328,23 +344,39 @@ class Model:
         return made if own is None else own.back(made, frame, self.grid)
 
     def forecast(
-        self, frame: Any, start: str | int | datetime | None = None, stride: int = 1, judged: bool = False
+        self,
+        frame: Any,
+        start: str | int | datetime | None = None,
+        stride: int = 1,
+        judged: bool = False,
+        left_out: list[str] | None = None,
     ) -> pd.DataFrame:
         """Forecasts of a long frame (unique_id, ds, the covariates; rows in any order; pandas, or polars with its to_pandas).
 
         Columns unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90; times are UTC.  A time without zone is one of the zone of
         the table that the model was trained on, or UTC where that named none.
-        Cutoffs: the last row of every series, or, with `start`, every `stride` rows from the first row at or after it that has
-        a whole history behind it.  With covariates known ahead the rows after a cutoff carry them (y is empty there): the
-        last cutoff of a series is its last row with a y.  A series that training did not see is scaled as all together are,
-        with the static covariates that its rows give.  `judged`: by `graph`, also where there are refitted weights.
-        Raises ValueError naming the series and column for anything that it cannot use.
+        Cutoffs: the last row of every series that has a y (where y is given: the rows after it are the ones to forecast, and
+        carry what is known ahead), or, with `start`, every `stride` rows from the first row at or after it that has a whole
+        history behind it.  A series that training did not see is scaled as all together are, with the static covariates that
+        its rows give.  `judged`: by `graph`, also where there are refitted weights.  A series without one y in its window gets
+        no forecast: its name is put into `left_out`, if that is given.  Raises ValueError naming the series and column for
+        anything that it cannot use.
         """
         if stride < 1:
             raise ValueError(f"stride must be at least 1, not {stride}")
         rows = self._read(frame)
+        if start is None or left_out is not None:
+            _leave_out(rows.ids, np.flatnonzero(rows.last < 0), left_out)
         series, origin = self._origins(rows, start, stride)
         values, at = self._grid(rows, series, origin)
+        if "y" in self.features:
+            seen = self._sees_y(values, at)
+            blind = np.setdiff1d(series, series[seen])
+            if start is None or left_out is not None:
+                _leave_out(rows.ids, blind, left_out)
+            series, origin, at = series[seen], origin[seen], at[seen]
+        if not len(at):
+            raise ValueError(f"no cutoff has one observed y in its window{'' if start is None else f' from {start} on'}")
         number, parts = self._numbers_of(rows.ids), []
         graph = self.graph if judged or self.refitted is None else self.refitted
         for begin in range(0, len(at), BATCH):
@@ -388,11 +420,13 @@ class Model:
         _refuse_coarse(ids, position, starts, self.span, self.gaps)
         ends = np.append(starts[1:], len(times)) - 1
         end = position[ends]
-        if self.future:  # the rows that follow carry what is known ahead
+        last = end
+        if "y" in frame.columns:  # the rows after the last y are the ones to forecast
             seen = ~np.isnan(_numbers(frame["y"], "y", row_ids)[order])
-            ends = np.maximum.reduceat(np.where(seen, np.arange(len(times)), starts[series]), starts)
+            if seen.any() or self.future or "y" in self.features:
+                last = np.maximum.reduceat(np.where(seen, position, -1), starts)
         static = self._static(frame, ids, row_ids, order, starts)
-        return _Rows(ids.tolist(), series, position, [v[order] for v in values], first, day, position[ends], end, static)
+        return _Rows(ids.tolist(), series, position, [v[order] for v in values], first, day, last, end, static)
 
     def _static(self, frame: Any, ids: Any, row_ids: np.ndarray, order: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """[S, C]: the first number given, or the code in training of the first category; 0 for one unseen there."""
@@ -410,10 +444,12 @@ class Model:
 
     def _origins(self, rows: _Rows, start: str | int | datetime | None, stride: int) -> tuple[np.ndarray, np.ndarray]:
         """Series and position of every cutoff, by series and time."""
-        begin, known = rows.last, np.ones(len(rows.ids), bool)
+        begin, known = rows.last, rows.last >= 0
+        if not known.any():
+            raise ValueError("no series has one observed y: there is nothing to forecast from")
         if start is not None:
             begin = _first_from(_moment(start, self.grid), rows.first, rows.day, self.grid)
-            known = rows.last >= begin
+            known &= rows.last >= begin
             if not known.any():
                 raise ValueError(f"no series has a row at or after {start}")
         short = np.flatnonzero(known & (rows.last < self.behind))
@@ -473,6 +509,15 @@ class Model:
             past[:, self.lookback - n :, column] = values[at[:, None] - d - r * np.arange(n - 1, -1, -1), column]
         return past
 
+    def _sees_y(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Whether the window of each origin, its row given, holds one observed y."""
+        y = self.features.index("y")
+        n, r, d = self.channels[y]
+        seen = np.zeros(len(at), bool)
+        for sample in range(n):
+            seen |= ~np.isnan(values[at - d - r * sample, y])
+        return seen
+
     def _numbers_of(self, ids: list[str]) -> np.ndarray:
         """The number of each series in training; one past the last for a series that training did not see."""
         return np.array([self.known.get(name, len(self.facts["ids"])) for name in ids], np.int64)
@@ -490,6 +535,7 @@ class Model:
     def _frame(self, rows: _Rows, series: np.ndarray, origin: np.ndarray, forecasts: np.ndarray) -> pd.DataFrame:
         owner = np.repeat(series, self.horizon)
         ahead = (origin[:, None] + self.gap + 1 + np.arange(self.horizon)).ravel()
+        forecasts = self.bounds.of(forecasts)
         half = np.array([np.nan if width is None else width for width in self.facts["half_widths"]], np.float64)
 
         def times(position: np.ndarray) -> Any:
@@ -504,8 +550,8 @@ class Model:
             "cutoff": times(np.repeat(origin, self.horizon)),
             "ds": times(ahead),
             "yhat": forecasts.ravel(),
-            "yhat-lo-90": (forecasts - half).ravel(),
-            "yhat-hi-90": (forecasts + half).ravel(),
+            "yhat-lo-90": self.bounds.of(forecasts - half).ravel(),
+            "yhat-hi-90": self.bounds.of(forecasts + half).ravel(),
         }
         return pd.DataFrame(columns).astype({"unique_id": "str"})
 
@@ -559,6 +605,15 @@ def _joined(parts: Sequence[str | None]) -> str | None:
 def _transforms(job: dict[str, Any]) -> set[str]:
     """What the target of a job, or of the members of an ensemble, is measured in."""
     return {str(job.get("scaling", {}).get("target", "none"))}.union(*map(_transforms, job.get("members", ())))
+
+
+def _leave_out(ids: list[str], some: np.ndarray, left_out: list[str] | None) -> None:
+    """Names series that get no forecast.  Raises ValueError where nobody asks for their names."""
+    if len(some) and left_out is None:
+        more = f" (and {len(some) - 1} more series)" if len(some) > 1 else ""
+        raise ValueError(f"series {ids[some[0]]!r}{more}: no observed y in its window, so there is nothing to forecast from")
+    if left_out is not None:
+        left_out += [ids[number] for number in some]
 
 
 def _refuse_rows(ids: np.ndarray, series: np.ndarray, times: np.ndarray, on_grid: np.ndarray, grid: _Grid) -> None:
@@ -911,7 +966,7 @@ def _frame_of(body: bytes, kind: str | None, model: Model, most_rows: int) -> pd
     except UnicodeDecodeError as error:
         raise ValueError(f"the body is not UTF-8 text (byte {error.start}); send it uncompressed") from None
     own = model.own.names if model.own is not None else []
-    wanted = list(dict.fromkeys(("unique_id", "ds", *model.columns, *(("y",) if model.future else ()), *own)))
+    wanted = list(dict.fromkeys(("unique_id", "ds", *model.columns, "y", *own)))
     read = partial(_csv_columns, model=model) if name == "text/csv" else _json_columns
     columns = read(text, wanted=wanted, most_rows=most_rows)
     for name, column in columns.items():

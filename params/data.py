@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import math
 import re
 from datetime import date
 from typing import Annotated, Literal, Self
@@ -253,6 +254,15 @@ class DataParams(Section):
             raise ValueError("time_unit reads one column of numbers since 1970: name that column alone in data.time")
         if not self.times or len(set(self.times)) < len(self.times):
             raise ValueError("time: name each column once")
+        return self
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Self:
+        low, high = self.lowest, self.highest
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"lowest ({low:,.15g}) is above highest ({high:,.15g}): no forecast lies between them")
+        if self.integer and low is not None and high is not None and math.ceil(low) > math.floor(high):
+            raise ValueError(f"integer: no whole number lies between lowest ({low:,.15g}) and highest ({high:,.15g})")
         return self
 
     @field_validator("frequency")

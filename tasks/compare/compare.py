@@ -18,6 +18,7 @@ from tasks.compare import copycat, scores, seeds, significance
 from tasks.compare.board import NAIVES, Board, Difference, Score, ScoreRow, Standing, best_naive
 from tasks.evaluate import frames, intervals
 from tasks.evaluate.baselines import Baselines
+from tasks.evaluate.bounds import bounds_of
 from tasks.evaluate.frames import Forecasts
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import target_frame
@@ -187,7 +188,8 @@ def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Basel
         sources |= {model: baselines.files[name][model] for model in run.evaluation.baselines}
         path = folder / ("forecasts.parquet" if name == "test" else f"{name}.parquet")
         widths = {model: intervals.half_widths(one, horizon) for model, one in calibrations.items()}
-        written[name] = frames.write(path, targets, sources, horizon, Frequency.of(data.panel.facts), widths)
+        grid = Frequency.of(data.panel.facts)
+        written[name] = frames.write(path, targets, sources, horizon, grid, widths, bounds_of(run.data))
         for model in sources if name == "validation" else ():
             residuals = written[name].read(model)
             calibrations[model] = intervals.calibrate(residuals, model)

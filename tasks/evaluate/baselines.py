@@ -16,6 +16,7 @@ import polars as pl
 from models.data.panel import Data
 from models.worker import EVALUATED
 from params.schema import RunParams
+from tasks.evaluate.bounds import bounds_of, within
 from tasks.evaluate.frames import targets_of, write_columns
 from tasks.evaluate.season import seasonal
 from tasks.files import spread
@@ -128,8 +129,9 @@ def forecast_baselines(
     """Wide frame (unique_id, ds, cutoff, step, a column a baseline; no y) and a note for each baseline that left origins out.
 
     `history`: unique_id, ds, y on the regular grid, null where missing; `origins`: unique_id, cutoff.  A series without an
-    observed value up to its cutoff gets nulls; so does a seasonal naive where no season before has one.  `frequency`: the grid
-    of the history, where the run alone does not say it.  Raises ValueError for a cutoff off the grid.
+    observed value up to its cutoff gets nulls; so does a seasonal naive where no season before has one.  All lie within the
+    run's bounds.  `frequency`: the grid of the history, where the run alone does not say it.  Raises ValueError for a cutoff
+    off the grid.
     """
     names, frequency = run.evaluation.baselines, frequency or Frequency(run.data.frequency)
     history, origins = history.sort("unique_id", "ds"), origins.sort("unique_id", "cutoff")
@@ -146,7 +148,7 @@ def forecast_baselines(
             columns[name], note = _fitted(name, past, run, progress)
             notes |= {name: note} if note else {}
     made = [pl.Series(name, columns[name].ravel(), pl.Float64).fill_nan(None) for name in names]
-    return _targets(origins, run, frequency).with_columns(made), notes
+    return within(_targets(origins, run, frequency).with_columns(made), names, bounds_of(run.data)), notes
 
 
 def only_naive(run: RunParams) -> RunParams:

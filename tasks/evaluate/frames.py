@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 from models.data.origins import origin_rows
 from models.data.panel import Data
 from models.data.windows import Windows
+from models.serving import Bounds
 from tasks.evaluate import intervals
+from tasks.evaluate.bounds import NO_BOUNDS, within
 from tasks.evaluate.forecasts import KEYS, forecast_frame
 from tasks.files import placed, write_parquet
 from tasks.grid.frequency import Frequency
@@ -48,20 +50,24 @@ def write(
     horizon: int,
     frequency: Frequency,
     half_widths: Mapping[str, Sequence[float | None]] | None = None,
+    bounds: Bounds = NO_BOUNDS,
 ) -> Forecasts:
     """Joins files side by side, ROWS rows at a time.
 
     `targets`: unique_id, ds, cutoff, step, y.  `sources`: for each model the Parquet file that has its column, with the rows of
-    `targets`.  `half_widths`: of the 90 % interval of each step, for the models that get one.  Raises ValueError where a file
-    has other rows.
+    `targets`.  `half_widths`: of the 90 % interval of each step, for the models that get one.  All forecasts lie within
+    `bounds`.  Raises ValueError where a file has other rows.
     """
     for file in dict.fromkeys(sources.values()):
         _check_rows(file, targets)
     with placed(path) as partial, ExitStack() as opened:
         writer: pq.ParquetWriter | None = None
         for part in _parts(targets, sources):
+            part = within(part, sources, bounds)
             part = part.with_columns(frequency.instants(pl.col(name)).alias(name) for name in TIMES)
-            table = _with_intervals(part, half_widths or {}).drop("step").to_arrow()
+            for model, widths in (half_widths or {}).items():
+                part = intervals.with_interval(part, model, widths, bounds)
+            table = part.drop("step").to_arrow()
             writer = writer or opened.enter_context(pq.ParquetWriter(partial, table.schema, compression="zstd"))
             writer.write_table(table)
     return Forecasts(path, horizon, frequency)
@@ -89,12 +95,6 @@ def _parts(targets: pl.DataFrame, sources: Mapping[str, Path]) -> Iterator[pl.Da
             yield part.with_columns(pl.lit(None, pl.Float64).alias(name) for name in sources)
             return
         yield part.with_columns(pl.Series(name, next(batches).column(0), pl.Float64) for name, batches in columns.items())
-
-
-def _with_intervals(part: pl.DataFrame, half_widths: Mapping[str, Sequence[float | None]]) -> pl.DataFrame:
-    for model, widths in half_widths.items():
-        part = intervals.with_interval(part, model, widths)
-    return part
 
 
 def write_columns(frame: pl.DataFrame, models: Sequence[str], path: Path) -> dict[str, Path]:

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from models.serving import Bounds
+from tasks.evaluate.bounds import NO_BOUNDS, within
+
 COVERAGE = 90
 LEVELS = tuple(round(0.05 * k, 2) for k in range(1, 20))
 
@@ -58,8 +61,8 @@ def of_step(values: Sequence[float | None]) -> pl.Expr:
     return pl.col("step").replace_strict(range(1, len(values) + 1), values, default=None, return_dtype=pl.Float64)
 
 
-def with_interval(frame: pl.DataFrame, model: str, widths: Sequence[float | None]) -> pl.DataFrame:
-    """A frame with `<model>-lo-90` and `<model>-hi-90` added; null where there is no forecast or no width of its step."""
+def with_interval(frame: pl.DataFrame, model: str, widths: Sequence[float | None], bounds: Bounds = NO_BOUNDS) -> pl.DataFrame:
+    """A frame with `<model>-lo-90` and `<model>-hi-90` added, within bounds; null without a forecast or a width of its step."""
     half = of_step(widths)
-    low, high = pl.col(model) - half, pl.col(model) + half
-    return frame.with_columns(low.alias(f"{model}-lo-{COVERAGE}"), high.alias(f"{model}-hi-{COVERAGE}"))
+    ends = {f"{model}-lo-{COVERAGE}": pl.col(model) - half, f"{model}-hi-{COVERAGE}": pl.col(model) + half}
+    return within(frame.with_columns(**ends), ends, bounds)

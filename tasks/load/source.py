@@ -30,6 +30,7 @@ from tasks.load.recognise import open_alike, open_recognised, what_to_write
 from tasks.load.remote import forget as forget_mirror
 from tasks.load.remote import named
 from tasks.load.snapshot import forget
+from tasks.load.tail import tail_of, without_tail
 from tasks.names import column
 
 LongFrame = pl.LazyFrame  # unique_id, ds, y and features
@@ -139,6 +140,8 @@ def long_frame(
 ) -> pl.LazyFrame:
     """The long frame with numbers for values (text for categories), less the features and series that the checks dropped.
 
+    Its newest rows may be without a target; `history_frame` has none of those.
+
     Raises UserError for a covariate that is no column of the table.
     """
     kinds = run.windows.static
@@ -157,6 +160,14 @@ def long_frame(
     if dropped_series:
         frame = frame.filter(~pl.col("unique_id").is_in(list(dropped_series)))
     return frame
+
+
+def history_frame(
+    run: RunParams, source: Source, dropped_features: Collection[str] = (), dropped_series: Collection[str] = ()
+) -> pl.LazyFrame:
+    """The same up to the last observed target of each series; one pass more over the table."""
+    frame = long_frame(run, source, dropped_features, dropped_series)
+    return without_tail(frame, tail_of(frame, run.data.where))
 
 
 @task(cache_policy=NO_CACHE)

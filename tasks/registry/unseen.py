@@ -17,6 +17,7 @@ from models.worker import BATCH
 from params.errors import UserError
 from params.schema import RunParams
 from tasks.evaluate.baselines import forecast_baselines, only_naive
+from tasks.evaluate.bounds import bounds_of
 from tasks.evaluate.forecasts import forecast_frame
 from tasks.evaluate.intervals import with_interval
 from tasks.grid.frequency import Frequency
@@ -117,14 +118,16 @@ def forecast_frames(panel: Panel, origins: np.ndarray, versions: Mapping[str, Ve
     for name, version in versions.items():
         params = version.facts.windows
         windows = Windows(restricted(panel, params, version), params, origins)
-        one = forecast_frame(panel, windows, forecasts(version, panel, origins), name)
+        one = forecast_frame(
+            panel, windows, bounds_of(version.trained_on.run.data).of(forecasts(version, panel, origins)), name
+        )
         frame = one if frame is None else frame.with_columns(one[name])
     assert frame is not None
     cutoffs = frame.select("unique_id", "cutoff").unique(maintain_order=True)
     baselines, _ = forecast_baselines(target_frame(panel), cutoffs, only_naive(run), None, Frequency.of(panel.facts))
     frame = frame.join(baselines.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
     for name, version in versions.items():
-        frame = with_interval(frame, name, version.facts.half_widths)
+        frame = with_interval(frame, name, version.facts.half_widths, bounds_of(version.trained_on.run.data))
     return frame
 
 

@@ -17,10 +17,11 @@ from tasks.load.files import Table
 from tasks.load.find import find_files, whole_path
 from tasks.load.remote import address_of
 from tasks.load.source import KEYS, Source, categories_of, long_frame, open_like, scan_series
+from tasks.load.tail import is_observed, tail_of
 from tasks.registry.load import Version
 from tasks.serve.ahead import open_ahead, refuse_words, with_ahead
 from tasks.serve.given import Given, given_in
-from tasks.validate.report import named
+from tasks.validate.report import named, to_forecast
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,10 @@ def forecast(version: Version, data: str | Path, asked: Asked | None = None) -> 
         notes: tuple[str, ...] = ()
         if asked.future is not None:
             frame, notes = _with_ahead(version, frame, asked.future, source.data)
-        made = forecast_frame(version, frame, asked.start, asked.stride, asked.judged)
-        told = (too_short(short, version), version.model.unseen(made["unique_id"]))
+        elif asked.start is None:
+            notes = rows_ahead(frame)
+        made, blind = forecast_frame(version, frame, asked.start, asked.stride, asked.judged)
+        told = (too_short(short, version), without_target(blind), version.model.unseen(made["unique_id"]))
         return Forecasts(made, given_in(source), frame, (*notes, *filter(None, told)))
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
@@ -84,15 +87,26 @@ def _with_ahead(
 
 def forecast_frame(
     version: Version, frame: pl.DataFrame, start: str | None = None, stride: int = 1, judged: bool = False
-) -> pl.DataFrame:
-    """The same for a long frame, its times those of the grid.  Raises ValueError naming series and column for what cannot be
-    used."""
+) -> tuple[pl.DataFrame, list[str]]:
+    """The same for a long frame, its times those of the grid, and the series without an observed target in their windows,
+    which are left out.  Raises ValueError naming series and column for what cannot be used."""
     whole = isinstance(version.facts.frequency, int) and start is not None and start.lstrip("-").isdecimal()
-    frequency = Frequency.of(version.facts)
+    frequency, blind = Frequency.of(version.facts), list[str]()
     if frequency.by_day:  # a wall clock, which names no zone
         frame = frame.with_columns(pl.col("ds").dt.replace_time_zone(None))
-    made = pl.from_pandas(version.model.forecast(frame, int(start) if whole and start else start, stride, judged))
-    return made.with_columns(frequency.shown(pl.col(name)).alias(name) for name in ("cutoff", "ds"))
+    made = pl.from_pandas(version.model.forecast(frame, int(start) if whole and start else start, stride, judged, blind))
+    return made.with_columns(frequency.shown(pl.col(name)).alias(name) for name in ("cutoff", "ds")), blind
+
+
+def without_target(series: list[str]) -> str | None:
+    """That there is no forecast of some series, in words."""
+    return f"no forecast of {named(series)}: no observed target in its window" if series else None
+
+
+def rows_ahead(frame: pl.DataFrame) -> tuple[str, ...]:
+    """How many of the newest rows of a long frame have no target, in words; nothing where all have one."""
+    tail = tail_of(frame.lazy(), "the table")
+    return (to_forecast(tail.rows, tail.series),) if tail.rows else ()
 
 
 def rows_trained_on(version: Version, made: pl.DataFrame) -> int:
@@ -159,8 +173,8 @@ def long_enough(frame: pl.DataFrame, version: Version, always: Collection[str] =
     """The rows of the series that the windows of a version fit into, or that are there `always`, and the names of the others;
     all rows where no series would be left."""
     windows, ds = version.facts.windows, pl.col("ds")
-    last = ds.filter(pl.col("y").is_not_nan()).max() if windows.future else ds.max()  # the rows that follow are known ahead
-    ends = frame.group_by("unique_id").agg(ds.min().alias("first"), pl.coalesce(last, ds.min()).alias("last"))
+    last = ds.filter(is_observed(frame.schema)).max()  # null in one without a target, which is left out for that
+    ends = frame.group_by("unique_id").agg(ds.min().alias("first"), last.alias("last"))
     frequency = Frequency.of(version.facts)
     days = frame.group_by("unique_id").agg(frequency.day(ds).alias("day"))
     ends = ends.join(days, on="unique_id")

@@ -25,7 +25,7 @@ from tasks.grid.frequency import Frequency
 from tasks.load.source import long_frame, open_source
 from tasks.registry.load import opened
 from tasks.registry.versions import CHAMPION, find
-from tasks.serve.forecast import counted, forecast_frame, long_enough, numbers, too_short
+from tasks.serve.forecast import counted, forecast_frame, long_enough, numbers, too_short, without_target
 from tasks.serve.given import given_in, in_columns_of
 from tasks.tracking import connection, logs, runs
 
@@ -147,8 +147,8 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
     """Forecasts the run's data with the champion, keeps them, and writes them to `out` too.
 
     Returns what was written and a warning, each None where there is none: there may be no champion, a series with too short a
-    history is left out by name, and one that training did not see is forecast and named.  Raises UserError for what cannot be
-    used.
+    history, or without a target in its window, is left out by name, and one that training did not see is forecast and named.
+    Raises UserError for what cannot be used.
     """
     found = find(run.name, CHAMPION)
     if found is None:
@@ -159,7 +159,7 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
         try:
             source = open_source(own.data)
             frame, short = long_enough(numbers(own, source, version), version)
-            forecasts = forecast_frame(version, frame)
+            forecasts, blind = forecast_frame(version, frame)
             returned = in_columns_of(given_in(source), forecasts, out)
         except ValueError as error:
             raise UserError(f"{own.data.where}: {error}") from None
@@ -168,5 +168,5 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
             write_table(returned.rows, out)
         told = counted(forecasts) if out is not None else f"{forecasts.height:,} rows"
         new, renamed = version.model.unseen(forecasts["unique_id"]), returned.renamed if out is not None else None
-        warnings = filter(None, (too_short(short, version), new, renamed))
+        warnings = filter(None, (too_short(short, version), without_target(blind), new, renamed))
         return f"{told} by {version}", "; ".join(warnings) or None

@@ -3,6 +3,7 @@
 The checks judge this profile and not the rows: their cost does not grow with the table.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from tasks.grid.zone import NO_SHIFT
 from tasks.load.clock import went_back
 from tasks.load.files import collect
 from tasks.load.source import Source, categories_of, scan_series
+from tasks.load.tail import Tail, is_observed, tail_from, without_tail
 from tasks.names import column
 
 MOST_TRIED = 200  # times that stand twice
@@ -28,6 +30,7 @@ class Profile:
 
     `missing`: wanted values that are no column of the table; `found`: the columns that there are.
     `split_problem`: why the split does not fit the data, if it does not.  `frequency`: the grid that times are held against;
+    `tail`: the newest rows, without a target, which are to be forecast: nothing above counts them.
     `told`: how their zone was found, in words, where that was a guess.  `went_back`: a zone whose clocks went back at all
     times that stand twice.
     """
@@ -39,6 +42,7 @@ class Profile:
     found: tuple[str, ...]
     split_problem: str | None
     frequency: Frequency
+    tail: Tail
     told: str = ""
     went_back: str | None = None
 
@@ -49,10 +53,11 @@ class Profile:
 
 
 def make_profile(run: RunParams, source: Source) -> Profile:
-    """Two passes over the table; the second is sorted by series and time where the files are not.
+    """Two passes over the table, four where it has a tail; the last is sorted by series and time where the files are not.
 
     A series: first, last, rows, steps (of the grid), duplicates, off_grid, missing_steps, gap_share, largest_gap,
-    ordered, y_distinct (0 none, 1 constant, 2 more), y_varies; each column c: null_share:c, infinite:c, text:c, example:c,
+    ordered, y_outside and y_between (targets beyond the run's bounds, and between whole numbers where those are asked for),
+    y_distinct (0 none, 1 constant, 2 more), y_varies; each column c: null_share:c, infinite:c, text:c, example:c,
     min:c, max:c, size:c (the largest number either way); training_rows (of the grid); scored (windows of validation or test,
     the fewer; null where none trains); windows:train, windows:validation, windows:test; observed:train, observed:validation,
     observed:test (targets that are not null).  The table has the sums of the last six over the series that give training
@@ -72,8 +77,17 @@ def make_profile(run: RunParams, source: Source) -> Profile:
         (~unordered).alias("ordered"),
         frequency.day(pl.col("ds")).alias("day"),
     ]
-    rows = frame.select("unique_id", "ds", *_split(columns, texts))
-    values = collect(rows.group_by("unique_id").agg(*facts, *_values(columns, texts)), run.data.where)
+    facts += [pl.col("ds").filter("observed").max().alias("until"), *_beyond(run)]
+
+    def values_in(frame: pl.LazyFrame) -> pl.DataFrame:
+        rows = frame.select("unique_id", "ds", is_observed(schema).alias("observed"), *_split(columns, texts))
+        return collect(rows.group_by("unique_id").agg(*facts, *_values(columns, texts)), run.data.where)
+
+    values = values_in(frame)
+    tail = tail_from(frame, values, run.data.where)
+    if tail.rows:
+        frame = without_tail(frame, tail)
+        values = values_in(frame)
     keys = frame.select("unique_id", "ds", y=_number("y"))
     if not values["ordered"].all():
         keys = keys.sort("unique_id", "ds")
@@ -85,7 +99,7 @@ def make_profile(run: RunParams, source: Source) -> Profile:
     missing = tuple(name for name in wanted if name not in columns)
     table, told, found = _table(series, columns), source.clock.told, tuple(source.columns)
     zone = _went_back(keys, source) if (series["duplicates"] > 0).any() else None
-    return Profile(series, table, tuple(columns), missing, found, problem, frequency, told, zone)
+    return Profile(series, table, tuple(columns), missing, found, problem, frequency, tail, told, zone)
 
 
 def _went_back(keys: pl.LazyFrame, source: Source) -> str | None:
@@ -127,6 +141,14 @@ def _values(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
             finite.max().alias(f"max:{name}"),
         ]
     return found
+
+
+def _beyond(run: RunParams) -> list[pl.Expr]:
+    """How many targets lie where no forecast can: outside the bounds, and between whole numbers."""
+    y, data = pl.col("finite:y"), run.data
+    low, high = -math.inf if data.lowest is None else data.lowest, math.inf if data.highest is None else data.highest
+    between = y != y.round() if data.integer else pl.col("finite:y").is_infinite()
+    return [(~y.is_between(low, high)).sum().alias("y_outside"), between.sum().alias("y_between")]
 
 
 def _grid(frequency: Frequency) -> list[pl.Expr]:

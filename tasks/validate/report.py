@@ -92,7 +92,14 @@ def _lines(verdict: Verdict, findings: Sequence[Finding]) -> list[str]:
         lines.append(f"left out: feature {', '.join(map(visible, verdict.dropped_features))}")
     if verdict.dropped_series:
         lines.append(f"left out: series {named(verdict.dropped_series)}")
-    return lines
+    rows, series = verdict.facts.get("to_forecast", (0, 0))  # an older one does not say
+    return [*lines, to_forecast(rows, series)] if rows else lines
+
+
+def to_forecast(rows: int, series: int) -> str:
+    """That the newest rows have no target, in words."""
+    both = f"{rows:,} {'row' if rows == 1 else 'rows'} after the last observed target, of {series:,} series"
+    return f"{both}: {'this is the one' if rows == 1 else 'these are the ones'} to forecast"
 
 
 def failure_message(verdict: Verdict) -> str:

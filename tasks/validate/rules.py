@@ -95,9 +95,25 @@ def _target(run: RunParams) -> list[Rule]:
     defined = [log1p] if run.scaling.target == "log1p" else []
     return [
         *defined,
+        *_bounds(run),
         Rule("target observed", "y_distinct", "no value of the target is observed: remove the series", low=1, unit="answer"),
         Rule("target varies", "y_varies", varies, low=1, severity=severity, unit="answer"),
     ]
+
+
+def _bounds(run: RunParams) -> list[Rule]:
+    """Of the run's bounds for forecasts: they hold the targets themselves."""
+    data, rules = run.data, []
+    if data.lowest is not None or data.highest is not None:
+        ends = (
+            f"data.{key} {end:,.15g}" for key, end in (("lowest", data.lowest), ("highest", data.highest)) if end is not None
+        )
+        about = f"rows have a target outside {' and '.join(ends)}, where no forecast can go: widen the bounds, or mend the rows"
+        rules.append(Rule("bounds", "y_outside", about, high=0))
+    if data.integer:
+        about = "rows have a target that is no whole number, and data.integer rounds forecasts: take it out, or round the rows"
+        rules.append(Rule("whole numbers", "y_between", about, high=0, severity=Severity.WARN))
+    return rules
 
 
 def _column(run: RunParams, name: str) -> list[Rule]:

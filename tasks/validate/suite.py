@@ -84,7 +84,10 @@ def _moot(finding: Finding, features: list[str], series: list[str]) -> bool:
 def _extent(profile: Profile) -> Extent:
     first, last = (profile.table[end][0] for end in ("first", "last"))
     first, last = profile.shown(first).removesuffix(f" {profile.frequency.clock}"), profile.shown(last)
-    return {"series": profile.series.height, "rows": int(profile.table["rows"][0]), "first": first, "last": last}
+    return {
+        "series": profile.series.height, "rows": int(profile.table["rows"][0]), "first": first, "last": last,
+        "to_forecast": (profile.tail.rows, profile.tail.series),
+    }  # fmt: skip
 
 
 def _table(profile: Profile, run: RunParams, now: datetime) -> pl.DataFrame:

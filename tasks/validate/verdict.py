@@ -16,12 +16,16 @@ class Severity(StrEnum):
 
 
 class Extent(TypedDict):
-    """How much was checked: the numbers of series and rows, the first and the last time."""
+    """How much was checked: the numbers of series and rows, the first and the last time.
+
+    `to_forecast`: the rows after the last observed target, which are none of them, and of how many series.
+    """
 
     series: int
     rows: int
     first: str
     last: str
+    to_forecast: tuple[int, int]
 
 
 class SuiteResult(TypedDict):

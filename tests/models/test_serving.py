@@ -81,6 +81,7 @@ def ragged(span: str | int, rows: int, seed: int) -> pl.DataFrame:
         kept = np.sort(np.append(rng.choice(np.arange(1, count - 1), count - 8, replace=False), [0, count - 1]))
         grid = pl.DataFrame({"first": pl.repeat(start[0], len(kept), eager=True), "at": kept.astype(np.int64)})
         numbers = {c: np.where(rng.random(len(kept)) < 0.3, np.nan, rng.normal(size=len(kept))) for c in ("y", "x", "z")}
+        numbers["y"][-1] = 0.5  # the last cutoff is the last row
         times = grid.select(
             pl.lit(name).alias("unique_id"), frequency.at(pl.col("first").cast(frequency.dtype), pl.col("at")).alias("ds")
         )
@@ -150,11 +151,11 @@ def test_a_series_that_ended_before_start_is_left_out() -> None:
 
 def test_features_are_carried_forward_over_the_limit_and_no_further() -> None:
     model = make_model(WindowParams(1, {"y": FeatureWindow(6)}), "1h", fill=2)
-    frame = hourly(6, y=[7.0, np.nan, np.nan, np.nan, 8.0, np.nan]).drop(index=2)  # a missing row counts as a missing value
+    frame = hourly(6, y=[7.0, np.nan, np.nan, np.nan, 8.0, 9.0]).drop(index=2)  # a missing row counts as a missing value
     model.graph = Seen(1)
     model.facts["half_widths"] = [1.0]
     model.forecast(frame)
-    np.testing.assert_array_equal(seen(model).past[0][0, :, 0], [7, 7, 7, np.nan, 8, 8])
+    np.testing.assert_array_equal(seen(model).past[0][0, :, 0], [7, 7, 7, np.nan, 8, 9])
 
 
 def test_a_series_gets_its_number_of_training_and_a_new_one_the_number_after_the_last() -> None:
@@ -197,11 +198,11 @@ def test_times_in_any_dress_give_the_same_forecast_and_the_input_stays_as_it_was
     pd.testing.assert_frame_equal(make_model(PLAIN, "1h").forecast(pl.from_pandas(frame)), expected)
 
 
-@pytest.mark.parametrize("values", [[1, 2, None], pd.array([1, 2, None], "Int64"), pd.array([1.0, 2.0, None], "Float32")])
+@pytest.mark.parametrize("values", [[1, None, 2], pd.array([1, None, 2], "Int64"), pd.array([1.0, None, 2.0], "Float32")])
 def test_missing_values_of_any_kind_are_missing(values: Any) -> None:
     model = make_model(PLAIN, "1h", fill=0)
     model.forecast(hourly(3, y=pd.Series(values, dtype=getattr(values, "dtype", object))))
-    np.testing.assert_array_equal(seen(model).past[0][0, :, 0], [1, 2, np.nan])
+    np.testing.assert_array_equal(seen(model).past[0][0, :, 0], [1, np.nan, 2])
 
 
 BAD: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {

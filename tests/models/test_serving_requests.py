@@ -66,7 +66,8 @@ def test_a_request_with_series_that_training_did_not_see_is_logged(caplog: pytes
 
 @pytest.mark.parametrize("cell", ["", "NA", "nan", "null", "None", " "])
 def test_a_cell_with_a_word_for_nothing_is_missing(cell: str) -> None:
-    assert ask(f"unique_id,ds,y\na,0,1\na,1,{cell}\n") == (200, [("a", 2, None)])  # and the answer is JSON to the letter
+    """It is the row to forecast; the answer is JSON to the letter."""
+    assert ask(f"unique_id,ds,y\na,0,1\na,1,2\na,2,{cell}\n") == (200, [("a", 2, 2.0)])
 
 
 @pytest.mark.parametrize(("cell", "value"), [("4", 4.0), ("-4.5e0", -4.5), (" 4 ", 4.0), ('"4"', 4.0), ("TRUE", 1.0)])

@@ -72,9 +72,7 @@ def test_offsets_of_no_zone_ask_for_its_name_and_a_named_zone_reads_them(tmp_pat
     (tmp_path / "x.csv").write_text(
         "ds,y\n" + "".join(f"2024-03-{day:02}T12:00:00{offset},1\n" for day, offset in enumerate(offsets, 1))
     )
-    with pytest.raises(
-        UserError, match=r"the offsets -03:00, \+01:00, \+07:00, which no time zone had.*data.time_zone: "
-    ):
+    with pytest.raises(UserError, match=r"the offsets -03:00, \+01:00, \+07:00, which no time zone had.*data.time_zone: "):
         times(opened(tmp_path / "x.csv", "1d"))
     assert times(opened(tmp_path / "x.csv", "1d", time_zone="Asia/Tokyo"))[:2] == ["2024-03-01 20:00", "2024-03-02 14:00"]
 

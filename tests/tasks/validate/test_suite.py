@@ -198,7 +198,7 @@ def test_the_windows_of_a_series_that_is_left_out_do_not_count(tmp_path: Path) -
     assert not verdict.passed and "test windows" in refused(verdict)
 
 
-@pytest.mark.parametrize(("split", "first", "stop"), [("train", 0, 28), ("validation", 28, 34), ("test", 34, 40)])
+@pytest.mark.parametrize(("split", "first", "stop"), [("train", 0, 28), ("validation", 28, 34)])
 @pytest.mark.parametrize("settings", ["split={validation: 6h, test: 6h}", "split={validation: 6, test: 6}"])
 def test_a_split_without_one_observed_target_fails(tmp_path: Path, split: str, first: int, stop: int, settings: str) -> None:
     row = pl.int_range(pl.len()).over("id")
@@ -212,10 +212,20 @@ def test_a_split_without_one_observed_target_fails(tmp_path: Path, split: str, f
         assert check(tmp_path, one, settings).passed
 
 
-def test_a_table_padded_beyond_its_last_target_fails(tmp_path: Path) -> None:
-    """Twelve empty rows at the end: validation and test lie wholly beyond what is observed."""
+def test_rows_after_the_last_target_are_to_be_forecast_and_count_for_nothing(tmp_path: Path) -> None:
+    """Twelve empty rows at the end of both series, three at the end of one more, and a week of what is known ahead."""
     padding = frame_of(rows=12).with_columns(pl.col("time") + timedelta(hours=ROWS), temp=pl.lit(None, pl.Float64))
-    assert set(refused(check(tmp_path, pl.concat([frame_of(), padding])))) >= {"validation observed", "test observed"}
+    padded = pl.concat([frame_of(), padding.with_columns(dewp=pl.lit(None, pl.Float64))])
+    plain, verdict = check(tmp_path, frame_of()), check(tmp_path, padded)
+    assert verdict.passed and [f.worst for f in verdict.findings] == [f.worst for f in plain.findings]
+    assert report_lines(verdict) == ["24 rows after the last observed target, of 2 series: these are the ones to forecast"]
+    assert {**verdict.facts, "to_forecast": (0, 0)} == plain.facts
+    outage = frame_of().with_columns(
+        temp=pl.when((pl.col("id") == "a") & (pl.int_range(pl.len()).over("id") >= ROWS - 1)).then(None).otherwise("temp")
+    )
+    assert report_lines(check(tmp_path, outage)) == [
+        "1 row after the last observed target, of 1 series: this is the one to forecast"
+    ]
 
 
 def test_what_a_dropped_series_fails_besides_does_not_count(tmp_path: Path) -> None:
