@@ -104,7 +104,8 @@ def write_table(frame: "pl.DataFrame", path: Path) -> None:
     with placed(path) as partial:
         if path.suffix.lower() == ".csv":
             zoned = {name: dtype.time_zone for name, dtype in frame.schema.items() if hasattr(dtype, "time_zone")}
-            times = (frame[name].dt.strftime("%Y-%m-%d %H:%M:%S%.f" + ("%:z" if zone else "")) for name, zone in zoned.items())
+            form, plain = "%Y-%m-%d %H:%M:%S%.f", {name: frame[name].alias("times") for name in zoned}  # ^...$ is a pattern
+            times = [plain[name].dt.strftime(form + ("%:z" if zone else "")).alias(name) for name, zone in zoned.items()]
             frame.with_columns(times).write_csv(partial)
         else:
             frame.write_parquet(partial)

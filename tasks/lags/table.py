@@ -11,6 +11,7 @@ from params.errors import UserError
 from params.shown import visible
 from tasks.lags.panel import KEYS
 from tasks.lags.rows import Source, lay_out, statics, table_rows
+from tasks.names import apart
 
 Edges = Literal["keep", "drop"]
 
@@ -140,7 +141,11 @@ def head_text(table: pl.DataFrame, clock: str | None = None) -> str:
     rounded = table.with_columns(pl.col(pl.Float32).cast(pl.Float64).round_sig_figs(7))
     if clock is not None:
         rounded = rounded.with_columns(pl.col("ds").dt.replace_time_zone(None))
-    shown = rounded.with_columns(pl.col(pl.String).map_elements(visible, pl.String)).rename(visible)
+    shown = rounded.with_columns(pl.col(pl.String).map_elements(visible, pl.String))
+    names: list[str] = []
+    for name in table.columns:
+        names.append(apart(visible(name), names))
+    shown.columns = names
     with pl.Config(
         tbl_cols=12, tbl_rows=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True
     ):

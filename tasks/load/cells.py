@@ -71,7 +71,7 @@ def _truths(table: Table, texts: Mapping[str, pl.Expr]) -> list[str]:
         return []
     words = (value.str.to_lowercase().alias(name) for name, value in texts.items())
     seen = collect(table.rows.head(BEGINNING).select(*words), table.name)
-    found = {name: set(seen[name].drop_nulls()) for name in texts}
+    found = {name: {*seen[name]} - {None} for name in texts}
     return [name for name, values in found.items() if values and values <= {"true", "false"}]
 
 

@@ -114,3 +114,10 @@ def test_times_in_a_csv_are_read_back_as_they_were(tmp_path: Path) -> None:
     found = pl.read_csv(tmp_path / "x.csv", try_parse_dates=True)
     assert found["naive"].equals(frame["naive"]) and found["day"].equals(frame["day"])
     assert found["zone"].equals(frame["zone"].dt.convert_time_zone("UTC"))
+
+
+def test_times_under_a_name_that_is_a_pattern_to_polars_are_written(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"time": [datetime(2024, 1, 31, 5)], "n": [1]}).rename({"time": "^n.*$"})
+    write_table(frame, tmp_path / "x.csv")
+    assert (tmp_path / "x.csv").read_text().splitlines()[0] == "^n.*$,n"
+    assert (tmp_path / "x.csv").read_text().splitlines()[1].startswith("2024-01-31 05:00:00")

@@ -189,3 +189,12 @@ def test_a_column_is_read_by_its_name_whatever_it_is(tmp_path: Path, name: str) 
             continue  # an empty name is no value of a key
         assert check_keys(open_source(data)) == 1
         assert scan_series(open_source(data), ["tt"]).collect().row(0) == ("a", MIDNIGHT, 1.0, 5.0)
+
+
+def test_a_header_in_quotes_says_what_it_says_and_its_words_are_read(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text('"a ""b""",time,temp,^t.*$\nx,2020-01-01,1,true\nx,2020-01-02,2,False\n')
+    data = run_on(tmp_path / "x.csv").data.model_copy(update={"id": 'a "b"'})
+    found = scan_series(open_source(data), ["^t.*$"]).collect()
+    assert found["unique_id"].to_list() == ["x", "x"] and found["^t.*$"].to_list() == ["1", "0"]
+    times = (tmp_path / "y.csv").write_text("^t.*$,id,temp\n2020-01-01,1.5,1\n2020-01-02,1.5,2\n")
+    assert times and check_keys(open_source(run_on(tmp_path / "y.csv").data.model_copy(update={"time": "^t.*$"}))) == 2
