@@ -1,4 +1,4 @@
-"""The time axis of serving, which is written once more for bundles, is that of tasks/grid on the same cases."""
+"""The time axis of models/serving.py, written once more for bundles, is that of tasks/grid on the same cases."""
 
 from datetime import date, datetime
 
