@@ -70,7 +70,7 @@ def with_numbers(files: Sequence[Path], layout: CsvParams, rows: pl.LazyFrame, c
     if sure["."] and sure[","]:
         raise _two_forms(files, layout, sure["."], sure[","])
     if not sure["."] and not sure[","] and not spaced:
-        odd = maybe[","] or (maybe["."] if separator_of(files[0], layout) == ";" else None)
+        odd = maybe[","] or (maybe["."] if separator_of(files[0], layout) == ";" else seen.grouped)
         if odd:
             raise _unclear(files, layout, odd, "," if maybe[","] else ".")
     comma = sure[","] or (spaced and maybe[","] and not sure["."])
@@ -109,7 +109,8 @@ def _unclear(files: Sequence[Path], layout: CsvParams, example: tuple[str, str],
     column, cell = example
     both = {key: layout.model_copy(update={key: mark}).written for key in ("decimal", "thousands")}
     if mark == ".":
-        both = {"decimal": layout.written, "thousands": layout.model_copy(update={"thousands": ".", "decimal": ","}).written}
+        plain = ", ".join(filter(None, (layout.written[1:-1], 'decimal: "."')))
+        both = {"decimal": f"{{{plain}}}", "thousands": layout.model_copy(update={"thousands": ".", "decimal": ","}).written}
     whole, part = cell.replace(mark, ""), cell.replace(mark, ".")
     return UserError(
         f"{place_of(files, layout, column, cell)}: {cell!r} in column {column!r} may be {part} or {whole}, and no other number "

@@ -57,7 +57,8 @@ def _class(mark: str) -> str:
 _MARK = f"[{SPACES}{QUOTES}]"
 # what a cell says of the file that it stands in; the first form that fits counts
 FORMS = {
-    "plain": r"[0-9]+",
+    "plain": r"[0-9]{1,3}",
+    "long": r"[0-9]{4,}",
     "thousands,": r"[0-9]{1,3}(?:,[0-9]{2,3})*,[0-9]{3}\.[0-9]+|[0-9]{1,3}(?:,[0-9]{2,3})+,[0-9]{3}",  # 1,234.5 and 1,234,567
     "thousands.": r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+|[0-9]{1,3}(?:\.[0-9]{3}){2,}",
     "either,": r"[1-9][0-9]{0,2},[0-9]{3}",  # 1,234: thousands or a decimal comma
@@ -78,9 +79,13 @@ LEAST_NUMBERS = 0.9  # of the filled cells of a column whose forms count
 
 @dataclass(frozen=True)
 class Evidence:
-    """The forms of number in which the number columns of a table are written, each with the column and the first cell of it."""
+    """The forms of number in which the number columns of a table are written, each with the column and the first cell of it.
+
+    `grouped`: that of a column in which 1.234 stands among whole numbers below 1,000 and nothing else: are there thousands?
+    """
 
     seen: dict[str, tuple[str, str]]
+    grouped: tuple[str, str] | None = None
 
     def example(self, *forms: str) -> tuple[str, str] | None:
         """Column and cell of the first of the forms that was seen."""
@@ -114,4 +119,9 @@ def evidence_of(rows: pl.LazyFrame, columns: Iterable[str]) -> Evidence:
             for form in FORMS:
                 if (cell := found[f"{i}:{form}"]) is not None:
                     seen.setdefault(form, (name, cell))
-    return Evidence(seen)
+    odd = (
+        (name, {form: found[f"{i}:{form}"] for form in FORMS if found[f"{i}:{form}"] is not None})
+        for i, name in enumerate(names)
+    )
+    grouped = ((name, forms["either."]) for name, forms in odd if set(forms) == {"plain", "either."})
+    return Evidence(seen, next(grouped, None))

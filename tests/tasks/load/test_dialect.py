@@ -1,7 +1,10 @@
 """Text tables of many forms are recognised, read to the same numbers, and never guessed where two readings are possible."""
 
 import gzip
+import io
+from csv import QUOTE_ALL, QUOTE_MINIMAL, writer
 from pathlib import Path
+from random import Random
 
 import polars as pl
 import pytest
@@ -124,8 +127,9 @@ def small(values: str, separator: str = ",") -> str:
     [
         ('zeit,menge\n' + small('"1,234" "2,345" "19,148"'), r"x\.csv:2: '1,234' in column 'menge' may be 1\.234 or 1234, and "
          r"no other.*csv: \{decimal: \",\"\} in the run file.*or csv: \{thousands: \",\"\}"),
+        ("zeit,menge\n" + small("1.234 2.345 19 987"), r"x\.csv:2: '1\.234' in column 'menge' may be 1\.234 or 1234"),
         ("zeit;menge\n" + small("1.234 2.345 19", ";"), r"x\.csv:2: '1\.234' in column 'menge' may be 1\.234 or 1234.*"
-         r"\{separator: \";\"\}.*\{separator: \";\", decimal: \",\", thousands: \"\.\"\}"),
+         r"\{separator: \";\", decimal: \"\.\"\}.*\{separator: \";\", decimal: \",\", thousands: \"\.\"\}"),
         ("zeit;menge;grad\n" + small("1,5;2.25 2,5;2.5", ";"),
          r"written in two ways: '2\.25' in column 'grad' \(.*x\.csv:2\) has "
          r"a decimal point, '1,5' in column 'menge'"),
@@ -138,8 +142,9 @@ def test_what_may_be_read_in_two_ways_is_not_guessed(tmp_path: Path, text: str, 
         open_recognised(data, tmp_path, [tmp_path / "x.csv"], {})
 
 
-def test_whole_numbers_and_three_decimals_in_a_plain_file_stay_as_they_are(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text("zeit,menge\n" + small("1.234 2.345 19 200"))
+@pytest.mark.parametrize("values", ["1.234 2.345 19.000 200.125", "1.234 2.345 19 2000", "1.234 2.5 19 200", "1234 2 3"])
+def test_decimals_of_a_plain_file_stay_as_they_are(tmp_path: Path, values: str) -> None:
+    (tmp_path / "x.csv").write_text("zeit,menge,aktion\n" + small(" ".join(f"{value},1" for value in values.split())))
     data = DataParams(path=str(tmp_path / "x.csv"), time="zeit", target="menge", frequency="1d")
     assert look_into(data).data.csv is None
 
@@ -188,3 +193,36 @@ def test_an_encoding_that_the_caller_says_is_read(tmp_path: Path) -> None:
     seen = look_into(params(tmp_path / "x.csv"), said={"encoding": "cp1251"})
     assert seen.data.csv == CsvParams(separator=";", decimal=",", encoding="cp1251")
     assert scan_series(seen, []).collect()["unique_id"][0] == "Москва"
+
+
+def random_table(seed: int) -> tuple[bytes, list[float]]:
+    """A table in a random form, with words that hold separators, and the values of its column `menge`."""
+    r = Random(seed)
+    separator, decimal, encoding = r.choice(",;\t|"), r.choice(".,"), r.choice(["utf-8-sig", "cp1252", "utf-16", "utf-16-le"])
+    thousands = r.choice(["", "", "\u00a0", "'", "." if decimal == "," else ","])
+    digits, scale, lead = r.choice([0, 1, 2, 3, 6]), r.choice([1, 100, 5000, 1e6]), r.choice([0, 1, 3])
+    values = [round(r.gauss(0, 1) * scale, digits) for _ in range(r.choice([12, 60]))]
+    text = io.StringIO("".join(r.choice(["Bericht, Stand; heute\n", f"Ort{separator}Köln\n", "\n"]) for _ in range(lead)))
+    text.seek(0, io.SEEK_END)
+    rows = writer(
+        text, delimiter=separator, quoting=r.choice([QUOTE_ALL, QUOTE_MINIMAL]), lineterminator=r.choice(["\n", "\r\n"])
+    )
+    rows.writerow(["zeit", "ort", "menge", "note"])
+    for i, value in enumerate(values):
+        cell = f"{value:,.{digits}f}".translate(str.maketrans({",": thousands, ".": decimal}))
+        rows.writerow(
+            [f"2024-{1 + i // 28:02}-{1 + i % 28:02}", r.choice(["Köln", "A, B", "C;D"]), cell, r.choice(["", "1.2.3", "a, b"])]
+        )
+    return text.getvalue().encode(encoding), values
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_table_in_a_random_form_is_read_right_or_refused(tmp_path: Path, seed: int) -> None:
+    raw, values = random_table(seed)
+    (tmp_path / "x.csv").write_bytes(raw)
+    try:
+        seen = look_into(params(tmp_path / "x.csv"))
+    except UserError as error:
+        assert "may be" in str(error)
+        return
+    assert scan_series(seen, []).collect()["y"].cast(pl.Float64).to_list() == pytest.approx(values)
