@@ -17,6 +17,7 @@ from tasks.explore.sizes import Sizes, split_text
 from tasks.explore.times import Times
 
 MOST_FEATURES = 12
+MANY = 10  # series
 MAX_GAP_SHARE = 0.01  # params/base.yaml
 
 
@@ -163,8 +164,10 @@ class Draft:
 
     @property
     def pooled(self) -> bool:
-        """Whether what series share is worth more than what each has of its own: they are many, and differ in size."""
-        return self.nature.spread and self.nature.log1p
+        """Whether one scale is for all series, each window being measured against itself: what they share is worth more than
+        what few rows say of each."""
+        nature, many = self.nature, len(self.grid.lengths) >= MANY
+        return nature.log1p if nature.spread else many
 
     def _training(self) -> Iterator[str]:
         pace = self.pace
