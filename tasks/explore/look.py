@@ -13,11 +13,11 @@ from tasks.explore.asked import Asked
 from tasks.explore.clocks import clocks_went_back, on_its_clock
 from tasks.explore.columns import Column, columns_of, constant_within, ids_of
 from tasks.explore.counts import row_numbers
-from tasks.explore.draft import Draft, name_of, some
+from tasks.explore.draft import MOST_FEATURES, Draft, name_of, some
 from tasks.explore.nature import nature_of
 from tasks.explore.pace import paced
 from tasks.explore.rhythm import grid_of, seasons_of, some_series, span_of
-from tasks.explore.roles import Roles, roles_of
+from tasks.explore.roles import Roles, check_numbers, roles_of
 from tasks.explore.sizes import best_season, sizes_of
 from tasks.explore.times import Times, no_time, times_of
 from tasks.explore.wide import Form, Wide, column_a_series, melt, row_a_series
@@ -103,12 +103,14 @@ def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
     source = look_into(DataParams(path=settled(path), time="time", target="y", frequency="1h"), said=asked.form)
     asked = asked if melting else asked.of(source.columns)
     columns, rows = columns_of(source.tables)
-    times = times_of(source.tables, columns, asked)
+    check_numbers(columns, asked)
+    free = [c for c in columns if c.name not in (asked.target, *asked.future, *asked.static)]
+    times = times_of(source.tables, free, asked)
     spoken = {*(times.names if times else ()), *asked.names}
     counted = row_numbers(source.tables, columns, rows, (), spoken) if times else []
-    columns = [c for c in columns if c.name not in counted]
+    columns, free = ([c for c in kept if c.name not in counted] for kept in (columns, free))
     why = partial(clocks_went_back, source, times)
-    ids = ids_of(source.tables, columns, rows, times.names, asked.ids, why) if times else ()
+    ids = ids_of(source.tables, free, rows, times.names, asked.ids, why) if times else ()
     counted += row_numbers(source.tables, columns, rows, ids, spoken) if ids else []
     columns = [c for c in columns if c.name not in counted]
     wide = None if asked.ids or asked.target else _wide_of(columns, rows, times, ids)
@@ -157,7 +159,7 @@ def _found(path: str, source: Source, columns: Sequence[Column], asked: Asked) -
     values = some_series(frame, span, path)
     seasons, nature = seasons_of(values, span), nature_of(frame, target, values, path)
     horizon = None if asked.steps is None else Frequency(span).rows_in(asked.steps)
-    channels = 6 + len(roles.features)
+    channels = 6 + min(len(roles.features), MOST_FEATURES)
     sizes, pace = paced(sizes_of(grid, seasons, horizon, path), grid.lengths, seasons, channels)
     name = name_of(Path(path).name.split(".")[0] if not glob.has_magic(path) else Path(path).parent.name)
     csv = source.data.csv

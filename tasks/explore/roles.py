@@ -53,7 +53,7 @@ def roles_of(
     """
     ids, times = keys.ids, keys.times
     rest = [c for c in columns if c.name not in (*times, *ids)]
-    _check(rest, constant, asked)
+    _check_static(rest, constant, asked)
     spoken = {asked.target, *asked.future, *asked.static}
     numbers = [c for c in rest if c.number and c.distinct > 1 and c.name not in constant]
     ranked = _targets([c for c in numbers if c.name == asked.target or c.name not in spoken])
@@ -76,19 +76,23 @@ def roles_of(
     return Roles(times, ids, target.name, why, others, names, asked.future, tuple(ahead), static, left)
 
 
-def _check(rest: Sequence[Column], constant: Sequence[str], asked: Asked) -> None:
-    """Raises UserError for a column that cannot be what it was asked to be."""
+def check_numbers(columns: Sequence[Column], asked: Asked) -> None:
+    """Raises UserError for a column that was asked for as a number and holds none."""
     for option, names in (("--target", (asked.target,)), ("--future", asked.future)):
-        for column in rest:
+        for column in columns:
             if column.name in names and not column.number:
                 raise UserError(f"{option} {column.name}: this column holds no numbers ({column.kind})")
+            if column.name == asked.target and column.distinct < 2:
+                raise UserError(f"--target {column.name}: this column has one value in all rows: there is nothing to forecast")
+
+
+def _check_static(rest: Sequence[Column], constant: Sequence[str], asked: Asked) -> None:
+    """Raises UserError for a column that changes and was asked for as one that does not."""
     for column in rest:
         if column.name in asked.static and column.name not in constant:
             raise UserError(
                 f"--static {column.name}: this column changes within a series: name it in --future, or leave it out"
             )
-        if column.name == asked.target and column.distinct < 2:
-            raise UserError(f"--target {column.name}: this column has one value in all rows: there is nothing to forecast")
 
 
 def _targets(numbers: Sequence[Column]) -> list[Column]:

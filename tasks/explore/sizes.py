@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,7 +92,7 @@ def _split_rows(horizon: int, length: int, short: int) -> int:
     return max(horizon, min(wanted, length // 4, max(horizon, (short - horizon - 4) // 2)))
 
 
-def _reach(season: int, seasons: Collection[int], horizon: int, longest: int, training: int) -> tuple[int, int]:
+def _reach(season: int, seasons: Mapping[int, float], horizon: int, longest: int, training: int) -> tuple[int, int]:
     """How many rows a window spans, and how many lie between two samples of it.
 
     Two or four whole seasons, and one of a longer season that is as clear, as far as there are as many before validation ends;
@@ -102,7 +102,8 @@ def _reach(season: int, seasons: Collection[int], horizon: int, longest: int, tr
         return min(3 * horizon, MOST_SAMPLES, max(1, (training - horizon) // 2)), 1
     most = 4 if season <= SHORT_SEASON else 2
     wanted = season * max(1, min(most, -(-longest // season) - 1))
-    longer = [one + horizon for one in seasons if one > season and one + horizon <= min(MOST_SAMPLES, longest)]
+    clear = [one for one, strength in seasons.items() if one > season and strength > 0.8 * seasons[season]]
+    longer = [one + horizon for one in clear if one + horizon <= min(MOST_SAMPLES, longest)]
     wanted = max(wanted, *longer, 0)
     if wanted <= MOST_SAMPLES:
         return wanted, 1
