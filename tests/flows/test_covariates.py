@@ -1,4 +1,7 @@
-"""All kinds of covariates and of scaling, from a table to a registered version that forecasts with them (flows/compare.py)."""
+"""All kinds of covariates and of scaling, from a table to a registered version that forecasts with them (flows/compare.py).
+
+The columns are called as names of ours are, and as patterns of polars.
+"""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -12,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from models import serving
+from tasks.names import column
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,7 +25,7 @@ pytestmark = [
 
 RUN = """
 name: shops
-data: {{path: {path}, id: shop, time: day, target: sales, frequency: 1d}}
+data: {{path: {path}, id: shop, time: day, target: cutoff, frequency: 1d}}
 windows:
   horizon: 5
   gap: 1
@@ -29,11 +33,11 @@ windows:
   forward_fill: 0
   features:
     y: {{lookback: 14}}
-    visits: {{lookback: 4, sampling_rate: 2, delay: 1}}
+    ^a.*$: {{lookback: 4, sampling_rate: 2, delay: 1}}
     promo: {{lookback: 7}}
   future: [promo]
   calendar: [weekday, yearday]
-  static: {{unique_id: categorical, kind: categorical, area: numeric}}
+  static: {{unique_id: categorical, 'number [0]': categorical, size: numeric}}
 scaling: {{per: series, method: robust, window: revin, target: log1p}}
 split: {{validation: 40d, test: 40d}}
 variants: [ridge, gru, cnn]
@@ -53,7 +57,7 @@ def table() -> pl.DataFrame:
             )
             visits = sales * rng.lognormal(0, 0.2) if rng.random() > 0.1 else None
             rows.append((shop, datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=i), sales, visits, promo, kind, area))
-    names = ("shop", "day", "sales", "visits", "promo", "kind", "area")
+    names = ("shop", "day", "cutoff", "^a.*$", "promo", "number [0]", "size")
     return pl.DataFrame(rows, schema=names, orient="row")
 
 
@@ -88,9 +92,9 @@ def test_a_promotion_known_ahead_is_used_by_what_is_registered(compared: tuple[P
         path.parent for path in (folder / "home").rglob("model.json") if "bundle" in str(path) or "artifacts" in str(path)
     }
     model = serving.load(bundle)
-    history = table().rename({"shop": "unique_id", "day": "ds", "sales": "y"})
+    history = table().rename({"shop": "unique_id", "day": "ds", "cutoff": "y"})
     cut = pl.col("ds") < datetime(2024, 10, 10, tzinfo=UTC)
-    hidden = history.with_columns(y=pl.when(cut).then("y"), visits=pl.when(cut).then("visits"))
+    hidden = history.with_columns(pl.when(cut).then(column(name)).alias(name) for name in ("y", "^a.*$"))
     forecasts = {}
     for promo in (0.0, 1.0):
         given = hidden.with_columns(promo=pl.when(cut).then("promo").otherwise(pl.lit(promo)))
@@ -124,7 +128,7 @@ def test_what_if_runs_take_what_is_known_ahead_from_a_table_of_its_own(
 
 
 def test_a_static_covariate_that_changes_is_refused(warm: Any, refused: Any, tmp_path: Path) -> None:
-    table().with_columns(area=pl.col("sales")).write_parquet(tmp_path / "shops.parquet")
+    table().with_columns(size=pl.col("cutoff")).write_parquet(tmp_path / "shops.parquet")
     (tmp_path / "shops.yaml").write_text(RUN.format(path=tmp_path / "shops.parquet"))
     done = warm("lags", str(tmp_path / "shops.yaml"), "--head", home=tmp_path / "home")
-    refused(done, 2, "windows.static: 'area' takes 300 values in series 'a'")
+    refused(done, 2, "windows.static: 'size' takes 300 values in series 'a'")
