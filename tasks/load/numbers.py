@@ -79,7 +79,7 @@ LEAST_NUMBERS = 0.9  # of the filled cells of a column whose forms count
 
 @dataclass(frozen=True)
 class Evidence:
-    """The forms of number in which the number columns of a table are written, each with the column and the first cell of it.
+    """The forms of number in which the number columns of a table are written, each with the column and a cell of it.
 
     `grouped`: that of a column in which 1.234 stands among whole numbers below 1,000 and nothing else: are there thousands?
     """
@@ -100,28 +100,36 @@ def form_of(cell: str) -> str | None:
 
 def evidence_of(rows: pl.LazyFrame, columns: Iterable[str]) -> Evidence:
     """Which forms of number a table of text is written in; one pass."""
-    names, cells, facts = list(columns), [], []
-    for i, name in enumerate(names):
-        text = column(name).str.strip_chars()
-        bare = text.str.replace("^" + SIGN, "").str.replace(POWER + "$", "")
-        forms = [pl.when(bare.str.contains(f"^(?:{like})$")).then(pl.lit(form)) for form, like in FORMS.items()]
-        cells += [
-            pl.when(~text.str.to_lowercase().is_in(NULLS)).then(text).alias(f"{i}:cell"),
-            pl.when(~text.str.contains(MONTHS)).then(pl.coalesce(forms)).alias(f"{i}:form"),
-        ]
-        cell, kind = pl.col(f"{i}:cell"), pl.col(f"{i}:form")
-        facts += [cell.count().alias(f"{i}:filled"), kind.count().alias(f"{i}:numbers")]
-        facts += [cell.filter(kind == form).first().alias(f"{i}:{form}") for form in FORMS]
-    found = rows.select(cells).select(facts).collect(engine="streaming").row(0, named=True)
     seen: dict[str, tuple[str, str]] = {}
-    for i, name in enumerate(names):
-        if found[f"{i}:numbers"] and found[f"{i}:numbers"] >= LEAST_NUMBERS * found[f"{i}:filled"]:
-            for form in FORMS:
-                if (cell := found[f"{i}:{form}"]) is not None:
-                    seen.setdefault(form, (name, cell))
-    odd = (
-        (name, {form: found[f"{i}:{form}"] for form in FORMS if found[f"{i}:{form}"] is not None})
-        for i, name in enumerate(names)
-    )
-    grouped = ((name, forms["either."]) for name, forms in odd if set(forms) == {"plain", "either."})
-    return Evidence(seen, next(grouped, None))
+    grouped: tuple[str, str] | None = None
+    for name in columns:
+        forms, numbers, filled = _forms_of(rows, name)
+        if not numbers or numbers < LEAST_NUMBERS * filled:
+            continue
+        for form, cell in forms.items():
+            seen.setdefault(form, (name, cell))
+        if set(forms) == {"plain", "either."}:
+            grouped = grouped or (name, forms["either."])
+    return Evidence(seen, grouped)
+
+
+def _forms_of(rows: pl.LazyFrame, name: str) -> tuple[dict[str, str], int, int]:
+    """The forms of a column with a cell of each, and how many of its cells are numbers, of how many.
+
+    Cells are told apart by their shape, all digits alike but a leading zero: there are few, however many rows.
+    """
+    cell = pl.col("cell")
+    text = column(name).str.strip_chars().alias("cell")
+    filled = rows.select(text).filter(~cell.str.to_lowercase().is_in(NULLS))
+    zero, month = cell.str.contains(f"^{SIGN}0"), cell.str.contains(MONTHS)
+    shape = [cell.str.replace_all("[0-9]", "9").alias("shape"), zero.alias("zero"), month.alias("month")]
+    found = filled.group_by(shape).agg(cell.min(), pl.len().alias("rows")).collect(engine="streaming")
+    forms: dict[str, str] = {}
+    numbers = total = 0
+    for _, _, is_month, one, count in found.sort("cell").iter_rows():
+        total += count
+        form = None if is_month else form_of(one)
+        if form is not None:
+            numbers += count
+            forms.setdefault(form, one)
+    return forms, numbers, total

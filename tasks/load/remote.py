@@ -71,6 +71,11 @@ def mirror(path: str) -> Mirror:
         return _taken[path, address]
 
 
+def is_here(path: str | None) -> bool:
+    """Whether nothing has to be read from elsewhere for what this path names."""
+    return path is None or address_of(path) is None or any(key[0] == path for key in _taken)
+
+
 def forget(path: str) -> None:
     """The next `mirror` of this path reads it again, for a process that runs one comparison after another."""
     with _here:

@@ -28,7 +28,7 @@ from tasks.load.ids import series_name
 from tasks.load.opening import open_tables
 from tasks.load.recognise import open_alike, open_recognised, what_to_write
 from tasks.load.remote import forget as forget_mirror
-from tasks.load.remote import named
+from tasks.load.remote import is_here, named
 from tasks.load.snapshot import forget
 from tasks.load.tail import tail_of, without_tail
 from tasks.names import column
@@ -103,6 +103,8 @@ def open_like(data: DataParams, read: Collection[str], root: Path) -> Source:
 
 
 def _hint(data: DataParams, root: Path) -> str:
+    if not is_here(data.path):
+        return ""
     try:
         return what_to_write(find_files(data, root), data.csv)
     except UserError:  # there are no files, as was said
