@@ -18,7 +18,7 @@ import re
 import sys
 import zipfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
 from importlib.util import cache_from_source
@@ -78,6 +78,19 @@ _TEXT = re.compile(
     r"[A-Za-z0-9_.+]*"  # a name
     r"|(\b(Symbol|Integer|Mul|Add|FloorDiv|Mod|positive|integer|True|s\d+)\b|[0-9(),=' -])*"  # a size
     r'|("(type|context|children_spec|builtins\.tuple|builtins\.dict|null|\[\])"|null|[\[\]{},: 1])*'  # how arguments nest
+)
+
+
+USUAL = re.compile(r"\d{4}-\d{2}-\d{2}([Tt ]([01]\d|2[0-3]):\d{2}[^AaPp,]*)?")  # what pandas reads
+CLOCK = (
+    r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2})(?::(?P<second>\d{2}(?:[.,]\d+)?))?)?"
+    r"|(?P<hours>\d{2})(?P<minutes>\d{2})(?P<seconds>\d{2}(?:[.,]\d+)?)?"
+)
+YEAR_FIRST = re.compile(
+    r"(?P<year>\d{4})(?:-(?P<month>\d{1,2})(?:-(?P<day>\d{1,2}))?|(?P<months>\d{2})(?P<days>\d{2})?"
+    r"|[-: ]?[Qq](?P<quarter>[1-4])|[-: ]?[Mm](?P<number>\d{1,2})|-?[Ww](?P<week>\d{2})(?:-?(?P<weekday>[1-7]))?)?"
+    rf"(?:(?:[Tt]| +)(?:{CLOCK})(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?(?: ?(?P<zone>UTC|GMT|[Zz]|[+-]\d\d(?::?\d\d)?))?)?$",
+    re.ASCII,
 )
 
 
@@ -331,6 +344,7 @@ class Model:
         self.log1p = "log1p" in _transforms(facts.get("trained_on", {}).get("job", {}))
         self.gaps = float(run.get("validation", {}).get("max_gap_share", 0))  # missing steps that the checks allow
         data = run.get("data", {})
+        self.data: dict[str, Any] = data
         self.bounds = Bounds(data.get("lowest"), data.get("highest"), bool(data.get("integer")))
 
     def predict(self, frame: Any, params: Any = None) -> pd.DataFrame:
@@ -405,7 +419,7 @@ class Model:
         row_ids = series_names([frame["unique_id"]])
         if pd.isna(row_ids).any():
             raise ValueError("column 'unique_id' has an empty value: every row needs the name of its series")
-        times = _times(frame["ds"], row_ids, self.grid)
+        times = _times(frame["ds"], row_ids, self.grid, self.data)
         values = [_numbers(frame[name], name, row_ids) for name in (*self.features, *self.future)]
         if "y" in frame.columns:  # as the checks do, also where no feature reads it
             low = _numbers(frame["y"], "y", row_ids) <= LOG1P
@@ -637,7 +651,7 @@ def _refuse_coarse(ids: np.ndarray, position: np.ndarray, starts: np.ndarray, sp
         raise ValueError(f"series {str(ids[at])!r}: its rows are {size} apart, the model's frequency is {span}; resample them")
 
 
-def _times(column: Any, ids: np.ndarray, grid: _Grid) -> np.ndarray:
+def _times(column: Any, ids: np.ndarray, grid: _Grid, data: dict[str, Any] | None = None) -> np.ndarray:
     """int64: whole numbers, or microseconds as they count on the grid."""
     span = grid.span
     numeric = column.dtype.kind in "iuf"
@@ -647,6 +661,10 @@ def _times(column: Any, ids: np.ndarray, grid: _Grid) -> np.ndarray:
         far = (pd.to_numeric(column).abs() >= 2**60).to_numpy(bool)
         _refuse("ds", column, ids, far, "is too large for a time: a forecast after it could not be counted")
         return np.asarray(column.to_numpy(np.int64))
+    given = column
+    if column.dtype.kind in "iufO":
+        column = _as_times(column, grid, data or {})
+        numeric = column.dtype.kind in "iuf"
     _refuse("ds", column, ids, np.full(len(column), numeric or column.dtype.kind == "b"), f"is not a time (one row is {span})")
     if column.dtype.kind == "M":
         parsed = pd.to_datetime(column, utc=True)
@@ -657,7 +675,7 @@ def _times(column: Any, ids: np.ndarray, grid: _Grid) -> np.ndarray:
         parsed, named = pd.to_datetime(dated, utc=True, errors="coerce", format="ISO8601"), column.map(_zoned).to_numpy(bool)
         bare = pd.to_datetime(dated.map(_as_written), utc=True, errors="coerce", format="ISO8601") if named.any() else parsed
         written = bare.dt.tz_localize(None)
-    _refuse("ds", column, ids, parsed.isna().to_numpy(), "is not a time; write 2013-01-31 or 2013-01-31T23:00:00Z")
+    _refuse("ds", given, ids, parsed.isna().to_numpy(), "is not a time; write 2013-01-31 or 2013-01-31T23:00:00Z")
     instants, clock = _whole(parsed.dt.tz_localize(None)), _whole(written)
     if grid.by_day:
         return np.where(named, clock if grid.zone is None else _shown(instants, grid.zone), clock)
@@ -665,6 +683,49 @@ def _times(column: Any, ids: np.ndarray, grid: _Grid) -> np.ndarray:
         return instants
     instants[~named] = _localized(clock[~named], ids[~named], str(grid.zone))
     return instants
+
+
+def _as_times(column: Any, grid: _Grid, data: dict[str, Any]) -> Any:
+    """Texts and numbers as times, by what the run's own table holds (`data`) or the year first; else as they are."""
+    if data.get("time_unit") and pd.to_numeric(column, errors="coerce").notna().all():
+        return pd.to_datetime(pd.to_numeric(column), unit=data["time_unit"], utc=True)
+    if data.get("time_format") and column.dtype.kind == "O":
+        form = re.sub("%[-_0]", "%", data["time_format"]).replace("%.f", ".%f").replace("%e", "%d").replace("%F", "%Y-%m-%d")
+        found = pd.to_datetime(column, format=form.replace("%T", "%H:%M:%S").replace("%R", "%H:%M"), errors="coerce")
+        if found.notna().all():
+            return found
+    if column.dtype.kind == "O":
+        return column.map(partial(_year_first, years=grid.unit == "y"))
+    dates = column.map(lambda cell: _year_first(str(int(cell)), grid.unit == "y") if cell == cell and cell % 1 == 0 else cell)
+    return dates if dates.map(lambda cell: isinstance(cell, str) and "-" in cell).all() else column
+
+
+def _year_first(cell: Any, years: bool) -> Any:
+    """A text that says a time, year first, as ISO 8601; what is none, or usual already, as it is.  See tasks/grid/forms.py."""
+    if not isinstance(cell, str) or USUAL.fullmatch(cell.strip()):
+        return cell
+    text = re.sub(r"^(\d{4})([/.])(\d{1,2})\2(\d{1,2})(?!\d)", r"\1-\3-\4", cell.strip())
+    found = YEAR_FIRST.match(re.sub(r"^(\d{4})/(\d{1,2})$", r"\1-\2", text))
+    if found is None:
+        return None if re.fullmatch(r"[\d.]+", text) else cell
+    part: dict[str, str] = {name: text for name, text in found.groupdict().items() if text is not None}
+    day, hour = part.get("day", part.get("days", part.get("weekday"))), part.get("hour", part.get("hours"))
+    month = part.get("month", part.get("months", part.get("number", str(3 * int(part.get("quarter", 1)) - 2))))
+    alone = not part.keys() & {"month", "months", "number", "quarter", "week"}
+    if (alone and not years) or (hour and not day) or ((alone or "months" in part) and not 1677 <= int(part["year"]) <= 2262):
+        return None
+    minute, second = part.get("minute", part.get("minutes", "00")), part.get("second", part.get("seconds", "00"))
+    try:
+        year, number = int(part["year"]), int(day or 1)
+        whole = date.fromisocalendar(year, int(part["week"]), number) if "week" in part else date(year, int(month), number)
+        hours, rest = int(hour or 0), f"{minute}:{second}"
+        if "half" in part:
+            hours = hours % 12 + 12 * (part["half"] in "Pp") if 1 <= hours <= 12 else 99
+        if hours == 24 and rest == "00:00":
+            hours, whole = 0, whole + timedelta(days=1)
+        return f"{whole} {hours:02}:{rest.replace(',', '.')}{part.get('zone', '')}"
+    except ValueError:
+        return None
 
 
 def _whole(times: Any) -> np.ndarray:
