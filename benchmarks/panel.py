@@ -105,7 +105,7 @@ def main() -> None:
     seconds = {way: statistics.median(run["seconds"] for run in runs) for way, runs in found.items()}
     heaps = {way: statistics.median(run["heap"] for run in runs) for way, runs in found.items()}
     ratios = [a["seconds"] / b["seconds"] for a, b in zip(found["sort"], found["panel"], strict=True)]
-    written = rows * (4 * (1 + FEATURES) + 8)
+    written = rows * (4 * FEATURES + 8 + 8)
     print(f"{rows:,} rows x {FEATURES} features, {SERIES:,} series, {os.cpu_count()} cores, {given.rounds} rounds (medians)")
     for way, label in (("panel", "Parquet -> panel"), ("sort", "polars: read and sort")):
         print(f"{label:22s} {seconds[way]:7.2f} s {rows / seconds[way]:13,.0f} rows/s   heap {heaps[way] / 1e6:7.0f} MB")

@@ -110,7 +110,7 @@ def plain(panel: Panel, lookback: int) -> Iterator[int]:
 def memcpy(panel: Panel, lookback: int) -> Iterator[int]:
     """As many bytes as a batch has, from random places of the map into one buffer."""
     values = tensor(panel.values).view(-1)
-    size = BATCH * (lookback * FEATURES + HORIZON)
+    size = BATCH * (lookback * FEATURES + 2 * HORIZON)  # targets have 64 bits
     buffer, places = torch.empty(size), np.random.default_rng(1).integers(0, len(values) - size, 4096).tolist()
     while True:
         for place in places:
