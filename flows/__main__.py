@@ -30,6 +30,7 @@ from flows.runtime.arguments import (
     TargetColumn,
     TimeColumns,
     TimeFormat,
+    TimeZone,
     Unsealed,
 )
 from flows.runtime.begin import collect_nothing, leave, open_home, prefect_api, read_plan, read_run, with_variants
@@ -345,6 +346,7 @@ def init(
     ids: IdColumns = None,
     times: TimeColumns = None,
     time_format: TimeFormat = None,
+    time_zone: TimeZone = None,
     horizon: Horizon = None,
     future: FutureColumns = None,
     static: StaticColumns = None,
@@ -357,7 +359,8 @@ def init(
 
     found = {"ids": ids, "times": times, "future": future, "static": static}
     columns = {name: tuple(words or ()) for name, words in found.items()}
-    make_run_file(data, out, melt, force, Asked(target=target, horizon=horizon, time_format=time_format, csv=csv, **columns))
+    asked = Asked(target=target, horizon=horizon, time_format=time_format, time_zone=time_zone, csv=csv, **columns)
+    make_run_file(data, out, melt, force, asked)
 
 
 @app.command()

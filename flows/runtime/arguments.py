@@ -50,6 +50,9 @@ TimeColumns = Annotated[
 TimeFormat = Annotated[
     str | None, typer.Option("--time-format", metavar="FORMAT", help="How text says a time, such as '%d/%m/%Y %H:%M'.")
 ]
+TimeZone = Annotated[
+    str | None, typer.Option("--time-zone", metavar="ZONE", help="Whose clocks local times are of, such as Europe/Berlin.")
+]
 Horizon = Annotated[str | None, typer.Option("--horizon", metavar="N|28d", help="Steps to forecast, or a duration.")]
 FutureColumns = Annotated[
     list[str] | None,

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from params.data import CsvParams
 from params.errors import UserError
-from params.section import DURATION
+from params.section import DURATION, zone_name
 from params.strict_yaml import parse_yaml
 from tasks.load.files import did_you_mean
 from tasks.load.text import listed
@@ -26,6 +26,7 @@ class Asked:
     future: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     time_format: str | None = None
+    time_zone: str | None = None
     csv: str | None = None
 
     def of(self, known: Sequence[str]) -> "Asked":
@@ -44,7 +45,7 @@ class Asked:
                     both = f"{taken[name]} and {option}" if taken[name] != option else f"{option} twice"
                     raise UserError(f"{both}: the column {name!r} can be one thing alone")
                 taken[name] = option
-        return Asked(target, ids, times, self.horizon, future, static, self.time_format, self.csv)
+        return replace(self, target=target, ids=ids, times=times, future=future, static=static)
 
     @property
     def form(self) -> dict[str, Any]:
@@ -59,6 +60,14 @@ class Asked:
             raise UserError(
                 f'--csv {self.csv[:100]}: {key}: {what}; write it like \'{{separator: ";", decimal: ","}}\''
             ) from None
+
+    @property
+    def zone(self) -> str | None:
+        """The zone whose clocks the times are of.  Raises UserError for a name that no zone has."""
+        try:
+            return None if self.time_zone is None else zone_name(self.time_zone)
+        except ValueError as error:
+            raise UserError(f"--time-zone {self.time_zone}: {error}") from None
 
     @property
     def names(self) -> tuple[str, ...]:

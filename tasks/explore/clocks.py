@@ -43,4 +43,4 @@ def clocks_went_back(source: Source, times: Times | None, keys: Sequence[str]) -
     counts = every.group_by(pl.all()).len().filter(pl.col("len") > 1)
     twice = collect(counts.select(pl.col("ds").unique()).drop_nulls().head(MOST_TRIED), source.data.where)["ds"].sort()
     zone = went_back(twice.dt.replace_time_zone(None).to_list())
-    return f"{source.tables[0].name}: {twice[0]:%Y-%m-%d %H:%M} stands twice: {came_twice(zone)}" if zone else ""
+    return f"{source.tables[0].name}: {twice[0]:%Y-%m-%d %H:%M} stands twice: {came_twice(zone, '--time-zone')}" if zone else ""

@@ -125,25 +125,30 @@ def ids_of(
     times: Sequence[str],
     asked: tuple[str, ...] = (),
     why: Callable[[Sequence[str]], str] = lambda keys: "",
+    excused: bool = False,
 ) -> tuple[str, ...]:
     """The columns that name the series: those that were asked for, none where each time stands once, or the fewest that do it.
 
-    `why`: what else there is to say where times repeat within the series that some columns name.  Raises UserError where no
-    such columns make the times unique: there are duplicates.
+    `why`: what else there is to say where times repeat within the series that some columns name; where it says something,
+    they may (`excused`).  Raises UserError where no such columns make the times unique: there are duplicates.
     """
     twice = _Twice(tables, rows, times)
+
+    def clear(keys: Sequence[str]) -> bool:
+        return not twice.any(keys) or (excused and bool(why(keys)))
+
     name, when = tables[0].name, " and ".join(map(repr, times))
     if asked:
-        if count := twice.count(asked):
-            raise UserError(why(asked) or _repeats(name, count, when, asked))
+        if not clear(asked):
+            raise UserError(why(asked) or _repeats(name, twice.count(asked), when, asked))
         return asked
-    if not twice.any(()):
+    if clear(()):
         return ()
     named, others = _may_name(columns, rows, times)
     sure = (keys for size, most in ((1, 12), (2, 8), (3, 8)) for keys in combinations(named[:most], size))
     guessed = (keys for size in (1, 2) for keys in combinations([*named[:4], *others[:6]], size))
     for keys in (*sure, *guessed):
-        if not twice.any(keys) and (set(keys) <= set(named) or twice.fills(keys)):
+        if clear(keys) and (set(keys) <= set(named) or twice.fills(keys)):
             return tuple(one.name for one in columns if one.name in keys)
     if not named:
         raise UserError(

@@ -71,6 +71,8 @@ class Draft:
         yield f"  time: {listed(roles.times)}" + (f"  # {self.times.took}" if self.times and self.times.took else "")
         if self.times and self.times.form:
             yield f"  time_format: {json.dumps(self.times.form)}"
+        if self.times and self.times.zone:
+            yield f"  time_zone: {scalar(self.times.zone)}"
         if self.times and self.times.unit:
             yield f"  time_unit: {self.times.unit}"
         yield f"  target: {scalar(roles.target)}  # {roles.why}"

@@ -3,8 +3,12 @@
 import glob
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from datetime import time as midnight
 from functools import partial
 from pathlib import Path
+
+import polars as pl
 
 from params.data import DataParams, no_table
 from params.errors import UserError
@@ -16,13 +20,14 @@ from tasks.explore.counts import row_numbers
 from tasks.explore.draft import MOST_FEATURES, Draft, name_of, some
 from tasks.explore.nature import nature_of
 from tasks.explore.pace import paced
-from tasks.explore.rhythm import grid_of, seasons_of, some_series, span_of
+from tasks.explore.rhythm import Grid, grid_of, seasons_of, some_series, span_of
 from tasks.explore.roles import Roles, check_numbers, roles_of
 from tasks.explore.sizes import best_season, sizes_of
 from tasks.explore.times import Times, no_time, times_of
 from tasks.explore.wide import Form, Wide, column_a_series, melt, row_a_series
 from tasks.files import ROOT
 from tasks.grid.frequency import Frequency
+from tasks.grid.zone import to_wall
 from tasks.load.keys import check_keys
 from tasks.load.remote import address_of
 from tasks.load.source import KEYS, Source, look_into, scan_series
@@ -61,7 +66,7 @@ class Found:
         seen = f"{sizes.lookback:,} samples of y in" + (f" ({sizes.reach:,} rows)" if sizes.rate > 1 else "")
         found = [
             ("series", f"{series}, {each} steps each"),
-            ("rows", f"{grid.rows:,}, {grid.first} to {grid.last}"),
+            ("rows", f"{grid.rows:,}, {_said(grid.first)} to {_said(grid.last)}"),
             (
                 "time",
                 f"{' and '.join(map(visible, roles.times))}, every {grid.span}"
@@ -91,6 +96,21 @@ class Found:
         return [*found[:8], *ahead, *static, *numbers, *found[8:]]
 
 
+def _as_shown(grid: Grid, zone: str | None) -> Grid:
+    """The same with its ends as the table's own clocks show them."""
+    if isinstance(grid.span, int) or Frequency(grid.span).by_day:
+        return grid
+    ends = pl.DataFrame({"ends": [grid.first, grid.last]}).select(to_wall(pl.col("ends"), zone)).to_series()
+    return replace(grid, first=ends[0], last=ends[1])
+
+
+def _said(time: object) -> str:
+    """A time of a grid for people: no more of its clock than says something."""
+    if not isinstance(time, datetime):
+        return str(time)
+    return f"{time:%Y-%m-%d}" if time.time() == midnight() else f"{time:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
+
+
 def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
     """Looks at the table at `path` (from the working folder) and drafts a run file for it; `asked` is taken, the rest guessed.
 
@@ -106,11 +126,12 @@ def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
     check_numbers(columns, asked)
     free = [c for c in columns if c.name not in (asked.target, *asked.future, *asked.static)]
     times = times_of(source.tables, free, asked)
+    times = times and replace(times, zone=asked.zone)
     spoken = {*(times.names if times else ()), *asked.names}
     counted = row_numbers(source.tables, columns, rows, (), spoken) if times else []
     columns, free = ([c for c in kept if c.name not in counted] for kept in (columns, free))
     why = partial(clocks_went_back, source, times)
-    ids = ids_of(source.tables, free, rows, times.names, asked.ids, why) if times else ()
+    ids = ids_of(source.tables, free, rows, times.names, asked.ids, why, asked.zone is not None) if times else ()
     counted += row_numbers(source.tables, columns, rows, ids, spoken) if ids else []
     columns = [c for c in columns if c.name not in counted]
     wide = None if asked.ids or asked.target else _wide_of(columns, rows, times, ids)
@@ -155,7 +176,7 @@ def _found(path: str, source: Source, columns: Sequence[Column], asked: Asked) -
     source = replace(source, data=source.data.model_copy(update={"target": roles.target}))
     source, frame, keys = on_its_clock(source, path)
     span = span_of(keys, isinstance(source.data.frequency, int), path)
-    grid = grid_of(keys, span, path)
+    grid = _as_shown(grid_of(keys, span, path), source.clock.zone)
     values = some_series(frame, span, path)
     seasons, nature = seasons_of(values, span), nature_of(frame, target, values, path)
     horizon = None if asked.steps is None else Frequency(span).rows_in(asked.steps)

@@ -36,6 +36,7 @@ class Times:
     steps: bool = False
     unit: str | None = None
     form: str | None = None
+    zone: str | None = None
     took: str = ""
 
     @property
@@ -43,7 +44,9 @@ class Times:
         """What DataParams are told of it; the step is not known yet: one second, or 1."""
         time = self.names[0] if len(self.names) == 1 else self.names
         step = 1 if self.steps else "1s"
-        return {"time": time, "time_unit": self.unit, "time_format": self.form, "frequency": step}
+        return {
+            "time": time, "time_unit": self.unit, "time_format": self.form, "time_zone": self.zone, "frequency": step,
+        }  # fmt: skip
 
 
 def times_of(tables: Sequence[Table], columns: Sequence[Column], asked: Asked) -> Times | None:

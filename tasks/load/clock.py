@@ -164,11 +164,11 @@ def went_back(times: Sequence[datetime]) -> str | None:
     return next((zone for zone in zones if all(twice(time, ZoneInfo(zone)) for time in times)), None)
 
 
-def came_twice(zone: str) -> str:
-    """What to do about local times that came twice, in words."""
+def came_twice(zone: str, option: str = "data.time_zone:") -> str:
+    """What to do about local times that came twice, in words; `option`: where the zone is named."""
     return (
-        f"clocks went back then (in {zone}, for one), so that an hour came twice: write data.time_zone: {zone}, or the zone "
-        "whose clocks these are, and the two are told apart by their order"
+        f"clocks went back then (in {zone}, for one), so that an hour came twice: write {option} {zone}, or the zone whose "
+        "clocks these are, and the two are told apart by their order"
     )
 
 

@@ -143,6 +143,11 @@ def test_times_in_forms_of_their_own_are_found(tmp_path: Path) -> None:
         ({"month": [int(text) for text in month.dt.to_string("%Y%m")], "v": v[:84]}, ("month",), "1mo"),
         ({"when": month.dt.to_string("%YM%m"), "v": v[:84]}, ("when",), "1mo"),
         ({"v": v, **parts}, ("year", "month", "day", "hour"), "1h"),
+        (
+            {"yr": hours.dt.year(), "mth": hours.dt.month(), "dy": hours.dt.day(), "hod": hours.dt.hour(), "v": v},
+            ("yr", "mth", "dy", "hod"),
+            "1h",
+        ),
         ({"v": v, "dteday": hours.dt.date(), "hr": hours.dt.hour(), "mnth": hours.dt.month()}, ("dteday", "hr"), "1h"),
         ({"v": v, "day": hours.dt.to_string("%Y-%m-%d"), "at": hours.dt.to_string("%H:%M")}, ("day", "at"), "1h"),
         ({"v": v[:84], "Year": month.dt.year(), "Month": month.dt.to_string("%b")}, ("Year", "Month"), "1mo"),
@@ -156,6 +161,19 @@ def test_times_in_forms_of_their_own_are_found(tmp_path: Path) -> None:
                 "v",
                 0,
             )
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Lisbon"])
+def test_local_times_of_which_an_hour_comes_twice_are_read_by_the_name_of_their_zone(tmp_path: Path, zone: str) -> None:
+    local = moments(1200, "1h", datetime(2021, 10, 10, tzinfo=UTC)).dt.convert_time_zone(zone).dt.to_string("%Y-%m-%d %H:%M")
+    frame = pl.concat([pl.DataFrame({"meter": [name] * 1200, "at": local, "kwh": wave(1200, 24)}) for name in "xy"])
+    with pytest.raises(UserError, match=r"stands twice: clocks went back then .* write --time-zone [A-Z]"):
+        look(tmp_path, frame)
+    found = look(tmp_path, frame, asked=Asked(time_zone=zone))
+    assert f"  time_zone: {zone}\n" in found.text and (found.draft.grid.span, found.draft.grid.missing) == ("1h", 0)
+    assert dict(found.facts())["rows"] == f"2,400, {local[0]} to {local[-1]}"
+    with pytest.raises(UserError, match="--time-zone Mars/Base: 'Mars/Base' is no time zone"):
+        look(tmp_path, frame, asked=Asked(time_zone="Mars/Base"))
 
 
 @pytest.mark.parametrize(("unit", "per_second"), [("s", 1), ("ms", 1000), ("us", 10**6), ("ns", 10**9)])
