@@ -5,6 +5,7 @@ as observed; features are carried forward over at most `forward_fill` rows, neve
 What 32 bits do not hold well enough (`wide.py`) is there in 64 bits too.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -31,7 +32,7 @@ from params.shown import discreet
 from tasks.grid.calendar import calendar_columns
 from tasks.grid.frequency import Frequency
 from tasks.lags.sizes import panel_bytes, size_text
-from tasks.lags.wide import Rests, changes_are_small
+from tasks.lags.wide import Rests, small_changes
 from tasks.names import column
 
 KEYS = ("unique_id", "ds")
@@ -148,13 +149,16 @@ def _write_rows(
         of_series = {"first": first, "day": spans["day"], "offset": spans["offset"]}
         located = batch.select("ds", *(facts.gather(series).alias(name) for name, facts in of_series.items()))
         at: Any = located.select(row).to_series().to_numpy()
-        exact = np.stack([batch[str(place)].to_numpy() for place in range(len(columns))])
-        block = np.stack([_float32(numbers, name) for numbers, name in zip(exact, columns, strict=True)])
+        block = np.empty((len(columns), len(at)), np.float32)
         if len(at) and (np.diff(at) == 1).all():  # rows that came in order lie side by side
             at = slice(int(at[0]), int(at[-1]) + 1)
-        target[at] = exact[0]
-        for place, name in enumerate(columns[1:], start=1):
-            rests.keep(name, at, exact[place], block[place])
+        for place, name in enumerate(columns):
+            exact = batch[str(place)].to_numpy()
+            block[place] = _float32(exact, name)
+            if place:
+                rests.keep(name, at, exact, block[place])
+            else:
+                target[at] = exact
         values[at, : len(past)] = block[past].T
         if future:
             values[at, width - len(future) :] = block[future].T
@@ -170,11 +174,9 @@ def _write_wide(partial: Path, offsets: np.ndarray, params: WindowParams, rests:
         given = values[rows, params.panel_channels.index(channel)]
         return target[rows] if channel == "y" else rests.exact(channels[channel], rows, given)
 
-    def is_wide(channel: str) -> bool:
-        return changes_are_small(((rows, exact(channel, rows)) for rows in _chunks(len(target))), offsets)
-
-    newest = {name: channel for channel, name in channels.items()}  # a column of both is looked at once
-    params = replace(params, wide=tuple(name for name, channel in newest.items() if name in params.wide or is_wide(channel)))
+    once = {name: functools.partial(exact, channel) for channel, name in channels.items()}  # a column of both too
+    found = small_changes(once, _chunks(len(target)), offsets)
+    params = replace(params, wide=tuple(name for name in once if name in found or name in params.wide))
     if params.wide:
         _ask_for(panel_bytes(len(target), params) - panel_bytes(len(target), replace(params, wide=())), partial)
         wide = open_memmap(partial / f"{WIDE}.npy", "w+", np.float64, (len(target), len(params.wide_channels)))
@@ -191,9 +193,8 @@ def _chunks(size: int) -> Iterator[slice]:
 def _float32(values: np.ndarray, name: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         small: np.ndarray = values.astype(np.float32)
-    beyond = np.abs(small) > MOST
-    if beyond.any():
-        worst = values[beyond][0]
+    if max(np.fmax.reduce(small, initial=0), -np.fmin.reduce(small, initial=0)) > MOST:
+        worst = values[np.abs(values) > MOST][0]
         raise UserError(f"column {name!r} holds {REFUSED['infinite' if np.isinf(worst) else 'huge']} ({worst:g})")
     return small
 

@@ -4,7 +4,7 @@
 loses nothing.  The rest of a value, what 32 bits leave of it, is kept in a file of its own until this is known.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -40,19 +40,31 @@ class Rests:
         return wide + self._files[name][rows] if name in self._files else wide
 
 
-def changes_are_small(parts: Iterator[tuple[slice, np.ndarray]], offsets: np.ndarray) -> bool:
-    """Whether in any series many changes, from one observed value to the next, are small beside a step of 32 bits there.
+def small_changes(
+    columns: Mapping[str, Callable[[slice], np.ndarray]], chunks: Iterable[slice], offsets: np.ndarray
+) -> list[str]:
+    """The columns in which, in any series, many changes from one observed value to the next are small beside a step of 32 bits.
 
-    `parts`: some rows and their values, one after another; a change from one part to the next is not looked at.
+    `columns`: a function each that gives the values of some rows; `chunks`: all rows, some at a time, and a change from one to
+    the next is not looked at.
     """
-    changed, small = np.zeros(len(offsets) - 1, np.int64), np.zeros(len(offsets) - 1, np.int64)
-    for rows, values in parts:
-        at = np.flatnonzero(~np.isnan(values))
-        seen, size = values[at], np.abs(values[at])
-        series = np.searchsorted(offsets, at + rows.start, side="right") - 1
-        change = np.abs(np.diff(seen))
-        few = STEPS * np.spacing(np.maximum(size[1:], size[:-1]).astype(np.float32)).astype(np.float64)
-        within = (change > 0) & (series[1:] == series[:-1])
-        changed += np.bincount(series[1:][within], minlength=len(changed))
-        small += np.bincount(series[1:][within & (change < few)], minlength=len(changed))
-    return bool(((small > SHARE * changed) & (small >= LEAST)).any())
+    counts = {name: np.zeros((2, len(offsets) - 1), np.int64) for name in columns}
+    for rows in chunks:
+        first, last = np.searchsorted(offsets, (rows.start, rows.stop - 1), side="right") - 1
+        sizes = np.diff(np.clip(offsets[first : last + 2], rows.start, rows.stop))
+        series = np.repeat(np.arange(first, last + 1, dtype=np.int32), sizes)
+        same = series[1:] == series[:-1]
+        for name, values_of in columns.items():
+            values, own, alike = values_of(rows), series, same
+            missing = np.isnan(values)
+            if missing.any():
+                values, own = values[~missing], series[~missing]
+                alike = own[1:] == own[:-1]
+            change = np.abs(np.diff(values))
+            level = np.abs(values).astype(np.float32)
+            few = STEPS * np.spacing(np.maximum(level[1:], level[:-1])).astype(np.float64)
+            changed = alike & (change > 0)
+            for found, which in zip(counts[name], (changed, changed & (change < few)), strict=True):
+                if which.any():
+                    found[first : last + 1] += np.bincount(own[1:][which] - first, minlength=last - first + 1)
+    return [name for name, (changed, small) in counts.items() if ((small > SHARE * changed) & (small >= LEAST)).any()]
