@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from models.data.origins import origin_rows
-from models.data.panel import Data, Panel, Split
+from models.data.panel import Data, Panel, PanelFacts, Split
 from models.data.window import FeatureWindow, WindowParams
 from params.load import load_run
 from params.schema import RunParams
@@ -29,11 +29,12 @@ def a_run(every: int | None, frequency: str = "1h", stride: int = 3) -> RunParam
     return load_run(Path("params/smoke.yaml"), texts)
 
 
-def a_panel(hours: bool = True) -> Panel:
+def a_panel() -> Panel:
     flat = np.arange(2 * ROWS, dtype=np.float32)
     first, step = int(START.timestamp() * 1e6), 3600 * 10**6
     times = first + step * np.tile(np.arange(ROWS), 2)
-    return Panel(flat, flat[:, None], np.array([0, ROWS, 2 * ROWS]), times, ("a", "b"), ("y",), "")
+    facts = PanelFacts(frequency="1h")
+    return Panel(flat, flat[:, None], np.array([0, ROWS, 2 * ROWS]), times, ("a", "b"), ("y",), "", facts)
 
 
 def border(row: int) -> int:
