@@ -78,7 +78,7 @@ def test_a_refit_that_fails_registers_nothing_and_is_said(compare, home, tmp_pat
     """The newest row, which only the refit sees, is so large that its squared error is no number any more."""
     rows = pl.read_parquet(DATA).filter(pl.col("time_hour") < datetime(2013, 12, 1, tzinfo=UTC))
     last = (pl.col("origin") == "JFK") & (pl.col("time_hour") == pl.col("time_hour").max())
-    rows.with_columns(temp=pl.when(last).then(1e37).otherwise("temp")).write_parquet(tmp_path / "spike.parquet")
+    rows.with_columns(temp=pl.when(last).then(1e29).otherwise("temp")).write_parquet(tmp_path / "spike.parquet")
     settings = ["name=spike", "variants=[gru]", "windows.horizon=12", "windows.stride=3", "training.max_epochs=4"]
     settings += [f"data.path={tmp_path}/spike.parquet", "training.loss=mse", "scaling.method=robust"]
     said = compare(*settings, "training.refit=all")

@@ -78,6 +78,6 @@ def test_a_comparison_reads_a_csv_file_seven_times(
     assert verdict.passed
     series = long_frame(run, source, verdict.dropped_features, verdict.dropped_series)
     windows = run.windows.window_params()
-    panel = generate_lags.fn(series, windows, run, tmp_path / "panels")
+    panel = generate_lags.fn(series, windows, run, source.frequency, tmp_path / "panels")
     try_canary.fn(series, run, Data(panel, windows, split_of(run, panel)), [])
     assert int(passes_over(tmp_path / "x.csv")) == 7  # and its first 1,000 rows now and then
