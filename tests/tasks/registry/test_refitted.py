@@ -119,8 +119,8 @@ def test_the_served_model_and_forecast_use_the_refitted_weights(
     served = module._load_pyfunc(str(version.folder)).predict(house.history)
     refitted = own(version, home, house, True)
     np.testing.assert_allclose(served["yhat"], refitted, atol=1e-4)
-    np.testing.assert_allclose(forecast_frame(version, house.history)["yhat"], refitted, atol=1e-4)
-    judged = forecast_frame(version, house.history, judged=True)
+    np.testing.assert_allclose(forecast_frame(version, house.history)[0]["yhat"], refitted, atol=1e-4)
+    judged, _ = forecast_frame(version, house.history, judged=True)
     np.testing.assert_allclose(judged["yhat"], own(version, home, house, False), atol=1e-4)
 
 
@@ -133,9 +133,9 @@ def test_gates_judge_the_weights_that_have_not_seen_the_test_range(version: Vers
 
 def test_rows_that_the_refit_was_trained_on_are_counted(version: Version, house: Any) -> None:
     last = house.frame["ds"].max()
-    made = forecast_frame(version, house.frame)
+    made, _ = forecast_frame(version, house.frame)
     assert set(made["cutoff"]) == {last} and rows_trained_on(version, made) == 0
-    earlier = forecast_frame(version, house.history)  # the last target is the last row of the table
+    earlier, _ = forecast_frame(version, house.history)  # the last target is the last row of the table
     assert rows_trained_on(version, earlier) == earlier.height == 8
     assert rows_trained_on(version, earlier.with_columns(unique_id=pl.lit("new"))) == 0
 
