@@ -17,7 +17,7 @@ import polars as pl
 from params.data import CsvParams
 from params.errors import UserError
 from tasks.load.numbers import ANY, NULLS, evidence_of
-from tasks.load.text import opened, separator_of
+from tasks.load.text import UnknownForm, opened, separator_of
 
 HEAD = 1 << 20  # bytes in which the layout is looked for
 LEADING = 60  # lines that may stand before the header
@@ -112,7 +112,7 @@ def _unclear(files: Sequence[Path], layout: CsvParams, example: tuple[str, str],
         plain = ", ".join(filter(None, (layout.written[1:-1], 'decimal: "."')))
         both = {"decimal": f"{{{plain}}}", "thousands": layout.model_copy(update={"thousands": ".", "decimal": ","}).written}
     whole, part = cell.replace(mark, ""), cell.replace(mark, ".")
-    return UserError(
+    return UnknownForm(
         f"{place_of(files, layout, column, cell)}: {cell!r} in column {column!r} may be {part} or {whole}, and no other number "
         f"of the table tells which: write data.csv: {both['decimal']} in the run file where {mark!r} begins the decimals, or "
         f"csv: {both['thousands']} where it stands between thousands (for init: --csv '{both['decimal']}')"
@@ -122,7 +122,7 @@ def _unclear(files: Sequence[Path], layout: CsvParams, example: tuple[str, str],
 def _two_forms(files: Sequence[Path], layout: CsvParams, point: tuple[str, str], comma: tuple[str, str]) -> UserError:
     one, other = (f"{cell!r} in column {name!r} ({place_of(files, layout, name, cell)})" for name, cell in (point, comma))
     written = layout.model_copy(update={"decimal": ","}).written
-    return UserError(
+    return UnknownForm(
         f"{files[0]}: numbers are written in two ways: {one} has a decimal point, {other} a decimal comma: make them alike, or "
         f"say which is right: data.csv: {written} in the run file (for init: --csv '{written}')"
     )
@@ -221,7 +221,7 @@ def _western(file: Path, block: bytes, line: int) -> str:
     except UnicodeDecodeError:
         runs = ["???"]
     if sum(len(run) > 2 for run in runs) > 0.02 * len(runs):
-        raise UserError(
+        raise UnknownForm(
             f"{file}:{line}: this file is not UTF-8, and its bytes do not tell what else: name its encoding, such as data.csv: "
             "{encoding: cp1251}, shift_jis or gb18030, in the run file (for init: --csv '{encoding: cp1251}')"
         )

@@ -54,7 +54,6 @@ def _class(mark: str) -> str:
     return f"[{re.escape(alike)}]"
 
 
-_MARK = f"[{SPACES}{QUOTES}]"
 # what a cell says of the file that it stands in; the first form that fits counts
 FORMS = {
     "plain": r"[0-9]{1,3}",

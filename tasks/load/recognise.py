@@ -16,6 +16,7 @@ from tasks.load.files import Table
 from tasks.load.kinds import TEXTS, suffix_of
 from tasks.load.numbers import PLAIN, evidence_of, form_of, own_form
 from tasks.load.opening import open_tables
+from tasks.load.text import UnknownForm
 from tasks.names import column
 
 COMMA, GROUPS = {"decimal": ","}, {"thousands": ","}
@@ -96,7 +97,7 @@ def what_to_write(files: Sequence[Path], csv: CsvParams | None) -> str:
         except UserError as error:
             found = _layout_alone(file)
             if found is None:
-                return f"; {error}" if "data.csv" in str(error) else ""
+                return f"; {error}" if isinstance(error, UnknownForm) else ""
         if found is not None and found != csv:
             return f"; it looks written another way: write csv: {found.written} under data in the run file, as init does"
     return ""

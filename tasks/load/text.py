@@ -86,8 +86,12 @@ def _write_utf8(stream: io.BufferedIOBase, utf8: Path, file: Path, encoding: str
             out.write(text.encode("utf-8", "surrogatepass"))
 
 
-def _other_encoding(file: Path, line: int, encoding: str) -> UserError:
-    return UserError(
+class UnknownForm(UserError):
+    """A text whose form is not plain; its message says what to write in `data.csv`."""
+
+
+def _other_encoding(file: Path, line: int, encoding: str) -> UnknownForm:
+    return UnknownForm(
         f"{file}:{line}: this file cannot be read as {encoding}: name its encoding in data.csv, such as {{encoding: cp1252}}"
     )
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDE, NARROW = (10.0, 3.4, 120), (4.2, 3.4, 180)  # inches, dots an inch: on a desk, and 390 dots wide in a hand
-KNOWN_ROWS = 4  # horizons of rows before the forecasts, at least
 FEW = 2  # rows that a line does not show
 
 
