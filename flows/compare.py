@@ -34,7 +34,7 @@ from tasks.evaluate.rolling import join_refits, refit_splits
 from tasks.grid.split import split_of
 from tasks.lags.panel import generate_lags
 from tasks.lags.sizes import Sizes, sizes_of
-from tasks.load.source import LongFrame, Source, history_frame, load_series, long_frame
+from tasks.load.source import LongFrame, Source, history_frame, load_series
 from tasks.registry.register import register_best
 from tasks.registry.standing import fallen
 from tasks.registry.versions import Registered
@@ -140,8 +140,8 @@ def _prepare(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Bo
     """Cuts the windows and plans every fit; says what they will take."""
     run = plan.run
     with board.stage("cut the windows"):
-        frames = history_frame if verdict.facts["to_forecast"][0] else long_frame  # a pass saved where there is no tail
-        frame = frames(run, source, verdict.dropped_features, verdict.dropped_series)
+        tail = bool(verdict.facts["to_forecast"][0])
+        frame = history_frame(run, source, verdict.dropped_features, verdict.dropped_series, tail)
         windows = run.windows.window_params().without(verdict.dropped_features)
         panel = generate_lags(frame, windows, run, source.frequency, home / "panels")
         windows = panel.widened(windows)

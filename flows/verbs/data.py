@@ -15,7 +15,7 @@ from tasks.files import TABLES, require_writable
 from tasks.lags.file import write_lag_table
 from tasks.lags.panel import write_panel
 from tasks.lags.table import check_names, first_series, head_text, lag_head
-from tasks.load.source import history_frame, long_frame, open_source
+from tasks.load.source import history_frame, open_source
 from tasks.validate.report import failure_message, report_lines, report_table
 from tasks.validate.suite import validate
 
@@ -51,8 +51,8 @@ def show_lags(home: Path, run: RunParams, out: Path | None, head: bool, edges: A
         raise ChecksFailed(failure_message(verdict))
     for line in report_lines(verdict):
         board.say(line)
-    frames = history_frame if verdict.facts["to_forecast"][0] else long_frame
-    frame = frames(run, source, verdict.dropped_features, verdict.dropped_series)
+    tail = bool(verdict.facts["to_forecast"][0])
+    frame = history_frame(run, source, verdict.dropped_features, verdict.dropped_series, tail)
     windows, frequency = run.windows.window_params().without(verdict.dropped_features), source.frequency
     windows = replace(windows, start_padding=0)  # the rows of a table are those of the data
     with TemporaryDirectory(prefix=".lags-", dir=home) as scratch:  # a head needs a panel of the series shown and no more

@@ -165,11 +165,15 @@ def long_frame(
 
 
 def history_frame(
-    run: RunParams, source: Source, dropped_features: Collection[str] = (), dropped_series: Collection[str] = ()
+    run: RunParams,
+    source: Source,
+    dropped_features: Collection[str] = (),
+    dropped_series: Collection[str] = (),
+    has_tail: bool = True,
 ) -> pl.LazyFrame:
-    """The same up to the last observed target of each series; one pass more over the table."""
+    """The same up to the last observed target of each series; one pass more over the table, where it `has_tail`."""
     frame = long_frame(run, source, dropped_features, dropped_series)
-    return without_tail(frame, tail_of(frame, run.data.where))
+    return without_tail(frame, tail_of(frame, run.data.where)) if has_tail else frame
 
 
 @task(cache_policy=NO_CACHE)

@@ -174,10 +174,8 @@ def long_enough(frame: pl.DataFrame, version: Version, always: Collection[str] =
     all rows where no series would be left."""
     windows, ds = version.facts.windows, pl.col("ds")
     last = ds.filter(is_observed(frame.schema)).max()  # null in one without a target, which is left out for that
-    ends = frame.group_by("unique_id").agg(ds.min().alias("first"), last.alias("last"))
     frequency = Frequency.of(version.facts)
-    days = frame.group_by("unique_id").agg(frequency.day(ds).alias("day"))
-    ends = ends.join(days, on="unique_id")
+    ends = frame.group_by("unique_id").agg(first=ds.min(), last=last, day=frequency.day(ds))
     position = frequency.position(pl.col("last"), pl.col("first"), pl.col("day"))
     short = ends.filter(position < windows.behind, ~pl.col("unique_id").is_in(list(always))).select("unique_id")
     kept = frame.join(short, on="unique_id", how="anti")

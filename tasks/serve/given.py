@@ -14,10 +14,9 @@ from tasks.grid.frequency import Frequency
 from tasks.grid.written import Form, Moments, enough, form_of, moments
 from tasks.load.files import collect
 from tasks.load.ids import series_name
-from tasks.load.source import Source
+from tasks.load.source import KEYS, Source
 from tasks.names import all_apart, column
 
-KEYS = ("unique_id", "ds")  # what Nixtla's libraries call series and time
 SAMPLE = 10_000  # times that the form of a column is learnt from
 
 
