@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,7 @@ async def _until_asked_to_end(runner: "_Runner") -> None:
     runner.end = end
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
-            asyncio.get_running_loop().add_signal_handler(number, end, number)
+            signal.signal(number, runner.handle_sigterm)  # not by the loop, which at its end lets SIGHUP kill the process
     try:
         await runner.start()
     except asyncio.CancelledError:
@@ -86,11 +85,15 @@ async def _until_asked_to_end(runner: "_Runner") -> None:
 
 
 class _Runner(Runner):
-    """Prefect's, which SIGTERM ends in order: Prefect's own handler leaves the event loop in the middle."""
+    """Prefect's, which a signal ends in order: Prefect's own handler leaves the event loop in the middle."""
 
     end: Callable[[int], None]
 
-    def handle_sigterm(self, *_: Any, **__: Any) -> None:
-        """Called by the signal, in the loop's own thread but not by the loop; also when that is over."""
-        with suppress(RuntimeError):
-            asyncio.get_running_loop().call_soon_threadsafe(self.end, signal.SIGTERM)
+    def handle_sigterm(self, number: int = signal.SIGTERM, *_: Any, **__: Any) -> None:
+        """Called by the signal, in the loop's own thread but not by the loop.  When that is over, only a first one raises."""
+        try:
+            asyncio.get_running_loop().call_soon_threadsafe(self.end, number)
+        except RuntimeError:
+            if not interrupt.again():
+                interrupt.note(number)
+                raise KeyboardInterrupt from None

@@ -570,6 +570,119 @@ class Model:
         return pd.DataFrame(columns).astype({"unique_id": "str"})
 
 
+def baseline(
+    name: str,
+    arguments: dict[str, int],
+    y: np.ndarray,
+    start: np.ndarray,
+    at: np.ndarray,
+    ahead: np.ndarray,
+    told: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """[origins, horizon] of a baseline, NaN where it forecasts nothing.
+
+    `y` [rows] holds all series end to end, NaN where missing; `start`, `at` [origins]: the first row of the origin's series and
+    the row of its cutoff; `ahead` [horizon]: rows after the cutoff.  `arguments`: `season`, and the `rows` of history that a
+    fit gets (models/baselines.py).  `told` hears after each fit how many are done.  Raises ValueError for an unknown name.
+    """
+    season = arguments["season"]
+    newest = np.maximum.accumulate(np.where(np.isnan(y), -1, np.arange(len(y))))
+    last = newest[at]
+    value = np.where(last < start, np.nan, y[last])[:, None]
+    if name == "last_value":
+        return np.broadcast_to(value, (len(at), len(ahead)))
+    if name == "drift":
+        observed = np.append(np.flatnonzero(~np.isnan(y)), len(y) - 1)  # the end: there is always one to find
+        first = observed[np.searchsorted(observed[:-1], start)]
+        slope = (value[:, 0] - y[first]) / np.maximum(last - first, 1)
+        return np.asarray(value + slope[:, None] * ((at - last)[:, None] + ahead))
+    if name == "seasonal_naive":
+        return seasonal(y, at[:, None] + ahead - -(-ahead // season) * season, start[:, None], season)
+    fit = _FITS.get(name)
+    if fit is None:
+        raise ValueError(f"unknown baseline {name!r}")
+    found, model = np.full((len(at), len(ahead)), np.nan), fit(season)
+    for origin, (begin, end) in enumerate(zip(start, at, strict=True)):
+        low = max(begin, end + 1 - arguments.get("rows", end + 1))
+        filled = newest[low : end + 1]
+        past = y[filled[filled >= low]]  # gaps hold the value before them
+        if len(past):
+            found[origin] = model(past, ahead)
+        told(origin + 1)
+    return found
+
+
+def seasonal(y: np.ndarray, source: np.ndarray, start: np.ndarray, season: int) -> np.ndarray:
+    """The newest observed value a whole number of seasons (0 too) before each row of `source`, NaN where there is none.
+
+    `y` [rows] holds all series end to end, NaN where missing; `start`: the first row of the series of each source.
+    """
+    rows = np.arange(len(y))
+    back = np.where(np.isnan(y) & (rows >= season), rows - season, rows)  # the nearest row with a value, of any series
+    while not np.array_equal(further := back[back], back):  # each round doubles how far one goes back at once
+        back = further
+    found = back[np.maximum(source, 0)]
+    # Going back may end in the series before: nothing was observed then.
+    return np.where((source >= start) & (found >= start), y[found], np.nan)
+
+
+def _naive2(season: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The benchmark of the M4 competition: the last value, seasonally adjusted where the series is seasonal (Makridakis et al.
+    2020, "The M4 Competition").  The figure is additive where a value is not above zero, which the competition did not have."""
+
+    def forecast(y: np.ndarray, ahead: np.ndarray) -> np.ndarray:
+        if not _is_seasonal(y, season):
+            return np.full(len(ahead), y[-1])
+        places = np.arange(len(y))
+        weights = np.full(season, 1 / season) if season % 2 else np.r_[0.5, np.ones(season - 1), 0.5] / season
+        trend = np.convolve(y, weights, "valid")
+        inside = slice(season // 2, season // 2 + len(trend))
+        times = bool((y > 0).all())
+        apart, place = (y[inside] / trend if times else y[inside] - trend), places[inside] % season
+        figure = np.bincount(place, apart, season) / np.bincount(place, minlength=season)
+        figure = figure / figure.mean() if times else figure - figure.mean()
+        now, later = figure[(len(y) - 1) % season], figure[(len(y) - 1 + ahead) % season]
+        return np.asarray(y[-1] / now * later if times else y[-1] - now + later)
+
+    return forecast
+
+
+def _is_seasonal(y: np.ndarray, season: int) -> bool:
+    """Whether the autocorrelation at the seasonal lag is told from zero (90 %); never with less than three seasons."""
+    if season < 2 or len(y) < 3 * season:
+        return False
+    apart = y - y.mean()
+    total = apart @ apart
+    if total <= 0:
+        return False
+    r = np.array([apart[lag:] @ apart[:-lag] for lag in range(1, season + 1)]) / total
+    return bool(abs(r[-1]) > 1.645 * np.sqrt((1 + 2 * (r[:-1] @ r[:-1])) / len(y)))
+
+
+def _statsforecast(name: str, season: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Theta or AutoETS of statsforecast; NaN where the library fits nothing."""
+    from statsforecast import models  # takes seconds to import
+
+    model = getattr(models, name)(season_length=season)
+
+    def forecast(y: np.ndarray, ahead: np.ndarray) -> np.ndarray:
+        try:
+            with np.errstate(all="ignore"):  # a constant series divides by its variance on the way to a sound forecast
+                mean = model.forecast(y=y, h=int(ahead[-1]))["mean"][ahead - 1]
+        except Exception:  # too short and the like: the library has no type of its own for it
+            return np.full(len(ahead), np.nan)
+        return np.where(np.isfinite(mean), mean, np.nan)
+
+    return forecast
+
+
+_FITS: dict[str, Callable[[int], Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
+    "naive2": _naive2,
+    "theta": partial(_statsforecast, "Theta"),
+    "auto_ets": partial(_statsforecast, "AutoETS"),
+}
+
+
 def text_of(cell: Any) -> str | None:
     """The name that a cell gives its series, None where it gives none; the rule of tasks/load/ids.py."""
     if isinstance(cell, str):

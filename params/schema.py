@@ -38,8 +38,9 @@ MOST_SECONDS = 10**8  # three years: more than anything may take
 MOST_SIZE, MOST_LAYERS = 10**6, 100  # of a number that a network is built with, and of one that counts its parts (num_...)
 FARTHEST = 5_000  # years that a forecast may reach ahead: dates end with the year 9999
 Severity = Literal["fail", "warn"]
-Baseline = Literal["last_value", "drift", "seasonal_naive", "theta", "auto_ets"]
+Baseline = Literal["last_value", "drift", "seasonal_naive", "naive2", "theta", "auto_ets"]
 BASELINES = get_args(Baseline)
+Measure = Literal["mae", "mase", "owa", "rmsse", "mae_scaled", "mse_scaled"]
 
 
 Level = Annotated[float, Field(gt=0, lt=1)]
@@ -251,7 +252,7 @@ class EvaluationParams(Section):
     save_forecasts: bool
     refit: Positive | None
     scaled: bool = False
-    choose_by: Literal["mae", "mase", "owa", "mae_scaled", "mse_scaled"] = "mae"
+    choose_by: Measure = "mae"
 
     @model_validator(mode="after")
     def _known_units(self) -> Self:
@@ -276,11 +277,16 @@ def _rising_pair(value: tuple[float, float]) -> tuple[float, float]:
 
 
 class PromotionParams(Section):
-    """What a challenger must show before it becomes champion."""
+    """What a challenger must show before it becomes champion.
+
+    `min_skill`, `min_slice_skill`: against the best baseline, in the measure of evaluation.choose_by; `min_skill_naive`:
+    against the best of last value, drift and seasonal naive.
+    """
 
     rule: Literal["better", "not_worse"]
     margin: Annotated[float, Field(ge=0)]
     min_skill: float
+    min_skill_naive: float | None = None
     min_slice_skill: float
     coverage: Annotated[tuple[Share, Share], BeforeValidator(as_tuple), AfterValidator(_rising_pair)]
     timeout_minutes: Annotated[float, Field(gt=0, le=MOST_SECONDS / 60)] | None = None  # that all gates together may take

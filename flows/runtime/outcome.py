@@ -61,5 +61,8 @@ def status_of(app: typer.Typer) -> int:
 
 
 def _say_interrupted(at: Invocation) -> None:
+    """Nothing is left to be ended from here on: a further signal would kill Python while it shuts down."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     how = "interrupted" if interrupt.ended() == signal.SIGINT else f"ended by {interrupt.ended().name}"
     print(f"lagline: {how}{GO_ON if at.continues else ''}", file=sys.stderr)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from models.baselines import BASELINES
 from models.data.origins import origin_rows
 from models.data.panel import SPLITS, Panel, Split
 from models.data.scaling import Method, Scaling, Transform, fit_scaling
@@ -58,8 +59,8 @@ class Rule:
 class Job:
     """Everything that a fit depends on; of an ensemble, `members` are the jobs of the fits that it combines.
 
-    Without a `split` (a refit on all rows) every row is training's.  `panel`: the folder of the panel.  `save_every`: seconds
-    between two checkpoints.
+    A baseline has its name for a family and its arguments for a network (`tasks/train/job.py` makes it).  Without a `split` (a
+    refit on all rows) every row is training's.  `panel`: the folder of the panel.  `save_every`: seconds between checkpoints.
     """
 
     family: str
@@ -125,6 +126,11 @@ class Job:
                 "members": tuple(cls.from_dict({**member, **shared}) for member in raw.get("members", ())),
             }
         )
+
+
+def is_baseline(family: str) -> bool:
+    """Whether a family is a baseline's name: no network, and no weights."""
+    return family in BASELINES
 
 
 def is_closed_form(family: str) -> bool:

@@ -95,30 +95,40 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """`rows`: lowest `score` first, what has none last.  `naive`: the best naive forecast.  `best`: the variant that stands
-    highest; `chosen`: the same, if it beats the best naive.  `alike`: the variants that may be as good as the best, since the
-    difference on test is no more than chance makes.
+    """`rows`: lowest `score` first, what has none last.  `bar`: the best of all baselines, which a variant has to beat;
+    `naive`: the best of last value, drift and seasonal naive.  `best`: the variant that stands highest; `chosen`: the same if
+    it beats the bar, else the bar.  `alike`: the variants that may be as good as the best, since the difference on test is no
+    more than chance makes.
 
     Validation decides all but `alike`, which chooses nothing.
     """
 
     rows: tuple[ScoreRow, ...]
+    bar: ScoreRow | None
     naive: ScoreRow | None
     best: ScoreRow | None
     chosen: ScoreRow | None
     alike: frozenset[str]
 
+    @property
+    def won(self) -> bool:
+        """Whether a variant beats the bar."""
+        return self.chosen is not None and self.chosen.kind is not Kind.BASELINE
+
     @classmethod
-    def of(cls, rows: Iterable[ScoreRow]) -> "Board":
-        """The board of one row a variant and baseline."""
+    def of(cls, rows: Iterable[ScoreRow], bar: str | None = None) -> "Board":
+        """The board of one row a variant and baseline; `bar`: the best of all baselines, on the rows that all of them forecast
+        (None: that with the lowest score)."""
         ranked = sorted(rows, key=lambda row: math.inf if row.score is None else row.score)
         lowest = lowest_naive({row.name: row.score for row in ranked if row.kind is Kind.BASELINE})
         naive = next((row for row in ranked if row.name == lowest and row.kind is Kind.BASELINE), None)
         scored = [row for row in ranked if row.finished and row.score is not None]
         best = next((row for row in scored if row.kind is Kind.VARIANT), None)
-        chosen = best if best and naive and _less(best.score, naive.score) else None
+        baselines = [row for row in scored if row.kind is Kind.BASELINE]
+        highest = next((row for row in baselines if row.name == bar), baselines[0] if baselines else None)
+        chosen = best if best and highest and _less(best.score, highest.score) else highest
         alike = {row.name for row in ranked if row.kind is Kind.VARIANT and _less(LEVEL, row["test_p_best"])}
-        return cls(rows=tuple(ranked), naive=naive, best=best, chosen=chosen, alike=frozenset(alike))
+        return cls(rows=tuple(ranked), bar=highest, naive=naive, best=best, chosen=chosen, alike=frozenset(alike))
 
     def row(self, name: str) -> ScoreRow:
         """The row of a variant or baseline.  Raises KeyError where there is none."""

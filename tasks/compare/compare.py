@@ -33,19 +33,22 @@ class Comparison:
     """What a comparison found.
 
     `rows`: one a fit and baseline, with its scores; `board`: one a variant and baseline, over its seeds.  `test`: the wide
-    forecast frame of the test origins with intervals.  `chosen_fit`: the label of the best seed of the chosen variant.
+    forecast frame of the test origins with intervals.  `baseline`: the best of all baselines, the bar; `naive`: the best of the
+    three naive ones.  `chosen_fit`: the label of the best seed of the chosen variant, or the bar where no variant beats it.
     `half_widths`: for each model the half width of its 90 % interval a step (None where too few residuals).  `to_best`,
-    `to_naive`: how much larger each model's error is than that of the best variant, of the best naive.  `slices`: the scores
-    by series, step, hour and weekday (`scores.breakdown`).
+    `to_baseline`, `to_naive`: how much larger each model's error is than that of the best variant, baseline, naive.
+    `slices`: the scores by series, step, hour and weekday (`scores.breakdown`).
     """
 
     rows: Sequence[ScoreRow]
     board: Board
     test: Forecasts
+    baseline: str
     naive: str
-    chosen_fit: str | None
+    chosen_fit: str
     half_widths: Mapping[str, list[float | None]]
     to_best: Mapping[str, Difference]
+    to_baseline: Mapping[str, Difference]
     to_naive: Mapping[str, Difference]
     slices: pl.DataFrame
 
@@ -55,9 +58,9 @@ class Comparison:
         return self.board.best.name if self.board.best else None
 
     @property
-    def chosen(self) -> str | None:
-        """The same, if it beats the best naive."""
-        return self.board.chosen.name if self.board.chosen else None
+    def chosen(self) -> str:
+        """The same if it beats the best baseline, else that."""
+        return self.board.chosen.name if self.board.chosen else self.baseline
 
     @property
     def models(self) -> list[str]:
@@ -70,8 +73,8 @@ class Comparison:
 
     @property
     def shown(self) -> str:
-        """The model whose forecasts are drawn: the chosen fit, else the first of the best variant, else the best naive."""
-        return self.chosen_fit or (self.first_fit(self.best) if self.best else self.naive)
+        """The model whose forecasts are drawn."""
+        return self.chosen_fit
 
     def errors_by_series(self, model: str) -> pl.DataFrame:
         """unique_id and the MAE of one model on test."""
@@ -122,6 +125,7 @@ def compare(
             tables += [scores.breakdown(frame, model, naive, judged.scale, by) for by in scores.slices(frame)]
     rows += [known[fit.label] for fit in fits if not fit.finished]
     board = Board.of(seeds.merged(rows))
+    baseline = board.bar.name if board.bar else naive
     overlap = significance.overlap_of(windows.horizon, windows.gap, run.evaluation.stride)
     groups = {name: [row for row in some if row.finished] for name, some in seeds.by_variant(rows).items()}
     columns = {name: [row.name for row in some] for name, some in groups.items() if some}
@@ -132,10 +136,12 @@ def compare(
         rows=[row.with_numbers(**p_values[row.variant]) for row in rows],
         board=Board.of(row.with_numbers(**p_values[row.name]) for row in board.rows),
         test=judged.test,
+        baseline=baseline,
         naive=naive,
-        chosen_fit=min(groups[board.chosen.name], key=_score_of).name if board.chosen else None,
+        chosen_fit=min(groups[board.chosen.name], key=_score_of).name if board.chosen else baseline,
         half_widths={model: intervals.half_widths(one, windows.horizon) for model, one in judged.calibrations.items()},
         to_best=to_best,
+        to_baseline=_differences(judged.test, columns, baseline, overlap),
         to_naive=to_naive,
         slices=pl.concat(tables),
     )

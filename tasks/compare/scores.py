@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 from utilsforecast import losses
 
+from models.serving import seasonal
 from tasks.compare.board import Score, best_naive
 from tasks.evaluate.intervals import COVERAGE, LEVELS, by_step, of_step, quantile_column
-from tasks.evaluate.season import seasonal
 
 SQUARE_AND_ABSOLUTE = {"mae": losses.mae, "mse": losses.mse}
 QUANTILES = {0.05: f"-lo-{COVERAGE}", 0.5: "", 0.95: f"-hi-{COVERAGE}"}  # a level, and what follows the model in its column

@@ -1,4 +1,4 @@
-"""The forecasts that every variant has to beat: three naive ones, theta, auto_ets.  They read no row after a cutoff.
+"""The forecasts of the baselines, the best of which every variant has to beat.  They read no row after a cutoff.
 
 Arrays hold all series end to end, so that ten thousand of them cost no loop: shapes are [rows] for the history, [origins] in
 the order of the forecast frame, `ahead` = gap + 1 .. gap + horizon.
@@ -7,23 +7,30 @@ the order of the forecast frame, `ahead` = gap + 1 .. gap + horizon.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
 
+from models.baselines import arguments_of
 from models.data.panel import Data
+from models.serving import baseline
 from models.worker import EVALUATED
 from params.schema import RunParams
 from tasks.evaluate.bounds import bounds_of, within
 from tasks.evaluate.frames import targets_of, write_columns
-from tasks.evaluate.season import seasonal
 from tasks.files import spread
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import target_frame
 
-Progress = Callable[[str, int, int], None]  # which baseline, how many of its fits are done, of how many
+
+class Progress(Protocol):
+    """Hears which baseline is at work, and how many of its fits are done, of how many in `total`."""
+
+    def __call__(self, name: str, done: int, /, total: int) -> None: ...
+
 
 ORIGINS = 30  # that `auto` gives theta and auto_ets: a fit an origin and series is too slow for all of them
 ORIGINS_LEAST = 10  # fewer say little: the baseline is then left out
@@ -31,19 +38,13 @@ ALLOWED = 60_000.0  # milliseconds of a core, by the prices below, that `auto` g
 
 
 class Fitted(NamedTuple):
-    """What a fit of a baseline gets: so many rows of history or so many seasons, whichever is more, and no longer season.
+    """What a fit of a baseline costs, and the longest season that it takes.
 
     `prices`: (longest season, milliseconds a row) of a fit, measured on one core; a row is one that it gets or forecasts.
     """
 
-    rows: int
-    seasons: int
     longest: int
     prices: tuple[tuple[int, float], ...]
-
-    def kept(self, season: int) -> int:
-        """The rows of history that a fit gets."""
-        return max(self.rows, self.seasons * season)
 
     def price(self, season: int) -> float:
         """The milliseconds of a row."""
@@ -54,8 +55,8 @@ class Fitted(NamedTuple):
 # auto_ets: 500 rows of the shipped data (season 24) cost twice what 240 do, for 1 % less error; three seasons are what it
 # needs to start from a decomposition.  docs/comparison.md has this table.
 FITTED = {
-    "theta": Fitted(500, 10, 1000, ((52, 0.01), (100, 0.016), (168, 0.03), (336, 0.045), (1000, 0.12))),
-    "auto_ets": Fitted(240, 3, 168, ((1, 0.05), (12, 0.6), (24, 0.7), (52, 0.95), (100, 1.3), (168, 3.2))),
+    "theta": Fitted(1000, ((52, 0.01), (100, 0.016), (168, 0.03), (336, 0.045), (1000, 0.12))),
+    "auto_ets": Fitted(168, ((1, 0.05), (12, 0.6), (24, 0.7), (52, 0.95), (100, 1.3), (168, 3.2))),
 }
 
 
@@ -108,12 +109,11 @@ def _now() -> int:
 class _Past:
     """Every series' values and where its origins stand in them.
 
-    `y` [rows], NaN where missing; `newest` [rows], the row of the newest value observed there or in any row before;
-    `start`, `at`, `cutoff` [origins]: the first row of the origin's series, the row of its cutoff, the cutoff as a number.
+    `y` [rows], NaN where missing; `start`, `at`, `cutoff` [origins]: the first row of the origin's series, the row of its
+    cutoff, the cutoff as a number.
     """
 
     y: np.ndarray
-    newest: np.ndarray
     start: np.ndarray
     at: np.ndarray
     cutoff: np.ndarray
@@ -141,12 +141,14 @@ def forecast_baselines(
     begins = (pl.col("rows").cum_sum() - pl.col("rows")).cast(pl.Int64).alias("start")
     origins = origins.join(series.with_columns(begins), on="unique_id", how="left", maintain_order="left")
     past = _past(history, origins, frequency)
-    columns = _simple(past, run)
+    columns: dict[str, np.ndarray] = {}
     notes: dict[str, str] = {}
-    for name in FITTED:
-        if name in names:
+    for name in names:
+        if name in FITTED:
             columns[name], note = _fitted(name, past, run, progress)
             notes |= {name: note} if note else {}
+        else:
+            columns[name] = _forecast(name, past, run, np.arange(len(past.at)))
     made = [pl.Series(name, columns[name].ravel(), pl.Float64).fill_nan(None) for name in names]
     return within(_targets(origins, run, frequency).with_columns(made), names, bounds_of(run.data)), notes
 
@@ -189,62 +191,49 @@ def _past(history: pl.DataFrame, origins: pl.DataFrame, frequency: Frequency) ->
     if off.any():
         raise ValueError(f"a cutoff of series {origins['unique_id'].filter(off)[0]!r} is not a row of its history")
     y = history["y"].cast(pl.Float64).to_numpy()
-    newest = np.maximum.accumulate(np.where(np.isnan(y), -1, np.arange(len(y))))
-    return _Past(y, newest, origins["start"].to_numpy(), at.to_numpy(), origins["cutoff"].to_physical().to_numpy())
+    return _Past(y, origins["start"].to_numpy(), at.to_numpy(), origins["cutoff"].to_physical().to_numpy())
 
 
-def _simple(past: _Past, run: RunParams) -> dict[str, np.ndarray]:
-    """[origins, horizon] of each of the three naive forecasts, NaN where what it goes by was not observed yet."""
+def _forecast(
+    name: str, past: _Past, run: RunParams, some: np.ndarray, told: Callable[[int], None] = lambda done: None
+) -> np.ndarray:
+    """[some, horizon] of a baseline at some of the origins."""
     ahead = run.windows.gap + np.arange(1, run.windows.horizon + 1)
-    y, last = past.y, past.newest[past.at]
-    value = np.where(last < past.start, np.nan, y[last])[:, None]
-    observed = np.append(np.flatnonzero(~np.isnan(y)), len(y) - 1)  # the end: there is always one to find
-    first = observed[np.searchsorted(observed[:-1], past.start)]
-    season = run.evaluation.season
-    slope = (value[:, 0] - y[first]) / np.maximum(last - first, 1)
-    return {
-        "last_value": np.broadcast_to(value, (len(last), len(ahead))),
-        "drift": value + slope[:, None] * ((past.at - last)[:, None] + ahead),
-        "seasonal_naive": seasonal(y, past.at[:, None] + ahead - -(-ahead // season) * season, past.start[:, None], season),
-    }
+    arguments = arguments_of(name, run.evaluation.season).to_dict()
+    return baseline(name, arguments, past.y, past.start[some], past.at[some], ahead, told)
 
 
 def _fitted(name: str, past: _Past, run: RunParams, progress: Progress | None) -> tuple[np.ndarray, str | None]:
     """[origins, horizon] of theta or auto_ets on evenly spread cutoffs, NaN elsewhere; a note where that is not all of them."""
-    season, gap, horizon, limits = run.evaluation.season, run.windows.gap, run.windows.horizon, FITTED[name]
-    values = np.full((len(past.at), horizon), np.nan)
-    if season > limits.longest:
+    limits = FITTED[name]
+    values = np.full((len(past.at), run.windows.horizon), np.nan)
+    if run.evaluation.season > limits.longest:
         return values, f"left out: it takes a season of {limits.longest} rows at most"
     moment = _moments(past)
     cutoffs = np.unique(moment)
     if not len(cutoffs):
         return values, None
-    most = _most_origins(limits, past, run)
+    most = _most_origins(name, past, run)
     if most < min(ORIGINS_LEAST, len(cutoffs)) and run.evaluation.baseline_origins == "auto":
         series = len(np.unique(past.start))
         return values, f"left out: too slow for {series:,} series; set evaluation.baseline_origins to fit it all the same"
     some = cutoffs[spread(len(cutoffs), most)]
     tried = np.flatnonzero(np.isin(moment, some))
-    model = _model(name, season)
-    for done, origin in enumerate(tried, start=1):
-        at = past.at[origin]
-        low = max(past.start[origin], at + 1 - limits.kept(season))
-        filled = past.newest[low : at + 1]
-        values[origin] = _fit(model, past.y[filled[filled >= low]], gap, horizon)
-        if progress is not None:
-            progress(name, done, len(tried))
+    told = partial(progress, name, total=len(tried)) if progress is not None else lambda done: None
+    values[tried] = _forecast(name, past, run, tried, told)
     part = f"on {len(some)} of {len(cutoffs)} origins (its scores are of those alone)" if len(some) < len(cutoffs) else ""
     return values, "; ".join(filter(None, (part, _lacking(values, past.start, tried)))) or None
 
 
-def _most_origins(limits: Fitted, past: _Past, run: RunParams) -> int:
+def _most_origins(name: str, past: _Past, run: RunParams) -> int:
     """The most origins that a baseline is fitted on: what the run says, or what counts alone (series, rows, season, horizon)
     make of `auto`."""
-    evaluation = run.evaluation
+    evaluation, limits = run.evaluation, FITTED[name]
     if evaluation.baseline_origins != "auto":
         return evaluation.baseline_origins
     starts, first = np.unique(past.start, return_index=True)
-    rows = np.minimum(np.maximum.reduceat(past.at, first) - starts + 1, limits.kept(evaluation.season))
+    kept = arguments_of(name, evaluation.season).rows or past.at.max()
+    rows = np.minimum(np.maximum.reduceat(past.at, first) - starts + 1, kept)
     rows = rows + run.windows.gap + run.windows.horizon
     return min(ORIGINS, int(ALLOWED / (limits.price(evaluation.season) * rows.sum())))
 
@@ -259,7 +248,8 @@ def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float
         limits, season = FITTED[name], evaluation.season
         if season > limits.longest:
             continue
-        all_rows = (np.minimum(rows, limits.kept(season)) + run.windows.gap + run.windows.horizon).sum()
+        kept = arguments_of(name, season).rows or rows.max()
+        all_rows = (np.minimum(rows, kept) + run.windows.gap + run.windows.horizon).sum()
         one = limits.price(season) * float(all_rows) / 1000
         if evaluation.baseline_origins != "auto":
             found.append(len(EVALUATED) * one * min(evaluation.baseline_origins, origins))
@@ -277,22 +267,6 @@ def _moments(past: _Past) -> np.ndarray:
     if len(np.unique(past.cutoff)) <= counts.max(initial=0):
         return past.cutoff
     return np.repeat(first + counts, counts) - np.arange(len(past.start))
-
-
-def _model(name: str, season: int) -> Any:
-    from statsforecast.models import AutoETS, Theta  # takes seconds to import
-
-    return AutoETS(season_length=season) if name == "auto_ets" else Theta(season_length=season)
-
-
-def _fit(model: Any, y: np.ndarray, gap: int, horizon: int) -> np.ndarray:
-    """[horizon] after the gap after the end of `y`; NaN where the library fits nothing to it."""
-    try:
-        with np.errstate(all="ignore"):  # a constant series divides by its variance on the way to a sound forecast
-            mean: np.ndarray = model.forecast(y=y, h=gap + horizon)["mean"][gap:]
-    except Exception:  # too short and the like: the library has no type of its own for it
-        return np.full(horizon, np.nan)
-    return np.where(np.isfinite(mean), mean, np.nan)
 
 
 def _lacking(values: np.ndarray, start: np.ndarray, origins: np.ndarray) -> str:

@@ -44,7 +44,7 @@ def register_best(
 
     Registers nothing, and the aliases stay, where no variant beat the best naive on validation or the refit failed.
     """
-    if found.chosen_fit is None:
+    if not found.board.won:
         return Registered()
     if refit is not None and not refit.finished:
         why = f"{refit.label}, the chosen variant trained on all rows (training.refit), failed: {refit.result.reason}"

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from models.baselines import arguments_of
 from models.data.panel import Split
-from models.data.window import WindowParams
+from models.data.window import FeatureWindow, WindowParams
 from models.fit.job import Job, Rule, is_closed_form
 from models.fit.settings import Training
 from models.networks.linear import PENALTIES
@@ -63,6 +64,29 @@ def make_job(variant: VariantParams, seed: int, panel: Path, windows: WindowPara
             make_job(one, number, panel, windows, split, device) for one in variant.members for number in range(seeds_of(one))
         ),
         combine=variant.combine,
+    )
+
+
+def baseline_job(name: str, season: int, windows: WindowParams, split: Split, stride: int, panel: Path) -> Job:
+    """A baseline as a job: its family is its name, its network what it is given; no number of a training counts.
+
+    `windows`: those of the run, of which it reads the target alone.
+    """
+    idle = Training(
+        max_epochs=1, patience_epochs=1, batch_size=1, learning_rate=1.0, weight_decay=0.0, clip_norm=1.0, loss="mae",
+        variant=name, seed=0,
+    )  # fmt: skip
+    return Job(
+        family=name,
+        network=arguments_of(name, season).to_dict(),
+        windows=WindowParams(horizon=windows.horizon, gap=windows.gap, features={"y": FeatureWindow(lookback=1)}),
+        split=split,
+        scaling=Rule("global", "none"),
+        training=idle,
+        evaluation_stride=stride,
+        threads=1,
+        device="cpu",
+        panel=panel,
     )
 
 

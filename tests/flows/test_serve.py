@@ -103,9 +103,10 @@ def test_a_signal_ends_the_schedule_and_the_run_that_is_at_work_in_order(
     for one in [psutil.Process(process.pid), *(family if whole else [])]:
         with suppress(psutil.Error):
             one.send_signal(number)
-    time.sleep(1)
-    with suppress(ProcessLookupError):
-        process.send_signal(number)  # somebody is impatient
+    for _ in range(50):  # somebody is impatient, up to the last moment
+        time.sleep(0.2)
+        with suppress(ProcessLookupError):
+            process.send_signal(number)
     assert process.wait(timeout=120) == status, log.read_text()[-3000:]
     assert not psutil.wait_procs(family, timeout=20)[1]
     printed = log.read_text()
