@@ -28,7 +28,7 @@ DIRECTION = {
 # what models/ may import besides the standard library; its serving.py goes out alone and imports nothing of ours
 LIBRARIES_OF_MODELS = {"torch", "numpy"}
 SERVING = "models/serving.py"
-# starlette is MLflow's server, where that has loaded it; statsforecast is for a version that is, or falls back on, Theta or AutoETS
+# starlette: of the server of MLflow, where that has loaded it; statsforecast: for versions that need Theta or AutoETS
 LIBRARIES_OF_SERVING = {"torch", "numpy", "pandas", "starlette", "statsforecast"}
 # library -> the files and folders that are its home; tests/ and benchmarks/ are guests everywhere
 HOMES = {
