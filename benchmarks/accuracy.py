@@ -9,9 +9,10 @@
 Runs `python -m flows compare params/benchmarks/NAME.yaml` (what was trained before is taken as it is) and reads its
 leaderboard.
 ETT and Weather: MSE and MAE in the standard deviations of each channel's training rows, over all test windows, no batch
-dropped.  M4: the last 48 or 13 training rows are held out and scored as the competition does; Naive2 and the scale of MASE are
-computed there.  What is chosen (*) is chosen on validation, whose score stands beside it.  docs/benchmarks.md says where the
-data are.
+dropped.
+M4: the last 48 or 13 training rows are held out and scored by the competition's formulas (`_m4.py`, nothing of
+ours), beside what the leaderboard says of the same forecasts (`ours`).
+What is chosen (*) is chosen on validation, whose score stands beside it.  docs/benchmarks.md says where the data are.
 Last line: JSON.
 """
 
@@ -27,10 +28,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from flows.verbs.look import leaderboard_of
 
 from benchmarks._m4 import owa
 from flows.runtime.state import home, ready
+from flows.verbs.runs import leaderboard_of
 from params.load import load_run
 from tasks.load.source import long_frame, open_source
 from tasks.tracking import connection, logs, runs
@@ -66,7 +67,7 @@ BESIDE: dict[str, dict[str, str]] = {
 }  # published, unless it says ours; of M4 those of the true test
 HORIZONS = (96, 192, 336, 720)
 SEASONS = {"m4_hourly": 24, "m4_weekly": 1}
-DIGITS = (("smape", 3), ("mase", 3), ("owa", 4))  # of the scores of M4, in their columns
+DIGITS = (("smape", 3), ("mase", 3), ("owa", 4), ("test_owa", 4))  # of the scores of M4, in their columns; the last is ours
 
 
 def main() -> None:
@@ -146,23 +147,32 @@ def show_long(found: dict[str, dict[str, Any]]) -> None:
 
 
 def show_m4(given: argparse.Namespace, found: dict[str, Any]) -> None:
-    """A row a model with its scores on the rows held out, and adds them to its row."""
+    """A row a model with its scores on the rows held out, and adds them to its row.  Naive2 is that of the competition."""
     frame = pl.read_parquet(found["forecasts"])
-    names = [row["name"] for row in finished(found["rows"])]
-    columns = {name: [one for one in frame.columns if re.fullmatch(re.escape(name) + r"(-s\d+)?", one)] for name in names}
     history = long_frame(found["run"], open_source(found["run"].data)).select("unique_id", "ds", "y").collect()
-    by_fit = owa(frame, history, [one for some in columns.values() for one in some], SEASONS[given.name])
-    scores = {name: _mean([by_fit[one] for one in some]) for name, some in columns.items() if some}
+    scores = scores_of(frame, found["rows"], history, SEASONS[given.name])
     print(f"\n{found['name']}, {frame['unique_id'].n_unique()} series held out: {found['command']}")
-    print(f"  {'':28}{'val OWA':>9}{'sMAPE':>9}{'MASE':>9}{'OWA':>9}{'seeds':>7}{'minutes':>9}")
+    print(f"  {'':28}{'val OWA':>9}{'sMAPE':>9}{'MASE':>9}{'OWA':>9}{'ours':>9}{'seeds':>7}{'minutes':>9}")
     for row in found["rows"]:
-        row |= scores.get(row["name"], {})
-    rows = [row for row in found["rows"] if "owa" in row]
-    for row in [*rows, {"name": "naive2", "kind": "baseline", "val_score": None, "seeds": None, **by_fit["naive2"]}]:
+        row |= scores.pop(row["name"], {})
+    more = [
+        {"name": name, "val_score": None, "seeds": None, **own} for name, own in scores.items()
+    ]  # Naive2, where it is no row
+    for row in [*(row for row in found["rows"] if "owa" in row), *more]:
         val = f"{row['val_score']:9.3f}" if row["val_score"] is not None else f"{'':9}"
-        numbers = val + "".join(f"{row[key]:9.{digits}f}" if row[key] is not None else f"{'':9}" for key, digits in DIGITS)
-        print(f"  {_label(row, found):28}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
+        numbers = "".join(f"{row[key]:9.{digits}f}" if row.get(key) is not None else f"{'':9}" for key, digits in DIGITS)
+        print(f"  {_label(row, found):28}{val}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
     _beside(found["name"])
+
+
+def scores_of(
+    frame: pl.DataFrame, rows: list[dict[str, Any]], history: pl.DataFrame, season: int
+) -> dict[str, dict[str, float | None]]:
+    """Name of a row -> smape, mase and owa of its forecasts by the competition's formulas, the mean over its seeds."""
+    names = [row["name"] for row in finished(rows) if row["name"] != "naive2"]
+    columns = {name: [one for one in frame.columns if re.fullmatch(re.escape(name) + r"(-s\d+)?", one)] for name in names}
+    by_fit = owa(frame, history, [one for some in columns.values() for one in some], season)
+    return {name: _mean([by_fit[one] for one in some]) for name, some in columns.items() if some} | {"naive2": by_fit["naive2"]}
 
 
 def finished(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
