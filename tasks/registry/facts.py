@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from models.baselines import BASELINES
 from models.data.window import WindowParams
+from models.ensemble import Combine
 from models.fit.job import Job
 from models.forecaster import Level
 from models.serving import OLD_INPUTS
@@ -76,7 +78,8 @@ class Refitted(Trained):
 class TrainedOn(Trained):
     """What a version was trained on and how it was judged: its run's params, its scores, the first row that it has not seen.
 
-    `newest`: the time of the newest row, also as text.  What has a default is missing in some versions.
+    `newest`: the time of the newest row, also as text.  `naive`, `baseline`: the best of the naive baselines, and of all, which
+    is the bar.  What has a default is missing in some versions; `bar` is never.
     """
 
     run: RunParams
@@ -85,11 +88,17 @@ class TrainedOn(Trained):
     newest: int
     newest_time: str
     scores: Mapping[str, float | None]
+    baseline: str = ""
     name: str = ""
     label: str = ""
     seed: int = 0
     checks: str = ""
     refit: Refitted | None = None
+
+    @property
+    def bar(self) -> str:
+        """The baseline that it is measured against; an older lagline measured against the best naive one."""
+        return self.baseline or self.naive
 
     def to_dict(self) -> dict[str, object]:
         """JSON-ready; a score that is not a number is None."""
@@ -99,6 +108,7 @@ class TrainedOn(Trained):
             "seed": self.seed,
             "scores": {name: value if value is None or math.isfinite(value) else None for name, value in self.scores.items()},
             "naive": self.naive,
+            "baseline": self.baseline,
             "checks": self.checks,
             "fingerprint": self.fingerprint,
             "job": _stored(self.job),
@@ -122,12 +132,36 @@ class TrainedOn(Trained):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """A baseline by its `name` and what it is given (`models/baselines.py`)."""
+
+    name: str
+    arguments: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fallback(Baseline):
+    """One that forecasts what the version cannot; `half_widths` of the 90 % interval of each step, None where unknown."""
+
+    half_widths: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combined:
+    """`how` the `baselines` that are members of an ensemble are combined with the others, which are outputs of the graph."""
+
+    how: Combine
+    baselines: tuple[Baseline, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class BundleFacts:
     """A forecaster in words and numbers: what it reads, what it forecasts, how wide its intervals are, what it was trained on.
 
     `trained_on`: None where a version of an older lagline does not say all of it, but lacks what `lacks` names.
     `half_widths`: of the 90 % interval of each step, None where unknown.  `inputs`: what the graph takes, and of which type.
     `zone`: of the times that it was trained on, None where they named none; an older version took all times for UTC.
+    `fallbacks`: what forecasts a series that it cannot, the best on validation first; none in an older version.
     """
 
     name: str
@@ -146,8 +180,16 @@ class BundleFacts:
     inputs: Mapping[str, str] = field(default_factory=lambda: OLD_INPUTS)
     zone: str | None = None
     holidays: tuple[str, ...] = ()
+    fallbacks: tuple[Fallback, ...] = ()
+    combined: Combined | None = None
     trained_on: TrainedOn | None = None
     lacks: tuple[str, ...] = ()
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """The names of all baselines that it forecasts with: itself, fallbacks, members."""
+        others = (*self.fallbacks, *(self.combined.baselines if self.combined else ()))
+        return frozenset({self.family} & {*BASELINES} | {one.name for one in others})
 
     @classmethod
     def read(cls, content: bytes) -> "BundleFacts":
@@ -176,10 +218,12 @@ class BundleFacts:
             "forward_fill": self.forward_fill,
             "categories": {name: list(texts) for name, texts in self.categories.items()},
             "columns": dict(self.columns),
-            "half_widths": [None if width is None or not math.isfinite(width) else width for width in self.half_widths],
+            "half_widths": _widths(self.half_widths),
             "inputs": dict(self.inputs),
             "zone": self.zone,
             "holidays": list(self.holidays),
+            "fallbacks": [_told(one) | {"half_widths": _widths(one.half_widths)} for one in self.fallbacks],
+            **({"combined": _combination(self.combined)} if self.combined else {}),
             "trained_on": self.trained_on.to_dict() if self.trained_on else {},
         }
 
@@ -187,11 +231,28 @@ class BundleFacts:
     def from_dict(cls, raw: Json) -> "BundleFacts":
         """The inverse of `to_dict`, of any version there is.  Raises KeyError, TypeError or ValueError for what is none."""
         lacks = tuple(name for name in NEEDED if name not in raw["trained_on"])
-        own = {name: tuple(raw[name]) for name in ("quantiles", "ids", "half_widths")}
+        own: dict[str, Any] = {name: tuple(raw[name]) for name in ("quantiles", "ids", "half_widths")}
         own |= {"holidays": tuple(raw.get("holidays", ())), "zone": raw.get("zone", "UTC")}
+        own["fallbacks"] = tuple(
+            Fallback(**one | {"half_widths": tuple(one["half_widths"])}) for one in raw.get("fallbacks", ())
+        )
+        if combined := raw.get("combined"):
+            own["combined"] = Combined(how=combined["how"], baselines=tuple(Baseline(**one) for one in combined["baselines"]))
         trained_on = None if lacks else TrainedOn.from_dict(raw["trained_on"])
         windows = WindowParams.from_dict(raw["windows"])
         return cls(**_known(cls, raw) | own | {"windows": windows, "trained_on": trained_on, "lacks": lacks})
+
+
+def _told(one: Baseline) -> dict[str, object]:
+    return {"name": one.name, "arguments": dict(one.arguments)}
+
+
+def _combination(found: Combined) -> dict[str, object]:
+    return {"how": found.how, "baselines": [_told(one) for one in found.baselines]}
+
+
+def _widths(widths: Sequence[float | None]) -> list[float | None]:
+    return [None if width is None or not math.isfinite(width) else width for width in widths]
 
 
 def _known(kind: type, raw: Json) -> dict[str, Any]:

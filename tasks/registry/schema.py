@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from models.baselines import BASELINES
 from models.data.window import WindowParams
 from models.families import FAMILIES
+from models.fit.job import is_baseline
 from models.fit.settings import Training
 from models.serving import OLD_INPUTS
 from params.load import ENSEMBLE
@@ -28,6 +30,8 @@ Above = Annotated[float, Field(gt=0, le=MOST)]
 Border = Int64 | dict[str, Int64]
 Quantiles = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(max_length=1000)]
 Naive = Literal["last_value", "drift", "seasonal_naive"]
+Baseline = Literal["last_value", "drift", "seasonal_naive", "naive2", "theta", "auto_ets"]
+HalfWidths = list[Annotated[float, Field(ge=0, le=1e300)] | None]
 Word = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,200}$")]  # printable
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
 Device = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda)( [ -~]{1,200})?$")]
@@ -36,8 +40,9 @@ SPAN = r"^[1-9]\d{0,8}(s|m|h|d|bd|w|mo|q|y)$"
 
 
 def _known(family: str) -> str:
-    if family not in (*FAMILIES, ENSEMBLE):
-        raise ValueError(f"no family of this lagline; there are: {', '.join((*FAMILIES, ENSEMBLE))}")
+    there = (*FAMILIES, ENSEMBLE, *BASELINES)
+    if family not in there:
+        raise ValueError(f"no family of this lagline; there are: {', '.join(there)}")
     return family
 
 
@@ -142,8 +147,50 @@ class TrainingTold(Exactly):
         return self
 
 
+class ArgumentsTold(Exactly):
+    """What a baseline is given."""
+
+    season: Annotated[int, Field(ge=1, le=SIZE)]
+    rows: Some | None = None
+
+    @model_validator(mode="after")
+    def _left_out(self) -> Self:
+        if self.rows is None and "rows" in self.model_fields_set:
+            raise ValueError("rows: leave it out where a fit gets all rows")
+        return self
+
+
+class BaselineTold(Exactly):
+    """A baseline that a version forecasts with besides."""
+
+    name: Baseline
+    arguments: ArgumentsTold
+
+
+class FallbackTold(BaselineTold):
+    """What forecasts a series that the version itself cannot."""
+
+    half_widths: HalfWidths
+
+
+class CombinedTold(Exactly):
+    """What is combined with the outputs of the graph, the members of an ensemble."""
+
+    how: Literal["median", "mean"]
+    baselines: Annotated[list[BaselineTold], Field(min_length=1, max_length=1000)]
+
+
+def _arguments_fit(family: str, network: dict[str, Any]) -> None:
+    """Raises ValueError where a baseline is given something else than it takes."""
+    if is_baseline(family):
+        try:
+            ArgumentsTold.model_validate(network)
+        except ValidationError as error:
+            raise ValueError(f"network: {first_fault(error)}") from None
+
+
 class MemberTold(Exactly):
-    """The numbers of a fit, which may be one of an ensemble."""
+    """The numbers of a fit, or of a baseline, which may be one of an ensemble."""
 
     family: Family
     network: Network
@@ -160,6 +207,7 @@ class MemberTold(Exactly):
     def _one_kind(self) -> Self:
         if (self.family == ENSEMBLE) != bool(self.members):
             raise ValueError(f"family: {ENSEMBLE} is what has members, and no other")
+        _arguments_fit(self.family, self.network)
         return self
 
 
@@ -211,6 +259,7 @@ class TrainedOnTold(Told):
     fingerprint: FingerprintTold | None = None
     unseen_from: Border | None = None
     naive: Naive | None = None
+    baseline: Baseline | Literal[""] = ""
     newest: Int64 | None = None
     newest_time: Word | None = None
     scores: dict[Word, Float | None] = Field(default_factory=dict)
@@ -250,16 +299,31 @@ class FactsTold(Told):
     forward_fill: Rows
     categories: dict[Text, list[str]]
     columns: dict[Literal["unique_id", "ds", "y"], str | list[str] | None]
-    half_widths: list[Annotated[float, Field(ge=0, le=1e300)] | None]
+    half_widths: HalfWidths
     inputs: dict[Text, Annotated[str, StringConstraints(pattern=r"^(float32|float64|int64)$")]] = Field(default=OLD_INPUTS)
     zone: Annotated[str, AfterValidator(zone_name)] | None = None
     holidays: Annotated[list[Annotated[str, AfterValidator(_a_date)]], Field(max_length=100_000)] = Field(default_factory=list)
+    fallbacks: Annotated[list[FallbackTold], Field(max_length=len(BASELINES))] = Field(default_factory=list)
+    combined: CombinedTold | None = None
     trained_on: TrainedOnTold
 
     @model_validator(mode="after")
     def _sizes(self) -> Self:
-        if len(self.half_widths) != self.windows.horizon:
-            raise ValueError(f"half_widths: {len(self.half_widths)} for a horizon of {self.windows.horizon}")
+        names = [one.name for one in self.fallbacks]
+        for where, widths in (("", self.half_widths), *((f"fallbacks.{one.name}.", one.half_widths) for one in self.fallbacks)):
+            if len(widths) != self.windows.horizon:
+                raise ValueError(f"{where}half_widths: {len(widths)} for a horizon of {self.windows.horizon}")
+        if len({*names, self.family}) <= len(names):
+            raise ValueError("fallbacks: each is named once, and none is the version itself")
+        return self
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        _arguments_fit(self.family, self.network)
+        if is_baseline(self.family) == bool(self.inputs):
+            raise ValueError("inputs: a graph takes some, and a baseline has no graph")
+        if self.combined and self.family != ENSEMBLE:
+            raise ValueError(f"combined: {ENSEMBLE} is what has members, and no other")
         return self
 
 

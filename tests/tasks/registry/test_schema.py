@@ -34,6 +34,7 @@ def at(place: str, value: Any) -> Callable[[Raw], None]:
     return put
 
 
+THETA: Raw = {"name": "theta", "arguments": {"season": 24, "rows": 500}, "half_widths": [1.0, None, 2.0, 3.0]}
 PRINT, JOB = "trained_on.fingerprint", "trained_on.job"
 HOSTILE: list[tuple[str, Any]] = [
     *(
@@ -118,6 +119,20 @@ HOSTILE: list[tuple[str, Any]] = [
     ("categories", {"a": [1]}),
     ("columns", {"evil": "x"}),
     ("windows.gap", True),
+    ("trained_on.baseline", "ridge"),
+    ("trained_on.baseline", "theta; x"),
+    ("fallbacks", [{**THETA, "name": "os.system"}]),
+    ("fallbacks", [{**THETA, "half_widths": [1.0]}]),
+    ("fallbacks", [{**THETA, "half_widths": [-1.0] * 4}]),
+    ("fallbacks", [THETA, THETA]),
+    ("fallbacks", [{**THETA, "surprise": 1}]),
+    ("fallbacks", [{"name": "theta", "arguments": {"season": 24}}]),
+    *(
+        ("fallbacks", [{**THETA, "arguments": arguments}])
+        for arguments in ({}, {"season": 0}, {"season": 10**9}, {"season": 24.0}, {"season": 24, "rows": None}, {"rows": 500})
+    ),
+    ("combined", {"how": "median", "baselines": [{"name": "theta", "arguments": {"season": 24}}]}),  # of no ensemble
+    ("inputs", {}),
 ]
 
 
@@ -180,3 +195,40 @@ def test_a_family_of_ours_with_members_is_one(raw: Raw, tmp_path: Path) -> None:
     ensemble["trained_on"]["job"]["members"][0]["family"] = "unheard"
     with pytest.raises(ValueError, match=r"trained_on\.job\.members\.0\.family is 'unheard': no family of this lagline"):
         BundleFacts.read(json.dumps(ensemble).encode())
+
+
+def test_a_baseline_as_a_version_as_a_member_and_for_what_a_network_cannot_forecast(raw: Raw) -> None:
+    version = deepcopy(raw)
+    version |= {"variant": "theta", "family": "theta", "network": {"season": 24, "rows": 500}, "inputs": {}}
+    version["fallbacks"] = [THETA | {"name": "drift", "arguments": {"season": 24}}]
+    facts = BundleFacts.read(json.dumps(version).encode())
+    assert facts.needed == {"theta", "drift"} and json.loads(json.dumps(facts.to_dict())) == version
+    for change, words in (
+        ({"network": {"season": 24, "alpha": 1}}, "network: alpha"),
+        ({"network": {}}, "network: season"),
+        ({"inputs": {"past_BLF": "float32"}}, "a baseline has no graph"),
+        ({"fallbacks": [THETA]}, "none is the version itself"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            BundleFacts.read(json.dumps(version | change).encode())
+
+    both = deepcopy(raw)
+    member = {name: value for name, value in raw["trained_on"]["job"].items() if name not in ("threads", "device")}
+    theta = member | {"family": "theta", "network": {"season": 24, "rows": 500}}
+    both |= {"family": "ensemble", "network": {}}
+    both["combined"] = {"how": "mean", "baselines": [{"name": "theta", "arguments": {"season": 24, "rows": 500}}]}
+    both["trained_on"]["job"] |= {"family": "ensemble", "network": {}, "members": [member, theta], "combine": "mean"}
+    facts = BundleFacts.read(json.dumps(both).encode())
+    assert facts.combined is not None and facts.combined.how == "mean" and facts.needed == {"theta"}
+    assert json.loads(json.dumps(facts.to_dict())) == both
+    for combined in ({"how": "mean", "baselines": []}, {"how": "min", "baselines": both["combined"]["baselines"]}):
+        with pytest.raises(ValueError, match=r"model\.json: combined\."):
+            BundleFacts.read(json.dumps(both | {"combined": combined}).encode())
+
+
+def test_an_older_version_says_nothing_of_the_best_baseline(raw: Raw) -> None:
+    older = deepcopy(raw)
+    del older["trained_on"]["baseline"], older["fallbacks"]
+    facts = BundleFacts.read(json.dumps(older).encode())
+    assert facts.fallbacks == () and facts.combined is None and facts.needed == frozenset()
+    assert facts.trained_on is not None and facts.trained_on.baseline == "" and facts.trained_on.bar == "last_value"
