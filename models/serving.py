@@ -30,18 +30,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+Graph = Callable[..., torch.Tensor]
 SOURCE = Path(__file__).read_bytes()  # what runs here, to be held against the copy that a manifest lists
 BATCH = 256
 MICROSECONDS = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6, "w": 7 * 86400 * 10**6}
 MONTHS = {"mo": 1, "q": 3, "y": 12}
-NULLS = (
-    "",
-    "na",
-    "n/a",
-    "nan",
-    "null",
-    "none",
-)  # in a cell of a CSV, in any case: nothing; but for a series, which may be called so
+# in a cell of a CSV, in any case: nothing; but for a series, which may be called so
+NULLS = ("", "na", "n/a", "nan", "null", "none")
 # of the names of series, as in tasks/load/ids.py: blanks around them, whole numbers with nothing but zeros behind the point
 BLANKS = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -50,6 +45,9 @@ WHOLE = re.compile(r"(?:-(0)|(0|-?[1-9][0-9]*))\.0+", re.ASCII)
 TRUTHS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 BEFORE = {"true": "1", "false": "0"}  # what a category that is true or false was called by an older lagline
 NAMED = 5  # series that a message names
+LEAST = 10  # values that a fitted baseline needs in another model's place, or two seasons
+MOST_STEPS = 10**7  # of the grid that a baseline reads, however few the rows are
+BLIND = "no observed y in its window"
 JSON_FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 SERVES = "__pyfunc_model_path__"  # the variable in which MLflow names the model to the process that is to serve it
 MOST = {"LAGLINE_SERVE_MAX_BYTES": 16 * 2**20, "LAGLINE_SERVE_MAX_ROWS": 100_000}  # of one request
@@ -97,9 +95,12 @@ YEAR_FIRST = re.compile(
 def load(folder: str | Path, digest: str | None = None) -> "Model":
     """The model of a bundle folder.  Raises ValueError as `check` and `open_graph` do."""
     contents = check(folder, digest)
+    facts = json.loads(contents["model.json"])
+    if is_baseline(facts.get("family", "")):  # which is computed below
+        return Model(facts)
     more = contents.get("refitted.pt2")
     refitted = open_graph(more, "refitted.pt2") if more is not None else None
-    return Model(json.loads(contents["model.json"]), open_graph(contents["graph.pt2"]), refitted)
+    return Model(facts, open_graph(contents.get("graph.pt2", b"")), refitted)
 
 
 def _load_pyfunc(path: str) -> "Model":
@@ -145,14 +146,14 @@ def check(folder: str | Path, digest: str | None = None) -> dict[str, bytes]:
     return contents
 
 
-def open_graph(content: bytes, name: str = "graph.pt2") -> Callable[..., torch.Tensor]:
+def open_graph(content: bytes, name: str = "graph.pt2") -> Graph:
     """The program in a .pt2 archive.  Raises ValueError for an archive that holds more than numbers and calls of aten."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _refuse_code(archive, name)
     except (zipfile.BadZipFile, UnicodeDecodeError, json.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{name} is refused: not an archive of torch.export ({error})") from None
-    graph: Callable[..., torch.Tensor] = torch.export.load(io.BytesIO(content)).module(check_guards=False)
+    graph: Graph = torch.export.load(io.BytesIO(content)).module(check_guards=False)
     return graph
 
 
@@ -231,15 +232,13 @@ class Bounds(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """A long frame sorted by series and time: `series`, `position`, `values` (features, then what is known ahead) of each row.
-
-    The others are per series [S].
-    """
+    """A long frame sorted by series and time; the first four after `ids` are of each row, the others per series [S]."""
 
     ids: list[str]
     series: np.ndarray
     position: np.ndarray
-    values: list[np.ndarray]
+    values: list[np.ndarray]  # the features, then what is known ahead
+    y: np.ndarray  # as observed; NaN throughout where the frame has none
     first: np.ndarray  # time of the first row
     day: np.ndarray  # day of the month that a calendar grid keeps, from 0
     last: np.ndarray  # position of the last row that may be a cutoff; -1 where there is none
@@ -308,16 +307,44 @@ class _Own(NamedTuple):
         return pd.concat([pd.DataFrame(found), values], axis=1)
 
 
+class History(NamedTuple):
+    """What a baseline reads: `y` [rows] of all series end to end, NaN where missing; [origins] the first row of the series, and
+    the row of the cutoff."""
+
+    y: np.ndarray
+    start: np.ndarray
+    at: np.ndarray
+
+
+class _Baseline(NamedTuple):
+    """A baseline that takes the place of a model, or is a part of it; `half_widths` [H] of its interval, NaN where unknown."""
+
+    name: str
+    arguments: dict[str, int]
+    half_widths: np.ndarray = np.empty(0)
+
+    @classmethod
+    def of(cls, said: dict[str, Any]) -> "_Baseline":
+        """As model.json says it."""
+        return cls(str(said["name"]), dict(said["arguments"]), _widths(said.get("half_widths", ())))
+
+
 class Model:
     """A bundle in memory; `facts` is its model.json, `graph` what has not seen the test range and was judged.
 
-    `refitted`: the same network trained on all rows, where there is one; forecasts come from it.
+    `refitted`: the same network trained on all rows, where there is one; forecasts come from it.  A baseline has no graph.  An
+    ensemble of both kinds has a graph that gives the forecasts of its networks, and `combined` with its baselines.
     """
 
-    def __init__(
-        self, facts: dict[str, Any], graph: Callable[..., torch.Tensor], refitted: Callable[..., torch.Tensor] | None = None
-    ) -> None:
+    def __init__(self, facts: dict[str, Any], graph: Graph | None = None, refitted: Graph | None = None) -> None:
         self.facts, self.graph, self.refitted = facts, graph, refitted
+        self.name = str(facts.get("variant", ""))
+        family = str(facts.get("family", ""))
+        self.alone = _Baseline(family, dict(facts["network"])) if is_baseline(family) else None
+        combined = facts.get("combined") or {"how": "median", "baselines": []}
+        self.how: str = combined["how"]
+        self.combined = [_Baseline.of(one) for one in combined["baselines"]]
+        self.fallbacks = [_Baseline.of(one) for one in facts.get("fallbacks") or ()]
         self.span: str | int = facts["frequency"]
         self.grid = _Grid(self.span, facts.get("zone", "UTC"), np.array(facts.get("holidays", []), "datetime64[D]"))
         self.own = _Own.of(facts)
@@ -331,6 +358,8 @@ class Model:
         for number, name in enumerate(facts["ids"]):
             self.known.setdefault(text_of(name) or "", number)
         self.columns = list(dict.fromkeys([*self.features, *self.future, *(n for n in self.static if n != "unique_id")]))
+        if self.combined and "y" not in self.columns:
+            self.columns.append("y")
         self.channels = [(int(c["lookback"]), int(c["sampling_rate"]), int(c["delay"])) for c in facts["channels"]]
         self.lookback = max(n for n, _, _ in self.channels)
         self.reach = max(d + r * (n - 1) for n, r, d in self.channels)
@@ -349,11 +378,11 @@ class Model:
 
     def predict(self, frame: Any, params: Any = None) -> pd.DataFrame:
         """What MLflow calls: the next horizon after the last row of every series, under the names of the frame: unique_id,
-        ds and y, or those of the run's own table.  Logs which series training did not see."""
+        ds and y, or those of the run's own table.  Logs which series training did not see, and which a baseline forecasts."""
         frame = frame.to_pandas() if hasattr(frame, "to_pandas") else frame
         own = self.own if self.own is not None and self.own.names_of({*frame.columns}) else None
         made = self.forecast(frame if own is None else own.house(frame))
-        if told := self.unseen(made["unique_id"]):
+        for told in self.notes(made["unique_id"], made["model"]):
             logging.getLogger(__name__).warning(told)
         return made if own is None else own.back(made, frame, self.grid)
 
@@ -364,46 +393,108 @@ class Model:
         stride: int = 1,
         judged: bool = False,
         left_out: list[str] | None = None,
+        strict: bool = False,
     ) -> pd.DataFrame:
         """Forecasts of a long frame (unique_id, ds, the covariates; rows in any order; pandas, or polars with its to_pandas).
 
-        Columns unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90; times are UTC.  A time without zone is one of the zone of
-        the table that the model was trained on, or UTC where that named none.
+        Columns unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90, model; times are UTC.  A time without zone is one of the
+        zone of the table that the model was trained on, or UTC where that named none.
         Cutoffs: the last row of every series that has a y (where y is given: the rows after it are the ones to forecast, and
         carry what is known ahead), or, with `start`, every `stride` rows from the first row at or after it that has a whole
         history behind it.  A series that training did not see is scaled as all together are, with the static covariates that
-        its rows give.  `judged`: by `graph`, also where there are refitted weights.  A series without one y in its window gets
-        no forecast: its name is put into `left_out`, if that is given.  Raises ValueError naming the series and column for
-        anything that it cannot use.
+        its rows give.  `judged`: by `graph`, also where there are refitted weights.
+        A series that the model can forecast at none of these cutoffs (too short, or no y in its window) is forecast by the
+        first of the fallbacks that its history allows, which `model` names; not where `strict`.  One without any y, and one
+        that no fallback forecasts, gets no forecast: its name is put into `left_out`, if that is given.  Raises ValueError
+        naming the series and column for anything that it cannot use.
         """
         if stride < 1:
             raise ValueError(f"stride must be at least 1, not {stride}")
         rows = self._read(frame)
-        if start is None or left_out is not None:
+        named = start is None or left_out is not None  # every series without a forecast
+        if named:
             _leave_out(rows.ids, np.flatnonzero(rows.last < 0), left_out)
-        series, origin = self._origins(rows, start, stride)
-        values, at = self._grid(rows, series, origin)
+        series, origin = self._cutoffs(rows, start, stride)
+        others = [] if strict else self.fallbacks
+        if not others:
+            self._refuse_short(rows, np.unique(series))
+            if (origin < self.behind).all():
+                raise ValueError(f"no cutoff from {start} with a stride of {stride} has {self.behind + 1} rows behind it")
+        forecasts, by = self._own(rows, series, origin, judged)
+        if others:
+            self._fall_back(rows, series, origin, forecasts, by)
+        some = by >= 0
+        lacking = np.setdiff1d(series, series[some])
+        if named:
+            if left_out is None:
+                self._refuse_short(rows, lacking)
+            _leave_out(rows.ids, lacking, left_out, BLIND if self.alone is None else f"too short a history for {self.name}")
+        if not some.any():
+            what = f"enough history for {self.name}" if self.alone or others else "one observed y in its window"
+            raise ValueError(f"no cutoff has {what}{'' if start is None else f' from {start} on'}")
+        return self._frame(rows, series[some], origin[some], forecasts[some], by[some])
+
+    def _own(self, rows: _Rows, series: np.ndarray, origin: np.ndarray, judged: bool) -> tuple[np.ndarray, np.ndarray]:
+        """[B, H] the model's own forecasts at some cutoffs, and [B] 0 where there is one, else -1."""
+        forecasts, by = np.full((len(series), self.horizon), np.nan), np.full(len(series), -1)
+        if self.alone is not None:
+            forecasts = self.points(None, _history(rows, series, origin))
+            by[np.isfinite(forecasts).all(axis=1)] = 0
+            return forecasts, by
+        whole = np.flatnonzero(origin >= self.behind)
+        if not len(whole):
+            return forecasts, by
+        values, at = self._grid(rows, series[whole], origin[whole])
         if "y" in self.features:
             seen = self._sees_y(values, at)
-            blind = np.setdiff1d(series, series[seen])
-            if start is None or left_out is not None:
-                _leave_out(rows.ids, blind, left_out)
-            series, origin, at = series[seen], origin[seen], at[seen]
-        if not len(at):
-            raise ValueError(f"no cutoff has one observed y in its window{'' if start is None else f' from {start} on'}")
-        number, parts = self._numbers_of(rows.ids), []
+            whole, at = whole[seen], at[seen]
+        self._refuse_unknown(rows, series[whole], origin[whole])
+        number, own, parts = self._numbers_of(rows.ids), series[whole], []
         graph = self.graph if judged or self.refitted is None else self.refitted
+        assert graph is not None
         for begin in range(0, len(at), BATCH):
-            some, own = at[begin : begin + BATCH], series[begin : begin + BATCH]
+            some, these = at[begin : begin + BATCH], own[begin : begin + BATCH]
             ahead = values[some[:, None] + 1 + np.arange(self.ahead), len(self.features) :]
             past = self._past(values, some)
-            inputs = {"past_BLF": past, "ahead_BAK": ahead, "static_BC": rows.static[own], "series_B": number[own]}
+            inputs = {"past_BLF": past, "ahead_BAK": ahead, "static_BC": rows.static[these], "series_B": number[these]}
             inputs |= {"wide_BLE": past[..., self.wide], "wide_BAE": ahead[..., self.wide_ahead]}
             with torch.no_grad():
-                parts.append(self.run(graph, {name: torch.from_numpy(part) for name, part in inputs.items()})[..., 0].numpy())
-        return self._frame(rows, series, origin, np.concatenate(parts).astype(np.float64))
+                raw = self.run(graph, {name: torch.from_numpy(part) for name, part in inputs.items()})
+            parts.append((raw if self.combined else raw[..., :1]).numpy())
+        if parts:
+            history = _history(rows, own, origin[whole]) if self.combined else None
+            forecasts[whole], by[whole] = self.points(np.concatenate(parts), history), 0
+        return forecasts, by
 
-    def run(self, graph: Callable[..., torch.Tensor], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def points(self, raw: np.ndarray | None, history: History | None = None) -> np.ndarray:
+        """[B, H] float64, the point forecasts of what a graph gave: `raw` [B, H, Q], or [B, H, M] of the networks of an
+        ensemble of both kinds; None of a baseline.  A network alone reads no history.
+        """
+        members = [self.alone] if self.alone is not None else self.combined
+        made = [] if history is None else [self._baseline(one, history) for one in members]
+        if self.alone is not None:
+            return made[0]
+        networks = np.asarray(raw, np.float64)
+        return combine(np.concatenate([networks, np.stack(made, -1)], -1), self.how) if made else networks[..., 0]
+
+    def _baseline(self, one: _Baseline, history: History) -> np.ndarray:
+        ahead = self.gap + np.arange(1, self.horizon + 1)
+        return np.asarray(baseline(one.name, one.arguments, *history, ahead), np.float64)
+
+    def _fall_back(self, rows: _Rows, series: np.ndarray, origin: np.ndarray, forecasts: np.ndarray, by: np.ndarray) -> None:
+        """Fills in place, where a series has no forecast at all, those of the first fallback that its history allows, and the
+        number of that one, from 1."""
+        lacking = np.flatnonzero(~np.isin(series, series[by >= 0]))
+        if not len(lacking):
+            return
+        history = _history(rows, series[lacking], origin[lacking])
+        for number, other in enumerate(self.fallbacks, start=1):
+            some = np.flatnonzero((by[lacking] < 0) & _suffices(other, history))
+            made = self._baseline(other, History(history.y, history.start[some], history.at[some]))
+            whole = np.isfinite(made).all(axis=1)
+            forecasts[lacking[some[whole]]], by[lacking[some[whole]]] = made[whole], number
+
+    def run(self, graph: Graph, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Raw forecasts [B, H, Q] of a graph, which is handed those of the inputs that it takes, as it takes them."""
         takes = self.facts.get("inputs", OLD_INPUTS)
         return graph(*(inputs[name].to(getattr(torch, kind)) for name, kind in takes.items()))
@@ -421,9 +512,10 @@ class Model:
             raise ValueError("column 'unique_id' has an empty value: every row needs the name of its series")
         times = _times(frame["ds"], row_ids, self.grid, self.data)
         values = [_numbers(frame[name], name, row_ids) for name in (*self.features, *self.future)]
+        y = np.full(len(frame), np.nan)
         if "y" in frame.columns:  # as the checks do, also where no feature reads it
-            low = _numbers(frame["y"], "y", row_ids) <= LOG1P
-            _refuse("y", frame["y"], row_ids, low & self.log1p, f"is too low; {REFUSED['log1p']}")
+            y = _numbers(frame["y"], "y", row_ids)
+            _refuse("y", frame["y"], row_ids, (y <= LOG1P) & self.log1p, f"is too low; {REFUSED['log1p']}")
         codes, ids = pd.factorize(row_ids, sort=True)
         order = np.lexsort((times, codes))
         series, times = codes[order], times[order]
@@ -436,11 +528,11 @@ class Model:
         end = position[ends]
         last = end
         if "y" in frame.columns:  # the rows after the last y are the ones to forecast
-            seen = ~np.isnan(_numbers(frame["y"], "y", row_ids)[order])
-            if seen.any() or self.future or "y" in self.features:
+            seen = ~np.isnan(y[order])
+            if seen.any() or self.future or "y" in self.columns:
                 last = np.maximum.reduceat(np.where(seen, position, -1), starts)
         static = self._static(frame, ids, row_ids, order, starts)
-        return _Rows(ids.tolist(), series, position, [v[order] for v in values], first, day, last, end, static)
+        return _Rows(ids.tolist(), series, position, [v[order] for v in values], y[order], first, day, last, end, static)
 
     def _static(self, frame: Any, ids: Any, row_ids: np.ndarray, order: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """[S, C]: the first number given, or the code in training of the first category; 0 for one unseen there."""
@@ -456,8 +548,8 @@ class Model:
             found[:, column] = first if kind == "numeric" else list(known)
         return found
 
-    def _origins(self, rows: _Rows, start: str | int | datetime | None, stride: int) -> tuple[np.ndarray, np.ndarray]:
-        """Series and position of every cutoff, by series and time."""
+    def _cutoffs(self, rows: _Rows, start: str | int | datetime | None, stride: int) -> tuple[np.ndarray, np.ndarray]:
+        """Series and position of every cutoff, by series and time, whatever history it has."""
         begin, known = rows.last, rows.last >= 0
         if not known.any():
             raise ValueError("no series has one observed y: there is nothing to forecast from")
@@ -466,7 +558,15 @@ class Model:
             known &= rows.last >= begin
             if not known.any():
                 raise ValueError(f"no series has a row at or after {start}")
-        short = np.flatnonzero(known & (rows.last < self.behind))
+        step = min(stride, int(rows.last.max()) + 1)  # that reaches past every last row already
+        counts = np.where(known, np.maximum((rows.last - begin) // step + 1, 0), 0)
+        series = np.repeat(np.arange(len(rows.ids)), counts)
+        number = np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return series, begin[series] + step * number
+
+    def _refuse_short(self, rows: _Rows, some: np.ndarray) -> None:
+        """Raises ValueError for one of some series that the windows do not fit into."""
+        short = some[rows.last[some] < self.behind]
         if len(short):
             more = f" (and {len(short) - 1} more series)" if len(short) > 1 else ""
             given = int(rows.last[short[0]]) + 1
@@ -474,14 +574,9 @@ class Model:
                 f"series {rows.ids[short[0]]!r}{more}: too short a history, {self.behind + 1} rows at {self.span} are needed"
                 f" up to the cutoff and {given} {'is' if given == 1 else 'are'} given"
             )
-        step = min(stride, int(rows.last.max()) + 1)  # that reaches past every last row already
-        begin = begin + np.maximum(-(-(self.behind - begin) // step), 0) * step
-        counts = np.where(known, np.maximum((rows.last - begin) // step + 1, 0), 0)
-        series = np.repeat(np.arange(len(rows.ids)), counts)
-        if not len(series):
-            raise ValueError(f"no cutoff from {start} with a stride of {stride} has {self.behind + 1} rows behind it")
-        number = np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts)
-        origin = begin[series] + step * number
+
+    def _refuse_unknown(self, rows: _Rows, series: np.ndarray, origin: np.ndarray) -> None:
+        """Raises ValueError for a cutoff without the rows after it that say what is known ahead."""
         late = np.flatnonzero(origin + self.ahead > rows.end[series])
         if self.future and len(late):
             lacking = int((origin + self.ahead - rows.end[series])[late[0]])
@@ -489,7 +584,6 @@ class Model:
                 f"series {rows.ids[series[late[0]]]!r}: {', '.join(self.future)} must be given for {self.ahead} rows after"
                 f" a cutoff, and the last {lacking} are missing; add rows with them, y left empty"
             )
-        return series, origin
 
     def _grid(self, rows: _Rows, series: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The part of the regular grid that the windows read, float64 [rows, F], and the row of each origin in it."""
@@ -536,21 +630,36 @@ class Model:
         """The number of each series in training; one past the last for a series that training did not see."""
         return np.array([self.known.get(name, len(self.facts["ids"])) for name in ids], np.int64)
 
+    def notes(self, ids: Iterable[str], models: Iterable[str]) -> list[str]:
+        """What there is to say of forecasts, given the series and the model of each row, in words: which series are none that
+        training saw, and which another model forecasts."""
+        by: dict[str, dict[str, None]] = {}
+        for name, model in dict.fromkeys(zip(ids, models, strict=True)):
+            by.setdefault(model, {})[name] = None
+        total, own = len(set().union(*by.values())), by.pop(self.name, {})
+        other, told = len(set().union(*by.values())), [self.unseen(own) if self.alone is None else None]
+        if other:
+            which = ", ".join(f"by {model} ({_some(list(names))})" for model, names in by.items())
+            lacking = f"{other} of {total} series {'has' if other == 1 else 'have'} too little history for {self.name}"
+            told.append(f"{lacking}: forecast {which}")
+        return [words for words in told if words]
+
     def unseen(self, ids: Iterable[str]) -> str | None:
         """That some series are none that training saw, which, and how they are scaled, in words; None where all are."""
         names = list(dict.fromkeys(ids))
         other = [name for name in names if name not in self.known]
         if not other:
             return None
-        some = ", ".join(map(repr, other[:NAMED])) + (f" and {len(other) - NAMED} more" if len(other) > NAMED else "")
-        which = f"{len(other)} of {len(names)} series {'is' if len(other) == 1 else 'are'} not among those of training ({some})"
+        are = "is" if len(other) == 1 else "are"
+        which = f"{len(other)} of {len(names)} series {are} not among those of training ({_some(other)})"
         return f"{which}: scaled as all of those together are"
 
-    def _frame(self, rows: _Rows, series: np.ndarray, origin: np.ndarray, forecasts: np.ndarray) -> pd.DataFrame:
+    def _frame(self, rows: _Rows, series: np.ndarray, origin: np.ndarray, made: np.ndarray, by: np.ndarray) -> pd.DataFrame:
         owner = np.repeat(series, self.horizon)
         ahead = (origin[:, None] + self.gap + 1 + np.arange(self.horizon)).ravel()
-        forecasts = self.bounds.of(forecasts)
-        half = np.array([np.nan if width is None else width for width in self.facts["half_widths"]], np.float64)
+        made = self.bounds.of(made)
+        half = np.stack([_widths(self.facts["half_widths"]), *(other.half_widths for other in self.fallbacks)])[by]
+        models = np.array([self.name, *(other.name for other in self.fallbacks)], object)
 
         def times(position: np.ndarray) -> Any:
             at = _at(rows.first[owner], rows.day[owner], position, self.grid)
@@ -563,11 +672,28 @@ class Model:
             "unique_id": np.array(rows.ids, object)[owner],
             "cutoff": times(np.repeat(origin, self.horizon)),
             "ds": times(ahead),
-            "yhat": forecasts.ravel(),
-            "yhat-lo-90": self.bounds.of(forecasts - half).ravel(),
-            "yhat-hi-90": self.bounds.of(forecasts + half).ravel(),
+            "yhat": made.ravel(),
+            "yhat-lo-90": self.bounds.of(made - half).ravel(),
+            "yhat-hi-90": self.bounds.of(made + half).ravel(),
+            "model": np.repeat(models[by], self.horizon),
         }
-        return pd.DataFrame(columns).astype({"unique_id": "str"})
+        return pd.DataFrame(columns).astype({"unique_id": "str", "model": "str"})
+
+
+def combine(members: np.ndarray, how: str) -> np.ndarray:
+    """The median or the mean of the last axis, without what is NaN; NaN where all is."""
+    there = (~np.isnan(members)).sum(-1, keepdims=True)
+    if how == "mean":
+        with np.errstate(invalid="ignore"):
+            return np.asarray((np.nansum(members, -1, keepdims=True) / there)[..., 0])
+    ordered = np.sort(members, axis=-1)  # NaN last
+    low, high = (np.take_along_axis(ordered, np.maximum(at, 0) // 2, -1)[..., 0] for at in (there - 1, there))
+    return np.asarray((low + high) / 2)
+
+
+def is_baseline(name: str) -> bool:
+    """Whether `baseline` knows a name."""
+    return name in ("last_value", "drift", "seasonal_naive", *_FITS)
 
 
 def baseline(
@@ -610,6 +736,28 @@ def baseline(
             found[origin] = model(past, ahead)
         told(origin + 1)
     return found
+
+
+def _suffices(one: _Baseline, history: History) -> np.ndarray:
+    """[origins] whether a baseline reads values enough to forecast in another model's place."""
+    seen, end = np.append(0, np.cumsum(~np.isnan(history.y))), history.at + 1
+    observed = seen[end] - seen[np.maximum(history.start, end - one.arguments.get("rows", end))]
+    fitted = max(2 * one.arguments["season"], LEAST)
+    return np.asarray(observed >= {"last_value": 1, "seasonal_naive": 1, "drift": 2}.get(one.name, fitted))
+
+
+def _history(rows: _Rows, series: np.ndarray, origin: np.ndarray) -> History:
+    """That of some cutoffs on the regular grid.  Raises ValueError where the grid is far larger than the frame."""
+    sizes = np.zeros(len(rows.ids), np.int64)
+    np.maximum.at(sizes, series, origin + 1)
+    if sizes.sum() > max(MOST_STEPS, 100 * len(rows.y)):
+        most = int(sizes.argmax())
+        raise ValueError(f"series {rows.ids[most]!r}: its rows are spread over {sizes[most]:,} steps; remove those far off")
+    offsets = np.cumsum(sizes) - sizes
+    y = np.full(sizes.sum(), np.nan)
+    keep = rows.position < sizes[rows.series]
+    y[(offsets[rows.series] + rows.position)[keep]] = rows.y[keep]
+    return History(y, offsets[series], offsets[series] + origin)
 
 
 def seasonal(y: np.ndarray, source: np.ndarray, start: np.ndarray, season: int) -> np.ndarray:
@@ -734,13 +882,23 @@ def _transforms(job: dict[str, Any]) -> set[str]:
     return {str(job.get("scaling", {}).get("target", "none"))}.union(*map(_transforms, job.get("members", ())))
 
 
-def _leave_out(ids: list[str], some: np.ndarray, left_out: list[str] | None) -> None:
+def _leave_out(ids: list[str], some: np.ndarray, left_out: list[str] | None, why: str = BLIND) -> None:
     """Names series that get no forecast.  Raises ValueError where nobody asks for their names."""
     if len(some) and left_out is None:
         more = f" (and {len(some) - 1} more series)" if len(some) > 1 else ""
-        raise ValueError(f"series {ids[some[0]]!r}{more}: no observed y in its window, so there is nothing to forecast from")
+        raise ValueError(f"series {ids[some[0]]!r}{more}: {why}, so there is nothing to forecast from")
     if left_out is not None:
         left_out += [ids[number] for number in some]
+
+
+def _some(names: list[str]) -> str:
+    """The first of some series, as a message names them."""
+    return ", ".join(map(repr, names[:NAMED])) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def _widths(said: Iterable[float | None]) -> np.ndarray:
+    """[H] half widths of an interval, NaN where unknown."""
+    return np.array([np.nan if width is None else width for width in said], np.float64)
 
 
 def _refuse_rows(ids: np.ndarray, series: np.ndarray, times: np.ndarray, on_grid: np.ndarray, grid: _Grid) -> None:

@@ -71,7 +71,7 @@ def test_compare_promote_again_refuse_roll_back_and_forecast(flows, warm, refuse
     done = warm("forecast", "story@champion", *data, home=home)
     assert done.returncode == 0, done.stderr
     found = pl.read_parquet(out)
-    assert found.columns == ["origin", "time_hour", "cutoff", "yhat", "yhat-lo-90", "yhat-hi-90"]
+    assert found.columns == ["origin", "time_hour", "cutoff", "yhat", "yhat-lo-90", "yhat-hi-90", "model"]
     last = rows.filter(pl.col("time_hour") < datetime(2013, 12, 1, tzinfo=UTC))["time_hour"].max()
     assert found.height == 3 * 12 and set(found["cutoff"]) == {last}
     done = warm("forecast", "story@1", *data, "--from", "2013-11-29", "--stride", "12", home=home)

@@ -119,7 +119,7 @@ def test_the_last_cutoff_gives_the_same_window_as_the_last_of_many() -> None:
 def test_steps_are_stamped_after_the_gap_and_intervals_are_put_around_them() -> None:
     model = make_model(WindowParams(2, {"y": FeatureWindow(3)}, gap=1), "1h")
     found = model.forecast(hourly())
-    assert list(found.columns) == ["unique_id", "cutoff", "ds", "yhat", "yhat-lo-90", "yhat-hi-90"]
+    assert list(found.columns) == ["unique_id", "cutoff", "ds", "yhat", "yhat-lo-90", "yhat-hi-90", "model"]
     assert found["cutoff"].tolist() == [pd.Timestamp("2024-01-01 05:00", tz="UTC")] * 2
     assert found["ds"].tolist() == [pd.Timestamp("2024-01-01 07:00", tz="UTC"), pd.Timestamp("2024-01-01 08:00", tz="UTC")]
     assert found["yhat"].tolist() == [5.0, 6.0]

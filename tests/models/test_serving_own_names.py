@@ -54,7 +54,7 @@ def test_a_frame_of_the_runs_own_names_comes_back_under_them_in_its_types(kind: 
     given, expected = KINDS[kind]
     frame = rows(given)
     found = model().predict(frame)
-    assert list(found.columns) == ["Store", "Dept", "day", "cutoff", "yhat", "yhat-lo-90", "yhat-hi-90"]
+    assert list(found.columns) == ["Store", "Dept", "day", "cutoff", "yhat", "yhat-lo-90", "yhat-hi-90", "model"]
     assert found["Store"].tolist() == [10, 10, 2, 2] and found["Store"].dtype == "int16" and found["Dept"].tolist()[2] == "01"
     assert found["day"].head(2).tolist() == expected.tolist() and found["yhat"].tolist() == [2.0, 2.0, 4.0, 4.0]
     if kind != "text with a clock":  # which is text, and comes back as a time

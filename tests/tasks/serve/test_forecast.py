@@ -192,7 +192,7 @@ def test_the_forecasts_of_a_night_have_the_columns_of_the_table_and_are_kept_in_
     told, warning = served(version, data, tmp_path, monkeypatch, out)
     assert told is not None and told.startswith("8 rows, 2 forecasts of 2 series by own version 1") and warning is None
     found = pl.read_parquet(out) if ending == "parquet" else pl.read_csv(out)
-    assert found.columns == ["series", "hour", "cutoff", "yhat", "yhat-lo-90", "yhat-hi-90"]
+    assert found.columns == ["series", "hour", "cutoff", "yhat", "yhat-lo-90", "yhat-hi-90", "model"]
     assert found.schema["hour"] == (naive.schema["hour"] if ending == "parquet" else pl.String)
     (kept,) = (tmp_path / "served").rglob("*.parquet")
     ours = pl.read_parquet(kept)
