@@ -209,8 +209,7 @@ def signature(folder: Path, columns: list[str]) -> "ModelSignature":
     named = [[name] if isinstance(name, str) else name or [] for name in facts["columns"].values()]
     keys = dict.fromkeys(("unique_id", "ds", "y", *(name for names in named for name in names)))
     inputs: list[Any] = [ColSpec(anything(), name, required=name not in keys) for name in dict.fromkeys((*columns, *keys))]
-    kinds = {"unique_id": DataType.string, "cutoff": time, "ds": time}
-    outputs: list[Any] = [
-        ColSpec(kinds.get(name, DataType.double), name) for name in (*kinds, "yhat", "yhat-lo-90", "yhat-hi-90")
-    ]
+    kinds = {"unique_id": DataType.string, "cutoff": time, "ds": time, "model": DataType.string}
+    names = ("unique_id", "cutoff", "ds", "yhat", "yhat-lo-90", "yhat-hi-90", "model")
+    outputs: list[Any] = [ColSpec(kinds.get(name, DataType.double), name) for name in names]
     return ModelSignature(Schema(inputs), Schema(outputs))
