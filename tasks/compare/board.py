@@ -76,10 +76,11 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class Difference:
-    """The MAE of one model less that of another, original units.
+    """The score of one model less that of another on the `rows` that both forecast, in the measure of the run.
 
     `low`, `high`: its 90 % interval; `statistic`, `p` (two-sided, of this difference alone; `p_holm`: corrected for all of the
-    `tested` against the same model): None where nothing can be said.  `over`: origins or series, `count` of them.
+    `tested` against the same model): None where nothing can be said.  `over`: origins or series, `count` of them.  `skill`:
+    1 - score / score of the other, with the ends of its 90 % interval; None where the other makes no error.
     """
 
     mean: float
@@ -91,6 +92,10 @@ class Difference:
     count: int
     p_holm: float | None = None
     tested: int | None = None
+    rows: int | None = None
+    skill: float | None = None
+    skill_low: float | None = None
+    skill_high: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

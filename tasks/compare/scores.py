@@ -7,12 +7,12 @@ Columns of ours that stand beside those of models begin with an underscore, whic
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import polars as pl
 from utilsforecast import losses
 
-from models.serving import seasonal
 from tasks.compare.board import Score, best_naive
+from tasks.compare.measures import scales as scales
+from tasks.compare.measures import standard_units as standard_units
 from tasks.evaluate.intervals import COVERAGE, LEVELS, by_step, of_step, quantile_column
 
 SQUARE_AND_ABSOLUTE = {"mae": losses.mae, "mse": losses.mse}
@@ -55,33 +55,6 @@ def _share(value: Score, base: Score) -> Score:
 
 def _mean_of(values: Sequence[Score]) -> Score:
     return None if None in values else _mean(values)
-
-
-def standard_units(train_history: pl.DataFrame) -> pl.DataFrame:
-    """unique_id, deviation: the population standard deviation of each series' training rows, the unit of scaled scores.
-
-    An error is the same whatever mean was taken off both sides, so only the deviation is needed.  A series that is constant
-    in training has none, and does not count.
-    """
-    deviation = pl.col("y").cast(pl.Float64).fill_nan(None).std(ddof=0)
-    found = train_history.group_by("unique_id", maintain_order=True).agg(deviation=deviation)
-    return found.with_columns(pl.when(pl.col("deviation") > 0).then(pl.col("deviation")))
-
-
-def scales(train_history: pl.DataFrame, season: int) -> pl.DataFrame:
-    """unique_id, mae, mse: the in-sample errors of the seasonal naive (`seasonal`), which MASE and RMSSE divide by.
-
-    `train_history`: unique_id, ds, y of the training rows on the regular grid.
-    """
-    y = pl.col("y").cast(pl.Float64).fill_null(np.nan)
-    rows = train_history.select("unique_id", "ds", y).sort("unique_id", "ds").drop("ds").with_row_index("row")
-    values, row = rows["y"].to_numpy(), rows["row"].cast(pl.Int64).to_numpy()
-    start = rows.select(pl.col("row").cast(pl.Int64).min().over("unique_id")).to_series().to_numpy()
-    naive = pl.Series(seasonal(values, row - season, start, season))
-    rows = rows.select("unique_id", pl.col("y").fill_nan(None), mae=naive.fill_nan(None)).drop_nulls()
-    squares = losses.mse(rows.rename({"mae": "mse"}), ["mse"])
-    errors: pl.DataFrame = losses.mae(rows, ["mae"])
-    return errors.join(squares, on="unique_id", how="left", maintain_order="left")
 
 
 def score(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, calibration: pl.DataFrame) -> dict[str, Score]:

@@ -10,7 +10,7 @@ Holm 1979 for many comparisons.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +21,85 @@ from tasks.compare.board import Difference
 
 FEWEST = 10  # origins, and twice as many as overlap, or else series: fewer say nothing
 RESAMPLES = 2000
+AT_A_TIME = 250  # of them in memory
+
+Again = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def judged(shares: pl.DataFrame, again: Again | None = None) -> Difference | None:
+    """What the errors of two models on the same rows say; None where there are none.
+
+    `shares`: unique_id, cutoff, _last (the latest ds), _n (rows), _weight, _ours, _theirs: what the rows of a series at an
+    origin have together in either score, which is the sum of its column over that of `_n`.  `again`: both scores where the
+    origins count as often as they were drawn, for a score that is no mean over rows; its p value is of that bootstrap.
+    """
+    if shares.is_empty():
+        return None
+    by_origin, by_series = _units(shares, "cutoff"), _units(shares, "unique_id")
+    overlap, over, units = overlap_in(shares), "origins", by_origin
+    if not enough(by_origin, overlap) and enough(by_series, 1):
+        overlap, over, units, again = 1, "series", by_series, None if again is None else _sums_again(by_series)
+    rows, ours, theirs = (float(shares[name].sum()) for name in ("_n", "_ours", "_theirs"))
+    mean, count = (ours - theirs) / rows, len(units)
+    found = Difference(mean, None, None, None, None, over, count, rows=int(rows), skill=1 - ours / theirs if theirs else None)
+    if not enough(units, overlap):
+        return found
+    draws = [again(some) if again else _sums_again(units)(some) for some in resamples(count, overlap)]
+    mine, other = (np.concatenate(side) for side in zip(*draws, strict=True))
+    low, high = _interval(mine - other)
+    found = replace(found, low=low, high=high)
+    if (other > 0).all():
+        skill_low, skill_high = _interval(1 - mine / other)
+        found = replace(found, skill_low=skill_low, skill_high=skill_high)
+    tested = _centred(mean, mine - other) if again else diebold_mariano(_influence(units, mean), overlap)
+    return found if tested is None else replace(found, statistic=tested[0], p=tested[1])
+
+
+def _units(shares: pl.DataFrame, key: str) -> np.ndarray:
+    """[units, 3] the sums of `_weight`, `_ours` and `_theirs` of each origin or series, in order."""
+    return shares.group_by(key).agg(pl.col("_weight", "_ours", "_theirs").sum()).sort(key).drop(key).to_numpy()
+
+
+def _influence(units: np.ndarray, mean: float) -> np.ndarray:
+    """[units] what each says of the mean difference, which is their mean: of equal weight, the difference of each."""
+    weight, apart = units[:, 0], units[:, 1] - units[:, 2]
+    return np.asarray(mean + (apart - mean * weight) * (len(units) / weight.sum()))
+
+
+def _sums_again(units: np.ndarray) -> Again:
+    def again(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        weight, ours, theirs = (draws @ units).T
+        return ours / weight, theirs / weight
+
+    return again
+
+
+def _interval(values: np.ndarray, coverage: float = 0.9) -> tuple[float, float]:
+    low, high = np.quantile(values, ((1 - coverage) / 2, (1 + coverage) / 2))
+    return float(low), float(high)
+
+
+def _centred(found: float, again: np.ndarray) -> tuple[float, float] | None:
+    """(found over its spread, two-sided p): the share of resamples that lie as far from `found` as that lies from zero."""
+    spread = float(again.std())
+    if not spread:
+        return (math.copysign(math.inf, found), 0.0) if found else None
+    as_far = np.abs(again - found) >= abs(found)
+    return found / spread, float((1 + as_far.sum()) / (1 + len(again)))
+
+
+def overlap_in(frame: pl.DataFrame) -> int:
+    """How many origins in a row forecast a common row, or one that the next has seen, so that their errors are alike.
+
+    `frame`: cutoff and the targets' ds (or `_last`, the latest of them); counted in the origins that are there, so that those
+    of a baseline which are few and far between hardly overlap.  At least 1.
+    """
+    last = "_last" if "_last" in frame.columns else "ds"
+    origins = frame.group_by("cutoff").agg(pl.col(last).max()).sort("cutoff")
+    cutoffs, ends = (origins[name].to_physical().to_numpy() for name in ("cutoff", last))
+    if not len(cutoffs):
+        return 1
+    return max(1, int((np.searchsorted(cutoffs, ends, side="left") - np.arange(len(cutoffs))).max()))
 
 
 def differences(frame: pl.DataFrame, models: Sequence[str], others: Sequence[str]) -> pl.DataFrame:
@@ -82,6 +161,25 @@ def diebold_mariano(difference: np.ndarray, overlap: int) -> tuple[float, float]
     small = math.sqrt((count + 1 - 2 * overlap + overlap * (overlap - 1) / count) / count)
     statistic = small * float(difference.mean()) / math.sqrt(variance / count)
     return statistic, float(2 * student.sf(abs(statistic), count - 1))
+
+
+def resamples(count: int, overlap: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """[some, count] how often each origin is drawn, RESAMPLES rows in all: blocks of origins in a row, `count` origins a row.
+
+    The last block of a row is cut.
+    """
+    block = min(count, max(overlap, math.ceil(count ** (1 / 3)))) if overlap > 1 else 1
+    whole, rest = divmod(count, block)
+    rng = np.random.default_rng(seed)
+    for first in range(0, RESAMPLES, AT_A_TIME):
+        some = min(AT_A_TIME, RESAMPLES - first)
+        steps = np.zeros((some, count + 1))
+        for size, number in ((block, whole), (rest, int(rest > 0))):
+            starts = rng.integers(0, count - size + 1, (some, number))
+            row = np.broadcast_to(np.arange(some)[:, None], starts.shape)
+            np.add.at(steps, (row, starts), 1)
+            np.add.at(steps, (row, starts + size), -1)
+        yield steps[:, :-1].cumsum(axis=1)
 
 
 def mean_interval(difference: np.ndarray, overlap: int, coverage: float = 0.9, seed: int = 0) -> tuple[float, float] | None:

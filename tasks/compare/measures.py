@@ -1,0 +1,261 @@
+"""The measure of a run (`evaluation.choose_by`): one error by which models are ranked, tested and judged.
+
+Frames are wide forecast frames: unique_id, ds, cutoff, step, y and a column a model.  Whatever compares models does so on the
+rows that all of them forecast and that have an actual.  Every measure is the mean of a share of each row:
+
+mae, mae_scaled, mse_scaled    |e|, |e| / d, (e / d)^2                  d: standard deviation of the series' training rows
+mase                           |e| / q, series weighing alike           q: error of the seasonal naive in the training rows
+rmsse                          the root of the mean of (e / q2)^2 of each series, series weighing alike
+owa                            (sMAPE / sMAPE of Naive2 + MASE / MASE of Naive2) / 2, Naive2 on the same rows
+
+MASE and its like: Hyndman & Koehler 2006 (IJF 22); OWA: Makridakis et al. 2020, "The M4 Competition" (IJF 36).
+Columns of ours that stand beside those of models begin with an underscore, which no model's name does.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from utilsforecast import losses as plain
+
+from models.serving import seasonal
+from params.schema import EvaluationParams, Measure
+from tasks.compare import significance
+from tasks.compare.board import Difference, Score
+
+NAIVE2 = "naive2"  # the baseline that an OWA divides by
+AT_A_TIME = 1024  # series whose errors at every origin are in memory together
+UNITS = {"mase": "mae", "owa": "mae", "rmsse": "mse", "mae_scaled": "deviation", "mse_scaled": "deviation"}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a run measures errors `by`, and what those of each series are divided by.
+
+    `series`: unique_id; mae, mse: of the seasonal naive of `season` in the training rows; deviation: the population standard
+    deviation of these.  A series without one (null or 0) does not count where it is needed.
+    """
+
+    by: Measure
+    season: int
+    series: pl.DataFrame
+
+    @property
+    def besides(self) -> tuple[str, ...]:
+        """The columns that a frame needs besides those of the models."""
+        return (NAIVE2,) if self.by == "owa" else ()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The score of each model on the `rows` that all of them forecast; None where there is none, or nothing to divide by."""
+
+    rows: int
+    scores: Mapping[str, Score]
+
+    def skill(self, model: str, other: str) -> Score:
+        """1 - score / score of the other."""
+        ours, theirs = self.scores[model], self.scores[other]
+        return None if ours is None or not theirs else 1 - ours / theirs
+
+
+def scale_of(evaluation: EvaluationParams, training_history: pl.DataFrame) -> Scale:
+    """The scale of a run.  `training_history`: unique_id, ds, y of the training rows, on the regular grid."""
+    errors = scales(training_history, evaluation.season)
+    series = errors.join(standard_units(training_history), on="unique_id", how="full", coalesce=True, maintain_order="left")
+    return Scale(evaluation.choose_by, evaluation.season, series)
+
+
+def measured(frame: pl.DataFrame, models: Sequence[str], scale: Scale) -> Measured:
+    """The scores of some models on the rows that all of them forecast (and Naive2, for an OWA)."""
+    models = list(dict.fromkeys(models))
+    found = measured_by(frame, models, scale)
+    if found.is_empty():
+        return Measured(0, dict.fromkeys(models))
+    row = found.row(0, named=True)
+    return Measured(int(row["_rows"]), {model: row[model] for model in models})
+
+
+def measured_by(frame: pl.DataFrame, models: Sequence[str], scale: Scale, slices: pl.Expr | None = None) -> pl.DataFrame:
+    """The same of every slice by itself: `_slice`, `_rows`, and the score of each model, null where there is none.
+
+    `slices`: an expression over the frame that says which slice a row is of; None: all rows are one.
+    """
+    models = list(dict.fromkeys(models))
+    shares = _shares(_sums(frame, models, scale, ("unique_id",), slices), models, scale)
+    scores = (pl.col(model).sum() / pl.col("_n").sum() for model in models)
+    found = shares.group_by("_slice").agg(pl.col("_n").sum().cast(pl.Int64).alias("_rows"), *scores).sort("_slice")
+    return found.with_columns(pl.when(pl.col(model).is_finite()).then(pl.col(model)) for model in models)
+
+
+def score(frame: pl.DataFrame, model: str, scale: Scale) -> Score:
+    """The error of a model in the measure; None where there is none."""
+    return measured(frame, [model], scale).scores[model]
+
+
+def skill(frame: pl.DataFrame, model: str, other: str, scale: Scale) -> Score:
+    """1 - score / score of `other`, on the rows that both forecast; None where the latter is 0 or nothing is there."""
+    return measured(frame, [model, other], scale).skill(model, other)
+
+
+def losses(frame: pl.DataFrame, models: Sequence[str], scale: Scale) -> pl.DataFrame:
+    """unique_id, cutoff, step, and for each model the share that a row has in its score: the mean of the column is the score.
+
+    Rows are those that all of the models forecast, of series that have what their errors are divided by.
+    """
+    models = list(dict.fromkeys(models))
+    shares = _shares(_sums(frame, models, scale, ("unique_id", "cutoff", "step")), models, scale)
+    return shares.select("unique_id", "cutoff", "step", *models)
+
+
+def compared(frame: pl.DataFrame, models: Sequence[str], others: Sequence[str], scale: Scale) -> Difference | None:
+    """How much larger the score of `models` (the fits of one variant, whose mean counts) is than that of `others`.
+
+    On the rows that all of them forecast; None where there is none, or nothing to divide by.
+    """
+    both = list(dict.fromkeys((*models, *others)))
+    sums = _sums(frame, both, scale, ("cutoff", "unique_id"))
+    means = [pl.mean_horizontal(*dict.fromkeys(names)).alias(name) for names, name in ((models, "_ours"), (others, "_theirs"))]
+    shares = _shares(sums, both, scale).with_columns(means)
+    if shares.is_empty() or shares.select(pl.col("_ours", "_theirs").is_finite().all()).row(0) != (True, True):
+        return None
+    if scale.by != "rmsse":
+        return significance.judged(shares)
+    places = [[both.index(name) for name in dict.fromkeys(names)] for names in (models, others)]
+    squares = sums.select("cutoff", "unique_id", "_n", *(pl.col(f"_square{k}") / pl.col("_scale") for k in range(len(both))))
+    return significance.judged(shares, lambda draws: (_roots(squares, draws, places[0]), _roots(squares, draws, places[1])))
+
+
+def _roots(squares: pl.DataFrame, draws: np.ndarray, places: Sequence[int]) -> np.ndarray:
+    """[draws] the RMSSE of some models, a mean, where each origin counts as often as it was drawn: [draws, origins].
+
+    `squares`: cutoff, unique_id, _n, and `_square<place>`: sums of the squared scaled errors.
+    """
+    origin = squares["cutoff"].rank("dense").to_numpy().astype(np.int64) - 1
+    series = squares["unique_id"].rank("dense").to_numpy().astype(np.int64) - 1
+    total, known = np.zeros(len(draws)), np.zeros(len(draws))
+    for first in range(0, series.max() + 1, AT_A_TIME):
+        inside = (series >= first) & (series < first + AT_A_TIME)
+        at = (origin[inside], series[inside] - first)
+
+        def drawn(column: str, inside: np.ndarray = inside, at: tuple[np.ndarray, np.ndarray] = at) -> np.ndarray:
+            table = np.zeros((draws.shape[1], AT_A_TIME))
+            table[at] = squares[column].to_numpy()[inside]
+            return np.asarray(draws @ table)
+
+        rows = drawn("_n")
+        for place in places:
+            total += np.sqrt(drawn(f"_square{place}") / np.maximum(rows, 1)).sum(axis=1) / len(places)
+        known += (rows > 0).sum(axis=1)
+    return total / known
+
+
+def scales(train_history: pl.DataFrame, season: int) -> pl.DataFrame:
+    """unique_id, mae, mse: the in-sample errors of the seasonal naive (`seasonal`), which MASE and RMSSE divide by.
+
+    `train_history`: unique_id, ds, y of the training rows on the regular grid.
+    """
+    y = pl.col("y").cast(pl.Float64).fill_null(np.nan)
+    rows = train_history.select("unique_id", "ds", y).sort("unique_id", "ds").drop("ds").with_row_index("row")
+    values, row = rows["y"].to_numpy(), rows["row"].cast(pl.Int64).to_numpy()
+    start = rows.select(pl.col("row").cast(pl.Int64).min().over("unique_id")).to_series().to_numpy()
+    naive = pl.Series(seasonal(values, row - season, start, season))
+    rows = rows.select("unique_id", pl.col("y").fill_nan(None), mae=naive.fill_nan(None)).drop_nulls()
+    squares = plain.mse(rows.rename({"mae": "mse"}), ["mse"])
+    errors: pl.DataFrame = plain.mae(rows, ["mae"])
+    return errors.join(squares, on="unique_id", how="left", maintain_order="left")
+
+
+def standard_units(train_history: pl.DataFrame) -> pl.DataFrame:
+    """unique_id, deviation: the population standard deviation of each series' training rows, the unit of scaled scores.
+
+    An error is the same whatever mean was taken off both sides, so only the deviation is needed.  A series that is constant
+    in training has none, and does not count.
+    """
+    deviation = pl.col("y").cast(pl.Float64).fill_nan(None).std(ddof=0)
+    found = train_history.group_by("unique_id", maintain_order=True).agg(deviation=deviation)
+    return found.with_columns(pl.when(pl.col("deviation") > 0).then(pl.col("deviation")))
+
+
+def _sums(
+    frame: pl.DataFrame, models: Sequence[str], scale: Scale, keys: Sequence[str], slices: pl.Expr | None = None
+) -> pl.DataFrame:
+    """The keys, in order; `_slice`; `_n` rows; `_last` ds where the cutoff is a key; `_scale` of the series; and for the place
+    of each model (Naive2 last, for an OWA) `_abs0`, `_square0`, `_smape0`: sums of its errors, as far as they are needed."""
+    columns = [*models, *scale.besides]
+    numbers = pl.col("y", *dict.fromkeys(columns)).cast(pl.Float64).fill_nan(None)
+    there = [name for name in ("unique_id", "cutoff", "step", "ds") if name in frame.columns]
+    of_slice = [] if slices is None else [slices.alias("_slice")]
+    rows = frame.select(*there, *of_slice, numbers).drop_nulls(["y", *columns])
+    sums = [expr for number, name in enumerate(columns) for expr in _errors(name, number, scale.by)]
+    last = [pl.col("ds").max().alias("_last")] if "cutoff" in keys and "ds" in there else []
+    keys = [*(["_slice"] if of_slice else []), *keys]
+    found = rows.group_by(keys).agg(pl.len().cast(pl.Float64).alias("_n"), *last, *sums).sort(keys)
+    if not of_slice:
+        found = found.with_columns(_slice=pl.lit(0))
+    if scale.by not in UNITS:
+        return found
+    unit = scale.series.select("unique_id", pl.when(pl.col(UNITS[scale.by]) > 0).then(UNITS[scale.by]).alias("_scale"))
+    found = found.join(unit, on="unique_id", how="left", maintain_order="left")
+    return found if scale.by == "owa" else found.drop_nulls("_scale")
+
+
+def _errors(name: str, number: int, by: Measure) -> list[pl.Expr]:
+    """The sums of a model's errors that a measure is made of."""
+    error, size = (pl.col(name) - pl.col("y")).abs(), pl.col(name).abs() + pl.col("y").abs()
+    if by in ("rmsse", "mse_scaled"):
+        return [(error**2).sum().alias(f"_square{number}")]
+    found = [error.sum().alias(f"_abs{number}")]
+    if by == "owa":
+        found.append(pl.when(size > 0).then(200 * error / size).otherwise(0.0).sum().alias(f"_smape{number}"))
+    return found
+
+
+def _shares(sums: pl.DataFrame, models: Sequence[str], scale: Scale) -> pl.DataFrame:
+    """`_sums` with a column a model: what its rows have together in the score of their slice, so that the sum over the slice
+    is score times rows; and `_weight`: the rows, where series weigh alike each as much as its series gives it."""
+    n, unit = pl.col("_n"), pl.col("_scale")
+    if scale.by == "mae":
+        return sums.with_columns(n.alias("_weight"), *(pl.col(f"_abs{k}").alias(name) for k, name in enumerate(models)))
+    if scale.by in ("mae_scaled", "mse_scaled"):
+        kind, power = ("_abs", 1) if scale.by == "mae_scaled" else ("_square", 2)
+        shares = ((pl.col(f"{kind}{k}") / unit**power).alias(name) for k, name in enumerate(models))
+        return sums.with_columns(n.alias("_weight"), *shares)
+    sums = sums.with_columns(_alike=_alike())
+    alike = pl.col("_alike")
+    if scale.by == "mase":
+        shares = ((alike * pl.col(f"_abs{k}") / unit).alias(name) for k, name in enumerate(models))
+        return sums.with_columns((alike * n).alias("_weight"), *shares)
+    if scale.by == "rmsse":
+        roots = sums.with_columns(
+            (pl.col(f"_square{k}").sum().over("_slice", "unique_id") / unit / n.sum().over("_slice", "unique_id"))
+            .sqrt()
+            .alias(f"_root{k}")
+            for k in range(len(models))
+        )
+        shares = (_share_of_root(k).alias(name) for k, name in enumerate(models))
+        return roots.with_columns((alike * n).alias("_weight"), *shares)
+    base = len(models)
+    smape = pl.col(f"_smape{base}").sum().over("_slice") / n.sum().over("_slice")
+    mase = (alike * pl.col(f"_abs{base}") / unit).sum().over("_slice") / n.sum().over("_slice")
+    shares = (
+        ((pl.col(f"_smape{k}") / smape + (alike * pl.col(f"_abs{k}") / unit).fill_null(0.0) / mase) / 2).alias(name)
+        for k, name in enumerate(models)
+    )
+    return sums.with_columns((n * (1 + alike) / 2).alias("_weight"), *shares)
+
+
+def _alike() -> pl.Expr:
+    """How much a row of a series counts so that series weigh alike: on the average over all rows 1, none without a scale."""
+    known = pl.col("_scale").is_not_null()
+    series = pl.col("unique_id").filter(known).n_unique().over("_slice")
+    alike = pl.col("_n").sum().over("_slice") / (series * pl.col("_n").sum().over("_slice", "unique_id"))
+    return pl.when(known).then(alike).otherwise(0.0)
+
+
+def _share_of_root(number: int) -> pl.Expr:
+    """The part of rows in the root of their series' mean square, by its derivative: r / 2 + square / (2 r), whose mean is r."""
+    root, square = pl.col(f"_root{number}"), pl.col(f"_square{number}") / pl.col("_scale")
+    share = pl.when(root > 0).then((pl.col("_n") * root + square / root) / 2).otherwise(0.0)
+    return pl.col("_alike") * share
