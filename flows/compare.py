@@ -112,7 +112,7 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
                 compared = _publish(run, prepared, judged, baselines, parent, about, home, board)
                 refit = _train_on_all_rows(run, prepared, judged, compared.found.chosen_fit, trainer, board)
                 with board.stage("register"):
-                    registered = register_best(run, compared.found, judged, home, about, refit)
+                    registered = register_best(run, compared.found, judged, parent, home, about, refit)
                     registered = replace(registered, why=registered.why or gone)
                 board.log(registered.words(run.name))
                 _log_end(parent, [*trained, *([refit] if refit else [])], board)

@@ -33,7 +33,7 @@ from models.data.panel import Panel
 from models.data.windows import Inputs, Windows
 from models.ensemble import Model
 from models.fit import checkpoint
-from models.fit.job import Job, assemble, load_model, read_result, run, windows_of
+from models.fit.job import Job, assemble, is_baseline, load_model, read_result, run, windows_of
 from models.fit.settings import Epoch, Stopped
 from models.memory_card import MemoryCard, memory_card
 
@@ -174,7 +174,13 @@ def keep_memory() -> None:
 
 
 def work(job: Job, folder: Path, members: Sequence[Path], code: str, asked: threading.Event) -> None:
-    """Trains, or puts an ensemble together, where the folder has no finished result; then forecasts."""
+    """Trains, or puts an ensemble together, where the folder has no finished result; then forecasts.  A baseline has a result
+    and no more."""
+    if is_baseline(job.family):
+        from models.baseline_fit import fit_baseline
+
+        fit_baseline(job, folder)
+        return
     if not is_done(folder):
         result = assemble(job, members, folder) if job.members else run(job, folder, _say_epoch, asked.is_set)
         if not result.finished:

@@ -1,4 +1,7 @@
-"""Training a registered version again from its fingerprint alone, in a fresh process, and holding the two together."""
+"""Training a registered version again from its fingerprint alone, in a fresh process, and holding the two together.
+
+A baseline is not trained: it forecasts again, from the kept panel.
+"""
 
 import math
 import shlex
@@ -13,7 +16,7 @@ import numpy as np
 from models.data.origins import origin_rows
 from models.data.windows import Windows
 from models.families import FAMILIES
-from models.fit.job import Job, load_model
+from models.fit.job import Job, is_baseline, load_model
 from models.fit.settings import Epoch, Result
 from models.forecaster import check_arguments
 from models.worker import forecast
@@ -28,7 +31,7 @@ from tasks.train.revision import named
 
 TOLERANCE = 1e-2  # of the forecasts' own spread, across kinds of devices; on the same kind nothing may differ
 DECISIVE = ("data", "numbers", "code")  # where one of them differs, the same weights cannot come out
-FIELDS = (*DECISIVE, "torch", "device", "python", "lock")  # the others are said and may not matter
+FIELDS = (*DECISIVE, "torch", "statsforecast", "device", "python", "lock")  # the others are said and may not matter
 LONGEST = 200  # characters of a value that is shown
 WINDOWS = 256  # on which forecasts are compared
 Say = Callable[[str], None]
@@ -92,7 +95,8 @@ def reproduce(
 ) -> Proof:
     """Trains a version again and compares: weights to the bit, or, on another kind of device, forecasts within TOLERANCE.
 
-    A version with refitted weights is trained twice, and holds where both come out again.
+    A baseline forecasts again and is compared to the bit.  A version with refitted weights is trained twice, and holds where
+    both come out again.
     Where data, numbers or code differ nothing is trained: it cannot come out the same.  Raises Interrupted after `stop`.
     """
     made = version.trained_on
@@ -114,9 +118,11 @@ def _again(version: Version, kept: Trained, home: Path, device: str, say: Say, s
     job = kept.job_in(home / "panels", device)
     apart = differing(kept.fingerprint, fingerprint(job, content_digest(job.panel)))
     fields, told = {change.field for change in apart}, "; ".join(map(str, apart))
+    what = "forecasts" if is_baseline(job.family) else "weights"
     if fields & set(DECISIVE):
         way_back = _way_back(kept.fingerprint) if "code" in fields else ""
-        return Proof(False, False, apart, f"cannot be trained again as it was: {told}{way_back}")
+        verb = "forecast" if what == "forecasts" else "be trained"
+        return Proof(False, False, apart, f"cannot {verb} again as it was: {told}{way_back}")
     if unknown := _unknown_argument(job):
         return Proof(False, False, apart, f"cannot be trained again: {unknown}")
     with tempfile.TemporaryDirectory(dir=home, prefix=".reproduce-") as scratch:
@@ -125,9 +131,10 @@ def _again(version: Version, kept: Trained, home: Path, device: str, say: Say, s
         if not result.finished:
             return Proof(False, False, apart, f"the training failed this time: {result.reason}")
         if result.weights == kept.weights:
-            return Proof(True, True, apart, f"the same weights, bit for bit (sha256 {result.weights[:12]})")
-        if not fields & {"device", "torch"}:
-            return Proof(False, False, apart, f"other weights came out ({result.weights[:12]}, not {kept.weights[:12]})")
+            return Proof(True, True, apart, f"the same {what}, bit for bit (sha256 {result.weights[:12]})")
+        if what == "forecasts" or not fields & {"device", "torch"}:
+            words = f"other {what} came out ({result.weights[:12]}, not {kept.weights[:12]})"
+            return Proof(False, False, apart, f"{words}; differing: {told}" if told else words)
         gap = _forecast_gap(version, home, job, fit_folder(job, Path(scratch)), isinstance(kept, Refitted))
     words = f"other weights, forecasts {gap:.2g} of their spread apart (allowed {TOLERANCE:g}); differing: {told}"
     return Proof(gap <= TOLERANCE, False, apart, words)
@@ -136,6 +143,8 @@ def _again(version: Version, kept: Trained, home: Path, device: str, say: Say, s
 def _unknown_argument(job: Job) -> str:
     """What a network of the job is given and cannot take, in words; empty where there is nothing."""
     for one in job.members or (job,):
+        if is_baseline(one.family):  # its arguments are those that the schema knows
+            continue
         try:
             check_arguments(FAMILIES[one.family], one.family, {name: v for name, v in one.network.items() if name != "skip"})
         except ValueError as error:

@@ -1,4 +1,6 @@
-"""A trained forecaster as a folder that forecasts without this repository: weights, graph, serving code; no pickle.
+"""A forecaster as a folder that forecasts without this repository: weights, graph, serving code; no pickle.
+
+A baseline has neither weights nor a graph: its serving code forecasts it.
 
 model.json            what it is: variant, windows, channels, ids, half widths; with the weights the source of truth
 weights.safetensors   all parameters and buffers
@@ -31,12 +33,14 @@ from models.data.window import AHEAD, WindowParams
 from models.data.windows import Inputs, Windows
 from models.ensemble import Model
 from models.fit.checkpoint import write_bytes
+from models.fit.job import is_baseline
 from tasks.files import placed
 from tasks.registry.facts import LAYOUT, BundleFacts
 from tasks.registry.schema import check_told
 
 BATCHES = (1, 2, 7, 256)  # the sizes at which graph and forecaster are compared
 TOLERANCE, RELATIVE = 1e-4, 1e-5
+SEASONS, LEAST = 3, 10  # of an example for a baseline, and rows
 TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn")
 
 
@@ -44,27 +48,28 @@ def write_bundle(
     folder: Path,
     facts: BundleFacts,
     panel: Panel,
-    judged: Model,
+    judged: Model | None,
     refitted: Model | None = None,
     papers: Mapping[str, bytes] | None = None,
 ) -> str:
     """Writes the bundle (an older one in its place goes) and returns its digest.
 
-    `refitted`: the forecaster trained on all rows, if there is one.  `papers`: files that only people read.
+    `judged`: None for a baseline.  `refitted`: the forecaster trained on all rows, if there is one.  `papers`: files that only
+    people read.
     Raises ValueError where the exported graph does not forecast as the forecaster does, or the facts are none that could be
     read again.
     """
     params = facts.windows
     if len(facts.half_widths) != params.horizon:
         raise ValueError(f"{len(facts.half_widths)} half widths for {params.horizon} steps")
-    programs = _programs("weights.safetensors", "graph.pt2", judged, params, panel)
+    programs = _programs("weights.safetensors", "graph.pt2", judged, params, panel) if judged is not None else {}
     if refitted is not None:
         programs |= _programs("refitted.safetensors", "refitted.pt2", refitted, params, panel)
     files = {
         "model.json": json.dumps(facts.to_dict(), indent=1, allow_nan=False).encode(),
         **programs,
         f"code/{serving_name()}.py": serving.SOURCE,
-        "example.json": json.dumps(example(panel, params), allow_nan=False).encode(),
+        "example.json": json.dumps(example(panel, params, _rows_shown(facts)), allow_nan=False).encode(),
         **(papers or {}),
     }
     for name in ("model.json", "example.json"):  # what could not be opened again is not written
@@ -142,14 +147,21 @@ class Example(TypedDict):
     data: list[list[Any]]
 
 
-def example(panel: Panel, params: WindowParams) -> Example:
-    """A long frame as columns and rows: the end of the longest series, no longer than a forecast needs; None where missing.
+def _rows_shown(facts: BundleFacts) -> int:
+    """The rows up to its cutoff that the example has: a whole window, or seasons enough for any baseline."""
+    if is_baseline(facts.family):
+        return max(LEAST, SEASONS * int(facts.network["season"]))
+    return facts.windows.reach + 1
+
+
+def example(panel: Panel, params: WindowParams, shown: int) -> Example:
+    """A long frame as columns and rows: the end of the longest series, `shown` rows up to its cutoff; None where missing.
 
     With covariates known ahead the last rows carry them alone.
     """
     series = int(np.argmax(np.diff(panel.offsets)))
     whole, ahead = panel.rows(series), params.ahead if params.future else 0
-    rows = slice(max(whole.start, whole.stop - ahead - params.reach - 1), whole.stop)
+    rows = slice(max(whole.start, whole.stop - ahead - shown), whole.stop)
     past = np.arange(rows.start, rows.stop) < whole.stop - ahead
     columns = {"unique_id": np.full(len(past), panel.ids[series], object), "ds": _times(panel, rows)}
     if params.future:

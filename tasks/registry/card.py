@@ -1,5 +1,9 @@
 """The model card of a version in Markdown: what it is, on what data, how good, where not, how to make it again."""
 
+from importlib.metadata import version as installed
+
+from models.baselines import BASELINES, FITTED_ROWS
+from models.fit.job import is_baseline
 from models.fit.settings import Training
 from models.memory_card import MemoryCard
 from tasks.registry.facts import BundleFacts, Refitted, TrainedOn
@@ -10,18 +14,15 @@ from tasks.validate.report import heading, report_lines
 from tasks.validate.verdict import Verdict
 
 NO_NETWORKS = {"ridge": "ridge regression", "linear": "linear model", "ensemble": "ensemble"}
+NO_NETWORKS |= {name: f"{name.replace('_', ' ')} baseline" for name in BASELINES}
 
 
 def card(facts: BundleFacts, made: TrainedOn, about: Provenance, memory: MemoryCard | None) -> str:
     """The card of a version that was trained on `made`."""
     verdict, windows, prints = about.verdict, facts.windows, made.fingerprint
-    features = ", ".join(f"{name} ({one.lookback} samples)" for name, one in windows.features.items())
     shown = ((BY_NAME[name].words, made.scores.get(name)) for name in CARD)
     gap = f", {windows.gap} rows after the last one known" if windows.gap else ""
-    target, known = _plain(str(facts.columns["y"])), _plain(", ".join((*windows.calendar, *windows.future)) or "nothing")
-    half_life = (
-        f"half-life {memory.half_life} rows, receptive field {memory.receptive_field} samples" if memory else "not measured"
-    )
+    target = _plain(str(facts.columns["y"]))
     lines = [
         f"# {_plain(facts.name)}: {facts.variant}",
         "",
@@ -29,18 +30,16 @@ def card(facts: BundleFacts, made: TrainedOn, about: Provenance, memory: MemoryC
         "",
         "## Data",
         f"- {_plain(heading(verdict))}",
-        f"- features: {_plain(features)}; known ahead: {known}",
+        f"- {_plain(_reads(facts))}",
         f"- panel {prints['data']}, newest row {made.newest_time}",
         "",
-        f"## Scores on test origins (best naive: {made.naive})",
+        f"## Scores on test origins (best baseline: {made.bar}, best naive: {made.naive})",
         "| score | |",
         "|---|---:|",
         *(f"| {words} | {value:.4g} |" for words, value in shown if value is not None),
         "",
         *_weights(made.refit),
-        "## Memory",
-        f"- {half_life}",
-        "",
+        *_memory(facts, memory),
         "## Limits",
         *(f"- {_plain(line)}" for line in _limits(facts, verdict, memory)),
         "",
@@ -56,14 +55,39 @@ def kind_of(family: str) -> str:
     return f"{'An' if what[0].lower() in ('aefhilmnorsx' if spelled else 'aeio') else 'A'} {what}"
 
 
+def _reads(facts: BundleFacts) -> str:
+    """What it forecasts from."""
+    if is_baseline(facts.family):
+        rows = f", of the newest {facts.network['rows']} rows" if "rows" in facts.network else ""
+        season = "" if facts.family in ("last_value", "drift") else f", with a season of {facts.network['season']} rows"
+        return f"from the history of each series by itself{rows}{season}"
+    features = ", ".join(f"{name} ({one.lookback} samples)" for name, one in facts.windows.features.items())
+    known = ", ".join((*facts.windows.calendar, *facts.windows.future)) or "nothing"
+    members = "; members besides: " + ", ".join(one.name for one in facts.combined.baselines) if facts.combined else ""
+    return f"features: {features}; known ahead: {known}{members}"
+
+
+def _memory(facts: BundleFacts, card: MemoryCard | None) -> list[str]:
+    """How far back it listens, which of a baseline is known."""
+    if is_baseline(facts.family):
+        return []
+    found = f"half-life {card.half_life} rows, receptive field {card.receptive_field} samples" if card else "not measured"
+    return ["## Memory", f"- {found}", ""]
+
+
 def _limits(facts: BundleFacts, verdict: Verdict, memory: MemoryCard | None) -> list[str]:
     """What the forecasts are not."""
-    ahead = facts.windows.horizon
+    ahead, alone = facts.windows.horizon, is_baseline(facts.family)
+    unseen = f"Series that training did not see are scaled as all {len(facts.ids)} together are."
+    enough = "history enough" if alone else "a whole window of history"
+    others = ", else ".join(one.name for one in facts.fallbacks)
+    less = f"A series with less is forecast by {others}: the column model says which (with --strict it is not forecast)."
     return [
         "The intervals are split conformal: they cover 90 % while errors are like those of the validation range, and over all "
         "series together, not for each.",
-        f"Series that training did not see are scaled as all {len(facts.ids)} together are.",
-        f"Needed: {ahead} steps ahead at a frequency of {facts.frequency}, with a whole window of history.",
+        *([] if alone else [unseen]),
+        f"Needed: {ahead} steps ahead at a frequency of {facts.frequency}, with {enough}.",
+        *([less] if others else []),
         *report_lines(verdict),
         *([f"Memory: {memory.warning}."] if memory and memory.warning else []),
     ]
@@ -75,12 +99,17 @@ def _again(facts: BundleFacts, made: TrainedOn, about: Provenance) -> list[str]:
     files = named(prints.get("changed", ()))
     changed = f" ({files} changed)" if files else "" if prints["clean"] else " (with changed files)"
     revision = f"revision {prints['revision']}{changed}" if prints["revision"] else "no revision"
+    alone = is_baseline(facts.family)
+    again = "trains it again from its fingerprint and compares the weights"
+    by, what = ("numpy", "forecasts again and compares") if alone else (f"torch {prints['torch']}, seed {made.seed}", again)
+    if facts.needed & {*FITTED_ROWS}:
+        by += f", statsforecast {prints.get('statsforecast') or installed('statsforecast')}"
     return [
         "## Again",
-        f"- `python -m flows reproduce {facts.name}@VERSION` trains it again from its fingerprint and compares the weights",
+        f"- `python -m flows reproduce {facts.name}@VERSION` {what}",
         f"- `{about.command}` at {revision}",
-        f"- torch {prints['torch']}, Python {prints['python']}, {prints['device']}, seed {made.seed}",
-        f"- weights {made.weights}" + (f", refitted {made.refit.weights}" if made.refit else ""),
+        f"- {by}, Python {prints['python']}, {prints['device']}",
+        f"- {'forecasts' if alone else 'weights'} {made.weights}" + (f", refitted {made.refit.weights}" if made.refit else ""),
     ]
 
 

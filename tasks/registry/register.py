@@ -1,9 +1,9 @@
-"""The winner of a comparison as a registered version with the alias `challenger`; where nothing won, it says so."""
+"""What a comparison chose as a registered version with the alias `challenger`: a variant, or the baseline that none beat."""
 
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,13 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from models.baseline_fit import forecasts_hash
+from models.baselines import arguments_of
 from models.data.panel import Panel, Split
-from models.fit.job import Job, load_model
+from models.ensemble import Model
+from models.fit.job import Job, is_baseline, load_model
 from models.fit.settings import Ended, Result
+from models.memory_card import MemoryCard
 from params.schema import RunParams
 from params.shown import discreet
 from tasks.compare.compare import Comparison
@@ -21,13 +25,32 @@ from tasks.files import ROOT
 from tasks.grid.frequency import Frequency
 from tasks.registry.bundle import inputs_of, write_bundle
 from tasks.registry.card import card
-from tasks.registry.facts import Border, BundleFacts, Refitted, TrainedOn
-from tasks.registry.standing import MADE
+from tasks.registry.facts import Baseline, Border, BundleFacts, Combined, Fallback, Refitted, TrainedOn
+from tasks.registry.standing import AS, MADE
 from tasks.registry.versions import Registered, register
-from tasks.tracking import logs
+from tasks.tracking import logs, runs
 from tasks.train.final import seen_until
 from tasks.train.fits import Fit
 from tasks.train.identity import Provenance, canonical, fingerprint, sha256
+from tasks.train.job import baseline_job
+from tasks.train.kind import Kind
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How a comparison judged what is registered: by which baselines, the best `naive` and the best of all, its scores, and
+    whether its data passed the checks."""
+
+    naive: str
+    baseline: str
+    scores: Mapping[str, float | None]
+    checked: bool
+
+    @classmethod
+    def of(cls, found: Comparison, model: str, about: Provenance) -> "Judged":
+        """That of one model, by its label."""
+        scores = next(row.scores for row in found.rows if row.name == model)
+        return cls(found.naive, found.baseline, scores, about.verdict.passed)
 
 
 @task(cache_policy=NO_CACHE)
@@ -36,31 +59,34 @@ def register_best(
     run: RunParams,
     found: Comparison,
     fits: Sequence[Fit],
+    parent: str,
     home: Path,
     about: Provenance,
     refit: Fit | None = None,
 ) -> Registered:
-    """Bundles and registers the chosen fit under the run's name, with `refit`, the same variant trained on all rows.
+    """Bundles and registers what was chosen under the run's name: a fit, with `refit`, the same variant trained on all rows;
+    or, where no variant beats it on validation, the best baseline.  `parent`: the comparison's run.
 
-    Registers nothing, and the aliases stay, where no variant beat the best naive on validation or the refit failed.
+    Registers nothing, and the aliases stay, where nothing has a score on validation, or the refit failed.
     """
-    if not found.board.won:
+    if found.board.chosen is None:
         return Registered()
+    if not found.board.won:
+        return _register_baseline(run, found, fits[0].job, parent, home, about)
     if refit is not None and not refit.finished:
         why = f"{refit.label}, the chosen variant trained on all rows (training.refit), failed: {refit.result.reason}"
         return Registered(why=why)
     fit = next(fit for fit in fits if fit.label == found.chosen_fit)
-    scores = next(row.scores for row in found.rows if row.name == fit.label)
-    panel, training = Panel.open(fit.job.panel), fit.job.training
-    made = trained_on(fit, refit, run, panel, about.verdict.passed, found.naive, scores)
-    tags = {"variant": training.variant, "seed": str(training.seed), "val_mae": f"{scores['val_mae']:.6g}"}
+    panel, training, judged = Panel.open(fit.job.panel), fit.job.training, Judged.of(found, fit.label, about)
+    made = trained_on(fit, refit, run, panel, judged)
+    tags = {"variant": training.variant, "seed": str(training.seed), "val_mae": f"{judged.scores['val_mae']:.6g}"}
     identity = fit.identity
     if refit is not None:
         tags |= {"fit": fit.identity, "refit": refit.identity}
         identity = sha256(canonical([fit.identity, refit.identity]))
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
-        words = _write(bundle, fit, refit, panel, made, found.half_widths[fit.label], about)
+        words = _write(bundle, fit, refit, panel, made, found, about)
         result = register(bundle, name=run.name, run_id=fit.run_id, identity=identity, tags=tags, home=home, words=words)
     for one in filter(None, (fit, refit)):
         logs.tag(one.run_id, {MADE: str(result.version)})
@@ -73,28 +99,83 @@ def _write(
     refit: Fit | None,
     panel: Panel,
     made: TrainedOn,
-    half_widths: Sequence[float | None],
+    found: Comparison,
     about: Provenance,
 ) -> str:
     """Writes the bundle of a fit; returns its card."""
     judged = load_model(fit.job, fit.folder)
-    facts = facts_of(fit.job, panel, made, judged.quantiles, half_widths)
-    lock = ROOT / "constraints.txt"
+    fallbacks = fallbacks_of(found, made.run.evaluation.season)
+    facts = facts_of(fit.job, panel, made, judged.quantiles, found.half_widths[fit.label], fallbacks)
+    refitted = load_model(refit.job, refit.folder) if refit else None
+    return _with_papers(bundle, facts, panel, about, (judged, refitted), fit.evaluated.memory if fit.evaluated else None)
+
+
+def _with_papers(
+    bundle: Path,
+    facts: BundleFacts,
+    panel: Panel,
+    about: Provenance,
+    weights: tuple[Model | None, Model | None] = (None, None),
+    memory: MemoryCard | None = None,
+) -> str:
+    """Writes a bundle with its card, which is returned, the verdict of the checks and the lock; `weights`: judged, refitted."""
+    lock, made = ROOT / "constraints.txt", facts.trained_on
+    assert made is not None  # what is registered says all of it
     papers = {
-        "card.md": card(facts, made, about, fit.evaluated.memory if fit.evaluated else None).encode(),
+        "card.md": card(facts, made, about, memory).encode(),
         "checks.json": json.dumps(asdict(about.verdict), indent=1).encode(),
         **({"constraints.txt": lock.read_bytes()} if lock.exists() else {}),
     }
-    refitted = load_model(refit.job, refit.folder) if refit else None
-    write_bundle(bundle, facts, panel, judged, refitted, papers)
+    write_bundle(bundle, facts, panel, *weights, papers)
     return papers["card.md"].decode()
 
 
+def _register_baseline(run: RunParams, found: Comparison, like: Job, parent: str, home: Path, about: Provenance) -> Registered:
+    """Bundles and registers the best baseline; `like`: the job of a fit, which says the panel, the split and the windows."""
+    name, season = found.baseline, run.evaluation.season
+    assert like.split is not None  # that of a fit that is judged
+    job = baseline_job(name, season, like.windows, like.split, run.evaluation.stride, like.panel)
+    panel, judged = Panel.open(job.panel), Judged.of(found, name, about)
+    made = _made(job, name, forecasts_hash(job, panel), run, panel, judged)
+    facts = facts_of(job, panel, made, (), found.half_widths[name], fallbacks_of(found, season, name))
+    ours = runs.find_run(runs.experiment_of(parent), {"mlflow.parentRunId": parent, "kind": "baseline", "variant": name})
+    assert ours is not None  # the comparison has logged its scores there
+    run_id, identity = str(ours.info.run_id), made.fingerprint["identity"]
+    tags = {"variant": name, "val_mae": f"{judged.scores['val_mae']:.6g}"}
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder) / "bundle"
+        words = _with_papers(bundle, facts, panel, about)
+        result = register(bundle, name=run.name, run_id=run_id, identity=identity, tags=tags, home=home, words=words)
+    logs.tag(run_id, {MADE: str(result.version), AS: identity})
+    return replace(result, baseline=name)
+
+
+def fallbacks_of(found: Comparison, season: int, itself: str = "") -> tuple[Fallback, ...]:
+    """The baselines that have a score on validation, the best of all first, then as they stand on the board."""
+    ranked = [row for row in found.board.rows if row.kind is Kind.BASELINE and row.finished and row.score is not None]
+    ranked.sort(key=lambda row: row.name != found.baseline)
+    return tuple(
+        Fallback(
+            name=row.name,
+            arguments=arguments_of(row.name, season).to_dict(),
+            half_widths=tuple(found.half_widths[row.name]),
+        )
+        for row in ranked
+        if row.name != itself
+    )
+
+
 def facts_of(
-    job: Job, panel: Panel, made: TrainedOn, quantiles: Sequence[float], half_widths: Sequence[float | None]
+    job: Job,
+    panel: Panel,
+    made: TrainedOn,
+    quantiles: Sequence[float],
+    half_widths: Sequence[float | None],
+    fallbacks: Sequence[Fallback] = (),
 ) -> BundleFacts:
     """What model.json says of a forecaster."""
     data = made.run.data
+    members = tuple(Baseline(name=one.family, arguments=one.network) for one in job.members if is_baseline(one.family))
     return BundleFacts(
         name=made.run.name,
         variant=job.training.variant,
@@ -111,34 +192,42 @@ def facts_of(
         holidays=panel.facts.holidays,
         columns={"unique_id": data.id, "ds": data.time, "y": data.target},
         half_widths=tuple(half_widths),
-        inputs=inputs_of(job.windows),
+        inputs={} if is_baseline(job.family) else inputs_of(job.windows),
+        fallbacks=tuple(fallbacks),
+        combined=Combined(how=job.combine, baselines=members) if members else None,
         trained_on=made,
     )
 
 
-def trained_on(
-    fit: Fit, refit: Fit | None, run: RunParams, panel: Panel, checked: bool, naive: str, scores: Mapping[str, float | None]
-) -> TrainedOn:
+def trained_on(fit: Fit, refit: Fit | None, run: RunParams, panel: Panel, judged: Judged) -> TrainedOn:
     """What a bundle has to know so that its version can be judged and trained again."""
-    job, newest = fit.job, int(panel.times.max())
+    return replace(
+        _made(fit.job, fit.label, fit.result.weights, run, panel, judged),
+        stop_step=_stopped_at(fit.result),
+        stop_steps=tuple(map(_stopped_at, fit.result.members)),
+        refit=refitted(refit, panel) if refit else None,
+    )
+
+
+def _made(job: Job, label: str, weights: str, run: RunParams, panel: Panel, judged: Judged) -> TrainedOn:
+    """The same of what is not trained, too."""
+    newest = int(panel.times.max())
     assert job.split is not None  # what is judged was trained on a split
     return TrainedOn(
         name=run.name,
-        label=fit.label,
+        label=label,
         seed=job.training.seed,
-        scores=scores,
-        naive=naive,
-        checks="passed" if checked else "failed",
+        scores=judged.scores,
+        naive=judged.naive,
+        baseline=judged.baseline,
+        checks="passed" if judged.checked else "failed",
         fingerprint=fingerprint(job, panel.digest),
         job=job,
         run=run,
-        weights=fit.result.weights,
-        stop_step=_stopped_at(fit.result),
-        stop_steps=tuple(map(_stopped_at, fit.result.members)),
+        weights=weights,
         unseen_from=border(panel, job.split),
         newest=newest,
         newest_time=str(pl.Series([newest]).cast(Frequency.of(panel.facts).dtype)[0]),
-        refit=refitted(refit, panel) if refit else None,
     )
 
 

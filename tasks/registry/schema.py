@@ -34,6 +34,7 @@ Baseline = Literal["last_value", "drift", "seasonal_naive", "naive2", "theta", "
 HalfWidths = list[Annotated[float, Field(ge=0, le=1e300)] | None]
 Word = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,200}$")]  # printable
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
+Installed = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+_-]{1,64}$")]  # the version of a package
 Device = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda)( [ -~]{1,200})?$")]
 File = Annotated[str, StringConstraints(pattern=r"^(flows|tasks|models|params)(/\w[\w.-]*)+$", max_length=500)]
 SPAN = r"^[1-9]\d{0,8}(s|m|h|d|bd|w|mo|q|y)$"
@@ -232,8 +233,9 @@ class FingerprintTold(Told):
     numbers: MemberTold
     code: Digest
     code_rule: Annotated[int, Field(ge=1, le=1000)] = 1
-    torch: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+_-]{1,64}$")]
-    python: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+_-]{1,64}$")]
+    torch: Installed
+    statsforecast: Installed | None = None
+    python: Installed
     device: Device
     revision: Revision | None
     clean: bool

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-MADE = "registered_version"  # a tag of the run of the fit that was registered
+MADE, AS = "registered_version", "registered_identity"  # tags of the run of the fit, or baseline, that was registered
 
 
 def fallen(name: str, parent: str) -> str | None:
@@ -21,7 +21,8 @@ def fallen(name: str, parent: str) -> str | None:
     if not made:
         return None
     last = max(int(run.data.tags[MADE]) for run in made)
-    fits = {run.data.tags.get(runs.IDENTITY, "") for run in made if int(run.data.tags[MADE]) == last}
+    last_made = [run.data.tags for run in made if int(run.data.tags[MADE]) == last]
+    fits = {tags.get(AS) or tags.get(runs.IDENTITY, "") for tags in last_made}
     version = find(name, str(last))
     if version is None or not _is_of(version, fits):
         return f"version {last} was deleted"

@@ -13,10 +13,12 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.baselines import FITTED_ROWS
 from params.errors import UserError
 from params.section import owner
 from tasks.locks import lock
 from tasks.registry import seal
+from tasks.registry.facts import BundleFacts
 from tasks.tracking import connection
 
 if TYPE_CHECKING:
@@ -27,27 +29,31 @@ if TYPE_CHECKING:
 CHALLENGER, CHAMPION = "challenger", "champion"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 NEEDS = ("mlflow", "torch", "numpy", "pandas")
+STATSFORECAST = "statsforecast"
 
 
 @dataclass(frozen=True)
 class Registered:
     """What registering came to: the `version` and whether it is `new`; no version where nothing was registered.
 
-    `why`: why nothing was, or what is gone of an older version of the same, where it was.
+    `why`: why nothing was, or what is gone of an older version of the same, where it was.  `baseline`: its name, where no
+    variant beat it and it was registered.
     """
 
     version: str | None = None
     new: bool = False
     why: str | None = None
+    baseline: str | None = None
 
     def words(self, name: str) -> str:
         """The same as a sentence."""
         if self.version is None:
-            return f"Nothing was registered: {self.why or 'no variant beats the best naive forecast on validation'}."
+            return f"Nothing was registered: {self.why or 'neither a variant nor a baseline has a score on validation'}."
+        what = f"  It is the baseline {self.baseline}, which no variant beats on validation." if self.baseline else ""
         if self.new:
-            told = f"Registered as {name} version {self.version}, alias challenger."
+            told = f"Registered as {name} version {self.version}, alias challenger.{what}"
             return f"{told}  It was registered before, but {self.why}." if self.why else told
-        return f"The same fit is {name} version {self.version} already: no new version."
+        return f"The same {'baseline' if what else 'fit'} is {name} version {self.version} already: no new version.{what}"
 
 
 def check_name(name: str) -> None:
@@ -181,9 +187,15 @@ def log_bundle(folder: Path, run_id: str) -> tuple[str, str]:
         code_paths=[str(code)],
         signature=signature(folder, list(frame.columns)),
         input_example=frame,
-        pip_requirements=[f"{package}=={installed(package).split('+')[0]}" for package in NEEDS],
+        pip_requirements=requirements(BundleFacts.read((folder / "model.json").read_bytes())),
     )
     return str(model.model_id), sealing.digest
+
+
+def requirements(facts: BundleFacts) -> list[str]:
+    """The packages that a version forecasts with, as pip reads them."""
+    more = (STATSFORECAST,) if facts.needed & {*FITTED_ROWS} else ()
+    return [f"{package}=={installed(package).split('+')[0]}" for package in (*NEEDS, *more)]
 
 
 def example_frame(folder: Path) -> "pd.DataFrame":

@@ -7,18 +7,20 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version as installed
 from typing import Any, NotRequired, TypedDict
 
 import torch
 
-from models.fit.job import Job
+from models.baselines import FITTED_ROWS
+from models.fit.job import Job, is_baseline
 from models.fit.settings import Ended, Result
 from params.schema import RunParams
 from tasks.files import ROOT
-from tasks.train.code import CODE_RULE, FIT, WORKER, code_digest, imported_by, judging_digest
+from tasks.train.code import CODE_RULE, FIT, SERVING, WORKER, code_digest, imported_by, judging_digest
 from tasks.train.job import Planned
 from tasks.train.revision import Revision, revision_of
 from tasks.validate.verdict import Verdict
@@ -35,6 +37,7 @@ class Fingerprint(TypedDict):
     """The identity of a fit and what stands behind it, JSON-ready, as a version and a run keep it.
 
     `changed`: the files of code that the `revision` does not hold as they ran, each with git's id of its content.
+    `statsforecast`: its version, where a baseline of the fit is one of its.
     """
 
     identity: str
@@ -43,6 +46,7 @@ class Fingerprint(TypedDict):
     code: str
     code_rule: int
     torch: str
+    statsforecast: NotRequired[str]
     python: str
     device: str
     revision: str | None
@@ -96,15 +100,31 @@ def device_kind(device: str, threads: int) -> str:
 
 
 def identity(job: Job, panel_digest: str) -> str:
-    """The identity of a fit: sha256 of its data, its numbers, the code that trains it, the torch version and device kind."""
-    facts = {
-        "data": panel_digest,
-        "numbers": job.numbers(),
-        "code": code_digest(),
-        "torch": torch.__version__,
-        "device": device_kind(job.device, job.threads),
-    }
+    """The identity of a fit: sha256 of its data, its numbers, the code that trains it, the torch version and device kind.
+
+    Of a baseline, which torch has no part in: its data, its numbers, its code, and statsforecast's version if it is one of its.
+    """
+    facts = {"data": panel_digest, "numbers": job.numbers(), "code": _code_of(job), **statsforecast(_baselines(job))}
+    if not is_baseline(job.family):
+        facts |= {"torch": torch.__version__, "device": device_kind(job.device, job.threads)}
     return sha256(canonical(facts))
+
+
+def _baselines(job: Job) -> set[str]:
+    """The baselines of a job: itself, or members of it."""
+    return {one.family for one in (job, *job.members) if is_baseline(one.family)}
+
+
+def _code_of(job: Job) -> str:
+    """The digest of the code that a job is carried out by."""
+    if is_baseline(job.family):
+        return code_digest(start=SERVING)
+    return sha256(canonical([code_digest(), code_digest(start=SERVING)])) if _baselines(job) else code_digest()
+
+
+def statsforecast(baselines: Iterable[str]) -> dict[str, str]:
+    """Its version, where one of some baselines is one of its."""
+    return {"statsforecast": installed("statsforecast")} if {*baselines} & {*FITTED_ROWS} else {}
 
 
 def comparison_identity(run: RunParams, fits: Sequence[Planned]) -> str:
@@ -115,6 +135,7 @@ def comparison_identity(run: RunParams, fits: Sequence[Planned]) -> str:
         "evaluation": run.evaluation.model_dump(mode="json"),
         "judged_by": judging_digest(),
         "name": run.name,
+        **statsforecast(run.evaluation.baselines),
     }
     return sha256(canonical(facts))
 
@@ -126,9 +147,10 @@ def fingerprint(job: Job, panel_digest: str) -> Fingerprint:
         "identity": identity(job, panel_digest),
         "data": panel_digest,
         "numbers": json.loads(canonical(job.numbers())),
-        "code": code_digest(),
+        "code": _code_of(job),
         "code_rule": CODE_RULE,
         "torch": torch.__version__,
+        **statsforecast(_baselines(job)),  # type: ignore[typeddict-item]
         "python": sys.version.split()[0],
         "device": device_kind(job.device, job.threads),
         "revision": stands.commit,

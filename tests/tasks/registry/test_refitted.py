@@ -23,7 +23,7 @@ from tasks.promote import proof as proofs
 from tasks.registry.bundle import write_bundle
 from tasks.registry.facts import BundleFacts, TrainedOn
 from tasks.registry.load import Version
-from tasks.registry.register import facts_of, trained_on
+from tasks.registry.register import Judged, facts_of, trained_on
 from tasks.registry.unseen import forecasts
 from tasks.serve.forecast import forecast_frame, rows_trained_on
 from tasks.train.final import planned_on_all_rows
@@ -67,7 +67,7 @@ def version(home: Path, house: Any) -> Version:
     folder = fit_folder(again.job, home)
     refit = Fit(planned=again, run_id="", folder=folder, result=fitted(again.job, home).result)
     assert fit.finished and refit.finished
-    made = trained_on(fit, refit, variant.run, house.panel, True, "last_value", {})
+    made = trained_on(fit, refit, variant.run, house.panel, Judged("last_value", "theta", {}, True))
     facts = facts_of(job, house.panel, made, (), [1.0] * 4)
     forecaster, refitted = (load_model(one.job, one.folder) for one in (fit, refit))
     digest = write_bundle(home / "bundle", facts, house.panel, forecaster, refitted)

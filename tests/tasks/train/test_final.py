@@ -88,7 +88,8 @@ def test_a_refit_that_failed_registers_nothing(folder: Path, tmp_path: Path) -> 
     planned = Planned(label="gru", variant=load_variant("gru", RUN), job=job_of(folder))
     fit = Fit(planned=planned, run_id="", folder=tmp_path, result=result(2, 28))
     refit = replace(fit, planned=planned_on_all_rows(fit)).failed("diverged: the loss is not finite")
-    found = register_best.fn(load_run(RUN), SimpleNamespace(chosen_fit="gru"), [fit], tmp_path, None, refit)
+    chosen = SimpleNamespace(chosen_fit="gru", board=SimpleNamespace(chosen="gru", won=True))
+    found = register_best.fn(load_run(RUN), chosen, [fit], "parent", tmp_path, None, refit)
     assert found.version is None and not found.new
     assert found.why is not None
     assert found.why.startswith("gru-all, the chosen variant trained on all rows (training.refit), failed: diverged: the loss")

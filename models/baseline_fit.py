@@ -1,0 +1,53 @@
+"""A baseline on a panel: what it forecasts, and its fit, which has no weights but the sha256 of its forecasts."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.data.origins import origin_rows
+from models.data.panel import Panel
+from models.fit.job import Job, write_result
+from models.fit.settings import Result, Status
+from models.serving import baseline
+
+# Origins of a split whose forecasts are hashed, evenly spread; what `weights` of a registered version means hangs on them.
+MOST = {"naive2": 1024, "theta": 64, "auto_ets": 16}
+OTHERS = 1 << 16
+SPLITS = ("validation", "test")
+
+
+def forecast_baseline(
+    name: str,
+    arguments: Mapping[str, Any],
+    panel: Panel,
+    origins: np.ndarray,
+    ahead: np.ndarray,
+    told: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """[origins, ahead] of a baseline at rows of a panel, float64, NaN where it forecasts nothing; `ahead`: rows after each."""
+    origins = np.asarray(origins, np.int64)
+    start = panel.offsets[np.searchsorted(panel.offsets, origins, side="right") - 1] + panel.facts.start_padding
+    return baseline(name, dict(arguments), np.asarray(panel.target, np.float64), start, origins, ahead, told)
+
+
+def fit_baseline(job: Job, folder: Path) -> Result:
+    """Carries out the job of a baseline: writes `result.json` to `folder`, `weights` in it the sha256 of its forecasts."""
+    result = Result(status=Status.FINISHED, weights=forecasts_hash(job, Panel.open(job.panel)))
+    write_result(result, folder)
+    return result
+
+
+def forecasts_hash(job: Job, panel: Panel) -> str:
+    """sha256 over what a baseline forecasts, bit for bit, on evenly spread origins of validation and of test."""
+    digest, params = hashlib.sha256(), job.windows
+    ahead = params.gap + np.arange(1, params.horizon + 1)
+    for split in SPLITS:
+        rows = origin_rows(panel, params, job.split, split, job.evaluation_stride)
+        some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST.get(job.family, OTHERS))).round().astype(np.int64))
+        found = np.array(forecast_baseline(job.family, job.network, panel, rows[some], ahead), "<f8")
+        found[np.isnan(found)] = np.nan  # one NaN is as good as another
+        digest.update(f"{split}|{found.shape}|".encode() + found.tobytes())
+    return digest.hexdigest()
