@@ -26,6 +26,7 @@ from flows.runtime.arguments import (
     Registered,
     Set,
     StaticColumns,
+    Strict,
     Table,
     TargetColumn,
     TimeColumns,
@@ -244,18 +245,24 @@ def forecast(
     judged: Annotated[
         bool, typer.Option("--judged", help="By the weights that have not seen the test range, not those trained on all rows.")
     ] = False,
+    strict: Strict = False,
     nixtla: Annotated[bool, typer.Option("--nixtla", help="Under unique_id and ds, not under the table's own names.")] = False,
     plot: Plot = None,
     series: Annotated[
         str | None, typer.Option("--series", metavar="A,B", help="With --plot: the series that it shows.")
     ] = None,
 ) -> None:
-    """Forecast with a registered version: the table's own id and time columns, cutoff, yhat and its 90 % interval."""
+    """Forecast with a registered version: the table's own id and time columns, cutoff, yhat, its 90 % interval, and the model.
+
+    A series that the version cannot forecast is forecast by the best baseline that its history allows: the column model says so.
+    """
     home = open_home()
     from flows.verbs.forecast import show_forecast
     from tasks.serve.forecast import Asked
 
-    asked = Asked(start=start, stride=stride, judged=judged, future=future, nixtla=nixtla, plot=plot, series=series)
+    asked = Asked(
+        start=start, stride=stride, judged=judged, strict=strict, future=future, nixtla=nixtla, plot=plot, series=series
+    )
     show_forecast(home, version, data, out, asked)
 
 

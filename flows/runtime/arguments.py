@@ -68,6 +68,7 @@ Plot = Annotated[
     Path | None,
     typer.Option("--plot", metavar="FILE", callback=a_picture, help="Draw history, forecasts and intervals: .html or .png."),
 ]
+Strict = Annotated[bool, typer.Option("--strict", help="Leave out or refuse what the version itself cannot forecast.")]
 Future = Annotated[
     str | None,
     typer.Option("--future", metavar="FILE", callback=a_future, help="What is known ahead, as a table of its own."),

@@ -1,6 +1,6 @@
 """What is known ahead as a table of its own (`forecast --future FILE`): its rows stand after the last target of each series."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -51,10 +51,13 @@ def open_ahead(version: Version, file: str | Path, data: DataParams) -> Source:
     return replace(source, data=own, tables=tuple(tables))
 
 
-def with_ahead(version: Version, history: pl.DataFrame, source: Source) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def with_ahead(
+    version: Version, history: pl.DataFrame, source: Source, short: Collection[str] = ()
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """The history of each series up to its last target, and after it the rows of `source`; what is not used, in words.
 
-    Raises ValueError for a series without a row there, a step that is missing, and a cell that is empty or no number.
+    Raises ValueError for a series without a row there, a step that is missing, and a cell that is empty or no number; not for
+    those that are too `short` to be forecast by what reads them.
     """
     future = list(version.facts.windows.future)
     raw = scan_series(source, future)
@@ -68,7 +71,7 @@ def with_ahead(version: Version, history: pl.DataFrame, source: Source) -> tuple
     ends = history.group_by("unique_id").agg(ds.filter(Y.is_not_null()).max().alias("last"), *grid).drop_nulls("last")
     rows = given.filter(_after(given, ends).fill_null(False))
     tail = _after(history, ends).fill_null(False)
-    _refuse_lacking(version, ends, rows)
+    _refuse_lacking(version, ends.filter(~pl.col("unique_id").is_in(list(short))), rows)
     notes = list(_notes(history.filter(tail), rows, future))
     if others := sorted({*given["unique_id"]} - {*history["unique_id"]}):
         notes.append(f"no forecast of {named(others)}: --future has rows of it and the table none")

@@ -1,12 +1,13 @@
 """Forecasts of a registered version for a table of one's own, by the serving code in its bundle; trains nothing."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 from polars.exceptions import PolarsError
 
+from models.fit.job import is_baseline
 from models.serving import text_of
 from params.data import DataParams
 from params.errors import UserError
@@ -18,6 +19,7 @@ from tasks.load.find import find_files, whole_path
 from tasks.load.remote import address_of
 from tasks.load.source import KEYS, Source, categories_of, long_frame, open_like, scan_series
 from tasks.load.tail import is_observed, tail_of
+from tasks.load.text import listed
 from tasks.registry.load import Version
 from tasks.serve.ahead import open_ahead, refuse_words, with_ahead
 from tasks.serve.given import Given, given_in
@@ -26,10 +28,10 @@ from tasks.validate.report import named, to_forecast
 
 @dataclass(frozen=True)
 class Forecasts:
-    """What was `made` (unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90), and how the table says it (`given`).
+    """What was `made` (unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90, model), and how the table says it (`given`).
 
-    `history`: the long frame that it was made from.  `notes`: which series are left out, or new to the version, and what of the
-    tables is not used, in words.
+    `history`: the long frame that it was made from.  `notes`: which series are left out, forecast by a baseline or new to the
+    version, and what of the tables is not used, in words.
     """
 
     made: pl.DataFrame
@@ -42,12 +44,14 @@ class Forecasts:
 class Asked:
     """Which forecasts: every cutoff from `start` with a `stride`, by the weights that were `judged`, with what `future` holds.
 
-    How they are given back: under Nixtla's names, drawn in `plot`, there of these `series`.
+    `strict`: none by a baseline in the version's place.  How they are given back: under Nixtla's names, drawn in `plot`, there
+    of these `series`.
     """
 
     start: str | None = None
     stride: int = 1
     judged: bool = False
+    strict: bool = False
     future: str | Path | None = None
     nixtla: bool = False
     plot: Path | None = None
@@ -57,21 +61,19 @@ class Asked:
 def forecast(version: Version, data: str | Path, asked: Asked | None = None) -> Forecasts:
     """Forecasts after each series' last row, or at every cutoff from a start on.
 
-    By the weights that were trained on all rows where there are any, or by those that were `judged`.  Left out are series with
-    too short a history that the version was not trained on.  Raises UserError naming what cannot be used.
+    By the weights that were trained on all rows where there are any, or by those that were `judged`.  Raises UserError naming
+    what cannot be used.
     """
     asked = asked or Asked()
     try:
         source = table_of(version, data, asked.future is not None)
-        frame, short = long_enough(read(version, source), version, version.model.known)
-        notes: tuple[str, ...] = ()
+        frame, notes = read(version, source), tuple[str, ...]()
         if asked.future is not None:
             frame, notes = _with_ahead(version, frame, asked.future, source.data)
         elif asked.start is None:
             notes = rows_ahead(frame)
-        made, blind = forecast_frame(version, frame, asked.start, asked.stride, asked.judged)
-        told = (too_short(short, version), without_target(blind), version.model.unseen(made["unique_id"]))
-        return Forecasts(made, given_in(source), frame, (*notes, *filter(None, told)))
+        made, told = forecast_frame(version, frame, asked, version.model.known)
+        return Forecasts(made, given_in(source), frame, (*notes, *told))
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
 
@@ -79,28 +81,50 @@ def forecast(version: Version, data: str | Path, asked: Asked | None = None) -> 
 def _with_ahead(
     version: Version, frame: pl.DataFrame, future: str | Path, data: DataParams
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    _, short = long_enough(frame, version)
     try:
-        return with_ahead(version, frame, open_ahead(version, future, data))
+        return with_ahead(version, frame, open_ahead(version, future, data), short)
     except ValueError as error:
         raise UserError(f"--future {future}: {error}") from None
 
 
 def forecast_frame(
-    version: Version, frame: pl.DataFrame, start: str | None = None, stride: int = 1, judged: bool = False
-) -> tuple[pl.DataFrame, list[str]]:
-    """The same for a long frame, its times those of the grid, and the series without an observed target in their windows,
-    which are left out.  Raises ValueError naming series and column for what cannot be used."""
-    whole = isinstance(version.facts.frequency, int) and start is not None and start.lstrip("-").isdecimal()
-    frequency, blind = Frequency.of(version.facts), list[str]()
-    if frequency.by_day:  # a wall clock, which names no zone
-        frame = frame.with_columns(pl.col("ds").dt.replace_time_zone(None))
-    made = pl.from_pandas(version.model.forecast(frame, int(start) if whole and start else start, stride, judged, blind))
-    return made.with_columns(frequency.shown(pl.col(name)).alias(name) for name in ("cutoff", "ds")), blind
+    version: Version, frame: pl.DataFrame, asked: Asked | None = None, always: Collection[str] = ()
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The same for a long frame, its times those of the grid: columns as of `Forecasts`, and what there is to say, in words.
+
+    Where no baseline forecasts what the version cannot (`strict`, an older version), series with too short a history are left
+    out, but for those that are there `always`.  Raises ValueError naming series and column for what cannot be used.
+    """
+    asked = asked or Asked()
+    alone = asked.strict or not version.facts.fallbacks
+    kept, short = long_enough(frame, version, always) if alone else (frame, [])
+    whole = isinstance(version.facts.frequency, int) and asked.start is not None and asked.start.lstrip("-").isdecimal()
+    start = int(asked.start) if whole and asked.start else asked.start
+    frequency, left = Frequency.of(version.facts), list[str]()
+    given = kept.with_columns(pl.col("ds").dt.replace_time_zone(None)) if frequency.by_day else kept  # a clock of no zone
+    made = pl.from_pandas(version.model.forecast(given, start, asked.stride, asked.judged, left, asked.strict))
+    made = made.with_columns(frequency.shown(pl.col(name)).alias(name) for name in ("cutoff", "ds"))
+    told = (
+        too_short(short, version),
+        *_left_out(left, kept, version, alone),
+        *version.model.notes(made["unique_id"], made["model"]),
+    )
+    return made, tuple(filter(None, told))
 
 
-def without_target(series: list[str]) -> str | None:
-    """That there is no forecast of some series, in words."""
-    return f"no forecast of {named(series)}: no observed target in its window" if series else None
+def _left_out(series: list[str], frame: pl.DataFrame, version: Version, alone: bool) -> Iterator[str]:
+    """That there is no forecast of some series, and why, in words."""
+    short: list[str] = []
+    if not alone or is_baseline(version.facts.family):  # no window: any target may do
+        short = (
+            frame.filter(pl.col("unique_id").is_in(series), is_observed(frame.schema))["unique_id"].unique().sort().to_list()
+        )
+    if blind := [name for name in series if name not in short]:
+        yield f"no forecast of {named(blind)}: no observed target in its window"
+    if short:
+        models = [version.facts.variant, *([] if alone else (one.name for one in version.facts.fallbacks))]
+        yield f"no forecast of {named(short)}: too little history for {listed(models)}"
 
 
 def rows_ahead(frame: pl.DataFrame) -> tuple[str, ...]:
@@ -114,6 +138,7 @@ def rows_trained_on(version: Version, made: pl.DataFrame) -> int:
     refit = version.trained_on.refit
     if refit is None:
         return 0
+    made = made.filter(model=version.facts.variant)  # no baseline was
     until, ds = refit.seen_until, pl.col("ds").to_physical()
     if isinstance(until, int):
         known = pl.col("unique_id").is_in(list(version.model.known))

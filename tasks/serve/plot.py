@@ -101,7 +101,7 @@ def _numbers(found: Forecasts, one: Outlook) -> str:
     newest = made.filter(pl.col("cutoff") == made["cutoff"].max()).head(MOST_STEPS)
     rows = in_columns_of(found.given, newest, Path("x.csv")).rows
     values = [name for name in newest.columns if name.startswith("yhat")]
-    times = rows.select(pl.exclude(*values, "cutoff")).get_columns()[-len(found.given.times) :]
+    times = rows.select(pl.exclude(*values, "cutoff", "model")).get_columns()[-len(found.given.times) :]
     said = [" ".join(map(str, row)) for row in zip(*(column.to_list() for column in times), strict=True)]
     numbers = [
         ["" if value != value else f"{value:,.6g}" for value in row]

@@ -25,7 +25,7 @@ from tasks.grid.frequency import Frequency
 from tasks.load.source import long_frame, open_source
 from tasks.registry.load import opened
 from tasks.registry.versions import CHAMPION, find
-from tasks.serve.forecast import counted, forecast_frame, long_enough, numbers, too_short, without_target
+from tasks.serve.forecast import counted, forecast_frame, numbers
 from tasks.serve.given import given_in, in_columns_of
 from tasks.tracking import connection, logs, runs
 
@@ -146,8 +146,8 @@ def on_grid(history: pl.DataFrame, frequency: Frequency) -> pl.DataFrame:
 def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str | None, str | None]:
     """Forecasts the run's data with the champion, keeps them, and writes them to `out` too.
 
-    Returns what was written and a warning, each None where there is none: there may be no champion, a series with too short a
-    history, or without a target in its window, is left out by name, and one that training did not see is forecast and named.
+    Returns what was written and a warning, each None where there is none: there may be no champion, a series that is left out,
+    that a baseline forecasts in the champion's place, or that training did not see is named.
     Raises UserError for what cannot be used.
     """
     found = find(run.name, CHAMPION)
@@ -158,8 +158,7 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
         own = made.run.model_copy(update={"data": run.data})
         try:
             source = open_source(own.data)
-            frame, short = long_enough(numbers(own, source, version), version)
-            forecasts, blind = forecast_frame(version, frame)
+            forecasts, notes = forecast_frame(version, numbers(own, source, version))
             returned = in_columns_of(given_in(source), forecasts, out)
         except ValueError as error:
             raise UserError(f"{own.data.where}: {error}") from None
@@ -167,6 +166,5 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
         if out is not None:
             write_table(returned.rows, out)
         told = counted(forecasts) if out is not None else f"{forecasts.height:,} rows"
-        new, renamed = version.model.unseen(forecasts["unique_id"]), returned.renamed if out is not None else None
-        warnings = filter(None, (too_short(short, version), without_target(blind), new, renamed))
+        warnings = (*notes, *([returned.renamed] if out is not None and returned.renamed else []))
         return f"{told} by {version}", "; ".join(warnings) or None
