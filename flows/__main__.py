@@ -18,6 +18,7 @@ from flows.runtime.arguments import (
     Horizon,
     IdColumns,
     Json,
+    Judged,
     Name,
     Out,
     Params,
@@ -242,9 +243,7 @@ def forecast(
         typer.Option("--from", metavar="TIME", help="Forecast at every cutoff from here on."),
     ] = None,
     stride: Annotated[int, typer.Option("--stride", metavar="N", min=1, help="With --from: rows between two cutoffs.")] = 1,
-    judged: Annotated[
-        bool, typer.Option("--judged", help="By the weights that have not seen the test range, not those trained on all rows.")
-    ] = False,
+    judged: Judged = False,
     strict: Strict = False,
     nixtla: Annotated[bool, typer.Option("--nixtla", help="Under unique_id and ds, not under the table's own names.")] = False,
     plot: Plot = None,
@@ -254,7 +253,7 @@ def forecast(
 ) -> None:
     """Forecast with a registered version: the table's own id and time columns, cutoff, yhat, its 90 % interval, and the model.
 
-    A series that the version cannot forecast is forecast by the best baseline that its history allows: the column model says so.
+    A series that the version cannot forecast is forecast by the best baseline that its history allows: see its column model.
     """
     home = open_home()
     from flows.verbs.forecast import show_forecast

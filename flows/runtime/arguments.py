@@ -68,6 +68,9 @@ Plot = Annotated[
     Path | None,
     typer.Option("--plot", metavar="FILE", callback=a_picture, help="Draw history, forecasts and intervals: .html or .png."),
 ]
+Judged = Annotated[
+    bool, typer.Option("--judged", help="By the weights that have not seen the test range, not those trained on all rows.")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Leave out or refuse what the version itself cannot forecast.")]
 Future = Annotated[
     str | None,
