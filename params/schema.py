@@ -241,8 +241,8 @@ class EvaluationParams(Section):
     by counts alone, docs/comparison.md), whether the forecast frame goes to MLflow (else it stays in LAGLINE_HOME), and after
     how many test origins all is trained again.
 
-    `scaled`: errors also in units of each series' standard deviation over its training rows.  `choose_by`: the validation error
-    that ranks, and chooses.
+    `scaled`: errors also in units of each series' standard deviation over its training rows.  `choose_by`: the measure that
+    ranks and chooses on validation, and in which everything is compared.
     """
 
     stride: Positive
@@ -253,6 +253,13 @@ class EvaluationParams(Section):
     refit: Positive | None
     scaled: bool = False
     choose_by: Measure = "mae"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_naive2(cls, raw: Any) -> Any:
+        """An OWA divides by Naive2, which is a baseline of every run that chooses by it."""
+        named = raw.get("baselines") if isinstance(raw, Mapping) and raw.get("choose_by") == "owa" else None
+        return {**raw, "baselines": [*named, "naive2"]} if isinstance(named, list | tuple) and "naive2" not in named else raw
 
     @model_validator(mode="after")
     def _known_units(self) -> Self:

@@ -1,7 +1,7 @@
-"""The leaderboard: the rows in order, which is chosen, the best naive, and which may be as good as the best."""
+"""The leaderboard: the rows in order, which is chosen, the bar, and which may be as good as the best."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
@@ -100,10 +100,10 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """`rows`: lowest `score` first, what has none last.  `bar`: the best of all baselines, which a variant has to beat;
-    `naive`: the best of last value, drift and seasonal naive.  `best`: the variant that stands highest; `chosen`: the same if
-    it beats the bar, else the bar.  `alike`: the variants that may be as good as the best, since the difference on test is no
-    more than chance makes.
+    """`rows`: the lowest error on validation first, what has none last.  `bar`: the best of all baselines, which a variant has
+    to beat; `naive`: the best of last value, drift and seasonal naive.  `best`: the variant that stands highest; `chosen`: the
+    same if it beats the bar, else the bar.  `alike`: the variants that may be as good as the best, since the difference on
+    test is no more than chance makes.
 
     Validation decides all but `alike`, which chooses nothing.
     """
@@ -121,19 +121,31 @@ class Board:
         return self.chosen is not None and self.chosen.kind is not Kind.BASELINE
 
     @classmethod
-    def of(cls, rows: Iterable[ScoreRow], bar: str | None = None) -> "Board":
-        """The board of one row a variant and baseline; `bar`: the best of all baselines, on the rows that all of them forecast
-        (None: that with the lowest score)."""
-        ranked = sorted(rows, key=lambda row: math.inf if row.score is None else row.score)
-        lowest = lowest_naive({row.name: row.score for row in ranked if row.kind is Kind.BASELINE})
-        naive = next((row for row in ranked if row.name == lowest and row.kind is Kind.BASELINE), None)
-        scored = [row for row in ranked if row.finished and row.score is not None]
-        best = next((row for row in scored if row.kind is Kind.VARIANT), None)
-        baselines = [row for row in scored if row.kind is Kind.BASELINE]
-        highest = next((row for row in baselines if row.name == bar), baselines[0] if baselines else None)
-        chosen = best if best and highest and _less(best.score, highest.score) else highest
+    def of(cls, rows: Iterable[ScoreRow], bar: str | None = None, naive: str | None = None) -> "Board":
+        """The board of one row a variant and baseline.
+
+        `bar`, `naive`: the best of all baselines and of the naive ones, on the rows that all of these forecast (None: that with
+        the lowest score).  A row whose score is of other rows than the bar's stands where its skill on common rows puts it, so
+        that none stands above the bar that is not better on the same rows.
+        """
+        rows = list(rows)
+        baselines = {row.name: row for row in rows if row.kind is Kind.BASELINE}
+        scored = [row for row in baselines.values() if row.finished and row.score is not None]
+        highest = baselines.get(bar or "") or min(scored, key=_standing(None), default=None)
+        naive = naive or lowest_naive({name: row.score for name, row in baselines.items()})
+        standing = _standing(highest)
+        ranked = sorted(rows, key=standing)
+        best = next((row for row in ranked if row.kind is Kind.VARIANT and row.finished and row.score is not None), None)
+        won = best is not None and highest is not None and standing(best) < standing(highest)
         alike = {row.name for row in ranked if row.kind is Kind.VARIANT and _less(LEVEL, row["test_p_best"])}
-        return cls(rows=tuple(ranked), bar=highest, naive=naive, best=best, chosen=chosen, alike=frozenset(alike))
+        return cls(
+            rows=tuple(ranked),
+            bar=highest,
+            naive=baselines.get(naive or ""),
+            best=best,
+            chosen=best if won else highest,
+            alike=frozenset(alike),
+        )
 
     def row(self, name: str) -> ScoreRow:
         """The row of a variant or baseline.  Raises KeyError where there is none."""
@@ -158,6 +170,21 @@ def lowest_naive(errors: Mapping[str, Score]) -> str | None:
     """`best_naive`, or None where none of the three forecast anything."""
     known = {name: value for name, value in errors.items() if name in NAIVES and value is not None}
     return min(known, key=known.__getitem__, default=None)
+
+
+def _standing(bar: ScoreRow | None) -> Callable[[ScoreRow], float]:
+    """The validation error of a row on the rows of the bar: its own where it is of those, else what its skill makes of the
+    bar's; infinite where there is none."""
+
+    def standing(row: ScoreRow) -> float:
+        score, skill = row.score, row["val_skill"]
+        if score is None:
+            return math.inf
+        if bar is None or bar.score is None or skill is None or row["val_rows"] == bar["val_rows"]:
+            return score
+        return bar.score * (1 - skill)
+
+    return standing
 
 
 def _less(one: Score, other: Score) -> bool:

@@ -14,8 +14,10 @@ from models.data.panel import Data, Panel, Split
 from models.worker import EVALUATED
 from params.errors import UserError
 from params.schema import RunParams
-from tasks.compare import copycat, scores, seeds, significance
-from tasks.compare.board import NAIVES, Board, Difference, Score, ScoreRow, Standing, best_naive
+from tasks.compare import copycat, measures, scores, seeds, significance
+from tasks.compare.bar import Bar, find_bar
+from tasks.compare.board import Board, Difference, Score, ScoreRow, Standing
+from tasks.compare.measures import Scale, scale_of
 from tasks.evaluate import frames, intervals
 from tasks.evaluate.baselines import Baselines
 from tasks.evaluate.bounds import bounds_of
@@ -83,16 +85,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Judged:
-    """What validation says of every model, and its forecasts on test: `errors` by name, `ranked` the one that chooses,
-    `naives` the same of the naive ones on the rows that all of them forecast."""
+    """What validation says of every model: its `numbers` by name (`val_mae` ...), and the bar; and all forecasts on test."""
 
     test: Forecasts
     calibrations: Mapping[str, pl.DataFrame]
-    errors: Mapping[str, Mapping[str, Score]]
-    ranked: Mapping[str, Score]
-    naives: Mapping[str, Score]
-    scale: pl.DataFrame
-    units: pl.DataFrame | None
+    numbers: Mapping[str, Mapping[str, Score]]
+    bar: Bar
+    scale: Scale
+    scaled: bool
 
 
 def compare(
@@ -110,56 +110,60 @@ def compare(
     """
     panel, windows = data.panel, data.windows
     judged = _validated(run, data, fits, baselines, folder)
-    naive = best_naive(judged.naives)
+    bar, naive = judged.bar.name, judged.bar.naive
     origins = origin_rows(panel, windows, data.split, "test", run.evaluation.stride)
     known = {fit.label: _fit_row(fit) for fit in fits}
     rows, tables = [], []
     for model in judged.calibrations:
         step(model)
-        row = known.get(model) or _baseline_row(model, baselines.notes.get(model, ""))
-        frame = judged.test.read(model, naive, *(f"{model}-{side}-{intervals.COVERAGE}" for side in ("lo", "hi")))
+        row = known.get(model) or _baseline_row(model, baselines.notes.get(model), judged.bar.notes.get(model))
+        ends = (f"{model}-{side}-{intervals.COVERAGE}" for side in ("lo", "hi"))
+        frame = judged.test.read(model, bar, naive, *judged.scale.besides, *ends)
         grid = frame[model].to_numpy().reshape(-1, windows.horizon)
-        row = _scored(row, frame, judged, naive, copycat.probe(panel, origins, grid, windows.gap))
+        row = _scored(row, frame, judged, copycat.probe(panel, origins, grid, windows.gap))
         rows.append(row)
         if row.finished:
-            tables += [scores.breakdown(frame, model, naive, judged.scale, by) for by in scores.slices(frame)]
+            tables += [scores.breakdown(frame, model, bar, judged.scale, by) for by in scores.slices(frame)]
     rows += [known[fit.label] for fit in fits if not fit.finished]
-    board = Board.of(seeds.merged(rows))
-    baseline = board.bar.name if board.bar else naive
-    overlap = significance.overlap_of(windows.horizon, windows.gap, run.evaluation.stride)
+    board = Board.of(seeds.merged(rows), bar, naive)
     groups = {name: [row for row in some if row.finished] for name, some in seeds.by_variant(rows).items()}
     columns = {name: [row.name for row in some] for name, some in groups.items() if some}
-    to_best = _differences(judged.test, columns, board.best.name, overlap) if board.best else {}
-    to_naive = _differences(judged.test, columns, naive, overlap)
-    p_values = {name: {"test_p_best": _p(to_best, name), "test_p_naive": _p(to_naive, name)} for name in groups}
+    others = {"best": board.best.name if board.best else "", "naive": naive, "baseline": bar}
+    found = {name: _differences(judged, columns, other) for name, other in others.items()}
+    p_values = {name: {f"test_p_{other}": _p(some, name) for other, some in found.items()} for name in groups}
     return Comparison(
         rows=[row.with_numbers(**p_values[row.variant]) for row in rows],
-        board=Board.of(row.with_numbers(**p_values[row.name]) for row in board.rows),
+        board=Board.of((row.with_numbers(**p_values[row.name]) for row in board.rows), bar, naive),
         test=judged.test,
-        baseline=baseline,
+        baseline=bar,
         naive=naive,
-        chosen_fit=min(groups[board.chosen.name], key=_score_of).name if board.chosen else baseline,
+        chosen_fit=min(groups[board.chosen.name], key=_score_of).name if board.chosen else bar,
         half_widths={model: intervals.half_widths(one, windows.horizon) for model, one in judged.calibrations.items()},
-        to_best=to_best,
-        to_baseline=_differences(judged.test, columns, baseline, overlap),
-        to_naive=to_naive,
+        to_best=found["best"],
+        to_baseline=found["baseline"],
+        to_naive=found["naive"],
         slices=pl.concat(tables),
     )
 
 
-def _scored(row: ScoreRow, frame: pl.DataFrame, judged: _Judged, naive: str, look: copycat.Probe) -> ScoreRow:
+def _scored(row: ScoreRow, frame: pl.DataFrame, judged: _Judged, look: copycat.Probe) -> ScoreRow:
     """A row with its scores on validation and test."""
-    model, errors = row.name, judged.errors[row.name]
+    model, val = row.name, judged.numbers[row.name]
     if look.copies and row.kind is not Kind.BASELINE:
         row = replace(row, note="; ".join(word for word in (row.note, COPIES) if word), copies=True)
-    if errors["mae"] is None and row.kind is Kind.BASELINE:
+    if val["val_mae"] is None and row.kind is Kind.BASELINE:
         row = replace(row, status=Standing.LEFT_OUT)
-    found = scores.score(frame, model, naive, judged.scale, judged.calibrations[model])
-    if judged.units is not None:
-        scaled = scores.errors(frame, model, judged.scale, judged.units)
-        found |= {f"test_{name}": scaled[name] for name in ("mae_scaled", "mse_scaled")}
-    val = {f"val_{name}": value for name, value in errors.items()} | {"val_score": judged.ranked[model]}
-    return row.with_numbers(**val, **found, test_lag=look.lag)
+    found = scores.score(frame, model, judged.scale, judged.scaled, judged.calibrations[model])
+    found |= _to_bar("test", frame, model, judged.bar.name, judged.scale)
+    against_naive = measures.skill(frame, model, judged.bar.naive, replace(judged.scale, by="mae"))
+    return row.with_numbers(**val, **found, test_skill_naive=against_naive, test_lag=look.lag)
+
+
+def _to_bar(split: str, frame: pl.DataFrame, model: str, bar: str, scale: Scale) -> dict[str, Score]:
+    """The score of a model and its skill, in the measure of the run, on the rows that the bar forecasts too; how many."""
+    found = measures.measured(frame, [model, bar], scale)
+    numbers = {"score": found.scores[model], "rows": found.rows, "skill": found.skill(model, bar)}
+    return {f"{split}_{name}": value for name, value in numbers.items()}
 
 
 def _p(found: Mapping[str, Difference], name: str) -> Score:
@@ -171,41 +175,43 @@ def _score_of(row: ScoreRow) -> float:
     return row.score
 
 
-def _differences(test: Forecasts, columns: Mapping[str, list[str]], other: str, overlap: int) -> dict[str, Difference]:
-    found = {}
+def _differences(judged: _Judged, columns: Mapping[str, list[str]], other: str) -> dict[str, Difference]:
+    """How much larger the error of each variant and baseline is on test than that of another."""
+    found: dict[str, Difference | None] = {}
     for name in columns:
-        if name != other:
-            frame = test.read(*columns[name], *columns[other])
-            found[name] = significance.judge(significance.differences(frame, columns[name], columns[other]), overlap)
+        if other in columns and name != other:
+            frame = judged.test.read(*columns[name], *columns[other], *judged.scale.besides)
+            found[name] = measures.compared(frame, columns[name], columns[other], judged.scale)
     return significance.corrected({name: one for name, one in found.items() if one is not None})
 
 
 def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Baselines, folder: Path) -> _Judged:
-    """Writes the frames of validation and test; calibrates and ranks every model by the first."""
-    past, horizon = training_history(data.panel, data.split), data.windows.horizon
-    units = scores.standard_units(past) if run.evaluation.scaled else None
-    scale = scores.scales(past, run.evaluation.season)
-    written: dict[str, Forecasts] = {}
+    """Writes the frames of validation and test; finds the bar, calibrates and ranks every model by the first."""
+    scale, horizon = scale_of(run.evaluation, training_history(data.panel, data.split)), data.windows.horizon
+    sources = {
+        split: {fit.label: _forecasts_of(fit, split) for fit in fits if fit.finished}
+        | {model: baselines.files[split][model] for model in run.evaluation.baselines}
+        for split in EVALUATED
+    }
+
+    def written(split: str, file: str, widths: Mapping[str, list[float | None]]) -> Forecasts:
+        targets, grid = frames.targets_of(data, split, run.evaluation.stride), Frequency.of(data.panel.facts)
+        return frames.write(folder / file, targets, sources[split], horizon, grid, widths, bounds_of(run.data))
+
+    validation = written("validation", "validation.parquet", {})
+    bar = find_bar(validation, run.evaluation.baselines, scale)
     calibrations: dict[str, pl.DataFrame] = {}
-    errors: dict[str, dict[str, Score]] = {}
-    for name in EVALUATED:
-        targets = frames.targets_of(data, name, run.evaluation.stride)
-        sources = {fit.label: _forecasts_of(fit, name) for fit in fits if fit.finished}
-        sources |= {model: baselines.files[name][model] for model in run.evaluation.baselines}
-        path = folder / ("forecasts.parquet" if name == "test" else f"{name}.parquet")
-        widths = {model: intervals.half_widths(one, horizon) for model, one in calibrations.items()}
-        grid = Frequency.of(data.panel.facts)
-        written[name] = frames.write(path, targets, sources, horizon, grid, widths, bounds_of(run.data))
-        for model in sources if name == "validation" else ():
-            residuals = written[name].read(model)
-            calibrations[model] = intervals.calibrate(residuals, model)
-            errors[model] = scores.errors(residuals, model, scale, units)
-    ranked = scores.ranking(errors, run.evaluation.choose_by)
-    able = [name for name in NAIVES if errors.get(name, {}).get("mae") is not None]
-    common = written["validation"].read(*able).drop_nulls(able)
-    of_naives = {name: scores.errors(common, name, scale, units) for name in able}
-    naives = scores.ranking(of_naives, run.evaluation.choose_by) if able and common.height else {n: ranked[n] for n in able}
-    return _Judged(written["test"], calibrations, errors, ranked, naives, scale, units)
+    numbers: dict[str, dict[str, Score]] = {}
+    for model in sources["validation"]:
+        frame = validation.read(model, bar.name, *scale.besides)
+        calibrations[model] = intervals.calibrate(frame, model)
+        errors = scores.errors(frame, model, scale, run.evaluation.scaled)
+        numbers[model] = {f"val_{name}": value for name, value in errors.items()}
+        numbers[model] |= _to_bar("val", frame, model, bar.name, scale)
+    test = written(
+        "test", "forecasts.parquet", {model: intervals.half_widths(one, horizon) for model, one in calibrations.items()}
+    )
+    return _Judged(test, calibrations, numbers, bar, scale, run.evaluation.scaled)
 
 
 def _forecasts_of(fit: Fit, split: str) -> Path:
@@ -219,9 +225,9 @@ def naive_error(run: RunParams, data: Data, baselines: Baselines) -> float | Non
 
     Raises UserError, before anything is trained, where the run chooses by a score that these data do not have.
     """
-    if run.evaluation.choose_by in ("mase", "owa"):
-        scale = scores.scales(training_history(data.panel, data.split), run.evaluation.season)
-        if not scale.filter(pl.col("mae") > 0).height:
+    if run.evaluation.choose_by in ("mase", "owa", "rmsse"):
+        scale = scale_of(run.evaluation, training_history(data.panel, data.split))
+        if not scale.series.filter(pl.col("mae") > 0).height:
             raise UserError(
                 f"evaluation.choose_by {run.evaluation.choose_by}: no series has a MASE, since none has two different values "
                 f"evaluation.season {run.evaluation.season} rows apart in its training rows: shorten season, or choose by mae"
@@ -266,5 +272,5 @@ def _fit_row(fit: Fit) -> ScoreRow:
     )
 
 
-def _baseline_row(name: str, note: str) -> ScoreRow:
-    return ScoreRow(name=name, kind=Kind.BASELINE, variant=name, family="baseline", note=note)
+def _baseline_row(name: str, *notes: str | None) -> ScoreRow:
+    return ScoreRow(name=name, kind=Kind.BASELINE, variant=name, family="baseline", note="; ".join(filter(None, notes)))

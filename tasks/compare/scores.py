@@ -5,14 +5,14 @@ both an actual and a forecast.  utilsforecast groups by cutoff wherever it sees 
 Columns of ours that stand beside those of models begin with an underscore, which no model's name does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 from utilsforecast import losses
 
-from tasks.compare.board import Score, best_naive
-from tasks.compare.measures import scales as scales
-from tasks.compare.measures import standard_units as standard_units
+from tasks.compare import measures
+from tasks.compare.board import Score
+from tasks.compare.measures import Scale
 from tasks.evaluate.intervals import COVERAGE, LEVELS, by_step, of_step, quantile_column
 
 SQUARE_AND_ABSOLUTE = {"mae": losses.mae, "mse": losses.mse}
@@ -25,59 +25,39 @@ def mae(frame: pl.DataFrame, model: str) -> Score:
     return _number(losses.mae(_pooled(_scored(frame, model)), [model]), model)
 
 
-def errors(frame: pl.DataFrame, model: str, scale: pl.DataFrame, units: pl.DataFrame | None) -> dict[str, Score]:
-    """`mae`, `smape`, `mase` (`scale`: of `scales`), and with `units` (of `standard_units`) `mae_scaled` and `mse_scaled`."""
-    rows = _pooled(_scored(frame, model))
-    found = {"mae": _number(losses.mae(rows, [model]), model), "smape": _percent(losses.smape(rows, [model]), model)}
-    found["mase"] = _scaled(losses.mae(_scored(frame, model), [model]), model, scale, "mae")
-    if units is None:
+def errors(frame: pl.DataFrame, model: str, scale: Scale, scaled: bool) -> dict[str, Score]:
+    """`mae`, `smape`, `mase`, `rmsse` on all rows with both; `owa` where the run chooses by it (on those that Naive2 forecasts
+    too), and where asked for `mae_scaled` and `mse_scaled`, in units of the deviation of each series."""
+    rows = _scored(frame, model)
+    pooled = _pooled(rows)
+    found = {"mae": _number(losses.mae(pooled, [model]), model), "smape": _percent(losses.smape(pooled, [model]), model)}
+    found["mase"] = _scaled(losses.mae(rows, [model]), model, scale.series, "mae")
+    found["rmsse"] = _scaled(losses.mse(rows, [model]), model, scale.series, "mse")
+    if scale.by == "owa":
+        found["owa"] = measures.score(frame, model, scale)
+    if not scaled:
         return found
-    scaled = _scored(frame, model).join(units.select("unique_id", _unit="deviation"), on="unique_id", how="left")
-    rows = _pooled(scaled.with_columns(pl.col("y", model) / pl.col("_unit")).drop_nulls())
-    return found | {f"{name}_scaled": _number(loss(rows, [model]), model) for name, loss in SQUARE_AND_ABSOLUTE.items()}
+    units = rows.join(scale.series.select("unique_id", _unit="deviation"), on="unique_id", how="left")
+    pooled = _pooled(units.with_columns(pl.col("y", model) / pl.col("_unit")).drop_nulls())
+    return found | {f"{name}_scaled": _number(loss(pooled, [model]), model) for name, loss in SQUARE_AND_ABSOLUTE.items()}
 
 
-def ranking(found: Mapping[str, Mapping[str, Score]], by: str) -> dict[str, Score]:
-    """model -> the error that ranks it, of `errors` of each.
+def score(test: pl.DataFrame, model: str, scale: Scale, scaled: bool, calibration: pl.DataFrame) -> dict[str, Score]:
+    """The `test_*` scores of one model on all rows with both; None where there is nothing to score.
 
-    `by` owa: the mean of sMAPE and of MASE, each divided by that of the naive with the lowest MASE (as M4's overall weighted
-    average does with its own naive).
+    `calibration`: `intervals.calibrate` of this model on validation.  Coverage, width and pinball need the columns of
+    `with_interval`.  sMAPE is in percent, 0 to 200; bias is forecast minus actual; MASE and RMSSE are means over series,
+    without those whose scale is 0; pinball is the mean over the levels 0.05, 0.5 (the point) and 0.95.  CRPS is twice the mean
+    pinball loss over the levels 0.05 .. 0.95 of the conformal quantiles: point forecast plus the validation residuals' quantile
+    of its step; scaled, it is divided by the mean |y|.
     """
-    if by != "owa":
-        return {model: one[by] for model, one in found.items()}
-    base = found[best_naive({model: one["mase"] for model, one in found.items()})]
-    return {model: _mean_of([_share(one[name], base[name]) for name in ("smape", "mase")]) for model, one in found.items()}
-
-
-def _share(value: Score, base: Score) -> Score:
-    return None if value is None or not base else value / base
-
-
-def _mean_of(values: Sequence[Score]) -> Score:
-    return None if None in values else _mean(values)
-
-
-def score(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, calibration: pl.DataFrame) -> dict[str, Score]:
-    """Every `test_*` score of one model; None where there is nothing to score.
-
-    `scale`: of `scales`.  `calibration`: `intervals.calibrate` of this model on validation.  Coverage, width and pinball need
-    the columns of `with_interval`.  sMAPE is in percent, 0 to 200; bias is forecast minus actual; MASE and RMSSE are means over
-    series, without those whose scale is 0; skill is 1 - MAE / MAE of `naive` on the same rows; pinball is the mean over the
-    levels 0.05, 0.5 (the point) and 0.95.  CRPS is twice the mean pinball loss over the levels 0.05 .. 0.95 of the conformal
-    quantiles: point forecast plus the validation residuals' quantile of its step; scaled, it is divided by the mean |y|.
-    """
-    rows = _scored(test, model)
-    all_rows = _pooled(rows)
+    all_rows = _pooled(_scored(test, model))
     crps = _crps(all_rows, model, calibration)
     size = _number(all_rows.select(pl.col("y").abs().mean()), "y")
     return {
-        "test_mae": _number(losses.mae(all_rows, [model]), model),
+        **{f"test_{name}": value for name, value in errors(test, model, scale, scaled).items()},
         "test_rmse": _number(losses.rmse(all_rows, [model]), model),
-        "test_mase": _scaled(losses.mae(rows, [model]), model, scale, "mae"),
-        "test_rmsse": _scaled(losses.mse(rows, [model]), model, scale, "mse"),
-        "test_smape": _percent(losses.smape(all_rows, [model]), model),
         "test_bias": _number(losses.bias(all_rows, [model]), model),
-        "test_skill": skill(test, model, naive),
         **_interval_scores(test, model),
         "test_crps": crps,
         "test_scaled_crps": crps / size if crps is not None and size else None,
@@ -92,17 +72,18 @@ def slices(frame: pl.DataFrame) -> list[str]:
     return ["series", "step", *(name for name, count in several.items() if count > 1)]
 
 
-def breakdown(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, by: str) -> pl.DataFrame:
-    """One row a slice: model, by, value (text), n (rows), mae, rmse, mase, rmsse, smape, bias, skill; as in `score`.
+def breakdown(test: pl.DataFrame, model: str, bar: str, scale: Scale, by: str) -> pl.DataFrame:
+    """One row a slice: model, by, value (text), n (rows), mae, rmse, mase, rmsse, smape, bias as in `score`, and skill.
 
-    Within a slice MASE and RMSSE are means over its rows, each error divided by its series' scale.  `mae_corrected` of an hour
-    or weekday: what is left of its MAE when that of its steps is taken out (`_corrected`).
+    Within a slice MASE and RMSSE are means over its rows, each error divided by its series' scale.  `skill`: against the bar,
+    in the measure of the run, as if the slice were all.  `mae_corrected` of an hour or weekday: what is left of its MAE when
+    that of its steps is taken out (`_corrected`).
     """
     place = {"series": pl.col("unique_id"), "step": pl.col("step"), **SLICES}[by]
-    numbers = pl.col("y", *dict.fromkeys((model, naive))).cast(pl.Float64).fill_nan(None)
-    rows = test.select("unique_id", place.alias("_value"), "step", numbers).drop_nulls(["y", model])
+    number = pl.col("y", model).cast(pl.Float64).fill_nan(None)
+    rows = test.select("unique_id", place.alias("_value"), "step", number).drop_nulls(["y", model])
     unit, square = pl.col("_mae"), pl.col("_mse").sqrt()
-    scaled = rows.join(scale.select("unique_id", _mae="mae", _mse="mse"), on="unique_id", how="left").filter(unit > 0)
+    scaled = rows.join(scale.series.select("unique_id", _mae="mae", _mse="mse"), on="unique_id", how="left").filter(unit > 0)
     found = rows.group_by("_value").agg(pl.len().alias("n")).sort("_value")
     for name, loss in {
         "mae": losses.mae(rows, [model], id_col="_value"),
@@ -111,7 +92,7 @@ def breakdown(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, b
         "rmsse": losses.rmse(scaled.with_columns(pl.col("y", model) / square), [model], id_col="_value"),
         "smape": losses.smape(rows, [model], id_col="_value").with_columns(pl.col(model) * 200),
         "bias": losses.bias(rows, [model], id_col="_value"),
-        "skill": _skills(rows.drop_nulls(), model, naive),
+        "skill": _skills(test, model, bar, scale, place),
         "mae_corrected": _corrected(rows, model, by),
     }.items():
         found = found.join(loss.select("_value", pl.col(model).alias(name)), on="_value", how="left", maintain_order="left")
@@ -121,6 +102,12 @@ def breakdown(test: pl.DataFrame, model: str, naive: str, scale: pl.DataFrame, b
         pl.col("_value").cast(pl.String).alias("value"),
         pl.exclude("_value"),
     )
+
+
+def _skills(test: pl.DataFrame, model: str, bar: str, scale: Scale, place: pl.Expr) -> pl.DataFrame:
+    """_value, model: the skill of each slice."""
+    found = measures.measured_by(test, [model, bar], scale, place).rename({"_slice": "_value"})
+    return found.with_columns(pl.when(pl.col(bar) > 0).then(1 - pl.col(model) / pl.col(bar)).alias(model))
 
 
 def _corrected(rows: pl.DataFrame, model: str, by: str) -> pl.DataFrame:
@@ -137,12 +124,6 @@ def _corrected(rows: pl.DataFrame, model: str, by: str) -> pl.DataFrame:
     return found.with_columns(pl.lit(None, pl.Float64).alias(model)) if alone else found
 
 
-def _skills(rows: pl.DataFrame, model: str, naive: str) -> pl.DataFrame:
-    pair = list(dict.fromkeys((model, naive)))
-    found: pl.DataFrame = losses.mae(rows, pair, id_col="_value")
-    return found.with_columns(pl.when(pl.col(naive) > 0).then(1 - pl.col(model) / pl.col(naive)).alias(model))
-
-
 def wide(table: pl.DataFrame, by: str, metric: str = "mae") -> pl.DataFrame:
     """Of a `breakdown` of several models: `_value` and a column a model; the numbers of steps, hours and weekdays in order."""
     rows = table.filter(pl.col("by") == by).rename({"value": "_value"}).pivot("model", index="_value", values=metric)
@@ -151,8 +132,7 @@ def wide(table: pl.DataFrame, by: str, metric: str = "mae") -> pl.DataFrame:
 
 def skill(test: pl.DataFrame, model: str, naive: str) -> Score:
     """1 - MAE / MAE of `naive`, on the rows that have both."""
-    rows = _pooled(_scored(test, model, naive)).rename({"unique_id": "_value"})
-    return _number(_skills(rows, model, naive), model)
+    return measures.skill(test, model, naive, Scale("mae", 1, pl.DataFrame()))
 
 
 def _clean(frame: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:

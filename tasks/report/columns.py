@@ -49,7 +49,16 @@ COLUMNS = (
     Column(name="seeds", heading="seeds", form=Form.COUNT, words="fits that finished", meaning="empty: no seed changes it"),
     Column(
         name="val_score", heading="val score", words="validation error that ranks and chooses",
-        meaning="the MAE, or what evaluation.choose_by names", metric="best_val_score",
+        meaning="in the measure of evaluation.choose_by, on the rows that the best baseline forecasts too",
+        metric="best_val_score",
+    ),
+    Column(
+        name="val_rows", heading="val rows", form=Form.COUNT, words="rows of validation that rank",
+        meaning="with an actual, and a forecast of the model and of the best baseline",
+    ),
+    Column(
+        name="val_skill", heading="val skill %", form=Form.SHARE, words="skill on validation",
+        meaning="1 - val_score / that of the best baseline on the same rows",
     ),
     Column(
         name="val_mae", heading="val MAE", words="MAE on validation",
@@ -61,6 +70,8 @@ COLUMNS = (
         meaning="standard deviation over seeds (n - 1); ? with one seed: unknown, not zero", like="val_mae",
     ),
     Column(name="val_mase", heading="val MASE", words="MASE on validation", meaning="as test_mase"),
+    Column(name="val_rmsse", heading="val RMSSE", words="RMSSE on validation", meaning="as test_rmsse"),
+    Column(name="val_owa", heading="val OWA", words="OWA on validation", meaning="as test_owa"),
     Column(
         name="val_mae_scaled", heading="val MAE, scaled", words="scaled MAE on validation", meaning="as test_mae_scaled",
         metric="best_val_mae_scaled", scaled=True,
@@ -82,6 +93,15 @@ COLUMNS = (
         name="test_mse_scaled_spread", heading="± MSE", words="spread of the scaled MSE",
         meaning="standard deviation over seeds", metric="test_mse_scaled_spread", like="test_mse_scaled", scaled=True,
     ),
+    Column(
+        name="test_score", heading="test score", words="test error in the measure that ranks",
+        meaning="as val_score; it chooses nothing", metric="test_score",
+    ),
+    Column(
+        name="test_rows", heading="test rows", form=Form.COUNT, words="rows of the test that are compared",
+        meaning="with an actual, and a forecast of the model and of the best baseline, of which test_score is",
+        metric="test_rows",
+    ),
     Column(name="test_mae", heading="test MAE", words="MAE", meaning="as val_mae", metric="test_mae", pixels=78),
     Column(
         name="test_mae_spread", heading="±", words="spread of the MAE",
@@ -98,14 +118,24 @@ COLUMNS = (
         name="test_rmsse", heading="RMSSE", words="RMSSE",
         meaning="mean over series of RMSE / that of the in-sample seasonal naive of evaluation.season", metric="test_rmsse",
     ),
+    Column(
+        name="test_owa", heading="OWA", words="OWA",
+        meaning="mean of sMAPE and MASE, each / that of Naive2 on the same rows (where evaluation.choose_by is owa)",
+        metric="test_owa",
+    ),
     Column(name="test_smape", heading="sMAPE %", words="sMAPE, %", meaning="percent, 0 to 200", metric="test_smape"),
     Column(
         name="test_bias", heading="bias", words="bias", meaning="mean of forecast minus actual", metric="test_bias",
         like="test_mae",
     ),
     Column(
-        name="test_skill", heading="skill %", form=Form.SHARE, words="skill against the best naive",
-        meaning="1 - MAE / MAE of the best naive, on the rows that both forecast", metric="test_skill", pixels=88,
+        name="test_skill", heading="skill %", form=Form.SHARE, words="skill against the best baseline",
+        meaning="1 - test_score / that of the best baseline on the same rows", metric="test_skill", pixels=88,
+    ),
+    Column(
+        name="test_skill_naive", heading="to naive %", form=Form.SHARE, words="skill against the best naive",
+        meaning="1 - MAE / MAE of the best of last value, drift and seasonal naive, on the rows that both forecast",
+        metric="test_skill_naive",
     ),
     Column(
         name="test_coverage_90", heading="cover %", form=Form.SHARE, words="coverage of the 90 % interval",
@@ -137,6 +167,11 @@ COLUMNS = (
         words="p of the difference to the best variant on validation, after Holm's correction",
         meaning="chance of such a difference if there were none: Diebold-Mariano, two-sided, raised since every row is tested "
         "against that one; differences.csv has it alone, too", metric="test_p_best_holm",
+    ),
+    Column(
+        name="test_p_baseline", heading="p to baseline, Holm", form=Form.CHANCE,
+        words="p of the difference to the best baseline, after Holm's correction",
+        meaning="the same test against the best of all baselines on validation", metric="test_p_baseline_holm",
     ),
     Column(
         name="test_p_naive", heading="p to naive, Holm", form=Form.CHANCE,
@@ -180,12 +215,14 @@ WIDE = (
     "num_parameters",
 )  # fmt: skip
 ACCURACY = (
-    "rank", "name", "seeds", "val_mae", "test_mae", "test_mae_spread", "test_p_best", "test_skill", "test_coverage_90",
+    "rank", "name", "seeds", "val_score", "val_mae", "test_score", "test_mae", "test_mae_spread", "test_rows", "test_skill",
+    "test_p_best", "test_p_baseline", "test_coverage_90",
     "test_mse_scaled", "test_mse_scaled_spread", "test_mae_scaled", "test_rmse", "test_mase", "test_crps", "test_bias",
 )  # fmt: skip
 MORE = (
-    "rank", "name", "val_mase", "val_mse_scaled", "val_mae_scaled", "test_rmsse", "test_smape", "test_width_90", "test_pinball",
-    "test_scaled_crps", "test_lag", "test_p_naive",
+    "rank", "name", "val_rows", "val_skill", "val_mase", "val_rmsse", "val_owa", "val_mse_scaled", "val_mae_scaled",
+    "test_rmsse", "test_owa", "test_smape", "test_width_90", "test_pinball", "test_scaled_crps", "test_lag",
+    "test_skill_naive", "test_p_naive",
 )  # fmt: skip
 COST = (
     "rank", "name", "family", "test_mae", "train_seconds", "windows_per_second", "forecast_ms_per_series", "num_parameters",

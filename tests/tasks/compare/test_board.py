@@ -15,17 +15,38 @@ def baselines() -> list[ScoreRow]:
     return [a_row("last_value", 5.0, Kind.BASELINE), a_row("theta", 3.0, Kind.BASELINE), a_row("drift", 5.5, Kind.BASELINE)]
 
 
-def test_the_test_never_chooses_and_theta_is_no_naive() -> None:
-    board = Board.of([a_row("lstm", 4.0, test_mae=4.2), a_row("elman", 4.1, test_mae=0.1), *baselines()])
-    assert board.chosen is board.best is board.row("lstm")
-    assert board.naive is board.row("last_value")
-    assert [row.name for row in board.rows] == ["theta", "lstm", "elman", "last_value", "drift"]
+def test_the_test_never_chooses_and_theta_is_the_bar_though_no_naive() -> None:
+    board = Board.of([a_row("lstm", 2.9, test_mae=4.2), a_row("elman", 3.1, test_mae=0.1), *baselines()])
+    assert board.chosen is board.best is board.row("lstm") and board.won
+    assert (board.bar, board.naive) == (board.row("theta"), board.row("last_value"))
+    assert [row.name for row in board.rows] == ["lstm", "theta", "elman", "last_value", "drift"]
 
 
-def test_what_does_not_beat_the_best_naive_leads_and_is_not_chosen() -> None:
-    board = Board.of([a_row("lstm", 5.0), a_row("gru", None), *baselines()])
-    assert board.best is board.row("lstm") and board.chosen is None  # a tie is no win
+@pytest.mark.parametrize("error", [3.0, 3.1, 5.0])
+def test_what_does_not_beat_the_bar_leads_and_the_bar_is_chosen(error: float) -> None:
+    board = Board.of([a_row("lstm", error), a_row("gru", None), *baselines()])
+    assert board.best is board.row("lstm") and not board.won  # a tie is no win
+    assert board.chosen is board.bar is board.row("theta")
     assert board.rows[-1].name == "gru" and board.rows[-1].score is None
+
+
+def test_the_bar_and_the_naive_are_those_of_the_comparison() -> None:
+    """On common rows drift is the best naive and last value the best of all, whatever their scores on their own rows."""
+    board = Board.of([a_row("lstm", 4.9), *baselines()], bar="last_value", naive="drift")
+    assert (board.bar, board.naive, board.chosen) == (board.row("last_value"), board.row("drift"), board.row("lstm"))
+    without = Board.of([a_row("lstm", 4.9)])
+    assert (without.bar, without.naive, without.chosen) == (None, None, None) and without.best is without.row("lstm")
+
+
+def test_a_score_of_other_rows_stands_where_its_skill_on_common_rows_puts_it() -> None:
+    """Easier rows: 2.0 where the bar has 1.6 there and 3.0 on all of its own; harder ones: 4.0 where the bar has 5.0."""
+    bar = a_row("theta", 3.0, Kind.BASELINE, val_rows=100, val_skill=0.0)
+    easy = a_row("easy", 2.0, val_rows=60, val_skill=1 - 2.0 / 1.6)
+    hard = a_row("hard", 4.0, val_rows=60, val_skill=1 - 4.0 / 5.0)
+    same = a_row("same", 2.8, val_rows=100, val_skill=1 - 2.8 / 3.0)
+    board = Board.of([easy, hard, same, bar])
+    assert [row.name for row in board.rows] == ["hard", "same", "theta", "easy"]
+    assert board.chosen is hard and not Board.of([easy, bar]).won
 
 
 def test_another_validation_error_may_rank() -> None:

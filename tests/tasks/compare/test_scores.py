@@ -7,11 +7,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.compare.scores import breakdown, errors, mae, ranking, scales, score, slices, standard_units, wide
-from tasks.compare.significance import differences
+from params.schema import Measure
+from tasks.compare.measures import Scale, compared, losses, scales, standard_units
+from tasks.compare.scores import breakdown, errors, mae, score, slices, wide
 from tasks.evaluate.intervals import LEVELS, calibrate, half_widths, with_interval
 
 SEASON = 3
+
+
+def scale_of(train: pl.DataFrame, by: Measure = "mae", season: int = SEASON) -> Scale:
+    series = scales(train, season).join(standard_units(train), on="unique_id", how="full", coalesce=True)
+    return Scale(by, season, series)
 
 
 def a_frame(seed: int, origins: int = 40, horizon: int = 4, sizes: tuple[float, ...] = (1.0, 5.0)) -> pl.DataFrame:
@@ -61,7 +67,7 @@ def arrays(frame: pl.DataFrame, *names: str) -> list[np.ndarray]:
 
 def test_the_plain_scores_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
     validation, test, train = frames
-    found = score(test, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
+    found = score(test, "m", scale_of(train), False, calibrate(validation, "m"))
     y, m = arrays(test, "y", "m")
     assert 0 < len(y) < test.height
     wanted = {
@@ -72,18 +78,9 @@ def test_the_plain_scores_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
     }
     assert {name: found[name] for name in wanted} == pytest.approx(wanted)
     assert list(found) == [
-        "test_mae", "test_rmse", "test_mase", "test_rmsse", "test_smape", "test_bias", "test_skill",
+        "test_mae", "test_smape", "test_mase", "test_rmsse", "test_rmse", "test_bias",
         "test_coverage_90", "test_width_90", "test_pinball", "test_crps", "test_scaled_crps",
     ]  # fmt: skip
-
-
-def test_skill_compares_on_the_same_rows(frames: tuple[pl.DataFrame, ...]) -> None:
-    validation, test, train = frames
-    y, m, naive = arrays(test, "y", "m", "last_value")
-    found = score(test, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
-    assert found["test_skill"] == pytest.approx(1 - np.abs(y - m).mean() / np.abs(y - naive).mean())
-    own = score(test, "last_value", "last_value", scales(train, SEASON), calibrate(validation, "last_value"))
-    assert own["test_skill"] == 0
 
 
 def seasons_before(past: np.ndarray, row: int) -> float:
@@ -103,22 +100,20 @@ def test_mase_is_the_mean_over_series_of_mae_over_the_seasonal_naive_in_training
     calibration = calibrate(validation, "m")
     shuffled = train.sample(fraction=1, shuffle=True, seed=3)
     for history in (train, shuffled, train.with_columns(pl.col("y").fill_nan(None))):
-        assert score(test, "m", "last_value", scales(history, SEASON), calibration)["test_mase"] == pytest.approx(
-            np.mean(ratios)
-        )
+        assert score(test, "m", scale_of(history), False, calibration)["test_mase"] == pytest.approx(np.mean(ratios))
     flat = train.with_columns(y=pl.when(pl.col("unique_id") == "s1").then(7.0).otherwise("y"))
-    assert score(test, "m", "last_value", scales(flat, SEASON), calibration)["test_mase"] == pytest.approx(ratios[0])
-    assert score(test, "m", "last_value", scales(train.with_columns(y=pl.lit(7.0)), SEASON), calibration)["test_mase"] is None
+    assert score(test, "m", scale_of(flat), False, calibration)["test_mase"] == pytest.approx(ratios[0])
+    assert score(test, "m", scale_of(train.with_columns(y=pl.lit(7.0))), False, calibration)["test_mase"] is None
 
 
 def test_coverage_and_width_equal_numpy_and_are_none_without_intervals(frames: tuple[pl.DataFrame, ...]) -> None:
     validation, test, train = frames
     calibration = calibrate(validation, "m")
-    found = score(test, "m", "last_value", scales(train, SEASON), calibration)
+    found = score(test, "m", scale_of(train), False, calibration)
     y, low, high = arrays(test, "y", "m-lo-90", "m-hi-90")
     assert found["test_coverage_90"] == pytest.approx(((low <= y) & (y <= high)).mean())
     assert found["test_width_90"] == pytest.approx((high - low).mean())
-    bare = score(test.drop("m-lo-90", "m-hi-90"), "m", "last_value", scales(train, SEASON), calibration)
+    bare = score(test.drop("m-lo-90", "m-hi-90"), "m", scale_of(train), False, calibration)
     assert bare["test_coverage_90"] is None and bare["test_width_90"] is None
 
 
@@ -131,14 +126,14 @@ def test_crps_is_twice_the_mean_pinball_loss_of_the_conformal_quantiles(frames: 
         shift = {k: np.quantile((before - forecast)[steps == k], level) for k in range(1, 5)}
         miss = y - (m + np.array([shift[int(k)] for k in step]))
         total += 2 * np.maximum(level * miss, (level - 1) * miss).mean() / len(LEVELS)
-    found = score(test, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
+    found = score(test, "m", scale_of(train), False, calibrate(validation, "m"))
     assert found["test_crps"] == pytest.approx(total)
 
 
 def test_smape_is_a_percentage_from_0_to_200() -> None:
     frame = pl.DataFrame({"unique_id": "a", "step": [1, 1, 1], "y": [1.0, 0.0, 3.0], "m": [-1.0, 0.0, 1.0]})
     frame = frame.with_columns(last_value=pl.lit(0.0), ds=pl.int_range(3))
-    found = score(frame, "m", "last_value", scales(frame.select("unique_id", "ds", "y"), 1), calibrate(frame, "m"))
+    found = score(frame, "m", scale_of(frame.select("unique_id", "ds", "y"), season=1), False, calibrate(frame, "m"))
     assert found["test_smape"] == pytest.approx((200 + 0 + 100) / 3)
 
 
@@ -179,7 +174,7 @@ def test_the_scores_of_a_slice_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> 
     }
     assert slices(test) == list(keys)
     for by, key in keys.items():
-        found = breakdown(test, "m", "last_value", scales(train, SEASON), by)
+        found = breakdown(test, "m", "last_value", scale_of(train), by)
         values = test.select(key.cast(pl.String).alias("at"))["at"]
         assert set(found["value"]) == set(values) and set(found["by"]) == {by} and set(found["model"]) == {"m"}
         for row in found.iter_rows(named=True):
@@ -195,7 +190,7 @@ def test_slices_of_what_has_no_calendar_and_of_one_value_are_left_out(frames: tu
 
 
 def test_wide_puts_numbers_in_their_order(frames: tuple[pl.DataFrame, ...]) -> None:
-    scale = scales(frames[2], SEASON)
+    scale = scale_of(frames[2])
     test = pl.concat([frames[1].with_columns(step=pl.col("step") * 3), frames[1]])
     found = wide(pl.concat(breakdown(test, name, "last_value", scale, "step") for name in ("m", "last_value")), "step")
     assert found.columns == ["_value", "m", "last_value"]
@@ -204,7 +199,7 @@ def test_wide_puts_numbers_in_their_order(frames: tuple[pl.DataFrame, ...]) -> N
 
 def test_pinball_and_scaled_crps(frames: tuple[pl.DataFrame, ...]) -> None:
     validation, test, train = frames
-    found = score(test, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
+    found = score(test, "m", scale_of(train), False, calibrate(validation, "m"))
     y, m, low, high = arrays(test, "y", "m", "m-lo-90", "m-hi-90")
     parts = [np.maximum(q * (y - at), (q - 1) * (y - at)).mean() for q, at in ((0.05, low), (0.5, m), (0.95, high))]
     assert found["test_pinball"] == pytest.approx(np.mean(parts))
@@ -214,16 +209,15 @@ def test_pinball_and_scaled_crps(frames: tuple[pl.DataFrame, ...]) -> None:
 
 def test_a_model_without_forecasts_has_no_score(frames: tuple[pl.DataFrame, ...]) -> None:
     validation, test, train = (frame.with_columns(pl.lit(None, pl.Float64).alias("none")) for frame in frames)
-    found = score(test, "none", "last_value", scales(train, SEASON), calibrate(validation, "none"))
+    found = score(test, "none", scale_of(train), False, calibrate(validation, "none"))
     assert set(found.values()) == {None}
     assert mae(test, "none") is None
-    assert breakdown(test, "none", "last_value", scales(train, SEASON), "step").is_empty()
+    assert breakdown(test, "none", "last_value", scale_of(train), "step").is_empty()
 
 
 def test_errors_in_units_of_the_training_rows_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
     validation, _, train = frames
-    units = standard_units(train)
-    found = errors(validation, "m", scales(train, SEASON), units)
+    found = errors(validation, "m", scale_of(train), True)
     deviation = {
         name: np.nanstd(rows["y"].to_numpy()) for (name,), rows in train.partition_by("unique_id", as_dict=True).items()
     }
@@ -235,27 +229,14 @@ def test_errors_in_units_of_the_training_rows_equal_numpy(frames: tuple[pl.DataF
     assert found["mse_scaled"] == pytest.approx((every**2).mean()) and found["mae_scaled"] == pytest.approx(
         np.abs(every).mean()
     )
-    plain = errors(validation, "m", scales(train, SEASON), None)
-    assert found["mae"] == mae(validation, "m") and set(plain) == {"mae", "smape", "mase"}
-    whole = score(validation, "m", "last_value", scales(train, SEASON), calibrate(validation, "m"))
+    plain = errors(validation, "m", scale_of(train), False)
+    assert found["mae"] == mae(validation, "m") and set(plain) == {"mae", "smape", "mase", "rmsse"}
+    whole = score(validation, "m", scale_of(train), False, calibrate(validation, "m"))
     assert found["mase"] == pytest.approx(whole["test_mase"]) and found["smape"] == pytest.approx(whole["test_smape"])
     constant = train.with_columns(y=pl.when(pl.col("unique_id") == "s1").then(1.0).otherwise("y"))
-    assert errors(validation, "m", scales(train, SEASON), standard_units(constant))["mse_scaled"] == pytest.approx(
+    assert errors(validation, "m", scale_of(constant), True)["mse_scaled"] == pytest.approx(
         (parts[0] ** 2).mean()
     )  # a series without a deviation has no units, and does not count
-
-
-def test_models_are_ranked_by_one_error_or_by_two_against_the_naive() -> None:
-    found = {
-        "m": {"mae": 9.0, "smape": 10.0, "mase": 1.0},
-        "last_value": {"mae": 1.0, "smape": 40.0, "mase": 4.0},
-        "seasonal_naive": {"mae": 2.0, "smape": 20.0, "mase": 2.5},
-        "theta": {"mae": None, "smape": None, "mase": None},
-    }
-    assert ranking(found, "mae") == {"m": 9.0, "last_value": 1.0, "seasonal_naive": 2.0, "theta": None}
-    assert ranking(found, "owa") == {
-        "m": pytest.approx((0.5 + 0.4) / 2), "last_value": pytest.approx((2 + 1.6) / 2), "seasonal_naive": 1.0, "theta": None
-    }  # fmt: skip
 
 
 def reached(origins: list[int], horizon: int, error: Callable[[int, int], float]) -> pl.DataFrame:
@@ -266,9 +247,11 @@ def reached(origins: list[int], horizon: int, error: Callable[[int, int], float]
     return frame.select("unique_id", "step", pl.col("y").cast(pl.Float64), ds=start + pl.duration(hours=pl.col("at")), m=0.0)
 
 
+OF_ONE = Scale("mae", 1, pl.DataFrame({"unique_id": ["a"], "mae": [1.0], "mse": [1.0]}))
+
+
 def corrected(frame: pl.DataFrame, by: str = "hour") -> dict[int, float | None]:
-    scale = pl.DataFrame({"unique_id": ["a"], "mae": [1.0], "mse": [1.0]})
-    found = breakdown(frame, "m", "m", scale, by)
+    found = breakdown(frame, "m", "m", OF_ONE, by)
     return dict(zip(found["value"].cast(pl.Int64).to_list(), found["mae_corrected"].to_list(), strict=True))
 
 
@@ -282,7 +265,7 @@ def test_the_error_of_an_hour_is_corrected_for_the_steps_that_reach_it_by_hand()
 def test_an_error_that_grows_with_the_step_is_no_saw_of_hours() -> None:
     """Every six hours for four days, each step a tenth worse: the plain MAE is a saw of six hours."""
     frame = reached(list(range(0, 96, 6)), 24, lambda hour, step: 1 + step / 10)
-    plain = breakdown(frame, "m", "m", pl.DataFrame({"unique_id": ["a"], "mae": [1.0], "mse": [1.0]}), "hour")["mae"]
+    plain = breakdown(frame, "m", "m", OF_ONE, "hour")["mae"]
     assert plain.max() - plain.min() == pytest.approx(0.5)  # type: ignore[operator]
     assert list(corrected(frame).values()) == pytest.approx([2.25] * 24)  # 1 + 12.5 / 10
 
@@ -307,18 +290,19 @@ TAKEN_ELSEWHERE = (
 @pytest.mark.parametrize("name", TAKEN_ELSEWHERE)
 def test_a_model_may_be_called_whatever_a_variant_can_be(frames: tuple[pl.DataFrame, ...], name: str) -> None:
     validation, test, train = frames
-    scale, units = scales(train, SEASON), standard_units(train)
+    scale = scale_of(train, "rmsse")
     called = {"m": name, "m-lo-90": f"{name}-lo-90", "m-hi-90": f"{name}-hi-90"}
     test = test.with_columns(ds=pl.lit(datetime(2020, 1, 1)) + pl.duration(hours="step"))
 
     def scored(model: str, validation: pl.DataFrame, test: pl.DataFrame) -> tuple[object, ...]:
         slices = [breakdown(test, model, "last_value", scale, by) for by in ("series", "step", "hour")]
         return (
-            score(test, model, "last_value", scale, calibrate(validation, model)),
-            errors(test, model, scale, units),
+            score(test, model, scale, True, calibrate(validation, model)),
+            errors(test, model, scale, True),
             [part.drop("model").to_dicts() for part in slices],
             wide(pl.concat(slices), "step")[model].to_list(),
-            differences(test, [model], ["last_value"]).to_dicts(),
+            compared(test, [model], ["last_value"], scale),
+            losses(test, [model], scale)[model].to_list(),
         )
 
     assert scored(name, validation.rename({"m": name}), test.rename(called)) == scored("m", validation, test)
