@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from flows.runtime.arguments import (
+    AllowChance,
     AllowDirty,
     CsvForm,
     Future,
@@ -19,6 +20,7 @@ from flows.runtime.arguments import (
     IdColumns,
     Json,
     Judged,
+    Minutes,
     Name,
     Out,
     Params,
@@ -158,11 +160,9 @@ def promote(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Give every verdict and move nothing.")] = False,
     allow_dirty: AllowDirty = False,
+    allow_chance: AllowChance = False,
     unsealed: Unsealed = False,
-    minutes: Annotated[
-        float | None,
-        typer.Option("--timeout", metavar="MINUTES", help="In place of promotion.timeout_minutes of the version's params."),
-    ] = None,
+    minutes: Minutes = None,
     reason: Reason = "",
 ) -> None:
     """Hold the challenger against the champion on origins that neither has seen; exit status 1 where it is refused."""
@@ -181,8 +181,9 @@ def promote(
             server.wait()
         number = None if version is None else str(version)
         options = PromoteOptions(
-            version=number, dry_run=dry_run, allow_dirty=allow_dirty, unsealed=unsealed, minutes=minutes, reason=reason
-        )
+            version=number, dry_run=dry_run, minutes=minutes, reason=reason, unsealed=unsealed,
+            allow_dirty=allow_dirty, allow_chance=allow_chance,
+        )  # fmt: skip
         found = recorded(flow, name, options)
     show_decision(found)
     if not found.promoted:
@@ -273,6 +274,7 @@ def retrain(
         Path | None, typer.Option("--forecast", metavar="FILE", help="Write the champion's forecasts there afterwards.")
     ] = None,
     allow_dirty: AllowDirty = False,
+    allow_chance: AllowChance = False,
 ) -> None:
     """Compare, then promote, then forecast: what a schedule runs, now."""
     plan = read_plan(params, settings, forecasts)
@@ -285,7 +287,7 @@ def retrain(
         check_plan(plan)
         server.wait()
         out = None if forecasts is None else str(forecasts.absolute())
-        found = recorded(flow, str(params), settings or [], out, allow_dirty)
+        found = recorded(flow, str(params), settings or [], out, allow_dirty, allow_chance)
     print(found.words)
 
 
@@ -299,6 +301,7 @@ def serve(
         Path | None, typer.Option("--forecast", metavar="FILE", help="Write the champion's forecasts there after each run.")
     ] = None,
     allow_dirty: AllowDirty = False,
+    allow_chance: AllowChance = False,
 ) -> None:
     """Retrain, promote and forecast on a schedule, until Ctrl-C."""
     plan = read_plan(params, settings, forecasts, files=False)
@@ -316,7 +319,7 @@ def serve(
             hand_over(line)
         print(f"{params}: due at {cron} ({zone}); Ctrl-C ends the schedule", flush=True)
         with server.announced(home):
-            serve_runs(server, params, settings or [], cron, zone, forecasts, allow_dirty)
+            serve_runs(server, params, settings or [], cron, zone, forecasts, allow_dirty, allow_chance)
 
 
 @app.command()

@@ -66,24 +66,29 @@ class Retrained:
 @flow(name="retrain", flow_run_name=artifacts.run_name("retrain"), validate_parameters=False)
 @discreet
 def retrain(
-    params: str, settings: list[str] | None = None, forecast: str | None = None, allow_dirty: bool = False
+    params: str,
+    settings: list[str] | None = None,
+    forecast: str | None = None,
+    allow_dirty: bool = False,
+    allow_chance: bool = False,
 ) -> Retrained:
     """Compares, promotes, forecasts and looks back."""
     name = Path(params).stem
     try:
         plan, home = load_plan(params, settings or []), ready()
         name = plan.run.name
+        options = PromoteOptions(allow_dirty=allow_dirty, allow_chance=allow_chance, rules=plan.run.promotion)
         if forecast:
             require_writable("forecast", Path(forecast), TABLES)
         if SERVED_BY in os.environ:  # else a run whose server was killed would sit there for minutes, and hold the lock below
             end_without(int(os.environ[SERVED_BY]))
-        return _shown(name, _alone(plan, forecast, allow_dirty, home))
+        return _shown(name, _alone(plan, forecast, options, home))
     except Exception as error:
         notify("failure", name, why=str(error), kind=type(error).__name__)
         raise
 
 
-def _alone(plan: Plan, forecast: str | None, allow_dirty: bool, home: Path) -> Retrained:
+def _alone(plan: Plan, forecast: str | None, options: PromoteOptions, home: Path) -> Retrained:
     """The run, where no other of its name is at work and the last did not see the same data."""
     name, due = plan.run.name, runtime.flow_run.scheduled_start_time if runtime.deployment.id else None
     with ExitStack() as held:
@@ -96,7 +101,7 @@ def _alone(plan: Plan, forecast: str | None, allow_dirty: bool, home: Path) -> R
             return Retrained(outcome=Outcome.SKIPPED, why=why)
         begin_run(home, name, due)
         try:
-            found = again(lambda: _once(plan, forecast, allow_dirty, home))
+            found = again(lambda: _once(plan, forecast, options, home))
         except Exception:
             end_run(home, name)
             raise
@@ -104,12 +109,12 @@ def _alone(plan: Plan, forecast: str | None, allow_dirty: bool, home: Path) -> R
         return found
 
 
-def _once(plan: Plan, forecast: str | None, allow_dirty: bool, home: Path) -> Retrained:
+def _once(plan: Plan, forecast: str | None, options: PromoteOptions, home: Path) -> Retrained:
     run = plan.run
     connection.connect(home)
     compared = recorded(compare, str(plan.path), list(plan.settings), plan=plan)
     with connection.answered("the comparison is done, and what is left of it goes on from there"):
-        found, stopped = _decided(plan, compared, allow_dirty)
+        found, stopped = _decided(plan.run.name, compared, options)
         served, short = None, None
         looked_back = score_realised(run, home)
         if forecast is not None:
@@ -122,13 +127,11 @@ def _once(plan: Plan, forecast: str | None, allow_dirty: bool, home: Path) -> Re
     return replace(found, forecast=served, warnings=warnings)
 
 
-def _decided(plan: Plan, compared: Comparison, allow_dirty: bool) -> tuple[Retrained, Broken | None]:
+def _decided(name: str, compared: Comparison, options: PromoteOptions) -> tuple[Retrained, Broken | None]:
     """What came of the challenger; and what stops every decision while the champion goes on forecasting."""
-    name = plan.run.name
     found = Retrained(outcome=Outcome.UNCHANGED)
     if (compared.registered and compared.registered.version) or (compared.unchanged and undecided(name)):
         try:
-            options = PromoteOptions(allow_dirty=allow_dirty, rules=plan.run.promotion)
             found = _judged(recorded(promote, name, options))
         except Broken as error:
             return found, error
@@ -151,7 +154,10 @@ def _judged(found: Decision) -> Retrained:
     """What the decision on the challenger was; somebody is told where there was one."""
     if not found.gates:  # it is champion already
         return Retrained(outcome=Outcome.UNCHANGED, version=found.version, champion=found.champion)
-    why = "; ".join(f"{one.gate}: {one.words}" for one in found.gates if not one.passed)
+    telling = [one for one in found.gates if (one.option if found.promoted else not one.passed)]
+    why = "; ".join(f"{one.gate}: {one.words}" for one in telling)
+    if not found.promoted and all(one.option for one in telling):
+        why += f"; to take it all the same: {found.again}"
     event, outcome = ("promotion", Outcome.PROMOTED) if found.promoted else ("refusal", Outcome.REFUSED)
     scores = found.scores.to_dict() if found.scores else {}
     notify(event, found.name, version=found.version, champion=found.champion, why=why, scores=scores)

@@ -24,7 +24,14 @@ from tasks.files import ROOT
 
 
 def serve(
-    server: PrefectServer, params: Path, settings: list[str], cron: str, zone: str, forecast: Path | None, allow_dirty: bool
+    server: PrefectServer,
+    params: Path,
+    settings: list[str],
+    cron: str,
+    zone: str,
+    forecast: Path | None,
+    allow_dirty: bool,
+    allow_chance: bool,
 ) -> None:
     """Serves `retrain` until Ctrl-C, SIGTERM or SIGHUP; each run is a process of its own, one at a time.
 
@@ -35,7 +42,8 @@ def serve(
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for the runs
     os.environ[SERVED_BY] = str(os.getpid())
     sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")  # of its processes: runs that were ended
-    parameters: dict[str, Any] = {"params": str(params.absolute()), "settings": settings, "allow_dirty": allow_dirty}
+    parameters: dict[str, Any] = {"params": str(params.absolute()), "settings": settings}
+    parameters |= {"allow_dirty": allow_dirty, "allow_chance": allow_chance}
     if forecast is not None:
         parameters["forecast"] = str(forecast.absolute())
     runner = _Runner(name=run.name, limit=1)

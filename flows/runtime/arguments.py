@@ -24,8 +24,15 @@ Registered = Annotated[
     ),
 ]
 AllowDirty = Annotated[bool, typer.Option("--allow-dirty", help="Also a version that was trained by changed code.")]
+AllowChance = Annotated[
+    bool, typer.Option("--allow-chance", help="Also a first champion whose lead over the best baseline may be chance.")
+]
 Unsealed = Annotated[
     bool, typer.Option("--unsealed", help="Also a version that an earlier lagline registered, without a seal on its files.")
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="MINUTES", help="In place of promotion.timeout_minutes of the version's params."),
 ]
 Reason = Annotated[
     str, typer.Option("--reason", metavar="WORDS", callback=a_reason, help="Why, beside who, in the entry of the ledger.")

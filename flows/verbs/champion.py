@@ -1,6 +1,5 @@
 """The verbs on the champion, rollback and history, and what promote ends with."""
 
-import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -21,7 +20,6 @@ from tasks.tracking import connection
 
 if TYPE_CHECKING:
     from tasks.promote.decision import Decision
-    from tasks.promote.scored import Figures
 
 
 def show_decision(found: "Decision") -> None:
@@ -37,7 +35,7 @@ def show_decision(found: "Decision") -> None:
     if found.gates:
         console.print(table)
     if found.scores is not None:
-        console.print(_scores(found.scores), markup=False, soft_wrap=True)
+        console.print(found.scores.words, markup=False, soft_wrap=True)
     if found.promoted:
         console.print(found.words, markup=False, soft_wrap=True)
     if found.outcome in ("promoted", "unchanged"):
@@ -49,16 +47,10 @@ def _go_on(found: "Decision") -> list[str]:
     failed = [one for one in found.gates if not one.passed]
     lines = [f"To go on ({one.gate}): {one.way}" for one in failed if one.way]
     if lines and all(one.way for one in failed):
-        same = shlex.join(["python", "-m", "flows", "promote", found.name, "--version", found.version])
-        return [*lines, f"then: {same}   (nothing is trained again for it)"]
+        return [*lines, f"then: {found.again}   (nothing is trained again for it)"]
     names = ", ".join(one.gate for one in failed if not one.way)
     look = f"python -m flows leaderboard {found.name}   (the thresholds stand under promotion: in the run file)"
     return [*lines, f"To look into it ({names}): {look}"]
-
-
-def _scores(found: "Figures") -> str:
-    told = ", ".join(f"{name} {mae:.4g}" for name, mae in found.mae.items() if mae is not None)
-    return f"MAE on {found.origins} unseen origins of {found.series} series: {told}"
 
 
 def show_rollback(home: Path, name: str, unsealed: bool = False, reason: str = "") -> None:

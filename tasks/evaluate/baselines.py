@@ -5,7 +5,7 @@ the order of the forecast frame, `ahead` = gap + 1 .. gap + horizon.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from models.baselines import arguments_of
-from models.data.panel import Data
+from models.data.panel import Data, Panel
 from models.serving import baseline
 from models.worker import EVALUATED
 from params.schema import RunParams
@@ -155,15 +155,16 @@ def forecast_baselines(
 
 def only_naive(run: RunParams) -> RunParams:
     """The same run with no baselines but the naive ones that it names."""
-    return _with_baselines(run, tuple(name for name in run.evaluation.baselines if name not in FITTED))
+    return with_baselines(run, tuple(name for name in run.evaluation.baselines if name not in FITTED))
 
 
 def only_fitted(run: RunParams) -> RunParams:
     """The same run with no baselines but theta and auto_ets, where it names them."""
-    return _with_baselines(run, tuple(name for name in run.evaluation.baselines if name in FITTED))
+    return with_baselines(run, tuple(name for name in run.evaluation.baselines if name in FITTED))
 
 
-def _with_baselines(run: RunParams, names: tuple[str, ...]) -> RunParams:
+def with_baselines(run: RunParams, names: tuple[str, ...]) -> RunParams:
+    """The same run with other baselines."""
     return run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"baselines": names})})
 
 
@@ -236,6 +237,21 @@ def _most_origins(name: str, past: _Past, run: RunParams) -> int:
     rows = np.minimum(np.maximum.reduceat(past.at, first) - starts + 1, kept)
     rows = rows + run.windows.gap + run.windows.horizon
     return min(ORIGINS, int(ALLOWED / (limits.price(evaluation.season) * rows.sum())))
+
+
+def spread_origins(names: Sequence[str], panel: Panel, origins: np.ndarray, run: RunParams) -> np.ndarray:
+    """The `origins` (rows of a panel, rising) on which a model that forecasts by these baselines is judged: those of the
+    slowest that is fitted, as in a comparison, but not fewer than ORIGINS_LEAST by `auto`.  All, where none is fitted."""
+    evaluation = run.evaluation
+    start = panel.offsets[np.searchsorted(panel.offsets, origins, side="right") - 1] + panel.facts.start_padding
+    past = _Past(np.asarray(panel.target), start, origins, panel.times[origins])
+    moment = _moments(past) if len(origins) else origins
+    cutoffs = np.unique(moment)
+    fitted = [name for name in names if name in FITTED and len(origins)]
+    most = [_most_origins(name, past, run) for name in fitted if evaluation.season <= FITTED[name].longest]
+    least = ORIGINS_LEAST if evaluation.baseline_origins == "auto" else 1
+    count = max(min(most, default=least), least)
+    return origins[np.isin(moment, cutoffs[spread(len(cutoffs), count)])] if fitted else origins
 
 
 def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float]:

@@ -1,6 +1,7 @@
 """The decision whether a challenger becomes champion: every gate judged, the answer in the ledger, then the alias moved."""
 
 import json
+import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -39,8 +40,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PromoteOptions:
-    """How a promotion judges: the `version` in place of the challenger, a dry run, a version of changed code or without a seal
-    allowed.
+    """How a promotion judges: the `version` in place of the challenger, a dry run; a version of changed code allowed, or one
+    without a seal, or a first champion whose lead over the best baseline may be chance.
 
     `rules`: the thresholds, by default those of the version's own params; `minutes` in place of their `timeout_minutes`;
     `reason`: what the one who decides says why.
@@ -49,6 +50,7 @@ class PromoteOptions:
     version: str | None = None
     dry_run: bool = False
     allow_dirty: bool = False
+    allow_chance: bool = False
     unsealed: bool = False
     rules: PromotionParams | None = None
     minutes: float | None = None
@@ -71,6 +73,12 @@ class Decision:
     def promoted(self) -> bool:
         """Whether the answer is yes."""
         return self.outcome in (Outcome.PROMOTED, Outcome.UNCHANGED, Outcome.WOULD_PROMOTE)
+
+    @property
+    def again(self) -> str:
+        """The command that judges the same version again, with the options by which gates are passed that are not met."""
+        options = [one.option for one in self.gates if one.option]
+        return shlex.join(["python", "-m", "flows", "promote", self.name, "--version", self.version, *options])
 
     @property
     def words(self) -> str:
@@ -143,7 +151,7 @@ def judge(
     with deadline(options.minutes or rules.timeout_minutes) as until:
         until.at("origins")
         say("scoring on the same unseen origins ...")
-        scored, figures = score(challenger, champion, home, rules)
+        scored, figures = score(challenger, champion, home, rules, options.allow_chance)
         until.at("bundle")
         say("loading the bundle in a fresh process ...")
         loaded = reloads(challenger, until.left)

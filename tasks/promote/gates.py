@@ -1,7 +1,7 @@
 """The gates between a challenger and the alias champion, each a function that says whether it is passed, and why.
 
 Frames are wide forecast frames of origins that no version has seen: unique_id, ds, cutoff, step, y, a column a version with its
-interval, and the naive forecasts.
+interval, and the baselines that they are measured against.
 """
 
 import math
@@ -13,8 +13,11 @@ import numpy as np
 import polars as pl
 
 from params.schema import PromotionParams
-from tasks.compare import scores, significance
+from tasks.compare import measures, scores, significance
+from tasks.compare.board import Difference, Score
+from tasks.compare.measures import Scale
 from tasks.evaluate.intervals import COVERAGE
+from tasks.report.leaderboard import SCORES
 from tasks.train.identity import Fingerprint
 from tasks.train.revision import standing
 
@@ -25,18 +28,41 @@ OURS, THEIRS = "challenger", "champion"  # the columns of the two versions
 
 @dataclass(frozen=True)
 class GateResult:
-    """What a gate says, and why; `way`: what to type where it is not passed and something may be done at once."""
+    """What a gate says, and why; `way`: what to type where it is not passed and something may be done at once.
+
+    `option`: with which it is passed without having been met.
+    """
 
     gate: str
     passed: bool
     words: str
     way: str = ""
+    option: str = ""
 
 
-def enough_origins(frame: pl.DataFrame, overlap: int) -> GateResult:
+@dataclass(frozen=True, kw_only=True)
+class Yardstick:
+    """What versions are measured by: the best baseline (`bar`) and the best `naive` one, columns of the frame, in a measure."""
+
+    bar: str
+    naive: str
+    scale: Scale
+
+    @property
+    def name(self) -> str:
+        """The measure, as people write it."""
+        return SCORES[self.scale.by]
+
+    def lead(self, frame: pl.DataFrame, one: str, other: str) -> Difference | None:
+        """How much larger the score of one model is than that of another; None where there is nothing to compare."""
+        return measures.compared(frame, [one], [other], self.scale)
+
+
+def enough_origins(frame: pl.DataFrame) -> GateResult:
     """Whether there are origins (or else series) enough to say anything."""
     rows = frame.drop_nulls("y")
     origins, series = rows["cutoff"].n_unique(), rows["unique_id"].n_unique()
+    overlap = significance.overlap_in(rows)
     needed = max(significance.FEWEST, 2 * overlap)
     told = f"{origins} origins of {series} series that no version has seen"
     if significance.enough(np.empty(origins), overlap) or series >= significance.FEWEST:
@@ -51,27 +77,52 @@ def whole(frame: pl.DataFrame, versions: Sequence[str]) -> GateResult:
     return GateResult("numbers", not told, f"forecasts that are no numbers: {told}" if told else "every forecast is a number")
 
 
-def skill(frame: pl.DataFrame, naive: str, rules: PromotionParams) -> GateResult:
-    """Skill against the best naive, over everything."""
-    found = scores.skill(frame, OURS, naive)
+def skill(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) -> GateResult:
+    """Skill against the best baseline, over everything that both forecast."""
+    every = measures.measured(frame, [OURS, yard.bar], yard.scale)
+    found, lead = _skill(every.scores[OURS], every.scores[yard.bar]), yard.lead(frame, OURS, yard.bar)
     if found is None:
-        return GateResult("skill", False, f"no row that challenger and {naive} both forecast has an actual")
-    words = f"skill {found:+.1%} against {naive}, at least {rules.min_skill:+.1%} is asked for"
+        return GateResult("skill", False, f"no row that challenger and {yard.bar} both forecast gives a {yard.name}")
+    words = (
+        f"skill {found:+.1%} against {yard.bar} in {yard.name}{_between(lead)}; at least {rules.min_skill:+.1%} is asked for"
+    )
     return GateResult("skill", found >= rules.min_skill, words)
 
 
-def slice_skill(frame: pl.DataFrame, naive: str, rules: PromotionParams) -> GateResult:
-    """The same for every series and every part of the horizon with origins enough."""
-    horizon = int(frame["step"].max() or 1)  # type: ignore[arg-type]
-    edges = np.linspace(0, horizon, min(BLOCKS, horizon) + 1).round().astype(int)
-    parts = [(f"steps {low + 1} to {high}", pl.col("step").is_between(low + 1, high)) for low, high in pairwise(edges)]
-    known = frame.drop_nulls("y")
-    counts = known.group_by("unique_id").agg(pl.col("cutoff").n_unique()).filter(pl.col("cutoff") >= LEAST_ORIGINS)
-    parts = parts if known["cutoff"].n_unique() >= LEAST_ORIGINS else []
-    found = {name: _skill(frame.filter(rule), naive) for name, rule in parts}
-    inside = frame.filter(pl.col("unique_id").is_in(counts["unique_id"].implode()))
-    found |= {f"series {name!r}": value for name, value in _by_series(inside, naive).items()}
-    judged = {name: -math.inf if value is None else value for name, value in found.items()}  # naive without error, and we with
+def skill_naive(frame: pl.DataFrame, yard: Yardstick, least: float) -> GateResult:
+    """The MAE against that of the best of last value, drift and seasonal naive, for those who ask for it."""
+    found = scores.skill(frame, OURS, yard.naive)
+    if found is None:
+        return GateResult("skill_naive", False, f"no row that challenger and {yard.naive} both forecast gives a skill")
+    words = f"skill {found:+.1%} against {yard.naive} in MAE; at least {least:+.1%} is asked for"
+    return GateResult("skill_naive", found >= least, words)
+
+
+def chance(frame: pl.DataFrame, yard: Yardstick, allowed: bool) -> GateResult:
+    """Whether a first champion, which has no other to beat, is better than the best baseline by more than chance."""
+    lead = yard.lead(frame, OURS, yard.bar)
+    if lead is not None and lead.skill_low is not None and lead.skill_low > 0:
+        return GateResult("chance", True, f"better than {yard.bar} by more than chance{_between(lead)}")
+    words = f"that it is better than {yard.bar} may be chance{_between(lead) or ': too few origins to tell'}"
+    if allowed:
+        return GateResult("chance", True, f"{words} (--allow-chance)", option="--allow-chance")
+    way = "--allow-chance takes it as first champion all the same, and the ledger says so"
+    return GateResult("chance", False, words, way, "--allow-chance")
+
+
+def bar_itself(yard: Yardstick, rules: PromotionParams) -> list[GateResult]:
+    """Skill and slices of a challenger that is the best baseline itself."""
+    told = f"it is {yard.bar}, the best baseline itself: its skill{{}} is 0; at least {{:+.1%}} is asked for"
+    return [
+        GateResult("skill", rules.min_skill <= 0, told.format("", rules.min_skill)),
+        GateResult("slices", rules.min_slice_skill <= 0, told.format(" in every slice", rules.min_slice_skill)),
+    ]
+
+
+def slice_skill(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) -> GateResult:
+    """The same as `skill` for every series and every part of the horizon with origins enough."""
+    slices = ((_part(frame), "{}"), (pl.col("unique_id"), "series {!r}"))
+    judged = {told.format(name): value for place, told in slices for name, value in _skills(frame, yard, place).items()}
     if not judged:
         return GateResult(
             "slices", True, f"no series and no part of the horizon has {LEAST_ORIGINS} origins to be judged by itself"
@@ -84,25 +135,48 @@ def slice_skill(frame: pl.DataFrame, naive: str, rules: PromotionParams) -> Gate
     return GateResult("slices", not low, words + more)
 
 
-def _by_series(frame: pl.DataFrame, naive: str) -> dict[str, float | None]:
-    parts = frame.partition_by("unique_id", as_dict=True)
-    return {str(name): _skill(part, naive) for (name,), part in parts.items()}
+def _part(frame: pl.DataFrame) -> pl.Expr:
+    """Says, in words, of which part of the horizon a row is."""
+    horizon = int(frame["step"].max() or 1)  # type: ignore[arg-type]
+    edges = np.linspace(0, horizon, min(BLOCKS, horizon) + 1).round().astype(int)
+    parts = (
+        pl.when(pl.col("step").is_between(low + 1, high)).then(pl.lit(f"steps {low + 1} to {high}"))
+        for low, high in pairwise(edges)
+    )
+    return pl.coalesce(*parts)
 
 
-def _skill(frame: pl.DataFrame, naive: str) -> float | None:
-    """Skill; 0 where neither errs, None where only the naive forecast does not."""
-    found = scores.skill(frame, OURS, naive)
-    return 0.0 if found is None and scores.mae(frame, OURS) == 0 else found
+def _skills(frame: pl.DataFrame, yard: Yardstick, place: pl.Expr) -> dict[str, float]:
+    """Skill against the bar of each slice that has origins enough and a score."""
+    rows = frame.with_columns(pl.col("y", OURS, yard.bar).cast(pl.Float64).fill_nan(None)).drop_nulls(["y", OURS, yard.bar])
+    rows = rows.filter(pl.col("cutoff").n_unique().over(place) >= LEAST_ORIGINS)
+    table = measures.measured_by(rows, [OURS, yard.bar], yard.scale, place)
+    found = {name: _skill(ours, bar) for name, ours, bar in table.select("_slice", OURS, yard.bar).iter_rows()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def against_champion(frame: pl.DataFrame, overlap: int, newer: bool, rules: PromotionParams) -> GateResult:
+def _skill(ours: Score, bar: Score) -> Score:
+    """Skill of two scores; 0 where neither errs, minus infinity where only the bar does not."""
+    if ours is None or bar is None:
+        return None
+    return 1 - ours / bar if bar else -math.inf if ours else 0.0
+
+
+def _between(lead: Difference | None) -> str:
+    """The interval of a skill, in words; empty where it is not known."""
+    if lead is None or lead.skill_low is None or lead.skill_high is None:
+        return ""
+    return f", 90 % of resampled {lead.over} between {lead.skill_low:+.1%} and {lead.skill_high:+.1%}"
+
+
+def against_champion(frame: pl.DataFrame, yard: Yardstick, newer: bool, rules: PromotionParams) -> GateResult:
     """`better`: by the margin, and the interval clear of zero; `not_worse`: newer data, and no loss beyond the margin."""
-    found = significance.judge(significance.differences(frame, [OURS], [THEIRS]), overlap)
-    theirs = scores.mae(frame, THEIRS)
-    if found is None or found.low is None or found.high is None or not theirs:
+    found = yard.lead(frame, OURS, THEIRS)
+    if found is None or found.skill is None or found.skill_low is None or found.skill_high is None:
         return GateResult("champion", False, "the two cannot be told apart: too few origins with an actual")
-    share, low, high = (value / theirs for value in (found.mean, found.low, found.high))
-    told = f"error {share:+.1%} of the champion's, 90 % of resampled {found.over} between {low:+.1%} and {high:+.1%}"
+    share, low, high = -found.skill, -found.skill_high, -found.skill_low
+    error = "error" if yard.name == "MAE" else f"error ({yard.name})"
+    told = f"{error} {share:+.1%} of the champion's, 90 % of resampled {found.over} between {low:+.1%} and {high:+.1%}"
     if rules.rule == "better":
         passed = share <= -rules.margin and high < 0
         return GateResult("champion", passed, f"{told}; asked for: at most {-rules.margin:+.1%}, and the interval below zero")
@@ -140,10 +214,13 @@ def code(fingerprint: Fingerprint, allowed: bool) -> GateResult:
     found = standing(fingerprint)
     if found.kept:
         return GateResult("code", True, found.words)
-    return GateResult("code", allowed, found.words + (" (--allow-dirty)" if allowed else ""), "" if allowed else found.way)
+    if allowed:
+        return GateResult("code", True, f"{found.words} (--allow-dirty)", option="--allow-dirty")
+    return GateResult("code", False, found.words, found.way)
 
 
 def summary(results: Sequence[GateResult]) -> str:
-    """Why a challenger was refused, or that every gate was passed."""
+    """Why a challenger was refused, or that every gate was passed, and which by an option alone."""
     against = [f"{one.gate}: {one.words}" for one in results if not one.passed]
-    return "; ".join(against) if against else f"all {len(results)} gates were passed"
+    allowed = [f"{one.gate}: {one.words}" for one in results if one.passed and one.option]
+    return "; ".join(against or [f"all {len(results)} gates were passed", *allowed])

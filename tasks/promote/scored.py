@@ -1,71 +1,116 @@
-"""Challenger, champion and the naive forecasts scored on the same unseen origins, and the gates that these scores answer."""
+"""Challenger, champion and the baselines scored on the same unseen origins, and the gates that these scores answer."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from params.schema import PromotionParams
-from tasks.compare import scores, significance
 from tasks.compare.board import Difference
+from tasks.compare.compare import training_history
+from tasks.compare.measures import measured, scale_of, skill
+from tasks.evaluate.baselines import spread_origins
 from tasks.promote import gates
-from tasks.promote.gates import OURS, THEIRS, GateResult
+from tasks.promote.gates import OURS, THEIRS, GateResult, Yardstick
 from tasks.registry.load import Version
 from tasks.registry.unseen import common_origins, forecast_frames, panel_of
+from tasks.report.leaderboard import SCORES
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figures:
-    """Scores on the same rows: the `mae` of each version and of the best naive, the `skill` of each version against the latter.
+    """Scores on the `rows` that the versions and the best baseline all forecast, which are of so many `origins` and `series`.
 
-    `less`: by (one, other), how much larger the error of one is, with its interval; None where too few origins say so.
+    `mae` and `score` (in the `measure` that chooses) of the versions, of the best baseline (`bar`) and of the best `naive` one;
+    `skill` of each version against the bar in the measure, `skill_naive` against the naive one in MAE.  `less`: by (one,
+    other), how much larger the error of one is, with its interval; None where too few origins say so.
     """
 
     origins: int
     series: int
+    rows: int
     naive: str
+    bar: str
+    measure: str
     mae: Mapping[str, float | None]
+    score: Mapping[str, float | None]
     skill: Mapping[str, float | None]
+    skill_naive: Mapping[str, float | None]
     less: Mapping[tuple[str, str], Difference | None]
+
+    @property
+    def words(self) -> str:
+        """The scores of all models in the measure."""
+        told = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if value is not None)
+        return f"{SCORES[self.measure]} on {self.origins} unseen origins of {self.series} series: {told}"
 
     def metrics(self) -> dict[str, float]:
         """Every score that is a number, by its name in MLflow."""
-        return {name: value for name, value in self._flat().items() if value is not None}
+        intervals: dict[str, float | None] = {}
+        for name in self.skill:
+            lead = self.less.get((name, self.bar))
+            if lead is not None:
+                intervals |= {f"{name}_skill_low": lead.skill_low, f"{name}_skill_high": lead.skill_high}
+        return {name: value for name, value in (self._flat() | intervals).items() if value is not None}
 
     def to_dict(self) -> dict[str, object]:
         """The content of scores.json of a ledger entry."""
         gaps = {f"{one}_less_{other}": asdict(gap) if gap else None for (one, other), gap in self.less.items()}
-        return {"origins": self.origins, "series": self.series, "naive": self.naive, **self._flat(), **gaps}
+        own = {name: getattr(self, name) for name in ("origins", "series", "rows", "naive", "measure")}
+        return {**own, "baseline": self.bar, **self._flat(), **gaps}
 
     def _flat(self) -> dict[str, float | None]:
         found: dict[str, float | None] = {}
-        for name, mae in self.mae.items():
-            found[f"{name}_mae"] = mae
-            found |= {f"{name}_skill": self.skill[name]} if name in self.skill else {}
+        for name in self.mae:
+            found |= {f"{name}_mae": self.mae[name], f"{name}_score": self.score[name]}
+        for name in self.skill:
+            found |= {f"{name}_skill": self.skill[name], f"{name}_skill_naive": self.skill_naive[name]}
         return found
 
 
 def score(
-    challenger: Version, champion: Version | None, home: Path, rules: PromotionParams
+    challenger: Version, champion: Version | None, home: Path, rules: PromotionParams, allow_chance: bool = False
 ) -> tuple[list[GateResult], Figures]:
     """The results of all gates that scores on the same unseen origins answer, and the scores."""
     versions = {OURS: challenger} | ({THEIRS: champion} if champion else {})
-    made, params = challenger.trained_on, challenger.facts.windows
-    stride, split = made.run.evaluation.stride, made.job.split
+    frame, yard = _forecast(versions, home)
+    made, itself = challenger.trained_on, challenger.facts.family == challenger.trained_on.bar
+    results = [gates.enough_origins(frame), gates.whole(frame, list(versions))]
+    if all(one.passed for one in results):
+        results += gates.bar_itself(yard, rules) if itself else [gates.skill(frame, yard, rules)]
+        if rules.min_skill_naive is not None:
+            results.append(gates.skill_naive(frame, yard, rules.min_skill_naive))
+        if champion is None and not itself:
+            results.append(gates.chance(frame, yard, allow_chance))
+        results += [] if itself else [gates.slice_skill(frame, yard, rules)]
+        results.append(gates.coverage(frame, rules))
+        if champion:
+            results.append(gates.against_champion(frame, yard, made.newest > champion.trained_on.newest, rules))
+    return results, _figures(frame, list(versions), yard)
+
+
+def _forecast(versions: Mapping[str, Version], home: Path) -> tuple[pl.DataFrame, Yardstick]:
+    """The wide forecast frame of versions and of what the challenger is measured against, on origins that none has seen."""
+    challenger = versions[OURS]
+    made, run = challenger.trained_on, challenger.trained_on.run
+    stride, split = run.evaluation.stride, made.job.split
     assert split is not None  # what is judged was trained on a split
     panel = panel_of(challenger, home)
     origins = common_origins(panel, split, stride, list(versions.values()))
-    frame = forecast_frames(panel, origins, versions, made.run)
-    overlap = significance.overlap_of(params.horizon, params.gap, stride)
-    results = [gates.enough_origins(frame, overlap), gates.whole(frame, list(versions))]
-    if all(one.passed for one in results):
-        naive = made.naive
-        results += [gates.skill(frame, naive, rules), gates.slice_skill(frame, naive, rules), gates.coverage(frame, rules)]
-        if champion:
-            newer = made.newest > champion.trained_on.newest
-            results.append(gates.against_champion(frame, overlap, newer, rules))
-    return results, _figures(frame, made.naive, versions, overlap)
+    origins = spread_origins([name for version in versions.values() for name in _baselines(version)], panel, origins, run)
+    scale = scale_of(run.evaluation, training_history(panel, split))
+    needed = {made.bar: None, made.naive: None, **dict.fromkeys(scale.besides)}
+    itself = [made.bar] if challenger.facts.family == made.bar else []
+    frame = forecast_frames(panel, origins, versions, run, baselines=[name for name in needed if name not in itself])
+    frame = frame.with_columns(pl.col(OURS).alias(name) for name in itself)
+    return frame, Yardstick(bar=made.bar, naive=made.naive, scale=scale)
+
+
+def _baselines(version: Version) -> list[str]:
+    """The baselines that a version forecasts by: itself, or members of an ensemble."""
+    facts = version.facts
+    return [facts.family, *(one.name for one in (facts.combined.baselines if facts.combined else ()))]
 
 
 def unlike(challenger: Version, champion: Version | None) -> str | None:
@@ -89,15 +134,23 @@ def unlike(challenger: Version, champion: Version | None) -> str | None:
     return None
 
 
-def _figures(frame: pl.DataFrame, naive: str, versions: Mapping[str, Version], overlap: int) -> Figures:
-    pairs = [(OURS, naive), *([(OURS, THEIRS)] if THEIRS in versions else [])]
+def _figures(frame: pl.DataFrame, versions: Sequence[str], yard: Yardstick) -> Figures:
+    """Scores on the rows that the versions and the bar forecast; that of another naive one on those of them that it does."""
+    models, plain = list(dict.fromkeys((*versions, yard.bar))), replace(yard.scale, by="mae")
+    found, errors = (measured(frame, models, scale) for scale in (yard.scale, plain))
+    other = {} if yard.naive in models else {yard.naive: [*models, yard.naive]}
+    common = frame.filter(pl.all_horizontal(pl.col("y", *models).cast(pl.Float64).is_finite()))
+    pairs = [*((name, yard.bar) for name in versions), *([(OURS, THEIRS)] if THEIRS in versions else [])]
     return Figures(
-        origins=frame["cutoff"].n_unique(),
-        series=frame["unique_id"].n_unique(),
-        naive=naive,
-        mae={name: scores.mae(frame, name) for name in (*versions, naive)},
-        skill={name: scores.skill(frame, name, naive) for name in versions},
-        less={
-            (one, other): significance.judge(significance.differences(frame, [one], [other]), overlap) for one, other in pairs
-        },
+        origins=common["cutoff"].n_unique(),
+        series=common["unique_id"].n_unique(),
+        rows=common.height,
+        naive=yard.naive,
+        bar=yard.bar,
+        measure=yard.scale.by,
+        mae={**errors.scores, **{name: measured(frame, some, plain).scores[name] for name, some in other.items()}},
+        score={**found.scores, **{name: measured(frame, some, yard.scale).scores[name] for name, some in other.items()}},
+        skill={name: found.skill(name, yard.bar) for name in versions},
+        skill_naive={name: skill(frame, name, yard.naive, plain) for name in versions},
+        less={(one, other): yard.lead(frame, one, other) for one, other in pairs},
     )

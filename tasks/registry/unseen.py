@@ -16,7 +16,7 @@ from models.serving import text_of
 from models.worker import BATCH
 from params.errors import UserError
 from params.schema import RunParams
-from tasks.evaluate.baselines import forecast_baselines, only_naive
+from tasks.evaluate.baselines import forecast_baselines, with_baselines
 from tasks.evaluate.bounds import bounds_of
 from tasks.evaluate.forecasts import forecast_frame
 from tasks.evaluate.intervals import with_interval
@@ -112,8 +112,10 @@ def _codes(version: Version, panel: Panel, params: WindowParams) -> torch.Tensor
     return torch.from_numpy(static)
 
 
-def forecast_frames(panel: Panel, origins: np.ndarray, versions: Mapping[str, Version], run: RunParams) -> pl.DataFrame:
-    """The wide forecast frame of versions (by column name, with their intervals) and of the naive baselines."""
+def forecast_frames(
+    panel: Panel, origins: np.ndarray, versions: Mapping[str, Version], run: RunParams, baselines: Sequence[str]
+) -> pl.DataFrame:
+    """The wide forecast frame of versions (by column name, with their intervals) and of some baselines."""
     frame: pl.DataFrame | None = None
     for name, version in versions.items():
         params = version.facts.windows
@@ -124,8 +126,9 @@ def forecast_frames(panel: Panel, origins: np.ndarray, versions: Mapping[str, Ve
         frame = one if frame is None else frame.with_columns(one[name])
     assert frame is not None
     cutoffs = frame.select("unique_id", "cutoff").unique(maintain_order=True)
-    baselines, _ = forecast_baselines(target_frame(panel), cutoffs, only_naive(run), None, Frequency.of(panel.facts))
-    frame = frame.join(baselines.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
+    named = with_baselines(run, tuple(baselines))
+    others, _ = forecast_baselines(target_frame(panel), cutoffs, named, None, Frequency.of(panel.facts))
+    frame = frame.join(others.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
     for name, version in versions.items():
         frame = with_interval(frame, name, version.facts.half_widths, bounds_of(version.trained_on.run.data))
     return frame

@@ -16,7 +16,14 @@ Value = str | float | None
 DTYPES: dict[Form, type[pl.DataType]] = {Form.TEXT: pl.String, Form.COUNT: pl.Int64}
 SCHEMA = {column.name: DTYPES.get(column.form, pl.Float64) for column in COLUMNS}
 # what evaluation.choose_by may name
-SCORES = {"mae": "MAE", "mase": "MASE", "owa": "OWA", "mae_scaled": "scaled MAE", "mse_scaled": "scaled MSE"}
+SCORES = {
+    "mae": "MAE",
+    "mase": "MASE",
+    "owa": "OWA",
+    "rmsse": "RMSSE",
+    "mae_scaled": "scaled MAE",
+    "mse_scaled": "scaled MSE",
+}
 UNKNOWN = "?"  # the spread of one seed
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 

@@ -117,14 +117,15 @@ def test_its_versions_are_judged_by_the_checks_that_they_keep_and_on_the_same_or
     assert [one.gate for one in results if not one.passed] == ["champion"]
     then = json.loads(logs.artifact(ledger.entries("old")[1].run_id, "scores.json").read_text())
     now = json.loads(json.dumps(figures.to_dict()))
-    assert list(now) == list(then) and now["naive"] == then["naive"] == "seasonal_naive"
+    assert set(then) <= set(now) and now["naive"] == now["baseline"] == then["naive"] == "seasonal_naive"
+    assert now["measure"] == "mae" and now["challenger_score"] == now["challenger_mae"]
     for name in ("challenger_mae", "challenger_skill", "champion_mae", "champion_skill", "seasonal_naive_mae"):
         assert now[name] == pytest.approx(then[name], rel=1e-4)
     for name in ("challenger_less_seasonal_naive", "challenger_less_champion"):
         assert set(then[name]) <= set(now[name]) and now[name]["over"] == then[name]["over"] == "origins"
-        assert [now[name][key] for key in ("mean", "low", "high")] == pytest.approx(
-            [then[name][key] for key in ("mean", "low", "high")], rel=1e-3
-        )
+        assert now[name]["mean"] == pytest.approx(then[name]["mean"], rel=1e-3)
+        for end in ("low", "high"):  # of another draw of 2,000 resamples
+            assert now[name][end] == pytest.approx(then[name][end], rel=0.05)
 
 
 def test_a_reproduction_says_that_the_rule_changed_and_which_revision_does_it(home: Path) -> None:

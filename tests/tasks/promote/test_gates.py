@@ -1,5 +1,6 @@
 """Every gate against frames whose answer is known by hand."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,15 @@ import pytest
 
 from params.load import load_run
 from params.schema import PromotionParams
+from tasks.compare.measures import Scale
 from tasks.promote import gates
+from tasks.promote.gates import Yardstick
+from tasks.report.leaderboard import SCORES
 
 HORIZON = 4
+SERIES = pl.DataFrame(
+    {"unique_id": [f"s{i}" for i in range(10)], "mae": [1.0, 10.0] * 5, "mse": [1.0, 100.0] * 5, "deviation": [1.0, 10.0] * 5}
+)
 
 
 def rules(**changes: Any) -> PromotionParams:
@@ -18,45 +25,140 @@ def rules(**changes: Any) -> PromotionParams:
     return own.model_copy(update=changes)
 
 
-def a_frame(origins: int = 40, ours: float = 1.0, theirs: float = 2.0, naive: float = 4.0, series: int = 2) -> pl.DataFrame:
-    """Actuals 0; errors of constant size, and a little noise in ours."""
-    noise = np.random.default_rng(0).normal(0, 0.05, (series, origins, HORIZON))
-    keys = [(f"s{i}", c, k) for i in range(series) for c in range(origins) for k in range(1, HORIZON + 1)]
+def yard(by: Any = "mae", bar: str = "theta") -> Yardstick:
+    """The errors of s0, s2, ... are divided by 1, those of s1, s3, ... by 10."""
+    return Yardstick(bar=bar, naive="last_value", scale=Scale(by, 1, SERIES))
+
+
+def a_frame(
+    origins: int = 40, ours: float = 1.0, theirs: float = 2.0, theta: float = 4.0, series: int = 2, spread: float = 0.05
+) -> pl.DataFrame:
+    """Actuals 0; errors of constant size, and a little noise in ours.  No two origins have targets in common."""
+    noise = np.random.default_rng(0).normal(0, spread, (series, origins, HORIZON))
+    keys = [(f"s{i}", c * HORIZON, k) for i in range(series) for c in range(origins) for k in range(1, HORIZON + 1)]
     frame = pl.DataFrame(keys, schema=["unique_id", "cutoff", "step"], orient="row")
     own = pl.Series("challenger", (ours + noise).ravel())
     frame = frame.with_columns(own, ds=pl.col("cutoff") + pl.col("step"), y=pl.lit(0.0))
-    frame = frame.with_columns(champion=pl.lit(theirs), last_value=pl.lit(naive))
+    frame = frame.with_columns(champion=pl.lit(theirs), theta=pl.lit(theta), last_value=pl.lit(2 * theta), naive2=pl.lit(theta))
     return frame.with_columns(
         **{"challenger-lo-90": pl.col("challenger") - 1.0, "challenger-hi-90": pl.col("challenger") + 1.0}
     )
 
 
+def at(column: str, where: pl.Expr, value: float) -> pl.Expr:
+    """The column with another value in some rows."""
+    return pl.when(where).then(value).otherwise(column).alias(column)
+
+
 def test_origins_enough() -> None:
-    assert gates.enough_origins(a_frame(10), 4).passed
-    few = gates.enough_origins(a_frame(7), 4)
+    assert gates.enough_origins(a_frame(10)).passed
+    few = gates.enough_origins(a_frame(7))
     assert not few.passed and "3 more origins are needed (10 in all)" in few.words
-    assert not gates.enough_origins(a_frame(12), 8).passed  # sixteen, where eight in a row overlap
-    assert gates.enough_origins(a_frame(1, series=10), 4).passed  # the series are counted
-    gone = a_frame(10).with_columns(y=pl.when(pl.col("cutoff") < 5).then("y"))
-    assert not gates.enough_origins(gone, 1).passed  # an origin without an actual says nothing
+    near = a_frame(12).with_columns(ds=pl.col("cutoff") + pl.col("step") * 8)  # eight in a row overlap
+    assert not gates.enough_origins(near).passed and gates.enough_origins(a_frame(12)).passed
+    assert gates.enough_origins(a_frame(1, series=10)).passed  # the series are counted
+    gone = a_frame(10).with_columns(y=pl.when(pl.col("cutoff") < 20).then("y"))
+    assert not gates.enough_origins(gone).passed  # an origin without an actual says nothing
 
 
-def test_skill_over_everything() -> None:
-    found = gates.skill(a_frame(ours=1.0, naive=4.0), "last_value", rules(min_skill=0.7))
-    assert found.passed and "skill +75" in found.words
-    assert not gates.skill(a_frame(ours=1.0, naive=1.2), "last_value", rules(min_skill=0.7)).passed
-    assert not gates.skill(a_frame().with_columns(y=pl.lit(None, pl.Float64)), "last_value", rules()).passed
+def test_skill_over_everything_is_against_the_bar_with_its_interval() -> None:
+    found = gates.skill(a_frame(ours=1.0, theta=4.0), yard(), rules(min_skill=0.7))
+    assert found.passed and re.fullmatch(
+        r"skill \+7[45]\.\d% against theta in MAE, 90 % of resampled origins between \+7[45]\.\d% and \+75\.\d%; "
+        r"at least \+70\.0% is asked for",
+        found.words,
+    )
+    assert not gates.skill(a_frame(ours=1.0, theta=1.2), yard(), rules(min_skill=0.7)).passed
+    assert gates.skill(a_frame(ours=1.0, theta=1.2), yard(bar="last_value"), rules(min_skill=0.5)).passed
+    assert not gates.skill(a_frame().with_columns(y=pl.lit(None, pl.Float64)), yard(), rules()).passed
+
+
+def test_only_rows_that_the_bar_forecasts_too_count() -> None:
+    """Theta is fitted on every second origin: in the others, where the challenger is bad, nothing is held against it."""
+    off = pl.col("cutoff") % (2 * HORIZON) == HORIZON
+    half = a_frame(60).with_columns(at("challenger", off, 100.0), theta=pl.when(~off).then("theta"))
+    assert gates.skill(half, yard(), rules(min_skill=0.7)).passed
+    assert gates.slice_skill(half, yard(), rules()).passed and gates.chance(half, yard(), False).passed
+
+
+@pytest.mark.parametrize(
+    ("by", "skill"),
+    [
+        ("mae", 1 - 3 / 8),  # errors of s0: 1 against 8; of s1: 5 against 8; all rows alike
+        ("mase", 1 - 1.5 / 8.8),  # 1 and 0.5 against 8 and 0.8
+        ("rmsse", 1 - 1.5 / 8.8),
+        ("mae_scaled", 1 - 1.5 / 8.8),
+        ("mse_scaled", 1 - 1.25 / 64.64),
+        ("owa", 1 - (1 + 1.5 / 8.8) / 2),  # the actuals are 0: sMAPE is 200 whatever is forecast; the bar is Naive2
+    ],
+)
+def test_skill_is_in_the_measure_of_the_run(by: Any, skill: float) -> None:
+    frame = a_frame(ours=1.0, theta=8.0, spread=0.0).with_columns(at("challenger", pl.col("unique_id") == "s1", 5.0))
+    for least, passed in ((skill - 1e-6, True), (skill + 1e-6, False)):
+        found = gates.skill(frame, yard(by), rules(min_skill=least))
+        assert found.passed is passed and f"in {SCORES[by]}" in found.words, found.words
+
+
+def test_who_asks_for_it_has_the_best_naive_as_a_bar_besides() -> None:
+    frame = a_frame(ours=1.0, theta=4.0, spread=0.0)
+    found = gates.skill_naive(frame, yard("owa"), 0.87)
+    assert found.passed and found.words == "skill +87.5% against last_value in MAE; at least +87.0% is asked for"
+    assert not gates.skill_naive(frame, yard(), 0.88).passed
+    assert not gates.skill_naive(frame.with_columns(last_value=pl.lit(None, pl.Float64)), yard(), 0.0).passed
+
+
+def test_a_first_champion_must_be_better_by_more_than_chance_or_is_allowed() -> None:
+    sure = gates.chance(a_frame(ours=1.0, theta=4.0), yard(), False)
+    assert sure.passed and not sure.option and "better than theta by more than chance, 90 % of" in sure.words
+    level = a_frame(ours=4.0, theta=4.01, spread=2.0)
+    refused, allowed = gates.chance(level, yard(), False), gates.chance(level, yard(), True)
+    assert not refused.passed and refused.way and refused.option == allowed.option == "--allow-chance"
+    assert allowed.passed and allowed.words == f"{refused.words} (--allow-chance)"
+    assert re.fullmatch(
+        r"that it is better than theta may be chance, 90 % of resampled origins between -\d\.\d% and \+\d\.\d%", refused.words
+    )
+    few = gates.chance(a_frame(4), yard(), False)
+    assert not few.passed and few.words.endswith("may be chance: too few origins to tell")
+    passed = gates.GateResult("skill", True, "x")
+    assert gates.summary([passed, sure]) == "all 2 gates were passed"
+    assert gates.summary([passed, allowed]) == f"all 2 gates were passed; chance: {allowed.words}"  # what the ledger keeps
+    assert gates.summary([passed, refused]) == f"chance: {refused.words}"
+
+
+def test_the_best_baseline_itself_is_held_against_the_thresholds_alone() -> None:
+    skill, slices = gates.bar_itself(yard(), rules(min_skill=0.0, min_slice_skill=0.01))
+    assert skill.passed and skill.words == (
+        "it is theta, the best baseline itself: its skill is 0; at least +0.0% is asked for"
+    )
+    assert not slices.passed and "its skill in every slice is 0; at least +1.0%" in slices.words
+    assert not gates.bar_itself(yard(), rules(min_skill=0.05))[0].passed
 
 
 def test_no_series_and_no_part_of_the_horizon_may_be_weak() -> None:
-    assert gates.slice_skill(a_frame(), "last_value", rules()).passed
-    late = a_frame().with_columns(challenger=pl.when(pl.col("step") == 4).then(5.0).otherwise("challenger"))
-    found = gates.slice_skill(late, "last_value", rules())
+    assert gates.slice_skill(a_frame(), yard(), rules()).passed
+    late = a_frame().with_columns(at("challenger", pl.col("step") == 4, 5.0))
+    found = gates.slice_skill(late, yard(), rules())
     assert not found.passed and "steps 4 to 4 with -25" in found.words
-    one = a_frame().with_columns(challenger=pl.when(pl.col("unique_id") == "s1").then(5.0).otherwise("challenger"))
-    assert "series 's1' with -25" in gates.slice_skill(one, "last_value", rules()).words
-    few = one.filter(pl.col("cutoff") < gates.LEAST_ORIGINS - 1)
-    assert gates.slice_skill(few, "last_value", rules()).passed  # too few origins to judge a part by
+    one = a_frame().with_columns(at("challenger", pl.col("unique_id") == "s1", 5.0))
+    assert "series 's1' with -25" in gates.slice_skill(one, yard(), rules()).words
+    few = one.filter(pl.col("cutoff") < HORIZON * (gates.LEAST_ORIGINS - 1))
+    assert gates.slice_skill(few, yard(), rules()).passed  # too few origins to judge a part by
+
+
+def test_slices_are_in_the_measure_too() -> None:
+    """Three of four errors are half of the bar's, one is thrice it: level on the mean, far behind in squares."""
+    frame = a_frame(ours=2.0, theta=4.0, spread=0.0).with_columns(at("challenger", pl.col("cutoff") % 16 == 12, 12.0))
+    for by, worst in (("mae", "-12.5%"), ("mse_scaled", "-143.8%"), ("rmsse", "-56.1%")):
+        found = gates.slice_skill(frame, yard(by), rules())
+        assert "the weakest of 6 slices is " in found.words and f" with {worst}, at least" in found.words
+
+
+def test_a_slice_without_a_score_is_not_judged() -> None:
+    """Naive2 is without error in s1, by which an OWA cannot be divided; a MASE, of which s1 has a scale, there is."""
+    first = pl.col("unique_id") == "s0"
+    still = a_frame(ours=5.0, spread=0.0).with_columns(at("naive2", ~first, 0.0), at("challenger", first, 1.0))
+    assert "of 5 slices" in gates.slice_skill(still, yard("owa"), rules()).words
+    assert "series 's1' with -25" in gates.slice_skill(still, yard("mase"), rules()).words
 
 
 @pytest.mark.parametrize(
@@ -70,33 +172,47 @@ def test_no_series_and_no_part_of_the_horizon_may_be_weak() -> None:
         (2.2, 2.0, "not_worse", True, False),
     ],
 )
-def test_against_the_champion(ours: float, theirs: float, rule: Any, newer: bool, passed: bool) -> None:
-    found = gates.against_champion(a_frame(ours=ours, theirs=theirs), 1, newer, rules(rule=rule, margin=0.01))
+@pytest.mark.parametrize("by", ["mae", "mase", "rmsse"])
+def test_against_the_champion(ours: float, theirs: float, rule: Any, newer: bool, passed: bool, by: Any) -> None:
+    frame = a_frame(ours=ours, theirs=theirs, spread=0.01)
+    found = gates.against_champion(frame, yard(by), newer, rules(rule=rule, margin=0.01))
     assert found.passed is passed, found.words
+    assert found.words.startswith("error " if by == "mae" else f"error ({SCORES[by]}) ")
+
+
+def test_the_champion_s_gate_goes_by_the_measure() -> None:
+    """Half the error in a series of tens, twice the error in one of ones: better in MAE, worse in MASE."""
+    ones = pl.col("unique_id") == "s0"
+    frame = a_frame(ours=10.0, theirs=20.0, spread=0.0).with_columns(at("challenger", ones, 2.0), at("champion", ones, 1.0))
+    assert "error -42.9% of" in gates.against_champion(frame, yard("mae"), True, rules()).words  # 12 of 21
+    found = gates.against_champion(frame, yard("mase"), True, rules())  # 2 + 1 of 1 + 2
+    assert not found.passed and "error (MASE) +0.0% of the champion's" in found.words.replace("-0.0%", "+0.0%")
+    assert gates.against_champion(frame, yard("mae"), True, rules()).passed
 
 
 def test_a_gain_that_may_be_chance_is_none() -> None:
     """On average 10 % better, but one origin is better by all of it and the rest are level."""
-    frame = a_frame(ours=2.0, theirs=2.0).with_columns(challenger=pl.when(pl.col("cutoff") == 7).then(-6.0).otherwise(2.0))
-    lucky = frame.with_columns(champion=pl.when(pl.col("cutoff") == 7).then(14.0).otherwise(2.0))
-    found = gates.against_champion(lucky, 1, True, rules(rule="better", margin=0.01))
+    seventh = pl.col("cutoff") == 7 * HORIZON
+    frame = a_frame(ours=2.0, theirs=2.0).with_columns(challenger=pl.when(seventh).then(-6.0).otherwise(2.0))
+    lucky = frame.with_columns(champion=pl.when(seventh).then(14.0).otherwise(2.0))
+    found = gates.against_champion(lucky, yard(), True, rules(rule="better", margin=0.01))
     assert not found.passed and "-8" in found.words
-    assert not gates.against_champion(frame.clear(), 1, True, rules()).passed
+    assert not gates.against_champion(frame.clear(), yard(), True, rules()).passed
 
 
-def test_a_slice_in_which_only_the_naive_forecast_is_perfect_fails() -> None:
-    still = a_frame().with_columns(last_value=pl.when(pl.col("unique_id") == "s1").then(0.0).otherwise(4.0))
-    found = gates.slice_skill(still, "last_value", rules())
+def test_a_slice_in_which_only_the_bar_is_perfect_fails() -> None:
+    still = a_frame().with_columns(at("theta", pl.col("unique_id") == "s1", 0.0))
+    found = gates.slice_skill(still, yard(), rules())
     assert not found.passed and "series 's1' with -inf" in found.words
-    exact = still.with_columns(challenger=pl.when(pl.col("unique_id") == "s1").then(0.0).otherwise("challenger"))
-    assert gates.slice_skill(exact, "last_value", rules()).passed
+    exact = still.with_columns(at("challenger", pl.col("unique_id") == "s1", 0.0))
+    assert gates.slice_skill(exact, yard(), rules()).passed
 
 
 def test_a_forecast_that_is_no_number_does_not_drop_out() -> None:
     assert gates.whole(a_frame(), ["challenger", "champion"]).passed
     for bad in (float("nan"), None, float("inf")):
         hurt = a_frame().with_columns(
-            champion=pl.when(pl.col("cutoff") == 3).then(pl.lit(bad, pl.Float64)).otherwise("champion")
+            champion=pl.when(pl.col("cutoff") == 3 * HORIZON).then(pl.lit(bad, pl.Float64)).otherwise("champion")
         )
         found = gates.whole(hurt, ["challenger", "champion"])
         assert not found.passed and "8 of 320 of the champion's" in found.words
