@@ -7,6 +7,10 @@ from typing import NamedTuple
 
 NAIVES = ("last_value", "drift", "seasonal_naive")
 FITTED_ROWS = {"theta": (500, 10), "auto_ets": (240, 3)}  # rows of history that a fit gets, or seasons, whichever is more
+LONGEST_SEASON = {
+    "theta": 1000,
+    "auto_ets": 168,
+}  # that a fit takes: beyond it costs a hundred times as much, and learns little
 BASELINES = (*NAIVES, "naive2", *FITTED_ROWS)
 
 

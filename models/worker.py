@@ -2,7 +2,8 @@
 
 What it leaves in the folder beside the fit's own files (`fit/job.py`), and the parent reads without loading a weight:
 
-validation.npy, test.npy   point forecasts [windows, horizon] in original units, float64, of every window of the split
+validation.npy, test.npy   point forecasts [windows, horizon] in original units, float64, of every window of the split; of an
+                           ensemble with baselines those of both kinds, combined
 evaluation.json            their cost, whether they are finite, and the memory card; written last
 
 SIGTERM or Ctrl-C ends it after the step it is at, with a checkpoint; the same command goes on from there.
@@ -23,6 +24,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,6 +38,7 @@ from models.fit import checkpoint
 from models.fit.job import Job, assemble, is_baseline, load_model, read_result, run, windows_of
 from models.fit.settings import Epoch, Stopped
 from models.memory_card import MemoryCard, memory_card
+from models.mixed import baseline_forecasts, combined, digest
 
 STOPPED, FULL, USAGE = 130, 28, 2  # exit status: stopped on request, with a checkpoint; the disk is full (ENOSPC); no job
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's numbers of them
@@ -80,13 +83,20 @@ def _sha256(path: Path) -> str:
 
 
 @torch.inference_mode()
-def forecast(forecaster: Model, windows: Windows) -> np.ndarray:
-    """Point forecasts [windows, horizon] in original units, float64; every window, no last batch dropped."""
+def forecast(forecaster: Model, windows: Windows, job: Job | None = None, beside_BHK: np.ndarray | None = None) -> np.ndarray:
+    """Point forecasts [windows, horizon] in original units, float64; every window, no last batch dropped.
+
+    `job`: its own, where it may be an ensemble with baselines, and `beside_BHK` theirs, where they are known already.
+    """
+    if job and job.baselines and beside_BHK is None:
+        beside_BHK = baseline_forecasts(job, windows.panel, windows.origins.cpu().numpy())
     parts = []
     for start in range(0, len(windows), BATCH):
         origins = windows.origins[start : start + BATCH]
-        parts.append(forecaster(*windows.inputs(origins))[..., 0].cpu())
-    return torch.cat(parts).numpy() if parts else np.empty((0, windows.params.horizon))
+        outputs = forecaster(*windows.inputs(origins)).cpu().numpy()
+        beside = None if beside_BHK is None else beside_BHK[start : start + BATCH]
+        parts.append(outputs[..., 0] if job is None or beside is None else combined(outputs, beside, job.combine))
+    return np.concatenate(parts) if parts else np.empty((0, windows.params.horizon))
 
 
 def memory_of(forecaster: Model, windows: Windows) -> MemoryCard:
@@ -101,7 +111,37 @@ def _spread(windows: Windows, most: int) -> torch.Tensor:
     return windows.origins[torch.from_numpy(index)]
 
 
-def evaluate(job: Job, folder: Path, code: str) -> Evaluated:
+@dataclass(frozen=True)
+class Beside:
+    """What the baselines of an ensemble forecast, by split [windows, horizon, baselines]; what one window of the test cost."""
+
+    forecasts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    milliseconds: float = 0.0
+
+
+def beside_of(job: Job, asked: threading.Event) -> Beside:
+    """Those of each split that is scored; nothing for a job without baselines, or one on all rows.
+
+    Raises Stopped between two of their fits where that was asked for.
+    """
+    if not job.baselines or job.on_all_rows:
+        return Beside()
+
+    def told() -> None:
+        if asked.is_set():
+            raise Stopped("stopped while its baselines forecast; its members are done")
+
+    panel = Panel.open(job.panel)
+    windows = windows_of(job, panel, EVALUATED)
+    found, milliseconds = {}, 0.0
+    for split in EVALUATED:
+        started = time.perf_counter()
+        found[split] = baseline_forecasts(job, panel, windows[split].origins.numpy(), told)
+        milliseconds = 1000 * (time.perf_counter() - started) / max(len(windows[split]), 1)
+    return Beside(found, milliseconds)
+
+
+def evaluate(job: Job, folder: Path, code: str, beside: Beside) -> Evaluated:
     """Forecasts validation and test with the weights of a finished fit; writes the forecasts and, last, `evaluation.json`.
 
     Of a fit on all rows, which nothing can be scored on, some forecasts are looked at and none is kept.
@@ -110,14 +150,14 @@ def evaluate(job: Job, folder: Path, code: str) -> Evaluated:
     forecaster, panel = load_model(job, folder), Panel.open(job.panel)
     if job.on_all_rows:
         train = windows_of(job, panel, ("train",))["train"]
-        some = forecast(forecaster, train.at(_spread(train, LOOKED_AT).numpy()))
+        some = forecast(forecaster, train.at(_spread(train, LOOKED_AT).numpy()), job)
         found = Evaluated(code=code, not_finite=() if np.isfinite(some).all() else ("train",))
     else:
         windows = windows_of(job, panel, EVALUATED)
         bad, milliseconds, files = list[str](), 0.0, dict[str, str]()
         for split in EVALUATED:
             started = time.perf_counter()
-            forecasts = forecast(forecaster, windows[split])
+            forecasts = forecast(forecaster, windows[split], job, beside.forecasts.get(split))
             milliseconds = 1000 * (time.perf_counter() - started) / max(len(windows[split]), 1)
             bad += [] if np.isfinite(forecasts).all() else [split]
             files[f"{split}.npy"] = _write_array(folder / f"{split}.npy", forecasts)
@@ -127,7 +167,7 @@ def evaluate(job: Job, folder: Path, code: str) -> Evaluated:
             code=code,
             not_finite=tuple(bad),
             files=files,
-            forecast_ms_per_series=milliseconds,
+            forecast_ms_per_series=milliseconds + beside.milliseconds,
             weights_mb=size / 1e6,
             memory=card,
         )
@@ -181,13 +221,18 @@ def work(job: Job, folder: Path, members: Sequence[Path], code: str, asked: thre
 
         fit_baseline(job, folder)
         return
+    beside = beside_of(job, asked)
     if not is_done(folder):
-        result = assemble(job, members, folder) if job.members else run(job, folder, _say_epoch, asked.is_set)
+        if job.members:
+            known = partial(forecast, job=job, beside_BHK=beside.forecasts.get("validation"))
+            result = assemble(job, members, folder, known, digest(beside.forecasts) if beside.forecasts else "")
+        else:
+            result = run(job, folder, _say_epoch, asked.is_set)
         if not result.finished:
             return
     if asked.is_set():
         raise Stopped("stopped before it forecast; the weights are there")
-    evaluate(job, folder, code)
+    evaluate(job, folder, code, beside)
 
 
 def is_done(folder: Path) -> bool:
@@ -204,7 +249,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--with-parent", action="store_true", help="end as soon as standard input closes")
     parser.add_argument("--code", default="", help="recorded in evaluation.json")
-    parser.add_argument("--members", type=Path, nargs="+", default=[], help="the fits that an ensemble combines")
+    parser.add_argument("--members", type=Path, nargs="+", default=[], help="the fits of the networks of an ensemble")
     parser.error = _usage  # type: ignore[method-assign]  # one line, where argparse prints several
     given = parser.parse_args(arguments)
     asked = _asked_to_stop(given.with_parent)

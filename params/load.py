@@ -222,19 +222,30 @@ class _Layers:
             raise _explain(error, lines, f"params/variants/{variant}.yaml") from None
 
     def _members(self, variant: str) -> tuple[VariantParams, ...]:
-        """The variants that an ensemble combines; empty for what is none."""
+        """The variants and baselines that an ensemble combines; empty for what is none."""
         own, lines = self.own(variant)
         if "ensemble" not in own:
             return ()
         names, where = own["ensemble"], lines[("ensemble",)]
         if not isinstance(names, list) or not names or len({str(name) for name in names}) < len(names):
-            raise UserError(f"{where}: ensemble: write the variants that it combines, each once, such as [gru, lstm, tcn]")
+            raise UserError(f"{where}: ensemble: write what it combines, each once, such as [gru, nlinear, theta]")
         for name in names:
+            if name in BASELINES:
+                continue
             if name not in self.known:
-                raise UserError(f"{where}: ensemble: unknown variant {name!r}{_suggest(str(name), self.known)}")
+                raise UserError(f"{where}: ensemble: unknown variant {name!r}{_suggest(str(name), [*self.known, *BASELINES])}")
             if name == variant or "ensemble" in self.own(name)[0]:
                 raise UserError(f"{where}: ensemble: {name!r} is an ensemble itself; name what it combines")
-        return tuple(map(self.variant, names))
+        if {*names} <= {*BASELINES}:
+            raise UserError(
+                f"{where}: ensemble: all of {', '.join(names)} are baselines; name a variant beside them, such as nlinear"
+            )
+        return tuple(self._baseline(name) if name in BASELINES else self.variant(name) for name in names)
+
+    def _baseline(self, name: str) -> VariantParams:
+        """A baseline as the member of an ensemble: the run gives it its season, and it has no arguments of its own."""
+        about = "a baseline, which learns nothing"
+        return VariantParams(variant=name, family=name, about=about, network={}, shared=frozenset(), run=self.run())
 
 
 @dataclass(frozen=True)

@@ -380,7 +380,7 @@ class VariantParams(Section):
     """One variant: `params/variants/<name>.yaml` laid over the run, `network` being its constructor's arguments.
 
     `shared`: those of them that the run gives to all of its variants, for the families that take them.  `members`: of an
-    ensemble, the variants whose fits, all seeds, it combines.
+    ensemble, the variants whose fits, all seeds, it combines, and the baselines beside them (`family` is such a one's name).
     """
 
     variant: Name

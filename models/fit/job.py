@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +27,6 @@ from models.ensemble import Combine, Ensemble, Model
 from models.families import FAMILIES, build_forecaster
 from models.fit import checkpoint
 from models.fit.loop import SAVE_EVERY, OnEpoch, fit
-from models.fit.losses import absolute_errors
 from models.fit.settings import (
     Ended,
     FitFailed,
@@ -42,7 +42,7 @@ from models.forecaster import Forecaster, Level
 from models.networks.contract import Network
 
 SHARED = ("panel", "threads", "device")  # what the job of an ensemble says once for all its members
-BATCH = 64  # windows that an ensemble forecasts at a time
+Forecast = Callable[[Model, Windows], np.ndarray]  # [windows, horizon] in original units
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,16 @@ class Job:
     members: tuple["Job", ...] = ()
     combine: Combine = "median"
     save_every: float = SAVE_EVERY
+
+    @property
+    def networks(self) -> tuple["Job", ...]:
+        """The members that are trained, in order."""
+        return tuple(member for member in self.members if not is_baseline(member.family))
+
+    @property
+    def baselines(self) -> tuple["Job", ...]:
+        """The members that are baselines, in order: they have no weights, and are no part of a graph."""
+        return tuple(member for member in self.members if is_baseline(member.family))
 
     @property
     def on_all_rows(self) -> bool:
@@ -116,7 +126,7 @@ class Job:
         return cls(
             **{
                 **own,
-                "device": "cpu" if is_closed_form(raw["family"]) else raw["device"],
+                "device": "cpu" if is_closed_form(raw["family"]) or is_baseline(raw["family"]) else raw["device"],
                 "windows": WindowParams.from_dict(raw["windows"]),
                 "split": Split(**raw["split"]) if raw["split"] else None,
                 "scaling": Rule(**raw["scaling"]),
@@ -219,29 +229,34 @@ def run(job: Job, folder: Path, on_epoch: OnEpoch, stop: Callable[[], bool] = la
     return result
 
 
-def assemble(job: Job, fits: Sequence[Path], folder: Path) -> Result:
-    """Makes an ensemble of its members' finished fits, in their order: writes `weights.pt` and `result.json` to `folder`.
+def assemble(job: Job, fits: Sequence[Path], folder: Path, forecast: Forecast, forecasts: str = "") -> Result:
+    """Makes an ensemble of the finished fits of its `networks`, in their order: writes `weights.pt` and `result.json`.
 
-    Nothing is trained: `train_seconds` is what its members took, and the history is empty.
+    Nothing is trained: `train_seconds` is what its members took, and the history is empty.  `forecast`: how the ensemble, its
+    baselines included, forecasts.  `forecasts`: the sha256 of what the baselines forecast.
     """
     torch.set_num_threads(job.threads)
     results = [read_result(fit) for fit in fits]
-    ensemble = Ensemble([load_model(member, fit) for member, fit in zip(job.members, fits, strict=True)], job.combine).eval()
-    validation = windows_of(job.members[0], Panel.open(job.panel), ("validation",))["validation"]
+    members = [load_model(member, fit) for member, fit in zip(job.networks, fits, strict=True)]
+    ensemble = Ensemble(members, None if job.baselines else job.combine).eval()
+    panel = Panel.open(job.panel)
+    validation = windows_of(job, panel, ("validation",))["validation"]
     weights = dict(ensemble.state_dict())
     seconds = sum(found.train_seconds for found in results)
     windows = sum(found.windows_per_second * found.train_seconds for found in results)
     write_weights(weights, folder)
+    told = iter(map(_for_a_refit, results))
     result = Result(
         status=Status.FINISHED,
         num_parameters=sum(p.numel() for p in ensemble.parameters()),
-        val_mae=_validation_mae(ensemble, validation),
+        val_mae=_mae(forecast(ensemble, validation), panel, validation),
         train_seconds=seconds,
         windows_per_second=windows / max(seconds, 1e-9),
         ended_by=Ended.MEMBERS,
         steps=sum(found.steps for found in results),
-        members=[_for_a_refit(found) for found in results],
-        weights=weights_hash(weights),
+        members=[Result(status=Status.FINISHED) if is_baseline(one.family) else next(told) for one in job.members],
+        weights=weights_hash(weights, forecasts),
+        forecasts=forecasts,
     )
     write_result(result, folder)
     return result
@@ -252,14 +267,11 @@ def _for_a_refit(result: Result) -> Result:
     return replace(result, history=[row for row in result.history if row["epoch"] == result.best_epoch])
 
 
-@torch.no_grad()
-def _validation_mae(ensemble: Ensemble, windows: Windows) -> float | None:
+def _mae(forecasts: np.ndarray, panel: Panel, windows: Windows) -> float | None:
     """In raw units; None without a target."""
-    total = count = 0.0
-    for inputs, y_BH in windows.batches(BATCH):
-        errors, seen = absolute_errors(ensemble(*inputs)[..., 0], y_BH)
-        total, count = total + float(errors), count + float(seen)
-    return total / count if count else None
+    rows = windows.origins.cpu().numpy()[:, None] + windows.params.gap + 1 + np.arange(windows.params.horizon)
+    errors = np.abs(panel.target[rows] - forecasts)
+    return float(np.nanmean(errors)) if np.isfinite(errors).any() else None
 
 
 def peak_memory(device: str) -> tuple[float, float | None]:
@@ -286,9 +298,9 @@ def read_result(folder: Path) -> Result:
     return Result.from_dict(json.loads((folder / "result.json").read_text()))
 
 
-def weights_hash(weights: Mapping[str, Tensor]) -> str:
-    """sha256 over names, shapes and bits of all weights and buffers."""
-    digest = hashlib.sha256()
+def weights_hash(weights: Mapping[str, Tensor], forecasts: str = "") -> str:
+    """sha256 over names, shapes and bits of all weights and buffers; where an ensemble has baselines, with that of theirs."""
+    digest = hashlib.sha256(forecasts.encode())
     for name, value in sorted(weights.items()):
         digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
         digest.update(value.contiguous().numpy().tobytes())
@@ -298,7 +310,8 @@ def weights_hash(weights: Mapping[str, Tensor]) -> str:
 def load_model(job: Job, folder: Path) -> Model:
     """The trained forecaster of a finished fit, on the CPU.  Raises ValueError where the weights are not its own."""
     weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
-    if weights_hash(weights) != read_result(folder).weights:
+    result = read_result(folder)
+    if weights_hash(weights, result.forecasts) != result.weights:
         raise ValueError(f"{folder}: the weights are not those that the fit wrote; remove the folder to train again")
     model = _empty(job, Panel.open(job.panel), weights)
     model.load_state_dict(weights)
@@ -308,6 +321,6 @@ def load_model(job: Job, folder: Path) -> Model:
 def _empty(job: Job, panel: Panel, weights: Mapping[str, Tensor], prefix: str = "") -> Model:
     """The forecaster of a job for `weights`, whose scaling is among them: it is not fitted again."""
     if job.members:
-        members = [_empty(member, panel, weights, f"{prefix}members.{i}.") for i, member in enumerate(job.members)]
-        return Ensemble(members, job.combine)
+        members = [_empty(member, panel, weights, f"{prefix}members.{i}.") for i, member in enumerate(job.networks)]
+        return Ensemble(members, None if job.baselines else job.combine)
     return build(job, panel, Scaling(*(weights[prefix + name] for name in Scaling._fields)))

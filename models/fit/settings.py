@@ -123,7 +123,8 @@ class Result:
     """What became of a fit, as `result.json` holds it: what the loop found, or `reason`, why there is no model.
 
     `again`: another try may do, since it was for want of memory.  `step`, `learning_rate`: where it failed.  `weights`: the
-    sha256 of weights and buffers.  `members`: of an ensemble, what a refit of each has to know.
+    sha256 of weights and buffers.  `members`: of an ensemble, what a refit of each has to know.  `forecasts`: of an ensemble
+    with baselines, the sha256 of what these forecast, which counts in `weights`: they are a part of what it is.
     """
 
     status: Status
@@ -146,6 +147,7 @@ class Result:
     peak_memory_mb: float | None = None
     peak_gpu_memory_mb: float | None = None
     members: Sequence["Result"] = ()
+    forecasts: str = ""
 
     @property
     def finished(self) -> bool:

@@ -4,8 +4,8 @@ It goes through the code of the run itself, from the long frame to the forecast:
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from models.data.window import WindowParams
 from models.data.windows import Windows
 from models.ensemble import Model
 from models.fit.job import Job, Rule, load_model
+from models.mixed import baseline_forecasts
 from params.errors import ChecksFailed
 from params.schema import RunParams
 from params.shown import discreet
@@ -44,13 +45,15 @@ class Leak(ChecksFailed):
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What the canary is sent through: how a panel is made, its windows and splits, forecasters by label, how they scale."""
+    """What the canary is sent through: how a panel is made, its windows and splits, forecasters by label, how they scale, and
+    the ensembles with baselines, whose graphs are without these."""
 
     build: BuildPanel
     params: WindowParams
     split: Split
     forecasters: dict[str, Model]
     rules: tuple[Rule, ...]
+    mixed: Mapping[str, Job] = field(default_factory=dict)
 
     def fit_scaling(self, panel: Panel) -> list[Tensor]:
         """Every scaling of the run, fitted again."""
@@ -138,6 +141,11 @@ def _changed(before: Windows, panel: Panel, pipeline: Pipeline) -> str | None:
     for label, forecaster in pipeline.forecasters.items():
         if not _same(*(forecaster(*inputs) for inputs in pair)):
             return f"the forecast of {label}"
+    origins = before.origins.numpy()
+    for label, job in pipeline.mixed.items():
+        found = (torch.from_numpy(baseline_forecasts(job, table, origins)) for table in (before.panel, panel))
+        if not _same(*found):
+            return f"the forecast of {label}, of its baselines,"
     return None
 
 
@@ -161,11 +169,12 @@ def try_canary(frame: pl.LazyFrame, run: RunParams, data: Data, fits: Sequence[F
     def build(rows: pl.LazyFrame, folder: Path) -> Path:
         return write_panel(rows, params, frequency, fill, folder)
 
-    leak = find_leak(frame, data.panel.ids, Pipeline(build, params, data.split, forecasters, rules))
+    mixed = {fit.label: fit.job for fit in fits if fit.finished and fit.job.baselines}
+    leak = find_leak(frame, data.panel.ids, Pipeline(build, params, data.split, forecasters, rules, mixed))
     if leak:
         raise Leak(f"leakage canary: {leak}; nothing was registered")
 
 
 def rules_of(job: Job) -> list[Rule]:
     """How a fit scales, or each member of an ensemble."""
-    return [rule for member in job.members for rule in rules_of(member)] or [job.scaling]
+    return [rule for member in job.networks for rule in rules_of(member)] or [job.scaling]

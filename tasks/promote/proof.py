@@ -178,7 +178,7 @@ def _forecast_gap(version: Version, home: Path, job: Job, folder: Path, refit: b
     origins = origin_rows(panel, params, None, "all", 1)
     some = origins[spread(len(origins), WINDOWS)]
     theirs = forecasts(version, panel, some, refit)
-    ours = forecast(load_model(job, folder), Windows(panel, params, some))
+    ours = forecast(load_model(job, folder), Windows(panel, params, some), job)
     gap = float(np.abs(ours - theirs).max() / max(float(theirs.std()), 1e-12))
     return gap if math.isfinite(gap) else math.inf
 

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 import torch
 
+from models.baselines import LONGEST_SEASON
 from models.data.panel import Panel
 from models.data.refused import LOG1P, REFUSED
 from models.data.window import WindowParams
 from models.data.windows import Inputs
 from models.families import FAMILIES, build_forecaster
-from models.fit.job import Job, is_closed_form
+from models.fit.job import Job, is_baseline, is_closed_form
 from models.fit.settings import own_generators
 from models.forecaster import Forecaster, Skip
 from models.memory_card import receptive_field
@@ -49,10 +50,15 @@ def _check_skip(value: object) -> None:
 def check_variant(variant: VariantParams, windows: WindowParams) -> int:
     """Builds a variant without memory and sends a window through; returns its number of parameters.
 
-    Raises UserError naming the variant where an argument is unknown, of the wrong type, or the shapes do not fit.
+    Raises UserError naming the variant where an argument is unknown, of the wrong type, or the shapes do not fit, and where an
+    ensemble has a baseline for which the season is too long.
     """
     if variant.members:
+        for member in variant.members:
+            _check_season(variant, member)
         return sum(check_variant(member, windows) * seeds_of(member) for member in variant.members)
+    if is_baseline(variant.family):
+        return 0
     with _named(variant), torch.device("meta"):
         forecaster = _build(variant, windows)
         shape = tuple(forecaster.eval()(*Inputs.zeros(windows, 2)).shape)
@@ -61,6 +67,15 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
             f"variant {variant.variant}: family {variant.family} gives {shape}, not [batch, {windows.horizon}, outputs]"
         )
     return sum(p.numel() for p in forecaster.parameters())
+
+
+def _check_season(ensemble: VariantParams, member: VariantParams) -> None:
+    season, longest = member.run.evaluation.season, LONGEST_SEASON.get(member.family)
+    if longest is not None and season > longest:
+        raise UserError(
+            f"variant {ensemble.variant} (params/variants/{ensemble.variant}.yaml): {member.family} takes a season of {longest}"
+            f" rows at most, and evaluation.season is {season}; leave it out of the ensemble"
+        )
 
 
 class Size(NamedTuple):
@@ -89,7 +104,9 @@ def sizes(variants: Mapping[str, VariantParams], windows: WindowParams) -> dict[
 
 
 def _size(variant: VariantParams, windows: WindowParams) -> Size:
-    """Of fresh weights; what begins at zero is drawn, to hide no sample."""
+    """Of fresh weights; what begins at zero is drawn, to hide no sample.  A baseline has no weights, and no window."""
+    if is_baseline(variant.family):
+        return Size(0, 0)
     with _named(variant), own_generators():
         torch.manual_seed(0)
         forecaster = _build(variant, windows)
@@ -114,8 +131,9 @@ def _named(variant: VariantParams) -> Iterator[None]:
 
 
 def seeds_of(variant: VariantParams) -> int:
-    """How many fits a variant has: one for what has no seed of its own, a closed form or an ensemble."""
-    return 1 if is_closed_form(variant.family) or variant.members else variant.run.training.seeds
+    """How many fits a variant has: one for what has no seed of its own, a closed form, an ensemble or a baseline."""
+    seedless = is_closed_form(variant.family) or is_baseline(variant.family) or bool(variant.members)
+    return 1 if seedless else variant.run.training.seeds
 
 
 def labels_of(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tuple[str, str, int]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from models.data.origins import origin_rows
 from models.data.panel import Panel
-from models.fit.job import Job
+from models.fit.job import Job, is_baseline
 from models.fit.settings import Result
 from tasks.train.fits import Fit
 from tasks.train.job import Planned
@@ -28,8 +28,10 @@ def job_on_all_rows(job: Job, result: Result) -> Job:
 
     Budgets of steps grow with the epoch, so that the learning rate goes through the same share of its schedule; where the
     best epoch was one that a budget had cut short, the refit's last is cut at the same share.  Seconds are not looked at.  The
-    refit of an ensemble is that of each of its members.
+    refit of an ensemble is that of each of its members.  A baseline learns nothing and stays what it is.
     """
+    if is_baseline(job.family):
+        return replace(job, split=None)
     if job.members:
         refits = [job_on_all_rows(one, own) for one, own in zip(job.members, result.members, strict=True)]
         return replace(job, split=None, members=tuple(refits))

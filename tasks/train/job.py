@@ -7,7 +7,7 @@ from pathlib import Path
 from models.baselines import arguments_of
 from models.data.panel import Split
 from models.data.window import FeatureWindow, WindowParams
-from models.fit.job import Job, Rule, is_closed_form
+from models.fit.job import Job, Rule, is_baseline, is_closed_form
 from models.fit.settings import Training
 from models.networks.linear import PENALTIES
 from params.schema import RunParams, VariantParams
@@ -61,10 +61,21 @@ def make_job(variant: VariantParams, seed: int, panel: Path, windows: WindowPara
         panel=panel,
         quantiles=() if variant.members else tuple(training.quantiles),
         members=tuple(
-            make_job(one, number, panel, windows, split, device) for one in variant.members for number in range(seeds_of(one))
+            job for one in variant.members for job in _member_jobs(one, panel, windows, split, device, training.threads)
         ),
         combine=variant.combine,
     )
+
+
+def _member_jobs(
+    variant: VariantParams, panel: Path, windows: WindowParams, split: Split, device: str, threads: int
+) -> list[Job]:
+    """Those of every seed of a member; of a baseline the one, in as many threads as its ensemble."""
+    if is_baseline(variant.family):
+        evaluation = variant.run.evaluation
+        job = baseline_job(variant.family, evaluation.season, windows, split, evaluation.stride, panel)
+        return [replace(job, threads=threads)]
+    return [make_job(variant, number, panel, windows, split, device) for number in range(seeds_of(variant))]
 
 
 def baseline_job(name: str, season: int, windows: WindowParams, split: Split, stride: int, panel: Path) -> Job:

@@ -69,7 +69,8 @@ def _unlike_result(folder: Path) -> list[str]:
     if not result.finished or not (folder / "weights.pt").exists():
         return []
     try:
-        found = weights_hash(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
+        weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
+        found = weights_hash(weights, result.forecasts)
     except Exception:  # whatever a damaged archive makes torch say
         found = ""
     return [] if found == result.weights else ["weights.pt", "result.json"]

@@ -63,7 +63,7 @@ def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fre
     """Carries a job out in a process of its own, or hands back its finished result; one process at a time for one identity.
 
     Finished weights that another version of the code has forecast with are kept and forecast with again.  A `fresh` fit that
-    its `max_seconds` ended before ends at the same step again.  The members of an ensemble are trained first.
+    its `max_seconds` ended before ends at the same step again.  The networks of an ensemble are trained first.
     Raises Interrupted after `stop`, Unavailable where the disk is full, RuntimeError where the process broke otherwise.
     """
     members: list[Path] = []
@@ -71,7 +71,7 @@ def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fre
     with lock(home, f"fit-{folder.name[:16]}"):
         _mend(folder, listener)
     if job.members and (fresh or finished_result(folder) is None):
-        for member in job.members:
+        for member in job.networks:
             found = run_fit(member, home, listener, stop, fresh)
             if not found.result.finished:
                 name, seed = member.training.variant, member.training.seed

@@ -11,6 +11,7 @@ import torch
 from models.fit import job as jobs
 from models.fit.job import Job, load_model, prepare, run
 from models.fit.settings import Ended, Result, Status, Training
+from models.worker import forecast
 
 TRAINING = Training(1, 1, 32, 1e-2, 0.0, 1.0, "mae", "v", 0)
 
@@ -59,7 +60,7 @@ def test_a_trained_forecaster_is_loaded_without_fitting_the_scaling_again(
         folder.mkdir()
         assert run(one, folder, lambda _: None).finished
     folders[2].mkdir()
-    assert jobs.assemble(both, folders[:2], folders[2]).ended_by is Ended.MEMBERS
+    assert jobs.assemble(both, folders[:2], folders[2], forecast).ended_by is Ended.MEMBERS
     _, windows = prepare(job)
     inputs, _ = next(windows["test"].batches(8))
     monkeypatch.setattr(jobs, "fit_scaling", None)  # any call would fail

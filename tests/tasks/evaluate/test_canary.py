@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import models.baseline_fit
 import tasks.evaluate.canary
 from models import build_forecaster
 from models.data.panel import Split
@@ -22,6 +23,7 @@ from params.schema import ScalingParams
 from tasks.evaluate.canary import BuildPanel, Pipeline, find_leak, spoil
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
+from tasks.train.job import baseline_job
 
 PARAMS = WindowParams(3, {"y": FeatureWindow(6), "x": FeatureWindow(3, 2)}, 1, 1, ("hour",))
 START = datetime(2020, 1, 1)
@@ -145,3 +147,18 @@ def test_a_split_by_rows_lets_a_longer_series_train_while_a_shorter_one_is_teste
 
     leak = find_leak(short, ("a", "b"), Pipeline(leaky, PARAMS, split, forecasters(), (RULE,)))
     assert leak is not None and "feature 'x'" in leak
+
+
+def test_a_baseline_of_an_ensemble_that_sees_ahead_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    naive2 = baseline_job("naive2", 24, PARAMS, SPLIT, 1, tmp_path)
+    job = replace(naive2, family="ensemble", network={}, windows=PARAMS, members=(naive2,))
+    pipeline = Pipeline(honest, PARAMS, SPLIT, {}, (RULE,), {"both": job})
+    assert find_leak(frame(), ("a", "b"), pipeline) is None
+    real = models.baseline_fit.baseline
+
+    def leaky(name, arguments, y, start, at, *others):  # type: ignore[no-untyped-def]
+        return real(name, arguments, y, start, at + 1, *others)
+
+    monkeypatch.setattr(models.baseline_fit, "baseline", leaky)
+    leak = find_leak(frame(), ("a", "b"), pipeline)
+    assert leak is not None and "the forecast of both, of its baselines," in leak and "'y'" in leak
