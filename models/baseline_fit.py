@@ -11,7 +11,7 @@ from models.data.origins import origin_rows
 from models.data.panel import Panel
 from models.fit.job import Job, write_result
 from models.fit.settings import Result, Status
-from models.serving import baseline
+from models.serving import History, baseline
 
 # Origins of a split whose forecasts are hashed, evenly spread; what `weights` of a registered version means hangs on them.
 MOST = {"naive2": 1024, "theta": 64, "auto_ets": 16}
@@ -28,9 +28,14 @@ def forecast_baseline(
     told: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
     """[origins, ahead] of a baseline at rows of a panel, float64, NaN where it forecasts nothing; `ahead`: rows after each."""
-    origins = np.asarray(origins, np.int64)
-    start = panel.offsets[np.searchsorted(panel.offsets, origins, side="right") - 1] + panel.facts.start_padding
-    return baseline(name, dict(arguments), np.asarray(panel.target, np.float64), start, origins, ahead, told)
+    return baseline(name, dict(arguments), *history_of(panel, origins), ahead, told)
+
+
+def history_of(panel: Panel, origins: np.ndarray) -> History:
+    """What a baseline reads at rows of a panel; padding is no history."""
+    at = np.asarray(origins, np.int64)
+    start = panel.offsets[np.searchsorted(panel.offsets, at, side="right") - 1] + panel.facts.start_padding
+    return History(np.asarray(panel.target, np.float64), start, at)
 
 
 def fit_baseline(job: Job, folder: Path) -> Result:

@@ -489,7 +489,7 @@ class Model:
             return
         history = _history(rows, series[lacking], origin[lacking])
         for number, other in enumerate(self.fallbacks, start=1):
-            some = np.flatnonzero((by[lacking] < 0) & _suffices(other, history))
+            some = np.flatnonzero((by[lacking] < 0) & suffices(other.name, other.arguments, history))
             made = self._baseline(other, History(history.y, history.start[some], history.at[some]))
             whole = np.isfinite(made).all(axis=1)
             forecasts[lacking[some[whole]]], by[lacking[some[whole]]] = made[whole], number
@@ -738,12 +738,12 @@ def baseline(
     return found
 
 
-def _suffices(one: _Baseline, history: History) -> np.ndarray:
+def suffices(name: str, arguments: dict[str, Any], history: History) -> np.ndarray:
     """[origins] whether a baseline reads values enough to forecast in another model's place."""
     seen, end = np.append(0, np.cumsum(~np.isnan(history.y))), history.at + 1
-    observed = seen[end] - seen[np.maximum(history.start, end - one.arguments.get("rows", end))]
-    fitted = max(2 * one.arguments["season"], LEAST)
-    return np.asarray(observed >= {"last_value": 1, "seasonal_naive": 1, "drift": 2}.get(one.name, fitted))
+    observed = seen[end] - seen[np.maximum(history.start, end - arguments.get("rows", end))]
+    fitted = max(2 * arguments["season"], LEAST)
+    return np.asarray(observed >= {"last_value": 1, "seasonal_naive": 1, "drift": 2}.get(name, fitted))
 
 
 def _history(rows: _Rows, series: np.ndarray, origin: np.ndarray) -> History:

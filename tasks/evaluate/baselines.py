@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import polars as pl
 
+from models.baseline_fit import history_of
 from models.baselines import LONGEST_SEASON, arguments_of
 from models.data.panel import Data, Panel
 from models.serving import baseline
@@ -243,8 +244,7 @@ def spread_origins(names: Sequence[str], panel: Panel, origins: np.ndarray, run:
     """The `origins` (rows of a panel, rising) on which a model that forecasts by these baselines is judged: those of the
     slowest that is fitted, as in a comparison, but not fewer than ORIGINS_LEAST by `auto`.  All, where none is fitted."""
     evaluation = run.evaluation
-    start = panel.offsets[np.searchsorted(panel.offsets, origins, side="right") - 1] + panel.facts.start_padding
-    past = _Past(np.asarray(panel.target), start, origins, panel.times[origins])
+    past = _Past(*history_of(panel, origins), panel.times[origins])
     moment = _moments(past) if len(origins) else origins
     cutoffs = np.unique(moment)
     fitted = [name for name in names if name in FITTED and len(origins)]

@@ -11,6 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.data.panel import Panel
+from models.data.window import WindowParams
 from models.data.windows import Windows
 from models.fit.job import windows_of
 from models.worker import EVALUATED
@@ -25,9 +26,14 @@ KEYS = ("unique_id", "ds", "cutoff", "step")
 
 def forecast_frame(panel: Panel, windows: Windows, forecasts: np.ndarray, name: str) -> pl.DataFrame:
     """The forecast frame of one model; `forecasts` [windows, horizon]."""
-    horizon = windows.params.horizon
-    origins = windows.origins.cpu().numpy().astype(np.int64)
-    rows = (origins[:, None] + windows.params.gap + 1 + np.arange(horizon)).ravel()
+    frame = origin_frame(panel, windows.params, windows.origins.cpu().numpy())
+    return frame.with_columns(pl.Series(name, forecasts.ravel().astype(np.float64)))
+
+
+def origin_frame(panel: Panel, params: WindowParams, origins: np.ndarray) -> pl.DataFrame:
+    """The same without a model: unique_id, ds, cutoff, step, y; `origins`: rows of the panel."""
+    horizon, origins = params.horizon, np.asarray(origins, np.int64)
+    rows = (origins[:, None] + params.gap + 1 + np.arange(horizon)).ravel()
     series = np.searchsorted(panel.offsets, origins, side="right") - 1
     dtype = Frequency.of(panel.facts).dtype
     return pl.DataFrame(
@@ -37,7 +43,6 @@ def forecast_frame(panel: Panel, windows: Windows, forecasts: np.ndarray, name: 
             "cutoff": pl.Series(np.repeat(panel.times[origins], horizon)).cast(dtype),
             "step": np.tile(np.arange(1, horizon + 1, dtype=np.int64), len(origins)),
             "y": pl.Series(panel.target[rows].astype(np.float64)).fill_nan(None),
-            name: forecasts.ravel().astype(np.float64),
         }
     )
 

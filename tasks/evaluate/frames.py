@@ -10,17 +10,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
 from models.data.origins import origin_rows
 from models.data.panel import Data
-from models.data.windows import Windows
 from models.serving import Bounds
 from tasks.evaluate import intervals
 from tasks.evaluate.bounds import NO_BOUNDS, within
-from tasks.evaluate.forecasts import KEYS, forecast_frame
+from tasks.evaluate.forecasts import KEYS, origin_frame
 from tasks.files import placed, write_parquet
 from tasks.grid.frequency import Frequency
 
@@ -76,8 +74,7 @@ def write(
 def targets_of(data: Data, split: str, stride: int) -> pl.DataFrame:
     """The forecast frame of a split without a model: unique_id, ds, cutoff, step, y."""
     origins = origin_rows(data.panel, data.windows, data.split, split, stride)
-    empty = np.zeros((len(origins), data.windows.horizon))
-    return forecast_frame(data.panel, Windows(data.panel, data.windows, origins), empty, "_none").drop("_none")
+    return origin_frame(data.panel, data.windows, origins)
 
 
 def _check_rows(file: Path, targets: pl.DataFrame) -> None:

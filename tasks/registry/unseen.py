@@ -8,17 +8,19 @@ import numpy as np
 import polars as pl
 import torch
 
+from models.baseline_fit import history_of
 from models.data.origins import origin_rows
 from models.data.panel import DamagedPanel, Panel, Split
 from models.data.window import WindowParams
 from models.data.windows import Windows
-from models.serving import text_of
+from models.fit.job import is_baseline
+from models.serving import suffices, text_of
 from models.worker import BATCH
 from params.errors import UserError
 from params.schema import RunParams
 from tasks.evaluate.baselines import forecast_baselines, with_baselines
 from tasks.evaluate.bounds import bounds_of
-from tasks.evaluate.forecasts import forecast_frame
+from tasks.evaluate.forecasts import origin_frame
 from tasks.evaluate.intervals import with_interval
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import target_frame
@@ -39,7 +41,7 @@ def common_origins(panel: Panel, split: Split, stride: int, versions: Sequence[V
     found: np.ndarray | None = None
     for version in versions:
         params = _within(version.facts.windows, panel)
-        own = origin_rows(restricted(panel, params, version), params, split, "test", stride)
+        own = _origins(version, panel, params, split, stride)
         found = own if found is None else np.intersect1d(found, own)
     origins = np.asarray(found)
     first_target = panel.times[origins + versions[0].facts.windows.gap + 1]
@@ -65,6 +67,15 @@ def _borders(version: Version, panel: Panel) -> np.ndarray:
     return np.array([borders.get(name, np.iinfo(np.int64).min) for name in panel.ids])
 
 
+def _origins(version: Version, panel: Panel, params: WindowParams, split: Split, stride: int) -> np.ndarray:
+    """The test origins of one version.  A baseline reads the target, which every panel has, and needs some of it."""
+    facts = version.facts
+    if not is_baseline(facts.family):
+        return origin_rows(restricted(panel, params, version), params, split, "test", stride)
+    found = origin_rows(panel, params, split, "test", stride)
+    return np.asarray(found[suffices(facts.family, {**facts.network}, history_of(panel, found))])
+
+
 def restricted(panel: Panel, params: WindowParams, version: Version) -> Panel:
     """The panel with the channels of a version alone, in its order.  Raises UserError where one is missing."""
     missing = [name for name in params.panel_channels if name not in panel.channels]
@@ -84,8 +95,10 @@ def restricted(panel: Panel, params: WindowParams, version: Version) -> Panel:
 @torch.inference_mode()
 def forecasts(version: Version, panel: Panel, origins: np.ndarray, refitted: bool = False) -> np.ndarray:
     """[origins, horizon] of a version's exported graph: the judged one, which has seen no row of the test range, or the
-    `refitted` one, which a version has that was trained on all rows once more."""
-    params = version.facts.windows
+    `refitted` one, which a version has that was trained on all rows once more.  Of a baseline NaN where there is none."""
+    params, history = version.facts.windows, history_of(panel, origins)
+    if is_baseline(version.facts.family):
+        return version.model.points(None, history)
     windows = Windows(restricted(panel, params, version), params, origins)
     graph = version.model.refitted if refitted else version.model.graph
     assert graph is not None
@@ -97,8 +110,8 @@ def forecasts(version: Version, panel: Panel, origins: np.ndarray, refitted: boo
         inputs = windows.inputs(windows.origins[start : start + BATCH])
         static = codes[inputs.series_B] if params.static else inputs.static_BC
         own = inputs._replace(static_BC=static, series_B=numbers[inputs.series_B])
-        parts.append(version.model.run(graph, own._asdict())[..., 0].double())
-    return torch.cat(parts).numpy() if parts else np.empty((0, params.horizon))
+        parts.append(version.model.run(graph, own._asdict()))
+    return version.model.points(torch.cat(parts).numpy(), history) if parts else np.empty((0, params.horizon))
 
 
 def _codes(version: Version, panel: Panel, params: WindowParams) -> torch.Tensor:
@@ -116,15 +129,10 @@ def forecast_frames(
     panel: Panel, origins: np.ndarray, versions: Mapping[str, Version], run: RunParams, baselines: Sequence[str]
 ) -> pl.DataFrame:
     """The wide forecast frame of versions (by column name, with their intervals) and of some baselines."""
-    frame: pl.DataFrame | None = None
+    frame = origin_frame(panel, next(iter(versions.values())).facts.windows, origins)
     for name, version in versions.items():
-        params = version.facts.windows
-        windows = Windows(restricted(panel, params, version), params, origins)
-        one = forecast_frame(
-            panel, windows, bounds_of(version.trained_on.run.data).of(forecasts(version, panel, origins)), name
-        )
-        frame = one if frame is None else frame.with_columns(one[name])
-    assert frame is not None
+        values = bounds_of(version.trained_on.run.data).of(forecasts(version, panel, origins))
+        frame = frame.with_columns(pl.Series(name, values.ravel(), pl.Float64))
     cutoffs = frame.select("unique_id", "cutoff").unique(maintain_order=True)
     named = with_baselines(run, tuple(baselines))
     others, _ = forecast_baselines(target_frame(panel), cutoffs, named, None, Frequency.of(panel.facts))
