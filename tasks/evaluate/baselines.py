@@ -17,6 +17,7 @@ import polars as pl
 from models.baseline_fit import history_of
 from models.baselines import LONGEST_SEASON, arguments_of
 from models.data.panel import Data, Panel
+from models.fit.job import Job
 from models.serving import baseline
 from models.worker import EVALUATED
 from params.schema import RunParams
@@ -272,6 +273,18 @@ def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float
         elif (most := min(ORIGINS, int(ALLOWED / 1000 / one))) >= min(ORIGINS_LEAST, origins):
             found.append(len(EVALUATED) * one * min(most, origins))
     return found
+
+
+def member_seconds(job: Job, rows: np.ndarray, origins: int) -> float:
+    """About how many seconds of a core the baselines of an ensemble take, which are fitted on all of its origins.
+
+    `rows` of each series; `origins` of both splits together.
+    """
+    ahead = job.windows.gap + job.windows.horizon
+    fitted = [one for one in job.baselines if one.family in FITTED]
+    prices = (FITTED[one.family].price(one.network["season"]) for one in fitted)
+    lengths = (np.minimum(rows, one.network["rows"]).mean() + ahead for one in fitted)
+    return float(sum(price * length * origins / 1000 for price, length in zip(prices, lengths, strict=True)))
 
 
 def _moments(past: _Past) -> np.ndarray:

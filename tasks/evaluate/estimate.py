@@ -7,7 +7,7 @@ import numpy as np
 
 from models.data.panel import Data
 from params.schema import RunParams
-from tasks.evaluate.baselines import fitted_seconds
+from tasks.evaluate.baselines import fitted_seconds, member_seconds
 from tasks.explore.costs import EVERY_RUN, MEMORY, START, Work, cost_of, fit_seconds
 from tasks.lags.sizes import Sizes, size_text
 from tasks.train.job import Planned
@@ -43,26 +43,29 @@ def estimate(run: RunParams, data: Data, sizes: Sizes, fits: Sequence[Planned], 
     work = Work(data.windows.lookback, len(data.windows.channels) + 1, *windows)
     rows = np.diff(data.panel.offsets)
     baselines = fitted_seconds(run, rows, -(-max(windows[1:]) // max(len(rows), 1)))
-    least, most = (_by_the_clock([*_every_fit(fits, work, early), *baselines], jobs) for early in (True, False))
+    least, most = (_by_the_clock([*_every_fit(fits, work, early, rows), *baselines], jobs) for early in (True, False))
     batch = counts.batch_bytes + training.batch_size * work.samples * HIDDEN
     frames = 8 * FRAMES * run.windows.horizon * max(windows[1:])
     memory = 1e9 * MEMORY[1] + frames + jobs * (1e9 * MEMORY[0] + counts.device_bytes + batch)
     return Estimate(EVERY_RUN + least, EVERY_RUN + most, memory, jobs)
 
 
-def _every_fit(fits: Sequence[Planned], work: Work, early: bool) -> list[float]:
-    """Seconds of a core of every fit and of every member of an ensemble, each once.  `early`: as soon as patience ends it."""
+def _every_fit(fits: Sequence[Planned], work: Work, early: bool, rows: np.ndarray) -> list[float]:
+    """Seconds of a core of every fit and of every network of an ensemble, each once, and of every ensemble, whose baselines
+    forecast then.  `early`: as soon as patience ends it.  `rows` of each series."""
     found: dict[tuple[str, int, str], float] = {}
     for fit in fits:
         again = fit.label.partition("@")[2]
-        for job in fit.job.members or (fit.job,):
+        for job in fit.job.networks or (fit.job,):
             training = job.training
             epochs = min(training.patience_epochs + 1, training.max_epochs) if early else training.max_epochs
             if training.max_steps is not None:
                 epochs = min(epochs, -(-training.max_steps * training.batch_size // max(work.train, 1)))
             seconds = fit_seconds(cost_of(training.variant), work, epochs, training.batch_size)
             found[training.variant, training.seed, again] = min(seconds, START + (training.max_seconds or seconds))
-    return [*found.values(), *(START for fit in fits if fit.job.members)]
+    origins = work.validation + work.test
+    ensembles = (START + member_seconds(fit.job, rows, origins) for fit in fits if fit.job.members)
+    return [*found.values(), *ensembles]
 
 
 def _by_the_clock(seconds: Sequence[float], jobs: int) -> float:
