@@ -8,13 +8,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import NormalDist
 
 import numpy as np
 import polars as pl
 
 from params.schema import PromotionParams
 from tasks.compare import measures, scores, significance
-from tasks.compare.board import Difference, Score
+from tasks.compare.board import LEVEL, Difference, Score
 from tasks.compare.measures import Scale
 from tasks.evaluate.intervals import COVERAGE
 from tasks.report.leaderboard import SCORES
@@ -22,7 +23,7 @@ from tasks.train.identity import Fingerprint
 from tasks.train.revision import standing
 
 BLOCKS = 4  # parts of the horizon that are judged by themselves
-LEAST_ORIGINS = 30  # with fewer a series or a block is not judged by itself
+LEAST_ORIGINS = 30  # with fewer, unless they are far apart, a series or a block is not judged by itself
 OURS, THEIRS = "challenger", "champion"  # the columns of the two versions
 
 
@@ -120,19 +121,47 @@ def bar_itself(yard: Yardstick, rules: PromotionParams) -> list[GateResult]:
 
 
 def slice_skill(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) -> GateResult:
-    """The same as `skill` for every series and every part of the horizon with origins enough."""
-    slices = ((_part(frame), "{}"), (pl.col("unique_id"), "series {!r}"))
-    judged = {told.format(name): value for place, told in slices for name, value in _skills(frame, yard, place).items()}
+    """Whether no series and no part of the horizon with origins enough is weaker than is asked for by more than chance.
+
+    One of many slices always looks weak: what counts is what is left after Holm's correction for all of them.
+    """
+    least = rules.min_slice_skill
+    rows = frame.with_columns(pl.col("y", OURS, yard.bar).cast(pl.Float64).fill_nan(None)).drop_nulls(["y", OURS, yard.bar])
+    apart = rows["cutoff"].n_unique() < frame.drop_nulls("y")["cutoff"].n_unique()
+    needed = significance.FEWEST if apart else LEAST_ORIGINS
+    judged: dict[str, float] = {}
+    chances: dict[str, float] = {}
+    for place, told in ((_part(frame), "{}"), (pl.col("unique_id"), "series {!r}")):
+        for key, value in _skills(rows.filter(pl.col("cutoff").n_unique().over(place) >= needed), yard, place).items():
+            name = told.format(key)
+            judged[name] = value
+            chances[name] = 1.0 if value >= least else _chance_of(value, rows.filter(place == key), yard, least)
     if not judged:
-        return GateResult(
-            "slices", True, f"no series and no part of the horizon has {LEAST_ORIGINS} origins to be judged by itself"
-        )
-    worst = min(judged, key=lambda name: judged[name])
-    low = [name for name, value in judged.items() if value < rules.min_slice_skill]
-    asked = f"at least {rules.min_slice_skill:+.1%} is asked for"
-    words = f"the weakest of {len(judged)} slices is {worst} with {judged[worst]:+.1%}, {asked}"
-    more = f"; {len(low)} lie below: {', '.join(low[:5])}" if len(low) > 1 else ""
-    return GateResult("slices", not low, words + more)
+        return GateResult("slices", True, f"no series and no part of the horizon has {needed} origins to be judged by itself")
+    worst, below = min(judged, key=judged.__getitem__), [name for name, value in judged.items() if value < least]
+    words = f"the weakest of {len(judged)} slices is {worst} with {judged[worst]:+.1%}, at least {least:+.1%} is asked for"
+    weak = [name for name, p in significance.holm(chances).items() if p < LEVEL]
+    if weak:
+        return GateResult("slices", False, f"{words}; {len(weak)} below by more than chance: {', '.join(weak[:5])}")
+    return GateResult("slices", True, words + (f"; {len(below)} below by no more than chance" if below else ""))
+
+
+def _skills(rows: pl.DataFrame, yard: Yardstick, place: pl.Expr) -> dict[str, float]:
+    """Skill against the bar of each slice that has a score."""
+    table = measures.measured_by(rows, [OURS, yard.bar], yard.scale, place)
+    found = {name: _skill(ours, bar) for name, ours, bar in table.select("_slice", OURS, yard.bar).iter_rows()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _chance_of(found: float, rows: pl.DataFrame, yard: Yardstick, least: float) -> float:
+    """How likely a slice whose skill is `least` looks as weak as this one (one-sided); 1 where nobody can tell."""
+    if found == -math.inf:  # the bar is without error
+        return 0.0
+    lead = yard.lead(rows, OURS, yard.bar)
+    if lead is None or lead.skill_low is None or lead.skill_high is None:
+        return 1.0
+    spread = (lead.skill_high - lead.skill_low) / (2 * NormalDist().inv_cdf(0.95))
+    return NormalDist(least, spread).cdf(found) if spread else 0.0
 
 
 def _part(frame: pl.DataFrame) -> pl.Expr:
@@ -144,15 +173,6 @@ def _part(frame: pl.DataFrame) -> pl.Expr:
         for low, high in pairwise(edges)
     )
     return pl.coalesce(*parts)
-
-
-def _skills(frame: pl.DataFrame, yard: Yardstick, place: pl.Expr) -> dict[str, float]:
-    """Skill against the bar of each slice that has origins enough and a score."""
-    rows = frame.with_columns(pl.col("y", OURS, yard.bar).cast(pl.Float64).fill_nan(None)).drop_nulls(["y", OURS, yard.bar])
-    rows = rows.filter(pl.col("cutoff").n_unique().over(place) >= LEAST_ORIGINS)
-    table = measures.measured_by(rows, [OURS, yard.bar], yard.scale, place)
-    found = {name: _skill(ours, bar) for name, ours, bar in table.select("_slice", OURS, yard.bar).iter_rows()}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _skill(ours: Score, bar: Score) -> Score:

@@ -145,6 +145,29 @@ def test_no_series_and_no_part_of_the_horizon_may_be_weak() -> None:
     assert gates.slice_skill(few, yard(), rules()).passed  # too few origins to judge a part by
 
 
+def test_a_slice_that_may_look_weak_by_chance_is_not_held_against_it_and_is_told() -> None:
+    """Errors of ours are 4 or so, as those of the bar, but vary: of fourteen slices some look weak, and none is."""
+    frame = a_frame(ours=4.0, theta=4.0, series=10, spread=1.5)
+    found = gates.slice_skill(frame, yard(), rules(min_slice_skill=-0.001))
+    assert found.passed, found.words
+    told = re.fullmatch(
+        r"the weakest of 14 slices is .* with -\d\.\d%, at least -0\.1% is asked for; (\d+) below by no more than chance",
+        found.words,
+    )
+    assert told and int(told[1]) >= 3
+    one = gates.slice_skill(frame.with_columns(at("theta", pl.col("unique_id") == "s3", 3.0)), yard(), rules())
+    assert not one.passed and one.words.endswith("; 1 below by more than chance: series 's3'")
+
+
+def test_few_origins_that_are_far_apart_say_enough_of_a_slice() -> None:
+    """A bar that is fitted on 12 of 60 origins: they hardly overlap, and a slice is judged by them."""
+    weak = a_frame(60).with_columns(at("challenger", pl.col("step") == 4, 5.0))
+    sparse = weak.with_columns(theta=pl.when(pl.col("cutoff") % (5 * HORIZON) == 0).then("theta"))
+    assert "steps 4 to 4 with -25" in gates.slice_skill(sparse, yard(), rules()).words
+    same = sparse.drop_nulls("theta")  # all the origins that there are
+    assert "no part of the horizon has 30 origins" in gates.slice_skill(same, yard(), rules()).words
+
+
 def test_slices_are_in_the_measure_too() -> None:
     """Three of four errors are half of the bar's, one is thrice it: level on the mean, far behind in squares."""
     frame = a_frame(ours=2.0, theta=4.0, spread=0.0).with_columns(at("challenger", pl.col("cutoff") % 16 == 12, 12.0))
