@@ -209,7 +209,7 @@ def _publish(
     with board.stage("score") as stage:
         compared = compare_variants(run, prepared.data, fits, baselines, parent, about, home, stage.advance)
         artifacts.show_comparison(run.name, parent, compared)
-    board.log(compared.sentence)
+    board.log(compared.told.sentence)
     return compared
 
 

@@ -10,6 +10,7 @@ from flows.runtime.terminal import print_json
 from params.errors import UserError
 from tasks.compare.board import Board, Difference, ScoreRow
 from tasks.report import leaderboard as report
+from tasks.report.reasons import Told
 from tasks.tracking import connection, logs, runs
 
 if TYPE_CHECKING:
@@ -41,21 +42,23 @@ def show_leaderboard(home: Path, name: str, as_json: bool) -> None:
 
 
 def print_leaderboard(facts: dict[str, Any]) -> None:
-    """The table, and what it means in a sentence."""
+    """The table, and what it means in words."""
     _print_board(*_board_of(facts))
 
 
-def _board_of(facts: dict[str, Any]) -> tuple[Board, str]:
-    """The rows of a leaderboard, and the sentence about them."""
-    board = Board.of(ScoreRow.read(row) for row in facts["rows"])
+def _board_of(facts: dict[str, Any]) -> tuple[Board, Told]:
+    """The rows of a leaderboard, and what is said of them; one of lagline 0.2 was measured against its best naive."""
+    board = Board.of((ScoreRow.read(row) for row in facts["rows"]), facts.get("baseline", facts["naive"]), facts["naive"])
     gain = Difference(**facts["gain"]) if facts.get("gain") else None
-    return board, report.sentence(board, facts["unit"], gain, facts.get("choose_by", "mae"))
+    by = facts.get("choose_by", "mae")
+    return board, Told.read(report.sentence(board, facts["unit"], gain, by), facts)
 
 
-def _print_board(board: Board, sentence: str) -> None:
+def _print_board(board: Board, told: Told) -> None:
     console = Console()
-    console.print(report.to_table(board, console.width))
-    console.print(sentence, soft_wrap=True, highlight=False)
+    console.print(report.to_table(board, console.width, told.choose_by))
+    for line in (told.sentence, *told.lines()):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def show_comparison(found: "Comparison") -> None:
@@ -63,7 +66,7 @@ def show_comparison(found: "Comparison") -> None:
     if found.compared is None:  # it was there already
         print_leaderboard(leaderboard_of(found.name, found.parent))
     else:
-        _print_board(found.compared.found.board, found.compared.sentence)
+        _print_board(found.compared.found.board, found.compared.told)
     console = Console(highlight=False, soft_wrap=True)
     registered = found.registered
     if registered is None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tasks.compare.board import Score, ScoreRow
 from tasks.train.kind import Kind
 
-SPREAD = ("val_mae", "test_mae", "test_mse_scaled")
+SPREAD = ("val_mae", "test_mae", "test_score", "test_mse_scaled")
 COST = ("train_seconds", "windows_per_second", "forecast_ms_per_series", "memory_half_life", "receptive_field")
 
 

@@ -98,6 +98,10 @@ COLUMNS = (
         meaning="as val_score; it chooses nothing", metric="test_score",
     ),
     Column(
+        name="test_score_spread", heading="± score", words="spread of the test score",
+        meaning="standard deviation over seeds (n - 1); ? with one seed", metric="test_score_spread", like="test_score",
+    ),
+    Column(
         name="test_rows", heading="test rows", form=Form.COUNT, words="rows of the test that are compared",
         meaning="with an actual, and a forecast of the model and of the best baseline, of which test_score is",
         metric="test_rows",
@@ -215,8 +219,8 @@ WIDE = (
     "num_parameters",
 )  # fmt: skip
 ACCURACY = (
-    "rank", "name", "seeds", "val_score", "val_mae", "test_score", "test_mae", "test_mae_spread", "test_rows", "test_skill",
-    "test_p_best", "test_p_baseline", "test_coverage_90",
+    "rank", "name", "seeds", "val_score", "val_mae", "test_score", "test_score_spread", "test_mae", "test_mae_spread",
+    "test_rows", "test_skill", "test_p_best", "test_p_baseline", "test_coverage_90",
     "test_mse_scaled", "test_mse_scaled_spread", "test_mae_scaled", "test_rmse", "test_mase", "test_crps", "test_bias",
 )  # fmt: skip
 MORE = (

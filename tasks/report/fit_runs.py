@@ -14,6 +14,7 @@ from tasks.compare import scores
 from tasks.compare.board import ScoreRow
 from tasks.compare.compare import Comparison
 from tasks.evaluate.intervals import COVERAGE
+from tasks.report import leaderboard as report
 from tasks.report import memory_card
 from tasks.report.columns import COLUMNS
 from tasks.report.plots.forecasts import plotted, variant_forecast_plot
@@ -58,7 +59,7 @@ def publish_fits(found: Comparison, where: Publication, fits: Sequence[Fit], fol
         logs.log_metrics(run_id, metrics_of(row))
         curve = scores.wide(steps.filter(pl.col("model") == row.name), "step")
         logs.log_history(run_id, [{"epoch": step - 1, "test_mae_by_step": error} for step, error in curve.iter_rows()])
-        logs.describe(run_id, _words(row, run.data.target))
+        logs.describe(run_id, _words(row, run.data.target, found.baseline))
         logs.tag(run_id, {"mlflow.runColor": color(number)})
         if row.kind is Kind.VARIANT:
             _pictures(found, row.name, run, run_id, folder)
@@ -79,7 +80,7 @@ def metrics_of(row: ScoreRow) -> dict[str, float | None]:
     """The numbers of a row under MLflow's names for them, less what its training has logged; `best_val_score` where another
     error than the MAE ranks."""
     found = {column.metric: row[column.name] for column in COLUMNS if column.metric and column.name not in training.COST}
-    if row["val_score"] == row["val_mae"]:
+    if "val_score" not in report.shown([row], ("val_mae",)):
         del found["best_val_score"]
     return found
 
@@ -90,13 +91,13 @@ def color(number: int) -> str:
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
 
-def _words(row: ScoreRow, unit: str) -> str:
+def _words(row: ScoreRow, unit: str, bar: str) -> str:
     """One line on a fit, for its page."""
     validation, test, skill, coverage = (row[name] for name in ("val_mae", "test_mae", "test_skill", "test_coverage_90"))
     parts = [
         f"MAE ({unit}) on validation {validation:.4g}" if validation is not None else "",
         f"on test {test:.4g}" if test is not None else "no row of the test to score",
-        f"skill against the best naive {100 * skill:.1f} %" if skill is not None else "",
+        f"skill against {bar}, the best baseline, {100 * skill:.1f} %" if skill is not None else "",
         f"its 90 % interval covers {100 * coverage:.1f} %" if coverage is not None else "",
         row.note,
     ]
@@ -113,9 +114,9 @@ def _baseline_run(name: str, where: Publication) -> str:
 
 def _pictures(found: Comparison, name: str, run: RunParams, run_id: str, folder: Path) -> None:
     """Forecasts of its worst and best series, and its residuals."""
-    frame = found.test.read(name, found.naive, f"{name}-lo-{COVERAGE}", f"{name}-hi-{COVERAGE}")
+    frame = found.test.read(name, found.baseline, f"{name}-lo-{COVERAGE}", f"{name}-hi-{COVERAGE}")
     some = plotted(found.errors_by_series(name), name, DRAWN)
-    figure = variant_forecast_plot(frame, some, name, found.naive, run.data.target)
+    figure = variant_forecast_plot(frame, some, name, found.baseline, run.data.target)
     logs.log_file(run_id, save(figure, folder / "forecasts.png"))
     residual = (pl.col("y") - pl.col(name)).alias("residual")
     rows = frame.select("unique_id", "ds", "cutoff", "step", residual)

@@ -1,5 +1,6 @@
 """The leaderboard as a frame, a terminal table, Markdown and a sentence: words and layout."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Literal
@@ -8,6 +9,7 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
+from params.schema import Measure
 from tasks.compare.board import LEVEL, Board, Difference, ScoreRow, Standing
 from tasks.report.columns import BY_NAME, COLUMNS, NARROW, WIDE, Column, Form
 from tasks.train.kind import Kind
@@ -15,15 +17,12 @@ from tasks.train.kind import Kind
 Value = str | float | None
 DTYPES: dict[Form, type[pl.DataType]] = {Form.TEXT: pl.String, Form.COUNT: pl.Int64}
 SCHEMA = {column.name: DTYPES.get(column.form, pl.Float64) for column in COLUMNS}
-# what evaluation.choose_by may name
-SCORES = {
-    "mae": "MAE",
-    "mase": "MASE",
-    "owa": "OWA",
-    "rmsse": "RMSSE",
-    "mae_scaled": "scaled MAE",
-    "mse_scaled": "scaled MSE",
-}
+SCORES: dict[Measure, str] = {
+    "mae": "MAE", "mase": "MASE", "owa": "OWA", "rmsse": "RMSSE", "mae_scaled": "scaled MAE", "mse_scaled": "scaled MSE",
+}  # fmt: skip
+SPREAD = "test_score_spread"
+INSTEAD = {"val_mae": "val_score", "test_mae": "test_score", "test_mae_spread": SPREAD}  # where they differ
+SAME = 1e-9
 UNKNOWN = "?"  # the spread of one seed
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
@@ -62,7 +61,8 @@ def rendered(board: Board) -> list[dict[str, str]]:
     for place, row in enumerate(board.rows):
         cells = {name: _cell(BY_NAME[name], values[name][place], decimals[name]) for name in SCHEMA}
         cells["name"] += " *" if row is board.chosen else " ~" if row.name in board.alike else ""
-        cells["val_mae"] = cells["val_mae"] or cells["status"]
+        for name in ("val_mae", "val_score"):
+            cells[name] = cells[name] or cells["status"]
         if row.seeds == 1:
             cells |= {name: UNKNOWN for name in SCHEMA if name.endswith("_spread")}
         rows.append(cells)
@@ -104,14 +104,10 @@ def _figure(value: float) -> str:
     return f"{value:.3f}" if 0.1 <= abs(value) < 1000 or value == 0 else f"{value:.4g}"
 
 
-def remarks(board: Board) -> list[str]:
-    """What the figures alone do not say: the choice, the best naive, what failed and why, every note."""
-    best, naive, highest = board.chosen, board.naive, board.best
-    lines = [
-        f"* chosen on validation: {best.name}" if best else "none is chosen: no variant beats the best naive on validation"
-    ]
-    if naive:
-        lines.append(f"best naive: {naive.name}; skill is measured against it, on the same rows")
+def remarks(board: Board, choose_by: Measure = "mae") -> list[str]:
+    """What the figures alone do not say: the choice, the bar and the rows, what failed and why, every note."""
+    highest = board.best
+    lines = [_choice(board), *([_measured(board, board.bar, choose_by)] if board.bar else [])]
     if highest and board.alike:
         lines.append(
             f"~ not told apart from {highest.name} on test (Diebold-Mariano, corrected for few origins; p above "
@@ -128,101 +124,162 @@ def remarks(board: Board) -> list[str]:
     return [CONTROL.sub(" ", line) for line in lines]
 
 
-def shown(board: Board, columns: Sequence[str]) -> list[str]:
+def _choice(board: Board) -> str:
+    if board.chosen is None:
+        return "none is chosen: nothing was scored on validation"
+    return f"* chosen on validation: {board.chosen.name}" + ("" if board.won else ", the best baseline: no variant beats it")
+
+
+def _measured(board: Board, bar: ScoreRow, choose_by: Measure) -> str:
+    """What skill and scores are measured against, by which error and over how many rows."""
+    rows = sorted({int(count) for row in board.rows if (count := row["test_rows"])})
+    many = f"; on test {rows[0]:,}" + (f" to {rows[-1]:,}" if len(rows) > 1 else "") if rows else ""
+    where = f"by {SCORES[choose_by]} on the rows that both forecast{many}"
+    return f"best baseline: {bar.name}; skill is measured against it, {where}"
+
+
+def shown(rows: Sequence[ScoreRow], columns: Sequence[str]) -> list[str]:
     """The columns without the scaled scores where a run has none; what ranks in place of the MAE where that is another."""
-    ranked = any(_differ(row.score, row["val_mae"]) for row in board.rows)
-    named = ["val_score" if name == "val_mae" and ranked else name for name in columns if name != "val_score"]
-    return [name for name in named if not BY_NAME[name].scaled or any(row[name] is not None for row in board.rows)]
+    others = {name for mae, name in INSTEAD.items() if any(_differ(row[mae], row[name]) for row in rows)}
+    others = others - {SPREAD} | ({SPREAD} if "test_score" in others else set())
+    found = []
+    for name in columns:
+        if name in INSTEAD.values() and name not in others:
+            continue
+        instead = INSTEAD.get(name, name)
+        found.append(instead if instead in others and instead not in columns else name)
+    return [name for name in found if not BY_NAME[name].scaled or any(row[name] is not None for row in rows)]
 
 
 def _differ(one: float | None, other: float | None) -> bool:
-    return one is not None and other is not None and one != other
+    """Whether both are known and no mere sums of the same numbers in another order."""
+    return one is not None and other is not None and not math.isclose(one, other, rel_tol=SAME)
 
 
-def to_table(board: Board, width: int = 80) -> Table:
+def to_table(board: Board, width: int = 80, choose_by: Measure = "mae") -> Table:
     """The leaderboard for a terminal of `width` columns (more columns from 110 on), remarks below."""
-    caption = Text("\n".join(remarks(board)))
+    caption = Text("\n".join(remarks(board, choose_by)))
     table = Table(title="Leaderboard", title_justify="left", caption=caption, caption_justify="left", box=None, pad_edge=False)
-    columns = shown(board, WIDE if width >= 110 else NARROW)
+    columns = shown(board.rows, WIDE if width >= 110 else NARROW)
     for name in columns:
         justify: Literal["left", "right"] = "left" if BY_NAME[name].form is Form.TEXT else "right"
         table.add_column(BY_NAME[name].heading, justify=justify, no_wrap=True, overflow="ellipsis")
     for row, cells in zip(board.rows, rendered(board), strict=True):
-        style = "dim" if row.kind is Kind.BASELINE and row is not board.naive else ""
+        style = "dim" if row.kind is Kind.BASELINE and row is not board.bar else ""
         style = "bold" if row is board.chosen else style
         table.add_row(*(Text(cells[column]) for column in columns), style=style)
     return table
 
 
-def to_markdown(board: Board, columns: Sequence[str] = tuple(SCHEMA)) -> str:
+def to_markdown(board: Board, columns: Sequence[str] = tuple(SCHEMA), choose_by: Measure = "mae") -> str:
     """The leaderboard as a Markdown table with its remarks; names cannot break out of their cells."""
-    columns = shown(board, columns)
+    columns = shown(board.rows, columns)
     lines = ["| " + " | ".join(BY_NAME[name].heading for name in columns) + " |"]
     lines.append("|" + "|".join("---" if BY_NAME[name].form is Form.TEXT else "---:" for name in columns) + "|")
     lines += ["| " + " | ".join(_markdown(row[column]) for column in columns) + " |" for row in rendered(board)]
-    return "\n".join([*lines, "", *(f"- {_markdown(line)}" for line in remarks(board))]) + "\n"
+    return "\n".join([*lines, "", *(f"- {_markdown(line)}" for line in remarks(board, choose_by))]) + "\n"
 
 
 def _markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;")
 
 
-def sentence(board: Board, target: str = "", gain: Difference | None = None, choose_by: str = "mae") -> str:
-    """In words: who won on validation, what the test says of it, how it stands to ridge and to the best naive, and if that is
-    more than chance; `gain`: its MAE less the best naive's (None: unknown).
+def error_name(choose_by: Measure, target: str = "") -> str:
+    """What a measure is called, with the target where it is in the unit of that."""
+    return SCORES[choose_by] + (f" ({target})" if target and choose_by == "mae" else "")
 
-    The winner was not chosen on test, and so its p value stands for itself: nothing is to be corrected.
+
+def sentence(board: Board, target: str = "", gain: Difference | None = None, choose_by: Measure = "mae") -> str:
+    """In words: who won on validation, how it stands on test to the best baseline, to ridge and to the best naive, and if that
+    is more than chance; `gain`: the score of the highest variant less that of the best baseline (None: unknown).
+
+    That variant was not chosen on test, and so its p value stands for itself: nothing is to be corrected.
     """
-    naive, best, highest = board.naive, board.chosen, board.best
-    if naive is None:
+    bar, best = board.bar, board.best
+    if bar is None and best is None:
         return "Nothing was scored."
-    score = SCORES[choose_by] + (f" ({target})" if target and choose_by == "mae" else "")
+    score = error_name(choose_by, target)
     if best is None:
-        nearest = f"; {highest.name} comes nearest with {_number(highest.score)}" if highest else ""
-        floor = f"{naive.name}, whose validation {score} is {_number(naive.score)}"
-        return f"No variant beats the best naive, {floor}{nearest}."
-    won = f"{best.name} has the lowest validation {score} of all variants, {_number(best.score)}"
-    ours = best["test_mae"]
+        assert bar is not None
+        return (
+            f"No variant finished: {bar.name}, the best baseline, is chosen with a validation {score} of {_number(bar.score)}."
+        )
+    if board.won or bar is None:
+        found = f"{best.name} has the lowest validation {score} of all variants, {_number(best.score)}; "
+    else:
+        found = f"No variant beats {bar.name}, the best baseline, which is chosen: its validation {score} is "
+        found += f"{_number(bar.score)}, that of {best.name}, which comes nearest, {_number(best.score)}; "
+    return found + _on_test(board, best, choose_by) + (_real(bar.name, gain) if bar else "")
+
+
+def _on_test(board: Board, best: ScoreRow, choose_by: Measure) -> str:
+    """How the highest variant stands on test: in the measure to the best baseline and to ridge, by MAE to the best naive."""
+    column, score = _tested(best, choose_by)
+    ours, bar, naive = best[column], board.bar, board.naive
     if ours is None:
-        return f"{won}; the test has no row to score it on."
-    ridge = next((row for row in board.rows if row.name == "ridge" and row is not best and row.score is not None), None)
-    stands = [
-        f"{_against(ours, theirs)} {words}{row.name} ({_figure(theirs)})"
-        for row, words in ((naive, "the best naive, "), (ridge, ""))
-        if row and (theirs := row["test_mae"])
-    ]
-    tail = f", {' and '.join(stands)}" if stands else ""
-    return f"{won}; on test its MAE is {_figure(ours)}{tail}.{_real(naive.name, gain)}"
+        return "the test has no row to score it on."
+    stands = []
+    if bar and (theirs := _of_the_same_rows(best, bar, column)) is not None:
+        both = f", on the {int(rows):,} rows that both forecast" if (rows := best["test_rows"]) else ""
+        stands.append(f"{_against(ours, theirs)} {bar.name} ({_figure(theirs)}){', the best baseline' * board.won}{both}")
+    ridge = next((row for row in board.rows if row.name == "ridge" and row is not best), None)
+    if ridge and (theirs := ridge[column]):
+        stands.append(f"{_against(ours, theirs)} ridge ({_figure(theirs)})")
+    whose = f"its {score}" if board.won else f"the {score} of {best.name}"
+    words = f"on test {whose} is {', and '.join([f'{_figure(ours)}, {stands[0]}', *stands[1:]]) if stands else _figure(ours)}."
+    share = best["test_skill_naive"]
+    if naive and naive is not bar and share is not None:
+        words += f" Its MAE is {_against(1 - share, 1)} that of {naive.name}, the best naive."
+    return words
 
 
-def headline(board: Board) -> str:
+def _tested(row: ScoreRow, choose_by: Measure) -> tuple[str, str]:
+    """The column of a row's error on test and what it is called: the raw MAE where nothing else is there (lagline 0.2)."""
+    return ("test_mae", SCORES["mae"]) if row["test_score"] is None else ("test_score", SCORES[choose_by])
+
+
+def _of_the_same_rows(row: ScoreRow, bar: ScoreRow, column: str) -> float | None:
+    """The score of the bar on the rows of a model, which its skill gives."""
+    ours, skill = row[column], row["test_skill"]
+    return bar[column] if ours is None or skill is None or skill == 1 else ours / (1 - skill)
+
+
+def headline(board: Board, choose_by: Measure = "mae") -> str:
     """The outcome in a few words, for a line that is cut."""
-    ours = board.chosen["test_mae"] if board.chosen else None
-    theirs = board.naive["test_mae"] if board.naive else None
-    if not board.chosen or not board.naive or ours is None or not theirs:
-        return "no variant beats the best naive"
-    return _markdown(f"{board.chosen.name}: MAE {_figure(ours)} on test, {_against(ours, theirs)} {board.naive.name}")
+    bar, best, chosen = board.bar, board.best, board.chosen
+    if chosen is None:
+        return "nothing was scored"
+    column, score = _tested(chosen, choose_by)
+    ours = chosen[column]
+    words = f"{chosen.name}: {score} {_figure(ours)} on test" if ours is not None else f"{chosen.name}"
+    if not board.won:
+        return _markdown(f"{words}; no variant beats that baseline" + (f", {best.name} comes nearest" if best else ""))
+    theirs = _of_the_same_rows(chosen, bar, column) if bar else None
+    return _markdown(f"{words}, {_against(ours, theirs)} {bar.name}" if bar and ours is not None and theirs else words)
 
 
-def _real(naive: str, gain: Difference | None) -> str:
-    """Whether the difference to the best naive is more than chance; says so where there are too few origins to tell."""
+def _real(bar: str, gain: Difference | None) -> str:
+    """Whether the difference to the best baseline is more than chance; says so where there are too few origins to tell."""
     if gain is None:
         return ""
     if gain.p is None:
-        return f" Whether its difference to {naive} is real cannot be said from {gain.count} {gain.over}."
+        return f" Whether the difference to {bar} is real cannot be said from {gain.count} {gain.over}."
     span = ""
-    if gain.low is not None and gain.high is not None:
+    if gain.skill_low is not None and gain.skill_high is not None:
+        ends = f"{100 * gain.skill_low:+.1f} and {100 * gain.skill_high:+.1f} %"
+        span = f", 90 % of resampled {gain.over} give a skill between {ends}"
+    elif gain.low is not None and gain.high is not None:
         span = f", 90 % of resampled {gain.over} between {gain.low:+.3g} and {gain.high:+.3g}"
     words = "is more than chance" if gain.p <= LEVEL else "may be chance"
-    return f" Its difference to {naive} {words} (p {_chance(gain.p)} of this one test{span}).{_among(naive, gain)}"
+    return f" The difference to {bar} {words} (p {_chance(gain.p)} of this one test{span}).{_among(bar, gain)}"
 
 
-def _among(naive: str, gain: Difference) -> str:
+def _among(bar: str, gain: Difference) -> str:
     """Why the p of the leaderboard is another one, where it is."""
-    if gain.p_holm is None or gain.tested is None or gain.tested < 2:
+    if gain.p is None or gain.p_holm is None or gain.tested is None or _chance(gain.p) == _chance(gain.p_holm):
         return ""
-    among = f" As one of {gain.tested} that are tested against {naive} it has p {_chance(gain.p_holm)} after Holm's correction"
-    return f"{among}, which the winner does not need: it was chosen on validation."
+    among = f" As one of {gain.tested} that are tested against {bar} it has p {_chance(gain.p_holm)} after Holm's correction"
+    return f"{among}, which it does not need: it was chosen on validation."
 
 
 def _chance(p: float) -> str:
@@ -234,5 +291,5 @@ def _number(value: float | None) -> str:
 
 
 def _against(ours: float, theirs: float) -> str:
-    share = 100 * (ours / theirs - 1)
+    share = 100 * (ours / theirs - 1) if theirs else 0.0 if not ours else math.inf
     return "level with" if abs(share) < 0.05 else f"{abs(share):.1f} % {'below' if share < 0 else 'above'}"

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from models.memory_card import MemoryCard
-from tasks.report.plots.style import ACTUAL, CHOSEN, GRID, NAIVE, QUIET
+from tasks.report.plots.style import ACTUAL, BAR, CHOSEN, GRID, QUIET
 from tasks.train.fits import Fit
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def card_figure(cards: Mapping[str, MemoryCard]) -> "Figure":
         rows, share = np.arange(1, card.rows + 1), np.array(card.sensitivity) / max(*card.sensitivity, 1e-300)
         axes.plot(rows, np.clip(share, FLOOR, None), color=CHOSEN, linewidth=1.4)
         if card.half_life:
-            axes.axvline(card.half_life, color=NAIVE, linewidth=1)
+            axes.axvline(card.half_life, color=BAR, linewidth=1)
         if card.unused_from is not None:
             axes.axvspan(card.unused_from, card.rows, color=GRID, zorder=0)
         axes.set_yscale("log")

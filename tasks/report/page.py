@@ -41,7 +41,7 @@ dt, figcaption, .note { color: var(--soft) }
 dd { margin: 0 }
 figure { margin: 1rem 0 }
 img { max-width: 100%; height: auto; background: #fff; border-radius: 4px }
-pre { background: var(--mark); padding: .8rem 1rem; border-radius: 4px; overflow-x: auto }
+pre { background: var(--mark); padding: .8rem 1rem; border-radius: 4px; white-space: pre-wrap; overflow-wrap: anywhere }
 """
 
 
@@ -83,7 +83,7 @@ def page(title: str, words: str, sections: Sequence[Section]) -> str:
 
 def table(board: Board, columns: Sequence[str]) -> str:
     """Columns of the leaderboard, the chosen row marked, baselines quiet."""
-    columns = report.shown(board, columns)
+    columns = report.shown(board.rows, columns)
     heads = "".join(f'<th scope="col"{_side(column)}>{BY_NAME[column].heading}</th>' for column in columns)
     body = []
     for row, texts in zip(board.rows, report.rendered(board), strict=True):

@@ -14,22 +14,20 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.data.panel import Data
-from params.schema import RunParams
+from params.schema import Measure, RunParams
 from params.shown import discreet
 from tasks.compare import scores
-from tasks.compare.board import LEVEL, Board, Difference
-from tasks.compare.compare import Comparison, compare
+from tasks.compare.board import LEVEL, Board
+from tasks.compare.compare import Comparison, compare, training_history
+from tasks.compare.measures import scale_of
 from tasks.evaluate.baselines import Baselines
-from tasks.evaluate.intervals import COVERAGE
 from tasks.report import leaderboard as report
 from tasks.report import memory_card, page
 from tasks.report.columns import ACCURACY, BY_NAME, COST, IN_MLFLOW, MORE, NARROW
 from tasks.report.fit_runs import Publication, metrics_of, publish_fits
-from tasks.report.plots.cost import pareto_plot
-from tasks.report.plots.differences import Distance, difference_plot
-from tasks.report.plots.errors import accuracy_plot, slice_plot, step_plot
-from tasks.report.plots.forecasts import forecast_plot, plotted
-from tasks.report.plots.style import file_name, save
+from tasks.report.pictures import LINES, drawn_series, pictures_of
+from tasks.report.plots.style import save
+from tasks.report.reasons import Told, gain_of, lines_of, next_commands, tell
 from tasks.tracking import logs, runs
 from tasks.tracking import view as pages
 from tasks.train.fits import Fit
@@ -42,26 +40,27 @@ if TYPE_CHECKING:
 
 Advance = Callable[[int, int, str], None]
 
-LINES = 9  # variants in a picture of lines
+VALIDATION = "validation.parquet"  # what `compare` writes beside forecasts.parquet
 SHOWN = 3  # of the worst and of the best series, in the report
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison that is published: what it found, its conclusion, and its leaderboard in Markdown."""
+    """A comparison that is published: what it found, what is said of it, and its leaderboard in Markdown."""
 
     found: Comparison
-    sentence: str
+    told: Told
     leaderboard: str
 
 
-def publish(found: Comparison, where: Publication, fits: Sequence[Fit], folder: Path) -> Compared:
+def publish(found: Comparison, where: Publication, data: Data, fits: Sequence[Fit], folder: Path) -> Compared:
     """Logs everything to the comparison's run and the runs below it."""
     run, parent = where.run, where.parent
-    sentence = report.sentence(found.board, run.data.target, _gain(found), run.evaluation.choose_by)
-    pictures = dict(_drawn(_pictures(found, run, fits), folder))
-    _tables(found, run, sentence, folder)
-    text = page.page(f"{run.name}: comparison", sentence, _sections(found, where, fits, pictures))
+    scale = scale_of(run.evaluation, training_history(data.panel, data.split))
+    told = tell(run, data, fits, found, folder / VALIDATION, where.about.command)
+    pictures = dict(_drawn(pictures_of(found, run, scale, fits), folder))
+    _tables(found, where, told, folder)
+    text = page.page(f"{run.name}: comparison", told.sentence, _sections(found, where, told, fits, pictures))
     (folder / "report.html").write_text(text, encoding="utf-8")
     for file in ("report.html", *(f"leaderboard.{kind}" for kind in ("csv", "json", "md")), "scores.csv", "differences.csv"):
         logs.log_file(parent, folder / file)
@@ -69,23 +68,23 @@ def publish(found: Comparison, where: Publication, fits: Sequence[Fit], folder: 
         logs.log_file(parent, folder / name, str(Path(name).parent) if "/" in name else None)
     publish_fits(found, where, fits, folder)
     _keep_forecasts(found, where)
-    _conclude(found, parent, sentence)
-    return Compared(found, sentence, report.to_markdown(found.board, NARROW))
+    _conclude(found, where, told)
+    by = run.evaluation.choose_by
+    return Compared(found, told, report.to_markdown(found.board, NARROW, by))
 
 
-def _gain(found: Comparison) -> Difference | None:
-    """The winner's MAE less the best naive's, and how sure that is."""
-    return found.to_naive.get(found.chosen or "")
-
-
-def _tables(found: Comparison, run: RunParams, sentence: str, folder: Path) -> None:
-    gain, board = _gain(found), report.frame(found.board.rows)
+def _tables(found: Comparison, where: Publication, told: Told, folder: Path) -> None:
+    run, gain, board = where.run, gain_of(found), report.frame(found.board.rows)
     facts = {
         "name": run.name,
         "chosen": found.chosen,
         "chosen_fit": found.chosen_fit,
+        "baseline": found.baseline,
         "naive": found.naive,
-        "sentence": sentence,
+        "sentence": told.sentence,
+        "note": told.note,
+        "reasons": None if told.reasons is None else [asdict(reason) for reason in told.reasons],
+        "command": told.command,
         "gain": asdict(gain) if gain else None,
         "unit": run.data.target,
         "choose_by": run.evaluation.choose_by,
@@ -94,66 +93,17 @@ def _tables(found: Comparison, run: RunParams, sentence: str, folder: Path) -> N
     }
     (folder / "leaderboard.json").write_text(json.dumps(facts, indent=1))
     board.write_csv(folder / "leaderboard.csv")
-    (folder / "leaderboard.md").write_text(report.to_markdown(found.board))
+    (folder / "leaderboard.md").write_text(report.to_markdown(found.board, choose_by=run.evaluation.choose_by))
     found.slices.write_csv(folder / "scores.csv")
     rows = [
         {"model": name, "other": other, **asdict(one)}
-        for other, some in ((found.best, found.to_best), (found.naive, found.to_naive))
+        for other, some in {found.naive: found.to_naive, found.baseline: found.to_baseline, found.best: found.to_best}.items()
         for name, one in some.items()
     ]
     schema = {"model": pl.String, "other": pl.String, **dict.fromkeys(("mean", "low", "high", "statistic", "p"), pl.Float64)}
-    schema |= {"over": pl.String, "count": pl.Int64, "p_holm": pl.Float64, "tested": pl.Int64}
+    schema |= {"over": pl.String, "count": pl.Int64, "p_holm": pl.Float64, "tested": pl.Int64, "rows": pl.Int64}
+    schema |= dict.fromkeys(("skill", "skill_low", "skill_high"), pl.Float64)
     pl.DataFrame(rows, schema=schema).write_csv(folder / "differences.csv")
-
-
-def of_variants(found: Comparison) -> pl.DataFrame:
-    """The scores by slice of each variant and baseline: means over its seeds."""
-    names = {row.name: row.variant for row in found.rows}
-    numbers = [name for name, dtype in found.slices.schema.items() if dtype == pl.Float64]
-    named = found.slices.with_columns(pl.col("model").replace(names))
-    return named.group_by("model", "by", "value", maintain_order=True).agg(pl.col(numbers).mean())
-
-
-def _pictures(found: Comparison, run: RunParams, fits: Sequence[Fit]) -> Iterable[tuple[str, "Figure"]]:
-    """Every picture of the comparison's run by its file name, drawn one after the other."""
-    unit, table, board = run.data.target, of_variants(found), report.frame(found.board.rows)
-    models = lines_of(board)
-    chosen, naive = found.chosen, found.naive
-    yield "accuracy.png", accuracy_plot(board, chosen, naive, unit)
-    if found.best:
-        rows = [
-            Distance(row.name, row.kind, row.name in found.board.alike, one.mean, one.low, one.high)
-            for row in found.board.rows
-            if (one := found.to_best.get(row.name))
-        ]
-        yield "differences.png", difference_plot(rows, found.best, unit)
-    steps = scores.wide(table, "step").rename({"_value": "step"})
-    yield "error_by_step.png", step_plot(steps, models, chosen, naive, unit, str(run.data.frequency))
-    for by in scores.SLICES:
-        if table.filter(pl.col("by") == by)["mae_corrected"].is_not_null().any():
-            corrected = scores.wide(table, by, "mae_corrected")
-            yield f"error_by_{by}.png", slice_plot(corrected, by, models, chosen, naive, unit)
-    shown = found.shown
-    test = found.test.read(shown, naive, f"{shown}-lo-{COVERAGE}", f"{shown}-hi-{COVERAGE}")
-    for number, series in enumerate(_series(found)):
-        yield f"forecasts/{file_name(number, series)}", forecast_plot(test, series, shown, naive, unit)
-    yield "pareto.png", pareto_plot(board, chosen, naive, unit)
-    cards = memory_card.cards_of(fits)
-    cards = {row.name: cards[row.name] for row in found.board.rows if row.name in cards}
-    if cards:
-        yield "memory.png", memory_card.card_figure(cards)
-
-
-def lines_of(board: pl.DataFrame) -> list[str]:
-    """The models that a picture has lines of: the best on validation, and every baseline."""
-    scored = board.filter(pl.col("val_mae").is_not_null())
-    best = scored.filter(pl.col("kind") == "variant").head(LINES)["name"].to_list()
-    return [name for name, kind in scored.select("name", "kind").iter_rows() if name in best or kind == "baseline"]
-
-
-def _series(found: Comparison) -> list[str]:
-    """The series that are drawn, worst first."""
-    return plotted(found.errors_by_series(found.shown), found.shown)
 
 
 def _drawn(pictures: Iterable[tuple[str, "Figure"]], folder: Path) -> Iterable[tuple[str, bytes]]:
@@ -161,30 +111,27 @@ def _drawn(pictures: Iterable[tuple[str, "Figure"]], folder: Path) -> Iterable[t
         yield name, save(figure, folder / name).read_bytes()
 
 
-def _sections(found: Comparison, where: Publication, fits: Sequence[Fit], pictures: Mapping[str, bytes]) -> list[page.Section]:
+def _sections(
+    found: Comparison, where: Publication, told: Told, fits: Sequence[Fit], pictures: Mapping[str, bytes]
+) -> list[page.Section]:
     """The report from top to bottom: who is better, by how much, where, and whether it is real; then all that stands behind."""
 
     def drawn(captions: Mapping[str, str]) -> list[tuple[str, bytes]]:
         return [(caption, pictures[name]) for name, caption in captions.items() if name in pictures]
 
-    variants = sum(row.kind is Kind.VARIANT and row["val_mae"] is not None for row in found.board.rows)
-    few = f"The {LINES} best of {variants} variants, and the baselines; all are in scores.csv." if variants > LINES else ""
-    errors = {"error_by_step.png": "By step of the horizon"}
-    errors |= {
-        f"error_by_{by}.png": f"By {by} of the forecast row (UTC), corrected for the step: its MAE, less that of the steps "
-        "that reach it, plus that of all"
-        for by in scores.SLICES
-    }
-    lost = [by for by in scores.SLICES if (found.slices["by"] == by).any() and f"error_by_{by}.png" not in pictures]
-    few += "".join(f" Not by {by}: a step reaches one {by} alone, so that the two cannot be told apart." for by in lost)
+    by = where.run.evaluation.choose_by
     cards = memory_card.cards_of(fits)
     warnings = [f"{label}: {card.warning}" for label, card in cards.items() if card.warning]
     memory = {"memory.png": "How far back each variant listens: sensitivity to the rows before the cutoff"}
     cost = {"pareto.png": "The front: no other model is both cheaper and more accurate"}
-    accuracy, differ = {"accuracy.png": "MAE on test and validation"}, {"differences.png": "Differences to the best variant"}
+    accuracy = {"accuracy.png": f"{report.error_name(by, where.run.data.target)} on test and validation"}
+    differ = {"skill.png": f"Skill against {found.baseline}, the best baseline", "differences.png": "To the best variant"}
+    note = page.bullets([told.note] if told.note else [])
+    few, errors = _where_errors(found, pictures)
     return [
-        page.Section("leaderboard", "Leaderboard", _scope(found, where.run), drawn(accuracy), _scores(found.board)),
-        page.Section("real", "Is the difference real?", _how_real(found), drawn(differ)),
+        page.Section("why", "Why no variant won", "", (), _why(told)),
+        page.Section("leaderboard", "Leaderboard", _scope(found, where.run), drawn(accuracy), _scores(found.board, by) + note),
+        page.Section("real", "Is the difference real?", _how_real(found, by), drawn(differ)),
         page.Section("where", "Where the errors are", few, drawn(errors)),
         page.Section("forecasts", "Forecasts of the worst and the best series", "", drawn(_ends(found, pictures))),
         page.Section("memory", "Memory", "", drawn(memory), page.bullets(warnings)),
@@ -194,14 +141,38 @@ def _sections(found: Comparison, where: Publication, fits: Sequence[Fit], pictur
     ]
 
 
-def _scores(board: Board) -> str:
+def _why(told: Told) -> str:
+    """The reasons and what to type next; nothing where a variant won."""
+    if told.reasons is None:
+        return ""
+    commands = next_commands(told.reasons, told.command)
+    words = [reason.words for reason in told.reasons] or lines_of(told.reasons, told.command)
+    return page.bullets(words) + (page.code("\n".join(commands)) if commands else "")
+
+
+def _where_errors(found: Comparison, pictures: Mapping[str, bytes]) -> tuple[str, dict[str, str]]:
+    """What is to be said of the pictures of errors, and the caption of each."""
+    variants = sum(row.kind is Kind.VARIANT and row.score is not None for row in found.board.rows)
+    few = f"The {LINES} best of {variants} variants, and the baselines; all are in scores.csv." if variants > LINES else ""
+    errors = {"error_by_step.png": "By step of the horizon"}
+    errors |= {
+        f"error_by_{by}.png": f"By {by} of the forecast row (UTC), corrected for the step: its error, less that of the steps "
+        "that reach it, plus that of all"
+        for by in scores.SLICES
+    }
+    lost = [by for by in scores.SLICES if (found.slices["by"] == by).any() and f"error_by_{by}.png" not in pictures]
+    few += "".join(f" Not by {by}: a step reaches one {by} alone, so that the two cannot be told apart." for by in lost)
+    return few, errors
+
+
+def _scores(board: Board, choose_by: Measure) -> str:
     """The leaderboard, further scores, and what each column means."""
     meanings = [
         f"{BY_NAME[name].heading}: {BY_NAME[name].meaning}"
-        for name in dict.fromkeys((*report.shown(board, ACCURACY), *report.shown(board, MORE)))
+        for name in dict.fromkeys((*report.shown(board.rows, ACCURACY), *report.shown(board.rows, MORE)))
         if BY_NAME[name].meaning
     ]
-    table = page.table(board, ACCURACY) + page.bullets(report.remarks(board))
+    table = page.table(board, ACCURACY) + page.bullets(report.remarks(board, choose_by))
     table += page.folded("more scores", page.table(board, MORE))
     return table + page.folded("what the columns say", page.bullets(meanings))
 
@@ -210,7 +181,7 @@ def _ends(found: Comparison, pictures: Mapping[str, bytes]) -> dict[str, str]:
     """The pictures of the worst and of the best series, and their captions."""
     shown = [name for name in pictures if name.startswith("forecasts/")]
     ends = shown if len(shown) <= 2 * SHOWN else [*shown[:SHOWN], *shown[-SHOWN:]]
-    series = _series(found)
+    series = drawn_series(found)
     return {name: _caption(series, shown.index(name)) for name in ends}
 
 
@@ -226,20 +197,22 @@ def _scope(found: Comparison, run: RunParams) -> str:
     return f"{run.data.target} in its own unit, horizon {run.windows.horizon} x {run.data.frequency}; {origins}"
 
 
-def _how_real(found: Comparison) -> str:
-    words = f"Each model's MAE on test less that of {found.best}, the best on validation"
-    return f"{words}, with 90 % of the moving-block bootstrap. {_over(found)}"
+def _how_real(found: Comparison, choose_by: Measure) -> str:
+    score = report.SCORES[choose_by]
+    words = f"Each model's {score} on test against that of {found.baseline}, the best baseline, on the rows that both forecast"
+    best = f"; then less that of {found.best}, the best variant on validation" if found.best else ""
+    return f"{words}{best}, with 90 % of the moving-block bootstrap. {_over(found)}"
 
 
 def _over(found: Comparison) -> str:
-    one = next(iter(found.to_best.values()), None)
+    one = next(iter((found.to_best or found.to_baseline).values()), None)
     if one is None:
         return ""
-    what = "origins, each the mean of its series" if one.over == "origins" else "series: there are too few origins"
+    what = "origins in time order" if one.over == "origins" else "series: there are too few origins"
     few = "" if one.p is not None or one.mean == 0 else " That is too few to say anything."
     tests = f"the {one.tested} tests" if one.tested and one.tested > 1 else "its one test"
-    alike = f"Not told apart: p above {100 * LEVEL:.0f} % after Holm's correction for {tests} against {found.best} (the column"
-    return f"Tested over {one.count:,} {what}. {alike} {BY_NAME['test_p_best'].heading!r}); an interval is of one alone.{few}"
+    alike = f"Not told apart: p above {100 * LEVEL:.0f} % after Holm's correction for {tests} against the same model"
+    return f"Tested over {one.count:,} {what}. {alike}; an interval is of one alone.{few}"
 
 
 def _again(where: Publication) -> str:
@@ -269,11 +242,12 @@ def _keep_forecasts(found: Comparison, where: Publication) -> None:
     logs.tag(where.parent, {"forecasts": str(kept)})
 
 
-def _conclude(found: Comparison, parent: str, sentence: str) -> None:
+def _conclude(found: Comparison, where: Publication, told: Told) -> None:
     """The description of the run and of its experiment, the view of its page, and the winner's scores."""
-    logs.tag(parent, {"chosen": found.chosen or "", "best_naive": found.naive})
-    board = found.board
-    text = f"{sentence}\n\n{report.to_markdown(board, NARROW)}\nThe whole report: `report.html` among the artifacts."
+    parent, by, board = where.parent, where.run.evaluation.choose_by, found.board
+    logs.tag(parent, {"chosen": found.chosen, "best_baseline": found.baseline, "best_naive": found.naive})
+    parts = [told.sentence, "\n".join(told.lines()), report.to_markdown(board, NARROW, by)]
+    text = "\n\n".join(part for part in parts if part) + "\nThe whole report: `report.html` among the artifacts."
     logs.describe(parent, text)
     key, view = pages.view_tag(parent, {BY_NAME[name].metric: BY_NAME[name].pixels for name in IN_MLFLOW})
     experiment = runs.experiment_of(parent)
@@ -282,7 +256,7 @@ def _conclude(found: Comparison, parent: str, sentence: str) -> None:
         ("charts", pages.experiment_url("", experiment, charts=True)),
         ("report", pages.run_url("", experiment, parent, "report.html")),
     )
-    first = f"{report.headline(board)} ({', '.join(f'[{what}]({address[1:]})' for what, address in links)})"
+    first = f"{report.headline(board, by)} ({', '.join(f'[{what}]({address[1:]})' for what, address in links)})"
     logs.describe_experiment(parent, f"{first}\n\n{text}", {key: view})
     if board.chosen is not None:
         logs.log_metrics(parent, metrics_of(board.chosen))
@@ -311,4 +285,4 @@ def compare_variants(
 
     with tempfile.TemporaryDirectory(dir=home, prefix=".compare-") as folder:
         found = compare(run, data, fits, baselines, Path(folder), step)
-        return publish(found, Publication(run, parent, about, home, step, baselines.times), fits, Path(folder))
+        return publish(found, Publication(run, parent, about, home, step, baselines.times), data, fits, Path(folder))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from tasks.report.plots.points import Point, Spot, name_points
-from tasks.report.plots.style import ACTUAL, CHOSEN, NAIVE, OTHERS, QUIET, UNIT, ceiling, label, new_figure, note
+from tasks.report.plots.style import ACTUAL, BAR, CHOSEN, OTHERS, QUIET, UNIT, ceiling, label, new_figure, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,24 +35,25 @@ def pareto_front(cost: Sequence[float | None], error: Sequence[float | None]) ->
     return front
 
 
-def pareto_plot(board: pl.DataFrame, chosen: str | None, naive: str, unit: str) -> "Figure":
-    """MAE on test against seconds of training and against milliseconds of a forecast, with the Pareto front of each.
+def pareto_plot(board: pl.DataFrame, chosen: str | None, bar: str, error: str) -> "Figure":
+    """The error on test against seconds of training and against milliseconds of a forecast, with the Pareto front of each.
 
-    `board`: name, kind (variant or baseline), test_mae, train_seconds, forecast_ms_per_series, num_parameters, with nulls;
+    `error`: what it is called, with its unit.
+    `board`: name, kind (variant or baseline), test_score, train_seconds, forecast_ms_per_series, num_parameters, with nulls;
     what has no cost above 0 is not in that panel.
     """
-    rows = board.filter(pl.col("test_mae").is_finite())
+    rows = board.filter(pl.col("test_score").is_finite())
     figure, axes = new_figure(12, max(5.0, 0.12 * rows.height + 4.2), columns=2, sharey=True)
     rows = rows.filter(pl.any_horizontal(pl.col(column).is_finite() & (pl.col(column) > 0) for column in COSTS))
-    errors = rows["test_mae"].to_list()
+    errors = rows["test_score"].to_list()
     low, high = min(errors, default=0.0), ceiling(errors)
     room = 0.12 * (high - low) or 0.1 * high or 1.0
     axes[0].set_ylim(max(low - room, 0), high + room)
-    drawn = [_panel(ax, rows, column, chosen, naive) for ax, column in zip(axes, COSTS, strict=True)]
-    axes[0].set_ylabel(f"MAE on test ({label(unit, UNIT)})")
+    drawn = [_panel(ax, rows, column, chosen, bar) for ax, column in zip(axes, COSTS, strict=True)]
+    axes[0].set_ylabel(f"{label(error, UNIT)} on test")
     axes[0].set_title("Accuracy against cost (a larger dot has more weights)", loc="left")
-    best = board.filter((pl.col("name") == naive) & pl.col("test_mae").is_finite())["test_mae"].to_list()
-    _legend(figure, axes, chosen, naive, best[0] if best else None, rows["kind"].unique().to_list())
+    best = board.filter((pl.col("name") == bar) & pl.col("test_score").is_finite())["test_score"].to_list()
+    _legend(figure, axes, chosen, bar, best[0] if best else None, rows["kind"].unique().to_list())
     figure.draw_without_rendering()  # only now is it settled where on the paper a point lies
     figure.set_layout_engine("none")
     for ax, (points, lines) in zip(axes, drawn, strict=True):
@@ -60,7 +61,7 @@ def pareto_plot(board: pl.DataFrame, chosen: str | None, naive: str, unit: str) 
     return figure
 
 
-def _panel(ax: "Axes", rows: pl.DataFrame, column: str, chosen: str | None, naive: str) -> tuple[list[Point], list[Segment]]:
+def _panel(ax: "Axes", rows: pl.DataFrame, column: str, chosen: str | None, bar: str) -> tuple[list[Point], list[Segment]]:
     """Dots and front of one cost; returns what is to be named, and the lines that names keep off."""
     ax.set_xlabel(COSTS[column])
     shown = rows.filter(pl.col(column).is_finite() & (pl.col(column) > 0))
@@ -68,7 +69,7 @@ def _panel(ax: "Axes", rows: pl.DataFrame, column: str, chosen: str | None, naiv
         ax.set_xticks([])
         note(ax, "not measured")
         return [], []
-    cost, error = shown[column].to_list(), shown["test_mae"].to_list()
+    cost, error = shown[column].to_list(), shown["test_score"].to_list()
     _cost_axis(ax, min(cost), max(cost))
     front = pareto_front(cost, error)
     steps = [(cost[front[0]], error[front[0]])]
@@ -76,7 +77,7 @@ def _panel(ax: "Axes", rows: pl.DataFrame, column: str, chosen: str | None, naiv
         steps += [(cost[i], steps[-1][1]), (cost[i], error[i])]
     steps.append((ax.get_xlim()[1], steps[-1][1]))
     ax.plot(*zip(*steps, strict=True), color=ACTUAL, lw=1.1, zorder=2)
-    looks = {chosen: CHOSEN, naive: NAIVE}
+    looks = {bar: BAR, chosen: CHOSEN}
     dots = []
     for place, (name, kind, weights) in enumerate(shown.select("name", "kind", "num_parameters").iter_rows()):
         size = 5 + 1.4 * math.log10(1 + (weights or 0))
@@ -107,9 +108,9 @@ def _cost_axis(ax: "Axes", least: float, most: float) -> None:
 
 
 def _legend(
-    figure: "Figure", axes: Sequence["Axes"], chosen: str | None, naive: str, best: float | None, kinds: Sequence[str]
+    figure: "Figure", axes: Sequence["Axes"], chosen: str | None, bar: str, best: float | None, kinds: Sequence[str]
 ) -> None:
-    """Below both panels; draws the line of the best naive too."""
+    """Below both panels; draws the line of the best baseline too."""
     ax = axes[0]
     lines, words_of = ax.plot([], [], color=ACTUAL, lw=1.1), ["Pareto front (names in bold)"]
     dots = {f"chosen: {label(chosen, 40)}": CHOSEN} if chosen is not None else {}
@@ -117,7 +118,7 @@ def _legend(
         lines += ax.plot([], [], ls="", marker="o", mfc=color, mec=ACTUAL, mew=0.4)
         words_of.append(words)
     if best is not None:
-        lines += [panel.axhline(best, color=NAIVE, lw=1.2, ls="--", zorder=1) for panel in axes][:1]
+        lines += [panel.axhline(best, color=BAR, lw=1.2, ls="--", zorder=1) for panel in axes][:1]
         above = f" ({best:.3g}, above the picture)" if best > ax.get_ylim()[1] else ""
-        words_of.append(f"best naive: {label(naive, 40)}{above}")
+        words_of.append(f"best baseline: {label(bar, 40)}{above}")
     figure.legend(lines, words_of, loc="outside lower left", ncols=5, frameon=False, fontsize=9)

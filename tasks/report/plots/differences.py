@@ -1,4 +1,4 @@
-"""How far each model is from the best, with intervals (a forest plot)."""
+"""How far each model is from one of them, with intervals (a forest plot)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ WORDS = {CHOSEN: "not told apart", ACTUAL: "variant", QUIET: "baseline"}
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a model is from the best: its MAE less that one's, `low` and `high` (None where there is no interval).
+    """How far a model is from another, `low` and `high` (None where there is no interval).
 
     `alike`: it may be as good.
     """
@@ -30,8 +30,8 @@ class Distance:
     high: float | None
 
 
-def difference_plot(rows: Sequence[Distance], best: str, unit: str) -> "Figure":
-    """The MAE of each model minus that of `best` with its 90 % interval, in the order given, those like the best as a group."""
+def difference_plot(rows: Sequence[Distance], other: str, title: str, axis: str) -> "Figure":
+    """How far each model is from `other` with its 90 % interval, in the order given, those that are like it as a group."""
     figure, ax = new_figure(9, 0.32 * len(rows) + 2.1)
     ax.grid(axis="y", visible=False)
     edge = ceiling(abs(end) for row in rows for end in (row.mean, row.low, row.high) if end) or 1.0
@@ -40,13 +40,14 @@ def difference_plot(rows: Sequence[Distance], best: str, unit: str) -> "Figure":
     _groups(ax, rows)
     ax.axvline(0, color=CHOSEN, lw=1.4, zorder=1)
     above = ax.get_xaxis_transform()
-    ax.text(0, 1.01, label(best, 40), transform=above, ha="center", va="bottom", fontsize=9, color=CHOSEN, weight="bold")
+    ax.text(0, 1.01, label(other, 40), transform=above, ha="center", va="bottom", fontsize=9, color=CHOSEN, weight="bold")
     ax.set_yticks(range(len(rows)), [label(row.name, 40) for row in rows])
     ax.set_ylim(max(len(rows), 1) - 0.4, -0.6)
-    left = min((end for row in rows for end in (row.mean, row.low) if end is not None), default=0.0)
-    ax.set_xlim(1.08 * max(min(left, -0.12 * edge), -edge), 1.08 * edge)
-    ax.set_xlabel(f"MAE on test minus that of the best on validation ({label(unit)}); right of the line is worse")
-    ax.set_title("How far from the best on validation, with 90 % intervals", loc="left", pad=24)
+    ends = [end for row in rows for end in (row.mean, row.low, row.high) if end is not None]
+    left, right = min(ends, default=0.0), max(ends, default=0.0)
+    ax.set_xlim(1.08 * max(min(left, -0.12 * edge), -edge), 1.08 * min(max(right, 0.12 * edge), edge))
+    ax.set_xlabel(label(axis, 110))
+    ax.set_title(title, loc="left", pad=24)
     shown = [color for color in WORDS if color in {_color(row) for row in rows}]
     marks = [ax.plot([], [], color=color, marker="o", ms=6, lw=1.8)[0] for color in shown]
     if marks:
@@ -75,7 +76,7 @@ def _difference(ax: "Axes", place: int, row: Distance, edge: float) -> None:
 
 
 def _groups(ax: "Axes", rows: Sequence[Distance]) -> None:
-    """A band and a bracket around each run of rows that cannot be told apart from the best."""
+    """A band and a bracket around each run of rows that cannot be told apart from the other."""
     beside = ax.get_yaxis_transform()
     for alike, run in groupby(range(len(rows)), key=lambda place: bool(rows[place].alike)):
         places = list(run)

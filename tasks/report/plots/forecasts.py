@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from tasks.evaluate.intervals import COVERAGE
-from tasks.report.plots.style import ACTUAL, CHOSEN, NAIVE, QUIET, label, legend_above, new_figure, note, time_axis, times
+from tasks.report.plots.style import ACTUAL, BAR, CHOSEN, QUIET, label, legend_above, new_figure, note, time_axis, times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,27 +27,27 @@ def plotted(by_series: pl.DataFrame, model: str, most: int = MOST_SERIES) -> lis
     return [ranked[round(i * (len(ranked) - 1) / (most - 1))] for i in range(most)]
 
 
-def forecast_plot(test: pl.DataFrame, series: str, model: str, naive: str, unit: str) -> "Figure":
-    """Actuals of one series over its last test origins that do not overlap, `model` with its band, the best naive thin.
+def forecast_plot(test: pl.DataFrame, series: str, model: str, other: str, unit: str) -> "Figure":
+    """Actuals of one series over its last test origins that do not overlap, `model` with its band, an `other` model thin.
 
     `test`: wide forecast frame, with the interval columns of `model` where it has them.  `unit`: what y is called.
     """
     figure, ax = new_figure(10, 4.2)
-    _draw(ax, test, series, model, naive)
+    _draw(ax, test, series, model, other)
     ax.set_ylabel(label(unit))
     ax.set_title(f"{label(series)}: forecasts and what came", loc="left", pad=28)
     legend_above(ax)
     return figure
 
 
-def variant_forecast_plot(test: pl.DataFrame, series_list: Sequence[str], model: str, naive: str, unit: str) -> "Figure":
+def variant_forecast_plot(test: pl.DataFrame, series_list: Sequence[str], model: str, other: str, unit: str) -> "Figure":
     """The same for the first STACKED series, one above the other, each over its own time; one legend for all."""
     shown = series_list[:STACKED]
     figure, _ = new_figure(10, 1.0 + 2.5 * max(len(shown), 1), rows=max(len(shown), 1))
     if not shown:
         note(figure.axes[0], "no forecasts")
     for place, (ax, series) in enumerate(zip(figure.axes, shown, strict=False)):
-        _draw(ax, test, series, model, naive)
+        _draw(ax, test, series, model, other)
         ax.set_title(label(series), loc="left", pad=6 if place else 28)
         if place < len(shown) - 1:
             ax.set_xlabel("")
@@ -57,11 +57,12 @@ def variant_forecast_plot(test: pl.DataFrame, series_list: Sequence[str], model:
     return figure
 
 
-def _draw(ax: "Axes", test: pl.DataFrame, series: str, model: str, naive: str) -> None:
+def _draw(ax: "Axes", test: pl.DataFrame, series: str, model: str, other: str) -> None:
     """One series: actuals, and all forecasts of a model as one line with a gap before each origin."""
     own = test.filter(pl.col("unique_id") == series)
     rows = own.filter(pl.col(model).is_not_null()).sort("cutoff", "step")
-    shown = rows.filter(pl.col("cutoff").is_in(newest_apart(rows).implode()))
+    both = rows.filter(pl.col(other).is_not_null())  # theta and auto_ets forecast some origins only
+    shown = rows.filter(pl.col("cutoff").is_in(newest_apart(both if both.height else rows).implode()))
     actual = own.filter(pl.col("ds").is_between(shown["ds"].min(), shown["ds"].max())).unique("ds").sort("ds")
     ax.plot(times(actual), actual["y"].to_numpy(), color=ACTUAL, lw=1.4, label="actual", zorder=3)
     by_origin = shown.group_by("cutoff", maintain_order=True).agg(pl.col("ds").min(), pl.len())
@@ -72,8 +73,8 @@ def _draw(ax: "Axes", test: pl.DataFrame, series: str, model: str, naive: str) -
     if low in drawn.columns:
         band = {"color": CHOSEN, "alpha": 0.16, "lw": 0, "label": f"{COVERAGE} % interval"}
         ax.fill_between(x, _numbers(drawn, low), _numbers(drawn, high), **band)  # type: ignore[arg-type]
-    if naive != model:
-        ax.plot(x, _numbers(drawn, naive), color=NAIVE, lw=0.9, ls="--", marker=mark, ms=3, label=label(naive))
+    if other != model:
+        ax.plot(x, _numbers(drawn, other), color=BAR, lw=0.9, ls="--", marker=mark, ms=3, label=label(other))
     ax.plot(x, _numbers(drawn, model), color=CHOSEN, lw=1.8, marker=mark, ms=3, label=label(model), zorder=4)
     if not whole and by_origin.height:
         begin = ax.vlines(times(by_origin), 0, 1, QUIET, ":", label="a new forecast begins", transform=ax.get_xaxis_transform())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from tasks.report.plots.style import ACTUAL, CHOSEN, NAIVE, OTHERS, QUIET, ceiling, label, note
+from tasks.report.plots.style import ACTUAL, BAR, CHOSEN, OTHERS, QUIET, ceiling, label, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,9 +24,9 @@ class Look(NamedTuple):
     width: float
 
 
-def looks_of(models: Sequence[str], chosen: str | None, naive: str) -> dict[str, Look]:
+def looks_of(models: Sequence[str], chosen: str | None, bar: str) -> dict[str, Look]:
     """The look of each model; twenty others before one comes again."""
-    special = {chosen: Look(CHOSEN, "-", 2.6), naive: Look(NAIVE, "--", 1.8)}
+    special = {bar: Look(BAR, "--", 1.8), chosen: Look(CHOSEN, "-", 2.6)}
     rest = [name for name in models if name not in special]
     looks = {name: Look(OTHERS[i % len(OTHERS)], STYLES[i // len(OTHERS) % len(STYLES)], 1.3) for i, name in enumerate(rest)}
     return looks | {name: special[name] for name in models if name in special}

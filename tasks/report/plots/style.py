@@ -1,7 +1,7 @@
 """The look that all pictures share: palette, empty figures, labels, times, files.
 
-One palette (Okabe and Ito, safe for colour-blind eyes) throughout: actuals black, the chosen variant blue, the best naive
-vermilion, other variants in the rest of it, further told apart by line style.
+One palette (Okabe and Ito, safe for colour-blind eyes) throughout: actuals black, the chosen variant blue, the best
+baseline vermilion, other variants in the rest of it, further told apart by line style.
 """
 
 import re
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ACTUAL, CHOSEN, NAIVE, QUIET, GRID = "#1a1a1a", "#0072B2", "#D55E00", "#9a9a9a", "#e4e4e4"
+ACTUAL, CHOSEN, BAR, QUIET, GRID = "#1a1a1a", "#0072B2", "#D55E00", "#9a9a9a", "#e4e4e4"
 OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-UNIT = 30  # letters of a unit beside an axis
+UNIT = 40  # letters of an error and its unit beside an axis
 FAR = 4  # medians: what lies above would squash the rest of a picture
 
 

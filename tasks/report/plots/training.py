@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tasks.report.plots.style import ACTUAL, CHOSEN, NAIVE, label, new_figure, whole_ticks
+from tasks.report.plots.style import ACTUAL, BAR, CHOSEN, label, new_figure, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,11 +22,11 @@ def loss_plot(losses: pl.DataFrame, name: str, best: float | None, unit: str) ->
     for ax, column, color in ((upper, "train_loss", ACTUAL), (lower, "val_mae", CHOSEN)):
         ax.plot(places, losses[column].to_numpy(), color=color, lw=1.6, marker=mark, ms=3)
         if best is not None:
-            ax.axvline(best, color=NAIVE, lw=1, ls="--")
+            ax.axvline(best, color=BAR, lw=1, ls="--")
     lowest = losses.filter(pl.col(along) == best)["val_mae"] if best is not None else pl.Series(dtype=pl.Float64)
     if best is not None and len(lowest) and lowest[0] is not None:
-        lower.plot([best], [lowest[0]], marker="o", ms=7, mfc="none", mec=NAIVE, mew=1.6, ls="")
-        upper.set_title(f"best {along} {best:g}: val_mae {lowest[0]:.4g}", loc="right", color=NAIVE, fontsize=10)
+        lower.plot([best], [lowest[0]], marker="o", ms=7, mfc="none", mec=BAR, mew=1.6, ls="")
+        upper.set_title(f"best {along} {best:g}: val_mae {lowest[0]:.4g}", loc="right", color=BAR, fontsize=10)
     upper.set_ylabel("train_loss (scaled)")
     lower.set_ylabel(f"val_mae ({label(unit)})")
     lower.set_xlabel(along)

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tasks.compare.board import Board, Difference, ScoreRow
-from tasks.report.leaderboard import SCHEMA, frame, remarks, sentence, shown, to_markdown, to_table
+from tasks.report.leaderboard import NARROW, SCHEMA, frame, headline, remarks, sentence, shown, to_markdown, to_table
 
 EVIL = "<script>alert(1)</script> & [red]x[/red] | `a` \x1b[31m\n$y$"
 
@@ -28,7 +28,7 @@ def rows() -> list[dict[str, Any]]:
         a_row("lstm", 4.0, 4.2, seed=0, test_coverage_90=0.912, test_bias=-0.00012),
         a_row("gru", float("nan"), float("nan")),
         a_row("last_value", 5.0, 5.6, "baseline"),
-        a_row("theta", 3.0, 3.0, "baseline", note="on 30 of 108 origins"),
+        a_row("theta", 4.3, 4.5, "baseline", note="on 30 of 108 origins"),
         a_row("drift", 5.5, 5.7, "baseline"),
     ]
 
@@ -51,7 +51,7 @@ def printed(found: Board, width: int) -> str:
 def test_sorted_by_validation_with_failures_last_and_unranked() -> None:
     table = frame(board().rows)
     assert dict(table.schema) == SCHEMA
-    assert table["name"].to_list() == ["theta", "lstm", "ridge", "last_value", "drift", "cnn", "gru"]
+    assert table["name"].to_list() == ["lstm", "theta", "ridge", "last_value", "drift", "cnn", "gru"]
     assert table["rank"].to_list() == [1, 2, 3, 4, 5, None, None]
     assert table["test_mae"].null_count() == 2
 
@@ -70,24 +70,59 @@ def test_a_board_survives_its_json() -> None:
 
 
 @pytest.mark.parametrize("floor", [4.0, 3.5])
-def test_nothing_is_chosen_that_does_not_beat_the_best_naive_on_validation(floor: float) -> None:
-    found = board(a_row("seasonal_naive", floor, 9.0, "baseline"))
-    assert found.chosen is None
-    assert remarks(found)[0].startswith("none is chosen")
-    words = sentence(found, "temp")
-    assert words.startswith("No variant beats the best naive, seasonal_naive") and "lstm comes nearest with 4.000" in words
+def test_where_no_variant_beats_the_best_baseline_that_is_chosen(floor: float) -> None:
+    found = board(a_row("auto_ets", floor, 9.0, "baseline"))
+    assert found.chosen is not None and found.chosen.name == "auto_ets" and not found.won
+    assert remarks(found)[0] == "* chosen on validation: auto_ets, the best baseline: no variant beats it"
+    assert sentence(found, "temp") == (
+        f"No variant beats auto_ets, the best baseline, which is chosen: its validation MAE (temp) is {floor:.3f}, that of "
+        "lstm, which comes nearest, 4.000; on test the MAE of lstm is 4.200, 53.3 % below auto_ets (9.000), and 4.5 % below "
+        "ridge (4.400)."
+    )
+    assert headline(found) == r"auto\_ets: MAE 9.000 on test; no variant beats that baseline, lstm comes nearest"
+
+
+def test_where_no_variant_finished_the_best_baseline_is_chosen() -> None:
+    found = board_of(row for row in rows() if row["kind"] == "baseline" or row["val_mae"] is None)
+    assert sentence(found) == "No variant finished: theta, the best baseline, is chosen with a validation MAE of 4.300."
+    assert headline(found) == "theta: MAE 4.500 on test; no variant beats that baseline"
 
 
 def test_the_sentence_says_who_won_and_how_it_stands() -> None:
     assert sentence(board(), "temp") == (
         "lstm has the lowest validation MAE (temp) of all variants, 4.000; on test its MAE is 4.200, "
-        "25.0 % below the best naive, last_value (5.600) and 4.5 % below ridge (4.400)."
+        "6.7 % below theta (4.500), the best baseline, and 4.5 % below ridge (4.400)."
+    )
+    assert headline(board()) == "lstm: MAE 4.200 on test, 6.7 % below theta"
+
+
+def test_common_rows_the_measure_and_the_best_naive_are_told() -> None:
+    """0.44 against 0.55 of theta on the 900 rows that both forecast (theta's own row has other rows, and 0.6)."""
+    found = board_of([
+        a_row("lstm", 9.0, 9.5, val_score=0.4, test_score=0.44, test_skill=0.2, test_rows=900, test_skill_naive=0.105),
+        a_row("ridge", 8.0, 8.5, val_score=0.5, test_score=0.4, test_skill=0.27, test_rows=880),
+        a_row("theta", 7.0, 7.5, "baseline", val_score=0.5, test_score=0.6, test_skill=0.0, test_rows=1000),
+        a_row("last_value", 6.0, 6.5, "baseline", val_score=0.9, test_score=1.1),
+    ])  # fmt: skip
+    assert sentence(found, "temp", choose_by="owa") == (
+        "lstm has the lowest validation OWA of all variants, 0.400; on test its OWA is 0.440, 20.0 % below theta (0.550), the "
+        "best baseline, on the 900 rows that both forecast, and 10.0 % above ridge (0.400). "
+        "Its MAE is 10.5 % below that of last_value, the best naive."
+    )
+    assert headline(found, "owa") == "lstm: OWA 0.440 on test, 20.0 % below theta"
+    assert remarks(found, "owa")[1] == (
+        "best baseline: theta; skill is measured against it, by OWA on the rows that both forecast; on test 880 to 1,000"
     )
 
 
 def test_the_sentence_does_not_compare_ridge_with_itself_and_owns_up_to_a_loss() -> None:
     found = board_of([a_row("ridge", 4.0, 6.0), a_row("last_value", 5.0, 5.0, "baseline")])
-    assert sentence(found).endswith("on test its MAE is 6.000, 20.0 % above the best naive, last_value (5.000).")
+    assert sentence(found).endswith("on test its MAE is 6.000, 20.0 % above last_value (5.000), the best baseline.")
+
+
+def test_a_forecast_without_error_is_compared_with_one() -> None:
+    found = board_of([a_row("ridge", 0.0, 0.0), a_row("last_value", 1.0, 0.0, "baseline")])
+    assert "0.000, level with last_value (0.000)" in sentence(found)
 
 
 def test_the_sentence_without_test_rows() -> None:
@@ -101,7 +136,7 @@ def test_the_table_fits_and_says_everything_that_matters(width: int) -> None:
     text = printed(found, width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    for told in ("lstm *", "best naive: last_value", "cnn: failed: diverged in epoch 3", "theta: on 30 of 108 origins"):
+    for told in ("lstm *", "best baseline: theta", "cnn: failed: diverged in epoch 3", "theta: on 30 of 108 origins"):
         assert told in text
     assert "91.2" in text and "1,234.5" in text
 
@@ -122,7 +157,7 @@ def test_markdown_rows_keep_their_number_of_cells() -> None:
     text = to_markdown(board(a_row("odd" + EVIL, 9.0, 9.0, note=EVIL)))
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len(table) == 2 + 8
-    assert {line.replace("\\|", "").count("|") for line in table} == {len(shown(board(), tuple(SCHEMA))) + 1}
+    assert {line.replace("\\|", "").count("|") for line in table} == {len(shown(board().rows, tuple(SCHEMA))) + 1}
     assert "<script" not in text
 
 
@@ -139,23 +174,25 @@ def test_who_is_not_told_apart_from_the_chosen_is_marked_and_the_sentence_says_i
     found = board(
         a_row("elman", 3.9, 4.3, test_p_naive=0.9),
         a_row("tcn", 4.2, 4.1, test_p_best=0.3),
-        a_row("dense", 4.3, 5.9, test_p_best=0.05),
+        a_row("dense", 4.35, 5.9, test_p_best=0.05),
     )
     text = printed(found, 80)
     assert "elman *" in text and "tcn ~" in text and "dense ~" not in text and "ridge ~" not in text  # none was said of ridge
     assert "~ not told apart from elman on test" in " ".join(text.split())
-    gain = Difference(-0.9, -1.5, -0.25, -4.0, 0.0004, "origins", 50)
+    gain = Difference(-0.9, -1.5, -0.25, -4.0, 0.0004, "origins", 50, skill=0.2, skill_low=0.051, skill_high=0.33)
     words = sentence(found, "temp", gain)  # its own p, not one raised for the many that are on the board
-    assert words.endswith(" Its difference to last_value is more than chance (p <.001 of this one test, 90 % of resampled "
-                          "origins between -1.5 and -0.25).")  # fmt: skip
-    maybe = sentence(found, "", replace(gain, p=0.2, low=None))
-    assert maybe.endswith(" Its difference to last_value may be chance (p 0.200 of this one test).")
-    among = sentence(found, "", replace(gain, p=0.2, p_holm=0.9, tested=14, low=None))
-    assert among == maybe + (" As one of 14 that are tested against last_value it has p 0.900 after Holm's correction, which "
-                             "the winner does not need: it was chosen on validation.")  # fmt: skip
-    assert sentence(found, "", replace(gain, p=0.2, p_holm=0.2, tested=1, low=None)) == maybe
+    assert words.endswith(" The difference to theta is more than chance (p <.001 of this one test, 90 % of resampled "
+                          "origins give a skill between +5.1 and +33.0 %).")  # fmt: skip
+    maybe = sentence(found, "", replace(gain, p=0.2, low=None, skill_low=None))
+    assert maybe.endswith(" The difference to theta may be chance (p 0.200 of this one test).")
+    among = sentence(found, "", replace(gain, p=0.2, p_holm=0.9, tested=14, low=None, skill_low=None))
+    assert among == maybe + (" As one of 14 that are tested against theta it has p 0.900 after Holm's correction, which "
+                             "it does not need: it was chosen on validation.")  # fmt: skip
+    assert sentence(found, "", replace(gain, p=0.2, p_holm=0.2, tested=1, low=None, skill_low=None)) == maybe
+    old = sentence(found, "", replace(gain, skill_low=None))  # a leaderboard of lagline 0.2
+    assert "90 % of resampled origins between -1.5 and -0.25)" in old
     few = sentence(found, "", Difference(-0.9, None, None, None, None, "origins", 3))
-    assert few.endswith(" Whether its difference to last_value is real cannot be said from 3 origins.")
+    assert few.endswith(" Whether the difference to theta is real cannot be said from 3 origins.")
     assert "chance" not in sentence(board()) and "~" not in printed(board(), 80)
 
 
@@ -163,7 +200,7 @@ def test_the_spread_over_seeds_is_shown_and_unknown_with_one() -> None:
     found = board(
         a_row("elman", 3.9, 4.3, seeds=3, test_mae_spread=0.0213, val_mae_spread=0.1),
         a_row("tcn", 4.2, 4.1, seeds=1),
-        a_row("dense", 4.3, 5.9),
+        a_row("dense", 4.35, 5.9),
     )
     lines = {line.split()[1]: line.split() for line in printed(found, 120).splitlines() if line and line[0].isdigit()}
     assert lines["elman"][5] == "0.021" and lines["tcn"][4] == "?"
@@ -175,7 +212,7 @@ def test_the_spread_over_seeds_is_shown_and_unknown_with_one() -> None:
 def test_a_baseline_is_no_member_of_the_group_and_the_best_needs_not_be_chosen() -> None:
     rows = [a_row("elman", 4.0, 4.0), a_row("tcn", 4.1, 4.1, test_p_best=0.6)]
     found = board_of([*rows, a_row("last_value", 3.0, 3.0, "baseline", test_p_best=0.9)])
-    assert found.chosen is None
+    assert not found.won
     text = printed(found, 80)
     assert "tcn ~" in text and "last_value ~" not in text and "~ not told apart from elman" in " ".join(text.split())
 
@@ -194,4 +231,23 @@ def test_another_validation_error_may_rank_and_choose() -> None:
     assert told.startswith("fair has the lowest validation scaled MSE of all variants, 0.400")
     assert "val score" in printed(found, 80) and "val score" not in printed(board(), 80)
     assert "MSE, scaled" in printed(found, 140) and "MSE, scaled" not in printed(board(), 140)
-    assert board_of([row | {"val_score": None} for row in rows]).chosen is None  # by MAE no variant beats the naive
+    assert board_of([row | {"val_score": None} for row in rows]).won is False  # by MAE no variant beats the naive
+
+
+def test_scores_on_common_rows_stand_in_place_of_those_of_all_rows_where_they_are_others() -> None:
+    """A sum in another order is no other score; a table that names both shows both."""
+    same = board_of([a_row("gru", 0.3, 0.6, val_score=0.1 + 0.2, test_score=0.6), a_row("theta", 0.4, 0.7, "baseline")])
+    assert 0.1 + 0.2 != 0.3 and shown(same.rows, NARROW) == list(NARROW)
+    rows = [a_row("gru", 3.0, 6.0, val_score=2.0, test_score=6.0, seeds=2), a_row("theta", 4.0, 7.0, "baseline")]
+    other = board_of(rows)
+    assert shown(other.rows, NARROW)[2:5] == ["val_score", "test_mae", "test_mae_spread"]
+    both = board_of([rows[0] | {"test_score": 5.0, "test_score_spread": 0.5}, rows[1]])
+    assert shown(both.rows, NARROW)[2:5] == ["val_score", "test_score", "test_score_spread"]
+    named = ("val_score", "val_mae", "test_score", "test_score_spread", "test_mae", "test_mae_spread")
+    assert shown(both.rows, named) == list(named) and shown(same.rows, named) == ["val_mae", "test_mae", "test_mae_spread"]
+
+
+def test_a_row_without_a_score_says_why_under_whatever_heading_ranks() -> None:
+    found = board(a_row("elman", 3.9, 4.3, val_score=0.5), a_row("cnn2", None, status="failed"))
+    line = next(line for line in printed(found, 80).splitlines() if line.strip().startswith("cnn2"))
+    assert "val score" in printed(found, 80) and line.split() == ["cnn2", "failed"]

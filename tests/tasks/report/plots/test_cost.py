@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from tasks.report.plots.cost import pareto_front, pareto_plot
 from tasks.report.plots.points import AWAY, beside, box, overlap
-from tasks.report.plots.style import NAIVE, save
+from tasks.report.plots.style import BAR, save
 
 HOSTILE = r"$\frac{1}{0}$ & <b> $x^{" + "\n東京\x00"
 MANY = [HOSTILE, "x" * 90, *(f"tcn_{i}" for i in range(17)), "last_value"]
@@ -38,7 +38,7 @@ def a_board(**changes: list[Any]) -> pl.DataFrame:
     rows = {
         "name": ["ridge", "lstm", "gru", "last_value"],
         "kind": ["variant", "variant", "variant", "baseline"],
-        "test_mae": [2.0, 1.0, 1.5, 3.0],
+        "test_score": [2.0, 1.0, 1.5, 3.0],
         "train_seconds": [1.0, 100.0, 200.0, None],
         "forecast_ms_per_series": [0.5, 2.0, 1.0, 0.1],
         "num_parameters": [100, 100_000, 50_000, None],
@@ -50,35 +50,35 @@ def names(axes: Any, weight: str) -> set[str]:
     return {text.get_text() for text in axes.texts if text.get_fontweight() == weight}
 
 
-def test_each_panel_has_its_own_front_and_the_line_of_the_best_naive(tmp_path: Path) -> None:
-    figure = pareto_plot(a_board(), "lstm", "last_value", "temp")
+def test_each_panel_has_its_own_front_and_the_line_of_the_best_baseline(tmp_path: Path) -> None:
+    figure = pareto_plot(a_board(), "lstm", "last_value", "MAE (temp)")
     training, forecasting = figure.axes
     assert names(training, "bold") == {"ridge", "lstm"} and names(training, "normal") == {"gru"}
     assert names(forecasting, "bold") == {"last_value", "ridge", "gru", "lstm"}
     assert training.get_xscale() == forecasting.get_xscale() == "log"
     for axes in figure.axes:
-        (naive,) = (line for line in axes.lines if line.get_linestyle() == "--")
-        assert list(naive.get_ydata()) == [3.0, 3.0] and naive.get_color() == NAIVE
+        (bar,) = (line for line in axes.lines if line.get_linestyle() == "--")
+        assert list(bar.get_ydata()) == [3.0, 3.0] and bar.get_color() == BAR
     steps = max(training.lines, key=lambda line: len(line.get_xdata()))
     assert list(steps.get_ydata()) == [2.0, 2.0, 1.0, 1.0] and list(steps.get_xdata())[:3] == [1.0, 100.0, 100.0]
     save(figure, tmp_path / "a.png")
 
 
 def test_models_without_score_or_cost_are_left_out(tmp_path: Path) -> None:
-    board = a_board(test_mae=[2.0, None, float("nan"), 3.0], train_seconds=[0.0, 1.0, 1.0, None])
-    figure = pareto_plot(board, None, "last_value", "temp")
+    board = a_board(test_score=[2.0, None, float("nan"), 3.0], train_seconds=[0.0, 1.0, 1.0, None])
+    figure = pareto_plot(board, None, "last_value", "MAE (temp)")
     assert [text.get_text() for text in figure.axes[0].texts] == ["not measured"]
     assert names(figure.axes[1], "bold") == {"last_value", "ridge"}
     save(figure, tmp_path / "a.png")
-    save(pareto_plot(board.head(1), "ridge", "last_value", "temp"), tmp_path / "one.png")
-    save(pareto_plot(board.head(0), None, "last_value", "temp"), tmp_path / "none.png")
+    save(pareto_plot(board.head(1), "ridge", "last_value", "MAE (temp)"), tmp_path / "one.png")
+    save(pareto_plot(board.head(0), None, "last_value", "MAE (temp)"), tmp_path / "none.png")
 
 
 def test_an_error_far_above_the_rest_is_an_arrow_at_the_top(tmp_path: Path) -> None:
-    figure = pareto_plot(a_board(test_mae=[2.0, 1.0, 1.5, 50.0]), "lstm", "last_value", "temp")
+    figure = pareto_plot(a_board(test_score=[2.0, 1.0, 1.5, 50.0]), "lstm", "last_value", "MAE (temp)")
     assert figure.axes[0].get_ylim()[1] < 3
     assert "last_value (50)" in names(figure.axes[1], "bold")
-    assert figure.legends[0].get_texts()[-1].get_text() == "best naive: last_value (50, above the picture)"
+    assert figure.legends[0].get_texts()[-1].get_text() == "best baseline: last_value (50, above the picture)"
     save(figure, tmp_path / "a.png")
 
 
@@ -88,7 +88,7 @@ def test_twenty_names_keep_off_each_other(tmp_path: Path) -> None:
         {
             "name": MANY,
             "kind": ["variant"] * (count - 1) + ["baseline"],
-            "test_mae": [1 + 0.37 * i % 1 for i in range(count)],
+            "test_score": [1 + 0.37 * i % 1 for i in range(count)],
             "train_seconds": [1.5**i for i in range(count)],
             "forecast_ms_per_series": [0.01 * 1.4 ** (7 * i % count) for i in range(count)],
             "num_parameters": [10**6] * count,

@@ -92,8 +92,8 @@ def test_without_any_score_the_picture_says_so() -> None:
 BOARD = {
     "name": ["gru", "lstm", "last_value", "cnn"],
     "kind": ["variant", "variant", "baseline", "variant"],
-    "val_mae": [1.0, 2.0, 3.0, None],
-    "test_mae": [2.5, 1.5, 3.5, None],
+    "val_score": [1.0, 2.0, 3.0, None],
+    "test_score": [2.5, 1.5, 3.5, None],
 }
 
 
@@ -127,7 +127,7 @@ def test_differences_keep_their_order_and_their_group(tmp_path: Path) -> None:
         a_difference("ridge", 0.4, 0.1, False),
         a_difference("last_value", 0.3, None, False, Kind.BASELINE),
     ]
-    figure = difference_plot(rows, "lstm", "temp")
+    figure = difference_plot(rows, "lstm", "How far", "MAE (temp)")
     ax = figure.axes[0]
     assert dots(figure) == [(0.1, 0, CHOSEN), (0.4, 1, ACTUAL), (0.3, 2, QUIET)]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["gru", "ridge", "last_value"]
@@ -144,14 +144,14 @@ def test_differences_keep_their_order_and_their_group(tmp_path: Path) -> None:
 
 def test_each_run_of_models_like_the_best_has_its_band() -> None:
     alike = [True, True, False, True]
-    figure = difference_plot([a_difference(f"m{i}", 0.1, 0.1, same) for i, same in enumerate(alike)], "lstm", "temp")
+    figure = difference_plot([a_difference(f"m{i}", 0.1, 0.1, same) for i, same in enumerate(alike)], "lstm", "How far", "MAE")
     assert len(figure.axes[0].patches) == 2 and named(figure).count("not told apart") == 2
 
 
 def test_a_difference_out_of_reach_is_an_arrow_with_its_number(tmp_path: Path) -> None:
     rows = [a_difference(name, 0.1 * i, 0.05, False) for i, name in enumerate(MANY, 1)]
     rows[3] = a_difference("drift", 90.0, 0.1, False)
-    figure = difference_plot(rows, HOSTILE, HOSTILE)
+    figure = difference_plot(rows, HOSTILE, "How far", HOSTILE)
     left, right = figure.axes[0].get_xlim()
     assert right < 3 and all(left <= mean <= right for mean, _, _ in dots(figure))
     assert "+90" in named(figure)
@@ -160,7 +160,7 @@ def test_a_difference_out_of_reach_is_an_arrow_with_its_number(tmp_path: Path) -
 
 @pytest.mark.parametrize("rows", [[], [a_difference("lstm", 0.0, None, True)], [a_difference("gru", -0.4, None, False)]])
 def test_few_differences_can_be_drawn(tmp_path: Path, rows: list[Distance]) -> None:
-    figure = difference_plot(rows, "lstm", "temp")
+    figure = difference_plot(rows, "lstm", "How far", "MAE (temp)")
     left, right = figure.axes[0].get_xlim()
     assert left < min((row.mean for row in rows), default=0.0) and right > 0
     save(figure, tmp_path / "a.png")

@@ -12,7 +12,7 @@ from models.data.window import FeatureWindow, WindowParams
 from models.fit.settings import Ended, Result, Status, Training
 from params.schema import ScalingParams
 from tasks.explore.rhythm import seasons_of
-from tasks.report.reasons import (
+from tasks.report.evidence import (
     Trained,
     best_at_once,
     few_windows,

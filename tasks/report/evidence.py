@@ -1,0 +1,252 @@
+"""What the training rows, the windows and the epochs prove against the networks of a comparison.
+
+Nothing is guessed: each function gives a reason where its condition holds, and None elsewhere.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from models.data.window import WindowParams
+from models.fit.settings import Ended, Result, Training
+from params.schema import ScalingParams
+from tasks.explore.rhythm import correlation
+
+FEW = 1000  # windows to train on: fewer are few
+STRONGER = 0.05  # by so much the autocorrelation of a longer season lies above those that a window holds
+FLAT, CHANGES = 0.1, (1, 2, 3)  # an autocorrelation that says nothing, at each of these lags
+MOVED = 1.0  # deviations of the training rows by which a level has moved
+SPREAD = 2.0  # times by which the changes from row to row are larger or smaller
+TENFOLD = 10.0  # the largest series against the smallest
+BUDGETS = {Ended.MAX_EPOCHS: "max_epochs", Ended.MAX_STEPS: "max_steps", Ended.MAX_SECONDS: "max_seconds"}
+TRANSFORMS: Mapping[str, Callable[[pl.Expr], pl.Expr]] = {
+    "none": lambda y: y,
+    "log1p": lambda y: y.sign() * y.abs().log1p(),
+    "asinh": lambda y: y.arcsinh(),
+}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A fact that stands against the networks, and what would change it: settings (`key=value`), and a file to write before.
+
+    `file`: its path and text, both empty where there is none to write.
+    """
+
+    words: str
+    settings: tuple[str, ...] = ()
+    file: tuple[str, str] = ("", "")
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> "Reason":
+        """The inverse of `dataclasses.asdict`, by way of JSON.  Raises LookupError, TypeError or ValueError for others."""
+        path, text = raw["file"]
+        return cls(str(raw["words"]), tuple(map(str, raw["settings"])), (str(path), str(text)))
+
+
+class Trained(NamedTuple):
+    """A finished fit: the name of its variant, what it was asked for and what it gave."""
+
+    name: str
+    training: Training
+    result: Result
+
+
+def season_out_of_sight(seasons: Mapping[int, float], windows: WindowParams) -> Reason | None:
+    """A season of the training rows that is clearer than those within reach of the window of y.
+
+    `seasons`: rows -> autocorrelation, of those that are clear (`rhythm.seasons_of`).  A season of n rows is within reach where
+    the row n before the first step is in the window.
+    """
+    seen = windows.features.get("y")
+    if seen is None:
+        return Reason("no variant sees the past of the target: y is not in windows.features")
+    reach = seen.reach + windows.gap + 1
+    near = max((strength for season, strength in seasons.items() if season <= reach), default=0.0)
+    far = {season: strength for season, strength in seasons.items() if season > reach and strength > near + STRONGER}
+    if not far:
+        return None
+    season = max(far, key=far.__getitem__)
+    lookback = math.ceil((season - windows.gap - 1 - seen.delay) / seen.sampling_rate) + 1
+    words = (
+        f"the series repeat after {season} rows (autocorrelation {far[season]:.2f} in the training rows), and the window of y "
+        f"reaches back over {seen.reach + 1}: no network sees the row of a season before"
+    )
+    return Reason(words, (f"windows.features.y.lookback={lookback}",))
+
+
+def no_memory(arrays: Sequence[np.ndarray], seasons: Mapping[int, float]) -> Reason | None:
+    """Series whose changes from row to row tell nothing of the next: random walks, which their last values forecast best.
+
+    `arrays`: the training rows of some series on the grid, NaN for missing.
+    """
+    if seasons:
+        return None
+    found = []
+    for lag in CHANGES:
+        known = [one for one in (correlation(np.diff(values), lag) for values in arrays) if math.isfinite(one)]
+        found.append(float(np.median(known)) if known else math.nan)
+    if not all(abs(one) < FLAT for one in found):  # NaN too: too short to say
+        return None
+    return Reason(
+        f"the series move like random walks: no season is clear, and a change from row to row tells nothing of the next "
+        f"(autocorrelation {found[0]:+.2f}); their own past has little that could be learned"
+    )
+
+
+def few_windows(counts: Sequence[int], windows: WindowParams) -> Reason | None:
+    """Few windows to train on, or series that have none.  `counts`: those of each series."""
+    total, without = sum(counts), sum(count == 0 for count in counts)
+    words, settings = [], []
+    if total < FEW:
+        apart = f", {windows.stride} rows apart" if windows.stride > 1 else ""
+        words.append(f"there are only {total:,} windows to train on{apart}")
+        settings += [f"windows.stride={max(1, windows.stride * total // FEW)}"] if windows.stride > 1 else []
+    if 2 * without >= len(counts) > 1:
+        words.append(f"{without:,} of {len(counts):,} series are too short for one window to train on")
+        settings += [f"windows.start_padding={windows.reach}"] if windows.start_padding < windows.reach else []
+    return Reason(", and ".join(words), tuple(settings)) if words else None
+
+
+def level_moved(past: pl.DataFrame, after: pl.DataFrame, scaling: ScalingParams) -> Reason | None:
+    """Between training and validation the level or the size of the changes moved where the scaling does not follow it.
+
+    `past`, `after`: unique_id, ds, y of the training and of the validation rows.
+    """
+    if scaling.window == "revin":
+        return None
+    before, now = (_shape(rows, scaling.target) for rows in (past, after))
+    both = before.join(now, on="unique_id", suffix="_after").filter(pl.col("deviation") > 0)
+    moved = both.select(((pl.col("level_after") - pl.col("level")).abs() / pl.col("deviation")).median()).item()
+    if scaling.window == "none" and moved is not None and moved >= MOVED:
+        words = (
+            f"from training to validation the level of a series moves by {moved:.1f} standard deviations of its training rows "
+            "(the median over series), and with scaling.window none no window is measured against its own level"
+        )
+        return Reason(words, ("scaling.window=mean",))
+    times = both.filter(pl.col("change") > 0).select((pl.col("change_after") / pl.col("change")).median()).item()
+    if times is None or 1 / SPREAD < times < SPREAD:
+        return None
+    words = (
+        f"the changes from row to row are {times:.2g} times as large in validation as in training (the median over series), "
+        f"which scaling.window {scaling.window} does not follow"
+    )
+    return Reason(words, ("scaling.window=revin",))
+
+
+def _shape(rows: pl.DataFrame, transform: str) -> pl.DataFrame:
+    """unique_id, level (median), deviation and change (mean size of a step) of each series, as the networks are given them."""
+    y = TRANSFORMS[transform](pl.col("y").fill_nan(None))
+    return rows.group_by("unique_id", maintain_order=True).agg(
+        level=y.median(), deviation=y.std(ddof=0), change=y.diff().abs().mean()
+    )
+
+
+def unlike_sizes(past: pl.DataFrame, scaling: ScalingParams) -> Reason | None:
+    """Series of unlike size that one scale for all measures as they came."""
+    if scaling.per != "global" or scaling.target != "none" or scaling.window == "revin":
+        return None
+    sizes = _ends(sizes_of(past))
+    if sizes is None:
+        return None
+    words = f"series differ in size ({_between(*sizes)}), and scaling.per global with target none has the scale of the largest"
+    return Reason(words, ("scaling.per=series",))
+
+
+def still_improving(trained: Sequence[Trained]) -> Reason | None:
+    """Trainings whose best epoch is the last that their budget allowed."""
+    cut: dict[str, dict[str, float]] = defaultdict(dict)
+    for name, training, result in trained:
+        budget = BUDGETS.get(result.ended_by) if result.ended_by else None
+        if budget and result.history and result.best_epoch == result.history[-1]["epoch"]:
+            cut[budget][name] = max(cut[budget].get(name, 0), getattr(training, budget))
+    if not cut:
+        return None
+    words = (
+        f"{_names(list(names))} {'were' if len(names) > 1 else 'was'} still improving when training.{budget} "
+        f"({max(names.values()):g}) was used up"
+        for budget, names in cut.items()
+    )
+    settings = tuple(f"training.{budget}={4 * max(names.values()):g}" for budget, names in cut.items())
+    return Reason("; ".join(words), settings)
+
+
+def best_at_once(trained: Sequence[Trained]) -> Reason | None:
+    """Trainings that were best after their first epoch of at least three, and went on to be worse."""
+    rates = {
+        name: training.learning_rate
+        for name, training, result in trained
+        if result.ended_by in (*BUDGETS, Ended.PATIENCE) and result.best_epoch == 0 and len(result.history) > 2
+    }
+    if not rates:
+        return None
+    verb = "were" if len(rates) > 1 else "was"
+    words = f"{_names(list(rates))} {verb} best after the first epoch, and worse after each later one"
+    return Reason(words, (f"training.learning_rate={min(rates.values()) / 10:g}",))
+
+
+def other_epoch(trained: Sequence[Trained], choose_by: str) -> Reason | None:
+    """Trainings that kept an epoch by the raw MAE, where the loss in scaled units, which weighs series alike, has another."""
+    names = []
+    for name, training, result in trained:
+        known = [row for row in result.history if "val_loss" in row]
+        if choose_by == "mae" or training.monitor == "loss" or len(known) < 2 or result.ended_by is Ended.CLOSED_FORM:
+            continue
+        if min(known, key=lambda row: row["val_loss"])["epoch"] != result.best_epoch:
+            names.append(name)
+    if not names:
+        return None
+    words = (
+        f"of {_names(list(dict.fromkeys(names)))} the epoch was kept that has the lowest raw MAE, which goes by the largest "
+        "series; the lowest loss in scaled units, which weighs them alike, is that of another"
+    )
+    return Reason(words, ("training.monitor=loss",))
+
+
+def size_note(past: pl.DataFrame, by_series: pl.DataFrame, model: str, choose_by: str) -> str:
+    """That a run which says `mae` goes by its largest series; nothing where series are alike, or the measure weighs them so.
+
+    `past`: unique_id, ds, y of the training rows.  `by_series`: unique_id and the MAE of `model` on test.
+    """
+    sizes = sizes_of(past)
+    ends = _ends(sizes)
+    if choose_by != "mae" or ends is None:
+        return ""
+    errors = sizes.join(by_series, on="unique_id").drop_nulls(model).sort("size", "unique_id", descending=[True, False])
+    values, tenth = errors[model].to_numpy(), math.ceil(errors.height / 10)
+    largest = f"the largest {tenth} of {errors.height}" if tenth > 1 else "the largest"
+    share = (
+        f"; {100 * values[:tenth].sum() / values.sum():.0f} % of the error of {model} is that of {largest}"
+        if values.any()
+        else ""
+    )
+    return (
+        f"series differ in size ({_between(*ends)}), and evaluation.choose_by mae goes by the large ones{share}: "
+        "--set evaluation.choose_by=mase weighs all alike"
+    )
+
+
+def sizes_of(past: pl.DataFrame) -> pl.DataFrame:
+    """unique_id and size, the mean |y| of each series' training rows, of those that are not 0 throughout."""
+    size = pl.col("y").fill_nan(None).abs().mean()
+    return past.group_by("unique_id", maintain_order=True).agg(size=size).filter(pl.col("size") > 0)
+
+
+def _ends(sizes: pl.DataFrame) -> tuple[float, float] | None:
+    """The smallest and the largest size, where they are tenfold apart."""
+    values = sizes["size"].to_numpy()
+    smallest, largest = (float(values.min()), float(values.max())) if len(values) else (1.0, 1.0)
+    return (smallest, largest) if largest >= TENFOLD * smallest else None
+
+
+def _between(smallest: float, largest: float) -> str:
+    return f"mean |y| {smallest:.3g} to {largest:.3g}"
+
+
+def _names(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

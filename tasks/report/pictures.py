@@ -1,0 +1,101 @@
+"""The pictures of a comparison, each drawn when it is asked for."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from params.schema import RunParams
+from tasks.compare import scores
+from tasks.compare.board import LEVEL, Difference
+from tasks.compare.compare import Comparison
+from tasks.compare.measures import Scale
+from tasks.evaluate.intervals import COVERAGE
+from tasks.report import leaderboard as report
+from tasks.report import memory_card
+from tasks.report.along import along
+from tasks.report.plots.cost import pareto_plot
+from tasks.report.plots.differences import Distance, difference_plot
+from tasks.report.plots.errors import accuracy_plot, slice_plot, step_plot
+from tasks.report.plots.forecasts import forecast_plot, plotted
+from tasks.report.plots.style import file_name
+from tasks.train.fits import Fit
+from tasks.train.kind import Kind
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LINES = 9  # variants in a picture of lines
+
+
+def pictures_of(found: Comparison, run: RunParams, scale: Scale, fits: Sequence[Fit]) -> Iterable[tuple[str, "Figure"]]:
+    """Every picture of the comparison's run by its file name, drawn one after the other."""
+    unit, board = run.data.target, report.frame(found.board.rows)
+    error = report.error_name(run.evaluation.choose_by, unit)
+    models = lines_of(board)
+    chosen, bar = found.chosen, found.baseline
+    yield "accuracy.png", accuracy_plot(board, chosen, bar, error)
+    skills = _skills(found)
+    if skills:
+        axis = f"skill against {bar} on test, in % of its {error}; right of the line is better"
+        yield "skill.png", difference_plot(skills, bar, "Against the best baseline, with 90 % intervals", axis)
+    if found.best:
+        axis = f"{error} on test minus that of the best variant on validation; right of the line is worse"
+        rows = _distances(found, found.to_best)
+        yield "differences.png", difference_plot(rows, found.best, "How far from the best variant, with 90 % intervals", axis)
+    table = along(found, models, scale)
+    steps = scores.wide(table, "step", "error").rename({"_value": "step"})
+    yield "error_by_step.png", step_plot(steps, models, chosen, bar, error, str(run.data.frequency))
+    for by in scores.SLICES:
+        if table.filter(pl.col("by") == by)["corrected"].is_not_null().any():
+            corrected = scores.wide(table, by, "corrected")
+            yield f"error_by_{by}.png", slice_plot(corrected, by, models, chosen, bar, error)
+    shown, other = found.shown, beside(found)
+    test = found.test.read(shown, other, f"{shown}-lo-{COVERAGE}", f"{shown}-hi-{COVERAGE}")
+    for number, series in enumerate(drawn_series(found)):
+        yield f"forecasts/{file_name(number, series)}", forecast_plot(test, series, shown, other, unit)
+    yield "pareto.png", pareto_plot(board, chosen, bar, error)
+    cards = memory_card.cards_of(fits)
+    cards = {row.name: cards[row.name] for row in found.board.rows if row.name in cards}
+    if cards:
+        yield "memory.png", memory_card.card_figure(cards)
+
+
+def lines_of(board: pl.DataFrame) -> list[str]:
+    """The models that a picture has lines of: the best on validation, and every baseline."""
+    scored = board.filter(pl.col("val_score").is_not_null())
+    best = scored.filter(pl.col("kind") == "variant").head(LINES)["name"].to_list()
+    return [name for name, kind in scored.select("name", "kind").iter_rows() if name in best or kind == "baseline"]
+
+
+def drawn_series(found: Comparison) -> list[str]:
+    """The series that are drawn, worst first."""
+    return plotted(found.errors_by_series(found.shown), found.shown)
+
+
+def beside(found: Comparison) -> str:
+    """The model that is drawn beside the one that is shown: the best baseline, or the best variant where that is shown."""
+    bar = found.baseline
+    return found.first_fit(found.best) if found.shown == bar and found.best else bar
+
+
+def _distances(found: Comparison, to: Mapping[str, Difference]) -> list[Distance]:
+    rows = found.board.rows
+    return [
+        Distance(row.name, row.kind, row.name in found.board.alike, one.mean, one.low, one.high)
+        for row in rows
+        if (one := to.get(row.name))
+    ]
+
+
+def _skills(found: Comparison) -> list[Distance]:
+    """Each model's skill against the best baseline, in percent; alike are the variants that chance may set apart from it."""
+    rows = []
+    for row in found.board.rows:
+        one = found.to_baseline.get(row.name)
+        if one is None or one.skill is None:
+            continue
+        alike = row.kind is Kind.VARIANT and one.p_holm is not None and one.p_holm > LEVEL
+        low, high = (None if end is None else 100 * end for end in (one.skill_low, one.skill_high))
+        rows.append(Distance(row.name, row.kind, alike, 100 * one.skill, low, high))
+    return rows
