@@ -17,7 +17,7 @@ from tasks.train.kind import Kind
 Value = str | float | None
 DTYPES: dict[Form, type[pl.DataType]] = {Form.TEXT: pl.String, Form.COUNT: pl.Int64}
 SCHEMA = {column.name: DTYPES.get(column.form, pl.Float64) for column in COLUMNS}
-SCORES: dict[Measure, str] = {
+SCORES: dict[str, str] = {
     "mae": "MAE", "mase": "MASE", "owa": "OWA", "rmsse": "RMSSE", "mae_scaled": "scaled MAE", "mse_scaled": "scaled MSE",
 }  # fmt: skip
 SPREAD = "test_score_spread"
