@@ -5,7 +5,7 @@ interval, and the baselines that they are measured against.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
@@ -71,11 +71,24 @@ def enough_origins(frame: pl.DataFrame) -> GateResult:
     return GateResult("origins", False, f"{told}: {needed - origins} more origins are needed ({needed} in all)")
 
 
-def whole(frame: pl.DataFrame, versions: Sequence[str]) -> GateResult:
-    """Whether every forecast is a number: one that is none must not drop out of the scores."""
-    bad = {name: int((~frame[name].cast(pl.Float64).fill_null(math.nan).is_finite()).sum()) for name in versions}
-    told = ", ".join(f"{count:,} of {frame.height:,} of the {name}'s" for name, count in bad.items() if count)
-    return GateResult("numbers", not told, f"forecasts that are no numbers: {told}" if told else "every forecast is a number")
+def whole(frame: pl.DataFrame, versions: Mapping[str, bool]) -> GateResult:
+    """Whether every forecast is a number: one that is none must not drop out of the scores.
+
+    `versions`: column -> whether it is a baseline, which may have none (of a history that is too short for it: what is served
+    then is a fallback's), but neither none at all nor an infinite one.
+    """
+    wrong: list[str] = []
+    lacking: list[str] = []
+    for name, baseline in versions.items():
+        values = frame[name].cast(pl.Float64).fill_nan(None)
+        none, infinite = values.null_count(), int(values.is_infinite().sum())
+        if none or infinite:
+            may_lack = baseline and not infinite and none < frame.height
+            (lacking if may_lack else wrong).append(f"{none + infinite:,} of {frame.height:,} of the {name}'s")
+    if wrong:
+        return GateResult("numbers", False, f"forecasts that are no numbers: {', '.join(wrong)}")
+    told = f" but {', '.join(lacking)}, which are none" if lacking else ""
+    return GateResult("numbers", True, f"every forecast is a number{told}")
 
 
 def skill(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) -> GateResult:
@@ -210,7 +223,7 @@ def against_champion(frame: pl.DataFrame, yard: Yardstick, newer: bool, rules: P
 def coverage(frame: pl.DataFrame, rules: PromotionParams) -> GateResult:
     """Whether the 90 % interval covers as much as it may."""
     low, high = (f"{OURS}-{side}-{COVERAGE}" for side in ("lo", "hi"))
-    rows = frame.select("step", "y", low, high).drop_nulls("y")
+    rows = frame.filter(pl.col(OURS).cast(pl.Float64).is_finite()).select("step", "y", low, high).drop_nulls("y")
     bare = rows.filter(pl.col(low).is_null())["step"].unique().sort().to_list()
     if rows.is_empty() or bare:
         which = f"of step {', '.join(map(str, bare[:5]))}" if bare else "to judge"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from models.fit.job import is_baseline
 from params.schema import PromotionParams
 from tasks.compare.board import Difference
 from tasks.compare.compare import training_history
@@ -76,7 +77,10 @@ def score(
     versions = {OURS: challenger} | ({THEIRS: champion} if champion else {})
     frame, yard = _forecast(versions, home)
     made, itself = challenger.trained_on, challenger.facts.family == challenger.trained_on.bar
-    results = [gates.enough_origins(frame), gates.whole(frame, list(versions))]
+    results = [
+        gates.enough_origins(frame),
+        gates.whole(frame, {name: is_baseline(one.facts.family) for name, one in versions.items()}),
+    ]
     if all(one.passed for one in results):
         results += gates.bar_itself(yard, rules) if itself else [gates.skill(frame, yard, rules)]
         if rules.min_skill_naive is not None:

@@ -232,13 +232,18 @@ def test_a_slice_in_which_only_the_bar_is_perfect_fails() -> None:
 
 
 def test_a_forecast_that_is_no_number_does_not_drop_out() -> None:
-    assert gates.whole(a_frame(), ["challenger", "champion"]).passed
+    networks = {"challenger": False, "champion": False}
+    assert gates.whole(a_frame(), networks).passed
     for bad in (float("nan"), None, float("inf")):
         hurt = a_frame().with_columns(
             champion=pl.when(pl.col("cutoff") == 3 * HORIZON).then(pl.lit(bad, pl.Float64)).otherwise("champion")
         )
-        found = gates.whole(hurt, ["challenger", "champion"])
+        found = gates.whole(hurt, networks)
         assert not found.passed and "8 of 320 of the champion's" in found.words
+        found = gates.whole(hurt, networks | {"champion": True})  # a baseline forecasts nothing where its history is too short
+        assert found.passed is (bad != float("inf")) and "8 of 320 of the champion's" in found.words
+    nothing = a_frame().with_columns(champion=pl.lit(None, pl.Float64))
+    assert not gates.whole(nothing, networks | {"champion": True}).passed
 
 
 def test_coverage_within_limits() -> None:
@@ -247,6 +252,8 @@ def test_coverage_within_limits() -> None:
     assert gates.coverage(inside, rules(coverage=(0.8, 1.0))).passed
     assert not gates.coverage(a_frame(ours=1.5), rules(coverage=(0.8, 1.0))).passed
     assert not gates.coverage(inside.with_columns(pl.lit(None, pl.Float64).alias("challenger-lo-90")), rules()).passed
+    none = [pl.when(pl.col("unique_id") == "s0").then(name).alias(name) for name in inside.columns if name.startswith("chall")]
+    assert gates.coverage(inside.with_columns(none), rules(coverage=(0.8, 1.0))).passed  # of a baseline without a forecast
     low = pl.when(pl.col("step") != 3).then("challenger-lo-90").alias("challenger-lo-90")
     assert "no interval of step 3" in gates.coverage(inside.with_columns(low), rules()).words
 
