@@ -175,13 +175,13 @@ COLUMNS = (
     Column(
         name="test_p_baseline", heading="p to baseline, Holm", form=Form.CHANCE,
         words="p of the difference to the best baseline, after Holm's correction",
-        meaning="the same test against the best of all baselines on validation", metric="test_p_baseline_holm",
+        meaning="the same test against the best of all baselines on validation, raised since every row is tested against that; "
+        "the conclusion has that of the highest variant alone, which was not chosen on test", metric="test_p_baseline_holm",
     ),
     Column(
         name="test_p_naive", heading="p to naive, Holm", form=Form.CHANCE,
         words="p of the difference to the best naive, after Holm's correction",
-        meaning="the same test against the best naive, raised since every row is tested against that; the conclusion has the "
-        "winner's alone, which was not chosen on test", metric="test_p_naive_holm",
+        meaning="the same test against the best of last value, drift and seasonal naive", metric="test_p_naive_holm",
     ),
     Column(
         name="train_seconds", heading="seconds", form=Form.SECONDS, words="training time", meaning="seconds of one fit",

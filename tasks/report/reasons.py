@@ -61,10 +61,11 @@ def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, val
         return Told(sentence, by, note, None, command)
     best = next((fit for fit in fits if fit.variant == found.best), None)
     reasons = reasons_of(best.planned.variant.run if best else run, data, past, fits)
-    nearest = _nearest(found, fits)
-    if nearest:
-        frames = replace(found.test, path=validation)
-        together = better_together(frames, nearest, found.baseline, scale_of(run.evaluation, past))
+    if best and not best.planned.variant.members:  # an ensemble can be no member of another
+        scores = {row.name: row.score for row in found.rows if row.variant == found.best and row.score is not None}
+        frame = replace(found.test, path=validation)
+        label = min(scores, key=scores.__getitem__)
+        together = better_together(frame, best.variant, label, found.baseline, scale_of(run.evaluation, past))
         reasons += [together] if together else []
     return Told(sentence, by, note, tuple(reasons), command)
 
@@ -97,29 +98,17 @@ def reasons_of(run: RunParams, data: Data, past: pl.DataFrame, fits: Sequence[Fi
     return [reason for reason in found if reason]
 
 
-def _nearest(found: Comparison, fits: Sequence[Fit]) -> Fit | None:
-    """The best fit of the variant that stands highest."""
-    scored = {row.name: row.score for row in found.rows if row.variant == found.best and row.score is not None}
-    label = min(scored, key=scored.__getitem__, default=None)
-    return next((fit for fit in fits if fit.label == label), None)
-
-
-def better_together(validation: Forecasts, fit: Fit, bar: str, scale: Scale) -> Reason | None:
-    """That the mean of a fit's forecasts and of the best baseline's beats that baseline on validation.
-
-    Nothing for an ensemble, which can be no member of another.
-    """
-    if fit.planned.variant.members:
-        return None
-    frame = validation.read(fit.label, bar, *scale.besides)
-    frame = frame.with_columns(_mean=(pl.col(fit.label).fill_nan(None) + pl.col(bar).fill_nan(None)) / 2)
+def better_together(validation: Forecasts, variant: str, fit: str, bar: str, scale: Scale) -> Reason | None:
+    """That the mean of a variant's forecasts (of its `fit`) and of the best baseline's beats that baseline on validation."""
+    frame = validation.read(fit, bar, *scale.besides)
+    frame = frame.with_columns(_mean=(pl.col(fit).fill_nan(None) + pl.col(bar).fill_nan(None)) / 2)
     share = measured(frame, ("_mean", bar), scale).skill("_mean", bar)
     if share is None or share <= 0:
         return None
-    name = f"{fit.variant}_{bar}"
-    text = f"about: the mean of {fit.variant} and {bar}\nensemble: [{fit.variant}, {bar}]\ncombine: mean\n"
+    name = f"{variant}_{bar}"
+    text = f"about: the mean of {variant} and {bar}\nensemble: [{variant}, {bar}]\ncombine: mean\n"
     words = (
-        f"{fit.variant} and {bar} err in different ways: on validation the mean of their forecasts, which an ensemble of both "
+        f"{variant} and {bar} err in different ways: on validation the mean of their forecasts, which an ensemble of both "
         f"gives, is {100 * share:.1f} % better than {bar} alone"
     )
     return Reason(words, (f"variants=[{name}]",), (f"params/variants/{name}.yaml", text))

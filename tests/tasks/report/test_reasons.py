@@ -1,0 +1,120 @@
+"""What is said of a comparison: reasons with the commands that undo them, and ensembles of both kinds that would do better."""
+
+import json
+import shlex
+import subprocess
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from params.load import load_plan
+from tasks.compare.measures import Scale
+from tasks.evaluate import frames
+from tasks.evaluate.forecasts import KEYS
+from tasks.grid.frequency import Frequency
+from tasks.report.reasons import Reason, Told, better_together, lines_of, next_commands
+
+COMMAND = "python -m flows compare params/smoke.yaml --set 'evaluation.baselines=[last_value, theta]'"
+FILE = ("params/variants/gru_theta.yaml", "about: the mean of gru and theta\nensemble: [gru, theta]\ncombine: mean\n")
+REASONS = (
+    Reason("a week is longer than the window", ("windows.features.y.lookback=168",)),
+    Reason("their past has little to learn"),
+    Reason("gru was cut", ("training.max_epochs=8",)),
+    Reason("both err in different ways", ("variants=[gru_theta]",), FILE),
+)
+
+
+def settings_of(command: str) -> list[str]:
+    words = shlex.split(command)
+    return [text for flag, text in pairwise(words) if flag == "--set"]
+
+
+def test_one_command_has_every_setting_and_what_needs_a_file_has_its_own(tmp_path: Path) -> None:
+    together, apart = next_commands(REASONS, COMMAND)
+    assert together.startswith(COMMAND)
+    baselines = "evaluation.baselines=[last_value, theta]"
+    assert settings_of(together) == [baselines, "windows.features.y.lookback=168", "training.max_epochs=8"]
+    written, _, again = apart.partition(" && ")
+    (tmp_path / "params" / "variants").mkdir(parents=True)
+    subprocess.run(["/bin/sh", "-c", written], cwd=tmp_path, check=True)  # as a person types it
+    assert (tmp_path / FILE[0]).read_text() == FILE[1]
+    assert yaml.safe_load(FILE[1])["ensemble"] == ["gru", "theta"]
+    assert settings_of(again) == [baselines, "variants=[gru_theta]"]
+
+
+def test_the_command_is_one_that_the_params_take() -> None:
+    (together, _) = next_commands(REASONS, COMMAND)
+    run = load_plan("params/smoke.yaml", settings_of(together)).run
+    assert (run.windows.features["y"].lookback, run.training.max_epochs) == (168, 8)
+    assert run.evaluation.baselines == ("last_value", "theta")
+
+
+def test_reasons_are_told_with_what_to_type_and_without_any_that_is_said_too() -> None:
+    lines = lines_of(REASONS, COMMAND)
+    assert lines[0] == "Why, as far as it is proven:" and lines[1] == "- a week is longer than the window"
+    assert lines[5] == "To try:" and len(lines) == 8
+    assert lines_of(REASONS[1:2], COMMAND) == ["Why, as far as it is proven:", "- their past has little to learn"]
+    assert len(lines_of((), COMMAND)) == 1 and "not proven" in lines_of((), COMMAND)[0]
+
+
+def test_what_is_said_survives_its_json_and_an_old_leaderboard_says_less() -> None:
+    told = Told("theta is chosen.", "mase", "series differ", REASONS, COMMAND)
+    facts = {"choose_by": "mase", "note": told.note, "reasons": [asdict(one) for one in REASONS], "command": COMMAND}
+    assert Told.read(told.sentence, json.loads(json.dumps(facts))) == told
+    assert told.lines()[-1] == "Note: series differ"
+    won = Told.read("gru won.", {"rows": []})  # lagline 0.2
+    assert won.reasons is None and won.lines() == [] and won.choose_by == "mae"
+    assert Told.read("theta is chosen.", {"reasons": []}).lines() == lines_of((), "")
+
+
+def validation(folder: Path, both: float, missing: int = 0) -> frames.Forecasts:
+    """Two series, 20 origins of 3 steps: `gru` and `theta` err by 1, a share `both` of the rows in the same direction.
+
+    Of the first `missing` origins theta forecasts nothing.
+    """
+    rng = np.random.default_rng(0)
+    rows = 2 * 20 * 3
+    sign = rng.choice([-1.0, 1.0], rows)
+    other = np.where(np.arange(rows) < both * rows, sign, -sign)
+    origin = np.tile(np.repeat(np.arange(20), 3), 2)
+    step = np.tile([1, 2, 3], 40)
+    y = rng.normal(size=rows)
+    frame = pl.DataFrame(
+        {
+            "unique_id": np.repeat(["a", "b"], 60),
+            "ds": origin + step,
+            "cutoff": origin,
+            "step": step,
+            "y": y,
+            "gru-s1": y + sign,
+            "theta": np.where(origin < missing, np.nan, y + other),
+        }
+    )
+    sources = {name: folder / f"{name}.parquet" for name in ("gru-s1", "theta")}
+    for name, file in sources.items():
+        frame.select("unique_id", "cutoff", "step", name).write_parquet(file)
+    return frames.write(folder / "validation.parquet", frame.select(*KEYS, "y"), sources, 3, Frequency(1))
+
+
+@pytest.mark.parametrize(("both", "wanted"), [(1.0, None), (0.75, 25.0), (0.0, 100.0)])
+def test_an_ensemble_of_both_is_told_where_the_mean_of_their_forecasts_is_better(
+    tmp_path: Path, both: float, wanted: float | None
+) -> None:
+    """Where both err alike the mean errs as they do; where they err against each other it does not err at all."""
+    found = better_together(validation(tmp_path, both), "gru", "gru-s1", "theta", Scale("mae", 1, pl.DataFrame()))
+    if wanted is None:
+        assert found is None
+    else:
+        assert found is not None and found.words.endswith(f"gives, is {wanted:.1f} % better than theta alone")
+        assert found.settings == ("variants=[gru_theta]",) and found.file == FILE
+
+
+def test_together_they_are_judged_on_the_rows_of_both(tmp_path: Path) -> None:
+    """Theta misses half of each series; of what is left the first series errs alike, the second the other way round."""
+    found = better_together(validation(tmp_path, 0.5, missing=10), "gru", "gru-s1", "theta", Scale("mae", 1, pl.DataFrame()))
+    assert found is not None and "50.0 % better" in found.words
