@@ -135,20 +135,23 @@ def _roots(squares: pl.DataFrame, draws: np.ndarray, places: Sequence[int]) -> n
     origin = squares["cutoff"].rank("dense").to_numpy().astype(np.int64) - 1
     series = squares["unique_id"].rank("dense").to_numpy().astype(np.int64) - 1
     total, known = np.zeros(len(draws)), np.zeros(len(draws))
-    for first in range(0, series.max() + 1, AT_A_TIME):
-        inside = (series >= first) & (series < first + AT_A_TIME)
+    count = int(series.max()) + 1
+    for first in range(0, count, AT_A_TIME):
+        inside, width = (series >= first) & (series < first + AT_A_TIME), min(AT_A_TIME, count - first)
         at = (origin[inside], series[inside] - first)
 
-        def drawn(column: str, inside: np.ndarray = inside, at: tuple[np.ndarray, np.ndarray] = at) -> np.ndarray:
-            table = np.zeros((draws.shape[1], AT_A_TIME))
-            table[at] = squares[column].to_numpy()[inside]
-            return np.asarray(draws @ table)
-
-        rows = drawn("_n")
+        rows = draws @ _table(squares["_n"].to_numpy()[inside], at, (draws.shape[1], width))
         for place in places:
-            total += np.sqrt(drawn(f"_square{place}") / np.maximum(rows, 1)).sum(axis=1) / len(places)
+            square = draws @ _table(squares[f"_square{place}"].to_numpy()[inside], at, (draws.shape[1], width))
+            total += np.sqrt(square / np.maximum(rows, 1)).sum(axis=1) / len(places)
         known += (rows > 0).sum(axis=1)
     return total / known
+
+
+def _table(values: np.ndarray, at: tuple[np.ndarray, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    found = np.zeros(shape)
+    found[at] = values
+    return found
 
 
 def scales(train_history: pl.DataFrame, season: int) -> pl.DataFrame:
