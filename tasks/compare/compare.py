@@ -155,8 +155,8 @@ def _scored(row: ScoreRow, frame: pl.DataFrame, judged: _Judged, look: copycat.P
         row = replace(row, status=Standing.LEFT_OUT)
     found = scores.score(frame, model, judged.scale, judged.scaled, judged.calibrations[model])
     found |= _to_bar("test", frame, model, judged.bar.name, judged.scale)
-    against_naive = measures.skill(frame, model, judged.bar.naive, replace(judged.scale, by="mae"))
-    return row.with_numbers(**val, **found, test_skill_naive=against_naive, test_lag=look.lag)
+    found["test_skill_naive"] = scores.skill(frame, model, judged.bar.naive)
+    return row.with_numbers(**val, **found, test_lag=look.lag)
 
 
 def _to_bar(split: str, frame: pl.DataFrame, model: str, bar: str, scale: Scale) -> dict[str, Score]:
