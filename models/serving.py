@@ -442,8 +442,6 @@ class Model:
             by[np.isfinite(forecasts).all(axis=1)] = 0
             return forecasts, by
         whole = np.flatnonzero(origin >= self.behind)
-        if not len(whole):
-            return forecasts, by
         values, at = self._grid(rows, series[whole], origin[whole])
         if "y" in self.features:
             seen = self._sees_y(values, at)
@@ -470,12 +468,13 @@ class Model:
         """[B, H] float64, the point forecasts of what a graph gave: `raw` [B, H, Q], or [B, H, M] of the networks of an
         ensemble of both kinds; None of a baseline.  A network alone reads no history.
         """
-        members = [self.alone] if self.alone is not None else self.combined
-        made = [] if history is None else [self._baseline(one, history) for one in members]
+        if history is None or not (self.alone or self.combined):
+            return np.asarray(raw, np.float64)[..., 0]
         if self.alone is not None:
-            return made[0]
-        networks = np.asarray(raw, np.float64)
-        return combine(np.concatenate([networks, np.stack(made, -1)], -1), self.how) if made else networks[..., 0]
+            return self._baseline(self.alone, history)
+        networks, others = np.asarray(raw, np.float64), [self._baseline(one, history) for one in self.combined]
+        whole = np.isfinite(networks).all(axis=-1)  # as in models/mixed.py
+        return np.where(whole, combine(np.concatenate([networks, np.stack(others, -1)], -1), self.how), np.nan)
 
     def _baseline(self, one: _Baseline, history: History) -> np.ndarray:
         ahead = self.gap + np.arange(1, self.horizon + 1)
@@ -647,11 +646,11 @@ class Model:
     def unseen(self, ids: Iterable[str]) -> str | None:
         """That some series are none that training saw, which, and how they are scaled, in words; None where all are."""
         names = list(dict.fromkeys(ids))
-        other = [name for name in names if name not in self.known]
-        if not other:
+        new = [name for name in names if name not in self.known]
+        if not new:
             return None
-        are = "is" if len(other) == 1 else "are"
-        which = f"{len(other)} of {len(names)} series {are} not among those of training ({_some(other)})"
+        are = "is" if len(new) == 1 else "are"
+        which = f"{len(new)} of {len(names)} series {are} not among those of training ({_some(new)})"
         return f"{which}: scaled as all of those together are"
 
     def _frame(self, rows: _Rows, series: np.ndarray, origin: np.ndarray, made: np.ndarray, by: np.ndarray) -> pd.DataFrame:

@@ -31,6 +31,7 @@ from tasks.tracking import connection, logs, runs
 
 RECENT = 30  # cutoffs
 MOST_FILES = 400  # that are scored: more than a year of nights
+COLUMNS = ("unique_id", "ds", "cutoff", "yhat", "version", "newest")  # of what was kept those that are scored
 SCORED = "scored.json"  # beside them: `until`, the newest row (microseconds since 1970, or the step) that had an actual
 
 
@@ -43,13 +44,19 @@ class Realised:
     skill: float | None
 
 
-def keep(made: pl.DataFrame, version: str, newest: int, name: str, home: Path) -> Path:
-    """Keeps forecasts that were served."""
+def keep(made: pl.DataFrame, version: str, newest: int, name: str, home: Path, variant: str | None = None) -> Path:
+    """Keeps forecasts that were served; `variant`: what their column `model` calls the version itself."""
     folder = home / "served" / name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{version}-{int(made['cutoff'].to_physical().max())}.parquet"  # type: ignore[arg-type]
+    made = made if variant is None else made.with_columns(own=pl.col("model") == variant)
     write_parquet(made.with_columns(version=pl.lit(version), newest=pl.lit(newest)), path)
     return path
+
+
+def own_forecasts(kept: pl.DataFrame) -> pl.DataFrame:
+    """What is scored of a kept file: the rows that its version itself forecast, and no baseline in its place."""
+    return (kept.filter("own") if "own" in kept.columns else kept).select(COLUMNS)
 
 
 def realised(
@@ -103,7 +110,7 @@ def _score_realised(run: RunParams, home: Path) -> str | None:
     files = sorted((home / "served" / run.name).glob("*.parquet"), key=lambda path: path.stat().st_mtime)[-MOST_FILES:]
     source = open_source(run.data)
     history = long_frame(run, source).select("unique_id", "ds", "y").collect().sort("unique_id", "ds")
-    some = [frame for frame in map(pl.read_parquet, files) if frame.schema["ds"] == history.schema["ds"]]
+    some = [own_forecasts(frame) for frame in map(pl.read_parquet, files) if frame.schema["ds"] == history.schema["ds"]]
     holder = find(run.name, CHAMPION)
     champion = None if holder is None else str(holder.version)
     found = realised(pl.concat(some), on_grid(history, source.frequency), run, champion, source.frequency) if some else None
@@ -122,11 +129,12 @@ def _score_realised(run: RunParams, home: Path) -> str | None:
     if found.skill is not None:
         logs.log_metrics(run_id, {"realised_skill": found.skill})
     runs.finish(run_id)
-    floor = run.promotion.min_skill
+    asked = run.promotion
+    floor = asked.min_skill if asked.min_skill_naive is None else asked.min_skill_naive
     if found.skill is None or found.skill >= floor:
         return None
     served = f"the forecasts that version {champion} has served"
-    return f"{served} have a realised skill of {found.skill:+.1%}, below the floor of {floor:+.1%}"
+    return f"{served} have a realised skill of {found.skill:+.1%} against the best naive, below the floor of {floor:+.1%}"
 
 
 def on_grid(history: pl.DataFrame, frequency: Frequency) -> pl.DataFrame:
@@ -162,7 +170,7 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
             returned = in_columns_of(given_in(source), forecasts, out)
         except ValueError as error:
             raise UserError(f"{own.data.where}: {error}") from None
-        keep(forecasts, version.version, made.newest, run.name, home)
+        keep(forecasts, version.version, made.newest, run.name, home, version.facts.variant)
         if out is not None:
             write_table(returned.rows, out)
         told = counted(forecasts) if out is not None else f"{forecasts.height:,} rows"
