@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -48,7 +49,7 @@ def draw(found: Forecasts, version: Version, plot: Path, names: str | None = Non
     unit, clock = version.trained_on.run.data.target, found.given.zone or ""
     some = [_outlook(found, version, one) for one in series]
     if plot.suffix.lower() == ".png":
-        content = outlook_pictures(some, unit, clock)
+        content = outlook_pictures([replace(one, series=f"{one.series}{_by(one, version)}") for one in some], unit, clock)
     else:
         content = _page(found, version, some, which, unit, clock).encode()
     try:
@@ -69,6 +70,12 @@ def _outlook(found: Forecasts, version: Version, series: str) -> Outlook:
     return outlook_of(series, known, made, rows)
 
 
+def _by(one: Outlook, version: Version) -> str:
+    """Which baselines forecast a series in the version's place, in words; nothing where it did so itself."""
+    others = [name for name in one.forecasts["model"].unique(maintain_order=True) if name != version.facts.variant]
+    return f", by {', '.join(others)}" if others else ""
+
+
 def _page(found: Forecasts, version: Version, some: Sequence[Outlook], which: str, unit: str, clock: str) -> str:
     facts = version.facts
     cutoffs = found.made.select("unique_id", "cutoff").unique().height
@@ -84,7 +91,7 @@ def _page(found: Forecasts, version: Version, some: Sequence[Outlook], which: st
             f"s{number}",
             visible(one.series),
             body=page.figure(
-                f"Actual values, forecast and 90 % interval of {visible(one.series)}.{several}",
+                f"Actual values, forecast and 90 % interval of {visible(one.series)}{_by(one, version)}.{several}",
                 outlook_picture(one, unit, clock),
                 outlook_picture(one, unit, clock, narrow=True),
             )

@@ -76,6 +76,20 @@ def test_the_file_wins_over_rows_of_the_table_and_it_is_told(joined: Callable[..
     assert joined(unknown)[1] == ("no forecast of new: --future has rows of it and the table none",)
 
 
+def test_a_series_that_is_too_short_for_what_reads_them_needs_no_rows_ahead(
+    reads_ahead: Version, table: pl.DataFrame, tmp_path: Path
+) -> None:
+    table.write_parquet(tmp_path / "history.parquet")
+    after(table).filter(series="JFK").write_csv(tmp_path / "future.csv")
+    source = table_of(reads_ahead, tmp_path / "history.parquet", ahead=True)
+    history = read(reads_ahead, source)
+    ahead = open_ahead(reads_ahead, tmp_path / "future.csv", source.data)
+    with pytest.raises(ValueError, match="series 'LGA': 5 of the 5 rows after its last target are missing"):
+        with_ahead(reads_ahead, history, ahead)
+    frame, notes = with_ahead(reads_ahead, history, ahead, ["LGA"])
+    assert frame.height == table.height + AHEAD and notes == ()
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
