@@ -108,8 +108,10 @@ def test_it_tells_what_it_does_and_ends_with_the_leaderboard(finished) -> None:
         "leakage canary: done in",
     ):
         assert word in done.stderr
-    for word in ("Leaderboard", "ridge", "best naive", "Registered as smoke version 1, alias challenger", "flows ui"):
+    for word in ("Leaderboard", "ridge", "best baseline: theta", "Registered as smoke version 1, alias challenger", "flows ui"):
         assert word in done.stdout
+    for word in ("No variant beats theta", "Why, as far as it is proven:", "(2) was used up", "--set training.max_epochs=8"):
+        assert word in done.stdout  # two epochs are few, and the run says so
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -123,12 +125,13 @@ def test_runs_carry_the_fields_names(finished) -> None:
     assert parent.info.status == "FINISHED"
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     tables = {"forecasts.parquet", "leaderboard.json", "scores.csv", "differences.csv", "memory.csv", "params.yaml", "checks"}
-    pictures = {"accuracy.png", "differences.png", "error_by_step.png", "error_by_hour.png", "pareto.png", "memory.png"}
+    pictures = {"accuracy.png", "skill.png", "differences.png", "error_by_step.png", "error_by_hour.png", "pareto.png"}
+    pictures |= {"memory.png"}
     assert {"report.html", *tables, *pictures} <= files
     assert "ridge" in parent.data.tags["mlflow.note.content"]
     experiment = client.get_experiment(parent.info.experiment_id)
     first, *rest = experiment.tags["mlflow.note.content"].splitlines()  # one line is seen of it
-    assert first.startswith("ridge: MAE ") and "[report](#/" in first
+    assert first.startswith("theta: MAE ") and "[report](#/" in first
     assert "\n".join(rest).strip() == parent.data.tags["mlflow.note.content"].strip()
     assert parent.inputs.dataset_inputs[0].dataset.digest == parent.data.tags["data"][:36]
     variants = runs(client, kind="variant")
@@ -197,7 +200,7 @@ def test_scores_equal_those_recomputed_from_the_forecast_frame(finished) -> None
         run.data.params["variant"]: run.data.metrics for run in runs(client, kind="variant") + runs(client, kind="baseline")
     }
     y = frame["y"].to_numpy()
-    naive = np.nanmean(np.abs(y - frame["last_value"].to_numpy()))
+    naive, bar = (np.abs(y - frame[name].to_numpy()) for name in ("last_value", "theta"))
     for name, metrics in scored.items():
         forecast = frame[name].to_numpy()
         both = ~np.isnan(y) & ~np.isnan(forecast)
@@ -209,8 +212,11 @@ def test_scores_equal_those_recomputed_from_the_forecast_frame(finished) -> None
         assert metrics["test_smape"] == pytest.approx(smape, rel=FIGURES)
         inside = (y >= frame[f"{name}-lo-90"].to_numpy()) & (y <= frame[f"{name}-hi-90"].to_numpy())
         assert metrics["test_coverage_90"] == pytest.approx(inside[both].mean(), rel=FIGURES)
-        if name != "theta":
-            assert metrics["test_skill"] == pytest.approx(1 - np.abs(error).mean() / naive, rel=FIGURES, abs=1e-6)
+        ours = np.abs(y - forecast)
+        for skill, theirs in (("test_skill", bar), ("test_skill_naive", naive)):
+            rows = ~np.isnan(ours) & ~np.isnan(theirs)
+            assert metrics[skill] == pytest.approx(1 - ours[rows].mean() / theirs[rows].mean(), rel=FIGURES, abs=1e-6)
+        assert metrics["test_rows"] == (both & ~np.isnan(bar)).sum()
 
 
 def test_the_registered_version_forecasts_in_a_process_without_this_repository(finished, tmp_path) -> None:
@@ -242,7 +248,7 @@ def test_again_nothing_is_trained_and_no_version_is_added(finished, warm) -> Non
     assert "epoch" not in again.stderr
     client = store(home)
     assert len(runs(client, kind="comparison")) == 1
-    fresh = warm("compare", SMOKE, "--fresh", home=home)  # without theta, which takes longest
+    fresh = warm("compare", SMOKE, *WITH_THETA, "--fresh", home=home)
     assert fresh.returncode == 0
     assert "ended by max_epochs" in fresh.stderr
     assert "smoke version 1 already" in fresh.stdout
@@ -252,9 +258,10 @@ def test_again_nothing_is_trained_and_no_version_is_added(finished, warm) -> Non
     assert len(weights) == 1  # the same bits
     board = warm("leaderboard", "smoke", "--json", home=home)
     facts = json.loads(board.stdout)
-    assert facts["chosen"] == "ridge"
+    assert facts["chosen"] == facts["baseline"] == "theta" and facts["reasons"]
     assert facts["rows"][0]["val_mae"] <= facts["rows"][1]["val_mae"]
-    assert "ridge" in warm("leaderboard", "smoke", home=home).stdout
+    printed = warm("leaderboard", "smoke", home=home).stdout
+    assert "ridge" in printed and "Why, as far as it is proven:" in printed
 
 
 def test_the_scores_by_slice_and_the_report_are_those_of_the_forecast_frame(finished) -> None:
