@@ -146,6 +146,7 @@ def _register_baseline(run: RunParams, found: Comparison, like: Job, parent: str
         bundle = Path(folder) / "bundle"
         words = _with_papers(bundle, facts, panel, about)
         result = register(bundle, name=run.name, run_id=run_id, identity=identity, tags=tags, home=home, words=words)
+    logs.log_text(run_id, json.dumps(made.fingerprint, indent=1), "fingerprint.json")
     logs.tag(run_id, {MADE: str(result.version), AS: identity})
     return replace(result, baseline=name)
 
