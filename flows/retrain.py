@@ -130,8 +130,6 @@ def _once(plan: Plan, forecast: str | None, options: PromoteOptions, home: Path)
 def _decided(name: str, compared: Comparison, options: PromoteOptions) -> tuple[Retrained, Broken | None]:
     """What came of the challenger; and what stops every decision while the champion goes on forecasting."""
     found = Retrained(outcome=Outcome.UNCHANGED)
-    if compared.failed:  # a baseline is registered all the same
-        notify("failure", name, why="every variant failed: " + "; ".join(compared.failed))
     if (compared.registered and compared.registered.version) or (compared.unchanged and undecided(name)):
         try:
             found = _judged(recorded(promote, name, options))
@@ -143,10 +141,12 @@ def _decided(name: str, compared: Comparison, options: PromoteOptions) -> tuple[
 
 
 def _nothing(name: str, compared: Comparison) -> Retrained:
-    """Nothing was registered: the refit was not trained to its end, or nothing has a score on validation."""
+    """Nothing was registered: because no variant is good enough, or because none, or the refit, was trained to its end."""
     refit = compared.registered.why if compared.registered else None
-    why = refit or "neither a variant nor a baseline has a score on validation"
-    notify("failure", name, why=why)
+    event, why = "refusal", "no variant beats the best naive forecast on validation"
+    if compared.failed or refit:
+        event, why = "failure", refit or "every variant failed: " + "; ".join(compared.failed)
+    notify(event, name, why=why)
     return Retrained(outcome=Outcome.NOTHING_REGISTERED, why=why)
 
 
