@@ -245,7 +245,12 @@ def _ends(sizes: pl.DataFrame) -> tuple[float, float] | None:
 
 
 def _between(smallest: float, largest: float) -> str:
-    return f"mean |y| {smallest:.3g} to {largest:.3g}"
+    return f"mean |y| {_short(smallest)} to {_short(largest)}"
+
+
+def _short(value: float) -> str:
+    """Three significant digits, thousands in full."""
+    return f"{float(f'{value:.3g}'):,g}"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from models.data.panel import Data
 from params.schema import Measure, RunParams
 from params.shown import discreet
 from tasks.compare import scores
-from tasks.compare.board import LEVEL, Board
+from tasks.compare.board import LEVEL, Board, Difference
 from tasks.compare.compare import Comparison, compare, training_history
 from tasks.compare.measures import scale_of
 from tasks.evaluate.baselines import Baselines
@@ -124,10 +124,12 @@ def _sections(
     warnings = [f"{label}: {card.warning}" for label, card in cards.items() if card.warning]
     memory = {"memory.png": "How far back each variant listens: sensitivity to the rows before the cutoff"}
     cost = {"pareto.png": "The front: no other model is both cheaper and more accurate"}
-    accuracy = {"accuracy.png": f"{report.error_name(by, where.run.data.target)} on test and validation"}
+    error = report.error_name(by, where.run.data.target)
+    accuracy = {"accuracy.png": f"{error} on test and validation, {_common(found)}"}
     differ = {"skill.png": f"Skill against {found.baseline}, the best baseline", "differences.png": "To the best variant"}
     note = page.bullets([told.note] if told.note else [])
     few, errors = _where_errors(found, pictures)
+    few = f"{error} on test, {_common(found)}. {few}".strip()
     return [
         page.Section("why", "Why no variant won", "", (), _why(told)),
         page.Section("leaderboard", "Leaderboard", _scope(found, where.run), drawn(accuracy), _scores(found.board, by) + note),
@@ -141,13 +143,18 @@ def _sections(
     ]
 
 
+def _common(found: Comparison) -> str:
+    counts = [int(count) for row in found.board.rows if (count := row["test_rows"])]
+    return f"on the rows that {found.baseline} forecasts too" + (f" ({_range(counts)} of the test)" if counts else "")
+
+
 def _why(told: Told) -> str:
     """The reasons and what to type next; nothing where a variant won."""
     if told.reasons is None:
         return ""
     commands = next_commands(told.reasons, told.command)
     words = [reason.words for reason in told.reasons] or lines_of(told.reasons, told.command)
-    return page.bullets(words) + (page.code("\n".join(commands)) if commands else "")
+    return page.bullets(words) + "".join(page.code(command) for command in commands)
 
 
 def _where_errors(found: Comparison, pictures: Mapping[str, bytes]) -> tuple[str, dict[str, str]]:
@@ -198,21 +205,30 @@ def _scope(found: Comparison, run: RunParams) -> str:
 
 
 def _how_real(found: Comparison, choose_by: Measure) -> str:
-    score = report.SCORES[choose_by]
-    words = f"Each model's {score} on test against that of {found.baseline}, the best baseline, on the rows that both forecast"
-    best = f"; then less that of {found.best}, the best variant on validation" if found.best else ""
-    return f"{words}{best}, with 90 % of the moving-block bootstrap. {_over(found)}"
+    score, bar, best = report.SCORES[choose_by], found.baseline, found.best
+    words = f"Each model's {score} on test against that of {bar}, the best baseline{_over(found.to_baseline)}"
+    if best:
+        words += f"; then against that of {best}, the best variant on validation{_over(found.to_best)}"
+    few = [one for some in (found.to_baseline, found.to_best) for one in some.values() if one.p is None and one.mean]
+    tests = (
+        "Not told apart: p above {:.0f} % after Holm's correction for all that are tested against the same model; an interval, "
+    )
+    tests = tests.format(100 * LEVEL) + "90 % of a moving-block bootstrap, is of one alone."
+    return f"{words}. {tests}" + (" Where no interval is drawn there are too few to say anything." if few else "")
 
 
-def _over(found: Comparison) -> str:
-    one = next(iter((found.to_best or found.to_baseline).values()), None)
-    if one is None:
-        return ""
-    what = "origins in time order" if one.over == "origins" else "series: there are too few origins"
-    few = "" if one.p is not None or one.mean == 0 else " That is too few to say anything."
-    tests = f"the {one.tested} tests" if one.tested and one.tested > 1 else "its one test"
-    alike = f"Not told apart: p above {100 * LEVEL:.0f} % after Holm's correction for {tests} against the same model"
-    return f"Tested over {one.count:,} {what}. {alike}; an interval is of one alone.{few}"
+def _over(differences: Mapping[str, Difference]) -> str:
+    """Over how many origins, or series, models are compared with one of them."""
+    found: dict[str, list[int]] = {}
+    for one in differences.values():
+        found.setdefault(one.over, []).append(one.count)
+    words = [f"{_range(counts)} {over}" for over, counts in found.items()]
+    return f", over {' or '.join(words)} that both forecast" if words else ""
+
+
+def _range(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _again(where: Publication) -> str:

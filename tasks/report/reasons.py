@@ -136,7 +136,15 @@ def next_commands(reasons: Sequence[Reason], command: str) -> list[str]:
 
 
 def _again(command: str, settings: Sequence[str]) -> str:
-    return " ".join([command, *(f"--set {shlex.quote(setting)}" for setting in settings)])
+    """The command with some settings, each in place of one of the same key."""
+    keys, words, kept = {setting.partition("=")[0] for setting in settings}, shlex.split(command), []
+    while words:
+        word = words.pop(0)
+        if word == "--set" and words and words[0].partition("=")[0] in keys:
+            words.pop(0)
+        else:
+            kept.append(word)
+    return " ".join([shlex.join(kept), *(f"--set {shlex.quote(setting)}" for setting in settings)])
 
 
 def _validation(data: Data) -> pl.DataFrame:

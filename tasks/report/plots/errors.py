@@ -74,7 +74,7 @@ def accuracy_plot(board: pl.DataFrame, chosen: str | None, bar: str, error: str)
     colors = [{bar: BAR, chosen: CHOSEN}.get(name, plain[kind]) for name, kind in rows.select("name", "kind").iter_rows()]
     ax.barh(places, rows["test_score"].to_numpy(), color=colors, height=0.66, zorder=2)
     largest = max([abs(value) for value in rows["test_score"]], default=0.0) or 1.0
-    digits = min(max(2 - math.floor(math.log10(largest)), 0), 9)  # three figures of the largest, the points below each other
+    digits = min(max(3 - math.floor(math.log10(largest)), 0), 9)  # four figures of the largest, the points below each other
     ax.plot(
         rows["val_score"].to_numpy(), places, ls="", marker="D", ms=5, mfc="white", mec=ACTUAL, label="validation", zorder=4
     )

@@ -201,10 +201,10 @@ def test_an_epoch_that_the_scaled_loss_would_not_keep_counts_where_series_weigh_
 
 
 def test_the_note_says_whose_error_the_mae_is() -> None:
-    past = frame(a=np.full(9, 1.0), b=np.full(9, 30.0), c=np.array([2.0, np.nan, 2.0]))
+    past = frame(a=np.full(9, 1.0), b=np.full(9, 2034.0), c=np.array([2.0, np.nan, 2.0]))
     errors = pl.DataFrame({"unique_id": ["a", "b", "c"], "theta": [1.0, 8.0, 1.0]})
     note = size_note(past, errors, "theta", "mae")
-    assert "mean |y| 1 to 30" in note and "80 % of the error of theta is that of the largest:" in note
+    assert "mean |y| 1 to 2,030" in note and "80 % of the error of theta is that of the largest:" in note
     assert "evaluation.choose_by=mase" in note
     assert size_note(past, errors, "theta", "mase") == ""
     assert size_note(past.filter(pl.col("unique_id") != "b"), errors, "theta", "mae") == ""

@@ -47,6 +47,14 @@ def test_one_command_has_every_setting_and_what_needs_a_file_has_its_own(tmp_pat
     assert settings_of(again) == [baselines, "variants=[gru_theta]"]
 
 
+def test_a_setting_takes_the_place_of_the_one_of_the_same_key() -> None:
+    ran = "python -m flows compare a.yaml --set training.max_epochs=3 --set 'variants=[gru, ridge]' --set name=b"
+    (again,) = next_commands(REASONS[2:3], ran)
+    assert again == "python -m flows compare a.yaml --set 'variants=[gru, ridge]' --set name=b --set training.max_epochs=8"
+    (apart,) = next_commands(REASONS[3:], ran)
+    assert settings_of(apart.partition(" && ")[2]) == ["training.max_epochs=3", "name=b", "variants=[gru_theta]"]
+
+
 def test_the_command_is_one_that_the_params_take() -> None:
     (together, _) = next_commands(REASONS, COMMAND)
     run = load_plan("params/smoke.yaml", settings_of(together)).run
