@@ -7,8 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from benchmarks._m4 import owa
+from models.serving import baseline
+from params.load import load_run
 from params.schema import Measure
-from tasks.compare.measures import NAIVE2, Scale, compared, losses, measured, measured_by, score, skill
+from tasks.compare.measures import NAIVE2, Scale, compared, losses, measured, measured_by, scale_of, score, skill
 
 MEASURES = get_args(Measure)
 SIZES = {"a": 0.3, "b": 7.0, "c": 90.0}  # of series; `still` has no scale
@@ -128,6 +131,31 @@ def test_a_slice_is_scored_as_if_it_were_alone(by: Measure) -> None:
             alone = measured(frame.filter(slices == value), ["m", "bar"], scale)
             assert (alone.rows, alone.scores) == (rows, pytest.approx({"m": ours, "bar": theirs}))
         assert found.height >= 3
+
+
+def test_the_owa_is_the_competition_s() -> None:
+    """Seasonal and other series, positive as M4's are, one origin each; Naive2 by our own baseline, the rest by `_m4`."""
+    rng = np.random.default_rng(6)
+    horizon, season, history, frames = 5, 4, [], []
+    for number, rows in enumerate((40, 41, 43, 60, 12, 90)):
+        wave = np.tile([0.5, 1.0, 1.6, 0.9], 30)[: rows + horizon] if number % 2 else np.ones(rows + horizon)
+        y = 10.0 ** (number - 2) * wave * (1 + 0.05 * np.abs(rng.normal(size=rows + horizon)))
+        ds, forecasts = np.arange(rows + horizon), y[rows:] * (1 + 0.1 * rng.normal(size=(2, horizon)))
+        history.append(pl.DataFrame({"unique_id": f"s{number}", "ds": ds, "y": y}))
+        made = baseline("naive2", {"season": season}, y, np.array([0]), np.array([rows - 1]), np.arange(1, horizon + 1))
+        frame = pl.DataFrame({"unique_id": f"s{number}", "ds": ds[rows:], "cutoff": rows - 1, "y": y[rows:], NAIVE2: made[0]})
+        frames.append(frame.with_columns(pl.Series("m", forecasts[0]), pl.Series("n", forecasts[1])))
+    frame, past = pl.concat(frames).with_columns(step=pl.int_range(pl.len()) % horizon + 1), pl.concat(history)
+    published = owa(frame, past, ["m", "n"], season)
+    ends = frame.group_by("unique_id").agg(pl.col("cutoff").max())
+    evaluation = load_run("params/smoke.yaml", ["evaluation.choose_by=owa", f"evaluation.season={season}"]).evaluation
+    assert evaluation.baselines[-1] == NAIVE2
+    scale = scale_of(evaluation, past.join(ends, on="unique_id").filter(pl.col("ds") <= pl.col("cutoff")))
+    assert measured(frame, ["m", "n", NAIVE2], scale).scores == pytest.approx(
+        {name: one["owa"] for name, one in published.items()}
+    )
+    found, expected = skill(frame, "m", "n", scale), {name: published[name]["owa"] or 0.0 for name in ("m", "n")}
+    assert found == pytest.approx(1 - expected["m"] / expected["n"])
 
 
 def test_naive2_has_an_owa_of_one() -> None:
