@@ -207,8 +207,9 @@ def sentence(board: Board, target: str = "", gain: Difference | None = None, cho
     if board.won or bar is None:
         found = f"{best.name} has the lowest validation {score} of all variants, {_number(best.score)}; "
     else:
+        theirs = _of_the_same_rows(best, bar, "val_score", "val_skill") or bar.score
         found = f"No variant beats {bar.name}, the best baseline, which is chosen: its validation {score} is "
-        found += f"{_number(bar.score)}, that of {best.name}, which comes nearest, {_number(best.score)}; "
+        found += f"{_number(theirs)}, that of {best.name}, which comes nearest, {_number(best.score)}; "
     return found + _on_test(board, best, choose_by) + (_real(bar.name, gain) if bar else "")
 
 
@@ -221,7 +222,8 @@ def _on_test(board: Board, best: ScoreRow, choose_by: Measure) -> str:
     stands = []
     if bar and (theirs := _of_the_same_rows(best, bar, column)) is not None:
         both = f", on the {int(rows):,} rows that both forecast" if (rows := best["test_rows"]) else ""
-        stands.append(f"{_against(ours, theirs)} {bar.name} ({_figure(theirs)}){', the best baseline' * board.won}{both}")
+        named = ", the best baseline" if board.won else ""  # else it was named before
+        stands.append(f"{_against(ours, theirs)} {bar.name} ({_figure(theirs)}){named}{both}")
     ridge = next((row for row in board.rows if row.name == "ridge" and row is not best), None)
     if ridge and (theirs := ridge[column]):
         stands.append(f"{_against(ours, theirs)} ridge ({_figure(theirs)})")
@@ -238,9 +240,9 @@ def _tested(row: ScoreRow, choose_by: Measure) -> tuple[str, str]:
     return ("test_mae", SCORES["mae"]) if row["test_score"] is None else ("test_score", SCORES[choose_by])
 
 
-def _of_the_same_rows(row: ScoreRow, bar: ScoreRow, column: str) -> float | None:
+def _of_the_same_rows(row: ScoreRow, bar: ScoreRow, column: str, of: str = "test_skill") -> float | None:
     """The score of the bar on the rows of a model, which its skill gives."""
-    ours, skill = row[column], row["test_skill"]
+    ours, skill = row[column], row[of]
     return bar[column] if ours is None or skill is None or skill == 1 else ours / (1 - skill)
 
 

@@ -115,6 +115,15 @@ def test_common_rows_the_measure_and_the_best_naive_are_told() -> None:
     )
 
 
+def test_on_validation_too_both_scores_are_those_of_the_same_rows() -> None:
+    """Of the harder rows that both forecast theta's error is 0.5, over all of its own 0.45."""
+    found = board_of([
+        a_row("lstm", 9.0, 9.5, val_score=0.6, val_skill=-0.2, val_rows=90, test_score=0.6),
+        a_row("theta", 7.0, 7.5, "baseline", val_score=0.45, val_skill=0.0, val_rows=100, test_score=0.5),
+    ])  # fmt: skip
+    assert "its validation MASE is 0.500, that of lstm, which comes nearest, 0.600" in sentence(found, choose_by="mase")
+
+
 def test_the_sentence_does_not_compare_ridge_with_itself_and_owns_up_to_a_loss() -> None:
     found = board_of([a_row("ridge", 4.0, 6.0), a_row("last_value", 5.0, 5.0, "baseline")])
     assert sentence(found).endswith("on test its MAE is 6.000, 20.0 % above last_value (5.000), the best baseline.")
