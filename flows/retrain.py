@@ -119,7 +119,8 @@ def _once(plan: Plan, forecast: str | None, options: PromoteOptions, home: Path)
         looked_back = score_realised(run, home)
         if forecast is not None:
             served, short = serve_forecasts(run, home, Path(forecast) if forecast else None)
-    warnings = tuple(filter(None, (looked_back, short)))
+    untrained = _failed(compared) if found.outcome is not Outcome.NOTHING_REGISTERED else ""  # a baseline stands in
+    warnings = tuple(filter(None, (untrained, looked_back, short)))
     for warning in warnings:
         notify("warning", run.name, why=warning)
     if stopped:
@@ -141,22 +142,26 @@ def _decided(name: str, compared: Comparison, options: PromoteOptions) -> tuple[
 
 
 def _nothing(name: str, compared: Comparison) -> Retrained:
-    """Nothing was registered: because no variant is good enough, or because none, or the refit, was trained to its end."""
-    refit = compared.registered.why if compared.registered else None
-    event, why = "refusal", "no variant beats the best naive forecast on validation"
-    if compared.failed or refit:
-        event, why = "failure", refit or "every variant failed: " + "; ".join(compared.failed)
-    notify(event, name, why=why)
+    """Nothing was registered: the refit failed, or no model has a score, not even a baseline."""
+    why = (compared.registered.why if compared.registered else None) or "no model has a score on validation"
+    why = "; ".join(filter(None, (why, _failed(compared))))
+    notify("failure", name, why=why)
     return Retrained(outcome=Outcome.NOTHING_REGISTERED, why=why)
+
+
+def _failed(compared: Comparison) -> str:
+    """That no variant was trained to its end, with each reason; empty where one was."""
+    return f"every variant failed: {'; '.join(compared.failed)}" if compared.failed else ""
 
 
 def _judged(found: Decision) -> Retrained:
     """What the decision on the challenger was; somebody is told where there was one."""
     if not found.gates:  # it is champion already
         return Retrained(outcome=Outcome.UNCHANGED, version=found.version, champion=found.champion)
-    telling = [one for one in found.gates if (one.option if found.promoted else not one.passed)]
-    why = "; ".join(f"{one.gate}: {one.words}" for one in telling)
-    if not found.promoted and all(one.option for one in telling):
+    failed = [one for one in found.gates if not one.passed]
+    by_chance = [one for one in found.gates if one.passed and one.option == "--allow-chance"]
+    why = "; ".join(f"{one.gate}: {one.words}" for one in (failed or by_chance))
+    if failed and all(one.option for one in failed):
         why += f"; to take it all the same: {found.again}"
     event, outcome = ("promotion", Outcome.PROMOTED) if found.promoted else ("refusal", Outcome.REFUSED)
     scores = found.scores.to_dict() if found.scores else {}

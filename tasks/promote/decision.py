@@ -117,6 +117,7 @@ def promote(
             return Decision(name, outcome, challenger.version, before, results, None, figures)
         outcome, event = (Outcome.PROMOTED, Event.PROMOTED) if passed else (Outcome.REFUSED, Event.REFUSED)
         now, why = challenger.version if passed else before, gates.summary(results)
+        why += f"; {figures.lead}" if passed and figures else ""
         draft = Draft(event, challenger.version, now, before, why, int(found.creation_timestamp), options.reason)
         files = _files(results, figures, challenger, champion)
         after = alias.carry_out(turn, home, draft, files, figures.metrics() if figures else {})

@@ -46,6 +46,12 @@ class Figures:
         told = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if value is not None)
         return f"{SCORES[self.measure]} on {self.origins} unseen origins of {self.series} series: {told}"
 
+    @property
+    def lead(self) -> str:
+        """The skill of the challenger against the bar."""
+        found = self.skill[OURS]
+        return f"skill {'unknown' if found is None else f'{found:+.1%}'} against {self.bar} in {SCORES[self.measure]}"
+
     def metrics(self) -> dict[str, float]:
         """Every score that is a number, by its name in MLflow."""
         intervals: dict[str, float | None] = {}

@@ -94,6 +94,7 @@ def test_a_first_network_is_held_against_the_bar_on_the_origins_that_it_is_fitte
     assert metrics["challenger_skill_low"] < metrics["challenger_skill"] < metrics["challenger_skill_high"] < 0
     assert kept["baseline"] == "theta" and kept["challenger_less_theta"]["skill"] == pytest.approx(metrics["challenger_skill"])
     assert figures.words.startswith("MAE on 30 unseen origins of 2 series: challenger ")
+    assert figures.lead == f"skill {metrics['challenger_skill']:+.1%} against theta in MAE"
 
 
 def test_a_baseline_as_champion_is_beaten_as_another_is(house: Any, home: Path) -> None:
