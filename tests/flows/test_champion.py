@@ -10,7 +10,8 @@ from flows.verbs import champion
 from params.errors import UserError
 from tasks.promote import ledger
 from tasks.promote.chain import Entry, Event
-from tasks.promote.decision import PromoteOptions
+from tasks.promote.decision import Decision, Outcome, PromoteOptions
+from tasks.promote.gates import GateResult
 from tasks.tracking import connection
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mlflow's own imports
@@ -52,3 +53,18 @@ def test_a_day_is_the_whole_day_however_it_is_written(
             champion.show_history(tmp_path, "story", early, False)
     with pytest.raises(UserError, match="write a date or a time"):
         champion.show_history(tmp_path, "story", "2026", False)
+
+
+def test_a_refusal_says_what_to_type_where_an_option_would_do(capsys: pytest.CaptureFixture[str]) -> None:
+    code = GateResult("code", True, "changed (--allow-dirty)", option="--allow-dirty")
+    chance = GateResult("chance", False, "may be chance", "--allow-chance takes it", "--allow-chance")
+    champion.show_decision(Decision("story", Outcome.REFUSED, "2", None, (code, chance), 1))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "Refused: there is no champion (entry 1 of the ledger).",
+        "To go on (chance): --allow-chance takes it",
+        "then: python -m flows promote story --version 2 --allow-dirty --allow-chance   (nothing is trained again for it)",
+    ]
+    weak = GateResult("slices", False, "weak")
+    champion.show_decision(Decision("story", Outcome.REFUSED, "2", None, (chance, weak), 1))
+    assert "To look into it (slices): python -m flows leaderboard story" in capsys.readouterr().out
