@@ -72,7 +72,8 @@ def _memory(facts: BundleFacts, card: MemoryCard | None) -> list[str]:
     if is_baseline(facts.family):
         return []
     found = f"half-life {card.half_life} rows, receptive field {card.receptive_field} samples" if card else "not measured"
-    return ["## Memory", f"- {found}", ""]
+    whose = " (of its networks: a baseline reads all that it is given)" if facts.combined and card else ""
+    return ["## Memory", f"- {found}{whose}", ""]
 
 
 def _limits(facts: BundleFacts, verdict: Verdict, memory: MemoryCard | None) -> list[str]:
@@ -117,7 +118,7 @@ def _weights(refit: Refitted | None) -> list[str]:
     """What the two sets of weights are; nothing where there is one."""
     if refit is None:
         return []
-    how = "; ".join(dict.fromkeys(_length(one.training) for one in refit.job.members or (refit.job,)))
+    how = "; ".join(dict.fromkeys(_length(one.training) for one in refit.job.networks or (refit.job,)))
     return [
         "## Two sets of weights",
         "- weights.safetensors, graph.pt2: trained without the test range; the scores, the intervals and the gates are theirs "

@@ -58,6 +58,15 @@ def test_members_are_combined_as_numpy_does_it(
     np.testing.assert_allclose(found[..., 0], expected, rtol=1e-6)
 
 
+def test_beside_baselines_its_members_are_left_apart(panel: Panel, params: WindowParams, split: Split) -> None:
+    members = random_forecasters(params, panel, split, 3)
+    inputs, _ = next(Windows(panel, params, origin_rows(panel, params, split, "test", 1)).batches(64))
+    found = Ensemble(members, None).eval()(*inputs)
+    assert found.shape == (len(inputs.past_BLF), params.horizon, 3)
+    for number, member in enumerate(members):
+        torch.testing.assert_close(found[..., number], member(*inputs)[..., 0], rtol=0, atol=0)
+
+
 def test_an_ensemble_of_none_or_of_another_rule_is_refused(panel: Panel, params: WindowParams, split: Split) -> None:
     one, two = random_forecasters(params, panel, split, 2)
     with pytest.raises(ValueError, match="needs a member"):
@@ -68,8 +77,8 @@ def test_an_ensemble_of_none_or_of_another_rule_is_refused(panel: Panel, params:
 
 @pytest.mark.slow
 def test_its_exported_graph_forecasts_the_same(panel: Panel, params: WindowParams, split: Split) -> None:
-    for count in (2, 3):
-        ensemble = Ensemble(random_forecasters(params, panel, split, count)).eval()
+    for count, combine in ((2, "median"), (3, "median"), (1, None), (3, None)):
+        ensemble = Ensemble(random_forecasters(params, panel, split, count), combine).eval()  # type: ignore[arg-type]
         assert check_parity(serving.open_graph(export(ensemble, params)), ensemble, params, panel) < 1e-4
 
 

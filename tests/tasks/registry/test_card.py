@@ -55,6 +55,7 @@ def test_a_card_says_for_how_long_a_refit_was_trained(house: Any) -> None:
         (four, "for 4 epochs"),
         (ridge, "with the penalty 10"),
         (replace(four, members=(one, one, ridge)), "on all rows, for 1 epoch; with the penalty 10,"),
+        (replace(four, members=(one, replace(four, family="theta", network={"season": 24}))), "on all rows, for 1 epoch,"),
     ):
         refit = Refitted(job=job, weights="r" * 64, fingerprint=made.fingerprint, identity="", seen_until=0)
         both = card(house.facts(), replace(made, refit=refit), about, None)

@@ -1,0 +1,82 @@
+"""models/mixed.py by the command line: an ensemble of networks and Theta from the comparison to a process without our code."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "data" / "nyc_weather.parquet"
+KEYS = ["origin", "time_hour", "cutoff"]
+SETTINGS = ("name=mixed", "variants=[ensemble_theta]", "training.refit=all")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
+]
+SERVED = """
+import mlflow, pandas as pd, sys
+model = mlflow.pyfunc.load_model("models:/mixed@champion")
+rows = pd.read_parquet(sys.argv[1]).rename(columns={"origin": "unique_id", "time_hour": "ds", "temp": "y"})
+model.predict(rows[["unique_id", "ds", "y", "dewp"]]).to_parquet(sys.argv[2])
+assert not [name for name in sys.modules if name.split(".")[0] in ("flows", "tasks", "models", "params")]
+"""
+
+
+@pytest.fixture(scope="module")
+def home(new_home, warm, tmp_path_factory):
+    """A state folder with the comparison and its version."""
+    home = new_home(tmp_path_factory.mktemp("mixed") / "home")
+    settings = [part for one in SETTINGS for part in ("--set", one)]
+    done = warm("compare", "params/smoke.yaml", *settings, home=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Registered as mixed version 1" in done.stdout, done.stdout
+    return home
+
+
+def test_its_version_forecasts_as_it_was_scored_and_is_promoted_served_and_reproduced(home, warm, tmp_path) -> None:
+    (row,) = [one for one in json.loads(warm("leaderboard", "mixed", "--json", home=home).stdout)["rows"] if one["rank"] == 1]
+    assert (row["name"], row["family"], row["seeds"]) == ("ensemble_theta", "ensemble", None)
+    (told,) = (json.loads(path.read_text()) for path in home.rglob("model.json"))
+    theta = {"name": "theta", "arguments": {"season": 24, "rows": 500}}
+    assert told["combined"] == {"how": "median", "baselines": [theta]} and "theta" not in told["family"]
+
+    out = tmp_path / "judged.parquet"
+    given = ("--data", str(DATA), "--out", str(out), "--from", "2013-12-17", "--stride", "12", "--judged")
+    done = warm("forecast", "mixed@1", *given, home=home)
+    assert done.returncode == 0, done.stderr
+    judged = pl.read_parquet(out)
+    assert set(judged["model"]) == {"ensemble_theta"}
+    (scored,) = (pl.read_parquet(path) for path in home.rglob("forecasts.parquet"))
+    scored = scored.select(origin="unique_id", time_hour="ds", cutoff="cutoff", scored="ensemble_theta")
+    both = judged.join(scored, on=KEYS, nulls_equal=True)
+    assert both.height > 3 * 6 * 20
+    np.testing.assert_allclose(both["yhat"], both["scored"], rtol=1e-6)
+
+    promoted = warm("promote", "mixed", "--allow-dirty", "--allow-chance", home=home)
+    assert promoted.returncode == 0, promoted.stdout + promoted.stderr
+    assert "Promoted: mixed version 1 is champion" in promoted.stdout and "bit for bit" in promoted.stdout
+    reproduced = warm("reproduce", "mixed@champion", home=home)
+    assert reproduced.returncode == 0, reproduced.stdout + reproduced.stderr
+    assert reproduced.stdout.count("the same weights, bit for bit") == 2  # the judged and the refitted
+
+    done = warm("forecast", "mixed@champion", *given[:4], home=home)
+    assert done.returncode == 0, done.stderr
+    ours = pl.read_parquet(out).sort(KEYS)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment |= {"MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    command = [sys.executable, "-P", "-c", SERVED, str(DATA), str(tmp_path / "served.parquet")]
+    served = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert served.returncode == 0, served.stderr
+    theirs = pl.read_parquet(tmp_path / "served.parquet").sort("unique_id", "ds")
+    assert ours.height == theirs.height == 3 * 6 and set(theirs["model"]) == {"ensemble_theta"}
+    np.testing.assert_array_equal(ours["yhat"], theirs["yhat"])
+
+    settings = [part for one in SETTINGS for part in ("--set", one)]
+    again = warm("compare", "params/smoke.yaml", *settings, home=home)
+    assert again.returncode == 0 and "Nothing has changed" in again.stdout
