@@ -7,9 +7,8 @@ the order of the forecast frame, `ahead` = gap + 1 .. gap + horizon.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -27,12 +26,7 @@ from tasks.files import spread
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import target_frame
 
-
-class Progress(Protocol):
-    """Hears which baseline is at work, and how many of its fits are done, of how many in `total`."""
-
-    def __call__(self, name: str, done: int, /, total: int) -> None: ...
-
+Progress = Callable[[str, int, int], None]  # which baseline is at work, and how many of its fits are done, of how many
 
 ORIGINS = 30  # that `auto` gives theta and auto_ets: a fit an origin and series is too slow for all of them
 ORIGINS_LEAST = 10  # fewer say little: the baseline is then left out
@@ -222,7 +216,11 @@ def _fitted(name: str, past: _Past, run: RunParams, progress: Progress | None) -
         return values, f"left out: too slow for {series:,} series; set evaluation.baseline_origins to fit it all the same"
     some = cutoffs[spread(len(cutoffs), most)]
     tried = np.flatnonzero(np.isin(moment, some))
-    told = partial(progress, name, total=len(tried)) if progress is not None else lambda done: None
+
+    def told(done: int) -> None:
+        if progress is not None:
+            progress(name, done, len(tried))
+
     values[tried] = _forecast(name, past, run, tried, told)
     part = f"on {len(some)} of {len(cutoffs)} origins (its scores are of those alone)" if len(some) < len(cutoffs) else ""
     return values, "; ".join(filter(None, (part, _lacking(values, past.start, tried)))) or None

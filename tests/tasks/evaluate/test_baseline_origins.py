@@ -59,7 +59,8 @@ class Zero:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.evaluate.baselines._model", lambda name, season: Zero())
+    for model in ("Theta", "AutoETS"):
+        monkeypatch.setattr(f"statsforecast.models.{model}", lambda season_length: Zero())
 
 
 @pytest.mark.usefixtures("quick")

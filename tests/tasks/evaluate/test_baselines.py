@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from benchmarks._m4 import naive2
 from params.load import load_run
 from params.schema import RunParams
 from tasks.evaluate.baselines import forecast_baselines
@@ -182,7 +183,7 @@ def test_auto_ets_gets_three_seasons_where_those_are_longer(monkeypatch: pytest.
             seen.append(len(y))
             return {"mean": np.zeros(h)}
 
-    monkeypatch.setattr("tasks.evaluate.baselines._model", lambda name, season: Listens())
+    monkeypatch.setattr("statsforecast.models.AutoETS", lambda season_length: Listens())
     history = a_history({"a": a_walk(600)})
     for season in (24, 168):
         forecast_baselines(history, origins(history, [590]), a_run(1, 0, season, ETS))
@@ -253,7 +254,7 @@ def test_what_the_library_cannot_fit_is_null_and_told(outcome: Any, monkeypatch:
                 raise outcome
             return {"mean": np.full(h, outcome if y[-1] == 30 else 1.0)}
 
-    monkeypatch.setattr("tasks.evaluate.baselines._model", lambda name, season: Fails())
+    monkeypatch.setattr("statsforecast.models.AutoETS", lambda season_length: Fails())
     history = a_history({"a": np.arange(60.0), "b": np.arange(60.0) + 100})
     frame, notes = forecast_baselines(history, origins(history, [30, 40]), a_run(2, 0, 4, ETS))
     assert frame["auto_ets"].to_list() == [None, None, 1, 1, 1, 1, 1, 1]
@@ -261,12 +262,29 @@ def test_what_the_library_cannot_fit_is_null_and_told(outcome: Any, monkeypatch:
 
 
 def test_naive_baselines_alone_import_no_statsforecast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "statsforecast.models", None)  # to import it now is an error
+    monkeypatch.setitem(sys.modules, "statsforecast", None)  # to import it now is an error
     history = a_history({"a": a_walk(40)})
     at = origins(history, [30])
-    assert forecast_baselines(history, at, a_run(2, 0, 4, NAIVE))[1] == {}
+    assert forecast_baselines(history, at, a_run(2, 0, 4, NAIVE, "evaluation.choose_by=owa"))[1] == {}
     with pytest.raises(ImportError):
         forecast_baselines(history, at, a_run(2, 0, 4, THETA))
+
+
+def test_naive2_is_the_competition_s_at_every_origin_and_there_wherever_an_owa_is_asked_for() -> None:
+    """Up to each cutoff anew: seasonal or not, with a gap, short, and with a hole that holds the value before it."""
+    rng = np.random.default_rng(3)
+    wave = np.tile([0.5, 1.0, 1.6, 0.9], 20)
+    series = {
+        "seasonal": 100 * wave * (1 + 0.1 * rng.random(80)), "walk": a_walk(80), "constant": np.full(80, 7.0),
+        "short": 10 * wave[:11], "hole": np.where(np.arange(80) == 37, np.nan, 5 * wave),
+    }  # fmt: skip
+    history, run = a_history(series), a_run(6, 1, 4, NAIVE, "evaluation.choose_by=owa")
+    frame, notes = forecast_baselines(history, origins(history, [8, 10, 30, 61, 75]), run)
+    assert notes == {} and frame.columns[-1] == "naive2" and frame["naive2"].null_count() == 0
+    for (name, cutoff), rows in frame.partition_by("unique_id", "cutoff", as_dict=True).items():
+        y = history.filter(pl.col("unique_id") == name, pl.col("ds") <= cutoff)["y"].forward_fill().to_numpy()
+        assert rows["naive2"].to_list() == pytest.approx(naive2(y, 4, 7)[1:].tolist()), (name, len(y))
+    assert "naive2" not in forecast_baselines(history, origins(history, [30]), a_run(2, 0, 4, NAIVE))[0].columns
 
 
 def test_series_of_any_length_and_start_keep_apart() -> None:
