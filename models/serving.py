@@ -45,7 +45,7 @@ WHOLE = re.compile(r"(?:-(0)|(0|-?[1-9][0-9]*))\.0+", re.ASCII)
 TRUTHS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 BEFORE = {"true": "1", "false": "0"}  # what a category that is true or false was called by an older lagline
 NAMED = 5  # series that a message names
-LEAST = 10  # values that a fitted baseline needs in another model's place, or two seasons
+LEAST = 10  # values that a baseline needs in another model's place, or two seasons
 MOST_STEPS = 10**7  # of the grid that a baseline reads, however few the rows are
 BLIND = "no observed y in its window"
 JSON_FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
@@ -741,8 +741,8 @@ def suffices(name: str, arguments: dict[str, Any], history: History) -> np.ndarr
     """[origins] whether a baseline reads values enough to forecast in another model's place."""
     seen, end = np.append(0, np.cumsum(~np.isnan(history.y))), history.at + 1
     observed = seen[end] - seen[np.maximum(history.start, end - arguments.get("rows", end))]
-    fitted = max(2 * arguments["season"], LEAST)
-    return np.asarray(observed >= {"last_value": 1, "seasonal_naive": 1, "drift": 2}.get(name, fitted))
+    least = max(2 * arguments["season"], LEAST)  # a drift over a few values errs far more than the last of them
+    return np.asarray(observed >= (1 if name in ("last_value", "seasonal_naive") else least))
 
 
 def _history(rows: _Rows, series: np.ndarray, origin: np.ndarray) -> History:

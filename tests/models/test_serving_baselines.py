@@ -206,6 +206,20 @@ def test_a_series_that_is_too_short_is_forecast_by_the_first_baseline_that_its_h
     ]  # c and d are none of training, which scales no baseline
 
 
+@pytest.mark.parametrize("name", ["drift", "naive2", "theta", "auto_ets"])
+@pytest.mark.parametrize(("season", "least"), [(1, 10), (5, 10), (6, 12)])
+def test_what_takes_a_trend_or_a_season_from_the_values_needs_two_seasons_and_ten_of_them(
+    name: str, season: int, least: int
+) -> None:
+    """A drift over two values of the shipped temperatures errs three times as much as the last of them."""
+    one = {"name": name, "arguments": arguments_of(name, season).to_dict(), "half_widths": [1.0, 1.0]}
+    model = network(30, fallbacks=[one, LAST], forward_fill=0)
+    for values in (least - 1, least):
+        rng, y = np.random.default_rng(1), np.full(20, nan)  # the others are missing
+        y[rng.choice(20, values, replace=False)] = rng.normal(5, 1, values)
+        assert set(model.forecast(hourly(20, y=y))["model"]) == {name if values >= least else "last_value"}
+
+
 def test_strict_and_an_older_version_refuse_and_leave_out_as_before() -> None:
     rows = pd.concat([hourly(12), hourly(11, "b")])
     refused = "series 'b': too short a history, 12 rows at 1h are needed up to the cutoff and 11 are given"
@@ -251,24 +265,23 @@ def test_a_baseline_falls_back_on_another() -> None:
 
 
 def test_with_a_start_a_series_falls_back_at_all_its_cutoffs_or_at_none() -> None:
-    """Drift needs two values; a has whole windows from row 4 on, b never, and c only before the start."""
-    drift = {"name": "drift", "arguments": {"season": SEASON}, "half_widths": [1.0, 2.0]}
-    model = network(5, fallbacks=[drift], forward_fill=0)
+    """a has whole windows from row 4 on, b never; c has none with a value at row 9."""
+    model = network(5, fallbacks=[THETA, LAST], forward_fill=0)
     gone = [0.0, 1, 2, 3, 4, *[nan] * 5, 10]
-    rows = pd.concat([hourly(12), hourly(4, "b", y=[5.0, 7, 9, 11]), hourly(11, "c", y=gone)])
+    rows = pd.concat([hourly(12), hourly(4, "b", y=[nan, 7, 9, 11]), hourly(11, "c", y=gone)])
     found = model.forecast(rows, start="2024-01-01 00:00", stride=1)
     by = found.drop_duplicates(["unique_id", "cutoff"]).groupby("unique_id")
     assert {name: part["cutoff"].dt.hour.tolist() for name, part in by} == {
         "a": [4, 5, 6, 7, 8, 9, 10, 11],
-        "b": [1, 2, 3],  # from the second value on
+        "b": [1, 2, 3],  # from its first value on
         "c": [4, 5, 6, 7, 8, 10],  # where a window holds one value
     }
-    assert {name: part["model"].unique().tolist() for name, part in by} == {"a": ["gru"], "b": ["drift"], "c": ["gru"]}
-    assert found[found["unique_id"] == "b"]["yhat"].tolist() == [9, 11, 11, 13, 13, 15]
-    late = serving.Model(facts_of(WindowParams(2, {"y": FeatureWindow(5)}), fallbacks=[drift], forward_fill=0), last_y)
+    assert {name: part["model"].unique().tolist() for name, part in by} == {"a": ["gru"], "b": ["last_value"], "c": ["gru"]}
+    assert found[found["unique_id"] == "b"]["yhat"].tolist() == [7, 7, 9, 9, 11, 11]
+    late = serving.Model(facts_of(WindowParams(2, {"y": FeatureWindow(5)}), fallbacks=[LAST], forward_fill=0), last_y)
     found = late.forecast(rows[rows["unique_id"] == "c"], start="2024-01-01 09:00", stride=9)
-    assert found["model"].tolist() == ["drift"] * 2 and found["cutoff"].dt.hour.tolist() == [9, 9]  # blind there
-    assert found["yhat"].tolist() == [10.0, 11.0]
+    assert found["model"].tolist() == ["last_value"] * 2 and found["cutoff"].dt.hour.tolist() == [9, 9]  # blind there
+    assert found["yhat"].tolist() == [4.0, 4.0]
     strided = model.forecast(pd.concat([hourly(12), hourly(6, "b")]), start="2024-01-01 01:00", stride=3)
     assert strided.drop_duplicates(["unique_id", "cutoff"])["cutoff"].dt.hour.tolist() == [4, 7, 10, 4]
     with pytest.raises(ValueError, match="series 'b': too short a history"):
