@@ -18,7 +18,7 @@ from params.schema import ScalingParams
 from tasks.explore.rhythm import correlation
 
 FEW = 1000  # windows to train on: fewer are few
-STRONGER = 0.05  # by so much the autocorrelation of a longer season lies above those that a window holds
+NEARER = 0.1  # by this share values have to be nearer to those of a longer season than to those of one that a window holds
 FLAT, CHANGES = 0.1, (1, 2, 3)  # an autocorrelation that says nothing, at each of these lags
 MOVED = 1.0  # deviations of the training rows by which a level has moved
 SPREAD = 2.0  # times by which the changes from row to row are larger or smaller
@@ -57,27 +57,44 @@ class Trained(NamedTuple):
     result: Result
 
 
-def season_out_of_sight(seasons: Mapping[int, float], windows: WindowParams) -> Reason | None:
-    """A season of the training rows that is clearer than those within reach of the window of y.
+def season_out_of_sight(arrays: Sequence[np.ndarray], seasons: Mapping[int, float], windows: WindowParams) -> Reason | None:
+    """A season of the training rows that no window of y holds, and that tells more than those that it holds.
 
-    `seasons`: rows -> autocorrelation, of those that are clear (`rhythm.seasons_of`).  A season of n rows is within reach where
-    the row n before the first step is in the window.
+    `arrays`: the training rows of some series on the grid, NaN for missing.  `seasons`: rows -> autocorrelation, of those that
+    are clear (`rhythm.seasons_of`).  A window holds a season of n rows where the row n before the first step is in it.
     """
     seen = windows.features.get("y")
     if seen is None:
         return Reason("no variant sees the past of the target: y is not in windows.features")
     reach = seen.reach + windows.gap + 1
-    near = max((strength for season, strength in seasons.items() if season <= reach), default=0.0)
-    far = {season: strength for season, strength in seasons.items() if season > reach and strength > near + STRONGER}
+    far, near = [one for one in seasons if one > reach], [one for one in seasons if one <= reach]
     if not far:
         return None
-    season = max(far, key=far.__getitem__)
+    errors = {one: _error_at(arrays, one) for one in seasons}
+    season = min(far, key=errors.__getitem__)
+    proof = f"autocorrelation {seasons[season]:.2f} in the training rows"
+    if near:
+        other = min(near, key=errors.__getitem__)
+        if not errors[season] <= (1 - NEARER) * errors[other]:
+            return None
+        share = 100 * (1 - errors[season] / errors[other])
+        proof = f"in the training rows a value is {share:.0f} % nearer to that one than to that of {other} rows before"
     lookback = math.ceil((season - windows.gap - 1 - seen.delay) / seen.sampling_rate) + 1
     words = (
-        f"the series repeat after {season} rows (autocorrelation {far[season]:.2f} in the training rows), and the window of y "
-        f"reaches back over {seen.reach + 1}: no network sees the row of a season before"
+        f"the series repeat after {season} rows, and the window of y reaches back over {seen.reach + 1}: no network sees the "
+        f"row of a season before ({proof})"
     )
     return Reason(words, (f"windows.features.y.lookback={lookback}",))
+
+
+def _error_at(arrays: Sequence[np.ndarray], lag: int) -> float:
+    """How far values are from those `lag` rows before, in deviations of their series: the median over series."""
+    found = []
+    for values in arrays:
+        away, unit = np.abs(values[lag:] - values[:-lag]), np.nanstd(values)
+        if np.isfinite(away).any() and unit > 0:
+            found.append(float(np.nanmean(away) / unit))
+    return float(np.median(found)) if found else math.inf
 
 
 def no_memory(arrays: Sequence[np.ndarray], seasons: Mapping[int, float]) -> Reason | None:

@@ -86,7 +86,7 @@ def reasons_of(run: RunParams, data: Data, past: pl.DataFrame, fits: Sequence[Fi
     counts = window_counts(data, run.evaluation.stride)
     trained = [Trained(fit.variant, fit.job.training, fit.result) for fit in fits if fit.finished]
     found = (
-        evidence.season_out_of_sight(seasons, data.windows),
+        evidence.season_out_of_sight(arrays, seasons, data.windows),
         evidence.no_memory(arrays, seasons),
         evidence.few_windows(counts["train"].to_list(), data.windows),
         evidence.level_moved(past, _validation(data), run.scaling),

@@ -54,16 +54,21 @@ def daily(rows: int = 2000, seed: int = 0) -> np.ndarray:
 
 
 def test_a_week_that_a_day_of_window_does_not_hold_is_the_reason() -> None:
-    found = season_out_of_sight(seasons_of([weekly(), weekly(seed=1)], "1h"), windows(24))
+    arrays = [weekly(), weekly(seed=1)]
+    found = season_out_of_sight(arrays, seasons_of(arrays, "1h"), windows(24))
     assert found is not None and found.settings == ("windows.features.y.lookback=168",)
     assert "repeat after 168 rows" in found.words and "reaches back over 24" in found.words
+    away = [np.mean([np.abs(y[lag:] - y[:-lag]).mean() / y.std() for y in arrays]) for lag in (168, 24)]
+    assert f"{100 * (1 - away[0] / away[1]):.0f} % nearer to that one than to that of 24 rows before" in found.words
 
 
 def test_a_week_that_is_seven_equal_days_is_none() -> None:
-    """Its autocorrelation at 168 rows is that at 24: a longer window would see nothing else."""
-    seasons = seasons_of([daily(), daily(seed=1)], "1h")
-    assert 24 in seasons and season_out_of_sight(seasons, windows(24)) is None
-    assert season_out_of_sight(seasons, windows(12)) is not None
+    """The row of a week before says no more than that of a day before: a longer window would see nothing else."""
+    arrays = [daily(), daily(seed=1)]
+    seasons = seasons_of(arrays, "1h")
+    assert {24, 168} <= set(seasons) and season_out_of_sight(arrays, seasons, windows(24)) is None
+    found = season_out_of_sight(arrays, seasons, windows(12))
+    assert found is not None and "autocorrelation" in found.words
 
 
 @given(
@@ -74,17 +79,17 @@ def test_its_setting_shows_the_networks_the_row_of_a_season_before(
 ) -> None:
     """The row one season before the first step is season - gap - 1 rows before the origin."""
     seen = FeatureWindow(lookback, rate, delay)
-    found = season_out_of_sight({season: 0.8}, WindowParams(3, {"y": seen}, gap=gap))
+    found = season_out_of_sight([], {season: 0.8}, WindowParams(3, {"y": seen}, gap=gap))
     assert (found is None) == (delay + rate * (lookback - 1) >= season - gap - 1)
     if found is not None:
         key, _, value = found.settings[0].partition("=")
         wider = FeatureWindow(int(value), rate, delay)
         assert key == "windows.features.y.lookback" and wider.reach >= season - gap - 1 > wider.reach - rate
-        assert season_out_of_sight({season: 0.8}, WindowParams(3, {"y": wider}, gap=gap)) is None
+        assert season_out_of_sight([], {season: 0.8}, WindowParams(3, {"y": wider}, gap=gap)) is None
 
 
 def test_without_the_past_of_the_target_that_is_the_reason() -> None:
-    found = season_out_of_sight({}, WindowParams(6, {"dewp": FeatureWindow(9)}))
+    found = season_out_of_sight([], {}, WindowParams(6, {"dewp": FeatureWindow(9)}))
     assert found is not None and "y is not in windows.features" in found.words
 
 
