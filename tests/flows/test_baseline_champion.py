@@ -1,4 +1,4 @@
-"""No network wins: the best baseline is registered, promoted, served without this repository, and reproduced."""
+"""No network wins (flows/compare.py): the best baseline is registered, promoted, served without this repository, reproduced."""
 
 import json
 import os

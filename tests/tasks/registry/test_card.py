@@ -1,6 +1,7 @@
 """The model card: every score that there is, nothing of the data as markup."""
 
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from models.data.window import FeatureWindow, WindowParams
 from models.memory_card import MemoryCard
 from tasks.registry.card import card, kind_of
-from tasks.registry.facts import Refitted
+from tasks.registry.facts import Fallback, Refitted
 from tasks.train.identity import Provenance
 from tasks.validate.verdict import Finding, Severity, Verdict
 
@@ -18,7 +19,7 @@ EVIL = "<script>x</script> [a](b) *c* `d`\n# e"
 def test_a_card_tells_scores_limits_and_the_way_back_and_the_data_stay_text(house: Any) -> None:
     extent = {"rows": 10, "series": 1, "first": "2024-01-01", "last": "2024-02-01"}
     finding = Finding("gaps", Severity.WARN, False, None, [EVIL], 0.5, None, 0.1, "rows are missing", "share")
-    made = house.made(scores={"test_mae": 1.25, "test_crps": None}, naive="drift", seed=3, weights="w" * 64)
+    made = house.made(scores={"test_mae": 1.25, "test_crps": None}, naive="drift", baseline="theta", seed=3, weights="w" * 64)
     made = replace(
         made, fingerprint=made.fingerprint | {"revision": "r" * 40, "clean": False, "changed": {"models/x.py": "b" * 40}}
     )
@@ -30,7 +31,7 @@ def test_a_card_tells_scores_limits_and_the_way_back_and_the_data_stay_text(hous
         "| MAE | 1.25 |",
         "2 rows after the last one known",
         "holiday",
-        "best naive: drift",
+        "best baseline: theta, best naive: drift",
         "Memory: rows 4 to 5 before the cutoff",
         f"at revision {'r' * 40} (models/x.py changed)",
         "seed 3",
@@ -62,12 +63,37 @@ def test_a_card_says_for_how_long_a_refit_was_trained(house: Any) -> None:
         assert words in both and "refitted.pt2" in both and "r" * 64 in both and "forecast --judged" in both
 
 
+def test_a_card_of_a_baseline_says_what_it_reads_and_names_no_network(house: Any) -> None:
+    made = replace(house.made(), baseline="theta")
+    about = Provenance(
+        Verdict(True, [], [], [], {"rows": 10, "series": 1, "first": "a", "last": "b"}, []), "x", made.fingerprint
+    )
+    drift = Fallback(name="drift", arguments={"season": 24}, half_widths=(1.0,) * 4)
+    facts = house.facts(variant="theta", family="theta", network={"season": 24, "rows": 500}, fallbacks=(drift,))
+    text = card(facts, made, about, None)
+    for word in (
+        "A theta baseline that forecasts temp 4 steps of 1h ahead",
+        "- from the history of each series by itself, of the newest 500 rows, with a season of 24 rows",
+        "A series with less is forecast by drift: the column model says which",
+        "forecasts again and compares",
+        f"- numpy, statsforecast {version('statsforecast')}, Python",
+        f"- forecasts {made.weights}",
+    ):
+        assert word in text, text
+    for word in ("## Memory", "torch", "weights", "seed", "are scaled"):
+        assert word not in text
+    network = card(house.facts(fallbacks=(drift,)), made, about, None)
+    assert "are scaled" in network and "is forecast by drift" in network and "statsforecast" not in network
+    assert "statsforecast" in card(house.facts(fallbacks=(replace(drift, name="theta"),)), made, about, None)
+
+
 @pytest.mark.parametrize(
     ("family", "words"),
     [("ridge", "A ridge regression"), ("linear", "A linear model"), ("ensemble", "An ensemble"), ("tcn", "A tcn network"),
      ("recurrent", "A recurrent network"), ("attention", "An attention network"), ("lstm", "An lstm network"),
      ("elman", "An elman network"), ("gru", "A gru network"), ("mlp", "An mlp network"),
-     ("encoder_decoder", r"An encoder\_decoder network")],
+     ("encoder_decoder", r"An encoder\_decoder network"), ("theta", "A theta baseline"), ("auto_ets", "An auto ets baseline"),
+     ("seasonal_naive", "A seasonal naive baseline")],
 )  # fmt: skip
 def test_what_a_version_is_has_its_article_and_a_regression_is_no_network(family: str, words: str) -> None:
     assert kind_of(family) == words

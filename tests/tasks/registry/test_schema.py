@@ -48,6 +48,7 @@ HOSTILE: list[tuple[str, Any]] = [
     (f"{PRINT}.clean", 1),
     (f"{PRINT}.code_rule", 10**30),
     (f"{PRINT}.torch", "2.13; x"),
+    (f"{PRINT}.statsforecast", "2.0; x"),
     (f"{PRINT}.python", "\x1b]0;x\x07"),
     *((f"{PRINT}.device", value) for value in ("tpu", "cpu \x1b[31m", "cpu\nx", "cpu " + "x" * 500, 3)),
     *((f"{PRINT}.deterministic.threads", value) for value in (1_000_000, 0, -1, "4", 1.5, True, None)),
