@@ -59,7 +59,7 @@ def progress(artifact: UUID | None, done: int, fits: int, last: str) -> None:
 def show_comparison(name: str, parent: str, compared: "Compared") -> None:
     """The leaderboard with its conclusion, what else is said of it, and links to the run and its report."""
     told = compared.told
-    text = "\n\n".join(part for part in (told.sentence, "\n".join(told.lines()), compared.leaderboard) if part)
+    text = f"{told.markdown()}\n\n{compared.leaderboard}"
     displayed(create_markdown_artifact, text, key=_key(name, "leaderboard"), description=told.sentence)
     base = masked(os.environ["MLFLOW_TRACKING_URI"])
     served = base.startswith("http")

@@ -262,8 +262,7 @@ def _conclude(found: Comparison, where: Publication, told: Told) -> None:
     """The description of the run and of its experiment, the view of its page, and the winner's scores."""
     parent, by, board = where.parent, where.run.evaluation.choose_by, found.board
     logs.tag(parent, {"chosen": found.chosen, "best_baseline": found.baseline, "best_naive": found.naive})
-    parts = [told.sentence, "\n".join(told.lines()), report.to_markdown(board, NARROW, by)]
-    text = "\n\n".join(part for part in parts if part) + "\nThe whole report: `report.html` among the artifacts."
+    text = f"{told.markdown()}\n\n{report.to_markdown(board, NARROW, by)}\nThe whole report: `report.html` among the artifacts."
     logs.describe(parent, text)
     key, view = pages.view_tag(parent, {BY_NAME[name].metric: BY_NAME[name].pixels for name in IN_MLFLOW})
     experiment = runs.experiment_of(parent)

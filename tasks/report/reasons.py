@@ -48,6 +48,16 @@ class Told:
         lines = [] if self.reasons is None else lines_of(self.reasons, self.command)
         return [*lines, *([f"Note: {self.note}"] if self.note else [])]
 
+    def markdown(self) -> str:
+        """The conclusion and what follows it, the commands as code."""
+        parts = [self.sentence]
+        if self.reasons is not None:
+            first, *rest = lines_of(self.reasons, "")
+            parts += [first, "\n".join(line for line in rest if line.startswith("- "))]
+            commands = next_commands(self.reasons, self.command)
+            parts += ["To try:", "\n".join(f"    {command}" for command in commands)] if commands else []
+        return "\n\n".join(part for part in (*parts, f"Note: {self.note}" if self.note else "") if part)
+
 
 def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, validation: Path, command: str) -> Told:
     """What is said of a comparison; the reasons are looked for where no variant won.

@@ -80,6 +80,16 @@ def test_what_is_said_survives_its_json_and_an_old_leaderboard_says_less() -> No
     assert Told.read("theta is chosen.", {"reasons": []}).lines() == lines_of((), "")
 
 
+def test_as_markdown_the_reasons_are_a_list_and_the_commands_code() -> None:
+    text = Told("theta is chosen.", "mae", "series differ", REASONS, COMMAND).markdown()
+    parts = text.split("\n\n")
+    assert parts[0] == "theta is chosen." and parts[-1] == "Note: series differ"
+    assert parts[2].splitlines() == [f"- {reason.words}" for reason in REASONS]
+    assert parts[4].splitlines() == [f"    {command}" for command in next_commands(REASONS, COMMAND)]
+    assert Told("gru won.").markdown() == "gru won."
+    assert Told("theta is chosen.", reasons=()).markdown().split("\n\n") == ["theta is chosen.", *lines_of((), "")]
+
+
 def validation(folder: Path, both: float, missing: int = 0) -> frames.Forecasts:
     """Two series, 20 origins of 3 steps: `gru` and `theta` err by 1, a share `both` of the rows in the same direction.
 
