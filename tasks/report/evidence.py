@@ -219,8 +219,8 @@ def other_epoch(trained: Sequence[Trained], choose_by: str) -> Reason | None:
     if not names:
         return None
     words = (
-        f"of {_names(list(dict.fromkeys(names)))} the epoch was kept that has the lowest raw MAE; the lowest loss in scaled units, "
-        "which weighs series alike, is that of another"
+        f"of {_names(list(dict.fromkeys(names)))} the epoch was kept that has the lowest raw MAE; the lowest loss in scaled "
+        "units, which weighs series alike, is that of another"
     )
     return Reason(words, ("training.monitor=loss",))
 
