@@ -66,12 +66,15 @@ def forecast(version: Version, data: str | Path, asked: Asked | None = None) -> 
     """
     asked = asked or Asked()
     try:
-        source = table_of(version, data, asked.future is not None)
+        future = asked.future if version.facts.windows.future or not version.trained_on.run.windows.future else None
+        source = table_of(version, data, future is not None)
         frame, notes = read(version, source), tuple[str, ...]()
-        if asked.future is not None:
-            frame, notes = _with_ahead(version, frame, asked.future, source.data)
+        if future is not None:
+            frame, notes = _with_ahead(version, frame, future, source.data)
         elif asked.start is None:
             notes = rows_ahead(frame)
+        if asked.future is not None and future is None:
+            notes = (f"--future {asked.future} is not read: {version.facts.variant} needs no more than the target", *notes)
         made, told = forecast_frame(version, frame, asked, version.model.known)
         return Forecasts(made, given_in(source), frame, (*notes, *told))
     except ValueError as error:
@@ -156,7 +159,7 @@ def table_of(version: Version, data: str | Path, ahead: bool = False) -> Source:
     run = version.trained_on.run
     zone = version.facts.zone or run.data.time_zone
     own = run.data.model_copy(update={"path": whole_path(data), "query": None, "uri": None, "time_zone": zone})
-    source = open_like(own, {"y", own.target, *run.windows.columns}, Path.cwd())
+    source = open_like(own, {"y", own.target, *_read_by(version, run).windows.columns}, Path.cwd())
     own = source.data
     there = source.columns
     given = {"id": ("unique_id", own.ids), "time": ("ds", own.times), "target": ("y", (own.target,))}
@@ -183,15 +186,23 @@ def read(version: Version, source: Source) -> pl.DataFrame:
 
 
 def numbers(run: RunParams, source: Source, version: Version) -> pl.DataFrame:
-    """The long frame of a run, less the features that the version was trained without.
+    """The long frame of a run, less what the version does not read.
 
     Raises ValueError, as serving does, for the first cell that holds something and no number: a null would take its place.
     """
+    run = _read_by(version, run)
     dropped = [name for name in run.windows.features if name not in version.facts.windows.features]
     frame, words = long_frame(run, source, dropped), categories_of(run)
     columns = [name for name in frame.collect_schema().names() if name not in (*KEYS, "y")]
     refuse_words(scan_series(source, columns, words), [name for name in ("y", *columns) if name not in words], run.data)
     return frame.collect()
+
+
+def _read_by(version: Version, run: RunParams) -> RunParams:
+    """The same run, with no covariate where the version is a baseline: its table may be without them."""
+    if not is_baseline(version.facts.family):
+        return run
+    return run.model_copy(update={"windows": run.windows.model_copy(update={"features": {}, "future": (), "static": {}})})
 
 
 def long_enough(frame: pl.DataFrame, version: Version, always: Collection[str] = ()) -> tuple[pl.DataFrame, list[str]]:

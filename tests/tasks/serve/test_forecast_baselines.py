@@ -177,3 +177,22 @@ def test_a_page_shows_the_forecasts_of_a_baseline_under_its_name(version: Versio
     assert "90 % interval of LGA." in text and "90 % interval of new0, by theta." in text
     assert text.count("<td>2024-01-0") == 8 and "<td>theta" not in text  # the first column says the times
     assert np.isnan(found.made.filter(unique_id="new0")["yhat-lo-90"].fill_null(float("nan")).to_numpy()).sum() == 1
+
+
+def test_a_baseline_reads_no_covariate_and_no_file_of_what_is_known_ahead(
+    theta: Version, table: pl.DataFrame, tmp_path: Path
+) -> None:
+    expected = forecast(theta, written(table, tmp_path / "x.csv")).made
+    bare = written(table.drop("x"), tmp_path / "bare.csv")
+    assert forecast(theta, bare).made.equals(expected)
+    assert forecast(theta, written(table.with_columns(x=pl.lit("words")), tmp_path / "words.csv")).made.equals(expected)
+    with pytest.raises(UserError, match="reads nothing that is known ahead"):  # nor did its run
+        forecast(theta, bare, Asked(future=bare))
+    trained = theta.trained_on
+    run = trained.run.model_copy(
+        update={"windows": trained.run.windows.model_copy(update={"future": ("x",), "static": {"kind": "numeric"}})}
+    )
+    ahead = replace(theta, facts=replace(theta.facts, trained_on=replace(trained, run=run)))
+    found = forecast(ahead, bare, Asked(future=tmp_path / "none.csv"))
+    assert found.made.equals(expected)
+    assert found.notes == (f"--future {tmp_path / 'none.csv'} is not read: theta needs no more than the target",)
