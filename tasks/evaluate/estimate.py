@@ -13,7 +13,7 @@ from tasks.lags.sizes import Sizes, size_text
 from tasks.train.job import Planned
 
 HIDDEN = 12 * 32 * 4  # bytes that the layers of a network keep of a sample for the way back
-FRAMES = 6  # columns of the forecast frame that are in memory at a time
+FRAMES = 8  # columns of the forecast frame that are in memory at a time
 
 
 @dataclass(frozen=True)

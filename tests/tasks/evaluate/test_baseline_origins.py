@@ -121,7 +121,7 @@ def test_progress_counts_every_fit_and_an_error_of_the_listener_ends_it() -> Non
     heard: list[tuple[str, int, int]] = []
     some, run = origins(history, [30, 40]), a_run(2, 0, 1, "evaluation.baselines=[auto_ets, last_value, theta]")
     frame, notes = forecast_baselines(history, some, run, lambda *told: heard.append(told))
-    assert heard == [(name, done, 4) for name in ("theta", "auto_ets") for done in (1, 2, 3, 4)]
+    assert heard == [(name, done, 4) for name in ("auto_ets", "theta") for done in (1, 2, 3, 4)]
     assert frame.columns[4:] == ["auto_ets", "last_value", "theta"] and notes == {}
 
     def stop(*_: object) -> None:
