@@ -19,10 +19,12 @@ import pytest
 
 from params.errors import UserError
 from tasks import interrupt
+from tasks.compare.board import Difference
 from tasks.promote import alias, ledger
 from tasks.promote import decision as promotion
 from tasks.promote.decision import PromoteOptions
 from tasks.promote.gates import GateResult
+from tasks.promote.scored import Figures
 from tasks.registry.load import opened
 from tasks.registry.versions import CHALLENGER, CHAMPION, find, log_bundle, needed
 from tasks.tracking import connection, logs, runs
@@ -171,6 +173,36 @@ def test_a_story_of_decisions_and_what_the_ledger_says_of_it(home: Path, name: s
     verdicts = logs.artifact(some[5].run_id, "verdicts.json")
     told = [(one["gate"], one["passed"], one["words"]) for one in json.loads(verdicts.read_text())]
     assert told == [("skill", False, "too weak")]
+
+
+def test_a_champion_that_may_be_one_by_chance_is_so_in_the_ledger_with_its_figures(
+    home: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gap = Difference(-0.1, -0.3, 0.1, None, None, "origins", 12, skill=0.05, skill_low=-0.02, skill_high=0.11)
+    both = {"challenger": 1.9, "theta": 2.0}
+    figures = Figures(
+        origins=12, series=3, rows=144, naive="theta", bar="theta", measure="owa", mae=both, score=both,
+        skill={"challenger": 0.05}, skill_naive={"challenger": None}, less={("challenger", "theta"): gap},
+    )  # fmt: skip
+    allowed = GateResult("chance", True, "may be chance (--allow-chance)", option="--allow-chance")
+    monkeypatch.setattr(promotion, "judge", lambda *_: ((GateResult("skill", True, "fixed"), allowed), figures))
+    assert promotion.promote(name, home, "cpu", PromoteOptions(reason="the first")).promoted
+    (entry,) = ledger.entries(name)
+    assert entry.why == ("all 2 gates were passed; chance: may be chance (--allow-chance); skill +5.0% against theta in OWA")
+    assert entry.reason == "the first"
+    kept = json.loads(logs.artifact(entry.run_id, "scores.json").read_text())
+    assert (kept["baseline"], kept["measure"], kept["rows"]) == ("theta", "owa", 144)
+    assert kept["challenger_less_theta"]["skill_high"] == 0.11
+    metrics = connection.client().get_run(entry.run_id).data.metrics
+    assert metrics == {
+        "challenger_mae": 1.9,
+        "challenger_score": 1.9,
+        "theta_mae": 2.0,
+        "theta_score": 2.0,
+        "challenger_skill": 0.05,
+        "challenger_skill_low": -0.02,
+        "challenger_skill_high": 0.11,
+    }
 
 
 @pytest.mark.fault
