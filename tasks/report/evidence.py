@@ -50,7 +50,7 @@ class Reason:
 
 
 class Trained(NamedTuple):
-    """A finished fit: the name of its variant, what it was asked for and what it gave."""
+    """A fit: the name of its variant, what it was asked for and what it gave."""
 
     name: str
     training: Training
@@ -173,6 +173,13 @@ def unlike_sizes(past: pl.DataFrame, scaling: ScalingParams) -> Reason | None:
         return None
     words = f"series differ in size ({_between(*sizes)}), and scaling.per global with target none has the scale of the largest"
     return Reason(words, ("scaling.per=series",))
+
+
+def none_finished(failed: Sequence[Trained]) -> Reason:
+    """The reason of each fit, where all of them failed; smaller steps where one diverged.  `failed`: all fits, at least one."""
+    words = "; ".join(dict.fromkeys(f"{name}: {result.reason}" for name, _, result in failed))
+    rates = [training.learning_rate for _, training, result in failed if result.step is not None and not result.again]
+    return Reason(f"no variant finished ({words})", (f"training.learning_rate={min(rates) / 10:g}",) if rates else ())
 
 
 def still_improving(trained: Sequence[Trained]) -> Reason | None:

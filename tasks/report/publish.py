@@ -89,7 +89,7 @@ def _tables(found: Comparison, where: Publication, told: Told, folder: Path) -> 
         "unit": run.data.target,
         "choose_by": run.evaluation.choose_by,
         "rows": board.to_dicts(),
-        "fits": report.frame(Board.of(found.rows).rows).to_dicts(),
+        "fits": report.frame(Board.of(found.rows, found.baseline, found.naive).rows).to_dicts(),
     }
     (folder / "leaderboard.json").write_text(json.dumps(facts, indent=1))
     board.write_csv(folder / "leaderboard.csv")
@@ -126,7 +126,7 @@ def _sections(
     cost = {"pareto.png": "The front: no other model is both cheaper and more accurate"}
     error = report.error_name(by, where.run.data.target)
     accuracy = {"accuracy.png": f"{error} on test and validation, {_common(found)}"}
-    differ = {"skill.png": f"Skill against {found.baseline}, the best baseline", "differences.png": "To the best variant"}
+    differ = {"skill.png": f"Skill against {found.baseline}", "differences.png": f"How far from {found.best}"}
     note = page.bullets([told.note] if told.note else [])
     few, errors = _where_errors(found, pictures)
     few = f"{error} on test, {_common(found)}. {few}".strip()

@@ -72,10 +72,9 @@ def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, val
     best = next((fit for fit in fits if fit.variant == found.best), None)
     reasons = reasons_of(best.planned.variant.run if best else run, data, past, fits)
     if best and not best.planned.variant.members:  # an ensemble can be no member of another
-        scores = {row.name: row.score for row in found.rows if row.variant == found.best and row.score is not None}
+        labels = [row.name for row in found.rows if row.variant == found.best and row.finished]
         frame = replace(found.test, path=validation)
-        label = min(scores, key=scores.__getitem__)
-        together = better_together(frame, best.variant, label, found.baseline, scale_of(run.evaluation, past))
+        together = better_together(frame, best.variant, labels, found.baseline, scale_of(run.evaluation, past))
         reasons += [together] if together else []
     return Told(sentence, by, note, tuple(reasons), command)
 
@@ -94,8 +93,10 @@ def reasons_of(run: RunParams, data: Data, past: pl.DataFrame, fits: Sequence[Fi
     arrays = some_series(past.lazy(), grid, run.name)
     seasons = seasons_of(arrays, grid)
     counts = window_counts(data, run.evaluation.stride)
-    trained = [Trained(fit.variant, fit.job.training, fit.result) for fit in fits if fit.finished]
+    every = [Trained(fit.variant, fit.job.training, fit.result) for fit in fits]
+    trained = [one for one in every if one.result.finished]
     found = (
+        None if trained else evidence.none_finished(every),
         evidence.season_out_of_sight(arrays, seasons, data.windows),
         evidence.no_memory(arrays, seasons),
         evidence.few_windows(counts["train"].to_list(), data.windows),
@@ -108,10 +109,12 @@ def reasons_of(run: RunParams, data: Data, past: pl.DataFrame, fits: Sequence[Fi
     return [reason for reason in found if reason]
 
 
-def better_together(validation: Forecasts, variant: str, fit: str, bar: str, scale: Scale) -> Reason | None:
-    """That the mean of a variant's forecasts (of its `fit`) and of the best baseline's beats that baseline on validation."""
-    frame = validation.read(fit, bar, *scale.besides)
-    frame = frame.with_columns(_mean=(pl.col(fit).fill_nan(None) + pl.col(bar).fill_nan(None)) / 2)
+def better_together(validation: Forecasts, variant: str, fits: Sequence[str], bar: str, scale: Scale) -> Reason | None:
+    """That the mean of a variant's forecasts (of all its `fits`, one a seed) and of the best baseline's beats that baseline on
+    validation."""
+    members = [*fits, bar]
+    frame = validation.read(*members, *scale.besides)
+    frame = frame.with_columns(_mean=sum((pl.col(name).fill_nan(None) for name in members), pl.lit(0.0)) / len(members))
     share = measured(frame, ("_mean", bar), scale).skill("_mean", bar)
     if share is None or share <= 0:
         return None

@@ -18,6 +18,7 @@ from tasks.report.evidence import (
     few_windows,
     level_moved,
     no_memory,
+    none_finished,
     other_epoch,
     season_out_of_sight,
     size_note,
@@ -189,6 +190,16 @@ def test_what_was_still_improving_at_its_budget_asks_for_more_of_it() -> None:
     for ended in (Ended.PATIENCE, Ended.CLOSED_FORM, Ended.MEMBERS):
         assert still_improving([a_fit(4, 5, ended)]) is None
     assert still_improving([]) is None
+
+
+def test_where_none_finished_the_reasons_of_the_fits_are_told_and_what_diverged_asks_for_smaller_steps() -> None:
+    memory = Result(status=Status.FAILED, reason="out of memory", again=True, step=7)
+    found = none_finished([Trained("gru", TRAINING, memory), Trained("gru", TRAINING, memory)])
+    assert found.words == "no variant finished (gru: out of memory)" and found.settings == ()
+    diverged = Result(status=Status.FAILED, reason="diverged in step 3", step=3, learning_rate=0.01)
+    both = none_finished([Trained("gru", TRAINING, memory), Trained("lstm", TRAINING, diverged)])
+    assert both.words == "no variant finished (gru: out of memory; lstm: diverged in step 3)"
+    assert both.settings == ("training.learning_rate=0.001",)
 
 
 def test_what_was_best_at_once_asks_for_smaller_steps() -> None:
