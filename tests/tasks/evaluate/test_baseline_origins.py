@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from models.data.origins import origin_rows
 from models.data.panel import Data, Panel, Split
 from models.data.window import FeatureWindow, WindowParams
 from params.load import load_run
@@ -157,3 +158,32 @@ def test_the_naive_and_the_fitted_ones_are_written_apart_and_joined(tmp_path: Pa
             assert frame[name].null_count() == 0
     nothing = baselines.write_baselines(baselines.only_fitted(baselines.only_naive(run)), data, tmp_path)
     assert nothing.files == {"validation": {}, "test": {}} and nothing.notes == {}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("lengths", [(120, 120), tuple(60 + 7 * place for place in range(12))])
+@pytest.mark.parametrize("padding", [0, 2])
+def test_a_version_is_judged_on_the_origins_that_a_comparison_fits(
+    lengths: tuple[int, ...], padding: int, tmp_path: Path
+) -> None:
+    """Series that end together, or none at the time of another, of which the places from the end are the same."""
+    params = WindowParams(2, {"y": FeatureWindow(3)}, start_padding=padding)
+    rows = a_history({f"s{place:02d}": a_walk(length, place) for place, length in enumerate(lengths)})
+    panel = Panel.open(write_panel(rows.lazy(), params, Frequency("1h"), 0, tmp_path))
+    data, run = Data(panel, params, Split("rows", 5, 42)), a_run(2, 0, 1, "evaluation.stride=1", alone("theta"))
+    targets = targets_of(data, "test", 1)
+    cutoffs = targets.select("unique_id", "cutoff").unique(maintain_order=True)
+    made, _ = forecast_baselines(rows, cutoffs, run)
+    fitted = made.filter(pl.col("theta").is_not_null()).select("unique_id", "cutoff").unique(maintain_order=True)
+    every = origin_rows(panel, params, data.split, "test", 1)
+    some = baselines.spread_origins(["lstm", "theta"], panel, every, run)
+    ids = [panel.ids[place] for place in np.searchsorted(panel.offsets, some, side="right") - 1]
+    assert list(zip(ids, panel.times[some].tolist(), strict=True)) == list(
+        zip(fitted["unique_id"], fitted["cutoff"].to_physical(), strict=True)
+    )
+    assert len(some) == 30 * len(lengths) < len(every)
+    assert baselines.spread_origins(["lstm", "drift"], panel, every, run) is every
+    again = baselines.spread_origins(["theta"], panel, some, run)  # what is spread already stays
+    assert again.tolist() == some.tolist() and not len(baselines.spread_origins(["theta"], panel, every[:0], run))
+    slow = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"season": 2000})})
+    assert len(baselines.spread_origins(["theta"], panel, every, slow)) == 10 * len(lengths)
