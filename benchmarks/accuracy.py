@@ -11,7 +11,7 @@ leaderboard.
 ETT and Weather: MSE and MAE in the standard deviations of each channel's training rows, over all test windows, no batch
 dropped.
 M4: the last 48 or 13 training rows are held out and scored by the competition's formulas (`_m4.py`, nothing of
-ours), beside what the leaderboard says of the same forecasts (`ours`).
+ours), beside what the leaderboard says of the same forecasts (`ours`, whose scale of MASE is that of the training rows alone).
 What is chosen (*) is chosen on validation, whose score stands beside it.  docs/benchmarks.md says where the data are.
 Last line: JSON.
 """

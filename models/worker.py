@@ -31,6 +31,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+from models.baselines import FITTED_ROWS
 from models.data.panel import Panel
 from models.data.windows import Inputs, Windows
 from models.ensemble import Model
@@ -133,6 +134,8 @@ def beside_of(job: Job, asked: threading.Event) -> Beside:
 
     panel = Panel.open(job.panel)
     windows = windows_of(job, panel, EVALUATED)
+    if fitted := [one.family for one in job.baselines if one.family in FITTED_ROWS]:
+        _say({"warning": f"fits {' and '.join(fitted)} at {sum(map(len, windows.values())):,} origins, one after another"})
     found, milliseconds = {}, 0.0
     for split in EVALUATED:
         started = time.perf_counter()

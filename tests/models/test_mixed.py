@@ -13,6 +13,7 @@ import pytest
 import models.mixed
 from models.data.panel import Panel, Split
 from models.data.window import FeatureWindow, WindowParams
+from models.data.windows import Windows
 from models.fit.job import Job, load_model, read_result, windows_of
 from models.mixed import baseline_forecasts, combined, digest
 from models.worker import Evaluated
@@ -60,6 +61,10 @@ def a_variant(*settings: str, combine: Any = "median", baselines: tuple[str, ...
 
 def a_job(folder: Path, *settings: str, combine: Any = "median", baselines: tuple[str, ...] = NAMES) -> Job:
     return make_job(a_variant(*settings, combine=combine, baselines=baselines), 0, folder, WINDOWS, SPLIT, "cpu")
+
+
+def evaluated_windows(job: Job) -> dict[str, Windows]:
+    return windows_of(job, Panel.open(job.panel), ("validation", "test"))
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +159,9 @@ def test_the_same_job_gives_the_same_weights_elsewhere_and_is_taken_as_it_is(
     job, found = a_job(folder), read_result(fit_folder(a_job(folder), trained))
     assert Job.from_dict(json.loads(json.dumps(job.to_dict()))) == job
     assert run_fit(job, trained, Listener(), NEVER).reused
-    again = run_fit(job, tmp_path, Listener(), NEVER)
+    said = list[str]()
+    again = run_fit(job, tmp_path, Listener(warning=said.append), NEVER)
+    assert said == [f"fits theta at {sum(map(len, evaluated_windows(job).values())):,} origins, one after another"]
     assert not again.reused and again.result.weights == found.weights and again.result.forecasts == found.forecasts != ""
     files = [(fit_folder(job, home) / "test.npy").read_bytes() for home in (trained, tmp_path)]
     assert files[0] == files[1]
