@@ -220,9 +220,9 @@ def _command(plan: Plan) -> str:
 
 
 def _train_on_all_rows(
-    run: RunParams, prepared: Prepared, fits: Sequence[Fit], chosen: str | None, trainer: Trainer, board: Board
+    run: RunParams, prepared: Prepared, fits: Sequence[Fit], chosen: str, trainer: Trainer, board: Board
 ) -> Fit | None:
-    """The chosen fit trained once more on all rows; None where nothing was chosen or its params ask for none."""
+    """The chosen fit trained once more on all rows; None where a baseline was chosen or its params ask for none."""
     fit = next((fit for fit in fits if fit.label == chosen), None)
     if fit is None or fit.planned.variant.run.training.refit is None:
         return None

@@ -69,7 +69,7 @@ def write_bundle(
         "model.json": json.dumps(facts.to_dict(), indent=1, allow_nan=False).encode(),
         **programs,
         f"code/{serving_name()}.py": serving.SOURCE,
-        "example.json": json.dumps(example(panel, params, _rows_shown(facts)), allow_nan=False).encode(),
+        "example.json": json.dumps(example(panel, facts), allow_nan=False).encode(),
         **(papers or {}),
     }
     for name in ("model.json", "example.json"):  # what could not be opened again is not written
@@ -154,19 +154,20 @@ def _rows_shown(facts: BundleFacts) -> int:
     return facts.windows.reach + 1
 
 
-def example(panel: Panel, params: WindowParams, shown: int) -> Example:
-    """A long frame as columns and rows: the end of the longest series, `shown` rows up to its cutoff; None where missing.
+def example(panel: Panel, facts: BundleFacts) -> Example:
+    """A long frame as columns and rows: the end of the longest series, no longer than a forecast needs; None where missing.
 
     With covariates known ahead the last rows carry them alone.
     """
-    series = int(np.argmax(np.diff(panel.offsets)))
+    params, series = facts.windows, int(np.argmax(np.diff(panel.offsets)))
     whole, ahead = panel.rows(series), params.ahead if params.future else 0
-    rows = slice(max(whole.start, whole.stop - ahead - shown), whole.stop)
+    rows = slice(max(whole.start, whole.stop - ahead - _rows_shown(facts)), whole.stop)
     past = np.arange(rows.start, rows.stop) < whole.stop - ahead
     columns = {"unique_id": np.full(len(past), panel.ids[series], object), "ds": _times(panel, rows)}
-    if params.future:
+    alone = is_baseline(facts.family)  # it reads the target, which a panel has also where no network reads it
+    if params.future or facts.combined or alone:
         columns["y"] = np.where(past, panel.target[rows], np.nan)
-    for name in params.features:
+    for name in () if alone else params.features:
         columns[name] = np.where(past, panel.channel(name)[rows], np.nan)
     for name in params.future:
         columns[name] = panel.channel(name + AHEAD)[rows]

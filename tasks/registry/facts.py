@@ -188,8 +188,7 @@ class BundleFacts:
     @property
     def needed(self) -> frozenset[str]:
         """The names of all baselines that it forecasts with: itself, fallbacks, members."""
-        others = (*self.fallbacks, *(self.combined.baselines if self.combined else ()))
-        return frozenset({self.family} & {*BASELINES} | {one.name for one in others})
+        return baselines_in(self.to_dict())
 
     @classmethod
     def read(cls, content: bytes) -> "BundleFacts":
@@ -241,6 +240,12 @@ class BundleFacts:
         trained_on = None if lacks else TrainedOn.from_dict(raw["trained_on"])
         windows = WindowParams.from_dict(raw["windows"])
         return cls(**_known(cls, raw) | own | {"windows": windows, "trained_on": trained_on, "lacks": lacks})
+
+
+def baselines_in(raw: Json) -> frozenset[str]:
+    """The names of the baselines that a model.json forecasts with: itself, fallbacks, members."""
+    others = (*raw.get("fallbacks", ()), *(raw.get("combined") or {}).get("baselines", ()))
+    return frozenset({raw["family"], *(one["name"] for one in others)} & {*BASELINES})
 
 
 def _told(one: Baseline) -> dict[str, object]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -18,7 +18,7 @@ from params.errors import UserError
 from params.section import owner
 from tasks.locks import lock
 from tasks.registry import seal
-from tasks.registry.facts import BundleFacts
+from tasks.registry.facts import baselines_in
 from tasks.tracking import connection
 
 if TYPE_CHECKING:
@@ -187,14 +187,14 @@ def log_bundle(folder: Path, run_id: str) -> tuple[str, str]:
         code_paths=[str(code)],
         signature=signature(folder, list(frame.columns)),
         input_example=frame,
-        pip_requirements=requirements(BundleFacts.read((folder / "model.json").read_bytes())),
+        pip_requirements=requirements(baselines_in(json.loads((folder / "model.json").read_text()))),
     )
     return str(model.model_id), sealing.digest
 
 
-def requirements(facts: BundleFacts) -> list[str]:
-    """The packages that a version forecasts with, as pip reads them."""
-    more = (STATSFORECAST,) if facts.needed & {*FITTED_ROWS} else ()
+def requirements(baselines: Collection[str]) -> list[str]:
+    """The packages that a version which forecasts with some baselines needs, as pip reads them."""
+    more = (STATSFORECAST,) if {*baselines} & {*FITTED_ROWS} else ()
     return [f"{package}=={installed(package).split('+')[0]}" for package in (*NEEDS, *more)]
 
 
