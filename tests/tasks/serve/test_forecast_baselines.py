@@ -1,4 +1,4 @@
-"""`forecast` and the forecasts of a night by baselines: a version that is one, and where a network cannot forecast a series."""
+"""tasks/serve/forecast.py with baselines: a version that is one, and where a network cannot forecast; the same of a night."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
