@@ -1,4 +1,4 @@
-"""Baselines as models/serving.py forecasts them: by themselves, in an ensemble, and where a network cannot forecast a series."""
+"""Baselines as models/serving.py forecasts them: alone, in an ensemble, and where a network cannot forecast a series."""
 
 import io
 import json
