@@ -122,29 +122,28 @@ def compared(frame: pl.DataFrame, models: Sequence[str], others: Sequence[str], 
         return None
     if scale.by != "rmsse":
         return significance.judged(shares)
-    places = [[both.index(name) for name in dict.fromkeys(names)] for names in (models, others)]
-    squares = sums.select("cutoff", "unique_id", "_n", *(pl.col(f"_square{k}") / pl.col("_scale") for k in range(len(both))))
-    return significance.judged(shares, lambda draws: (_roots(squares, draws, places[0]), _roots(squares, draws, places[1])))
+    squares = {place: (sums[f"_square{place}"] / sums["_scale"]).to_numpy() for place in range(len(both))}
+    sides = [[squares[both.index(name)] for name in dict.fromkeys(names)] for names in (models, others)]
+    rows, (origin, series) = sums["_n"].to_numpy(), (sums[key].rank("dense").to_numpy() for key in ("cutoff", "unique_id"))
+    at = (origin.astype(np.int64) - 1, series.astype(np.int64) - 1)
+    return significance.judged(shares, lambda draws: (_roots(draws, at, rows, sides[0]), _roots(draws, at, rows, sides[1])))
 
 
-def _roots(squares: pl.DataFrame, draws: np.ndarray, places: Sequence[int]) -> np.ndarray:
+def _roots(draws: np.ndarray, at: tuple[np.ndarray, np.ndarray], rows: np.ndarray, squares: Sequence[np.ndarray]) -> np.ndarray:
     """[draws] the RMSSE of some models, a mean, where each origin counts as often as it was drawn: [draws, origins].
 
-    `squares`: cutoff, unique_id, _n, and `_square<place>`: sums of the squared scaled errors.
+    `at`: the origin and the series of each sum; `rows`, `squares`: how many errors, and the sum of their scaled squares for
+    each model.
     """
-    origin = squares["cutoff"].rank("dense").to_numpy().astype(np.int64) - 1
-    series = squares["unique_id"].rank("dense").to_numpy().astype(np.int64) - 1
-    total, known = np.zeros(len(draws)), np.zeros(len(draws))
-    count = int(series.max()) + 1
+    origin, series = at
+    count, total, known = int(series.max()) + 1, np.zeros(len(draws)), np.zeros(len(draws))
     for first in range(0, count, AT_A_TIME):
-        inside, width = (series >= first) & (series < first + AT_A_TIME), min(AT_A_TIME, count - first)
-        at = (origin[inside], series[inside] - first)
-
-        rows = draws @ _table(squares["_n"].to_numpy()[inside], at, (draws.shape[1], width))
-        for place in places:
-            square = draws @ _table(squares[f"_square{place}"].to_numpy()[inside], at, (draws.shape[1], width))
-            total += np.sqrt(square / np.maximum(rows, 1)).sum(axis=1) / len(places)
-        known += (rows > 0).sum(axis=1)
+        some = np.flatnonzero((series >= first) & (series < first + AT_A_TIME))
+        shape, cells = (draws.shape[1], min(AT_A_TIME, count - first)), (origin[some], series[some] - first)
+        drawn = draws @ _table(rows[some], cells, shape)
+        for one in squares:
+            total += np.sqrt(draws @ _table(one[some], cells, shape) / np.maximum(drawn, 1)).sum(axis=1) / len(squares)
+        known += (drawn > 0).sum(axis=1)
     return total / known
 
 
