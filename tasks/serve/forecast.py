@@ -108,12 +108,9 @@ def forecast_frame(
     given = kept.with_columns(pl.col("ds").dt.replace_time_zone(None)) if frequency.by_day else kept  # a clock of no zone
     made = pl.from_pandas(version.model.forecast(given, start, asked.stride, asked.judged, left, asked.strict))
     made = made.with_columns(frequency.shown(pl.col(name)).alias(name) for name in ("cutoff", "ds"))
-    told = (
-        too_short(short, version),
-        *_left_out(left, kept, version, alone),
-        *version.model.notes(made["unique_id"], made["model"]),
-    )
-    return made, tuple(filter(None, told))
+    by = made.select("unique_id", "model").unique(maintain_order=True)
+    said = version.model.notes(*by.get_columns())
+    return made, tuple(filter(None, (too_short(short, version), *_left_out(left, kept, version, alone), *said)))
 
 
 def _left_out(series: list[str], frame: pl.DataFrame, version: Version, alone: bool) -> Iterator[str]:
