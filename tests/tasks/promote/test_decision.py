@@ -175,34 +175,24 @@ def test_a_story_of_decisions_and_what_the_ledger_says_of_it(home: Path, name: s
     assert told == [("skill", False, "too weak")]
 
 
-def test_a_champion_that_may_be_one_by_chance_is_so_in_the_ledger_with_its_figures(
-    home: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_champion_by_chance_is_one_in_the_ledger_too(home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gap = Difference(-0.1, -0.3, 0.1, None, None, "origins", 12, skill=0.05, skill_low=-0.02, skill_high=0.11)
-    both = {"challenger": 1.9, "theta": 2.0}
+    both, less = {"challenger": 1.9, "theta": 2.0}, {("challenger", "theta"): gap}
     figures = Figures(
         origins=12, series=3, rows=144, naive="theta", bar="theta", measure="owa", mae=both, score=both,
-        skill={"challenger": 0.05}, skill_naive={"challenger": None}, less={("challenger", "theta"): gap},
+        skill={"challenger": 0.05}, skill_naive={"challenger": None}, less=less,
     )  # fmt: skip
     allowed = GateResult("chance", True, "may be chance (--allow-chance)", option="--allow-chance")
-    monkeypatch.setattr(promotion, "judge", lambda *_: ((GateResult("skill", True, "fixed"), allowed), figures))
-    assert promotion.promote(name, home, "cpu", PromoteOptions(reason="the first")).promoted
+    monkeypatch.setattr(promotion, "judge", lambda *_: ((allowed,), figures))
+    assert promotion.promote(name, home, "cpu").promoted
     (entry,) = ledger.entries(name)
-    assert entry.why == ("all 2 gates were passed; chance: may be chance (--allow-chance); skill +5.0% against theta in OWA")
-    assert entry.reason == "the first"
+    told = "all 1 gates were passed; chance: may be chance (--allow-chance); skill +5.0% against theta in OWA"
+    assert entry.why == told
     kept = json.loads(logs.artifact(entry.run_id, "scores.json").read_text())
-    assert (kept["baseline"], kept["measure"], kept["rows"]) == ("theta", "owa", 144)
-    assert kept["challenger_less_theta"]["skill_high"] == 0.11
-    metrics = connection.client().get_run(entry.run_id).data.metrics
-    assert metrics == {
-        "challenger_mae": 1.9,
-        "challenger_score": 1.9,
-        "theta_mae": 2.0,
-        "theta_score": 2.0,
-        "challenger_skill": 0.05,
-        "challenger_skill_low": -0.02,
-        "challenger_skill_high": 0.11,
-    }
+    assert (kept["baseline"], kept["measure"], kept["challenger_less_theta"]["skill_high"]) == ("theta", "owa", 0.11)
+    expected = {f"{model}_{score}": both[model] for model in both for score in ("mae", "score")}
+    expected |= {"challenger_skill": 0.05, "challenger_skill_low": -0.02, "challenger_skill_high": 0.11}
+    assert connection.client().get_run(entry.run_id).data.metrics == expected
 
 
 @pytest.mark.fault
