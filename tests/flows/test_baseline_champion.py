@@ -58,6 +58,13 @@ def test_theta_is_registered_promoted_served_elsewhere_and_reproduced(warm, home
     # registered
     found = told("compare", str(params))
     assert "Registered as steady version 1, alias challenger. It is the baseline theta, which no variant beats" in found
+    for words in (
+        "No variant beats theta, the best baseline, which is chosen",
+        "Why, as far as it is proven: ",
+        "- elman was still improving when training.max_epochs (1) was used up",
+        f"To try: python -m flows compare {params} --set ",
+    ):
+        assert words in found, words
     assert told("compare", str(params)).count("Nothing has changed") == 1
     board = json.loads(warm("leaderboard", "steady", "--json", home=home).stdout)
     assert board["chosen"] == board["rows"][0]["name"] == "theta" and board["rows"][0]["kind"] == "baseline"

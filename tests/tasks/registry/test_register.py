@@ -17,6 +17,7 @@ from models.fit.job import Job
 from params.load import load_run
 from tasks.compare.board import Board, ScoreRow
 from tasks.promote.proof import reproduce
+from tasks.registry.bundle import example
 from tasks.registry.load import Version, opened
 from tasks.registry.register import fallbacks_of, register_best
 from tasks.registry.standing import fallen
@@ -193,10 +194,12 @@ def test_it_is_reproduced_in_a_process_of_its_own_and_another_library_is_named(
     assert not code.same and code.words.startswith("cannot forecast again as it was: code (000000000000 then, ")
 
 
-def test_a_series_of_another_panel_is_forecast_too(home: Home, theta: Version, tmp_path: Path) -> None:
-    """A baseline reads the target of any panel, also one whose networks do not read it."""
+def test_a_panel_whose_networks_do_not_read_the_target_is_forecast_too(home: Home, theta: Version) -> None:
     panel = home.house.panel
     only = Panel(panel.target, panel.values[:, 1:2], panel.offsets, panel.times, panel.ids, ("x",), "", facts=panel.facts)
     split = home.job.split
     assert split is not None
-    assert common_origins(only, split, 6, [theta]).tolist() == common_origins(panel, split, 6, [theta]).tolist()
+    origins = common_origins(only, split, 6, [theta])
+    assert origins.tolist() == common_origins(panel, split, 6, [theta]).tolist()
+    np.testing.assert_array_equal(forecasts(theta, only, origins), forecasts(theta, panel, origins))
+    assert example(only, theta.facts) == example(panel, theta.facts)
