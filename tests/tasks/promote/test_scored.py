@@ -135,3 +135,14 @@ def test_what_makes_two_versions_unlike_is_said(house: Any, change: dict[str, An
     found = unlike(version(ours, "2"), version(replace(ours, **own), "1"))
     assert found is None if told is None else told in (found or "")
     assert unlike(version(ours, "2"), None) is None
+
+
+def test_where_a_champion_has_seen_all_there_is_nothing_to_judge_by(house: Any, home: Path) -> None:
+    champion = a_baseline(house, home, "drift", "drift")
+    seen = replace(champion.trained_on, unseen_from=int(house.panel.times.max()) + 1)
+    gates, figures = judged(
+        network(house, home, "theta"), replace(champion, facts=replace(champion.facts, trained_on=seen)), home
+    )
+    assert list(gates) == ["origins", "numbers"] and "10 more origins are needed" in gates["origins"].words
+    assert (figures.rows, figures.skill["challenger"], figures.lead) == (0, None, "skill unknown against theta in MAE")
+    assert figures.metrics() == {} and json.dumps(figures.to_dict())
