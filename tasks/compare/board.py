@@ -52,9 +52,8 @@ class ScoreRow:
 
     @property
     def score(self) -> Score:
-        """The validation error that ranks it."""
-        score = self["val_score"]
-        return self["val_mae"] if score is None else score
+        """The validation error that ranks it: the MAE where nothing says another; None without a row that the bar has too."""
+        return self["val_score" if "val_score" in self.numbers else "val_mae"]
 
     @property
     def scores(self) -> dict[str, Score]:
@@ -71,6 +70,8 @@ class ScoreRow:
         own = {one.name: raw[one.name] for one in fields(cls) if raw.get(one.name) is not None}
         own |= {"kind": Kind(own["kind"]), "status": Standing(own["status"]), "variant": own.get("variant", own["name"])}
         numbers = {name: value for name, value in raw.items() if name not in own and isinstance(value, int | float)}
+        if "val_score" in raw:
+            numbers["val_score"] = raw["val_score"]
         return cls(**own, numbers=numbers)
 
 

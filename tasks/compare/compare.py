@@ -3,6 +3,7 @@
 Every figure is computed from the forecast frames on disk, one model's columns at a time, so that memory holds one model's.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -171,8 +172,7 @@ def _p(found: Mapping[str, Difference], name: str) -> Score:
 
 
 def _score_of(row: ScoreRow) -> float:
-    assert row.score is not None  # it is one of the chosen variant's
-    return row.score
+    return math.inf if row.score is None else row.score
 
 
 def _differences(judged: _Judged, columns: Mapping[str, list[str]], other: str) -> dict[str, Difference]:
@@ -221,7 +221,8 @@ def _forecasts_of(fit: Fit, split: str) -> Path:
 
 
 def naive_error(run: RunParams, data: Data, baselines: Baselines) -> float | None:
-    """The MAE of the best naive on validation, which a fit's skill is measured against while it trains; None without one.
+    """The MAE of the best of some baselines on validation, which a fit's skill is measured against while it trains; None
+    without one.  Theta and AutoETS, which may be the bar, still forecast at that time.
 
     Raises UserError, before anything is trained, where the run chooses by a score that these data do not have.
     """

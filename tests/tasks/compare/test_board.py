@@ -56,6 +56,16 @@ def test_another_validation_error_may_rank() -> None:
     assert board.chosen is board.row("fair")
 
 
+def test_a_row_that_has_no_row_in_common_with_the_bar_is_not_ranked_by_an_error_in_other_units() -> None:
+    apart = a_row("apart", 0.01, val_score=None)
+    board = Board.of([apart, a_row("fair", 2.0, val_score=0.6), a_row("theta", 3.0, Kind.BASELINE, val_score=0.5)])
+    assert (board.best, board.chosen, board.rows[-1]) == (board.row("fair"), board.row("theta"), apart)
+    raw = {"name": "apart", "kind": "variant", "status": "finished", "val_mae": 0.01, "val_score": None}
+    assert ScoreRow.read(raw).score is None and ScoreRow.read(raw | {"val_score": 0.7}).score == 0.7
+    del raw["val_score"]  # a leaderboard of before
+    assert ScoreRow.read(raw).score == 0.01
+
+
 def test_alike_are_variants_whose_difference_chance_explains() -> None:
     some = [a_row("gru", 4.1, test_p_best=0.3), a_row("tcn", 4.2, test_p_best=0.05), a_row("cnn", 4.3)]
     naive = a_row("last_value", 5.0, Kind.BASELINE, test_p_best=0.9)
