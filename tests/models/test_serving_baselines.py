@@ -264,6 +264,14 @@ def test_a_baseline_falls_back_on_another() -> None:
     assert found["yhat"].tolist() == [5, 6, 7, 8, 5, 6] + [2.0] * HORIZON
 
 
+def test_a_fallback_that_gives_some_steps_alone_is_passed_over() -> None:
+    """A season of four from three values says the second step, not the first; from four it says both."""
+    seasonal = {"name": "seasonal_naive", "arguments": {"season": SEASON}, "half_widths": [1.0, 1.0]}
+    found = network(12, fallbacks=[seasonal, LAST]).forecast(pd.concat([hourly(3), hourly(4, "b")]))
+    assert found["model"].tolist() == ["last_value"] * 2 + ["seasonal_naive"] * 2
+    assert found["yhat"].tolist() == [2.0, 2.0, 0.0, 1.0]
+
+
 def test_with_a_start_a_series_falls_back_at_all_its_cutoffs_or_at_none() -> None:
     """a has whole windows from row 4 on, b never; c has none with a value at row 9."""
     model = network(5, fallbacks=[THETA, LAST], forward_fill=0)
