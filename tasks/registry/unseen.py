@@ -9,6 +9,7 @@ import polars as pl
 import torch
 
 from models.baseline_fit import history_of
+from models.baselines import NAIVES
 from models.data.origins import origin_rows
 from models.data.panel import DamagedPanel, Panel, Split
 from models.data.window import WindowParams
@@ -68,11 +69,14 @@ def _borders(version: Version, panel: Panel) -> np.ndarray:
 
 
 def _origins(version: Version, panel: Panel, params: WindowParams, split: Split, stride: int) -> np.ndarray:
-    """The test origins of one version.  A baseline reads the target, which every panel has, and needs some of it."""
+    """The test origins of one version.  A baseline reads the target, which every panel has, and needs enough of it: a naive one
+    what gives numbers, which costs nothing to see."""
     facts = version.facts
     if not is_baseline(facts.family):
         return origin_rows(restricted(panel, params, version), params, split, "test", stride)
     found = origin_rows(panel, params, split, "test", stride)
+    if facts.family in NAIVES:
+        return np.asarray(found[np.isfinite(forecasts(version, panel, found)).all(axis=1)])
     return np.asarray(found[suffices(facts.family, {**facts.network}, history_of(panel, found))])
 
 
@@ -110,7 +114,8 @@ def forecasts(version: Version, panel: Panel, origins: np.ndarray, refitted: boo
         inputs = windows.inputs(windows.origins[start : start + BATCH])
         static = codes[inputs.series_B] if params.static else inputs.static_BC
         own = inputs._replace(static_BC=static, series_B=numbers[inputs.series_B])
-        parts.append(version.model.run(graph, own._asdict()))
+        raw = version.model.run(graph, own._asdict())
+        parts.append(raw if version.facts.combined else raw[..., :1])
     return version.model.points(torch.cat(parts).numpy(), history) if parts else np.empty((0, params.horizon))
 
 

@@ -168,6 +168,22 @@ def test_on_unseen_origins_it_forecasts_as_the_serving_code_does_where_it_has_hi
     assert min(seen) == 48
 
 
+def test_a_seasonal_naive_is_judged_where_a_season_before_has_values(home: Home) -> None:
+    """The first series lacks rows and values; one of its seasons is gone."""
+    bar = "seasonal_naive"
+    home.register("seasonal", home.parent("seasonal", 1, bar), found_of(bar, seasonal_naive=0.5))
+    panel, split = home.house.panel, home.job.split
+    target = np.array(panel.target)
+    target[: panel.offsets[1] - 8] = np.nan  # of the first series the newest eight rows are left
+    assert split is not None
+    with opened(needed("seasonal", "1")) as version:
+        lacking = replace(panel, target=target)
+        origins = common_origins(lacking, split, 1, [version])
+        assert len(origins) and np.isfinite(forecasts(version, lacking, origins)).all()
+        assert set(np.searchsorted(panel.offsets, origins, side="right") - 1) == {1}
+        assert len(common_origins(panel, split, 1, [version])) > len(origins)
+
+
 @pytest.fixture
 def kept(home: Home, theta: Version) -> Callable[..., Version]:
     """The version as if it had been registered otherwise."""
