@@ -25,7 +25,7 @@ from tasks.registry.facts import BundleFacts, TrainedOn
 from tasks.registry.load import Version
 from tasks.registry.register import Judged, facts_of, trained_on
 from tasks.registry.unseen import forecasts
-from tasks.serve.forecast import forecast_frame, rows_trained_on
+from tasks.serve.forecast import Asked, forecast_frame, rows_trained_on
 from tasks.train.final import planned_on_all_rows
 from tasks.train.fits import Fit
 from tasks.train.job import Planned, make_job
@@ -120,7 +120,7 @@ def test_the_served_model_and_forecast_use_the_refitted_weights(
     refitted = own(version, home, house, True)
     np.testing.assert_allclose(served["yhat"], refitted, atol=1e-4)
     np.testing.assert_allclose(forecast_frame(version, house.history)[0]["yhat"], refitted, atol=1e-4)
-    judged, _ = forecast_frame(version, house.history, judged=True)
+    judged, _ = forecast_frame(version, house.history, Asked(judged=True))
     np.testing.assert_allclose(judged["yhat"], own(version, home, house, False), atol=1e-4)
 
 
