@@ -28,9 +28,11 @@ from tasks.lags.panel import target_frame
 
 Progress = Callable[[str, int, int], None]  # which baseline is at work, and how many of its fits are done, of how many
 
-ORIGINS = 30  # that `auto` gives theta and auto_ets: a fit an origin and series is too slow for all of them
+# `auto` gives theta and auto_ets the origins of a split that so many milliseconds of a core allow by the prices below, which
+# for a few series are all; ORIGINS of them may take longer.  Models are compared where the best baseline forecasts.
+ALLOWED, ALLOWED_FEW = 30_000.0, 60_000.0
+ORIGINS = 30
 ORIGINS_LEAST = 10  # fewer say little: the baseline is then left out
-ALLOWED = 60_000.0  # milliseconds of a core, by the prices below, that `auto` gives a baseline on a split
 
 
 class Fitted(NamedTuple):
@@ -236,7 +238,12 @@ def _most_origins(name: str, past: _Past, run: RunParams) -> int:
     kept = arguments_of(name, evaluation.season).rows or past.at.max()
     rows = np.minimum(np.maximum.reduceat(past.at, first) - starts + 1, kept)
     rows = rows + run.windows.gap + run.windows.horizon
-    return min(ORIGINS, int(ALLOWED / (limits.price(evaluation.season) * rows.sum())))
+    return _allowed(limits.price(evaluation.season) * rows.sum())
+
+
+def _allowed(one: float) -> int:
+    """How many origins `auto` allows; `one` of them costs so many milliseconds."""
+    return max(int(ALLOWED / one), min(ORIGINS, int(ALLOWED_FEW / one)))
 
 
 def spread_origins(names: Sequence[str], panel: Panel, origins: np.ndarray, run: RunParams) -> np.ndarray:
@@ -268,7 +275,7 @@ def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float
         one = limits.price(season) * float(all_rows) / 1000
         if evaluation.baseline_origins != "auto":
             found.append(len(EVALUATED) * one * min(evaluation.baseline_origins, origins))
-        elif (most := min(ORIGINS, int(ALLOWED / 1000 / one))) >= min(ORIGINS_LEAST, origins):
+        elif (most := _allowed(1000 * one)) >= min(ORIGINS_LEAST, origins):
             found.append(len(EVALUATED) * one * min(most, origins))
     return found
 

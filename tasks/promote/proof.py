@@ -31,6 +31,7 @@ from tasks.train.revision import named
 
 TOLERANCE = 1e-2  # of the forecasts' own spread, across kinds of devices; on the same kind nothing may differ
 DECISIVE = ("data", "numbers", "code")  # where one of them differs, the same weights cannot come out
+OF_FORECASTS = ("data", "numbers")  # the same of a baseline, which forecasts by other code too: what comes out is the answer
 FIELDS = (*DECISIVE, "torch", "statsforecast", "device", "python", "lock")  # the others are said and may not matter
 LONGEST = 200  # characters of a value that is shown
 WINDOWS = 256  # on which forecasts are compared
@@ -95,9 +96,9 @@ def reproduce(
 ) -> Proof:
     """Trains a version again and compares: weights to the bit, or, on another kind of device, forecasts within TOLERANCE.
 
-    A baseline forecasts again and is compared to the bit.  A version with refitted weights is trained twice, and holds where
-    both come out again.
-    Where data, numbers or code differ nothing is trained: it cannot come out the same.  Raises Interrupted after `stop`.
+    A baseline forecasts again, by the code of now, and is compared to the bit.  A version with refitted weights is trained
+    twice, and holds where both come out again.  Where data, numbers or (of weights) code differ nothing is trained: it cannot
+    come out the same.  Raises Interrupted after `stop`.
     """
     made = version.trained_on
     judged = _again(version, made, home, device, say, stop)
@@ -119,7 +120,7 @@ def _again(version: Version, kept: Trained, home: Path, device: str, say: Say, s
     apart = differing(kept.fingerprint, fingerprint(job, content_digest(job.panel)))
     fields, told = {change.field for change in apart}, "; ".join(map(str, apart))
     what = "forecasts" if is_baseline(job.family) else "weights"
-    if fields & set(DECISIVE):
+    if fields & set(OF_FORECASTS if what == "forecasts" else DECISIVE):
         way_back = _way_back(kept.fingerprint) if "code" in fields else ""
         verb = "forecast" if what == "forecasts" else "be trained"
         return Proof(False, False, apart, f"cannot {verb} again as it was: {told}{way_back}")
@@ -134,7 +135,8 @@ def _again(version: Version, kept: Trained, home: Path, device: str, say: Say, s
             return Proof(True, True, apart, f"the same {what}, bit for bit (sha256 {result.weights[:12]})")
         if what == "forecasts" or not fields & {"device", "torch"}:
             words = f"other {what} came out ({result.weights[:12]}, not {kept.weights[:12]})"
-            return Proof(False, False, apart, f"{words}; differing: {told}" if told else words)
+            way_back = _way_back(kept.fingerprint) if "code" in fields else ""
+            return Proof(False, False, apart, f"{words}; differing: {told}{way_back}" if told else words)
         gap = _forecast_gap(version, home, job, fit_folder(job, Path(scratch)), isinstance(kept, Refitted))
     words = f"other weights, forecasts {gap:.2g} of their spread apart (allowed {TOLERANCE:g}); differing: {told}"
     return Proof(gap <= TOLERANCE, False, apart, words)

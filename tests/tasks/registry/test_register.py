@@ -207,7 +207,9 @@ def test_it_is_reproduced_in_a_process_of_its_own_and_another_library_is_named(
     assert not other.same and other.words.startswith("other forecasts came out (")
     assert "not 000000000000); differing: statsforecast (0.0.1 then, " in other.words
     code = reproduce(kept(fingerprint=printed | {"code": "0" * 64}), home.folder, "cpu")
-    assert not code.same and code.words.startswith("cannot forecast again as it was: code (000000000000 then, ")
+    assert code.exact and [change.field for change in code.differing] == ["code"]
+    data = reproduce(kept(fingerprint=printed | {"numbers": {}}), home.folder, "cpu")
+    assert not data.same and data.words.startswith("cannot forecast again as it was: numbers (")
 
 
 def test_a_panel_whose_networks_do_not_read_the_target_is_forecast_too(home: Home, theta: Version) -> None:
