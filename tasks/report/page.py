@@ -28,7 +28,7 @@ nav a { color: var(--blue); margin-right: 1rem; text-decoration: none }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem }
 th, td { padding: .3rem .5rem; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line) }
-th { color: var(--soft); font-weight: 600 }
+th { color: var(--soft); font-weight: 600; white-space: normal; vertical-align: bottom }
 td.long { white-space: normal; min-width: 16rem }
 .n { text-align: right }
 .chosen td { background: var(--mark); font-weight: 600 }
