@@ -10,7 +10,7 @@ from flows.runtime.terminal import print_json
 from params.errors import UserError
 from tasks.compare.board import Board, Difference, ScoreRow
 from tasks.report import leaderboard as report
-from tasks.report.reasons import Told
+from tasks.report.told import Told
 from tasks.tracking import connection, logs, runs
 
 if TYPE_CHECKING:

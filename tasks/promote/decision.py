@@ -11,6 +11,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from models.fit.job import is_baseline
 from params.schema import PromotionParams
 from params.shown import discreet
 from tasks.promote import alias, gates
@@ -157,7 +158,8 @@ def judge(
         say("loading the bundle in a fresh process ...")
         loaded = reloads(challenger, until.left)
         until.at("reproduction")
-        say("training it again from its fingerprint ...")
+        baseline = is_baseline(challenger.trained_on.job.family)
+        say("forecasting again from its fingerprint ..." if baseline else "training it again from its fingerprint ...")
         proof = reproduce(challenger, home, device, say, until.stop)
     return (*results, *scored, loaded, GateResult("reproduction", proof.same, proof.words)), figures
 

@@ -18,7 +18,6 @@ from params.errors import UserError
 from params.section import owner
 from tasks.locks import lock
 from tasks.registry import seal
-from tasks.registry.facts import baselines_in
 from tasks.tracking import connection
 
 if TYPE_CHECKING:
@@ -169,6 +168,8 @@ def log_bundle(folder: Path, run_id: str) -> tuple[str, str]:
         warnings.filterwarnings("ignore", message=".*type hint is inferred as AnyType")
         import mlflow.pyfunc  # noqa: F401
     from mlflow.models import Model
+
+    from tasks.registry.facts import baselines_in  # torch
 
     (code,) = folder.glob("code/*.py")
     frame = example_frame(folder)

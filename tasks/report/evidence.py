@@ -6,8 +6,7 @@ Nothing is guessed: each function gives a reason where its condition holds, and 
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,6 +15,7 @@ from models.data.window import WindowParams
 from models.fit.settings import Ended, Result, Training
 from params.schema import ScalingParams
 from tasks.explore.rhythm import correlation
+from tasks.report.told import Reason
 
 FEW = 1000  # windows to train on: fewer are few
 NEARER = 0.1  # by this share values have to be nearer to those of a longer season than to those of one that a window holds
@@ -29,24 +29,6 @@ TRANSFORMS: Mapping[str, Callable[[pl.Expr], pl.Expr]] = {
     "log1p": lambda y: y.sign() * y.abs().log1p(),
     "asinh": lambda y: y.arcsinh(),
 }
-
-
-@dataclass(frozen=True)
-class Reason:
-    """A fact that stands against the networks, and what would change it: settings (`key=value`), and a file to write before.
-
-    `file`: its path and text, both empty where there is none to write.
-    """
-
-    words: str
-    settings: tuple[str, ...] = ()
-    file: tuple[str, str] = ("", "")
-
-    @classmethod
-    def read(cls, raw: Mapping[str, Any]) -> "Reason":
-        """The inverse of `dataclasses.asdict`, by way of JSON.  Raises LookupError, TypeError or ValueError for others."""
-        path, text = raw["file"]
-        return cls(str(raw["words"]), tuple(map(str, raw["settings"])), (str(path), str(text)))
 
 
 class Trained(NamedTuple):

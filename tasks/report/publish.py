@@ -27,7 +27,8 @@ from tasks.report.columns import ACCURACY, BY_NAME, COST, IN_MLFLOW, MORE, NARRO
 from tasks.report.fit_runs import Publication, metrics_of, publish_fits
 from tasks.report.pictures import LINES, drawn_series, pictures_of
 from tasks.report.plots.style import save
-from tasks.report.reasons import Told, gain_of, lines_of, next_commands, tell
+from tasks.report.reasons import gain_of, tell
+from tasks.report.told import Told, lines_of, next_commands
 from tasks.tracking import logs, runs
 from tasks.tracking import view as pages
 from tasks.train.fits import Fit

@@ -7,9 +7,9 @@ import pytest
 
 from tasks.compare.board import Board
 from tasks.compare.compare import Comparison
-from tasks.report.evidence import Reason
 from tasks.report.publish import _common, _how_real, _range, _why
-from tasks.report.reasons import Told, gain_of
+from tasks.report.reasons import gain_of
+from tasks.report.told import Reason, Told
 
 Made = Callable[[bool], Comparison]
 

@@ -1,0 +1,95 @@
+"""What is said of a comparison: its conclusion, why no variant won, and what to type next; words alone, quick to import."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from params.schema import Measure
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A fact that stands against the networks, and what would change it: settings (`key=value`), and a file to write before.
+
+    `file`: its path and text, both empty where there is none to write.
+    """
+
+    words: str
+    settings: tuple[str, ...] = ()
+    file: tuple[str, str] = ("", "")
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> "Reason":
+        """The inverse of `dataclasses.asdict`, by way of JSON.  Raises LookupError, TypeError or ValueError for others."""
+        path, text = raw["file"]
+        return cls(str(raw["words"]), tuple(map(str, raw["settings"])), (str(path), str(text)))
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is said of a comparison: its conclusion and the measure that chose; a note on that, empty where there is none; where
+    no variant won the reasons that are proven (else None); and the command that ran."""
+
+    sentence: str
+    choose_by: Measure = "mae"
+    note: str = ""
+    reasons: tuple[Reason, ...] | None = None
+    command: str = ""
+
+    @classmethod
+    def read(cls, sentence: str, facts: Mapping[str, Any]) -> "Told":
+        """The same as leaderboard.json holds it; one of lagline 0.2 has the conclusion alone."""
+        reasons = facts.get("reasons")
+        found = None if reasons is None else tuple(Reason.read(one) for one in reasons)
+        return cls(
+            sentence, facts.get("choose_by", "mae"), str(facts.get("note") or ""), found, str(facts.get("command") or "")
+        )
+
+    def lines(self) -> list[str]:
+        """What follows the conclusion: why no variant won and what to type next, then the note."""
+        lines = [] if self.reasons is None else lines_of(self.reasons, self.command)
+        return [*lines, *([f"Note: {self.note}"] if self.note else [])]
+
+    def markdown(self) -> str:
+        """The conclusion and what follows it, the commands as code."""
+        parts = [self.sentence]
+        if self.reasons is not None:
+            first, *rest = lines_of(self.reasons, "")
+            parts += [first, "\n".join(line for line in rest if line.startswith("- "))]
+            commands = next_commands(self.reasons, self.command)
+            parts += ["To try:", "\n".join(f"    {command}" for command in commands)] if commands else []
+        return "\n\n".join(part for part in (*parts, f"Note: {self.note}" if self.note else "") if part)
+
+
+def lines_of(reasons: Sequence[Reason], command: str) -> list[str]:
+    """The reasons as people read them, and the commands that would change them.  `command`: what ran."""
+    if not reasons:
+        return ["Why is not proven: the windows hold the seasons, no level moved, the trainings were neither cut nor too fast."]
+    lines = ["Why, as far as it is proven:", *(f"- {reason.words}" for reason in reasons)]
+    commands = next_commands(reasons, command)
+    return [*lines, *(["To try:", *(f"  {one}" for one in commands)] if commands else [])]
+
+
+def next_commands(reasons: Sequence[Reason], command: str) -> list[str]:
+    """What to type: the comparison again with every setting; by itself what needs a file first."""
+    plain = [setting for reason in reasons if not reason.file[0] for setting in reason.settings]
+    found = [_again(command, plain)] if plain else []
+    for reason in reasons:
+        path, text = reason.file
+        if path:
+            quoted = shlex.quote(text.replace("\n", r"\n"))
+            found.append(f"printf {quoted} > {shlex.quote(path)} && {_again(command, reason.settings)}")
+    return found
+
+
+def _again(command: str, settings: Sequence[str]) -> str:
+    """The command with some settings, each in place of one of the same key."""
+    keys, words, kept = {setting.partition("=")[0] for setting in settings}, shlex.split(command), []
+    while words:
+        word = words.pop(0)
+        if word == "--set" and words and words[0].partition("=")[0] in keys:
+            words.pop(0)
+        else:
+            kept.append(word)
+    return " ".join([shlex.join(kept), *(f"--set {shlex.quote(setting)}" for setting in settings)])
