@@ -38,7 +38,8 @@ MOST_SECONDS = 10**8  # three years: more than anything may take
 MOST_SIZE, MOST_LAYERS = 10**6, 100  # of a number that a network is built with, and of one that counts its parts (num_...)
 FARTHEST = 5_000  # years that a forecast may reach ahead: dates end with the year 9999
 Severity = Literal["fail", "warn"]
-Baseline = Literal["last_value", "drift", "seasonal_naive", "naive2", "theta", "auto_ets"]
+Naive = Literal["last_value", "drift", "seasonal_naive"]
+Baseline = Literal[Naive, "naive2", "theta", "auto_ets"]
 BASELINES = get_args(Baseline)
 Measure = Literal["mae", "mase", "owa", "rmsse", "mae_scaled", "mse_scaled"]
 
@@ -270,7 +271,7 @@ class EvaluationParams(Section):
     @field_validator("baselines")
     @classmethod
     def _a_naive(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not {"last_value", "drift", "seasonal_naive"} & set(value):
+        if not {*get_args(Naive)} & {*value}:
             raise ValueError("name at least one of last_value, drift, seasonal_naive: a variant must beat the best naive")
         if len(set(value)) < len(value):
             raise ValueError("a baseline is named twice")

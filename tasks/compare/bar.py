@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from tasks.compare.board import NAIVES, Score, best_naive
+from models.baselines import NAIVES
+from tasks.compare.board import Score, best_naive
 from tasks.compare.measures import Scale, score
 from tasks.evaluate.frames import Forecasts
 

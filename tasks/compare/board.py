@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
+from models.baselines import NAIVES
 from tasks.train.kind import Kind
 
 LEVEL = 0.05  # of a false alarm, over all comparisons with one model
-NAIVES = ("last_value", "drift", "seasonal_naive")
 Score = float | None
 
 

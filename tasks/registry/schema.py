@@ -15,7 +15,7 @@ from models.fit.job import is_baseline
 from models.fit.settings import Training
 from models.serving import OLD_INPUTS
 from params.load import ENSEMBLE
-from params.schema import RunParams, can_be_built
+from params.schema import Baseline, Naive, RunParams, can_be_built
 from params.section import MOST, MOST_ROWS, Name, Share, Text, Threads, zone_name
 from tasks.registry.seal import Digest
 
@@ -29,8 +29,6 @@ Float = Annotated[float, Field(ge=-1e300, le=1e300)]
 Above = Annotated[float, Field(gt=0, le=MOST)]
 Border = Int64 | dict[str, Int64]
 Quantiles = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(max_length=1000)]
-Naive = Literal["last_value", "drift", "seasonal_naive"]
-Baseline = Literal["last_value", "drift", "seasonal_naive", "naive2", "theta", "auto_ets"]
 HalfWidths = list[Annotated[float, Field(ge=0, le=1e300)] | None]
 Word = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,200}$")]  # printable
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
