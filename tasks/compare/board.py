@@ -136,9 +136,9 @@ class Board:
         naive = naive or lowest_naive({name: row.score for name, row in baselines.items()})
         standing = _standing(highest)
         ranked = sorted(rows, key=standing)
-        best = next((row for row in ranked if row.kind is Kind.VARIANT and row.finished and row.score is not None), None)
+        best = next((row for row in ranked if row.kind is not Kind.BASELINE and row.finished and row.score is not None), None)
         won = best is not None and highest is not None and standing(best) < standing(highest)
-        alike = {row.name for row in ranked if row.kind is Kind.VARIANT and _less(LEVEL, row["test_p_best"])}
+        alike = {row.name for row in ranked if row.kind is not Kind.BASELINE and _less(LEVEL, row["test_p_best"])}
         return cls(
             rows=tuple(ranked),
             bar=highest,

@@ -254,7 +254,7 @@ def _fit_row(fit: Fit) -> ScoreRow:
     notes = (result.reason, "trained before" if fit.reused else "", card.warning if card else "")
     return ScoreRow(
         name=fit.label,
-        kind=Kind.VARIANT,
+        kind=Kind.ENSEMBLE if fit.planned.variant.members else Kind.VARIANT,
         variant=fit.variant,
         family=fit.family,
         seed=fit.job.training.seed,

@@ -46,7 +46,7 @@ def _merged(name: str, fits: Sequence[ScoreRow]) -> ScoreRow:
         first,
         name=name,
         seed=None if len(fits) > 1 else first.seed,
-        seeds=len(done) if first.kind is Kind.VARIANT and first.seeded else None,
+        seeds=len(done) if first.kind is not Kind.BASELINE and first.seeded else None,
         note="; ".join(dict.fromkeys(note for note in notes if note)),
         numbers=numbers,
     )

@@ -43,7 +43,7 @@ class Column:
 COLUMNS = (
     Column(name="rank", heading="#", form=Form.COUNT, words="place", meaning="by the validation error that chooses"),
     Column(name="name", heading="name", form=Form.TEXT, words="variant or baseline"),
-    Column(name="kind", heading="kind", form=Form.TEXT, words="variant or baseline"),
+    Column(name="kind", heading="kind", form=Form.TEXT, words="variant, ensemble or baseline"),
     Column(name="family", heading="family", form=Form.TEXT, words="architecture"),
     Column(name="seed", heading="seed", form=Form.COUNT, words="seed", meaning="of a variant with one fit"),
     Column(name="seeds", heading="seeds", form=Form.COUNT, words="fits that finished", meaning="empty: no seed changes it"),

@@ -61,7 +61,7 @@ def publish_fits(found: Comparison, where: Publication, fits: Sequence[Fit], fol
         logs.log_history(run_id, [{"epoch": step - 1, "test_mae_by_step": error} for step, error in curve.iter_rows()])
         logs.describe(run_id, _words(row, run.data.target, found.baseline))
         logs.tag(run_id, {"mlflow.runColor": color(number)})
-        if row.kind is Kind.VARIANT:
+        if row.kind is not Kind.BASELINE:
             _pictures(found, row.name, run, run_id, folder)
             logs.tag(run_id, {"copycat": str(row.copies).lower()})
         if row.kind is Kind.BASELINE:

@@ -64,7 +64,7 @@ def pictures_of(found: Comparison, run: RunParams, scale: Scale, fits: Sequence[
 def lines_of(board: pl.DataFrame) -> list[str]:
     """The models that a picture has lines of: the best on validation, and every baseline."""
     scored = board.filter(pl.col("val_score").is_not_null())
-    best = scored.filter(pl.col("kind") == "variant").head(LINES)["name"].to_list()
+    best = scored.filter(pl.col("kind") != "baseline").head(LINES)["name"].to_list()
     return [name for name, kind in scored.select("name", "kind").iter_rows() if name in best or kind == "baseline"]
 
 
@@ -95,7 +95,7 @@ def _skills(found: Comparison) -> list[Distance]:
         one = found.to_baseline.get(row.name)
         if one is None or one.skill is None:
             continue
-        alike = row.kind is Kind.VARIANT and one.p_holm is not None and one.p_holm > LEVEL
+        alike = row.kind is not Kind.BASELINE and one.p_holm is not None and one.p_holm > LEVEL
         low, high = (None if end is None else 100 * end for end in (one.skill_low, one.skill_high))
         rows.append(Distance(row.name, row.kind, alike, 100 * one.skill, low, high))
     return rows

@@ -160,7 +160,7 @@ def _why(told: Told) -> str:
 
 def _where_errors(found: Comparison, pictures: Mapping[str, bytes]) -> tuple[str, dict[str, str]]:
     """What is to be said of the pictures of errors, and the caption of each."""
-    variants = sum(row.kind is Kind.VARIANT and row.score is not None for row in found.board.rows)
+    variants = sum(row.kind is not Kind.BASELINE and row.score is not None for row in found.board.rows)
     few = f"The {LINES} best of {variants} variants, and the baselines; all are in scores.csv." if variants > LINES else ""
     errors = {"error_by_step.png": "By step of the horizon"}
     errors |= {

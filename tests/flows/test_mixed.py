@@ -41,6 +41,7 @@ def home(new_home, warm, tmp_path_factory):
 
 def test_its_version_forecasts_as_it_was_scored_and_is_promoted_served_and_reproduced(home, warm, tmp_path) -> None:
     (row,) = [one for one in json.loads(warm("leaderboard", "mixed", "--json", home=home).stdout)["rows"] if one["rank"] == 1]
+    assert row["kind"] == "ensemble"
     assert (row["name"], row["family"], row["seeds"]) == ("ensemble_theta", "ensemble", None)
     (told,) = (json.loads(path.read_text()) for path in home.rglob("model.json"))
     theta = {"name": "theta", "arguments": {"season": 24, "rows": 500}}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Segment = tuple[Spot, Spot]
 COSTS = {"train_seconds": "training (seconds)", "forecast_ms_per_series": "forecasting (milliseconds a series)"}
-PLAIN = {"variant": OTHERS[3], "baseline": QUIET}
+PLAIN = {"variant": OTHERS[3], "ensemble": OTHERS[1], "baseline": QUIET}
 LONGEST = 28  # letters of a name beside a dot
 
 

@@ -56,7 +56,7 @@ def difference_plot(rows: Sequence[Distance], other: str, title: str, axis: str)
 
 
 def _color(row: Distance) -> str:
-    return CHOSEN if row.alike else ACTUAL if row.kind is Kind.VARIANT else QUIET
+    return CHOSEN if row.alike else QUIET if row.kind is Kind.BASELINE else ACTUAL
 
 
 def _difference(ax: "Axes", place: int, row: Distance, edge: float) -> None:

@@ -70,7 +70,7 @@ def accuracy_plot(board: pl.DataFrame, chosen: str | None, bar: str, error: str)
     figure, ax = new_figure(9, 0.34 * rows.height + 1.9)
     ax.grid(axis="y", visible=False)
     places = range(rows.height)
-    plain = {"variant": OTHERS[3], "baseline": QUIET}
+    plain = {"variant": OTHERS[3], "ensemble": OTHERS[1], "baseline": QUIET}
     colors = [{bar: BAR, chosen: CHOSEN}.get(name, plain[kind]) for name, kind in rows.select("name", "kind").iter_rows()]
     ax.barh(places, rows["test_score"].to_numpy(), color=colors, height=0.66, zorder=2)
     largest = max([abs(value) for value in rows["test_score"]], default=0.0) or 1.0
