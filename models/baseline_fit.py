@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from models.baselines import hashed_bytes
 from models.data.origins import origin_rows
 from models.data.panel import Panel
 from models.fit.job import Job, write_result
@@ -52,7 +53,5 @@ def forecasts_hash(job: Job, panel: Panel) -> str:
     for split in SPLITS:
         rows = origin_rows(panel, params, job.split, split, job.evaluation_stride)
         some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST.get(job.family, OTHERS))).round().astype(np.int64))
-        values = forecast_baseline(job.family, job.network, panel, rows[some], ahead)
-        bits = np.where(np.isnan(values), np.nan, values).astype("<f8")  # one NaN is as good as another
-        found.update(f"{split}|{values.shape}|".encode() + bits.tobytes())
+        found.update(hashed_bytes(split, forecast_baseline(job.family, job.network, panel, rows[some], ahead)))
     return found.hexdigest()

@@ -5,6 +5,8 @@ How they forecast stands in `models/serving.py`, which travels with a version: a
 
 from typing import NamedTuple
 
+import numpy as np
+
 NAIVES = ("last_value", "drift", "seasonal_naive")
 FITTED_ROWS = {"theta": (500, 10), "auto_ets": (240, 3)}  # rows of history that a fit gets, or seasons, whichever is more
 LONGEST_SEASON = {
@@ -31,3 +33,9 @@ def arguments_of(name: str, season: int) -> Arguments:
         raise ValueError(f"unknown baseline {name!r}; there are: {', '.join(BASELINES)}")
     rows, seasons = FITTED_ROWS.get(name, (0, 0))
     return Arguments(season, max(rows, seasons * season) or None)
+
+
+def hashed_bytes(split: str, forecasts: np.ndarray) -> bytes:
+    """What a hash of the forecasts on a split is taken over: their shape and the bits of every number, any NaN as another."""
+    bits = np.where(np.isnan(forecasts), np.nan, forecasts).astype("<f8")
+    return f"{split}|{forecasts.shape}|".encode() + bits.tobytes()

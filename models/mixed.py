@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from models.baselines import hashed_bytes
 from models.data.panel import Panel
 from models.fit.job import Job
 
@@ -33,9 +34,8 @@ def combined(networks_BHM: np.ndarray, baselines_BHK: np.ndarray, how: str) -> n
 
 
 def digest(forecasts: Mapping[str, np.ndarray]) -> str:
-    """sha256 of what baselines forecast, by split: the bits of every number, one NaN being as good as another."""
+    """sha256 of what baselines forecast, by split."""
     found = hashlib.sha256()
     for split, values in sorted(forecasts.items()):
-        bits = np.where(np.isnan(values), np.nan, values).astype("<f8")
-        found.update(f"{split}|{values.shape}|".encode() + bits.tobytes())
+        found.update(hashed_bytes(split, values))
     return found.hexdigest()

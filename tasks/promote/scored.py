@@ -10,7 +10,8 @@ from models.fit.job import is_baseline
 from params.schema import PromotionParams
 from tasks.compare.board import Difference
 from tasks.compare.compare import training_history
-from tasks.compare.measures import measured, scale_of, skill
+from tasks.compare.measures import measured, scale_of
+from tasks.compare.scores import skill
 from tasks.evaluate.baselines import spread_origins
 from tasks.promote import gates
 from tasks.promote.gates import OURS, THEIRS, GateResult, Yardstick
@@ -161,6 +162,6 @@ def _figures(frame: pl.DataFrame, versions: Sequence[str], yard: Yardstick) -> F
         mae={**errors.scores, **{name: measured(frame, some, plain).scores[name] for name, some in other.items()}},
         score={**found.scores, **{name: measured(frame, some, yard.scale).scores[name] for name, some in other.items()}},
         skill={name: found.skill(name, yard.bar) for name in versions},
-        skill_naive={name: skill(frame, name, yard.naive, plain) for name in versions},
+        skill_naive={name: skill(frame, name, yard.naive) for name in versions},
         less={(one, other): yard.lead(frame, one, other) for one, other in pairs},
     )

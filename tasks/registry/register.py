@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.baseline_fit import forecasts_hash
 from models.baselines import arguments_of
-from models.data.panel import Panel, Split
+from models.data.panel import Panel
 from models.ensemble import Model
 from models.fit.job import Job, is_baseline, load_model
 from models.fit.settings import Ended, Result
@@ -25,8 +24,9 @@ from tasks.files import ROOT
 from tasks.grid.frequency import Frequency
 from tasks.registry.bundle import inputs_of, write_bundle
 from tasks.registry.card import card
-from tasks.registry.facts import Baseline, Border, BundleFacts, Combined, Fallback, Refitted, TrainedOn
+from tasks.registry.facts import Baseline, BundleFacts, Combined, Fallback, Refitted, TrainedOn
 from tasks.registry.standing import AS, MADE
+from tasks.registry.unseen import border
 from tasks.registry.versions import Registered, register
 from tasks.tracking import logs, runs
 from tasks.train.final import seen_until
@@ -247,12 +247,3 @@ def refitted(refit: Fit, panel: Panel) -> Refitted:
 def _stopped_at(result: Result) -> int | None:
     """The step at which the seconds of a fit were over, which an equal fit has to stop at."""
     return result.steps if result.ended_by in (Ended.MAX_SECONDS, Ended.STOP_STEP) else None
-
-
-def border(panel: Panel, split: Split) -> Border:
-    """The first row that a fit on this split has not seen: a time for all series, or (a split by rows) one for each."""
-    if split.by == "time":
-        return split.test
-    first, _ = split.target_ranges(panel.times, panel.offsets, "test")
-    starts = np.minimum(panel.offsets[:-1] + first, panel.offsets[1:] - 1)
-    return dict(zip(panel.ids, panel.times[starts].tolist(), strict=True))

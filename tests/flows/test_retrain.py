@@ -1,8 +1,6 @@
 """What a run of a schedule says came of it, and whom it tells; tests/flows/test_promotion.py goes through whole runs."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,13 +20,9 @@ DIRTY = GateResult("code", True, "changed (--allow-dirty)", option="--allow-dirt
 
 
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[tuple[str, str]]]:
-    """(event, why) of everything that LAGLINE_NOTIFY_COMMAND was told."""
-    log = tmp_path / "told.txt"
-    (tmp_path / "tell.sh").write_text(f'#!/bin/sh\necho "$1" >> "{log}"\n')
-    (tmp_path / "tell.sh").chmod(0o700)
-    monkeypatch.setenv("LAGLINE_NOTIFY_COMMAND", str(tmp_path / "tell.sh"))
-    return lambda: [(one["event"], one["why"]) for one in map(json.loads, log.read_text().splitlines())]
+def told(told: Callable[[], list[dict[str, Any]]]) -> Callable[[], list[tuple[str, str]]]:
+    """(event, why) of each notification since the last call."""
+    return lambda: [(one["event"], one["why"]) for one in told()]
 
 
 def decided(outcome: decision.Outcome, *gates: GateResult) -> Decision:

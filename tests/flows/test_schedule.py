@@ -1,14 +1,11 @@
 """What a schedule is told is checked before anything is served: one message, and no server that stays."""
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -56,22 +53,6 @@ def test_due_times_are_those_of_the_zone_and_each_is_there_once_when_the_clock_c
     assert due_times("0 6 * * *", "UTC", first, first) == [] and first not in due_times(
         "0 6 * * *", "Europe/Berlin", first, first + timedelta(days=1)
     )
-
-
-@pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
-    """What LAGLINE_NOTIFY_COMMAND was told since the last call."""
-    log = tmp_path / "told.txt"
-    (tmp_path / "tell.sh").write_text(f'#!/bin/sh\necho "$1" >> "{log}"\n')
-    (tmp_path / "tell.sh").chmod(0o700)
-    monkeypatch.setenv("LAGLINE_NOTIFY_COMMAND", str(tmp_path / "tell.sh"))
-
-    def read() -> list[dict[str, Any]]:
-        lines = log.read_text().splitlines() if log.exists() else []
-        log.unlink(missing_ok=True)
-        return [json.loads(line) for line in lines]
-
-    return read
 
 
 def test_a_run_that_did_not_happen_is_told_once_at_the_next_start(tmp_path: Path, told) -> None:
