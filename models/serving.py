@@ -24,6 +24,7 @@ from functools import partial
 from importlib.util import cache_from_source
 from itertools import islice
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -230,6 +231,106 @@ class Bounds(NamedTuple):
         high = np.inf if self.highest is None else np.floor(self.highest) if self.integer else self.highest
         return np.asarray(np.clip(np.rint(values) if self.integer else values, low, high)) + 0.0  # no -0
 
+    def outward(self, quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
+        """Quantiles [..., Q] of some levels [Q]: those below one half rounded down, the others up; then clipped."""
+        if self.integer:
+            quantiles = np.where(levels < 0.5, np.floor(quantiles), np.ceil(quantiles))
+        return self._replace(integer=False).of(quantiles)
+
+
+TRANSFORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
+    "none": (np.asarray, np.asarray),
+    "log1p": (np.log1p, np.expm1),
+    "asinh": (np.arcsinh, np.sinh),
+}
+
+
+class Calibration(NamedTuple):
+    """Where the quantiles of a model's forecasts lie, learnt from its errors on validation.  R rows, G groups of series.
+
+    `levels` [Q], rising.  `offsets` [G, H, Q]: what is added, in units of the series; NaN where too few errors say it.
+    `own`: it is added to the model's own quantiles of these levels, else to the point.  `transform`: in which it is added.
+    `units`, `groups` [S + 1]: of each series of training and, last, of one that training did not see.
+    """
+
+    levels: np.ndarray
+    offsets: np.ndarray
+    units: np.ndarray
+    groups: np.ndarray
+    own: bool = False
+    transform: str = "none"
+
+    @classmethod
+    def of(cls, said: dict[str, Any], series: int) -> "Calibration":
+        """That of a model.json, or of one of its fallbacks; an older one has half widths of the 90 % interval alone."""
+        found = said.get("calibration")
+        if found is None:
+            half = np.array([np.nan if width is None else width for width in said.get("half_widths", ())], np.float64)
+            offsets = np.stack([-half, half], -1)[None]
+            return cls(np.array([0.05, 0.95]), offsets, np.ones(series + 1), np.zeros(series + 1, np.int64))
+        return cls(
+            np.array(found["levels"], np.float64),
+            np.array(found["offsets"], np.float64),  # None becomes NaN
+            np.array(found["units"], np.float64),
+            np.array(found["groups"], np.int64),
+            bool(found["own"]),
+            str(found["transform"]),
+        )
+
+    def told(self) -> dict[str, Any]:
+        """As model.json holds it."""
+        offsets = self.offsets.astype(object)
+        offsets[~np.isfinite(self.offsets)] = None
+        return {
+            "levels": self.levels.tolist(),
+            "offsets": offsets.tolist(),
+            "units": self.units.tolist(),
+            "groups": self.groups.tolist(),
+            "own": self.own,
+            "transform": self.transform,
+        }
+
+    def quantiles(self, point: np.ndarray, step: np.ndarray, series: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+        """[R, Q] the quantiles of rows, rising: `point`, `step` (from 0), `series` (its number) [R], `own` [R, Q].
+
+        Those of intervals of 50 % and more lie on their side of the point.
+        """
+        there, back = TRANSFORMS[self.transform]
+        base = point[:, None] if not self.own or own is None else own
+        moved = self.units[series][:, None] * self.offsets[self.groups[series], step]
+        with np.errstate(invalid="ignore", over="ignore"):
+            found = np.asarray(back(there(base) + moved))
+        whole = ~np.isnan(found).any(axis=-1)
+        found[whole] = np.sort(found[whole], axis=-1)
+        low, high = self.levels <= 0.25, self.levels >= 0.75
+        found[:, low] = np.minimum(found[:, low], point[:, None])
+        found[:, high] = np.maximum(found[:, high], point[:, None])
+        return np.asarray(found)
+
+    def at(self, quantiles: np.ndarray, asked: Sequence[float]) -> np.ndarray:
+        """[R, len(asked)] the quantiles of other levels, between two of these along a normal distribution.
+
+        Raises ValueError for one outside them.
+        """
+        bad = [level for level in asked if not self.levels[0] - 1e-9 <= level <= self.levels[-1] + 1e-9]
+        if bad or not len(self.levels):
+            raise ValueError(
+                f"quantile {bad[0]:g} lies outside those that are forecast, {self.levels[0]:g} to {self.levels[-1]:g}"
+            )
+        known = np.array([NormalDist().inv_cdf(level) for level in self.levels])
+        wanted = np.array([NormalDist().inv_cdf(min(max(level, self.levels[0]), self.levels[-1])) for level in asked])
+        above = np.clip(np.searchsorted(known, wanted - 1e-12), 1, len(known) - 1)
+        share = (wanted - known[above - 1]) / (known[above] - known[above - 1])
+        low, high = quantiles[:, above - 1], quantiles[:, above]
+        between = low + share * (high - low)
+        return np.asarray(np.where(share <= 0, low, np.where(share >= 1, high, between)))
+
+
+def ends_of(level: float) -> tuple[float, float]:
+    """The quantiles at which the interval of a level in percent ends: 90 -> 0.05, 0.95."""
+    outside = round((100 - level) / 200, 6)
+    return outside, round(1 - outside, 6)
+
 
 class _Rows(NamedTuple):
     """A long frame sorted by series and time; the first four after `ids` are of each row, the others per series [S]."""
@@ -317,16 +418,16 @@ class History(NamedTuple):
 
 
 class _Baseline(NamedTuple):
-    """A baseline that takes the place of a model, or is a part of it; `half_widths` [H] of its interval, NaN where unknown."""
+    """A baseline that takes the place of a model, or is a part of it."""
 
     name: str
     arguments: dict[str, int]
-    half_widths: np.ndarray = np.empty(0)
+    calibration: Calibration | None = None
 
     @classmethod
-    def of(cls, said: dict[str, Any]) -> "_Baseline":
-        """As model.json says it."""
-        return cls(str(said["name"]), dict(said["arguments"]), _widths(said.get("half_widths", ())))
+    def of(cls, said: dict[str, Any], series: int = 0) -> "_Baseline":
+        """As model.json says it, with the calibration that a fallback has."""
+        return cls(str(said["name"]), dict(said["arguments"]), Calibration.of(said, series))
 
 
 class Model:
@@ -344,7 +445,8 @@ class Model:
         combined = facts.get("combined") or {"how": "median", "baselines": []}
         self.how: str = combined["how"]
         self.combined = [_Baseline.of(one) for one in combined["baselines"]]
-        self.fallbacks = [_Baseline.of(one) for one in facts.get("fallbacks") or ()]
+        self.fallbacks = [_Baseline.of(one, len(facts["ids"])) for one in facts.get("fallbacks") or ()]
+        self.calibration = Calibration.of(facts, len(facts["ids"]))
         self.span: str | int = facts["frequency"]
         self.grid = _Grid(self.span, facts.get("zone", "UTC"), np.array(facts.get("holidays", []), "datetime64[D]"))
         self.own = _Own.of(facts)
@@ -394,6 +496,8 @@ class Model:
         judged: bool = False,
         left_out: list[str] | None = None,
         strict: bool = False,
+        levels: Sequence[float] = (90,),
+        quantiles: Sequence[float] = (),
     ) -> pd.DataFrame:
         """Forecasts of a long frame (unique_id, ds, the covariates; rows in any order; pandas, or polars with its to_pandas).
 
@@ -420,7 +524,7 @@ class Model:
             self._refuse_short(rows, np.unique(series))
             if (origin < self.behind).all():
                 raise ValueError(f"no cutoff from {start} with a stride of {stride} has {self.behind + 1} rows behind it")
-        forecasts, by = self._own(rows, series, origin, judged)
+        forecasts, by, own = self._own(rows, series, origin, judged)
         if others:
             self._fall_back(rows, series, origin, forecasts, by)
         some = by >= 0
@@ -432,15 +536,19 @@ class Model:
         if not some.any():
             what = f"enough history for {self.name}" if self.alone or others else "one observed y in its window"
             raise ValueError(f"no cutoff has {what}{'' if start is None else f' from {start} on'}")
-        return self._frame(rows, series[some], origin[some], forecasts[some], by[some])
+        made = _Made(series[some], origin[some], forecasts[some], by[some], None if own is None else own[some])
+        return self._frame(rows, made, levels, quantiles)
 
-    def _own(self, rows: _Rows, series: np.ndarray, origin: np.ndarray, judged: bool) -> tuple[np.ndarray, np.ndarray]:
-        """[B, H] the model's own forecasts at some cutoffs, and [B] 0 where there is one, else -1."""
+    def _own(
+        self, rows: _Rows, series: np.ndarray, origin: np.ndarray, judged: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """[B, H] the model's own forecasts at some cutoffs, [B] 0 where there is one, else -1, and [B, H, Q] its quantiles, if
+        it has some."""
         forecasts, by = np.full((len(series), self.horizon), np.nan), np.full(len(series), -1)
         if self.alone is not None:
             forecasts = self.points(None, _history(rows, series, origin))
             by[np.isfinite(forecasts).all(axis=1)] = 0
-            return forecasts, by
+            return forecasts, by, None
         whole = np.flatnonzero(origin >= self.behind)
         values, at = self._grid(rows, series[whole], origin[whole])
         if "y" in self.features:
@@ -458,11 +566,25 @@ class Model:
             inputs |= {"wide_BLE": past[..., self.wide], "wide_BAE": ahead[..., self.wide_ahead]}
             with torch.no_grad():
                 raw = self.run(graph, {name: torch.from_numpy(part) for name, part in inputs.items()})
-            parts.append((raw if self.combined else raw[..., :1]).numpy())
+            parts.append(raw.numpy())
+        quantiles: np.ndarray | None = None
         if parts:
             history = _history(rows, own, origin[whole]) if self.combined else None
-            forecasts[whole], by[whole] = self.points(np.concatenate(parts), history), 0
-        return forecasts, by
+            given = np.concatenate(parts)
+            forecasts[whole], by[whole] = self.points(given, history), 0
+            beside = self.own_quantiles(given, forecasts[whole])
+            if beside is not None:
+                quantiles = np.full((*forecasts.shape, beside.shape[-1]), np.nan)
+                quantiles[whole] = beside
+        return forecasts, by, quantiles
+
+    def own_quantiles(self, raw: np.ndarray, points: np.ndarray) -> np.ndarray | None:
+        """[B, H, Q] float64, the quantiles of what a graph gave (`raw`), around its `points` [B, H]; None where it has none."""
+        count = len(self.facts.get("quantiles", ()))
+        if not count or raw.shape[-1] <= count:
+            return None
+        found = np.asarray(raw[..., -count:], np.float64)
+        return found + points[..., None] if self.combined else found
 
     def points(self, raw: np.ndarray | None, history: History | None = None) -> np.ndarray:
         """[B, H] float64, the point forecasts of what a graph gave: `raw` [B, H, Q], or [B, H, M] of the networks of an
@@ -472,7 +594,9 @@ class Model:
             return np.asarray(raw, np.float64)[..., 0]
         if self.alone is not None:
             return self._baseline(self.alone, history)
-        networks, others = np.asarray(raw, np.float64), [self._baseline(one, history) for one in self.combined]
+        assert raw is not None
+        members = raw.shape[-1] - len(self.facts.get("quantiles", ()))
+        networks, others = np.asarray(raw[..., :members], np.float64), [self._baseline(one, history) for one in self.combined]
         whole = np.isfinite(networks).all(axis=-1)  # as in models/mixed.py
         return np.where(whole, combine(np.concatenate([networks, np.stack(others, -1)], -1), self.how), np.nan)
 
@@ -653,11 +777,14 @@ class Model:
         which = f"{len(new)} of {len(names)} series {are} not among those of training ({_some(new)})"
         return f"{which}: scaled as all of those together are"
 
-    def _frame(self, rows: _Rows, series: np.ndarray, origin: np.ndarray, made: np.ndarray, by: np.ndarray) -> pd.DataFrame:
-        owner = np.repeat(series, self.horizon)
-        ahead = (origin[:, None] + self.gap + 1 + np.arange(self.horizon)).ravel()
-        made = self.bounds.of(made)
-        half = np.stack([_widths(self.facts["half_widths"]), *(other.half_widths for other in self.fallbacks)])[by]
+    def _frame(self, rows: _Rows, made: "_Made", levels: Sequence[float], quantiles: Sequence[float]) -> pd.DataFrame:
+        owner = np.repeat(made.series, self.horizon)
+        ahead = (made.origin[:, None] + self.gap + 1 + np.arange(self.horizon)).ravel()
+        points = self.bounds.of(made.points).ravel()
+        asked = [*(end for level in levels for end in ends_of(level)), *quantiles]
+        found = self._quantiles(rows, made, points, asked)
+        names = [f"yhat-{side}-{level:g}" for level in levels for side in ("lo", "hi")]
+        names += [f"yhat-q-{level:g}" for level in quantiles]
         models = np.array([self.name, *(other.name for other in self.fallbacks)], object)
 
         def times(position: np.ndarray) -> Any:
@@ -669,14 +796,38 @@ class Model:
 
         columns = {
             "unique_id": np.array(rows.ids, object)[owner],
-            "cutoff": times(np.repeat(origin, self.horizon)),
+            "cutoff": times(np.repeat(made.origin, self.horizon)),
             "ds": times(ahead),
-            "yhat": made.ravel(),
-            "yhat-lo-90": self.bounds.of(made - half).ravel(),
-            "yhat-hi-90": self.bounds.of(made + half).ravel(),
-            "model": np.repeat(models[by], self.horizon),
+            "yhat": points,
+            **{name: found[:, number] for number, name in enumerate(names)},
+            "model": np.repeat(models[made.by], self.horizon),
         }
         return pd.DataFrame(columns).astype({"unique_id": "str", "model": "str"})
+
+    def _quantiles(self, rows: _Rows, made: "_Made", points: np.ndarray, asked: Sequence[float]) -> np.ndarray:
+        """[B H, asked] quantiles of forecasts, each row's by the calibration of the model that made it."""
+        found = np.full((len(points), len(asked)), np.nan)
+        series = np.repeat(self._numbers_of(rows.ids)[made.series], self.horizon)
+        step, by = np.tile(np.arange(self.horizon), len(made.by)), np.repeat(made.by, self.horizon)
+        for number, one in enumerate((self.calibration, *(other.calibration for other in self.fallbacks))):
+            some = np.flatnonzero(by == number)
+            if one is None or not len(some):
+                continue
+            own = None if number or made.own is None else made.own.reshape(len(points), -1)[some]
+            every = one.quantiles(points[some], step[some], series[some], own)
+            found[some] = one.at(self.bounds.outward(every, one.levels), asked)
+        return found
+
+
+class _Made(NamedTuple):
+    """Forecasts at cutoffs: number of the series, position of the cutoff, which model made it (0: its own, then fallbacks) [B];
+    `points` [B, H]; `own` [B, H, Q] quantiles of the model itself."""
+
+    series: np.ndarray
+    origin: np.ndarray
+    points: np.ndarray
+    by: np.ndarray
+    own: np.ndarray | None
 
 
 def combine(members: np.ndarray, how: str) -> np.ndarray:
@@ -893,11 +1044,6 @@ def _leave_out(ids: list[str], some: np.ndarray, left_out: list[str] | None, why
 def _some(names: list[str]) -> str:
     """The first of some series, as a message names them."""
     return ", ".join(map(repr, names[:NAMED])) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
-def _widths(said: Iterable[float | None]) -> np.ndarray:
-    """[H] half widths of an interval, NaN where unknown."""
-    return np.array([np.nan if width is None else width for width in said], np.float64)
 
 
 def _refuse_rows(ids: np.ndarray, series: np.ndarray, times: np.ndarray, on_grid: np.ndarray, grid: _Grid) -> None:

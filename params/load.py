@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from params.errors import UserError, clipped
-from params.schema import BASELINES, RENAMED, RunParams, VariantParams
+from params.evaluation import BASELINES
+from params.schema import RENAMED, RunParams, VariantParams
 from params.section import owner
 from params.shown import masked
 from params.strict_yaml import MOST_DEPTH, MOST_KEY, Lines, parse_yaml, read_yaml

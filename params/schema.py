@@ -6,15 +6,17 @@ Durations are written as in polars (`15m`, `1h`, `28d`, `1w`, `1mo`); row counts
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from models.data.window import AHEAD, HOLIDAY, FeatureWindow, WindowParams, calendar_channels
 from params.data import DataParams
+from params.evaluation import EvaluationParams, PromotionParams
 from params.section import (
     DURATION,
     MOST,
+    MOST_SECONDS,
     RESERVED,
     SECONDS,
     Border,
@@ -34,17 +36,13 @@ RENAMED = {  # keys of before, by section, and what to write today
     "evaluation": {"baseline_seconds": "evaluation.baseline_origins: auto, or how many origins theta and auto_ets forecast"},
 }
 MOST_SAMPLES = 10_000  # of a feature in a window, or steps ahead: a network is built and tried for them before any data is read
-MOST_SECONDS = 10**8  # three years: more than anything may take
 MOST_SIZE, MOST_LAYERS = 10**6, 100  # of a number that a network is built with, and of one that counts its parts (num_...)
 FARTHEST = 5_000  # years that a forecast may reach ahead: dates end with the year 9999
 Severity = Literal["fail", "warn"]
-Naive = Literal["last_value", "drift", "seasonal_naive"]
-Baseline = Literal[Naive, "naive2", "theta", "auto_ets"]
-BASELINES = get_args(Baseline)
-Measure = Literal["mae", "mase", "owa", "rmsse", "mae_scaled", "mse_scaled"]
 
 
 Level = Annotated[float, Field(gt=0, lt=1)]
+QUANTILES = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
 Quantiles = Annotated[tuple[Level, ...], BeforeValidator(as_tuple), Field(max_length=99)]
 NetworkValue = bool | int | float | str
 
@@ -149,11 +147,13 @@ class SplitParams(Section):
     """How much is kept for validation and test, counted back from the end, or the dates at which they begin.
 
     A duration or a date cuts all series at one moment; a row count is taken from the end of each series.
+    `folds`: validation ranges, each as long as `validation`, the last of them that one; every model is trained for each.
     """
 
     validation: Border
     test: Border
     embargo: Span = 0
+    folds: Annotated[int, Field(ge=1, le=20)] = 1
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -210,6 +210,8 @@ class TrainingParams(Section):
     `monitor`: what of validation says which epoch is the best: its MAE in raw units, or its loss, which is in scaled ones and
     so lets series of any size count alike.
     `refit`: all: the chosen variant is trained once more on all rows, for the epochs that validation chose.
+    `quantiles`: the levels that are forecast beside the point; none: those of the residuals alone are.
+    `point`: the forecast is the median or the mean of these; null: an output of its own, which `loss` trains.
     """
 
     seeds: Annotated[int, Field(ge=1, le=1000)]
@@ -227,7 +229,8 @@ class TrainingParams(Section):
     monitor: Literal["mae", "loss"] = "mae"
     threads: Threads
     refit: Literal["all"] | None = None
-    quantiles: Quantiles = (0.05, 0.5, 0.95)
+    quantiles: Quantiles = QUANTILES
+    point: Literal["median", "mean"] | None = None
 
     @field_validator("quantiles")
     @classmethod
@@ -235,69 +238,6 @@ class TrainingParams(Section):
         if list(value) != sorted(set(value)):
             raise ValueError("write the quantiles in rising order, each once, such as [0.05, 0.5, 0.95]")
         return value
-
-
-class EvaluationParams(Section):
-    """Rolling origins, baselines, the season that they and MASE use, on how many origins theta and auto_ets are fitted (auto:
-    by counts alone, docs/comparison.md), whether the forecast frame goes to MLflow (else it stays in LAGLINE_HOME), and after
-    how many test origins all is trained again.
-
-    `scaled`: errors also in units of each series' standard deviation over its training rows.  `choose_by`: the measure that
-    ranks and chooses on validation, and in which everything is compared.
-    """
-
-    stride: Positive
-    baselines: Annotated[tuple[Baseline, ...], BeforeValidator(as_tuple)]
-    season: Annotated[int, Field(ge=1, le=10**6)]
-    baseline_origins: Positive | Literal["auto"] = "auto"
-    save_forecasts: bool
-    refit: Positive | None
-    scaled: bool = False
-    choose_by: Measure = "mae"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_naive2(cls, raw: Any) -> Any:
-        """An OWA divides by Naive2, which is a baseline of every run that chooses by it."""
-        named = raw.get("baselines") if isinstance(raw, Mapping) and raw.get("choose_by") == "owa" else None
-        return {**raw, "baselines": [*named, "naive2"]} if isinstance(named, list | tuple) and "naive2" not in named else raw
-
-    @model_validator(mode="after")
-    def _known_units(self) -> Self:
-        if self.choose_by.endswith("_scaled") and not self.scaled:
-            raise ValueError(f"choose_by {self.choose_by} needs scaled: true")
-        return self
-
-    @field_validator("baselines")
-    @classmethod
-    def _a_naive(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not {*get_args(Naive)} & {*value}:
-            raise ValueError("name at least one of last_value, drift, seasonal_naive: a variant must beat the best naive")
-        if len(set(value)) < len(value):
-            raise ValueError("a baseline is named twice")
-        return value
-
-
-def _rising_pair(value: tuple[float, float]) -> tuple[float, float]:
-    if value[0] > value[1]:
-        raise ValueError("the first number must not be above the second")
-    return value
-
-
-class PromotionParams(Section):
-    """What a challenger must show before it becomes champion.
-
-    `min_skill`, `min_slice_skill`: against the best baseline, in the measure of evaluation.choose_by; `min_skill_naive`:
-    against the best of last value, drift and seasonal naive.
-    """
-
-    rule: Literal["better", "not_worse"]
-    margin: Annotated[float, Field(ge=0)]
-    min_skill: float
-    min_skill_naive: float | None = None
-    min_slice_skill: float
-    coverage: Annotated[tuple[Share, Share], BeforeValidator(as_tuple), AfterValidator(_rising_pair)]
-    timeout_minutes: Annotated[float, Field(gt=0, le=MOST_SECONDS / 60)] | None = None  # that all gates together may take
 
 
 def can_be_built(value: dict[str, NetworkValue]) -> dict[str, NetworkValue]:
@@ -323,6 +263,11 @@ class RunParams(Section):
     training: TrainingParams
     evaluation: EvaluationParams
     promotion: PromotionParams
+
+    @property
+    def quantile_levels(self) -> tuple[float, ...]:
+        """The levels at which the distribution of every model is calibrated: those of its networks, where they have some."""
+        return self.training.quantiles or QUANTILES
 
     @classmethod
     def stored(cls, raw: Mapping[str, Any]) -> Self:

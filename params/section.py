@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 MOST = 1e30  # what a 32-bit float surely holds
+MOST_SECONDS = 10**8  # three years: more than anything may take
 MOST_ROWS = 10**9  # that anything counts
 MOST_STEP = 10**15  # an integer time step: a day in nanoseconds is a tenth of it
 YEARS = 1_000  # that a duration may last

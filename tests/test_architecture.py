@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_LINES = 400
-LONGER = {"models/serving.py": 1400}  # it travels alone in every bundle, and so holds all that it needs
+LONGER = {"models/serving.py": 1600}  # it travels alone in every bundle, and so holds all that it needs
 OURS = ("flows", "tasks", "models", "params", "data", "benchmarks", "tests")
 
 # folder -> our folders that it may import from (params also takes models.data.window, which needs no torch)
@@ -46,7 +46,7 @@ HOMES = {
 # rooms of tasks/ in the order of the flow: each imports only what stands before it
 ROOMS = (
     *("names", "files", "locks", "interrupt", "tracking", "grid", "load", "explore", "validate", "lags", "engine"),
-    *("train", "evaluate", "compare", "tune", "report", "registry", "promote", "serve", "prune"),
+    *("train", "evaluate", "calibrate", "compare", "tune", "report", "registry", "promote", "serve", "prune"),
 )
 # the files that may hold a @task: the step that a flow calls
 MARKED = {

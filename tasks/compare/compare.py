@@ -12,14 +12,16 @@ import polars as pl
 
 from models.data.origins import origin_rows
 from models.data.panel import Data, Panel, Split
+from models.serving import Calibration
 from models.worker import EVALUATED
 from params.errors import UserError
 from params.schema import RunParams
+from tasks.calibrate.calibrate import Calibrated, calibrate
 from tasks.compare import copycat, measures, scores, seeds, significance
 from tasks.compare.bar import Bar, find_bar
 from tasks.compare.board import Board, Difference, Score, ScoreRow, Standing
 from tasks.compare.measures import Scale, scale_of
-from tasks.evaluate import frames, intervals
+from tasks.evaluate import frames
 from tasks.evaluate.baselines import Baselines
 from tasks.evaluate.bounds import bounds_of
 from tasks.evaluate.frames import Forecasts
@@ -38,7 +40,7 @@ class Comparison:
     `rows`: one a fit and baseline, with its scores; `board`: one a variant and baseline, over its seeds.  `test`: the wide
     forecast frame of the test origins with intervals.  `baseline`: the best of all baselines, the bar; `naive`: the best of the
     three naive ones.  `chosen_fit`: the label of the best seed of the chosen variant, or the bar where no variant beats it.
-    `half_widths`: for each model the half width of its 90 % interval a step (None where too few residuals).  `to_best`,
+    `calibrations`: how the intervals of each model are made.  `to_best`,
     `to_baseline`, `to_naive`: how much larger each model's error is than that of the best variant, baseline, naive.
     `slices`: the scores by series, step, hour and weekday (`scores.breakdown`).
     """
@@ -49,7 +51,7 @@ class Comparison:
     baseline: str
     naive: str
     chosen_fit: str
-    half_widths: Mapping[str, list[float | None]]
+    calibrations: Mapping[str, Calibrated]
     to_best: Mapping[str, Difference]
     to_baseline: Mapping[str, Difference]
     to_naive: Mapping[str, Difference]
@@ -89,7 +91,7 @@ class _Judged:
     """What validation says of every model: its `numbers` by name (`val_mae` ...), and the bar; and all forecasts on test."""
 
     test: Forecasts
-    calibrations: Mapping[str, pl.DataFrame]
+    calibrations: Mapping[str, Calibrated]
     numbers: Mapping[str, Mapping[str, Score]]
     bar: Bar
     scale: Scale
@@ -118,7 +120,7 @@ def compare(
     for model in judged.calibrations:
         step(model)
         row = known.get(model) or _baseline_row(model, baselines.notes.get(model), judged.bar.notes.get(model))
-        ends = (f"{model}-{side}-{intervals.COVERAGE}" for side in ("lo", "hi"))
+        ends = (f"{model}-{side}-{level}" for level in run.evaluation.levels for side in ("lo", "hi"))
         frame = judged.test.read(model, bar, naive, *judged.scale.besides, *ends)
         grid = frame[model].to_numpy().reshape(-1, windows.horizon)
         row = _scored(row, frame, judged, copycat.probe(panel, origins, grid, windows.gap))
@@ -139,7 +141,7 @@ def compare(
         baseline=bar,
         naive=naive,
         chosen_fit=min(groups[board.chosen.name], key=_score_of).name if board.chosen else bar,
-        half_widths={model: intervals.half_widths(one, windows.horizon) for model, one in judged.calibrations.items()},
+        calibrations=judged.calibrations,
         to_best=found["best"],
         to_baseline=found["baseline"],
         to_naive=found["naive"],
@@ -154,7 +156,7 @@ def _scored(row: ScoreRow, frame: pl.DataFrame, judged: _Judged, look: copycat.P
         row = replace(row, note="; ".join(word for word in (row.note, COPIES) if word), copies=True)
     if val["val_mae"] is None and row.kind is Kind.BASELINE:
         row = replace(row, status=Standing.LEFT_OUT)
-    found = scores.score(frame, model, judged.scale, judged.scaled, judged.calibrations[model])
+    found = scores.score(frame, model, judged.scale, judged.scaled)
     found |= _to_bar("test", frame, model, judged.bar.name, judged.scale)
     found["test_skill_naive"] = scores.skill(frame, model, judged.bar.naive)
     return row.with_numbers(**val, **found, test_lag=look.lag)
@@ -194,23 +196,24 @@ def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Basel
         for split in EVALUATED
     }
 
-    def written(split: str, file: str, widths: Mapping[str, list[float | None]]) -> Forecasts:
+    ids, levels = tuple(data.panel.ids), run.quantile_levels
+
+    def written(split: str, file: str, calibrations: Mapping[str, Calibration]) -> Forecasts:
         targets, grid = frames.targets_of(data, split, run.evaluation.stride), Frequency.of(data.panel.facts)
-        return frames.write(folder / file, targets, sources[split], horizon, grid, widths, bounds_of(run.data))
+        asked, bounds = run.evaluation.levels, bounds_of(run.data)
+        return frames.write(folder / file, targets, sources[split], horizon, grid, ids, calibrations, asked, bounds)
 
     validation = written("validation", "validation.parquet", {})
     bar = find_bar(validation, run.evaluation.baselines, scale)
-    calibrations: dict[str, pl.DataFrame] = {}
+    calibrations: dict[str, Calibrated] = {}
     numbers: dict[str, dict[str, Score]] = {}
     for model in sources["validation"]:
         frame = validation.read(model, bar.name, *scale.besides)
-        calibrations[model] = intervals.calibrate(frame, model)
+        calibrations[model] = calibrate(validation.outcome(model, levels), levels, horizon, len(ids))
         errors = scores.errors(frame, model, scale, run.evaluation.scaled)
         numbers[model] = {f"val_{name}": value for name, value in errors.items()}
         numbers[model] |= _to_bar("val", frame, model, bar.name, scale)
-    test = written(
-        "test", "forecasts.parquet", {model: intervals.half_widths(one, horizon) for model, one in calibrations.items()}
-    )
+    test = written("test", "forecasts.parquet", {model: one.calibration for model, one in calibrations.items()})
     return _Judged(test, calibrations, numbers, bar, scale, run.evaluation.scaled)
 
 

@@ -20,7 +20,7 @@ import polars as pl
 from utilsforecast import losses as plain
 
 from models.serving import seasonal
-from params.schema import EvaluationParams, Measure
+from params.evaluation import EvaluationParams, Measure
 from tasks.compare import significance
 from tasks.compare.board import Difference, Score
 

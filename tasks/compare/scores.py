@@ -13,7 +13,7 @@ from utilsforecast import losses
 from tasks.compare import measures
 from tasks.compare.board import Score
 from tasks.compare.measures import Scale
-from tasks.evaluate.intervals import COVERAGE, LEVELS, by_step, of_step, quantile_column
+from tasks.evaluate.frames import COVERAGE
 
 SQUARE_AND_ABSOLUTE = {"mae": losses.mae, "mse": losses.mse}
 QUANTILES = {0.05: f"-lo-{COVERAGE}", 0.5: "", 0.95: f"-hi-{COVERAGE}"}  # a level, and what follows the model in its column
@@ -42,25 +42,19 @@ def errors(frame: pl.DataFrame, model: str, scale: Scale, scaled: bool) -> dict[
     return found | {f"{name}_scaled": _number(loss(pooled, [model]), model) for name, loss in SQUARE_AND_ABSOLUTE.items()}
 
 
-def score(test: pl.DataFrame, model: str, scale: Scale, scaled: bool, calibration: pl.DataFrame) -> dict[str, Score]:
+def score(test: pl.DataFrame, model: str, scale: Scale, scaled: bool) -> dict[str, Score]:
     """The `test_*` scores of one model on all rows with both; None where there is nothing to score.
 
-    `calibration`: `intervals.calibrate` of this model on validation.  Coverage, width and pinball need the columns of
-    `with_interval`.  sMAPE is in percent, 0 to 200; bias is forecast minus actual; MASE and RMSSE are means over series,
-    without those whose scale is 0; pinball is the mean over the levels 0.05, 0.5 (the point) and 0.95.  CRPS is twice the mean
-    pinball loss over the levels 0.05 .. 0.95 of the conformal quantiles: point forecast plus the validation residuals' quantile
-    of its step; scaled, it is divided by the mean |y|.
+    Coverage, width and pinball need the columns of `frames.with_intervals`.  sMAPE is in percent, 0 to 200; bias is forecast
+    minus actual; MASE and RMSSE are means over series,
+    without those whose scale is 0; pinball is the mean over the levels 0.05, 0.5 (the point) and 0.95.
     """
     all_rows = _pooled(_scored(test, model))
-    crps = _crps(all_rows, model, calibration)
-    size = _number(all_rows.select(pl.col("y").abs().mean()), "y")
     return {
         **{f"test_{name}": value for name, value in errors(test, model, scale, scaled).items()},
         "test_rmse": _number(losses.rmse(all_rows, [model]), model),
         "test_bias": _number(losses.bias(all_rows, [model]), model),
         **_interval_scores(test, model),
-        "test_crps": crps,
-        "test_scaled_crps": crps / size if crps is not None and size else None,
     }
 
 
@@ -179,18 +173,6 @@ def _interval_scores(test: pl.DataFrame, model: str) -> dict[str, Score]:
     width = _number(rows.select((pl.col(high) - pl.col(low)).mean()), high)
     parts = [_number(losses.quantile_loss(rows, {model: f"{model}{end}"}, level), model) for level, end in QUANTILES.items()]
     return dict(zip(names, (covered, width, _mean(parts)), strict=True))
-
-
-def _crps(all_rows: pl.DataFrame, model: str, calibration: pl.DataFrame) -> Score:
-    if calibration.is_empty():
-        return None
-    horizon, parts = int(calibration["step"].max()), []  # type: ignore[arg-type]
-    for level in LEVELS:
-        residual = of_step(by_step(calibration, quantile_column(level), horizon))
-        forecast = all_rows.with_columns((pl.col(model) + residual).alias("_at"))
-        parts.append(_number(losses.quantile_loss(forecast, {model: "_at"}, level), model))
-    mean = _mean(parts)
-    return None if mean is None else 2 * mean
 
 
 def _mean(values: Sequence[Score]) -> Score:

@@ -1,44 +1,90 @@
 """The wide forecast frame of a split as one Parquet file, written and read a few columns or rows at a time.
 
-unique_id, ds, cutoff, y and a column a model, with `<model>-lo-90` and `<model>-hi-90` where it has an interval: what people
-get as `forecasts.parquet`, and what every figure of a comparison is computed from.  `step` is not in it: an origin has a row a
-step.
+unique_id, ds, cutoff, y and a column a model, with `<model>-lo-90`, `<model>-hi-90` and so on where it has intervals: what
+people get as `forecasts.parquet`, and what every figure of a comparison is computed from.  `step` is not in it: an origin has
+a row a step.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
+import polars.selectors as cs
 import pyarrow.parquet as pq
 
 from models.data.origins import origin_rows
 from models.data.panel import Data
-from models.serving import Bounds
-from tasks.evaluate import intervals
+from models.serving import Bounds, Calibration, ends_of
 from tasks.evaluate.bounds import NO_BOUNDS, within
 from tasks.evaluate.forecasts import KEYS, origin_frame
 from tasks.files import placed, write_parquet
 from tasks.grid.frequency import Frequency
 
 TIMES = ("ds", "cutoff")
+COVERAGE = 90  # percent: of the interval that is shown first
+OWN = "_"
 ROWS = 1 << 17  # held in memory at a time, of all models
+
+
+class Outcome(NamedTuple):
+    """What one model forecast and what came, R rows: `y`, `point` (NaN: missing), `step` (from 0), the number of its `series`,
+    `cutoff` as a number; `own` [R, Q]: its own quantiles, where it has some."""
+
+    y: np.ndarray
+    point: np.ndarray
+    step: np.ndarray
+    series: np.ndarray
+    cutoff: np.ndarray
+    own: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Forecasts:
-    """A wide forecast frame on disk, an origin's `horizon` rows together and in order, its times instants."""
+    """A wide forecast frame on disk, an origin's `horizon` rows together and in order, its times instants.
+
+    `sources`: for each model the file that has its own quantiles, if it has some; `ids`: of the panel's series, in order.
+    """
 
     path: Path
     horizon: int
     frequency: Frequency
+    sources: Mapping[str, Path]
+    ids: tuple[str, ...]
 
     def read(self, *columns: str) -> pl.DataFrame:
         """unique_id, ds, cutoff, step, y and the columns asked for."""
         frame = pl.read_parquet(self.path, columns=["unique_id", "ds", "cutoff", "y", *dict.fromkeys(columns)])
         frame = frame.with_columns(self.frequency.shown(pl.col(name)).alias(name) for name in TIMES)
         return frame.with_columns(step=pl.int_range(pl.len(), dtype=pl.Int64) % self.horizon + 1)
+
+    def outcome(self, model: str, levels: Sequence[float]) -> Outcome:
+        """The forecasts of a model beside what came, with its own quantiles of some levels, if it has all of them."""
+        frame = pl.read_parquet(self.path, columns=["unique_id", "cutoff", "y", model])
+        y, point = (frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in ("y", model))
+        series = numbers_of(frame["unique_id"], self.ids)
+        step = np.arange(frame.height) % self.horizon
+        return Outcome(y, point, step, series, frame["cutoff"].to_physical().to_numpy(), self._own(model, point, levels))
+
+    def _own(self, model: str, point: np.ndarray, levels: Sequence[float]) -> np.ndarray | None:
+        names, there = [own_column(model, level) for level in levels], pl.read_parquet_schema(self.sources[model])
+        if not names or not {*names} <= {*there}:
+            return None
+        return np.asarray(pl.read_parquet(self.sources[model], columns=names).to_numpy() + point[:, None])
+
+
+def own_column(model: str, level: float) -> str:
+    """The column of a model's own quantile in the file of its forecasts: how far it lies from the point, in 32 bits."""
+    return f"{model}-q-{level:g}"
+
+
+def numbers_of(names: pl.Series, ids: Sequence[str]) -> np.ndarray:
+    """[R] the number of each series among the panel's; one past the last for a name that is none of them."""
+    found = names.replace_strict(list(ids), list(range(len(ids))), default=len(ids), return_dtype=pl.Int64)
+    return found.to_numpy()
 
 
 def write(
@@ -47,28 +93,52 @@ def write(
     sources: Mapping[str, Path],
     horizon: int,
     frequency: Frequency,
-    half_widths: Mapping[str, Sequence[float | None]] | None = None,
+    ids: Sequence[str],
+    calibrations: Mapping[str, Calibration] | None = None,
+    levels: Sequence[float] = (),
     bounds: Bounds = NO_BOUNDS,
 ) -> Forecasts:
     """Joins files side by side, ROWS rows at a time.
 
     `targets`: unique_id, ds, cutoff, step, y.  `sources`: for each model the Parquet file that has its column, with the rows of
-    `targets`.  `half_widths`: of the 90 % interval of each step, for the models that get one.  All forecasts lie within
+    `targets`.  `calibrations`: of the models that get intervals, which are of `levels` in percent.  All forecasts lie within
     `bounds`.  Raises ValueError where a file has other rows.
     """
     for file in dict.fromkeys(sources.values()):
         _check_rows(file, targets)
     with placed(path) as partial, ExitStack() as opened:
         writer: pq.ParquetWriter | None = None
-        for part in _parts(targets, sources):
+        for part in _parts(targets, sources, _own_columns(sources, calibrations or {})):
             part = within(part, sources, bounds)
             part = part.with_columns(frequency.instants(pl.col(name)).alias(name) for name in TIMES)
-            for model, widths in (half_widths or {}).items():
-                part = intervals.with_interval(part, model, widths, bounds)
-            table = part.drop("step").to_arrow()
+            for model, calibration in (calibrations or {}).items():
+                part = with_intervals(part, model, calibration, levels, ids, bounds)
+            table = part.drop("step", cs.starts_with(OWN)).to_arrow()
             writer = writer or opened.enter_context(pq.ParquetWriter(partial, table.schema, compression="zstd"))
             writer.write_table(table)
-    return Forecasts(path, horizon, frequency)
+    return Forecasts(path, horizon, frequency, sources, tuple(ids))
+
+
+def with_intervals(
+    frame: pl.DataFrame,
+    model: str,
+    calibration: Calibration,
+    levels: Sequence[float],
+    ids: Sequence[str],
+    bounds: Bounds = NO_BOUNDS,
+) -> pl.DataFrame:
+    """A frame with `<model>-lo-L` and `<model>-hi-L` of some levels in percent; null without a forecast or too few errors.
+
+    The model's own quantiles stand in it in columns of `own_column`, with an underscore before them.
+    """
+    own = [OWN + own_column(model, level) for level in calibration.levels]
+    point = frame[model].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    given = frame.select(own).to_numpy() + point[:, None] if {*own} <= {*frame.columns} else None
+    series, step = numbers_of(frame["unique_id"], ids), frame["step"].to_numpy() - 1
+    every = bounds.outward(calibration.quantiles(point, step, series, given), calibration.levels)
+    asked = calibration.at(every, [end for level in levels for end in ends_of(level)])
+    names = [f"{model}-{side}-{level:g}" for level in levels for side in ("lo", "hi")]
+    return frame.with_columns(pl.Series(name, asked[:, at], pl.Float64).fill_nan(None) for at, name in enumerate(names))
 
 
 def targets_of(data: Data, split: str, stride: int) -> pl.DataFrame:
@@ -83,9 +153,19 @@ def _check_rows(file: Path, targets: pl.DataFrame) -> None:
         raise ValueError(f"{file}: its forecasts are of other origins than those of this comparison")
 
 
-def _parts(targets: pl.DataFrame, sources: Mapping[str, Path]) -> Iterator[pl.DataFrame]:
-    """The targets with every model's column, ROWS rows at a time; one empty part where there are none."""
-    columns = {name: pq.ParquetFile(file).iter_batches(ROWS, columns=[name]) for name, file in sources.items()}
+def _own_columns(sources: Mapping[str, Path], calibrations: Mapping[str, Calibration]) -> dict[str, Path]:
+    """The columns with own quantiles that calibrations need, with an underscore before them, and the file of each."""
+    needed = {model: [own_column(model, level) for level in one.levels] for model, one in calibrations.items() if one.own}
+    return {OWN + name: sources[model] for model, names in needed.items() for name in names}
+
+
+def _parts(targets: pl.DataFrame, sources: Mapping[str, Path], own: Mapping[str, Path]) -> Iterator[pl.DataFrame]:
+    """The targets with every model's column, and some of its own quantiles, ROWS rows at a time; one empty part where there are
+    none."""
+    sources = {**sources, **own}
+    columns = {
+        name: pq.ParquetFile(file).iter_batches(ROWS, columns=[name.removeprefix(OWN)]) for name, file in sources.items()
+    }
     for start in range(0, max(targets.height, 1), ROWS):
         part = targets.slice(start, ROWS)
         if targets.is_empty():

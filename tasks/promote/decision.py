@@ -12,7 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.fit.job import is_baseline
-from params.schema import PromotionParams
+from params.evaluation import PromotionParams
 from params.shown import discreet
 from tasks.promote import alias, gates
 from tasks.promote.chain import Event

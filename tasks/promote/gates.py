@@ -13,11 +13,11 @@ from statistics import NormalDist
 import numpy as np
 import polars as pl
 
-from params.schema import PromotionParams
+from params.evaluation import PromotionParams
 from tasks.compare import measures, scores, significance
 from tasks.compare.board import LEVEL, Difference, Score
 from tasks.compare.measures import Scale
-from tasks.evaluate.intervals import COVERAGE
+from tasks.evaluate.frames import COVERAGE
 from tasks.report.leaderboard import SCORES
 from tasks.train.identity import Fingerprint
 from tasks.train.revision import standing

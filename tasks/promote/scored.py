@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from models.fit.job import is_baseline
-from params.schema import PromotionParams
+from params.evaluation import PromotionParams
 from tasks.compare.board import Difference
 from tasks.compare.compare import training_history
 from tasks.compare.measures import measured, scale_of

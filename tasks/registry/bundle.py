@@ -60,8 +60,6 @@ def write_bundle(
     read again.
     """
     params = facts.windows
-    if len(facts.half_widths) != params.horizon:
-        raise ValueError(f"{len(facts.half_widths)} half widths for {params.horizon} steps")
     programs = _programs("weights.safetensors", "graph.pt2", judged, params, panel) if judged is not None else {}
     if refitted is not None:
         programs |= _programs("refitted.safetensors", "refitted.pt2", refitted, params, panel)

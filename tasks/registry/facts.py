@@ -12,8 +12,9 @@ from models.data.window import WindowParams
 from models.ensemble import Combine
 from models.fit.job import Job
 from models.forecaster import Level
-from models.serving import OLD_INPUTS
+from models.serving import OLD_INPUTS, Calibration
 from params.schema import RunParams
+from tasks.calibrate.calibrate import Calibrated
 from tasks.registry.schema import check_told
 from tasks.train.identity import Fingerprint
 
@@ -141,9 +142,9 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class Fallback(Baseline):
-    """One that forecasts what the version cannot; `half_widths` of the 90 % interval of each step, None where unknown."""
+    """One that forecasts what the version cannot, and how its intervals are made."""
 
-    half_widths: tuple[float | None, ...]
+    calibrated: Calibrated = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +157,11 @@ class Combined:
 
 @dataclass(frozen=True, kw_only=True)
 class BundleFacts:
-    """A forecaster in words and numbers: what it reads, what it forecasts, how wide its intervals are, what it was trained on.
+    """A forecaster in words and numbers: what it reads, what it forecasts, how its intervals are made, what it was trained on.
 
     `trained_on`: None where a version of an older lagline does not say all of it, but lacks what `lacks` names.
-    `half_widths`: of the 90 % interval of each step, None where unknown.  `inputs`: what the graph takes, and of which type.
+    `calibrated`: how its intervals are made; an older version has those of 90 % alone.
+    `inputs`: what the graph takes, and of which type.
     `zone`: of the times that it was trained on, None where they named none; an older version took all times for UTC.
     `fallbacks`: what forecasts a series that it cannot, the best on validation first; none in an older version.
     """
@@ -176,7 +178,7 @@ class BundleFacts:
     forward_fill: int
     categories: Mapping[str, Sequence[str]]
     columns: Mapping[str, str | Sequence[str] | None]
-    half_widths: tuple[float | None, ...]
+    calibrated: Calibrated = field(compare=False)
     inputs: Mapping[str, str] = field(default_factory=lambda: OLD_INPUTS)
     zone: str | None = None
     holidays: tuple[str, ...] = ()
@@ -217,11 +219,11 @@ class BundleFacts:
             "forward_fill": self.forward_fill,
             "categories": {name: list(texts) for name, texts in self.categories.items()},
             "columns": dict(self.columns),
-            "half_widths": _widths(self.half_widths),
+            "calibration": _calibration(self.calibrated),
             "inputs": dict(self.inputs),
             "zone": self.zone,
             "holidays": list(self.holidays),
-            "fallbacks": [_told(one) | {"half_widths": _widths(one.half_widths)} for one in self.fallbacks],
+            "fallbacks": [_told(one) | {"calibration": _calibration(one.calibrated)} for one in self.fallbacks],
             **({"combined": _combination(self.combined)} if self.combined else {}),
             "trained_on": self.trained_on.to_dict() if self.trained_on else {},
         }
@@ -230,10 +232,12 @@ class BundleFacts:
     def from_dict(cls, raw: Json) -> "BundleFacts":
         """The inverse of `to_dict`, of any version there is.  Raises KeyError, TypeError or ValueError for what is none."""
         lacks = tuple(name for name in NEEDED if name not in raw["trained_on"])
-        own: dict[str, Any] = {name: tuple(raw[name]) for name in ("quantiles", "ids", "half_widths")}
+        own: dict[str, Any] = {name: tuple(raw[name]) for name in ("quantiles", "ids")}
+        own |= {"calibrated": _calibrated(raw, len(raw["ids"]))}
         own |= {"holidays": tuple(raw.get("holidays", ())), "zone": raw.get("zone", "UTC")}
         own["fallbacks"] = tuple(
-            Fallback(**one | {"half_widths": tuple(one["half_widths"])}) for one in raw.get("fallbacks", ())
+            Fallback(name=one["name"], arguments=one["arguments"], calibrated=_calibrated(one, len(raw["ids"])))
+            for one in raw.get("fallbacks", ())
         )
         if combined := raw.get("combined"):
             own["combined"] = Combined(how=combined["how"], baselines=tuple(Baseline(**one) for one in combined["baselines"]))
@@ -256,8 +260,13 @@ def _combination(found: Combined) -> dict[str, object]:
     return {"how": found.how, "baselines": [_told(one) for one in found.baselines]}
 
 
-def _widths(widths: Sequence[float | None]) -> list[float | None]:
-    return [None if width is None or not math.isfinite(width) else width for width in widths]
+def _calibration(found: Calibrated) -> dict[str, object]:
+    return {"method": found.method, "scores": dict(found.scores), **found.calibration.told()}
+
+
+def _calibrated(raw: Json, series: int) -> Calibrated:
+    told = raw.get("calibration", {})
+    return Calibrated(Calibration.of(dict(raw), series), told.get("method", "split"), told.get("scores", {}))
 
 
 def _known(kind: type, raw: Json) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from models.fit.settings import Ended, Result
 from models.memory_card import MemoryCard
 from params.schema import RunParams
 from params.shown import discreet
+from tasks.calibrate.calibrate import Calibrated
 from tasks.compare.compare import Comparison
 from tasks.files import ROOT
 from tasks.grid.frequency import Frequency
@@ -105,7 +106,7 @@ def _write(
     """Writes the bundle of a fit; returns its card."""
     judged = load_model(fit.job, fit.folder)
     fallbacks = fallbacks_of(found, made.run.evaluation.season)
-    facts = facts_of(fit.job, panel, made, judged.quantiles, found.half_widths[fit.label], fallbacks)
+    facts = facts_of(fit.job, panel, made, judged.quantiles, found.calibrations[fit.label], fallbacks)
     refitted = load_model(refit.job, refit.folder) if refit else None
     return _with_papers(bundle, facts, panel, about, (judged, refitted), fit.evaluated.memory if fit.evaluated else None)
 
@@ -137,7 +138,7 @@ def _register_baseline(run: RunParams, found: Comparison, like: Job, parent: str
     job = baseline_job(name, season, like.windows, like.split, run.evaluation.stride, like.panel)
     panel, judged = Panel.open(job.panel), Judged.of(found, name, about)
     made = _made(job, name, forecasts_hash(job, panel), run, panel, judged)
-    facts = facts_of(job, panel, made, (), found.half_widths[name], fallbacks_of(found, season, name))
+    facts = facts_of(job, panel, made, (), found.calibrations[name], fallbacks_of(found, season, name))
     ours = runs.find_run(runs.experiment_of(parent), {"mlflow.parentRunId": parent, "kind": "baseline", "variant": name})
     assert ours is not None  # the comparison has logged its scores there
     run_id, identity = str(ours.info.run_id), made.fingerprint["identity"]
@@ -159,7 +160,7 @@ def fallbacks_of(found: Comparison, season: int, itself: str = "") -> tuple[Fall
         Fallback(
             name=row.name,
             arguments=arguments_of(row.name, season).to_dict(),
-            half_widths=tuple(found.half_widths[row.name]),
+            calibrated=found.calibrations[row.name],
         )
         for row in ranked
         if row.name != itself
@@ -171,7 +172,7 @@ def facts_of(
     panel: Panel,
     made: TrainedOn,
     quantiles: Sequence[float],
-    half_widths: Sequence[float | None],
+    calibrated: Calibrated,
     fallbacks: Sequence[Fallback] = (),
 ) -> BundleFacts:
     """What model.json says of a forecaster."""
@@ -192,7 +193,7 @@ def facts_of(
         zone=panel.facts.zone,
         holidays=panel.facts.holidays,
         columns={"unique_id": data.id, "ds": data.time, "y": data.target},
-        half_widths=tuple(half_widths),
+        calibrated=calibrated,
         inputs={} if is_baseline(job.family) else inputs_of(job.windows),
         fallbacks=tuple(fallbacks),
         combined=Combined(how=job.combine, baselines=members) if members else None,

@@ -14,8 +14,9 @@ from models.families import FAMILIES
 from models.fit.job import is_baseline
 from models.fit.settings import Training
 from models.serving import OLD_INPUTS
+from params.evaluation import Baseline, Naive
 from params.load import ENSEMBLE
-from params.schema import Baseline, Naive, RunParams, can_be_built
+from params.schema import RunParams, can_be_built
 from params.section import MOST, MOST_ROWS, Name, Share, Text, Threads, zone_name
 from tasks.registry.seal import Digest
 
@@ -166,10 +167,33 @@ class BaselineTold(Exactly):
     arguments: ArgumentsTold
 
 
-class FallbackTold(BaselineTold):
-    """What forecasts a series that the version itself cannot."""
+class CalibrationTold(Exactly):
+    """How the intervals of a model are made (`models/serving.py::Calibration`)."""
 
-    half_widths: HalfWidths
+    method: Word
+    scores: dict[Word, Float | None]
+    levels: Annotated[Quantiles, Field(min_length=1)]
+    offsets: Annotated[list[list[list[Float | None]]], Field(min_length=1)]
+    units: Annotated[list[Float], Field(min_length=1)]
+    groups: Annotated[list[Rows], Field(min_length=1)]
+    own: bool
+    transform: Literal["none", "log1p", "asinh"]
+
+    def check(self, where: str, series: int, horizon: int) -> None:
+        """Raises ValueError where its sizes are not those of a version."""
+        if {len(self.units), len(self.groups)} != {series + 1}:
+            raise ValueError(f"{where}calibration: one unit and one group for each series and one more")
+        if max(self.groups) >= len(self.offsets):
+            raise ValueError(f"{where}calibration.groups: there are {len(self.offsets)}")
+        if any(len(group) != horizon or {*map(len, group)} != {len(self.levels)} for group in self.offsets):
+            raise ValueError(f"{where}calibration.offsets: one for each of {horizon} steps and {len(self.levels)} levels")
+
+
+class FallbackTold(BaselineTold):
+    """What forecasts a series that the version itself cannot; an older one has half widths."""
+
+    half_widths: HalfWidths | None = None
+    calibration: CalibrationTold | None = None
 
 
 class CombinedTold(Exactly):
@@ -299,7 +323,8 @@ class FactsTold(Told):
     forward_fill: Rows
     categories: dict[Text, list[str]]
     columns: dict[Literal["unique_id", "ds", "y"], str | list[str] | None]
-    half_widths: HalfWidths
+    half_widths: HalfWidths | None = None
+    calibration: CalibrationTold | None = None
     inputs: dict[Text, Annotated[str, StringConstraints(pattern=r"^(float32|float64|int64)$")]] = Field(default=OLD_INPUTS)
     zone: Annotated[str, AfterValidator(zone_name)] | None = None
     holidays: Annotated[list[Annotated[str, AfterValidator(_a_date)]], Field(max_length=100_000)] = Field(default_factory=list)
@@ -310,9 +335,13 @@ class FactsTold(Told):
     @model_validator(mode="after")
     def _sizes(self) -> Self:
         names = [one.name for one in self.fallbacks]
-        for where, widths in (("", self.half_widths), *((f"fallbacks.{one.name}.", one.half_widths) for one in self.fallbacks)):
-            if len(widths) != self.windows.horizon:
-                raise ValueError(f"{where}half_widths: {len(widths)} for a horizon of {self.windows.horizon}")
+        own = [("", self.calibration, self.half_widths)]
+        own += [(f"fallbacks.{one.name}.", one.calibration, one.half_widths) for one in self.fallbacks]
+        for where, calibration, widths in own:
+            if calibration is not None:
+                calibration.check(where, len(self.ids), self.windows.horizon)
+            elif widths is None or len(widths) != self.windows.horizon:
+                raise ValueError(f"{where}half_widths: one for each of {self.windows.horizon} steps")
         if len({*names, self.family}) <= len(names):
             raise ValueError("fallbacks: each is named once, and none is the version itself")
         return self

@@ -22,7 +22,7 @@ from params.schema import RunParams
 from tasks.evaluate.baselines import forecast_baselines, with_baselines
 from tasks.evaluate.bounds import bounds_of
 from tasks.evaluate.forecasts import origin_frame
-from tasks.evaluate.intervals import with_interval
+from tasks.evaluate.frames import COVERAGE, with_intervals
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import target_frame
 from tasks.registry.load import Version
@@ -143,7 +143,8 @@ def forecast_frames(
     others, _ = forecast_baselines(target_frame(panel), cutoffs, named, None, Frequency.of(panel.facts))
     frame = frame.join(others.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
     for name, version in versions.items():
-        frame = with_interval(frame, name, version.facts.half_widths, bounds_of(version.trained_on.run.data))
+        calibration, bounds = version.facts.calibrated.calibration, bounds_of(version.trained_on.run.data)
+        frame = with_intervals(frame, name, calibration, (COVERAGE,), version.facts.ids, bounds)
     return frame
 
 

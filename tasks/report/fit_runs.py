@@ -13,7 +13,7 @@ from params.schema import RunParams
 from tasks.compare import scores
 from tasks.compare.board import ScoreRow
 from tasks.compare.compare import Comparison
-from tasks.evaluate.intervals import COVERAGE
+from tasks.evaluate.frames import COVERAGE
 from tasks.report import leaderboard as report
 from tasks.report import memory_card
 from tasks.report.columns import COLUMNS

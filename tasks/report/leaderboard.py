@@ -9,7 +9,7 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
-from params.schema import Measure
+from params.evaluation import Measure
 from tasks.compare.board import LEVEL, Board, Difference, ScoreRow, Standing
 from tasks.report.columns import BY_NAME, COLUMNS, NARROW, WIDE, Column, Form
 from tasks.train.kind import Kind

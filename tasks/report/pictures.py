@@ -10,7 +10,7 @@ from tasks.compare import scores
 from tasks.compare.board import LEVEL, Difference
 from tasks.compare.compare import Comparison
 from tasks.compare.measures import Scale
-from tasks.evaluate.intervals import COVERAGE
+from tasks.evaluate.frames import COVERAGE
 from tasks.report import leaderboard as report
 from tasks.report import memory_card
 from tasks.report.along import along

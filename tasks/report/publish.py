@@ -14,7 +14,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.data.panel import Data
-from params.schema import Measure, RunParams
+from params.evaluation import Measure
+from params.schema import RunParams
 from params.shown import discreet
 from tasks.compare import scores
 from tasks.compare.board import LEVEL, Board, Difference

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from params.schema import Measure
+from params.evaluation import Measure
 
 
 @dataclass(frozen=True)

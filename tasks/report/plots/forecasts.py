@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tasks.evaluate.intervals import COVERAGE
+from tasks.evaluate.frames import COVERAGE
 from tasks.report.plots.style import ACTUAL, BAR, CHOSEN, QUIET, label, legend_above, new_figure, note, time_axis, times
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tasks.evaluate.intervals import COVERAGE
+from tasks.evaluate.frames import COVERAGE
 from tasks.report.plots.forecasts import newest_apart, with_gaps
 from tasks.report.plots.style import ACTUAL, CHOSEN, QUIET, label, legend_above, new_figure, time_axis, times
 

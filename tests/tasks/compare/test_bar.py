@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from params.schema import Measure
+from params.evaluation import Measure
 from tasks.compare.bar import find_bar
 from tasks.compare.measures import Scale
 from tasks.evaluate.frames import Forecasts

@@ -12,8 +12,8 @@ from models.data.panel import Data, Panel, Split
 from models.data.window import FeatureWindow, WindowParams
 from models.fit.settings import Result, Status
 from models.worker import EVALUATED
+from params.evaluation import Measure
 from params.load import load_plan
-from params.schema import Measure
 from tasks.compare.compare import Comparison, compare, naive_error, training_history
 from tasks.compare.measures import NAIVE2, scale_of, score
 from tasks.evaluate.baselines import write_baselines

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks._m4 import owa
 from models.serving import baseline
+from params.evaluation import Measure
 from params.load import load_run
-from params.schema import Measure
 from tasks.compare.measures import NAIVE2, Scale, compared, losses, measured, measured_by, scale_of, score, skill
 
 MEASURES = get_args(Measure)

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from params.schema import Measure
+from params.evaluation import Measure
 from tasks.compare.measures import Scale, compared, losses, scales, standard_units
 from tasks.compare.scores import breakdown, errors, mae, score, slices, wide
 from tasks.evaluate.intervals import LEVELS, calibrate, half_widths, with_interval

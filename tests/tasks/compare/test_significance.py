@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from params.schema import Measure
+from params.evaluation import Measure
 from tasks.compare.board import LEVEL, Difference
 from tasks.compare.measures import Scale, compared
 from tasks.compare.significance import FEWEST, RESAMPLES, corrected, diebold_mariano, enough, holm, overlap_in, resamples

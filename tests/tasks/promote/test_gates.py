@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from params.evaluation import PromotionParams
 from params.load import load_run
-from params.schema import PromotionParams
 from tasks.compare.measures import Scale
 from tasks.promote import gates
 from tasks.promote.gates import Yardstick

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from models.data.panel import Split
+from params.evaluation import PromotionParams
 from params.load import load_run
-from params.schema import PromotionParams
 from tasks.evaluate import baselines
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel

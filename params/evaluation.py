@@ -1,0 +1,82 @@
+"""How models are evaluated and compared, and what a challenger must show."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from params.section import MOST_SECONDS, Positive, Section, Share, as_tuple
+
+Naive = Literal["last_value", "drift", "seasonal_naive"]
+Baseline = Literal[Naive, "naive2", "theta", "auto_ets"]
+BASELINES = get_args(Baseline)
+Measure = Literal["mae", "mase", "owa", "rmsse", "mae_scaled", "mse_scaled"]
+LEVELS = (80, 90, 95)  # percent
+Percent = Annotated[int, Field(ge=1, le=99)]
+
+
+class EvaluationParams(Section):
+    """Rolling origins, baselines, the season that they and MASE use, on how many origins theta and auto_ets are fitted (auto:
+    by counts alone, docs/comparison.md), whether the forecast frame goes to MLflow (else it stays in LAGLINE_HOME), and after
+    how many test origins all is trained again.
+
+    `levels`: of the intervals, in percent.  `intervals`: how they are calibrated; auto: as suits each model best.
+    `scaled`: errors also in units of each series' standard deviation over its training rows.  `choose_by`: the measure that
+    ranks and chooses on validation, and in which everything is compared.
+    """
+
+    stride: Positive
+    baselines: Annotated[tuple[Baseline, ...], BeforeValidator(as_tuple)]
+    season: Annotated[int, Field(ge=1, le=10**6)]
+    baseline_origins: Positive | Literal["auto"] = "auto"
+    save_forecasts: bool
+    refit: Positive | None
+    scaled: bool = False
+    choose_by: Measure = "mae"
+    levels: Annotated[tuple[Percent, ...], BeforeValidator(as_tuple), Field(max_length=9)] = LEVELS
+    intervals: str = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_naive2(cls, raw: Any) -> Any:
+        """An OWA divides by Naive2, which is a baseline of every run that chooses by it."""
+        named = raw.get("baselines") if isinstance(raw, Mapping) and raw.get("choose_by") == "owa" else None
+        return {**raw, "baselines": [*named, "naive2"]} if isinstance(named, list | tuple) and "naive2" not in named else raw
+
+    @model_validator(mode="after")
+    def _known_units(self) -> Self:
+        if self.choose_by.endswith("_scaled") and not self.scaled:
+            raise ValueError(f"choose_by {self.choose_by} needs scaled: true")
+        return self
+
+    @field_validator("baselines")
+    @classmethod
+    def _a_naive(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not {*get_args(Naive)} & {*value}:
+            raise ValueError("name at least one of last_value, drift, seasonal_naive: a variant must beat the best naive")
+        if len(set(value)) < len(value):
+            raise ValueError("a baseline is named twice")
+        return value
+
+
+def _rising_pair(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError("the first number must not be above the second")
+    return value
+
+
+class PromotionParams(Section):
+    """What a challenger must show before it becomes champion.
+
+    `min_skill`, `min_slice_skill`: against the best baseline, in the measure of evaluation.choose_by; `min_skill_naive`:
+    against the best of last value, drift and seasonal naive.
+    """
+
+    rule: Literal["better", "not_worse"]
+    margin: Annotated[float, Field(ge=0)]
+    min_skill: float
+    min_skill_naive: float | None = None
+    min_slice_skill: float
+    coverage: Annotated[tuple[Share, Share], BeforeValidator(as_tuple), AfterValidator(_rising_pair)]
+    intervals: Literal["fixed", "aci"] = "fixed"
+    timeout_minutes: Annotated[float, Field(gt=0, le=MOST_SECONDS / 60)] | None = None  # that all gates together may take
