@@ -48,7 +48,8 @@ def made(frame: pl.DataFrame, tmp_path: Path) -> Made:
     sources = {name: tmp_path / f"{name}.parquet" for name in MODELS}
     for name, file in sources.items():
         frame.select("unique_id", "cutoff", "step", name).write_parquet(file)
-    test = frames.write(tmp_path / "forecasts.parquet", frame.select(*KEYS, "y"), sources, HORIZON, Frequency("1h"))
+    targets, ids = frame.select(*KEYS, "y"), ["small", "large"]
+    test = frames.write(tmp_path / "forecasts.parquet", targets, sources, HORIZON, Frequency("1h"), ids)
     return lambda won: _comparison(test, won)
 
 
@@ -70,7 +71,7 @@ def _comparison(test: frames.Forecasts, won: bool) -> Comparison:
         baseline="theta",
         naive="last_value",
         chosen_fit="gru" if won else "theta",
-        half_widths={},
+        calibrations={},
         to_best={},
         to_baseline=far,
         to_naive={},
