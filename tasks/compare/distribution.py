@@ -1,0 +1,186 @@
+"""Scores of the distribution that a model forecasts: whether its intervals hold, how wide they are, what its quantiles cost.
+
+For a row with the actual y, an interval of L percent from lo to hi, and quantiles q at levels a:
+
+coverage_L          whether lo <= y <= hi
+width_L             hi - lo
+interval_score_L    width + 2 / alpha * what lies outside, alpha = 1 - L / 100 (Gneiting & Raftery 2007, JASA 102)
+msis_L              interval score / mean |y_t - y_(t-m)| of all rows of the series up to the cutoff, m: evaluation.season
+                    (Makridakis et al. 2020, "The M4 Competition", IJF 36)
+wql                 sum of 2 * pinball / sum of |y|, the mean over the levels 0.1, 0.2 .. 0.9
+crps                twice the pinball loss, each level weighing as much as lies nearest to it: an integral over the levels
+
+A row counts where it has an actual and what the score needs.  Columns of ours that are no scores begin with an underscore.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from models.data.panel import Panel
+from models.serving import Bounds, Calibration, ends_of, seasonal
+from tasks.compare.board import Score
+from tasks.evaluate.frames import Outcome
+
+DECILES = tuple(k / 10 for k in range(1, 10))
+FEW = 10  # series: with fewer each is a group by itself
+GROUPS = 5
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How the actuals lie in the forecast distributions of one model.
+
+    `under`, `upto` [Q]: the share of actuals below, and not above, its quantiles of `levels` [Q]; NaN where none is known.
+    `pit` [10]: the share of the `rows` that lie between two deciles, the first below 0.1, the last above 0.9.  An actual that
+    equals some deciles, as counts do, is spread evenly over what touches them (Czado et al. 2009, Biometrics 65).
+    """
+
+    levels: np.ndarray
+    under: np.ndarray
+    upto: np.ndarray
+    pit: np.ndarray
+    rows: int
+
+
+def fifths(training_history: pl.DataFrame) -> pl.DataFrame:
+    """unique_id, fifth: the group of each series by size, the mean of |y| in its training rows: "1" (the smallest) to "5".
+
+    With fewer than ten series each is a group of its own name.  A series without a training row has none, and is not there.
+    `training_history`: unique_id, ds, y of the training rows.
+    """
+    size = pl.col("y").cast(pl.Float64).fill_nan(None).abs().mean()
+    sizes = training_history.group_by("unique_id").agg(_size=size).drop_nulls().sort("_size", "unique_id")
+    place = pl.int_range(pl.len()) * GROUPS // max(sizes.height, 1) + 1
+    group = pl.col("unique_id") if sizes.height < FEW else place.cast(pl.String)
+    return sizes.select("unique_id", group.alias("fifth")).sort("unique_id")
+
+
+def season_errors(panel: Panel, origins: np.ndarray, season: int) -> np.ndarray:
+    """[O] the mean |y_t - y_(t-m)| of all rows of a series up to each of some origin rows, by the rule of `measures.scales` for
+    missing values; NaN where there is none, or it is 0."""
+    y = np.asarray(panel.target, np.float64)
+    start = np.repeat(panel.offsets[:-1], np.diff(panel.offsets))
+    error = pl.Series("error", np.abs(y - seasonal(y, np.arange(len(y)) - season, start, season))).fill_nan(None)
+    mean = pl.col("error").fill_null(0.0).cum_sum() / pl.col("error").is_not_null().cum_sum()
+    found = pl.DataFrame([error, pl.Series("start", start)]).select(mean.over("start")).to_series().to_numpy()[origins]
+    return np.where(found > 0, found, np.nan)
+
+
+def score_rows(
+    blocks: Iterable[Outcome], calibration: Calibration, bounds: Bounds, levels: Sequence[int], scale: np.ndarray
+) -> tuple[pl.DataFrame, Shape]:
+    """The scores of each row of one model: a column each for every level in percent, and `_loss`, `crps`, `_size`; null where
+    one is unknown.  And the shape of all.
+
+    `blocks`: its rows in order, some at a time; `scale` [R]: what an MSIS divides the row by.
+    """
+    parts, counts, done = [], _Counts(calibration.levels), 0
+    for block in blocks:
+        quantiles = calibration.quantiles(block.point, block.step, block.series, block.own)
+        quantiles = bounds.outward(quantiles, calibration.levels)
+        tenths = _deciles(calibration, quantiles)
+        found: dict[str, np.ndarray] = {}
+        for level in levels:
+            ends = calibration.at(quantiles, ends_of(level))
+            found |= _of_interval(block.y, ends[:, 0], ends[:, 1], level, scale[done : done + len(block.y)])
+        found |= _of_quantiles(block.y, quantiles, calibration.levels, tenths)
+        parts.append(pl.DataFrame(found).with_columns(pl.all().fill_nan(None)))
+        counts.add(block.y, quantiles, tenths)
+        done += len(block.y)
+    return pl.concat(parts), counts.shape()
+
+
+def _deciles(calibration: Calibration, quantiles: np.ndarray) -> np.ndarray:
+    """[R, 9]; NaN where the levels that are forecast do not reach 0.1 and 0.9."""
+    known = len(calibration.levels) and calibration.levels[0] <= DECILES[0] and calibration.levels[-1] >= DECILES[-1]
+    return calibration.at(quantiles, DECILES) if known else np.full((len(quantiles), len(DECILES)), np.nan)
+
+
+def _of_interval(y: np.ndarray, low: np.ndarray, high: np.ndarray, level: int, scale: np.ndarray) -> dict[str, np.ndarray]:
+    width = high - low
+    score = width + 200 / (100 - level) * (np.maximum(low - y, 0) + np.maximum(y - high, 0))
+    known = ~np.isnan(score)
+    return {
+        f"coverage_{level}": np.where(known, (low <= y) & (y <= high), np.nan),
+        f"width_{level}": np.where(known, width, np.nan),
+        f"interval_score_{level}": score,
+        f"msis_{level}": score / scale,
+    }
+
+
+def _of_quantiles(y: np.ndarray, quantiles: np.ndarray, levels: np.ndarray, tenths: np.ndarray) -> dict[str, np.ndarray]:
+    borders = np.r_[0.0, (levels[1:] + levels[:-1]) / 2, 1.0]
+    loss = 2 * _pinball(y, tenths, np.array(DECILES)).mean(axis=1)
+    crps = 2 * (_pinball(y, quantiles, levels) * np.diff(borders)).sum(
+        axis=1
+    )  # no product of matrices: it may round by the row's place
+    return {"_loss": loss, "_size": np.where(np.isnan(loss), np.nan, np.abs(y)), "crps": crps}
+
+
+def _pinball(y: np.ndarray, quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """[R, Q] the loss of each quantile."""
+    error = y[:, None] - quantiles
+    return np.asarray(np.maximum(levels * error, (levels - 1) * error))
+
+
+class _Counts:
+    """The counts that a `Shape` is made of, over blocks of rows."""
+
+    def __init__(self, levels: np.ndarray) -> None:
+        self.levels = levels
+        self.known, self.under, self.upto = (np.zeros(len(levels)) for _ in range(3))
+        self.pit = np.zeros(len(DECILES) + 1)
+
+    def add(self, y: np.ndarray, quantiles: np.ndarray, tenths: np.ndarray) -> None:
+        self.known += (~np.isnan(quantiles) & ~np.isnan(y)[:, None]).sum(axis=0)
+        self.under += (y[:, None] < quantiles).sum(axis=0)
+        self.upto += (y[:, None] <= quantiles).sum(axis=0)
+        some = ~np.isnan(y) & ~np.isnan(tenths).any(axis=1)
+        least = (tenths[some] < y[some, None]).sum(axis=1)
+        most = (tenths[some] <= y[some, None]).sum(axis=1)
+        pairs = np.bincount(least * len(self.pit) + most, minlength=len(self.pit) ** 2).reshape(len(self.pit), -1)
+        for first, last in np.argwhere(pairs):
+            self.pit[first : last + 1] += pairs[first, last] / (last + 1 - first)
+
+    def shape(self) -> Shape:
+        total = self.pit.sum()
+        with np.errstate(invalid="ignore"):
+            return Shape(self.levels, self.under / self.known, self.upto / self.known, self.pit / total, round(total))
+
+
+def means(rows: pl.DataFrame, by: pl.Expr) -> pl.DataFrame:
+    """`_value`, and each score over the rows of a slice; null where no row has it.  Within a slice an MSIS weighs rows alike.
+
+    `rows`: what `score_rows` gives beside the keys of each row, which `by` is an expression of.
+    """
+    found = rows.group_by(by.alias("_value")).agg(
+        pl.col(name).mean() if name != "_loss" else (pl.col("_loss").sum() / pl.col("_size").sum()).alias("wql")
+        for name in scores_in(rows)
+    )
+    if "wql" in found.columns:
+        found = found.with_columns(pl.when(pl.col("wql").is_finite()).then("wql"))
+    return found.sort("_value")
+
+
+def scores_in(rows: pl.DataFrame) -> list[str]:
+    """The columns of `score_rows` that a mean is taken of, `_loss` for the WQL."""
+    named = ("coverage_", "width_", "interval_score_", "msis_")
+    return [name for name in rows.columns if name.startswith(named) or name in ("crps", "_loss")]
+
+
+def overall(rows: pl.DataFrame) -> dict[str, Score]:
+    """Each score over all rows, and `worst_fifth_coverage_L`: the lowest coverage of a group by size, the column `_fifth`.
+
+    An MSIS is the mean over series of the mean over their rows.
+    """
+    found: dict[str, Score] = dict(means(rows, pl.lit(0)).drop("_value").row(0, named=True)) if rows.height else {}
+    scaled = [name for name in found if name.startswith("msis_")]
+    by_series = rows.group_by("unique_id", maintain_order=True).agg(pl.col(scaled).mean())
+    found |= dict(by_series.select(pl.col(scaled).mean()).row(0, named=True)) if scaled else {}
+    groups = means(rows.filter(pl.col("_fifth").is_not_null()), pl.col("_fifth"))
+    covered = [name for name in found if name.startswith("coverage_")]
+    lowest = groups.select(pl.col(name).min().alias(f"worst_fifth_{name}") for name in covered)
+    return found | dict(lowest.row(0, named=True))
