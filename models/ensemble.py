@@ -1,7 +1,7 @@
 """Several trained forecasters as one: the median or the mean of their forecasts, or (beside baselines) all of them.
 
 Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, E channels read in 64
-bits, H horizon, M members.
+bits, H horizon, M members, Q quantiles.
 """
 
 from collections.abc import Sequence
@@ -16,38 +16,62 @@ Combine = Literal["median", "mean"]
 
 
 class Ensemble(nn.Module):
-    """Raw inputs (`models.data.windows.Inputs`) -> the members' point forecasts combined, [B, H, 1], in raw units.
+    """Raw inputs (`models.data.windows.Inputs`) -> the members' point forecasts combined, then their quantiles, [B, H, 1 + Q].
 
-    Without `combine` they are left apart, [B, H, M]: what baselines are combined with, which are no part of a graph.
+    `apart`: the points are left apart, and the quantiles less the combined point, [B, H, M + Q]: what baselines are combined
+    with, which are no part of a graph.
 
     The median is that of each step by itself; of an even number, the mean of the middle two.  Each member scales by itself, so
     that they may differ in everything but their windows.  One member is itself: what a median over seeds is with one seed.
+
+    A quantile is the mean of the members' quantiles of its level (Lichtendahl et al. 2013: narrower, and of the members' own
+    shape, where a mean of probabilities is wider), whatever combines the points.  A member without quantiles counts with the
+    mean offsets of the others, around its own point.  `quantiles`: the levels that all members with quantiles share.
     """
 
-    quantiles: tuple[float, ...] = ()
     dense = False
 
-    def __init__(self, members: Sequence["Model"], combine: Combine | None = "median") -> None:
+    def __init__(self, members: Sequence["Model"], combine: Combine = "median", apart: bool = False) -> None:
         super().__init__()
         if not members:
             raise ValueError("an ensemble needs a member")
-        if combine not in (None, *get_args(Combine)):
+        if combine not in get_args(Combine):
             raise ValueError(f"combine: {combine!r} is not one of {', '.join(get_args(Combine))}")
-        self.members, self.combine = nn.ModuleList(members), combine
+        self.members, self.combine, self.apart = nn.ModuleList(members), combine, apart
+        having: list[tuple[float, ...]] = [member.quantiles for member in members if member.quantiles]
+        self.quantiles: tuple[float, ...] = (
+            tuple(level for level in having[0] if all(level in own for own in having)) if having else ()
+        )
+        self.places = [[1 + one.quantiles.index(level) for level in self.quantiles if one.quantiles] for one in members]
 
     def forward(
         self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor, wide_BLE: Tensor, wide_BAE: Tensor
     ) -> Tensor:
-        """[B, H, 1] of some `Inputs`; [B, H, M] where nothing is combined."""
+        """[B, H, 1 + Q] of some `Inputs`; [B, H, M + Q] where the points are left apart."""
         given = past_BLF, ahead_BAK, static_BC, series_B, wide_BLE, wide_BAE
-        points = [member(*given)[..., :1] for member in self.members]
-        if self.combine is None:
-            return torch.cat(points, dim=-1)
+        found = [member(*given) for member in self.members]
+        points_BHM = torch.cat([one[..., :1] for one in found], dim=-1)
+        point_BH1 = self._combined(points_BHM)
+        parts = [points_BHM if self.apart else point_BH1]
+        if self.quantiles:
+            quantiles_BHQ = self._averaged(found)
+            parts.append(quantiles_BHQ - point_BH1 if self.apart else quantiles_BHQ)
+        return torch.cat(parts, dim=-1)
+
+    def _averaged(self, found: Sequence[Tensor]) -> Tensor:
+        """[B, H, Q] the mean of the members' quantiles, level by level."""
+        own = {number: one[..., self.places[number]] for number, one in enumerate(found) if self.places[number]}
+        offsets_BHQ = torch.stack([quantiles - found[number][..., :1] for number, quantiles in own.items()]).mean(0)
+        return torch.stack([own.get(number, one[..., :1] + offsets_BHQ) for number, one in enumerate(found)]).mean(0)
+
+    def _combined(self, points_BHM: Tensor) -> Tensor:
         if self.combine == "mean":
-            return torch.stack(points).mean(0)
-        ordered_MBH1, _ = torch.stack(points).sort(dim=0)
-        middle = len(points) // 2
-        return ordered_MBH1[middle] if len(points) % 2 else (ordered_MBH1[middle - 1] + ordered_MBH1[middle]) / 2
+            return points_BHM.mean(-1, keepdim=True)
+        ordered_BHM, _ = points_BHM.sort(dim=-1)
+        middle = points_BHM.shape[-1] // 2
+        if points_BHM.shape[-1] % 2:
+            return ordered_BHM[..., middle : middle + 1]
+        return (ordered_BHM[..., middle - 1 : middle] + ordered_BHM[..., middle : middle + 1]) / 2
 
 
 Model = Forecaster | Ensemble  # what forecasts

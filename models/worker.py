@@ -4,6 +4,8 @@ What it leaves in the folder beside the fit's own files (`fit/job.py`), and the 
 
 validation.npy, test.npy   point forecasts [windows, horizon] in original units, float64, of every window of the split; of an
                            ensemble with baselines those of both kinds, combined
+validation-quantiles.npy, test-quantiles.npy   where there are quantiles: how far each lies from the point forecast, [windows,
+                           horizon, quantiles], float32
 evaluation.json            their cost, whether they are finite, and the memory card; written last
 
 SIGTERM or Ctrl-C ends it after the step it is at, with a checkpoint; the same command goes on from there.
@@ -26,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -55,11 +57,13 @@ class Evaluated:
     """What a worker found out about the forecasts of a fit, as `evaluation.json` holds it.
 
     `code`: of the code that evaluated.  `files`: the sha256 of each file of forecasts.  `not_finite`: the splits in which a
-    forecast is no number (a refit: `train`).  A fit on all rows, or one with such a forecast, has no memory card.
+    forecast is no number (a refit: `train`).  `quantiles`: the levels of those that were forecast beside the point; none where
+    one of them is no number.  A fit on all rows, or one whose forecasts are not finite, has no memory card.
     """
 
     code: str
     not_finite: tuple[str, ...]
+    quantiles: tuple[float, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     forecast_ms_per_series: float = 0.0
     weights_mb: float = 0.0
@@ -71,7 +75,8 @@ class Evaluated:
         try:
             raw = json.loads((folder / "evaluation.json").read_text())
             card = MemoryCard.from_dict(raw["memory"]) if raw["memory"] else None
-            found = cls(**{**raw, "not_finite": tuple(raw["not_finite"]), "memory": card})
+            own = {"not_finite": tuple(raw["not_finite"]), "quantiles": tuple(raw["quantiles"]), "memory": card}
+            found = cls(**{**raw, **own})
             same = all(_sha256(folder / name) == digest for name, digest in found.files.items())
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
@@ -83,21 +88,40 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@torch.inference_mode()
+class Forecasts(NamedTuple):
+    """`points` [windows, horizon] in original units, float64; `quantiles` [windows, horizon, Q] less them, float32."""
+
+    points: np.ndarray
+    quantiles: np.ndarray
+
+
 def forecast(forecaster: Model, windows: Windows, job: Job | None = None, beside_BHK: np.ndarray | None = None) -> np.ndarray:
-    """Point forecasts [windows, horizon] in original units, float64; every window, no last batch dropped.
+    """Point forecasts [windows, horizon] in original units, float64, as `forecast_all` gives them."""
+    return forecast_all(forecaster, windows, job, beside_BHK).points
+
+
+@torch.inference_mode()
+def forecast_all(
+    forecaster: Model, windows: Windows, job: Job | None = None, beside_BHK: np.ndarray | None = None
+) -> Forecasts:
+    """Those of every window, no last batch dropped.
 
     `job`: its own, where it may be an ensemble with baselines, and `beside_BHK` theirs, where they are known already.
     """
-    if job and job.baselines and beside_BHK is None:
+    mixed = job is not None and bool(job.baselines)
+    if job and mixed and beside_BHK is None:
         beside_BHK = baseline_forecasts(job, windows.panel, windows.origins.cpu().numpy())
-    parts = []
+    shape, count = (len(windows), windows.params.horizon), len(forecaster.quantiles)
+    points, quantiles = np.empty(shape), np.empty((*shape, count), np.float32)
     for start in range(0, len(windows), BATCH):
-        origins = windows.origins[start : start + BATCH]
-        outputs = forecaster(*windows.inputs(origins)).cpu().numpy()
-        beside = None if beside_BHK is None else beside_BHK[start : start + BATCH]
-        parts.append(outputs[..., 0] if job is None or beside is None else combined(outputs, beside, job.combine))
-    return np.concatenate(parts) if parts else np.empty((0, windows.params.horizon))
+        some = slice(start, start + BATCH)
+        outputs = forecaster(*windows.inputs(windows.origins[some])).cpu().numpy()
+        members, own = outputs[..., : outputs.shape[-1] - count], outputs[..., outputs.shape[-1] - count :]
+        if job and mixed and beside_BHK is not None:
+            points[some], quantiles[some] = combined(members, beside_BHK[some], job.combine), own
+        else:
+            points[some], quantiles[some] = members[..., 0], own - members[..., :1]
+    return Forecasts(points, quantiles)
 
 
 def memory_of(forecaster: Model, windows: Windows) -> MemoryCard:
@@ -157,18 +181,27 @@ def evaluate(job: Job, folder: Path, code: str, beside: Beside) -> Evaluated:
         found = Evaluated(code=code, not_finite=() if np.isfinite(some).all() else ("train",))
     else:
         windows = windows_of(job, panel, EVALUATED)
-        bad, milliseconds, files = list[str](), 0.0, dict[str, str]()
+        bad, milliseconds, made = list[str](), 0.0, dict[str, Forecasts]()
         for split in EVALUATED:
             started = time.perf_counter()
-            forecasts = forecast(forecaster, windows[split], job, beside.forecasts.get(split))
+            made[split] = forecast_all(forecaster, windows[split], job, beside.forecasts.get(split))
             milliseconds = 1000 * (time.perf_counter() - started) / max(len(windows[split]), 1)
-            bad += [] if np.isfinite(forecasts).all() else [split]
-            files[f"{split}.npy"] = _write_array(folder / f"{split}.npy", forecasts)
+            bad += [] if np.isfinite(made[split].points).all() else [split]
+        levels = forecaster.quantiles if all(np.isfinite(one.quantiles).all() for one in made.values()) else ()
+        if not levels and forecaster.quantiles and not bad:
+            _say({"warning": "a quantile is no number: its intervals come from the errors of its point forecasts"})
+        files = {f"{split}.npy": _write_array(folder / f"{split}.npy", one.points) for split, one in made.items()}
+        for split, one in made.items():
+            if levels:
+                files[quantiles_file(split)] = _write_array(folder / quantiles_file(split), one.quantiles)
+            else:
+                (folder / quantiles_file(split)).unlink(missing_ok=True)
         size = sum(tensor.numel() * tensor.element_size() for tensor in forecaster.state_dict().values())
         card = None if bad else memory_of(forecaster, windows["validation"])
         found = Evaluated(
             code=code,
             not_finite=tuple(bad),
+            quantiles=levels,
             files=files,
             forecast_ms_per_series=milliseconds + beside.milliseconds,
             weights_mb=size / 1e6,
@@ -176,6 +209,11 @@ def evaluate(job: Job, folder: Path, code: str, beside: Beside) -> Evaluated:
         )
     checkpoint.write_bytes(folder / "evaluation.json", json.dumps(asdict(found)).encode())
     return found
+
+
+def quantiles_file(split: str) -> str:
+    """The file of the quantiles on a split, in the folder of a fit."""
+    return f"{split}-quantiles.npy"
 
 
 def _write_array(path: Path, values: np.ndarray) -> str:

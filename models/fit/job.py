@@ -238,7 +238,7 @@ def assemble(job: Job, fits: Sequence[Path], folder: Path, forecast: Forecast, f
     torch.set_num_threads(job.threads)
     results = [read_result(fit) for fit in fits]
     members = [load_model(member, fit) for member, fit in zip(job.networks, fits, strict=True)]
-    ensemble = Ensemble(members, None if job.baselines else job.combine).eval()
+    ensemble = Ensemble(members, job.combine, apart=bool(job.baselines)).eval()
     panel = Panel.open(job.panel)
     validation = windows_of(job, panel, ("validation",))["validation"]
     weights = dict(ensemble.state_dict())
@@ -322,5 +322,5 @@ def _empty(job: Job, panel: Panel, weights: Mapping[str, Tensor], prefix: str = 
     """The forecaster of a job for `weights`, whose scaling is among them: it is not fitted again."""
     if job.members:
         members = [_empty(member, panel, weights, f"{prefix}members.{i}.") for i, member in enumerate(job.networks)]
-        return Ensemble(members, None if job.baselines else job.combine)
+        return Ensemble(members, job.combine, apart=bool(job.baselines))
     return build(job, panel, Scaling(*(weights[prefix + name] for name in Scaling._fields)))

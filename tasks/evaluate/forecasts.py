@@ -1,8 +1,10 @@
 """The forecasts of a trained variant on rolling origins that training never saw, as a frame in original units.
 
-A forecast frame (polars): unique_id, ds, cutoff, step (1 .. horizon), y (null where missing), and one column a model.
+A forecast frame (polars): unique_id, ds, cutoff, step (1 .. horizon), y (null where missing), and one column a model.  The file
+of a variant has its own quantiles beside it, in columns of `own_column`.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +16,7 @@ from models.data.panel import Panel
 from models.data.window import WindowParams
 from models.data.windows import Windows
 from models.fit.job import windows_of
-from models.worker import EVALUATED
+from models.worker import EVALUATED, quantiles_file
 from params.shown import discreet
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
@@ -28,6 +30,16 @@ def forecast_frame(panel: Panel, windows: Windows, forecasts: np.ndarray, name: 
     """The forecast frame of one model; `forecasts` [windows, horizon]."""
     frame = origin_frame(panel, windows.params, windows.origins.cpu().numpy())
     return frame.with_columns(pl.Series(name, forecasts.ravel().astype(np.float64)))
+
+
+def own_column(model: str, level: float) -> str:
+    """The column of a model's own quantile in the file of its forecasts: how far it lies from the point, in 32 bits."""
+    return f"{model}-q-{level:g}"
+
+
+def own_columns(columns: Iterable[str], model: str) -> list[str]:
+    """Those of a model among the columns of its file."""
+    return [name for name in columns if name.startswith(f"{model}-q-")]
 
 
 def origin_frame(panel: Panel, params: WindowParams, origins: np.ndarray) -> pl.DataFrame:
@@ -62,9 +74,13 @@ def evaluate_variant(fit: Fit, panel: Panel) -> Fit:
         return fit.failed(f"forecasts on {split} are not finite")
     if fit.job.on_all_rows:
         return fit
+    name, levels = fit.planned.first or fit.label, fit.evaluated.quantiles
     for split, windows in windows_of(fit.job, panel, EVALUATED).items():
-        forecasts = np.load(fit.folder / f"{split}.npy", mmap_mode="r")
-        write_parquet(
-            forecast_frame(panel, windows, forecasts, fit.planned.first or fit.label), fit.folder / f"{split}.parquet"
-        )
+        frame = forecast_frame(panel, windows, np.load(fit.folder / f"{split}.npy", mmap_mode="r"), name)
+        if levels:
+            quantiles = np.load(fit.folder / quantiles_file(split), mmap_mode="r").reshape(-1, len(levels))
+            frame = frame.with_columns(
+                pl.Series(own_column(name, level), quantiles[:, place]) for place, level in enumerate(levels)
+            )
+        write_parquet(frame, fit.folder / f"{split}.parquet")
     return replace(fit, validation=fit.folder / "validation.parquet", test=fit.folder / "test.parquet")

@@ -20,7 +20,7 @@ from models.data.origins import origin_rows
 from models.data.panel import Data
 from models.serving import Bounds, Calibration, ends_of
 from tasks.evaluate.bounds import NO_BOUNDS, within
-from tasks.evaluate.forecasts import KEYS, origin_frame
+from tasks.evaluate.forecasts import KEYS, origin_frame, own_column
 from tasks.files import placed, write_parquet
 from tasks.grid.frequency import Frequency
 
@@ -74,11 +74,6 @@ class Forecasts:
         if not names or not {*names} <= {*there}:
             return None
         return np.asarray(pl.read_parquet(self.sources[model], columns=names).to_numpy() + point[:, None])
-
-
-def own_column(model: str, level: float) -> str:
-    """The column of a model's own quantile in the file of its forecasts: how far it lies from the point, in 32 bits."""
-    return f"{model}-q-{level:g}"
 
 
 def numbers_of(names: pl.Series, ids: Sequence[str]) -> np.ndarray:

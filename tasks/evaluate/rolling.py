@@ -13,7 +13,7 @@ import polars as pl
 from models.data.origins import origin_rows
 from models.data.panel import Data, Split
 from params.schema import RunParams
-from tasks.evaluate.forecasts import KEYS
+from tasks.evaluate.forecasts import KEYS, own_columns
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
 from tasks.train.fits import Fit
@@ -65,10 +65,16 @@ def _joined(fit: Fit, again: Sequence[Fit]) -> Fit:
 
 
 def newest(files: Sequence[Path], label: str) -> pl.DataFrame:
-    """The rows of the first file, each with the forecast of the last file that has its origin."""
-    frame = pl.read_parquet(files[0])
+    """The rows of the first file, each with the forecast of the last file that has its origin; and with the own quantiles of
+    that one, where all files have them."""
+    own = own_columns(pl.read_parquet_schema(files[0]), label)
+    if not all({*own} <= {*pl.read_parquet_schema(file)} for file in files):
+        own = []
+    frame = pl.read_parquet(files[0], columns=[*KEYS, "y", label, *own])
     for file in files[1:]:
-        later = pl.read_parquet(file, columns=[*KEYS, label]).rename({label: "_later"})
+        later = pl.read_parquet(file, columns=[*KEYS, label, *own]).rename({name: f"_{name}" for name in (label, *own)})
         frame = frame.join(later, on=KEYS, how="left", maintain_order="left")
-        frame = frame.with_columns(pl.coalesce("_later", label).alias(label)).drop("_later")
+        there = pl.col(f"_{label}").is_not_null()
+        chosen = (pl.when(there).then(pl.col(f"_{name}")).otherwise(pl.col(name)).alias(name) for name in (label, *own))
+        frame = frame.with_columns(chosen).select(*KEYS, "y", label, *own)
     return frame

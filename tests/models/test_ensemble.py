@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,26 @@ from tasks.train.process import Listener, fit_folder, run_fit
 RUN = "params/nyc_weather.yaml"
 
 
-def random_forecasters(params: WindowParams, panel: Panel, split: Split, count: int) -> list[Forecaster]:
+def random_forecasters(
+    params: WindowParams, panel: Panel, split: Split, count: int, levels: Sequence[tuple[float, ...]] = ()
+) -> list[Forecaster]:
+    """Some small networks with weights of their own, with the quantiles `levels` of each, or all with those of 0.1 and 0.9."""
     scaling, found = fit_scaling(panel, params, split, "series"), []
     for seed in range(count):
         torch.manual_seed(seed)
-        made = build_forecaster("dense", {"hidden_size": 4}, params, level="last", scaling=scaling, quantiles=(0.1, 0.9))
+        own = levels[seed] if levels else (0.1, 0.9)
+        made = build_forecaster("dense", {"hidden_size": 4}, params, level="last", scaling=scaling, quantiles=own)
         found.append(made.eval())
     return found
+
+
+def some_inputs(panel: Panel, params: WindowParams, split: Split) -> Inputs:
+    windows = Windows(panel, params, origin_rows(panel, params, split, "test", 1))
+    return next(windows.batches(64)).inputs
+
+
+def of_each(members: Sequence[Forecaster], inputs: Inputs) -> list[np.ndarray]:
+    return [member(*inputs).detach().numpy() for member in members]
 
 
 @pytest.mark.parametrize("combine", ["median", "mean"])
@@ -48,23 +62,57 @@ def random_forecasters(params: WindowParams, panel: Panel, split: Split, count: 
 def test_members_are_combined_as_numpy_does_it(
     combine: Any, count: int, panel: Panel, params: WindowParams, split: Split
 ) -> None:
-    members = random_forecasters(params, panel, split, count)
-    windows = Windows(panel, params, origin_rows(panel, params, split, "test", 1))
-    inputs, _ = next(windows.batches(64))
-    points = np.stack([member(*inputs)[..., 0].detach().numpy() for member in members])
+    members, inputs = random_forecasters(params, panel, split, count), some_inputs(panel, params, split)
+    each = of_each(members, inputs)
+    points = np.stack([one[..., 0] for one in each])
     expected = np.median(points, 0) if combine == "median" else points.mean(0)
-    found = Ensemble(members, combine).eval()(*inputs).detach().numpy()
-    assert found.shape == (*expected.shape, 1)
+    ensemble = Ensemble(members, combine).eval()
+    found = ensemble(*inputs).detach().numpy()
+    assert ensemble.quantiles == (0.1, 0.9) and found.shape == (*expected.shape, 3)
     np.testing.assert_allclose(found[..., 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(found[..., 1:], np.mean([one[..., 1:] for one in each], 0), rtol=1e-12)
+    if count == 1:
+        np.testing.assert_array_equal(found, each[0])  # one member is itself
 
 
-def test_beside_baselines_its_members_are_left_apart(panel: Panel, params: WindowParams, split: Split) -> None:
-    members = random_forecasters(params, panel, split, 3)
-    inputs, _ = next(Windows(panel, params, origin_rows(panel, params, split, "test", 1)).batches(64))
-    found = Ensemble(members, None).eval()(*inputs)
-    assert found.shape == (len(inputs.past_BLF), params.horizon, 3)
-    for number, member in enumerate(members):
-        torch.testing.assert_close(found[..., number], member(*inputs)[..., 0], rtol=0, atol=0)
+def test_a_member_without_quantiles_has_the_mean_offsets_of_the_others_and_levels_are_those_that_all_share(
+    panel: Panel, params: WindowParams, split: Split
+) -> None:
+    levels = [(0.1, 0.5, 0.9), (), (0.05, 0.1, 0.9)]
+    members, inputs = random_forecasters(params, panel, split, 3, levels), some_inputs(panel, params, split)
+    a, b, c = of_each(members, inputs)
+    ensemble = Ensemble(members, "mean").eval()
+    assert ensemble.quantiles == (0.1, 0.9)
+    found = ensemble(*inputs).detach().numpy()
+    for place, (in_a, in_c) in enumerate(((1, 2), (3, 3)), start=1):
+        offset = (a[..., in_a] - a[..., 0] + c[..., in_c] - c[..., 0]) / 2
+        expected = (a[..., in_a] + (b[..., 0] + offset) + c[..., in_c]) / 3
+        np.testing.assert_allclose(found[..., place], expected, rtol=1e-12)
+    bare = Ensemble(members[1:2]).eval()
+    assert bare.quantiles == () and bare(*inputs).shape[-1] == 1
+    apart = Ensemble([members[0], build_like(members[0], (0.25,))]).eval()
+    assert apart.quantiles == () and apart(*inputs).shape[-1] == 1  # no level in common
+
+
+def build_like(one: Forecaster, levels: tuple[float, ...]) -> Forecaster:
+    """A forecaster of the same inputs with other quantiles."""
+    params = WindowParams(one.horizon, {"y": FeatureWindow(24), "x": FeatureWindow(6, 2)})
+    return build_forecaster("dense", {"hidden_size": 4}, params, level="last", quantiles=levels).eval()
+
+
+@pytest.mark.parametrize("combine", ["median", "mean"])
+def test_beside_baselines_its_points_are_left_apart_and_its_quantiles_stand_around_the_combined_one(
+    combine: Any, panel: Panel, params: WindowParams, split: Split
+) -> None:
+    members, inputs = random_forecasters(params, panel, split, 3), some_inputs(panel, params, split)
+    found = Ensemble(members, combine, apart=True).eval()(*inputs).detach().numpy()
+    assert found.shape == (len(inputs.past_BLF), params.horizon, 3 + 2)
+    each = of_each(members, inputs)
+    for number, one in enumerate(each):
+        np.testing.assert_array_equal(found[..., number], one[..., 0])
+    together = Ensemble(members, combine).eval()(*inputs).detach().numpy()
+    np.testing.assert_allclose(found[..., 3:], together[..., 1:] - together[..., :1], rtol=1e-12)
+    assert (np.diff(found[..., 3:]) >= 0).all()
 
 
 def test_an_ensemble_of_none_or_of_another_rule_is_refused(panel: Panel, params: WindowParams, split: Split) -> None:
@@ -77,9 +125,12 @@ def test_an_ensemble_of_none_or_of_another_rule_is_refused(panel: Panel, params:
 
 @pytest.mark.slow
 def test_its_exported_graph_forecasts_the_same(panel: Panel, params: WindowParams, split: Split) -> None:
-    for count, combine in ((2, "median"), (3, "median"), (1, None), (3, None)):
-        ensemble = Ensemble(random_forecasters(params, panel, split, count), combine).eval()  # type: ignore[arg-type]
-        assert check_parity(serving.open_graph(export(ensemble, params)), ensemble, params, panel) < 1e-4
+    for count, apart, levels in ((2, False, ()), (3, False, [(0.1,), (), (0.1, 0.9)]), (1, True, ()), (3, True, [()] * 3)):
+        ensemble = Ensemble(random_forecasters(params, panel, split, count, levels), "median", apart).eval()
+        graph = serving.open_graph(export(ensemble, params))
+        assert check_parity(graph, ensemble, params, panel) < 1e-4
+        outputs = graph(*some_inputs(panel, params, split)).shape[-1]
+        assert outputs == (count if apart else 1) + len(ensemble.quantiles)
 
 
 WINDOWS = WindowParams(4, {"y": FeatureWindow(24)})

@@ -145,9 +145,11 @@ def test_it_is_trained_and_forecasts_as_its_members_do(folder: Path, trained: Pa
         if split == "validation":
             assert found.val_mae == pytest.approx(float(np.nanmean(np.abs(made - y.numpy()))), rel=1e-6)
     graph = load_model(job, at)(*inputs)
-    np.testing.assert_allclose(graph.detach().numpy(), np.stack(networks, -1), rtol=1e-6)
+    np.testing.assert_allclose(graph[..., :2].detach().numpy(), np.stack(networks, -1), rtol=1e-6)
+    assert graph.shape[-1] == 2 + len(job.networks[0].quantiles)
     evaluated = Evaluated.read(at)
     assert evaluated is not None and evaluated.not_finite == () and evaluated.memory is not None
+    assert evaluated.quantiles == job.networks[0].quantiles != ()
     assert len(evaluated.memory.sensitivity) == WINDOWS.reach + 1  # of its networks: a baseline has no window
     assert found.num_parameters == 2 * read_result(fit_folder(job.networks[0], trained)).num_parameters
 

@@ -34,10 +34,14 @@ def test_every_window_is_forecast_once_and_the_rest_is_measured(job: Job, folder
         found = np.load(folder / f"{split}.npy")
         assert found.dtype == np.float64 and found.shape == (len(windows[split]), job.windows.horizon)
         with torch.inference_mode():
-            alone = [model(*windows[split].inputs(origin[None]))[0, :, 0].numpy() for origin in windows[split].origins]
-        np.testing.assert_allclose(found, np.stack(alone), rtol=1e-5, atol=1e-5)
+            alone = [model(*windows[split].inputs(origin[None]))[0].numpy() for origin in windows[split].origins]
+        np.testing.assert_allclose(found, np.stack([one[:, 0] for one in alone]), rtol=1e-5, atol=1e-5)
+        quantiles = np.load(folder / f"{split}-quantiles.npy")
+        assert quantiles.dtype == np.float32 and quantiles.shape == (*found.shape, 2)
+        np.testing.assert_allclose(quantiles, np.stack([one[:, 1:] - one[:, :1] for one in alone]), rtol=1e-4, atol=1e-5)
     evaluated = Evaluated.read(folder)
     assert evaluated is not None and evaluated.code == "abc" and evaluated.not_finite == ()
+    assert evaluated.quantiles == (0.1, 0.9) and len(evaluated.files) == 4
     assert isinstance(evaluated.memory, MemoryCard) and len(evaluated.memory.sensitivity) == job.windows.reach + 1
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     assert evaluated.weights_mb == pytest.approx(size / 1e6) and evaluated.forecast_ms_per_series > 0
@@ -64,17 +68,44 @@ def test_a_fit_on_all_rows_is_looked_at_and_not_scored(job: Job, folder: Path) -
 
 
 def test_forecasts_that_are_no_numbers_are_named_by_split(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = worker.forecast
+    real = worker.forecast_all
 
-    def broken(*given: Any) -> np.ndarray:
+    def broken(*given: Any) -> worker.Forecasts:
         found = real(*given)
-        found[-1, -1] = np.inf
+        found.points[-1, -1] = np.inf
         return found
 
-    monkeypatch.setattr(worker, "forecast", broken)
+    monkeypatch.setattr(worker, "forecast_all", broken)
     work(job, folder, (), "abc", NEVER)
     evaluated = Evaluated.read(folder)
     assert evaluated is not None and evaluated.not_finite == ("validation", "test") and evaluated.memory is None
+
+
+def test_a_network_without_quantiles_leaves_none(job: Job, folder: Path) -> None:
+    work(replace(job, quantiles=()), folder, (), "abc", NEVER)
+    evaluated = Evaluated.read(folder)
+    assert evaluated is not None and evaluated.quantiles == () and {*evaluated.files} == {"validation.npy", "test.npy"}
+    assert {path.name for path in folder.glob("*.npy")} == {*evaluated.files}
+
+
+def test_where_a_quantile_is_no_number_none_is_left_and_the_points_are(
+    job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its upper quantile, taken through exp, may be beyond what a number holds."""
+    work(job, folder, (), "old", NEVER)
+    points, real = np.load(folder / "test.npy"), worker.forecast_all
+
+    def broken(forecaster: Any, windows: Any, *others: Any) -> worker.Forecasts:
+        found = real(forecaster, windows, *others)
+        found.quantiles[0, 0, 1] = np.inf
+        return found
+
+    monkeypatch.setattr(worker, "forecast_all", broken)
+    work(job, folder, (), "abc", NEVER)
+    evaluated = Evaluated.read(folder)
+    assert evaluated is not None and evaluated.not_finite == () and evaluated.quantiles == () and evaluated.memory is not None
+    assert {*evaluated.files} == {"validation.npy", "test.npy"} and "a quantile is no number" in capsys.readouterr().out
+    np.testing.assert_array_equal(np.load(folder / "test.npy"), points)
 
 
 def test_a_fit_that_failed_forecasts_nothing(job: Job, folder: Path) -> None:

@@ -66,3 +66,18 @@ def test_each_origin_has_the_forecast_of_the_newest_refit(tmp_path: Path) -> Non
     found = newest(files, "m")
     assert found.select(KEYS).equals(rows.select(KEYS))
     assert found["m"].to_list() == [0, 0, 1, 1, 2, 2]
+
+
+def test_own_quantiles_come_from_the_refit_that_forecast_and_only_where_all_have_them(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"unique_id": "a", "ds": [1, 2, 2, 3], "cutoff": [0, 0, 1, 1], "step": [1, 2] * 2})
+    files = [tmp_path / f"{number}.parquet" for number in range(2)]
+    for number, file in enumerate(files):
+        own = {"y": pl.lit(0.0), "m": pl.lit(float(number)), "m-q-0.1": pl.lit(-number - 1, pl.Float32)}
+        own |= {"m-q-0.9": pl.lit(number + 1, pl.Float32)} if number == 0 else {}
+        rows.filter(pl.col("cutoff") >= number).with_columns(**own).write_parquet(file)
+    assert newest(files, "m").columns == [*KEYS, "y", "m"]
+    pl.read_parquet(files[1]).with_columns(pl.lit(2.0, pl.Float32).alias("m-q-0.9")).write_parquet(files[1])
+    found = newest(files, "m")
+    assert found.columns == [*KEYS, "y", "m", "m-q-0.1", "m-q-0.9"] and found["m-q-0.1"].dtype == pl.Float32
+    assert found["m"].to_list() == [0, 0, 1, 1] and found["m-q-0.1"].to_list() == [-1, -1, -2, -2]
+    assert found["m-q-0.9"].to_list() == [1, 1, 2, 2]
