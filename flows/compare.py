@@ -25,13 +25,14 @@ from params.errors import ChecksFailed
 from params.load import Plan, load_plan
 from params.schema import RunParams
 from params.shown import discreet, masked
-from tasks.compare.compare import naive_error
+from tasks.compare.folds import naive_errors
 from tasks.evaluate.baselines import Baselines, only_fitted, only_naive, write_baselines
 from tasks.evaluate.canary import try_canary
 from tasks.evaluate.estimate import estimate
+from tasks.evaluate.folds import join_folds
 from tasks.evaluate.forecasts import evaluate_variant
 from tasks.evaluate.rolling import join_refits, refit_splits
-from tasks.grid.split import split_of
+from tasks.grid.split import folds_of
 from tasks.lags.panel import generate_lags
 from tasks.lags.sizes import Sizes, sizes_of
 from tasks.load.source import LongFrame, Source, history_frame, load_series
@@ -47,6 +48,7 @@ from tasks.train.final import planned_on_all_rows
 from tasks.train.fits import Fit, Trainer
 from tasks.train.identity import Provenance, comparison_identity, fingerprint
 from tasks.train.job import Planned, plan_fits
+from tasks.train.kind import Kind
 from tasks.validate.report import failure_message, notes
 from tasks.validate.suite import validate_series
 from tasks.validate.verdict import Verdict
@@ -145,17 +147,20 @@ def _prepare(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Bo
         windows = run.windows.window_params().without(verdict.dropped_features)
         panel = generate_lags(frame, windows, run, source.frequency, home / "panels")
         windows = panel.widened(windows)
-        data = Data(panel, windows, split_of(run, panel))
+        *earlier, split = folds_of(run, panel)
+        data = Data(panel, windows, split, tuple(earlier))
         sizes = sizes_of(data, run.evaluation.stride, run.training.batch_size)
     for line in sizes.lines():
         board.say(f"  {line}")
     splits = (data.split, *refit_splits(run, data))
     device = choose_device()
-    fits = plan_fits(run, plan.variants, panel.folder, windows, splits, device)
+    fits = plan_fits(run, plan.variants, panel.folder, windows, splits, device, data.earlier)
     check_target(panel, [fit.job for fit in fits])
     if device == "cpu":
         jobs = min(concurrent_fits(run.training.threads, device), len(fits))
         board.say(f"  {estimate(run, data, sizes, fits, jobs).line()}")
+    if data.earlier:
+        board.say(f"  every variant is trained for {len(data.folds)} validation ranges: {len(fits)} fits in all")
     if len(splits) > 1:
         board.say(f"  every variant is trained again after {run.evaluation.refit} test origins: {len(fits)} fits in all")
     return Prepared(frame, data, sizes, fits)
@@ -165,7 +170,7 @@ def _train(run: RunParams, prepared: Prepared, trainer: Trainer, board: Board, f
     """Trains every fit, which then forecasts from its own process; the baselines forecast at the same time."""
     data = prepared.data
     naive = write_baselines(only_naive(run), data, folder)
-    error = naive_error(run, data, naive)
+    errors = naive_errors(run, data, naive)
 
     def fitted() -> Baselines:
         with board.stage("theta and auto_ets") as stage:
@@ -180,7 +185,7 @@ def _train(run: RunParams, prepared: Prepared, trainer: Trainer, board: Board, f
     with ThreadPoolExecutor(max_workers=1) as pool:
         slow = pool.submit(fitted) if only_fitted(run).evaluation.baselines else None
         try:
-            fits = train_fits(run.name, prepared.fits, trainer, board, error, lambda fit: evaluate_variant(fit, data.panel))
+            fits = train_fits(run.name, prepared.fits, trainer, board, errors, lambda fit: evaluate_variant(fit, data.panel))
             return fits, naive.joined(slow.result()) if slow else naive
         except BaseException:
             trainer.stop.set()  # the pool waits for the fit that a baseline is at
@@ -188,10 +193,10 @@ def _train(run: RunParams, prepared: Prepared, trainer: Trainer, board: Board, f
 
 
 def _judge(run: RunParams, prepared: Prepared, fits: Sequence[Fit], board: Board) -> list[Fit]:
-    """The fits that are compared, none of which sees past its cutoff.  Raises Leak where one does."""
-    judged = join_refits(fits)
+    """The fits that are compared, none of which, nor of their folds, sees past its cutoff.  Raises Leak where one does."""
+    judged = join_folds(join_refits(fits))
     with board.stage("leakage canary"):
-        try_canary(prepared.frame, run, prepared.data, judged)
+        try_canary(prepared.frame, run, prepared.data, [fit for fit in fits if fit.planned.kind is not Kind.REFIT])
     return judged
 
 

@@ -21,14 +21,14 @@ def train_fits(
     plan: Sequence[Planned],
     trainer: Trainer,
     board: Board,
-    naive: float | None = None,
+    naive: Sequence[float | None] = (),
     then: Callable[[Fit], Fit] = lambda fit: fit,
     stage: str = "train",
 ) -> list[Fit]:
     """All fits in the order of the plan; the first that breaks (not: fails) stops the others.
 
-    `name`: of the run.  `naive`: the error that skill is measured by.  `then` is called with each fit that has ended, while
-    others train.
+    `name`: of the run.  `naive`: the error that skill is measured by in each fold.  `then` is called with each fit that has
+    ended, while others train.
     """
     device = choose_device()
     jobs = min(concurrent_fits(plan[0].job.threads, device), len(plan))
@@ -38,7 +38,7 @@ def train_fits(
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=jobs)
     with board.stage(stage), runner:
         shown = artifacts.start_progress(name, len(plan))
-        board.fits({fit.label: fit.most_epochs for fit in plan}, naive)
+        board.fits({fit.label: fit.most_epochs for fit in plan}, {fit.label: naive[fit.fold - 1] for fit in plan if naive})
         waiting = [runner.submit(train_variant, {"planned": fit, "trainer": trainer}) for fit in plan]
         done: dict[str, Fit] = {}
         try:

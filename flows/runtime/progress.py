@@ -83,7 +83,7 @@ class Board:
         self._stages: list[Stage] = []
         self._fits: dict[str, _Fit] = {}  # that have not ended
         self._all = 0
-        self._naive: float | None = None
+        self._naive: Mapping[str, float | None] = {}
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -123,10 +123,10 @@ class Board:
         else:
             self.say(text)
 
-    def fits(self, epochs: Mapping[str, int], naive: float | None = None) -> None:
-        """Announces the fits to come: label -> the most epochs it may take; `naive`: the error that skill is measured by."""
+    def fits(self, epochs: Mapping[str, int], naive: Mapping[str, float | None] | None = None) -> None:
+        """Announces the fits to come: label -> the most epochs it may take; `naive`: the error that its skill is against."""
         with self._lock:
-            self._naive, self._all = naive, len(epochs)
+            self._naive, self._all = naive or {}, len(epochs)
             self._fits = {label: _Fit(most) for label, most in epochs.items()}
 
     def epoch(self, label: str, row: Mapping[str, float]) -> None:
@@ -142,7 +142,7 @@ class Board:
             what = "penalty" if "penalty" in row else "epoch"
             fit.note = {"epoch": f"{what} {fit.epoch}/{fit.most}", "loss": f"  loss {row['train_loss']:.3f}"}
             if best is not None:
-                fit.note |= {"error": f"  val_mae {best:.3f}", "skill": self._skill(best)}
+                fit.note |= {"error": f"  val_mae {best:.3f}", "skill": self._skill(label, best)}
             if "left" in row:
                 fit.note["left"] = f"  at most {_time(row['left'])} left"
             due = time.monotonic() - fit.told >= QUIET
@@ -150,9 +150,10 @@ class Board:
         if due:
             self.note(f"  {label}: {''.join(fit.note.values())}")
 
-    def _skill(self, best: float) -> str:
+    def _skill(self, label: str, best: float) -> str:
         """The share of the best naive's error that a fit saves."""
-        return f" (skill {100 * (1 - best / self._naive):+.1f} %)" if self._naive else ""
+        naive = self._naive.get(label)
+        return f" (skill {100 * (1 - best / naive):+.1f} %)" if naive else ""
 
     def fit_done(self, done: "Fit") -> None:
         """A fit has ended, well or not."""
@@ -166,7 +167,7 @@ class Board:
             note = self._reused("trained on all rows", f"in {result.train_seconds:.1f} s{length}", done.reused)
         else:
             took = f"in {result.train_seconds:.1f} s, {_end(result)}"
-            note = self._reused(f"val_mae {result.val_mae:.3f}{self._skill(result.val_mae)}", took, done.reused)
+            note = self._reused(f"val_mae {result.val_mae:.3f}{self._skill(done.label, result.val_mae)}", took, done.reused)
         with self._lock:
             self._fits.pop(done.label, None)
         self.say(f"  {done.label}: {note}")

@@ -191,11 +191,20 @@ class Panel:
 
 @dataclass(frozen=True)
 class Data:
-    """What a comparison trains and judges on: a panel, the windows that are cut from it, and where its splits lie."""
+    """What a comparison trains and judges on: a panel, the windows that are cut from it, and where its splits lie.
+
+    `earlier`: the borders of validation ranges before that of `split`, oldest first, each of which is trained for.
+    """
 
     panel: Panel
     windows: WindowParams
     split: Split
+    earlier: tuple[Split, ...] = ()
+
+    @property
+    def folds(self) -> tuple["Data", ...]:
+        """The same with one validation range alone, for each of them, oldest first; the last is that of `split`."""
+        return tuple(Data(self.panel, self.windows, split) for split in (*self.earlier, self.split))
 
 
 def arrays_of(facts: Mapping[str, Any]) -> tuple[str, ...]:

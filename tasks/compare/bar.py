@@ -11,7 +11,7 @@ import polars as pl
 
 from models.baselines import NAIVES
 from tasks.compare.board import Score, best_naive
-from tasks.compare.measures import Scale, score
+from tasks.compare.measures import Measured, Scale, measured
 from tasks.evaluate.frames import Forecasts
 
 LEAST_SHARE = 0.5  # of the series that any baseline forecasts: one with fewer is no bar
@@ -26,8 +26,8 @@ class Bar:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
-def find_bar(validation: Forecasts, baselines: Sequence[str], scale: Scale) -> Bar:
-    """The bar of the baselines of a run, in its measure; the first on a tie.
+def find_bar(validation: Forecasts, baselines: Sequence[str], scales: Sequence[Scale]) -> Bar:
+    """The bar of the baselines of a run, in its measure, a mean over folds; the first on a tie.  `scales`: one a fold.
 
     Raises ValueError where no naive baseline forecast anything.
     """
@@ -37,8 +37,8 @@ def find_bar(validation: Forecasts, baselines: Sequence[str], scale: Scale) -> B
     most = series.filter(pl.DataFrame(there).select(pl.any_horizontal(pl.all())).to_series()).n_unique() if there else 0
     few = {name for name, count in counts.items() if 0 < count < LEAST_SHARE * most}
     able = [name for name, count in counts.items() if count and name not in few]
-    naive = best_naive(_scores(validation, [name for name in NAIVES if counts.get(name)], there, scale))
-    known = {name: value for name, value in _scores(validation, able, there, scale).items() if value is not None}
+    naive = best_naive(_scores(validation, [name for name in NAIVES if counts.get(name)], there, scales))
+    known = {name: value for name, value in _scores(validation, able, there, scales).items() if value is not None}
     notes = {name: f"forecasts {counts[name]} of {most} series: too few to be the bar" for name in baselines if name in few}
     return Bar(min(known, key=known.__getitem__, default=naive), naive, notes)
 
@@ -49,10 +49,18 @@ def _there(frames: Forecasts, name: str) -> pl.Series:
     return rows.select(pl.all_horizontal(pl.all())).to_series().alias(name)
 
 
-def _scores(frames: Forecasts, names: Sequence[str], there: Mapping[str, pl.Series], scale: Scale) -> dict[str, Score]:
+def _scores(
+    frames: Forecasts, names: Sequence[str], there: Mapping[str, pl.Series], scales: Sequence[Scale]
+) -> dict[str, Score]:
     """name -> the score on the rows that all of them forecast; each on its own where there is no such row."""
     if not names:
         return {}
     common = pl.DataFrame([there[name] for name in names]).select(pl.all_horizontal(pl.all())).to_series()
     rows = {name: common if common.any() else there[name] for name in names}
-    return {name: score(frames.read(name, *scale.besides).filter(rows[name]), name, scale) for name in names}
+
+    def score(name: str) -> Score:
+        parts = frames.split(frames.read(name, *scales[0].besides).with_columns(_counts=rows[name]))
+        found = [measured(part.filter("_counts"), [name], scale) for part, scale in zip(parts, scales, strict=True)]
+        return Measured.mean(found).scores[name]
+
+    return {name: score(name) for name in names}

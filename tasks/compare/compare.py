@@ -11,22 +11,20 @@ from pathlib import Path
 import polars as pl
 
 from models.data.origins import origin_rows
-from models.data.panel import Data, Panel, Split
+from models.data.panel import Data
 from models.serving import Calibration
 from models.worker import EVALUATED
-from params.errors import UserError
 from params.schema import RunParams
 from tasks.calibrate.calibrate import Calibrated, calibrate
-from tasks.compare import copycat, measures, scores, seeds, significance
+from tasks.compare import copycat, folds, measures, scores, seeds, significance
 from tasks.compare.bar import Bar, find_bar
 from tasks.compare.board import Board, Difference, Score, ScoreRow, Standing
-from tasks.compare.measures import Scale, scale_of
+from tasks.compare.measures import Scale
 from tasks.evaluate import frames
 from tasks.evaluate.baselines import Baselines
 from tasks.evaluate.bounds import bounds_of
 from tasks.evaluate.frames import Forecasts
 from tasks.grid.frequency import Frequency
-from tasks.lags.panel import target_frame
 from tasks.train.fits import Fit
 from tasks.train.kind import Kind
 
@@ -48,6 +46,7 @@ class Comparison:
     rows: Sequence[ScoreRow]
     board: Board
     test: Forecasts
+    validation: Forecasts
     baseline: str
     naive: str
     chosen_fit: str
@@ -88,9 +87,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Judged:
-    """What validation says of every model: its `numbers` by name (`val_mae` ...), and the bar; and all forecasts on test."""
+    """What validation says of every model: its `numbers` by name (`val_mae` ...), and the bar; and all forecasts."""
 
     test: Forecasts
+    validation: Forecasts
     calibrations: Mapping[str, Calibrated]
     numbers: Mapping[str, Mapping[str, Score]]
     bar: Bar
@@ -138,6 +138,7 @@ def compare(
         rows=[row.with_numbers(**p_values[row.variant]) for row in rows],
         board=Board.of((row.with_numbers(**p_values[row.name]) for row in board.rows), bar, naive),
         test=judged.test,
+        validation=judged.validation,
         baseline=bar,
         naive=naive,
         chosen_fit=min(groups[board.chosen.name], key=_score_of).name if board.chosen else bar,
@@ -157,16 +158,15 @@ def _scored(row: ScoreRow, frame: pl.DataFrame, judged: _Judged, look: copycat.P
     if val["val_mae"] is None and row.kind is Kind.BASELINE:
         row = replace(row, status=Standing.LEFT_OUT)
     found = scores.score(frame, model, judged.scale, judged.scaled)
-    found |= _to_bar("test", frame, model, judged.bar.name, judged.scale)
+    found |= _to_bar(frame, model, judged.bar.name, judged.scale)
     found["test_skill_naive"] = scores.skill(frame, model, judged.bar.naive)
     return row.with_numbers(**val, **found, test_lag=look.lag)
 
 
-def _to_bar(split: str, frame: pl.DataFrame, model: str, bar: str, scale: Scale) -> dict[str, Score]:
-    """The score of a model and its skill, in the measure of the run, on the rows that the bar forecasts too; how many."""
+def _to_bar(frame: pl.DataFrame, model: str, bar: str, scale: Scale) -> dict[str, Score]:
+    """The score of a model on test and its skill, in the measure of the run, on the rows that the bar forecasts too."""
     found = measures.measured(frame, [model, bar], scale)
-    numbers = {"score": found.scores[model], "rows": found.rows, "skill": found.skill(model, bar)}
-    return {f"{split}_{name}": value for name, value in numbers.items()}
+    return {"test_score": found.scores[model], "test_rows": found.rows, "test_skill": found.skill(model, bar)}
 
 
 def _p(found: Mapping[str, Difference], name: str) -> Score:
@@ -189,7 +189,7 @@ def _differences(judged: _Judged, columns: Mapping[str, list[str]], other: str) 
 
 def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Baselines, folder: Path) -> _Judged:
     """Writes the frames of validation and test; finds the bar, calibrates and ranks every model by the first."""
-    scale, horizon = scale_of(run.evaluation, training_history(data.panel, data.split)), data.windows.horizon
+    horizon = data.windows.horizon
     sources = {
         split: {fit.label: _forecasts_of(fit, split) for fit in fits if fit.finished}
         | {model: baselines.files[split][model] for model in run.evaluation.baselines}
@@ -204,52 +204,21 @@ def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Basel
         return frames.write(folder / file, targets, sources[split], horizon, grid, ids, calibrations, asked, bounds)
 
     validation = written("validation", "validation.parquet", {})
-    bar = find_bar(validation, run.evaluation.baselines, scale)
+    scales = folds.scales_of(run.evaluation, data)
+    bar = find_bar(validation, run.evaluation.baselines, scales)
     calibrations: dict[str, Calibrated] = {}
     numbers: dict[str, dict[str, Score]] = {}
     for model in sources["validation"]:
-        frame = validation.read(model, bar.name, *scale.besides)
         calibrations[model] = calibrate(validation.outcome(model, levels), levels, horizon, len(ids))
-        errors = scores.errors(frame, model, scale, run.evaluation.scaled)
-        numbers[model] = {f"val_{name}": value for name, value in errors.items()}
-        numbers[model] |= _to_bar("val", frame, model, bar.name, scale)
+        numbers[model] = folds.validated(validation, model, bar.name, scales, run.evaluation.scaled)
     test = written("test", "forecasts.parquet", {model: one.calibration for model, one in calibrations.items()})
-    return _Judged(test, calibrations, numbers, bar, scale, run.evaluation.scaled)
+    return _Judged(test, validation, calibrations, numbers, bar, scales[-1], run.evaluation.scaled)
 
 
 def _forecasts_of(fit: Fit, split: str) -> Path:
     path = fit.validation if split == "validation" else fit.test
     assert path is not None  # it has finished, and so has forecast
     return path
-
-
-def naive_error(run: RunParams, data: Data, baselines: Baselines) -> float | None:
-    """The MAE of the best of some baselines on validation, which a fit's skill is measured against while it trains; None
-    without one.  Theta and AutoETS, which may be the bar, still forecast at that time.
-
-    Raises UserError, before anything is trained, where the run chooses by a score that these data do not have.
-    """
-    if run.evaluation.choose_by in ("mase", "owa", "rmsse"):
-        scale = scale_of(run.evaluation, training_history(data.panel, data.split))
-        if not scale.series.filter(pl.col("mae") > 0).height:
-            raise UserError(
-                f"evaluation.choose_by {run.evaluation.choose_by}: no series has a MASE, since none has two different values "
-                f"evaluation.season {run.evaluation.season} rows apart in its training rows: shorten season, or choose by mae"
-            )
-    targets, errors = frames.targets_of(data, "validation", run.evaluation.stride), []
-    for name, file in baselines.files["validation"].items():
-        errors.append(scores.mae(targets.with_columns(pl.read_parquet(file, columns=[name])[name]), name))
-    return min((error for error in errors if error is not None), default=None)  # None: no window has an observed past
-
-
-def training_history(panel: Panel, split: Split) -> pl.DataFrame:
-    """unique_id, ds, y of the training rows, on the grid."""
-    _, stops = split.target_ranges(panel.times, panel.offsets, "train")
-    stops = stops - panel.facts.start_padding
-    limits = pl.DataFrame({"unique_id": panel.ids, "_stop": stops}, schema={"unique_id": pl.String, "_stop": pl.Int64})
-    rows = target_frame(panel).join(limits, on="unique_id", how="left", maintain_order="left")
-    inside = pl.int_range(pl.len()).over("unique_id") < pl.col("_stop")
-    return rows.filter(inside).drop("_stop")
 
 
 def _fit_row(fit: Fit) -> ScoreRow:

@@ -14,6 +14,7 @@ Columns of ours that stand beside those of models begin with an underscore, whic
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import polars as pl
@@ -58,6 +59,15 @@ class Measured:
         """1 - score / score of the other."""
         ours, theirs = self.scores[model], self.scores[other]
         return None if ours is None or not theirs else 1 - ours / theirs
+
+    @classmethod
+    def mean(cls, folds: Sequence["Measured"]) -> "Measured":
+        """The mean over folds, of those in which every model has a score, and all of their rows."""
+        known = [one for one in folds if None not in one.scores.values()]
+        if len(folds) == 1 or not known:
+            return folds[0]
+        means = {model: fmean(one.scores[model] or 0.0 for one in known) for model in folds[0].scores}
+        return cls(sum(one.rows for one in known), means)
 
 
 def scale_of(evaluation: EvaluationParams, training_history: pl.DataFrame) -> Scale:

@@ -76,7 +76,8 @@ class Baselines:
 
 
 def write_baselines(run: RunParams, data: Data, folder: Path, progress: Progress | None = None) -> Baselines:
-    """Forecasts validation and test with the baselines that a run names, into files in `folder`.
+    """Forecasts validation, of each fold as if it were the only one, and test with the baselines that a run names, into files
+    in `folder`.
 
     Nothing is shared with other calls: those of `only_naive` and of `only_fitted` may run at the same time, each in a thread
     or process of its own.  `progress` is called after each fit; an exception that it raises ends the call.
@@ -84,18 +85,22 @@ def write_baselines(run: RunParams, data: Data, folder: Path, progress: Progress
     names, history, began = run.evaluation.baselines, target_frame(data.panel), _now()
     files: dict[str, Mapping[str, Path]] = {}
     notes: dict[str, str] = {}
-    for number, split in enumerate(EVALUATED if names else ()):
+    parts = [*((fold, "validation") for fold in data.folds), (data, "test")] if names else []
+    frames: dict[str, list[pl.DataFrame]] = {}
+    for number, (fold, split) in enumerate(parts):
 
         def of_all(name: str, done: int, total: int, number: int = number) -> None:
-            """Every baseline of every split is taken for the same number of fits."""
+            """Every baseline of every range is taken for the same number of fits."""
             if progress is not None:
-                progress(name, (number * len(names) + names.index(name)) * total + done, len(EVALUATED) * len(names) * total)
+                progress(name, (number * len(names) + names.index(name)) * total + done, len(parts) * len(names) * total)
 
-        targets = targets_of(data, split, run.evaluation.stride)
+        targets = targets_of(fold, split, run.evaluation.stride)
         origins = targets.select("unique_id", "cutoff").unique(maintain_order=True)
         made, notes = forecast_baselines(history, origins, run, of_all, Frequency.of(data.panel.facts))
         frame = targets.join(made.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
-        files[split] = write_columns(frame, names, folder / f"{names[0]}-{split}.parquet")
+        frames.setdefault(split, []).append(frame)
+    for split, some in frames.items():
+        files[split] = write_columns(pl.concat(some), names, folder / f"{names[0]}-{split}.parquet")
     return Baselines({split: files.get(split, {}) for split in EVALUATED}, notes, dict.fromkeys(names, (began, _now())))
 
 
@@ -261,11 +266,11 @@ def spread_origins(names: Sequence[str], panel: Panel, origins: np.ndarray, run:
 
 
 def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float]:
-    """About how many seconds of a core theta and auto_ets take on validation and test; 0 where one is left out.
+    """About how many seconds of a core theta and auto_ets take on validation, of every fold, and test; 0 where one is left out.
 
     `rows` of each series, `origins` of each in a split.
     """
-    evaluation, found = run.evaluation, []
+    evaluation, found, ranges = run.evaluation, [], run.split.folds + 1
     for name in only_fitted(run).evaluation.baselines:
         limits, season = FITTED[name], evaluation.season
         if season > limits.longest:
@@ -274,9 +279,9 @@ def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float
         all_rows = (np.minimum(rows, kept) + run.windows.gap + run.windows.horizon).sum()
         one = limits.price(season) * float(all_rows) / 1000
         if evaluation.baseline_origins != "auto":
-            found.append(len(EVALUATED) * one * min(evaluation.baseline_origins, origins))
+            found.append(ranges * one * min(evaluation.baseline_origins, origins))
         elif (most := _allowed(1000 * one)) >= min(ORIGINS_LEAST, origins):
-            found.append(len(EVALUATED) * one * min(most, origins))
+            found.append(ranges * one * min(most, origins))
     return found
 
 

@@ -46,7 +46,7 @@ class Leak(ChecksFailed):
 @dataclass(frozen=True)
 class Pipeline:
     """What the canary is sent through: how a panel is made, its windows and splits, forecasters by label, how they scale, and
-    the ensembles with baselines, whose graphs are without these."""
+    the ensembles with baselines, whose graphs are without these; `tried`: the split whose cutoffs are tried."""
 
     build: BuildPanel
     params: WindowParams
@@ -54,6 +54,7 @@ class Pipeline:
     forecasters: dict[str, Model]
     rules: tuple[Rule, ...]
     mixed: Mapping[str, Job] = field(default_factory=dict)
+    tried: str = "test"
 
     def fit_scaling(self, panel: Panel) -> list[Tensor]:
         """Every scaling of the run, fitted again."""
@@ -64,7 +65,7 @@ class Pipeline:
 def find_leak(frame: pl.LazyFrame, ids: Sequence[str], pipeline: Pipeline) -> str | None:
     """What leaks, in words, or None.
 
-    `frame`: the long frame of a run, `ids` its series.  For some test cutoffs of some series all values after the cutoff are
+    `frame`: the long frame of a run, `ids` its series.  For some cutoffs of some series all values after the cutoff are
     spoiled, less what is declared known ahead; forecasts at the cutoff must keep their bits, and scaling fitted again its
     numbers.  A split by rows has no moment of its own: while one series is tested a longer one still trains, and those rows
     of it are left alone.
@@ -73,7 +74,7 @@ def find_leak(frame: pl.LazyFrame, ids: Sequence[str], pipeline: Pipeline) -> st
     some = frame.filter(pl.col("unique_id").is_in(names)).collect()
     with tempfile.TemporaryDirectory() as folder:
         panel = Panel.open(pipeline.build(some.lazy(), Path(folder)))
-        rows = origin_rows(panel, pipeline.params, pipeline.split, "test", 1)
+        rows = origin_rows(panel, pipeline.params, pipeline.split, pipeline.tried, 1)
         times = np.unique(panel.times[rows])
         for cutoff in times[spread(len(times), CUTOFFS)].tolist():
             before = Windows(panel, pipeline.params, rows[panel.times[rows] == cutoff])
@@ -156,7 +157,10 @@ def _same(a: Tensor, b: Tensor) -> bool:
 @task(cache_policy=NO_CACHE)
 @discreet
 def try_canary(frame: pl.LazyFrame, run: RunParams, data: Data, fits: Sequence[Fit]) -> None:
-    """Raises Leak, naming the feature, where the forecast of any trained variant sees past its cutoff or is shifted."""
+    """Raises Leak, naming the feature, where the forecast of any trained variant sees past its cutoff or is shifted.
+
+    Cutoffs are those of the test; for the fits of an earlier fold, those of its validation range.
+    """
     params, frequency, fill = data.windows, Frequency.of(data.panel.facts), run.windows.forward_fill
     rules = tuple(dict.fromkeys(rule for fit in fits for rule in rules_of(fit.job)))
     for rule in rules:
@@ -164,15 +168,18 @@ def try_canary(frame: pl.LazyFrame, run: RunParams, data: Data, fits: Sequence[F
             shift = find_shift(params, frequency, rule, fill, Path(folder))
         if shift:
             raise Leak(f"alignment probe: {shift}; nothing was registered")
-    forecasters = {fit.label: load_model(fit.job, fit.folder) for fit in fits if fit.finished}
 
     def build(rows: pl.LazyFrame, folder: Path) -> Path:
         return write_panel(rows, params, frequency, fill, folder)
 
-    mixed = {fit.label: fit.job for fit in fits if fit.finished and fit.job.baselines}
-    leak = find_leak(frame, data.panel.ids, Pipeline(build, params, data.split, forecasters, rules, mixed))
-    if leak:
-        raise Leak(f"leakage canary: {leak}; nothing was registered")
+    for number, split in enumerate((data.split, *data.earlier)):
+        own = [fit for fit in fits if fit.finished and fit.job.split == split]
+        forecasters = {fit.label: load_model(fit.job, fit.folder) for fit in own}
+        mixed = {fit.label: fit.job for fit in own if fit.job.baselines}
+        tried = "validation" if number else "test"
+        leak = find_leak(frame, data.panel.ids, Pipeline(build, params, split, forecasters, rules, mixed, tried))
+        if leak:
+            raise Leak(f"leakage canary: {leak}; nothing was registered")
 
 
 def rules_of(job: Job) -> list[Rule]:

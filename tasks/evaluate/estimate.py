@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.data.panel import Data
+from models.data.panel import Data, Split
 from params.schema import RunParams
 from tasks.evaluate.baselines import fitted_seconds, member_seconds
 from tasks.explore.costs import EVERY_RUN, MEMORY, START, Work, cost_of, fit_seconds
@@ -53,16 +53,15 @@ def estimate(run: RunParams, data: Data, sizes: Sizes, fits: Sequence[Planned], 
 def _every_fit(fits: Sequence[Planned], work: Work, early: bool, rows: np.ndarray) -> list[float]:
     """Seconds of a core of every fit and of every network of an ensemble, each once, and of every ensemble, whose baselines
     forecast then.  `early`: as soon as patience ends it.  `rows` of each series."""
-    found: dict[tuple[str, int, str], float] = {}
+    found: dict[tuple[str, int, Split | None], float] = {}
     for fit in fits:
-        again = fit.label.partition("@")[2]
         for job in fit.job.networks or (fit.job,):
             training = job.training
             epochs = min(training.patience_epochs + 1, training.max_epochs) if early else training.max_epochs
             if training.max_steps is not None:
                 epochs = min(epochs, -(-training.max_steps * training.batch_size // max(work.train, 1)))
             seconds = fit_seconds(cost_of(training.variant), work, epochs, training.batch_size)
-            found[training.variant, training.seed, again] = min(seconds, START + (training.max_seconds or seconds))
+            found[training.variant, training.seed, job.split] = min(seconds, START + (training.max_seconds or seconds))
     origins = work.validation + work.test
     ensembles = (START + member_seconds(fit.job, rows, origins) for fit in fits if fit.job.members)
     return [*found.values(), *ensembles]

@@ -32,7 +32,7 @@ ROWS = 1 << 17  # held in memory at a time, of all models
 
 class Outcome(NamedTuple):
     """What one model forecast and what came, R rows: `y`, `point` (NaN: missing), `step` (from 0), the number of its `series`,
-    `cutoff` as a number; `own` [R, Q]: its own quantiles, where it has some."""
+    `cutoff` as a number; `own` [R, Q]: its own quantiles, where it has some; `fold` from 0, where there are several."""
 
     y: np.ndarray
     point: np.ndarray
@@ -40,6 +40,7 @@ class Outcome(NamedTuple):
     series: np.ndarray
     cutoff: np.ndarray
     own: np.ndarray | None = None
+    fold: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Forecasts:
     """A wide forecast frame on disk, an origin's `horizon` rows together and in order, its times instants.
 
     `sources`: for each model the file that has its own quantiles, if it has some; `ids`: of the panel's series, in order.
+    `folds`: how many rows each validation range has, one after another; empty where there is one alone.
     """
 
     path: Path
@@ -54,6 +56,7 @@ class Forecasts:
     frequency: Frequency
     sources: Mapping[str, Path]
     ids: tuple[str, ...]
+    folds: tuple[int, ...] = ()
 
     def read(self, *columns: str) -> pl.DataFrame:
         """unique_id, ds, cutoff, step, y and the columns asked for."""
@@ -61,13 +64,24 @@ class Forecasts:
         frame = frame.with_columns(self.frequency.shown(pl.col(name)).alias(name) for name in TIMES)
         return frame.with_columns(step=pl.int_range(pl.len(), dtype=pl.Int64) % self.horizon + 1)
 
+    def read_folds(self, *columns: str) -> list[pl.DataFrame]:
+        """The same of each fold, the oldest first."""
+        return self.split(self.read(*columns))
+
+    def split(self, frame: pl.DataFrame) -> list[pl.DataFrame]:
+        """A frame with all rows of this one, fold by fold."""
+        starts = [sum(self.folds[:number]) for number in range(len(self.folds))]
+        return [frame.slice(start, rows) for start, rows in zip(starts, self.folds, strict=True)] or [frame]
+
     def outcome(self, model: str, levels: Sequence[float]) -> Outcome:
         """The forecasts of a model beside what came, with its own quantiles of some levels, if it has all of them."""
         frame = pl.read_parquet(self.path, columns=["unique_id", "cutoff", "y", model])
         y, point = (frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in ("y", model))
         series = numbers_of(frame["unique_id"], self.ids)
         step = np.arange(frame.height) % self.horizon
-        return Outcome(y, point, step, series, frame["cutoff"].to_physical().to_numpy(), self._own(model, point, levels))
+        fold = np.repeat(np.arange(len(self.folds)), self.folds) if self.folds else None
+        cutoff = frame["cutoff"].to_physical().to_numpy()
+        return Outcome(y, point, step, series, cutoff, self._own(model, point, levels), fold)
 
     def _own(self, model: str, point: np.ndarray, levels: Sequence[float]) -> np.ndarray | None:
         names, there = [own_column(model, level) for level in levels], pl.read_parquet_schema(self.sources[model])
@@ -95,8 +109,8 @@ def write(
 ) -> Forecasts:
     """Joins files side by side, ROWS rows at a time.
 
-    `targets`: unique_id, ds, cutoff, step, y.  `sources`: for each model the Parquet file that has its column, with the rows of
-    `targets`.  `calibrations`: of the models that get intervals, which are of `levels` in percent.  All forecasts lie within
+    `targets`: of `targets_of`.  `sources`: for each model the Parquet file that has its column, with the rows of `targets`.
+    `calibrations`: of the models that get intervals, which are of `levels` in percent.  All forecasts lie within
     `bounds`.  Raises ValueError where a file has other rows.
     """
     for file in dict.fromkeys(sources.values()):
@@ -111,7 +125,8 @@ def write(
             table = part.drop("step", cs.starts_with(OWN)).to_arrow()
             writer = writer or opened.enter_context(pq.ParquetWriter(partial, table.schema, compression="zstd"))
             writer.write_table(table)
-    return Forecasts(path, horizon, frequency, sources, tuple(ids))
+    folds = targets["_fold"].value_counts().sort("_fold")["count"] if "_fold" in targets.columns else ()
+    return Forecasts(path, horizon, frequency, sources, tuple(ids), tuple(folds))
 
 
 def with_intervals(
@@ -137,7 +152,13 @@ def with_intervals(
 
 
 def targets_of(data: Data, split: str, stride: int) -> pl.DataFrame:
-    """The forecast frame of a split without a model: unique_id, ds, cutoff, step, y."""
+    """The forecast frame of a split without a model: unique_id, ds, cutoff, step, y.
+
+    Validation: of all folds, one after another, the oldest first, with `_fold` from 0 where there are several.
+    """
+    if split == "validation" and data.earlier:
+        parts = [targets_of(fold, split, stride) for fold in data.folds]
+        return pl.concat(part.with_columns(_fold=pl.lit(number, pl.Int32)) for number, part in enumerate(parts))
     origins = origin_rows(data.panel, data.windows, data.split, split, stride)
     return origin_frame(data.panel, data.windows, origins)
 

@@ -1,5 +1,7 @@
 """Where validation and test begin on a table."""
 
+from dataclasses import replace
+
 import polars as pl
 
 from models.data.panel import Panel, Split
@@ -38,10 +40,45 @@ def resolve_split(run: RunParams, frequency: Frequency, oldest: int, newest: int
     return Split("time", borders[0], borders[1], embargo)
 
 
+def resolve_folds(run: RunParams, frequency: Frequency, oldest: int, newest: int) -> list[Split]:
+    """The borders of every validation range of a run, oldest first: the last are those of `resolve_split`.
+
+    Each range is as long as that one and ends where the next begins.  Raises UserError where one would begin before the data.
+    """
+    found = [resolve_split(run, frequency, oldest, newest)]
+    while len(found) < run.split.folds:
+        found.insert(0, _earlier(found[0], run, frequency))
+        if found[0].by == "time" and found[0].validation <= oldest:
+            first, start = (pl.Series([time]).cast(frequency.dtype)[0] for time in (found[0].validation, oldest))
+            raise UserError(
+                f"split.folds {run.split.folds}: the data begins {start}, after the {len(found)}. validation range from the end "
+                f"would ({first}): lower split.folds to {len(found) - 1} or less, or shorten split.validation"
+            )
+    return found
+
+
+def _earlier(split: Split, run: RunParams, frequency: Frequency) -> Split:
+    """The borders with a validation range that ends where that of `split` begins, and is as long."""
+    if split.by == "rows":
+        return replace(split, test=split.test + split.validation)
+    later, given = pl.Series("ds", [split.validation, split.test]).cast(frequency.dtype), str(run.split.validation)
+    ends = pl.DataFrame({"validation": later[:1], "test": later[1:]})
+    if DURATION.match(given):
+        moved = frequency.before(pl.col("validation"), given)
+    else:
+        moved = frequency.shift(pl.col("validation"), -frequency.position(pl.col("test"), pl.col("validation")))
+    return replace(split, validation=int(ends.select(moved.to_physical()).item()), test=split.validation)
+
+
 def split_of(run: RunParams, panel: Panel) -> Split:
     """The borders of a run on its panel."""
+    return folds_of(run, panel)[-1]
+
+
+def folds_of(run: RunParams, panel: Panel) -> list[Split]:
+    """The borders of every validation range of a run on its panel, oldest first; the last are those of `split_of`."""
     oldest, newest = panel.times[panel.offsets[:-1]].min(), panel.times[panel.offsets[1:] - 1].max()
-    return resolve_split(run, Frequency.of(panel.facts), int(oldest), int(newest))
+    return resolve_folds(run, Frequency.of(panel.facts), int(oldest), int(newest))
 
 
 def _moment(text: str, run: RunParams, frequency: Frequency) -> pl.Series:

@@ -9,7 +9,7 @@ import polars as pl
 from models.fit.job import is_baseline
 from params.evaluation import PromotionParams
 from tasks.compare.board import Difference
-from tasks.compare.compare import training_history
+from tasks.compare.folds import training_history
 from tasks.compare.measures import measured, scale_of
 from tasks.compare.scores import skill
 from tasks.evaluate.baselines import spread_origins

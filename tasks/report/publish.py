@@ -19,7 +19,8 @@ from params.schema import RunParams
 from params.shown import discreet
 from tasks.compare import scores
 from tasks.compare.board import LEVEL, Board, Difference
-from tasks.compare.compare import Comparison, compare, training_history
+from tasks.compare.compare import Comparison, compare
+from tasks.compare.folds import training_history
 from tasks.compare.measures import scale_of
 from tasks.evaluate.baselines import Baselines
 from tasks.report import leaderboard as report
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 Advance = Callable[[int, int, str], None]
 
-VALIDATION = "validation.parquet"  # what `compare` writes beside forecasts.parquet
 SHOWN = 3  # of the worst and of the best series, in the report
 
 
@@ -59,7 +59,7 @@ def publish(found: Comparison, where: Publication, data: Data, fits: Sequence[Fi
     """Logs everything to the comparison's run and the runs below it."""
     run, parent = where.run, where.parent
     scale = scale_of(run.evaluation, training_history(data.panel, data.split))
-    told = tell(run, data, fits, found, folder / VALIDATION, where.about.command)
+    told = tell(run, data, fits, found, where.about.command)
     pictures = dict(_drawn(pictures_of(found, run, scale, fits), folder))
     _tables(found, where, told, folder)
     text = page.page(f"{run.name}: comparison", told.sentence, _sections(found, where, told, fits, pictures))

@@ -1,16 +1,15 @@
 """Why no variant beat the best baseline, as far as it can be proven, and what to type next."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 
 import polars as pl
 
 from models.data.panel import Data
 from params.schema import RunParams
 from tasks.compare.board import Difference
-from tasks.compare.compare import Comparison, training_history
-from tasks.compare.measures import Scale, measured, scale_of
+from tasks.compare.compare import Comparison
+from tasks.compare.folds import scales_of, training_history
+from tasks.compare.measures import Measured, Scale, measured
 from tasks.evaluate.frames import Forecasts
 from tasks.explore.rhythm import seasons_of, some_series
 from tasks.lags.panel import target_frame
@@ -22,11 +21,8 @@ from tasks.report.told import Reason, Told
 from tasks.train.fits import Fit
 
 
-def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, validation: Path, command: str) -> Told:
-    """What is said of a comparison; the reasons are looked for where no variant won.
-
-    `validation`: the file of the forecast frame of validation.  `command`: what ran.
-    """
+def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, command: str) -> Told:
+    """What is said of a comparison; the reasons are looked for where no variant won.  `command`: what ran."""
     by, past = run.evaluation.choose_by, training_history(data.panel, data.split)
     sentence = report.sentence(found.board, run.data.target, gain_of(found), by)
     note = evidence.size_note(past, found.errors_by_series(found.shown), found.shown, by)
@@ -36,8 +32,8 @@ def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, val
     reasons = reasons_of(best.planned.variant.run if best else run, data, past, fits)
     if best and not best.planned.variant.members:  # an ensemble can be no member of another
         labels = [row.name for row in found.rows if row.variant == found.best and row.finished]
-        frame = replace(found.test, path=validation)
-        together = better_together(frame, best.variant, labels, found.baseline, scale_of(run.evaluation, past))
+        scales = scales_of(run.evaluation, data)
+        together = better_together(found.validation, best.variant, labels, found.baseline, scales)
         reasons += [together] if together else []
     return Told(sentence, by, note, tuple(reasons), command)
 
@@ -72,13 +68,16 @@ def reasons_of(run: RunParams, data: Data, past: pl.DataFrame, fits: Sequence[Fi
     return [reason for reason in found if reason]
 
 
-def better_together(validation: Forecasts, variant: str, fits: Sequence[str], bar: str, scale: Scale) -> Reason | None:
+def better_together(
+    validation: Forecasts, variant: str, fits: Sequence[str], bar: str, scales: Sequence[Scale]
+) -> Reason | None:
     """That the mean of a variant's forecasts (of all its `fits`, one a seed) and of the best baseline's beats that baseline on
-    validation."""
+    validation.  `scales`: one a fold."""
     members = [*fits, bar]
-    frame = validation.read(*members, *scale.besides)
+    frame = validation.read(*members, *scales[0].besides)
     frame = frame.with_columns(_mean=sum((pl.col(name).fill_nan(None) for name in members), pl.lit(0.0)) / len(members))
-    share = measured(frame, ("_mean", bar), scale).skill("_mean", bar)
+    parts = zip(validation.split(frame), scales, strict=True)
+    share = Measured.mean([measured(part, ("_mean", bar), scale) for part, scale in parts]).skill("_mean", bar)
     if share is None or share <= 0:
         return None
     name = f"{variant}_{bar}"

@@ -18,13 +18,15 @@ from tasks.train.micro_batches import micro_batches
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A fit to come.  `first`: the label of the fit that a refit repeats as time goes on (its own, where it is none)."""
+    """A fit to come.  `first`: the label of the fit that it repeats on later borders (a refit as time goes on) or on earlier
+    ones (a fold), else empty.  `fold`: the number of the validation range that it has, from 1."""
 
     label: str
     variant: VariantParams
     job: Job
     kind: Kind = Kind.VARIANT
     first: str = ""
+    fold: int = 1
 
     @property
     def seeded(self) -> bool:
@@ -108,13 +110,28 @@ def plan_fits(
     windows: WindowParams,
     splits: Sequence[Split],
     device: str,
+    earlier: Sequence[Split] = (),
 ) -> list[Planned]:
-    """Every fit of a run, then, for each further split, the fits that repeat them as time goes on (lstm@2, lstm@3, ...)."""
-    found = []
-    for number, split in enumerate(splits, start=1):
-        for label, name, seed in labels_of(run, variants):
-            one = Planned(
-                label=label, variant=variants[name], job=make_job(variants[name], seed, panel, windows, split, device)
+    """Every fit of a run, then, for each further split, the fits that repeat them as time goes on (lstm@2, lstm@3, ...), and
+    for each `earlier` validation range, the oldest first, those of its fold (lstm~1, lstm~2, ...)."""
+    last = len(earlier) + 1
+
+    def fits(split: Split, mark: str, kind: Kind, fold: int) -> list[Planned]:
+        return [
+            Planned(
+                label=f"{label}{mark}",
+                variant=variants[name],
+                job=make_job(variants[name], seed, panel, windows, split, device),
+                kind=kind,
+                first=label if mark else "",
+                fold=fold,
             )
-            found.append(one if number == 1 else replace(one, label=f"{label}@{number}", kind=Kind.REFIT, first=label))
+            for label, name, seed in labels_of(run, variants)
+        ]
+
+    found = fits(splits[0], "", Kind.VARIANT, last)
+    for number, split in enumerate(splits[1:], start=2):
+        found += fits(split, f"@{number}", Kind.REFIT, last)
+    for number, split in enumerate(earlier, start=1):
+        found += fits(split, f"~{number}", Kind.FOLD, number)
     return found

@@ -35,7 +35,7 @@ def board_of(terminal: bool, width: int = 140) -> tuple[Board, io.StringIO]:
 
 def test_a_log_file_is_quiet_until_a_fit_is_done() -> None:
     board, text = board_of(False)
-    board.fits({"gru": 10}, 5.0)
+    board.fits({"gru": 10}, {"gru": 5.0})
     for epoch in range(10):
         board.epoch("gru", ROW | {"epoch": epoch})
     assert text.getvalue() == ""
@@ -46,7 +46,7 @@ def test_a_log_file_is_quiet_until_a_fit_is_done() -> None:
 def test_a_closed_form_has_penalties_and_no_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "QUIET", 0.0)
     board, text = board_of(False)
-    board.fits({"ridge": 7}, 5.0)
+    board.fits({"ridge": 7}, {"ridge": 5.0})
     board.epoch("ridge", ROW | {"penalty": 0.1})
     assert "  ridge: penalty 2/7  loss " in text.getvalue() and "epoch" not in text.getvalue()
     history = [ROW | {"epoch": epoch, "penalty": 10.0**epoch} for epoch in range(3)]
@@ -64,7 +64,7 @@ def test_a_closed_form_has_penalties_and_no_epochs(monkeypatch: pytest.MonkeyPat
 def test_a_long_fit_is_heard_of_in_a_log_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "QUIET", 0.0)
     board, text = board_of(False)
-    board.fits({"gru": 10}, 5.0)
+    board.fits({"gru": 10}, {"gru": 5.0})
     board.epoch("gru", ROW)
     board.epoch("gru", ROW | {"epoch": 2, "val_mae": 6.0, "left": 7000.0})
     assert text.getvalue().splitlines() == [
@@ -92,7 +92,7 @@ def test_a_failed_fit_says_why() -> None:
 def test_a_refit_has_no_error_of_its_own_and_a_later_round_of_fits_begins_anew() -> None:
     """Nothing was kept back to validate it on."""
     board, text = board_of(False)
-    board.fits({"gru": 9}, 8.0)
+    board.fits({"gru": 9}, {"gru": 8.0})
     board.fit_done(done("gru"))
     board.fits({"gru-all": 2})
     board._fits["gru-all"].told -= 61
@@ -122,7 +122,7 @@ def test_a_log_hears_each_line_once_and_what_a_terminal_shows_in_place(terminal:
     log: list[str] = []
     board = Board(Console(file=io.StringIO(), force_terminal=terminal, width=140), log.append)
     with board.stage("train") as stage:
-        board.fits({"gru": 10}, 5.0)
+        board.fits({"gru": 10}, {"gru": 5.0})
         board._fits["gru"].told -= 61
         board.epoch("gru", ROW)
         board.epoch("gru", ROW | {"epoch": 2})
@@ -147,7 +147,7 @@ def test_no_name_is_cut_on_a_narrow_terminal(width: int) -> None:
     with board.stage("train") as stage:
         stage.started -= 100
         stage.advance(12, 1234, "a stage that says much of what it is at work on just now")
-        board.fits({LONG: 30, "gru": 30, "waits": 30}, 5.0)
+        board.fits({LONG: 30, "gru": 30, "waits": 30}, dict.fromkeys((LONG, "gru", "waits"), 5.0))
         board.epoch(LONG, ROW | {"epoch": 11})
         board.epoch("gru", ROW | {"epoch": 29})
         seen.print(board._now())

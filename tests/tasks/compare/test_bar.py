@@ -40,7 +40,7 @@ def a_scale(by: Measure = "mae") -> Scale:
 def test_baselines_are_compared_on_the_rows_that_all_of_them_forecast(tmp_path: Path) -> None:
     """Theta forecasts the last origin alone, which is hard: on that it is better than what is better on the average."""
     errors = {"last_value": {"all": [1.0, 1.0, 6.0]}, "drift": {"all": [2.0, 2.0, 9.0]}, "theta": {"all": [None, None, 5.0]}}
-    bar = find_bar(frames_of(tmp_path, errors), list(errors), a_scale())
+    bar = find_bar(frames_of(tmp_path, errors), list(errors), [a_scale()])
     assert (bar.name, bar.naive, bar.notes) == ("theta", "last_value", {})
 
 
@@ -48,9 +48,9 @@ def test_a_baseline_that_forecasts_less_than_half_of_the_series_is_no_bar(tmp_pa
     missing: list[float | None] = [None] * 3
     half = {"all": [0.1] * 3, "a": missing, "b": missing}
     errors = {"last_value": {"all": [2.0] * 3}, "drift": {"all": [1.0] * 3}, "theta": half}
-    assert find_bar(frames_of(tmp_path, errors), list(errors), a_scale()).name == "theta"
+    assert find_bar(frames_of(tmp_path, errors), list(errors), [a_scale()]).name == "theta"
     errors["theta"] = half | {"c": missing}
-    bar = find_bar(frames_of(tmp_path, errors), list(errors), a_scale())
+    bar = find_bar(frames_of(tmp_path, errors), list(errors), [a_scale()])
     assert (bar.name, bar.naive) == ("drift", "drift")
     assert bar.notes == {"theta": "forecasts 1 of 4 series: too few to be the bar"}
 
@@ -63,20 +63,20 @@ def test_the_measure_of_the_run_decides(tmp_path: Path, by: Measure, best: str) 
         "drift": {"all": [2.0] * 3, "d": [3.0] * 3},
         **({"naive2": {"all": [1.0] * 3, "d": [6.0] * 3}} if by == "owa" else {}),
     }
-    bar = find_bar(frames_of(tmp_path, errors), list(errors), a_scale(by))
+    bar = find_bar(frames_of(tmp_path, errors), list(errors), [a_scale(by)])
     assert bar.name == best
     assert bar.naive == ("drift" if by == "mae" else "last_value")
 
 
 def test_without_a_common_row_each_counts_on_its_own(tmp_path: Path) -> None:
     errors = {"last_value": {"all": [2.0, None, None]}, "theta": {"all": [None, 1.0, None]}}
-    assert find_bar(frames_of(tmp_path, errors), list(errors), a_scale()).name == "theta"
+    assert find_bar(frames_of(tmp_path, errors), list(errors), [a_scale()]).name == "theta"
 
 
 def test_a_baseline_without_a_forecast_is_none_and_there_must_be_a_naive_one(tmp_path: Path) -> None:
     nothing: dict[str, list[float | None]] = {"all": [None] * 3}
     errors = {"last_value": {"all": [2.0] * 3}, "theta": nothing}
-    bar = find_bar(frames_of(tmp_path, errors), list(errors), a_scale())
+    bar = find_bar(frames_of(tmp_path, errors), list(errors), [a_scale()])
     assert (bar.name, bar.notes) == ("last_value", {})
     with pytest.raises(ValueError, match="no naive forecast"):
-        find_bar(frames_of(tmp_path, {"last_value": nothing}), ["last_value"], a_scale())
+        find_bar(frames_of(tmp_path, {"last_value": nothing}), ["last_value"], [a_scale()])

@@ -14,7 +14,8 @@ from models.fit.settings import Result, Status
 from models.worker import EVALUATED
 from params.evaluation import Measure
 from params.load import load_plan
-from tasks.compare.compare import Comparison, compare, naive_error, training_history
+from tasks.compare.compare import Comparison, compare
+from tasks.compare.folds import naive_errors, training_history
 from tasks.compare.measures import NAIVE2, scale_of, score
 from tasks.evaluate.baselines import write_baselines
 from tasks.evaluate.frames import targets_of
@@ -169,4 +170,4 @@ def test_while_training_skill_is_against_the_best_baseline_that_is_known_by_then
     for name, file in baselines.files["validation"].items():
         values = pl.read_parquet(file)[name]
         errors.append((values - targets_of(data, "validation", 2)["y"]).abs().mean())
-    assert naive_error(run, data, baselines) == pytest.approx(min(errors))  # type: ignore[type-var]
+    assert naive_errors(run, data, baselines) == [pytest.approx(min(errors))]  # type: ignore[type-var]

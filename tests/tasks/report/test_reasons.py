@@ -49,7 +49,7 @@ def test_an_ensemble_of_both_is_told_where_the_mean_of_their_forecasts_is_better
     tmp_path: Path, both: float, wanted: float | None
 ) -> None:
     """Where both err alike the mean errs as they do; where they err against each other it does not err at all."""
-    found = better_together(validation(tmp_path, both), "gru", ["gru-s1"], "theta", Scale("mae", 1, pl.DataFrame()))
+    found = better_together(validation(tmp_path, both), "gru", ["gru-s1"], "theta", [Scale("mae", 1, pl.DataFrame())])
     if wanted is None:
         assert found is None
     else:
@@ -63,11 +63,13 @@ def test_every_seed_is_a_member_of_such_an_ensemble(tmp_path: Path) -> None:
     files = {name: tmp_path / f"{name}.parquet" for name in ("gru", "gru-s1", "theta")}
     frame.select("unique_id", "cutoff", "step", "gru").write_parquet(files["gru"])
     both = frames.write(tmp_path / "both.parquet", frame.select(*KEYS, "y"), files, 3, Frequency(1), ["a", "b"])
-    found = better_together(both, "gru", ["gru", "gru-s1"], "theta", Scale("mae", 1, pl.DataFrame()))
+    found = better_together(both, "gru", ["gru", "gru-s1"], "theta", [Scale("mae", 1, pl.DataFrame())])
     assert found is not None and "is 66.7 % better than theta alone" in found.words
 
 
 def test_together_they_are_judged_on_the_rows_of_both(tmp_path: Path) -> None:
     """Theta misses half of each series; of what is left the first series errs alike, the second the other way round."""
-    found = better_together(validation(tmp_path, 0.5, missing=10), "gru", ["gru-s1"], "theta", Scale("mae", 1, pl.DataFrame()))
+    found = better_together(
+        validation(tmp_path, 0.5, missing=10), "gru", ["gru-s1"], "theta", [Scale("mae", 1, pl.DataFrame())]
+    )
     assert found is not None and "50.0 % better" in found.words

@@ -1,0 +1,92 @@
+"""What validation says of a model: the mean over its folds, each in units of the rows that were trained on for it."""
+
+import statistics
+from collections.abc import Sequence
+
+import polars as pl
+
+from models.data.panel import Data, Panel, Split
+from params.errors import UserError
+from params.evaluation import EvaluationParams
+from params.schema import RunParams
+from tasks.compare import measures, scores
+from tasks.compare.board import Score
+from tasks.compare.measures import Measured, Scale, scale_of
+from tasks.evaluate import frames
+from tasks.evaluate.baselines import Baselines
+from tasks.evaluate.frames import Forecasts
+from tasks.lags.panel import target_frame
+
+
+def training_history(panel: Panel, split: Split) -> pl.DataFrame:
+    """unique_id, ds, y of the training rows, on the grid."""
+    _, stops = split.target_ranges(panel.times, panel.offsets, "train")
+    stops = stops - panel.facts.start_padding
+    limits = pl.DataFrame({"unique_id": panel.ids, "_stop": stops}, schema={"unique_id": pl.String, "_stop": pl.Int64})
+    rows = target_frame(panel).join(limits, on="unique_id", how="left", maintain_order="left")
+    inside = pl.int_range(pl.len()).over("unique_id") < pl.col("_stop")
+    return rows.filter(inside).drop("_stop")
+
+
+def scales_of(evaluation: EvaluationParams, data: Data) -> list[Scale]:
+    """The scale of each fold, the oldest first: of its own training rows."""
+    return [scale_of(evaluation, training_history(data.panel, fold.split)) for fold in data.folds]
+
+
+def validated(found: Forecasts, model: str, bar: str, scales: Sequence[Scale], scaled: bool) -> dict[str, Score]:
+    """The `val_*` numbers of a model: its errors, and its score and skill on the rows that the bar forecasts too.
+
+    Of several folds they are means over those that have one, the skill that of the mean scores; `val_mae_fold_1`,
+    `val_score_fold_1` ... are those of each, the oldest first, and `..._fold_spread` their standard deviation (n - 1).
+    """
+    parts = found.read_folds(model, bar, *scales[0].besides)
+    errors = [scores.errors(part, model, scale, scaled) for part, scale in zip(parts, scales, strict=True)]
+    common = [measures.measured(part, [model, bar], scale) for part, scale in zip(parts, scales, strict=True)]
+    numbers: dict[str, Score] = {f"val_{name}": _mean([one[name] for one in errors]) for name in errors[0]}
+    both = Measured.mean(common)
+    numbers |= {"val_score": both.scores[model], "val_rows": both.rows, "val_skill": both.skill(model, bar)}
+    if len(parts) > 1:
+        numbers |= _each("val_mae", [one["mae"] for one in errors]) | _each("val_score", [one.scores[model] for one in common])
+    return numbers
+
+
+def naive_errors(run: RunParams, data: Data, baselines: Baselines) -> list[Score]:
+    """The MAE of the best of some baselines in each fold, the oldest first, which a fit's skill is measured against while it
+    trains; None where no window has an observed past.  Theta and AutoETS, which may be the bar, still forecast at that time.
+
+    Raises UserError, before anything is trained, where the run chooses by a score that these data do not have.
+    """
+    if run.evaluation.choose_by in ("mase", "owa", "rmsse"):
+        _check_scales(run, scales_of(run.evaluation, data))
+    targets = frames.targets_of(data, "validation", run.evaluation.stride)
+    names = list(baselines.files["validation"])
+    columns = [pl.read_parquet(file, columns=[name])[name] for name, file in baselines.files["validation"].items()]
+    rows = targets.with_columns(columns)
+    found = []
+    for part in rows.partition_by("_fold", maintain_order=True) if data.earlier else [rows]:
+        errors = (scores.mae(part, name) for name in names)
+        found.append(min((error for error in errors if error is not None), default=None))
+    return found
+
+
+def _check_scales(run: RunParams, scales: Sequence[Scale]) -> None:
+    for number, scale in enumerate(scales, start=1):
+        if not scale.series.filter(pl.col("mae") > 0).height:
+            where, how = "", "shorten season, or choose by mae"
+            if number < len(scales):
+                where, how = f" before validation range {number} of {len(scales)}", f"{how}, or lower split.folds"
+            raise UserError(
+                f"evaluation.choose_by {run.evaluation.choose_by}: no series has a MASE, since none has two different values "
+                f"evaluation.season {run.evaluation.season} rows apart in its training rows{where}: {how}"
+            )
+
+
+def _each(name: str, values: Sequence[Score]) -> dict[str, Score]:
+    known = [value for value in values if value is not None]
+    spread = statistics.stdev(known) if len(known) > 1 else None
+    return {f"{name}_fold_{number}": value for number, value in enumerate(values, start=1)} | {f"{name}_fold_spread": spread}
+
+
+def _mean(values: Sequence[Score]) -> Score:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
