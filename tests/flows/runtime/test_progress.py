@@ -46,7 +46,7 @@ def test_a_log_file_is_quiet_until_a_fit_is_done() -> None:
 def test_a_closed_form_has_penalties_and_no_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "QUIET", 0.0)
     board, text = board_of(False)
-    board.fits({"ridge": 7}, {"ridge": 5.0})
+    board.fits({"ridge": 7}, dict.fromkeys(("ridge", "ensemble"), 5.0))
     board.epoch("ridge", ROW | {"penalty": 0.1})
     assert "  ridge: penalty 2/7  loss " in text.getvalue() and "epoch" not in text.getvalue()
     history = [ROW | {"epoch": epoch, "penalty": 10.0**epoch} for epoch in range(3)]
