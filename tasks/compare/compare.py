@@ -19,6 +19,7 @@ from tasks.calibrate.calibrate import Calibrated, calibrate
 from tasks.compare import copycat, folds, measures, scores, seeds, significance
 from tasks.compare.bar import Bar, find_bar
 from tasks.compare.board import Board, Difference, Score, ScoreRow, Standing
+from tasks.compare.distribution import Ruler, Shape
 from tasks.compare.measures import Scale
 from tasks.evaluate import frames
 from tasks.evaluate.baselines import Baselines
@@ -40,7 +41,8 @@ class Comparison:
     three naive ones.  `chosen_fit`: the label of the best seed of the chosen variant, or the bar where no variant beats it.
     `calibrations`: how the intervals of each model are made.  `to_best`,
     `to_baseline`, `to_naive`: how much larger each model's error is than that of the best variant, baseline, naive.
-    `slices`: the scores by series, step, hour and weekday (`scores.breakdown`).
+    `slices`: the scores by series, fifth of series by size, step, hour and weekday (`scores.breakdown`).  `shapes`: how the
+    actuals lie in the distributions that each model forecast.
     """
 
     rows: Sequence[ScoreRow]
@@ -55,6 +57,7 @@ class Comparison:
     to_baseline: Mapping[str, Difference]
     to_naive: Mapping[str, Difference]
     slices: pl.DataFrame
+    shapes: Mapping[str, Shape]
 
     @property
     def best(self) -> str | None:
@@ -116,17 +119,19 @@ def compare(
     bar, naive = judged.bar.name, judged.bar.naive
     origins = origin_rows(panel, windows, data.split, "test", run.evaluation.stride)
     known = {fit.label: _fit_row(fit) for fit in fits}
-    rows, tables = [], []
+    ruler = Ruler.of(run, data, origins, folds.training_history(panel, data.split))
+    rows, tables, shapes = [], [], {}
     for model in judged.calibrations:
         step(model)
         row = known.get(model) or _baseline_row(model, baselines.notes.get(model), judged.bar.notes.get(model))
-        ends = (f"{model}-{side}-{level}" for level in run.evaluation.levels for side in ("lo", "hi"))
-        frame = judged.test.read(model, bar, naive, *judged.scale.besides, *ends)
+        frame = judged.test.read(model, bar, naive, *judged.scale.besides)
+        by = judged.calibrations[model].calibration
+        frame, shapes[model] = ruler.beside(frame, judged.test.outcomes(model, run.quantile_levels), by)
         grid = frame[model].to_numpy().reshape(-1, windows.horizon)
         row = _scored(row, frame, judged, copycat.probe(panel, origins, grid, windows.gap))
         rows.append(row)
         if row.finished:
-            tables += [scores.breakdown(frame, model, bar, judged.scale, by) for by in scores.slices(frame)]
+            tables += [scores.breakdown(frame, model, bar, judged.scale, place) for place in scores.slices(frame)]
     rows += [known[fit.label] for fit in fits if not fit.finished]
     board = Board.of(seeds.merged(rows), bar, naive)
     groups = {name: [row for row in some if row.finished] for name, some in seeds.by_variant(rows).items()}
@@ -147,6 +152,7 @@ def compare(
         to_baseline=found["baseline"],
         to_naive=found["naive"],
         slices=pl.concat(tables),
+        shapes=shapes,
     )
 
 

@@ -10,7 +10,8 @@ msis_L              interval score / mean |y_t - y_(t-m)| of all rows of the ser
 wql                 sum of 2 * pinball / sum of |y|, the mean over the levels 0.1, 0.2 .. 0.9
 crps                twice the pinball loss, each level weighing as much as lies nearest to it: an integral over the levels
 
-A row counts where it has an actual and what the score needs.  Columns of ours that are no scores begin with an underscore.
+A row counts where it has an actual and what the score needs.  Its own scores stand in columns that begin with an underscore,
+since they may stand beside those of models.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,9 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from models.data.panel import Panel
+from models.data.panel import Data, Panel
 from models.serving import Bounds, Calibration, ends_of, seasonal
+from params.schema import RunParams
 from tasks.compare.board import Score
+from tasks.evaluate.bounds import bounds_of
 from tasks.evaluate.frames import Outcome
 
 DECILES = tuple(k / 10 for k in range(1, 10))
@@ -43,6 +46,31 @@ class Shape:
     upto: np.ndarray
     pit: np.ndarray
     rows: int
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """What the distributions on the test of a run are scored by.
+
+    `levels`: of the intervals, in percent.  `scale` [R]: what an MSIS divides each row by.  `groups`: unique_id, _fifth.
+    """
+
+    levels: Sequence[int]
+    bounds: Bounds
+    scale: np.ndarray
+    groups: pl.DataFrame
+
+    @classmethod
+    def of(cls, run: RunParams, data: Data, origins: np.ndarray, training_history: pl.DataFrame) -> "Ruler":
+        """That of the rows of some origins, a horizon each."""
+        scale = season_errors(data.panel, origins, run.evaluation.season).repeat(data.windows.horizon)
+        groups = fifths(training_history).rename({"fifth": "_fifth"})
+        return cls(run.evaluation.levels, bounds_of(run.data), scale, groups)
+
+    def beside(self, frame: pl.DataFrame, blocks: Iterable[Outcome], by: Calibration) -> tuple[pl.DataFrame, Shape]:
+        """A frame with `_fifth` and the scores of each row; the shape of all."""
+        rows, shape = score_rows(blocks, by, self.bounds, self.levels, self.scale)
+        return frame.join(self.groups, on="unique_id", how="left", maintain_order="left").hstack(rows), shape
 
 
 def fifths(training_history: pl.DataFrame) -> pl.DataFrame:
@@ -72,8 +100,8 @@ def season_errors(panel: Panel, origins: np.ndarray, season: int) -> np.ndarray:
 def score_rows(
     blocks: Iterable[Outcome], calibration: Calibration, bounds: Bounds, levels: Sequence[int], scale: np.ndarray
 ) -> tuple[pl.DataFrame, Shape]:
-    """The scores of each row of one model: a column each for every level in percent, and `_loss`, `crps`, `_size`; null where
-    one is unknown.  And the shape of all.
+    """The scores of each row of one model: `_coverage_L` and so on for every level in percent, `_crps`, and what a WQL is made
+    of, `_loss` and `_size`; null where one is unknown.  And the shape of all.
 
     `blocks`: its rows in order, some at a time; `scale` [R]: what an MSIS divides the row by.
     """
@@ -104,10 +132,10 @@ def _of_interval(y: np.ndarray, low: np.ndarray, high: np.ndarray, level: int, s
     score = width + 200 / (100 - level) * (np.maximum(low - y, 0) + np.maximum(y - high, 0))
     known = ~np.isnan(score)
     return {
-        f"coverage_{level}": np.where(known, (low <= y) & (y <= high), np.nan),
-        f"width_{level}": np.where(known, width, np.nan),
-        f"interval_score_{level}": score,
-        f"msis_{level}": score / scale,
+        f"_coverage_{level}": np.where(known, (low <= y) & (y <= high), np.nan),
+        f"_width_{level}": np.where(known, width, np.nan),
+        f"_interval_score_{level}": score,
+        f"_msis_{level}": score / scale,
     }
 
 
@@ -117,7 +145,7 @@ def _of_quantiles(y: np.ndarray, quantiles: np.ndarray, levels: np.ndarray, tent
     crps = 2 * (_pinball(y, quantiles, levels) * np.diff(borders)).sum(
         axis=1
     )  # no product of matrices: it may round by the row's place
-    return {"_loss": loss, "_size": np.where(np.isnan(loss), np.nan, np.abs(y)), "crps": crps}
+    return {"_loss": loss, "_size": np.where(np.isnan(loss), np.nan, np.abs(y)), "_crps": crps}
 
 
 def _pinball(y: np.ndarray, quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -152,23 +180,12 @@ class _Counts:
 
 
 def means(rows: pl.DataFrame, by: pl.Expr) -> pl.DataFrame:
-    """`_value`, and each score over the rows of a slice; null where no row has it.  Within a slice an MSIS weighs rows alike.
+    """`_value`, and each score over the rows of a slice, `coverage_L` and so on; null where no row has it.  Within a slice an
+    MSIS weighs rows alike.
 
     `rows`: what `score_rows` gives beside the keys of each row, which `by` is an expression of.
     """
-    found = rows.group_by(by.alias("_value")).agg(
-        pl.col(name).mean() if name != "_loss" else (pl.col("_loss").sum() / pl.col("_size").sum()).alias("wql")
-        for name in scores_in(rows)
-    )
-    if "wql" in found.columns:
-        found = found.with_columns(pl.when(pl.col("wql").is_finite()).then("wql"))
-    return found.sort("_value")
-
-
-def scores_in(rows: pl.DataFrame) -> list[str]:
-    """The columns of `score_rows` that a mean is taken of, `_loss` for the WQL."""
-    named = ("coverage_", "width_", "interval_score_", "msis_")
-    return [name for name in rows.columns if name.startswith(named) or name in ("crps", "_loss")]
+    return rows.group_by(by.alias("_value")).agg(_means(rows)).sort("_value")
 
 
 def overall(rows: pl.DataFrame) -> dict[str, Score]:
@@ -176,11 +193,20 @@ def overall(rows: pl.DataFrame) -> dict[str, Score]:
 
     An MSIS is the mean over series of the mean over their rows.
     """
-    found: dict[str, Score] = dict(means(rows, pl.lit(0)).drop("_value").row(0, named=True)) if rows.height else {}
-    scaled = [name for name in found if name.startswith("msis_")]
-    by_series = rows.group_by("unique_id", maintain_order=True).agg(pl.col(scaled).mean())
-    found |= dict(by_series.select(pl.col(scaled).mean()).row(0, named=True)) if scaled else {}
+    found = rows.select(_means(rows))
+    scaled = [name for name in found.columns if name.startswith("msis_")]
+    by_series = means(rows, pl.col("unique_id")).select(pl.col(scaled).mean())
     groups = means(rows.filter(pl.col("_fifth").is_not_null()), pl.col("_fifth"))
-    covered = [name for name in found if name.startswith("coverage_")]
+    covered = [name for name in found.columns if name.startswith("coverage_")]
     lowest = groups.select(pl.col(name).min().alias(f"worst_fifth_{name}") for name in covered)
-    return found | dict(lowest.row(0, named=True))
+    return {name: value for part in (found, by_series, lowest) for row in part.to_dicts() for name, value in row.items()}
+
+
+def _means(rows: pl.DataFrame) -> list[pl.Expr]:
+    """The mean of each of the columns of `score_rows`, without the underscore, and the WQL."""
+    size, of_levels = pl.col("_size").sum(), ("_coverage_", "_width_", "_interval_score_", "_msis_")
+    named = [name for name in rows.columns if name.startswith(of_levels) or name == "_crps"]
+    return [
+        *(pl.col(name).mean().alias(name[1:]) for name in named),
+        pl.when(size > 0).then(pl.col("_loss").sum() / size).alias("wql"),
+    ]

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 import polars as pl
 from utilsforecast import losses
 
-from tasks.compare import measures
+from tasks.compare import distribution, measures
 from tasks.compare.board import Score
 from tasks.compare.measures import Scale
-from tasks.evaluate.frames import COVERAGE
 
 SQUARE_AND_ABSOLUTE = {"mae": losses.mae, "mse": losses.mse}
-QUANTILES = {0.05: f"-lo-{COVERAGE}", 0.5: "", 0.95: f"-hi-{COVERAGE}"}  # a level, and what follows the model in its column
 SLICES = {"hour": pl.col("ds").dt.hour(), "weekday": pl.col("ds").dt.weekday()}  # UTC; Monday is 1
 
 
@@ -45,35 +43,39 @@ def errors(frame: pl.DataFrame, model: str, scale: Scale, scaled: bool) -> dict[
 def score(test: pl.DataFrame, model: str, scale: Scale, scaled: bool) -> dict[str, Score]:
     """The `test_*` scores of one model on all rows with both; None where there is nothing to score.
 
-    Coverage, width and pinball need the columns of `frames.with_intervals`.  sMAPE is in percent, 0 to 200; bias is forecast
-    minus actual; MASE and RMSSE are means over series,
-    without those whose scale is 0; pinball is the mean over the levels 0.05, 0.5 (the point) and 0.95.
+    sMAPE is in percent, 0 to 200; bias is forecast minus actual; MASE and RMSSE are means over series, without those whose
+    scale is 0.  Those of its distribution need the columns of `distribution.score_rows`, and `_fifth`.
     """
     all_rows = _pooled(_scored(test, model))
     return {
         **{f"test_{name}": value for name, value in errors(test, model, scale, scaled).items()},
         "test_rmse": _number(losses.rmse(all_rows, [model]), model),
         "test_bias": _number(losses.bias(all_rows, [model]), model),
-        **_interval_scores(test, model),
+        **{f"test_{name}": value for name, value in distribution.overall(test).items()},
     }
 
 
 def slices(frame: pl.DataFrame) -> list[str]:
-    """What a frame is scored by besides all of it: series, step, and the hour and weekday where it has several."""
+    """What a frame is scored by besides all of it: series, fifth of series by size (where these are ten and more), step, and
+    the hour and weekday where it has several."""
+    grouped = "_fifth" in frame.columns and frame.select((pl.col("_fifth") != pl.col("unique_id")).any()).item()
+    found = ["series", *(["fifth"] if grouped else []), "step"]
     if not frame.schema["ds"].is_temporal():
-        return ["series", "step"]
+        return found
     several = frame.select(place.n_unique().alias(name) for name, place in SLICES.items()).row(0, named=True)
-    return ["series", "step", *(name for name, count in several.items() if count > 1)]
+    return [*found, *(name for name, count in several.items() if count > 1)]
 
 
 def breakdown(test: pl.DataFrame, model: str, bar: str, scale: Scale, by: str) -> pl.DataFrame:
-    """One row a slice: model, by, value (text), n (rows), mae, rmse, mase, rmsse, smape, bias as in `score`, and skill.
+    """One row a slice: model, by, value (text), n (rows), mae, rmse, mase, rmsse, smape, bias as in `score`, skill, and the
+    scores of `distribution.means`.
 
     Within a slice MASE and RMSSE are means over its rows, each error divided by its series' scale.  `skill`: against the bar,
     in the measure of the run, as if the slice were all.  `mae_corrected` of an hour or weekday: what is left of its MAE when
     that of its steps is taken out (`_corrected`).
     """
-    place = {"series": pl.col("unique_id"), "step": pl.col("step"), **SLICES}[by]
+    place = {"series": pl.col("unique_id"), "fifth": pl.col("_fifth"), "step": pl.col("step"), **SLICES}[by]
+    test = test.filter(place.is_not_null())
     number = pl.col("y", model).cast(pl.Float64).fill_nan(None)
     rows = test.select("unique_id", place.alias("_value"), "step", number).drop_nulls(["y", model])
     unit, square = pl.col("_mae"), pl.col("_mse").sqrt()
@@ -90,6 +92,7 @@ def breakdown(test: pl.DataFrame, model: str, bar: str, scale: Scale, by: str) -
         "mae_corrected": _corrected(rows, model, by),
     }.items():
         found = found.join(loss.select("_value", pl.col(model).alias(name)), on="_value", how="left", maintain_order="left")
+    found = found.join(distribution.means(test, place), on="_value", how="left", maintain_order="left")
     return found.select(
         pl.lit(model).alias("model"),
         pl.lit(by).alias("by"),
@@ -121,7 +124,9 @@ def _corrected(rows: pl.DataFrame, model: str, by: str) -> pl.DataFrame:
 def wide(table: pl.DataFrame, by: str, metric: str = "mae") -> pl.DataFrame:
     """Of a `breakdown` of several models: `_value` and a column a model; the numbers of steps, hours and weekdays in order."""
     rows = table.filter(pl.col("by") == by).rename({"value": "_value"}).pivot("model", index="_value", values=metric)
-    return rows.sort("_value") if by == "series" else rows.with_columns(pl.col("_value").cast(pl.Int64)).sort("_value")
+    return (
+        rows.sort("_value") if by in ("series", "fifth") else rows.with_columns(pl.col("_value").cast(pl.Int64)).sort("_value")
+    )
 
 
 def skill(test: pl.DataFrame, model: str, naive: str) -> Score:
@@ -161,20 +166,3 @@ def _scaled(errors: pl.DataFrame, model: str, scale: pl.DataFrame, by: str) -> S
     found = errors.join(scale.select("unique_id", _scale=by), on="unique_id", how="left").filter(pl.col("_scale") > 0)
     found = found.sort("unique_id")  # a mean over another order of series may have another last digit
     return _number(found.select(ratio.mean().alias(model)), model)
-
-
-def _interval_scores(test: pl.DataFrame, model: str) -> dict[str, Score]:
-    low, high = (f"{model}-{side}-{COVERAGE}" for side in ("lo", "hi"))
-    names = (f"test_coverage_{COVERAGE}", f"test_width_{COVERAGE}", "test_pinball")
-    if low not in test.columns:
-        return dict.fromkeys(names)
-    rows = _pooled(_scored(test, model, low, high))
-    covered = _number(losses.coverage(rows, [model], COVERAGE), model)
-    width = _number(rows.select((pl.col(high) - pl.col(low)).mean()), high)
-    parts = [_number(losses.quantile_loss(rows, {model: f"{model}{end}"}, level), model) for level, end in QUANTILES.items()]
-    return dict(zip(names, (covered, width, _mean(parts)), strict=True))
-
-
-def _mean(values: Sequence[Score]) -> Score:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

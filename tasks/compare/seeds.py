@@ -8,7 +8,10 @@ from dataclasses import replace
 from tasks.compare.board import Score, ScoreRow
 from tasks.train.kind import Kind
 
-SPREAD = ("val_mae", "test_mae", "test_score", "test_mse_scaled")
+SPREAD = (
+    *("val_mae", "test_mae", "test_score", "test_mse_scaled"),
+    *("test_interval_score_90", "test_worst_fifth_coverage_90", "test_msis_95", "test_wql", "test_crps"),
+)
 COST = ("train_seconds", "windows_per_second", "forecast_ms_per_series", "memory_half_life", "receptive_field")
 
 

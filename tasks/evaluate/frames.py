@@ -75,19 +75,25 @@ class Forecasts:
 
     def outcome(self, model: str, levels: Sequence[float]) -> Outcome:
         """The forecasts of a model beside what came, with its own quantiles of some levels, if it has all of them."""
-        frame = pl.read_parquet(self.path, columns=["unique_id", "cutoff", "y", model])
-        y, point = (frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in ("y", model))
-        series = numbers_of(frame["unique_id"], self.ids)
-        step = np.arange(frame.height) % self.horizon
-        fold = np.repeat(np.arange(len(self.folds)), self.folds) if self.folds else None
-        cutoff = frame["cutoff"].to_physical().to_numpy()
-        return Outcome(y, point, step, series, cutoff, self._own(model, point, levels), fold)
+        parts = list(self.outcomes(model, levels))
+        if len(parts) == 1:
+            return parts[0]
+        return Outcome._make(None if of[0] is None else np.concatenate(of) for of in zip(*parts, strict=True))
 
-    def _own(self, model: str, point: np.ndarray, levels: Sequence[float]) -> np.ndarray | None:
-        names, there = [own_column(model, level) for level in levels], pl.read_parquet_schema(self.sources[model])
-        if not names or not {*names} <= {*there}:
-            return None
-        return np.asarray(pl.read_parquet(self.sources[model], columns=names).to_numpy() + point[:, None])
+    def outcomes(self, model: str, levels: Sequence[float]) -> Iterator[Outcome]:
+        """The same, ROWS rows at a time: one empty part where there are none."""
+        frame = pl.read_parquet(self.path, columns=["unique_id", "cutoff", "y", model])
+        folds = np.repeat(np.arange(len(self.folds)), self.folds) if self.folds else None
+        names, file = [own_column(model, level) for level in levels], pq.ParquetFile(self.sources[model])
+        own = file.iter_batches(ROWS, columns=names) if names and {*names} <= {*file.schema_arrow.names} else None
+        for start in range(0, max(frame.height, 1), ROWS):
+            part = frame.slice(start, ROWS)
+            y, point = (part[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in ("y", model))
+            series, step = numbers_of(part["unique_id"], self.ids), np.arange(start, start + part.height) % self.horizon
+            batch = next(own, None) if own else None
+            moved = None if batch is None else pl.DataFrame(batch).to_numpy() + point[:, None]
+            fold = None if folds is None else folds[start : start + part.height]
+            yield Outcome(y, point, step, series, part["cutoff"].to_physical().to_numpy(), moved, fold)
 
 
 def numbers_of(names: pl.Series, ids: Sequence[str]) -> np.ndarray:

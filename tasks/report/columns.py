@@ -142,24 +142,68 @@ COLUMNS = (
         metric="test_skill_naive",
     ),
     Column(
+        name="test_interval_score_90", heading="int. 90", words="interval score of the 90 % interval",
+        meaning="its mean width plus 20 times what lies outside: low is good; finds both what is too wide and what misses",
+        metric="test_interval_score_90", pixels=112,
+    ),
+    Column(
+        name="test_interval_score_90_spread", heading="± int.", words="spread of the interval score",
+        meaning="standard deviation over seeds (n - 1); ? with one seed", metric="test_interval_score_90_spread",
+        like="test_interval_score_90",
+    ),
+    Column(
+        name="test_worst_fifth_coverage_90", heading="worst %", form=Form.SHARE,
+        words="coverage of the 90 % interval in the worst fifth of the series",
+        meaning="the lowest of five groups by mean size in the training rows; of every series, where fewer than ten",
+        metric="test_worst_fifth_coverage_90", pixels=112,
+    ),
+    Column(
+        name="test_worst_fifth_coverage_90_spread", heading="± worst", form=Form.SHARE,
+        words="spread of the coverage of the worst fifth",
+        meaning="standard deviation over seeds (n - 1)", metric="test_worst_fifth_coverage_90_spread",
+    ),
+    Column(
         name="test_coverage_90", heading="cover %", form=Form.SHARE, words="coverage of the 90 % interval",
-        meaning="share of the actuals inside the split conformal interval", metric="test_coverage_90", pixels=124,
+        meaning="share of the actuals inside", metric="test_coverage_90", pixels=124,
+    ),
+    Column(
+        name="test_coverage_80", heading="cover 80 %", form=Form.SHARE, words="coverage of the 80 % interval",
+        meaning="empty where evaluation.levels has no 80, as all of other levels", metric="test_coverage_80",
+    ),
+    Column(
+        name="test_coverage_95", heading="cover 95 %", form=Form.SHARE, words="coverage of the 95 % interval",
+        metric="test_coverage_95",
     ),
     Column(
         name="test_width_90", heading="width", words="width of the 90 % interval", meaning="mean distance of its ends",
-        metric="test_width_90",
+        metric="test_width_90", like="test_interval_score_90",
     ),
     Column(
-        name="test_pinball", heading="pinball", words="pinball loss", meaning="mean over 5 %, the point and 95 %",
-        metric="test_pinball",
+        name="test_msis_95", heading="MSIS 95", words="mean scaled interval score of the 95 % interval",
+        meaning="width plus 40 times what lies outside, over the mean |y(t) - y(t - evaluation.season)| of all rows up to the "
+        "cutoff; series weigh alike (as in the M4 competition)", metric="test_msis_95",
     ),
     Column(
-        name="test_crps", heading="CRPS", words="CRPS", meaning="twice the mean pinball loss over 5, 10 .. 95 %",
+        name="test_msis_95_spread", heading="± MSIS", words="spread of the MSIS",
+        meaning="standard deviation over seeds (n - 1)", metric="test_msis_95_spread", like="test_msis_95",
+    ),
+    Column(
+        name="test_wql", heading="WQL", words="weighted quantile loss",
+        meaning="twice the pinball loss over the size of the actuals, the mean over the levels 0.1, 0.2 .. 0.9",
+        metric="test_wql",
+    ),
+    Column(
+        name="test_wql_spread", heading="± WQL", words="spread of the WQL", meaning="standard deviation over seeds (n - 1)",
+        metric="test_wql_spread", like="test_wql",
+    ),
+    Column(
+        name="test_crps", heading="CRPS", words="CRPS",
+        meaning="twice the pinball loss of all levels, each weighing as much as lies nearest to it; in the unit of the target",
         metric="test_crps",
     ),
     Column(
-        name="test_scaled_crps", heading="scaled CRPS", words="scaled CRPS", meaning="CRPS over the mean of the actuals' size",
-        metric="test_scaled_crps",
+        name="test_crps_spread", heading="± CRPS", words="spread of the CRPS", meaning="standard deviation over seeds (n - 1)",
+        metric="test_crps_spread", like="test_crps",
     ),
     Column(
         name="test_lag", heading="lag", form=Form.SHORT, words="lag",
@@ -213,19 +257,24 @@ COLUMNS = (
 )  # fmt: skip
 BY_NAME = {column.name: column for column in COLUMNS}
 
-NARROW = ("rank", "name", "val_mae", "test_mae", "test_mae_spread", "test_skill", "test_coverage_90", "train_seconds")
+NARROW = (
+    "rank", "name", "val_mae", "test_mae", "test_mae_spread", "test_skill", "test_interval_score_90",
+    "test_worst_fifth_coverage_90",
+)  # fmt: skip
 WIDE = (
-    *NARROW[:5], "test_mse_scaled", "test_mae_scaled", "test_rmse", "test_mase", *NARROW[5:7], "test_crps", NARROW[-1],
-    "num_parameters",
+    *NARROW[:5], "test_mse_scaled", "test_mae_scaled", "test_rmse", "test_mase", *NARROW[5:], "test_coverage_90", "test_wql",
+    "train_seconds", "num_parameters",
 )  # fmt: skip
 ACCURACY = (
     "rank", "name", "seeds", "val_score", "val_mae", "test_score", "test_score_spread", "test_mae", "test_mae_spread",
-    "test_rows", "test_skill", "test_p_best", "test_p_baseline", "test_coverage_90",
-    "test_mse_scaled", "test_mse_scaled_spread", "test_mae_scaled", "test_rmse", "test_mase", "test_crps", "test_bias",
+    "test_rows", "test_skill", "test_p_best", "test_p_baseline", "test_interval_score_90", "test_worst_fifth_coverage_90",
+    "test_coverage_90", "test_wql",
+    "test_mse_scaled", "test_mse_scaled_spread", "test_mae_scaled", "test_rmse", "test_mase", "test_bias",
 )  # fmt: skip
 MORE = (
     "rank", "name", "val_rows", "val_skill", "val_mase", "val_rmsse", "val_owa", "val_mse_scaled", "val_mae_scaled",
-    "test_rmsse", "test_owa", "test_smape", "test_width_90", "test_pinball", "test_scaled_crps", "test_lag",
+    "test_rmsse", "test_owa", "test_smape", "test_coverage_80", "test_coverage_95", "test_width_90",
+    "test_interval_score_90_spread", "test_msis_95", "test_msis_95_spread", "test_wql_spread", "test_crps", "test_lag",
     "test_skill_naive", "test_p_naive",
 )  # fmt: skip
 COST = (
@@ -233,7 +282,11 @@ COST = (
     "weights_mb", "memory_half_life", "receptive_field",
 )  # fmt: skip
 CARD = (
-    "test_mae", "test_rmse", "test_mase", "test_smape", "test_bias", "test_skill", "test_coverage_90", "test_width_90",
-    "test_crps",
+    "test_mae", "test_rmse", "test_mase", "test_smape", "test_bias", "test_skill", "test_interval_score_90",
+    "test_coverage_80", "test_coverage_90", "test_coverage_95", "test_worst_fifth_coverage_90", "test_width_90",
+    "test_msis_95", "test_wql", "test_crps",
 )  # fmt: skip
-IN_MLFLOW = ("val_mae", "test_mae", "test_skill", "test_mase", "test_coverage_90", "train_seconds", "num_parameters")
+IN_MLFLOW = (
+    "val_mae", "test_mae", "test_skill", "test_mase", "test_interval_score_90", "test_worst_fifth_coverage_90",
+    "train_seconds", "num_parameters",
+)  # fmt: skip

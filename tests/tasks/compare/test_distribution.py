@@ -63,10 +63,10 @@ def test_an_interval_score_by_hand() -> None:
     """Intervals of 80 % from -10 to 10: inside, 2 below, at the end, 5 above, without an actual."""
     calibration = a_calibration(np.array([0.1, 0.5, 0.9]), np.array([-10.0, 0.0, 10.0]))
     rows, _ = scored(an_outcome([103.0, 88.0, 110.0, 115.0, np.nan], [100.0] * 5), calibration, (80,), scale=4.0)
-    assert rows["coverage_80"].to_list() == [1.0, 0.0, 1.0, 0.0, None]
-    assert rows["width_80"].to_list() == [20.0, 20.0, 20.0, 20.0, None]
-    assert rows["interval_score_80"].to_list() == pytest.approx([20, 20 + 2 * 10, 20, 20 + 5 * 10, None])
-    assert rows["msis_80"].to_list() == pytest.approx([5, 10, 5, 17.5, None])
+    assert rows["_coverage_80"].to_list() == [1.0, 0.0, 1.0, 0.0, None]
+    assert rows["_width_80"].to_list() == [20.0, 20.0, 20.0, 20.0, None]
+    assert rows["_interval_score_80"].to_list() == pytest.approx([20, 20 + 2 * 10, 20, 20 + 5 * 10, None])
+    assert rows["_msis_80"].to_list() == pytest.approx([5, 10, 5, 17.5, None])
     found = overall(rows)
     assert (found["coverage_80"], found["width_80"]) == (0.5, 20.0)
     assert found["interval_score_80"] == pytest.approx(37.5) and found["msis_80"] == pytest.approx(9.375)
@@ -199,7 +199,7 @@ def test_bounds_come_before_the_scores() -> None:
     """Counts: an interval from 1.4 - 3 to 1.4 + 3 is 0 to 5."""
     calibration = a_calibration(np.array([0.05, 0.5, 0.95]), np.array([-3.0, 0.0, 3.0]))
     rows, _ = scored(an_outcome([5.0], [1.4]), calibration, (90,), Bounds(lowest=0.0, integer=True))
-    assert (rows["width_90"][0], rows["coverage_90"][0]) == (5.0, 1.0)
+    assert (rows["_width_90"][0], rows["_coverage_90"][0]) == (5.0, 1.0)
 
 
 def test_the_scale_of_an_msis_is_the_seasonal_naive_error_of_all_rows_up_to_the_cutoff(tmp_path: object) -> None:

@@ -7,10 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from models.serving import Bounds, Calibration
 from params.evaluation import Measure
+from tasks.compare.distribution import score_rows
 from tasks.compare.measures import Scale, compared, losses, scales, standard_units
 from tasks.compare.scores import breakdown, errors, mae, score, slices, wide
-from tasks.evaluate.intervals import LEVELS, calibrate, half_widths, with_interval
+from tasks.evaluate.frames import Outcome
 
 SEASON = 3
 
@@ -45,6 +47,18 @@ def a_frame(seed: int, origins: int = 40, horizon: int = 4, sizes: tuple[float, 
     return frame.with_columns(actual.alias("y"), m.alias("m"), naive.alias("last_value")).drop("i")
 
 
+def with_distribution(frame: pl.DataFrame, model: str, ids: tuple[str, ...] = ("s0", "s1")) -> pl.DataFrame:
+    """With the scores of quantiles that lie 1 and 2 to both sides of each forecast, and each series a group by itself."""
+    levels, offsets = np.array([0.05, 0.1, 0.5, 0.9, 0.95]), np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    units, groups = np.ones(len(ids) + 1), np.zeros(len(ids) + 1, np.int64)
+    y, point = (frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in ("y", model))
+    series = np.array([ids.index(name) for name in frame["unique_id"]])
+    outcome = Outcome(y, point, np.zeros(frame.height, np.int64), series, np.arange(frame.height))
+    calibration = Calibration(levels, offsets.reshape(1, 1, -1), units, groups)
+    rows, _ = score_rows([outcome], calibration, Bounds(), (90,), np.ones(frame.height))
+    return frame.with_columns(_fifth="unique_id").hstack(rows)
+
+
 @pytest.fixture
 def frames() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     validation, test = a_frame(0), a_frame(1)
@@ -54,9 +68,7 @@ def frames() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         pl.DataFrame({"unique_id": [name] * 60, "ds": np.arange(60), "y": values})
         for name, values in (("s0", y), ("s1", 3 * y[::-1]))
     )
-    for model in ("m", "last_value"):
-        test = with_interval(test, model, half_widths(calibrate(validation, model), 4))
-    return validation, test, train
+    return validation, with_distribution(test, "m"), train
 
 
 def arrays(frame: pl.DataFrame, *names: str) -> list[np.ndarray]:
@@ -66,8 +78,8 @@ def arrays(frame: pl.DataFrame, *names: str) -> list[np.ndarray]:
 
 
 def test_the_plain_scores_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
-    validation, test, train = frames
-    found = score(test, "m", scale_of(train), False, calibrate(validation, "m"))
+    _, test, train = frames
+    found = score(test, "m", scale_of(train), False)
     y, m = arrays(test, "y", "m")
     assert 0 < len(y) < test.height
     wanted = {
@@ -79,7 +91,8 @@ def test_the_plain_scores_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
     assert {name: found[name] for name in wanted} == pytest.approx(wanted)
     assert list(found) == [
         "test_mae", "test_smape", "test_mase", "test_rmsse", "test_rmse", "test_bias",
-        "test_coverage_90", "test_width_90", "test_pinball", "test_crps", "test_scaled_crps",
+        "test_coverage_90", "test_width_90", "test_interval_score_90", "test_msis_90", "test_crps", "test_wql",
+        "test_worst_fifth_coverage_90",
     ]  # fmt: skip
 
 
@@ -89,7 +102,7 @@ def seasons_before(past: np.ndarray, row: int) -> float:
 
 
 def test_mase_is_the_mean_over_series_of_mae_over_the_seasonal_naive_in_training(frames: tuple[pl.DataFrame, ...]) -> None:
-    validation, test, train = frames
+    _, test, train = frames
     ratios = []
     for name in ("s0", "s1"):
         y, m = arrays(test.filter(pl.col("unique_id") == name), "y", "m")
@@ -97,43 +110,30 @@ def test_mase_is_the_mean_over_series_of_mae_over_the_seasonal_naive_in_training
         ratios.append(
             np.abs(y - m).mean() / np.nanmean([abs(past[row] - seasons_before(past, row)) for row in range(len(past))])
         )
-    calibration = calibrate(validation, "m")
     shuffled = train.sample(fraction=1, shuffle=True, seed=3)
     for history in (train, shuffled, train.with_columns(pl.col("y").fill_nan(None))):
-        assert score(test, "m", scale_of(history), False, calibration)["test_mase"] == pytest.approx(np.mean(ratios))
+        assert score(test, "m", scale_of(history), False)["test_mase"] == pytest.approx(np.mean(ratios))
     flat = train.with_columns(y=pl.when(pl.col("unique_id") == "s1").then(7.0).otherwise("y"))
-    assert score(test, "m", scale_of(flat), False, calibration)["test_mase"] == pytest.approx(ratios[0])
-    assert score(test, "m", scale_of(train.with_columns(y=pl.lit(7.0))), False, calibration)["test_mase"] is None
+    assert score(test, "m", scale_of(flat), False)["test_mase"] == pytest.approx(ratios[0])
+    assert score(test, "m", scale_of(train.with_columns(y=pl.lit(7.0))), False)["test_mase"] is None
 
 
-def test_coverage_and_width_equal_numpy_and_are_none_without_intervals(frames: tuple[pl.DataFrame, ...]) -> None:
-    validation, test, train = frames
-    calibration = calibrate(validation, "m")
-    found = score(test, "m", scale_of(train), False, calibration)
-    y, low, high = arrays(test, "y", "m-lo-90", "m-hi-90")
-    assert found["test_coverage_90"] == pytest.approx(((low <= y) & (y <= high)).mean())
-    assert found["test_width_90"] == pytest.approx((high - low).mean())
-    bare = score(test.drop("m-lo-90", "m-hi-90"), "m", scale_of(train), False, calibration)
-    assert bare["test_coverage_90"] is None and bare["test_width_90"] is None
-
-
-def test_crps_is_twice_the_mean_pinball_loss_of_the_conformal_quantiles(frames: tuple[pl.DataFrame, ...]) -> None:
-    validation, test, train = frames
-    y, m, step = arrays(test, "y", "m", "step")
-    before, forecast, steps = arrays(validation, "y", "m", "step")
-    total = 0.0
-    for level in LEVELS:
-        shift = {k: np.quantile((before - forecast)[steps == k], level) for k in range(1, 5)}
-        miss = y - (m + np.array([shift[int(k)] for k in step]))
-        total += 2 * np.maximum(level * miss, (level - 1) * miss).mean() / len(LEVELS)
-    found = score(test, "m", scale_of(train), False, calibrate(validation, "m"))
-    assert found["test_crps"] == pytest.approx(total)
+def test_the_scores_of_the_distribution_stand_beside_the_errors(frames: tuple[pl.DataFrame, ...]) -> None:
+    _, test, train = frames
+    found = score(test, "m", scale_of(train), False)
+    y, m = arrays(test, "y", "m")
+    inside = np.abs(y - m) <= 2
+    assert 0 < inside.mean() < 1 and found["test_coverage_90"] == pytest.approx(inside.mean())
+    assert found["test_width_90"] == pytest.approx(4.0)
+    assert found["test_interval_score_90"] == pytest.approx((4 + 20 * np.maximum(np.abs(y - m) - 2, 0)).mean())
+    by_series = {name: arrays(test.filter(pl.col("unique_id") == name), "y", "m") for name in ("s0", "s1")}
+    assert found["test_worst_fifth_coverage_90"] == pytest.approx(min((abs(y - m) <= 2).mean() for y, m in by_series.values()))
 
 
 def test_smape_is_a_percentage_from_0_to_200() -> None:
     frame = pl.DataFrame({"unique_id": "a", "step": [1, 1, 1], "y": [1.0, 0.0, 3.0], "m": [-1.0, 0.0, 1.0]})
-    frame = frame.with_columns(last_value=pl.lit(0.0), ds=pl.int_range(3))
-    found = score(frame, "m", scale_of(frame.select("unique_id", "ds", "y"), season=1), False, calibrate(frame, "m"))
+    frame = with_distribution(frame.with_columns(last_value=pl.lit(0.0), ds=pl.int_range(3)), "m", ("a",))
+    found = score(frame, "m", scale_of(frame.select("unique_id", "ds", "y"), season=1), False)
     assert found["test_smape"] == pytest.approx((200 + 0 + 100) / 3)
 
 
@@ -159,6 +159,8 @@ def plain(part: pl.DataFrame, train: pl.DataFrame) -> dict[str, float]:
         "smape": (200 * np.abs(e) / (np.abs(y[known]) + np.abs(m[known]))).mean(),
         "bias": e.mean(),
         "skill": 1 - np.abs(m - y)[both].mean() / np.abs(naive - y)[both].mean(),
+        "coverage_90": (np.abs(e) <= 2).mean(),
+        "interval_score_90": (4 + 20 * np.maximum(np.abs(e) - 2, 0)).mean(),
     }
 
 
@@ -197,19 +199,10 @@ def test_wide_puts_numbers_in_their_order(frames: tuple[pl.DataFrame, ...]) -> N
     assert found["_value"].to_list() == [1, 2, 3, 4, 6, 9, 12]
 
 
-def test_pinball_and_scaled_crps(frames: tuple[pl.DataFrame, ...]) -> None:
-    validation, test, train = frames
-    found = score(test, "m", scale_of(train), False, calibrate(validation, "m"))
-    y, m, low, high = arrays(test, "y", "m", "m-lo-90", "m-hi-90")
-    parts = [np.maximum(q * (y - at), (q - 1) * (y - at)).mean() for q, at in ((0.05, low), (0.5, m), (0.95, high))]
-    assert found["test_pinball"] == pytest.approx(np.mean(parts))
-    assert found["test_crps"] is not None
-    assert found["test_scaled_crps"] == pytest.approx(found["test_crps"] / np.abs(y).mean())
-
-
 def test_a_model_without_forecasts_has_no_score(frames: tuple[pl.DataFrame, ...]) -> None:
-    validation, test, train = (frame.with_columns(pl.lit(None, pl.Float64).alias("none")) for frame in frames)
-    found = score(test, "none", scale_of(train), False, calibrate(validation, "none"))
+    _, test, train = (frame.with_columns(pl.lit(None, pl.Float64).alias("none")) for frame in frames)
+    test = with_distribution(test.select("unique_id", "ds", "step", "cutoff", "y", "none", "last_value"), "none")
+    found = score(test, "none", scale_of(train), False)
     assert set(found.values()) == {None}
     assert mae(test, "none") is None
     assert breakdown(test, "none", "last_value", scale_of(train), "step").is_empty()
@@ -231,7 +224,7 @@ def test_errors_in_units_of_the_training_rows_equal_numpy(frames: tuple[pl.DataF
     )
     plain = errors(validation, "m", scale_of(train), False)
     assert found["mae"] == mae(validation, "m") and set(plain) == {"mae", "smape", "mase", "rmsse"}
-    whole = score(validation, "m", scale_of(train), False, calibrate(validation, "m"))
+    whole = score(with_distribution(validation, "m"), "m", scale_of(train), False)
     assert found["mase"] == pytest.approx(whole["test_mase"]) and found["smape"] == pytest.approx(whole["test_smape"])
     constant = train.with_columns(y=pl.when(pl.col("unique_id") == "s1").then(1.0).otherwise("y"))
     assert errors(validation, "m", scale_of(constant), True)["mse_scaled"] == pytest.approx(
@@ -251,7 +244,7 @@ OF_ONE = Scale("mae", 1, pl.DataFrame({"unique_id": ["a"], "mae": [1.0], "mse": 
 
 
 def corrected(frame: pl.DataFrame, by: str = "hour") -> dict[int, float | None]:
-    found = breakdown(frame, "m", "m", OF_ONE, by)
+    found = breakdown(with_distribution(frame, "m", ("a",)), "m", "m", OF_ONE, by)
     return dict(zip(found["value"].cast(pl.Int64).to_list(), found["mae_corrected"].to_list(), strict=True))
 
 
@@ -265,7 +258,7 @@ def test_the_error_of_an_hour_is_corrected_for_the_steps_that_reach_it_by_hand()
 def test_an_error_that_grows_with_the_step_is_no_saw_of_hours() -> None:
     """Every six hours for four days, each step a tenth worse: the plain MAE is a saw of six hours."""
     frame = reached(list(range(0, 96, 6)), 24, lambda hour, step: 1 + step / 10)
-    plain = breakdown(frame, "m", "m", OF_ONE, "hour")["mae"]
+    plain = breakdown(with_distribution(frame, "m", ("a",)), "m", "m", OF_ONE, "hour")["mae"]
     assert plain.max() - plain.min() == pytest.approx(0.5)  # type: ignore[operator]
     assert list(corrected(frame).values()) == pytest.approx([2.25] * 24)  # 1 + 12.5 / 10
 
@@ -284,6 +277,7 @@ def test_a_step_that_reaches_one_hour_alone_says_nothing_of_hours() -> None:
 TAKEN_ELSEWHERE = (
     *("value", "at", "mae", "mse", "mase", "deviation", "scale", "len", "count", "counts", "norm", "literal", "index", "model"),
     *("by", "n", "a", "b", "residual", "gap", "skill", "series", "variable", "q0.05", "half_width_90", "rank", "name", "hour"),
+    *("crps", "wql", "fifth", "coverage_90", "msis_90"),
 )
 
 
@@ -291,13 +285,12 @@ TAKEN_ELSEWHERE = (
 def test_a_model_may_be_called_whatever_a_variant_can_be(frames: tuple[pl.DataFrame, ...], name: str) -> None:
     validation, test, train = frames
     scale = scale_of(train, "rmsse")
-    called = {"m": name, "m-lo-90": f"{name}-lo-90", "m-hi-90": f"{name}-hi-90"}
     test = test.with_columns(ds=pl.lit(datetime(2020, 1, 1)) + pl.duration(hours="step"))
 
     def scored(model: str, validation: pl.DataFrame, test: pl.DataFrame) -> tuple[object, ...]:
         slices = [breakdown(test, model, "last_value", scale, by) for by in ("series", "step", "hour")]
         return (
-            score(test, model, scale, True, calibrate(validation, model)),
+            score(test, model, scale, True),
             errors(test, model, scale, True),
             [part.drop("model").to_dicts() for part in slices],
             wide(pl.concat(slices), "step")[model].to_list(),
@@ -305,4 +298,4 @@ def test_a_model_may_be_called_whatever_a_variant_can_be(frames: tuple[pl.DataFr
             losses(test, [model], scale)[model].to_list(),
         )
 
-    assert scored(name, validation.rename({"m": name}), test.rename(called)) == scored("m", validation, test)
+    assert scored(name, validation.rename({"m": name}), test.rename({"m": name})) == scored("m", validation, test)
