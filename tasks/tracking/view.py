@@ -27,7 +27,7 @@ WIDTHS = {
     **dict(zip((f"params.`{name}`" for name in PARAMS), (145, 95, 50), strict=True)),
 }
 LINES = ("val_mae", "test_mae_by_step")
-BARS = ("test_mae", "test_skill", "test_coverage_90", "train_seconds")
+BARS = ("test_mae", "test_skill", "test_interval_score_90", "test_worst_fifth_coverage_90", "train_seconds")
 AXES = ["num_parameters", "train_seconds", "best_val_mae", "test_mae"]  # of the parallel coordinates; the last gives the colour
 OURS, REST = "Comparison", ("Model metrics", "System metrics")  # MLflow's own have a chart of every metric: there, but folded
 

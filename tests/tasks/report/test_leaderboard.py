@@ -25,7 +25,7 @@ def rows() -> list[dict[str, Any]]:
     return [
         a_row("ridge", 4.5, 4.4, seed=0, test_skill=0.2, num_parameters=1234567, train_seconds=1234.5),
         a_row("cnn", None, status="failed", note="diverged in epoch 3"),
-        a_row("lstm", 4.0, 4.2, seed=0, test_coverage_90=0.912, test_bias=-0.00012),
+        a_row("lstm", 4.0, 4.2, seed=0, test_interval_score_90=14.5, test_worst_fifth_coverage_90=0.912, test_bias=-0.00012),
         a_row("gru", float("nan"), float("nan")),
         a_row("last_value", 5.0, 5.6, "baseline"),
         a_row("theta", 4.3, 4.5, "baseline", note="on 30 of 108 origins"),
@@ -147,7 +147,8 @@ def test_the_table_fits_and_says_everything_that_matters(width: int) -> None:
     assert "…" not in text
     for told in ("lstm *", "best baseline: theta", "cnn: failed: diverged in epoch 3", "theta: on 30 of 108 origins"):
         assert told in text
-    assert "91.2" in text and "1,234.5" in text
+    assert "91.2" in text and "14.500" in text
+    assert ("1,234.5" in text) == (width > 100)
 
 
 def test_figures_stand_below_each_other() -> None:
