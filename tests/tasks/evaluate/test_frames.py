@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from models.serving import Calibration
 from tasks.evaluate import frames
 from tasks.evaluate.forecasts import KEYS
 from tasks.grid.frequency import Frequency
@@ -18,7 +19,7 @@ def a_frame(origins: int = 7) -> pl.DataFrame:
     rng = np.random.default_rng(0)
     return pl.DataFrame(
         {
-            "unique_id": np.repeat([f"s{i // 4}" for i in range(origins)], HORIZON),
+            "unique_id": pl.Series(np.repeat([f"s{i // 4}" for i in range(origins)], HORIZON), dtype=pl.String),
             "ds": np.arange(rows, dtype=np.int64),
             "cutoff": np.repeat(np.arange(origins), HORIZON),
             "step": np.tile(np.arange(1, HORIZON + 1), origins),
@@ -29,11 +30,19 @@ def a_frame(origins: int = 7) -> pl.DataFrame:
     ).with_columns(b=pl.when(pl.col("step") == 2).then(None).otherwise("b"))
 
 
-def written(frame: pl.DataFrame, folder: Path) -> frames.Forecasts:
-    sources = frames.write_columns(frame, ["a"], folder / "a.parquet") | frames.write_columns(
+STEPS = np.array([1.0, np.nan, 2.0])  # to both sides at each step: the second has too few errors
+CALIBRATION = Calibration(np.array([0.05, 0.95]), np.stack([-STEPS, STEPS], -1)[None], np.ones(3), np.zeros(3, np.int64))
+
+
+def written(frame: pl.DataFrame, folder: Path, calibration: Calibration = CALIBRATION) -> frames.Forecasts:
+    """`a` with quantiles of its own, if it has columns for them."""
+    own = [name for name in frame.columns if name.startswith("a-q-")]
+    sources = frames.write_columns(frame, ["a", *own], folder / "a.parquet") | frames.write_columns(
         frame, ["b"], folder / "b.parquet"
     )
-    return frames.write(folder / "f.parquet", frame.select(*KEYS, "y"), sources, HORIZON, Frequency(1), {"a": [1.0, None, 2.0]})
+    sources = {name: file for name, file in sources.items() if name in "ab"}
+    given = (HORIZON, Frequency(1), ("s0", "s1"), {"a": calibration}, (90,))
+    return frames.write(folder / "f.parquet", frame.select(*KEYS, "y"), sources, *given)
 
 
 @pytest.mark.parametrize("rows", [2, 5, 1000])
@@ -51,14 +60,44 @@ def test_written_in_parts_and_read_by_columns(tmp_path: Path, monkeypatch: pytes
     assert not list(tmp_path.glob(".*partial"))
 
 
+@pytest.mark.parametrize("rows", [2, 5, 1000])
+def test_what_was_forecast_comes_in_parts_with_the_quantiles_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    frame = a_frame().with_columns(pl.lit(-0.25, pl.Float32).alias("a-q-0.05"), pl.lit(0.5, pl.Float32).alias("a-q-0.95"))
+    found = written(frame, tmp_path, CALIBRATION._replace(own=True))
+    monkeypatch.setattr(frames, "ROWS", rows)
+    for model, levels in (("a", (0.05, 0.95)), ("a", (0.05, 0.5, 0.95)), ("b", (0.05, 0.95))):
+        parts, whole = list(found.outcomes(model, levels)), found.outcome(model, levels)
+        assert [len(part.y) for part in parts] == [min(rows, frame.height - start) for start in range(0, frame.height, rows)]
+        for one in (whole, frames.Outcome(*map(np.concatenate, zip(*(part[:5] for part in parts), strict=True)))):
+            np.testing.assert_array_equal(one.y, frame["y"])
+            np.testing.assert_array_equal(one.point, frame[model].fill_null(np.nan))
+            np.testing.assert_array_equal(one.step, frame["step"] - 1)
+            np.testing.assert_array_equal(one.series, (frame["unique_id"] == "s1").cast(pl.Int64))
+            np.testing.assert_array_equal(one.cutoff, frame["cutoff"])
+        own = [part.own for part in (whole, *parts)]
+        if (model, levels) != ("a", (0.05, 0.95)):  # not all of these levels, or none
+            assert own == [None] * len(own)
+            continue
+        moved = frame["a"].to_numpy()[:, None] + np.array([-0.25, 0.5])
+        for one in (own[0], np.concatenate(own[1:])):  # type: ignore[arg-type]
+            np.testing.assert_allclose(one, moved)  # type: ignore[arg-type]
+    ends = found.read("a-lo-90", "a-hi-90").filter(pl.col("step") == 3)
+    at = frame.filter(pl.col("step") == 3)["a"]
+    np.testing.assert_allclose(ends["a-lo-90"], at - 0.25 - 2)
+    np.testing.assert_allclose(ends["a-hi-90"], at + 0.5 + 2)
+
+
 def test_no_origin_gives_an_empty_frame(tmp_path: Path) -> None:
     found = written(a_frame(0), tmp_path)
     assert found.read("a", "a-lo-90").height == 0
+    assert [len(part.y) for part in found.outcomes("a", (0.05, 0.95))] == [0] == [len(found.outcome("a", ()).y)]
 
 
 def test_forecasts_of_other_origins_are_refused(tmp_path: Path) -> None:
     frame = a_frame()
     sources = frames.write_columns(frame.reverse(), ["a"], tmp_path / "a.parquet")
     with pytest.raises(ValueError, match=r"a\.parquet: its forecasts are of other origins"):
-        frames.write(tmp_path / "f.parquet", frame.select(*KEYS, "y"), sources, HORIZON, Frequency(1))
+        frames.write(tmp_path / "f.parquet", frame.select(*KEYS, "y"), sources, HORIZON, Frequency(1), ())
     assert not (tmp_path / "f.parquet").exists()
