@@ -13,11 +13,10 @@ from params.schema import RunParams
 from tasks.compare import scores
 from tasks.compare.board import ScoreRow
 from tasks.compare.compare import Comparison
-from tasks.evaluate.frames import COVERAGE
 from tasks.report import leaderboard as report
 from tasks.report import memory_card
 from tasks.report.columns import COLUMNS
-from tasks.report.plots.forecasts import plotted, variant_forecast_plot
+from tasks.report.plots.forecasts import interval_columns, plotted, variant_forecast_plot
 from tasks.report.plots.residuals import residual_plot
 from tasks.report.plots.style import save
 from tasks.report.plots.training import loss_plot
@@ -114,7 +113,7 @@ def _baseline_run(name: str, where: Publication) -> str:
 
 def _pictures(found: Comparison, name: str, run: RunParams, run_id: str, folder: Path) -> None:
     """Forecasts of its worst and best series, and its residuals."""
-    frame = found.test.read(name, found.baseline, f"{name}-lo-{COVERAGE}", f"{name}-hi-{COVERAGE}")
+    frame = found.test.read(name, found.baseline, *interval_columns(name, run.evaluation.levels))
     some = plotted(found.errors_by_series(name), name, DRAWN)
     figure = variant_forecast_plot(frame, some, name, found.baseline, run.data.target)
     logs.log_file(run_id, save(figure, folder / "forecasts.png"))

@@ -47,12 +47,12 @@ pre { background: var(--mark); padding: .8rem 1rem; border-radius: 4px; white-sp
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: `pictures` are (caption, PNG); `body` is HTML that is escaped already."""
+    """A part of the page: `pictures` are (caption, PNG, PNG for a phone or None); `body` is HTML that is escaped already."""
 
     name: str
     title: str
     note: str = ""
-    pictures: Sequence[tuple[str, bytes]] = field(default_factory=tuple)
+    pictures: Sequence[tuple[str, bytes, bytes | None]] = field(default_factory=tuple)
     body: str = ""
 
     def html(self) -> str:
@@ -60,7 +60,7 @@ class Section:
         if not self.pictures and not self.body:
             return ""
         note = f'<p class="note">{html.escape(self.note)}</p>' if self.note else ""
-        figures = "".join(figure(caption, image) for caption, image in self.pictures)
+        figures = "".join(figure(*picture) for picture in self.pictures)
         return f'<section id="{self.name}"><h2>{html.escape(self.title)}</h2>{note}{self.body}{figures}</section>'
 
 

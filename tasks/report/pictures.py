@@ -1,23 +1,28 @@
 """The pictures of a comparison, each drawn when it is asked for."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from models.data.panel import Data
 from params.schema import RunParams
 from tasks.compare import scores
 from tasks.compare.board import LEVEL, Difference
 from tasks.compare.compare import Comparison
+from tasks.compare.distribution import fifths
 from tasks.compare.measures import Scale
-from tasks.evaluate.frames import COVERAGE
+from tasks.evaluate.bounds import bounds_of
+from tasks.report import distribution, memory_card
 from tasks.report import leaderboard as report
-from tasks.report import memory_card
 from tasks.report.along import along
 from tasks.report.plots.cost import pareto_plot
+from tasks.report.plots.coverage import coverage_strip, step_intervals_plot
 from tasks.report.plots.differences import Distance, difference_plot
 from tasks.report.plots.errors import accuracy_plot, slice_plot, step_plot
-from tasks.report.plots.forecasts import forecast_plot, plotted
+from tasks.report.plots.fans import fan_plot
+from tasks.report.plots.forecasts import forecast_plot, interval_columns, plotted
+from tasks.report.plots.reliability import pit_plot, reliability_plot
 from tasks.report.plots.style import file_name
 from tasks.train.fits import Fit
 from tasks.train.kind import Kind
@@ -26,39 +31,75 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LINES = 9  # variants in a picture of lines
+BOTH = (False, True)  # on a desk, and in a hand
 
 
-def pictures_of(found: Comparison, run: RunParams, scale: Scale, fits: Sequence[Fit]) -> Iterable[tuple[str, "Figure"]]:
-    """Every picture of the comparison's run by its file name, drawn one after the other."""
+class Picture(NamedTuple):
+    """A picture by its file name; `narrow`: the same for a phone, where it has one."""
+
+    name: str
+    figure: "Figure"
+    narrow: "Figure | None" = None
+
+
+def pictures_of(
+    found: Comparison, run: RunParams, data: Data, fits: Sequence[Fit], scale: Scale, past: pl.DataFrame
+) -> Iterable[Picture]:
+    """Every picture of the comparison's run, drawn one after the other.  `past`: unique_id, ds, y of the training rows."""
     unit, board = run.data.target, report.frame(found.board.rows)
     error = report.error_name(run.evaluation.choose_by, unit)
     models = lines_of(board)
     chosen, bar = found.chosen, found.baseline
-    yield "accuracy.png", accuracy_plot(board, chosen, bar, error)
+    yield Picture("accuracy.png", accuracy_plot(board, chosen, bar, error))
     skills = _skills(found)
     if skills:
         axis = f"skill against {bar} on test, in % of its {error}; right of the line is better"
-        yield "skill.png", difference_plot(skills, bar, "Against the best baseline, with 90 % intervals", axis)
+        yield Picture("skill.png", difference_plot(skills, bar, "Against the best baseline, with 90 % intervals", axis))
     if found.best:
         axis = f"{error} on test minus that of the best variant on validation; right of the line is worse"
         rows = _distances(found, found.to_best)
-        yield "differences.png", difference_plot(rows, found.best, "How far from the best variant, with 90 % intervals", axis)
+        yield Picture(
+            "differences.png", difference_plot(rows, found.best, "How far from the best variant, with 90 % intervals", axis)
+        )
     table = along(found, models, scale)
     steps = scores.wide(table, "step", "error").rename({"_value": "step"})
-    yield "error_by_step.png", step_plot(steps, models, chosen, bar, error, str(run.data.frequency))
+    yield Picture("error_by_step.png", step_plot(steps, models, chosen, bar, error, str(run.data.frequency)))
     for by in scores.SLICES:
         if table.filter(pl.col("by") == by)["corrected"].is_not_null().any():
             corrected = scores.wide(table, by, "corrected")
-            yield f"error_by_{by}.png", slice_plot(corrected, by, models, chosen, bar, error)
+            yield Picture(f"error_by_{by}.png", slice_plot(corrected, by, models, chosen, bar, error))
+    yield from _distributions(found, run, data, past)
     shown, other = found.shown, beside(found)
-    test = found.test.read(shown, other, f"{shown}-lo-{COVERAGE}", f"{shown}-hi-{COVERAGE}")
+    test = found.test.read(shown, other, *interval_columns(shown, run.evaluation.levels))
     for number, series in enumerate(drawn_series(found)):
-        yield f"forecasts/{file_name(number, series)}", forecast_plot(test, series, shown, other, unit)
-    yield "pareto.png", pareto_plot(board, chosen, bar, error)
+        yield Picture(f"forecasts/{file_name(number, series)}", forecast_plot(test, series, shown, other, unit))
+    yield Picture("pareto.png", pareto_plot(board, chosen, bar, error))
     cards = memory_card.cards_of(fits)
     cards = {row.name: cards[row.name] for row in found.board.rows if row.name in cards}
     if cards:
-        yield "memory.png", memory_card.card_figure(cards)
+        yield Picture("memory.png", memory_card.card_figure(cards))
+
+
+def _distributions(found: Comparison, run: RunParams, data: Data, past: pl.DataFrame) -> Iterable[Picture]:
+    """What the intervals and quantiles of the model that is shown hold; nothing where it has none."""
+    model, levels, unit = found.shown, run.evaluation.levels, run.data.target
+    one = distribution.held(found, model, levels, run.promotion.coverage)
+    if one is None or not one.groups:
+        return
+    groups, bounds = fifths(past), bounds_of(run.data)
+    calibration = found.calibrations[model].calibration
+    strip = distribution.strip_of(found, one, groups)
+    yield Picture("coverage_by_series.png", *(coverage_strip(strip, model, narrow) for narrow in BOTH))
+    inside, width = (distribution.by_step(found, model, levels, what) for what in ("coverage", "width"))
+    span, steps = str(run.data.frequency), step_intervals_plot
+    yield Picture("coverage_by_step.png", *(steps(inside, width, unit, model, span, narrow) for narrow in BOTH))
+    whole, parts = found.shapes[model], distribution.shapes_of(found.test, model, calibration, bounds, groups)
+    below = {name: distribution.shares_below(part) for name, part in parts.items()} if len(parts) > 1 else {}
+    at, pool = calibration.levels.tolist(), distribution.shares_below(whole)
+    yield Picture("reliability.png", *(reliability_plot(at, pool, below, model, narrow) for narrow in BOTH))
+    yield Picture("pit.png", *(pit_plot(whole.pit, whole.rows, model, narrow) for narrow in BOTH))
+    fans = distribution.fans_of(found, one, calibration, bounds, data.panel)
+    yield Picture("fans.png", *(fan_plot(fans, at, unit, model, narrow) for narrow in BOTH))
 
 
 def lines_of(board: pl.DataFrame) -> list[str]:

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 from prefect import task
@@ -27,8 +26,8 @@ from tasks.report import leaderboard as report
 from tasks.report import memory_card, page
 from tasks.report.columns import ACCURACY, BY_NAME, COST, IN_MLFLOW, MORE, NARROW
 from tasks.report.fit_runs import Publication, metrics_of, publish_fits
-from tasks.report.pictures import LINES, drawn_series, pictures_of
-from tasks.report.plots.style import save
+from tasks.report.pictures import LINES, Picture, drawn_series, pictures_of
+from tasks.report.plots.style import HAND, png, save
 from tasks.report.reasons import gain_of, tell
 from tasks.report.told import Told, lines_of, next_commands
 from tasks.tracking import logs, runs
@@ -38,11 +37,18 @@ from tasks.train.identity import Provenance
 from tasks.train.kind import Kind
 from tasks.train.revision import named
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 Advance = Callable[[int, int, str], None]
+Drawn = tuple[bytes, bytes | None]  # the PNG of a picture, and that for a phone
 
+INTERVALS = {
+    "coverage_by_series.png": "Coverage by series: a dot each, in rows by size, and the series that are covered least",
+    "coverage_by_step.png": "Coverage and mean width of the intervals by step of the horizon",
+    "reliability.png": "Reliability: the share of actuals below each quantile; a line flatter than the dashed one is of "
+    "distributions that are too narrow",
+    "pit.png": "Where the actuals lie in their distributions (PIT): high at both ends where these are too narrow, high in the "
+    "middle where they are too wide, a slope where forecasts are too low or too high",
+    "fans.png": "The whole distribution for the series with the worst and the best interval score in units of the series",
+}  # of pictures, as captions
 SHOWN = 3  # of the worst and of the best series, in the report
 
 
@@ -57,12 +63,14 @@ class Compared:
 
 def publish(found: Comparison, where: Publication, data: Data, fits: Sequence[Fit], folder: Path) -> Compared:
     """Logs everything to the comparison's run and the runs below it."""
-    run, parent = where.run, where.parent
-    scale = scale_of(run.evaluation, training_history(data.panel, data.split))
+    run, parent, past = where.run, where.parent, training_history(data.panel, data.split)
+    scale = scale_of(run.evaluation, past)
     told = tell(run, data, fits, found, where.about.command)
-    pictures = dict(_drawn(pictures_of(found, run, scale, fits), folder))
+    pictures = dict(_drawn(pictures_of(found, run, data, fits, scale, past), folder))
     _tables(found, where, told, folder)
-    text = page.page(f"{run.name}: comparison", told.sentence, _sections(found, where, told, fits, pictures))
+    text = page.page(
+        f"{run.name}: comparison", f"{told.sentence} {told.intervals}".strip(), _sections(found, where, told, fits, pictures)
+    )
     (folder / "report.html").write_text(text, encoding="utf-8")
     for file in ("report.html", *(f"leaderboard.{kind}" for kind in ("csv", "json", "md")), "scores.csv", "differences.csv"):
         logs.log_file(parent, folder / file)
@@ -84,6 +92,7 @@ def _tables(found: Comparison, where: Publication, told: Told, folder: Path) -> 
         "baseline": found.baseline,
         "naive": found.naive,
         "sentence": told.sentence,
+        "intervals": told.intervals,
         "note": told.note,
         "reasons": None if told.reasons is None else [asdict(reason) for reason in told.reasons],
         "command": told.command,
@@ -108,18 +117,18 @@ def _tables(found: Comparison, where: Publication, told: Told, folder: Path) -> 
     pl.DataFrame(rows, schema=schema).write_csv(folder / "differences.csv")
 
 
-def _drawn(pictures: Iterable[tuple[str, "Figure"]], folder: Path) -> Iterable[tuple[str, bytes]]:
-    for name, figure in pictures:
-        yield name, save(figure, folder / name).read_bytes()
+def _drawn(pictures: Iterable[Picture], folder: Path) -> Iterable[tuple[str, Drawn]]:
+    for name, figure, narrow in pictures:
+        yield name, (save(figure, folder / name).read_bytes(), None if narrow is None else png(narrow, HAND))
 
 
 def _sections(
-    found: Comparison, where: Publication, told: Told, fits: Sequence[Fit], pictures: Mapping[str, bytes]
+    found: Comparison, where: Publication, told: Told, fits: Sequence[Fit], pictures: Mapping[str, Drawn]
 ) -> list[page.Section]:
     """The report from top to bottom: who is better, by how much, where, and whether it is real; then all that stands behind."""
 
-    def drawn(captions: Mapping[str, str]) -> list[tuple[str, bytes]]:
-        return [(caption, pictures[name]) for name, caption in captions.items() if name in pictures]
+    def drawn(captions: Mapping[str, str]) -> list[tuple[str, bytes, bytes | None]]:
+        return [(caption, *pictures[name]) for name, caption in captions.items() if name in pictures]
 
     by = where.run.evaluation.choose_by
     cards = memory_card.cards_of(fits)
@@ -137,6 +146,7 @@ def _sections(
         page.Section("leaderboard", "Leaderboard", _scope(found, where.run), drawn(accuracy), _scores(found.board, by) + note),
         page.Section("real", "Is the difference real?", _how_real(found, by), drawn(differ)),
         page.Section("where", "Where the errors are", few, drawn(errors)),
+        page.Section("intervals", "Do the intervals hold?", told.intervals, drawn(INTERVALS), _methods(found)),
         page.Section("forecasts", "Forecasts of the worst and the best series", "", drawn(_ends(found, pictures))),
         page.Section("memory", "Memory", "", drawn(memory), page.bullets(warnings)),
         page.Section("cost", "Cost", "", drawn(cost), page.table(found.board, COST)),
@@ -159,7 +169,7 @@ def _why(told: Told) -> str:
     return page.bullets(words) + "".join(page.code(command) for command in commands)
 
 
-def _where_errors(found: Comparison, pictures: Mapping[str, bytes]) -> tuple[str, dict[str, str]]:
+def _where_errors(found: Comparison, pictures: Mapping[str, Drawn]) -> tuple[str, dict[str, str]]:
     """What is to be said of the pictures of errors, and the caption of each."""
     variants = sum(row.kind is not Kind.BASELINE and row.score is not None for row in found.board.rows)
     few = f"The {LINES} best of {variants} variants, and the baselines; all are in scores.csv." if variants > LINES else ""
@@ -186,7 +196,19 @@ def _scores(board: Board, choose_by: Measure) -> str:
     return table + page.folded("what the columns say", page.bullets(meanings))
 
 
-def _ends(found: Comparison, pictures: Mapping[str, bytes]) -> dict[str, str]:
+def _methods(found: Comparison) -> str:
+    """How the intervals of each model are made, and the scores behind the choice."""
+    words = {}
+    for model in found.models:
+        one = found.calibrations.get(model)
+        if one is None:
+            continue
+        others = ", ".join(f"{name} {score:.4g}" for name, score in sorted(one.scores.items(), key=lambda pair: pair[1]))
+        words[model] = one.method + (f" (interval score on rows that each was not calibrated on: {others})" if others else "")
+    return page.folded("how the intervals of each model are made", page.facts(words)) if words else ""
+
+
+def _ends(found: Comparison, pictures: Mapping[str, Drawn]) -> dict[str, str]:
     """The pictures of the worst and of the best series, and their captions."""
     shown = [name for name in pictures if name.startswith("forecasts/")]
     ends = shown if len(shown) <= 2 * SHOWN else [*shown[:SHOWN], *shown[-SHOWN:]]

@@ -1,6 +1,7 @@
 """Why no variant beat the best baseline, as far as it can be proven, and what to type next."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -16,6 +17,7 @@ from tasks.lags.panel import target_frame
 from tasks.lags.sizes import window_counts
 from tasks.report import evidence
 from tasks.report import leaderboard as report
+from tasks.report.distribution import held
 from tasks.report.evidence import Trained
 from tasks.report.told import Reason, Told
 from tasks.train.fits import Fit
@@ -26,8 +28,10 @@ def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, com
     by, past = run.evaluation.choose_by, training_history(data.panel, data.split)
     sentence = report.sentence(found.board, run.data.target, gain_of(found), by)
     note = evidence.size_note(past, found.errors_by_series(found.shown), found.shown, by)
+    one = held(found, found.shown, run.evaluation.levels, run.promotion.coverage)
+    told = Told(sentence, by, note, None, command, one.words() if one else "")
     if found.board.won:
-        return Told(sentence, by, note, None, command)
+        return told
     best = next((fit for fit in fits if fit.variant == found.best), None)
     reasons = reasons_of(best.planned.variant.run if best else run, data, past, fits)
     if best and not best.planned.variant.members:  # an ensemble can be no member of another
@@ -35,7 +39,7 @@ def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, com
         scales = scales_of(run.evaluation, data)
         together = better_together(found.validation, best.variant, labels, found.baseline, scales)
         reasons += [together] if together else []
-    return Told(sentence, by, note, tuple(reasons), command)
+    return replace(told, reasons=tuple(reasons))
 
 
 def gain_of(found: Comparison) -> Difference | None:

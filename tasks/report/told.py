@@ -29,31 +29,31 @@ class Reason:
 @dataclass(frozen=True)
 class Told:
     """What is said of a comparison: its conclusion and the measure that chose; a note on that, empty where there is none; where
-    no variant won the reasons that are proven (else None); and the command that ran."""
+    no variant won the reasons that are proven (else None); the command that ran; and whether the intervals hold."""
 
     sentence: str
     choose_by: Measure = "mae"
     note: str = ""
     reasons: tuple[Reason, ...] | None = None
     command: str = ""
+    intervals: str = ""
 
     @classmethod
     def read(cls, sentence: str, facts: Mapping[str, Any]) -> "Told":
         """The same as leaderboard.json holds it; one of lagline 0.2 has the conclusion alone."""
         reasons = facts.get("reasons")
         found = None if reasons is None else tuple(Reason.read(one) for one in reasons)
-        return cls(
-            sentence, facts.get("choose_by", "mae"), str(facts.get("note") or ""), found, str(facts.get("command") or "")
-        )
+        note, command, intervals = (str(facts.get(name) or "") for name in ("note", "command", "intervals"))
+        return cls(sentence, facts.get("choose_by", "mae"), note, found, command, intervals)
 
     def lines(self) -> list[str]:
-        """What follows the conclusion: why no variant won and what to type next, then the note."""
+        """What follows the conclusion: whether the intervals hold, why no variant won and what to type next, the note."""
         lines = [] if self.reasons is None else lines_of(self.reasons, self.command)
-        return [*lines, *([f"Note: {self.note}"] if self.note else [])]
+        return [*([self.intervals] if self.intervals else []), *lines, *([f"Note: {self.note}"] if self.note else [])]
 
     def markdown(self) -> str:
         """The conclusion and what follows it, the commands as code."""
-        parts = [self.sentence]
+        parts = [self.sentence, self.intervals]
         if self.reasons is not None:
             first, *rest = lines_of(self.reasons, "")
             parts += [first, "\n".join(line for line in rest if line.startswith("- "))]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tasks.evaluate.frames import COVERAGE
 from tasks.report.plots.style import ACTUAL, BAR, CHOSEN, QUIET, label, legend_above, new_figure, note, time_axis, times
 
 if TYPE_CHECKING:
@@ -17,6 +16,11 @@ MOST_SERIES = 20
 STACKED = 4  # series in the one picture of a variant
 SHOWN_ROWS = 120  # target rows in the window of a forecast picture
 SHORT = 4  # horizons below this are drawn as one joined line, not origin by origin
+
+
+def interval_columns(model: str, levels: Sequence[int]) -> list[str]:
+    """The columns of a model's intervals in the forecast frame."""
+    return [f"{model}-{end}-{level}" for level in levels for end in ("lo", "hi")]
 
 
 def plotted(by_series: pl.DataFrame, model: str, most: int = MOST_SERIES) -> list[str]:
@@ -69,10 +73,11 @@ def _draw(ax: "Axes", test: pl.DataFrame, series: str, model: str, other: str) -
     whole = shown.height > 0 and int(shown["step"].max()) < SHORT  # type: ignore[arg-type]
     drawn = shown if whole else with_gaps(shown)
     mark = "o" if shown.height == 1 or (not whole and (by_origin["len"] == 1).any()) else None
-    x, low, high = times(drawn), f"{model}-lo-{COVERAGE}", f"{model}-hi-{COVERAGE}"
-    if low in drawn.columns:
-        band = {"color": CHOSEN, "alpha": 0.16, "lw": 0, "label": f"{COVERAGE} % interval"}
-        ax.fill_between(x, _numbers(drawn, low), _numbers(drawn, high), **band)  # type: ignore[arg-type]
+    x, levels = times(drawn), _levels_in(drawn, model)
+    words = f"{', '.join(f'{level}' for level in levels)} % interval"
+    for place, level in enumerate(reversed(levels)):
+        low, high = (_numbers(drawn, f"{model}-{end}-{level}") for end in ("lo", "hi"))
+        ax.fill_between(x, low, high, color=CHOSEN, alpha=0.12, lw=0, label=None if place else words)
     if other != model:
         ax.plot(x, _numbers(drawn, other), color=BAR, lw=0.9, ls="--", marker=mark, ms=3, label=label(other))
     ax.plot(x, _numbers(drawn, model), color=CHOSEN, lw=1.8, marker=mark, ms=3, label=label(model), zorder=4)
@@ -80,6 +85,12 @@ def _draw(ax: "Axes", test: pl.DataFrame, series: str, model: str, other: str) -
         begin = ax.vlines(times(by_origin), 0, 1, QUIET, ":", label="a new forecast begins", transform=ax.get_xaxis_transform())
         begin.set(linewidth=0.9, zorder=1)
     time_axis(ax, shown)
+
+
+def _levels_in(rows: pl.DataFrame, model: str) -> list[int]:
+    """The levels in percent of the intervals that a frame has of a model, rising."""
+    start = f"{model}-lo-"
+    return sorted(int(name.removeprefix(start)) for name in rows.columns if name.startswith(start))
 
 
 def with_gaps(shown: pl.DataFrame) -> pl.DataFrame:

@@ -4,6 +4,7 @@ One palette (Okabe and Ito, safe for colour-blind eyes) throughout: actuals blac
 baseline vermilion, other variants in the rest of it, further told apart by line style.
 """
 
+import io
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ACTUAL, CHOSEN, BAR, QUIET, GRID = "#1a1a1a", "#0072B2", "#D55E00", "#9a9a9a", "#e4e4e4"
 OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DESK, HAND = 120, 180  # dots an inch: of a picture, and of one that is 4.2 inches wide and shown on a phone
 UNIT = 40  # letters of an error and its unit beside an axis
 FAR = 4  # medians: what lies above would squash the rest of a picture
 
@@ -32,12 +34,27 @@ def file_name(number: int, series: str) -> str:
     return f"series-{number:02d}-{slug or 'unnamed'}.png"
 
 
+def ramp(count: int) -> list[str]:
+    """As many greens, from light to dark, for groups that have an order."""
+    from matplotlib.colors import LinearSegmentedColormap, to_hex
+
+    scale = LinearSegmentedColormap.from_list("groups", ["#8fd6bd", OTHERS[0], "#003d2c"])
+    return [to_hex(scale(place / max(count - 1, 1) if count > 1 else 0.5)) for place in range(count)]
+
+
 def save(figure: "Figure", path: Path) -> Path:
     """Writes a PNG in place of `path`; the same figure gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with placed(path) as partial:
-        figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})
+        figure.savefig(partial, format="png", dpi=DESK, metadata={"Software": None})
     return path
+
+
+def png(figure: "Figure", dots: int) -> bytes:
+    """A PNG of `dots` an inch; the same figure gives the same bytes."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=dots, metadata={"Software": None})
+    return content.getvalue()
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **shared: Any) -> tuple["Figure", Any]:

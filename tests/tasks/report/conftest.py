@@ -68,6 +68,7 @@ def _comparison(test: frames.Forecasts, won: bool) -> Comparison:
         rows=rows,
         board=Board.of([row for row in rows if row.name != "gru-s1"], "theta", "last_value"),
         test=test,
+        validation=test,
         baseline="theta",
         naive="last_value",
         chosen_fit="gru" if won else "theta",
@@ -76,4 +77,5 @@ def _comparison(test: frames.Forecasts, won: bool) -> Comparison:
         to_baseline=far,
         to_naive={},
         slices=pl.DataFrame(),
+        shapes={},
     )

@@ -60,7 +60,7 @@ def evil_verdict() -> Verdict:
 def test_everything_from_the_data_is_text_and_nothing_is_loaded() -> None:
     board = evil_board()
     sections = [
-        page.Section("a", EVIL, EVIL, [(EVIL, b"PNG")], page.table(board, ACCURACY) + page.bullets(remarks(board))),
+        page.Section("a", EVIL, EVIL, [(EVIL, b"PNG", None)], page.table(board, ACCURACY) + page.bullets(remarks(board))),
         page.Section("b", "b", "", (), page.checks(evil_verdict())),
         page.Section("c", "c", "", (), page.code(EVIL) + page.facts({EVIL: EVIL}) + page.folded(EVIL, page.code(EVIL))),
     ]

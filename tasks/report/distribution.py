@@ -1,0 +1,169 @@
+"""Whether the intervals of a model hold, in words and for pictures: over all, in every fifth of series by size, in each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from models.data.panel import Panel
+from models.serving import Bounds, Calibration
+from tasks.compare.compare import Comparison
+from tasks.compare.distribution import Shape, score_rows
+from tasks.evaluate.frames import COVERAGE, Forecasts, Outcome
+from tasks.lags.panel import target_frame
+from tasks.report.plots.coverage import Strip
+from tasks.report.plots.fans import Fan
+from tasks.report.plots.forecasts import newest_apart
+
+FIFTHS = {"1": "smallest fifth", "2": "second fifth", "3": "third fifth", "4": "fourth fifth", "5": "largest fifth"}
+BEFORE = 2  # horizons of known rows before a fan
+
+
+@dataclass(frozen=True)
+class Held:
+    """The share of the actuals inside the `level` (percent) intervals of a `model`: `pool`, and by `groups` of series, by name.
+
+    `fifths`: whether the groups are fifths, or each series is one; `wanted`: from, to, as promotion.coverage has it.
+    """
+
+    model: str
+    level: int
+    pool: float
+    groups: Mapping[str, float]
+    fifths: bool
+    wanted: tuple[float, float]
+
+    def words(self) -> str:
+        """In a sentence: whether they hold for every group."""
+        low, high = (f"{100 * end:.0f}" for end in self.wanted)
+        said = f"The {self.level} % intervals of {self.model} hold {_percent(self.pool)} of the actuals on test"
+        inside = self._fits(self.pool)
+        if len(self.groups) < 2:
+            return f"{said}: {'within' if inside else 'outside'} the {low} to {high} % of promotion.coverage."
+        every = "every fifth of the series by size" if self.fifths else "every series"
+        out = {name: share for name, share in self.groups.items() if not self._fits(share)}
+        if out:
+            named = [f"{_percent(share)} in {'the ' if self.fifths else ''}{name}" for name, share in out.items()]
+            return f"{said}, but they do not hold in {every}: {', '.join(named)} (promotion.coverage: {low} to {high} %)."
+        ends = f"{_percent(min(self.groups.values()))[:-2]} to {_percent(max(self.groups.values()))}"
+        if not inside:
+            return f"{said}, outside the {low} to {high} % of promotion.coverage, though {every} lies within ({ends})."
+        return f"{said}, and they hold in {every}: {ends}, within the {low} to {high} % of promotion.coverage."
+
+    def _fits(self, share: float) -> bool:
+        return self.wanted[0] <= share <= self.wanted[1]
+
+
+def held(found: Comparison, model: str, levels: Sequence[int], wanted: tuple[float, float]) -> Held | None:
+    """What the intervals of a model hold; None where it has none."""
+    level = shown_level(levels)
+    row = next((row for row in found.rows if row.name == model), None)
+    pool = None if row is None or level is None else row[f"test_coverage_{level}"]
+    if level is None or pool is None:
+        return None
+    groups, fifths = _covered(found, model, level, "series"), _covered(found, model, level, "fifth")
+    if fifths.height:
+        groups = fifths.with_columns(pl.col("value").replace_strict(FIFTHS))
+    by_name = dict(groups.select("value", "_share").iter_rows())
+    return Held(model, level, float(pool), by_name, fifths.height > 0, wanted)
+
+
+def shown_level(levels: Sequence[int]) -> int | None:
+    """The level in percent of the interval that is told first: 90, or the nearest to it that there is."""
+    return min(levels, key=lambda level: abs(level - COVERAGE), default=None)
+
+
+def strip_of(found: Comparison, one: Held, fifths: pl.DataFrame) -> Strip:
+    """The coverage of each series.  `fifths`: unique_id, fifth (`tasks.compare.distribution.fifths`)."""
+    rows = _covered(found, one.model, one.level, "series").join(fifths, left_on="value", right_on="unique_id", how="left")
+    names = {(FIFTHS if one.fifths else {}).get(value, value): value for value in rows["fifth"].drop_nulls().unique().sort()}
+    group = rows["fifth"].replace_strict({value: place for place, value in enumerate(names.values())}, default=-1)
+    return Strip(
+        one.level,
+        rows["value"].to_list(),
+        rows["_share"].to_numpy(),
+        rows["n"].to_numpy(),
+        group.cast(pl.Int64).to_numpy(),
+        {name: one.groups.get(name, np.nan) for name in names},
+        one.wanted,
+    )
+
+
+def by_step(found: Comparison, model: str, levels: Sequence[int], what: str) -> dict[float, np.ndarray]:
+    """`coverage` or `width` of the interval of each level in percent by step [H], NaN where there is none."""
+    rows = found.slices.filter((pl.col("model") == model) & (pl.col("by") == "step"))
+    rows = rows.with_columns(pl.col("value").cast(pl.Int64)).sort("value")
+    names = {level: f"{what}_{level}" for level in levels if f"{what}_{level}" in rows.columns}
+    return {level: rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for level, name in names.items()}
+
+
+def shapes_of(test: Forecasts, model: str, calibration: Calibration, bounds: Bounds, fifths: pl.DataFrame) -> dict[str, Shape]:
+    """How the actuals of each group of series lie in the distributions of a model, by the group's name."""
+    groups, shapes = dict(fifths.iter_rows()), {}
+    alone = fifths.select((pl.col("fifth") == pl.col("unique_id")).all()).item()
+    for group in sorted({*groups.values()}):
+        own = np.array([*(groups.get(name) == group for name in test.ids), False])
+        rows = (_where(part, own[part.series]) for part in test.outcomes(model, calibration.levels.tolist()))
+        shapes[group if alone else FIFTHS[group]] = score_rows(rows, calibration, bounds, (), np.empty(0))[1]
+    return shapes
+
+
+def shares_below(shape: Shape) -> np.ndarray:
+    """[Q] the share of actuals below each quantile; of those that equal it as many as make it its level."""
+    return np.asarray(np.clip(shape.levels, shape.under, shape.upto))
+
+
+def fans_of(found: Comparison, one: Held, calibration: Calibration, bounds: Bounds, panel: Panel) -> list[Fan]:
+    """The worst and the best series by the interval score, in units of each series where it has one."""
+    ranked = _ranked(found, one)
+    places = {0: "worst", len(ranked) - 1: "best"} if len(ranked) > 1 else dict.fromkeys(range(len(ranked)), "")
+    frame, past, fans = found.test.read(one.model), target_frame(panel), []
+    for place, words in places.items():
+        name = ranked[place]
+        rows = frame.filter(pl.col("unique_id") == name).rename({one.model: "point"})
+        quantiles = _quantiles(found.test, one.model, name, calibration, bounds)
+        rows = rows.with_columns(pl.Series(f"q{at}", quantiles[:, at]) for at in range(len(calibration.levels)))
+        rows = rows.filter(pl.col("point").is_finite())
+        rows = rows.filter(pl.col("cutoff").is_in(newest_apart(rows).implode())).sort("cutoff", "step")
+        known = past.filter((pl.col("unique_id") == name) & (pl.col("ds") <= rows["cutoff"].min())).sort("ds")
+        said = f"{name}: the {words} of {len(ranked):,} series by interval score" if words else name
+        fans.append(Fan(said, known.tail(BEFORE * found.test.horizon), rows))
+    return fans
+
+
+def _quantiles(test: Forecasts, model: str, name: str, calibration: Calibration, bounds: Bounds) -> np.ndarray:
+    """[r, Q] the quantiles of one series, in the order of its rows."""
+    number, parts = test.ids.index(name), []
+    for part in test.outcomes(model, calibration.levels.tolist()):
+        own = _where(part, part.series == number)
+        parts.append(calibration.quantiles(own.point, own.step, own.series, own.own))
+    return bounds.outward(np.concatenate(parts), calibration.levels)
+
+
+def _ranked(found: Comparison, one: Held) -> list[str]:
+    """The series that have an interval score, the largest first."""
+    rows = found.slices.filter((pl.col("model") == one.model) & (pl.col("by") == "series"))
+    for score in (f"msis_{one.level}", f"interval_score_{one.level}"):
+        some = rows.filter(pl.col(score).is_finite()).sort(score, "value", descending=[True, False])
+        if some.height:
+            return some["value"].to_list()
+    return []
+
+
+def _where(rows: Outcome, some: np.ndarray) -> Outcome:
+    """Some of the rows."""
+    return Outcome._make(None if part is None else part[some] for part in rows)
+
+
+def _covered(found: Comparison, model: str, level: int, by: str) -> pl.DataFrame:
+    """value, n, _share: the coverage of a model's interval by series or fifth, where it is known."""
+    name, schema = f"coverage_{level}", {"value": pl.String, "n": pl.Int64, "_share": pl.Float64}
+    if name not in found.slices.columns:
+        return pl.DataFrame(schema=schema)
+    rows = found.slices.filter((pl.col("model") == model) & (pl.col("by") == by))
+    return rows.select("value", "n", _share=name).drop_nulls()
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

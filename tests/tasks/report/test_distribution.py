@@ -1,0 +1,103 @@
+"""Whether intervals hold, in words and numbers: by hand, for fifths and for few series, with ties and without an answer."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.serving import Calibration
+from tasks.compare.compare import Comparison
+from tasks.compare.distribution import Shape
+from tasks.evaluate.bounds import NO_BOUNDS
+from tasks.report.distribution import Held, by_step, held, shapes_of, shares_below, shown_level, strip_of
+
+Made = Callable[[bool], Comparison]
+WANTED = (0.8, 0.97)
+FIFTHS = {"smallest fifth": 0.951, "second fifth": 0.93, "third fifth": 0.905, "fourth fifth": 0.88, "largest fifth": 0.84}
+
+
+def said(pool: float, groups: dict[str, float], fifths: bool = True) -> str:
+    return Held("gru", 90, pool, groups, fifths, WANTED).words()
+
+
+def test_the_sentence_says_whether_intervals_hold_in_every_fifth() -> None:
+    start = "The 90 % intervals of gru hold 90.1 % of the actuals on test"
+    within = "84.0 to 95.1 %, within the 80 to 97 % of promotion.coverage."
+    assert said(0.901, FIFTHS) == f"{start}, and they hold in every fifth of the series by size: {within}"
+    out = {**FIFTHS, "largest fifth": 0.52, "smallest fifth": 1.0}
+    assert said(0.901, out) == (
+        f"{start}, but they do not hold in every fifth of the series by size: 100.0 % in the smallest fifth, 52.0 % in the "
+        "largest fifth (promotion.coverage: 80 to 97 %)."
+    )
+
+
+def test_of_few_series_each_is_named_and_of_one_the_pool_is_all() -> None:
+    assert "but they do not hold in every series: 71.0 % in b (promotion" in said(0.85, {"a": 0.9, "b": 0.71}, fifths=False)
+    assert said(0.85, {"a": 0.85}, fifths=False).endswith("test: within the 80 to 97 % of promotion.coverage.")
+    assert said(0.7, {"a": 0.7}, fifths=False).endswith("test: outside the 80 to 97 % of promotion.coverage.")
+
+
+def test_a_group_at_the_border_is_within() -> None:
+    assert "they hold in every series: 80.0 to 97.0 %" in said(0.9, {"a": 0.8, "b": 0.97}, fifths=False)
+
+
+@pytest.mark.parametrize(("levels", "level"), [((80, 90, 95), 90), ((50, 80), 80), ((99,), 99), ((), None)])
+def test_the_level_that_is_told_is_90_or_the_nearest(levels: tuple[int, ...], level: int | None) -> None:
+    assert shown_level(levels) == level
+
+
+def slices(of: str, groups: dict[str, float], model: str = "gru") -> pl.DataFrame:
+    count = len(groups)
+    columns = {"coverage_90": list(groups.values()), "width_90": [2.0] * count, "msis_90": [1.0] * count}
+    return pl.DataFrame({"model": [model] * count, "by": [of] * count, "value": list(groups), "n": [10] * count, **columns})
+
+
+def judged(found: Comparison, *tables: pl.DataFrame) -> Comparison:
+    rows = [row.with_numbers(test_coverage_90=0.9 if row.name == "gru" else None) for row in found.rows]
+    return replace(found, rows=rows, slices=pl.concat(tables))
+
+
+def test_groups_are_fifths_where_there_are_some_and_else_the_series(made: Made) -> None:
+    few = judged(made(True), slices("series", {"small": 0.95, "large": 0.85}))
+    one = held(few, "gru", (80, 90), WANTED)
+    assert one == Held("gru", 90, 0.9, {"small": 0.95, "large": 0.85}, False, WANTED)
+    names = {f"s{number}": number / 10 for number in range(10)}
+    many = judged(made(True), slices("series", names), slices("fifth", {str(k): 0.9 for k in range(1, 6)}))
+    one = held(many, "gru", (90,), WANTED)
+    assert one is not None and one.fifths and list(one.groups) == list(FIFTHS)
+    groups = pl.DataFrame({"unique_id": list(names)[:9], "fifth": [str(1 + k // 2) for k in range(9)]})
+    strip = strip_of(many, one, groups)
+    assert strip.group.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, -1]  # the last was not there in training
+    assert list(strip.groups) == list(FIFTHS) and [strip.ids[place] for place in strip.worst(3)] == ["s0", "s1", "s2"]
+
+
+def test_a_model_without_intervals_says_nothing(made: Made) -> None:
+    found = judged(made(True), slices("series", {"small": 0.95}))
+    assert held(found, "theta", (90,), WANTED) is None and held(found, "gru", (), WANTED) is None
+
+
+def test_steps_come_in_their_order_and_other_models_stay_out(made: Made) -> None:
+    steps = {str(step): 1 - step / 100 for step in (10, 2, 1, 9, 3, 4, 5, 6, 7, 8)}
+    found = judged(made(True), slices("step", steps), slices("step", steps, "theta"))
+    np.testing.assert_allclose(by_step(found, "gru", (80, 90), "coverage")[90], 1 - np.arange(1, 11) / 100)
+    assert list(by_step(found, "gru", (80, 90), "width")) == [90]
+
+
+def test_actuals_that_equal_a_quantile_count_as_far_as_they_make_it_its_level() -> None:
+    shape = Shape(np.array([0.1, 0.5, 0.9]), np.array([0.0, 0.6, 0.7]), np.array([0.6, 0.6, 0.8]), np.full(10, 0.1), 10)
+    assert shares_below(shape).tolist() == [0.1, 0.6, 0.8]
+
+
+def test_the_shares_below_are_those_of_each_group_counted_by_hand(made: Made, frame: pl.DataFrame) -> None:
+    levels = np.array([0.05, 0.5, 0.95])
+    offsets = np.broadcast_to(np.array([-2.0, 0.0, 2.0]), (1, 4, 3))
+    calibration = Calibration(levels, offsets, np.array([1.0, 3.0, 1.0]), np.zeros(3, np.int64))
+    groups = pl.DataFrame({"unique_id": ["large", "small"], "fifth": ["large", "small"]})
+    parts = shapes_of(made(True).test, "gru", calibration, NO_BOUNDS, groups)
+    assert [*parts] == ["large", "small"]
+    rows = frame.with_columns(e=(pl.col("y") - pl.col("gru")).fill_nan(None)).drop_nulls("e")
+    for name, unit in (("small", 1.0), ("large", 3.0)):
+        errors = rows.filter(pl.col("unique_id") == name)["e"].to_numpy()
+        np.testing.assert_allclose(parts[name].under, [(errors < unit * offset).mean() for offset in (-2, 0, 2)])
