@@ -1,5 +1,6 @@
 """The best of all baselines, by hand: on common rows, in the measure of the run, without those that leave most series out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -28,7 +29,7 @@ def frames_of(tmp_path: Path, errors: dict[str, dict[str, list[float | None]]]) 
     schema = {"unique_id": pl.String, "ds": pl.Int64, "cutoff": pl.Int64, "y": pl.Float64, **dict.fromkeys(errors, pl.Float64)}
     path = tmp_path / "validation.parquet"
     write_parquet(pl.DataFrame(rows, schema=schema), path)
-    return Forecasts(path, 1, Frequency(1))
+    return Forecasts(path, 1, Frequency(1), {}, tuple(SERIES))
 
 
 def a_scale(by: Measure = "mae") -> Scale:
@@ -80,3 +81,18 @@ def test_a_baseline_without_a_forecast_is_none_and_there_must_be_a_naive_one(tmp
     assert (bar.name, bar.notes) == ("last_value", {})
     with pytest.raises(ValueError, match="no naive forecast"):
         find_bar(frames_of(tmp_path, {"last_value": nothing}), ["last_value"], [a_scale()])
+
+
+def test_the_bar_is_the_best_of_the_mean_over_folds_and_not_of_all_rows(tmp_path: Path) -> None:
+    """Rows of each series: two of the first fold, one of the second.  Pooled, drift errs (2 + 2 + 9) / 3, last_value 5."""
+    both = {"last_value": {"all": [5.0, 5.0, 5.0]}, "drift": {"all": [2.0, 2.0, 9.0]}}
+    pooled = frames_of(tmp_path, both)
+    assert find_bar(pooled, list(both), [a_scale()]).name == "drift"
+    frame = pl.read_parquet(pooled.path)
+    write_parquet(pl.concat([frame.filter(pl.col("cutoff") < 2), frame.filter(pl.col("cutoff") == 2)]), pooled.path)
+    folds = replace(pooled, folds=(8, 4))
+    assert find_bar(folds, list(both), [a_scale(), a_scale()]).name == "last_value"  # 5 against (2 + 9) / 2
+    far = {**both, "drift": {"all": [2.0, 2.0, None]}}  # and on the rows that both forecast the second fold has none
+    frames_of(tmp_path, far)
+    write_parquet(pl.read_parquet(pooled.path).sort("cutoff", maintain_order=True), pooled.path)
+    assert find_bar(folds, list(both), [a_scale(), a_scale()]).name == "drift"

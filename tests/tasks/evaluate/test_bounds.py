@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tasks.evaluate.intervals import with_interval
 
 from models.serving import Bounds
 from params.errors import UserError
 from params.load import load_run
 from tasks.evaluate.bounds import bounds_of, within
-from tasks.evaluate.intervals import with_interval
 
 ends = st.none() | st.floats(-100, 100)
 

@@ -5,7 +5,9 @@ from pathlib import Path
 from models.data.panel import Split
 from models.fit.job import Job
 from params.load import load_run, load_variant
-from tasks.train.job import labels_of, make_job
+from tasks.train.identity import identity
+from tasks.train.job import labels_of, make_job, plan_fits
+from tasks.train.kind import Kind
 
 RUN = "params/nyc_weather.yaml"
 
@@ -34,3 +36,20 @@ def plan(settings: list[str]) -> list[tuple[str, str, int]]:
 def test_every_seed_is_a_fit_and_a_closed_form_is_fitted_once() -> None:
     found = plan(["variants=[ridge, gru]", "training.seeds=3"])
     assert found == [("ridge", "ridge", 0), ("gru", "gru", 0), ("gru-s1", "gru", 1), ("gru-s2", "gru", 2)]
+
+
+def test_a_fold_is_a_fit_of_its_own_and_that_of_any_run_with_the_same_borders() -> None:
+    """Its number is of the oldest range first; refits are of the last fold alone."""
+    run, windows = load_run(RUN, ["training.seeds=2"]), load_run(RUN).windows.window_params()
+    variants = {name: load_variant(name, RUN, ["training.seeds=2"]) for name in ("ridge", "gru")}
+    run = run.model_copy(update={"variants": tuple(variants)})
+    last, refit, earlier = Split("rows", 9, 9), Split("rows", 9, 3), (Split("rows", 9, 27), Split("rows", 9, 18))
+    found = plan_fits(run, variants, Path("panel"), windows, (last, refit), "cpu", earlier)
+    told = {fit.label: (fit.kind, fit.first, fit.fold, fit.job.split) for fit in found}
+    assert list(told)[:3] == ["ridge", "gru", "gru-s1"] and len(told) == 4 * 3
+    assert told["gru-s1"] == (Kind.VARIANT, "", 3, last) and told["gru-s1@2"] == (Kind.REFIT, "gru-s1", 3, refit)
+    assert told["gru-s1~1"] == (Kind.FOLD, "gru-s1", 1, earlier[0])
+    assert told["ridge~2"] == (Kind.FOLD, "ridge", 2, earlier[1])
+    alone = plan_fits(run, variants, Path("panel"), windows, (earlier[1],), "cpu")
+    jobs = {fit.label: fit.job for fit in found}
+    assert [identity(jobs[f"{fit.label}~2"], "") for fit in alone] == [identity(fit.job, "") for fit in alone]
