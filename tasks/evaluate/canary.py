@@ -70,8 +70,7 @@ def find_leak(frame: pl.LazyFrame, ids: Sequence[str], pipeline: Pipeline) -> st
     numbers.  A split by rows has no moment of its own: while one series is tested a longer one still trains, and those rows
     of it are left alone.
     """
-    names = [ids[number] for number in spread(len(ids), SERIES)]
-    some = frame.filter(pl.col("unique_id").is_in(names)).collect()
+    some = frame.filter(pl.col("unique_id").is_in(_tried(ids))).collect()
     with tempfile.TemporaryDirectory() as folder:
         panel = Panel.open(pipeline.build(some.lazy(), Path(folder)))
         rows = origin_rows(panel, pipeline.params, pipeline.split, pipeline.tried, 1)
@@ -82,6 +81,10 @@ def find_leak(frame: pl.LazyFrame, ids: Sequence[str], pipeline: Pipeline) -> st
             if leak:
                 return leak
     return None
+
+
+def _tried(ids: Sequence[str]) -> list[str]:
+    return [ids[number] for number in spread(len(ids), SERIES)]
 
 
 def _leak_at(frame: pl.DataFrame, before: Windows, cutoff: int, pipeline: Pipeline, folder: Path) -> str | None:
@@ -172,6 +175,8 @@ def try_canary(frame: pl.LazyFrame, run: RunParams, data: Data, fits: Sequence[F
     def build(rows: pl.LazyFrame, folder: Path) -> Path:
         return write_panel(rows, params, frequency, fill, folder)
 
+    if data.earlier:  # the table is read once
+        frame = frame.filter(pl.col("unique_id").is_in(_tried(data.panel.ids))).collect().lazy()
     for number, split in enumerate((data.split, *data.earlier)):
         own = [fit for fit in fits if fit.finished and fit.job.split == split]
         forecasters = {fit.label: load_model(fit.job, fit.folder) for fit in own}

@@ -149,6 +149,19 @@ def test_a_split_by_rows_lets_a_longer_series_train_while_a_shorter_one_is_teste
     assert leak is not None and "feature 'x'" in leak
 
 
+def test_an_earlier_fold_whose_scaling_sees_its_validation_range_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the borders of the fold the test cutoffs, which come later, would show nothing of it."""
+    real = tasks.evaluate.canary.fit_scaling
+
+    def leaky(panel, params, split, *others):  # type: ignore[no-untyped-def]
+        return real(panel, params, replace(split, validation=(split.validation + split.test) // 2), *others)
+
+    monkeypatch.setattr(tasks.evaluate.canary, "fit_scaling", leaky)
+    assert find_leak(frame(), ("a", "b"), Pipeline(honest, PARAMS, SPLIT, forecasters(), (RULE,))) is None
+    leak = find_leak(frame(), ("a", "b"), Pipeline(honest, PARAMS, SPLIT, forecasters(), (RULE,), tried="validation"))
+    assert leak is not None and "the scaling" in leak
+
+
 def test_a_baseline_of_an_ensemble_that_sees_ahead_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     naive2 = baseline_job("naive2", 24, PARAMS, SPLIT, 1, tmp_path)
     job = replace(naive2, family="ensemble", network={}, windows=PARAMS, members=(naive2,))
