@@ -1,0 +1,84 @@
+"""Conformal quantiles of errors, step by step, with the correction for finite samples.
+
+A score is what lies between a forecast and what came, in units of its series.  Shapes: N scores, R rows, Q levels, G groups of
+series, H steps.
+"""
+
+import numpy as np
+
+LEAST = 100  # scores of a step that speak for themselves; where there are fewer, the steps beside it help
+FLAT = 1e-30
+
+
+def conformal(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """[Q] the quantiles of `scores` [N, Q], each so far out that one more lies inside with the probability of its level (Vovk
+    et al. 2005); NaN where there are too few for it.  Scores [N, 1] are those of every level."""
+    ordered, count = np.sort(scores, axis=0), len(scores)
+    places = np.round((count + 1) * levels, 9)
+    rank = np.where(levels < 0.5, np.floor(places), np.ceil(places)).astype(int)
+    known = (rank >= 1) & (rank <= count)
+    column = np.arange(len(levels)) if scores.shape[1] > 1 else np.zeros(len(levels), int)
+    found = np.full(len(levels), np.nan)
+    found[known] = ordered[rank[known] - 1, column[known]]
+    return found
+
+
+def symmetric(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """[Q] the same where an interval reaches as far down as up: its two ends are moved outward by one quantile of how far a
+    row lies outside it (the score of Romano et al. 2019); 0 at one half, NaN for a level whose counterpart is not there."""
+    each = np.broadcast_to(scores, (len(scores), len(levels)))
+    found, count = np.full(len(levels), np.nan), len(scores)
+    for low, level in enumerate(levels):
+        high = int(np.argmin(np.abs(levels - (1 - level))))
+        if level > 0.5 or abs(levels[high] - (1 - level)) > 1e-9:
+            continue
+        rank = int(np.ceil(np.round((count + 1) * (1 - 2 * level), 9)))
+        if low == high and count:
+            found[low] = 0.0
+        elif 1 <= rank <= count:
+            found[high] = np.sort(np.maximum(-each[:, low], each[:, high]))[rank - 1]
+            found[low] = -found[high]
+    return found
+
+
+def offsets_of(scores: np.ndarray, cells: np.ndarray, shape: tuple[int, int], levels: np.ndarray, even: bool) -> np.ndarray:
+    """[G, H, Q] the conformal quantiles of each group and step.
+
+    `scores` [R, Q] or [R, 1]; `cells` [R]: group times H, plus step; `shape`: G, H.  A step with fewer than LEAST scores is
+    joined by those beside it, in units of the mean size of a score of each step, until there are enough or no more.
+    `even`: intervals that reach as far down as up.  So they do too where there are too few scores for one side alone.
+    """
+    groups, horizon = shape
+    order = np.argsort(cells, kind="stable")
+    ends = np.searchsorted(cells[order], np.arange(groups * horizon + 1))
+    scores = scores[order]
+    counts = np.diff(ends).reshape(shape)
+    sums = np.add.reduceat(np.append(np.abs(scores).mean(axis=1), 0.0), ends)[:-1].reshape(shape) * (counts > 0)
+    found = np.full((*shape, len(levels)), np.nan)
+    for group in range(groups):
+        sizes = _sizes(sums[group], counts[group])
+        parts = [scores[ends[group * horizon + step] : ends[group * horizon + step + 1]] for step in range(horizon)]
+        for step in range(horizon):
+            near = _near(counts[group], step)
+            some = parts[step]
+            if len(near) > 1:
+                some = np.concatenate([parts[other] * (sizes[step] / sizes[other]) for other in near])
+            one = symmetric(some, levels) if even else conformal(some, levels)
+            missing = np.isnan(one)
+            found[group, step] = np.where(missing, symmetric(some, levels), one) if missing.any() and not even else one
+    return found
+
+
+def _sizes(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """[H] the mean size of a score of each step; of all steps, where a step has none or only zeros."""
+    whole = sums.sum() / max(counts.sum(), 1)
+    each = sums / np.maximum(counts, 1)
+    return np.where(each > FLAT, each, whole if whole > FLAT else 1.0)
+
+
+def _near(counts: np.ndarray, step: int) -> range:
+    """The steps whose scores a step takes: its own, and as many on both sides as there must be for LEAST scores."""
+    width = 0
+    while counts[max(step - width, 0) : step + width + 1].sum() < LEAST and width < len(counts):
+        width += 1
+    return range(max(step - width, 0), min(step + width + 1, len(counts)))
