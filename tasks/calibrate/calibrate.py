@@ -1,41 +1,122 @@
-"""The calibration of one model: conformal quantiles of its errors on validation."""
+"""The calibration of one model: by the method that does best on rows that it was not calibrated on, then on all rows."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from models.serving import Calibration
+from params.errors import UserError
+from tasks.calibrate.methods import Method, fitted, methods
+from tasks.calibrate.parts import Part, origins_of, over_time, parts_of
+from tasks.calibrate.yardsticks import Yardsticks
 from tasks.evaluate.frames import Outcome
+
+AUTO = "auto"
+MOST_ROWS = 1 << 21  # that calibrate; of more, every so manieth origin
+CHOOSING_ROWS = 1 << 17  # that choose the method
+ALIKE = 1.005  # times the best interval score: a simpler method that comes so near is taken
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A calibration, the `method` that made it, and the interval score of each method on rows that it was not calibrated on."""
+    """A calibration, the `method` that made it, and the interval score of each method on rows that it was not calibrated on
+    (the mean over the intervals of 50 % and more, in seasonal naive errors of each series; empty where nothing was chosen).
+
+    `units` of the same method after the last row of the panel [S + 1]: for what is trained on all rows.
+    """
 
     calibration: Calibration
     method: str
     scores: Mapping[str, float] = field(default_factory=dict)
 
 
-def calibrate(found: Outcome, levels: Sequence[float], horizon: int, series: int) -> Calibrated:
-    """That of a model, from what it forecast on validation."""
-    offsets = np.full((1, horizon, len(levels)), np.nan)
-    for step in range(horizon):
-        some = (found.step == step) & np.isfinite(found.y) & np.isfinite(found.point)
-        offsets[0, step] = conformal(found.y[some] - found.point[some], np.array(levels))
-    one = Calibration(np.array(levels), offsets, np.ones(series + 1), np.zeros(series + 1, np.int64))
-    return Calibrated(one, "split")
+def calibrate(found: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> Calibrated:
+    """The calibration of a model from what it forecast on validation; `intervals`: auto, or the name of a method.
+
+    Raises UserError where this model has no method of that name.
+    """
+    rows = _known(found)
+    rows = _thinned(rows, MOST_ROWS)
+    reach = math.ceil(yardsticks.horizon / yardsticks.stride)
+    known = methods(yardsticks, rows.own is not None, len(rows.y) > 0 and over_time(rows, reach))
+    scores: dict[str, float] = {}
+    if intervals == AUTO:
+        some = _thinned(rows, CHOOSING_ROWS)
+        thinner = max(math.ceil(reach * len(some.y) / max(len(rows.y), 1)), 1)
+        scores = _scores(known, some, parts_of(some, thinner), yardsticks)
+        method = _best(known, scores)
+    else:
+        method = _named(known, intervals)
+    fold = np.zeros(len(rows.y), np.int64) if rows.fold is None else rows.fold
+    return Calibrated(fitted(method, rows, fold, yardsticks), method.name, scores)
 
 
-def conformal(errors: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """[Q] the quantiles of errors, each so far out that a further one lies inside with the probability of its level; NaN where
-    there are too few for it."""
-    ordered, count = np.sort(errors), len(errors)
-    above = np.ceil(np.round((count + 1) * levels, 9)).astype(int)
-    below = np.floor(np.round((count + 1) * levels, 9)).astype(int)
-    rank = np.where(levels < 0.5, below, above)
-    known = (rank >= 1) & (rank <= count)
-    found = np.full(len(levels), np.nan)
-    found[known] = ordered[rank[known] - 1]
-    return found
+def _named(known: Sequence[Method], name: str) -> Method:
+    for method in known:
+        if method.name == name:
+            return method
+    raise UserError(f"evaluation.intervals: {name!r} is none of {', '.join(('auto', *(one.name for one in known)))}")
+
+
+def _best(known: Sequence[Method], scores: Mapping[str, float]) -> Method:
+    """The simplest method that comes near the best; without scores, errors in units of the spread."""
+    if not scores:
+        return next(method for method in known if method.unit == "spread")
+    least = min(scores.values())
+    return next(method for method in known if scores.get(method.name, math.inf) <= least * ALIKE)
+
+
+def _scores(known: Sequence[Method], rows: Outcome, parts: Sequence[Part], yardsticks: Yardsticks) -> dict[str, float]:
+    """The interval score of each method over all parts, those that have one on the most rows."""
+    fold = np.zeros(len(rows.y), np.int64) if rows.fold is None else rows.fold
+    scale = yardsticks.units("naive", "none")
+    sums: dict[str, tuple[int, float]] = {}
+    for method in known:
+        total, count = 0.0, 0
+        for part in parts:
+            calibration = fitted(method, _taken(rows, part.calibrate), fold[part.calibrate], yardsticks, part.fold)
+            scored = _taken(rows, part.score)
+            score = interval_score(calibration, scored, yardsticks) / scale[part.fold, scored.series]
+            total += float(np.nansum(score))
+            count += int(np.isfinite(score).sum())
+        sums[method.name] = (count, total)
+    most = max((count for count, _ in sums.values()), default=0)
+    return {name: total / count for name, (count, total) in sums.items() if count == most and count}
+
+
+def interval_score(calibration: Calibration, rows: Outcome, yardsticks: Yardsticks) -> np.ndarray:
+    """[R] the mean over the intervals of 50 % and more of width plus 2 / alpha times what lies outside (Gneiting & Raftery
+    2007); NaN where one of them is not there."""
+    quantiles = calibration.quantiles(rows.point, rows.step, rows.series, rows.own if calibration.own else None)
+    quantiles = yardsticks.bounds.outward(quantiles, calibration.levels)
+    scores = []
+    for low, level in enumerate(calibration.levels):
+        high = int(np.argmin(np.abs(calibration.levels - (1 - level))))
+        if level <= 0.25 and abs(calibration.levels[high] - (1 - level)) < 1e-9:
+            lower, upper = quantiles[:, low], quantiles[:, high]
+            outside = np.maximum(lower - rows.y, 0) + np.maximum(rows.y - upper, 0)
+            scores.append(upper - lower + outside / level)
+    return np.asarray(np.mean(scores, axis=0)) if scores else np.full(len(rows.y), np.nan)
+
+
+def _known(rows: Outcome) -> Outcome:
+    """Those that have a forecast and an actual."""
+    there = np.isfinite(rows.y) & np.isfinite(rows.point)
+    return rows if there.all() else _taken(rows, there)
+
+
+def _thinned(rows: Outcome, most: int) -> Outcome:
+    """Every so manieth origin of each series, the last one among them, where there are more rows."""
+    every = math.ceil(len(rows.y) / most)
+    if every <= 1:
+        return rows
+    origins = origins_of(rows)
+    kept = origins.later % every == 0 if origins.most >= every else origins.number % every == 0
+    return _taken(rows, kept)
+
+
+def _taken(rows: Outcome, some: np.ndarray) -> Outcome:
+    own, fold = (None if part is None else part[some] for part in (rows.own, rows.fold))
+    return Outcome(rows.y[some], rows.point[some], rows.step[some], rows.series[some], rows.cutoff[some], own, fold)

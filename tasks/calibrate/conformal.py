@@ -6,7 +6,7 @@ series, H steps.
 
 import numpy as np
 
-LEAST = 100  # scores of a step that speak for themselves; where there are fewer, the steps beside it help
+LEAST = 200  # scores of a step that speak for themselves; where there are fewer, the steps beside it help
 FLAT = 1e-30
 
 

@@ -1,0 +1,107 @@
+"""The methods of calibration: what is added to what, in which unit, over which series.  Each makes a `Calibration` of rows.
+
+Shapes: R rows, Q levels, S series, F folds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.serving import TRANSFORMS, Calibration
+from tasks.calibrate.conformal import offsets_of
+from tasks.calibrate.yardsticks import Yardsticks
+from tasks.evaluate.frames import Outcome
+
+INSIDE = 1 - 1e-6  # of a whole step: a quantile this far inside a whole number is still rounded outward to it
+SHRUNK = 4.0  # origins of a series that weigh as much as all other series do
+SERIES = "series"
+
+
+@dataclass(frozen=True)
+class Method:
+    """`own`: added to the model's own quantiles, else to its point.  `unit`: none, naive or spread.  `transform`: in which it
+    is added.  `even`: an interval reaches as far down as up.  `by`: a grouping of series, each with offsets of its own;
+    `series`: the unit of each is moved towards its own errors, the more the more origins it has."""
+
+    own: bool = False
+    unit: str = "none"
+    transform: str = "none"
+    even: bool = False
+    by: str = ""
+
+    @property
+    def name(self) -> str:
+        """Such as `spread-by-size-log1p`, `cqr-naive`, `split`."""
+        parts = ["cqr"] if self.own else [] if self.unit != "none" else ["split"]
+        parts += [self.unit] if self.unit != "none" else []
+        parts += [f"by-{self.by}"] if self.by else []
+        parts += ["even"] if self.even else []
+        return "-".join(parts + ([self.transform] if self.transform != "none" else []))
+
+
+def methods(yardsticks: Yardsticks, own: bool, over_time: bool) -> list[Method]:
+    """Those that suit a model, simpler ones first.  `own`: it has quantiles of its own; `over_time`: series have origins enough
+    for errors of their own."""
+    change = yardsticks.transform
+    groupings = yardsticks.groupings() + ([SERIES] if over_time else [])
+    found = [Method(), Method(unit="naive"), Method(unit="spread")]
+    if change != "none":
+        found += [Method(unit="naive", transform=change), Method(unit="spread", transform=change)]
+    found += [Method(unit="spread", transform=change, by=by) for by in groupings]
+    found += [Method(unit="spread", transform=change, even=True)]
+    if own:
+        found += [Method(True, unit, change) for unit in ("none", "naive", "spread")]
+        found += [Method(True, "spread", change, by=by) for by in groupings]
+        found += [Method(True, "spread", change, even=True)]
+    return found
+
+
+def fitted(method: Method, rows: Outcome, fold: np.ndarray, yardsticks: Yardsticks, at: int = -1) -> Calibration:
+    """The calibration by a method from `rows`, of the folds `fold` [R].  `at`: the fold of whose units it is to be; -1: those
+    before the test."""
+    units, groups = yardsticks.units(method.unit, method.transform), yardsticks.groups("" if method.by == SERIES else method.by)
+    levels, horizon = yardsticks.levels, yardsticks.horizon
+    scores = scores_of(method, rows, units[fold, rows.series], levels, yardsticks.bounds.integer)
+    some = np.isfinite(scores).all(axis=1)
+    scores, step, series = scores[some], rows.step[some], rows.series[some]
+    factor = np.ones(units.shape[1])
+    if method.by == SERIES:
+        factor = _factors(scores, step, series, horizon, len(factor), min(yardsticks.stride / horizon, 1.0))
+        scores = scores / factor[series, None]
+    cells, count = groups[series] * horizon + step, int(groups.max()) + 1
+    if count > 1:  # the last group is of all series
+        scores, cells = np.concatenate([scores, scores]), np.append(cells, (count - 1) * horizon + step)
+    offsets = offsets_of(scores, cells, (count, horizon), levels, method.even)
+    return Calibration(levels, offsets, units[at] * factor, groups, method.own, method.transform)
+
+
+def scores_of(method: Method, rows: Outcome, units: np.ndarray, levels: np.ndarray, integer: bool) -> np.ndarray:
+    """[R, Q], or [R, 1] where they are the same for all levels: how far what came lies above what is added to, in units.
+
+    `integer`: quantiles are rounded outward after they are added, and reach what came as soon as they come within a whole step.
+    """
+    there = TRANSFORMS[method.transform][0]
+    base = rows.own if method.own and rows.own is not None else rows.point[:, None]
+    y = rows.y[:, None]
+    if integer:
+        y = y + INSIDE * np.where(levels <= 0.25, 1.0, np.where(levels >= 0.75, -1.0, 0.0))
+        y = np.maximum(y, -0.5) if method.transform == "log1p" else y  # rounded up to 0, as every number above -1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((there(y) - there(base)) / units[:, None])
+
+
+def _factors(
+    scores: np.ndarray, step: np.ndarray, series: np.ndarray, horizon: int, count: int, apart: float
+) -> np.ndarray:
+    """[S + 1] how much larger the errors of each series are than usual at the same steps, shrunk towards 1.
+
+    `apart`: of a horizon, by which one origin lies after another: those that overlap count less.
+    """
+    size = np.abs(scores).mean(axis=1)
+    usual = np.bincount(step, size, horizon) / np.maximum(np.bincount(step, minlength=horizon), 1)
+    rows = np.bincount(series, minlength=count)
+    expected = np.bincount(series, usual[step], count)
+    ratio = np.bincount(series, size, count) / np.where(expected > 0, expected, 1.0)
+    origins = np.where(rows > 0, np.maximum(rows / horizon - 1, 0) * apart + 1, 0)
+    weight = origins / (origins + SHRUNK)
+    return np.where(ratio > 0, ratio, 1.0) ** weight

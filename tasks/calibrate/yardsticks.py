@@ -1,0 +1,100 @@
+"""What calibrations of all models share: the units and sizes of series, of rows that each split may see; found once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.data.panel import Data, Panel, Split
+from models.serving import Bounds
+from params.schema import RunParams
+from tasks.calibrate.units import units_of
+from tasks.evaluate.bounds import bounds_of
+
+SMALL = 20  # series that a group needs
+SIZES = 3  # groups of series by size
+
+
+@dataclass(frozen=True)
+class Yardsticks:
+    """Of a panel of S series.
+
+    `before`: for each fold, how many rows of each series [S] are known before its validation begins; `now`: before the test.
+    `transform`: of the target, in which the networks forecast.  `stride`: rows between two origins.
+    """
+
+    panel: Panel
+    levels: np.ndarray
+    horizon: int
+    stride: int
+    season: int
+    transform: str
+    bounds: Bounds
+    before: Sequence[np.ndarray]
+    now: np.ndarray
+    _units: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run: RunParams, data: Data, folds: Sequence[Split] = ()) -> "Yardsticks":
+        """Those of a run; `folds`: the splits of its validation ranges, where there are several."""
+        panel, gap = data.panel, data.windows.gap
+
+        def known(split: Split, name: str) -> np.ndarray:
+            return np.maximum(split.target_ranges(panel.times, panel.offsets, name)[1] - gap, 0)
+
+        return cls(
+            panel,
+            np.array(run.quantile_levels),
+            data.windows.horizon,
+            run.evaluation.stride,
+            run.evaluation.season,
+            run.scaling.target,
+            bounds_of(run.data),
+            [known(split, "train") for split in folds or (data.split,)],
+            known(data.split, "validation"),
+        )
+
+    @property
+    def series(self) -> int:
+        return len(self.panel.ids)
+
+    def units(self, unit: str, transform: str) -> np.ndarray:
+        """[F + 1, S + 1] the units before each fold's validation, then those before the test."""
+        if (unit, transform) not in self._units:
+            stops = [*self.before, self.now]
+            found = [units_of(self.panel, stop, unit, transform, self.season, self.horizon) for stop in stops]
+            self._units[unit, transform] = np.stack(found)
+        return self._units[unit, transform]
+
+    def latest(self, unit: str, transform: str) -> np.ndarray:
+        """[S + 1] the units after the last row of the panel."""
+        stops = np.diff(self.panel.offsets)
+        return units_of(self.panel, stops, unit, transform, self.season, self.horizon)
+
+    def groups(self, by: str) -> np.ndarray:
+        """[S + 1] the group of each series: `size` (thirds by the mean |y| of the rows before the last fold's validation), the
+        name of a categorical static covariate, or none.  The last group is of all series, and of one that is not there."""
+        if not by:
+            return np.zeros(self.series + 1, np.int64)
+        if by == "size":
+            rank = np.argsort(np.argsort(self._mean_sizes(), kind="stable"), kind="stable")
+            return np.append(rank * SIZES // self.series, SIZES)
+        codes = self.panel.static[:, self.panel.facts.static.index(by)]
+        _, numbers = np.unique(codes, return_inverse=True)
+        return np.append(numbers, numbers.max() + 1)
+
+    def groupings(self) -> list[str]:
+        """What series can be grouped by: each group has SMALL of them or more."""
+        found = ["size"] if self.series >= SIZES * SMALL else []
+        for name in self.panel.facts.categories:
+            counts = np.unique(self.panel.static[:, self.panel.facts.static.index(name)], return_counts=True)[1]
+            found += [name] if len(counts) > 1 and counts.min() >= SMALL else []
+        return found
+
+    def _mean_sizes(self) -> np.ndarray:
+        sizes = np.zeros(self.series)
+        for at, (start, count) in enumerate(zip(self.panel.offsets[:-1], self.before[-1], strict=True)):
+            y = self.panel.target[start : start + count]
+            y = np.abs(y[np.isfinite(y)])
+            sizes[at] = y.mean() if len(y) else 0.0
+        return sizes
