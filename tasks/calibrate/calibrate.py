@@ -10,7 +10,7 @@ from models.serving import Calibration
 from params.errors import UserError
 from tasks.calibrate.methods import Method, fitted, methods
 from tasks.calibrate.parts import Part, origins_of, over_time, parts_of
-from tasks.calibrate.yardsticks import Yardsticks
+from tasks.calibrate.yardsticks import LATEST, NOW, Yardsticks
 from tasks.evaluate.frames import Outcome
 
 AUTO = "auto"
@@ -24,12 +24,13 @@ class Calibrated:
     """A calibration, the `method` that made it, and the interval score of each method on rows that it was not calibrated on
     (the mean over the intervals of 50 % and more, in seasonal naive errors of each series; empty where nothing was chosen).
 
-    `units` of the same method after the last row of the panel [S + 1]: for what is trained on all rows.
+    `latest`: the same calibration with the units that series have after the last row: for what is trained on all rows.
     """
 
     calibration: Calibration
     method: str
     scores: Mapping[str, float] = field(default_factory=dict)
+    latest: Calibration | None = None
 
 
 def calibrate(found: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> Calibrated:
@@ -37,8 +38,7 @@ def calibrate(found: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> 
 
     Raises UserError where this model has no method of that name.
     """
-    rows = _known(found)
-    rows = _thinned(rows, MOST_ROWS)
+    rows = _thinned(_known(found), MOST_ROWS)
     reach = math.ceil(yardsticks.horizon / yardsticks.stride)
     known = methods(yardsticks, rows.own is not None, len(rows.y) > 0 and over_time(rows, reach))
     scores: dict[str, float] = {}
@@ -50,7 +50,10 @@ def calibrate(found: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> 
     else:
         method = _named(known, intervals)
     fold = np.zeros(len(rows.y), np.int64) if rows.fold is None else rows.fold
-    return Calibrated(fitted(method, rows, fold, yardsticks), method.name, scores)
+    one = fitted(method, rows, fold, yardsticks)
+    units = yardsticks.units(method.unit, method.transform)
+    latest = one._replace(units=one.units * (units[LATEST] / units[NOW]))
+    return Calibrated(one, method.name, scores, latest)
 
 
 def _named(known: Sequence[Method], name: str) -> Method:

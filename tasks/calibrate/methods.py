@@ -9,7 +9,7 @@ import numpy as np
 
 from models.serving import TRANSFORMS, Calibration
 from tasks.calibrate.conformal import offsets_of
-from tasks.calibrate.yardsticks import Yardsticks
+from tasks.calibrate.yardsticks import NOW, Yardsticks
 from tasks.evaluate.frames import Outcome
 
 INSIDE = 1 - 1e-6  # of a whole step: a quantile this far inside a whole number is still rounded outward to it
@@ -56,9 +56,8 @@ def methods(yardsticks: Yardsticks, own: bool, over_time: bool) -> list[Method]:
     return found
 
 
-def fitted(method: Method, rows: Outcome, fold: np.ndarray, yardsticks: Yardsticks, at: int = -1) -> Calibration:
-    """The calibration by a method from `rows`, of the folds `fold` [R].  `at`: the fold of whose units it is to be; -1: those
-    before the test."""
+def fitted(method: Method, rows: Outcome, fold: np.ndarray, yardsticks: Yardsticks, at: int = NOW) -> Calibration:
+    """The calibration by a method from `rows`, of the folds `fold` [R].  `at`: the fold whose units it is to have."""
     units, groups = yardsticks.units(method.unit, method.transform), yardsticks.groups("" if method.by == SERIES else method.by)
     levels, horizon = yardsticks.levels, yardsticks.horizon
     scores = scores_of(method, rows, units[fold, rows.series], levels, yardsticks.bounds.integer)
@@ -90,9 +89,7 @@ def scores_of(method: Method, rows: Outcome, units: np.ndarray, levels: np.ndarr
         return np.asarray((there(y) - there(base)) / units[:, None])
 
 
-def _factors(
-    scores: np.ndarray, step: np.ndarray, series: np.ndarray, horizon: int, count: int, apart: float
-) -> np.ndarray:
+def _factors(scores: np.ndarray, step: np.ndarray, series: np.ndarray, horizon: int, count: int, apart: float) -> np.ndarray:
     """[S + 1] how much larger the errors of each series are than usual at the same steps, shrunk towards 1.
 
     `apart`: of a horizon, by which one origin lies after another: those that overlap count less.

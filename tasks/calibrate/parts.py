@@ -24,11 +24,10 @@ class Part(NamedTuple):
 
 
 class Origins(NamedTuple):
-    """Of each row [R], which origin it belongs to, and how many later ones its series has; how many there are of both."""
+    """Of each row [R], which origin it belongs to, and how many later ones its series has; how many a series has at most."""
 
     number: np.ndarray
     later: np.ndarray
-    count: int
     most: int
 
 
@@ -38,13 +37,12 @@ def origins_of(rows: Outcome) -> Origins:
     series, cutoff = rows.series[order], rows.cutoff[order]
     new_series = np.append(True, series[1:] != series[:-1])[: len(order)]
     fresh = new_series | np.append(True, cutoff[1:] != cutoff[:-1])[: len(order)]
-    number, later = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+    number = np.empty(len(order), np.int64)
     number[order] = np.cumsum(fresh) - 1
     last = np.zeros(int(rows.series.max(initial=-1)) + 1, np.int64)
     np.maximum.at(last, rows.series, number)
-    later[:] = last[rows.series] - number
-    count = int(fresh.sum())
-    return Origins(number, later, count, int(later.max(initial=-1)) + 1)
+    later = last[rows.series] - number
+    return Origins(number, later, int(later.max(initial=-1)) + 1)
 
 
 def over_time(rows: Outcome, reach: int) -> bool:

@@ -12,14 +12,16 @@ from tasks.calibrate.units import units_of
 from tasks.evaluate.bounds import bounds_of
 
 SMALL = 20  # series that a group needs
+NOW, LATEST = -2, -1  # places among the units of a panel: before the test, and after its last row
 SIZES = 3  # groups of series by size
 
 
 @dataclass(frozen=True)
 class Yardsticks:
-    """Of a panel of S series.
+    """Of a panel of S series, with validation ranges in F folds.
 
-    `before`: for each fold, how many rows of each series [S] are known before its validation begins; `now`: before the test.
+    `before`: for each fold, how many rows of each series [S] are known before its validation begins; `now`: before the test;
+    `all_rows`: at the end.
     `transform`: of the target, in which the networks forecast.  `stride`: rows between two origins.
     """
 
@@ -32,15 +34,16 @@ class Yardsticks:
     bounds: Bounds
     before: Sequence[np.ndarray]
     now: np.ndarray
+    all_rows: np.ndarray
     _units: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, run: RunParams, data: Data, folds: Sequence[Split] = ()) -> "Yardsticks":
-        """Those of a run; `folds`: the splits of its validation ranges, where there are several."""
+    def of(cls, run: RunParams, data: Data) -> "Yardsticks":
+        """Those of a run."""
         panel, gap = data.panel, data.windows.gap
 
         def known(split: Split, name: str) -> np.ndarray:
-            return np.maximum(split.target_ranges(panel.times, panel.offsets, name)[1] - gap, 0)
+            return np.asarray(np.maximum(split.target_ranges(panel.times, panel.offsets, name)[1] - gap, 0))
 
         return cls(
             panel,
@@ -50,8 +53,9 @@ class Yardsticks:
             run.evaluation.season,
             run.scaling.target,
             bounds_of(run.data),
-            [known(split, "train") for split in folds or (data.split,)],
+            [known(fold.split, "train") for fold in data.folds],
             known(data.split, "validation"),
+            np.diff(panel.offsets),
         )
 
     @property
@@ -59,17 +63,12 @@ class Yardsticks:
         return len(self.panel.ids)
 
     def units(self, unit: str, transform: str) -> np.ndarray:
-        """[F + 1, S + 1] the units before each fold's validation, then those before the test."""
+        """[F + 2, S + 1] the units before each fold's validation, before the test, and (LATEST) at the end."""
         if (unit, transform) not in self._units:
-            stops = [*self.before, self.now]
+            stops = [*self.before, self.now, self.all_rows]
             found = [units_of(self.panel, stop, unit, transform, self.season, self.horizon) for stop in stops]
             self._units[unit, transform] = np.stack(found)
         return self._units[unit, transform]
-
-    def latest(self, unit: str, transform: str) -> np.ndarray:
-        """[S + 1] the units after the last row of the panel."""
-        stops = np.diff(self.panel.offsets)
-        return units_of(self.panel, stops, unit, transform, self.season, self.horizon)
 
     def groups(self, by: str) -> np.ndarray:
         """[S + 1] the group of each series: `size` (thirds by the mean |y| of the rows before the last fold's validation), the
@@ -78,7 +77,7 @@ class Yardsticks:
             return np.zeros(self.series + 1, np.int64)
         if by == "size":
             rank = np.argsort(np.argsort(self._mean_sizes(), kind="stable"), kind="stable")
-            return np.append(rank * SIZES // self.series, SIZES)
+            return np.asarray(np.append(rank * SIZES // self.series, SIZES))
         codes = self.panel.static[:, self.panel.facts.static.index(by)]
         _, numbers = np.unique(codes, return_inverse=True)
         return np.append(numbers, numbers.max() + 1)

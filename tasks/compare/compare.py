@@ -16,6 +16,7 @@ from models.serving import Calibration
 from models.worker import EVALUATED
 from params.schema import RunParams
 from tasks.calibrate.calibrate import Calibrated, calibrate
+from tasks.calibrate.yardsticks import Yardsticks
 from tasks.compare import copycat, folds, measures, scores, seeds, significance
 from tasks.compare.bar import Bar, find_bar
 from tasks.compare.board import Board, Difference, Score, ScoreRow, Standing
@@ -212,10 +213,10 @@ def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Basel
     validation = written("validation", "validation.parquet", {})
     scales = folds.scales_of(run.evaluation, data)
     bar = find_bar(validation, run.evaluation.baselines, scales)
-    calibrations: dict[str, Calibrated] = {}
+    yardsticks, calibrations = Yardsticks.of(run, data), dict[str, Calibrated]()
     numbers: dict[str, dict[str, Score]] = {}
     for model in sources["validation"]:
-        calibrations[model] = calibrate(validation.outcome(model, levels), levels, horizon, len(ids))
+        calibrations[model] = calibrate(validation.outcome(model, levels), yardsticks, run.evaluation.intervals)
         numbers[model] = folds.validated(validation, model, bar.name, scales, run.evaluation.scaled)
     test = written("test", "forecasts.parquet", {model: one.calibration for model, one in calibrations.items()})
     return _Judged(test, validation, calibrations, numbers, bar, scales[-1], run.evaluation.scaled)
