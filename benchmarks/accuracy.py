@@ -11,7 +11,9 @@ leaderboard.
 ETT and Weather: MSE and MAE in the standard deviations of each channel's training rows, over all test windows, no batch
 dropped.
 M4: the last 48 or 13 training rows are held out and scored by the competition's formulas (`_m4.py`, nothing of
-ours), beside what the leaderboard says of the same forecasts (`ours`, whose scale of MASE is that of the training rows alone).
+ours), beside what the leaderboard says of the same forecasts (`ours`, whose scale of MASE is that of the training rows alone);
+then the intervals: MSIS and ACD of 95 %, the weighted quantile loss, and the coverage of 90 % in each fifth of the series by
+size, beside the leaderboard's MSIS and WQL.
 What is chosen (*) is chosen on validation, whose score stands beside it.  docs/benchmarks.md says where the data are.
 Last line: JSON.
 """
@@ -29,7 +31,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmarks._m4 import owa
+from benchmarks._m4 import OF_INTERVALS, of_intervals, owa
 from flows.runtime.state import home, ready
 from flows.verbs.runs import leaderboard_of
 from params.load import load_run
@@ -65,6 +67,29 @@ BESIDE: dict[str, dict[str, str]] = {
         "best of all 59": "0.739",
     },
 }  # published, unless it says ours; of M4 those of the true test
+INTERVALS: dict[str, dict[str, tuple[float | None, ...]]] = {
+    "m4-hourly": {
+        "naive": (71.2, 0.011, None),
+        "seasonal naive": (9.23, None, 0.0376),
+        "ETS": (17.49, 0.001, None),
+        "ARIMA": (7.54, 0.001, None),
+        "ES-RNN (1st of the competition)": (7.93, 0.040, None),
+        "best of the competition": (6.14, 0.002, None),
+        "PatchTST": (24.5, None, 0.0390),
+        "xLSTM-Mixer": (25.5, None, 0.0302),
+        "TiRex (pre-trained)": (5.45, None, 0.0202),
+    },
+    "m4-weekly": {
+        "naive": (26.36, 0.001, None),
+        "ETS": (20.39, 0.014, None),
+        "ARIMA": (19.58, 0.005, None),
+        "ES-RNN (1st of the competition)": (22.03, 0.021, None),
+        "best of the competition": (16.20, 0.012, None),
+        "PatchTST": (22.5, None, 0.0402),
+        "xLSTM-Mixer": (17.8, None, 0.0391),
+        "TiRex (pre-trained)": (13.7, None, 0.0367),
+    },
+}  # MSIS, ACD, WQL as published, of the true test: of the competition's own table, or of GIFT-Eval's runs
 HORIZONS = (96, 192, 336, 720)
 SEASONS = {"m4_hourly": 24, "m4_weekly": 1}
 DIGITS = (("smape", 3), ("mase", 3), ("owa", 4), ("test_owa", 4))  # of the scores of M4, in their columns; the last is ours
@@ -163,15 +188,35 @@ def show_m4(given: argparse.Namespace, found: dict[str, Any]) -> None:
         numbers = "".join(f"{row[key]:9.{digits}f}" if row.get(key) is not None else f"{'':9}" for key, digits in DIGITS)
         print(f"  {_label(row, found):28}{val}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
     _beside(found["name"])
+    show_intervals(found)
+
+
+def show_intervals(found: dict[str, Any]) -> None:
+    """A row a model with the scores of its intervals, which stand in its row."""
+    head = (*("MSIS", "ACD", "WQL", "cover 90"), *(f"fifth {k}" for k in range(1, 6)), "our MSIS", "our WQL")
+    print(f"\n  {'':28}" + "".join(f"{name:>9}" for name in head))
+    for row in [row for row in found["rows"] if row.get("msis") is not None]:
+        ours = f"{_cell(row['test_msis_95'], 2)}{_cell(row['test_wql'], 4)}"
+        shares = "".join(_cell(row[key], 3) for key in OF_INTERVALS[3:])
+        print(f"  {_label(row, found):28}{_cell(row['msis'], 2)}{_cell(row['acd'], 3)}{_cell(row['wql'], 4)}{shares}{ours}")
+    for method, (msis, acd, wql) in INTERVALS[found["name"]].items():
+        print(f"  {'(beside) ' + method:52}{_cell(msis, 2)}{_cell(acd, 3)}{_cell(wql, 4)}")
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return f"{'':9}" if value is None else f"{value:9.{digits}f}"
 
 
 def scores_of(
     frame: pl.DataFrame, rows: list[dict[str, Any]], history: pl.DataFrame, season: int
 ) -> dict[str, dict[str, float | None]]:
-    """Name of a row -> smape, mase and owa of its forecasts by the competition's formulas, the mean over its seeds."""
+    """Name of a row -> smape, mase and owa of its forecasts by the competition's formulas, and the scores of its intervals; the
+    mean over its seeds."""
     names = [row["name"] for row in finished(rows) if row["name"] != "naive2"]
     columns = {name: [one for one in frame.columns if re.fullmatch(re.escape(name) + r"(-s\d+)?", one)] for name in names}
     by_fit = owa(frame, history, [one for some in columns.values() for one in some], season)
+    for one in {*by_fit} & {*frame.columns}:
+        by_fit[one] |= of_intervals(frame, history, one, season)
     return {name: _mean([by_fit[one] for one in some]) for name, some in columns.items() if some} | {"naive2": by_fit["naive2"]}
 
 
