@@ -128,12 +128,31 @@ def diebold_mariano(difference: np.ndarray, overlap: int) -> tuple[float, float]
     return statistic, float(2 * student.sf(abs(statistic), count - 1))
 
 
+def share_p(apart: np.ndarray, hits: np.ndarray, rows: np.ndarray, overlap: int) -> np.ndarray:
+    """[G] how likely shares lie by chance as far from a number as they do (`apart` [G]), two-sided; 1 of fewer than two blocks.
+
+    A share is the sum of its `hits` [V, O, G] over O origins, in order, by that of its `rows` [O, G].  Its spread is that of a
+    block bootstrap, of the V views of it the largest; Student's t has a degree of freedom for each block but one.
+    """
+    again = [(some @ hits) / (some @ rows) for some in resamples(len(rows), overlap)]
+    blocks = np.maximum((rows > 0).sum(axis=0) / block_of(len(rows), overlap), 1.0)
+    spread = np.nanstd(np.concatenate(again, axis=1), axis=1).max(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = 2 * student.sf(np.abs(apart) / (spread * np.sqrt(blocks / (blocks - 1))), blocks - 1)
+    return np.where(blocks < 2, 1.0, np.where(spread > 0, found, apart == 0))
+
+
+def block_of(count: int, overlap: int) -> int:
+    """How many origins in a row are drawn together."""
+    return min(count, max(overlap, math.ceil(count ** (1 / 3)))) if overlap > 1 else 1
+
+
 def resamples(count: int, overlap: int, seed: int = 0) -> Iterator[np.ndarray]:
     """[some, count] how often each origin is drawn, RESAMPLES rows in all: blocks of origins in a row, `count` origins a row.
 
     The last block of a row is cut.
     """
-    block = min(count, max(overlap, math.ceil(count ** (1 / 3)))) if overlap > 1 else 1
+    block = block_of(count, overlap)
     whole, rest = divmod(count, block)
     rng = np.random.default_rng(seed)
     for first in range(0, RESAMPLES, AT_A_TIME):

@@ -6,14 +6,14 @@ interval, and the baselines that they are measured against.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
 import polars as pl
 
-from params.evaluation import PromotionParams
+from params.evaluation import Measure, PromotionParams
 from tasks.compare import measures, scores, significance
 from tasks.compare.board import LEVEL, Difference, Score
 from tasks.compare.measures import Scale
@@ -24,6 +24,7 @@ from tasks.train.revision import standing
 
 BLOCKS = 4  # parts of the horizon that are judged by themselves
 LEAST_ORIGINS = 30  # with fewer, unless they are far apart, a series or a block is not judged by itself
+INTERVAL_UNITS: Mapping[str, Measure] = {"mae": "mae", "mae_scaled": "mae_scaled", "mse_scaled": "mae_scaled"}
 OURS, THEIRS = "challenger", "champion"  # the columns of the two versions
 
 
@@ -43,11 +44,15 @@ class GateResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Yardstick:
-    """What versions are measured by: the best baseline (`bar`) and the best `naive` one, columns of the frame, in a measure."""
+    """What versions are measured by: the best baseline (`bar`) and the best `naive` one, columns of the frame, in a measure.
+
+    `fifths`: unique_id, fifth: the group of each series by size (`distribution.fifths`).
+    """
 
     bar: str
     naive: str
     scale: Scale
+    fifths: pl.DataFrame
 
     @property
     def name(self) -> str:
@@ -144,7 +149,7 @@ def slice_skill(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) ->
     needed = significance.FEWEST if apart else LEAST_ORIGINS
     judged: dict[str, float] = {}
     chances: dict[str, float] = {}
-    for place, told in ((_part(frame), "{}"), (pl.col("unique_id"), "series {!r}")):
+    for place, told in ((part_of_horizon(frame), "{}"), (pl.col("unique_id"), "series {!r}")):
         for key, value in _skills(rows.filter(pl.col("cutoff").n_unique().over(place) >= needed), yard, place).items():
             name = told.format(key)
             judged[name] = value
@@ -177,7 +182,7 @@ def _chance_of(found: float, rows: pl.DataFrame, yard: Yardstick, least: float) 
     return NormalDist(least, spread).cdf(found) if spread else 0.0
 
 
-def _part(frame: pl.DataFrame) -> pl.Expr:
+def part_of_horizon(frame: pl.DataFrame) -> pl.Expr:
     """Says, in words, of which part of the horizon a row is."""
     horizon = int(frame["step"].max() or 1)  # type: ignore[arg-type]
     edges = np.linspace(0, horizon, min(BLOCKS, horizon) + 1).round().astype(int)
@@ -220,18 +225,45 @@ def against_champion(frame: pl.DataFrame, yard: Yardstick, newer: bool, rules: P
     )
 
 
-def coverage(frame: pl.DataFrame, rules: PromotionParams) -> GateResult:
-    """Whether the 90 % interval covers as much as it may."""
-    low, high = (f"{OURS}-{side}-{COVERAGE}" for side in ("lo", "hi"))
-    rows = frame.filter(pl.col(OURS).cast(pl.Float64).is_finite()).select("step", "y", low, high).drop_nulls("y")
-    bare = rows.filter(pl.col(low).is_null())["step"].unique().sort().to_list()
-    if rows.is_empty() or bare:
-        which = f"of step {', '.join(map(str, bare[:5]))}" if bare else "to judge"
-        return GateResult("coverage", False, f"there is no interval {which}: too few validation residuals")
-    share = float(rows.select(pl.col("y").is_between(low, high).mean()).item())
-    least, most = rules.coverage
-    words = f"the 90 % interval covers {share:.1%}, between {least:.0%} and {most:.0%} is asked for"
-    return GateResult("coverage", least <= share <= most, words)
+def against_its_intervals(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) -> GateResult:
+    """Whether the interval score is not worse than the champion's: by more than the margin, and by more than chance.
+
+    In the units of the run's measure; on the rows on which both have an interval.
+    """
+    found, name = interval_lead(frame, yard), f"interval score of {COVERAGE} %"
+    if found is None or found.skill is None:
+        return GateResult("intervals", True, f"no row on which both have an interval gives an {name}")
+    share = 0.0 - found.skill  # no -0
+    told = f"{name} {share:+.1%} of the champion's"
+    if found.skill_low is None or found.skill_high is None:
+        return GateResult("intervals", share <= rules.margin, f"{told}; at most {rules.margin:+.1%} is asked for")
+    low, high = 0.0 - found.skill_high, 0.0 - found.skill_low
+    told += f", 90 % of resampled {found.over} between {low:+.1%} and {high:+.1%}"
+    asked = f"asked for: at most {rules.margin:+.1%}, or an interval that reaches zero"
+    return GateResult("intervals", share <= rules.margin or low <= 0, f"{told}; {asked}")
+
+
+def interval_scores(frame: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
+    """The frame with y 0 and, in the column of each model, the interval score of a row: an error of its interval, as it were.
+
+    Width, and 20 times (2 / alpha) what lies outside (Gneiting & Raftery 2007, JASA 102); null without an interval.
+    """
+    y, outside = pl.col("y"), 200 / (100 - COVERAGE)
+    scores = []
+    for name in models:
+        low, high = pl.col(f"{name}-lo-{COVERAGE}"), pl.col(f"{name}-hi-{COVERAGE}")
+        scores.append((high - low + outside * ((low - y).clip(0) + (y - high).clip(0))).alias(name))
+    return frame.with_columns(scores).with_columns(y=pl.when(y.is_not_null()).then(0.0))
+
+
+def interval_scale(scale: Scale) -> Scale:
+    """What interval scores are in units of, given what errors are."""
+    return replace(scale, by=INTERVAL_UNITS.get(scale.by, "mase"))
+
+
+def interval_lead(frame: pl.DataFrame, yard: Yardstick) -> Difference | None:
+    """How much larger the interval score of the challenger is than the champion's."""
+    return measures.compared(interval_scores(frame, [OURS, THEIRS]), [OURS], [THEIRS], interval_scale(yard.scale))
 
 
 def checks(passed: bool | None) -> GateResult:

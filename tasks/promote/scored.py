@@ -9,12 +9,15 @@ import polars as pl
 from models.fit.job import is_baseline
 from params.evaluation import PromotionParams
 from tasks.compare.board import Difference
+from tasks.compare.distribution import fifths
 from tasks.compare.folds import training_history
 from tasks.compare.measures import measured, scale_of
 from tasks.compare.scores import skill
 from tasks.evaluate.baselines import spread_origins
+from tasks.evaluate.frames import COVERAGE
 from tasks.promote import gates
-from tasks.promote.gates import OURS, THEIRS, GateResult, Yardstick
+from tasks.promote.coverage import Part, coverage, covered
+from tasks.promote.gates import OURS, THEIRS, GateResult, Yardstick, interval_scale, interval_scores
 from tasks.registry.load import Version
 from tasks.registry.unseen import common_origins, forecast_frames, panel_of
 from tasks.report.leaderboard import SCORES
@@ -27,6 +30,9 @@ class Figures:
     `mae` and `score` (in the `measure` that chooses) of the versions, of the best baseline (`bar`) and of the best `naive` one;
     `skill` of each version against the bar in the measure, `skill_naive` against the naive one in MAE.  `less`: by (one,
     other), how much larger the error of one is, with its interval; None where too few origins say so.
+
+    `coverage`, `interval_score` of the 90 % interval of each version, the latter in the units of the measure; `parts`: what
+    that of the challenger covers of every part of the panel.
     """
 
     origins: int
@@ -40,6 +46,9 @@ class Figures:
     skill: Mapping[str, float | None]
     skill_naive: Mapping[str, float | None]
     less: Mapping[tuple[str, str], Difference | None]
+    coverage: Mapping[str, float | None]
+    interval_score: Mapping[str, float | None]
+    parts: tuple[Part, ...] = ()
 
     @property
     def words(self) -> str:
@@ -66,7 +75,8 @@ class Figures:
         """The content of scores.json of a ledger entry."""
         gaps = {f"{one}_less_{other}": asdict(gap) if gap else None for (one, other), gap in self.less.items()}
         own = {name: getattr(self, name) for name in ("origins", "series", "rows", "naive", "measure")}
-        return {**own, "baseline": self.bar, **self._flat(), **gaps}
+        parts = [asdict(one) for one in self.parts]
+        return {**own, "baseline": self.bar, **self._flat(), **gaps, f"{OURS}_coverage_{COVERAGE}_by": parts}
 
     def _flat(self) -> dict[str, float | None]:
         found: dict[str, float | None] = {}
@@ -74,6 +84,8 @@ class Figures:
             found |= {f"{name}_mae": self.mae[name], f"{name}_score": self.score[name]}
         for name in self.skill:
             found |= {f"{name}_skill": self.skill[name], f"{name}_skill_naive": self.skill_naive[name]}
+            found[f"{name}_coverage_{COVERAGE}"] = self.coverage[name]
+            found[f"{name}_interval_score_{COVERAGE}"] = self.interval_score[name]
         return found
 
 
@@ -84,6 +96,7 @@ def score(
     versions = {OURS: challenger} | ({THEIRS: champion} if champion else {})
     frame, yard = _forecast(versions, home)
     made, itself = challenger.trained_on, challenger.facts.family == challenger.trained_on.bar
+    parts: tuple[Part, ...] = ()
     results = [
         gates.enough_origins(frame),
         gates.whole(frame, {name: is_baseline(one.facts.family) for name, one in versions.items()}),
@@ -95,10 +108,12 @@ def score(
         if champion is None and not itself:
             results.append(gates.chance(frame, yard, allow_chance))
         results += [] if itself else [gates.slice_skill(frame, yard, rules)]
-        results.append(gates.coverage(frame, rules))
+        holds, parts = coverage(frame, yard.fifths, rules)
+        results.append(holds)
         if champion:
             results.append(gates.against_champion(frame, yard, made.newest > champion.trained_on.newest, rules))
-    return results, _figures(frame, list(versions), yard)
+            results.append(gates.against_its_intervals(frame, yard, rules))
+    return results, replace(_figures(frame, list(versions), yard), parts=parts)
 
 
 def _forecast(versions: Mapping[str, Version], home: Path) -> tuple[pl.DataFrame, Yardstick]:
@@ -110,12 +125,13 @@ def _forecast(versions: Mapping[str, Version], home: Path) -> tuple[pl.DataFrame
     panel = panel_of(challenger, home)
     origins = common_origins(panel, split, stride, list(versions.values()))
     origins = spread_origins([name for version in versions.values() for name in _baselines(version)], panel, origins, run)
-    scale = scale_of(run.evaluation, training_history(panel, split))
+    history = training_history(panel, split)
+    scale = scale_of(run.evaluation, history)
     needed = {made.bar: None, made.naive: None, **dict.fromkeys(scale.besides)}
     itself = [made.bar] if challenger.facts.family == made.bar else []
     frame = forecast_frames(panel, origins, versions, run, baselines=[name for name in needed if name not in itself])
     frame = frame.with_columns(pl.col(OURS).alias(name) for name in itself)
-    return frame, Yardstick(bar=made.bar, naive=made.naive, scale=scale)
+    return frame, Yardstick(bar=made.bar, naive=made.naive, scale=scale, fifths=fifths(history))
 
 
 def _baselines(version: Version) -> list[str]:
@@ -164,4 +180,6 @@ def _figures(frame: pl.DataFrame, versions: Sequence[str], yard: Yardstick) -> F
         skill={name: found.skill(name, yard.bar) for name in versions},
         skill_naive={name: skill(frame, name, yard.naive) for name in versions},
         less={(one, other): yard.lead(frame, one, other) for one, other in pairs},
+        coverage={name: covered(frame, name) for name in versions},
+        interval_score=measured(interval_scores(frame, versions), versions, interval_scale(yard.scale)).scores,
     )

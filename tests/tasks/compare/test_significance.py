@@ -12,7 +12,17 @@ from scipy import stats
 from params.evaluation import Measure
 from tasks.compare.board import LEVEL, Difference
 from tasks.compare.measures import Scale, compared
-from tasks.compare.significance import FEWEST, RESAMPLES, corrected, diebold_mariano, enough, holm, overlap_in, resamples
+from tasks.compare.significance import (
+    FEWEST,
+    RESAMPLES,
+    corrected,
+    diebold_mariano,
+    enough,
+    holm,
+    overlap_in,
+    resamples,
+    share_p,
+)
 
 
 def by_hand(d: np.ndarray, h: int) -> tuple[float, float]:
@@ -292,3 +302,26 @@ def test_too_little_says_nothing() -> None:
     flips = np.tile([1.0, -1.0], 30) + 0.01  # lag 1 takes away more than there is
     found = diebold_mariano(flips, 2)
     assert found is not None and math.isfinite(found[0])
+
+
+def test_how_likely_a_share_lies_apart_is_scipy_s_for_origins_that_are_alone() -> None:
+    """Origins of as many rows each, none overlapping: what is left is a t test of the mean of their shares."""
+    rng = np.random.default_rng(0)
+    shares = rng.binomial(20, 0.85, (40, 3)) / 20
+    rows = np.full((40, 3), 20.0)
+    apart = shares.mean(axis=0) - 0.8
+    found = share_p(apart, (shares * 20)[None], rows, 1)
+    assert found == pytest.approx(stats.ttest_1samp(shares, 0.8).pvalue, rel=0.25)
+    wider = np.stack([shares * 20, (0.5 + 2 * (shares - 0.5)) * 20])  # twice the spread is what counts
+    assert share_p(apart, wider, rows, 1) == pytest.approx(
+        2 * stats.t.sf(np.abs(apart) / (2 * shares.std(axis=0, ddof=1) / np.sqrt(40)), 39), rel=0.15
+    )
+    neighbours = share_p(apart, (shares * 20)[None], rows, 10)  # four blocks: a longer tail
+    assert (neighbours > found).all()
+    assert share_p(apart, (shares * 20)[None], rows, 30).tolist() == [1.0, 1.0, 1.0]  # not two blocks
+
+
+def test_a_share_without_a_spread_is_apart_for_certain_or_not_at_all() -> None:
+    rows = np.full((30, 2), 5.0)
+    found = share_p(np.array([-0.8, 0.0]), np.zeros((1, 30, 2)), rows, 1)
+    assert found.tolist() == [0.0, 1.0]

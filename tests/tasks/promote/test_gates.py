@@ -19,6 +19,8 @@ SERIES = pl.DataFrame(
     {"unique_id": [f"s{i}" for i in range(10)], "mae": [1.0, 10.0] * 5, "mse": [1.0, 100.0] * 5, "deviation": [1.0, 10.0] * 5}
 )
 
+FIFTHS = SERIES.select("unique_id", fifth=pl.int_range(10) // 2 + 1)
+
 
 def rules(**changes: Any) -> PromotionParams:
     own = load_run("params/smoke.yaml").promotion
@@ -27,7 +29,7 @@ def rules(**changes: Any) -> PromotionParams:
 
 def yard(by: Any = "mae", bar: str = "theta") -> Yardstick:
     """The errors of s0, s2, ... are divided by 1, those of s1, s3, ... by 10."""
-    return Yardstick(bar=bar, naive="last_value", scale=Scale(by, 1, SERIES))
+    return Yardstick(bar=bar, naive="last_value", scale=Scale(by, 1, SERIES), fifths=FIFTHS)
 
 
 def a_frame(
@@ -246,16 +248,47 @@ def test_a_forecast_that_is_no_number_does_not_drop_out() -> None:
     assert not gates.whole(nothing, networks | {"champion": True}).passed
 
 
-def test_coverage_within_limits() -> None:
-    inside = a_frame(ours=0.5)
-    assert not gates.coverage(inside, rules(coverage=(0.8, 0.97))).passed  # all of it: too wide
-    assert gates.coverage(inside, rules(coverage=(0.8, 1.0))).passed
-    assert not gates.coverage(a_frame(ours=1.5), rules(coverage=(0.8, 1.0))).passed
-    assert not gates.coverage(inside.with_columns(pl.lit(None, pl.Float64).alias("challenger-lo-90")), rules()).passed
-    none = [pl.when(pl.col("unique_id") == "s0").then(name).alias(name) for name in inside.columns if name.startswith("chall")]
-    assert gates.coverage(inside.with_columns(none), rules(coverage=(0.8, 1.0))).passed  # of a baseline without a forecast
-    low = pl.when(pl.col("step") != 3).then("challenger-lo-90").alias("challenger-lo-90")
-    assert "no interval of step 3" in gates.coverage(inside.with_columns(low), rules()).words
+@pytest.mark.parametrize(
+    ("factor", "margin", "passed"),
+    [(1.0, 0.01, True), (0.5, 0.01, True), (1.3, 0.01, False), (1.3, 0.4, True), (3.0, 0.4, False)],
+)
+@pytest.mark.parametrize("by", ["mae", "mase", "owa", "mse_scaled"])
+def test_wider_intervals_for_the_same_errors_are_refused(factor: float, margin: float, passed: bool, by: Any) -> None:
+    """All actuals lie inside: the interval score is the width, in s1 a tenth of it in units of the series."""
+    frame = a_frame(ours=0.1).with_columns(pl.lit(-1.0).alias("champion-lo-90"), pl.lit(1.0).alias("champion-hi-90"))
+    wide = frame.with_columns(pl.lit(-factor).alias("challenger-lo-90"), pl.lit(factor).alias("challenger-hi-90"))
+    found = gates.against_its_intervals(wide, yard(by), rules(margin=margin))
+    assert found.passed is passed, found.words
+    assert found.words.startswith(f"interval score of 90 % {factor - 1:+.1%} of the champion's, 90 % of resampled origins")
+
+
+def test_an_interval_score_by_hand() -> None:
+    """Width 2; 0.5 below the lower end costs 20 times as much more, 1 above the upper end too; without an interval none."""
+    frame = pl.DataFrame({"y": [0.0, -1.5, 2.0, None, 0.0], "champion": 0.0}).with_columns(
+        pl.Series("champion-lo-90", [-1.0] * 4 + [None]), pl.Series("champion-hi-90", [1.0] * 5)
+    )
+    made = gates.interval_scores(frame, ["champion"])
+    assert made["champion"].to_list() == [2.0, 12.0, 22.0, None, None] and made["y"].to_list() == [0.0, 0.0, 0.0, None, 0.0]
+
+
+def test_a_worse_interval_that_may_be_chance_is_not_held_against_it() -> None:
+    """In one origin of forty it misses by 10, at 200 and not 20; on average that is almost a quarter more."""
+    frame = a_frame(ours=0.0, spread=0.0).with_columns(pl.lit(-10.0).alias("champion-lo-90"), champion=pl.lit(0.0))
+    frame = frame.with_columns(pl.lit(10.0).alias("champion-hi-90"), pl.lit(-10.0).alias("challenger-lo-90"))
+    once = frame.with_columns(pl.when(pl.col("cutoff") == 7 * HORIZON).then(-10.0).otherwise(10.0).alias("challenger-hi-90"))
+    found = gates.against_its_intervals(once, yard(), rules())
+    assert found.passed and "+22.5% of the champion's" in found.words and "or an interval that reaches zero" in found.words
+    often = frame.with_columns(pl.when(pl.col("cutoff") % 8 == 0).then(-10.0).otherwise(10.0).alias("challenger-hi-90"))
+    assert not gates.against_its_intervals(often, yard(), rules()).passed
+    few = often.filter(pl.col("cutoff") < 5 * HORIZON)  # too few to tell: the number alone
+    assert gates.against_its_intervals(few, yard(), rules()).words.endswith("at most +1.0% is asked for")
+    assert not gates.against_its_intervals(few, yard(), rules()).passed
+
+
+def test_a_champion_without_an_interval_has_no_score_to_beat() -> None:
+    frame = a_frame().with_columns(pl.lit(None, pl.Float64).alias(f"champion-{end}-90") for end in ("lo", "hi"))
+    found = gates.against_its_intervals(frame, yard(), rules())
+    assert found.passed and found.words == "no row on which both have an interval gives an interval score of 90 %"
 
 
 def test_checks_and_code() -> None:

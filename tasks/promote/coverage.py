@@ -1,0 +1,193 @@
+"""Whether an interval holds for every part of a panel, not for its pool alone: the gate `coverage`.
+
+Parts are all rows, every fifth of the series by size (every series, where there are fewer than ten) and every quarter of the
+horizon.  One is refused where its coverage lies outside what is asked for by more than chance: the spread of its share over
+a block bootstrap of the origins (the rows of an origin have their weather in common, neighbours their targets), 99 %, Holm over
+the parts.  A part that covers everything has no spread of its own: there that of the same rows is taken whose interval is
+stretched or shrunk until it covers exactly what is asked for.
+A value on an end of its interval is inside where coverage may be too low and outside where it may be too high: whole numbers,
+and many zeros, cannot be covered to the percent.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from params.evaluation import PromotionParams
+from tasks.compare import significance
+from tasks.evaluate.frames import COVERAGE
+from tasks.promote.gates import LEAST_ORIGINS, OURS, GateResult, part_of_horizon
+
+LEVEL = 0.01  # of a false alarm, over all parts
+ALL = "all rows"
+FIFTHS = {
+    "1": "the fifth of the smallest series",
+    "2": "the 2nd fifth of series by size",
+    "3": "the 3rd fifth of series by size",
+    "4": "the 4th fifth of series by size",
+    "5": "the fifth of the largest series",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The `share` of the rows of a part that their interval covers, and whether it is judged.
+
+    `outside`: whether the share lies below the lower number asked for or above the upper one; `p`: how likely chance does that,
+    after Holm's correction.  `judged`: whether it has origins enough; else `p` is 1.
+    """
+
+    name: str
+    share: float
+    origins: int
+    outside: bool
+    judged: bool
+    p: float
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is outside by more than chance."""
+        return self.outside and self.p < LEVEL
+
+
+def coverage(frame: pl.DataFrame, fifths: pl.DataFrame, rules: PromotionParams) -> tuple[GateResult, tuple[Part, ...]]:
+    """Whether the 90 % interval of the challenger covers as much as it may, and the parts that say so, all rows first.
+
+    `fifths`: unique_id, fifth (`distribution.fifths`).
+    """
+    rows, bare = interval_rows(frame, OURS), _bare(frame)
+    if rows.is_empty() or bare:
+        words = f"there is no interval {bare or 'to judge'}: too few validation residuals"
+        return GateResult("coverage", False, words), ()
+    found = parts(rows, fifths, rules.coverage)
+    return GateResult("coverage", not any(one.refused for one in found), _words(found, rules.coverage)), found
+
+
+def interval_rows(frame: pl.DataFrame, model: str, level: int = COVERAGE) -> pl.DataFrame:
+    """unique_id, cutoff, ds, step, y, low, high: the rows that have an actual and an interval of the model."""
+    low, high = (pl.col(f"{model}-{side}-{level}").alias(name) for side, name in (("lo", "low"), ("hi", "high")))
+    rows = frame.filter(pl.col(model).cast(pl.Float64).is_finite())
+    return rows.select("unique_id", "cutoff", "ds", "step", pl.col("y").cast(pl.Float64).fill_nan(None), low, high).drop_nulls()
+
+
+def covered(frame: pl.DataFrame, model: str) -> float | None:
+    """The share of its `interval_rows` that are covered; None where there is none."""
+    return interval_rows(frame, model).select(pl.col("y").is_between("low", "high").mean()).item()  # type: ignore[no-any-return]
+
+
+def _bare(frame: pl.DataFrame) -> str:
+    """Of which steps or series a forecast has no interval, in words; empty where each has one."""
+    rows = frame.filter(pl.col(OURS).cast(pl.Float64).is_finite(), pl.col("y").is_not_null())
+    bare = rows.filter(pl.col(f"{OURS}-lo-{COVERAGE}").is_null() | pl.col(f"{OURS}-hi-{COVERAGE}").is_null())
+    if bare.is_empty():
+        return ""
+    steps, series = (bare[name].unique().sort().to_list() for name in ("step", "unique_id"))
+    if len(series) < rows["unique_id"].n_unique():
+        return f"of series {', '.join(map(repr, series[:5]))}"
+    return f"of step {', '.join(map(str, steps[:5]))}"
+
+
+def parts(rows: pl.DataFrame, fifths: pl.DataFrame, limits: tuple[float, float]) -> tuple[Part, ...]:
+    """Every part of some `interval_rows`, all rows first; `limits`: between which shares each has to lie."""
+    rows = rows.join(fifths, on="unique_id", how="left", maintain_order="left")
+    origin, overlap = rows["cutoff"].rank("dense").to_numpy().astype(np.int64) - 1, significance.overlap_in(rows)
+    count = int(origin.max()) + 1
+    samples = {name: _sample(rows.filter(some), origin[some], count, limits) for name, some in _places(rows, fifths)}
+    tested = {name: one for name, one in samples.items() if one.apart and one.origins >= LEAST_ORIGINS}
+    judged = [name for name, one in samples.items() if one.origins >= LEAST_ORIGINS]
+    chances = significance.holm(dict.fromkeys(judged, 1.0) | _chances(tested, overlap))
+    return tuple(
+        Part(
+            name=name,
+            share=one.share,
+            origins=one.origins,
+            outside=one.apart != 0,
+            judged=name in chances,
+            p=chances.get(name, 1.0),
+        )
+        for name, one in samples.items()
+    )
+
+
+def _places(rows: pl.DataFrame, fifths: pl.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    """Each part by name, and [R] which rows are of it; none by size or by step where there is one alone."""
+    yield ALL, np.ones(rows.height, bool)
+    found = []
+    if fifths["fifth"].n_unique() > 1:
+        each = fifths["fifth"].n_unique() == fifths.height  # every series is a part
+        found.append(pl.format("series '{}'", "fifth") if each else pl.col("fifth").replace_strict(FIFTHS, default=None))
+    if rows["step"].n_unique() > 1:
+        found.append(part_of_horizon(rows))
+    order = {name: rank for rank, name in enumerate(FIFTHS.values())}
+    for place in found:
+        names = rows.select(place.alias("_place")).to_series()
+        for name in sorted(names.drop_nulls().unique(maintain_order=True), key=lambda name: order.get(name, 0)):
+            yield name, (names == name).fill_null(False).to_numpy()
+
+
+class _Sample(NamedTuple):
+    """A part: its `share`, and how far that lies below or above what is asked for (`apart`, 0 inside), O origins in all.
+
+    `rows` [O]; `hits` [2, O]: those of them that are covered, and that would be if as many were as is asked for.
+    """
+
+    share: float
+    apart: float
+    rows: np.ndarray
+    hits: np.ndarray
+
+    @property
+    def origins(self) -> int:
+        """How many it has rows of."""
+        return int((self.rows > 0).sum())
+
+
+def _sample(rows: pl.DataFrame, origin: np.ndarray, origins: int, limits: tuple[float, float]) -> _Sample:
+    """`origin` [R]: the number of each row's."""
+    y, low, high = (rows[name].cast(pl.Float64).to_numpy() for name in ("y", "low", "high"))
+    inside, within = (low <= y) & (y <= high), (low < y) & (y < high)
+    share, (least, most) = float(inside.mean()), limits
+    hit, edge = (inside, least) if share < least else (within, most)
+    apart = float(hit.mean()) - edge
+    apart = 0.0 if share >= least and apart < 0 else apart
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = np.nan_to_num(np.abs(y - (low + high) / 2) / ((high - low) / 2), nan=1.0, posinf=np.inf)
+    wanted = reach <= np.sort(reach)[int(edge * (len(reach) - 1))]
+    hits = np.stack([np.bincount(origin, one, origins) for one in (hit, wanted)])
+    return _Sample(share, apart, np.bincount(origin, minlength=origins).astype(float), hits)
+
+
+def _chances(tested: Mapping[str, _Sample], overlap: int) -> dict[str, float]:
+    """How likely each part is as far outside by chance, by itself."""
+    if not tested:
+        return {}
+    apart = np.array([one.apart for one in tested.values()])
+    rows, hits = (np.stack([getattr(one, what) for one in tested.values()], -1) for what in ("rows", "hits"))
+    return dict(zip(tested, significance.share_p(apart, hits, rows, overlap).tolist(), strict=True))
+
+
+def _words(found: Sequence[Part], limits: tuple[float, float]) -> str:
+    """What the pool covers, which parts lie outside, by more than chance or not, and how many are not judged."""
+    least, most = limits
+    words = f"the {COVERAGE} % interval covers {found[0].share:.1%}, between {least:.0%} and {most:.0%} is asked for"
+    low, high = (end(found, key=lambda one: one.share) for end in (min, max))
+    if len(found) > 1:
+        words += f"; of {len(found)} parts {low.name} covers least, {low.share:.1%}, and {high.name} most, {high.share:.1%}"
+    for several, told in (
+        ([one for one in found if one.refused], "outside by more than chance"),
+        ([one for one in found if one.outside and one.judged and not one.refused], "outside by no more than chance"),
+        (
+            [one for one in found if one.outside and not one.judged],
+            f"outside, not judged by fewer than {LEAST_ORIGINS} origins",
+        ),
+    ):
+        if several:
+            names = ", ".join(f"{one.name} with {one.share:.1%}" for one in several[:5])
+            more = f" and {len(several) - 5} more" if len(several) > 5 else ""
+            words += f"; {len(several)} {told}: {names}{more}"
+    if not any(one.judged for one in found):
+        words += f"; shown and not judged: {found[0].origins} origins, {LEAST_ORIGINS} are needed"
+    return words
