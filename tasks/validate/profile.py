@@ -13,7 +13,7 @@ from models.data.panel import SPLITS, Split
 from params.errors import UserError
 from params.schema import RunParams
 from tasks.grid.frequency import Frequency
-from tasks.grid.split import resolve_split
+from tasks.grid.split import resolve_folds
 from tasks.grid.zone import NO_SHIFT
 from tasks.load.clock import went_back
 from tasks.load.files import collect
@@ -60,8 +60,8 @@ def make_profile(run: RunParams, source: Source) -> Profile:
     y_distinct (0 none, 1 constant, 2 more), y_varies; each column c: null_share:c, infinite:c, text:c, example:c,
     min:c, max:c, size:c (the largest number either way); training_rows (of the grid); scored (windows of validation or test,
     the fewer; null where none trains); windows:train, windows:validation, windows:test; observed:train, observed:validation,
-    observed:test (targets that are not null).  The table has the sums of the last six over the series that give training
-    windows.
+    observed:test (targets that are not null); of an earlier validation range, as of_fold names them, those of train and
+    validation.  The table has the sums of the last over the series that give training windows.
     """
     wanted = list(dict.fromkeys([*run.windows.columns, *(c for c in run.validation.ranges if c != "y")]))
     frame = scan_series(source, wanted, categories_of(run))
@@ -91,11 +91,11 @@ def make_profile(run: RunParams, source: Source) -> Profile:
     keys = frame.select("unique_id", "ds", y=_number("y"))
     if not values["ordered"].all():
         keys = keys.sort("unique_id", "ds")
-    split, problem = _split_of(values, run, frequency)
-    grid = collect(keys.group_by("unique_id").agg(*_grid(frequency), *_observed(split, frequency)), run.data.where)
+    splits, problem = _splits_of(values, run, frequency)
+    grid = collect(keys.group_by("unique_id").agg(*_grid(frequency), *_observed(splits, frequency)), run.data.where)
     series = values.join(grid, on="unique_id").sort("unique_id")
     series = _with_gaps(series, columns, frequency)
-    series = _with_windows(series, run, split, frequency)
+    series = _with_windows(series, run, splits, frequency)
     missing = tuple(name for name in wanted if name not in columns)
     table, told, found = _table(series, columns), source.clock.told, tuple(source.columns)
     zone = _went_back(keys, source) if (series["duplicates"] > 0).any() else None
@@ -175,41 +175,58 @@ def _with_gaps(series: pl.DataFrame, columns: Sequence[str], frequency: Frequenc
     )
 
 
-def _split_of(values: pl.DataFrame, run: RunParams, frequency: Frequency) -> tuple[Split | None, str | None]:
-    """The borders of the run on this table, or the reason why they do not fit the data at all."""
+def _splits_of(values: pl.DataFrame, run: RunParams, frequency: Frequency) -> tuple[list[Split], str | None]:
+    """The borders of every validation range on this table, the run's own last, or why they do not fit the data at all."""
     try:
         oldest, newest = values["first"].to_physical().min(), values["last"].to_physical().max()
-        return resolve_split(run, frequency, oldest, newest), None  # type: ignore[arg-type]
+        return resolve_folds(run, frequency, oldest, newest), None  # type: ignore[arg-type]
     except UserError as error:
-        return None, str(error)
+        return [], str(error)
 
 
-def _with_windows(series: pl.DataFrame, run: RunParams, split: Split | None, frequency: Frequency) -> pl.DataFrame:
+def of_fold(name: str, number: int) -> str:
+    """The name of a split of an earlier validation range, which are counted from 1, the oldest."""
+    return f"{name}~{number}"
+
+
+def _named(splits: Sequence[Split]) -> list[tuple[str, str, Split]]:
+    """Every range that windows are counted in: its name here, its name in its split, and that split."""
+    earlier = [
+        (of_fold(name, number), name, split)
+        for number, split in enumerate(splits[:-1], start=1)
+        for name in ("train", "validation")
+    ]
+    return [*((name, name, splits[-1]) for name in SPLITS), *earlier]
+
+
+def _with_windows(series: pl.DataFrame, run: RunParams, splits: Sequence[Split], frequency: Frequency) -> pl.DataFrame:
     """How many windows each series gives to each split, how many rows it has to train on, and whether it is scored."""
     window = run.windows.window_params()
-    if split is None:
+    if not splits:
         whole = (pl.col("steps") - window.behind - window.ahead).clip(0)
         counts = [whole.alias("windows:train"), *(pl.lit(1).alias(f"windows:{n}") for n in ("validation", "test"))]
         return series.with_columns(*counts, training_rows=pl.col("steps"), scored=pl.lit(1))
-    ranges, counts = _ranges(split, frequency, pl.col("steps"), pl.col("first"), pl.col("day")), []
-    for name, (low, high) in ranges.items():
+    place, counts = (frequency, pl.col("steps"), pl.col("first"), pl.col("day")), []
+    for name, own, split in _named(splits):
+        low, high = _ranges(split, *place)[own]
         first = pl.max_horizontal(low - 1 - window.gap, pl.lit(window.behind))
         counts.append((high - window.ahead - first).clip(0).alias(f"windows:{name}"))
-    series = series.with_columns(*counts, training_rows=ranges["train"][1].clip(0))
+    series = series.with_columns(*counts, training_rows=_ranges(splits[-1], *place)["train"][1].clip(0))
     fewer = pl.min_horizontal("windows:validation", "windows:test")
     return series.with_columns(scored=pl.when(pl.col("windows:train") > 0).then(fewer))
 
 
-def _observed(split: Split | None, frequency: Frequency) -> list[pl.Expr]:
+def _observed(splits: Sequence[Split], frequency: Frequency) -> list[pl.Expr]:
     """How many targets of a series, its rows in order, each split observes; one each where no split is known."""
-    if split is None:
+    if not splits:
         return [pl.lit(1).first().alias(f"observed:{name}") for name in SPLITS]
     ds, first, day = pl.col("ds"), pl.col("ds").first(), frequency.day(pl.col("ds"))
     row, steps = frequency.position(ds, first, day), frequency.position(ds.last(), first, day) + 1
-    return [
-        (pl.col("y").is_not_null() & (row >= low) & (row < high)).sum().alias(f"observed:{name}")
-        for name, (low, high) in _ranges(split, frequency, steps, first, day).items()
-    ]
+    found = []
+    for name, own, split in _named(splits):
+        low, high = _ranges(split, frequency, steps, first, day)[own]
+        found.append((pl.col("y").is_not_null() & (row >= low) & (row < high)).sum().alias(f"observed:{name}"))
+    return found
 
 
 def _ranges(
@@ -235,7 +252,7 @@ def _ranges(
 def _table(series: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     nulls = [(pl.col(f"nulls:{c}").sum() / pl.col("rows").sum()).alias(f"null_share:{c}") for c in columns]
     trained = pl.col("windows:train") > 0  # a series that gives none is left out, or fails
-    counts = [pl.col(f"{kind}:{name}").filter(trained).sum() for kind in ("windows", "observed") for name in SPLITS]
+    counts = [pl.col(name).filter(trained).sum() for name in series.columns if name.startswith(("windows:", "observed:"))]
     return series.select(
         pl.len().alias("series"), pl.col("rows").sum(), pl.col("first").min(), pl.col("last").max(), *counts, *nulls
     )

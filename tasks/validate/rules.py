@@ -12,7 +12,7 @@ from tasks.load.clock import came_twice
 from tasks.load.files import did_you_mean
 from tasks.load.source import categories_of
 from tasks.validate.advice import what_fits
-from tasks.validate.profile import Profile
+from tasks.validate.profile import Profile, of_fold
 from tasks.validate.verdict import Severity, Unit
 
 Level = Literal["series", "table"]
@@ -167,6 +167,34 @@ def _history(run: RunParams, profile: Profile) -> list[Rule]:
                 "remove the rows without a target at its ends, or move the split"
             )
             rules.append(Rule(f"{split} observed", f"observed:{split}", about, low=1, level="table"))
+        rules += _folds(run, profile)
+    return rules
+
+
+def _folds(run: RunParams, profile: Profile) -> list[Rule]:
+    """Of the earlier validation ranges (split.folds): each has something to train on before it, and something to score."""
+    folds, rules = run.split.folds, list[Rule]()
+    able = [
+        number for number in range(1, folds) if (profile.series[f"windows:{of_fold('train', number)}"] > 0).any()
+    ]  # what an older range has, a newer one has too
+    if len(able) < folds - 1:
+        about = (
+            f"no series is long enough to be trained on before the first of {folds} validation ranges: lower split.folds to "
+            f"{len(able) + 1}, shorten split.validation, lookback or horizon, or give longer history"
+        )
+        return [Rule("folds", f"windows:{of_fold('train', 1)}", about, low=1, level="table")]
+    for number in able:
+        which = f"validation range {number} of {folds}"
+        own = {kind: f"{kind}:{of_fold('validation', number)}" for kind in ("windows", "observed")}
+        about = f"no series has a complete window in {which}: lower split.folds, shorten the horizon, or move the split"
+        rules.append(Rule(f"{which}: windows", own["windows"], about, low=1, level="table"))
+        about = f"no target is observed in {which}: lower split.folds, or move the split"
+        rules.append(Rule(f"{which}: observed", own["observed"], about, low=1, level="table"))
+        about = f"no target is observed before {which}: lower split.folds"
+        rules.append(Rule(f"{which}: history", f"observed:{of_fold('train', number)}", about, low=1, level="table"))
+        about = f"begins too late to be trained on before {which}, where it is forecast as a series that training did not see"
+        short = f"windows:{of_fold('train', number)}"
+        rules.append(Rule(f"{which}: series", short, about, low=1, severity=Severity.WARN))
     return rules
 
 

@@ -17,10 +17,10 @@ from models.data.panel import SPLITS, Panel
 from params.load import load_run
 from params.schema import RunParams
 from tasks.grid.frequency import Frequency
-from tasks.grid.split import split_of
+from tasks.grid.split import folds_of, split_of
 from tasks.lags.panel import write_panel
 from tasks.load.source import history_frame, open_source
-from tasks.validate.profile import Profile, make_profile
+from tasks.validate.profile import Profile, make_profile, of_fold
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 Row = tuple[str, datetime, float | None, float | None]
@@ -106,7 +106,8 @@ def test_rows_in_any_order_give_the_same_profile(tmp_path: Path) -> None:
 
 SPLIT_SETTINGS = [
     "split={validation: 6, test: 5}", "split={validation: 6, test: 5, embargo: 2}", "split={validation: 8h, test: 7h}",
-    "split={validation: 8h, test: 7h, embargo: 1h}", 'split={validation: "2020-01-01 20:00", test: "2020-01-02"}',
+    "split={validation: 8h, test: 7h, embargo: 1h}", "split={validation: 8h, test: 7h, embargo: 1h, folds: 3}",
+    "split={validation: 6, test: 5, folds: 3}", 'split={validation: "2020-01-01 20:00", test: "2020-01-02"}',
 ]  # fmt: skip
 
 
@@ -124,6 +125,11 @@ def test_the_windows_counted_are_the_windows_cut(tmp_path: Path, split: str, gap
         cut = origin_rows(panel, window, split_of(run, panel), name, 1)
         each = [int(((cut >= panel.rows(s).start) & (cut < panel.rows(s).stop)).sum()) for s in range(len(panel.ids))]
         assert profile.series[f"windows:{name}"].to_list() == each, name
+    for number, earlier in enumerate(folds_of(run, panel)[:-1], start=1):
+        for name in ("train", "validation"):
+            cut = origin_rows(panel, window, earlier, name, 1)
+            each = np.histogram(cut, panel.offsets)[0].tolist()
+            assert profile.series[f"windows:{of_fold(name, number)}"].to_list() == each, (name, number)
 
 
 @pytest.mark.parametrize("split", SPLIT_SETTINGS)
@@ -136,11 +142,14 @@ def test_the_observed_targets_counted_are_those_in_the_range_of_each_split(tmp_p
             history_frame(run, open_source(run.data)), run.windows.window_params(), Frequency("1h"), 0, tmp_path / "panels"
         )
     )
-    borders, profile = split_of(run, panel), profile_of(run)
-    for name in SPLITS:
+    *earlier, borders = folds_of(run, panel)
+    profile, named = profile_of(run), {name: (name, borders) for name in SPLITS}
+    for number, split_ in enumerate(earlier, start=1):
+        named |= {of_fold(name, number): (name, split_) for name in ("train", "validation")}
+    for name, (own, where) in named.items():
         each = []
         for s in range(len(panel.ids)):
-            low, high = borders.target_rows(panel.times[panel.rows(s)], name)
+            low, high = where.target_rows(panel.times[panel.rows(s)], own)
             y = panel.target[panel.rows(s)][max(low, 0) : max(high, 0)]
             each.append(int((~np.isnan(y)).sum()))
         assert profile.series[f"observed:{name}"].to_list() == each, name

@@ -212,6 +212,36 @@ def test_a_split_without_one_observed_target_fails(tmp_path: Path, split: str, f
         assert check(tmp_path, one, settings).passed
 
 
+def failures(verdict: Verdict) -> list[str]:
+    return [f.name for f in refused(verdict).values() if f.severity == "fail"]
+
+
+@pytest.mark.parametrize("split", ["{validation: 6h, test: 6h, folds: %d}", "{validation: 6, test: 6, folds: %d}"])
+def test_every_fold_needs_a_training_before_it_and_it_is_said_how_many_there_are(tmp_path: Path, split: str) -> None:
+    """Of 40 rows 6 are the test's; a window takes 3 + 2, so that 5 ranges of 6 leave 4 rows: one too few."""
+    assert not failures(check(tmp_path, frame_of(), "split=" + split % 4))
+    verdict = check(tmp_path, frame_of(), "split=" + split % 5)
+    assert failures(verdict) == ["folds"]
+    assert "before the first of 5 validation ranges: lower split.folds to 4" in failure_message(verdict)
+
+
+def test_a_fold_without_one_observed_target_fails_by_its_number(tmp_path: Path) -> None:
+    row = pl.int_range(pl.len()).over("id")
+    gone = frame_of().with_columns(temp=pl.when((row < 22) | (row >= 28)).then("temp"))
+    settings = ("split={validation: 6h, test: 6h, folds: 3}", "validation.max_null_share=0.5")
+    assert failures(check(tmp_path, gone, *settings)) == ["validation range 2 of 3: observed"]
+    late = frame_of().with_columns(temp=pl.when(row >= 17).then("temp"))
+    assert failures(check(tmp_path, late, *settings)) == ["validation range 1 of 3: history"]
+
+
+def test_a_series_that_begins_after_a_fold_is_told_of_and_kept(tmp_path: Path) -> None:
+    late = frame_of("late", rows=20).with_columns(pl.col("time") + timedelta(hours=ROWS - 20))
+    verdict = check(tmp_path, pl.concat([frame_of(), late]), "split={validation: 6h, test: 6h, folds: 3}")
+    assert verdict.passed and not verdict.dropped_series
+    told = {name: finding.series for name, finding in refused(verdict).items()}
+    assert told == {"validation range 1 of 3: series": ["late"], "validation range 2 of 3: series": ["late"]}
+
+
 def test_rows_after_the_last_target_are_to_be_forecast_and_count_for_nothing(tmp_path: Path) -> None:
     """Twelve empty rows at the end of both series, three at the end of one more, and a week of what is known ahead."""
     padding = frame_of(rows=12).with_columns(pl.col("time") + timedelta(hours=ROWS), temp=pl.lit(None, pl.Float64))
