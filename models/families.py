@@ -5,7 +5,7 @@ from typing import get_args
 
 from models.data.scaling import Scaling, Transform, no_scaling
 from models.data.window import WindowParams
-from models.forecaster import Forecaster, Level, Skip, check_arguments, num_inputs, takes
+from models.forecaster import Forecaster, Level, Point, Skip, check_arguments, num_inputs, takes
 from models.networks.attention import Attention
 from models.networks.contract import Arguments, Network
 from models.networks.convolutional import CnnLstm, Convolutional
@@ -48,12 +48,13 @@ def build_forecaster(
     categories: Mapping[str, int] | None = None,
     scaling: Scaling | None = None,
     quantiles: Sequence[float] = (),
+    point: Point | None = None,
 ) -> Forecaster:
     """A forecaster of a family (a key of FAMILIES) with the arguments of its constructor; without `scaling` nothing is scaled.
 
     `categories`: how many each categorical static covariate has.  `quantiles`: rising, beside the point forecast; a family
-    whose constructor has no `outputs` gives the point alone.  `network` may also hold `skip: linear`, for any family that is
-    not linear itself.
+    whose constructor has no `outputs` gives the point alone.  `point`: made of them, where it is no output of its own.
+    `network` may also hold `skip: linear`, for any family that is not linear itself.
     Raises ValueError for an unknown family, argument or type.
     """
     if family not in FAMILIES:
@@ -68,8 +69,13 @@ def build_forecaster(
     width, known = num_inputs(params, level, categories, folded)
     quantiles = tuple(quantiles) if takes(kind, "outputs") else ()
     contract = {"num_features": width, "lookback": params.lookback, "horizon": params.horizon}
-    contract |= {"outputs": 1 + len(quantiles)} if takes(kind, "outputs") else {}
+    point = point if takes(kind, "outputs") else None
+    if point == "median" and 0.5 not in quantiles:
+        raise ValueError("training.point: median needs 0.5 among training.quantiles")
+    if point == "mean" and not (quantiles and quantiles[0] < 0.5 < quantiles[-1]):
+        raise ValueError("training.point: mean needs training.quantiles below and above 0.5")
+    contract |= {"outputs": len(quantiles) + (point is None)} if takes(kind, "outputs") else {}
     contract |= {} if folded else {"num_ahead": known}
     built = kind(**contract, **own)
     skip = Linear(num_features=width, lookback=params.lookback, horizon=params.horizon) if rule == "linear" else None
-    return Forecaster(built, params, scaling or no_scaling(params), level, transform, categories, quantiles, skip)
+    return Forecaster(built, params, scaling or no_scaling(params), level, transform, categories, quantiles, skip, point)

@@ -17,6 +17,7 @@ from models.networks.contract import Arguments, Network
 
 Level = Literal["none", "last", "mean", "revin"]
 Skip = Literal["none", "linear"]
+Point = Literal["median", "mean"]  # of the quantiles: what is the point forecast where it is no output of its own
 CONTRACT = ("num_features", "lookback", "horizon", "outputs", "num_ahead")
 FLAT = 1e-5  # added to the variance of a window, as RevIN does: a flat one does not divide by zero
 
@@ -46,11 +47,14 @@ class Forecaster(nn.Module):
     repeated, and the rows ahead (right-aligned, the last row at the last sample; more than L of them several to a sample),
     unless it takes those of each step by themselves (`num_ahead`).
     A network that is `guided` is handed the targets in training, one that is `dense` forecasts from every sample in training.
+    `point`: output 0 is the median or the mean of the quantiles, of which the network then gives the middle one first, and no
+    point; None: an output of its own.
     `skip`: one linear map [B, L, N] -> [B, H, 1] of the same sequence, added to every output of the network, which so learns
     what a linear model cannot; beside it nothing is dense, and a guided network is handed what the map leaves of the targets.
     """
 
     level_Q: Tensor
+    share_Q: Tensor
     loc: Tensor
     scale: Tensor
     ahead_loc: Tensor
@@ -70,9 +74,10 @@ class Forecaster(nn.Module):
         categories: Mapping[str, int] | None = None,
         quantiles: Sequence[float] = (),
         skip: nn.Module | None = None,
+        point: Point | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.skip = network, skip
+        self.network, self.skip, self.point = network, skip, point
         self.quantiles = tuple(quantiles)
         self.guided = network.guided
         self.dense = network.dense and skip is None
@@ -86,6 +91,7 @@ class Forecaster(nn.Module):
         if self.y < 0 and level != "none":
             raise ValueError(f"scaling.window = {level} needs y among the features; add it or set scaling.window to none")
         self.register_buffer("level_Q", torch.tensor(self.quantiles), persistent=False)
+        self.register_buffer("share_Q", shares(self.quantiles) if point else torch.empty(0), persistent=False)
         for name, values in scaling._asdict().items():
             self.register_buffer(name, values)
         kinds = list(params.static.values())
@@ -177,11 +183,21 @@ class Forecaster(nn.Module):
         raw = raw.unsqueeze(-1) if raw.dim() == 2 else raw  # a family with one output may leave its axis out
         if linear_BH1 is not None:
             raw = raw[:, -1] if raw.dim() == 4 else raw  # in training a dense network forecasts from every sample
-        risen = _rising(raw) if linear_BH1 is None else _rising(raw) + linear_BH1
+        risen = _rising(raw) if self.point is None else self._with_point(_rising(_without_point(raw))[..., 1:])
+        risen = risen if linear_BH1 is None else risen + linear_BH1
         return risen * seen.spread_B1.to(raw).reshape(-1, *[1] * (raw.dim() - 1)), seen.level_B1
 
+    def _with_point(self, quantiles: Tensor) -> Tensor:
+        """[..., 1 + Q] of [..., Q], rising: their median or mean before them."""
+        if self.point == "median":
+            middle = self.quantiles.index(0.5)
+            return torch.cat((quantiles[..., middle : middle + 1], quantiles), dim=-1)
+        least = quantiles[..., :1]  # what is small beside its level keeps its digits
+        return torch.cat((least + ((quantiles - least) * self.share_Q).sum(-1, keepdim=True), quantiles), dim=-1)
+
     def mapped(self, x_BLN: Tensor, **beside: Tensor) -> Tensor:
-        """[B, H]: the point forecast as network and skip give it together, measured against the window's level."""
+        """[B, H]: the point forecast (the middle quantile, where it is made of these) as network and skip give it together,
+        measured against the window's level."""
         raw: Tensor = self.network(x_BLN, **beside)
         point_BH = raw if raw.dim() == 2 else raw[..., 0]
         return point_BH if self.skip is None else point_BH + self.skip(x_BLN)[..., 0]
@@ -192,7 +208,8 @@ class Forecaster(nn.Module):
         y_BHQ = scaled_BHQ * self.y_scale[row_B].reshape(-1, 1, 1) + self.y_loc[row_B].reshape(-1, 1, 1)
         if self.transform == "none":
             return y_BHQ
-        return torch.expm1(y_BHQ) if self.transform == "log1p" else torch.sinh(y_BHQ)
+        y_BHQ = torch.expm1(y_BHQ) if self.transform == "log1p" else torch.sinh(y_BHQ)
+        return self._with_point(y_BHQ[..., 1:]) if self.point == "mean" else y_BHQ  # of the quantiles in their own units
 
     def forward(
         self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor, wide_BLE: Tensor, wide_BAE: Tensor
@@ -230,6 +247,19 @@ def _rising(raw: Tensor) -> Tensor:
     if middle > 1:
         parts.insert(1, raw[..., middle : middle + 1] - down.flip(-1).cumsum(-1).flip(-1))
     return torch.cat(parts, dim=-1)
+
+
+def _without_point(raw: Tensor) -> Tensor:
+    """[..., 1 + Q] as `_rising` takes them, of [..., Q] with the middle quantile first, and a place for the point."""
+    middle = 1 + (raw.shape[-1] - 1) // 2
+    return torch.cat((raw[..., :1], raw[..., 1:middle], raw[..., :1], raw[..., middle:]), dim=-1)
+
+
+def shares(quantiles: Sequence[float]) -> Tensor:
+    """[Q]: what each quantile counts in the mean of a distribution, the integral of its quantiles over their levels: half the
+    way to the next level on each side, the outermost up to 0 and 1."""
+    levels = torch.tensor([-quantiles[0], *quantiles, 2 - quantiles[-1]], dtype=torch.float64)
+    return ((levels[2:] - levels[:-2]) / 2).float()
 
 
 def _last(y_BL: Tensor, seen_BL: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ from models.fit.settings import (
     stream,
 )
 from models.fit.step import out_of_memory
-from models.forecaster import Forecaster, Level
+from models.forecaster import Forecaster, Level, Point
 from models.networks.contract import Network
 
 SHARED = ("panel", "threads", "device")  # what the job of an ensemble says once for all its members
@@ -60,7 +60,8 @@ class Job:
     """Everything that a fit depends on; of an ensemble, `members` are the jobs of the fits that it combines.
 
     A baseline has its name for a family and its arguments for a network (`tasks/train/job.py` makes it).  Without a `split` (a
-    refit on all rows) every row is training's.  `panel`: the folder of the panel.  `save_every`: seconds between checkpoints.
+    refit on all rows) every row is training's.  `point`: made of the quantiles, where it is no output of the network.
+    `panel`: the folder of the panel.  `save_every`: seconds between checkpoints.
     """
 
     family: str
@@ -74,6 +75,7 @@ class Job:
     device: str
     panel: Path
     quantiles: tuple[float, ...] = ()
+    point: Point | None = None
     members: tuple["Job", ...] = ()
     combine: Combine = "median"
     save_every: float = SAVE_EVERY
@@ -108,6 +110,7 @@ class Job:
             "training": asdict(self.training),
             "evaluation_stride": self.evaluation_stride,
             "quantiles": list(self.quantiles),
+            "point": self.point,
         }
         if self.members:
             found |= {"members": [member.numbers() for member in self.members], "combine": self.combine}
@@ -161,6 +164,7 @@ def build(job: Job, panel: Panel, scaling: Scaling) -> Forecaster:
             categories={name: len(found) for name, found in panel.categories.items()},
             scaling=scaling,
             quantiles=job.quantiles,
+            point=job.point,
         )
 
 

@@ -23,12 +23,13 @@ def masked_loss(name: str, forecast_BH: Tensor, y_BH: Tensor, count: Tensor | No
     return errors.sum() / (observed.sum() if count is None else count).clamp(min=1)
 
 
-def forecast_loss(name: str, forecast_HQ: Tensor, y_H: Tensor, level_Q: Tensor, count: Tensor | None = None) -> Tensor:
+def forecast_loss(name: str | None, forecast_HQ: Tensor, y_H: Tensor, level_Q: Tensor, count: Tensor | None = None) -> Tensor:
     """The loss of the point forecast plus the mean pinball loss of the quantiles (Koenker & Bassett 1978).
 
-    `forecast_HQ` [..., 1 + Q], `y_H` [...], NaN where not observed; `level_Q`: the quantiles; `count` as in `masked_loss`.
+    `name`: of the first; None: the point is made of the quantiles and has no loss of its own.  `forecast_HQ` [..., 1 + Q],
+    `y_H` [...], NaN where not observed; `level_Q`: the quantiles; `count` as in `masked_loss`.
     """
-    loss = masked_loss(name, forecast_HQ[..., 0], y_H, count)
+    loss = forecast_HQ.new_zeros(()) if name is None else masked_loss(name, forecast_HQ[..., 0], y_H, count)
     if not len(level_Q):
         return loss
     observed = ~y_H.isnan()

@@ -31,7 +31,8 @@ def batch_loss(forecaster: Forecaster, inputs: Inputs, y_BT: Tensor, loss: str, 
     forecasts, level_B1 = forecaster.above_level(inputs, scaled_BT)
     above_BT = (scaled_BT - level_B1).float()  # an error is the same, whatever level both sides are measured from
     targets = forecaster.every_target(above_BT) if forecasts.dim() == 4 else above_BT
-    return forecast_loss(loss, forecasts.float(), targets, forecaster.level_Q, count)
+    own = loss if forecaster.point is None else None
+    return forecast_loss(own, forecasts.float(), targets, forecaster.level_Q, count)
 
 
 class Step:
@@ -127,7 +128,7 @@ def validate(forecaster: Forecaster, windows: Windows, loss: str) -> tuple[float
         scaled_BHQ = forecaster.scaled(*inputs)
         targets_BH = forecaster.scale_targets(y_BH, inputs.series_B)
         errors, seen = absolute_errors(forecaster.raw(scaled_BHQ, inputs.series_B)[..., 0], y_BH)
-        part = forecast_loss(loss, scaled_BHQ, targets_BH, forecaster.level_Q)
+        part = forecast_loss(loss if forecaster.point is None else None, scaled_BHQ, targets_BH, forecaster.level_Q)
         found.append(torch.stack((errors, seen.to(errors.dtype), part)))
     errors_N, seen_N, part_N = torch.stack(found).cpu().double().unbind(1)  # not every device has float64
     count = float(seen_N.sum())

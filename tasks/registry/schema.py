@@ -223,6 +223,7 @@ class MemberTold(Exactly):
     training: TrainingTold
     evaluation_stride: Some
     quantiles: Quantiles
+    point: Literal["median", "mean"] | None = None
     members: Annotated[list["MemberTold"], Field(max_length=1000)] = Field(default_factory=list)
     combine: Literal["median", "mean"] = "median"
 

@@ -117,8 +117,9 @@ def _size(variant: VariantParams, windows: WindowParams) -> Size:
 
 
 def _build(variant: VariantParams, windows: WindowParams) -> Forecaster:
-    level, quantiles = variant.run.scaling.window, variant.run.training.quantiles
-    return build_forecaster(variant.family, own_network(variant), windows, level=level, quantiles=quantiles)
+    level, training = variant.run.scaling.window, variant.run.training
+    network, quantiles = own_network(variant), training.quantiles
+    return build_forecaster(variant.family, network, windows, level=level, quantiles=quantiles, point=training.point)
 
 
 @contextmanager

@@ -62,6 +62,7 @@ def make_job(variant: VariantParams, seed: int, panel: Path, windows: WindowPara
         device="cpu" if is_closed_form(variant.family) else device,
         panel=panel,
         quantiles=() if variant.members else tuple(training.quantiles),
+        point=None if variant.members else training.point,
         members=tuple(
             job for one in variant.members for job in _member_jobs(one, panel, windows, split, device, training.threads)
         ),

@@ -26,6 +26,7 @@ ALL = [
 ]  # an ensemble has no network of its own
 each_variant = pytest.mark.parametrize("variant", ALL, ids=lambda v: v.variant)
 QUANTILES = (0.05, 0.5, 0.95)
+UNEVEN = (0.1, 0.3, 0.5, 0.9)
 NINE = tuple(round(0.1 * k, 1) for k in range(1, 10))
 SIZES = [(1, 1, 1), (3, 7, 2), (5, 1, 12), (2, 30, 5)]
 
@@ -106,6 +107,58 @@ def test_quantiles_never_cross_whatever_the_weights(variant, params: WindowParam
 
 
 @each_variant
+@pytest.mark.parametrize("point", ["median", "mean"])
+def test_a_point_that_is_made_of_the_quantiles(variant, point, panel: Panel, params: WindowParams, split: Split) -> None:
+    """Held against numpy, in raw units; every weight that there is gets a gradient, and the loss is that of the quantiles."""
+    torch.manual_seed(0)
+    scaling = fit_scaling(panel, params, split, "series", "standard", "log1p")
+    about = {"level": "revin", "transform": "log1p", "scaling": scaling, "quantiles": UNEVEN, "point": point}
+    forecaster = build_forecaster(variant.family, variant.network, params, **about)
+    windows = Windows(panel, params, origin_rows(panel, params, split, "train", 1))
+    inputs, y = (windows.dense() if forecaster.dense else windows).batch(torch.arange(64))
+    loss = batch_loss(forecaster.train(), inputs, y, "mse")
+    if not takes(FAMILIES[variant.family], "outputs"):
+        assert forecaster.point is None and forecaster.quantiles == ()
+        return
+    loss.backward()  # type: ignore[no-untyped-call]
+    for name, parameter in forecaster.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+    found = forecaster.eval()(*windows.inputs(windows.origins[:64])).detach().numpy()
+    point_BH, quantiles = found[..., 0], found[..., 1:]
+    assert quantiles.shape[-1] == 4 and (np.diff(quantiles) >= 0).all()
+    # by hand: 0.1 stands for 0 .. 0.2, 0.3 for 0.2 .. 0.4, 0.5 for 0.4 .. 0.7, 0.9 for 0.7 .. 1
+    expected = quantiles[..., 2] if point == "median" else quantiles @ np.array([0.2, 0.2, 0.3, 0.3])
+    np.testing.assert_allclose(point_BH, expected, rtol=1e-6)
+    other = build_forecaster(variant.family, variant.network, params, **about | {"point": None})
+    assert sum(p.numel() for p in forecaster.parameters()) < sum(p.numel() for p in other.parameters())
+
+
+@pytest.mark.parametrize(
+    ("quantiles", "point", "told"),
+    [
+        ((), "median", "needs 0.5"),
+        ((0.1, 0.9), "median", "needs 0.5"),
+        ((), "mean", "below and above"),
+        ((0.5, 0.9), "mean", "below and"),
+    ],
+)
+def test_levels_that_do_not_say_the_point_are_refused(quantiles, point, told: str, params: WindowParams) -> None:
+    with pytest.raises(ValueError, match=f"training.point: {point} .*{told}"):
+        build_forecaster("dense", {"hidden_size": 2}, params, quantiles=quantiles, point=point)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["median", "mean"])
+def test_a_point_of_the_quantiles_is_in_the_exported_graph(point, params: WindowParams) -> None:
+    torch.manual_seed(6)
+    about = {"level": "last", "transform": "asinh", "quantiles": UNEVEN, "point": point}
+    forecaster = build_forecaster("recurrent", {"cell": "gru", "hidden_size": 4}, params, **about).eval()
+    graph = serving.open_graph(export(forecaster, params))
+    inputs = Inputs.zeros(params, 7)._replace(past_BLF=torch.randn(7, params.lookback, 2))
+    torch.testing.assert_close(graph(*inputs), forecaster(*inputs), rtol=1e-5, atol=1e-5)
+
+
+@each_variant
 def test_one_batch_overfits(variant, panel: Panel, params: WindowParams, split: Split) -> None:
     """A few steps on one batch halve its loss: gradients point down hill, through every layer."""
     if variant.family == "ridge":
@@ -169,6 +222,7 @@ def test_the_loss_of_quantiles_is_the_pinball_loss_beside_that_of_the_point() ->
     forecast, y = torch.tensor([[[1.0, 0.0, 5.0]], [[9.0, 9.0, 9.0]]]), torch.tensor([[2.0], [torch.nan]])
     # by hand: |2 - 1| beside the mean of 0.1 * (2 - 0) and (1 - 0.8) * (5 - 2); the missing target counts nowhere
     assert float(forecast_loss("mae", forecast, y, torch.tensor([0.1, 0.8]))) == pytest.approx(1 + (0.2 + 0.6) / 2)
+    assert float(forecast_loss(None, forecast, y, torch.tensor([0.1, 0.8]))) == pytest.approx((0.2 + 0.6) / 2)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
