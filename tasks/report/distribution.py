@@ -17,7 +17,7 @@ from tasks.report.plots.fans import Fan
 from tasks.report.plots.forecasts import newest_apart
 
 FIFTHS = {"1": "smallest fifth", "2": "second fifth", "3": "third fifth", "4": "fourth fifth", "5": "largest fifth"}
-BEFORE = 2  # horizons of known rows before a fan
+ORIGINS, BEFORE = 4, 2  # forecasts in a fan chart at most, and horizons of rows before them
 
 
 @dataclass(frozen=True)
@@ -118,17 +118,18 @@ def fans_of(found: Comparison, one: Held, calibration: Calibration, bounds: Boun
     """The worst and the best series by the interval score, in units of each series where it has one."""
     ranked = _ranked(found, one)
     places = {0: "worst", len(ranked) - 1: "best"} if len(ranked) > 1 else dict.fromkeys(range(len(ranked)), "")
-    frame, past, fans = found.test.read(one.model), target_frame(panel), []
+    frame, past, fans = found.test.read(one.model), target_frame(panel), []  # both on the clock of the panel
     for place, words in places.items():
         name = ranked[place]
         rows = frame.filter(pl.col("unique_id") == name).rename({one.model: "point"})
         quantiles = _quantiles(found.test, one.model, name, calibration, bounds)
         rows = rows.with_columns(pl.Series(f"q{at}", quantiles[:, at]) for at in range(len(calibration.levels)))
         rows = rows.filter(pl.col("point").is_finite())
-        rows = rows.filter(pl.col("cutoff").is_in(newest_apart(rows).implode())).sort("cutoff", "step")
-        known = past.filter((pl.col("unique_id") == name) & (pl.col("ds") <= rows["cutoff"].min())).sort("ds")
+        rows = rows.filter(pl.col("cutoff").is_in(newest_apart(rows).head(ORIGINS).implode())).sort("cutoff", "step")
+        own = past.filter((pl.col("unique_id") == name) & (pl.col("ds") <= rows["ds"].max())).sort("ds")
+        before = own.filter(pl.col("ds") <= rows["cutoff"].min()).tail(BEFORE * found.test.horizon)
         said = f"{name}: the {words} of {len(ranked):,} series by interval score" if words else name
-        fans.append(Fan(said, known.tail(BEFORE * found.test.horizon), rows))
+        fans.append(Fan(said, pl.concat([before, own.filter(pl.col("ds") > rows["cutoff"].min())]), rows))
     return fans
 
 

@@ -41,7 +41,7 @@ Advance = Callable[[int, int, str], None]
 Drawn = tuple[bytes, bytes | None]  # the PNG of a picture, and that for a phone
 
 INTERVALS = {
-    "coverage_by_series.png": "Coverage by series: a dot each, in rows by size, and the series that are covered least",
+    "coverage_by_series.png": "Coverage by series; of many those that are covered least have their names",
     "coverage_by_step.png": "Coverage and mean width of the intervals by step of the horizon",
     "reliability.png": "Reliability: the share of actuals below each quantile; a line flatter than the dashed one is of "
     "distributions that are too narrow",

@@ -22,11 +22,11 @@ SHADES = (0.14, 0.42)  # of the widest band, and how much darker all of them tog
 
 @dataclass(frozen=True)
 class Fan:
-    """One series: what was `known` before (ds, y), and `forecasts` (ds, cutoff, step, y, point and `quantiles` as columns q0,
-    q1 ...) of cutoffs that do not overlap; `words`: which series this is."""
+    """One series: its `actual` rows (ds, y), over the forecasts and some before, and `forecasts` (ds, cutoff, step, y, point
+    and the quantiles as columns q0, q1 ...) of cutoffs that do not overlap; `words`: which series this is."""
 
     words: str
-    known: pl.DataFrame
+    actual: pl.DataFrame
     forecasts: pl.DataFrame
 
 
@@ -57,7 +57,7 @@ def pairs_of(levels: Sequence[float]) -> list[tuple[int, int]]:
 
 
 def _draw(ax: "Axes", fan: Fan, levels: Sequence[float], ticks: int) -> None:
-    known, drawn = fan.known, with_gaps(fan.forecasts)
+    actual, drawn = fan.actual, with_gaps(fan.forecasts)
     x = times(drawn)
     ends = pairs_of(levels)
     for place, (low, high) in enumerate(ends):
@@ -66,13 +66,11 @@ def _draw(ax: "Axes", fan: Fan, levels: Sequence[float], ticks: int) -> None:
         _band(ax, drawn, (f"q{low}", f"q{high}"), _lighter(CHOSEN, shade), 1 + 0.05 * place, words)
     mark = "o" if _short(drawn) else None
     ax.plot(x, _values(drawn, "point"), color=CHOSEN, lw=1.8, marker=mark, ms=4, label="forecast", zorder=4)
-    came = fan.forecasts.sort("ds")
-    actual = pl.concat([known.select("ds", "y"), came.select("ds", "y")])
     mark = "o" if actual.height < FEW else None
     ax.plot(times(actual), _values(actual, "y"), color=ACTUAL, lw=1.2, marker=mark, ms=3, label="actual", zorder=5)
     if ends:
         least, most = (pl.col(f"q{end}") for end in ends[0])
-        out = came.filter((pl.col("y") < least) | (pl.col("y") > most))
+        out = fan.forecasts.filter((pl.col("y") < least) | (pl.col("y") > most))
         ax.plot(times(out), _values(out, "y"), color=BAR, ls="", marker="o", ms=4, label="outside all", zorder=6)
     begins = fan.forecasts.select(ds="cutoff").unique().sort("ds")
     line = ax.vlines(times(begins), 0, 1, QUIET, ":", label="last row seen", transform=ax.get_xaxis_transform())

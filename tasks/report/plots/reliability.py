@@ -44,9 +44,8 @@ def pit_plot(shares: np.ndarray, count: int, model: str, narrow: bool = False) -
     figure, ax = new_figure(*((4.2, 3.6) if narrow else (9, 3.8)))
     parts = len(shares)
     if count:
-        outer = np.isin(np.arange(parts), (0, parts - 1))
         left = 100 * np.arange(parts) / parts
-        ax.bar(left, 100 * shares, 100 / parts, align="edge", color=np.where(outer, CHOSEN, OTHERS[3]), ec="white", zorder=2)
+        ax.bar(left, 100 * shares, 100 / parts, align="edge", color=OTHERS[3], ec="white", zorder=2)
     else:
         note(ax, "no quantiles to judge")
     ax.axhline(100 / parts, color=ACTUAL, lw=1.1, ls="--", zorder=3, label="as it should be")

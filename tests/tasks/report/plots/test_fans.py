@@ -21,7 +21,8 @@ def a_fan(horizon: int = 5, origins: int = 2, in_time: bool = True, before: int 
     y = np.where(cutoff + step == 1, 14.0, 10.0)
     rows = {"ds": cutoff + step, "cutoff": cutoff, "step": step, "y": y, "point": np.full(len(y), 10.0)}
     frame = pl.DataFrame(rows).with_columns(pl.lit(10.0 + away).alias(f"q{at}") for at, away in enumerate(AWAY))
-    known = pl.DataFrame({"ds": np.arange(1 - before, 1), "y": np.full(before, 9.0)})
+    actual = {"ds": np.arange(1 - before, len(y) + 1), "y": np.concatenate([np.full(before, 9.0), y])}
+    known = pl.DataFrame(actual)
     if in_time:
         known, frame = (
             part.with_columns((pl.col(*some) * 3_600_000_000).cast(pl.Datetime("us", "UTC")))
@@ -62,7 +63,7 @@ def test_a_forecast_of_one_step_has_a_bar_a_row(tmp_path: Path) -> None:
 def test_unknown_quantiles_nothing_known_and_no_fan_can_be_drawn(tmp_path: Path) -> None:
     fan = a_fan(before=0)
     blank = fan.forecasts.with_columns(pl.lit(np.nan).alias(f"q{at}") for at in range(5))
-    save(fan_plot([Fan("a", fan.known, blank)], LEVELS, "temp", "gru"), tmp_path / "a.png")
+    save(fan_plot([Fan("a", fan.actual, blank)], LEVELS, "temp", "gru"), tmp_path / "a.png")
     figure = fan_plot([], LEVELS, "temp", "gru", narrow=True)
     assert figure.axes[0].texts[0].get_text() == "no forecasts with quantiles"
     save(figure, tmp_path / "b.png")
