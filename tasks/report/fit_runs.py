@@ -93,11 +93,13 @@ def color(number: int) -> str:
 def _words(row: ScoreRow, unit: str, bar: str) -> str:
     """One line on a fit, for its page."""
     validation, test, skill, coverage = (row[name] for name in ("val_mae", "test_mae", "test_skill", "test_coverage_90"))
+    worst = row["test_worst_fifth_coverage_90"]
     parts = [
         f"MAE ({unit}) on validation {validation:.4g}" if validation is not None else "",
         f"on test {test:.4g}" if test is not None else "no row of the test to score",
         f"skill against {bar}, the best baseline, {100 * skill:.1f} %" if skill is not None else "",
         f"its 90 % interval covers {100 * coverage:.1f} %" if coverage is not None else "",
+        f"{100 * worst:.1f} % in the fifth of the series where that is least" if worst is not None else "",
         row.note,
     ]
     return ", ".join(part for part in parts if part)

@@ -115,6 +115,11 @@ def remarks(board: Board, choose_by: Measure = "mae") -> list[str]:
         )
     if any(row["test_mae_spread"] is not None or row.seeds == 1 for row in board.rows):
         lines.append("±: standard deviation over seeds; ? with one seed (--set training.seeds=3 shows it)")
+    if any(row["test_worst_fifth_coverage_90"] is not None for row in board.rows):
+        lines.append(
+            "int. 90: interval score of the 90 % interval on test, the lower the better; worst %: what it covers in the fifth "
+            "of the series by size (of fewer than ten: in the series) where that is least"
+        )
     named: dict[str, list[str]] = {}
     for row in board.rows:
         words = ": ".join(word for word in ("failed" if row.status is Standing.FAILED else "", row.note) if word)

@@ -26,6 +26,7 @@ from tasks.report import leaderboard as report
 from tasks.report import memory_card, page
 from tasks.report.columns import ACCURACY, BY_NAME, COST, IN_MLFLOW, MORE, NARROW
 from tasks.report.fit_runs import Publication, metrics_of, publish_fits
+from tasks.report.intervals import CAPTIONS, intervals_of
 from tasks.report.pictures import LINES, Picture, drawn_series, pictures_of
 from tasks.report.plots.style import HAND, png, save
 from tasks.report.reasons import gain_of, tell
@@ -39,16 +40,6 @@ from tasks.train.revision import named
 
 Advance = Callable[[int, int, str], None]
 Drawn = tuple[bytes, bytes | None]  # the PNG of a picture, and that for a phone
-
-INTERVALS = {
-    "coverage_by_series.png": "Coverage by series; of many those that are covered least have their names",
-    "coverage_by_step.png": "Coverage and mean width of the intervals by step of the horizon",
-    "reliability.png": "Reliability: the share of actuals below each quantile; a line flatter than the dashed one is of "
-    "distributions that are too narrow",
-    "pit.png": "Where the actuals lie in their distributions (PIT): high at both ends where these are too narrow, high in the "
-    "middle where they are too wide, a slope where forecasts are too low or too high",
-    "fans.png": "The whole distribution for the series with the worst and the best interval score in units of the series",
-}  # of pictures, as captions
 SHOWN = 3  # of the worst and of the best series, in the report
 
 
@@ -146,7 +137,7 @@ def _sections(
         page.Section("leaderboard", "Leaderboard", _scope(found, where.run), drawn(accuracy), _scores(found.board, by) + note),
         page.Section("real", "Is the difference real?", _how_real(found, by), drawn(differ)),
         page.Section("where", "Where the errors are", few, drawn(errors)),
-        page.Section("intervals", "Do the intervals hold?", told.intervals, drawn(INTERVALS), _methods(found)),
+        page.Section("intervals", "Do the intervals hold?", told.intervals, drawn(CAPTIONS), intervals_of(found, where.run)),
         page.Section("forecasts", "Forecasts of the worst and the best series", "", drawn(_ends(found, pictures))),
         page.Section("memory", "Memory", "", drawn(memory), page.bullets(warnings)),
         page.Section("cost", "Cost", "", drawn(cost), page.table(found.board, COST)),
@@ -194,18 +185,6 @@ def _scores(board: Board, choose_by: Measure) -> str:
     table = page.table(board, ACCURACY) + page.bullets(report.remarks(board, choose_by))
     table += page.folded("more scores", page.table(board, MORE))
     return table + page.folded("what the columns say", page.bullets(meanings))
-
-
-def _methods(found: Comparison) -> str:
-    """How the intervals of each model are made, and the scores behind the choice."""
-    words = {}
-    for model in found.models:
-        one = found.calibrations.get(model)
-        if one is None:
-            continue
-        others = ", ".join(f"{name} {score:.4g}" for name, score in sorted(one.scores.items(), key=lambda pair: pair[1]))
-        words[model] = one.method + (f" (interval score on rows that each was not calibrated on: {others})" if others else "")
-    return page.folded("how the intervals of each model are made", page.facts(words)) if words else ""
 
 
 def _ends(found: Comparison, pictures: Mapping[str, Drawn]) -> dict[str, str]:

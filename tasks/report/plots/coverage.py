@@ -47,7 +47,7 @@ class Strip:
     def worst(self, most: int = WORST) -> list[int]:
         """The series that are covered least, of equal ones those with more rows first; those alone below the level."""
         below = np.flatnonzero(self.coverage < self.level / 100).tolist()
-        return sorted(below, key=lambda one: (self.coverage[one], -self.rows[one], self.ids[one]))[:most]
+        return sorted(below, key=lambda one: (self.coverage[one], -int(self.rows[one]), self.ids[one]))[:most]
 
 
 def coverage_strip(strip: Strip, model: str, narrow: bool = False) -> "Figure":

@@ -219,6 +219,12 @@ def test_the_spread_over_seeds_is_shown_and_unknown_with_one() -> None:
     assert not any(line.startswith("±") for line in remarks(board()))
 
 
+def test_the_columns_of_intervals_are_explained_where_there_are_some() -> None:
+    found = board(a_row("wide", 4.2, 4.3, test_worst_fifth_coverage_90=0.52))
+    assert [line for line in remarks(found) if line.startswith("int. 90: interval score")]
+    assert not [line for line in remarks(board_of([a_row("gru", 4.0, 4.2)])) if line.startswith("int. 90")]
+
+
 def test_a_baseline_is_no_member_of_the_group_and_the_best_needs_not_be_chosen() -> None:
     rows = [a_row("elman", 4.0, 4.0), a_row("tcn", 4.1, 4.1, test_p_best=0.6)]
     found = board_of([*rows, a_row("last_value", 3.0, 3.0, "baseline", test_p_best=0.9)])
@@ -239,7 +245,7 @@ def test_another_validation_error_may_rank_and_choose() -> None:
     assert found.chosen is not None and found.chosen.name == "fair"
     told = sentence(found, "temp", choose_by="mse_scaled")
     assert told.startswith("fair has the lowest validation scaled MSE of all variants, 0.400")
-    assert "val score" in printed(found, 80) and "val score" not in printed(board(), 80)
+    assert "  val score  " in printed(found, 80) and "  val score  " not in printed(board(), 80)
     assert "MSE, scaled" in printed(found, 140) and "MSE, scaled" not in printed(board(), 140)
     assert board_of([row | {"val_score": None} for row in rows]).won is False  # by MAE no variant beats the naive
 

@@ -3,14 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from models.serving import Calibration
-from tasks.calibrate.calibrate import Calibrated
 from tasks.compare.board import Board
 from tasks.compare.compare import Comparison
-from tasks.report.publish import _common, _how_real, _methods, _range, _why
+from tasks.report.publish import _common, _how_real, _range, _why
 from tasks.report.reasons import gain_of
 from tasks.report.told import Reason, Told
 
@@ -53,13 +50,3 @@ def test_reasons_are_a_list_and_each_command_a_box_of_its_own_all_escaped() -> N
     assert html.count("<pre>") == 2 and "<li>&lt;b&gt;few&lt;/b&gt;</li>" in html and "<b>" not in html
     assert _why(Told("gru won.")) == ""
     assert "not proven" in _why(Told("theta is chosen.", reasons=()))
-
-
-def test_the_method_of_each_model_is_told_with_the_scores_behind_the_choice(made: Made) -> None:
-    one = Calibration(np.array([0.5]), np.zeros((1, 1, 1)), np.ones(1), np.zeros(1, np.int64))
-    found = made(True)
-    assert _methods(found) == ""
-    told = {"gru": Calibrated(one, "cqr", {"split": 4.5, "cqr": 3.25}), "theta": Calibrated(one, "split")}
-    text = _methods(replace(found, calibrations=told))
-    assert "<dt>gru</dt><dd>cqr (interval score on rows that each was not calibrated on: cqr 3.25, split 4.5)</dd>" in text
-    assert "<dt>theta</dt><dd>split</dd>" in text and "last_value" not in text

@@ -3,7 +3,7 @@
 import json
 import shlex
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -65,7 +65,15 @@ def test_reasons_are_told_with_what_to_type_and_without_any_that_is_said_too() -
 
 def test_what_is_said_survives_its_json_and_an_old_leaderboard_says_less() -> None:
     told = Told("theta is chosen.", "mase", "series differ", REASONS, COMMAND)
-    facts = {"choose_by": "mase", "note": told.note, "reasons": [asdict(one) for one in REASONS], "command": COMMAND}
+    told = replace(told, intervals="they hold in every fifth")
+    assert told.lines()[0] == told.intervals and told.markdown().split("\n\n")[:2] == ["theta is chosen.", told.intervals]
+    facts = {
+        "choose_by": "mase",
+        "intervals": told.intervals,
+        "note": told.note,
+        "reasons": [asdict(one) for one in REASONS],
+        "command": COMMAND,
+    }
     assert Told.read(told.sentence, json.loads(json.dumps(facts))) == told
     assert told.lines()[-1] == "Note: series differ"
     won = Told.read("gru won.", {"rows": []})  # lagline 0.2

@@ -27,7 +27,7 @@ def test_values_in_the_same_place_are_stacked_around_the_middle() -> None:
 
 
 def test_the_worst_are_those_below_the_level_least_first_and_of_equals_those_with_more_rows() -> None:
-    coverage, rows = np.array([0.5, 0.95, 0.5, 0.7, 0.9]), np.array([10, 9, 20, 9, 9])
+    coverage, rows = np.array([0.5, 0.95, 0.5, 0.7, 0.9]), np.array([10, 9, 20, 9, 9], np.uint32)
     strip = Strip(90, list("abcde"), coverage, rows, np.zeros(5), {}, (0.8, 1.0))
     assert [strip.ids[one] for one in strip.worst()] == ["c", "a", "d"] and strip.worst(1) == [2]
 

@@ -1,0 +1,59 @@
+"""The section of the report on intervals: what those of every model cover, and how they are made."""
+
+from params.schema import RunParams
+from tasks.compare.compare import Comparison
+from tasks.report import page
+from tasks.report.columns import DISTRIBUTION
+from tasks.report.distribution import held
+
+CAPTIONS = {
+    "coverage_by_series.png": "Coverage by series; of many those that are covered least have their names",
+    "coverage_by_step.png": "Coverage and mean width of the intervals by step of the horizon",
+    "reliability.png": "Reliability: the share of actuals below each quantile; a line flatter than the dashed one is of "
+    "distributions that are too narrow",
+    "pit.png": "Where the actuals lie in their distributions (PIT): high at both ends where these are too narrow, high in the "
+    "middle where they are too wide, a slope where forecasts are too low or too high",
+    "fans.png": "The whole distribution for the series with the worst and the best interval score, each in units of its own",
+}
+PARTS = (
+    "split: errors in the unit of the target, the same for all series",
+    "naive: in units of each series, its seasonal naive error in the training rows",
+    "spread: in units of each series, its recent error",
+    "cqr: errors of the model's own quantiles (conformalised quantile regression), else of its point forecast",
+    "by-NAME: each group of series has its own; by-series: each series, shrunk towards all where it has few origins",
+    "even: as far down as up",
+    "log1p, asinh: in the space of scaling.target",
+)
+
+
+def intervals_of(found: Comparison, run: RunParams) -> str:
+    """Scores of all distributions, coverage by group, and how the intervals of each model are made, as HTML."""
+    scores = page.table(found.board, DISTRIBUTION)
+    return scores + page.folded("coverage by group of series", _groups(found, run)) + _methods(found)
+
+
+def _groups(found: Comparison, run: RunParams) -> str:
+    """A row a model, a column a fifth of the series by size, or a series where there are few."""
+    every = [held(found, model, run.evaluation.levels, run.promotion.coverage) for model in found.models]
+    some = [one for one in every if one and one.groups]
+    names = list(dict.fromkeys(name for one in some for name in one.groups))
+    rows = [[one.model, *(_share(one.groups.get(name)) for name in names), _share(one.pool)] for one in some]
+    return page.grid([f"{some[0].level} % interval, % inside", *names, "all"], rows) if some else ""
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"
+
+
+def _methods(found: Comparison) -> str:
+    """The method of each model, and the scores behind the choice."""
+    words = {}
+    for model in found.models:
+        one = found.calibrations.get(model)
+        if one is None:
+            continue
+        others = ", ".join(f"{name} {score:.4g}" for name, score in sorted(one.scores.items(), key=lambda pair: pair[1]))
+        words[model] = one.method + (f" (interval score on rows that each was not calibrated on: {others})" if others else "")
+    if not words:
+        return ""
+    return page.folded("how the intervals of each model are made", page.facts(words) + page.bullets(PARTS))
