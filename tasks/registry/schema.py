@@ -4,6 +4,7 @@ They come from a registry that others may write to.  What they say is data: a re
 """
 
 from datetime import date
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -60,6 +61,12 @@ def _a_date(text: str) -> str:
     if str(date.fromisoformat(text)) != text:
         raise ValueError("no date such as 2024-12-25")
     return text
+
+
+def _rising(levels: list[float]) -> list[float]:
+    if any(later <= one for one, later in pairwise(levels)):
+        raise ValueError("they do not rise")
+    return levels
 
 
 Family = Annotated[str, AfterValidator(_known)]
@@ -172,10 +179,10 @@ class CalibrationTold(Exactly):
 
     method: Word
     scores: dict[Word, Float | None]
-    levels: Annotated[Quantiles, Field(min_length=1)]
+    levels: Annotated[Quantiles, Field(min_length=2), AfterValidator(_rising)]
     offsets: Annotated[list[list[list[Float | None]]], Field(min_length=1)]
-    units: Annotated[list[Float], Field(min_length=1)]
-    groups: Annotated[list[Rows], Field(min_length=1)]
+    units: list[Annotated[float, Field(ge=0, le=1e300)]]
+    groups: list[Rows]
     own: bool
     transform: Literal["none", "log1p", "asinh"]
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,9 @@ from models.data.scaling import fit_scaling
 from models.data.window import FeatureWindow, WindowParams
 from models.families import build_forecaster
 from models.forecaster import Forecaster
+from models.serving import Calibration
 from params.load import load_run, load_variant
+from tasks.calibrate.calibrate import Calibrated
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.registry.bundle import write_bundle
@@ -124,6 +126,16 @@ PARAMS = WindowParams(4, {"y": FeatureWindow(12), "x": FeatureWindow(4, 2, 1)}, 
 LSTM = ("recurrent", {"cell": "lstm", "hidden_size": 8})
 
 
+def calibrated_by(widths: Sequence[float | None], series: int = 2, method: str = "split") -> Calibrated:
+    """Intervals that reach a width above and half of it below, at 90 %, and half as far at 80 %; twice so for each series after
+    the first, and for one that training did not see; None: too few errors."""
+    wide = np.array([np.nan if width is None else width for width in widths])
+    offsets = np.stack([-wide / 2, -wide / 4, 0 * wide, wide / 2, wide], -1)[None]
+    units, groups = np.where(np.arange(series + 1) > 0, 2.0, 1.0), np.zeros(series + 1, np.int64)
+    levels = np.array([0.05, 0.1, 0.5, 0.9, 0.95])
+    return Calibrated(Calibration(levels, offsets, units, groups), method, {"split": 2.5, "naive": 3.0})
+
+
 class House(NamedTuple):
     """What a bundle is made of."""
 
@@ -135,6 +147,7 @@ class House(NamedTuple):
     made: Callable[..., TrainedOn]  # what a version of random weights was trained on, with changes
     facts: Callable[..., BundleFacts]  # what its bundle says, with changes
     write: Callable[..., str]  # the bundle of a forecaster, with changes of its facts
+    calibrated: Callable[..., Calibrated]  # how its intervals are made, from the width of each step
 
 
 @pytest.fixture(scope="session")
@@ -175,11 +188,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
         return TrainedOn(**facts | changes)
 
     def facts(**changes: Any) -> BundleFacts:
-        found = facts_of(made().job, panel, made(), (), [1.0, 2.0, None, 4.0])
+        found = facts_of(made().job, panel, made(), (), calibrated_by([1.0, 2.0, None, 4.0]))
         return replace(found, **{"variant": "lstm", "family": LSTM[0], "network": LSTM[1], "level": "last"} | changes)
 
     def write(path: Path, forecaster: Forecaster, refitted: Forecaster | None = None, **changes: Any) -> str:
         return write_bundle(path, facts(**changes), panel, forecaster, refitted)
 
     cutoff = int(panel.times[panel.offsets[1] - 1 - PARAMS.ahead])
-    return House(frame, frame.filter(pl.col("ds").to_physical() <= cutoff), panel, PARAMS, build, made, facts, write)
+    return House(frame, frame.filter(pl.col("ds").to_physical() <= cutoff), panel, PARAMS, build, made, facts, write, calibrated_by)

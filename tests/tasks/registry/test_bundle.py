@@ -55,7 +55,11 @@ def test_a_bundle_says_what_it_is_and_its_digest_is_that_of_the_manifest(house: 
     model = json.loads(contents["model.json"])
     assert (model["variant"], model["family"], model["network"]) == ("lstm", "recurrent", {"cell": "lstm", "hidden_size": 8})
     assert (model["ids"], model["frequency"], model["forward_fill"], model["level"]) == (["JFK", "LGA"], "1h", 3, "last")
-    assert model["half_widths"] == [1.0, 2.0, None, 4.0]
+    told = model["calibration"]
+    assert told["offsets"] == [[[-w / 2, -w / 4, 0, w / 2, w] if w else [None] * 5 for w in (1.0, 2.0, None, 4.0)]]
+    assert (told["levels"], told["units"], told["groups"]) == ([0.05, 0.1, 0.5, 0.9, 0.95], [1.0, 2.0, 2.0], [0, 0, 0])
+    assert (told["method"], told["scores"]) == ("split", {"split": 2.5, "naive": 3.0})
+    assert (told["own"], told["transform"]) == (False, "none") and "half_widths" not in model
     assert model["columns"] == {"unique_id": "origin", "ds": "time_hour", "y": "temp"}
     assert model["trained_on"]["scores"] == {"test_mase": None} and "panel" not in model["trained_on"]["job"]
     assert BundleFacts.from_dict(model).to_dict() == model
@@ -104,9 +108,14 @@ def test_a_graph_that_forecasts_otherwise_is_not_registered(house: Any) -> None:
         check_parity(graph, forecaster, house.params, house.panel)
 
 
-def test_each_step_needs_its_half_width(house: Any, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="3 half widths for 4 steps"):
-        house.write(tmp_path / "bundle", house.build(), half_widths=[1.0, 2.0, 3.0])
+def test_each_step_and_each_series_needs_its_calibration(house: Any, tmp_path: Path) -> None:
+    for calibrated, words in (
+        (house.calibrated([1.0, 2.0, 3.0]), "calibration.offsets: one for each of 4 steps and 5 levels"),
+        (house.calibrated([1.0] * 4, series=3), "calibration: one unit and one group for each series and one more"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            house.write(tmp_path / "bundle", house.build(), calibrated=calibrated)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_the_example_is_just_long_enough_to_forecast_from(house: Any, tmp_path: Path) -> None:

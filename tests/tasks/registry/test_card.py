@@ -68,7 +68,7 @@ def test_a_card_of_a_baseline_says_what_it_reads_and_names_no_network(house: Any
     about = Provenance(
         Verdict(True, [], [], [], {"rows": 10, "series": 1, "first": "a", "last": "b"}, []), "x", made.fingerprint
     )
-    drift = Fallback(name="drift", arguments={"season": 24}, half_widths=(1.0,) * 4)
+    drift = Fallback(name="drift", arguments={"season": 24}, calibrated=house.calibrated([1.0] * 4))
     facts = house.facts(variant="theta", family="theta", network={"season": 24, "rows": 500}, fallbacks=(drift,))
     text = card(facts, made, about, None)
     for word in (

@@ -68,7 +68,7 @@ def version(home: Path, house: Any) -> Version:
     refit = Fit(planned=again, run_id="", folder=folder, result=fitted(again.job, home).result)
     assert fit.finished and refit.finished
     made = trained_on(fit, refit, variant.run, house.panel, Judged("last_value", "theta", {}, True))
-    facts = facts_of(job, house.panel, made, (), [1.0] * 4)
+    facts = facts_of(job, house.panel, made, (), house.calibrated([1.0] * 4))
     forecaster, refitted = (load_model(one.job, one.folder) for one in (fit, refit))
     digest = write_bundle(home / "bundle", facts, house.panel, forecaster, refitted)
     read = BundleFacts.from_dict(json.loads((home / "bundle/model.json").read_text()))

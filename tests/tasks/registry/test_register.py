@@ -34,19 +34,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
 ]
+WIDTHS = [1.0, 2.0, None, 4.0]
 SCORES = {"theta": 1.0, "drift": 2.0, "last_value": 3.0, "gru": 4.0, "seasonal_naive": None}
-
-
-def found_of(bar: str, **scores: float | None) -> Any:
-    """What a comparison found: the scores of validation by name; the gru loses."""
-    rows = []
-    for name, score in (SCORES | scores).items():
-        kind = Kind.VARIANT if name == "gru" else Kind.BASELINE
-        numbers = {"val_score": score, "val_mae": score, "test_mae": score}
-        rows.append(ScoreRow(name=name, kind=kind, variant=name, numbers=numbers))
-    board = Board.of(rows, bar)
-    widths = {name: [1.0, 2.0, None, 4.0] for name in SCORES}
-    return SimpleNamespace(board=board, rows=rows, baseline=bar, naive="drift", chosen_fit=bar, half_widths=widths)
 
 
 class Home:
@@ -63,6 +52,18 @@ class Home:
             Verdict(True, [], [], [], {"rows": 10, "series": 1, "first": "a", "last": "b"}, []),
             "python -m flows compare x.yaml",
             fingerprint(self.job, house.panel.digest),
+        )
+
+    def found(self, bar: str, **scores: float | None) -> Any:
+        """What a comparison found: the scores of validation by name; the gru loses."""
+        rows = []
+        for name, score in (SCORES | scores).items():
+            kind = Kind.VARIANT if name == "gru" else Kind.BASELINE
+            numbers = {"val_score": score, "val_mae": score, "test_mae": score}
+            rows.append(ScoreRow(name=name, kind=kind, variant=name, numbers=numbers))
+        board, calibrations = Board.of(rows, bar), {name: self.house.calibrated(WIDTHS, method=f"of {name}") for name in SCORES}
+        return SimpleNamespace(
+            board=board, rows=rows, baseline=bar, naive="drift", chosen_fit=bar, calibrations=calibrations
         )
 
     def parent(self, name: str, number: int, bar: str) -> str:
@@ -86,14 +87,14 @@ def home(module_store: Path, house: Any) -> Home:
 @pytest.fixture(scope="module")
 def theta(home: Home) -> Any:
     """A registered Theta, opened."""
-    home.register("theta", home.parent("theta", 1, "theta"), found_of("theta"))
+    home.register("theta", home.parent("theta", 1, "theta"), home.found("theta"))
     with opened(needed("theta", "1")) as version:
         yield version
 
 
 def test_the_best_baseline_is_one_version_for_one_identity_and_stands_until_it_is_deleted(home: Home) -> None:
     parents = [home.parent("story", number, "drift") for number in (1, 2)]
-    first, again = (home.register("story", parent, found_of("drift", theta=None)) for parent in parents)
+    first, again = (home.register("story", parent, home.found("drift", theta=None)) for parent in parents)
     assert first == Registered("1", new=True, baseline="drift") and again == replace(first, new=False)
     assert first.words("story").endswith("alias challenger.  It is the baseline drift, which no variant beats on validation.")
     assert again.words("story").startswith("The same baseline is story version 1 already: no new version.")
@@ -104,17 +105,17 @@ def test_the_best_baseline_is_one_version_for_one_identity_and_stands_until_it_i
     assert [fallen("story", parent) for parent in parents] == [None, None]
     connection.client().delete_model_version("story", "1")
     assert [fallen("story", parent) for parent in parents] == ["version 1 was deleted"] * 2
-    once_more = home.register("story", parents[1], found_of("drift", theta=None))
+    once_more = home.register("story", parents[1], home.found("drift", theta=None))
     assert once_more == Registered("2", new=True, baseline="drift") and fallen("story", parents[1]) is None
 
 
 def test_another_season_is_another_version_and_nothing_that_has_no_score_is_one(home: Home) -> None:
     made = [
-        home.register("seasons", home.parent("seasons", number, "theta"), found_of("theta"), f"evaluation.season={season}")
+        home.register("seasons", home.parent("seasons", number, "theta"), home.found("theta"), f"evaluation.season={season}")
         for number, season in ((1, 24), (2, 12), (3, 24))
     ]
     assert [(one.version, one.new) for one in made] == [("1", True), ("2", True), ("1", False)]
-    nothing = found_of("drift", **dict.fromkeys(SCORES))
+    nothing = home.found("drift", **dict.fromkeys(SCORES))
     nothing.board = Board.of(nothing.rows, None)
     assert nothing.board.chosen is None
     assert home.register("nothing", home.parent("nothing", 1, "drift"), nothing) == Registered()
@@ -124,9 +125,10 @@ def test_a_baseline_says_what_it_is_and_needs_what_its_fallbacks_need(home: Home
     facts, made = theta.facts, theta.trained_on
     assert (facts.variant, facts.family, facts.network) == ("theta", "theta", {"season": 24, "rows": 500})
     assert facts.inputs == {} and facts.combined is None and list(facts.windows.features) == ["y"]
-    assert (facts.windows.horizon, facts.windows.gap, facts.half_widths) == (4, 1, (1.0, 2.0, None, 4.0))
+    assert (facts.windows.horizon, facts.windows.gap, facts.calibrated.method) == (4, 1, "of theta")
+    np.testing.assert_array_equal(facts.calibrated.calibration.offsets[0, :, -1], [1.0, 2.0, np.nan, 4.0])
     assert [one.name for one in facts.fallbacks] == ["drift", "last_value"]  # seasonal_naive has no score
-    assert facts.fallbacks[0].half_widths == (1.0, 2.0, None, 4.0) and facts.fallbacks[0].arguments == {"season": 24}
+    assert facts.fallbacks[0].calibrated.method == "of drift" and facts.fallbacks[0].arguments == {"season": 24}
     assert (made.bar, made.naive, made.scores["val_score"], made.refit) == ("theta", "drift", 1.0, None)
     assert made.weights == forecasts_hash(made.job_in(home.folder / "panels", "cpu"), home.house.panel)
     assert made.fingerprint["identity"] == identity(made.job, home.house.panel.digest) == needed("theta", "1").tags["identity"]
@@ -139,9 +141,9 @@ def test_a_baseline_says_what_it_is_and_needs_what_its_fallbacks_need(home: Home
     assert example["columns"] == ["unique_id", "ds", "y"] and len(example["data"]) == 3 * 24
 
 
-def test_the_first_fallback_is_the_bar_then_as_on_the_board() -> None:
-    assert [one.name for one in fallbacks_of(found_of("last_value"), 24)] == ["last_value", "theta", "drift"]
-    assert [one.name for one in fallbacks_of(found_of("last_value"), 24, "theta")] == ["last_value", "drift"]
+def test_the_first_fallback_is_the_bar_then_as_on_the_board(home: Home) -> None:
+    assert [one.name for one in fallbacks_of(home.found("last_value"), 24)] == ["last_value", "theta", "drift"]
+    assert [one.name for one in fallbacks_of(home.found("last_value"), 24, "theta")] == ["last_value", "drift"]
 
 
 def test_on_unseen_origins_it_forecasts_as_the_serving_code_does_where_it_has_history(home: Home, theta: Version) -> None:
@@ -171,7 +173,7 @@ def test_on_unseen_origins_it_forecasts_as_the_serving_code_does_where_it_has_hi
 def test_a_seasonal_naive_is_judged_where_a_season_before_has_values(home: Home) -> None:
     """The first series lacks rows and values; one of its seasons is gone."""
     bar = "seasonal_naive"
-    home.register("seasonal", home.parent("seasonal", 1, bar), found_of(bar, seasonal_naive=0.5))
+    home.register("seasonal", home.parent("seasonal", 1, bar), home.found(bar, seasonal_naive=0.5))
     panel, split = home.house.panel, home.job.split
     target = np.array(panel.target)
     target[: panel.offsets[1] - 8] = np.nan  # of the first series the newest eight rows are left

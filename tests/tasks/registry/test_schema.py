@@ -34,7 +34,12 @@ def at(place: str, value: Any) -> Callable[[Raw], None]:
     return put
 
 
-THETA: Raw = {"name": "theta", "arguments": {"season": 24, "rows": 500}, "half_widths": [1.0, None, 2.0, 3.0]}
+CALIBRATION: Raw = {
+    "method": "split", "scores": {"split": 1.0, "naive": None}, "levels": [0.05, 0.95], "own": False, "transform": "none",
+    "offsets": [[[-1.0, 1.0]] * 4], "units": [1.0, 2.0, 1.5], "groups": [0, 0, 0],
+}  # fmt: skip
+THETA: Raw = {"name": "theta", "arguments": {"season": 24, "rows": 500}, "calibration": CALIBRATION}
+OLD: Raw = {"name": "theta", "arguments": {"season": 24, "rows": 500}, "half_widths": [1.0, None, 2.0, 3.0]}
 PRINT, JOB = "trained_on.fingerprint", "trained_on.job"
 HOSTILE: list[tuple[str, Any]] = [
     *(
@@ -113,8 +118,17 @@ HOSTILE: list[tuple[str, Any]] = [
     ("frequency", 0),
     ("forward_fill", -1),
     ("quantiles", [0.0]),
-    ("half_widths", [1.0]),
     ("half_widths", [-1.0, 1.0, 1.0, 1.0]),
+    *(
+        ("calibration", CALIBRATION | change)
+        for change in (
+            {"method": "\x1b[2J"}, {"scores": {"split": "good"}}, {"surprise": 1}, {"own": 1}, {"transform": "exp"},
+            {"levels": []}, {"levels": [0.05, 1.0]}, {"levels": [0.95, 0.05]}, {"levels": [0.5, 0.5]}, {"levels": [0.5]},
+            {"offsets": []}, {"offsets": [[[-1.0, 1.0]] * 3]}, {"offsets": [[[-1.0]] * 4]}, {"offsets": [[[-1.0, "1"]] * 4]},
+            {"offsets": [[[-1.0, 1e301]] * 4]}, {"units": [1.0, 2.0]}, {"units": [1.0, -2.0, 1.5]}, {"units": [1.0, None, 1.0]},
+            {"groups": [0, 0]}, {"groups": [0, 0, 1]}, {"groups": [0, 0, -1]},
+        )
+    ),
     ("channels", []),
     ("channels", [{"name": "y", "lookback": 10**6, "sampling_rate": 1, "delay": 0}]),
     ("categories", {"a": [1]}),
@@ -123,8 +137,9 @@ HOSTILE: list[tuple[str, Any]] = [
     ("trained_on.baseline", "ridge"),
     ("trained_on.baseline", "theta; x"),
     ("fallbacks", [{**THETA, "name": "os.system"}]),
-    ("fallbacks", [{**THETA, "half_widths": [1.0]}]),
-    ("fallbacks", [{**THETA, "half_widths": [-1.0] * 4}]),
+    ("fallbacks", [{**OLD, "half_widths": [1.0]}]),
+    ("fallbacks", [{**OLD, "half_widths": [-1.0] * 4}]),
+    ("fallbacks", [{**THETA, "calibration": CALIBRATION | {"groups": [0, 0, 1]}}]),
     ("fallbacks", [THETA, THETA]),
     ("fallbacks", [{**THETA, "surprise": 1}]),
     ("fallbacks", [{"name": "theta", "arguments": {"season": 24}}]),
@@ -183,6 +198,17 @@ def test_the_word_that_the_gate_asks_for_is_true_or_false_and_the_example_is_a_t
     ):
         with pytest.raises(ValueError, match=r"^example\.json: "):
             check_told("example.json", text.encode())
+
+
+def test_an_older_version_has_half_widths_of_one_interval_and_a_version_has_one_of_both(raw: Raw) -> None:
+    older = {name: value for name, value in raw.items() if name != "calibration"}
+    with pytest.raises(ValueError, match=r"^model\.json: half_widths: one for each of 4 steps"):
+        BundleFacts.read(json.dumps(older).encode())
+    facts = BundleFacts.read(json.dumps(older | {"half_widths": [1.0, None, 2.0, 0.0], "fallbacks": [OLD]}).encode())
+    for one, last in ((facts.calibrated, 0.0), (facts.fallbacks[0].calibrated, 3.0)):
+        assert (one.method, one.scores, one.calibration.levels.tolist()) == ("split", {}, [0.05, 0.95])
+        assert one.calibration.told()["offsets"][0][0] == [-1.0, 1.0] and one.calibration.offsets[0, -1, -1] == last
+        assert one.calibration.told()["offsets"][0][1] == [None, None]
 
 
 def test_a_family_of_ours_with_members_is_one(raw: Raw, tmp_path: Path) -> None:

@@ -22,8 +22,6 @@ from tasks.serve.plot import draw
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")  # polars, of a frame of pandas
 RUN = ("data.id=series", "data.time=hour", "data.target=temp", "windows.features={y: {lookback: 12}, x: {lookback: 4}}")
-THETA = Fallback(name="theta", arguments={"season": 4, "rows": 500}, half_widths=(1.0, 2.0, None, 4.0))
-LAST = Fallback(name="last_value", arguments={"season": 4}, half_widths=(0.5,) * 4)
 Made = Callable[..., Version]
 
 
@@ -39,18 +37,24 @@ def make(house: Any, tmp_path_factory: pytest.TempPathFactory) -> Made:
     return version
 
 
+def besides(house: Any, name: str, widths: list[float | None], **arguments: int) -> Fallback:
+    """A baseline for what a network cannot forecast; its intervals are twice as wide for a series that training did not see."""
+    return Fallback(name=name, arguments={"season": 4} | arguments, calibrated=house.calibrated(widths))
+
+
 @pytest.fixture(scope="module")
 def version(make: Made, house: Any) -> Version:
     """A network, needing twelve rows, with two baselines to fall back on."""
-    return make(house.build(), fallbacks=(THETA, LAST))
+    theta = besides(house, "theta", [1.0, 2.0, None, 4.0], rows=500)
+    return make(house.build(), fallbacks=(theta, besides(house, "last_value", [0.25] * 4)))
 
 
 @pytest.fixture(scope="module")
-def theta(make: Made) -> Version:
+def theta(make: Made, house: Any) -> Version:
     """A version that is Theta."""
-    windows = WindowParams(4, {"y": FeatureWindow(1)}, gap=1)
+    windows, last = WindowParams(4, {"y": FeatureWindow(1)}, gap=1), besides(house, "last_value", [0.25] * 4)
     arguments = {"season": 24, "rows": 100}
-    return make(None, variant="theta", family="theta", network=arguments, windows=windows, inputs={}, fallbacks=(LAST,))
+    return make(None, variant="theta", family="theta", network=arguments, windows=windows, inputs={}, fallbacks=(last,))
 
 
 def shorter(table: pl.DataFrame) -> pl.DataFrame:
@@ -102,7 +106,7 @@ def test_strict_leaves_out_and_refuses_what_the_network_cannot_forecast(
 def test_what_no_baseline_can_forecast_either_is_left_out_by_name(
     make: Made, house: Any, table: pl.DataFrame, tmp_path: Path
 ) -> None:
-    version = make(house.build(), fallbacks=(THETA,))
+    version = make(house.build(), fallbacks=(besides(house, "theta", [1.0] * 4, rows=500),))
     none = table.filter(series="LGA").with_columns(series=pl.lit("none"), temp=pl.lit(None, pl.Float64))
     found = forecast(version, written(pl.concat([shorter(table), none]), tmp_path / "x.parquet"))
     assert set(found.made["unique_id"]) == {"JFK", "LGA", "new0"}
