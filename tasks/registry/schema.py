@@ -400,4 +400,5 @@ def first_fault(error: ValidationError) -> str:
     where = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in one["loc"])
     value, whole = ascii(one["input"]), isinstance(one["input"], dict | list | BaseModel)
     shown = "" if whole else f" is {value if len(value) <= 60 else value[:60] + '...'}"
-    return f"{where}{shown}: {one['msg'].removeprefix('Value error, ')}" if where else one["msg"]
+    words = str(one["msg"]).removeprefix("Value error, ")
+    return f"{where}{shown}: {words}" if where else words

@@ -195,4 +195,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
         return write_bundle(path, facts(**changes), panel, forecaster, refitted)
 
     cutoff = int(panel.times[panel.offsets[1] - 1 - PARAMS.ahead])
-    return House(frame, frame.filter(pl.col("ds").to_physical() <= cutoff), panel, PARAMS, build, made, facts, write, calibrated_by)
+    return House(
+        frame, frame.filter(pl.col("ds").to_physical() <= cutoff), panel, PARAMS, build, made, facts, write, calibrated_by
+    )

@@ -62,9 +62,7 @@ class Home:
             numbers = {"val_score": score, "val_mae": score, "test_mae": score}
             rows.append(ScoreRow(name=name, kind=kind, variant=name, numbers=numbers))
         board, calibrations = Board.of(rows, bar), {name: self.house.calibrated(WIDTHS, method=f"of {name}") for name in SCORES}
-        return SimpleNamespace(
-            board=board, rows=rows, baseline=bar, naive="drift", chosen_fit=bar, calibrations=calibrations
-        )
+        return SimpleNamespace(board=board, rows=rows, baseline=bar, naive="drift", chosen_fit=bar, calibrations=calibrations)
 
     def parent(self, name: str, number: int, bar: str) -> str:
         """The run of a comparison, with that of its baseline below it."""
