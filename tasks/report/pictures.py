@@ -90,7 +90,8 @@ def _distributions(found: Comparison, run: RunParams, data: Data, past: pl.DataF
     calibration = found.calibrations[model].calibration
     strip = distribution.strip_of(found, one, groups)
     yield Picture("coverage_by_series.png", *(coverage_strip(strip, model, narrow) for narrow in BOTH))
-    inside, width = (distribution.by_step(found, model, levels, what) for what in ("coverage", "width"))
+    wide = [level for level in levels if level >= 50] or levels
+    inside, width = (distribution.by_step(found, model, wide, what) for what in ("coverage", "width"))
     span, steps = str(run.data.frequency), step_intervals_plot
     yield Picture("coverage_by_step.png", *(steps(inside, width, unit, model, span, narrow) for narrow in BOTH))
     whole, parts = found.shapes[model], distribution.shapes_of(found.test, model, calibration, bounds, groups)
