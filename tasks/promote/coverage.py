@@ -63,7 +63,7 @@ def coverage(frame: pl.DataFrame, fifths: pl.DataFrame, rules: PromotionParams) 
         words = f"there is no interval {bare or 'to judge'}: too few validation residuals"
         return GateResult("coverage", False, words), ()
     found = parts(rows, fifths, rules.coverage)
-    return GateResult("coverage", not any(one.refused for one in found), _words(found, rules.coverage)), found
+    return GateResult("coverage", not any(one.refused for one in found), said(found, rules.coverage)), found
 
 
 def interval_rows(frame: pl.DataFrame, model: str, level: int = COVERAGE) -> pl.DataFrame:
@@ -169,7 +169,7 @@ def _chances(tested: Mapping[str, _Sample], overlap: int) -> dict[str, float]:
     return dict(zip(tested, significance.share_p(apart, hits, rows, overlap).tolist(), strict=True))
 
 
-def _words(found: Sequence[Part], limits: tuple[float, float]) -> str:
+def said(found: Sequence[Part], limits: tuple[float, float]) -> str:
     """What the pool covers, which parts lie outside, by more than chance or not, and how many are not judged."""
     least, most = limits
     words = f"the {COVERAGE} % interval covers {found[0].share:.1%}, between {least:.0%} and {most:.0%} is asked for"

@@ -12,6 +12,7 @@ from models.serving import text_of
 from params.data import DataParams
 from params.errors import UserError
 from params.schema import RunParams
+from tasks.evaluate.frames import COVERAGE
 from tasks.files import TABLES, require_writable, write_table
 from tasks.grid.frequency import Frequency
 from tasks.load.files import Table
@@ -46,6 +47,8 @@ class Asked:
 
     `strict`: none by a baseline in the version's place.  How they are given back: under Nixtla's names, drawn in `plot`, there
     of these `series`.
+
+    `levels`: of the intervals, in percent; `quantiles`: which besides.
     """
 
     start: str | None = None
@@ -56,6 +59,8 @@ class Asked:
     nixtla: bool = False
     plot: Path | None = None
     series: str | None = None
+    levels: Sequence[float] = (COVERAGE,)
+    quantiles: Sequence[float] = ()
 
 
 def forecast(version: Version, data: str | Path, asked: Asked | None = None) -> Forecasts:
@@ -106,7 +111,9 @@ def forecast_frame(
     start = int(asked.start) if whole and asked.start else asked.start
     frequency, left = Frequency.of(version.facts), list[str]()
     given = kept.with_columns(pl.col("ds").dt.replace_time_zone(None)) if frequency.by_day else kept  # a clock of no zone
-    made = pl.from_pandas(version.model.forecast(given, start, asked.stride, asked.judged, left, asked.strict))
+    made = pl.from_pandas(
+        version.model.forecast(given, start, asked.stride, asked.judged, left, asked.strict, asked.levels, asked.quantiles)
+    )
     made = made.with_columns(frequency.shown(pl.col(name)).alias(name) for name in ("cutoff", "ds"))
     by = made.select("unique_id", "model").unique(maintain_order=True)
     said = version.model.notes(*by.get_columns())

@@ -19,29 +19,41 @@ from params.section import REALISED
 from params.shown import discreet
 from tasks.compare import scores
 from tasks.compare.board import best_naive
+from tasks.compare.distribution import fifths
 from tasks.evaluate.baselines import forecast_baselines, only_naive
+from tasks.evaluate.frames import COVERAGE
 from tasks.files import write_parquet, write_table
 from tasks.grid.frequency import Frequency
 from tasks.load.source import long_frame, open_source
-from tasks.registry.load import opened
+from tasks.promote.coverage import parts, said
+from tasks.registry.load import Version, opened
 from tasks.registry.versions import CHAMPION, find
-from tasks.serve.forecast import counted, forecast_frame, numbers
+from tasks.serve.adaptive import STATE, adapted, next_state
+from tasks.serve.adaptive import told as told_of
+from tasks.serve.forecast import Asked, counted, forecast_frame, numbers
 from tasks.serve.given import given_in, in_columns_of
 from tasks.tracking import connection, logs, runs
 
 RECENT = 30  # cutoffs
 MOST_FILES = 400  # that are scored: more than a year of nights
 COLUMNS = ("unique_id", "ds", "cutoff", "yhat", "version", "newest")  # of what was kept those that are scored
+ENDS = (f"yhat-lo-{COVERAGE}", f"yhat-hi-{COVERAGE}")
 SCORED = "scored.json"  # beside them: `until`, the newest row (microseconds since 1970, or the step) that had an actual
 
 
 @dataclass(frozen=True)
 class Realised:
     """Scores of forecasts that have come true: `by_age` has age (steps between a version's newest row and the cutoff), n, mae,
-    naive_mae, skill, `skill` is that of the champion's RECENT newest cutoffs together (None: nothing of it has come true)."""
+    naive_mae, skill, coverage (of the 90 % interval).
+
+    `skill`, `coverage`: of the champion's RECENT newest cutoffs together; None where nothing of it has come true.  `outside`:
+    which part of the series or of the horizon its intervals do not hold for, by the rule of the gate `coverage`, in words.
+    """
 
     by_age: pl.DataFrame
     skill: float | None
+    coverage: float | None = None
+    outside: str = ""
 
 
 def keep(made: pl.DataFrame, version: str, newest: int, name: str, home: Path, variant: str | None = None) -> Path:
@@ -55,14 +67,19 @@ def keep(made: pl.DataFrame, version: str, newest: int, name: str, home: Path, v
 
 
 def own_forecasts(kept: pl.DataFrame) -> pl.DataFrame:
-    """What is scored of a kept file: the rows that its version itself forecast, and no baseline in its place."""
-    return (kept.filter("own") if "own" in kept.columns else kept).select(COLUMNS)
+    """What is scored of a kept file: the rows that its version itself forecast, and no baseline in its place.
+
+    The ends of the interval are null where they were not kept.
+    """
+    own = kept.filter("own") if "own" in kept.columns else kept
+    lacking = [pl.lit(None, pl.Float64).alias(name) for name in ENDS if name not in kept.columns]
+    return own.with_columns(lacking).select(*COLUMNS, *ENDS)
 
 
 def realised(
     kept: pl.DataFrame, history: pl.DataFrame, run: RunParams, champion: str | None, frequency: Frequency | None = None
 ) -> Realised:
-    """Scores kept forecasts (unique_id, cutoff, ds, yhat, version, newest) on `history` (unique_id, ds, y on the regular grid).
+    """Scores some `own_forecasts` on `history` (unique_id, ds, y on the regular grid).
 
     `champion`: the version that is champion now.
     """
@@ -71,7 +88,8 @@ def realised(
     naives = only_naive(run)
     there = history.select("unique_id", pl.col("ds").alias("cutoff"))
     origins = rows.select("unique_id", "cutoff").unique().join(there, on=["unique_id", "cutoff"], how="semi")
-    schema = {"age": pl.Int64, "n": pl.UInt32, "mae": pl.Float64, "naive_mae": pl.Float64, "skill": pl.Float64}
+    schema = {"age": pl.Int64, "n": pl.UInt32, "mae": pl.Float64, "naive_mae": pl.Float64}
+    schema |= {"skill": pl.Float64, "coverage": pl.Float64}
     if origins.is_empty():
         return Realised(pl.DataFrame(schema=schema), None)
     baselines, _ = forecast_baselines(history, origins, naives, None, frequency)
@@ -80,7 +98,10 @@ def realised(
     error, theirs = (pl.col("yhat") - pl.col("y")).abs(), (pl.col(naive) - pl.col("y")).abs()
     steps = frequency.position(pl.col("cutoff"), pl.col("newest").cast(rows.schema["cutoff"]))
     table = rows.group_by(steps.alias("age")).agg(
-        pl.len().alias("n"), error.mean().alias("mae"), theirs.mean().alias("naive_mae")
+        pl.len().alias("n"),
+        error.mean().alias("mae"),
+        theirs.mean().alias("naive_mae"),
+        pl.col("y").is_between(*ENDS).mean().alias("coverage"),
     )
     table = table.with_columns(skill=pl.when(pl.col("naive_mae") > 0).then(1 - pl.col("mae") / pl.col("naive_mae")))
     table = table.sort("age").select(*schema)
@@ -90,7 +111,18 @@ def realised(
     own = own.filter(pl.col("cutoff").is_in(own["cutoff"].unique().sort().tail(RECENT).implode()))
     whole = own.select(error.mean().alias("ours"), theirs.mean().alias("naive")).row(0, named=True)
     skill = 1 - whole["ours"] / whole["naive"] if whole["naive"] else 0.0 if not whole["ours"] else -math.inf
-    return Realised(table, skill)
+    covered, outside = _covered(own, history, run)
+    return Realised(table, skill, covered, outside)
+
+
+def _covered(own: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> tuple[float | None, str]:
+    """The share of the champion's rows that their interval covers, and where that does not hold, in words."""
+    step = pl.col("ds").rank("dense").over("unique_id", "cutoff").cast(pl.Int64)
+    rows = own.select("unique_id", "cutoff", "ds", step.alias("step"), "y", low=ENDS[0], high=ENDS[1]).drop_nulls()
+    if rows.is_empty():
+        return None, ""
+    found = parts(rows, fifths(history), run.promotion.coverage)
+    return found[0].share, said(found, run.promotion.coverage) if any(one.refused for one in found) else ""
 
 
 @task(cache_policy=NO_CACHE)
@@ -107,7 +139,7 @@ def score_realised(run: RunParams, home: Path) -> str | None:
 
 
 def _score_realised(run: RunParams, home: Path) -> str | None:
-    files = sorted((home / "served" / run.name).glob("*.parquet"), key=lambda path: path.stat().st_mtime)[-MOST_FILES:]
+    files = _files(run.name, home)
     source = open_source(run.data)
     history = long_frame(run, source).select("unique_id", "ds", "y").collect().sort("unique_id", "ds")
     some = [own_forecasts(frame) for frame in map(pl.read_parquet, files) if frame.schema["ds"] == history.schema["ds"]]
@@ -120,21 +152,28 @@ def _score_realised(run: RunParams, home: Path) -> str | None:
     write_bytes(home / "served" / run.name / SCORED, json.dumps({"until": until}).encode())
     experiment = runs.experiment(f"{run.name}{REALISED}", home)
     run_id = connection.client().create_run(experiment, run_name="realised error", tags={"kind": "realised"}).info.run_id
-    numbers = ("mae", "naive_mae", "skill")
+    numbers = ("mae", "naive_mae", "skill", "coverage")
     rows = [
         {"epoch": row["age"] - 1, **{name: row[name] for name in numbers if row[name] is not None}}
         for row in found.by_age.iter_rows(named=True)
     ]
     logs.log_history(run_id, rows)
-    if found.skill is not None:
-        logs.log_metrics(run_id, {"realised_skill": found.skill})
+    whole = {"realised_skill": found.skill, f"realised_coverage_{COVERAGE}": found.coverage}
+    logs.log_metrics(run_id, {name: value for name, value in whole.items() if value is not None})
     runs.finish(run_id)
+    return _warned(found, run, champion)
+
+
+def _warned(found: Realised, run: RunParams, champion: str | None) -> str | None:
+    """What is not as it should be of the forecasts that a champion has served; None where nothing is."""
     asked = run.promotion
     floor = asked.min_skill if asked.min_skill_naive is None else asked.min_skill_naive
-    if found.skill is None or found.skill >= floor:
-        return None
-    served = f"the forecasts that version {champion} has served"
-    return f"{served} have a realised skill of {found.skill:+.1%} against the best naive, below the floor of {floor:+.1%}"
+    told = []
+    if found.skill is not None and found.skill < floor:
+        told.append(f"have a realised skill of {found.skill:+.1%} against the best naive, below the floor of {floor:+.1%}")
+    if found.outside:
+        told.append(f"have intervals that do not hold: {found.outside}")
+    return f"the forecasts that version {champion} has served {'; they '.join(told)}" if told else None
 
 
 def on_grid(history: pl.DataFrame, frequency: Frequency) -> pl.DataFrame:
@@ -166,8 +205,8 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
         own = made.run.model_copy(update={"data": run.data})
         try:
             source = open_source(own.data)
-            forecasts, notes = forecast_frame(version, numbers(own, source, version))
-            returned = in_columns_of(given_in(source), forecasts, out)
+            forecasts, notes, how = _made(version, numbers(own, source, version), run, home)
+            returned = in_columns_of(given_in(source), forecasts.drop(STATE, strict=False), out)
         except ValueError as error:
             raise UserError(f"{own.data.where}: {error}") from None
         keep(forecasts, version.version, made.newest, run.name, home, version.facts.variant)
@@ -175,4 +214,20 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
             write_table(returned.rows, out)
         told = counted(forecasts) if out is not None else f"{forecasts.height:,} rows"
         warnings = (*notes, *([returned.renamed] if out is not None and returned.renamed else []))
-        return f"{told} by {version}", "; ".join(warnings) or None
+        return f"{told} by {version}{how}", "; ".join(warnings) or None
+
+
+def _made(version: Version, frame: pl.DataFrame, run: RunParams, home: Path) -> tuple[pl.DataFrame, tuple[str, ...], str]:
+    """The forecasts of a version for a long frame, with the state that made their intervals where they adapt; the notes; and
+    what there is to say of the intervals."""
+    if run.promotion.intervals == "fixed":
+        return *forecast_frame(version, frame), ""
+    levels = version.facts.calibrated.calibration.levels.tolist()
+    made, notes = forecast_frame(version, frame, Asked(quantiles=levels))
+    state = next_state(_files(run.name, home), frame)
+    return adapted(made, state, levels, version.model.bounds), notes, f"; {told_of(state)}"
+
+
+def _files(name: str, home: Path) -> list[Path]:
+    """The newest forecasts that were served and kept, the oldest of them first."""
+    return sorted((home / "served" / name).glob("*.parquet"), key=lambda path: path.stat().st_mtime)[-MOST_FILES:]

@@ -19,7 +19,7 @@ from params.errors import ChecksFailed, Unavailable, UserError
 from params.load import load_run
 from tasks.grid.frequency import Frequency
 from tasks.serve.notify import notify
-from tasks.serve.realised import keep, on_grid, realised, score_realised
+from tasks.serve.realised import keep, on_grid, own_forecasts, realised, score_realised
 from tasks.serve.schedule import Memory, again, may_pass, missed, recall, remember, superseded
 from tasks.tracking import connection
 
@@ -206,7 +206,7 @@ def test_earlier_forecasts_are_scored_on_what_came_by_the_age_of_their_model(tmp
     some = (("1", 10, 4, 0.5), ("1", 20, 4, 4.0), ("1", 24, 4, 9.0))
     files = [keep_errors(history, version, cutoff, newest, error, tmp_path) for version, cutoff, newest, error in some]
     assert len(set(files)) == 3
-    kept = pl.concat([pl.read_parquet(file) for file in files])
+    kept = pl.concat([own_forecasts(pl.read_parquet(file)) for file in files])
     found = realised(kept, history, run, "1")
     assert found.by_age["age"].to_list() == [6, 16] and found.by_age["n"].to_list() == [2, 2]
     assert found.by_age["mae"].to_list() == [0.5, 4.0] and found.by_age["naive_mae"].to_list() == [1.5, 1.5]
@@ -224,12 +224,39 @@ def test_the_skill_that_warns_is_that_of_the_version_that_is_champion_now(tmp_pa
     history = a_day()
     some = (("1", 10, 4, 0.5), ("2", 16, 14, 4.0), ("3", 18, 14, 9.0), ("4", 24, 20, 9.0))  # of 4 nothing has come true
     files = [keep_errors(history, version, cutoff, newest, error, tmp_path) for version, cutoff, newest, error in some]
-    kept = pl.concat([pl.read_parquet(file) for file in files])
+    kept = pl.concat([own_forecasts(pl.read_parquet(file)) for file in files])
     for champion, error in (("1", 0.5), ("2", 4.0), ("3", 9.0)):  # of the two rows last value errs by 1 and 2
         assert realised(kept, history, run, champion).skill == pytest.approx(1 - error / 1.5)
     for champion in ("4", "5", None):
         found = realised(kept, history, run, champion)
         assert found.skill is None and found.by_age["age"].to_list() == [2, 4, 6]
+
+
+def test_intervals_that_did_not_hold_are_warned_of_by_name(tmp_path: Path) -> None:
+    """Forty nights of two series: of a nine actuals of ten lie inside, of b every second."""
+    run = load_run("params/smoke.yaml", ["windows.horizon=2", "evaluation.baselines=[last_value]"])
+    nights, times = 40, [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=hour) for hour in range(81)]
+    history = pl.concat(pl.DataFrame({"unique_id": name, "ds": times, "y": [0.0] * 81}) for name in ("a", "b"))
+    history = history.with_columns(pl.col("ds").cast(pl.Datetime("us", "UTC")))
+
+    def served(share: float) -> pl.DataFrame:
+        files = []
+        for night in range(nights):
+            rows = history.filter(pl.col("ds").is_in(times[2 * night + 1 : 2 * night + 3]))
+            made = rows.select("unique_id", "ds", cutoff=pl.lit(times[2 * night]).cast(rows.schema["ds"]), yhat=pl.lit(0.0))
+            out = 7 * (pl.int_range(pl.len()).over("unique_id") + 2 * night) % 20
+            low = pl.when(out >= pl.when(pl.col("unique_id") == "b").then(20 * share).otherwise(18)).then(1.0).otherwise(-1.0)
+            files.append(
+                keep(made.with_columns(low.alias("yhat-lo-90"), pl.lit(2.0).alias("yhat-hi-90")), "1", 0, "story", tmp_path)
+            )
+        return pl.concat([own_forecasts(pl.read_parquet(file)) for file in files])
+
+    found = realised(served(0.5), history, run, "1")
+    assert found.coverage == pytest.approx(0.7, abs=0.05) and found.by_age["coverage"].null_count() == 0
+    assert "outside by more than chance: " in found.outside and "series 'b' with" in found.outside
+    assert "series 'a' with" not in found.outside.split("outside by")[1]
+    fine = realised(served(0.9), history, run, "1")
+    assert fine.coverage == pytest.approx(0.9, abs=0.05) and fine.outside == ""
 
 
 def test_a_champion_that_was_put_back_is_not_warned_of_for_the_version_after_it(
