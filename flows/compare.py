@@ -160,7 +160,7 @@ def _prepare(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Bo
         jobs = min(concurrent_fits(run.training.threads, device), len(fits))
         board.say(f"  {estimate(run, data, sizes, fits, jobs).line()}")
     if data.earlier:
-        board.say(f"  every variant is trained for {len(data.folds)} validation ranges: {len(fits)} fits in all")
+        board.say(f"  every variant is trained for each of {len(data.folds)} validation ranges: {len(fits)} fits in all")
     if len(splits) > 1:
         board.say(f"  every variant is trained again after {run.evaluation.refit} test origins: {len(fits)} fits in all")
     return Prepared(frame, data, sizes, fits)

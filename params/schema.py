@@ -16,6 +16,7 @@ from params.evaluation import EvaluationParams, PromotionParams
 from params.section import (
     DURATION,
     MOST,
+    MOST_FOLDS,
     MOST_SECONDS,
     RESERVED,
     SECONDS,
@@ -153,7 +154,7 @@ class SplitParams(Section):
     validation: Border
     test: Border
     embargo: Span = 0
-    folds: Annotated[int, Field(ge=1, le=20)] = 1
+    folds: Annotated[int, Field(ge=1, le=MOST_FOLDS)] = 1
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

@@ -11,6 +11,7 @@ MOST = 1e30  # what a 32-bit float surely holds
 MOST_SECONDS = 10**8  # three years: more than anything may take
 MOST_ROWS = 10**9  # that anything counts
 MOST_STEP = 10**15  # an integer time step: a day in nanoseconds is a tenth of it
+MOST_FOLDS = 20  # validation ranges, one before another
 YEARS = 1_000  # that a duration may last
 RESERVED = ("unique_id", "ds")  # no covariate is called so: they are the keys of every long frame, and of what is served
 LEDGER, REALISED = ".promotions", ".realised"  # end the names of experiments that we keep beside that of a run file

@@ -1,7 +1,7 @@
 """About how long a comparison takes, and what it holds: from tables of measured costs, said before it trains."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,18 +43,24 @@ def estimate(run: RunParams, data: Data, sizes: Sizes, fits: Sequence[Planned], 
     work = Work(data.windows.lookback, len(data.windows.channels) + 1, *windows)
     rows = np.diff(data.panel.offsets)
     baselines = fitted_seconds(run, rows, -(-max(windows[1:]) // max(len(rows), 1)))
-    least, most = (_by_the_clock([*_every_fit(fits, work, early, rows), *baselines], jobs) for early in (True, False))
+    earlier = zip(data.earlier, sizes.earlier, strict=True)
+    works = {split: replace(work, train=one["train"], validation=one["validation"], test=one["test"]) for split, one in earlier}
+    least, most = (_by_the_clock([*_every_fit(fits, work, early, rows, works), *baselines], jobs) for early in (True, False))
     batch = counts.batch_bytes + training.batch_size * work.samples * HIDDEN
     frames = 8 * FRAMES * run.windows.horizon * max(windows[1:])
     memory = 1e9 * MEMORY[1] + frames + jobs * (1e9 * MEMORY[0] + counts.device_bytes + batch)
     return Estimate(EVERY_RUN + least, EVERY_RUN + most, memory, jobs)
 
 
-def _every_fit(fits: Sequence[Planned], work: Work, early: bool, rows: np.ndarray) -> list[float]:
+def _every_fit(
+    fits: Sequence[Planned], last: Work, early: bool, rows: np.ndarray, earlier: Mapping[Split, Work] | None = None
+) -> list[float]:
     """Seconds of a core of every fit and of every network of an ensemble, each once, and of every ensemble, whose baselines
-    forecast then.  `early`: as soon as patience ends it.  `rows` of each series."""
+    forecast then.  `early`: as soon as patience ends it.  `rows` of each series.  `earlier`: the work of earlier folds."""
     found: dict[tuple[str, int, Split | None], float] = {}
+    works = {fit.label: (earlier or {}).get(fit.job.split, last) if fit.job.split else last for fit in fits}
     for fit in fits:
+        work = works[fit.label]
         for job in fit.job.networks or (fit.job,):
             training = job.training
             epochs = min(training.patience_epochs + 1, training.max_epochs) if early else training.max_epochs
@@ -62,8 +68,8 @@ def _every_fit(fits: Sequence[Planned], work: Work, early: bool, rows: np.ndarra
                 epochs = min(epochs, -(-training.max_steps * training.batch_size // max(work.train, 1)))
             seconds = fit_seconds(cost_of(training.variant), work, epochs, training.batch_size)
             found[training.variant, training.seed, job.split] = min(seconds, START + (training.max_seconds or seconds))
-    origins = work.validation + work.test
-    ensembles = (START + member_seconds(fit.job, rows, origins) for fit in fits if fit.job.members)
+    origins = {label: work.validation + work.test for label, work in works.items()}
+    ensembles = (START + member_seconds(fit.job, rows, origins[fit.label]) for fit in fits if fit.job.members)
     return [*found.values(), *ensembles]
 
 

@@ -32,7 +32,7 @@ def _joined(fit: Fit, earlier: Sequence[Fit]) -> Fit:
         return fit
     if failed is not None:
         return fit.failed(f"{failed.label}: {failed.result.reason}")
-    ordered = sorted((*earlier, fit), key=lambda one: one.planned.fold)
+    ordered = sorted(earlier, key=lambda one: one.planned.fold)
     path = fit.folder / "validation-folds.parquet"
-    write_parquet(pl.concat([pl.read_parquet(one.validation) for one in ordered if one.validation]), path)
-    return replace(fit, validation=path)
+    write_parquet(pl.concat([pl.read_parquet(one.validation) for one in (*ordered, fit) if one.validation]), path)
+    return replace(fit, validation=path, earlier=tuple(ordered))

@@ -48,20 +48,31 @@ class Budget(NamedTuple):
 
 @dataclass(frozen=True)
 class Sizes:
-    """The windows of each series, and what they take."""
+    """The windows of each series, and what they take; `earlier`: the windows of validation ranges before the last, by split."""
 
     counts: pl.DataFrame
     budget: Budget
+    earlier: tuple[dict[str, int], ...] = ()
 
     def lines(self) -> list[str]:
         """What people read before the training begins."""
-        return [self.budget.line(), *counts_lines(self.counts)]
+        folds = [
+            f"validation range {number} of {len(self.earlier) + 1}: train {one['train']:,}, validation {one['validation']:,}"
+            for number, one in enumerate(self.earlier, start=1)
+        ]
+        return [self.budget.line(), *counts_lines(self.counts), *folds]
 
 
 def sizes_of(data: Data, evaluation_stride: int, batch_size: int) -> Sizes:
-    """The windows of a run and what they take.  Raises UserError for a split without a window."""
+    """The windows of a run and what they take.  Raises UserError for a split, or a validation range, without a window."""
     counts = window_counts(data, evaluation_stride)
-    return Sizes(counts, budget(counts, data.windows, batch_size))
+    whole = budget(counts, data.windows, batch_size)
+    earlier = [window_counts(fold, evaluation_stride) for fold in data.folds[:-1]]
+    windows = [
+        _windows(one, data.windows, f" of validation range {number} of {len(data.folds)}")
+        for number, one in enumerate(earlier, start=1)
+    ]
+    return Sizes(counts, whole, tuple(windows))
 
 
 def panel_bytes(rows: int, params: WindowParams) -> int:
@@ -85,20 +96,25 @@ def budget(counts: pl.DataFrame, params: WindowParams, batch_size: int) -> Budge
 
     Raises UserError for a split without a window: what the checks, which do not look into windows, could not know.
     """
-    rows = int(counts["rows"].sum())
-    windows = {name: int(counts[name].sum()) for name in SPLITS}
-    for name, count in windows.items():
-        if not count:
-            raise UserError(
-                f"the {name} split has no window with an observed target and at most {params.max_missing_share:.0%} of its "
-                "samples missing: raise windows.max_missing_share or windows.forward_fill, or move the split"
-            )
+    rows, windows = int(counts["rows"].sum()), _windows(counts, params)
     values = params.lookback * len(params.channels) + params.ahead * len(params.known)
     wide = params.lookback * len(params.wide_features) + params.ahead * len(params.wide_future)
     wide += len(params.static) + params.horizon
     disk, origins = panel_bytes(rows, params), sum(windows.values()) + windows["train"]
     device = disk - WIDE * rows + INDEX * origins  # the times stay on the host
     return Budget(rows, len(params.panel_channels), windows, disk, device, batch_size * (FLOAT * values + WIDE * wide))
+
+
+def _windows(counts: pl.DataFrame, params: WindowParams, where: str = "") -> dict[str, int]:
+    """The windows of each split.  Raises UserError for one without any."""
+    windows = {name: int(counts[name].sum()) for name in SPLITS}
+    for name, count in windows.items():
+        if not count:
+            raise UserError(
+                f"the {name} split{where} has no window with an observed target and at most {params.max_missing_share:.0%} of "
+                "its samples missing: raise windows.max_missing_share or windows.forward_fill, or move the split"
+            )
+    return windows
 
 
 def counts_lines(counts: pl.DataFrame, most: int = 8) -> list[str]:

@@ -6,6 +6,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from params.section import MOST_FOLDS
+
 
 class Form(StrEnum):
     """How the values of a column are written."""
@@ -26,7 +28,7 @@ class Column:
 
     `words`: its name in full; `meaning`: what the name alone does not say.  `metric`: what MLflow calls it in the run of a fit,
     where it is there.  `pixels`: its width in MLflow's table of runs, where it is shown.  `like`: the column whose decimals it
-    takes, as it is read next to that one.  `scaled`: null unless `evaluation.scaled`.
+    takes, as it is read next to that one.  `scaled`: null unless `evaluation.scaled`; `folds`: unless `split.folds` is above 1.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Column:
     pixels: int = 0
     like: str = ""
     scaled: bool = False
+    folds: bool = False
 
 
 COLUMNS = (
@@ -62,8 +65,17 @@ COLUMNS = (
     ),
     Column(
         name="val_mae", heading="val MAE", words="MAE on validation",
-        meaning="mean absolute error over all rows that have an actual and a forecast; with several seeds the mean of theirs",
-        metric="best_val_mae", pixels=98,
+        meaning="mean absolute error over all rows that have an actual and a forecast; with several folds or seeds the mean of "
+        "theirs", metric="best_val_mae", pixels=98,
+    ),
+    Column(
+        name="val_score_fold_spread", heading="± folds", words="spread of the validation error over validation ranges",
+        meaning="standard deviation over split.folds (n - 1); with several seeds the mean of theirs",
+        metric="val_score_fold_spread", like="val_score", folds=True,
+    ),
+    Column(
+        name="val_mae_fold_spread", heading="± folds, MAE", words="spread of the MAE over validation ranges",
+        meaning="as val_score_fold_spread", metric="val_mae_fold_spread", like="val_mae", folds=True,
     ),
     Column(
         name="val_mae_spread", heading="± val", words="spread of the MAE on validation",
@@ -253,27 +265,36 @@ COLUMNS = (
     Column(name="status", heading="status", form=Form.TEXT, words="finished, failed or left out"),
     Column(name="note", heading="note", form=Form.TEXT, words="what else is to be said"),
 )  # fmt: skip
-BY_NAME = {column.name: column for column in COLUMNS}
+FOLDS = tuple(
+    Column(
+        name=f"{score}_fold_{number}", heading=f"fold {number}{mark}", words=f"{words} on validation range {number}",
+        meaning=f"as {score}, of that range alone; the first is the oldest", metric=f"{score}_fold_{number}", like=score,
+        folds=True,
+    )
+    for score, mark, words in (("val_score", "", "error that ranks"), ("val_mae", ", MAE", "MAE"))
+    for number in range(1, MOST_FOLDS + 1)
+)  # fmt: skip
+BY_NAME = {column.name: column for column in (*COLUMNS, *FOLDS)}
 
 NARROW = (
-    "rank", "name", "val_mae", "test_mae", "test_mae_spread", "test_skill", "test_interval_score_90",
+    "rank", "name", "val_mae", "val_mae_fold_spread", "test_mae", "test_mae_spread", "test_skill", "test_interval_score_90",
     "test_worst_fifth_coverage_90",
 )  # fmt: skip
 WIDE = (
-    *NARROW[:5], "test_mse_scaled", "test_mae_scaled", "test_rmse", "test_mase", *NARROW[5:], "test_coverage_90", "test_wql",
+    *NARROW[:6], "test_mse_scaled", "test_mae_scaled", "test_rmse", "test_mase", *NARROW[6:], "test_coverage_90", "test_wql",
     "train_seconds", "num_parameters",
 )  # fmt: skip
 ACCURACY = (
-    "rank", "name", "seeds", "val_score", "val_mae", "test_score", "test_score_spread", "test_mae", "test_mae_spread",
-    "test_rows", "test_skill", "test_p_best", "test_p_baseline", "test_interval_score_90", "test_worst_fifth_coverage_90",
-    "test_coverage_90", "test_wql",
-    "test_mse_scaled", "test_mse_scaled_spread", "test_mae_scaled", "test_rmse", "test_mase", "test_bias",
+    "rank", "name", "seeds", "val_score", "val_mae", "val_mae_fold_spread", "test_score", "test_score_spread", "test_mae",
+    "test_mae_spread", "test_rows", "test_skill", "test_p_best", "test_p_baseline", "test_interval_score_90",
+    "test_worst_fifth_coverage_90", "test_coverage_90", "test_wql", "test_mse_scaled", "test_mse_scaled_spread",
+    "test_mae_scaled", "test_rmse", "test_mase", "test_bias",
 )  # fmt: skip
 MORE = (
-    "rank", "name", "val_rows", "val_skill", "val_mase", "val_rmsse", "val_owa", "val_mse_scaled", "val_mae_scaled",
-    "test_rmsse", "test_owa", "test_smape", "test_coverage_80", "test_coverage_95", "test_width_90",
-    "test_interval_score_90_spread", "test_msis_95", "test_msis_95_spread", "test_wql_spread", "test_crps", "test_lag",
-    "test_skill_naive", "test_p_naive",
+    "rank", "name", "val_rows", "val_skill", *(f"val_mae_fold_{number}" for number in range(1, MOST_FOLDS + 1)), "val_mase",
+    "val_rmsse", "val_owa", "val_mse_scaled", "val_mae_scaled", "test_rmsse", "test_owa", "test_smape", "test_coverage_80",
+    "test_coverage_95", "test_width_90", "test_interval_score_90_spread", "test_msis_95", "test_msis_95_spread",
+    "test_wql_spread", "test_crps", "test_lag", "test_skill_naive", "test_p_naive",
 )  # fmt: skip
 COST = (
     "rank", "name", "family", "test_mae", "train_seconds", "windows_per_second", "forecast_ms_per_series", "num_parameters",

@@ -15,7 +15,6 @@ from tasks.compare.board import ScoreRow
 from tasks.compare.compare import Comparison
 from tasks.report import leaderboard as report
 from tasks.report import memory_card
-from tasks.report.columns import COLUMNS
 from tasks.report.plots.forecasts import interval_columns, plotted, variant_forecast_plot
 from tasks.report.plots.residuals import residual_plot
 from tasks.report.plots.style import save
@@ -48,7 +47,7 @@ def publish_fits(found: Comparison, where: Publication, fits: Sequence[Fit], fol
     """Logs what belongs to each fit and baseline, and ends the runs of baselines; `step` is called with each before."""
     run, run_ids = where.run, {fit.label: fit.run_id for fit in fits}
     run_ids |= {name: _baseline_run(name, where) for name in found.models if name not in run_ids}
-    logs.share_datasets(where.parent, list(run_ids.values()))
+    logs.share_datasets(where.parent, [*run_ids.values(), *(one.run_id for fit in fits for one in fit.earlier)])
     steps = found.slices.filter(pl.col("by") == "step")
     for number, row in enumerate(row for row in found.rows if row.finished):
         where.step(row.name)
@@ -65,10 +64,15 @@ def publish_fits(found: Comparison, where: Publication, fits: Sequence[Fit], fol
             logs.tag(run_id, {"copycat": str(row.copies).lower()})
         if row.kind is Kind.BASELINE:
             runs.finish(run_id, ended=where.times.get(row.name, (0, None))[1])
+    by_name = {row.name: row for row in found.rows}
     for fit in fits:
         if fit.finished:
             _log_losses(fit, run, folder)
             _log_memory(fit, folder)
+        for one in fit.earlier:
+            fold = {name: by_name[fit.label][f"{name}_fold_{one.planned.fold}"] for name in ("val_mae", "val_score")}
+            logs.log_metrics(one.run_id, {f"best_{name}": value for name, value in fold.items()})
+            logs.describe(one.run_id, f"{fit.label} on validation range {one.planned.fold} of {fit.planned.fold}")
     cards = memory_card.cards_of(fits)
     if cards:
         memory_card.card_table(cards).write_csv(folder / "memory.csv")
@@ -78,7 +82,8 @@ def publish_fits(found: Comparison, where: Publication, fits: Sequence[Fit], fol
 def metrics_of(row: ScoreRow) -> dict[str, float | None]:
     """The numbers of a row under MLflow's names for them, less what its training has logged; `best_val_score` where another
     error than the MAE ranks."""
-    found = {column.metric: row[column.name] for column in COLUMNS if column.metric and column.name not in training.COST}
+    columns = (column for column in report.columns_of([row]) if column.metric and column.name not in training.COST)
+    found = {column.metric: row[column.name] for column in columns}
     if "val_score" not in report.shown([row], ("val_mae",)):
         del found["best_val_score"]
     return found

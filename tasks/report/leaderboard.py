@@ -11,7 +11,7 @@ from rich.text import Text
 
 from params.evaluation import Measure
 from tasks.compare.board import LEVEL, Board, Difference, ScoreRow, Standing
-from tasks.report.columns import BY_NAME, COLUMNS, NARROW, WIDE, Column, Form
+from tasks.report.columns import BY_NAME, COLUMNS, FOLDS, NARROW, WIDE, Column, Form
 from tasks.train.kind import Kind
 
 Value = str | float | None
@@ -20,17 +20,23 @@ SCHEMA = {column.name: DTYPES.get(column.form, pl.Float64) for column in COLUMNS
 SCORES: dict[str, str] = {
     "mae": "MAE", "mase": "MASE", "owa": "OWA", "rmsse": "RMSSE", "mae_scaled": "scaled MAE", "mse_scaled": "scaled MSE",
 }  # fmt: skip
-SPREAD = "test_score_spread"
-INSTEAD = {"val_mae": "val_score", "test_mae": "test_score", "test_mae_spread": SPREAD}  # where they differ
+MAE = ("val_mae", "test_mae", "test_mae_spread", *(one.name for one in (*COLUMNS, *FOLDS) if one.folds and "_mae" in one.name))
+INSTEAD = {name: name.replace("_mae", "_score") for name in MAE}  # where the errors differ
 SAME = 1e-9
 UNKNOWN = "?"  # the spread of one seed
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
+def columns_of(rows: Sequence[ScoreRow]) -> list[Column]:
+    """Every column of some rows: those of `COLUMNS`, and one for each validation range where there are several."""
+    return [*COLUMNS, *(column for column in FOLDS if any(column.name in row.numbers for row in rows))]
+
+
 def frame(rows: Sequence[ScoreRow]) -> pl.DataFrame:
-    """Rows in their order, a column each of `COLUMNS`; what has no score has no rank."""
+    """Rows in their order, a column each of `columns_of`; what has no score has no rank."""
+    schema = {column.name: DTYPES.get(column.form, pl.Float64) for column in columns_of(rows)}
     return pl.DataFrame(
-        [{name: value_of(row, name, place) for name in SCHEMA} for place, row in enumerate(rows)], schema=SCHEMA
+        [{name: value_of(row, name, place) for name in schema} for place, row in enumerate(rows)], schema=schema
     )
 
 
@@ -55,16 +61,17 @@ def value_of(row: ScoreRow, column: str, place: int) -> Value:
 
 def rendered(board: Board) -> list[dict[str, str]]:
     """The rows as people read them, all text: a star at the chosen one, `failed` in place of a score, nothing for null."""
-    values = {name: [value_of(row, name, place) for place, row in enumerate(board.rows)] for name in SCHEMA}
-    decimals = {column.name: _decimals(column, values) for column in COLUMNS}
+    columns = columns_of(board.rows)
+    values = {one.name: [value_of(row, one.name, place) for place, row in enumerate(board.rows)] for one in columns}
+    decimals = {column.name: _decimals(column, values) for column in columns}
     rows = []
     for place, row in enumerate(board.rows):
-        cells = {name: _cell(BY_NAME[name], values[name][place], decimals[name]) for name in SCHEMA}
+        cells = {column.name: _cell(column, values[column.name][place], decimals[column.name]) for column in columns}
         cells["name"] += " *" if row is board.chosen else " ~" if row.name in board.alike else ""
         for name in ("val_mae", "val_score"):
             cells[name] = cells[name] or cells["status"]
         if row.seeds == 1:
-            cells |= {name: UNKNOWN for name in SCHEMA if name.endswith("_spread")}
+            cells |= {column.name: UNKNOWN for column in columns if column.name.endswith("_spread") and not column.folds}
         rows.append(cells)
     return rows
 
@@ -120,6 +127,9 @@ def remarks(board: Board, choose_by: Measure = "mae") -> list[str]:
             "int. 90: interval score of the 90 % interval on test, the lower the better; worst %: what it covers in the fifth "
             "of the series by size (of fewer than ten: in the series) where that is least"
         )
+    folds = sum(column.name.startswith("val_mae") for column in columns_of(board.rows)[len(COLUMNS) :])
+    if folds:
+        lines.append(f"validation: means over {folds} ranges (split.folds), each trained for anew; ± folds: their deviation")
     named: dict[str, list[str]] = {}
     for row in board.rows:
         words = ": ".join(word for word in ("failed" if row.status is Standing.FAILED else "", row.note) if word)
@@ -144,16 +154,17 @@ def _measured(board: Board, bar: ScoreRow, choose_by: Measure) -> str:
 
 
 def shown(rows: Sequence[ScoreRow], columns: Sequence[str]) -> list[str]:
-    """The columns without the scaled scores where a run has none; what ranks in place of the MAE where that is another."""
-    others = {name for mae, name in INSTEAD.items() if any(_differ(row[mae], row[name]) for row in rows)}
-    others = others - {SPREAD} | ({SPREAD} if "test_score" in others else set())
+    """The columns less those of scaled scores or of folds that no row has; in place of the MAE what ranks, where that differs."""
+    differ = [split for split in ("val", "test") if any(_differ(row[f"{split}_mae"], row[f"{split}_score"]) for row in rows)]
+    others = {name for name in INSTEAD.values() if name.startswith(tuple(differ))}
     found = []
     for name in columns:
         if name in INSTEAD.values() and name not in others:
             continue
         instead = INSTEAD.get(name, name)
         found.append(instead if instead in others and instead not in columns else name)
-    return [name for name in found if not BY_NAME[name].scaled or any(row[name] is not None for row in rows)]
+    some = {name for name in found if BY_NAME[name].scaled or BY_NAME[name].folds}
+    return [name for name in found if name not in some or any(row[name] is not None for row in rows)]
 
 
 def _differ(one: float | None, other: float | None) -> bool:
@@ -176,9 +187,9 @@ def to_table(board: Board, width: int = 80, choose_by: Measure = "mae") -> Table
     return table
 
 
-def to_markdown(board: Board, columns: Sequence[str] = tuple(SCHEMA), choose_by: Measure = "mae") -> str:
+def to_markdown(board: Board, columns: Sequence[str] = (), choose_by: Measure = "mae") -> str:
     """The leaderboard as a Markdown table with its remarks; names cannot break out of their cells."""
-    columns = shown(board.rows, columns)
+    columns = shown(board.rows, columns or [column.name for column in columns_of(board.rows)])
     lines = ["| " + " | ".join(BY_NAME[name].heading for name in columns) + " |"]
     lines.append("|" + "|".join("---" if BY_NAME[name].form is Form.TEXT else "---:" for name in columns) + "|")
     lines += ["| " + " | ".join(_markdown(row[column]) for column in columns) + " |" for row in rendered(board)]

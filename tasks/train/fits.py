@@ -41,7 +41,8 @@ class Fit:
     """One fit of a variant and seed: what was asked for, its run in MLflow and folder, and what became of it.
 
     `evaluated`: what its worker found out about its forecasts.  `validation`, `test`: the files of its forecast frames, None
-    until they are written (`evaluate/forecasts.py`).  `reused`: it was trained before.
+    until they are written (`evaluate/forecasts.py`).  `reused`: it was trained before.  `earlier`: the same of the validation
+    ranges before its own, the oldest first (`evaluate/folds.py`).
     """
 
     planned: Planned
@@ -52,6 +53,7 @@ class Fit:
     reused: bool = False
     validation: Path | None = None
     test: Path | None = None
+    earlier: tuple["Fit", ...] = ()
 
     @property
     def label(self) -> str:
@@ -137,6 +139,7 @@ def train_variant(planned: Planned, trainer: Trainer) -> Fit:
     """
     folder = fit_folder(planned.job, trainer.home)
     about = {"kind": str(planned.kind), "variant": planned.variant.variant, "family": planned.variant.family}
+    about |= {"fold": str(planned.fold)} if planned.variant.run.split.folds > 1 else {}
     run_id = runs.child_run(trainer.parent, planned.label, folder.name, about)
     try:
         with system_metrics(run_id) as begun:

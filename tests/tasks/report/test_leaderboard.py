@@ -56,6 +56,38 @@ def test_sorted_by_validation_with_failures_last_and_unranked() -> None:
     assert table["test_mae"].null_count() == 2
 
 
+def in_folds(name: str, values: list[float], kind: str = "variant", **more: Any) -> dict[str, Any]:
+    mean, each = sum(values) / len(values), {f"val_mae_fold_{number}": one for number, one in enumerate(values, start=1)}
+    return a_row(name, mean, 1.0, kind, **each, val_mae_fold_spread=values[0], val_score=mean, **more)
+
+
+def test_several_folds_have_a_column_each_and_their_spread() -> None:
+    folds = board_of([in_folds("gru", [4.0, 5.0, 9.0], seeds=1), in_folds("drift", [5.0, 6.0, 10.0], "baseline")])
+    table = frame(folds.rows)
+    assert table.columns[len(SCHEMA) :] == ["val_mae_fold_1", "val_mae_fold_2", "val_mae_fold_3"]
+    assert table["val_mae_fold_2"].to_list() == [5.0, 6.0] and table["val_mae_fold_spread"].to_list() == [4.0, 5.0]
+    assert ScoreRow.read(table.to_dicts()[0])["val_mae_fold_3"] == 9.0
+    assert "± folds" in printed(folds, 80) and " 4.000 " in printed(folds, 80)
+    assert max(map(len, printed(folds, 80).split("\n"))) <= 80
+    assert any("means over 3 ranges (split.folds)" in line for line in remarks(folds))
+    every = to_markdown(folds).split("\n")[0]
+    assert "fold 3, MAE" in every and "fold 4" not in every
+    assert "folds" not in printed(board(), 200) + to_markdown(board()) and not any(
+        "split.folds" in one for one in remarks(board())
+    )
+
+
+def test_the_spread_over_folds_is_that_of_the_score_where_another_than_the_mae_ranks() -> None:
+    row = in_folds("gru", [4.0, 6.0], seeds=1) | {"val_score": 0.5, "val_score_fold_spread": 0.25}
+    found = board_of([row, in_folds("drift", [5.0, 7.0], "baseline")])
+    assert shown(found.rows, ("val_mae", "val_mae_fold_spread", "test_mae")) == [
+        "val_score",
+        "val_score_fold_spread",
+        "test_mae",
+    ]
+    assert shown(found.rows, ("val_score", "val_mae_fold_spread")) == ["val_score", "val_score_fold_spread"]
+
+
 def test_no_rows_give_an_empty_board_that_can_be_shown() -> None:
     empty = board_of([])
     assert dict(frame(empty.rows).schema) == SCHEMA
@@ -253,7 +285,8 @@ def test_another_validation_error_may_rank_and_choose() -> None:
 def test_scores_on_common_rows_stand_in_place_of_those_of_all_rows_where_they_are_others() -> None:
     """A sum in another order is no other score; a table that names both shows both."""
     same = board_of([a_row("gru", 0.3, 0.6, val_score=0.1 + 0.2, test_score=0.6), a_row("theta", 0.4, 0.7, "baseline")])
-    assert 0.1 + 0.2 != 0.3 and shown(same.rows, NARROW) == list(NARROW)
+    narrow = [name for name in NARROW if name != "val_mae_fold_spread"]
+    assert 0.1 + 0.2 != 0.3 and shown(same.rows, NARROW) == narrow
     rows = [a_row("gru", 3.0, 6.0, val_score=2.0, test_score=6.0, seeds=2), a_row("theta", 4.0, 7.0, "baseline")]
     other = board_of(rows)
     assert shown(other.rows, NARROW)[2:5] == ["val_score", "test_mae", "test_mae_spread"]
