@@ -154,7 +154,7 @@ def _measured(board: Board, bar: ScoreRow, choose_by: Measure) -> str:
 
 
 def shown(rows: Sequence[ScoreRow], columns: Sequence[str]) -> list[str]:
-    """The columns less those of scaled scores or of folds that no row has; in place of the MAE what ranks, where that differs."""
+    """The columns less those of scaled scores or folds that no row has; in place of the MAE what ranks, where that differs."""
     differ = [split for split in ("val", "test") if any(_differ(row[f"{split}_mae"], row[f"{split}_score"]) for row in rows)]
     others = {name for name in INSTEAD.values() if name.startswith(tuple(differ))}
     found = []
