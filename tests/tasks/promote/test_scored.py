@@ -46,7 +46,7 @@ def home(house: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data that all were trained on, and a network of random weights, which forecasts the last value and a little."""
     home = tmp_path_factory.mktemp("home")
     write_panel(house.frame.lazy(), house.params, Frequency("1h"), 3, home / "panels")
-    facts = house.facts(trained_on=house.made(), half_widths=tuple(WIDTHS))
+    facts = house.facts(trained_on=house.made(), calibrated=house.calibrated(WIDTHS))
     (home / "digest").write_text(write_bundle(home / "network", facts, house.panel, house.build()))
     return home
 
@@ -60,14 +60,14 @@ def trained_on(house: Any, bar: str, by: str, *settings: str) -> dict[str, Any]:
 
 def network(house: Any, home: Path, bar: str, by: str = "mae") -> Version:
     made = house.made(**trained_on(house, bar, by))
-    facts = house.facts(trained_on=replace(made, job=replace(made.job, split=SPLIT)), half_widths=tuple(WIDTHS))
+    facts = house.facts(trained_on=replace(made, job=replace(made.job, split=SPLIT)), calibrated=house.calibrated(WIDTHS))
     return Version("story", "1", "run", (home / "digest").read_text(), home / "network", facts)
 
 
 def a_baseline(house: Any, home: Path, name: str, bar: str, by: str = "mae", *settings: str) -> Version:
     job = baseline_job(name, 24, house.params, SPLIT, 1, house.panel.folder)
     made = house.made(job=job, fingerprint=fingerprint(job, house.panel.digest), **trained_on(house, bar, by, *settings))
-    facts = facts_of(job, house.panel, made, (), WIDTHS, ())
+    facts = facts_of(job, house.panel, made, (), house.calibrated(WIDTHS), ())
     return Version("story", "1", "run", write_bundle(home / name, facts, house.panel, None), home / name, facts)
 
 

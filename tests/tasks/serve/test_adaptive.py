@@ -1,21 +1,25 @@
 """The level of served intervals: by the paper's recursion, from kept files, and read by nothing but a schedule."""
 
 import ast
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import pytest
 from scipy import stats
 
 from models.serving import Bounds
-from params.load import load_run
+from tasks.files import write_parquet
+from tasks.load.source import open_source
 from tasks.registry.load import Version
+from tasks.serve import realised
 from tasks.serve.adaptive import A0, ALPHA, LEAST, MOST, RATE, adapted, interval, next_state, reach_of, told
-from tasks.serve.forecast import forecast_frame
-from tasks.serve.realised import _made, keep
+from tasks.serve.forecast import Asked, forecast_frame
+from tasks.serve.realised import keep
 
 LEVELS = np.array([0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975])
 NORMAL = stats.norm.ppf(LEVELS)
@@ -167,23 +171,50 @@ def test_a_tenth_is_missed_in_the_long_run_whatever_the_errors_do(factor: float)
     assert (miss[:100] > 0.02).all() and (miss[:100] < 0.2).all()  # a calibrated one hardly moves
 
 
+@pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")  # polars, of a frame of pandas
 def test_a_schedule_records_its_state_and_plain_forecasts_never_read_it(
-    house: Any, version: Version, table: pl.DataFrame, tmp_path: Path
+    version: Version, table: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = load_run("params/nyc_weather.yaml", ["promotion.intervals=aci"])
-    frame = house.history
-    plain, _ = forecast_frame(version, frame)
-    made, _, how = _made(version, frame, run, tmp_path)
-    assert how.startswith("; intervals of 90 % adapted by what came true, to levels of 90% to 90%")
-    ours = ["yhat-lo-90", "yhat-hi-90"]
-    assert made["miss"].unique().to_list() == [ALPHA] and made.drop("miss", "seen", "turn", *ours).equals(plain.drop(ours))
-    assert made.select(ours).to_numpy() == pytest.approx(plain.select(ours).to_numpy(), nan_ok=True)  # no turn: as if fixed
-    keep(made.with_columns(miss=0.02, seen=0), version.version, 0, run.name, tmp_path, version.facts.variant)
-    wide, _, _ = _made(version, frame, run, tmp_path)
-    assert wide["miss"].max() < 0.1 and wide["turn"].unique().to_list() == [2]
-    assert (wide["yhat-hi-90"] > made["yhat-hi-90"]).sum() and forecast_frame(version, frame)[0].equals(plain)
-    fixed, _, how = _made(version, frame, load_run("params/nyc_weather.yaml"), tmp_path)
-    assert fixed.equals(plain) and how == ""
+    """Two nights: random weights are far off, so that the second is wider; what nobody asked to adapt is as ever."""
+    monkeypatch.setattr(realised, "find", lambda *_: version)
+    monkeypatch.setattr(realised, "opened", nullcontext)
+    own, data, out = version.trained_on.run, tmp_path / "table.parquet", tmp_path / "out.parquet"
+    run = own.model_copy(
+        update={
+            "data": own.data.model_copy(update={"path": str(data)}),
+            "promotion": own.promotion.model_copy(update={"intervals": "aci"}),
+        }
+    )
+    fixed = run.model_copy(update={"promotion": own.promotion})
+    last = table["hour"].unique().sort()[-8]  # the first night; the second knows seven hours more
+
+    def night(which: Any, rows: pl.DataFrame) -> tuple[str, pl.DataFrame, pl.DataFrame]:
+        write_parquet(rows, data)
+        told, _ = realised.serve_forecasts.fn(which, tmp_path, out)
+        assert told is not None
+        newest = max((tmp_path / "served" / run.name).glob("*.parquet"), key=lambda path: path.stat().st_mtime_ns)
+        return told, pl.read_parquet(out), pl.read_parquet(newest)
+
+    plain = night(fixed, table.filter(pl.col("hour") <= last))
+    assert "adapted" not in plain[0] and "miss" not in plain[2].columns
+    ends, state = ["yhat-lo-90", "yhat-hi-90"], ["miss", "seen", "turn"]
+    first = night(run, table.filter(pl.col("hour") <= last))
+    assert first[0].endswith("; intervals of 90 % adapted by what came true, to levels of 90% to 90%")
+    assert first[1].columns == plain[1].columns and {*state} <= {*first[2].columns}
+    assert first[1].drop(ends).equals(plain[1].drop(ends))  # nothing has come true: as if fixed
+    assert first[1].select(ends).to_numpy() == pytest.approx(plain[1].select(ends).to_numpy(), nan_ok=True)
+    second, told = night(run, table), night(fixed, table)
+    assert second[2]["turn"].unique().to_list() == [2] and (second[2]["miss"] < ALPHA).any()
+    width = [(made[1]["yhat-hi-90"] - made[1]["yhat-lo-90"]).drop_nulls() for made in (second, told)]
+    assert (width[0] != width[1]).any()
+    kept = second[2].select("unique_id", *state).unique()  # the recorded input alone gives the same once more
+    levels = version.facts.calibrated.calibration.levels.tolist()
+    made, _ = forecast_frame(version, realised.numbers(run, open_source(run.data), version), Asked(quantiles=levels))
+    assert (
+        adapted(made, kept, levels, version.model.bounds)
+        .drop("model")
+        .equals(second[2].select(made.drop("model", cs.starts_with("yhat-q")).columns + state))
+    )
 
 
 def test_nothing_but_the_schedule_s_step_reads_the_state() -> None:
