@@ -116,7 +116,10 @@ def shares_below(shape: Shape) -> np.ndarray:
 
 def fans_of(found: Comparison, one: Held, calibration: Calibration, bounds: Bounds, panel: Panel) -> list[Fan]:
     """The worst and the best series by the interval score, in units of each series where it has one."""
-    ranked = _ranked(found, one)
+    ranked, inside = (
+        _ranked(found, one),
+        dict(_covered(found, one.model, one.level, "series").select("value", "_share").iter_rows()),
+    )
     places = {0: "worst", len(ranked) - 1: "best"} if len(ranked) > 1 else dict.fromkeys(range(len(ranked)), "")
     frame, past, fans = found.test.read(one.model), target_frame(panel), []  # both on the clock of the panel
     for place, words in places.items():
@@ -129,6 +132,7 @@ def fans_of(found: Comparison, one: Held, calibration: Calibration, bounds: Boun
         own = past.filter((pl.col("unique_id") == name) & (pl.col("ds") <= rows["ds"].max())).sort("ds")
         before = own.filter(pl.col("ds") <= rows["cutoff"].min()).tail(BEFORE * found.test.horizon)
         said = f"{name}: the {words} of {len(ranked):,} series by interval score" if words else name
+        said += f"; inside the {one.level} % interval: {_percent(inside[name])}"
         fans.append(Fan(said, pl.concat([before, own.filter(pl.col("ds") > rows["cutoff"].min())]), rows))
     return fans
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LINES = 9  # variants in a picture of lines
+SHOWN = 3  # of the worst and of the best series, in the report
 BOTH = (False, True)  # on a desk, and in a hand
 
 
@@ -71,8 +72,11 @@ def pictures_of(
     yield from _distributions(found, run, data, past)
     shown, other = found.shown, beside(found)
     test = found.test.read(shown, other, *interval_columns(shown, run.evaluation.levels))
-    for number, series in enumerate(drawn_series(found)):
-        yield Picture(f"forecasts/{file_name(number, series)}", forecast_plot(test, series, shown, other, unit))
+    drawn = drawn_series(found)
+    for number, series in enumerate(drawn):
+        sizes = BOTH if number < SHOWN or number >= len(drawn) - SHOWN else BOTH[:1]
+        figures = (forecast_plot(test, series, shown, other, unit, narrow) for narrow in sizes)
+        yield Picture(f"forecasts/{file_name(number, series)}", *figures)
     yield Picture("pareto.png", pareto_plot(board, chosen, bar, error))
     cards = memory_card.cards_of(fits)
     cards = {row.name: cards[row.name] for row in found.board.rows if row.name in cards}

@@ -27,7 +27,7 @@ from tasks.report import memory_card, page
 from tasks.report.columns import ACCURACY, BY_NAME, COST, IN_MLFLOW, MORE, NARROW
 from tasks.report.fit_runs import Publication, metrics_of, publish_fits
 from tasks.report.intervals import CAPTIONS, intervals_of
-from tasks.report.pictures import LINES, Picture, drawn_series, pictures_of
+from tasks.report.pictures import LINES, SHOWN, Picture, drawn_series, pictures_of
 from tasks.report.plots.style import HAND, png, save
 from tasks.report.reasons import gain_of, tell
 from tasks.report.told import Told, lines_of, next_commands
@@ -40,7 +40,6 @@ from tasks.train.revision import named
 
 Advance = Callable[[int, int, str], None]
 Drawn = tuple[bytes, bytes | None]  # the PNG of a picture, and that for a phone
-SHOWN = 3  # of the worst and of the best series, in the report
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +37,8 @@ def fan_plot(fans: Sequence[Fan], levels: Sequence[float], unit: str, model: str
     figure, _ = new_figure(4.2 if narrow else 10, 0.9 + height * max(len(fans), 1), rows=max(len(fans), 1))
     for ax, fan in zip(figure.axes, fans, strict=False):
         _draw(ax, fan, levels, 5 if narrow else 9)
-        ax.set_title(label(fan.words, 44 if narrow else 100), loc="left", fontsize=9 if narrow else 11)
+        title = "\n".join(label(line, 100) for line in wrap(fan.words, 46 if narrow else 110)[:3])
+        ax.set_title(title, loc="left", fontsize=9 if narrow else 11)
     if not fans:
         note(figure.axes[0], "no forecasts with quantiles")
         return figure

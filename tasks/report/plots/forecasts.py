@@ -31,16 +31,19 @@ def plotted(by_series: pl.DataFrame, model: str, most: int = MOST_SERIES) -> lis
     return [ranked[round(i * (len(ranked) - 1) / (most - 1))] for i in range(most)]
 
 
-def forecast_plot(test: pl.DataFrame, series: str, model: str, other: str, unit: str) -> "Figure":
+def forecast_plot(test: pl.DataFrame, series: str, model: str, other: str, unit: str, narrow: bool = False) -> "Figure":
     """Actuals of one series over its last test origins that do not overlap, `model` with its band, an `other` model thin.
 
     `test`: wide forecast frame, with the interval columns of `model` where it has them.  `unit`: what y is called.
     """
-    figure, ax = new_figure(10, 4.2)
-    _draw(ax, test, series, model, other)
-    ax.set_ylabel(label(unit))
-    ax.set_title(f"{label(series)}: forecasts and what came", loc="left", pad=28)
-    legend_above(ax)
+    figure, ax = new_figure(*((4.2, 4.0) if narrow else (10, 4.2)))
+    _draw(ax, test, series, model, other, 5 if narrow else 9)
+    ax.set_ylabel(label(unit, 30 if narrow else 60))
+    ax.set_title(f"{label(series, 20 if narrow else 60)}: forecasts and what came", loc="left", pad=6 if narrow else 28)
+    if narrow:
+        figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=9)
+    else:
+        legend_above(ax)
     return figure
 
 
@@ -61,7 +64,7 @@ def variant_forecast_plot(test: pl.DataFrame, series_list: Sequence[str], model:
     return figure
 
 
-def _draw(ax: "Axes", test: pl.DataFrame, series: str, model: str, other: str) -> None:
+def _draw(ax: "Axes", test: pl.DataFrame, series: str, model: str, other: str, ticks: int = 9) -> None:
     """One series: actuals, and all forecasts of a model as one line with a gap before each origin."""
     own = test.filter(pl.col("unique_id") == series)
     rows = own.filter(pl.col(model).is_not_null()).sort("cutoff", "step")
@@ -84,7 +87,7 @@ def _draw(ax: "Axes", test: pl.DataFrame, series: str, model: str, other: str) -
     if not whole and by_origin.height:
         begin = ax.vlines(times(by_origin), 0, 1, QUIET, ":", label="a new forecast begins", transform=ax.get_xaxis_transform())
         begin.set(linewidth=0.9, zorder=1)
-    time_axis(ax, shown)
+    time_axis(ax, shown, ticks=ticks)
 
 
 def _levels_in(rows: pl.DataFrame, model: str) -> list[int]:

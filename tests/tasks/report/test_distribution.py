@@ -2,16 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from models.serving import Calibration
+from models.data.panel import Panel
+from models.data.window import FeatureWindow, WindowParams
+from models.serving import Bounds, Calibration
 from tasks.compare.compare import Comparison
 from tasks.compare.distribution import Shape
 from tasks.evaluate.bounds import NO_BOUNDS
-from tasks.report.distribution import Held, by_step, held, shapes_of, shares_below, shown_level, strip_of
+from tasks.grid.frequency import Frequency
+from tasks.lags.panel import write_panel
+from tasks.report.distribution import Held, by_step, fans_of, held, shapes_of, shares_below, shown_level, strip_of
 
 Made = Callable[[bool], Comparison]
 WANTED = (0.8, 0.97)
@@ -101,3 +107,51 @@ def test_the_shares_below_are_those_of_each_group_counted_by_hand(made: Made, fr
     for name, unit in (("small", 1.0), ("large", 3.0)):
         errors = rows.filter(pl.col("unique_id") == name)["e"].to_numpy()
         np.testing.assert_allclose(parts[name].under, [(errors < unit * offset).mean() for offset in (-2, 0, 2)])
+
+
+def a_panel(frame: pl.DataFrame, folder: Path) -> Panel:
+    """Every hour from a day before the first origin on: y is the hour's number, in both series."""
+    start, stop = frame["cutoff"].min() - timedelta(days=1), frame["ds"].max()  # type: ignore[operator]
+    hours = pl.datetime_range(start, stop, "1h", time_zone="UTC", eager=True)
+    rows = pl.concat(
+        pl.DataFrame({"unique_id": name, "ds": hours, "y": np.arange(len(hours)) * 1.0}) for name in ("large", "small")
+    )
+    return Panel.open(write_panel(rows.lazy(), WindowParams(4, {"y": FeatureWindow(4)}), Frequency("1h"), 0, folder))
+
+
+def test_fans_are_of_the_worst_and_the_best_series_with_every_row_between(
+    made: Made, frame: pl.DataFrame, tmp_path: Path
+) -> None:
+    levels = np.array([0.05, 0.5, 0.95])
+    offsets = np.broadcast_to(np.array([-2.0, 0.0, 2.0]), (1, 4, 3))
+    calibration = Calibration(levels, offsets, np.array([1.0, 3.0, 1.0]), np.zeros(3, np.int64))  # of small, large
+    scored = slices("series", {"small": 0.95, "large": 0.85}).with_columns(pl.Series("msis_90", [9.0, 4.0]))
+    found = judged(made(True), scored)
+    one = held(found, "gru", (90,), WANTED)
+    assert one is not None
+    worst, best = fans_of(found, one, calibration, Bounds(lowest=-1.0), a_panel(frame, tmp_path / "panel"))
+    assert worst.words == "small: the worst of 2 series by interval score; inside the 90 % interval: 95.0 %"
+    assert best.words.startswith("large: the best of 2 series") and best.words.endswith("85.0 %")
+    for fan, unit in ((worst, 1.0), (best, 3.0)):
+        rows = fan.forecasts
+        assert rows["cutoff"].n_unique() == 4 and rows["cutoff"].max() == frame["cutoff"].max()
+        assert rows.select(pl.col("ds").max().over("cutoff") <= pl.col("cutoff").max()).sum().item() == 12  # none overlaps
+        for number, away in enumerate((-2.0, 0.0, 2.0)):
+            wanted = np.maximum(rows["point"].to_numpy() + unit * away, -1.0)
+            np.testing.assert_allclose(rows[f"q{number}"], wanted)
+        hours = fan.actual["ds"].diff().drop_nulls()
+        assert (hours == timedelta(hours=1)).all() and fan.actual["ds"].max() == rows["ds"].max()
+        assert fan.actual.filter(pl.col("ds") <= rows["cutoff"].min()).height == 8
+
+
+def test_of_one_series_there_is_one_fan_and_without_a_score_none(made: Made, frame: pl.DataFrame, tmp_path: Path) -> None:
+    calibration = Calibration(np.array([0.5]), np.zeros((1, 4, 1)), np.ones(3), np.zeros(3, np.int64))
+    panel = a_panel(frame, tmp_path / "panel")
+    found = judged(made(True), slices("series", {"small": 0.95}))
+    one = held(found, "gru", (90,), WANTED)
+    assert one is not None
+    assert [fan.words for fan in fans_of(found, one, calibration, NO_BOUNDS, panel)] == [
+        "small; inside the 90 % interval: 95.0 %"
+    ]
+    blank = replace(found, slices=found.slices.with_columns(msis_90=pl.lit(None, pl.Float64), interval_score_90=pl.lit(np.nan)))
+    assert fans_of(blank, one, calibration, NO_BOUNDS, panel) == []

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.report.plots.forecasts import forecast_plot, plotted, variant_forecast_plot
+from tasks.report.plots.forecasts import forecast_plot, interval_columns, plotted, variant_forecast_plot
 from tasks.report.plots.style import file_name, save
 
 HOSTILE = r"$\frac{1}{0}$ & <b> $x^{" + "\n東京\x00"
@@ -122,3 +122,20 @@ def test_at_most_twenty_series_worst_and_best_among_them() -> None:
     assert set(steps) <= {5, 6}
     few = pl.DataFrame({"unique_id": ["a", "b", "c"], "m": [1.0, None, 2.0]})
     assert plotted(few, "m") == ["c", "a"]
+
+
+def test_for_a_phone_it_is_as_wide_as_one_and_keeps_its_legend_out_of_the_way(tmp_path: Path) -> None:
+    figure = forecast_plot(in_time(a_frame(HOSTILE)), HOSTILE, "lstm", "last_value", "temp", narrow=True)
+    assert figure.get_figwidth() == 4.2 and figure.axes[0].get_legend() is None
+    assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["actual", "90 % interval"]
+    save(figure, tmp_path / "a.png")
+
+
+def test_there_is_a_band_for_every_level_the_widest_first_and_one_name_for_all(tmp_path: Path) -> None:
+    frame = a_frame().with_columns((pl.col("lstm") - 0.05).alias("lstm-lo-50"), (pl.col("lstm") + 0.05).alias("lstm-hi-50"))
+    ax = forecast_plot(frame, "a", "lstm", "last_value", "temp").axes[0]
+    bands = ax.collections[:2]
+    assert bands[0].get_label() == "50, 90 % interval" and str(bands[1].get_label()).startswith("_")
+    spans = [np.ptp(np.concatenate([path.vertices[:, 1] for path in band.get_paths()])) for band in bands]
+    assert spans[0] > spans[1]
+    assert interval_columns("a", (80, 95)) == ["a-lo-80", "a-hi-80", "a-lo-95", "a-hi-95"]
