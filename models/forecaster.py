@@ -151,6 +151,15 @@ class Forecaster(nn.Module):
             parts.append(embedding(static_BC[:, column].to(torch.int64)))
         return torch.cat(parts, dim=-1)
 
+    @torch.no_grad()
+    def keep_categories(self, trained: Sequence[Tensor]) -> None:
+        """Zeros, as for a category that is new, in place of the vectors of those that no training window has; `trained`: the
+        codes of each embedding that one has."""
+        for embedding, codes in zip(self.embeddings, trained, strict=True):
+            kept = torch.zeros_like(embedding.weight)
+            kept[codes] = embedding.weight[codes]
+            embedding.weight.copy_(kept)
+
     def scale_targets(self, y_BT: Tensor, series_B: Tensor) -> Tensor:
         """Raw targets in the units of the loss, in 64 bits."""
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)

@@ -55,7 +55,8 @@ def fit_scaling(
     standard: mean and standard deviation; robust: median and interquartile range, as wide as a standard deviation of normal
     values (that itself where more than half of the values are equal).  The target is measured after its `transform`; the
     feature y is scaled as the target is; calendar channels keep 0 and 1.  The last row serves a series that training did not
-    see, a channel without a training value, and (`per` = global) every series.  A constant channel gets scale 1.
+    see, or has no training value of a channel, and (`per` = global) every series.  A constant channel gets scale 1.  What no
+    series has a training value of gets a location of NaN: a value that comes later is missing to a network that never saw one.
     """
     names = [*params.features, *(name + AHEAD for name in params.future)]
     columns = [panel.target, *(_channel(panel, params, name) for name in names)]
@@ -171,7 +172,8 @@ def _quantile(ordered: np.ndarray, starts: np.ndarray, counts: np.ndarray, share
 
 
 def _usable(loc: np.ndarray, scale: np.ndarray, seen: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
-    """1 for the scale of a constant; the last row, all series together, where a series has no value."""
+    """1 for the scale of a constant; the last row, all series together, where a series has no value; NaN where none has."""
+    loc = np.append(loc[:-1], loc[-1] if seen[-1] else np.nan)
     constant = scale <= least * np.maximum(np.abs(loc), 1e-30)
     scale = np.where(constant, 1.0, scale)
     return np.where(seen == 0, loc[-1], loc), np.where(seen == 0, scale[-1], scale)
@@ -183,7 +185,7 @@ def _static(panel: Panel, params: WindowParams, split: Split | None) -> tuple[np
     trained = np.array(_training_stops(panel, split)) > 0
     for column, kind in enumerate(params.static.values()):
         values = panel.static[trained, column].astype(np.float64)
-        if kind == "numeric" and np.isfinite(values).any():
+        if kind == "numeric":
             seen = values[np.isfinite(values)]
             (loc[column], _), (scale[column], _) = _moments(seen, np.array([len(seen)]), LEAST[np.float64])
     return loc, scale

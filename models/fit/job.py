@@ -191,7 +191,13 @@ def prepare(job: Job) -> tuple[Forecaster, dict[str, Windows]]:
     panel, rule = Panel.open(job.panel), job.scaling
     scaling = fit_scaling(panel, job.windows, job.split, rule.per, rule.method, rule.target)
     forecaster = build(job, panel, Scaling(*(part.to(widest(job.device)) for part in scaling)))
-    return forecaster.to(job.device), windows_of(job, panel, device=job.device)
+    windows = windows_of(job, panel, device=job.device)
+    train = windows["train"]
+    series = torch.unique(train.series(train.origins)).cpu().numpy()
+    columns = [place for place, kind in enumerate(job.windows.static.values()) if kind == "categorical"]
+    codes = (np.unique(np.asarray(panel.static)[series, column]).astype(np.int64) for column in columns)
+    forecaster.keep_categories([torch.from_numpy(one) for one in codes])
+    return forecaster.to(job.device), windows
 
 
 def run(job: Job, folder: Path, on_epoch: OnEpoch, stop: Callable[[], bool] = lambda: False) -> Result:

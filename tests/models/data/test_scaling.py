@@ -225,3 +225,32 @@ def test_scaling_is_exact_on_a_high_level() -> None:
     panel = Panel(y, y[:, None], np.array([0, 100]), np.arange(100), ("a",), ("y",), "d")
     params = WindowParams(1, {"y": FeatureWindow(1)})
     assert fit_scaling(panel, params, Split("rows", 0, 0), "series").y_scale[0] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("method", ["standard", "robust"])
+@pytest.mark.parametrize("per", ["series", "global"])
+def test_what_training_never_saw_is_missing_to_the_network_whenever_it_comes(method: Any, per: Any) -> None:
+    """A feature, a value known ahead and a static number that begin after the training rows; and one series that lacks x alone,
+    for which the others stand."""
+    panel = panel_of()
+    gone, values = np.array(panel.values), np.array(panel.values)
+    for start, stop in zip(panel.offsets[:-1], panel.offsets[1:], strict=True):
+        gone[start : stop - 40, 1], gone[start : stop - 40, -1] = np.nan, np.nan
+    gone[-40:, 1] = 1e6
+    late = replace(panel, values=gone, static=np.array([[np.nan], [np.nan], [np.nan]]))
+    built = []
+    for one in (
+        late,
+        replace(late, values=np.where(np.isin(np.arange(values.shape[1]), (1, values.shape[1] - 1)), np.nan, gone)),
+    ):
+        torch.manual_seed(0)
+        scaling = fit_scaling(one, PARAMS, SPLIT, per, method)
+        forecaster = build_forecaster("recurrent", {"cell": "gru", "hidden_size": 4}, PARAMS, level="last", scaling=scaling)
+        windows = Windows(one, PARAMS, origin_rows(one, PARAMS, SPLIT, "test", 1))
+        inputs = windows.inputs(windows.origins)
+        built.append(forecaster.eval()(*inputs._replace(static_BC=torch.full_like(inputs.static_BC, 7.0))))
+    assert torch.isfinite(built[0]).all() and torch.equal(*built)
+    alone = np.array(panel.values)
+    alone[: panel.offsets[1], 1] = np.nan
+    found = fit_scaling(replace(panel, values=alone), PARAMS, SPLIT, "series", method)
+    assert torch.isfinite(found.loc).all() and found.loc[0, 1] == found.loc[-1, 1]

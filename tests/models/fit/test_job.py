@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from models.data.panel import Panel, PanelFacts
 from models.fit import job as jobs
 from models.fit.job import Job, load_model, prepare, run
 from models.fit.settings import Ended, Result, Status, Training
@@ -90,3 +92,22 @@ def test_a_result_comes_back_from_json_as_it_was() -> None:
         Result(status=Status.FINISHED, ended_by=Ended.MEMBERS, members=(member,)),
     ):
         assert Result.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+
+
+def test_a_category_that_no_training_window_has_stays_that_of_a_new_series(job: Job, tmp_path: Path) -> None:
+    """The second series begins after the training rows: its vector is zero before and after training; the first one's is not."""
+    panel = Panel.open(job.panel)
+    rows = np.r_[0:300, 500:600]
+    facts = PanelFacts(static=("unique_id",), categories={"unique_id": ("a", "b")})
+    for name in ("target", "values", "times"):
+        np.save(job.panel / f"{name}.npy", getattr(panel, name)[rows])
+    np.save(job.panel / "offsets.npy", np.array([0, 300, 400]))
+    np.save(job.panel / "static.npy", np.array([[1.0], [2.0]]))
+    told = {"ids": panel.ids, "channels": panel.channels, "digest": "d", **facts.to_dict()}
+    (job.panel / "panel.json").write_text(json.dumps(told))
+    one = replace(job, windows=replace(job.windows, static={"unique_id": "categorical"}))
+    vectors = prepare(one)[0].embeddings[0].weight
+    assert not vectors[0].any() and vectors[1].all() and not vectors[2].any()
+    assert run(one, tmp_path, lambda row: None).finished
+    trained = torch.load(tmp_path / "weights.pt", weights_only=True)["embeddings.0.weight"]
+    assert not trained[2].any() and not torch.equal(trained[1], vectors[1])
