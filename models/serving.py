@@ -47,6 +47,7 @@ TRUTHS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 BEFORE = {"true": "1", "false": "0"}  # what a category that is true or false was called by an older lagline
 NAMED = 5  # series that a message names
 LEAST = 10  # values that a baseline needs in another model's place, or two seasons
+ERRORS = 8  # seasonal naive ones that say the unit of a series
 MOST_STEPS = 10**6  # of the grid that a baseline reads, however few the rows are
 BLIND = "no observed y in its window"
 JSON_FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
@@ -251,6 +252,9 @@ class Calibration(NamedTuple):
     `levels` [Q], rising.  `offsets` [G, H, Q]: what is added, in units of the series; NaN where too few errors say it.
     `own`: it is added to the model's own quantiles of these levels, else to the point.  `transform`: in which it is added.
     `units`, `groups` [S + 1]: of each series of training and, last, of one that training did not see.
+    `ratio`: of the usual series' unit to its mean |y_t - y_(t - season)|, in the transform: such a series has that multiple of
+    its own, where its rows say it; None: always the last unit.
+    `latest` [S + 1]: the units after the newest row, for what was trained on all rows; None: the same.
     """
 
     levels: np.ndarray
@@ -259,6 +263,9 @@ class Calibration(NamedTuple):
     groups: np.ndarray
     own: bool = False
     transform: str = "none"
+    season: int = 1
+    ratio: float | None = None
+    latest: np.ndarray | None = None
 
     @classmethod
     def of(cls, said: dict[str, Any], series: int) -> "Calibration":
@@ -268,44 +275,63 @@ class Calibration(NamedTuple):
             half = np.array([np.nan if width is None else width for width in said.get("half_widths", ())], np.float64)
             offsets = np.stack([-half, half], -1)[None]
             return cls(np.array([0.05, 0.95]), offsets, np.ones(series + 1), np.zeros(series + 1, np.int64))
-        return cls(
-            np.array(found["levels"], np.float64),
-            np.array(found["offsets"], np.float64),  # None becomes NaN
-            np.array(found["units"], np.float64),
-            np.array(found["groups"], np.int64),
-            bool(found["own"]),
-            str(found["transform"]),
-        )
+        arrays = {name: np.array(found[name], np.float64) for name in ("levels", "offsets", "units", "latest") if found[name]}
+        arrays["groups"] = np.array(found["groups"], np.int64)
+        return cls(**{name: found[name] for name in cls._fields} | arrays)
 
     def told(self) -> dict[str, Any]:
-        """As model.json holds it."""
+        """As model.json holds it, and `of` reads it."""
         offsets = self.offsets.astype(object)
         offsets[~np.isfinite(self.offsets)] = None
-        return {
-            "levels": self.levels.tolist(),
-            "offsets": offsets.tolist(),
-            "units": self.units.tolist(),
-            "groups": self.groups.tolist(),
-            "own": self.own,
-            "transform": self.transform,
-        }
+        parts = self._replace(offsets=offsets)._asdict().items()
+        return {name: part.tolist() if isinstance(part, np.ndarray) else part for name, part in parts}
 
-    def quantiles(self, point: np.ndarray, step: np.ndarray, series: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-        """[R, Q] the quantiles of rows, rising: `point`, `step` (from 0), `series` (its number) [R], `own` [R, Q].
+    def quantiles(
+        self,
+        point: np.ndarray,
+        step: np.ndarray,
+        series: np.ndarray,
+        own: np.ndarray | None = None,
+        units: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """[R, Q] the quantiles of rows, rising: `point`, `step` (from 0), `series` (its number) [R], `own` [R, Q]; `units` [R]
+        where they are not those of the series.
 
-        Those of intervals of 50 % and more lie on their side of the point.
+        Those of intervals of 50 % and more lie on their side of the point.  Raises ValueError without quantiles that it needs.
         """
+        if self.own and own is None:
+            raise ValueError("these intervals are made from the model's own quantiles, and there are none")
         there, back = TRANSFORMS[self.transform]
-        base = point[:, None] if not self.own or own is None else own
-        moved = self.units[series][:, None] * self.offsets[self.groups[series], step]
+        base = own if self.own and own is not None else point[:, None]
+        moved = (self.units[series] if units is None else units)[:, None] * self.offsets[self.groups[series], step]
         with np.errstate(invalid="ignore", over="ignore"):
             found = np.asarray(back(there(base) + moved))
         whole = ~np.isnan(found).any(axis=-1)
         found[whole] = np.sort(found[whole], axis=-1)
-        low, high = self.levels <= 0.25, self.levels >= 0.75
-        found[:, low] = np.minimum(found[:, low], point[:, None])
-        found[:, high] = np.maximum(found[:, high], point[:, None])
-        return np.asarray(found)
+        return _around(found, self.levels, point)
+
+    def asked(self, quantiles: np.ndarray, point: np.ndarray, levels: Sequence[float], bounds: Bounds) -> np.ndarray:
+        """[R, len(levels)] the quantiles of some levels as they are given out: `at`, on their side of the point, rounded
+        outward, within what a forecast can be."""
+        wanted = np.array(levels, np.float64)
+        return bounds.outward(_around(self.at(quantiles, levels), wanted, point), wanted)
+
+    def own_units(self, position: np.ndarray, y: np.ndarray, until: np.ndarray) -> np.ndarray:
+        """[B] the unit, at cutoffs `until` [B], of one series that training did not see: `y` [T] at rising positions [T]."""
+        found = np.full(len(until), self.units[-1])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values = np.asarray(TRANSFORMS[self.transform][0](y), np.float64)
+        position, values = position[np.isfinite(values)], values[np.isfinite(values)]
+        if self.ratio is None or not len(values):
+            return found
+        before = np.searchsorted(position, position - self.season)
+        there = position[before] == position - self.season
+        sums = np.append(0, np.cumsum(np.where(there, np.abs(values - values[before]), 0)))
+        seen = np.searchsorted(position, until, side="right")
+        counts, sums = np.append(0, np.cumsum(there))[seen], sums[seen]
+        enough = (counts >= ERRORS) & (sums > 0)
+        found[enough] = self.ratio * sums[enough] / counts[enough]
+        return found
 
     def at(self, quantiles: np.ndarray, asked: Sequence[float]) -> np.ndarray:
         """[R, len(asked)] the quantiles of other levels, between two of these along a normal distribution.
@@ -324,6 +350,14 @@ class Calibration(NamedTuple):
         low, high = quantiles[:, above - 1], quantiles[:, above]
         between = low + share * (high - low)
         return np.asarray(np.where(share <= 0, low, np.where(share >= 1, high, between)))
+
+
+def _around(quantiles: np.ndarray, levels: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """Quantiles [R, Q], in place, with the ends of intervals of 50 % and more on their side of the point [R]."""
+    low, high = levels <= 0.25, levels >= 0.75
+    quantiles[:, low] = np.minimum(quantiles[:, low], point[:, None])
+    quantiles[:, high] = np.maximum(quantiles[:, high], point[:, None])
+    return quantiles
 
 
 def ends_of(level: float) -> tuple[float, float]:
@@ -447,6 +481,7 @@ class Model:
         self.combined = [_Baseline.of(one) for one in combined["baselines"]]
         self.fallbacks = [_Baseline.of(one, len(facts["ids"])) for one in facts.get("fallbacks") or ()]
         self.calibration = Calibration.of(facts, len(facts["ids"]))
+        self.older = "calibration" not in facts
         self.span: str | int = facts["frequency"]
         self.grid = _Grid(self.span, facts.get("zone", "UTC"), np.array(facts.get("holidays", []), "datetime64[D]"))
         self.own = _Own.of(facts)
@@ -502,7 +537,8 @@ class Model:
         """Forecasts of a long frame (unique_id, ds, the covariates; rows in any order; pandas, or polars with its to_pandas).
 
         Columns unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90, model; times are UTC.  A time without zone is one of the
-        zone of the table that the model was trained on, or UTC where that named none.
+        zone of the table that the model was trained on, or UTC where that named none.  `levels`: of the intervals, in percent
+        (80 gives yhat-lo-80 and yhat-hi-80); `quantiles`: 0.1 gives yhat-q-0.1.
         Cutoffs: the last row of every series that has a y (where y is given: the rows after it are the ones to forecast, and
         carry what is known ahead), or, with `start`, every `stride` rows from the first row at or after it that has a whole
         history behind it.  A series that training did not see is scaled as all together are, with the static covariates that
@@ -514,6 +550,7 @@ class Model:
         """
         if stride < 1:
             raise ValueError(f"stride must be at least 1, not {stride}")
+        wanted = self.columns_of(levels, quantiles)
         rows = self._read(frame)
         named = start is None or left_out is not None  # every series without a forecast
         if named:
@@ -536,14 +573,38 @@ class Model:
         if not some.any():
             what = f"enough history for {self.name}" if self.alone or others else "one observed y in its window"
             raise ValueError(f"no cutoff has {what}{'' if start is None else f' from {start} on'}")
-        made = _Made(series[some], origin[some], forecasts[some], by[some], None if own is None else own[some])
-        return self._frame(rows, made, levels, quantiles)
+        latest = not judged and self.refitted is not None
+        made = _Made(series[some], origin[some], forecasts[some], by[some], None if own is None else own[some], latest)
+        return self._frame(rows, made, wanted)
+
+    def columns_of(self, levels: Sequence[float], quantiles: Sequence[float]) -> dict[str, float]:
+        """The columns of some intervals and quantiles, and the level of each.  Raises ValueError for what is not forecast."""
+        found: dict[str, float] = {}
+        for level in levels:
+            if not 0 < level < 100:
+                raise ValueError(f"levels: {level:g} is no percentage between 0 and 100")
+            found |= dict(zip((f"yhat-lo-{level:g}", f"yhat-hi-{level:g}"), ends_of(level), strict=True))
+        for level in quantiles:
+            if not 0 < level < 1:
+                raise ValueError(f"quantiles: {level:g} does not lie between 0 and 1; write 0.1 for the quantile of 10 %")
+            found[f"yhat-q-{level:g}"] = level
+        low, high = self.calibration.levels[[0, -1]]
+        for name, level in found.items():
+            if self.older and min(abs(level - low), abs(level - high)) > 1e-9:
+                raise ValueError(
+                    f"{name}: this version has the 90 % interval alone: the lagline that registered it made no other"
+                    " quantiles; a version of a new comparison has them"
+                )
+            if not low - 1e-9 <= level <= high + 1e-9:
+                most = f"levels up to {100 * min(1 - 2 * low, 2 * high - 1):g}, quantiles from {low:g} to {high:g}"
+                raise ValueError(f"{name}: the quantile {level:g} lies outside those that are forecast: {most}")
+        return found
 
     def _own(
         self, rows: _Rows, series: np.ndarray, origin: np.ndarray, judged: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """[B, H] the model's own forecasts at some cutoffs, [B] 0 where there is one, else -1, and [B, H, Q] its quantiles, if
-        it has some."""
+        """[B, H] the model's own forecasts at some cutoffs, [B] 0 where there is one, else -1, and [B, H, Q] its quantiles less
+        them, if it has some."""
         forecasts, by = np.full((len(series), self.horizon), np.nan), np.full(len(series), -1)
         if self.alone is not None:
             forecasts = self.points(None, _history(rows, series, origin))
@@ -572,19 +633,21 @@ class Model:
             history = _history(rows, own, origin[whole]) if self.combined else None
             given = np.concatenate(parts)
             forecasts[whole], by[whole] = self.points(given, history), 0
-            beside = self.own_quantiles(given, forecasts[whole])
+            beside = self.own_quantiles(given)
             if beside is not None:
                 quantiles = np.full((*forecasts.shape, beside.shape[-1]), np.nan)
                 quantiles[whole] = beside
         return forecasts, by, quantiles
 
-    def own_quantiles(self, raw: np.ndarray, points: np.ndarray) -> np.ndarray | None:
-        """[B, H, Q] float64, the quantiles of what a graph gave (`raw`), around its `points` [B, H]; None where it has none."""
-        count = len(self.facts.get("quantiles", ()))
-        if not count or raw.shape[-1] <= count:
+    def own_quantiles(self, raw: np.ndarray) -> np.ndarray | None:
+        """[B, H, Q] float32, how far the quantiles of what a graph gave (`raw`) that the intervals are made from lie from its
+        points; None where they are not made from any."""
+        levels = np.array(self.facts.get("quantiles", ()))
+        if not self.calibration.own:
             return None
-        found = np.asarray(raw[..., -count:], np.float64)
-        return found + points[..., None] if self.combined else found
+        places = [int(np.abs(levels - level).argmin()) - len(levels) for level in self.calibration.levels]
+        found = raw[..., places]
+        return np.asarray(found if self.combined else found - raw[..., :1], np.float32)
 
     def points(self, raw: np.ndarray | None, history: History | None = None) -> np.ndarray:
         """[B, H] float64, the point forecasts of what a graph gave: `raw` [B, H, Q], or [B, H, M] of the networks of an
@@ -777,14 +840,11 @@ class Model:
         which = f"{len(new)} of {len(names)} series {are} not among those of training ({_some(new)})"
         return f"{which}: scaled as all of those together are"
 
-    def _frame(self, rows: _Rows, made: "_Made", levels: Sequence[float], quantiles: Sequence[float]) -> pd.DataFrame:
+    def _frame(self, rows: _Rows, made: "_Made", wanted: dict[str, float]) -> pd.DataFrame:
         owner = np.repeat(made.series, self.horizon)
         ahead = (made.origin[:, None] + self.gap + 1 + np.arange(self.horizon)).ravel()
         points = self.bounds.of(made.points).ravel()
-        asked = [*(end for level in levels for end in ends_of(level)), *quantiles]
-        found = self._quantiles(rows, made, points, asked)
-        names = [f"yhat-{side}-{level:g}" for level in levels for side in ("lo", "hi")]
-        names += [f"yhat-q-{level:g}" for level in quantiles]
+        found = self._quantiles(rows, made, points, [*wanted.values()])
         models = np.array([self.name, *(other.name for other in self.fallbacks)], object)
 
         def times(position: np.ndarray) -> Any:
@@ -799,7 +859,7 @@ class Model:
             "cutoff": times(np.repeat(made.origin, self.horizon)),
             "ds": times(ahead),
             "yhat": points,
-            **{name: found[:, number] for number, name in enumerate(names)},
+            **{name: found[:, number] for number, name in enumerate(wanted)},
             "model": np.repeat(models[made.by], self.horizon),
         }
         return pd.DataFrame(columns).astype({"unique_id": "str", "model": "str"})
@@ -807,27 +867,35 @@ class Model:
     def _quantiles(self, rows: _Rows, made: "_Made", points: np.ndarray, asked: Sequence[float]) -> np.ndarray:
         """[B H, asked] quantiles of forecasts, each row's by the calibration of the model that made it."""
         found = np.full((len(points), len(asked)), np.nan)
-        series = np.repeat(self._numbers_of(rows.ids)[made.series], self.horizon)
-        step, by = np.tile(np.arange(self.horizon), len(made.by)), np.repeat(made.by, self.horizon)
-        for number, one in enumerate((self.calibration, *(other.calibration for other in self.fallbacks))):
-            some = np.flatnonzero(by == number)
-            if one is None or not len(some):
+        numbers, step = self._numbers_of(rows.ids)[made.series], np.tile(np.arange(self.horizon), len(made.by))
+        others = [other.calibration for other in self.fallbacks]
+        for by, one in enumerate((self.calibration, *others)):
+            origins = np.flatnonzero(made.by == by)
+            if one is None or not len(origins):
                 continue
-            own = None if number or made.own is None else made.own.reshape(len(points), -1)[some]
-            every = one.quantiles(points[some], step[some], series[some], own)
-            found[some] = one.at(self.bounds.outward(every, one.levels), asked)
+            one = one if one.latest is None or not made.latest else one._replace(units=one.latest)
+            units = one.units[numbers[origins]]
+            for new in np.unique(made.series[origins][numbers[origins] == len(self.facts["ids"])]):
+                some, its = made.series[origins] == new, rows.series == new
+                units[some] = one.own_units(rows.position[its], rows.y[its], made.origin[origins][some])
+            at = (origins[:, None] * self.horizon + np.arange(self.horizon)).ravel()
+            own = None if by or made.own is None else made.own[origins].reshape(len(at), -1) + points[at, None]
+            series, units = (np.repeat(each, self.horizon) for each in (numbers[origins], units))
+            every = one.quantiles(points[at], step[at], series, own, units)
+            found[at] = one.asked(every, points[at], asked, self.bounds)
         return found
 
 
 class _Made(NamedTuple):
     """Forecasts at cutoffs: number of the series, position of the cutoff, which model made it (0: its own, then fallbacks) [B];
-    `points` [B, H]; `own` [B, H, Q] quantiles of the model itself."""
+    `points` [B, H]; `own` [B, H, Q] quantiles of the model itself, less its points; `latest`: it was trained on all rows."""
 
     series: np.ndarray
     origin: np.ndarray
     points: np.ndarray
     by: np.ndarray
     own: np.ndarray | None
+    latest: bool
 
 
 def combine(members: np.ndarray, how: str) -> np.ndarray:

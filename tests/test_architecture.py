@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_LINES = 400
-LONGER = {"models/serving.py": 1600}  # it travels alone in every bundle, and so holds all that it needs
+LONGER = {"models/serving.py": 1650}  # it travels alone in every bundle, and so holds all that it needs
 OURS = ("flows", "tasks", "models", "params", "data", "benchmarks", "tests")
 
 # folder -> our folders that it may import from (params also takes models.data.window, which needs no torch)

@@ -22,15 +22,11 @@ ALIKE = 1.005  # times the best interval score: a simpler method that comes so n
 @dataclass(frozen=True)
 class Calibrated:
     """A calibration, the `method` that made it, and the interval score of each method on rows that it was not calibrated on
-    (the mean over the intervals of 50 % and more, in seasonal naive errors of each series; empty where nothing was chosen).
-
-    `latest`: the same calibration with the units that series have after the last row: for what is trained on all rows.
-    """
+    (the mean over the intervals of 50 % and more, in seasonal naive errors of each series; empty where nothing was chosen)."""
 
     calibration: Calibration
     method: str
     scores: Mapping[str, float] = field(default_factory=dict)
-    latest: Calibration | None = None
 
 
 def calibrate(found: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> Calibrated:
@@ -51,9 +47,16 @@ def calibrate(found: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> 
         method = _named(known, intervals)
     fold = np.zeros(len(rows.y), np.int64) if rows.fold is None else rows.fold
     one = fitted(method, rows, fold, yardsticks)
-    units = yardsticks.units(method.unit, method.transform)
-    latest = one._replace(units=one.units * (units[LATEST] / units[NOW]))
-    return Calibrated(one, method.name, scores, latest)
+    return Calibrated(_for_serving(one, method, yardsticks), method.name, scores)
+
+
+def _for_serving(one: Calibration, method: Method, yardsticks: Yardsticks) -> Calibration:
+    """The same with what a served forecast needs: units after the last row, and how a series that is not there has its own."""
+    if method.unit == "none":
+        return one._replace(season=yardsticks.season)
+    units, naive = yardsticks.units(method.unit, method.transform), yardsticks.units("naive", method.transform)[NOW]
+    ratio = float(np.median(one.units[:-1] / naive[:-1]))
+    return one._replace(latest=one.units * (units[LATEST] / units[NOW]), season=yardsticks.season, ratio=ratio)
 
 
 def _named(known: Sequence[Method], name: str) -> Method:

@@ -142,17 +142,19 @@ def with_intervals(
     levels: Sequence[float],
     ids: Sequence[str],
     bounds: Bounds = NO_BOUNDS,
+    units: np.ndarray | None = None,
 ) -> pl.DataFrame:
     """A frame with `<model>-lo-L` and `<model>-hi-L` of some levels in percent; null without a forecast or too few errors.
 
-    The model's own quantiles stand in it in columns of `own_column`, with an underscore before them.
+    The model's own quantiles stand in it in columns of `own_column`, with an underscore before them.  `units`: of each row,
+    where they are not those of its series.
     """
     own = [OWN + own_column(model, level) for level in calibration.levels]
     point = frame[model].cast(pl.Float64).fill_null(np.nan).to_numpy()
     given = frame.select(own).to_numpy() + point[:, None] if {*own} <= {*frame.columns} else None
     series, step = numbers_of(frame["unique_id"], ids), frame["step"].to_numpy() - 1
-    every = bounds.outward(calibration.quantiles(point, step, series, given), calibration.levels)
-    asked = calibration.at(every, [end for level in levels for end in ends_of(level)])
+    every = calibration.quantiles(point, step, series, given, units)
+    asked = calibration.asked(every, point, [end for level in levels for end in ends_of(level)], bounds)
     names = [f"{model}-{side}-{level:g}" for level in levels for side in ("lo", "hi")]
     return frame.with_columns(pl.Series(name, asked[:, at], pl.Float64).fill_nan(None) for at, name in enumerate(names))
 

@@ -185,10 +185,13 @@ class CalibrationTold(Exactly):
     groups: list[Rows]
     own: bool
     transform: Literal["none", "log1p", "asinh"]
+    season: Annotated[int, Field(ge=1, le=SIZE)]
+    ratio: Annotated[float, Field(ge=0, le=1e300)] | None
+    latest: list[Annotated[float, Field(ge=0, le=1e300)]] | None
 
     def check(self, where: str, series: int, horizon: int) -> None:
         """Raises ValueError where its sizes are not those of a version."""
-        if {len(self.units), len(self.groups)} != {series + 1}:
+        if {len(self.units), len(self.groups), len(self.units if self.latest is None else self.latest)} != {series + 1}:
             raise ValueError(f"{where}calibration: one unit and one group for each series and one more")
         if max(self.groups) >= len(self.offsets):
             raise ValueError(f"{where}calibration.groups: there are {len(self.offsets)}")
@@ -348,6 +351,8 @@ class FactsTold(Told):
         for where, calibration, widths in own:
             if calibration is not None:
                 calibration.check(where, len(self.ids), self.windows.horizon)
+                if calibration.own and (where or not {*calibration.levels} <= {*self.quantiles}):
+                    raise ValueError(f"{where}calibration.own: the model has no quantiles of these levels")
             elif widths is None or len(widths) != self.windows.horizon:
                 raise ValueError(f"{where}half_widths: one for each of {self.windows.horizon} steps")
         if len({*names, self.family}) <= len(names):

@@ -1,11 +1,12 @@
 """Forecasts of registered versions on origins that none of them has seen in training or in choosing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import torch
 
 from models.baseline_fit import history_of
@@ -21,8 +22,8 @@ from params.errors import UserError
 from params.schema import RunParams
 from tasks.evaluate.baselines import forecast_baselines, with_baselines
 from tasks.evaluate.bounds import bounds_of
-from tasks.evaluate.forecasts import origin_frame
-from tasks.evaluate.frames import COVERAGE, with_intervals
+from tasks.evaluate.forecasts import origin_frame, own_column
+from tasks.evaluate.frames import COVERAGE, OWN, with_intervals
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import target_frame
 from tasks.registry.load import Version
@@ -96,13 +97,24 @@ def restricted(panel: Panel, params: WindowParams, version: Version) -> Panel:
     return replace(panel, values=values, channels=params.panel_channels, static=static)
 
 
-@torch.inference_mode()
 def forecasts(version: Version, panel: Panel, origins: np.ndarray, refitted: bool = False) -> np.ndarray:
     """[origins, horizon] of a version's exported graph: the judged one, which has seen no row of the test range, or the
     `refitted` one, which a version has that was trained on all rows once more.  Of a baseline NaN where there is none."""
-    params, history = version.facts.windows, history_of(panel, origins)
-    if is_baseline(version.facts.family):
-        return version.model.points(None, history)
+    return _points(
+        version, panel, origins, None if is_baseline(version.facts.family) else _raw(version, panel, origins, refitted)
+    )
+
+
+def _points(version: Version, panel: Panel, origins: np.ndarray, raw: np.ndarray | None) -> np.ndarray:
+    return (
+        version.model.points(raw, history_of(panel, origins)) if len(origins) else np.empty((0, version.facts.windows.horizon))
+    )
+
+
+@torch.inference_mode()
+def _raw(version: Version, panel: Panel, origins: np.ndarray, refitted: bool = False) -> np.ndarray:
+    """[origins, horizon, outputs] of a version's graph."""
+    params = version.facts.windows
     windows = Windows(restricted(panel, params, version), params, origins)
     graph = version.model.refitted if refitted else version.model.graph
     assert graph is not None
@@ -114,9 +126,8 @@ def forecasts(version: Version, panel: Panel, origins: np.ndarray, refitted: boo
         inputs = windows.inputs(windows.origins[start : start + BATCH])
         static = codes[inputs.series_B] if params.static else inputs.static_BC
         own = inputs._replace(static_BC=static, series_B=numbers[inputs.series_B])
-        raw = version.model.run(graph, own._asdict())
-        parts.append(raw if version.facts.combined else raw[..., :1])
-    return version.model.points(torch.cat(parts).numpy(), history) if parts else np.empty((0, params.horizon))
+        parts.append(version.model.run(graph, own._asdict()))
+    return torch.cat(parts).numpy() if parts else np.empty((0, params.horizon, 1))
 
 
 def _codes(version: Version, panel: Panel, params: WindowParams) -> torch.Tensor:
@@ -136,16 +147,40 @@ def forecast_frames(
     """The wide forecast frame of versions (by column name, with their intervals) and of some baselines."""
     frame = origin_frame(panel, next(iter(versions.values())).facts.windows, origins)
     for name, version in versions.items():
-        values = bounds_of(version.trained_on.run.data).of(forecasts(version, panel, origins))
-        frame = frame.with_columns(pl.Series(name, values.ravel(), pl.Float64))
+        frame = frame.with_columns(_distribution(version, name, panel, origins))
     cutoffs = frame.select("unique_id", "cutoff").unique(maintain_order=True)
     named = with_baselines(run, tuple(baselines))
     others, _ = forecast_baselines(target_frame(panel), cutoffs, named, None, Frequency.of(panel.facts))
     frame = frame.join(others.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
     for name, version in versions.items():
         calibration, bounds = version.facts.calibrated.calibration, bounds_of(version.trained_on.run.data)
-        frame = with_intervals(frame, name, calibration, (COVERAGE,), version.facts.ids, bounds)
-    return frame
+        ids = [text_of(one) or "" for one in version.facts.ids]
+        frame = with_intervals(frame, name, calibration, (COVERAGE,), ids, bounds, _units(version, panel, origins))
+    return frame.drop(cs.starts_with(OWN))
+
+
+def _distribution(version: Version, name: str, panel: Panel, origins: np.ndarray) -> Iterator[pl.Series]:
+    """The column of a version's points, and those of the own quantiles that its intervals are made from."""
+    raw = None if is_baseline(version.facts.family) else _raw(version, panel, origins)
+    points, calibration = _points(version, panel, origins, raw), version.facts.calibrated.calibration
+    yield pl.Series(name, bounds_of(version.trained_on.run.data).of(points).ravel(), pl.Float64)
+    own = None if raw is None else version.model.own_quantiles(raw)
+    if own is not None:
+        for at, level in enumerate(calibration.levels):
+            yield pl.Series(OWN + own_column(name, level), own[..., at].ravel())
+
+
+def _units(version: Version, panel: Panel, origins: np.ndarray) -> np.ndarray:
+    """[origins x horizon] the unit of each row's series; of one that the version was not trained on from its rows up to the
+    cutoff, as in what is served."""
+    calibration, other = version.facts.calibrated.calibration, len(version.facts.ids)
+    owner = np.searchsorted(panel.offsets, origins, side="right") - 1
+    numbers = np.array([version.model.known.get(name, other) for name in panel.ids])
+    units = calibration.units[numbers[owner]]
+    for series in np.unique(owner[numbers[owner] == other]):
+        some, y = owner == series, np.asarray(panel.target[panel.rows(series)], np.float64)
+        units[some] = calibration.own_units(np.arange(len(y)), y, origins[some] - panel.offsets[series])
+    return np.repeat(units, version.facts.windows.horizon)
 
 
 def panel_of(version: Version, home: Path) -> Panel:

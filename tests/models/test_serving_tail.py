@@ -81,6 +81,7 @@ def test_what_is_served_lies_within_the_bounds_of_the_run() -> None:
     bounds = {"lowest": 1, "highest": 3.5, "integer": True}
     found = make_model(PLAIN, data=bounds).forecast(hourly(6, y=[0.0, 0, 0, 0, 0, 2.5]))
     assert found["yhat"].tolist() == [2.0, 3.0]  # a half goes to the even neighbour; 3.5 is no whole number
-    assert found["yhat-lo-90"].tolist() == [1.0, 3.0] and found["yhat-hi-90"].tolist() == [3.0, 3.0]
+    # 2 - 1 and 3 - 0.4, rounded down; 2 + 1 and 3 + 0.4, rounded up and then clipped
+    assert found["yhat-lo-90"].tolist() == [1.0, 2.0] and found["yhat-hi-90"].tolist() == [3.0, 3.0]
     free = make_model(PLAIN).forecast(hourly(6, y=[0.0, 0, 0, 0, 0, 2.5]))
     assert free["yhat"].tolist() == [2.5, 3.5] and free["yhat-lo-90"].tolist() == [1.5, 3.1]

@@ -36,7 +36,7 @@ def at(place: str, value: Any) -> Callable[[Raw], None]:
 
 CALIBRATION: Raw = {
     "method": "split", "scores": {"split": 1.0, "naive": None}, "levels": [0.05, 0.95], "own": False, "transform": "none",
-    "offsets": [[[-1.0, 1.0]] * 4], "units": [1.0, 2.0, 1.5], "groups": [0, 0, 0],
+    "offsets": [[[-1.0, 1.0]] * 4], "units": [1.0, 2.0, 1.5], "groups": [0, 0, 0], "season": 24, "ratio": 1.5, "latest": None,
 }  # fmt: skip
 THETA: Raw = {"name": "theta", "arguments": {"season": 24, "rows": 500}, "calibration": CALIBRATION}
 OLD: Raw = {"name": "theta", "arguments": {"season": 24, "rows": 500}, "half_widths": [1.0, None, 2.0, 3.0]}
@@ -140,6 +140,10 @@ HOSTILE: list[tuple[str, Any]] = [
             {"units": [1.0, 2.0]},
             {"units": [1.0, -2.0, 1.5]},
             {"units": [1.0, None, 1.0]},
+            {"season": 0},
+            {"ratio": -1.0},
+            {"latest": [1.0, 2.0]},
+            {"latest": [1.0, 2.0, -1.0]},
             {"groups": [0, 0]},
             {"groups": [0, 0, 1]},
             {"groups": [0, 0, -1]},
