@@ -228,15 +228,18 @@ class Bounds(NamedTuple):
 
     def of(self, values: np.ndarray) -> np.ndarray:
         """The nearest that they can be: rounded (a half to the even neighbour), then clipped; NaN stays."""
+        return self._clipped(np.rint(values) if self.integer else values)
+
+    def _clipped(self, values: np.ndarray) -> np.ndarray:
         low = -np.inf if self.lowest is None else np.ceil(self.lowest) if self.integer else self.lowest
         high = np.inf if self.highest is None else np.floor(self.highest) if self.integer else self.highest
-        return np.asarray(np.clip(np.rint(values) if self.integer else values, low, high)) + 0.0  # no -0
+        return np.asarray(np.clip(values, low, high)) + 0.0  # no -0
 
     def outward(self, quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
         """Quantiles [..., Q] of some levels [Q]: those below one half rounded down, the others up; then clipped."""
         if self.integer:
             quantiles = np.where(levels < 0.5, np.floor(quantiles), np.ceil(quantiles))
-        return self._replace(integer=False).of(quantiles)
+        return self._clipped(quantiles)
 
 
 TRANSFORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {

@@ -157,7 +157,7 @@ def test_a_night_forecasts_every_series_and_scores_what_the_network_forecast(
     assert kept.height == 20 and set(own["unique_id"]) == {"JFK", "LGA"}
     older = kept.drop("own", "model")  # of a lagline before: all are the network's
     assert realised.own_forecasts(older).height == 20
-    assert pl.concat([own, realised.own_forecasts(older)]).columns == list(realised.COLUMNS)
+    assert pl.concat([own, realised.own_forecasts(older)]).columns == [*realised.COLUMNS, *realised.ENDS]
 
 
 def test_rows_that_a_refit_was_trained_on_are_those_of_the_network_alone(
