@@ -306,7 +306,7 @@ CARD = (
     "test_msis_95", "test_wql", "test_crps",
 )  # fmt: skip
 DISTRIBUTION = (
-    "rank", "name", "test_coverage_80", "test_coverage_90", "test_coverage_95", "test_worst_fifth_coverage_90", "test_width_90",
+    "test_coverage_80", "test_coverage_90", "test_coverage_95", "test_worst_fifth_coverage_90", "test_width_90",
     "test_interval_score_90", "test_msis_95", "test_wql", "test_crps",
 )  # fmt: skip
 IN_MLFLOW = (

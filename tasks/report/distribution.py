@@ -17,14 +17,16 @@ from tasks.report.plots.fans import Fan
 from tasks.report.plots.forecasts import newest_apart
 
 FIFTHS = {"1": "smallest fifth", "2": "second fifth", "3": "third fifth", "4": "fourth fifth", "5": "largest fifth"}
-ORIGINS, BEFORE = 4, 2  # forecasts in a fan chart at most, and horizons of rows before them
+ORIGINS, ROWS = 4, 24  # in a fan chart: so many forecasts, or as many as have so many rows
+BEFORE = 2  # horizons of rows before them
 
 
 @dataclass(frozen=True)
 class Held:
     """The share of the actuals inside the `level` (percent) intervals of a `model`: `pool`, and by `groups` of series, by name.
 
-    `fifths`: whether the groups are fifths, or each series is one; `wanted`: from, to, as promotion.coverage has it.
+    `fifths`: whether the groups are fifths, or each series is one; `wanted`: from, to, as promotion.coverage has it, which is
+    for 90 % (None: of another level).
     """
 
     model: str
@@ -32,16 +34,19 @@ class Held:
     pool: float
     groups: Mapping[str, float]
     fifths: bool
-    wanted: tuple[float, float]
+    wanted: tuple[float, float] | None
 
     def words(self) -> str:
         """In a sentence: whether they hold for every group."""
-        low, high = (f"{100 * end:.0f}" for end in self.wanted)
         said = f"The {self.level} % intervals of {self.model} hold {_percent(self.pool)} of the actuals on test"
+        every = "every fifth of the series by size" if self.fifths else "every series"
+        if self.wanted is None:
+            shares = sorted(self.groups.values())
+            return said + (f"; in {every} {_percent(shares[0])[:-2]} to {_percent(shares[-1])}." if len(shares) > 1 else ".")
+        low, high = (f"{100 * end:.0f}" for end in self.wanted)
         inside = self._fits(self.pool)
         if len(self.groups) < 2:
             return f"{said}: {'within' if inside else 'outside'} the {low} to {high} % of promotion.coverage."
-        every = "every fifth of the series by size" if self.fifths else "every series"
         out = {name: share for name, share in self.groups.items() if not self._fits(share)}
         if out:
             named = [f"{_percent(share)} in {'the ' if self.fifths else ''}{name}" for name, share in out.items()]
@@ -52,7 +57,7 @@ class Held:
         return f"{said}, and they hold in {every}: {ends}, within the {low} to {high} % of promotion.coverage."
 
     def _fits(self, share: float) -> bool:
-        return self.wanted[0] <= share <= self.wanted[1]
+        return self.wanted is None or self.wanted[0] <= share <= self.wanted[1]
 
 
 def held(found: Comparison, model: str, levels: Sequence[int], wanted: tuple[float, float]) -> Held | None:
@@ -66,7 +71,7 @@ def held(found: Comparison, model: str, levels: Sequence[int], wanted: tuple[flo
     if fifths.height:
         groups = fifths.with_columns(pl.col("value").replace_strict(FIFTHS))
     by_name = dict(groups.select("value", "_share").iter_rows())
-    return Held(model, level, float(pool), by_name, fifths.height > 0, wanted)
+    return Held(model, level, float(pool), by_name, fifths.height > 0, wanted if level == COVERAGE else None)
 
 
 def shown_level(levels: Sequence[int]) -> int | None:
@@ -122,13 +127,14 @@ def fans_of(found: Comparison, one: Held, calibration: Calibration, bounds: Boun
     )
     places = {0: "worst", len(ranked) - 1: "best"} if len(ranked) > 1 else dict.fromkeys(range(len(ranked)), "")
     frame, past, fans = found.test.read(one.model), target_frame(panel), []  # both on the clock of the panel
+    origins = max(ORIGINS, ROWS // found.test.horizon)
     for place, words in places.items():
         name = ranked[place]
         rows = frame.filter(pl.col("unique_id") == name).rename({one.model: "point"})
         quantiles = _quantiles(found.test, one.model, name, calibration, bounds)
         rows = rows.with_columns(pl.Series(f"q{at}", quantiles[:, at]) for at in range(len(calibration.levels)))
         rows = rows.filter(pl.col("point").is_finite())
-        rows = rows.filter(pl.col("cutoff").is_in(newest_apart(rows).head(ORIGINS).implode())).sort("cutoff", "step")
+        rows = rows.filter(pl.col("cutoff").is_in(newest_apart(rows).head(origins).implode())).sort("cutoff", "step")
         own = past.filter((pl.col("unique_id") == name) & (pl.col("ds") <= rows["ds"].max())).sort("ds")
         before = own.filter(pl.col("ds") <= rows["cutoff"].min()).tail(BEFORE * found.test.horizon)
         said = f"{name}: the {words} of {len(ranked):,} series by interval score" if words else name

@@ -28,7 +28,7 @@ PARTS = (
 
 def intervals_of(found: Comparison, run: RunParams) -> str:
     """Scores of all distributions, coverage by group, and how the intervals of each model are made, as HTML."""
-    scores = page.table(found.board, DISTRIBUTION)
+    scores = page.table(found.board, ("rank", "name", *DISTRIBUTION))
     return scores + page.folded("coverage by group of series", _groups(found, run)) + _methods(found)
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from params.evaluation import Measure
 from tasks.compare.board import LEVEL, Board, Difference, ScoreRow, Standing
-from tasks.report.columns import BY_NAME, COLUMNS, FOLDS, NARROW, WIDE, Column, Form
+from tasks.report.columns import BY_NAME, COLUMNS, DISTRIBUTION, FOLDS, NARROW, WIDE, Column, Form
 from tasks.train.kind import Kind
 
 Value = str | float | None
@@ -154,7 +154,8 @@ def _measured(board: Board, bar: ScoreRow, choose_by: Measure) -> str:
 
 
 def shown(rows: Sequence[ScoreRow], columns: Sequence[str]) -> list[str]:
-    """The columns less those of scaled scores or folds that no row has; in place of the MAE what ranks, where that differs."""
+    """The columns less those of scaled scores, folds or intervals that no row has; in place of the MAE what ranks, where that
+    differs."""
     differ = [split for split in ("val", "test") if any(_differ(row[f"{split}_mae"], row[f"{split}_score"]) for row in rows)]
     others = {name for name in INSTEAD.values() if name.startswith(tuple(differ))}
     found = []
@@ -163,7 +164,7 @@ def shown(rows: Sequence[ScoreRow], columns: Sequence[str]) -> list[str]:
             continue
         instead = INSTEAD.get(name, name)
         found.append(instead if instead in others and instead not in columns else name)
-    some = {name for name in found if BY_NAME[name].scaled or BY_NAME[name].folds}
+    some = {name for name in found if BY_NAME[name].scaled or BY_NAME[name].folds} | {*DISTRIBUTION}
     return [name for name in found if name not in some or any(row[name] is not None for row in rows)]
 
 

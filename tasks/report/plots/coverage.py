@@ -33,7 +33,7 @@ BINS = 100  # places along a strip
 class Strip:
     """The coverage of the `level` (percent) interval in each series, with its `rows` [S] and the number of its `group` [S].
 
-    `groups`: their names, from the smallest series to the largest, and what each covers; `wanted`: from, to, as shares.
+    `groups`: their names, from the smallest series to the largest, and what each covers; `wanted`: from, to, if said.
     """
 
     level: float
@@ -42,7 +42,7 @@ class Strip:
     rows: np.ndarray
     group: np.ndarray
     groups: Mapping[str, float]
-    wanted: tuple[float, float]
+    wanted: tuple[float, float] | None
 
     def worst(self, most: int = WORST) -> list[int]:
         """The series that are covered least, of equal ones those with more rows first; those alone below the level."""
@@ -65,7 +65,8 @@ def coverage_strip(strip: Strip, model: str, narrow: bool = False) -> "Figure":
     )  # fmt: skip
     for ax in axes[:, 0]:
         ax.grid(axis="y", visible=False)
-        ax.axvspan(100 * strip.wanted[0], 100 * strip.wanted[1], color=GRID, alpha=0.6, lw=0, zorder=0)
+        if strip.wanted is not None:
+            ax.axvspan(100 * strip.wanted[0], 100 * strip.wanted[1], color=GRID, alpha=0.6, lw=0, zorder=0)
         ax.axvline(strip.level, color=ACTUAL, lw=1, ls="--", zorder=1)
     first, last = axes[0, 0], axes[-1, 0]
     if not alone:
@@ -74,7 +75,7 @@ def coverage_strip(strip: Strip, model: str, narrow: bool = False) -> "Figure":
     _named(last, strip, named, 18 if narrow else 40)
     first.set_title(f"{label(model, 16 if narrow else 40)}: coverage by series", loc="left")
     figure.legend(*_legend(first, strip, alone), loc="outside lower left", ncols=2 if narrow else 4, frameon=False, fontsize=9)
-    left = 100 * min(float(np.nanmin(strip.coverage, initial=1.0)), strip.wanted[0])
+    left = 100 * min(float(np.nanmin(strip.coverage, initial=1.0)), strip.wanted[0] if strip.wanted else strip.level / 100)
     last.set_xlim(max(left - 4, -1), 101)
     last.set_xlabel(f"actuals inside the {strip.level:g} % interval on test (%)")
     return figure
@@ -120,11 +121,15 @@ def _named(ax: "Axes", strip: Strip, worst: Sequence[int], most: int) -> None:
 def _legend(ax: "Axes", strip: Strip, alone: bool) -> tuple[list["Artist"], list[str]]:
     from matplotlib.patches import Patch
 
-    low, high = (100 * end for end in strip.wanted)
     color = CHOSEN if alone else ramp(3)[1]
-    marks: list[Artist] = [*ax.plot([], [], ls="", marker="o", ms=5, color=color)]
-    marks += [*ax.plot([], [], color=ACTUAL, lw=1, ls="--"), Patch(color=GRID, alpha=0.6, lw=0)]
-    words = ["a series", f"{strip.level:g} %", f"promotion.coverage: {low:.0f} to {high:.0f} %"]
+    marks: list[Artist] = [
+        *ax.plot([], [], ls="", marker="o", ms=5, color=color),
+        *ax.plot([], [], color=ACTUAL, lw=1, ls="--"),
+    ]
+    words = ["a series", f"{strip.level:g} %"]
+    if strip.wanted is not None:
+        marks.append(Patch(color=GRID, alpha=0.6, lw=0))
+        words.append("promotion.coverage: {:.0f} to {:.0f} %".format(*(100 * end for end in strip.wanted)))
     return (marks, words) if alone else ([*marks, *ax.plot([], [], color=BAR, lw=2.4)], [*words, "its fifth"])
 
 

@@ -45,6 +45,16 @@ def test_of_few_series_each_is_named_and_of_one_the_pool_is_all() -> None:
     assert said(0.7, {"a": 0.7}, fifths=False).endswith("test: outside the 80 to 97 % of promotion.coverage.")
 
 
+def test_at_another_level_than_90_there_is_no_range_to_lie_in(made: Made) -> None:
+    said = Held("gru", 80, 0.706, {"a": 0.6, "b": 0.8}, False, None).words()
+    assert said == "The 80 % intervals of gru hold 70.6 % of the actuals on test; in every series 60.0 to 80.0 %."
+    assert Held("gru", 80, 0.706, {"a": 0.706}, False, None).words().endswith("hold 70.6 % of the actuals on test.")
+    found = judged(made(True), slices("series", {"small": 0.95}).rename({"coverage_90": "coverage_80"}))
+    rows = [row.with_numbers(test_coverage_80=0.7) for row in found.rows]
+    one = held(replace(found, rows=rows), "gru", (50, 80), WANTED)
+    assert one == Held("gru", 80, 0.7, {"small": 0.95}, False, None)
+
+
 def test_a_group_at_the_border_is_within() -> None:
     assert "they hold in every series: 80.0 to 97.0 %" in said(0.9, {"a": 0.8, "b": 0.97}, fifths=False)
 
@@ -134,7 +144,7 @@ def test_fans_are_of_the_worst_and_the_best_series_with_every_row_between(
     assert best.words.startswith("large: the best of 2 series") and best.words.endswith("85.0 %")
     for fan, unit in ((worst, 1.0), (best, 3.0)):
         rows = fan.forecasts
-        assert rows["cutoff"].n_unique() == 4 and rows["cutoff"].max() == frame["cutoff"].max()
+        assert rows["cutoff"].n_unique() == 6 and rows["cutoff"].max() == frame["cutoff"].max()
         assert rows["ds"].is_unique().all()  # none overlaps
         for number, away in enumerate((-2.0, 0.0, 2.0)):
             wanted = np.maximum(rows["point"].to_numpy() + unit * away, -1.0)

@@ -285,8 +285,10 @@ def test_another_validation_error_may_rank_and_choose() -> None:
 def test_scores_on_common_rows_stand_in_place_of_those_of_all_rows_where_they_are_others() -> None:
     """A sum in another order is no other score; a table that names both shows both."""
     same = board_of([a_row("gru", 0.3, 0.6, val_score=0.1 + 0.2, test_score=0.6), a_row("theta", 0.4, 0.7, "baseline")])
-    narrow = [name for name in NARROW if name != "val_mae_fold_spread"]
-    assert 0.1 + 0.2 != 0.3 and shown(same.rows, NARROW) == narrow
+    narrow = ["rank", "name", "val_mae", "test_mae", "test_mae_spread", "test_skill"]
+    assert 0.1 + 0.2 != 0.3 and shown(same.rows, NARROW) == narrow  # no folds, no intervals
+    covered = board_of([a_row("gru", 0.3, 0.6, test_interval_score_90=2.0)])
+    assert shown(covered.rows, NARROW) == [*narrow, "test_interval_score_90"]
     rows = [a_row("gru", 3.0, 6.0, val_score=2.0, test_score=6.0, seeds=2), a_row("theta", 4.0, 7.0, "baseline")]
     other = board_of(rows)
     assert shown(other.rows, NARROW)[2:5] == ["val_score", "test_mae", "test_mae_spread"]
