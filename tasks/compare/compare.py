@@ -216,8 +216,9 @@ def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Basel
     yardsticks, calibrations = Yardsticks.of(run, data), dict[str, Calibrated]()
     numbers: dict[str, dict[str, Score]] = {}
     for model in sources["validation"]:
-        calibrations[model] = calibrate(validation.outcome(model, levels), yardsticks, run.evaluation.intervals)
+        one = calibrations[model] = calibrate(validation.outcome(model, levels), yardsticks, run.evaluation.intervals)
         numbers[model] = folds.validated(validation, model, bar.name, scales, run.evaluation.scaled)
+        numbers[model]["val_interval_score"] = one.scores.get(one.method)
     test = written("test", "forecasts.parquet", {model: one.calibration for model, one in calibrations.items()})
     return _Judged(test, validation, calibrations, numbers, bar, scales[-1], run.evaluation.scaled)
 

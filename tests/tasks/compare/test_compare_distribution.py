@@ -171,3 +171,9 @@ def test_a_row_over_seeds_has_means_and_their_spread_and_other_levels_are_null(f
         values = [one[score] for one in seeds]
         assert row[score] == pytest.approx(np.mean(values)) and row[f"{score}_spread"] == pytest.approx(np.std(values, ddof=1))  # type: ignore[arg-type]
     assert row["test_coverage_95"] is None and row["test_msis_95"] is None and row["test_msis_95_spread"] is None
+
+
+def test_the_interval_score_of_validation_is_that_of_the_method_on_rows_it_was_not_calibrated_on(found: Comparison) -> None:
+    for row in found.rows:
+        one = found.calibrations[row.name]
+        assert row["val_interval_score"] == one.scores[one.method] > 0
