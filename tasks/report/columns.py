@@ -196,8 +196,8 @@ COLUMNS = (
     ),
     Column(
         name="test_msis_95", heading="MSIS 95", words="mean scaled interval score of the 95 % interval",
-        meaning="width plus 40 times what lies outside, over the mean change from one season to the next (evaluation.season) in "
-        "all rows up to the cutoff; series weigh alike (as in the M4 competition)", metric="test_msis_95",
+        meaning="width plus 40 times what lies outside, over the mean change from one season to the next (evaluation.season) "
+        "in all rows up to the cutoff; series weigh alike (as in the M4 competition)", metric="test_msis_95",
     ),
     Column(
         name="test_msis_95_spread", heading="± MSIS", words="spread of the MSIS",
@@ -298,8 +298,8 @@ ACCURACY = (
 MORE = (
     "rank", "name", "val_rows", "val_skill", *(f"val_mae_fold_{number}" for number in range(1, MOST_FOLDS + 1)), "val_mase",
     "val_rmsse", "val_owa", "val_mse_scaled", "val_mae_scaled", "val_interval_score", "test_rmsse", "test_owa", "test_smape",
-    "test_coverage_80", "test_coverage_95", "test_width_90", "test_interval_score_90_spread", "test_msis_95", "test_msis_95_spread",
-    "test_wql_spread", "test_crps", "test_lag", "test_skill_naive", "test_p_naive",
+    "test_coverage_80", "test_coverage_95", "test_width_90", "test_interval_score_90_spread", "test_msis_95",
+    "test_msis_95_spread", "test_wql_spread", "test_crps", "test_lag", "test_skill_naive", "test_p_naive",
 )  # fmt: skip
 COST = (
     "rank", "name", "family", "test_mae", "train_seconds", "windows_per_second", "forecast_ms_per_series", "num_parameters",
