@@ -87,7 +87,8 @@ def _dots(ax: "Axes", strip: Strip) -> None:
         own = 100 * strip.coverage[(strip.group == place) & np.isfinite(strip.coverage)]
         x, up = stacked(own)
         step = min(0.8 / max(float(np.ptp(up)), 1.0) if len(up) else 0.1, 0.12)
-        ax.plot(x, place - step * up, ls="", marker="o", ms=4.5, color=color, mec="white", mew=0.4, zorder=2)
+        rim = 0.4 if step > 0.05 else 0.0  # dots that lie on one another would be all rim
+        ax.plot(x, place - step * up, ls="", marker="o", ms=4.5, color=color, mec="white", mew=rim, zorder=2)
         if np.isfinite(whole):
             ax.plot([100 * whole] * 2, [place - 0.42, place + 0.42], color=BAR, lw=2.4, solid_capstyle="butt", zorder=3)
     ax.set_yticks(range(len(strip.groups)), [label(name, 18) for name in strip.groups])
