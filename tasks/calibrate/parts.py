@@ -3,6 +3,7 @@
 Shapes: R rows.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -78,6 +79,6 @@ def _within_a_fold(rows: Outcome, reach: int) -> Iterator[Part]:
 
 def _blocks(origins: Origins, fold: int, count: int, beside: int) -> Iterator[Part]:
     edges = np.linspace(0, origins.most, count + 1).round().astype(int)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inside = (origins.later >= low) & (origins.later < high)
         yield Part((origins.later < low - beside) | (origins.later >= high + beside), inside, fold)

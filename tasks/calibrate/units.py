@@ -5,7 +5,7 @@ that is fitted to each series by itself, of one step, a quarter of the horizon a
 Both are in the target's unit, or in that of its transform.  Shapes: T rows of one series, S series.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,46 +17,57 @@ RECENT = 4  # horizons back, over which the spread is measured
 SEASONS = 7  # of which the regression sees the row in phase with its target
 RIDGE = 0.1  # of the mean of the regression's diagonal
 UNITS = ("none", "naive", "spread")
+VALUES = 1 << 13  # of a table of series that lie side by side; a regression needs ten times as much
 
 
-def naive(y: np.ndarray, season: int, horizon: int) -> float:
-    """The mean of |y_t - y_(t - season)| over observed rows of a series [T]; NaN with fewer than ROWS of them."""
-    errors = np.abs(y[season:] - y[:-season])
-    errors = errors[np.isfinite(errors)]
-    return float(errors.mean()) if len(errors) >= ROWS else np.nan
+def naive(y: np.ndarray, season: int) -> np.ndarray:
+    """[S] the mean of |y_t - y_(t - season)| over observed rows of each series [S, T]; NaN with fewer than ROWS of them."""
+    errors = np.abs(y[:, season:] - y[:, :-season])
+    return _means(errors, np.isfinite(errors))
 
 
-def spread(y: np.ndarray, season: int, horizon: int) -> float:
-    """The mean error of a regression over the last RECENT horizons of a series [T]; NaN where it has too few rows."""
+def spread(y: np.ndarray, season: int, horizon: int) -> np.ndarray:
+    """[S] the mean error of a regression over the last RECENT horizons of each series [S, T], which ends with its last row and
+    is filled up with NaN before its first; NaN with fewer than ROWS rows."""
     steps = sorted({1, max(horizon // 4, 1), horizon})
-    errors = np.array([_regression_error(y, season, step, RECENT * horizon) for step in steps])
-    most = errors.max()
-    return float(most * np.prod(errors / most) ** (1 / len(errors))) if most > 0 else float(most)
+    errors = np.stack([_regression_errors(y, season, step, RECENT * horizon) for step in steps])
+    most = errors.max(axis=0)
+    shares = errors / np.where(most > 0, most, 1.0)
+    return np.asarray(most * np.prod(shares, axis=0) ** (1 / len(steps)))
 
 
-def _regression_error(y: np.ndarray, season: int, step: int, recent: int) -> float:
-    """The mean |error|, over the last `recent` rows, of the least squares of y_(t + step) - y_t on y_(t - lag) - y_t: the rows
-    just before t, those in phase with the target over SEASONS seasons, and a constant.  A lag that is not there counts as 0."""
+def _regression_errors(y: np.ndarray, season: int, step: int, recent: int) -> np.ndarray:
+    """[S] the mean |error|, over the last `recent` rows, of the least squares of y_(t + step) - y_t on y_(t - lag) - y_t: the
+    rows just before t, those in phase with the target over SEASONS seasons, and a constant.  A lag that is not there counts
+    as 0; rows before the longest lag, of a short series the first half, are left out."""
     phase = -step % season
     lags = sorted({1, 2} | {phase + season * k for k in range(SEASONS)} - {0}) if season > 1 else [1, 2, 3]
-    target = y[step:] - y[:-step]
-    past = np.zeros((len(target), len(lags) + 1))
+    target = y[:, step:] - y[:, :-step]
+    first = np.isfinite(y).argmax(axis=1)
+    begins = first + np.clip((y.shape[1] - first - step) // 2, 0, lags[-1])
+    there = np.isfinite(target) & (np.arange(target.shape[1]) >= begins[:, None])
+    size = _means(np.abs(target), there)
+    past = np.zeros((*target.shape, len(lags) + 1))
     for at, lag in enumerate(lags):
-        past[lag:, at] = y[: max(len(target) - lag, 0)] - y[lag : max(len(target), lag)]
-    there = np.isfinite(target)
-    there[: min(lags[-1], len(target) // 2)] = False
-    past, target = np.nan_to_num(past[there], nan=0.0), target[there]
-    if len(target) < ROWS:
-        return np.nan
-    past[:, -1] = np.abs(target).mean()
-    gram = past.T @ past
-    scale = np.trace(gram) / len(gram)
-    gram[np.diag_indices(len(gram))] += RIDGE * scale if scale > 0 else 1.0
-    errors = np.abs(target - past @ np.linalg.solve(gram, past.T @ target))
-    return float(errors[-recent:].mean())
+        if lag < target.shape[1]:
+            past[:, lag:, at] = y[:, : target.shape[1] - lag] - y[:, lag : target.shape[1]]
+    past[..., -1] = size[:, None]
+    past = np.where(there[..., None] & np.isfinite(past), past, 0.0)
+    target = np.where(there, target, 0.0)
+    turned = past.transpose(0, 2, 1)
+    gram, moments = turned @ past, turned @ target[..., None]
+    scale = np.trace(gram, axis1=1, axis2=2) / gram.shape[-1]
+    gram += np.where(scale > 0, RIDGE * scale, 1.0)[:, None, None] * np.eye(gram.shape[-1])
+    errors = np.abs(target - (past @ np.linalg.solve(gram, moments))[..., 0])
+    later = np.cumsum(there[:, ::-1], axis=1)[:, ::-1]
+    return np.where(np.isfinite(size), _means(errors, there & (later <= recent)), np.nan)
 
 
-FOUND: Mapping[str, Callable[[np.ndarray, int, int], float]] = {"naive": naive, "spread": spread}
+def _means(values: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """[S] the mean of some values [S, T] of each row; NaN with fewer than ROWS."""
+    counts = there.sum(axis=1)
+    sums = np.where(there, values, 0.0).sum(axis=1)
+    return np.where(counts >= ROWS, sums / np.maximum(counts, 1), np.nan)
 
 
 def units_of(panel: Panel, stops: np.ndarray, unit: str, transform: str, season: int, horizon: int) -> np.ndarray:
@@ -65,19 +76,30 @@ def units_of(panel: Panel, stops: np.ndarray, unit: str, transform: str, season:
     A series with too few rows, or none that differ, has what its changes from row to row, else its level, say of it, by the
     median ratio of those that have a unit.
     """
-    count, there = len(panel.ids), TRANSFORMS[transform][0]
+    count = len(panel.ids)
     if unit == "none":
         return np.ones(count + 1)
     found, changes, levels = np.full((3, count), np.nan)
-    for series in range(count):
-        start = panel.offsets[series]
-        with np.errstate(invalid="ignore"):
-            y = _without_padding(there(panel.target[start : start + stops[series]].astype(np.float64)))
-        if len(y) > 1:
-            found[series] = FOUND[unit](y, season, horizon)
-            changes[series] = _mean(np.abs(np.diff(y)))
-        levels[series] = _mean(np.abs(y))
+    for series, y in _tables(panel, stops, transform, max(season, horizon) + 1):
+        found[series] = naive(y, season) if unit == "naive" else spread(y, season, horizon)
+        changes[series] = _plain_means(np.abs(np.diff(y, axis=1)))
+        levels[series] = _plain_means(np.abs(y))
     return completed(completed(found, changes), levels, last=True)
+
+
+def _tables(panel: Panel, stops: np.ndarray, transform: str, least: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The numbers of some series of similar length, and their rows side by side [S, T]: each ends with its last row, and NaN
+    stands before its first.  T is `least` or more."""
+    order = np.argsort(stops, kind="stable")
+    while len(order):
+        length = max(int(stops[order[-1]]), least)
+        some, order = order[-max(VALUES // length, 1) :], order[: -max(VALUES // length, 1)]
+        table = np.full((len(some), length), np.nan)
+        for row, series in enumerate(some):
+            start, stop = panel.offsets[series], stops[series]
+            table[row, length - stop :] = panel.target[start : start + stop]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            yield some, TRANSFORMS[transform][0](table)
 
 
 def completed(units: np.ndarray, other: np.ndarray, last: bool = False) -> np.ndarray:
@@ -95,12 +117,8 @@ def completed(units: np.ndarray, other: np.ndarray, last: bool = False) -> np.nd
     return np.append(np.where(filled > 0, filled, usual), usual)
 
 
-def _mean(values: np.ndarray) -> float:
-    values = values[np.isfinite(values)]
-    return float(values.mean()) if len(values) else np.nan
-
-
-def _without_padding(y: np.ndarray) -> np.ndarray:
-    """A series without the missing rows before its first value."""
-    seen = np.flatnonzero(np.isfinite(y))
-    return y[seen[0] :] if len(seen) else y[:0]
+def _plain_means(values: np.ndarray) -> np.ndarray:
+    """[S] the mean of the finite values [S, T] of each row; NaN where there is none."""
+    there = np.isfinite(values)
+    counts = there.sum(axis=1)
+    return np.where(counts > 0, np.where(there, values, 0.0).sum(axis=1) / np.maximum(counts, 1), np.nan)
