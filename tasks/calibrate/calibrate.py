@@ -36,7 +36,7 @@ def calibrate(found: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> 
     """
     rows = _thinned(_known(found), MOST_ROWS)
     reach = math.ceil(yardsticks.horizon / yardsticks.stride)
-    known = methods(yardsticks, rows.own is not None, len(rows.y) > 0 and over_time(rows, reach))
+    known = methods(yardsticks, rows.own is not None, origins_of(rows).most, over_time(rows, reach))
     scores: dict[str, float] = {}
     if intervals == AUTO:
         some = _thinned(rows, CHOOSING_ROWS)

@@ -39,20 +39,24 @@ class Method:
         return "-".join(parts + ([self.transform] if self.transform != "none" else []))
 
 
-def methods(yardsticks: Yardsticks, own: bool, over_time: bool) -> list[Method]:
-    """Those that suit a model, simpler ones first.  `own`: it has quantiles of its own; `over_time`: series have origins enough
-    for errors of their own."""
-    change = yardsticks.transform
+def methods(yardsticks: Yardsticks, own: bool, origins: int, over_time: bool) -> list[Method]:
+    """Those that suit a model, simpler ones first.  `own`: it has quantiles of its own; `origins`: how many a series has at
+    most; `over_time`: that is enough for errors of each series.
+
+    With one origin alone all series were off on the same days, and whether above or below is no news of other days: intervals
+    then reach as far down as up.
+    """
+    change, even = yardsticks.transform, origins == 1
     groupings = yardsticks.groupings() + ([SERIES] if over_time else [])
-    found = [Method(), Method(unit="naive"), Method(unit="spread")]
-    if change != "none":
-        found += [Method(unit="naive", transform=change), Method(unit="spread", transform=change)]
-    found += [Method(unit="spread", transform=change, by=by) for by in groupings]
-    found += [Method(unit="spread", transform=change, even=True)]
+    found = [Method(even=even), Method(unit="naive", even=even)]
+    found += [Method(unit="naive", transform=change, even=even)] if change != "none" else []
+    found += [Method(unit="spread", transform=change, even=even)]
+    found += [Method(unit="spread", transform=change, even=even, by=by) for by in groupings]
     if own:
-        found += [Method(True, unit, change) for unit in ("none", "naive", "spread")]
-        found += [Method(True, "spread", change, by=by) for by in groupings]
-        found += [Method(True, "spread", change, even=True)]
+        found += [Method(True, unit, change, even) for unit in ("none", "naive", "spread")]
+        found += [Method(True, "spread", change, even, by) for by in groupings]
+    if not even:
+        found += [Method(own_, "spread", change, True) for own_ in ((False, True) if own else (False,))]
     return found
 
 

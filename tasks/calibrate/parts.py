@@ -47,8 +47,12 @@ def origins_of(rows: Outcome) -> Origins:
 
 
 def over_time(rows: Outcome, reach: int) -> bool:
-    """Whether series have origins enough for errors of their own: several folds, or three times as many as overlap."""
-    return (rows.fold is not None and rows.fold.min() < rows.fold.max()) or origins_of(rows).most >= 3 * reach
+    """Whether series have origins enough for errors of their own: in several folds, or three times as many as overlap."""
+    return bool(len(rows.y)) and (_folds(rows) > 1 or origins_of(rows).most >= 3 * reach)
+
+
+def _folds(rows: Outcome) -> int:
+    return 1 if rows.fold is None else len(np.unique(rows.fold))
 
 
 def parts_of(rows: Outcome, reach: int) -> list[Part]:
@@ -57,7 +61,7 @@ def parts_of(rows: Outcome, reach: int) -> list[Part]:
     Folds, where there are several; else blocks of origins, without those beside a block that share its targets; else disjoint
     sets of series (a cross-conformal choice, Vovk 2015); else, of few series with few origins, blocks that may share targets.
     """
-    if rows.fold is not None and rows.fold.min(initial=0) < rows.fold.max(initial=0):
+    if rows.fold is not None and _folds(rows) > 1:
         found = [Part(rows.fold != fold, rows.fold == fold, int(fold)) for fold in np.unique(rows.fold)]
     else:
         found = list(_within_a_fold(rows, reach))

@@ -13,7 +13,7 @@ from models.data.panel import Panel
 from models.serving import TRANSFORMS
 
 ROWS = 8  # errors that a unit needs
-RECENT = 4  # horizons back, over which the spread is measured
+RECENT, FEWEST = 4, 50  # horizons back over which the spread is measured, and rows at the least
 SEASONS = 7  # of which the regression sees the row in phase with its target
 RIDGE = 0.1  # of the mean of the regression's diagonal
 UNITS = ("none", "naive", "spread")
@@ -27,10 +27,10 @@ def naive(y: np.ndarray, season: int) -> np.ndarray:
 
 
 def spread(y: np.ndarray, season: int, horizon: int) -> np.ndarray:
-    """[S] the mean error of a regression over the last RECENT horizons of each series [S, T], which ends with its last row and
+    """[S] the mean error of a regression over the last RECENT horizons (FEWEST rows) of each series [S, T], which ends with its last row and
     is filled up with NaN before its first; NaN with fewer than ROWS rows."""
     steps = sorted({1, max(horizon // 4, 1), horizon})
-    errors = np.stack([_regression_errors(y, season, step, RECENT * horizon) for step in steps])
+    errors = np.stack([_regression_errors(y, season, step, max(RECENT * horizon, FEWEST)) for step in steps])
     most = errors.max(axis=0)
     shares = errors / np.where(most > 0, most, 1.0)
     return np.asarray(most * np.prod(shares, axis=0) ** (1 / len(steps)))
