@@ -309,9 +309,10 @@ class Calibration(NamedTuple):
         moved = (self.units[series] if units is None else units)[:, None] * self.offsets[self.groups[series], step]
         with np.errstate(invalid="ignore", over="ignore"):
             found = np.asarray(back(there(base) + moved))
+        found = _around(found, self.levels, point)
         whole = ~np.isnan(found).any(axis=-1)
         found[whole] = np.sort(found[whole], axis=-1)
-        return _around(found, self.levels, point)
+        return found
 
     def asked(self, quantiles: np.ndarray, point: np.ndarray, levels: Sequence[float], bounds: Bounds) -> np.ndarray:
         """[R, len(levels)] the quantiles of some levels as they are given out: `at`, on their side of the point, rounded

@@ -56,7 +56,8 @@ def methods(yardsticks: Yardsticks, own: bool, origins: int, over_time: bool) ->
         found += [Method(True, unit, change, even) for unit in ("none", "naive", "spread")]
         found += [Method(True, "spread", change, even, by) for by in groupings]
     if not even:
-        found += [Method(own_, "spread", change, True) for own_ in ((False, True) if own else (False,))]
+        found += [Method(False, "spread", change, True, by) for by in ("", *groupings)]
+        found += [Method(True, "spread", change, True)] if own else []
     return found
 
 

@@ -27,8 +27,8 @@ def naive(y: np.ndarray, season: int) -> np.ndarray:
 
 
 def spread(y: np.ndarray, season: int, horizon: int) -> np.ndarray:
-    """[S] the mean error of a regression over the last RECENT horizons (FEWEST rows) of each series [S, T], which ends with its last row and
-    is filled up with NaN before its first; NaN with fewer than ROWS rows."""
+    """[S] the mean error of a regression over the last RECENT horizons (or FEWEST rows) of each series [S, T], which ends with
+    its last row and is filled up with NaN before its first; NaN with fewer than ROWS rows."""
     steps = sorted({1, max(horizon // 4, 1), horizon})
     errors = np.stack([_regression_errors(y, season, step, max(RECENT * horizon, FEWEST)) for step in steps])
     most = errors.max(axis=0)

@@ -21,7 +21,7 @@ def yardsticks_of() -> Callable[..., Yardsticks]:
         count, rows = y.shape
         static = np.empty((count, 0)) if statics is None else statics[:, None].astype(float)
         names = () if statics is None else ("region",)
-        facts = PanelFacts(static=names, categories={name: ("a", "b") for name in names})
+        facts = PanelFacts(static=names, categories=dict.fromkeys(names, ("a", "b")))
         offsets, ids = np.arange(count + 1) * rows, tuple(f"s{number}" for number in range(count))
         times = np.tile(np.arange(rows), count)
         panel = Panel(y.ravel(), y.ravel()[:, None], offsets, times, ids, ("y",), "", facts, static)
@@ -39,7 +39,6 @@ def rows_of() -> Callable[..., Outcome]:
     def make(
         y: np.ndarray, point: np.ndarray | float = 0.0, own: np.ndarray | None = None, fold: np.ndarray | None = None
     ) -> Outcome:
-        count, origins, horizon = y.shape
         series, origin, step = (part.ravel() for part in np.indices(y.shape))
         points = np.broadcast_to(np.asarray(point, float), y.shape).ravel()
         flat = None if own is None else own.reshape(-1, own.shape[-1])

@@ -35,8 +35,7 @@ def test_quantiles_are_the_true_ones_for_every_series_and_step(
     shared = replace(yardsticks_of(history, horizon=3), stride=3)
     rows = rows_of(errors)
     found = fitted(method, rows, np.zeros(len(rows.y), int), shared)
-    # the spread looks at 50 rows alone: its own error is about a tenth, and moves a level near one half the most
-    rough = 0.06 if method == Method(unit="spread") else 0.035
+    rough = 0.1 if method == Method(unit="spread") else 0.035  # that unit is of 50 rows, and so is a tenth off itself
     for series in range(6):
         for step in range(3):
             shares = inside(found, distribution, series, step, SPREADS[series] * STEPS[step])
@@ -90,7 +89,8 @@ def test_each_group_has_offsets_of_its_own_and_a_series_that_is_not_there_those_
     found = fitted(Method(by="region"), rows, np.zeros(len(rows.y), int), shared)
     pooled = fitted(Method(), rows, np.zeros(len(rows.y), int), shared)
     assert found.offsets.shape == (3, 2, 7)
-    np.testing.assert_allclose(found.offsets[1] / found.offsets[0], 5, rtol=0.6)
+    ends = shared.levels != 0.5
+    np.testing.assert_allclose((found.offsets[1] / found.offsets[0])[:, ends], 5, rtol=0.2)
     np.testing.assert_array_equal(found.offsets[2], pooled.offsets[0])
     np.testing.assert_array_equal(found.groups, [0] * 20 + [1] * 20 + [2])
 
@@ -150,14 +150,14 @@ def test_a_count_of_nothing_but_zeros_has_an_interval_of_zero(yardsticks_of: Mad
 def test_the_methods_that_suit_a_model(yardsticks_of: Made) -> None:
     plain = yardsticks_of(np.ones((3, 20)), horizon=2)
     names = [one.name for one in methods(plain, own=False, origins=9, over_time=True)]
-    assert names == ["split", "naive", "spread", "spread-by-series", "spread-even"]
+    assert names == ["split", "naive", "spread", "spread-by-series", "spread-even", "spread-by-series-even"]
     logs = yardsticks_of(np.ones((60, 20)), horizon=2, transform="log1p")
     names = [one.name for one in methods(logs, own=True, origins=1, over_time=False)]
     assert names == [
         *("split-even", "naive-even", "naive-even-log1p", "spread-even-log1p", "spread-by-size-even-log1p"),
         *("cqr-even-log1p", "cqr-naive-even-log1p", "cqr-spread-even-log1p", "cqr-spread-by-size-even-log1p"),
     ]
-    assert len({one.name for one in methods(logs, True, 9, True)}) == len(methods(logs, True, 9, True)) == 14
+    assert len({one.name for one in methods(logs, True, 9, True)}) == len(methods(logs, True, 9, True)) == 15
 
 
 def test_a_missing_own_quantile_is_a_missing_score() -> None:

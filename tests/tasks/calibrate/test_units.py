@@ -72,7 +72,9 @@ def test_a_change_of_units_changes_a_unit_by_the_same_factor_bit_for_bit_where_i
     for unit in ("naive", "spread"):
         found = units_of(panel_of(*series), np.array([200, 90, 30, 12, 5]), unit, "none", SEASON, 8)
         for factor in (2.0**-20, 2.0**30):
-            other = units_of(panel_of(*(one * factor for one in series)), np.array([200, 90, 30, 12, 5]), unit, "none", SEASON, 8)
+            other = units_of(
+                panel_of(*(one * factor for one in series)), np.array([200, 90, 30, 12, 5]), unit, "none", SEASON, 8
+            )
             np.testing.assert_array_equal(other, found * factor)
 
 
