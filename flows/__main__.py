@@ -14,22 +14,29 @@ from flows.runtime.arguments import (
     AllowChance,
     AllowDirty,
     CsvForm,
+    Forecasts,
+    From,
     Future,
     FutureColumns,
     Horizon,
     IdColumns,
     Json,
     Judged,
+    Levels,
     Minutes,
     Name,
+    Nixtla,
     Out,
     Params,
     Plot,
+    Quantiles,
     Reason,
     Registered,
+    Series,
     Set,
     StaticColumns,
     Strict,
+    Stride,
     Table,
     TargetColumn,
     TimeColumns,
@@ -37,7 +44,7 @@ from flows.runtime.arguments import (
     TimeZone,
     Unsealed,
 )
-from flows.runtime.begin import collect_nothing, leave, open_home, prefect_api, read_plan, read_run, with_variants
+from flows.runtime.begin import collect_nothing, leave, open_home, prefect_api, read_plan, read_run, some_numbers, with_variants
 from flows.runtime.outcome import status_of
 from flows.runtime.terminal import hand_over
 from params.errors import UserError
@@ -239,20 +246,17 @@ def forecast(
     data: Table,
     out: Out,
     future: Future = None,
-    start: Annotated[
-        str | None,
-        typer.Option("--from", metavar="TIME", help="Forecast at every cutoff from here on."),
-    ] = None,
-    stride: Annotated[int, typer.Option("--stride", metavar="N", min=1, help="With --from: rows between two cutoffs.")] = 1,
+    start: From = None,
+    stride: Stride = 1,
+    levels: Levels = "90",
+    quantiles: Quantiles = None,
     judged: Judged = False,
     strict: Strict = False,
-    nixtla: Annotated[bool, typer.Option("--nixtla", help="Under unique_id and ds, not under the table's own names.")] = False,
+    nixtla: Nixtla = False,
     plot: Plot = None,
-    series: Annotated[
-        str | None, typer.Option("--series", metavar="A,B", help="With --plot: the series that it shows.")
-    ] = None,
+    series: Series = None,
 ) -> None:
-    """Forecast with a registered version: the table's own id and time columns, cutoff, yhat, its 90 % interval, and the model.
+    """Forecast with a registered version: the table's own id and time columns, cutoff, yhat, its intervals, and the model.
 
     A series that the version cannot forecast is forecast by the best baseline that its history allows: see its column model.
     """
@@ -261,8 +265,9 @@ def forecast(
     from tasks.serve.forecast import Asked
 
     asked = Asked(
-        start=start, stride=stride, judged=judged, strict=strict, future=future, nixtla=nixtla, plot=plot, series=series
-    )
+        start=start, stride=stride, judged=judged, strict=strict, future=future, nixtla=nixtla, plot=plot, series=series,
+        levels=some_numbers("--levels", levels), quantiles=some_numbers("--quantiles", quantiles),
+    )  # fmt: skip
     show_forecast(home, version, data, out, asked)
 
 
@@ -270,9 +275,7 @@ def forecast(
 def retrain(
     params: Params = DEFAULT,
     settings: Set = None,
-    forecasts: Annotated[
-        Path | None, typer.Option("--forecast", metavar="FILE", help="Write the champion's forecasts there afterwards.")
-    ] = None,
+    forecasts: Forecasts = None,
     allow_dirty: AllowDirty = False,
     allow_chance: AllowChance = False,
 ) -> None:
@@ -297,9 +300,7 @@ def serve(
     settings: Set = None,
     cron: Annotated[str, typer.Option("--cron", metavar="CRON", help="When: minute, hour, day, month, weekday.")] = "0 6 * * *",
     zone: Annotated[str, typer.Option("--timezone", metavar="ZONE", help="Whose clock, such as Europe/Berlin.")] = "UTC",
-    forecasts: Annotated[
-        Path | None, typer.Option("--forecast", metavar="FILE", help="Write the champion's forecasts there after each run.")
-    ] = None,
+    forecasts: Forecasts = None,
     allow_dirty: AllowDirty = False,
     allow_chance: AllowChance = False,
 ) -> None:

@@ -54,6 +54,7 @@ JSON_FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 SERVES = "__pyfunc_model_path__"  # the variable in which MLflow names the model to the process that is to serve it
 MOST = {"LAGLINE_SERVE_MAX_BYTES": 16 * 2**20, "LAGLINE_SERVE_MAX_ROWS": 100_000}  # of one request
 LONGEST_ANSWER = 500  # letters of a refusal
+MOST_ASKED = 99  # levels or quantiles of one request
 OLD_INPUTS = {"past_BLF": "float32", "ahead_BAK": "float32", "static_BC": "float32", "series_B": "int64"}  # of lagline 0.1
 DAY = MICROSECONDS["d"]
 HOLIDAY = "holiday"
@@ -519,10 +520,13 @@ class Model:
 
     def predict(self, frame: Any, params: Any = None) -> pd.DataFrame:
         """What MLflow calls: the next horizon after the last row of every series, under the names of the frame: unique_id,
-        ds and y, or those of the run's own table.  Logs which series training did not see, and which a baseline forecasts."""
+        ds and y, or those of the run's own table.  Logs which series training did not see, and which a baseline forecasts.
+        `params`: `levels` and `quantiles`, as of `forecast`.  Raises ValueError for others."""
         frame = frame.to_pandas() if hasattr(frame, "to_pandas") else frame
         own = self.own if self.own is not None and self.own.names_of({*frame.columns}) else None
-        made = self.forecast(frame if own is None else own.house(frame))
+        asked = _asked(params)
+        levels, quantiles = asked.get("levels", (90,)), asked.get("quantiles", ())
+        made = self.forecast(frame if own is None else own.house(frame), levels=levels, quantiles=quantiles)
         for told in self.notes(made["unique_id"], made["model"]):
             logging.getLogger(__name__).warning(told)
         return made if own is None else own.back(made, frame, self.grid)
@@ -1433,6 +1437,20 @@ def _moment(start: str | int | datetime, grid: _Grid) -> int:
         raise ValueError(f"start: {start!r} is not a {what}") from None
 
 
+def _asked(params: Any) -> dict[str, Sequence[float]]:
+    """The `levels` and `quantiles` that a request asks for.  Raises ValueError for anything else."""
+    if not isinstance(params, dict | None) or {*(params or ())} - {"levels", "quantiles"}:
+        raise ValueError('params: an object with "levels", "quantiles" or both, such as {"levels": [80, 95]}')
+    for name, given in (params or {}).items():
+        if not isinstance(given, list | tuple | np.ndarray) or len(given) > MOST_ASKED or not all(map(_is_number, given)):
+            raise ValueError(f"params: {name} is a list of at most {MOST_ASKED} numbers")
+    return {name: [float(one) for one in given] for name, given in (params or {}).items()}
+
+
+def _is_number(one: Any) -> bool:
+    return isinstance(one, int | float | np.integer | np.floating) and not isinstance(one, bool) and bool(-1e9 < one < 1e9)
+
+
 class TooLarge(ValueError):
     """A request with more bytes or rows than are allowed."""
 
@@ -1481,7 +1499,8 @@ def _answer(
     try:
         if len(body) > most_bytes:
             raise TooLarge(f"a request has at most {most_bytes:,} bytes (LAGLINE_SERVE_MAX_BYTES); send fewer rows or series")
-        made = model.predict(_frame_of(body, kind, model, most_rows)).astype(object)
+        frame, params = _frame_of(body, kind, model, most_rows)
+        made = model.predict(frame, params).astype(object)
         out = io.StringIO()
         write(made.where(made.notna() & ~made.isin((np.inf, -np.inf)), None), out)  # JSON has no word for those
         return 200, out.getvalue()
@@ -1505,8 +1524,11 @@ class _OtherKind(ValueError):
     """A content type that is not read."""
 
 
-def _frame_of(body: bytes, kind: str | None, model: Model, most_rows: int) -> pd.DataFrame:
-    """The long frame in a request, of its columns those that the model reads.  Raises ValueError for what it cannot use."""
+def _frame_of(body: bytes, kind: str | None, model: Model, most_rows: int) -> tuple[pd.DataFrame, Any]:
+    """The long frame in a request, of its columns those that the model reads, and the params of one in JSON.
+
+    Raises ValueError for what it cannot use.
+    """
     name, _, more = (kind or "").lower().replace(" ", "").partition(";")
     if name not in ("text/csv", "application/json") or more not in ("", "charset=utf-8"):
         raise _OtherKind("send text/csv or application/json, in UTF-8, as the Content-Type")
@@ -1516,8 +1538,8 @@ def _frame_of(body: bytes, kind: str | None, model: Model, most_rows: int) -> pd
         raise ValueError(f"the body is not UTF-8 text (byte {error.start}); send it uncompressed") from None
     own = model.own.names if model.own is not None else []
     wanted = list(dict.fromkeys(("unique_id", "ds", *model.columns, "y", *own)))
-    read = partial(_csv_columns, model=model) if name == "text/csv" else _json_columns
-    columns = read(text, wanted=wanted, most_rows=most_rows)
+    given = _json_object(text) if name == "application/json" else {}
+    columns = _json_columns(given, wanted, most_rows) if given else _csv_columns(text, wanted, most_rows, model)
     for name, column in columns.items():
         for row, cell in enumerate(column):
             if isinstance(cell, list | dict):
@@ -1525,7 +1547,8 @@ def _frame_of(body: bytes, kind: str | None, model: Model, most_rows: int) -> pd
             if isinstance(cell, int) and cell.bit_length() > 1000:
                 raise ValueError(f"column {name!r}, row {row + 1}: the number is too large")
     exact = {*model.ids, *(name for name, kind in model.static.items() if kind != "numeric")}  # whole numbers beside nothing
-    return pd.DataFrame({name: pd.Series(cells, dtype=object if name in exact else None) for name, cells in columns.items()})
+    series = {name: pd.Series(cells, dtype=object if name in exact else None) for name, cells in columns.items()}
+    return pd.DataFrame(series), given.get("params")
 
 
 def _csv_columns(text: str, wanted: list[str], most_rows: int, model: Model) -> dict[str, Any]:
@@ -1563,8 +1586,8 @@ def _csv_cells(texts: Any, kind: str) -> Any:
     return numbers if known.all() else numbers.astype(object).where(known, texts)
 
 
-def _json_columns(text: str, wanted: list[str], most_rows: int) -> dict[str, Any]:
-    """The wanted columns of a JSON object in one of the forms that MLflow's clients send."""
+def _json_object(text: str) -> dict[str, Any]:
+    """A JSON object with one of the forms of a table that MLflow's clients send."""
     try:
         given = json.loads(text)
     except RecursionError:
@@ -1574,7 +1597,13 @@ def _json_columns(text: str, wanted: list[str], most_rows: int) -> dict[str, Any
     forms = [form for form in JSON_FORMS if form in given] if isinstance(given, dict) else []
     if len(forms) != 1:
         raise ValueError(f"the body is a JSON object with one of {', '.join(JSON_FORMS)}")
-    (form,) = forms
+    found: dict[str, Any] = given
+    return found
+
+
+def _json_columns(given: dict[str, Any], wanted: list[str], most_rows: int) -> dict[str, Any]:
+    """The wanted columns of the table in a JSON object."""
+    form = next(form for form in JSON_FORMS if form in given)
     table = given[form]
     if form == "dataframe_split":
         return _of_split(table, wanted, most_rows)

@@ -75,6 +75,21 @@ Plot = Annotated[
     Path | None,
     typer.Option("--plot", metavar="FILE", callback=a_picture, help="Draw history, forecasts and intervals: .html or .png."),
 ]
+From = Annotated[str | None, typer.Option("--from", metavar="TIME", help="Forecast at every cutoff from here on.")]
+Stride = Annotated[int, typer.Option("--stride", metavar="N", min=1, help="With --from: rows between two cutoffs.")]
+Levels = Annotated[
+    str,
+    typer.Option("--levels", metavar="80,95", help="Intervals, in percent: yhat-lo-80, yhat-hi-80 and so on."),
+]
+Quantiles = Annotated[
+    str | None,
+    typer.Option("--quantiles", metavar="0.1,0.9", help="Quantiles besides: yhat-q-0.1 and so on."),
+]
+Nixtla = Annotated[bool, typer.Option("--nixtla", help="Under unique_id and ds, not under the table's own names.")]
+Series = Annotated[str | None, typer.Option("--series", metavar="A,B", help="With --plot: the series that it shows.")]
+Forecasts = Annotated[
+    Path | None, typer.Option("--forecast", metavar="FILE", help="Write the champion's forecasts there after each run.")
+]
 Judged = Annotated[
     bool, typer.Option("--judged", help="By the weights that have not seen the test range, not those trained on all rows.")
 ]

@@ -117,6 +117,14 @@ def an_output(out: Path) -> Path:
     return require_writable("--out", out, TABLES)
 
 
+def some_numbers(option: str, text: str | None) -> tuple[float, ...]:
+    """The numbers of an option, such as 80,95; none where it is not given.  Raises UserError for other text."""
+    try:
+        return tuple(dict.fromkeys(map(float, text.split(",")))) if text is not None else ()
+    except ValueError:
+        raise UserError(f"{option}: {text!r} says no numbers: write them with commas between, such as 80,95") from None
+
+
 def a_picture(plot: Path | None) -> Path | None:
     """A file for pictures.  Raises UserError where none can be put in place."""
     from tasks.files import PICTURES, require_writable

@@ -207,13 +207,15 @@ def example_frame(folder: Path) -> "pd.DataFrame":
 
 
 def signature(folder: Path, columns: list[str]) -> "ModelSignature":
-    """The columns of the long frame in, those of a forecast out.  Series, time and target may have the names of the run.
+    """The columns of the long frame in, those of a forecast out, and what else may be asked: other intervals, and quantiles.
+
+    Series, time and target may have the names of the run.
 
     MLflow refuses whole numbers in a `double` or `string` column and zones in a `datetime` one, all ordinary in a long frame.
     So it checks the names, and the bundle's own code the types, naming series and column.
     """
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import AnyType
 
     facts = json.loads((folder / "model.json").read_text())
@@ -225,4 +227,6 @@ def signature(folder: Path, columns: list[str]) -> "ModelSignature":
     kinds = {"unique_id": DataType.string, "cutoff": time, "ds": time, "model": DataType.string}
     names = ("unique_id", "cutoff", "ds", "yhat", "yhat-lo-90", "yhat-hi-90", "model")
     outputs: list[Any] = [ColSpec(kinds.get(name, DataType.double), name) for name in names]
-    return ModelSignature(Schema(inputs), Schema(outputs))
+    some = (-1,)  # any number of them
+    asked = [ParamSpec("levels", DataType.double, [90.0], some), ParamSpec("quantiles", DataType.double, [], some)]
+    return ModelSignature(Schema(inputs), Schema(outputs), ParamSchema(asked))

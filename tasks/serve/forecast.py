@@ -29,7 +29,7 @@ from tasks.validate.report import named, to_forecast
 
 @dataclass(frozen=True)
 class Forecasts:
-    """What was `made` (unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90, model), and how the table says it (`given`).
+    """What was `made` (unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90 ..., model), and how the table says it (`given`).
 
     `history`: the long frame that it was made from.  `notes`: which series are left out, forecast by a baseline or new to the
     version, and what of the tables is not used, in words.
@@ -45,10 +45,8 @@ class Forecasts:
 class Asked:
     """Which forecasts: every cutoff from `start` with a `stride`, by the weights that were `judged`, with what `future` holds.
 
-    `strict`: none by a baseline in the version's place.  How they are given back: under Nixtla's names, drawn in `plot`, there
-    of these `series`.
-
-    `levels`: of the intervals, in percent; `quantiles`: which besides.
+    `strict`: none by a baseline in the version's place.  `levels`: of the intervals, in percent; `quantiles`: which besides.
+    How they are given back: under Nixtla's names, drawn in `plot`, there of these `series`.
     """
 
     start: str | None = None
@@ -70,6 +68,10 @@ def forecast(version: Version, data: str | Path, asked: Asked | None = None) -> 
     what cannot be used.
     """
     asked = asked or Asked()
+    try:
+        version.model.columns_of(asked.levels, asked.quantiles)
+    except ValueError as error:
+        raise UserError(f"{version}: {error}") from None
     try:
         future = asked.future if version.facts.windows.future or not version.trained_on.run.windows.future else None
         source = table_of(version, data, future is not None)

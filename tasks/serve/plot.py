@@ -1,4 +1,4 @@
-"""Forecasts of chosen series as a page that works offline, or as one picture: history, forecast and interval."""
+"""Forecasts of chosen series as a page that works offline, or as one picture: history, forecast and intervals."""
 
 import math
 from collections.abc import Sequence
@@ -76,6 +76,12 @@ def _by(one: Outlook, version: Version) -> str:
     return f", by {', '.join(others)}" if others else ""
 
 
+def _intervals(one: Outlook) -> str:
+    """The intervals that are drawn, in words."""
+    levels = [f"{level} %" for level in one.levels]
+    return f"{' and '.join([', '.join(levels[:-1]), levels[-1]] if levels[1:] else levels)} interval{'s' if levels[1:] else ''}"
+
+
 def _page(found: Forecasts, version: Version, some: Sequence[Outlook], which: str, unit: str, clock: str) -> str:
     facts = version.facts
     cutoffs = found.made.select("unique_id", "cutoff").unique().height
@@ -91,7 +97,7 @@ def _page(found: Forecasts, version: Version, some: Sequence[Outlook], which: st
             f"s{number}",
             visible(one.series),
             body=page.figure(
-                f"Actual values, forecast and 90 % interval of {visible(one.series)}{_by(one, version)}.{several}",
+                f"Actual values, forecast and {_intervals(one)} of {visible(one.series)}{_by(one, version)}.{several}",
                 outlook_picture(one, unit, clock),
                 outlook_picture(one, unit, clock, narrow=True),
             )
@@ -115,4 +121,13 @@ def _numbers(found: Forecasts, one: Outlook) -> str:
         for row in rows.select(values).fill_null(math.nan).iter_rows()
     ]
     body = [(time, *row) for time, row in zip(said, numbers, strict=True)]
-    return page.folded("the newest forecast in numbers", page.grid(("time", "forecast", "low", "high"), body))
+    heads = ("time", *(_said(name) for name in values))
+    return page.folded("the newest forecast in numbers", page.grid(heads, body))
+
+
+def _said(name: str) -> str:
+    """The column of a forecast, one of its intervals or of its quantiles, in words."""
+    for start, words in (("yhat-lo-", "low, {} %"), ("yhat-hi-", "high, {} %"), ("yhat-q-", "quantile {}")):
+        if name.startswith(start):
+            return words.format(name.removeprefix(start))
+    return "forecast"

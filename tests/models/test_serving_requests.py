@@ -11,6 +11,7 @@ import torch
 from models import serving
 
 CSV, JSON = "text/csv", "application/json"
+ENDS = ("yhat-lo-90", "yhat-hi-90")
 
 
 def last(past: torch.Tensor, ahead: torch.Tensor, static: torch.Tensor, series: torch.Tensor) -> torch.Tensor:
@@ -25,6 +26,12 @@ def write(made: pd.DataFrame, out: io.StringIO) -> None:
 
 def ask(body: Any, kind: str = CSV, span: str | int = 1, rows: int = 100) -> tuple[int, Any]:
     """The status, and the forecasts as (series, time, value), or why there are none."""
+    status, answer = ask_whole(body, kind, span, rows)
+    return status, answer if status != 200 else [(row["unique_id"], row["ds"], row["yhat"]) for row in answer]
+
+
+def ask_whole(body: Any, kind: str = JSON, span: str | int = 1, rows: int = 100) -> tuple[int, Any]:
+    """The status, and the rows of the answer, or why there are none."""
     feature = {"lookback": 2, "sampling_rate": 1, "delay": 0}
     facts: dict[str, Any] = {
         "windows": {"horizon": 1, "gap": 0, "features": {"y": feature}, "future": {}, "static": {}, "calendar": []},
@@ -38,9 +45,7 @@ def ask(body: Any, kind: str = CSV, span: str | int = 1, rows: int = 100) -> tup
     text = body if isinstance(body, str) else json.dumps(body)
     status, found = serving._answer(serving.Model(facts, last), text.encode(), kind, 10_000, rows, write)
     answer = json.loads(found, parse_constant=pytest.fail)
-    if status != 200:
-        return status, answer["message"]
-    return status, [(row["unique_id"], row["ds"], row["yhat"]) for row in answer["predictions"]]
+    return status, answer["message"] if status != 200 else answer["predictions"]
 
 
 def test_names_in_a_csv_stay_as_they_stand() -> None:
@@ -128,6 +133,33 @@ def inputs(**changes: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_a_table_in_json_that_is_none_is_refused(body: Any, words: str) -> None:
     status, found = ask(body, JSON)
+    assert status == 400 and found.startswith(words), found
+
+
+def test_a_request_in_json_asks_for_levels_and_quantiles_beside_its_table() -> None:
+    status, answer = ask_whole(inputs() | {"params": {"levels": [90, 90.0], "quantiles": [0.05]}})
+    assert status == 200 and list(answer[0]) == ["unique_id", "cutoff", "ds", "yhat", *ENDS, "yhat-q-0.05", "model"]
+    for params in (None, {}, {"quantiles": []}):
+        assert list(ask_whole(inputs() | {"params": params})[1][0]) == ["unique_id", "cutoff", "ds", "yhat", *ENDS, "model"]
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        (5, 'params: an object with "levels", "quantiles" or both'),
+        ([90], 'params: an object with "levels", "quantiles" or both'),
+        ({"level": [90]}, 'params: an object with "levels", "quantiles" or both'),
+        ({"levels": 90}, "params: levels is a list of at most 99 numbers"),
+        ({"levels": ["90"]}, "params: levels is a list of at most 99 numbers"),
+        ({"levels": [True]}, "params: levels is a list of at most 99 numbers"),
+        ({"quantiles": [0.5] * 100}, "params: quantiles is a list of at most 99 numbers"),
+        ({"quantiles": [10**400]}, "params: quantiles is a list of at most 99 numbers"),
+        ({"quantiles": [0.5]}, "yhat-q-0.5: this version has the 90 % interval alone"),
+        ({"levels": [100]}, "levels: 100 is no percentage between 0 and 100"),
+    ],
+)
+def test_what_else_a_request_asks_is_refused(params: Any, words: str) -> None:
+    status, found = ask(inputs() | {"params": params}, JSON)
     assert status == 400 and found.startswith(words), found
 
 

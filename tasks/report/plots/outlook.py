@@ -1,13 +1,13 @@
-"""What is forecast, in one picture a series: the newest rows that are known, and the forecasts with their interval."""
+"""What is forecast, in one picture a series: the newest rows that are known, and the forecasts with their intervals."""
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
-from tasks.evaluate.frames import COVERAGE
 from tasks.report.plots.forecasts import newest_apart, with_gaps
 from tasks.report.plots.style import ACTUAL, CHOSEN, QUIET, label, legend_above, new_figure, time_axis, times
 
@@ -17,15 +17,22 @@ if TYPE_CHECKING:
 
 WIDE, NARROW = (10.0, 3.4, 120), (4.2, 3.4, 180)  # inches, dots an inch: on a desk, and 390 dots wide in a hand
 FEW = 2  # rows that a line does not show
+LOW, HIGH = "yhat-lo-", "yhat-hi-"
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """One series on its own clock: what is `known` (ds, y), `forecasts` (ds, cutoff, step, yhat, yhat-lo-90, yhat-hi-90)."""
+    """One series on its own clock: what is `known` (ds, y), `forecasts` (ds, cutoff, step, yhat, yhat-lo-90 and so on)."""
 
     series: str
     known: pl.DataFrame
     forecasts: pl.DataFrame
+
+    @property
+    def levels(self) -> list[str]:
+        """The intervals of the forecasts, in percent as their columns say it, the widest first."""
+        said = [name.removeprefix(LOW) for name in self.forecasts.columns if name.startswith(LOW)]
+        return sorted(said, key=float, reverse=True)
 
 
 def outlook_of(series: str, known: pl.DataFrame, forecasts: pl.DataFrame, rows: int) -> Outlook:
@@ -63,18 +70,20 @@ def outlook_pictures(some: Sequence[Outlook], unit: str, clock: str) -> bytes:
 
 
 def _draw(ax: "Axes", one: Outlook, clock: str, ticks: int) -> None:
-    """What is known as a black line, each forecast in blue with its band, and where it begins."""
+    """What is known as a black line, each forecast in blue with its bands, the narrower the darker, and where it begins."""
     known, drawn = one.known, with_gaps(one.forecasts)
     mark = "o" if known.height <= FEW else None
     ax.plot(times(known), known["y"].to_numpy(), color=ACTUAL, lw=1.3, marker=mark, ms=3, label="actual", zorder=3)
-    low, high = (drawn[f"yhat-{end}-{COVERAGE}"].cast(pl.Float64).to_numpy() for end in ("lo", "hi"))
     x, short = times(drawn), bool((one.forecasts.group_by("cutoff").len()["len"] <= FEW).any())
-    ax.fill_between(x, low, high, color=CHOSEN, alpha=0.16, lw=0, label=f"{COVERAGE} % interval")
-    if short:
-        centre = drawn["yhat"].cast(pl.Float64).to_numpy()
-        ax.errorbar(x, centre, [centre - low, high - centre], color=CHOSEN, alpha=0.4, lw=0, elinewidth=5, zorder=2)
+    centre = drawn["yhat"].cast(pl.Float64).to_numpy()
+    for at, level in enumerate(one.levels):
+        low, high = (drawn[f"{end}{level}"].cast(pl.Float64).to_numpy() for end in (LOW, HIGH))
+        ax.fill_between(x, low, high, color=CHOSEN, alpha=0.16, lw=0, label=f"{level} % interval")
+        if short:
+            ends = [np.maximum(centre - low, 0), np.maximum(high - centre, 0)]  # of a narrow interval both may lie on one side
+            ax.errorbar(x, centre, ends, color=CHOSEN, alpha=0.4, lw=0, elinewidth=5 + 3 * at, zorder=2)
     mark = "o" if short else None
-    ax.plot(x, drawn["yhat"].cast(pl.Float64).to_numpy(), color=CHOSEN, lw=1.8, marker=mark, ms=4, label="forecast", zorder=4)
+    ax.plot(x, centre, color=CHOSEN, lw=1.8, marker=mark, ms=4, label="forecast", zorder=4)
     begins = one.forecasts.select(ds="cutoff").unique().sort("ds")
     line = ax.vlines(times(begins), 0, 1, QUIET, ":", label="last row seen", transform=ax.get_xaxis_transform())
     line.set(linewidth=1.0, zorder=1)
