@@ -22,6 +22,7 @@ SCORES: dict[str, str] = {
 }  # fmt: skip
 MAE = ("val_mae", "test_mae", "test_mae_spread", *(one.name for one in (*COLUMNS, *FOLDS) if one.folds and "_mae" in one.name))
 INSTEAD = {name: name.replace("_mae", "_score") for name in MAE}  # where the errors differ
+UNSCALED, SCALED = "test_interval_score_90", "test_msis_95"
 SAME = 1e-9
 UNKNOWN = "?"  # the spread of one seed
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
@@ -123,9 +124,10 @@ def remarks(board: Board, choose_by: Measure = "mae") -> list[str]:
     if any(row["test_mae_spread"] is not None or row.seeds == 1 for row in board.rows):
         lines.append("±: standard deviation over seeds; ? with one seed (--set training.seeds=3 shows it)")
     if any(row["test_worst_fifth_coverage_90"] is not None for row in board.rows):
+        score = BY_NAME[SCALED if shown(board.rows, [UNSCALED], choose_by) == [SCALED] else UNSCALED]
         lines.append(
-            "int. 90: interval score of the 90 % interval on test, the lower the better; worst %: what it covers in the fifth "
-            "of the series by size (of fewer than ten: in the series) where that is least"
+            f"{score.heading}: {score.words}, the lower the better; worst %: what the 90 % interval covers in the fifth of the series by "
+            "size (of fewer than ten: in the series) where that is least"
         )
     folds = sum(column.name.startswith("val_mae") for column in columns_of(board.rows)[len(COLUMNS) :])
     if folds:
@@ -153,9 +155,11 @@ def _measured(board: Board, bar: ScoreRow, choose_by: Measure) -> str:
     return f"best baseline: {bar.name}; skill is measured against it, {where}"
 
 
-def shown(rows: Sequence[ScoreRow], columns: Sequence[str]) -> list[str]:
+def shown(rows: Sequence[ScoreRow], columns: Sequence[str], choose_by: Measure = "mae") -> list[str]:
     """The columns less those of scaled scores, folds or intervals that no row has; in place of the MAE what ranks, where that
-    differs."""
+    differs; in place of the interval score one in units of each series, where such a measure ranks."""
+    if choose_by != "mae" and SCALED not in columns and any(row[SCALED] is not None for row in rows):
+        columns = [SCALED if name == UNSCALED else name for name in columns]
     differ = [split for split in ("val", "test") if any(_differ(row[f"{split}_mae"], row[f"{split}_score"]) for row in rows)]
     others = {name for name in INSTEAD.values() if name.startswith(tuple(differ))}
     found = []
@@ -177,7 +181,7 @@ def to_table(board: Board, width: int = 80, choose_by: Measure = "mae") -> Table
     """The leaderboard for a terminal of `width` columns (more columns from 110 on), remarks below."""
     caption = Text("\n".join(remarks(board, choose_by)))
     table = Table(title="Leaderboard", title_justify="left", caption=caption, caption_justify="left", box=None, pad_edge=False)
-    columns = shown(board.rows, WIDE if width >= 110 else NARROW)
+    columns = shown(board.rows, WIDE if width >= 110 else NARROW, choose_by)
     for name in columns:
         justify: Literal["left", "right"] = "left" if BY_NAME[name].form is Form.TEXT else "right"
         table.add_column(BY_NAME[name].heading, justify=justify, no_wrap=True, overflow="ellipsis")
@@ -190,7 +194,7 @@ def to_table(board: Board, width: int = 80, choose_by: Measure = "mae") -> Table
 
 def to_markdown(board: Board, columns: Sequence[str] = (), choose_by: Measure = "mae") -> str:
     """The leaderboard as a Markdown table with its remarks; names cannot break out of their cells."""
-    columns = shown(board.rows, columns or [column.name for column in columns_of(board.rows)])
+    columns = shown(board.rows, columns or [column.name for column in columns_of(board.rows)], choose_by)
     lines = ["| " + " | ".join(BY_NAME[name].heading for name in columns) + " |"]
     lines.append("|" + "|".join("---" if BY_NAME[name].form is Form.TEXT else "---:" for name in columns) + "|")
     lines += ["| " + " | ".join(_markdown(row[column]) for column in columns) + " |" for row in rendered(board)]

@@ -5,6 +5,7 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from params.evaluation import Measure
 from tasks.compare.board import Board
 from tasks.report import leaderboard as report
 from tasks.report.columns import BY_NAME, Form
@@ -81,9 +82,9 @@ def page(title: str, words: str, sections: Sequence[Section]) -> str:
     return "\n".join(parts)
 
 
-def table(board: Board, columns: Sequence[str]) -> str:
+def table(board: Board, columns: Sequence[str], choose_by: Measure = "mae") -> str:
     """Columns of the leaderboard, the chosen row marked, baselines quiet."""
-    columns = report.shown(board.rows, columns)
+    columns = report.shown(board.rows, columns, choose_by)
     heads = "".join(f'<th scope="col"{_side(column)}>{BY_NAME[column].heading}</th>' for column in columns)
     body = []
     for row, texts in zip(board.rows, report.rendered(board), strict=True):

@@ -178,10 +178,10 @@ def _scores(board: Board, choose_by: Measure) -> str:
     """The leaderboard, further scores, and what each column means."""
     meanings = [
         f"{BY_NAME[name].heading}: {BY_NAME[name].meaning}"
-        for name in dict.fromkeys((*report.shown(board.rows, ACCURACY), *report.shown(board.rows, MORE)))
+        for name in dict.fromkeys((*report.shown(board.rows, ACCURACY, choose_by), *report.shown(board.rows, MORE)))
         if BY_NAME[name].meaning
     ]
-    table = page.table(board, ACCURACY) + page.bullets(report.remarks(board, choose_by))
+    table = page.table(board, ACCURACY, choose_by) + page.bullets(report.remarks(board, choose_by))
     table += page.folded("more scores", page.table(board, MORE))
     return table + page.folded("what the columns say", page.bullets(meanings))
 

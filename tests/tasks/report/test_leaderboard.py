@@ -254,6 +254,14 @@ def test_the_spread_over_seeds_is_shown_and_unknown_with_one() -> None:
 def test_the_columns_of_intervals_are_explained_where_there_are_some() -> None:
     found = board(a_row("wide", 4.2, 4.3, test_worst_fifth_coverage_90=0.52))
     assert [line for line in remarks(found) if line.startswith("int. 90: interval score")]
+    scaled = board_of([a_row("gru", 4.0, 4.2, test_worst_fifth_coverage_90=0.5, test_msis_95=6.0, test_interval_score_90=99.0)])
+    assert [line for line in remarks(scaled, "mase") if line.startswith("MSIS 95: mean scaled interval score")]
+    for by, there, gone in (
+        ("mase", "test_msis_95", "test_interval_score_90"),
+        ("mae", "test_interval_score_90", "test_msis_95"),
+    ):
+        columns = shown(scaled.rows, NARROW, by)  # type: ignore[arg-type]
+        assert there in columns and gone not in columns
     assert not [line for line in remarks(board_of([a_row("gru", 4.0, 4.2)])) if line.startswith("int. 90")]
 
 
