@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from models.serving import Calibration
 from params.errors import UserError
-from tasks.calibrate.methods import Method, fitted, methods
+from tasks.calibrate.methods import SERIES, Method, fitted, methods
 from tasks.calibrate.parts import Part, origins_of, over_time, parts_of
 from tasks.calibrate.yardsticks import LATEST, NOW, Yardsticks
 from tasks.evaluate.frames import Outcome
@@ -30,10 +30,7 @@ class Calibrated:
 
 
 def calibrate(found: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> Calibrated:
-    """The calibration of a model from what it forecast on validation; `intervals`: auto, or the name of a method.
-
-    Raises UserError where this model has no method of that name.
-    """
+    """The calibration of a model from what it forecast on validation; `intervals`: auto, or the name of a method (`named`)."""
     rows = _thinned(_known(found), MOST_ROWS)
     reach = math.ceil(yardsticks.horizon / yardsticks.stride)
     known = methods(yardsticks, rows.own is not None, origins_of(rows).most, over_time(rows, reach))
@@ -44,7 +41,7 @@ def calibrate(found: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> 
         scores = _scores(known, some, parts_of(some, thinner), yardsticks)
         method = _best(known, scores)
     else:
-        method = _named(known, intervals)
+        method = named(intervals, rows.own is not None, yardsticks)
     fold = np.zeros(len(rows.y), np.int64) if rows.fold is None else rows.fold
     one = fitted(method, rows, fold, yardsticks)
     return Calibrated(_for_serving(one, method, yardsticks), method.name, scores)
@@ -59,11 +56,18 @@ def _for_serving(one: Calibration, method: Method, yardsticks: Yardsticks) -> Ca
     return one._replace(latest=one.units * (units[LATEST] / units[NOW]), season=yardsticks.season, ratio=ratio)
 
 
-def _named(known: Sequence[Method], name: str) -> Method:
-    for method in known:
-        if method.name == name:
-            return method
-    raise UserError(f"evaluation.intervals: {name!r} is none of {', '.join(('auto', *(one.name for one in known)))}")
+def named(name: str, own: bool, yardsticks: Yardsticks) -> Method:
+    """The method of a name, for a model without quantiles of its own (`own`) that of its point.
+
+    Raises UserError where there is none, or its series cannot be grouped so.
+    """
+    method = Method.of(name)
+    if method is None:
+        some = ", ".join(one.name for one in methods(yardsticks, True, 2, True))
+        raise UserError(f"evaluation.intervals: {name!r} is no method: name auto, or one such as {some}")
+    if method.by not in ("", "size", SERIES, *yardsticks.panel.facts.categories):
+        raise UserError(f"evaluation.intervals: {name!r} groups by {method.by!r}, which is no categorical static covariate")
+    return method if own else replace(method, own=False)
 
 
 def _best(known: Sequence[Method], scores: Mapping[str, float]) -> Method:

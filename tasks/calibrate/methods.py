@@ -3,6 +3,7 @@
 Shapes: R rows, Q levels, S series, F folds.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,16 @@ class Method:
         parts += [f"by-{self.by}"] if self.by else []
         parts += ["even"] if self.even else []
         return "-".join(parts + ([self.transform] if self.transform != "none" else []))
+
+    @classmethod
+    def of(cls, name: str) -> "Method | None":
+        """The method of a name; None where there is none."""
+        found = re.fullmatch(r"(cqr)?-?(split|naive|spread)?(?:-by-(.+?))?(-even)?(?:-(log1p|asinh))?", name)
+        if found is None or not (found[1] or found[2]):
+            return None
+        unit = found[2] if found[2] in ("naive", "spread") else "none"
+        method = cls(bool(found[1]), unit, found[5] or "none", bool(found[4]), found[3] or "")
+        return method if method.name == name else None
 
 
 def methods(yardsticks: Yardsticks, own: bool, origins: int, over_time: bool) -> list[Method]:

@@ -124,10 +124,23 @@ def test_rows_that_are_missing_count_for_nothing(yardsticks_of: Made, rows_of: R
     )
 
 
-def test_a_method_that_this_model_does_not_have_is_refused_with_those_that_it_has(yardsticks_of: Made, rows_of: Rows) -> None:
+def test_a_named_method_is_taken_and_a_model_without_quantiles_has_that_of_its_point(
+    yardsticks_of: Made, rows_of: Rows
+) -> None:
     shared, rows = panel_and_rows(yardsticks_of, rows_of)
-    with pytest.raises(UserError, match=r"'cqr' is none of auto, split, naive, spread"):
-        calibrate(rows, shared, "cqr")
+    own = rows._replace(own=np.zeros((len(rows.y), 7)))
+    for name in ("cqr-spread-by-series-even", "cqr-naive", "cqr"):
+        assert calibrate(own, shared, name).method == name
+    assert calibrate(rows, shared, "cqr-spread-by-series-even").method == "spread-by-series-even"
+    assert calibrate(rows, shared, "cqr").method == "split"
+
+
+def test_a_method_that_there_is_not_is_refused(yardsticks_of: Made, rows_of: Rows) -> None:
+    shared, rows = panel_and_rows(yardsticks_of, rows_of)
+    with pytest.raises(UserError, match=r"'jackknife' is no method: name auto, or one such as split, naive, spread"):
+        calibrate(rows, shared, "jackknife")
+    with pytest.raises(UserError, match=r"groups by 'region', which is no categorical static covariate"):
+        calibrate(rows, shared, "spread-by-region")
 
 
 def test_of_very_many_rows_every_so_manieth_origin_calibrates(

@@ -160,6 +160,17 @@ def test_the_methods_that_suit_a_model(yardsticks_of: Made) -> None:
     assert len({one.name for one in methods(logs, True, 9, True)}) == len(methods(logs, True, 9, True)) == 15
 
 
+@pytest.mark.parametrize("unit", ["none", "naive", "spread"])
+@pytest.mark.parametrize("by", ["", "size", "series", "a-region"])
+def test_a_name_says_all_of_a_method(unit: str, by: str) -> None:
+    for own in (False, True):
+        for even in (False, True):
+            for transform in ("none", "log1p", "asinh"):
+                method = Method(own, unit, transform, even, by)
+                assert Method.of(method.name) == method
+    assert [Method.of(name) for name in ("", "auto", "spread-", "cqr-split", "even", "-spread", "cqr-by-")] == [None] * 7
+
+
 def test_a_missing_own_quantile_is_a_missing_score() -> None:
     own = np.array([[1.0, np.nan], [1.0, 2.0]])
     rows = Outcome(np.array([3.0, 3.0]), np.zeros(2), np.zeros(2, int), np.zeros(2, int), np.zeros(2, int), own)
