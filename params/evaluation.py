@@ -1,5 +1,6 @@
 """How models are evaluated and compared, and what a challenger must show."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -12,6 +13,7 @@ Baseline = Literal[Naive, "naive2", "theta", "auto_ets"]
 BASELINES = get_args(Baseline)
 Measure = Literal["mae", "mase", "owa", "rmsse", "mae_scaled", "mse_scaled"]
 LEVELS = (80, 90, 95)  # percent
+INTERVALS = r"auto|(split|naive|spread|cqr(-naive|-spread)?)(-by-.+?)?(-even)?(-log1p|-asinh)?"  # tasks/calibrate/methods.py
 Percent = Annotated[int, Field(ge=1, le=99)]
 
 
@@ -48,6 +50,13 @@ class EvaluationParams(Section):
         if self.choose_by.endswith("_scaled") and not self.scaled:
             raise ValueError(f"choose_by {self.choose_by} needs scaled: true")
         return self
+
+    @field_validator("intervals")
+    @classmethod
+    def _a_method(cls, value: str) -> str:
+        if not re.fullmatch(INTERVALS, value):
+            raise ValueError("name auto, or a method of docs/intervals.md, such as split, spread-by-size or cqr-spread-even")
+        return value
 
     @field_validator("baselines")
     @classmethod

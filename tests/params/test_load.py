@@ -135,6 +135,19 @@ def test_the_number_of_origins_is_auto_or_a_whole_one(value: str) -> None:
         load_run(RUN, [f"evaluation.baseline_origins={value}"])
 
 
+@pytest.mark.parametrize("name", ["jackknife", "cqr-split", "spread-even-by-size", "Split", ""])
+def test_a_method_of_intervals_that_there_is_not_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=r"evaluation.intervals: .*docs/intervals.md"):
+        load_run(RUN, [f"evaluation.intervals='{name}'"])
+
+
+@pytest.mark.parametrize(
+    "name", ["auto", "split", "cqr", "cqr-naive-even", "spread-by-series-log1p", "naive-by-store-even-asinh"]
+)
+def test_methods_of_intervals_are_named(name: str) -> None:
+    assert load_run(RUN, [f"evaluation.intervals={name}"]).evaluation.intervals == name
+
+
 @pytest.mark.parametrize("path", ["params/none.yaml", "params", "data/nyc_weather.parquet"])
 def test_what_is_no_params_file_is_refused(path: str) -> None:
     with pytest.raises(UserError, match=path.split("/")[-1]):
