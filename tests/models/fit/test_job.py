@@ -95,7 +95,7 @@ def test_a_result_comes_back_from_json_as_it_was() -> None:
 
 
 def test_a_category_that_no_training_window_has_stays_that_of_a_new_series(job: Job, tmp_path: Path) -> None:
-    """The second series begins after the training rows: its vector is zero before and after training; the first one's is not."""
+    """The second series begins after the training rows: its vector stays zero, unlike that of the first."""
     panel = Panel.open(job.panel)
     rows = np.r_[0:300, 500:600]
     facts = PanelFacts(static=("unique_id",), categories={"unique_id": ("a", "b")})
