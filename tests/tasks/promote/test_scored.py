@@ -18,7 +18,7 @@ from tasks.evaluate import baselines
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.promote.gates import GateResult
-from tasks.promote.scored import Figures, score, unlike
+from tasks.promote.scored import Figures, _forecast, score, unlike
 from tasks.registry.bundle import write_bundle
 from tasks.registry.facts import BundleFacts
 from tasks.registry.load import Version
@@ -125,6 +125,25 @@ def test_the_same_origins_are_judged_whatever_the_measure(house: Any, home: Path
     assert all(np.isfinite(list(figures.metrics().values())).all() for figures in found.values())
 
 
+def test_what_intervals_cover_is_kept_with_the_decision(house: Any, home: Path) -> None:
+    """By numpy, from the frame that the gates read; the champion's interval is of the same widths around Theta."""
+    ours, champion = network(house, home, "seasonal_naive"), a_baseline(house, home, "theta", "theta")
+    gates, figures = judged(ours, champion, home)
+    assert list(gates)[-3:] == ["coverage", "champion", "intervals"]
+    kept, metrics = json.loads(json.dumps(figures.to_dict())), figures.metrics()
+    assert [one["name"] for one in kept["challenger_coverage_90_by"]][:3] == ["all rows", "series 'JFK'", "series 'LGA'"]
+    assert kept["challenger_coverage_90_by"][0]["share"] == metrics["challenger_coverage_90"] == figures.parts[0].share
+    frame, _ = _forecast({"challenger": ours, "champion": champion}, home)
+    for name in ("challenger", "champion"):
+        rows = frame.drop_nulls(["y", f"{name}-lo-90", "champion"])
+        y, low, high = (rows[column].to_numpy() for column in ("y", f"{name}-lo-90", f"{name}-hi-90"))
+        score = high - low + 20 * (np.maximum(low - y, 0) + np.maximum(y - high, 0))
+        assert metrics[f"{name}_coverage_90"] == pytest.approx(((low <= y) & (y <= high)).mean())
+        assert metrics[f"{name}_interval_score_90"] == pytest.approx(score.mean())
+    share = metrics["challenger_interval_score_90"] / metrics["champion_interval_score_90"] - 1
+    assert gates["intervals"].words.startswith(f"interval score of 90 % {share:+.1%} of the champion's, 90 % of resampled")
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -152,4 +171,4 @@ def test_where_a_champion_has_seen_all_there_is_nothing_to_judge_by(house: Any, 
     )
     assert list(gates) == ["origins", "numbers"] and "10 more origins are needed" in gates["origins"].words
     assert (figures.rows, figures.skill["challenger"], figures.lead) == (0, None, "skill unknown against theta in MAE")
-    assert figures.metrics() == {} and json.dumps(figures.to_dict())
+    assert figures.metrics() == {} and json.dumps(figures.to_dict()) and figures.parts == ()
