@@ -126,8 +126,8 @@ def remarks(board: Board, choose_by: Measure = "mae") -> list[str]:
     if any(row["test_worst_fifth_coverage_90"] is not None for row in board.rows):
         score = BY_NAME[SCALED if shown(board.rows, [UNSCALED], choose_by) == [SCALED] else UNSCALED]
         lines.append(
-            f"{score.heading}: {score.words}, the lower the better; worst %: what the 90 % interval covers in the fifth of the series by "
-            "size (of fewer than ten: in the series) where that is least"
+            f"{score.heading}: {score.words}, the lower the better; worst %: what the 90 % interval covers in the fifth of the "
+            "series by size (of fewer than ten: in the series) where that is least"
         )
     folds = sum(column.name.startswith("val_mae") for column in columns_of(board.rows)[len(COLUMNS) :])
     if folds:
