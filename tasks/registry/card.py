@@ -1,5 +1,6 @@
 """The model card of a version in Markdown: what it is, on what data, how good, where not, how to make it again."""
 
+from collections.abc import Mapping
 from importlib.metadata import version as installed
 
 from models.baselines import BASELINES, FITTED_ROWS
@@ -38,6 +39,7 @@ def card(facts: BundleFacts, made: TrainedOn, about: Provenance, memory: MemoryC
         "|---|---:|",
         *(f"| {words} | {value:.4g} |" for words, value in shown if value is not None),
         "",
+        *_folds(made.scores),
         *_weights(made.refit),
         *_memory(facts, memory),
         "## Limits",
@@ -46,6 +48,15 @@ def card(facts: BundleFacts, made: TrainedOn, about: Provenance, memory: MemoryC
         *_again(facts, made, about),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _folds(scores: Mapping[str, float | None]) -> list[str]:
+    """What each validation range said, where there were several; the weights are of the last."""
+    found = {name: value for name, value in scores.items() if name.startswith("val_mae_fold_") and name[-1].isdigit()}
+    each = ", ".join("none" if value is None else f"{value:.4g}" for value in found.values())
+    if not found:
+        return []
+    return [f"MAE on the {len(found)} validation ranges that chose it, the oldest first, each trained for: {each}.", ""]
 
 
 def kind_of(family: str) -> str:

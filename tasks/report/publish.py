@@ -203,7 +203,8 @@ def _scope(found: Comparison, run: RunParams) -> str:
     table = pl.scan_parquet(found.test.path)
     counts = table.select(pl.col("cutoff").n_unique(), pl.col("unique_id").n_unique(), pl.len().alias("rows")).collect().row(0)
     origins = f"{counts[0]:,} test origins, {counts[1]:,} series, {counts[2] // found.test.horizon:,} forecasts a model"
-    return f"{run.data.target} in its own unit, horizon {run.windows.horizon} x {run.data.frequency}; {origins}"
+    words = f"{run.data.target} in its own unit, horizon {run.windows.horizon} x {run.data.frequency}; {origins}"
+    return words + (f"; chosen over {run.split.folds} validation ranges, each trained for" if run.split.folds > 1 else "")
 
 
 def _how_real(found: Comparison, choose_by: Measure) -> str:

@@ -45,6 +45,16 @@ def test_a_card_tells_scores_limits_and_the_way_back_and_the_data_stay_text(hous
     assert "Two sets of weights" not in text
 
 
+def test_a_card_says_what_each_validation_range_said(house: Any) -> None:
+    scores = {"val_mae": 3.0, "val_mae_fold_1": 2.0, "val_mae_fold_2": None, "val_mae_fold_3": 4.0, "val_mae_fold_spread": 1.4}
+    made, extent = house.made(scores=scores), {"rows": 10, "series": 1, "first": "a", "last": "b"}
+    about = Provenance(Verdict(True, [], [], [], extent, []), "x", made.fingerprint)
+    assert "MAE on the 3 validation ranges that chose it, the oldest first, each trained for: 2, none, 4." in card(
+        house.facts(), made, about, None
+    )
+    assert "validation ranges" not in card(house.facts(), house.made(), about, None)
+
+
 def test_a_card_says_for_how_long_a_refit_was_trained(house: Any) -> None:
     made = house.made()
     about = Provenance(
