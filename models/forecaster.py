@@ -5,7 +5,9 @@ network, H horizon, Q outputs (the point forecast, then the quantiles in rising 
 """
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import torch
@@ -13,12 +15,13 @@ from torch import Tensor, nn
 
 from models.data.scaling import Scaling, Transform
 from models.data.window import AHEAD, WindowParams
-from models.networks.contract import Arguments, Network
+from models.networks.contract import Arguments, Head, Network
 
 Level = Literal["none", "last", "mean", "revin"]
 Skip = Literal["none", "linear"]
 Point = Literal["median", "mean"]  # of the quantiles: what is the point forecast where it is no output of its own
 CONTRACT = ("num_features", "lookback", "horizon", "outputs", "num_ahead")
+AS_NORMAL = math.log(math.e - 1)  # softplus gives 1 for it
 FLAT = 1e-5  # added to the variance of a window, as RevIN does: a flat one does not divide by zero
 
 
@@ -47,6 +50,8 @@ class Forecaster(nn.Module):
     repeated, and the rows ahead (right-aligned, the last row at the last sample; more than L of them several to a sample),
     unless it takes those of each step by themselves (`num_ahead`).
     A network that is `guided` is handed the targets in training, one that is `dense` forecasts from every sample in training.
+    Quantiles are measured in units of the buffer `reach_H` (`models/fit/reach.py`) from the point forecast, which learns
+    nothing from them, nor does what lies before a `Head`: with them and without the point is the same.
     `point`: output 0 is the median or the mean of the quantiles, of which the network then gives the middle one first, and no
     point; None: an output of its own.
     `skip`: one linear map [B, L, N] -> [B, H, 1] of the same sequence, added to every output of the network, which so learns
@@ -54,7 +59,9 @@ class Forecaster(nn.Module):
     """
 
     level_Q: Tensor
+    apart_Q: Tensor
     share_Q: Tensor
+    reach_H: Tensor
     loc: Tensor
     scale: Tensor
     ahead_loc: Tensor
@@ -91,6 +98,10 @@ class Forecaster(nn.Module):
         if self.y < 0 and level != "none":
             raise ValueError(f"scaling.window = {level} needs y among the features; add it or set scaling.window to none")
         self.register_buffer("level_Q", torch.tensor(self.quantiles), persistent=False)
+        self.register_buffer("apart_Q", normal_steps(self.quantiles), persistent=False)
+        self.register_buffer("reach_H", torch.ones(params.horizon))
+        for head in self._heads():
+            head.apart = point is None
         self.register_buffer("share_Q", shares(self.quantiles) if point else torch.empty(0), persistent=False)
         for name, values in scaling._asdict().items():
             self.register_buffer(name, values)
@@ -190,11 +201,40 @@ class Forecaster(nn.Module):
                 beside["y_BH"] = beside["y_BH"] - linear_BH1[..., 0].detach()
         raw = self.network(seen.x_BLN, **beside)
         raw = raw.unsqueeze(-1) if raw.dim() == 2 else raw  # a family with one output may leave its axis out
+        first = raw[..., :1]
         if linear_BH1 is not None:
             raw = raw[:, -1] if raw.dim() == 4 else raw  # in training a dense network forecasts from every sample
-        risen = _rising(raw) if self.point is None else self._with_point(_rising(_without_point(raw))[..., 1:])
-        risen = risen if linear_BH1 is None else risen + linear_BH1
-        return risen * seen.spread_B1.to(raw).reshape(-1, *[1] * (raw.dim() - 1)), seen.level_B1
+            first = raw[..., :1] + linear_BH1
+        made = self._with_quantiles(first, raw[..., 1:]) if self.quantiles else first
+        return made * seen.spread_B1.to(raw).reshape(-1, *[1] * (raw.dim() - 1)), seen.level_B1
+
+    def _heads(self) -> list[Head]:
+        return [module for module in self.network.modules() if isinstance(module, Head)]
+
+    def beside(self) -> list[nn.Parameter]:
+        """The weights that are trained for the quantiles alone."""
+        return [one for head in self._heads() if head.apart and head.beside for one in head.beside.parameters()]
+
+    def _with_quantiles(self, first: Tensor, others: Tensor) -> Tensor:
+        """[..., 1 + Q]: the point and its quantiles, of output 0 of a network and of all that come after it.
+
+        Of the middle quantile its place is told, of the others, as positive numbers, how far they lie from the one before.
+        Outputs of zero give those of a normal distribution around the first whose standard deviation is `reach_H`.
+        """
+        middle, reach_H1 = (len(self.quantiles) - 1) // 2, self.reach_H.to(others).unsqueeze(-1)
+        if self.point is None:
+            centre = (first.detach() if self.training else first) + reach_H1 * (
+                self.apart_Q[middle] + others[..., middle : middle + 1]
+            )
+            others = torch.cat((others[..., :middle], others[..., middle + 1 :]), dim=-1)
+        else:
+            centre = first
+        apart_Q = torch.cat((self.apart_Q[:middle], self.apart_Q[middle + 1 :]))
+        steps = reach_H1 * apart_Q * nn.functional.softplus(others + AS_NORMAL)
+        down, up = steps[..., :middle], steps[..., middle:]
+        parts = [centre - down.flip(-1).cumsum(-1).flip(-1), centre, centre + up.cumsum(-1)]
+        quantiles = torch.cat(parts, dim=-1)
+        return torch.cat((first, quantiles), dim=-1) if self.point is None else self._with_point(quantiles)
 
     def _with_point(self, quantiles: Tensor) -> Tensor:
         """[..., 1 + Q] of [..., Q], rising: their median or mean before them."""
@@ -245,23 +285,12 @@ def _filled(values: Tensor) -> Tensor:
     return values.nan_to_num(nan=0.0)
 
 
-def _rising(raw: Tensor) -> Tensor:
-    """[..., Q]: the point as it is; the middle quantile as it is, the others a positive step away from the one before."""
-    if raw.shape[-1] < 3:
-        return raw
-    middle = 1 + (raw.shape[-1] - 2) // 2
-    steps = nn.functional.softplus(torch.cat((raw[..., 1:middle], raw[..., middle + 1 :]), dim=-1))
-    down, up = steps[..., : middle - 1], steps[..., middle - 1 :]
-    parts = [raw[..., :1], raw[..., middle : middle + 1], raw[..., middle : middle + 1] + up.cumsum(-1)]
-    if middle > 1:
-        parts.insert(1, raw[..., middle : middle + 1] - down.flip(-1).cumsum(-1).flip(-1))
-    return torch.cat(parts, dim=-1)
-
-
-def _without_point(raw: Tensor) -> Tensor:
-    """[..., 1 + Q] as `_rising` takes them, of [..., Q] with the middle quantile first, and a place for the point."""
-    middle = 1 + (raw.shape[-1] - 1) // 2
-    return torch.cat((raw[..., :1], raw[..., 1:middle], raw[..., :1], raw[..., middle:]), dim=-1)
+def normal_steps(quantiles: Sequence[float]) -> Tensor:
+    """[Q]: of a standard normal distribution, where its middle quantile lies and how far each other from the next inwards."""
+    places, middle = [NormalDist().inv_cdf(level) for level in quantiles], (len(quantiles) - 1) // 2
+    steps = [places[at + 1] - one if at < middle else one - places[at - 1] for at, one in enumerate(places[:-1])]
+    steps += [places[-1] - places[-2]] if len(places) > 1 else places
+    return torch.tensor([places[at] if at == middle else one for at, one in enumerate(steps)])
 
 
 def shares(quantiles: Sequence[float]) -> Tensor:

@@ -33,10 +33,10 @@ def solve(
     penalties = forecaster.network.penalties if training.refit_penalty is None else (training.refit_penalty,)
     for epoch, (penalty, weights) in enumerate(forecaster.network.candidates(scaled(), penalties)):
         forecaster.network.load_state_dict(weights)
-        train_loss, _ = validate(forecaster, train, training.loss)
+        train_loss = validate(forecaster, train, training.loss).loss
         found, error = {}, train_loss
         if not training.refit:
-            val_loss, error = validate(forecaster, validation, training.loss)
+            val_loss, error, _ = validate(forecaster, validation, training.loss)
             found = {"val_loss": val_loss, "val_mae": error}
         row = {"epoch": epoch, "train_loss": train_loss, **found, "penalty": penalty}
         history.append(row | {"seconds": time.perf_counter() - started})

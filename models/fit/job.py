@@ -27,6 +27,7 @@ from models.ensemble import Combine, Ensemble, Model
 from models.families import FAMILIES, build_forecaster
 from models.fit import checkpoint
 from models.fit.loop import SAVE_EVERY, OnEpoch, fit
+from models.fit.reach import reach_of
 from models.fit.settings import (
     Ended,
     FitFailed,
@@ -197,7 +198,10 @@ def prepare(job: Job) -> tuple[Forecaster, dict[str, Windows]]:
     columns = [place for place, kind in enumerate(job.windows.static.values()) if kind == "categorical"]
     codes = (np.unique(np.asarray(panel.static)[series, column]).astype(np.int64) for column in columns)
     forecaster.keep_categories([torch.from_numpy(one) for one in codes])
-    return forecaster.to(job.device), windows
+    forecaster = forecaster.to(job.device)
+    if forecaster.quantiles:
+        forecaster.reach_H.copy_(reach_of(forecaster, train))
+    return forecaster, windows
 
 
 def run(job: Job, folder: Path, on_epoch: OnEpoch, stop: Callable[[], bool] = lambda: False) -> Result:

@@ -216,8 +216,8 @@ class TrainingLoop:
 
     def _best_so_far(self, epoch: int) -> Epoch:
         """The errors on validation; the weights are kept where they are the best."""
-        val_loss, val_mae = validate(self.forecaster, self.validation, self.training.loss)
-        score = val_mae if self.training.monitor == "mae" else val_loss
+        val_loss, val_mae, chooses = validate(self.forecaster, self.validation, self.training.loss)
+        score = val_mae if self.training.monitor == "mae" else chooses
         if not math.isfinite(val_mae) or not math.isfinite(score):
             raise Diverged("diverged: the validation error is not finite")
         if score < self.best["score"]:

@@ -8,6 +8,7 @@ Shapes: B batch, H horizon, T targets (of every sample where a dense network is 
 import math
 import warnings
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,6 +44,9 @@ class Step:
         self.forecaster, self.training, self.half, self.device = forecaster, training, half, device
         self.parts = training.micro_batches
         self.parameters = [p for p in forecaster.parameters() if p.requires_grad]
+        of_quantiles = {*forecaster.beside()}
+        both = [p for p in self.parameters if p not in of_quantiles], [p for p in self.parameters if p in of_quantiles]
+        self.clipped = [group for group in both if group]  # apart, so that the point is trained as without quantiles
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=training.learning_rate,
@@ -62,7 +66,7 @@ class Step:
         while (loss := self._gradients(batch)) is None:
             set_generators(drawn, self.device)  # the smaller parts draw as if they had been the first try
             self._halve()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
+        norm = sum(torch.nn.utils.clip_grad_norm_(group, self.training.clip_norm) for group in self.clipped)
         if self.device.type == "cpu" and not math.isfinite(float(loss + norm)):
             set_generators(drawn, self.device)
             what = "loss is" if not math.isfinite(float(loss)) else "gradients are"
@@ -119,20 +123,34 @@ class Step:
         return (~(self.forecaster.every_target(scaled_BT) if dense else scaled_BT).isnan()).sum()
 
 
+class Validated(NamedTuple):
+    """In scaled units the loss that is trained, the mean absolute error in raw units, and the part of the loss that may choose
+    an epoch: that of the point, or, where this is made of the quantiles, all of it."""
+
+    loss: float
+    mae: float
+    chooses: float
+
+
 @torch.no_grad()
-def validate(forecaster: Forecaster, windows: Windows, loss: str) -> tuple[float, float]:
-    """(loss in scaled units, mean absolute error in raw units) over all windows of a split; reads the device once."""
+def validate(forecaster: Forecaster, windows: Windows, loss: str) -> Validated:
+    """Over all windows of a split; reads the device once."""
     forecaster.eval()
     size, found = EVAL_BATCH.get(windows.origins.device.type, EVAL_BATCH_DEVICE), []
+    own, none = (loss, forecaster.level_Q[:0]) if forecaster.point is None else (None, forecaster.level_Q)
     for inputs, y_BH in windows.batches(size):
         scaled_BHQ = forecaster.scaled(*inputs)
         targets_BH = forecaster.scale_targets(y_BH, inputs.series_B)
         errors, seen = absolute_errors(forecaster.raw(scaled_BHQ, inputs.series_B)[..., 0], y_BH)
-        part = forecast_loss(loss if forecaster.point is None else None, scaled_BHQ, targets_BH, forecaster.level_Q)
-        found.append(torch.stack((errors, seen.to(errors.dtype), part)))
-    errors_N, seen_N, part_N = torch.stack(found).cpu().double().unbind(1)  # not every device has float64
+        whole = forecast_loss(own, scaled_BHQ, targets_BH, forecaster.level_Q)
+        point = forecast_loss(own, scaled_BHQ, targets_BH, none)
+        found.append(torch.stack((errors, seen.to(errors.dtype), whole, point)))
+    errors_N, seen_N, *parts = torch.stack(found).cpu().double().unbind(1)  # not every device has float64
     count = float(seen_N.sum())
-    return (float((part_N * seen_N).sum()) / count, float(errors_N.sum()) / count) if count else (math.nan, math.nan)
+    if not count:
+        return Validated(math.nan, math.nan, math.nan)
+    scaled = [float((part_N * seen_N).sum()) / count for part_N in parts]
+    return Validated(scaled[0], float(errors_N.sum()) / count, scaled[1])
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.networks.contract import Cell, Network, check_ranges
+from models.networks.contract import Cell, Head, Network, check_ranges
 from models.networks.layers import initialise, initialise_recurrence
 from models.networks.recurrent import CELLS
 from models.networks.sequence import ONE_STEP, Feedback, fed_back, first_layer, known_ahead, output_of, taught
@@ -59,7 +59,7 @@ class Attention(Network):
         self.key = nn.Linear(hidden_size, attention_size, bias=score == "additive")
         self.energy = nn.Linear(attention_size, 1, bias=False) if score == "additive" else None
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(2 * hidden_size, outputs)
+        self.head = Head(2 * hidden_size, 1, outputs)
         for layer in (self.query, self.key, self.energy):
             if layer is not None:
                 initialise(layer, "tanh")
@@ -92,7 +92,7 @@ class Attention(Network):
             weight_BL = self._scores(output_of(state), key_BLA).softmax(dim=-1)
             context_BD = torch.bmm(weight_BL.unsqueeze(1), states_BLD).squeeze(1)
             state = self.decoder(torch.cat((fed_B1, known_BK, context_BD), dim=-1), state)
-            forecast_BO = self.head(self.dropout(torch.cat((output_of(state), context_BD), dim=-1)))
+            forecast_BO = self.head(self.dropout(torch.cat((output_of(state), context_BD), dim=-1))).squeeze(-2)
             fed_B1 = fed_back(forecast_BO, taught_BH, step)
             forecasts.append(forecast_BO)
             weights.append(weight_BL)

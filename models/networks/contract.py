@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 Arguments = Mapping[str, int | float | str]  # of a constructor, as a variant's `network` gives them
@@ -17,7 +18,8 @@ class Network(nn.Module):
     """[B, L, F] -> [B, H, O]; a family is a subclass of this one.
 
     The constructor takes `num_features`, `lookback` and `horizon` by name, and after them its own arguments, which are the only
-    schema of a variant's `network` section.  With `outputs` it has quantiles; with `num_ahead` its forward takes `ahead_BHK`.
+    schema of a variant's `network` section.  With `outputs` it has quantiles, which a `Head` trains apart from the point; with
+    `num_ahead` its forward takes `ahead_BHK`.
 
     `closed_form`: it is solved and not trained (`ClosedForm`).  `linear`: a linear map beside it would add nothing.
     `guided`: in training its forward takes the targets `y_BH`, NaN where missing.
@@ -56,12 +58,28 @@ class ClosedForm(Network, ABC):
         """Each penalty that has a solution, with its weights, over all (x [B, L, F], y [B, H])."""
 
 
+class Still(nn.Linear):
+    """A linear map that begins at zero and draws nothing."""
+
+    def reset_parameters(self) -> None:
+        """Zero weights and biases."""
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
 class Head(nn.Linear):
-    """The last map of a network, from one vector to all steps and outputs: [..., D] -> [..., H, O]."""
+    """The last map of a network, from one vector to all steps and outputs: [..., D] -> [..., H, O].
+
+    Output 0 is its own; those after it are of `beside`, whose weights begin at zero and draw nothing.  `apart`: in training
+    these learn from the vector and it learns nothing from them, so that output 0 is trained as if they were not there.
+    """
 
     def __init__(self, width: int, horizon: int, outputs: int) -> None:
-        super().__init__(width, horizon * outputs)
-        self.shape = (horizon, outputs)
+        super().__init__(width, horizon)
+        self.shape, self.apart = (horizon, outputs - 1), False
+        self.beside: nn.Linear | None = None
+        if outputs > 1:
+            self.beside = Still(width, horizon * (outputs - 1))
 
     if TYPE_CHECKING:  # nn.Module says Any
 
@@ -69,8 +87,11 @@ class Head(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., D] -> [..., H, O]."""
-        result: Tensor = super().forward(input).unflatten(-1, self.shape)
-        return result
+        first: Tensor = super().forward(input).unsqueeze(-1)
+        if self.beside is None:
+            return first
+        others = self.beside(input.detach() if self.apart and self.training else input).unflatten(-1, self.shape)
+        return torch.cat((first, others), dim=-1)
 
 
 def check_ranges(

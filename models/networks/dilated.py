@@ -157,8 +157,9 @@ class WaveNet(Network):
         self.skip = nn.Linear(count * channels, channels)  # the sum of one map a layer, as one map of all of them
         self.mix = nn.Linear(channels, channels)
         self.head = Head(channels, horizon, outputs)
+        of_head = {*self.head.modules()}
         for layer in self.modules():
-            if isinstance(layer, nn.Conv1d | nn.Linear) and layer is not self.head:
+            if isinstance(layer, nn.Conv1d | nn.Linear) and layer not in of_head:
                 initialise(layer, "relu" if layer is self.mix or layer is self.skip else "tanh")
 
     @property

@@ -7,7 +7,7 @@ Shapes: B batch, L lookback, F features, H horizon, O outputs, D hidden size, P 
 import torch
 from torch import Tensor, nn
 
-from models.networks.contract import Network, check_ranges
+from models.networks.contract import Head, Network, check_ranges
 from models.networks.fast_recurrence import Gru
 from models.networks.layers import initialise, initialise_recurrence
 
@@ -37,14 +37,14 @@ class SegmentGru(Network):
     ) -> None:
         super().__init__()
         check_ranges(hidden_size=hidden_size, segment=segment, dropout=dropout)
-        self.segment, self.shape = segment, (horizon, outputs)
+        self.segment, self.horizon = segment, horizon
         self.enter = nn.Linear(segment * num_features, hidden_size)
         initialise(self.enter)
         self.recurrence = Gru(hidden_size, hidden_size, batch_first=True)
         initialise_recurrence(self.recurrence)
         self.places = nn.Parameter(0.1 * torch.randn(-(-horizon // segment), hidden_size))
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size, segment * outputs)
+        self.head = Head(hidden_size, segment, outputs)
 
     def forward(self, x_BLF: Tensor) -> Tensor:
         """[B, L, F] -> [B, H, O]."""
@@ -55,5 +55,6 @@ class SegmentGru(Network):
         states = last_1BD.squeeze(0).unsqueeze(1).expand(-1, count, -1).reshape(1, -1, width)  # one for each segment to come
         places = self.places.expand(last_1BD.shape[1], -1, -1).reshape(-1, 1, width)
         decoded, _ = self.recurrence(places, states)
-        steps: Tensor = self.head(self.dropout(decoded)).reshape(last_1BD.shape[1], count * self.segment, self.shape[1])
-        return steps[:, : self.shape[0]]
+        made = self.head(self.dropout(decoded))
+        steps: Tensor = made.reshape(last_1BD.shape[1], count * self.segment, made.shape[-1])
+        return steps[:, : self.horizon]

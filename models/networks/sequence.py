@@ -94,7 +94,7 @@ class VecToSeq(Network):
         self.vector = nn.Linear((min(parts, lookback) + 1) * num_features, hidden_size)
         self.decoder = CELLS[cell](hidden_size + num_ahead, hidden_size, batch_first=True)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size, outputs)
+        self.head = Head(hidden_size, 1, outputs)
         initialise(self.vector, "tanh")
         initialise_recurrence(self.decoder)
 
@@ -107,8 +107,7 @@ class VecToSeq(Network):
         state: State = (first_1BD, torch.zeros_like(first_1BD)) if self.cell == "lstm" else first_1BD
         every_BHD = vector_BD.unsqueeze(1).expand(-1, self.horizon, -1)
         states_BHD, _ = self.decoder(torch.cat((every_BHD, ahead_BHK), dim=-1), state)
-        result: Tensor = self.head(self.dropout(states_BHD))
-        return result
+        return self.head(self.dropout(states_BHD)).squeeze(-2)
 
 
 class EncoderDecoder(Network):
@@ -147,7 +146,7 @@ class EncoderDecoder(Network):
         self.decoder = ONE_STEP[cell](1 + num_ahead, hidden_size)
         self.begin = nn.Linear(num_features, 1)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size, outputs)
+        self.head = Head(hidden_size, 1, outputs)
         initialise_recurrence(self.encoder)
         initialise_recurrence(self.decoder)
 
@@ -163,7 +162,7 @@ class EncoderDecoder(Network):
         forecasts = []
         for step, known_BK in enumerate(ahead_BHK.unbind(1)):
             state = self.decoder(torch.cat((fed_B1, known_BK), dim=-1), state)
-            forecasts.append(self.head(self.dropout(output_of(state))))
+            forecasts.append(self.head(self.dropout(output_of(state))).squeeze(-2))
             fed_B1 = fed_back(forecasts[-1], taught_BH, step)
         return torch.stack(forecasts, dim=1)
 

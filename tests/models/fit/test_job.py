@@ -11,7 +11,7 @@ import torch
 
 from models.data.panel import Panel, PanelFacts
 from models.fit import job as jobs
-from models.fit.job import Job, load_model, prepare, run
+from models.fit.job import Job, load_model, prepare, run, windows_of
 from models.fit.settings import Ended, Result, Status, Training
 from models.worker import forecast
 
@@ -111,3 +111,40 @@ def test_a_category_that_no_training_window_has_stays_that_of_a_new_series(job: 
     assert run(one, tmp_path, lambda row: None).finished
     trained = torch.load(tmp_path / "weights.pt", weights_only=True)["embeddings.0.weight"]
     assert not trained[2].any() and not torch.equal(trained[1], vectors[1])
+
+
+@pytest.mark.parametrize(
+    ("family", "network"),
+    [
+        ("recurrent", {"cell": "gru", "hidden_size": 4, "dropout": 0.2}),
+        ("dense", {"hidden_size": 4, "skip": "linear"}),
+        ("linear", {}),
+        ("seq2seq", {"cell": "lstm", "hidden_size": 4}),
+        ("encoder_decoder", {"cell": "gru", "hidden_size": 4, "feedback": "scheduled"}),
+        ("attention", {"cell": "gru", "hidden_size": 4}),
+        ("segment_gru", {"hidden_size": 4}),
+        ("tcn", {"channels": 4}),
+        ("wavenet", {"channels": 4}),
+        ("modern_tcn", {"channels": 4, "patch_size": 4, "patch_stride": 2, "kernel_size": 3}),
+    ],
+)
+@pytest.mark.parametrize("monitor", ["mae", "loss"])
+def test_with_quantiles_and_without_the_point_is_the_same(
+    job: Job, tmp_path: Path, family: str, network: dict[str, Any], monitor: str
+) -> None:
+    """Trained apart: weights, order, dropout, clipping and the choice of the epoch are those of the point alone, bit for bit;
+    where a step is fed with the one before, and over segments, sums are taken in another order, and digits differ.
+    """
+    own = replace(job, family=family, network=network).with_training(max_epochs=3, monitor=monitor, clip_norm=0.05)
+    points, found = [], []
+    for quantiles in ((), (0.05, 0.5, 0.9, 0.95)):
+        folder = tmp_path / str(len(quantiles))
+        folder.mkdir()
+        found.append(run(replace(own, quantiles=quantiles), folder, lambda row: None))
+        model = load_model(replace(own, quantiles=quantiles), folder)
+        windows = windows_of(own, Panel.open(own.panel))["test"]
+        points.append(forecast(model, windows))
+    near = 1e-3 if family in ("encoder_decoder", "attention", "segment_gru") else 0.0
+    assert found[0].best_epoch == found[1].best_epoch and found[0].val_mae == pytest.approx(found[1].val_mae, rel=near, abs=0)
+    np.testing.assert_allclose(*points, rtol=near)
+    assert found[1].num_parameters > found[0].num_parameters

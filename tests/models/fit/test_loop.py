@@ -81,7 +81,7 @@ def test_the_best_epoch_may_be_that_of_the_loss(panel: Panel, params: WindowPara
         curve = [row[column] for row in result.history]
         assert result.best_epoch == int(np.argmin(curve))
         windows = Windows(large, params, origin_rows(large, params, split, "validation", 1))
-        loss, error = validate(forecaster, windows, "mae")
+        loss, error, _ = validate(forecaster, windows, "mae")
         assert (error if monitor == "mae" else loss) == pytest.approx(min(curve), rel=1e-5)
 
 

@@ -181,7 +181,7 @@ def test_validation_is_the_mean_over_all_observed_targets(panel: Panel, params: 
     inputs, y_BH = windows.batch(torch.arange(len(windows)))
     with torch.no_grad():
         errors = (forecaster(*inputs)[..., 0] - y_BH).abs()
-    loss, mae = validate(forecaster, windows, "mae")
+    loss, mae, _ = validate(forecaster, windows, "mae")
     assert mae == pytest.approx(float(errors[~errors.isnan()].double().mean()), rel=1e-6)
     assert loss == pytest.approx(mae, rel=1e-5)  # nothing is scaled
 

@@ -27,9 +27,10 @@ def _step(cell: nn.Module, x: np.ndarray, state: list[np.ndarray]) -> list[np.nd
     return [part[0].detach().numpy() for part in (found if isinstance(found, tuple) else (found,))]
 
 
-def _expected(network: Attention, kind: str, score: str, window: np.ndarray, rows: np.ndarray, truth: np.ndarray):
+def _expected(network: Attention, kind: str, score: str, window: np.ndarray, rows: np.ndarray, truth: np.ndarray, head=None):
     """([H, O], [H, L]) of one window: equations 4 to 6 of Bahdanau et al., with either score."""
     p = {name: value.detach().numpy() for name, value in network.named_parameters()}
+    weight, bias = head or (p["head.weight"], p["head.bias"])
     encoder = STEPS[kind](window.shape[1], 5).double()
     encoder.load_state_dict({name.removesuffix("_l0"): value for name, value in network.encoder.state_dict().items()})
     state, states = [np.zeros(5)] * (2 if kind == "lstm" else 1), []
@@ -47,7 +48,7 @@ def _expected(network: Attention, kind: str, score: str, window: np.ndarray, row
         weights = np.exp(scores) / np.exp(scores).sum()
         context = sum(weight * h for weight, h in zip(weights, states, strict=True))
         state = _step(network.decoder, np.concatenate([fed, rows[step], context]), state)
-        forecast = p["head.weight"] @ np.concatenate([state[0], context]) + p["head.bias"]
+        forecast = weight @ np.concatenate([state[0], context]) + bias
         fed = forecast[:1] if np.isnan(truth[step]) else truth[step : step + 1]
         forecasts.append(forecast)
         attention.append(weights)
@@ -57,14 +58,15 @@ def _expected(network: Attention, kind: str, score: str, window: np.ndarray, row
 @each_score
 @pytest.mark.parametrize("cell", ["elman", "lstm", "gru"])
 @pytest.mark.parametrize("known", [0, 3])
-def test_forecasts_and_weights_equal_the_formula(score: str, cell: str, known: int) -> None:
+def test_forecasts_and_weights_equal_the_formula(score: str, cell: str, known: int, map_of) -> None:
     network = _build(cell=cell, score=score, outputs=2, num_ahead=known)
+    head = map_of(network.head)
     x, ahead = torch.randn(5, 6, 2).double(), torch.randn(5, 4, known).double()
     found, weights = network(x, ahead).detach().numpy(), network.weights(x, ahead).numpy()
     assert weights.shape == (5, 4, 6)
     assert weights.std(2).mean() > 0.05, "an attention that is equal everywhere would show nothing"
     for i in range(5):
-        forecast, attention = _expected(network, cell, score, x[i].numpy(), ahead[i].numpy(), np.full(4, np.nan))
+        forecast, attention = _expected(network, cell, score, x[i].numpy(), ahead[i].numpy(), np.full(4, np.nan), head)
         np.testing.assert_allclose(found[i], forecast, atol=1e-12)
         np.testing.assert_allclose(weights[i], attention, atol=1e-12)
 

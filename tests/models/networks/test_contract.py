@@ -23,10 +23,37 @@ def test_a_family_says_what_its_forward_takes(family: str) -> None:
     assert not kind.micro_batched or kind.fixed_cell or "cell" in made_of
 
 
-def test_a_head_is_a_linear_map_in_the_shape_of_the_horizon() -> None:
-    head, x = Head(5, 3, 2), torch.randn(4, 7, 5)
-    assert set(head.state_dict()) == {"weight", "bias"}
-    torch.testing.assert_close(head(x), (x @ head.weight.T + head.bias).reshape(4, 7, 3, 2))
+def test_a_head_is_a_linear_map_in_the_shape_of_the_horizon(map_of) -> None:
+    head, x = Head(5, 3, 4), torch.randn(4, 7, 5)
+    weight, bias = map(torch.from_numpy, map_of(head))
+    torch.testing.assert_close(head(x).double(), (x.double() @ weight.T + bias).reshape(4, 7, 3, 4), rtol=1e-5, atol=1e-5)
+    alone = Head(5, 3, 1)
+    assert set(alone.state_dict()) == {"weight", "bias"} and alone(x).shape == (4, 7, 3, 1)
+
+
+def test_outputs_after_the_first_begin_at_zero_and_draw_nothing() -> None:
+    torch.manual_seed(0)
+    one, after_one = Head(5, 3, 1), torch.rand(1)
+    torch.manual_seed(0)
+    several, after_several = Head(5, 3, 4), torch.rand(1)
+    assert torch.equal(one.weight, several.weight) and torch.equal(one.bias, several.bias)
+    assert torch.equal(after_one, after_several)
+    assert torch.equal(several(torch.randn(2, 5))[..., 1:], torch.zeros(2, 3, 3))
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_where_they_are_apart_what_lies_before_a_head_learns_from_output_0_alone(map_of, apart: bool) -> None:
+    head, x = Head(5, 3, 4), torch.randn(2, 5, requires_grad=True)
+    map_of(head)
+    head.apart = apart
+    for output, moves in enumerate([True] + [not apart] * 3):
+        x.grad = None
+        head.train()(x)[..., output].sum().backward()
+        assert (x.grad is not None and bool(x.grad.any())) == moves
+    assert head.beside is not None and head.beside.weight.grad is not None and head.beside.weight.grad.any()
+    x.grad = None
+    head.eval()(x)[..., 1:].sum().backward()  # who looks at a trained network sees all of it
+    assert x.grad is not None and x.grad.any()
 
 
 def test_what_is_out_of_range_is_said_with_every_range() -> None:

@@ -47,24 +47,26 @@ def _maps(convolutions: nn.Sequential, x_LF: np.ndarray, kernel_size: int, strid
 @pytest.mark.parametrize(
     ("lookback", "kernel_size", "stride", "size"), [(13, 3, 1, 2), (14, 4, 2, 3), (2, 3, 1, 5), (11, 1, 3, 2)]
 )
-def test_a_stack_with_pooling_equals_its_sums_and_pools_written_out(pooling, lookback, kernel_size, stride, size) -> None:
+def test_a_stack_with_pooling_equals_its_sums_and_pools_written_out(
+    pooling, lookback, kernel_size, stride, size, map_of
+) -> None:
     arguments = {"kernel_size": kernel_size, "stride": stride, "pooling": pooling, "pool_size": size}
     network = _build("cnn", 3, lookback, 2, 4, **arguments).double()
     for bias in (layer.bias for layer in network.convolutions if isinstance(layer, nn.Conv1d)):
         nn.init.uniform_(bias, 0.1, 1.0)  # so that no map is 0 all along
     x = torch.randn(3, lookback, 3).double()
-    head, bias = network.head.weight.detach().numpy(), network.head.bias.detach().numpy()
+    head, bias = map_of(network.head)
     for window, found in zip(x.numpy(), network(x).detach().numpy(), strict=True):
         maps = _maps(network.convolutions, window, kernel_size, stride, pooling, size)
         assert (maps > 0).any()
         np.testing.assert_allclose(found, (head @ maps.T.reshape(-1) + bias).reshape(2, 4), atol=1e-12)
 
 
-def test_the_lstm_runs_over_the_maps() -> None:
+def test_the_lstm_runs_over_the_maps(map_of) -> None:
     network = _build("cnn_lstm", 2, 12, 3, 2, pooling="max").double()
     weights = {name: p.detach().numpy() for name, p in network.lstm.recurrence.named_parameters()}
     x = torch.randn(4, 12, 2).double()
-    head = network.lstm.head
+    head, bias = map_of(network.lstm.head)
     for window, found in zip(x.numpy(), network(x).detach().numpy(), strict=True):
         h, memory = np.zeros(5), np.zeros(5)
         for step in _maps(network.convolutions, window, 3, 1, "max", 2):
@@ -72,7 +74,7 @@ def test_the_lstm_runs_over_the_maps() -> None:
             i, f, g, o = np.split(total, 4)
             memory = memory / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
             h = np.tanh(memory) / (1 + np.exp(-o))
-        expected = head.weight.detach().numpy() @ h + head.bias.detach().numpy()
+        expected = head @ h + bias
         np.testing.assert_allclose(found, expected.reshape(3, 2), atol=1e-12)
 
 

@@ -36,10 +36,10 @@ def _dilated(layer: nn.Conv1d, x_TC: np.ndarray, dilation: int) -> np.ndarray:
 
 @pytest.mark.parametrize("lookback", [1, 6, 13, 16])
 @pytest.mark.parametrize(("features", "kernel_size", "num_blocks"), [(3, 3, 0), (3, 2, 3), (6, 4, 2)])
-def test_a_tcn_equals_its_dilated_sums_on_every_step(lookback, features, kernel_size, num_blocks) -> None:
+def test_a_tcn_equals_its_dilated_sums_on_every_step(lookback, features, kernel_size, num_blocks, map_of) -> None:
     network = _build(Tcn, features, lookback, 2, 3, kernel_size=kernel_size, num_blocks=num_blocks).double()
     x = torch.randn(3, lookback, features).double()
-    head = network.head
+    head, bias = map_of(network.head)
     for window, found in zip(x.numpy(), network(x).detach().numpy(), strict=True):
         maps = window
         for i, block in enumerate(network.blocks):
@@ -48,15 +48,16 @@ def test_a_tcn_equals_its_dilated_sums_on_every_step(lookback, features, kernel_
             same = isinstance(block.residual, nn.Identity)
             assert same == (i > 0 or features == 6)
             maps = np.maximum(hidden + (maps if same else _dilated(block.residual, maps, 1)), 0)
-        expected = head.weight.detach().numpy() @ maps[-1] + head.bias.detach().numpy()
+        expected = head @ maps[-1] + bias
         np.testing.assert_allclose(found, expected.reshape(2, 3), atol=1e-12)
 
 
 @pytest.mark.parametrize("lookback", [1, 6, 13, 16])
 @pytest.mark.parametrize(("kernel_size", "num_layers"), [(2, 0), (2, 3), (3, 2), (2, 1)])
-def test_a_wavenet_equals_its_gated_layers_on_every_step(lookback, kernel_size, num_layers) -> None:
+def test_a_wavenet_equals_its_gated_layers_on_every_step(lookback, kernel_size, num_layers, map_of) -> None:
     network = _build(WaveNet, 3, lookback, 2, 3, kernel_size=kernel_size, num_layers=num_layers).double()
     x = torch.randn(3, lookback, 3).double()
+    mix, head = (network.mix.weight.detach().numpy(), network.mix.bias.detach().numpy()), map_of(network.head)
     skips = network.skip.weight.detach().numpy().reshape(6, len(network.layers), 6)
     for window, found in zip(x.numpy(), network(x).detach().numpy(), strict=True):
         maps = _dilated(network.enter, window, 1)
@@ -66,8 +67,8 @@ def test_a_wavenet_equals_its_gated_layers_on_every_step(lookback, kernel_size, 
             z = np.tanh(both[:, :6]) / (1 + np.exp(-both[:, 6:]))
             total += skips[:, i] @ z[-1]
             maps = maps if layer.residual is None else maps + _dilated(layer.residual, z, 1)
-        for linear in (network.mix, network.head):
-            total = linear.weight.detach().numpy() @ np.maximum(total, 0) + linear.bias.detach().numpy()
+        for weight, bias in (mix, head):
+            total = weight @ np.maximum(total, 0) + bias
         np.testing.assert_allclose(found, total.reshape(2, 3), atol=1e-12)
 
 

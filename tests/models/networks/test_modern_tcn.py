@@ -20,12 +20,13 @@ def _random(module: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(("lookback", "size", "stride"), [(20, 8, 4), (13, 4, 3), (2, 8, 4), (9, 5, 5)])
-def test_convolution_over_patches_equals_its_formula(lookback: int, size: int, stride: int) -> None:
+def test_convolution_over_patches_equals_its_formula(lookback: int, size: int, stride: int, map_of) -> None:
     torch.manual_seed(lookback)
     network = ModernTcn(
         num_features=2, lookback=lookback, horizon=3, outputs=2, channels=4, patch_size=size, patch_stride=stride, kernel_size=3
     ).eval()
     _random(network)
+    head, bias = map_of(network.head)
     x, weights = torch.randn(2, lookback, 2), _weights(network)
     patches = 1 + max(0, math.ceil((lookback - size) / stride))
     erf = np.vectorize(math.erf)
@@ -46,7 +47,7 @@ def test_convolution_over_patches_equals_its_formula(lookback: int, size: int, s
         wide = normed @ weights["blocks.0.wide.weight"].T + weights["blocks.0.wide.bias"]
         wide = 0.5 * wide * (1 + erf(wide / math.sqrt(2)))
         x_PC = x_PC + wide @ weights["blocks.0.narrow.weight"].T + weights["blocks.0.narrow.bias"]
-        expected = weights["head.weight"] @ x_PC.ravel() + weights["head.bias"]
+        expected = head @ x_PC.ravel() + bias
         np.testing.assert_allclose(found, expected.reshape(3, 2), atol=1e-4)
 
 

@@ -30,10 +30,11 @@ def _gru_step(weights: dict[str, np.ndarray], x: np.ndarray, h: np.ndarray) -> n
 
 
 @pytest.mark.parametrize(("lookback", "horizon"), [(12, 8), (10, 6), (1, 1), (3, 9)])
-def test_a_gru_over_segments_equals_its_formula(lookback: int, horizon: int) -> None:
+def test_a_gru_over_segments_equals_its_formula(lookback: int, horizon: int, map_of) -> None:
     torch.manual_seed(lookback)
     network = SegmentGru(num_features=2, lookback=lookback, horizon=horizon, outputs=3, hidden_size=5, segment=4).eval()
     _random(network)
+    head, bias = map_of(network.head)
     x, weights = torch.randn(3, lookback, 2), _weights(network)
     for window, found in zip(x.double().numpy(), network(x).detach().numpy(), strict=True):
         padded = np.concatenate([np.zeros((-lookback % 4, 2)), window])
@@ -44,7 +45,7 @@ def test_a_gru_over_segments_equals_its_formula(lookback: int, horizon: int) -> 
         steps = []
         for place in weights["places"]:
             state = _gru_step(weights, place, h)
-            steps.append((weights["head.weight"] @ state + weights["head.bias"]).reshape(4, 3))
+            steps.append((head @ state + bias).reshape(4, 3))
         np.testing.assert_allclose(found, np.concatenate(steps)[:horizon], atol=1e-5)
 
 

@@ -56,7 +56,7 @@ def _cell(kind: str, recurrence: nn.Module, x: np.ndarray, h: np.ndarray, c: np.
 
 
 @each_cell
-def test_every_sample_forecasts_as_torch_cells_in_a_loop_do(cell: str) -> None:
+def test_every_sample_forecasts_as_torch_cells_in_a_loop_do(cell: str, map_of) -> None:
     network = _build(SeqToSeq, 3, 6, 4, 2, cell=cell, num_layers=2).double()
     layers = []
     for i, width in enumerate((3, 5)):
@@ -64,6 +64,7 @@ def test_every_sample_forecasts_as_torch_cells_in_a_loop_do(cell: str) -> None:
         names = {name: getattr(network.recurrence, f"{name}_l{i}") for name, _ in layer.named_parameters()}
         layer.load_state_dict(names)
         layers.append(layer)
+    weight, bias = map(torch.from_numpy, map_of(network.head))
     x = torch.randn(7, 6, 3).double()
     found = network(x)
     states: list = [None, None]
@@ -72,7 +73,7 @@ def test_every_sample_forecasts_as_torch_cells_in_a_loop_do(cell: str) -> None:
         for i, layer in enumerate(layers):
             states[i] = layer(hidden, states[i])
             hidden = states[i][0] if cell == "lstm" else states[i]
-        expected = nn.functional.linear(hidden, network.head.weight, network.head.bias).reshape(7, 4, 2)
+        expected = nn.functional.linear(hidden, weight, bias).reshape(7, 4, 2)
         torch.testing.assert_close(found[:, j], expected)
 
 
@@ -97,9 +98,10 @@ def test_a_sample_forecasts_from_what_lies_up_to_it_alone() -> None:
 @each_cell
 @pytest.mark.parametrize("lookback", [1, 4, 11])
 @pytest.mark.parametrize("known", [0, 3])
-def test_a_vector_to_a_sequence_equals_its_formula(cell: str, lookback: int, known: int) -> None:
+def test_a_vector_to_a_sequence_equals_its_formula(cell: str, lookback: int, known: int, map_of) -> None:
     network = _build(VecToSeq, 2, lookback, 3, 4, cell=cell, parts=4, num_ahead=known).double()
     network.share_SL = equal_parts(lookback, min(4, lookback)).double()
+    head, bias = map_of(network.head)
     x, ahead = torch.randn(5, lookback, 2).double(), torch.randn(5, 3, known).double()
     for window, rows, found in zip(x.numpy(), ahead.numpy(), network(x, ahead).detach().numpy(), strict=True):
         means = [part.mean(0) for part in _parts(window, min(4, lookback))]
@@ -107,7 +109,7 @@ def test_a_vector_to_a_sequence_equals_its_formula(cell: str, lookback: int, kno
         h, c = vector, np.zeros(5)
         for step in range(3):
             h, c = _cell(cell, network.decoder, np.concatenate([vector, rows[step]]), h, c)
-            np.testing.assert_allclose(found[step], _linear(network.head, h), atol=1e-6)
+            np.testing.assert_allclose(found[step], head @ h + bias, atol=1e-6)
 
 
 def _parts(window: np.ndarray, parts: int) -> list[np.ndarray]:
@@ -126,7 +128,7 @@ def test_the_parts_of_a_window_are_equal_and_hold_every_sample_once(lookback: in
     assert (share > 0).int().argmax(0).diff().ge(0).all(), "the parts are in the order of time"
 
 
-def _decode(network: EncoderDecoder, cell: str, window: np.ndarray, rows: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def _decode(network: EncoderDecoder, cell: str, window: np.ndarray, rows: np.ndarray, truth: np.ndarray, head) -> np.ndarray:
     """[H, O], step by step; `truth` is NaN where the own output is fed back."""
     h, c = np.zeros(5), np.zeros(5)
     for x in window:
@@ -134,7 +136,7 @@ def _decode(network: EncoderDecoder, cell: str, window: np.ndarray, rows: np.nda
     fed, found = _linear(network.begin, window[-1]), []
     for step in range(len(truth)):
         h, c = _cell(cell, network.decoder, np.concatenate([fed, rows[step]]), h, c)
-        found.append(_linear(network.head, h))
+        found.append(head[0] @ h + head[1])
         fed = found[-1][:1] if np.isnan(truth[step]) else truth[step : step + 1]
     return np.array(found)
 
@@ -142,14 +144,15 @@ def _decode(network: EncoderDecoder, cell: str, window: np.ndarray, rows: np.nda
 @each_cell
 @pytest.mark.parametrize("known", [0, 3])
 @pytest.mark.parametrize("feedback", ["own", "teacher"])
-def test_an_encoder_and_decoder_equal_their_formula(cell: str, known: int, feedback: str) -> None:
+def test_an_encoder_and_decoder_equal_their_formula(cell: str, known: int, feedback: str, map_of) -> None:
     network = _build(EncoderDecoder, 2, 6, 5, 4, cell=cell, num_ahead=known, feedback=feedback).double()
     x, ahead, y = torch.randn(8, 6, 2).double(), torch.randn(8, 5, known).double(), torch.randn(8, 5).double()
     y[torch.rand(8, 5) < 0.4] = torch.nan
+    head = map_of(network.head)
     found = network(x, ahead, y).detach().numpy()
     truth = y.numpy() if feedback == "teacher" else np.full((8, 5), np.nan)
     for i in range(8):
-        expected = _decode(network, cell, x[i].numpy(), ahead[i].numpy(), truth[i])
+        expected = _decode(network, cell, x[i].numpy(), ahead[i].numpy(), truth[i], head)
         np.testing.assert_allclose(found[i], expected, atol=1e-12)
 
 
