@@ -167,6 +167,7 @@ class Forecaster(nn.Module):
         """Zeros, as for a category that is new, in place of the vectors of those that no training window has; `trained`: the
         codes of each embedding that one has."""
         for embedding, codes in zip(self.embeddings, trained, strict=True):
+            assert isinstance(embedding, nn.Embedding)
             kept = torch.zeros_like(embedding.weight)
             kept[codes] = embedding.weight[codes]
             embedding.weight.copy_(kept)
