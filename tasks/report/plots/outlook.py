@@ -1,6 +1,5 @@
 """What is forecast, in one picture a series: the newest rows that are known, and the forecasts with their intervals."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,11 +8,10 @@ import numpy as np
 import polars as pl
 
 from tasks.report.plots.forecasts import newest_apart, with_gaps
-from tasks.report.plots.style import ACTUAL, CHOSEN, QUIET, label, legend_above, new_figure, time_axis, times
+from tasks.report.plots.style import ACTUAL, CHOSEN, QUIET, label, legend_above, new_figure, png, time_axis, times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 WIDE, NARROW = (10.0, 3.4, 120), (4.2, 3.4, 180)  # inches, dots an inch: on a desk, and 390 dots wide in a hand
 FEW = 2  # rows that a line does not show
@@ -53,7 +51,7 @@ def outlook_picture(one: Outlook, unit: str, clock: str, narrow: bool = False) -
     _draw(ax, one, clock, 5 if narrow else 9)
     ax.set_ylabel(label(unit, 30))
     legend_above(ax, 2 if narrow else 5)
-    return _png(figure, dots)
+    return png(figure, dots)
 
 
 def outlook_pictures(some: Sequence[Outlook], unit: str, clock: str) -> bytes:
@@ -66,7 +64,7 @@ def outlook_pictures(some: Sequence[Outlook], unit: str, clock: str) -> bytes:
             ax.set_xlabel("")
     legend_above(figure.axes[0])
     figure.supylabel(label(unit), fontsize=10)
-    return _png(figure, WIDE[2])
+    return png(figure, WIDE[2])
 
 
 def _draw(ax: "Axes", one: Outlook, clock: str, ticks: int) -> None:
@@ -88,9 +86,3 @@ def _draw(ax: "Axes", one: Outlook, clock: str, ticks: int) -> None:
     line = ax.vlines(times(begins), 0, 1, QUIET, ":", label="last row seen", transform=ax.get_xaxis_transform())
     line.set(linewidth=1.0, zorder=1)
     time_axis(ax, one.forecasts, clock, ticks)
-
-
-def _png(figure: "Figure", dots: int) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=dots, metadata={"Software": None})
-    return content.getvalue()
