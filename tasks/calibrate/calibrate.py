@@ -16,7 +16,6 @@ from tasks.evaluate.frames import Outcome
 AUTO = "auto"
 MOST_ROWS = 1 << 21  # that calibrate; of more, every so manieth origin
 CHOOSING_ROWS = 1 << 17  # that choose the method
-ALIKE = 1.005  # times the best interval score: a simpler method that comes so near is taken
 
 
 @dataclass(frozen=True)
@@ -71,11 +70,10 @@ def named(name: str, own: bool, yardsticks: Yardsticks) -> Method:
 
 
 def _best(known: Sequence[Method], scores: Mapping[str, float]) -> Method:
-    """The simplest method that comes near the best; without scores, errors in units of the spread."""
+    """The method with the lowest score, of equal ones the simplest; without scores, errors in units of the spread."""
     if not scores:
         return next(method for method in known if method.unit == "spread")
-    least = min(scores.values())
-    return next(method for method in known if scores.get(method.name, math.inf) <= least * ALIKE)
+    return min(known, key=lambda method: scores.get(method.name, math.inf))
 
 
 def _scores(known: Sequence[Method], rows: Outcome, parts: Sequence[Part], yardsticks: Yardsticks) -> dict[str, float]:

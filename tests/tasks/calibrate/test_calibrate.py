@@ -35,7 +35,7 @@ def test_series_of_different_size_are_calibrated_in_units_and_the_scores_behind_
         *("split", "naive", "spread", "spread-by-series", "spread-even", "spread-by-series-even"),
     }
     assert found.scores["split"] > 10 * min(found.scores.values())
-    assert found.scores[found.method] <= min(found.scores.values()) * 1.005
+    assert found.scores[found.method] == min(found.scores.values())
     low, high = found.calibration.quantiles(rows.point, rows.step, rows.series)[:, [1, -2]].T
     covered = ((rows.y >= low) & (rows.y <= high)).reshape(12, -1).mean(axis=1)
     assert covered.min() > 0.75 and covered.mean() == pytest.approx(0.9, abs=0.03)
@@ -56,7 +56,7 @@ def test_quantiles_of_its_own_that_know_more_are_chosen(yardsticks_of: Made, row
     shape = np.array([-2, -1.6, -1.3, 0, 1.3, 1.6, 2])
     rows = rows_of(rng.normal(size=(12, 30, 2)) * width, own=width[..., None] * shape)
     assert calibrate(rows, shared).method.startswith("cqr")
-    assert not calibrate(rows._replace(own=rng.normal(size=(len(rows.y), 7))), shared).method.startswith("cqr")
+    assert not calibrate(rows._replace(own=20 * rng.normal(size=(len(rows.y), 7))), shared).method.startswith("cqr")
 
 
 @pytest.mark.parametrize("factor", [2.0**-30, 2.0**40, 1000.0, 1e-7])
