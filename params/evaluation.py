@@ -78,7 +78,9 @@ class PromotionParams(Section):
     """What a challenger must show before it becomes champion.
 
     `min_skill`, `min_slice_skill`: against the best baseline, in the measure of evaluation.choose_by; `min_skill_naive`:
-    against the best of last value, drift and seasonal naive.
+    against the best of last value, drift and seasonal naive.  `coverage`: what the 90 % interval may cover, of all rows, of
+    every fifth of the series by size and of every quarter of the horizon.  `intervals`: of scheduled forecasts; aci: their
+    level follows the coverage that came true.
     """
 
     rule: Literal["better", "not_worse"]
