@@ -313,6 +313,8 @@ class Calibration(NamedTuple):
         found = _around(found, self.levels, point)
         whole = ~np.isnan(found).any(axis=-1)
         found[whole] = np.sort(found[whole], axis=-1)
+        some = found[~whole]
+        found[~whole] = np.where(np.isnan(some), np.nan, np.fmax.accumulate(some, axis=-1))
         return found
 
     def asked(self, quantiles: np.ndarray, point: np.ndarray, levels: Sequence[float], bounds: Bounds) -> np.ndarray:

@@ -92,6 +92,13 @@ def test_an_interval_of_half_of_all_and_more_holds_the_point_whatever_its_quanti
     assert found["yhat-q-0.3"][0] > 10 and found["yhat-q-0.3"][1] < 10  # no end of such an interval
 
 
+def test_quantiles_rise_also_where_the_outermost_is_not_known() -> None:
+    crossed = [[[None, -1.0, -2.0, 3.0, 2.0], [-1.0, -2.0, 0.0, 2.0, 1.0]]]
+    found = make_model(calibration=told(offsets=crossed)).forecast(frame_of(a=[1, 1, 10]), levels=(), quantiles=LEVELS)
+    assert rows(found[1:], *(f"yhat-q-{level:g}" for level in LEVELS)) == [[8, 9, 10, 11, 12]]
+    assert rows(found[:1], *(f"yhat-q-{level:g}" for level in LEVELS[1:])) == [[9, 9, 13, 13]]
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
