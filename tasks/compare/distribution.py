@@ -101,7 +101,7 @@ def score_rows(
     blocks: Iterable[Outcome], calibration: Calibration, bounds: Bounds, levels: Sequence[int], scale: np.ndarray
 ) -> tuple[pl.DataFrame, Shape]:
     """The scores of each row of one model: `_coverage_L` and so on for every level in percent, `_crps`, and what a WQL is made
-    of, `_loss` and `_size`; null where one is unknown.  And the shape of all.
+    of, `_loss` and `_size`, and an MSIS, `_scale`; null where one is unknown.  And the shape of all.
 
     `blocks`: its rows in order, some at a time; `scale` [R]: what an MSIS divides the row by.
     """
@@ -113,9 +113,11 @@ def score_rows(
         found: dict[str, np.ndarray] = {}
         for level in levels:
             ends = calibration.at(quantiles, ends_of(level))
-            found |= _of_interval(block.y, ends[:, 0], ends[:, 1], level, scale[done : done + len(block.y)])
+            found |= _of_interval(block.y, ends[:, 0], ends[:, 1], level)
         found |= _of_quantiles(block.y, quantiles, calibration.levels, tenths)
-        parts.append(pl.DataFrame(found).with_columns(pl.all().fill_nan(None)))
+        found["_scale"] = scale[done : done + len(block.y)]
+        known = pl.DataFrame(found).with_columns(pl.all().fill_nan(None))
+        parts.append(known.with_columns(pl.col("^_coverage_.*$").cast(pl.Boolean)))
         counts.add(block.y, quantiles, tenths)
         done += len(block.y)
     return pl.concat(parts), counts.shape()
@@ -127,7 +129,7 @@ def _deciles(calibration: Calibration, quantiles: np.ndarray) -> np.ndarray:
     return calibration.at(quantiles, DECILES) if known else np.full((len(quantiles), len(DECILES)), np.nan)
 
 
-def _of_interval(y: np.ndarray, low: np.ndarray, high: np.ndarray, level: int, scale: np.ndarray) -> dict[str, np.ndarray]:
+def _of_interval(y: np.ndarray, low: np.ndarray, high: np.ndarray, level: int) -> dict[str, np.ndarray]:
     width = high - low
     score = width + 200 / (100 - level) * (np.maximum(low - y, 0) + np.maximum(y - high, 0))
     known = ~np.isnan(score)
@@ -135,16 +137,13 @@ def _of_interval(y: np.ndarray, low: np.ndarray, high: np.ndarray, level: int, s
         f"_coverage_{level}": np.where(known, (low <= y) & (y <= high), np.nan),
         f"_width_{level}": np.where(known, width, np.nan),
         f"_interval_score_{level}": score,
-        f"_msis_{level}": score / scale,
     }
 
 
 def _of_quantiles(y: np.ndarray, quantiles: np.ndarray, levels: np.ndarray, tenths: np.ndarray) -> dict[str, np.ndarray]:
     borders = np.r_[0.0, (levels[1:] + levels[:-1]) / 2, 1.0]
     loss = 2 * _pinball(y, tenths, np.array(DECILES)).mean(axis=1)
-    crps = 2 * (_pinball(y, quantiles, levels) * np.diff(borders)).sum(
-        axis=1
-    )  # no product of matrices: it may round by the row's place
+    crps = 2 * (_pinball(y, quantiles, levels) * np.diff(borders)).sum(axis=1)  # a product of matrices may round by place
     return {"_loss": loss, "_size": np.where(np.isnan(loss), np.nan, np.abs(y)), "_crps": crps}
 
 
@@ -181,11 +180,11 @@ class _Counts:
 
 def means(rows: pl.DataFrame, by: pl.Expr) -> pl.DataFrame:
     """`_value`, and each score over the rows of a slice, `coverage_L` and so on; null where no row has it.  Within a slice an
-    MSIS weighs rows alike.
+    MSIS weighs rows alike.  Rows of no slice (null) are left out.
 
     `rows`: what `score_rows` gives beside the keys of each row, which `by` is an expression of.
     """
-    return rows.group_by(by.alias("_value")).agg(_means(rows)).sort("_value")
+    return rows.group_by(by.alias("_value")).agg(_means(rows)).drop_nulls("_value").sort("_value")
 
 
 def overall(rows: pl.DataFrame) -> dict[str, Score]:
@@ -196,17 +195,19 @@ def overall(rows: pl.DataFrame) -> dict[str, Score]:
     found = rows.select(_means(rows))
     scaled = [name for name in found.columns if name.startswith("msis_")]
     by_series = means(rows, pl.col("unique_id")).select(pl.col(scaled).mean())
-    groups = means(rows.filter(pl.col("_fifth").is_not_null()), pl.col("_fifth"))
+    groups = means(rows, pl.col("_fifth"))
     covered = [name for name in found.columns if name.startswith("coverage_")]
     lowest = groups.select(pl.col(name).min().alias(f"worst_fifth_{name}") for name in covered)
     return {name: value for part in (found, by_series, lowest) for row in part.to_dicts() for name, value in row.items()}
 
 
 def _means(rows: pl.DataFrame) -> list[pl.Expr]:
-    """The mean of each of the columns of `score_rows`, without the underscore, and the WQL."""
-    size, of_levels = pl.col("_size").sum(), ("_coverage_", "_width_", "_interval_score_", "_msis_")
-    named = [name for name in rows.columns if name.startswith(of_levels) or name == "_crps"]
+    """Each score of `score_rows` over all rows."""
+    size = pl.col("_size").sum()
+    named = [name for name in rows.columns if name.startswith(("_coverage_", "_width_", "_interval_score_")) or name == "_crps"]
+    scores = [name for name in named if name.startswith("_interval_score_")]
     return [
         *(pl.col(name).mean().alias(name[1:]) for name in named),
+        *((pl.col(name) / pl.col("_scale")).mean().alias(name.replace("_interval_score", "msis")) for name in scores),
         pl.when(size > 0).then(pl.col("_loss").sum() / size).alias("wql"),
     ]

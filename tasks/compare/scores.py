@@ -75,9 +75,8 @@ def breakdown(test: pl.DataFrame, model: str, bar: str, scale: Scale, by: str) -
     that of its steps is taken out (`_corrected`).
     """
     place = {"series": pl.col("unique_id"), "fifth": pl.col("_fifth"), "step": pl.col("step"), **SLICES}[by]
-    test = test.filter(place.is_not_null())
     number = pl.col("y", model).cast(pl.Float64).fill_nan(None)
-    rows = test.select("unique_id", place.alias("_value"), "step", number).drop_nulls(["y", model])
+    rows = test.select("unique_id", place.alias("_value"), "step", number).drop_nulls(["_value", "y", model])
     unit, square = pl.col("_mae"), pl.col("_mse").sqrt()
     scaled = rows.join(scale.series.select("unique_id", _mae="mae", _mse="mse"), on="unique_id", how="left").filter(unit > 0)
     found = rows.group_by("_value").agg(pl.len().alias("n")).sort("_value")

@@ -75,10 +75,14 @@ class Forecasts:
 
     def outcome(self, model: str, levels: Sequence[float]) -> Outcome:
         """The forecasts of a model beside what came, with its own quantiles of some levels, if it has all of them."""
-        parts = list(self.outcomes(model, levels))
-        if len(parts) == 1:
-            return parts[0]
-        return Outcome._make(None if of[0] is None else np.concatenate(of) for of in zip(*parts, strict=True))
+        rows, found, done = pq.ParquetFile(self.path).metadata.num_rows, list[np.ndarray | None](), 0
+        for part in self.outcomes(model, levels):  # each into its place: never two copies of all
+            found = found or [None if one is None else np.empty((rows, *one.shape[1:]), one.dtype) for one in part]
+            for whole, one in zip(found, part, strict=True):
+                if whole is not None and one is not None:
+                    whole[done : done + len(one)] = one
+            done += len(part.y)
+        return Outcome._make(found)
 
     def outcomes(self, model: str, levels: Sequence[float]) -> Iterator[Outcome]:
         """The same, ROWS rows at a time: one empty part where there are none."""

@@ -63,10 +63,9 @@ def test_an_interval_score_by_hand() -> None:
     """Intervals of 80 % from -10 to 10: inside, 2 below, at the end, 5 above, without an actual."""
     calibration = a_calibration(np.array([0.1, 0.5, 0.9]), np.array([-10.0, 0.0, 10.0]))
     rows, _ = scored(an_outcome([103.0, 88.0, 110.0, 115.0, np.nan], [100.0] * 5), calibration, (80,), scale=4.0)
-    assert rows["_coverage_80"].to_list() == [1.0, 0.0, 1.0, 0.0, None]
+    assert rows["_coverage_80"].to_list() == [True, False, True, False, None]
     assert rows["_width_80"].to_list() == [20.0, 20.0, 20.0, 20.0, None]
     assert rows["_interval_score_80"].to_list() == pytest.approx([20, 20 + 2 * 10, 20, 20 + 5 * 10, None])
-    assert rows["_msis_80"].to_list() == pytest.approx([5, 10, 5, 17.5, None])
     found = overall(rows)
     assert (found["coverage_80"], found["width_80"]) == (0.5, 20.0)
     assert found["interval_score_80"] == pytest.approx(37.5) and found["msis_80"] == pytest.approx(9.375)
@@ -164,6 +163,8 @@ def test_the_worst_group_is_that_with_the_lowest_coverage() -> None:
     assert overall(rows)["coverage_90"] == 5 / 8 and overall(rows)["worst_fifth_coverage_90"] == 0.5
     without = rows.with_columns(_fifth=pl.when(pl.col("unique_id") == "s0").then("unique_id"))
     assert overall(without)["worst_fifth_coverage_90"] == 1.0  # the other is of no group: training did not see it
+    assert means(without, pl.col("_fifth"))["_value"].to_list() == ["s0"]
+    assert overall(rows.drop("_coverage_90", "_width_90", "_interval_score_90")).keys() == {"crps", "wql"}  # no level at all
 
 
 def test_an_msis_weighs_series_alike_and_a_wql_their_size() -> None:

@@ -91,7 +91,7 @@ def test_the_plain_scores_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
     assert {name: found[name] for name in wanted} == pytest.approx(wanted)
     assert list(found) == [
         "test_mae", "test_smape", "test_mase", "test_rmsse", "test_rmse", "test_bias",
-        "test_coverage_90", "test_width_90", "test_interval_score_90", "test_msis_90", "test_crps", "test_wql",
+        "test_coverage_90", "test_width_90", "test_interval_score_90", "test_crps", "test_msis_90", "test_wql",
         "test_worst_fifth_coverage_90",
     ]  # fmt: skip
 
