@@ -40,6 +40,7 @@ def card(facts: BundleFacts, made: TrainedOn, about: Provenance, memory: MemoryC
         *(f"| {words} | {value:.4g} |" for words, value in shown if value is not None),
         "",
         *_folds(made.scores),
+        *_intervals(facts),
         *_weights(made.refit),
         *_memory(facts, memory),
         "## Limits",
@@ -95,8 +96,8 @@ def _limits(facts: BundleFacts, verdict: Verdict, memory: MemoryCard | None) -> 
     others = ", else ".join(one.name for one in facts.fallbacks)
     less = f"A series with less is forecast by {others}: the column model says which (with --strict it is not forecast)."
     return [
-        "The intervals are split conformal: they cover 90 % while errors are like those of the validation range, and over all "
-        "series together, not for each.",
+        "The intervals cover what they say while errors are like those of the validation range, from which they were learnt: "
+        "on average over the series that they were learnt from, not in every situation.",
         *([] if alone else [unseen]),
         f"Needed: {ahead} steps ahead at a frequency of {facts.frequency}, with {enough}.",
         *([less] if others else []),
@@ -125,6 +126,31 @@ def _again(facts: BundleFacts, made: TrainedOn, about: Provenance) -> list[str]:
     ]
 
 
+def _intervals(facts: BundleFacts) -> list[str]:
+    """How the intervals are made, and why so."""
+    found, shown = facts.calibrated, 4
+    one, best = found.calibration, sorted(found.scores, key=lambda name: found.scores[name])
+    base = "quantiles of its own" if one.own else "errors around its point forecast"
+    units = "" if found.method == "split" else ", in units of each series"
+    lines = [
+        f"- quantiles from {one.levels[0]:g} to {one.levels[-1]:g}, from {base} on validation{units}: the method "
+        f"{_plain(found.method)} (docs/intervals.md)"
+    ]
+    if best:
+        others = ", ".join(f"{_plain(name)} {found.scores[name]:.4g}" for name in best[:shown])
+        more = f" and {len(best) - shown} more" if len(best) > shown else ""
+        lines.append(
+            "- chosen by the interval score on rows that a method was not calibrated on, in seasonal naive errors of each "
+            f"series (a simpler method that comes near the best is taken): {others}{more}"
+        )
+    if one.ratio is not None:
+        lines.append(
+            "- a series that training did not see has the unit that its own rows give it, where they show a season often "
+            "enough, else that of the usual series"
+        )
+    return ["## Intervals", *lines, ""]
+
+
 def _weights(refit: Refitted | None) -> list[str]:
     """What the two sets of weights are; nothing where there is one."""
     if refit is None:
@@ -132,10 +158,11 @@ def _weights(refit: Refitted | None) -> list[str]:
     how = "; ".join(dict.fromkeys(_length(one.training) for one in refit.job.networks or (refit.job,)))
     return [
         "## Two sets of weights",
-        "- weights.safetensors, graph.pt2: trained without the test range; the scores, the intervals and the gates are theirs "
-        "(`forecast --judged`)",
+        "- weights.safetensors, graph.pt2: trained without the test range; the scores and the gates are theirs, and so are the "
+        "errors that the intervals are made from (`forecast --judged`)",
         f"- refitted.safetensors, refitted.pt2: the same variant trained once more on all rows, {how}, which validation chose "
-        "for the first; `forecast` and the served model use them, and no row was kept back to score them on",
+        "for the first; `forecast` and the served model use them, with the intervals of the judged weights in units of each "
+        "series up to its last row; no row was kept back to score them on",
         "",
     ]
 

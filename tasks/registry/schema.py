@@ -177,8 +177,8 @@ class BaselineTold(Exactly):
 class CalibrationTold(Exactly):
     """How the intervals of a model are made (`models/serving.py::Calibration`)."""
 
-    method: Word
-    scores: dict[Word, Float | None]
+    method: Text  # with the name of a column in it, where it groups series by that
+    scores: dict[Text, Float | None]
     levels: Annotated[Quantiles, Field(min_length=2), AfterValidator(_rising)]
     offsets: Annotated[list[list[list[Float | None]]], Field(min_length=1)]
     units: list[Annotated[float, Field(ge=0, le=1e300)]]

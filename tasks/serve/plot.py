@@ -76,10 +76,13 @@ def _by(one: Outlook, version: Version) -> str:
     return f", by {', '.join(others)}" if others else ""
 
 
-def _intervals(one: Outlook) -> str:
-    """The intervals that are drawn, in words."""
+def _drawn(one: Outlook) -> str:
+    """What a picture shows, in words."""
     levels = [f"{level} %" for level in one.levels]
-    return f"{' and '.join([', '.join(levels[:-1]), levels[-1]] if levels[1:] else levels)} interval{'s' if levels[1:] else ''}"
+    if not levels:
+        return "Actual values and forecast"
+    several = f"{', '.join(levels[:-1])} and {levels[-1]} intervals"
+    return f"Actual values, forecast and {several if levels[1:] else f'{levels[0]} interval'}"
 
 
 def _page(found: Forecasts, version: Version, some: Sequence[Outlook], which: str, unit: str, clock: str) -> str:
@@ -97,7 +100,7 @@ def _page(found: Forecasts, version: Version, some: Sequence[Outlook], which: st
             f"s{number}",
             visible(one.series),
             body=page.figure(
-                f"Actual values, forecast and {_intervals(one)} of {visible(one.series)}{_by(one, version)}.{several}",
+                f"{_drawn(one)} of {visible(one.series)}{_by(one, version)}.{several}",
                 outlook_picture(one, unit, clock),
                 outlook_picture(one, unit, clock, narrow=True),
             )

@@ -71,6 +71,25 @@ def test_a_card_says_for_how_long_a_refit_was_trained(house: Any) -> None:
         refit = Refitted(job=job, weights="r" * 64, fingerprint=made.fingerprint, identity="", seen_until=0)
         both = card(house.facts(), replace(made, refit=refit), about, None)
         assert words in both and "refitted.pt2" in both and "r" * 64 in both and "forecast --judged" in both
+        assert "the scores and the gates are theirs, and so are the errors that the intervals are made from" in both
+
+
+def test_a_card_says_how_its_intervals_are_made_and_what_the_choice_rests_on(house: Any) -> None:
+    made = house.made()
+    about = Provenance(
+        Verdict(True, [], [], [], {"rows": 10, "series": 1, "first": "a", "last": "b"}, []), "x", made.fingerprint
+    )
+    plain = house.calibrated([1.0] * 4)
+    text = card(house.facts(calibrated=plain), made, about, None)
+    assert "- quantiles from 0.05 to 0.95, from errors around its point forecast on validation: the method split (" in text
+    assert "not calibrated on" in text and ": split 2.5, naive 3\n" in text and "the unit that its own rows" not in text
+    scores = {"split": 9.0, "cqr-spread": 2.25, "naive": 3.0, "spread": 2.5, "cqr": 4.0, "cqr-naive": 5.0}
+    own = replace(plain, calibration=plain.calibration._replace(own=True, ratio=1.5), method="cqr-spread", scores=scores)
+    text = card(house.facts(calibrated=own), made, about, None)
+    assert "from quantiles of its own on validation, in units of each series: the method cqr-spread (" in text
+    assert ": cqr-spread 2.25, spread 2.5, naive 3, cqr 4 and 2 more\n" in text and "the unit that its own rows" in text
+    forced = replace(plain, scores={})
+    assert "not calibrated on" not in card(house.facts(calibrated=forced), made, about, None)
 
 
 def test_a_card_of_a_baseline_says_what_it_reads_and_names_no_network(house: Any) -> None:

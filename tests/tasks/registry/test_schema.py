@@ -122,7 +122,8 @@ HOSTILE: list[tuple[str, Any]] = [
     *(
         ("calibration", CALIBRATION | change)
         for change in (
-            {"method": "\x1b[2J"},
+            {"method": ""},
+            {"method": 5},
             {"scores": {"split": "good"}},
             {"surprise": 1},
             {"own": 1},

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,31 @@ def test_with_covariates_known_ahead_the_history_ends_with_the_last_y(version: V
     assert long_enough(many, version) == (many, [])
     words = too_short(long_enough(pl.concat([rows, many]), version)[1], version)
     assert words is not None and words.endswith("s08, s09 and 2 more: too short a history, 12 rows are needed")
+
+
+def test_levels_and_quantiles_come_in_columns_of_their_own_and_others_are_refused_before_the_table_is_read(
+    version: Version, table: pl.DataFrame, tmp_path: Path
+) -> None:
+    table.write_parquet(tmp_path / "x.parquet")
+    asked = Asked(levels=(80, 90, 85), quantiles=(0.5, 0.95))
+    found = forecast(version, tmp_path / "x.parquet", asked)
+    rows = in_columns_of(found.given, found.made, tmp_path / "out.csv").rows
+    ends = [f"yhat-{side}-{level}" for level in (80, 90, 85) for side in ("lo", "hi")]
+    assert rows.columns == ["series", "hour", "cutoff", "yhat", *ends, "yhat-q-0.5", "yhat-q-0.95", "model"]
+    known = rows.filter(pl.int_range(pl.len()).over("series") != 2)  # too few errors at the third step
+    assert known.select(
+        (pl.col("yhat-hi-90") == pl.col("yhat-q-0.95")).all(), (pl.col("yhat") == pl.col("yhat-q-0.5")).all()
+    ).row(0) == (True, True)
+    order = ("yhat-lo-90", "yhat-lo-85", "yhat-lo-80", "yhat", "yhat-hi-80", "yhat-hi-85", "yhat-hi-90")
+    assert all((known[low] < known[high]).all() for low, high in pairwise(order))
+    plain = forecast(version, tmp_path / "x.parquet").made
+    assert plain.equals(found.made.select(plain.columns))
+    for wrong, words in (
+        (Asked(levels=(99,)), "own version 1: yhat-lo-99: the quantile 0.005 lies outside"),
+        (Asked(quantiles=(7,)), "own version 1: quantiles: 7 does not lie between 0 and 1"),
+    ):
+        with pytest.raises(UserError, match=words):
+            forecast(version, tmp_path / "no such table.parquet", wrong)
 
 
 def test_where_forecasts_cannot_go_is_said_before_any_is_made(

@@ -3,13 +3,16 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from params.errors import UserError
 from tasks.registry.load import Version
-from tasks.report.plots.outlook import outlook_of
+from tasks.report.plots.outlook import _draw, outlook_of
+from tasks.report.plots.style import new_figure
 from tasks.serve.forecast import Asked, Forecasts, forecast
 from tasks.serve.plot import SHOWN, chosen_series, draw
 
@@ -21,11 +24,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarr
 def found(version: Version, table: pl.DataFrame, tmp_path: Path) -> Callable[..., Forecasts]:
     """`found(names, start=...)`: forecasts of copies of a series by these names."""
 
-    def make(names: list[str], start: str | None = None) -> Forecasts:
+    def make(names: list[str], **asked: Any) -> Forecasts:
         rows = table.filter(series="LGA")
         copies = [rows.with_columns(series=pl.lit(name), temp=pl.col("temp") * at) for at, name in enumerate(names, start=1)]
         pl.concat(copies).write_parquet(tmp_path / "x.parquet")
-        return forecast(version, tmp_path / "x.parquet", Asked(start=start))
+        return forecast(version, tmp_path / "x.parquet", Asked(**asked))
 
     return make
 
@@ -80,3 +83,30 @@ def test_several_cutoffs_are_drawn_apart_with_what_came(
     assert one.known["ds"].max() == many.history["ds"].max()  # what came, as far as it is known
     draw(many, version, tmp_path / "x.html")
     assert "those that do not overlap" in (tmp_path / "x.html").read_text()
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_each_interval_has_a_band_the_narrower_inside_the_wider(
+    found: Callable[..., Forecasts], version: Version, tmp_path: Path, rows: int
+) -> None:
+    made = found(["a"], levels=(80, 90, 85), quantiles=(0.5,))
+    one = outlook_of("a", made.history, made.made.head(rows), 10)
+    assert one.levels == ["90", "85", "80"]
+    figure, ax = new_figure(6, 4)
+    _draw(ax, one, "", 5)
+    drawn = {str(band.get_label()): band for band in ax.collections}
+    bands = {name: band.get_paths()[0].get_extents() for name, band in drawn.items() if "interval" in name}
+    assert list(bands) == ["90 % interval", "85 % interval", "80 % interval"]
+    heights = [box.height for box in bands.values()]
+    assert heights[0] > heights[1] > heights[2] > 0
+    wide = made.made.head(rows).drop_nulls("yhat-hi-90")
+    assert np.isclose(next(iter(bands.values())).y1, wide["yhat-hi-90"].max())
+    draw(made, version, tmp_path / "x.html")
+    text = (tmp_path / "x.html").read_text()
+    assert "forecast and 90 %, 85 % and 80 % intervals of a." in text
+    heads = re.findall(r"<th scope=.col.[^>]*>([^<]*)</th>", text)
+    ends = [f"{side}, {level} %" for level in (80, 90, 85) for side in ("low", "high")]
+    assert heads == ["time", "forecast", *ends, "quantile 0.5"]
+    none = found(["a"], levels=())
+    draw(none, version, tmp_path / "y.html")
+    assert "Actual values and forecast of a." in (tmp_path / "y.html").read_text()
