@@ -98,17 +98,20 @@ def test_the_request_of_a_page_is_answered_as_it_says(served: tuple[str, int], p
     for name, value in shown.items():
         assert found[0][name] == (value if isinstance(value, str) else pytest.approx(value, rel=0.01)), name
     if page == "docs/serving.md":
-        told = run(python(block(page, "python", "urllib")), place, port)
-        assert ast.literal_eval(told) == found[0]
+        told = run(python("".join(blocks(page, "python", "urllib"))), place, port).splitlines()
+        plain, asked = map(ast.literal_eval, told)
+        assert plain == found[0] and asked["yhat"] == plain["yhat"]
+        order = ("yhat-lo-95", "yhat-lo-80", "yhat-q-0.5", "yhat-hi-80", "yhat-hi-95")
+        assert {*asked} - {*plain} == {*order} and [asked[name] for name in order] == sorted(asked[name] for name in order)
 
 
 def test_a_version_is_loaded_as_the_page_says(place: Path) -> None:
     told = run(python(block("docs/serving.md", "python", "load_model")), place, 0)
-    assert [line.split()[1:4] for line in told.splitlines()[1:]] == [
-        ["JFK", "2013-12-31", f"0{n}:00:00+00:00"] for n in range(3)
-    ]
+    *lines, columns = told.splitlines()
+    assert [line.split()[1:4] for line in lines[1:]] == [["JFK", "2013-12-31", f"0{n}:00:00+00:00"] for n in range(3)]
     (value,) = re.findall(r'"yhat": ([\d.]+)', block("docs/serving.md", "json", "yhat"))
-    assert float(told.splitlines()[1].split()[4]) == pytest.approx(float(value), rel=0.01)
+    assert float(lines[1].split()[4]) == pytest.approx(float(value), rel=0.01)
+    assert ast.literal_eval(columns)[4:8] == ["yhat-lo-80", "yhat-hi-80", "yhat-lo-95", "yhat-hi-95"]
 
 
 def test_the_request_is_the_end_of_the_shipped_data() -> None:
