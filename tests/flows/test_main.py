@@ -21,6 +21,7 @@ from flows.__main__ import run
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = "params/smoke.yaml"
+FORECAST = ("forecast", "none@champion", "--data", "data/nyc_weather.parquet", "--out", "none.csv")
 Done = subprocess.CompletedProcess[str]
 
 
@@ -87,6 +88,8 @@ def test_a_mistake_is_one_message_with_status_2(
         (("validate", SMOKE, "--set", "data.target=tempp"), ("tempp", "did you mean 'temp'")),
         (("lags", SMOKE, "--head", "--edges", "cut"), ("keep or drop",)),
         (("lags", SMOKE, "--out", "no/such/folder/x.parquet"), ("no folder",)),
+        ((*FORECAST, "--levels", "80;95"), ("--levels: '80;95' says no numbers", "80,95")),
+        ((*FORECAST, "--quantiles", ""), ("--quantiles: '' says no numbers",)),
     ],
     ids=lambda value: " ".join(value)[:60],
 )
