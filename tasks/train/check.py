@@ -170,9 +170,22 @@ def check_plan(plan: Plan) -> None:
     """Checks the device and builds every variant of a run without memory, before any data is read.  Raises UserError."""
     concurrent_fits(plan.run.training.threads, choose_device())
     labels_of(plan.run, plan.variants)
+    check_levels(plan.run)
     check_shared(list(plan.variants.values()))
     for variant in plan.variants.values():
         check_variant(variant, plan.run.windows.window_params())
+
+
+def check_levels(run: RunParams) -> None:
+    """Raises UserError for an interval of evaluation.levels that ends outside the quantiles that are forecast."""
+    low, high = run.quantile_levels[0], run.quantile_levels[-1]
+    for level in run.evaluation.levels:
+        outside = (100 - level) / 200
+        if outside < low - 1e-9 or 1 - outside > high + 1e-9:
+            raise UserError(
+                f"evaluation.levels: the interval of {level} % ends at the quantiles {outside:g} and {1 - outside:g}, and "
+                f"training.quantiles go from {low:g} to {high:g}: add those two, or leave {level} out"
+            )
 
 
 def only_those_that_fit(plan: Plan, say: Callable[[str], None]) -> Plan:

@@ -8,7 +8,7 @@ import pytest
 import params.load
 from params.errors import UserError
 from params.load import load_plan, load_run, load_variant
-from tasks.train.check import check_shared, check_variant, only_those_that_fit, own_network
+from tasks.train.check import check_levels, check_shared, check_variant, only_those_that_fit, own_network
 
 RUN, SMOKE = "params/nyc_weather.yaml", "params/smoke.yaml"
 ROOT = Path(__file__).resolve().parents[3]
@@ -24,6 +24,21 @@ def test_a_network_argument_for_all_goes_to_those_that_take_it() -> None:
     check_shared([ridge, gru])
     with pytest.raises(UserError, match="no variant of this run takes it"):
         check_shared([ridge])
+
+
+def test_an_interval_that_ends_outside_the_quantiles_is_refused_before_anything_is_trained() -> None:
+    check_levels(load_run("params/smoke.yaml"))
+    check_levels(load_run("params/smoke.yaml", ["training.quantiles=[]", "evaluation.levels=[80, 95]"]))
+    check_levels(load_run("params/smoke.yaml", ["training.quantiles=[0.1, 0.9]", "evaluation.levels=[50, 80]"]))
+    for settings, words in (
+        (
+            ["training.quantiles=[0.05, 0.5, 0.95]"],
+            r"95 % ends at the quantiles 0.025 and 0.975, and training.quantiles go from",
+        ),
+        (["evaluation.levels=[99]"], r"99 % ends at the quantiles 0.005 and 0.995, .*: add those two, or leave 99 out"),
+    ):
+        with pytest.raises(UserError, match=words):
+            check_levels(load_run("params/smoke.yaml", settings))
 
 
 def test_what_a_variant_itself_says_must_fit() -> None:
