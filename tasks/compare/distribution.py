@@ -98,12 +98,12 @@ def season_errors(panel: Panel, origins: np.ndarray, season: int) -> np.ndarray:
 
 
 def score_rows(
-    blocks: Iterable[Outcome], calibration: Calibration, bounds: Bounds, levels: Sequence[int], scale: np.ndarray
+    blocks: Iterable[Outcome], calibration: Calibration, bounds: Bounds, levels: Sequence[int], scale: np.ndarray | None = None
 ) -> tuple[pl.DataFrame, Shape]:
     """The scores of each row of one model: `_coverage_L` and so on for every level in percent, `_crps`, and what a WQL is made
     of, `_loss` and `_size`, and an MSIS, `_scale`; null where one is unknown.  And the shape of all.
 
-    `blocks`: its rows in order, some at a time; `scale` [R]: what an MSIS divides the row by.
+    `blocks`: its rows in order, some at a time; `scale` [R]: what an MSIS divides the row by; None: without one.
     """
     parts, counts, done = [], _Counts(calibration.levels), 0
     for block in blocks:
@@ -115,7 +115,7 @@ def score_rows(
             ends = calibration.at(quantiles, ends_of(level))
             found |= _of_interval(block.y, ends[:, 0], ends[:, 1], level)
         found |= _of_quantiles(block.y, quantiles, calibration.levels, tenths)
-        found["_scale"] = scale[done : done + len(block.y)]
+        found["_scale"] = np.full(len(block.y), np.nan) if scale is None else scale[done : done + len(block.y)]
         known = pl.DataFrame(found).with_columns(pl.all().fill_nan(None))
         parts.append(known.with_columns(pl.col("^_coverage_.*$").cast(pl.Boolean)))
         counts.add(block.y, quantiles, tenths)

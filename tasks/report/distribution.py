@@ -110,7 +110,7 @@ def shapes_of(test: Forecasts, model: str, calibration: Calibration, bounds: Bou
     for group in sorted({*groups.values()}):
         own = np.array([*(groups.get(name) == group for name in test.ids), False])
         rows = (_where(part, own[part.series]) for part in test.outcomes(model, calibration.levels.tolist()))
-        shapes[group if alone else FIFTHS[group]] = score_rows(rows, calibration, bounds, (), np.empty(0))[1]
+        shapes[group if alone else FIFTHS[group]] = score_rows(rows, calibration, bounds, ())[1]
     return shapes
 
 
