@@ -157,13 +157,12 @@ def resamples(count: int, overlap: int, seed: int = 0) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(seed)
     for first in range(0, RESAMPLES, AT_A_TIME):
         some = min(AT_A_TIME, RESAMPLES - first)
-        steps = np.zeros((some, count + 1))
+        steps, row = np.zeros(some * (count + 1)), np.arange(some)[:, None] * (count + 1)
         for size, number in ((block, whole), (rest, int(rest > 0))):
-            starts = rng.integers(0, count - size + 1, (some, number))
-            row = np.broadcast_to(np.arange(some)[:, None], starts.shape)
-            np.add.at(steps, (row, starts), 1)
-            np.add.at(steps, (row, starts + size), -1)
-        yield steps[:, :-1].cumsum(axis=1)
+            places = (row + rng.integers(0, count - size + 1, (some, number))).ravel()
+            steps += np.bincount(places, minlength=len(steps))
+            steps -= np.bincount(places + size, minlength=len(steps))
+        yield steps.reshape(some, -1)[:, :-1].cumsum(axis=1)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
