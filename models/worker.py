@@ -181,21 +181,21 @@ def evaluate(job: Job, folder: Path, code: str, beside: Beside) -> Evaluated:
         found = Evaluated(code=code, not_finite=() if np.isfinite(some).all() else ("train",))
     else:
         windows = windows_of(job, panel, EVALUATED)
-        bad, milliseconds, made = list[str](), 0.0, dict[str, Forecasts]()
+        bad, milliseconds, files, levels = list[str](), 0.0, dict[str, str](), forecaster.quantiles
         for split in EVALUATED:
             started = time.perf_counter()
-            made[split] = forecast_all(forecaster, windows[split], job, beside.forecasts.get(split))
+            made = forecast_all(forecaster, windows[split], job, beside.forecasts.get(split))
             milliseconds = 1000 * (time.perf_counter() - started) / max(len(windows[split]), 1)
-            bad += [] if np.isfinite(made[split].points).all() else [split]
-        levels = forecaster.quantiles if all(np.isfinite(one.quantiles).all() for one in made.values()) else ()
-        if not levels and forecaster.quantiles and not bad:
-            _say({"warning": "a quantile is no number: its intervals come from the errors of its point forecasts"})
-        files = {f"{split}.npy": _write_array(folder / f"{split}.npy", one.points) for split, one in made.items()}
-        for split, one in made.items():
+            bad += [] if np.isfinite(made.points).all() else [split]
+            levels = levels if np.isfinite(made.quantiles).all() else ()
+            files[f"{split}.npy"] = _write_array(folder / f"{split}.npy", made.points)
             if levels:
-                files[quantiles_file(split)] = _write_array(folder / quantiles_file(split), one.quantiles)
-            else:
-                (folder / quantiles_file(split)).unlink(missing_ok=True)
+                files[quantiles_file(split)] = _write_array(folder / quantiles_file(split), made.quantiles)
+        for name in () if levels else map(quantiles_file, EVALUATED):
+            files.pop(name, None)
+            (folder / name).unlink(missing_ok=True)
+        if forecaster.quantiles and not levels and not bad:
+            _say({"warning": "a quantile is no number: its intervals come from the errors of its point forecasts"})
         size = sum(tensor.numel() * tensor.element_size() for tensor in forecaster.state_dict().values())
         card = None if bad else memory_of(forecaster, windows["validation"])
         found = Evaluated(
@@ -220,8 +220,8 @@ def _write_array(path: Path, values: np.ndarray) -> str:
     """Writes an array, whole or not at all; returns the sha256 of the file."""
     buffer = io.BytesIO()
     np.save(buffer, values)
-    checkpoint.write_bytes(path, buffer.getvalue())
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
+    checkpoint.write_bytes(path, buffer.getbuffer())
+    return hashlib.sha256(buffer.getbuffer()).hexdigest()
 
 
 def _asked_to_stop(with_parent: bool) -> threading.Event:

@@ -208,8 +208,8 @@ class TrainingParams(Section):
 
     The budget is `max_epochs` and, where given, `max_steps` (optimizer steps) and `max_seconds`, whichever is used up first.
     `micro_batches`: the parts that a batch is trained in, the gradient being the same; auto: `rules/micro_batches.yaml`.
-    `monitor`: what of validation says which epoch is the best: its MAE in raw units, or its loss, which is in scaled ones and
-    so lets series of any size count alike.
+    `monitor`: what of validation says which epoch is the best: its MAE in raw units, or the loss of the point, which is in
+    scaled ones and so lets series of any size count alike.
     `refit`: all: the chosen variant is trained once more on all rows, for the epochs that validation chose.
     `quantiles`: the levels that are forecast beside the point; none: those of the residuals alone are.
     `point`: the forecast is the median or the mean of these; null: an output of its own, which `loss` trains.

@@ -46,7 +46,7 @@ class StorageFull(OSError):
     """The disk (or a quota, or a limit) takes no more."""
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Writes beside, flushes to disk, then renames.  Raises StorageFull where there is no room; nothing half-written stays."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

@@ -4,11 +4,14 @@ A forecast frame (polars): unique_id, ds, cutoff, step (1 .. horizon), y (null w
 of a variant has its own quantiles beside it, in columns of `own_column`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -18,11 +21,12 @@ from models.data.windows import Windows
 from models.fit.job import windows_of
 from models.worker import EVALUATED, quantiles_file
 from params.shown import discreet
-from tasks.files import write_parquet
+from tasks.files import placed
 from tasks.grid.frequency import Frequency
 from tasks.tracking import runs
 from tasks.train.fits import Fit
 
+ROWS = 1 << 17  # held in memory at a time
 KEYS = ("unique_id", "ds", "cutoff", "step")
 
 
@@ -59,6 +63,26 @@ def origin_frame(panel: Panel, params: WindowParams, origins: np.ndarray) -> pl.
     )
 
 
+def write_forecasts(
+    path: Path, panel: Panel, windows: Windows, name: str, points: np.ndarray, levels: Sequence[float], own: np.ndarray
+) -> None:
+    """The forecast frame of one model as a file, some ROWS rows at a time.
+
+    `points` [windows, horizon]; `own` [windows, horizon, Q]: its own quantiles of some `levels` [Q], less them.
+    """
+    some = max(ROWS // windows.params.horizon, 1)
+    with placed(path) as partial, ExitStack() as opened:
+        writer: pq.ParquetWriter | None = None
+        for start in range(0, max(len(points), 1), some):
+            part = slice(start, start + some)
+            frame = forecast_frame(panel, windows.at(windows.origins[part].cpu().numpy()), points[part], name)
+            quantiles = own[part].reshape(frame.height, len(levels))
+            frame = frame.with_columns(pl.Series(own_column(name, level), quantiles[:, at]) for at, level in enumerate(levels))
+            table = frame.to_arrow()
+            writer = writer or opened.enter_context(pq.ParquetWriter(partial, table.schema, compression="zstd"))
+            writer.write_table(table)
+
+
 @task(cache_policy=NO_CACHE, task_run_name="evaluate {fit.planned.label}")
 @discreet
 def evaluate_variant(fit: Fit, panel: Panel) -> Fit:
@@ -76,11 +100,7 @@ def evaluate_variant(fit: Fit, panel: Panel) -> Fit:
         return fit
     name, levels = fit.planned.first or fit.label, fit.evaluated.quantiles
     for split, windows in windows_of(fit.job, panel, EVALUATED).items():
-        frame = forecast_frame(panel, windows, np.load(fit.folder / f"{split}.npy", mmap_mode="r"), name)
-        if levels:
-            quantiles = np.load(fit.folder / quantiles_file(split), mmap_mode="r").reshape(-1, len(levels))
-            frame = frame.with_columns(
-                pl.Series(own_column(name, level), quantiles[:, place]) for place, level in enumerate(levels)
-            )
-        write_parquet(frame, fit.folder / f"{split}.parquet")
+        points = np.load(fit.folder / f"{split}.npy", mmap_mode="r")
+        own = np.load(fit.folder / quantiles_file(split), mmap_mode="r") if levels else np.empty((*points.shape, 0))
+        write_forecasts(fit.folder / f"{split}.parquet", panel, windows, name, points, levels, own)
     return replace(fit, validation=fit.folder / "validation.parquet", test=fit.folder / "test.parquet")

@@ -14,6 +14,7 @@ from models.data.window import FeatureWindow, WindowParams
 from models.fit.job import Job, load_model, read_result, windows_of
 from models.worker import Evaluated, work
 from params.load import load_variant
+from tasks.evaluate import forecasts
 from tasks.evaluate.forecasts import evaluate_variant, own_column, own_columns
 from tasks.evaluate.frames import Forecasts
 from tasks.grid.frequency import Frequency
@@ -47,7 +48,12 @@ def a_fit(panel: Path, folder: Path, *settings: str, variant: str = "nlinear", *
     return Fit(planned=about, run_id="", folder=folder, result=read_result(folder), evaluated=Evaluated.read(folder))
 
 
-def test_a_row_has_its_point_and_how_far_each_quantile_lies_from_it(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [1, 50, 1 << 17])
+def test_a_row_has_its_point_and_how_far_each_quantile_lies_from_it(
+    folder: Path, tmp_path: Path, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are written at a time."""
+    monkeypatch.setattr(forecasts, "ROWS", rows)
     fit, panel = a_fit(folder, tmp_path / "fit"), Panel.open(folder)
     done = evaluate_variant.fn(fit, panel)
     model, windows = load_model(fit.job, fit.folder), windows_of(fit.job, panel)
@@ -83,8 +89,6 @@ def test_without_quantiles_there_are_no_such_columns(folder: Path, tmp_path: Pat
 
 
 def test_what_is_not_finite_fails_the_fit(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasks.evaluate import forecasts
-
     told = list[tuple[str, str]]()
     monkeypatch.setattr(forecasts, "runs", SimpleNamespace(finish=lambda *given: told.append(given)))
     fit = a_fit(folder, tmp_path / "fit")
