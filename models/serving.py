@@ -308,7 +308,7 @@ class Calibration(NamedTuple):
         there, back = TRANSFORMS[self.transform]
         base = own if self.own and own is not None else point[:, None]
         moved = (self.units[series] if units is None else units)[:, None] * self.offsets[self.groups[series], step]
-        with np.errstate(invalid="ignore", over="ignore"):
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             found = np.asarray(back(there(base) + moved))
         found = _around(found, self.levels, point)
         whole = ~np.isnan(found).any(axis=-1)

@@ -14,6 +14,7 @@ from tasks.evaluate.bounds import bounds_of
 SMALL = 20  # series that a group needs
 NOW, LATEST = -2, -1  # places among the units of a panel: before the test, and after its last row
 SIZES = 3  # groups of series by size
+TAKEN = ("size", "series")  # words for groupings that are no column
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Yardsticks:
         found = ["size"] if self.series >= SIZES * SMALL else []
         for name in self.panel.facts.categories:
             counts = np.unique(self.panel.static[:, self.panel.facts.static.index(name)], return_counts=True)[1]
-            found += [name] if len(counts) > 1 and counts.min() >= SMALL else []
+            found += [name] if name not in TAKEN and len(counts) > 1 and counts.min() >= SMALL else []
         return found
 
     def _mean_sizes(self) -> np.ndarray:

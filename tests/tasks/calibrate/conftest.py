@@ -17,10 +17,12 @@ LEVELS = np.array([0.025, 0.05, 0.1, 0.5, 0.9, 0.95, 0.975])
 def yardsticks_of() -> Callable[..., Yardsticks]:
     """`yardsticks_of(y [S, T], horizon=3)`: of series of the same length; other fields by name, `statics` for codes [S]."""
 
-    def make(y: np.ndarray, horizon: int, statics: np.ndarray | None = None, **fields: object) -> Yardsticks:
+    def make(
+        y: np.ndarray, horizon: int, statics: np.ndarray | None = None, column: str = "region", **fields: object
+    ) -> Yardsticks:
         count, rows = y.shape
         static = np.empty((count, 0)) if statics is None else statics[:, None].astype(float)
-        names = () if statics is None else ("region",)
+        names = () if statics is None else (column,)
         facts = PanelFacts(static=names, categories=dict.fromkeys(names, ("a", "b")))
         offsets, ids = np.arange(count + 1) * rows, tuple(f"s{number}" for number in range(count))
         times = np.tile(np.arange(rows), count)

@@ -176,3 +176,17 @@ def test_a_missing_own_quantile_is_a_missing_score() -> None:
     rows = Outcome(np.array([3.0, 3.0]), np.zeros(2), np.zeros(2, int), np.zeros(2, int), np.zeros(2, int), own)
     found = scores_of(Method(own=True), rows, np.array([2.0, 2.0]), np.array([0.1, 0.9]), False)
     np.testing.assert_array_equal(found, [[1.0, np.nan], [1.0, 0.5]])
+
+
+def test_a_base_that_a_transform_does_not_know_is_left_out_of_the_errors(yardsticks_of: Made, rows_of: Rows) -> None:
+    rng = np.random.default_rng(7)
+    shared = yardsticks_of(rng.uniform(1, 2, size=(2, 60)), horizon=1, transform="log1p")
+    y, point = rng.uniform(1, 2, size=(2, 120, 1)), np.full((2, 120, 1), 1.5)
+    point[:, ::12] = [[-1.0]]
+    rows, known = rows_of(y, point), point.ravel() > -1
+    fold = np.zeros(len(known), int)
+    found = fitted(Method(transform="log1p"), rows, fold, shared)
+    kept = Outcome(*(part[known] for part in rows[:5]))
+    np.testing.assert_array_equal(found.offsets, fitted(Method(transform="log1p"), kept, fold[known], shared).offsets)
+    quantiles = found.quantiles(rows.point, rows.step, rows.series)
+    assert np.isfinite(quantiles[known]).all()
