@@ -235,7 +235,7 @@ def test_a_skip_adds_one_linear_map_of_all_that_the_network_sees(
     torch.nn.init.normal_(with_skip.skip.map.weight, std=0.1)
     seen = bare.inputs(*inputs)
     added = (seen.x_BLN.flatten(1) @ with_skip.skip.map.weight.T + with_skip.skip.map.bias) * seen.spread_B1
-    torch.testing.assert_close(with_skip.scaled(*inputs), bare.scaled(*inputs) + added.unsqueeze(-1))
+    torch.testing.assert_close(with_skip.scaled(*inputs), bare.scaled(*inputs) + added.unsqueeze(-1), rtol=1e-5, atol=1e-6)
     batch_loss(with_skip.train(), inputs, y, "mae").backward()  # type: ignore[no-untyped-call]
     gradient = with_skip.skip.map.weight.grad
     assert gradient is not None and gradient.abs().sum() > 0

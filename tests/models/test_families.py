@@ -106,6 +106,23 @@ def test_quantiles_never_cross_whatever_the_weights(variant, params: WindowParam
         assert found.shape[-1] in (1, 1 + len(NINE)) and (found[..., 1:].diff(dim=-1) >= 0).all()
 
 
+@pytest.mark.parametrize("quantiles", [QUANTILES, NINE, UNEVEN, (0.1, 0.9), (0.9,)], ids=str)
+@pytest.mark.parametrize("level", ["last", "revin"])
+def test_quantiles_begin_as_a_normal_distribution_around_the_point(
+    quantiles, level, panel: Panel, params: WindowParams, split: Split
+) -> None:
+    """Of the spread of each step, in units of the window's own where that is taken out."""
+    torch.manual_seed(0)
+    scaling = fit_scaling(panel, params, split, "series")
+    forecaster = build_forecaster("dense", {"hidden_size": 4}, params, level=level, scaling=scaling, quantiles=quantiles).eval()
+    forecaster.reach_H.copy_(torch.tensor([0.1, 0.2, 0.5, 1.0]))
+    inputs, _ = Windows(panel, params, origin_rows(panel, params, split, "train", 1)).batch(torch.arange(64))
+    found = forecaster.scaled(*inputs).detach()
+    spread = forecaster.reach_H[:, None] * forecaster.inputs(*inputs).spread_B1[:, None]
+    expected = torch.distributions.Normal(found[..., :1], spread).icdf(torch.tensor(quantiles))
+    torch.testing.assert_close(found[..., 1:], expected, rtol=1e-4, atol=1e-5, check_dtype=False)
+
+
 @each_variant
 @pytest.mark.parametrize("point", ["median", "mean"])
 def test_a_point_that_is_made_of_the_quantiles(variant, point, panel: Panel, params: WindowParams, split: Split) -> None:
