@@ -51,7 +51,7 @@ def resolve_folds(run: RunParams, frequency: Frequency, oldest: int, newest: int
         if found[0].by == "time" and found[0].validation <= oldest:
             first, start = (pl.Series([time]).cast(frequency.dtype)[0] for time in (found[0].validation, oldest))
             raise UserError(
-                f"split.folds {run.split.folds}: the data begins {start}, and the {len(found)}. validation range from the end "
+                f"split.folds {run.split.folds}: the data begins {start}, and validation range {len(found)} from the end "
                 f"would begin {first}: lower split.folds to {len(found) - 1} or less, or shorten split.validation"
             )
     return found
