@@ -74,9 +74,10 @@ def _draw(ax: "Axes", one: Outlook, clock: str, ticks: int) -> None:
     ax.plot(times(known), known["y"].to_numpy(), color=ACTUAL, lw=1.3, marker=mark, ms=3, label="actual", zorder=3)
     x, short = times(drawn), bool((one.forecasts.group_by("cutoff").len()["len"] <= FEW).any())
     centre = drawn["yhat"].cast(pl.Float64).to_numpy()
+    named = f"{', '.join(one.levels)} % interval{'s' if one.levels[1:] else ''}"  # in one entry, the others have none
     for at, level in enumerate(one.levels):
         low, high = (drawn[f"{end}{level}"].cast(pl.Float64).to_numpy() for end in (LOW, HIGH))
-        ax.fill_between(x, low, high, color=CHOSEN, alpha=0.16, lw=0, label=f"{level} % interval")
+        ax.fill_between(x, low, high, color=CHOSEN, alpha=0.16, lw=0, label=f"_{level}" if at else named)
         if short:
             ends = [np.maximum(centre - low, 0), np.maximum(high - centre, 0)]  # of a narrow interval both may lie on one side
             ax.errorbar(x, centre, ends, color=CHOSEN, alpha=0.4, lw=0, elinewidth=5 + 3 * at, zorder=2)

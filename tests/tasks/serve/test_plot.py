@@ -95,8 +95,8 @@ def test_each_interval_has_a_band_the_narrower_inside_the_wider(
     figure, ax = new_figure(6, 4)
     _draw(ax, one, "", 5)
     drawn = {str(band.get_label()): band for band in ax.collections}
-    bands = {name: band.get_paths()[0].get_extents() for name, band in drawn.items() if "interval" in name}
-    assert list(bands) == ["90 % interval", "85 % interval", "80 % interval"]
+    names = ["90, 85, 80 % intervals", "_85", "_80"]
+    bands = {name: drawn[name].get_paths()[0].get_extents() for name in names}
     heights = [box.height for box in bands.values()]
     assert heights[0] > heights[1] > heights[2] > 0
     wide = made.made.head(rows).drop_nulls("yhat-hi-90")
