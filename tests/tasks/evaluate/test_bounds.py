@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tasks.evaluate.intervals import with_interval
 
-from models.serving import Bounds
+from models.serving import Bounds, Calibration
 from params.errors import UserError
 from params.load import load_run
 from tasks.evaluate.bounds import bounds_of, within
+from tasks.evaluate.frames import with_intervals
 
 ends = st.none() | st.floats(-100, 100)
 
@@ -41,11 +41,13 @@ def test_every_forecast_is_the_nearest_that_it_can_be(
     assert found["b"].equals(frame["b"])
 
 
-def test_both_ends_of_an_interval_lie_within_bounds() -> None:
-    frame = pl.DataFrame({"step": [1, 2, 1], "m": [0.0, 9.0, None]})
-    found = with_interval(frame, "m", [2.4, 3.0], Bounds(0, 10, True))
-    assert found["m-lo-90"].to_list() == [0.0, 6.0, None] and found["m-hi-90"].to_list() == [2.0, 10.0, None]
-    assert with_interval(frame, "m", [2.4, 3.0])["m-lo-90"].to_list() == [-2.4, 6.0, None]
+def test_both_ends_of_an_interval_lie_within_bounds_and_are_rounded_outward() -> None:
+    frame = pl.DataFrame({"unique_id": "a", "step": [1, 2, 1], "m": [0.0, 9.0, None]})
+    offsets = np.array([[[-2.4, 2.4], [-3.0, 3.0]]])
+    calibration = Calibration(np.array([0.05, 0.95]), offsets, np.ones(2), np.zeros(2, np.int64))
+    found = with_intervals(frame, "m", calibration, (90,), ["a"], Bounds(0, 10, True))
+    assert found["m-lo-90"].to_list() == [0.0, 6.0, None] and found["m-hi-90"].to_list() == [3.0, 10.0, None]
+    assert with_intervals(frame, "m", calibration, (90,), ["a"])["m-lo-90"].to_list() == [-2.4, 6.0, None]
 
 
 @pytest.mark.parametrize(
