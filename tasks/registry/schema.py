@@ -4,7 +4,6 @@ They come from a registry that others may write to.  What they say is data: a re
 """
 
 from datetime import date
-from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -61,12 +60,6 @@ def _a_date(text: str) -> str:
     if str(date.fromisoformat(text)) != text:
         raise ValueError("no date such as 2024-12-25")
     return text
-
-
-def _rising(levels: list[float]) -> list[float]:
-    if any(later <= one for one, later in pairwise(levels)):
-        raise ValueError("they do not rise")
-    return levels
 
 
 Family = Annotated[str, AfterValidator(_known)]
@@ -179,7 +172,7 @@ class CalibrationTold(Exactly):
 
     method: Text  # with the name of a column in it, where it groups series by that
     scores: dict[Text, Float | None]
-    levels: Annotated[Quantiles, Field(min_length=2), AfterValidator(_rising)]
+    levels: Annotated[Quantiles, Field(min_length=2)]
     offsets: Annotated[list[list[list[Float | None]]], Field(min_length=1)]
     units: list[Annotated[float, Field(ge=0, le=1e300)]]
     groups: list[Rows]
@@ -193,8 +186,8 @@ class CalibrationTold(Exactly):
         """Raises ValueError where its sizes are not those of a version."""
         if {len(self.units), len(self.groups), len(self.units if self.latest is None else self.latest)} != {series + 1}:
             raise ValueError(f"{where}calibration: one unit and one group for each series and one more")
-        if max(self.groups) >= len(self.offsets):
-            raise ValueError(f"{where}calibration.groups: there are {len(self.offsets)}")
+        if max(self.groups) >= len(self.offsets) or sorted({*self.levels}) != self.levels:
+            raise ValueError(f"{where}calibration: there are {len(self.offsets)} groups, and levels rise")
         if any(len(group) != horizon or {*map(len, group)} != {len(self.levels)} for group in self.offsets):
             raise ValueError(f"{where}calibration.offsets: one for each of {horizon} steps and {len(self.levels)} levels")
 
@@ -346,14 +339,13 @@ class FactsTold(Told):
     @model_validator(mode="after")
     def _sizes(self) -> Self:
         names = [one.name for one in self.fallbacks]
-        own = [("", self.calibration, self.half_widths)]
-        own += [(f"fallbacks.{one.name}.", one.calibration, one.half_widths) for one in self.fallbacks]
-        for where, calibration, widths in own:
-            if calibration is not None:
-                calibration.check(where, len(self.ids), self.windows.horizon)
-                if calibration.own and (where or not {*calibration.levels} <= {*self.quantiles}):
+        told: list[tuple[str, Any]] = [("", self), *((f"fallbacks.{one.name}.", one) for one in self.fallbacks)]
+        for where, one in told:
+            if one.calibration is not None:
+                one.calibration.check(where, len(self.ids), self.windows.horizon)
+                if one.calibration.own and (where or not {*one.calibration.levels} <= {*self.quantiles}):
                     raise ValueError(f"{where}calibration.own: the model has no quantiles of these levels")
-            elif widths is None or len(widths) != self.windows.horizon:
+            elif one.half_widths is None or len(one.half_widths) != self.windows.horizon:
                 raise ValueError(f"{where}half_widths: one for each of {self.windows.horizon} steps")
         if len({*names, self.family}) <= len(names):
             raise ValueError("fallbacks: each is named once, and none is the version itself")
@@ -405,5 +397,4 @@ def first_fault(error: ValidationError) -> str:
     where = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in one["loc"])
     value, whole = ascii(one["input"]), isinstance(one["input"], dict | list | BaseModel)
     shown = "" if whole else f" is {value if len(value) <= 60 else value[:60] + '...'}"
-    words = str(one["msg"]).removeprefix("Value error, ")
-    return f"{where}{shown}: {words}" if where else words
+    return f"{where}{shown}: " * bool(where) + str(one["msg"]).removeprefix("Value error, ")

@@ -92,7 +92,7 @@ def test_each_interval_has_a_band_the_narrower_inside_the_wider(
     made = found(["a"], levels=(80, 90, 85), quantiles=(0.5,))
     one = outlook_of("a", made.history, made.made.head(rows), 10)
     assert one.levels == ["90", "85", "80"]
-    figure, ax = new_figure(6, 4)
+    _, ax = new_figure(6, 4)
     _draw(ax, one, "", 5)
     drawn = {str(band.get_label()): band for band in ax.collections}
     names = ["90, 85, 80 % intervals", "_85", "_80"]
