@@ -1,4 +1,4 @@
-"""Levels and quantiles of served forecasts: worked out by hand, for series of training and others, by whatever model."""
+"""models/serving.py: levels and quantiles of its forecasts, worked out by hand, for series of training and others, by any model."""
 
 import json
 from statistics import NormalDist
