@@ -1,4 +1,4 @@
-"""models/serving.py: levels and quantiles of its forecasts, worked out by hand, for series of training and others, by any model."""
+"""models/serving.py: levels and quantiles of its forecasts, worked out by hand, of series that training saw or not."""
 
 import json
 from statistics import NormalDist
