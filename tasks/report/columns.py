@@ -282,11 +282,12 @@ FOLDS = tuple(
 BY_NAME = {column.name: column for column in (*COLUMNS, *FOLDS)}
 
 NARROW = (
-    "rank", "name", "val_mae", "val_mae_fold_spread", "test_mae", "test_mae_spread", "test_skill", "test_interval_score_90",
+    "rank", "name", "val_mae", "test_mae", "test_mae_spread", "test_skill", "test_interval_score_90",
     "test_worst_fifth_coverage_90",
 )  # fmt: skip
 WIDE = (
-    *NARROW[:6], "test_mse_scaled", "test_mae_scaled", "test_rmse", "test_mase", *NARROW[6:], "test_coverage_90", "test_wql",
+    *NARROW[:3], "val_mae_fold_spread", *NARROW[3:5], "test_mse_scaled", "test_mae_scaled", "test_rmse", "test_mase",
+    *NARROW[5:], "test_coverage_90", "test_wql",
     "train_seconds", "num_parameters",
 )  # fmt: skip
 ACCURACY = (

@@ -67,7 +67,7 @@ def test_several_folds_have_a_column_each_and_their_spread() -> None:
     assert table.columns[len(SCHEMA) :] == ["val_mae_fold_1", "val_mae_fold_2", "val_mae_fold_3"]
     assert table["val_mae_fold_2"].to_list() == [5.0, 6.0] and table["val_mae_fold_spread"].to_list() == [4.0, 5.0]
     assert ScoreRow.read(table.to_dicts()[0])["val_mae_fold_3"] == 9.0
-    assert "± folds" in printed(folds, 80) and " 4.000 " in printed(folds, 80)
+    assert "± folds" in printed(folds, 160) and " 4.000 " in printed(folds, 160)
     assert max(map(len, printed(folds, 80).split("\n"))) <= 80
     assert any("means over 3 ranges (split.folds)" in line for line in remarks(folds))
     every = to_markdown(folds).split("\n")[0]
