@@ -11,7 +11,7 @@ from params.schema import RunParams
 from tasks.calibrate.units import units_of
 from tasks.evaluate.bounds import bounds_of
 
-SMALL = 20  # series that a group needs
+SMALL = 10  # series that a group needs
 NOW, LATEST = -2, -1  # places among the units of a panel: before the test, and after its last row
 SIZES = 3  # groups of series by size
 TAKEN = ("size", "series")  # words for groupings that are no column

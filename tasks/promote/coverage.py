@@ -18,18 +18,13 @@ import polars as pl
 
 from params.evaluation import PromotionParams
 from tasks.compare import significance
+from tasks.compare.distribution import FIFTHS
 from tasks.evaluate.frames import COVERAGE
 from tasks.promote.gates import LEAST_ORIGINS, OURS, GateResult, part_of_horizon
 
 LEVEL = 0.01  # of a false alarm, over all parts
 ALL = "all rows"
-FIFTHS = {
-    "1": "the fifth of the smallest series",
-    "2": "the 2nd fifth of series by size",
-    "3": "the 3rd fifth of series by size",
-    "4": "the 4th fifth of series by size",
-    "5": "the fifth of the largest series",
-}
+NAMES = {group: f"the {name} of the series" for group, name in FIFTHS.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +113,10 @@ def _places(rows: pl.DataFrame, fifths: pl.DataFrame) -> Iterator[tuple[str, np.
     found = []
     if fifths["fifth"].n_unique() > 1:
         each = fifths["fifth"].n_unique() == fifths.height  # every series is a part
-        found.append(pl.format("series '{}'", "fifth") if each else pl.col("fifth").replace_strict(FIFTHS, default=None))
+        found.append(pl.format("series '{}'", "fifth") if each else pl.col("fifth").replace_strict(NAMES, default=None))
     if rows["step"].n_unique() > 1:
         found.append(part_of_horizon(rows))
-    order = {name: rank for rank, name in enumerate(FIFTHS.values())}
+    order = {name: rank for rank, name in enumerate(NAMES.values())}
     for place in found:
         names = rows.select(place.alias("_place")).to_series()
         for name in sorted(names.drop_nulls().unique(maintain_order=True), key=lambda name: order.get(name, 0)):

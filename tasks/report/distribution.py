@@ -9,14 +9,13 @@ import polars as pl
 from models.data.panel import Panel
 from models.serving import Bounds, Calibration
 from tasks.compare.compare import Comparison
-from tasks.compare.distribution import Shape, score_rows
+from tasks.compare.distribution import FIFTHS, Shape, score_rows
 from tasks.evaluate.frames import COVERAGE, Forecasts, Outcome
 from tasks.lags.panel import target_frame
 from tasks.report.plots.coverage import Strip
 from tasks.report.plots.fans import Fan
 from tasks.report.plots.forecasts import newest_apart
 
-FIFTHS = {"1": "smallest fifth", "2": "second fifth", "3": "third fifth", "4": "fourth fifth", "5": "largest fifth"}
 ORIGINS, ROWS = 4, 24  # in a fan chart: so many forecasts, or as many as have so many rows
 BEFORE = 2  # horizons of rows before them
 

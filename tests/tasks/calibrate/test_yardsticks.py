@@ -61,13 +61,13 @@ def test_groups_by_size_are_thirds_and_the_last_is_of_all(yardsticks_of: Made) -
 
 
 def test_groups_by_a_static_column_need_enough_series_each(yardsticks_of: Made) -> None:
-    codes = np.array([1] * 25 + [2] * 20)
-    shared = yardsticks_of(np.ones((45, 20)), horizon=2, statics=codes)
+    codes = np.array([1] * 15 + [2] * 10)
+    shared = yardsticks_of(np.ones((25, 20)), horizon=2, statics=codes)
     assert shared.groupings() == ["region"]
     np.testing.assert_array_equal(shared.groups("region"), np.append(codes - 1, 2))
-    few = yardsticks_of(np.ones((44, 20)), horizon=2, statics=codes[:-1])
+    few = yardsticks_of(np.ones((24, 20)), horizon=2, statics=codes[:-1])
     assert few.groupings() == []
-    alike = yardsticks_of(np.ones((45, 20)), horizon=2, statics=np.ones(45))
+    alike = yardsticks_of(np.ones((25, 20)), horizon=2, statics=np.ones(25))
     assert alike.groupings() == []
     taken = yardsticks_of(np.ones((45, 20)), horizon=2, statics=codes, column="size")
     assert taken.groupings() == []

@@ -75,10 +75,10 @@ def judged(frame: pl.DataFrame, **changes: Any) -> tuple[bool, str, dict[str, Pa
 def test_a_pool_of_ninety_percent_whose_top_fifth_has_fifty_is_refused_by_name() -> None:
     passed, words, found = judged(a_panel([0.99999] * 16 + [0.5] * 4), coverage=(0.8, 1.0))
     assert not passed and found["all rows"].share == pytest.approx(0.9, abs=0.02) and not found["all rows"].outside
-    assert [one.name for one in found.values() if one.refused] == ["the fifth of the largest series"]
-    assert re.search(r"; 1 outside by more than chance: the fifth of the largest series with (4\d|5\d)\.\d%$", words), words
+    assert [one.name for one in found.values() if one.refused] == ["the largest fifth of the series"]
+    assert re.search(r"; 1 outside by more than chance: the largest fifth of the series with (4\d|5\d)\.\d%$", words), words
     wide = judged(a_panel([0.99999] * 16 + [0.5] * 4))[1]  # and those that cover all, where less is asked for
-    assert "; 5 outside by more than chance: the fifth of the smallest series with 100.0%, the 2nd fifth" in wide
+    assert "; 5 outside by more than chance: the smallest fifth of the series with 100.0%, the second fifth" in wide
 
 
 def test_a_calibrated_panel_passes_whatever_its_sizes_and_the_words_show_the_worst() -> None:
@@ -114,7 +114,7 @@ def test_few_origins_are_shown_and_not_judged() -> None:
     assert not judged(a_panel([0.4] * 20, origins=30))[0]
     late = a_panel([0.9] * 19 + [0.1], origins=60).filter((pl.col("unique_id") < "s16") | (pl.col("cutoff") < 20 * HORIZON))
     passed, words, found = judged(late)  # the largest fifth has few origins, the others have them
-    assert passed and found["all rows"].judged and not found["the fifth of the largest series"].judged
+    assert passed and found["all rows"].judged and not found["the largest fifth of the series"].judged
 
 
 @pytest.mark.parametrize(
@@ -190,4 +190,4 @@ def test_shares_are_those_of_numpy() -> None:
     found = {one.name: one.share for one in parts(rows, sizes(frame), (0.8, 0.97))}
     assert found["all rows"] == pytest.approx(inside.mean())
     assert found["steps 3 to 4"] == pytest.approx(inside[(step == 3) | (step == 4)].mean())
-    assert found["the fifth of the smallest series"] == pytest.approx(inside[number < 3].mean())
+    assert found["the smallest fifth of the series"] == pytest.approx(inside[number < 3].mean())
