@@ -5,9 +5,9 @@ from typing import get_args
 
 from models.data.scaling import Scaling, Transform, no_scaling
 from models.data.window import WindowParams
-from models.forecaster import Forecaster, Level, Point, Skip, check_arguments, num_inputs, takes
+from models.forecaster import Forecaster, Level, Point, Skip, num_inputs
 from models.networks.attention import Attention
-from models.networks.contract import Arguments, Network
+from models.networks.contract import Arguments, Network, check_arguments, takes
 from models.networks.convolutional import CnnLstm, Convolutional
 from models.networks.dilated import Tcn, WaveNet
 from models.networks.dilated_lstm import DilatedLstm

@@ -4,23 +4,21 @@ Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahe
 network, H horizon, Q outputs (the point forecast, then the quantiles in rising order), S series, E channels read in 64 bits.
 """
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from models.data.scaling import Scaling, Transform
 from models.data.window import AHEAD, WindowParams
-from models.networks.contract import Arguments, Head, Network
+from models.networks.contract import Apart, Head, Network, takes
 
 Level = Literal["none", "last", "mean", "revin"]
 Skip = Literal["none", "linear"]
 Point = Literal["median", "mean"]  # of the quantiles: what is the point forecast where it is no output of its own
-CONTRACT = ("num_features", "lookback", "horizon", "outputs", "num_ahead")
 AS_NORMAL = math.log(math.e - 1)  # softplus gives 1 for it
 FLAT = 1e-5  # added to the variance of a window, as RevIN does: a flat one does not divide by zero
 
@@ -37,6 +35,18 @@ class Seen(NamedTuple):
     ahead_BHK: Tensor | None
 
 
+class Above(NamedTuple):
+    """Forecasts in the units of the loss, less the level of their window: what is small beside its level keeps its digits.
+
+    From a dense network in training they are of every sample, [B, L, H] and [B, L, H, Q]; its quantiles that are trained apart
+    are of the newest alone.
+    """
+
+    point_BH: Tensor
+    quantiles_BHQ: Tensor
+    level_B1: Tensor  # in 64 bits
+
+
 class Forecaster(nn.Module):
     """Raw inputs (`windows.Inputs`; NaN: unknown) -> raw forecasts [B, H, Q]: the point, then the `quantiles`, rising.
 
@@ -49,7 +59,8 @@ class Forecaster(nn.Module):
     The network sees one sequence [B, L, N]: the past channels, a mask of each feature, the level, the static covariates,
     repeated, and the rows ahead (right-aligned, the last row at the last sample; more than L of them several to a sample),
     unless it takes those of each step by themselves (`num_ahead`).
-    A network that is `guided` is handed the targets in training, one that is `dense` forecasts from every sample in training.
+    A network that is `guided` is handed the targets in training, one that is `dense` forecasts from every sample in training,
+    its quantiles, where they are apart, from the newest alone.
     Quantiles are measured in units of the buffer `reach_H` (`models/fit/reach.py`) from the point forecast, which learns
     nothing from them, nor does what lies before a `Head`: with them and without the point is the same.
     `point`: output 0 is the median or the mean of the quantiles, of which the network then gives the middle one first, and no
@@ -100,8 +111,10 @@ class Forecaster(nn.Module):
         self.register_buffer("level_Q", torch.tensor(self.quantiles), persistent=False)
         self.register_buffer("apart_Q", normal_steps(self.quantiles), persistent=False)
         self.register_buffer("reach_H", torch.ones(params.horizon))
-        for head in self._heads():
-            head.apart = point is None
+        heads = self._heads()
+        self.apart = bool(heads) and point is None
+        for head in heads:
+            head.apart = self.apart
         self.register_buffer("share_Q", shares(self.quantiles) if point else torch.empty(0), persistent=False)
         for name, values in scaling._asdict().items():
             self.register_buffer(name, values)
@@ -182,14 +195,21 @@ class Forecaster(nn.Module):
         """[B, L, H]: the targets of every sample of the window, out of those from its oldest sample on."""
         return y_BT.unfold(1, self.horizon, self.rate)
 
+    def targets(self, y_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of the point and those of the quantiles, as `Above` has them, out of the targets of a batch."""
+        if not (self.dense and self.training):
+            return y_BT, y_BT
+        every_BLH = self.every_target(y_BT)
+        return every_BLH, every_BLH[:, -1] if self.apart else every_BLH
+
     def scaled(self, *given: Tensor) -> Tensor:
         """Forecasts [B, H, Q] of some `Inputs` in the units of the loss, in 64 bits."""
-        forecasts_BHQ, level_B1 = self.above_level(given)
+        point_BH, quantiles_BHQ, level_B1 = self.above_level(given)
+        forecasts_BHQ = torch.cat((point_BH.unsqueeze(-1), quantiles_BHQ), dim=-1)
         return forecasts_BHQ.to(level_B1) + level_B1.unsqueeze(-1)
 
-    def above_level(self, given: Sequence[Tensor], scaled_BH: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Forecasts [B, H, Q] in the units of the loss, less the level [B, 1] of their window, and that level in 64 bits: what
-        is small beside its level keeps its digits.  [B, L, H, Q] from a dense network in training.
+    def above_level(self, given: Sequence[Tensor], scaled_BH: Tensor | None = None) -> Above:
+        """The forecasts of a batch, as `Above` says.
 
         `given`: `Inputs`.  `scaled_BH`: the targets in those units, for a network that is guided by them in training.
         """
@@ -200,14 +220,28 @@ class Forecaster(nn.Module):
             beside["y_BH"] = ((scaled_BH - seen.level_B1) / seen.spread_B1).to(seen.x_BLN)
             if linear_BH1 is not None:
                 beside["y_BH"] = beside["y_BH"] - linear_BH1[..., 0].detach()
-        raw = self.network(seen.x_BLN, **beside)
-        raw = raw.unsqueeze(-1) if raw.dim() == 2 else raw  # a family with one output may leave its axis out
-        first = raw[..., :1]
+        first, others = self._outputs(self.network(seen.x_BLN, **beside))
         if linear_BH1 is not None:
-            raw = raw[:, -1] if raw.dim() == 4 else raw  # in training a dense network forecasts from every sample
-            first = raw[..., :1] + linear_BH1
-        made = self._with_quantiles(first, raw[..., 1:]) if self.quantiles else first
-        return made * seen.spread_B1.to(raw).reshape(-1, *[1] * (raw.dim() - 1)), seen.level_B1
+            first = first + linear_BH1
+        quantiles = others
+        if self.quantiles:
+            quantiles = self._quantiles(first[:, -1] if first.dim() > others.dim() else first, others)
+            first = first if self.point is None else self._point_of(quantiles)
+        point = first.squeeze(-1)
+        if self.level == "revin":
+            point, quantiles = _spread_out(point, seen.spread_B1), _spread_out(quantiles, seen.spread_B1)
+        return Above(point, quantiles, seen.level_B1)
+
+    def _outputs(self, given: Tensor | Apart) -> tuple[Tensor, Tensor]:
+        """Output 0 of a network, its axis kept, and those after it; of the samples that `Above` has."""
+        if isinstance(given, Apart):
+            first, others = given
+        else:
+            given = given.unsqueeze(-1) if given.dim() == 2 else given  # a family with one output may leave its axis out
+            first, others = given.split((1, given.shape[-1] - 1), dim=-1)
+        if others.dim() == 4 and (self.apart or not self.dense):
+            others = others[:, -1]
+        return first[:, -1] if first.dim() == 4 and not self.dense else first, others
 
     def _heads(self) -> list[Head]:
         return [module for module in self.network.modules() if isinstance(module, Head)]
@@ -216,34 +250,31 @@ class Forecaster(nn.Module):
         """The weights that are trained for the quantiles alone."""
         return [one for head in self._heads() if head.apart and head.beside for one in head.beside.parameters()]
 
-    def _with_quantiles(self, first: Tensor, others: Tensor) -> Tensor:
-        """[..., 1 + Q]: the point and its quantiles, of output 0 of a network and of all that come after it.
+    def _quantiles(self, first: Tensor, others: Tensor) -> Tensor:
+        """[..., Q], rising, of output 0 of a network and of all that come after it.
 
         Of the middle quantile its place is told, of the others, as positive numbers, how far they lie from the one before.
         Outputs of zero give those of a normal distribution around the first whose standard deviation is `reach_H`.
         """
         middle, reach_H1 = (len(self.quantiles) - 1) // 2, self.reach_H.to(others).unsqueeze(-1)
+        sizes = middle, len(self.quantiles) - middle - 1
+        down_Q, _, up_Q = self.apart_Q.split((sizes[0], 1, sizes[1]))
         if self.point is None:
-            centre = (first.detach() if self.training else first) + reach_H1 * (
-                self.apart_Q[middle] + others[..., middle : middle + 1]
-            )
-            others = torch.cat((others[..., :middle], others[..., middle + 1 :]), dim=-1)
+            down, place, up = others.split((sizes[0], 1, sizes[1]), dim=-1)
+            centre = (first.detach() if self.training else first) + reach_H1 * (self.apart_Q[middle] + place)
         else:
-            centre = first
-        apart_Q = torch.cat((self.apart_Q[:middle], self.apart_Q[middle + 1 :]))
-        steps = reach_H1 * apart_Q * nn.functional.softplus(others + AS_NORMAL)
-        down, up = steps[..., :middle], steps[..., middle:]
-        parts = [centre - down.flip(-1).cumsum(-1).flip(-1), centre, centre + up.cumsum(-1)]
-        quantiles = torch.cat(parts, dim=-1)
-        return torch.cat((first, quantiles), dim=-1) if self.point is None else self._with_point(quantiles)
+            centre, (down, up) = first, others.split(sizes, dim=-1)
+        down = reach_H1 * down_Q * nn.functional.softplus(down + AS_NORMAL)
+        up = reach_H1 * up_Q * nn.functional.softplus(up + AS_NORMAL)
+        return torch.cat((centre - down.flip(-1).cumsum(-1).flip(-1), centre, centre + up.cumsum(-1)), dim=-1)
 
-    def _with_point(self, quantiles: Tensor) -> Tensor:
-        """[..., 1 + Q] of [..., Q], rising: their median or mean before them."""
+    def _point_of(self, quantiles: Tensor) -> Tensor:
+        """[..., 1]: the median or the mean of quantiles [..., Q], rising."""
         if self.point == "median":
             middle = self.quantiles.index(0.5)
-            return torch.cat((quantiles[..., middle : middle + 1], quantiles), dim=-1)
+            return quantiles[..., middle : middle + 1]
         least = quantiles[..., :1]  # what is small beside its level keeps its digits
-        return torch.cat((least + ((quantiles - least) * self.share_Q).sum(-1, keepdim=True), quantiles), dim=-1)
+        return least + ((quantiles - least) * self.share_Q).sum(-1, keepdim=True)
 
     def mapped(self, x_BLN: Tensor, **beside: Tensor) -> Tensor:
         """[B, H]: the point forecast (the middle quantile, where it is made of these) as network and skip give it together,
@@ -259,7 +290,9 @@ class Forecaster(nn.Module):
         if self.transform == "none":
             return y_BHQ
         y_BHQ = torch.expm1(y_BHQ) if self.transform == "log1p" else torch.sinh(y_BHQ)
-        return self._with_point(y_BHQ[..., 1:]) if self.point == "mean" else y_BHQ  # of the quantiles in their own units
+        if self.point == "mean":  # of the quantiles in their own units
+            return torch.cat((self._point_of(y_BHQ[..., 1:]), y_BHQ[..., 1:]), dim=-1)
+        return y_BHQ
 
     def forward(
         self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor, wide_BLE: Tensor, wide_BAE: Tensor
@@ -301,6 +334,10 @@ def shares(quantiles: Sequence[float]) -> Tensor:
     return ((levels[2:] - levels[:-2]) / 2).float()
 
 
+def _spread_out(forecasts: Tensor, spread_B1: Tensor) -> Tensor:
+    return forecasts * spread_B1.to(forecasts).reshape(-1, *[1] * (forecasts.dim() - 1))
+
+
 def _last(y_BL: Tensor, seen_BL: Tensor) -> Tensor:
     """[B, 1] the last observed value of each window, 0 (the mean of training) where there is none."""
     places = torch.arange(y_BL.shape[1], device=y_BL.device)
@@ -331,11 +368,6 @@ def embedding_width(categories: int) -> int:
     return min(16, max(1, width))
 
 
-def takes(kind: type, argument: str) -> bool:
-    """Whether the constructor of a network has an argument."""
-    return argument in inspect.signature(kind).parameters
-
-
 def num_inputs(
     params: WindowParams, level: Level, categories: Mapping[str, int] | None = None, folded: bool = True
 ) -> tuple[int, int]:
@@ -348,33 +380,3 @@ def num_inputs(
     levels: int = {"none": 0, "last": 1, "mean": 1, "revin": 2}[level]
     past = len(params.channels) + len(params.features) + levels + static
     return past + (several * width if folded else 0), width
-
-
-def check_arguments(kind: type, family: str, given: Arguments) -> None:
-    """Refuses (ValueError) what the constructor of a network does not take: unknown, missing or of another type."""
-    signature = inspect.signature(kind).parameters
-    own = [name for name in signature if name not in CONTRACT]
-    for name in given:
-        if name not in own:
-            raise ValueError(f"network.{name}: family {family} has no such argument; it has: {', '.join(own) or 'none'}")
-    for name in own:
-        if name not in given and signature[name].default is inspect.Parameter.empty:
-            raise ValueError(f"network.{name}: family {family} needs it")
-    hints = get_type_hints(kind.__init__)  # type: ignore[misc]
-    for name, value in given.items():
-        if not _fits(value, hints[name]):
-            raise ValueError(f"network.{name}: {value!r} is not {_words(hints[name])}")
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return type(value) is hint
-
-
-def _words(hint: Any) -> str:
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, get_args(hint)))
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(hint, str(hint))

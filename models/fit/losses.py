@@ -23,20 +23,18 @@ def masked_loss(name: str, forecast_BH: Tensor, y_BH: Tensor, count: Tensor | No
     return errors.sum() / (observed.sum() if count is None else count).clamp(min=1)
 
 
-def forecast_loss(name: str | None, forecast_HQ: Tensor, y_H: Tensor, level_Q: Tensor, count: Tensor | None = None) -> Tensor:
-    """The loss of the point forecast plus the mean pinball loss of the quantiles (Koenker & Bassett 1978).
+def pinball_loss(quantiles_HQ: Tensor, y_H: Tensor, level_Q: Tensor, count: Tensor | None = None) -> Tensor:
+    """The mean pinball loss (Koenker & Bassett 1978) of quantiles [..., Q] over the observed targets [...]; 0 without levels.
 
-    `name`: of the first; None: the point is made of the quantiles and has no loss of its own.  `forecast_HQ` [..., 1 + Q],
-    `y_H` [...], NaN where not observed; `level_Q`: the quantiles; `count` as in `masked_loss`.
+    `y_H`: NaN where not observed; `count` as in `masked_loss`.
     """
-    loss = forecast_HQ.new_zeros(()) if name is None else masked_loss(name, forecast_HQ[..., 0], y_H, count)
     if not len(level_Q):
-        return loss
+        return quantiles_HQ.new_zeros(())
     observed = ~y_H.isnan()
-    error_HQ = torch.where(observed, y_H, 0.0).unsqueeze(-1) - forecast_HQ[..., 1:]
-    pinball_HQ = torch.maximum(level_Q * error_HQ, (level_Q - 1) * error_HQ)
+    error_HQ = torch.where(observed, y_H, 0.0).unsqueeze(-1) - quantiles_HQ
+    pinball_HQ = level_Q * error_HQ - error_HQ.clamp(max=0)
     pinball_H = torch.where(observed, pinball_HQ.mean(-1), 0.0)
-    return loss + pinball_H.sum() / (observed.sum() if count is None else count).clamp(min=1)
+    return pinball_H.sum() / (observed.sum() if count is None else count).clamp(min=1)
 
 
 def absolute_errors(forecast_BH: Tensor, y_BH: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from models.data.windows import Batch, Inputs, Windows
-from models.fit.losses import absolute_errors, forecast_loss
+from models.fit.losses import absolute_errors, masked_loss, pinball_loss
 from models.fit.settings import Diverged, OutOfMemory, Training, generators, set_generators
 from models.forecaster import Forecaster
 
@@ -23,17 +23,26 @@ EVAL_BATCH = {"cpu": 64}  # windows that are forecast at a time: on a CPU so man
 EVAL_BATCH_DEVICE = 1024
 
 
-def batch_loss(forecaster: Forecaster, inputs: Inputs, y_BT: Tensor, loss: str, count: Tensor | None = None) -> Tensor:
-    """The loss of a batch in scaled units; `y_BT` in raw units, of every sample where a dense network is trained.
+class Counts(NamedTuple):
+    """How many observed targets the point learns from, and how many its quantiles."""
 
-    `count`: the observed targets of the whole batch, where this is a part of it.
+    point: Tensor
+    quantiles: Tensor
+
+
+def batch_loss(forecaster: Forecaster, inputs: Inputs, y_BT: Tensor, loss: str, counts: Counts | None = None) -> Tensor:
+    """The loss of the point, unless it is made of the quantiles, plus theirs, in scaled units.
+
+    `y_BT`: in raw units, of every sample where a dense network is trained.  `counts`: of the whole batch, where this is a part.
     """
     scaled_BT = forecaster.scale_targets(y_BT, inputs.series_B)
-    forecasts, level_B1 = forecaster.above_level(inputs, scaled_BT)
+    point, quantiles, level_B1 = forecaster.above_level(inputs, scaled_BT)
     above_BT = (scaled_BT - level_B1).float()  # an error is the same, whatever level both sides are measured from
-    targets = forecaster.every_target(above_BT) if forecasts.dim() == 4 else above_BT
-    own = loss if forecaster.point is None else None
-    return forecast_loss(own, forecasts.float(), targets, forecaster.level_Q, count)
+    of_point, of_quantiles = forecaster.targets(above_BT)
+    whole = pinball_loss(quantiles.float(), of_quantiles, forecaster.level_Q, counts and counts.quantiles)
+    if forecaster.point is None:
+        whole = masked_loss(loss, point.float(), of_point, counts and counts.point) + whole
+    return whole
 
 
 class Step:
@@ -79,9 +88,9 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self.device)
         try:
-            for part, count in self._split(batch):
+            for part, counts in self._split(batch):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-                    share = batch_loss(self.forecaster, *part, self.training.loss, count)
+                    share = batch_loss(self.forecaster, *part, self.training.loss, counts)
                 share.backward()
                 loss += share.detach()
             return loss
@@ -106,21 +115,19 @@ class Step:
         """The most windows of a part."""
         return -(-self.training.batch_size // self.parts)
 
-    def _split(self, batch: Batch) -> Iterator[tuple[Batch, Tensor | None]]:
-        """A batch in parts, each with the number of observed targets of the whole batch; a whole one without."""
+    def _split(self, batch: Batch) -> Iterator[tuple[Batch, Counts | None]]:
+        """A batch in parts, each with the counts of the whole batch; a whole one without."""
         if len(batch.y_BH) <= self.rows:
             yield batch, None
             return
-        count = self._observed(batch)
+        counts = self._counts(batch)
         inputs = zip(*(part.split(self.rows) for part in batch.inputs), strict=True)
         for some, y_BT in zip(inputs, batch.y_BH.split(self.rows), strict=True):
-            yield Batch(Inputs(*some), y_BT), count
+            yield Batch(Inputs(*some), y_BT), counts
 
-    def _observed(self, batch: Batch) -> Tensor:
-        """The targets that count in the loss of a batch."""
+    def _counts(self, batch: Batch) -> Counts:
         scaled_BT = self.forecaster.scale_targets(batch.y_BH, batch.inputs.series_B)
-        dense = self.forecaster.dense and self.forecaster.training
-        return (~(self.forecaster.every_target(scaled_BT) if dense else scaled_BT).isnan()).sum()
+        return Counts(*((~targets.isnan()).sum() for targets in self.forecaster.targets(scaled_BT)))
 
 
 class Validated(NamedTuple):
@@ -137,14 +144,15 @@ def validate(forecaster: Forecaster, windows: Windows, loss: str) -> Validated:
     """Over all windows of a split; reads the device once."""
     forecaster.eval()
     size, found = EVAL_BATCH.get(windows.origins.device.type, EVAL_BATCH_DEVICE), []
-    own, none = (loss, forecaster.level_Q[:0]) if forecaster.point is None else (None, forecaster.level_Q)
     for inputs, y_BH in windows.batches(size):
         scaled_BHQ = forecaster.scaled(*inputs)
         targets_BH = forecaster.scale_targets(y_BH, inputs.series_B)
         errors, seen = absolute_errors(forecaster.raw(scaled_BHQ, inputs.series_B)[..., 0], y_BH)
-        whole = forecast_loss(own, scaled_BHQ, targets_BH, forecaster.level_Q)
-        point = forecast_loss(own, scaled_BHQ, targets_BH, none)
-        found.append(torch.stack((errors, seen.to(errors.dtype), whole, point)))
+        whole = chooses = pinball_loss(scaled_BHQ[..., 1:], targets_BH, forecaster.level_Q)
+        if forecaster.point is None:
+            chooses = masked_loss(loss, scaled_BHQ[..., 0], targets_BH)
+            whole = chooses + whole
+        found.append(torch.stack((errors, seen.to(errors.dtype), whole, chooses)))
     errors_N, seen_N, *parts = torch.stack(found).cpu().double().unbind(1)  # not every device has float64
     count = float(seen_N.sum())
     if not count:

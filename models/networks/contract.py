@@ -3,15 +3,24 @@
 Shapes: B batch, L lookback, F features, H horizon, O outputs, K channels known ahead, D hidden size.
 """
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 Arguments = Mapping[str, int | float | str]  # of a constructor, as a variant's `network` gives them
+CONTRACT = ("num_features", "lookback", "horizon", "outputs", "num_ahead")  # what the forecaster gives each network
 Cell = Literal["elman", "lstm", "gru"]
+
+
+class Apart(NamedTuple):
+    """What a dense network gives in training where its `Head` is apart."""
+
+    points_BLH1: Tensor  # of every sample
+    others_BHQ: Tensor  # what becomes the quantiles, of the newest sample alone
 
 
 class Network(nn.Module):
@@ -23,7 +32,8 @@ class Network(nn.Module):
 
     `closed_form`: it is solved and not trained (`ClosedForm`).  `linear`: a linear map beside it would add nothing.
     `guided`: in training its forward takes the targets `y_BH`, NaN where missing.
-    `dense`: in training it forecasts from every sample, [B, L, H, O].
+    `dense`: in training it forecasts from every sample, [B, L, H, O]; quantiles that are trained apart are learnt at the newest
+    sample alone, so that a window costs as much more as without `dense`: its head gives `Apart` then (`Head.of_every`).
     `fixed_cell`: that of its recurrence, where it is no argument of the constructor.
     `micro_batched`: on a CPU its batches are trained in parts, by `params/rules/micro_batches.yaml`.
     """
@@ -93,6 +103,13 @@ class Head(nn.Linear):
         others = self.beside(input.detach() if self.apart and self.training else input).unflatten(-1, self.shape)
         return torch.cat((first, others), dim=-1)
 
+    def of_every(self, states_BLD: Tensor) -> Tensor | Apart:
+        """What a dense network gives in training, of the vectors of every sample."""
+        if self.beside is None or not self.apart:
+            return self(states_BLD)
+        others_BHQ = self.beside(states_BLD[:, -1].detach()).unflatten(-1, self.shape)
+        return Apart(super().forward(states_BLD).unsqueeze(-1), others_BHQ)
+
 
 def check_ranges(
     *, least: Mapping[str, int] | None = None, dropout: float | None = None, teacher_share: float | None = None, **sizes: int
@@ -110,3 +127,38 @@ def check_ranges(
     ranges += ["dropout at least 0 and below 1"] if dropout is not None and sizes else []
     ranges += ["teacher_share between 0 and 1"] if teacher_share is not None else []
     raise ValueError(", ".join(ranges))
+
+
+def takes(kind: type, argument: str) -> bool:
+    """Whether the constructor of a network has an argument."""
+    return argument in inspect.signature(kind).parameters
+
+
+def check_arguments(kind: type, family: str, given: Arguments) -> None:
+    """Refuses (ValueError) what the constructor of a network does not take: unknown, missing or of another type."""
+    signature = inspect.signature(kind).parameters
+    own = [name for name in signature if name not in CONTRACT]
+    for name in given:
+        if name not in own:
+            raise ValueError(f"network.{name}: family {family} has no such argument; it has: {', '.join(own) or 'none'}")
+    for name in own:
+        if name not in given and signature[name].default is inspect.Parameter.empty:
+            raise ValueError(f"network.{name}: family {family} needs it")
+    hints = get_type_hints(kind.__init__)  # type: ignore[misc]
+    for name, value in given.items():
+        if not _fits(value, hints[name]):
+            raise ValueError(f"network.{name}: {value!r} is not {_words(hints[name])}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is hint
+
+
+def _words(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, get_args(hint)))
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(hint, str(hint))

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.networks.contract import Cell, Head, Network, check_ranges
+from models.networks.contract import Apart, Cell, Head, Network, check_ranges
 from models.networks.layers import initialise, initialise_recurrence
 from models.networks.recurrent import CELLS
 
@@ -25,8 +25,8 @@ ONE_STEP: dict[Cell, Callable[..., nn.RNNCellBase]] = {"elman": nn.RNNCell, "lst
 class SeqToSeq(Network):
     """A recurrence that forecasts the next horizon at every sample of the window: [B, L, F] -> [B, H, O].
 
-    In training [B, L, H, O], each sample's own forecast from what lies up to it (dense supervision, all with equal weight), so
-    that one window gives L examples; in eval mode the last sample's.  One linear head for all samples.  Stacked
+    In training [B, L, H, O] (or `Apart`), each sample's own forecast from what lies up to it (dense supervision, all with equal
+    weight), so that one window gives L examples; in eval mode the last sample's.  One linear head for all samples.  Stacked
     (`num_layers`): each layer hands its sequence to the next, `dropout` between and before the head.
     Initialisation: `initialise_recurrence`.  Raises ValueError for numbers out of range.
     """
@@ -54,11 +54,12 @@ class SeqToSeq(Network):
         self.head = Head(hidden_size, horizon, outputs)
         initialise_recurrence(self.recurrence)
 
-    def forward(self, x_BLF: Tensor) -> Tensor:
-        """[B, L, F] -> [B, L, H, O] in training, [B, H, O] in eval mode."""
+    def forward(self, x_BLF: Tensor) -> Tensor | Apart:
+        """[B, L, F] -> [B, L, H, O] (or `Apart`) in training, [B, H, O] in eval mode."""
         states_BLD, _ = self.recurrence(x_BLF)
-        seen = states_BLD if self.training else states_BLD[:, -1]
-        return self.head(self.dropout(seen))
+        if self.training:
+            return self.head.of_every(self.dropout(states_BLD))
+        return self.head(self.dropout(states_BLD[:, -1]))
 
 
 class VecToSeq(Network):

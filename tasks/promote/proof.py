@@ -18,7 +18,7 @@ from models.data.windows import Windows
 from models.families import FAMILIES
 from models.fit.job import Job, is_baseline, load_model
 from models.fit.settings import Epoch, Result
-from models.forecaster import check_arguments
+from models.networks.contract import check_arguments
 from models.worker import forecast
 from tasks.files import spread
 from tasks.lags.panel import content_digest

@@ -14,9 +14,9 @@ from models.data.scaling import fit_scaling
 from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Inputs, Windows
 from models.families import FAMILIES
-from models.fit.losses import forecast_loss
+from models.fit.losses import pinball_loss
 from models.fit.step import batch_loss
-from models.forecaster import check_arguments, takes
+from models.networks.contract import check_arguments, takes
 from models.networks.recurrent import Recurrent
 from params.load import load_variant, variant_names
 from tasks.registry.bundle import export
@@ -235,11 +235,41 @@ def test_targets_of_every_sample_are_rows_after_its_own_moment(panel: Panel) -> 
             np.testing.assert_array_equal(found[row, j].numpy(), panel.target[own + 3 : own + 7])
 
 
-def test_the_loss_of_quantiles_is_the_pinball_loss_beside_that_of_the_point() -> None:
-    forecast, y = torch.tensor([[[1.0, 0.0, 5.0]], [[9.0, 9.0, 9.0]]]), torch.tensor([[2.0], [torch.nan]])
-    # by hand: |2 - 1| beside the mean of 0.1 * (2 - 0) and (1 - 0.8) * (5 - 2); the missing target counts nowhere
-    assert float(forecast_loss("mae", forecast, y, torch.tensor([0.1, 0.8]))) == pytest.approx(1 + (0.2 + 0.6) / 2)
-    assert float(forecast_loss(None, forecast, y, torch.tensor([0.1, 0.8]))) == pytest.approx((0.2 + 0.6) / 2)
+def test_the_loss_of_quantiles_is_the_mean_pinball_loss() -> None:
+    quantiles, y = torch.tensor([[[0.0, 5.0]], [[9.0, 9.0]]]), torch.tensor([[2.0], [torch.nan]])
+    # by hand: the mean of 0.1 * (2 - 0) and (1 - 0.8) * (5 - 2); the missing target counts nowhere
+    assert float(pinball_loss(quantiles, y, torch.tensor([0.1, 0.8]))) == pytest.approx((0.2 + 0.6) / 2)
+    assert float(pinball_loss(quantiles, y, torch.tensor([0.1, 0.8]), torch.tensor(4))) == pytest.approx(0.4 / 4)
+    assert float(pinball_loss(quantiles[..., :0], y, torch.empty(0))) == 0
+
+
+def test_a_dense_network_learns_its_quantiles_at_the_newest_sample_alone(
+    panel: Panel, params: WindowParams, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss by hand, of what the same weights forecast in use from each window cut off at a sample; where the point is made
+    of the quantiles, these are learnt at every sample."""
+    scaling = fit_scaling(panel, params, split, "series")
+    windows = Windows(panel, params, origin_rows(panel, params, split, "train", 1))
+    inputs, y_BT = windows.dense().batch(torch.arange(20, 50))
+    levels = np.array(UNEVEN)
+    for point in (None, "median"):
+        torch.manual_seed(4)
+        about = {"level": "last", "scaling": scaling, "quantiles": UNEVEN, "point": point}
+        forecaster = build_forecaster("seq2seq", {"hidden_size": 5}, params, **about)
+        torch.nn.init.normal_(forecaster.network.head.weight)
+        loss = float(batch_loss(forecaster.train(), inputs, y_BT, "mae").detach())
+        seen = forecaster.eval().inputs(*inputs)
+        targets_BLH = forecaster.every_target(forecaster.scale_targets(y_BT, inputs.series_B) - seen.level_B1).numpy()
+        errors = []
+        for sample in range(params.lookback):
+            up_to = seen._replace(x_BLN=seen.x_BLN[:, : sample + 1])
+            monkeypatch.setattr(forecaster, "inputs", lambda *_, up_to=up_to: up_to)
+            point_BH, quantiles_BHQ, _ = (part.detach().numpy() for part in forecaster.above_level(inputs))
+            over_BHQ = targets_BLH[:, sample, :, None] - quantiles_BHQ
+            errors.append((np.abs(targets_BLH[:, sample] - point_BH), np.maximum(levels * over_BHQ, (levels - 1) * over_BHQ)))
+        of_point, pinball = (np.stack(parts, 1) for parts in zip(*errors, strict=True))
+        expected = np.nanmean(pinball) if point else np.nanmean(of_point) + np.nanmean(pinball[:, -1])
+        assert loss == pytest.approx(expected, rel=1e-5)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

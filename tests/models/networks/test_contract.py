@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.families import FAMILIES
-from models.networks.contract import ClosedForm, Head, check_ranges
+from models.networks.contract import Apart, ClosedForm, Head, check_ranges
 
 each_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -54,6 +54,24 @@ def test_where_they_are_apart_what_lies_before_a_head_learns_from_output_0_alone
     x.grad = None
     head.eval()(x)[..., 1:].sum().backward()  # who looks at a trained network sees all of it
     assert x.grad is not None and x.grad.any()
+
+
+def test_a_dense_network_gives_what_is_apart_of_the_newest_sample_alone(map_of) -> None:
+    head, states = Head(5, 3, 4), torch.randn(2, 6, 5, requires_grad=True)
+    map_of(head)
+    whole = head(states)
+    together = head.of_every(states)
+    assert isinstance(together, torch.Tensor) and torch.equal(together, whole)
+    head.apart = True
+    found = head.train().of_every(states)
+    assert isinstance(found, Apart)
+    assert torch.equal(found.points_BLH1, whole[..., :1])
+    torch.testing.assert_close(found.others_BHQ, whole[:, -1, :, 1:])
+    (gradient,) = torch.autograd.grad(found.others_BHQ.sum(), states, allow_unused=True)
+    assert gradient is None
+    alone = Head(5, 3, 1)
+    alone.apart = True
+    assert isinstance(alone.of_every(states), torch.Tensor)
 
 
 def test_what_is_out_of_range_is_said_with_every_range() -> None:

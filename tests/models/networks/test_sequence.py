@@ -23,8 +23,8 @@ def _build(kind: type[nn.Module], features: int, lookback: int, horizon: int, ou
     sizes = {"num_features": features, "lookback": lookback, "horizon": horizon, "outputs": outputs, "hidden_size": 5}
     network = kind(**sizes | arguments)
     for name, parameter in network.named_parameters():
-        if "bias" in name:
-            nn.init.normal_(parameter, std=0.3)  # zero biases would hide where they belong
+        if "bias" in name or "beside" in name:
+            nn.init.normal_(parameter, std=0.3)  # what begins at zero would hide where it belongs
     return network
 
 
