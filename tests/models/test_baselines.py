@@ -4,11 +4,11 @@ import pytest
 
 from models import serving
 from models.baselines import BASELINES, NAIVES, arguments_of
-from params import schema
+from params import evaluation
 
 
 def test_a_run_file_a_job_and_what_is_served_know_the_same_names() -> None:
-    assert schema.BASELINES == BASELINES and BASELINES[:3] == NAIVES
+    assert evaluation.BASELINES == BASELINES and BASELINES[:3] == NAIVES
     assert all(map(serving.is_baseline, BASELINES)) and not serving.is_baseline("ridge")
 
 

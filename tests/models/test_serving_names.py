@@ -101,6 +101,6 @@ def test_a_name_changes_no_forecast(drawn: list[str]) -> None:
     out = io.StringIO()
     csv.writer(out).writerows([rows.columns, *rows.to_numpy().tolist()])
     for text, kind in ((json.dumps(body), "application/json"), (out.getvalue(), "text/csv")):
-        read = serving._frame_of(text.encode(), kind, served, 100)
+        read, _ = serving._frame_of(text.encode(), kind, served, 100)
         pd.testing.assert_frame_equal(served.forecast(read), PLAIN)
     assert np.isfinite(PLAIN["yhat"]).all() and PLAIN["yhat"].nunique() == len(PLAIN)
