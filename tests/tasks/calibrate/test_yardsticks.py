@@ -69,5 +69,5 @@ def test_groups_by_a_static_column_need_enough_series_each(yardsticks_of: Made) 
     assert few.groupings() == []
     alike = yardsticks_of(np.ones((25, 20)), horizon=2, statics=np.ones(25))
     assert alike.groupings() == []
-    taken = yardsticks_of(np.ones((45, 20)), horizon=2, statics=codes, column="size")
+    taken = yardsticks_of(np.ones((25, 20)), horizon=2, statics=codes, column="size")
     assert taken.groupings() == []
