@@ -140,8 +140,8 @@ def test_runs_carry_the_fields_names(finished) -> None:
         assert run.info.status == "FINISHED"
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert {"variant", "family", "seed"} <= set(run.data.params)
-        scores = ["mae", "rmse", "mase", "rmsse", "smape", "bias", "skill", "width_90", "interval_score_90", "msis_95", "wql", "crps"]
-        scores += ["coverage_80", "coverage_90", "coverage_95", "worst_fifth_coverage_90"]
+        scores = ["mae", "rmse", "mase", "rmsse", "smape", "bias", "skill", "width_90", "interval_score_90", "msis_95", "wql"]
+        scores += ["crps", "coverage_80", "coverage_90", "coverage_95", "worst_fifth_coverage_90"]
         wanted = {f"test_{name}" for name in scores} | {"train_loss", "val_loss", "val_mae", "train_seconds", "num_parameters"}
         assert wanted | {"windows_per_second", "forecast_ms_per_series", "receptive_field"} <= set(run.data.metrics)
         assert all(np.isfinite(value) for value in run.data.metrics.values())
