@@ -47,7 +47,10 @@ def status_of(app: typer.Typer) -> int:
             traceback.print_exc()
         print(f"lagline: {told}", file=sys.stderr)
         return 1 if isinstance(error, ChecksFailed) else 2
-    except KeyboardInterrupt:
+    except BaseException as error:
+        # polars panics where Ctrl-C comes while it makes an object of Python
+        if not isinstance(error, KeyboardInterrupt) and repr(KeyboardInterrupt) not in str(error):
+            raise
         _say_interrupted(at)
         return 128 + interrupt.ended()
     finally:
