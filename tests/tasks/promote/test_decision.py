@@ -181,6 +181,7 @@ def test_a_champion_by_chance_is_one_in_the_ledger_too(home: Path, name: str, mo
     figures = Figures(
         origins=12, series=3, rows=144, naive="theta", bar="theta", measure="owa", mae=both, score=both,
         skill={"challenger": 0.05}, skill_naive={"challenger": None}, less=less,
+        coverage={"challenger": 0.91}, interval_score={"challenger": 7.5},
     )  # fmt: skip
     allowed = GateResult("chance", True, "may be chance (--allow-chance)", option="--allow-chance")
     monkeypatch.setattr(promotion, "judge", lambda *_: ((allowed,), figures))
@@ -192,6 +193,7 @@ def test_a_champion_by_chance_is_one_in_the_ledger_too(home: Path, name: str, mo
     assert (kept["baseline"], kept["measure"], kept["challenger_less_theta"]["skill_high"]) == ("theta", "owa", 0.11)
     expected = {f"{model}_{score}": both[model] for model in both for score in ("mae", "score")}
     expected |= {"challenger_skill": 0.05, "challenger_skill_low": -0.02, "challenger_skill_high": 0.11}
+    expected |= {"challenger_coverage_90": 0.91, "challenger_interval_score_90": 7.5}
     assert connection.client().get_run(entry.run_id).data.metrics == expected
 
 
