@@ -75,7 +75,7 @@ class Evaluated:
         try:
             raw = json.loads((folder / "evaluation.json").read_text())
             card = MemoryCard.from_dict(raw["memory"]) if raw["memory"] else None
-            own = {"not_finite": tuple(raw["not_finite"]), "quantiles": tuple(raw["quantiles"]), "memory": card}
+            own = {"not_finite": tuple(raw["not_finite"]), "quantiles": tuple(raw.get("quantiles", ())), "memory": card}
             found = cls(**{**raw, **own})
             same = all(_sha256(folder / name) == digest for name, digest in found.files.items())
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):

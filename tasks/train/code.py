@@ -13,7 +13,7 @@ CODE_RULE = 2  # how `code` is taken: 1 (up to lagline 0.1) hashed every file of
 # where the code that trains, the code that forecasts, and the code of a baseline begins
 FIT, WORKER, SERVING = "models/fit/job.py", "models/worker.py", "models/serving.py"
 _PARSING = threading.Lock()  # Python 3.11 counts the depth of all threads' trees as one, and breaks where two parse at once
-JUDGING = ("tasks/evaluate", "tasks/compare")  # what makes scores of forecasts
+JUDGING = ("tasks/evaluate", "tasks/calibrate", "tasks/compare")  # what makes scores of forecasts
 
 
 @cache

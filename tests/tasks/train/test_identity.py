@@ -56,7 +56,7 @@ def test_a_changed_line_of_what_trains_makes_another_fit(checkout: Path, file: s
     "file",
     [
         *("models/memory_card.py", "models/worker.py", "models/mixed.py", "models/serving.py"),  # which forecasts baselines
-        *("tasks/compare/scores.py", "tasks/evaluate/intervals.py"),
+        *("tasks/compare/scores.py", "tasks/calibrate/units.py", "tasks/evaluate/frames.py"),
     ],
 )
 def test_a_changed_line_of_what_judges_makes_another_comparison_of_the_same_fits(checkout: Path, file: str) -> None:
