@@ -2,7 +2,7 @@
 
 A baseline has neither weights nor a graph: its serving code forecasts it.
 
-model.json            what it is: variant, windows, channels, ids, half widths; with the weights the source of truth
+model.json            what it is: variant, windows, channels, ids, calibration; with the weights the source of truth
 weights.safetensors   all parameters and buffers
 graph.pt2             the same forecaster as an exported graph, on the CPU, for any batch size
 refitted.safetensors, refitted.pt2   the same of the variant trained on all rows (`training.refit`), whose forecasts are served
