@@ -115,7 +115,7 @@ def test_kill_at_random_points_and_resume_to_the_same_bits(make: Make, tmp_path:
     assert (found["best_epoch"], found["steps"]) == (undisturbed.best_epoch, undisturbed.steps)
     assert {p.name for p in folder.iterdir()} == {
         *("job.json", "weights.pt", "result.json"),
-        *("validation.npy", "test.npy", "evaluation.json"),
+        *("validation.npy", "test.npy", "validation-quantiles.npy", "test-quantiles.npy", "evaluation.json"),
     }
 
 
