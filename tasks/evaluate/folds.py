@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from tasks.evaluate.rolling import with_repeats
 from tasks.files import write_parquet
 from tasks.train.fits import Fit
 from tasks.train.kind import Kind
@@ -19,19 +20,10 @@ def join_folds(fits: Sequence[Fit]) -> list[Fit]:
 
     A fit of which an earlier fold failed has failed: nothing may choose it by what is left.
     """
-    earlier: dict[str, list[Fit]] = {}
-    for fit in fits:
-        if fit.planned.kind is Kind.FOLD:
-            earlier.setdefault(fit.planned.first, []).append(fit)
-    return [_joined(fit, earlier.get(fit.label, [])) for fit in fits if fit.planned.kind is not Kind.FOLD]
+    return with_repeats(fits, Kind.FOLD, _joined)
 
 
 def _joined(fit: Fit, earlier: Sequence[Fit]) -> Fit:
-    failed = next((one for one in earlier if not one.finished), None)
-    if not fit.finished or not earlier:
-        return fit
-    if failed is not None:
-        return fit.failed(f"{failed.label}: {failed.result.reason}")
     ordered = sorted(earlier, key=lambda one: one.planned.fold)
     path = fit.folder / "validation-folds.parquet"
     write_parquet(pl.concat([pl.read_parquet(one.validation) for one in (*ordered, fit) if one.validation]), path)

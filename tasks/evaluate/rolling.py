@@ -4,7 +4,7 @@ Each refit is an ordinary fit on borders that are moved on by the rows of those 
 own border to the next.  What validation chooses is chosen once, by the first fits, and intervals come from their residuals.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,19 +46,26 @@ def join_refits(fits: Sequence[Fit]) -> list[Fit]:
 
     A fit of which a refit failed has failed.
     """
-    again: dict[str, list[Fit]] = {}
+    return with_repeats(fits, Kind.REFIT, _joined)
+
+
+def with_repeats(fits: Sequence[Fit], kind: Kind, join: Callable[[Fit, Sequence[Fit]], Fit]) -> list[Fit]:
+    """The fits that are not of a kind, each joined with those of the kind that repeat it.  One fails where one of these did."""
+    repeats: dict[str, list[Fit]] = {}
     for fit in fits:
-        if fit.planned.kind is Kind.REFIT:
-            again.setdefault(fit.planned.first, []).append(fit)
-    return [_joined(fit, again.get(fit.label, [])) for fit in fits if fit.planned.kind is not Kind.REFIT]
+        if fit.planned.kind is kind:
+            repeats.setdefault(fit.planned.first, []).append(fit)
+
+    def whole(fit: Fit, again: Sequence[Fit]) -> Fit:
+        if not fit.finished or not again:
+            return fit
+        failed = next((one for one in again if not one.finished), None)
+        return join(fit, again) if failed is None else fit.failed(f"{failed.label}: {failed.result.reason}")
+
+    return [whole(fit, repeats.get(fit.label, [])) for fit in fits if fit.planned.kind is not kind]
 
 
 def _joined(fit: Fit, again: Sequence[Fit]) -> Fit:
-    failed = next((one for one in again if not one.finished), None)
-    if not fit.finished or not again:
-        return fit
-    if failed is not None:
-        return fit.failed(f"{failed.label}: {failed.result.reason}")
     path = fit.folder / "test-refitted.parquet"
     write_parquet(newest([one.test for one in (fit, *again) if one.test], fit.label), path)
     return replace(fit, test=path)
