@@ -1,0 +1,388 @@
+"""What `init` writes, unchanged, on public panels: whether a network stands in front on validation; never a test.
+
+    python -m benchmarks.defaults --data FOLDER           nine panels, three seeds, two validation ranges: hours
+    python -m benchmarks.defaults --data FOLDER --test    the test errors beside them: once, at the end
+    python -m benchmarks.defaults --generated             the same of generated tables of three kinds (--seed 21)
+    python -m benchmarks.defaults                         the shipped panel alone, one seed and one range: minutes
+
+The procedure.  Each panel (`benchmarks/_panels.py` names its file in FOLDER and thins it by a written rule) is looked at by
+`python -m flows init`; the file that it writes is compared as it is, `python -m flows compare FILE --set training.seeds=3
+--set split.folds=2`, as a user would.  A table too short for two ranges has one, which the output says.  Bike and beijing were
+left out of all tuning of defaults, named so before the first run, and are counted apart.
+
+All errors are those by which a run chooses: `val_score`, in the measure of its `evaluation.choose_by`, the mean over seeds and
+validation ranges.  Theta and AutoETS forecast some origins only: as in the leaderboard, all are compared on the rows that the
+best baseline forecasts.  *Network*: the best single recurrent or convolutional variant.  *In front*: its error is below that of
+ridge and of the best baseline; *gain*: by how much below the better of these two.  *Best*: of all rows, ensembles, dense and
+linear ones too.  Generated tables have a horizon more than `init` and `compare` see: `forecast` gives it by what was
+registered, and its MASE stands beside that of the seasonal naive.
+
+State lies under --work: a panel that is finished is read and not computed again, until its table, its run file, the settings
+or the code change; fits that were finished before are found by `compare`.  Minutes are those of all commands of a panel, of
+the calls that it took; fits found from before a change of the code are not in them.  Last line: JSON, also in WORK/rows.json.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from benchmarks._panels import HELD_OUT, KINDS, NYC, PANELS, SHIPPED, SOURCES, found, generated, mase, read
+from flows.runtime.state import prepare
+from params.load import load_run
+from tasks.compare.board import Board, ScoreRow
+from tasks.files import ROOT, placed
+from tasks.train.kind import Kind
+
+NEITHER = {"ridge", "linear", "dense", "sparse_tsf"}  # families that are neither recurrent nor convolutional
+SEEDS, FOLDS, SEED = 3, 2, 21
+CODE = ("flows", "models", "params", "tasks")
+OWN = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL")  # the state of a benchmark is its own
+TOO_SHORT = "validation range"  # in every message that refuses more than one of them
+
+
+class Failed(RuntimeError):
+    """A command of a panel ended badly; its words are the last line of what it printed."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A row of a leaderboard: its error on validation and on test in the measure of the run, and its MASE on test."""
+
+    name: str
+    error: float
+    test: float | None
+    test_mase: float | None
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """MASE over the steps that came after a generated table: of what was registered, and of the seasonal naive."""
+
+    steps: int
+    registered: float | None
+    seasonal_naive: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one panel shows; `network`: the best single recurrent or convolutional variant; None for what did not finish."""
+
+    panel: str
+    series: int
+    rows: int
+    measure: str
+    ranges: int
+    network: Model | None
+    ridge: Model | None
+    baseline: Model | None
+    best: Model | None
+    minutes: float
+    ahead: Ahead | None = None
+
+    @property
+    def gain(self) -> float | None:
+        """By how much the error of the network is below that of the better of ridge and baseline, as a share of it."""
+        others = [one.error for one in (self.ridge, self.baseline) if one]
+        if self.network is None or not others or min(others) == 0:
+            return None
+        return 1 - self.network.error / min(others)
+
+    @property
+    def in_front(self) -> bool:
+        """Whether the network is better than ridge and every baseline."""
+        return self.gain is not None and self.gain > 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is compared: where it lies, its size, and the rows after it (None: none are known)."""
+
+    name: str
+    file: Path
+    series: int
+    rows: int
+    ahead: pl.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How each panel is compared; `settings`: more of them, as for compare."""
+
+    work: Path
+    seeds: int
+    folds: int
+    settings: Sequence[str] = ()
+
+
+def main() -> int:
+    """Runs what is not finished, prints the tables; 1 where a panel failed."""
+    given = _arguments()
+    work = given.work or prepare() / "defaults"
+    quick = given.data is None and not given.generated
+    asked = Asked(work, given.seeds or (1 if quick else SEEDS), given.folds or (1 if quick else FOLDS), given.settings)
+    missing: list[str] = []
+    failed: list[str] = []
+    rows: list[Row] = []
+    for table in _tables(given, work, missing):
+        try:
+            rows.append(row_of(table, asked))
+        except Failed as error:
+            failed.append(f"{table.name} failed: {error}")
+            _say(failed[-1])
+            continue
+        _say(f"{table.name}: {table.series} series, {table.rows:,} rows, {rows[-1].minutes:.1f} minutes")
+    print("\n".join([*report(rows, asked, given.test), *failed, *_missing(missing)]))
+    told = [_facts(row, given.test) for row in rows]
+    work.mkdir(parents=True, exist_ok=True)
+    with placed(work / "rows.json") as partial:
+        partial.write_text(json.dumps(told, indent=1))
+    print(json.dumps(told))
+    return 1 if failed else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the files of the public panels are")
+    parser.add_argument("--generated", action="store_true", help="generated tables of three kinds")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"of the generated tables; {SEED} by default")
+    parser.add_argument("--only", type=lambda text: text.split(","), metavar="NAMES", help="of panels and kinds: etth1,retail")
+    parser.add_argument("--work", type=Path, help="where all state is kept; by default LAGLINE_HOME/defaults")
+    parser.add_argument("--seeds", type=int, help=f"fits of each variant; {SEEDS} by default")
+    parser.add_argument("--folds", type=int, help=f"validation ranges; {FOLDS} by default")
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="as for compare")
+    parser.add_argument("--test", action="store_true", help="show test errors too, which nothing may be chosen by")
+    given = parser.parse_args()
+    given.work = given.work.absolute() if given.work else None
+    unknown = set(given.only or ()) - {*PANELS, *KINDS}
+    if unknown:
+        parser.error(f"--only {','.join(sorted(unknown))}: there are {', '.join((*PANELS, *KINDS))}")
+    if given.data and not given.data.is_dir():
+        parser.error(f"--data {given.data}: there is no such folder")
+    return given
+
+
+def _tables(given: argparse.Namespace, work: Path, missing: list[str]) -> Iterator[Table]:
+    """The tables that are asked for and there, each written when its turn comes; names of the others go to `missing`."""
+    public = PANELS if given.data or not given.generated else ()
+    for name in public if given.only is None else [name for name in public if name in given.only]:
+        file = found(name, given.data)
+        if file is None:
+            missing.append(name)
+            continue
+        frame = read(name, file)
+        series = frame["origin" if name == NYC else "unique_id"].n_unique()
+        yield Table(name, SHIPPED if name == NYC else _written(frame, work, name), series, frame.height)
+    kinds = KINDS if given.generated else ()
+    for name in kinds if given.only is None else [name for name in kinds if name in given.only]:
+        frame, ahead = generated(name, given.seed)
+        yield Table(name, _written(frame, work, name), frame["unique_id"].n_unique(), frame.height, ahead)
+
+
+def _written(frame: pl.DataFrame, work: Path, name: str) -> Path:
+    """The file of a table in its folder, written where it is another one or not there."""
+    file = work / name / f"{name}.parquet"
+    if not (file.is_file() and pl.read_parquet(file).equals(frame)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with placed(file) as partial:
+            frame.write_parquet(partial)
+    return file
+
+
+def row_of(table: Table, asked: Asked) -> Row:
+    """The row of a table: read where it is finished, else computed.  Raises Failed where a command ends badly."""
+    folder, began = asked.work / table.name, time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    run_file, kept = folder / f"{table.name}.yaml", folder / "found.json"
+    _command(asked, folder, "init", str(table.file), "--out", str(run_file), "--force")
+    state = _state(table, run_file, asked)
+    facts = json.loads(kept.read_text()) if kept.is_file() else {}
+    if facts.get("state") != state:
+        facts = {"state": state, "seconds": 0.0}
+    if "leaderboard" not in facts:
+        try:
+            facts |= _compared(table, run_file, asked)
+        finally:  # also where it is interrupted: the next call goes on
+            facts["seconds"] += time.monotonic() - began
+            with placed(kept) as partial:
+                partial.write_text(json.dumps(facts))
+    row = judged(table.name, facts["leaderboard"], facts["ranges"])
+    ahead = Ahead(**facts["ahead"]) if facts["ahead"] else None
+    return replace(row, series=table.series, rows=table.rows, minutes=facts["seconds"] / 60, ahead=ahead)
+
+
+def _compared(table: Table, run_file: Path, asked: Asked) -> dict[str, Any]:
+    """What the comparison of a run file found: its leaderboard, over how many validation ranges, and the rows after it."""
+    folder, ranges = run_file.parent, asked.folds
+    try:
+        _compare(run_file, asked, ranges)
+    except Failed as error:
+        if ranges == 1 or TOO_SHORT not in str(error):
+            raise
+        ranges = 1
+        _compare(run_file, asked, ranges)
+    name = load_run(run_file).name
+    board = json.loads(_command(asked, folder, "leaderboard", name, "--json"))
+    ahead = None if table.ahead is None else asdict(_scored_ahead(table, name, asked))
+    return {"leaderboard": board, "ranges": ranges, "ahead": ahead}
+
+
+def _compare(run_file: Path, asked: Asked, ranges: int) -> None:
+    settings = [f"training.seeds={asked.seeds}", f"split.folds={ranges}", *asked.settings]
+    _command(asked, run_file.parent, "compare", str(run_file), *(part for one in settings for part in ("--set", one)))
+
+
+def _scored_ahead(table: Table, name: str, asked: Asked) -> Ahead:
+    """Forecasts the rows after a table by what was registered, as many steps as that forecasts, and scores them."""
+    assert table.ahead is not None
+    folder, kind = asked.work / table.name, KINDS[table.name]
+    out, history = folder / "ahead.parquet", pl.read_parquet(table.file)
+    _command(asked, folder, "forecast", f"{name}@challenger", "--data", str(table.file), "--out", str(out))
+    forecasts = pl.read_parquet(out).select("unique_id", pl.col("ds").cast(table.ahead["ds"].dtype), "yhat")
+    step = pl.int_range(pl.len()).over("unique_id")
+    season = history.group_by("unique_id").agg(past=pl.col("y").tail(kind.season))
+    naive = table.ahead.with_columns(step=step).join(season, on="unique_id")
+    naive = naive.with_columns(naive=pl.col("past").list.get(pl.col("step") % kind.season, null_on_oob=True))
+    both = naive.join(forecasts, on=["unique_id", "ds"])
+    steps = both["step"].n_unique()
+    return Ahead(steps, mase(history, both, "yhat", kind.season), mase(history, both, "naive", kind.season))
+
+
+def _command(asked: Asked, folder: Path, *arguments: str) -> str:
+    """What `python -m flows ARGUMENTS` prints; all of it is also in `<verb>.log` of the folder.  Raises Failed."""
+    environment = {key: value for key, value in os.environ.items() if key not in OWN}
+    environment |= {"LAGLINE_HOME": str(asked.work / "home"), "COLUMNS": "200"}
+    command = [sys.executable, "-m", "flows", *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    (folder / f"{arguments[0]}.log").write_text(f"{' '.join(arguments)}\n{done.stdout}\n{done.stderr}")
+    if done.returncode == 130:
+        raise KeyboardInterrupt
+    if done.returncode:
+        last = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-3:])
+        raise Failed(f"{arguments[0]} ended with {done.returncode}: {last}")
+    return done.stdout
+
+
+def _state(table: Table, run_file: Path, asked: Asked) -> str:
+    """A digest of all that the row of a table follows from: its rows, its run file, the settings, our code and params."""
+    parts = [table.file.read_bytes(), run_file.read_bytes(), repr((asked.seeds, asked.folds, *asked.settings)).encode()]
+    files = sorted(file for name in CODE for file in (ROOT / name).rglob("*") if file.suffix in (".py", ".yaml"))
+    parts += [str(file.relative_to(ROOT)).encode() + file.read_bytes() for file in files]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+def judged(panel: str, facts: dict[str, Any], ranges: int = 1) -> Row:
+    """The row of a panel of its leaderboard; the size of the panel and its minutes are not in there.
+
+    A row of other rows than the bar's (the best baseline's) has the error that its skill on common rows makes of the bar's.
+    """
+    board = Board.of((ScoreRow.read(raw) for raw in facts["rows"]), facts["baseline"], facts["naive"])
+    rows = [row for row in board.rows if row.finished and row.score is not None]
+
+    def error(row: ScoreRow, split: str) -> float | None:
+        of_bar, skill = board.bar[f"{split}_score"] if board.bar else None, row[f"{split}_skill"]
+        return row[f"{split}_score"] if of_bar is None or skill is None else of_bar * (1 - skill)
+
+    def model(row: ScoreRow | None) -> Model | None:
+        of_validation = error(row, "val") if row else None
+        if row is None or of_validation is None:
+            return None
+        return Model(row.name, of_validation, error(row, "test"), row["test_mase"])
+
+    single = [row for row in rows if row.kind is Kind.VARIANT and row.family not in NEITHER]
+    ridge = next((row for row in rows if row.family == "ridge"), None)
+    network, best = (model(next(iter(some), None)) for some in (single, rows))
+    return Row(panel, 0, 0, facts.get("choose_by", "mae"), ranges, network, model(ridge), model(board.bar), best, 0.0)
+
+
+def report(rows: Sequence[Row], asked: Asked, test: bool) -> list[str]:
+    """The lines of the tables: the public panels, those held out, the generated ones; then the counts and the minutes."""
+    blocks = {
+        "": [row for row in rows if row.panel not in (*HELD_OUT, *KINDS)],
+        "held out of all tuning": [row for row in rows if row.panel in HELD_OUT],
+        "generated": [row for row in rows if row.panel in KINDS],
+    }
+    more = f", {' '.join(f'--set {one}' for one in asked.settings)}" if asked.settings else ""
+    lines, counts = [f"Seeds: {asked.seeds}, validation ranges: {asked.folds}{more}."], []
+    for title, some in blocks.items():
+        if some:
+            lines += ["", *([f"{title.capitalize()}:", ""] if title else []), *_markdown(some, test, title == "generated")]
+            front = sum(row.in_front for row in some)
+            named = {"": "a network in front on {} of {}", "generated": "of the {1} generated on {0}"}
+            counts.append(named.get(title, "of the {1} held out on {0}").format(front, len(some)))
+    lines += ["", f"{'; '.join(counts) or 'nothing was compared'}; {sum(row.minutes for row in rows):.0f} minutes in all."]
+    short = ", ".join(row.panel for row in rows if row.ranges < asked.folds)
+    lines += [f"Too short for {asked.folds} validation ranges, and so judged on one: {short}."] if short else []
+    return lines
+
+
+def _markdown(rows: Sequence[Row], test: bool, ahead: bool) -> list[str]:
+    head = ["panel", "series", "rows", "measure", "network", "error", "ridge", "best baseline", "error", "best of all", "error"]
+    head += ["network in front", "gain %", "ranges", "minutes"]
+    head += ["test: network", "ridge", "baseline"] if test else []
+    head += ["test MASE: network", "ridge", "baseline", "steps ahead", "MASE: registered", "seasonal naive"] if ahead else []
+    text = {"panel", "measure", "network", "best baseline", "best of all", "network in front"}
+    lines = [f"| {' | '.join(head)} |", "|" + "|".join("---" if name in text else "---:" for name in head) + "|"]
+    return lines + [f"| {' | '.join(_cells(row, test, ahead))} |" for row in rows]
+
+
+def _cells(row: Row, test: bool, ahead: bool) -> list[str]:
+    network, ridge, baseline, best = row.network, row.ridge, row.baseline, row.best
+    cells = [row.panel, str(row.series), f"{row.rows:,}", row.measure]
+    cells += [*_named(network), *_named(ridge)[1:], *_named(baseline), *_named(best)]
+    cells += ["yes" if row.in_front else "no", "" if row.gain is None else f"{100 * row.gain:+.1f}"]
+    cells += [str(row.ranges), f"{row.minutes:.1f}"]
+    three = (network, ridge, baseline)
+    cells += [_figure(one.test) if one else "" for one in three] if test else []
+    if ahead:
+        cells += [_figure(one.test_mase) if one else "" for one in three]
+        beyond = row.ahead
+        cells += [str(beyond.steps), _figure(beyond.registered), _figure(beyond.seasonal_naive)] if beyond else ["", "", ""]
+    return cells
+
+
+def _named(model: Model | None) -> list[str]:
+    return [model.name, _figure(model.error)] if model else ["", ""]
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def _facts(row: Row, test: bool) -> dict[str, Any]:
+    """A row as JSON, without its test errors unless these are shown; of a generated table its MASE is."""
+    facts = asdict(row) | {"gain": row.gain, "in_front": row.in_front, "held_out": row.panel in HELD_OUT}
+    hidden = () if test else ("test",) if row.panel in KINDS else ("test", "test_mase")
+    for name in ("network", "ridge", "baseline", "best"):
+        facts[name] = facts[name] and {key: value for key, value in facts[name].items() if key not in hidden}
+    return facts
+
+
+def _missing(names: Sequence[str]) -> list[str]:
+    """What is said of panels whose files are not there."""
+    if not names:
+        return []
+    files = ", ".join(f"{name} ({SOURCES[name].file})" for name in names)
+    return [f"Left out, as there is no file: {files}. --data FOLDER says where they are, docs/benchmarks.md where from."]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
