@@ -7,7 +7,7 @@ from models.data.scaling import Scaling, Transform, no_scaling
 from models.data.window import WindowParams
 from models.forecaster import Forecaster, Level, Point, Skip, num_inputs
 from models.networks.attention import Attention
-from models.networks.contract import Arguments, Network, check_arguments, takes
+from models.networks.contract import Arguments, Network, Target, check_arguments, takes
 from models.networks.convolutional import CnnLstm, Convolutional
 from models.networks.dilated import Tcn, WaveNet
 from models.networks.dilated_lstm import DilatedLstm
@@ -17,6 +17,7 @@ from models.networks.modern_tcn import ModernTcn
 from models.networks.recurrent import Recurrent
 from models.networks.segment_gru import SegmentGru
 from models.networks.sequence import EncoderDecoder, SeqToSeq, VecToSeq
+from models.networks.sparse_tsf import SparseTsf
 
 FAMILIES: dict[str, type[Network]] = {
     "attention": Attention,
@@ -32,6 +33,7 @@ FAMILIES: dict[str, type[Network]] = {
     "ridge": Ridge,
     "segment_gru": SegmentGru,
     "seq2seq": SeqToSeq,
+    "sparse_tsf": SparseTsf,
     "tcn": Tcn,
     "vec2seq": VecToSeq,
     "wavenet": WaveNet,
@@ -68,7 +70,7 @@ def build_forecaster(
     folded = not takes(kind, "num_ahead")
     width, known = num_inputs(params, level, categories, folded)
     quantiles = tuple(quantiles) if takes(kind, "outputs") else ()
-    contract = {"num_features": width, "lookback": params.lookback, "horizon": params.horizon}
+    contract: dict[str, int | Target] = {"num_features": width, "lookback": params.lookback, "horizon": params.horizon}
     point = point if takes(kind, "outputs") else None
     if point == "median" and 0.5 not in quantiles:
         raise ValueError("training.point: median needs 0.5 among training.quantiles")
@@ -76,6 +78,15 @@ def build_forecaster(
         raise ValueError("training.point: mean needs training.quantiles below and above 0.5")
     contract |= {"outputs": len(quantiles) + (point is None)} if takes(kind, "outputs") else {}
     contract |= {} if folded else {"num_ahead": known}
+    contract |= {"target": target_of(family, params)} if takes(kind, "target") else {}
     built = kind(**contract, **own)
     skip = Linear(num_features=width, lookback=params.lookback, horizon=params.horizon) if rule == "linear" else None
     return Forecaster(built, params, scaling or no_scaling(params), level, transform, categories, quantiles, skip, point)
+
+
+def target_of(family: str, params: WindowParams) -> Target:
+    """Where y stands in the sequence that a network sees.  Raises ValueError where it is no feature."""
+    if "y" not in params.features:
+        raise ValueError(f"family {family} needs y among the features")
+    place, window = list(params.features).index("y"), params.features["y"]
+    return Target(place, len(params.channels) + place, params.gap + window.delay, window.sampling_rate)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 Arguments = Mapping[str, int | float | str]  # of a constructor, as a variant's `network` gives them
-CONTRACT = ("num_features", "lookback", "horizon", "outputs", "num_ahead")  # what the forecaster gives each network
+CONTRACT = ("num_features", "lookback", "horizon", "outputs", "num_ahead", "target")  # what the forecaster gives each network
 Cell = Literal["elman", "lstm", "gru"]
 
 
@@ -23,12 +23,37 @@ class Apart(NamedTuple):
     others_BHQ: Tensor  # what becomes the quantiles, of the newest sample alone
 
 
+class Target(NamedTuple):
+    """Where a network that treats y apart from the other channels finds it, and when.
+
+    `channel`: that of y; `mask`: the one that is 1 where y is observed, else 0 (None: it is everywhere).  `gap`: rows between
+    its newest sample and the first step.  `rate`: rows between two samples.
+    """
+
+    channel: int = 0
+    mask: int | None = None
+    gap: int = 0
+    rate: int = 1
+
+    def season(self, rows: int, lookback: int) -> int:
+        """Samples of a season of so many rows; 1, no season, where a window is shorter or no whole samples make one."""
+        return rows // self.rate if rows % self.rate == 0 and rows // self.rate <= lookback else 1
+
+    def steps(self, horizon: int) -> list[int]:
+        """How many samples after the newest each step lies; between two samples, the later one."""
+        return [-(-(self.gap + step) // self.rate) for step in range(1, horizon + 1)]
+
+
+FIRST = Target()  # y is the first channel, and observed everywhere
+
+
 class Network(nn.Module):
     """[B, L, F] -> [B, H, O]; a family is a subclass of this one.
 
     The constructor takes `num_features`, `lookback` and `horizon` by name, and after them its own arguments, which are the only
     schema of a variant's `network` section.  With `outputs` it has quantiles, which a `Head` trains apart from the point; with
-    `num_ahead` its forward takes `ahead_BHK`.
+    `num_ahead` its forward takes `ahead_BHK`; with `target` it is told which channel is y, and with `season`, which a variant
+    need not give, how many rows a season has (`evaluation.season`).
 
     `closed_form`: it is solved and not trained (`ClosedForm`).  `linear`: a linear map beside it would add nothing.
     `guided`: in training its forward takes the targets `y_BH`, NaN where missing.

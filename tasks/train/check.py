@@ -25,10 +25,12 @@ from tasks.train.device import choose_device, concurrent_fits
 
 
 def own_network(variant: VariantParams) -> dict[str, Any]:
-    """The arguments of a variant's network, less those that the run gives to all and this family does not take."""
+    """The arguments of a variant's network, less those that the run gives to all and this family does not take; a season that
+    nobody gives is that of the evaluation."""
     kind = FAMILIES.get(variant.family)
     takes = [*inspect.signature(kind).parameters, *([] if kind.linear else ["skip"])] if kind else []
-    return {name: value for name, value in variant.network.items() if name in takes or name not in variant.shared}
+    season = {"season": variant.run.evaluation.season} if "season" in takes else {}
+    return season | {name: value for name, value in variant.network.items() if name in takes or name not in variant.shared}
 
 
 def check_shared(variants: Sequence[VariantParams]) -> None:

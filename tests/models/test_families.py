@@ -206,7 +206,7 @@ def test_the_same_seed_gives_the_same_weights_and_loss(variant, panel: Panel, pa
         inputs, y = (windows.dense() if forecaster.dense else windows).batch(torch.arange(32))
         losses.append(float(batch_loss(forecaster.train(), inputs, y, "huber").detach()))
     assert losses[0] == losses[1]
-    assert losses[0] != losses[2] or variant.network == {} or variant.family == "linear"  # these begin at zero
+    assert losses[0] != losses[2] or variant.network == {} or variant.family in ("linear", "sparse_tsf")  # these draw nothing
 
 
 @pytest.mark.slow

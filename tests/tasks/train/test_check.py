@@ -26,6 +26,12 @@ def test_a_network_argument_for_all_goes_to_those_that_take_it() -> None:
         check_shared([ridge])
 
 
+def test_a_season_that_no_variant_names_is_that_of_the_evaluation() -> None:
+    assert own_network(load_variant("sparse_tsf", RUN, ["evaluation.season=6"]))["season"] == 6
+    assert own_network(load_variant("sparse_tsf", RUN, ["evaluation.season=6", "network.season=8"]))["season"] == 8
+    assert "season" not in own_network(load_variant("gru", RUN, ["evaluation.season=6", "network.season=8"]))
+
+
 def test_an_interval_that_ends_outside_the_quantiles_is_refused_before_anything_is_trained() -> None:
     check_levels(load_run("params/smoke.yaml"))
     check_levels(load_run("params/smoke.yaml", ["training.quantiles=[]", "evaluation.levels=[80, 95]"]))
