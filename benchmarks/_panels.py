@@ -60,7 +60,7 @@ def read(name: str, file: Path) -> pl.DataFrame:
     if name == NYC:
         return frame
     source = SOURCES[name]
-    frame = frame.with_columns(pl.col("unique_id").cast(pl.String), (cs.categorical() | cs.enum()).cast(pl.String))
+    frame = frame.with_columns((cs.by_name("unique_id") | cs.categorical() | cs.enum()).cast(pl.String))
     for column, value in source.only.items():
         frame = frame.filter(pl.col(column) == value) if column in frame.columns else frame
     return thinned(frame if source.covariates else frame.select(KEYS))

@@ -18,8 +18,9 @@ linear ones too.  Generated tables have a horizon more than `init` and `compare`
 registered, and its MASE stands beside that of the seasonal naive.
 
 State lies under --work: a panel that is finished is read and not computed again, until its table, its run file, the settings
-or the code change; fits that were finished before are found by `compare`.  Minutes are those of all commands of a panel, of
-the calls that it took; fits found from before a change of the code are not in them.  Last line: JSON, also in WORK/rows.json.
+or the code change; fits that were finished before are found by `compare`.  Minutes are those of all commands of a panel, over
+all calls that it took; a `+` says that fits from before a change were found and are not in them.  Last line: JSON, also in
+WORK/rows.json.
 """
 
 import argparse
@@ -36,14 +37,12 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks._panels import HELD_OUT, KINDS, NYC, PANELS, SHIPPED, SOURCES, found, generated, mase, read
+from benchmarks._judged import Ahead, Row, facts_of, judged, report
+from benchmarks._panels import KINDS, NYC, PANELS, SHIPPED, SOURCES, found, generated, mase, read
 from flows.runtime.state import prepare
 from params.load import load_run
-from tasks.compare.board import Board, ScoreRow
 from tasks.files import ROOT, placed
-from tasks.train.kind import Kind
 
-NEITHER = {"ridge", "linear", "dense", "sparse_tsf"}  # families that are neither recurrent nor convolutional
 SEEDS, FOLDS, SEED = 3, 2, 21
 CODE = ("flows", "models", "params", "tasks")
 OWN = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL")  # the state of a benchmark is its own
@@ -52,55 +51,6 @@ TOO_SHORT = "validation range"  # in every message that refuses more than one of
 
 class Failed(RuntimeError):
     """A command of a panel ended badly; its words are the last line of what it printed."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A row of a leaderboard: its error on validation and on test in the measure of the run, and its MASE on test."""
-
-    name: str
-    error: float
-    test: float | None
-    test_mase: float | None
-
-
-@dataclass(frozen=True)
-class Ahead:
-    """MASE over the steps that came after a generated table: of what was registered, and of the seasonal naive."""
-
-    steps: int
-    registered: float | None
-    seasonal_naive: float | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one panel shows; `network`: the best single recurrent or convolutional variant; None for what did not finish."""
-
-    panel: str
-    series: int
-    rows: int
-    measure: str
-    ranges: int
-    network: Model | None
-    ridge: Model | None
-    baseline: Model | None
-    best: Model | None
-    minutes: float
-    ahead: Ahead | None = None
-
-    @property
-    def gain(self) -> float | None:
-        """By how much the error of the network is below that of the better of ridge and baseline, as a share of it."""
-        others = [one.error for one in (self.ridge, self.baseline) if one]
-        if self.network is None or not others or min(others) == 0:
-            return None
-        return 1 - self.network.error / min(others)
-
-    @property
-    def in_front(self) -> bool:
-        """Whether the network is better than ridge and every baseline."""
-        return self.gain is not None and self.gain > 0
 
 
 @dataclass(frozen=True)
@@ -141,8 +91,10 @@ def main() -> int:
             _say(failed[-1])
             continue
         _say(f"{table.name}: {table.series} series, {table.rows:,} rows, {rows[-1].minutes:.1f} minutes")
-    print("\n".join([*report(rows, asked, given.test), *failed, *_missing(missing)]))
-    told = [_facts(row, given.test) for row in rows]
+    more = "".join(f", --set {one}" for one in asked.settings)
+    print(f"Seeds: {asked.seeds}, validation ranges: {asked.folds}{more}.")
+    print("\n".join([*report(rows, asked.folds, given.test), *failed, *_missing(missing)]))
+    told = [facts_of(row, given.test) for row in rows]
     work.mkdir(parents=True, exist_ok=True)
     with placed(work / "rows.json") as partial:
         partial.write_text(json.dumps(told, indent=1))
@@ -200,24 +152,29 @@ def _written(frame: pl.DataFrame, work: Path, name: str) -> Path:
 
 def row_of(table: Table, asked: Asked) -> Row:
     """The row of a table: read where it is finished, else computed.  Raises Failed where a command ends badly."""
-    folder, began = asked.work / table.name, time.monotonic()
+    began = time.monotonic()
+    folder = asked.work / table.name
     folder.mkdir(parents=True, exist_ok=True)
     run_file, kept = folder / f"{table.name}.yaml", folder / "found.json"
     _command(asked, folder, "init", str(table.file), "--out", str(run_file), "--force")
     state = _state(table, run_file, asked)
-    facts = json.loads(kept.read_text()) if kept.is_file() else {}
-    if facts.get("state") != state:
-        facts = {"state": state, "seconds": 0.0}
+    before: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
+    facts: dict[str, Any] = before if before.get("state") == state else {"state": state, "seconds": 0.0}
     if "leaderboard" not in facts:
+        first = not facts["seconds"]
         try:
             facts |= _compared(table, run_file, asked)
+            facts["partly"] = first and any("trained before" in raw["note"] for raw in facts["leaderboard"]["rows"])
+            if before.get("leaderboard", {}).get("run") == facts["leaderboard"]["run"]:  # nothing that counts has changed
+                facts |= {"seconds": before["seconds"], "partly": before["partly"]}
         finally:  # also where it is interrupted: the next call goes on
             facts["seconds"] += time.monotonic() - began
             with placed(kept) as partial:
                 partial.write_text(json.dumps(facts))
     row = judged(table.name, facts["leaderboard"], facts["ranges"])
     ahead = Ahead(**facts["ahead"]) if facts["ahead"] else None
-    return replace(row, series=table.series, rows=table.rows, minutes=facts["seconds"] / 60, ahead=ahead)
+    row = replace(row, series=table.series, rows=table.rows, ahead=ahead)
+    return replace(row, minutes=facts["seconds"] / 60, partly=facts["partly"])
 
 
 def _compared(table: Table, run_file: Path, asked: Asked) -> dict[str, Any]:
@@ -280,93 +237,6 @@ def _state(table: Table, run_file: Path, asked: Asked) -> str:
     files = sorted(file for name in CODE for file in (ROOT / name).rglob("*") if file.suffix in (".py", ".yaml"))
     parts += [str(file.relative_to(ROOT)).encode() + file.read_bytes() for file in files]
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-
-
-def judged(panel: str, facts: dict[str, Any], ranges: int = 1) -> Row:
-    """The row of a panel of its leaderboard; the size of the panel and its minutes are not in there.
-
-    A row of other rows than the bar's (the best baseline's) has the error that its skill on common rows makes of the bar's.
-    """
-    board = Board.of((ScoreRow.read(raw) for raw in facts["rows"]), facts["baseline"], facts["naive"])
-    rows = [row for row in board.rows if row.finished and row.score is not None]
-
-    def error(row: ScoreRow, split: str) -> float | None:
-        of_bar, skill = board.bar[f"{split}_score"] if board.bar else None, row[f"{split}_skill"]
-        return row[f"{split}_score"] if of_bar is None or skill is None else of_bar * (1 - skill)
-
-    def model(row: ScoreRow | None) -> Model | None:
-        of_validation = error(row, "val") if row else None
-        if row is None or of_validation is None:
-            return None
-        return Model(row.name, of_validation, error(row, "test"), row["test_mase"])
-
-    single = [row for row in rows if row.kind is Kind.VARIANT and row.family not in NEITHER]
-    ridge = next((row for row in rows if row.family == "ridge"), None)
-    network, best = (model(next(iter(some), None)) for some in (single, rows))
-    return Row(panel, 0, 0, facts.get("choose_by", "mae"), ranges, network, model(ridge), model(board.bar), best, 0.0)
-
-
-def report(rows: Sequence[Row], asked: Asked, test: bool) -> list[str]:
-    """The lines of the tables: the public panels, those held out, the generated ones; then the counts and the minutes."""
-    blocks = {
-        "": [row for row in rows if row.panel not in (*HELD_OUT, *KINDS)],
-        "held out of all tuning": [row for row in rows if row.panel in HELD_OUT],
-        "generated": [row for row in rows if row.panel in KINDS],
-    }
-    more = f", {' '.join(f'--set {one}' for one in asked.settings)}" if asked.settings else ""
-    lines, counts = [f"Seeds: {asked.seeds}, validation ranges: {asked.folds}{more}."], []
-    for title, some in blocks.items():
-        if some:
-            lines += ["", *([f"{title.capitalize()}:", ""] if title else []), *_markdown(some, test, title == "generated")]
-            front = sum(row.in_front for row in some)
-            named = {"": "a network in front on {} of {}", "generated": "of the {1} generated on {0}"}
-            counts.append(named.get(title, "of the {1} held out on {0}").format(front, len(some)))
-    lines += ["", f"{'; '.join(counts) or 'nothing was compared'}; {sum(row.minutes for row in rows):.0f} minutes in all."]
-    short = ", ".join(row.panel for row in rows if row.ranges < asked.folds)
-    lines += [f"Too short for {asked.folds} validation ranges, and so judged on one: {short}."] if short else []
-    return lines
-
-
-def _markdown(rows: Sequence[Row], test: bool, ahead: bool) -> list[str]:
-    head = ["panel", "series", "rows", "measure", "network", "error", "ridge", "best baseline", "error", "best of all", "error"]
-    head += ["network in front", "gain %", "ranges", "minutes"]
-    head += ["test: network", "ridge", "baseline"] if test else []
-    head += ["test MASE: network", "ridge", "baseline", "steps ahead", "MASE: registered", "seasonal naive"] if ahead else []
-    text = {"panel", "measure", "network", "best baseline", "best of all", "network in front"}
-    lines = [f"| {' | '.join(head)} |", "|" + "|".join("---" if name in text else "---:" for name in head) + "|"]
-    return lines + [f"| {' | '.join(_cells(row, test, ahead))} |" for row in rows]
-
-
-def _cells(row: Row, test: bool, ahead: bool) -> list[str]:
-    network, ridge, baseline, best = row.network, row.ridge, row.baseline, row.best
-    cells = [row.panel, str(row.series), f"{row.rows:,}", row.measure]
-    cells += [*_named(network), *_named(ridge)[1:], *_named(baseline), *_named(best)]
-    cells += ["yes" if row.in_front else "no", "" if row.gain is None else f"{100 * row.gain:+.1f}"]
-    cells += [str(row.ranges), f"{row.minutes:.1f}"]
-    three = (network, ridge, baseline)
-    cells += [_figure(one.test) if one else "" for one in three] if test else []
-    if ahead:
-        cells += [_figure(one.test_mase) if one else "" for one in three]
-        beyond = row.ahead
-        cells += [str(beyond.steps), _figure(beyond.registered), _figure(beyond.seasonal_naive)] if beyond else ["", "", ""]
-    return cells
-
-
-def _named(model: Model | None) -> list[str]:
-    return [model.name, _figure(model.error)] if model else ["", ""]
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
-
-
-def _facts(row: Row, test: bool) -> dict[str, Any]:
-    """A row as JSON, without its test errors unless these are shown; of a generated table its MASE is."""
-    facts = asdict(row) | {"gain": row.gain, "in_front": row.in_front, "held_out": row.panel in HELD_OUT}
-    hidden = () if test else ("test",) if row.panel in KINDS else ("test", "test_mase")
-    for name in ("network", "ridge", "baseline", "best"):
-        facts[name] = facts[name] and {key: value for key, value in facts[name].items() if key not in hidden}
-    return facts
 
 
 def _missing(names: Sequence[str]) -> list[str]:
