@@ -56,7 +56,7 @@ def build_forecaster(
 
     `categories`: how many each categorical static covariate has.  `quantiles`: rising, beside the point forecast; a family
     whose constructor has no `outputs` gives the point alone.  `point`: made of them, where it is no output of its own.
-    `network` may also hold `skip: linear`, for any family that is not linear itself.
+    `network` may also hold `skip: linear` or `skip: ridge`, for any family that is not linear itself.
     Raises ValueError for an unknown family, argument or type.
     """
     if family not in FAMILIES:
@@ -80,7 +80,11 @@ def build_forecaster(
     contract |= {} if folded else {"num_ahead": known}
     contract |= {"target": target_of(family, params)} if takes(kind, "target") else {}
     built = kind(**contract, **own)
-    skip = Linear(num_features=width, lookback=params.lookback, horizon=params.horizon) if rule == "linear" else None
+    skip: Linear | Ridge | None = None
+    if rule == "linear":
+        skip = Linear(num_features=width, lookback=params.lookback, horizon=params.horizon)
+    elif rule == "ridge":
+        skip = Ridge(num_features=width, lookback=params.lookback, horizon=params.horizon).requires_grad_(False)
     return Forecaster(built, params, scaling or no_scaling(params), level, transform, categories, quantiles, skip, point)
 
 

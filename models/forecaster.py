@@ -4,6 +4,7 @@ Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahe
 network, H horizon, Q outputs (the point forecast, then the quantiles in rising order), S series, E channels read in 64 bits.
 """
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 from models.data.scaling import Scaling, Transform
 from models.data.window import AHEAD, WindowParams
 from models.networks.contract import Apart, Head, Network, takes
+from models.networks.linear import Linear, Ridge
 
 Level = Literal["none", "last", "mean", "revin"]
-Skip = Literal["none", "linear"]
+Skip = Literal["none", "linear", "ridge"]
 Point = Literal["median", "mean"]  # of the quantiles: what is the point forecast where it is no output of its own
 AS_NORMAL = math.log(math.e - 1)  # softplus gives 1 for it
 FLAT = 1e-5  # added to the variance of a window, as RevIN does: a flat one does not divide by zero
@@ -65,8 +67,10 @@ class Forecaster(nn.Module):
     nothing from them, nor does what lies before a `Head`: with them and without the point is the same.
     `point`: output 0 is the median or the mean of the quantiles, of which the network then gives the middle one first, and no
     point; None: an output of its own.
-    `skip`: one linear map [B, L, N] -> [B, H, 1] of the same sequence, added to every output of the network, which so learns
+    `skip`: one linear map [B, L, N] -> [B, H] of the same sequence, added to every output of the network, which so learns
     what a linear model cannot; beside it nothing is dense, and a guided network is handed what the map leaves of the targets.
+    It is trained with the network, or is a ridge regression, solved first and then left alone (`models/fit/closed_form.py`):
+    output 0 of a `Head` then begins at zero, so that the first forecasts are those of the ridge.
     """
 
     level_Q: Tensor
@@ -91,7 +95,7 @@ class Forecaster(nn.Module):
         transform: Transform = "none",
         categories: Mapping[str, int] | None = None,
         quantiles: Sequence[float] = (),
-        skip: nn.Module | None = None,
+        skip: Linear | Ridge | None = None,
         point: Point | None = None,
     ) -> None:
         super().__init__()
@@ -115,6 +119,8 @@ class Forecaster(nn.Module):
         self.apart = bool(heads) and point is None
         for head in heads:
             head.apart = self.apart
+            if self.solves_skip:
+                head.begin_at_zero()
         self.register_buffer("share_Q", shares(self.quantiles) if point else torch.empty(0), persistent=False)
         for name, values in scaling._asdict().items():
             self.register_buffer(name, values)
@@ -214,8 +220,10 @@ class Forecaster(nn.Module):
         `given`: `Inputs`.  `scaled_BH`: the targets in those units, for a network that is guided by them in training.
         """
         seen = self.inputs(*given)
-        beside: dict[str, Tensor] = {} if seen.ahead_BHK is None else {"ahead_BHK": seen.ahead_BHK}
-        linear_BH1 = None if self.skip is None else self.skip(seen.x_BLN)
+        beside: dict[str, Tensor] = {}
+        if seen.ahead_BHK is not None and not self.network.closed_form:
+            beside["ahead_BHK"] = seen.ahead_BHK
+        linear_BH1 = None if self.skip is None else self.linear(seen.x_BLN).unsqueeze(-1)
         if self.guided and self.training and scaled_BH is not None:
             beside["y_BH"] = ((scaled_BH - seen.level_B1) / seen.spread_B1).to(seen.x_BLN)
             if linear_BH1 is not None:
@@ -242,6 +250,26 @@ class Forecaster(nn.Module):
         if others.dim() == 4 and (self.apart or not self.dense):
             others = others[:, -1]
         return first[:, -1] if first.dim() == 4 and not self.dense else first, others
+
+    @property
+    def solves_skip(self) -> bool:
+        """Whether the map beside the network is a ridge regression, which is not trained."""
+        return isinstance(self.skip, Ridge)
+
+    def skip_alone(self) -> "Forecaster":
+        """The same with its `skip` in the place of the network and nothing beside it: their weights and buffers are shared, and
+        the point is all that it forecasts."""
+        alone = copy.copy(self)
+        alone._modules = {**self._modules, "network": self.skip, "skip": None}
+        alone._buffers = {**self._buffers, "level_Q": self.level_Q[:0]}
+        alone.quantiles, alone.point, alone.apart, alone.guided, alone.dense = (), None, False, False, False
+        return alone
+
+    def linear(self, x_BLN: Tensor) -> Tensor:
+        """[B, H]: what the map beside the network forecasts of what the network sees."""
+        assert self.skip is not None
+        linear_BH: Tensor = self.skip(x_BLN).flatten(1)
+        return linear_BH
 
     def _heads(self) -> list[Head]:
         return [module for module in self.network.modules() if isinstance(module, Head)]
@@ -281,7 +309,7 @@ class Forecaster(nn.Module):
         measured against the window's level."""
         raw: Tensor = self.network(x_BLN, **beside)
         point_BH = raw if raw.dim() == 2 else raw[..., 0]
-        return point_BH if self.skip is None else point_BH + self.skip(x_BLN)[..., 0]
+        return point_BH if self.skip is None else point_BH + self.linear(x_BLN)
 
     def raw(self, scaled_BHQ: Tensor, series_B: Tensor) -> Tensor:
         """Forecasts in the units of the loss (64 bits), back in their own."""

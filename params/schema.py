@@ -210,6 +210,7 @@ class TrainingParams(Section):
     `micro_batches`: the parts that a batch is trained in, the gradient being the same; auto: `rules/micro_batches.yaml`.
     `monitor`: what of validation says which epoch is the best: its MAE in raw units, or the loss of the point, which is in
     scaled ones and so lets series of any size count alike.
+    `average_epochs`: the weights that are validated and kept are their mean over about so many epochs; 0: those of one step.
     `refit`: all: the chosen variant is trained once more on all rows, for the epochs that validation chose.
     `quantiles`: the levels that are forecast beside the point; none: those of the residuals alone are.
     `point`: the forecast is the median or the mean of these; null: an output of its own, which `loss` trains.
@@ -228,6 +229,7 @@ class TrainingParams(Section):
     clip_norm: Annotated[float, Field(gt=0, le=MOST)]
     loss: Literal["mae", "mse", "huber"]
     monitor: Literal["mae", "loss"] = "mae"
+    average_epochs: Annotated[float, Field(ge=0, le=1000)] = 0.0
     threads: Threads
     refit: Literal["all"] | None = None
     quantiles: Quantiles = QUANTILES

@@ -33,6 +33,7 @@ class State(TypedDict):
 
     steps: int
     weights: dict[str, Tensor]
+    average: list[Tensor]
     optimizer: StateDict
     generators: dict[str, Tensor]
     losses: Tensor

@@ -1,4 +1,7 @@
-"""The fit of a network that is solved and not trained: each penalty is a row of the history, the best on validation is kept."""
+"""The fit of a network that is solved and not trained: each penalty is a row of the history, the best on validation is kept.
+
+So is the ridge regression beside a network that is trained (`network.skip: ridge`), before its first epoch.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,6 +10,7 @@ from torch import Tensor
 
 from models.data.windows import Windows
 from models.fit.checkpoint import Best
+from models.fit.reach import reach_of
 from models.fit.settings import Ended, Epoch, FitFailed, FitResult, Training
 from models.fit.step import validate
 from models.forecaster import Forecaster
@@ -25,7 +29,7 @@ def solve(
     def scaled() -> Iterator[tuple[Tensor, Tensor]]:
         for inputs, y in train.batches(1024):
             x, level, spread, _ = forecaster.inputs(*inputs)
-            yield x.detach(), (forecaster.scale_targets(y, inputs.series_B) - level) / spread
+            yield _wide(x.detach()), _wide((forecaster.scale_targets(y, inputs.series_B) - level) / spread)
 
     assert isinstance(forecaster.network, ClosedForm)
     history: list[Epoch] = []
@@ -49,4 +53,21 @@ def solve(
     forecaster.network.load_state_dict(best["weights"])
     seconds = time.perf_counter() - started
     ended = Ended.REFIT if training.refit else Ended.CLOSED_FORM
-    return FitResult(best["epoch"], best["val_mae"], history, seconds, len(train) / seconds, ended)
+    penalty = history[best["epoch"]]["penalty"]
+    return FitResult(best["epoch"], best["val_mae"], history, seconds, len(train) / seconds, ended, penalty=penalty)
+
+
+def solve_skip(forecaster: Forecaster, train: Windows, validation: Windows, training: Training) -> float:
+    """Solves the ridge regression beside a network, and measures the reach of the quantiles around it; returns the penalty.
+
+    Raises FitFailed as `solve` does.
+    """
+    found = solve(forecaster.skip_alone(), train, validation, training, lambda _: None)
+    forecaster.reach_H.copy_(reach_of(forecaster, train))
+    assert found.penalty is not None
+    return found.penalty
+
+
+def _wide(values: Tensor) -> Tensor:
+    """Where 64 bits are: the GPU of a Mac has none."""
+    return values.cpu() if values.device.type == "mps" else values

@@ -8,6 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,8 +16,9 @@ from torch import Tensor
 
 from models.data.windows import Windows
 from models.fit import checkpoint
+from models.fit.average import Average
 from models.fit.checkpoint import Best, State
-from models.fit.closed_form import solve
+from models.fit.closed_form import solve, solve_skip
 from models.fit.precision import no_bfloat16
 from models.fit.settings import (
     Diverged,
@@ -68,9 +70,10 @@ def fit(
     with own_generators(train.origins.device):
         if forecaster.network.closed_form:
             return solve(forecaster, train, validation, training, on_epoch)
+        penalty = solve_skip(forecaster, train, validation, training) if forecaster.solves_skip else None
         loop = TrainingLoop(forecaster, train, validation, training, folder, save_every)
         loop.go_on()
-        return loop.run(on_epoch, stop)
+        return replace(loop.run(on_epoch, stop), penalty=penalty)
 
 
 class TrainingLoop:
@@ -97,6 +100,7 @@ class TrainingLoop:
         self.history: list[Epoch] = []
         self.best = Best(epoch=-1, val_mae=math.inf, score=math.inf, weights=None)
         self.step = Step(forecaster, training, self.device, self._half())  # torch's optimizers load for a second
+        self.average = Average(self.step.parameters, training.average_epochs * self.steps_per_epoch)
         self.started = self.saved = time.perf_counter()
 
     def _half(self) -> bool:
@@ -127,15 +131,18 @@ class TrainingLoop:
             except FitFailed as error:
                 raise self._failed(error, self.steps + 1) from error
             try:
-                row = self._validated()
+                with self.average.in_place():
+                    row = self._validated()
             except FitFailed as error:
                 raise self._failed(error, self.steps) from error
             if self._due():
                 self.save()
             best = self.best["val_mae"]
             on_epoch(row | {"left": self._left()} | ({} if best is None else {"best": best}))
-        if self.best["weights"] is not None:  # None in a refit, which ends with its last weights
+        if self.best["weights"] is not None:
             self.forecaster.load_state_dict(self.best["weights"])
+        else:  # a refit ends with its last weights
+            self.average.put()
         seconds = self.history[-1]["seconds"]
         windows = self.steps * len(self.train) / self.steps_per_epoch
         return FitResult(
@@ -189,6 +196,7 @@ class TrainingLoop:
         for batch in self.train.batches(self.training.batch_size, order):
             self.losses += self.step(batch, self._rate(self.steps))
             self.steps += 1
+            self.average.take(self.steps)
             if self._spent():
                 break
             if stop():
@@ -253,6 +261,7 @@ class TrainingLoop:
         state: State = {
             "steps": self.steps,
             "weights": self.forecaster.state_dict(),
+            "average": self.average.values,
             "optimizer": self.step.optimizer.state_dict(),
             "generators": generators(self.device),
             "losses": self.losses,
@@ -270,6 +279,7 @@ class TrainingLoop:
         if state is None:
             return
         self.forecaster.load_state_dict(state["weights"])
+        self.average.load(state["average"])
         self.step.optimizer.load_state_dict(state["optimizer"])
         set_generators(state["generators"], self.device)
         self.steps, self.losses, self.spent = state["steps"], state["losses"].to(self.device), state["seconds"]

@@ -63,11 +63,12 @@ class Training:
     """The numbers of a fit; `params/schema.py` says what they mean.
 
     `micro_batches`: the parts that a batch is trained in.  `monitor`: what of validation decides which epoch is the best, the
-    MAE in raw units (mae) or the loss in scaled ones (loss).  `stop_step`: where an equal fit was stopped by its `max_seconds`,
-    which is then not looked at.
+    MAE in raw units (mae) or the loss in scaled ones (loss).  `average_epochs`: over how many epochs the weights are averaged
+    that are validated and kept; 0: they are those of the last step.  `stop_step`: where an equal fit was stopped by its
+    `max_seconds`, which is then not looked at.
 
     A refit has what another fit's validation chose, the number of its epochs (`refit_epochs`) or its penalty
-    (`refit_penalty`): it validates nothing and ends there, or in its last epoch at `stop_step`.
+    (`refit_penalty`), both beside a ridge regression: it validates nothing and ends there, or in its last epoch at `stop_step`.
     """
 
     max_epochs: int
@@ -85,6 +86,7 @@ class Training:
     stop_step: int | None = None
     precision: str = "float32"
     monitor: str = "mae"
+    average_epochs: float = 0.0
     refit_epochs: int | None = None
     refit_penalty: float | None = None
 
@@ -103,7 +105,8 @@ class FitResult:
     """What the loop found: the best weights are in the forecaster; the history has one row an epoch.
 
     `ended_by` says what ended it, `steps` after how many optimizer steps (`epoch_steps` are an epoch), `parts` in how many
-    parts a batch was trained.  A refit has no `val_mae`, its best epoch is its last.
+    parts a batch was trained; `penalty` is that of a closed form, also of one beside a network.  A refit has no `val_mae`, its
+    best epoch is its last.
     """
 
     best_epoch: int
@@ -116,6 +119,7 @@ class FitResult:
     parts: int = 1
     precision: str = "float32"
     epoch_steps: int = 0
+    penalty: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +146,7 @@ class Result:
     parts: int = 1
     precision: str = "float32"
     epoch_steps: int = 0
+    penalty: float | None = None
     num_parameters: int = 0
     weights: str = ""
     peak_memory_mb: float | None = None

@@ -116,6 +116,11 @@ class Head(nn.Linear):
         if outputs > 1:
             self.beside = Still(width, horizon * (outputs - 1))
 
+    def begin_at_zero(self) -> None:
+        """Output 0 is 0, whatever the vector, until it is trained."""
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
     if TYPE_CHECKING:  # nn.Module says Any
 
         def __call__(self, input: Tensor) -> Tensor: ...

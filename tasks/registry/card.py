@@ -170,9 +170,10 @@ def _weights(refit: Refitted | None) -> list[str]:
 def _length(training: Training) -> str:
     """How long, or with what penalty, a refit was trained."""
     penalty, epochs = training.refit_penalty, training.refit_epochs
-    if penalty is not None:
+    if epochs is None:
         return f"with the penalty {penalty:g}"
-    return f"for {epochs} epoch{'' if epochs == 1 else 's'}"
+    beside = "" if penalty is None else f", beside a ridge regression with the penalty {penalty:g}"
+    return f"for {epochs} epoch{'' if epochs == 1 else 's'}{beside}"
 
 
 def _plain(text: str) -> str:

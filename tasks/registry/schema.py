@@ -138,6 +138,7 @@ class TrainingTold(Exactly):
     stop_step: Rows | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     monitor: Literal["mae", "loss"] = "mae"
+    average_epochs: Annotated[float, Field(ge=0, le=1000)] = 0.0
     refit_epochs: Rows | None = None
     refit_penalty: Annotated[float, Field(ge=0, le=MOST)] | None = None
 

@@ -37,8 +37,11 @@ def job_on_all_rows(job: Job, result: Result) -> Job:
         return replace(job, split=None, members=tuple(refits))
     again = replace(job, split=None).with_training(max_seconds=None)
     best = next(row for row in result.history if row["epoch"] == result.best_epoch)
+    penalty = best.get("penalty", result.penalty)  # its own, or that of the ridge regression beside it
+    if penalty is not None:
+        again = again.with_training(refit_penalty=penalty)
     if "penalty" in best:
-        return again.with_training(refit_penalty=best["penalty"])
+        return again
     old, new, epochs = result.epoch_steps, _epoch_steps(job), result.best_epoch + 1
     again = again.with_training(refit_epochs=epochs)
     if job.training.max_steps is not None:

@@ -46,7 +46,17 @@ class Planned:
 def make_job(variant: VariantParams, seed: int, panel: Path, windows: WindowParams, split: Split, device: str) -> Job:
     """Everything that a fit depends on; of an ensemble, `members` are the jobs of the fits that it combines."""
     training, scaling = variant.run.training, variant.run.scaling
-    names = ("max_epochs", "patience_epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "loss", "monitor")
+    names = (
+        "max_epochs",
+        "patience_epochs",
+        "batch_size",
+        "learning_rate",
+        "weight_decay",
+        "clip_norm",
+        "loss",
+        "monitor",
+        "average_epochs",
+    )
     numbers = {name: getattr(training, name) for name in (*names, "precision", "max_steps", "max_seconds")}
     whole = device != "cpu" and training.micro_batches == "auto"  # the rule is one for CPUs
     parts = 1 if whole or variant.members else micro_batches(variant, windows.lookback)

@@ -70,6 +70,11 @@ def test_a_ridge_refit_has_the_penalty_that_was_best(folder: Path) -> None:
     assert again.training.refit_penalty == 10.0 and again.training.refit_epochs is None
 
 
+def test_the_refit_of_a_network_beside_a_ridge_regression_has_its_penalty_and_its_epochs(folder: Path) -> None:
+    again = job_on_all_rows(job_of(folder), replace(result(2, 28), penalty=100.0))
+    assert (again.training.refit_penalty, again.training.refit_epochs) == (100.0, 3)
+
+
 def test_what_a_refit_has_seen_ends_with_the_newest_target_of_each_series() -> None:
     target = np.arange(12, dtype=np.float32)
 

@@ -1,0 +1,53 @@
+"""Weights averaged over the last steps of a fit, which forecast better than those of any one step.
+
+Polyak & Juditsky 1992 (SIAM J. Control Optim. 30); as an exponential moving average, Tarvainen & Valpola 2017 (1703.01780).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+EARLY = 4  # after so many steps the newest counts an eighth: the first weights are forgotten soon
+
+
+class Average:
+    """An exponential moving average of weights with a memory of `steps`; with one step or less it is nothing, and free.
+
+    `values`: the averages, in the order of the weights; empty where there is none.
+    """
+
+    def __init__(self, weights: Sequence[nn.Parameter], steps: float) -> None:
+        self.weights: list[Tensor] = [*weights]
+        self.steps = steps
+        self.values: list[Tensor] = [one.detach().clone() for one in weights] if steps > 1 else []
+
+    @torch.no_grad()
+    def take(self, step: int) -> None:
+        """Takes the weights after a step, counted from 1, into the average."""
+        if self.values:
+            torch._foreach_lerp_(self.values, self.weights, max(1 / self.steps, EARLY / (step + EARLY)))
+
+    @torch.no_grad()
+    def put(self) -> None:
+        """The averages in the place of the weights."""
+        for weight, value in zip(self.weights, self.values, strict=False):
+            weight.copy_(value)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The averages in the place of the weights, as long as it lasts."""
+        own = [weight.detach().clone() for weight in self.weights] if self.values else []
+        self.put()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for weight, value in zip(self.weights, own, strict=False):
+                    weight.copy_(value)
+
+    def load(self, values: Sequence[Tensor]) -> None:
+        """Takes up the averages of a checkpoint."""
+        for own, value in zip(self.values, values, strict=True):
+            own.copy_(value)
