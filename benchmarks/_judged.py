@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks._panels import HELD_OUT, KINDS
+import polars as pl
+
+from benchmarks._panels import HELD_OUT, KINDS, mase
 from tasks.compare.board import Board, ScoreRow
 from tasks.train.kind import Kind
 
@@ -86,6 +88,15 @@ def judged(panel: str, facts: dict[str, Any], ranges: int = 1) -> Row:
     ridge = next((row for row in rows if row.family == "ridge"), None)
     network, best = (model(next(iter(some), None)) for some in (single, rows))
     return Row(panel, 0, 0, facts.get("choose_by", "mae"), ranges, network, model(ridge), model(board.bar), best)
+
+
+def ahead_of(history: pl.DataFrame, ahead: pl.DataFrame, forecasts: pl.DataFrame, season: int) -> Ahead:
+    """The scores of forecasts (unique_id, ds, yhat) of the rows `ahead` of a history, on as many steps as they have."""
+    past = history.sort("unique_id", "ds").group_by("unique_id").agg(past=pl.col("y").tail(season))
+    rows = ahead.sort("unique_id", "ds").with_columns(step=pl.int_range(pl.len()).over("unique_id")).join(past, on="unique_id")
+    rows = rows.with_columns(naive=pl.col("past").list.get(pl.col("step") % season, null_on_oob=True))
+    both = rows.join(forecasts.select("unique_id", pl.col("ds").cast(ahead.schema["ds"]), "yhat"), on=["unique_id", "ds"])
+    return Ahead(both["step"].n_unique(), mase(history, both, "yhat", season), mase(history, both, "naive", season))
 
 
 def report(rows: Sequence[Row], folds: int, test: bool) -> list[str]:

@@ -37,8 +37,8 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks._judged import Ahead, Row, facts_of, judged, report
-from benchmarks._panels import KINDS, NYC, PANELS, SHIPPED, SOURCES, found, generated, mase, read
+from benchmarks._judged import Ahead, Row, ahead_of, facts_of, judged, report
+from benchmarks._panels import KINDS, NYC, PANELS, SHIPPED, SOURCES, found, generated, read
 from flows.runtime.state import prepare
 from params.load import load_run
 from tasks.files import ROOT, placed
@@ -199,19 +199,12 @@ def _compare(run_file: Path, asked: Asked, ranges: int) -> None:
 
 
 def _scored_ahead(table: Table, name: str, asked: Asked) -> Ahead:
-    """Forecasts the rows after a table by what was registered, as many steps as that forecasts, and scores them."""
+    """The scores of what was registered on the rows after a table."""
     assert table.ahead is not None
     folder, kind = asked.work / table.name, KINDS[table.name]
     out, history = folder / "ahead.parquet", pl.read_parquet(table.file)
     _command(asked, folder, "forecast", f"{name}@challenger", "--data", str(table.file), "--out", str(out))
-    forecasts = pl.read_parquet(out).select("unique_id", pl.col("ds").cast(table.ahead["ds"].dtype), "yhat")
-    step = pl.int_range(pl.len()).over("unique_id")
-    season = history.group_by("unique_id").agg(past=pl.col("y").tail(kind.season))
-    naive = table.ahead.with_columns(step=step).join(season, on="unique_id")
-    naive = naive.with_columns(naive=pl.col("past").list.get(pl.col("step") % kind.season, null_on_oob=True))
-    both = naive.join(forecasts, on=["unique_id", "ds"])
-    steps = both["step"].n_unique()
-    return Ahead(steps, mase(history, both, "yhat", kind.season), mase(history, both, "naive", kind.season))
+    return ahead_of(history, table.ahead, pl.read_parquet(out), kind.season)
 
 
 def _command(asked: Asked, folder: Path, *arguments: str) -> str:

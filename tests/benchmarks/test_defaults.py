@@ -64,7 +64,8 @@ def test_a_panel_is_compared_as_init_wrote_it_and_read_when_it_is_finished(run: 
     frame.with_columns(pl.col("y") + 1).write_parquet(data / "etth1.parquet")
     status, failed = run(*asked[:4], "--seeds", "2", "--set", "training.max_epoch=1")
     assert status == 1 and "etth1 failed: compare ended with 2" in failed and "max_epoch" in failed
-    assert "leaderboard" not in json.loads((folder / "found.json").read_text())  # what was found is of other rows
+    left = json.loads((folder / "found.json").read_text())
+    assert "leaderboard" not in left and left["seconds"] > 0  # what was found is of other rows; what was tried has its minutes
 
 
 def test_what_does_not_exist_is_said_at_once(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
