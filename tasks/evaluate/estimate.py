@@ -66,7 +66,8 @@ def _every_fit(
             epochs = min(training.patience_epochs + 1, training.max_epochs) if early else training.max_epochs
             if training.max_steps is not None:
                 epochs = min(epochs, -(-training.max_steps * training.batch_size // max(work.train, 1)))
-            seconds = fit_seconds(cost_of(training.variant), work, epochs, training.batch_size)
+            skip = job.network.get("skip")
+            seconds = fit_seconds(cost_of(training.variant), work, epochs, training.batch_size, skip)
             found[training.variant, training.seed, job.split] = min(seconds, START + (training.max_seconds or seconds))
     origins = {label: work.validation + work.test for label, work in works.items()}
     ensembles = (START + member_seconds(fit.job, rows, origins[fit.label]) for fit in fits if fit.job.members)

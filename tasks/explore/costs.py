@@ -1,6 +1,6 @@
 """What a fit costs, by `params/rules/costs.yaml`: found once by `python -m benchmarks.costs`, never while a fit runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -57,16 +57,23 @@ def cost_of(variant: str) -> Cost:
     return costs().get(variant) or max(costs().values(), key=lambda cost: cost.window(96, 3))
 
 
-def fit_seconds(cost: Cost, work: Work, epochs: int, batch: int = BATCH) -> float:
-    """Seconds of a core that a fit takes, its start and its forecasts included."""
+def fit_seconds(cost: Cost, work: Work, epochs: int, batch: int = BATCH, skip: object = None) -> float:
+    """Seconds of a core that a fit takes, its start and its forecasts included.  `skip`: what stands beside the network; a
+    ridge regression is solved first."""
     passes = 1 if cost.solved else epochs
     windows = work.train * passes + cost.forecast * (work.validation * (passes + 1) + work.test)
     steps = 0.0 if cost.solved else STEP * work.train * epochs * max(0.0, 1 / batch - 1 / BATCH)  # beside those of such batches
-    return START + steps + cost.window(work.samples, work.channels) * windows / 1e6
+    solved = cost_of("ridge").window(work.samples, work.channels) * work.train / 1e6 if skip == "ridge" else 0.0
+    return START + solved + steps + cost.window(work.samples, work.channels) * windows / 1e6
 
 
-def run_seconds(variants: Mapping[str, Sequence[str]], work: Work, epochs: int, batch: int) -> float:
-    """The seconds of all fits of a run, each once and with one seed.  `variants`: the members of each ensemble, else none."""
+def run_seconds(
+    variants: Mapping[str, Sequence[str]], work: Work, epochs: int, batch: int, linear: Collection[str] = ()
+) -> float:
+    """The seconds of all fits of a run, each once and with one seed, beside a ridge regression but for the `linear` ones.
+
+    `variants`: the members of each ensemble, else none."""
     fits = {name for variant, members in variants.items() for name in members or (variant,)}
     ensembles = sum(bool(members) for members in variants.values())
-    return START * ensembles + sum(fit_seconds(cost_of(name), work, epochs, batch) for name in fits)
+    each = (fit_seconds(cost_of(name), work, epochs, batch, None if name in linear else "ridge") for name in fits)
+    return START * ensembles + sum(each)

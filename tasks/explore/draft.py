@@ -18,6 +18,7 @@ from tasks.explore.times import Times
 
 MOST_FEATURES = 12
 MANY = 10  # series
+NEARLY_A_YEAR = 300  # days
 MAX_GAP_SHARE = 0.01  # params/base.yaml
 
 
@@ -129,6 +130,8 @@ class Draft:
             "bd": "weekday, month",
         }
         found = names.get(unit, "month")
+        if unit in ("s", "m", "h") and self.grid.days >= NEARLY_A_YEAR:
+            found = "hour, weekday, yearday"
         if unit in ("d", "bd") and 365 in self.seasons:
             found = "weekday, yearday"
         if unit == "y":
@@ -153,13 +156,13 @@ class Draft:
         return iter(["validation:  # what this table needs", *limits] if limits else [])
 
     def _scaling(self) -> Iterator[str]:
-        nature, season = self.nature, self.sizes.season
+        nature = self.nature
         if not (nature.log1p or self.pooled):
             return
         yield "scaling:"
         if self.pooled:
             yield "  per: global  # one scale for all series: each window is measured against itself"
-            yield f"  window: {'mean' if season > 1 else 'last'}"
+            yield "  window: revin  # by its mean and deviation"
         if nature.log1p:
             why = "series differ in size" if nature.spread else "large values are far from the rest"
             yield f"  target: log1p  # {why}: ratios count"
@@ -175,11 +178,12 @@ class Draft:
         pace = self.pace
         yield f"variants: [{', '.join(pace.variants)}]"
         yield "network:"
-        yield "  skip: linear  # a linear map beside each network, which learns what that cannot"
+        yield "  skip: ridge  # a ridge regression beside each network, which learns what that leaves"
         yield "training:"
         yield f"  max_epochs: {pace.epochs}"
         yield f"  patience_epochs: {pace.patience}"
         yield f"  batch_size: {pace.batch}"
+        yield "  average_epochs: 1  # what is kept are weights averaged over the last epoch"
         if self.nature.spread:
             yield "  monitor: loss  # the best epoch by the scaled loss: series differ in size"
 

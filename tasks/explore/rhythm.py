@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ WHOLE_SEASONS = (4, 7, 12, 24, 48, 52, 96, 168)  # tried where steps are whole n
 CALENDAR_SEASONS = {1: (12,), 3: (4,), 12: ()}
 CLEAR = 0.1  # the least autocorrelation that counts as a season
 MOST_MISSING = 0.8  # more, and the step is no step
+SEVERAL = 5  # series whose mean may show what none of them does
 SERIES, ROWS = 24, 20_000  # what the season is read from: this many series, their newest rows
 
 
@@ -32,6 +34,15 @@ class Grid:
     first: object
     last: object
     together: bool
+
+    @property
+    def days(self) -> float:
+        """How long the table is, from its first to its last time; 0 where steps are whole numbers."""
+        return (
+            (self.last - self.first) / timedelta(days=1)
+            if isinstance(self.last, date) and isinstance(self.first, date)
+            else 0.0
+        )
 
 
 def span_of(keys: pl.LazyFrame, whole: bool, name: str) -> str | int:
@@ -184,7 +195,23 @@ def some_series(frame: pl.LazyFrame, span: str | int, name: str) -> list[np.ndar
 
 
 def seasons_of(arrays: list[np.ndarray], span: str | int) -> dict[int, float]:
-    """The clear seasons of some series and how strong each is (the median over them), shortest first."""
+    """The clear seasons of some series, which end together, and how strong each is (the median over them), shortest first.
+
+    Where no season is clear in half of them, since each is small and noisy, those of their mean count.
+    """
+    return _clear_in(arrays, span) or (_clear_in([_mean_of(arrays)], span) if len(arrays) >= SEVERAL else {})
+
+
+def _mean_of(arrays: list[np.ndarray]) -> np.ndarray:
+    """The mean of series that end together, each in units of its own mean, over the newest rows that all of them have."""
+    rows = min(map(len, arrays))
+    sizes = [float(np.nanmean(np.abs(one))) if np.isfinite(one).any() else 0.0 for one in arrays]
+    parts = [one[len(one) - rows :] / size for one, size in zip(arrays, sizes, strict=True) if size > 0]
+    known = np.isfinite(parts).sum(0) if parts else np.zeros(rows)
+    return np.divide(np.nansum(parts, 0) if parts else known, known, out=np.full(rows, np.nan), where=known > 0)
+
+
+def _clear_in(arrays: list[np.ndarray], span: str | int) -> dict[int, float]:
     found = {}
     for season in seasons_to_try(span):
         each = [strength(values, season) for values in arrays]

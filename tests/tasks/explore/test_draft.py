@@ -77,6 +77,34 @@ def test_a_window_holds_a_season_and_strides_meet_all_its_phases(tmp_path: Path,
     assert math.gcd(sizes.stride, season) == math.gcd(sizes.evaluation_stride, season) == 1
 
 
+def test_a_season_that_noise_hides_in_each_series_shows_in_their_mean(tmp_path: Path) -> None:
+    """Small counts with a weekly wave: half of 12 series do not show it, and three of them have no mean to ask."""
+    rng = np.random.default_rng(4)
+    lam = 1.0 + 0.45 * np.sin(np.arange(240) * 2 * np.pi / 7)
+    series = [pl.DataFrame({"id": [f"s{i}"] * 240, "day": days(240), "units": rng.poisson(lam)}) for i in range(12)]
+    assert look(tmp_path, pl.concat(series)).draft.seasons.keys() == {7}
+    still = [one.with_columns(units=pl.Series(rng.poisson(1.0, 240))) for one in series]
+    assert not look(tmp_path, pl.concat(still)).draft.seasons
+
+
+@pytest.mark.parametrize(("rows", "found"), [(24 * 310, "hour, weekday, yearday"), (24 * 290, "hour, weekday")])
+def test_hours_of_nearly_a_year_show_the_time_of_the_year(tmp_path: Path, rows: int, found: str) -> None:
+    frame = pl.DataFrame({"when": moments(rows, "1h"), "load": np.resize(wave(2400, 24), rows)})
+    assert f"\n  calendar: [{found}]" in look(tmp_path, frame, "x.parquet").text
+
+
+def test_networks_stand_beside_a_ridge_regression_and_windows_of_many_series_are_measured_against_themselves(
+    tmp_path: Path,
+) -> None:
+    text = look(tmp_path, shops(12, size=lambda i, n: [1.0] * n)).text
+    run = load_run(tmp_path / "run.yaml")
+    assert run.network == {"skip": "ridge"} and run.training.average_epochs == 1
+    assert "\n  per: global" in text and run.scaling.window == "revin"
+    one = look(tmp_path, pl.DataFrame({"day": days(300), "load": wave(300, 7)})).text
+    run = load_run(tmp_path / "run.yaml")
+    assert "per: global" not in one and run.scaling.window == "last" and run.network == {"skip": "ridge"}
+
+
 def test_short_series_are_padded_and_keep_a_season(tmp_path: Path) -> None:
     parts = [
         pl.DataFrame({"id": [f"m{i}"] * n, "month": moments(n, "1mo"), "units": wave(n, 12, 3.0)})
