@@ -11,6 +11,7 @@ from models.networks.contract import Arguments, Network, Target, check_arguments
 from models.networks.convolutional import CnnLstm, Convolutional
 from models.networks.dilated import Tcn, WaveNet
 from models.networks.dilated_lstm import DilatedLstm
+from models.networks.esrnn import EsRnn
 from models.networks.linear import Dense, Linear, Ridge
 from models.networks.min_gru import MinGru
 from models.networks.modern_tcn import ModernTcn
@@ -26,6 +27,7 @@ FAMILIES: dict[str, type[Network]] = {
     "dense": Dense,
     "dilated_lstm": DilatedLstm,
     "encoder_decoder": EncoderDecoder,
+    "esrnn": EsRnn,
     "linear": Linear,
     "min_gru": MinGru,
     "modern_tcn": ModernTcn,

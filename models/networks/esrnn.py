@@ -1,0 +1,127 @@
+"""Exponential smoothing of level and season inside the window, and a dilated LSTM for what it leaves.
+
+Smyl 2020 (ES-RNN, the winner of M4; IJF 36(1)); Hyndman et al. 2008 (smoothing as the correction of errors).
+Shapes: B batch, L lookback, F features, H horizon, O outputs, S season, P seasons of a window, K smoothers.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.networks.contract import FIRST, Network, Target, check_ranges
+from models.networks.dilated_lstm import DilatedLstm
+
+PACE = 10.0  # by which the few weights of the smoothing learn faster than those of the LSTM
+LEAST = 1e-8  # added to a mean of squares before its logarithm
+
+
+class Smoothed(NamedTuple):
+    """What K smoothers make of a window.
+
+    `level_BK`: the newest.  `season_BSK`: the newest of each phase, counted from the oldest sample.  `under_BLK`: the season of
+    each sample as it was before that sample.  `squares_BK`: the mean square of the errors one sample ahead.
+    """
+
+    level_BK: Tensor
+    season_BSK: Tensor
+    under_BLK: Tensor
+    squares_BK: Tensor
+
+
+def first_season(y_BL: Tensor, seen_BL: Tensor, season: int) -> tuple[Tensor, Tensor]:
+    """[B, 1] the mean of what is observed first in each phase, and [B, S] what it is above that; 0 where nothing is."""
+    padding = (0, -y_BL.shape[1] % season)
+    y_BPS = nn.functional.pad(y_BL, padding).unflatten(1, (-1, season))
+    seen_BPS = nn.functional.pad(seen_BL, padding).unflatten(1, (-1, season))
+    first_BPS = seen_BPS * (seen_BPS.cumsum(1) == 1)
+    known_BS, first_BS = first_BPS.sum(1), (first_BPS * y_BPS).sum(1)
+    level_B1 = first_BS.sum(1, keepdim=True) / known_BS.sum(1, keepdim=True).clamp(min=1)
+    return level_B1, first_BS - known_BS * level_B1
+
+
+def smooth(y_BL: Tensor, seen_BL: Tensor, alpha_K: Tensor, gamma_K: Tensor | None, season: int) -> Smoothed:
+    """Additive smoothing of level and season from the second season of a window on; `seen_BL` is 0 at a sample to be skipped.
+
+    e = y_t - (level + season of its phase); level += alpha e; season of its phase += gamma e (without a `gamma_K`: no season).
+    Both begin as `first_season` has them.
+    """
+    level_B1, season_BS = first_season(y_BL, seen_BL, season)
+    level = level_B1.expand(-1, len(alpha_K))
+    seasons = list(season_BS.unsqueeze(-1).expand(-1, -1, len(alpha_K)).unbind(1))
+    samples, seen = y_BL.unsqueeze(-1).unbind(1), seen_BL.unsqueeze(-1).unbind(1)
+    under, errors = seasons[: len(samples)], [torch.zeros_like(level)]
+    for t in range(season, len(samples)):
+        at = t % season
+        error = (samples[t] - level - seasons[at]) * seen[t]
+        under.append(seasons[at])
+        errors.append(error)
+        level = torch.addcmul(level, alpha_K, error)
+        if gamma_K is not None:
+            seasons[at] = torch.addcmul(seasons[at], gamma_K, error)
+    squares_BK = torch.stack(errors).square().sum(0) / seen_BL[:, season:].sum(1, keepdim=True).clamp(min=1)
+    return Smoothed(level, torch.stack(seasons, 1), torch.stack(under, 1), squares_BK)
+
+
+class EsRnn(Network):
+    """Level, season and what a dilated LSTM forecasts of the rest, added up: [B, L, F] -> [B, H, O].
+
+    `smoothers` smoothings of y with coefficients of their own (logits; in the beginning alpha evenly between 0 and 1, gamma one
+    half) run over the observed samples of the window.  Each counts in proportion to exp(b) / (its mean square error one sample
+    ahead in this window)^p, with learned b and p: what Smyl fits for each series is chosen for each window, also of a series
+    that training did not see.  The LSTM reads the window less its newest level and less the season, in place of y, the season,
+    and all other channels.  Output 0 is the newest level, the season of the step and output 0 of the LSTM.
+    Departs from the paper: there the first season and one alpha and gamma are learned for every series, level and season are
+    multiplied (which adding is on a logarithm, `scaling.target: log1p`), and several specialists are averaged.
+    `season`: in rows; a window that is shorter shows none, and has a level alone.  A window of one season teaches the
+    smoothing nothing.  Initialisation: that of `DilatedLstm`.  Raises ValueError for numbers out of range.
+    """
+
+    fixed_cell = "lstm"
+    micro_batched = True
+
+    def __init__(
+        self,
+        *,
+        num_features: int,
+        lookback: int,
+        horizon: int,
+        outputs: int = 1,
+        target: Target = FIRST,
+        season: int = 1,
+        hidden_size: int,
+        num_layers: int = 3,
+        smoothers: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_ranges(season=season, hidden_size=hidden_size, num_layers=num_layers, smoothers=smoothers, dropout=dropout)
+        self.target, self.season = target, target.season(season, lookback)
+        self.phases = [(lookback - 1 + step) % self.season for step in target.steps(horizon)]
+        self.alpha_K = nn.Parameter(torch.linspace(0, 1, smoothers + 2)[1:-1].logit() / PACE)
+        self.gamma_K = nn.Parameter(torch.zeros(smoothers)) if self.season > 1 else None
+        self.bias_K = nn.Parameter(torch.zeros(smoothers)) if smoothers > 1 else None
+        self.power = nn.Parameter(torch.tensor(1 / PACE)) if smoothers > 1 else None
+        sizes = {"num_features": num_features + 1, "lookback": lookback, "horizon": horizon, "outputs": outputs}
+        self.rest = DilatedLstm(**sizes, hidden_size=hidden_size, num_layers=num_layers, dropout=dropout)
+
+    def forward(self, x_BLF: Tensor) -> Tensor:
+        """[B, L, F] -> [B, H, O]."""
+        y_BL = x_BLF[..., self.target.channel]
+        seen_BL = torch.ones_like(y_BL) if self.target.mask is None else x_BLF[..., self.target.mask]
+        gamma_K = None if self.gamma_K is None else (PACE * self.gamma_K).sigmoid()
+        found = smooth(y_BL, seen_BL, (PACE * self.alpha_K).sigmoid(), gamma_K, self.season)
+        share_B1K = self.shares(found.squares_BK).unsqueeze(1)
+        level_B1 = (found.level_BK.unsqueeze(1) * share_B1K).sum(-1)
+        season_BS, under_BL = ((part * share_B1K).sum(-1) for part in (found.season_BSK, found.under_BLK))
+        left_BL = (y_BL - under_BL - level_B1) * seen_BL
+        others = x_BLF[..., : self.target.channel], x_BLF[..., self.target.channel + 1 :]
+        rest_BHO = self.rest(torch.cat((left_BL.unsqueeze(-1), under_BL.unsqueeze(-1), *others), dim=-1))
+        smooth_BH1 = (level_B1 + season_BS[:, self.phases]).unsqueeze(-1)
+        return torch.cat((rest_BHO[..., :1] + smooth_BH1, rest_BHO[..., 1:]), dim=-1)
+
+    def shares(self, squares_BK: Tensor) -> Tensor:
+        """[B, K]: how much each smoother counts in each window, by the mean square of its errors there."""
+        if self.bias_K is None or self.power is None:
+            return torch.ones_like(squares_BK)
+        return (PACE * self.bias_K - PACE * self.power * (squares_BK + LEAST).log()).softmax(-1)
