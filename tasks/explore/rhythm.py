@@ -207,8 +207,11 @@ def _mean_of(arrays: list[np.ndarray]) -> np.ndarray:
     rows = min(map(len, arrays))
     sizes = [float(np.nanmean(np.abs(one))) if np.isfinite(one).any() else 0.0 for one in arrays]
     parts = [one[len(one) - rows :] / size for one, size in zip(arrays, sizes, strict=True) if size > 0]
-    known = np.isfinite(parts).sum(0) if parts else np.zeros(rows)
-    return np.divide(np.nansum(parts, 0) if parts else known, known, out=np.full(rows, np.nan), where=known > 0)
+    if not parts:
+        return np.full(rows, np.nan)
+    known = np.isfinite(parts).sum(0)
+    found: np.ndarray = np.divide(np.nansum(parts, 0), known, out=np.full(rows, np.nan), where=known > 0)
+    return found
 
 
 def _clear_in(arrays: list[np.ndarray], span: str | int) -> dict[int, float]:
