@@ -166,7 +166,7 @@ def row_of(table: Table, asked: Asked) -> Row:
             facts |= _compared(table, run_file, asked)
             facts["partly"] = first and any("trained before" in raw["note"] for raw in facts["leaderboard"]["rows"])
             if before.get("leaderboard", {}).get("run") == facts["leaderboard"]["run"]:  # nothing that counts has changed
-                facts |= {"seconds": before["seconds"], "partly": before["partly"]}
+                facts |= {"seconds": before["seconds"], "partly": before.get("partly", False)}
         finally:  # also where it is interrupted: the next call goes on
             facts["seconds"] += time.monotonic() - began
             with placed(kept) as partial:
@@ -174,7 +174,7 @@ def row_of(table: Table, asked: Asked) -> Row:
     row = judged(table.name, facts["leaderboard"], facts["ranges"])
     ahead = Ahead(**facts["ahead"]) if facts["ahead"] else None
     row = replace(row, series=table.series, rows=table.rows, ahead=ahead)
-    return replace(row, minutes=facts["seconds"] / 60, partly=facts["partly"])
+    return replace(row, minutes=facts["seconds"] / 60, partly=facts.get("partly", False))
 
 
 def _compared(table: Table, run_file: Path, asked: Asked) -> dict[str, Any]:
