@@ -19,6 +19,7 @@ setup: $(ENV) ## make .venv with the locked dependencies (the others do it by th
 
 run: $(ENV) ## the main job on the shipped data: check, window, train, compare, register
 	$(PY) -m flows compare params/nyc_weather.yaml
+	$(PY) -m flows compare params/nyc_departures.yaml
 
 ui: $(ENV) ## the pages of MLflow and Prefect on all runs so far
 	$(PY) -m flows ui

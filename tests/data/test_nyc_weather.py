@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from data.build_nyc_weather import TARGET, build
+from data.build_nyc import WEATHER, weather
 
 SCHEMA = {"origin": pl.String, "time_hour": pl.Datetime("us", "UTC")} | dict.fromkeys(
     ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"), pl.Float64
@@ -29,7 +29,7 @@ LGA,2013,6,1,23,NA,NA,NA,NA,0,24.16638,0.13,NA,2.5,2013-06-02T03:00:00Z
 @pytest.fixture(scope="module")
 def table() -> pl.DataFrame:
     """The shipped file."""
-    return pl.read_parquet(TARGET)
+    return pl.read_parquet(WEATHER)
 
 
 def test_rows_and_columns(table: pl.DataFrame) -> None:
@@ -66,7 +66,7 @@ def test_the_impossible_wind_is_still_there(table: pl.DataFrame) -> None:
 
 
 def test_the_readme_gives_the_counted_faults() -> None:
-    text = (TARGET.parent / "README.md").read_text(encoding="utf-8")
+    text = (WEATHER.parent / "README.md").read_text(encoding="utf-8")
     for name, (ewr, jfk, lga) in NULLS.items():
         (line,) = (line for line in text.splitlines() if line.startswith(f"| `{name}`"))
         assert f"| {ewr:,} | {jfk:,} | {lga:,} | {ewr + jfk + lga:,} |" in line
@@ -75,7 +75,7 @@ def test_the_readme_gives_the_counted_faults() -> None:
 def test_building_again_gives_the_same_form(tmp_path: Path) -> None:
     source = tmp_path / "weather.csv"
     source.write_text(SOURCE)
-    built = build(source)
+    built = weather(source)
     assert dict(built.schema) == SCHEMA
     assert built.rows() == [
         ("EWR", datetime(2013, 1, 1, 6, tzinfo=UTC), 39.02, 26.06, 59.37, 270.0, 10.357019999999999, None, 0.0, 1012.0, 10.0),
