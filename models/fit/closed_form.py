@@ -18,9 +18,15 @@ from models.networks.contract import ClosedForm
 
 
 def solve(
-    forecaster: Forecaster, train: Windows, validation: Windows, training: Training, on_epoch: Callable[[Epoch], None]
+    forecaster: Forecaster,
+    train: Windows,
+    validation: Windows,
+    training: Training,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> FitResult:
     """Solves for each penalty and keeps the best on validation; a refit for its one, without validation.
+
+    Without `on_epoch`, which is told of each penalty, the loss in training is not looked at either.
 
     Raises FitFailed where none has a finite solution.
     """
@@ -37,14 +43,15 @@ def solve(
     penalties = forecaster.network.penalties if training.refit_penalty is None else (training.refit_penalty,)
     for epoch, (penalty, weights) in enumerate(forecaster.network.candidates(scaled(), penalties)):
         forecaster.network.load_state_dict(weights)
-        train_loss = validate(forecaster, train, training.loss).loss
-        found, error = {}, train_loss
+        found, error = dict[str, float](), 0.0
+        if on_epoch is not None:
+            found["train_loss"] = error = validate(forecaster, train, training.loss).loss
         if not training.refit:
             val_loss, error, _ = validate(forecaster, validation, training.loss)
-            found = {"val_loss": val_loss, "val_mae": error}
-        row = {"epoch": epoch, "train_loss": train_loss, **found, "penalty": penalty}
-        history.append(row | {"seconds": time.perf_counter() - started})
-        on_epoch(history[-1])
+            found |= {"val_loss": val_loss, "val_mae": error}
+        history.append({"epoch": epoch, **found, "penalty": penalty, "seconds": time.perf_counter() - started})
+        if on_epoch is not None:
+            on_epoch(history[-1])
         score = error if training.refit or training.monitor == "mae" else found["val_loss"]
         if score < best["score"]:
             best = Best(epoch=epoch, val_mae=None if training.refit else error, score=score, weights=weights)
@@ -62,7 +69,7 @@ def solve_skip(forecaster: Forecaster, train: Windows, validation: Windows, trai
 
     Raises FitFailed as `solve` does.
     """
-    found = solve(forecaster.skip_alone(), train, validation, training, lambda _: None)
+    found = solve(forecaster.skip_alone(), train, validation, training)
     forecaster.reach_H.copy_(reach_of(forecaster, train))
     assert found.penalty is not None
     return found.penalty

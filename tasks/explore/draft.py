@@ -183,9 +183,11 @@ class Draft:
         yield f"  max_epochs: {pace.epochs}"
         yield f"  patience_epochs: {pace.patience}"
         yield f"  batch_size: {pace.batch}"
+        yield "  weight_decay: 1.0  # draws each network towards the ridge regression alone"
         yield "  average_epochs: 1  # what is kept are weights averaged over the last epoch"
         if self.nature.spread:
             yield "  monitor: loss  # the best epoch by the scaled loss: series differ in size"
+        yield "  refit: all  # what is chosen is trained once more on all rows, for what `forecast` gives"
 
     def _evaluation(self) -> Iterator[str]:
         season = ", ".join(f"{s} ({v:.2f})" for s, v in self.seasons.items()) or "none is clear"
