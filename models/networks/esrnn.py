@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models.networks.contract import FIRST, Network, Target, check_ranges
 from models.networks.dilated_lstm import DilatedLstm
+from models.networks.min_gru import scan
 
 PACE = 10.0  # by which the few weights of the smoothing learn faster than those of the LSTM
 LEAST = 1e-8  # added to a mean of squares before its logarithm
@@ -44,23 +45,29 @@ def smooth(y_BL: Tensor, seen_BL: Tensor, alpha_K: Tensor, gamma_K: Tensor | Non
     """Additive smoothing of level and season from the second season of a window on; `seen_BL` is 0 at a sample to be skipped.
 
     e = y_t - (level + season of its phase); level += alpha e; season of its phase += gamma e (without a `gamma_K`: no season).
-    Both begin as `first_season` has them.
+    Both begin as `first_season` has them.  Within a season no phase comes twice, so that the level alone recurs: it is
+    (1 - alpha) level + alpha (y_t - season), of which one parallel scan gives every sample.
     """
+    length = y_BL.shape[1]
     level_B1, season_BS = first_season(y_BL, seen_BL, season)
-    level = level_B1.expand(-1, len(alpha_K))
-    seasons = list(season_BS.unsqueeze(-1).expand(-1, -1, len(alpha_K)).unbind(1))
-    samples, seen = y_BL.unsqueeze(-1).unbind(1), seen_BL.unsqueeze(-1).unbind(1)
-    under, errors = seasons[: len(samples)], [torch.zeros_like(level)]
-    for t in range(season, len(samples)):
-        at = t % season
-        error = (samples[t] - level - seasons[at]) * seen[t]
-        under.append(seasons[at])
+    level_B1K = level_B1.unsqueeze(-1).expand(-1, -1, len(alpha_K))
+    season_BSK = season_BS.unsqueeze(-1).expand(-1, -1, len(alpha_K))
+    under, errors = [season_BSK[:, :length]], [torch.zeros_like(level_B1K)]
+    size = length if gamma_K is None else season
+    for start in range(season, length, size):
+        seen, y = seen_BL[:, start : start + size, None], y_BL[:, start : start + size, None]
+        now = season_BSK[:, : y.shape[1]] if gamma_K is not None else season_BSK.expand(-1, y.shape[1], -1)
+        gain = alpha_K * seen
+        add = gain * (y - now)
+        levels = scan(1 - gain, torch.cat((add[:, :1] + (1 - gain[:, :1]) * level_B1K, add[:, 1:]), dim=1))
+        error = (y - now - torch.cat((level_B1K, levels[:, :-1]), dim=1)) * seen
+        under.append(now)
         errors.append(error)
-        level = torch.addcmul(level, alpha_K, error)
+        level_B1K = levels[:, -1:]
         if gamma_K is not None:
-            seasons[at] = torch.addcmul(seasons[at], gamma_K, error)
-    squares_BK = torch.stack(errors).square().sum(0) / seen_BL[:, season:].sum(1, keepdim=True).clamp(min=1)
-    return Smoothed(level, torch.stack(seasons, 1), torch.stack(under, 1), squares_BK)
+            season_BSK = torch.cat((now + gamma_K * error, season_BSK[:, now.shape[1] :]), dim=1)
+    squares_BK = torch.cat(errors, 1).square().sum(1) / seen_BL[:, season:].sum(1, keepdim=True).clamp(min=1)
+    return Smoothed(level_B1K.squeeze(1), season_BSK, torch.cat(under, 1), squares_BK)
 
 
 class EsRnn(Network):
