@@ -49,6 +49,7 @@ class Row:
     baseline: Model | None
     best: Model | None
     minutes: float = 0.0
+    core_minutes: float = 0.0
     partly: bool = False
     ahead: Ahead | None = None
 
@@ -114,7 +115,8 @@ def report(rows: Sequence[Row], folds: int, test: bool) -> list[str]:
             front = sum(row.in_front for row in some)
             counts.append(f"of the {len(some)} {title} on {front}" if title else f"on {front} of {len(some)}")
     found = f"a network in front {'; '.join(counts)}" if counts else "nothing was compared"
-    lines += ["", f"{found}; {sum(row.minutes for row in rows):.1f} minutes in all."]
+    minutes, cores = sum(row.minutes for row in rows), sum(row.core_minutes for row in rows)
+    lines += ["", f"{found}; {minutes:.1f} minutes in all, {cores:.1f} of one core."]
     if any(row.partly for row in rows):
         lines.append("+: fits from before a change were found, and their minutes are not counted.")
     short = ", ".join(row.panel for row in rows if row.ranges < folds)
@@ -124,7 +126,7 @@ def report(rows: Sequence[Row], folds: int, test: bool) -> list[str]:
 def _markdown(rows: Sequence[Row], test: bool, ahead: bool) -> list[str]:
     text = ["panel", "measure", "network", "best baseline", "best of all", "network in front"]
     head = ["panel", "series", "rows", "measure", "network", "ridge", "best baseline", "best of all", "network in front"]
-    head += ["gain %", "ranges", "minutes"]
+    head += ["gain %", "ranges", "minutes", "core minutes"]
     head += ["test: network", "ridge", "baseline"] if test else []
     head += ["test MASE: network", "ridge", "baseline", "steps ahead", "MASE: registered", "seasonal naive"] if ahead else []
     lines = [f"| {' | '.join(head)} |", f"|{'|'.join('---' if name in text else '---:' for name in head)}|"]
@@ -136,7 +138,8 @@ def _cells(row: Row, test: bool, ahead: bool) -> list[str]:
     cells = [row.panel, str(row.series), f"{row.rows:,}", row.measure]
     cells += [_named(row.network), _figure(row.ridge.error if row.ridge else None), _named(row.baseline), _named(row.best)]
     cells += ["yes" if row.in_front else "no", "" if row.gain is None else f"{100 * row.gain:+.1f}"]
-    cells += [str(row.ranges), f"{row.minutes:.1f}{'+' if row.partly else ''}"]
+    more = "+" if row.partly else ""
+    cells += [str(row.ranges), f"{row.minutes:.1f}{more}", f"{row.core_minutes:.1f}{more}"]
     cells += [_figure(one.test if one else None) for one in three] if test else []
     if ahead:
         beyond = row.ahead

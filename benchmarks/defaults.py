@@ -19,14 +19,15 @@ registered, and its MASE stands beside that of the seasonal naive.
 
 State lies under --work: a panel that is finished is read and not computed again, until its table, its run file, the settings
 or the code change; fits that were finished before are found by `compare`.  Minutes are those of all commands of a panel, over
-all calls that it took; a `+` says that fits from before a change were found and are not in them.  Last line: JSON, also in
-WORK/rows.json.
+all calls that it took; core minutes are those of a processor that they used, however busy the machine was; a `+` says that fits
+from before a change were found and are not in them.  Last line: JSON, also in WORK/rows.json.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -152,29 +153,36 @@ def _written(frame: pl.DataFrame, work: Path, name: str) -> Path:
 
 def row_of(table: Table, asked: Asked) -> Row:
     """The row of a table: read where it is finished, else computed.  Raises Failed where a command ends badly."""
-    began = time.monotonic()
+    began, used = time.monotonic(), _core_seconds()
     folder = asked.work / table.name
     folder.mkdir(parents=True, exist_ok=True)
     run_file, kept = folder / f"{table.name}.yaml", folder / "found.json"
     _command(asked, folder, "init", str(table.file), "--out", str(run_file), "--force")
     state = _state(table, run_file, asked)
     before: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
-    facts: dict[str, Any] = before if before.get("state") == state else {"state": state, "seconds": 0.0}
+    facts: dict[str, Any] = before if before.get("state") == state else {"state": state, "seconds": 0.0, "core_seconds": 0.0}
     if "leaderboard" not in facts:
         first = not facts["seconds"]
         try:
             facts |= _compared(table, run_file, asked)
             facts["partly"] = first and any("trained before" in raw["note"] for raw in facts["leaderboard"]["rows"])
             if before.get("leaderboard", {}).get("run") == facts["leaderboard"]["run"]:  # nothing that counts has changed
-                facts |= {"seconds": before["seconds"], "partly": before.get("partly", False)}
+                facts |= {key: before[key] for key in ("seconds", "core_seconds", "partly")}
         finally:  # also where it is interrupted: the next call goes on
             facts["seconds"] += time.monotonic() - began
+            facts["core_seconds"] += _core_seconds() - used
             with placed(kept) as partial:
                 partial.write_text(json.dumps(facts))
     row = judged(table.name, facts["leaderboard"], facts["ranges"])
     ahead = Ahead(**facts["ahead"]) if facts["ahead"] else None
-    row = replace(row, series=table.series, rows=table.rows, ahead=ahead)
-    return replace(row, minutes=facts["seconds"] / 60, partly=facts.get("partly", False))
+    row = replace(row, series=table.series, rows=table.rows, ahead=ahead, partly=facts["partly"])
+    return replace(row, minutes=facts["seconds"] / 60, core_minutes=facts["core_seconds"] / 60)
+
+
+def _core_seconds() -> float:
+    """Of a processor, that the commands so far and what they started have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _compared(table: Table, run_file: Path, asked: Asked) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def test_a_panel_is_compared_as_init_wrote_it_and_read_when_it_is_finished(run: 
     assert (row["panel"], row["series"], row["rows"], row["ranges"]) == ("etth1", 2, 80, 1)
     assert "Too short for 2 validation ranges, and so judged on one: etth1." in told
     assert "no file: bike (bike_sharing_hourly.parquet). --data" in told
-    assert row["minutes"] > 0 and "test" not in row["network"]
+    assert row["minutes"] > 0 and row["core_minutes"] > 0 and "test" not in row["network"]
     kept = json.loads((folder / "found.json").read_text())
     by_name = {one["name"]: one for one in kept["leaderboard"]["rows"]}
     assert set(by_name) == {"ridge", "gru", "last_value", "drift"} and by_name["gru"]["seeds"] == 2

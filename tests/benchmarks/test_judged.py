@@ -77,7 +77,7 @@ def test_all_linear_families_and_dense_are_no_networks_here() -> None:
 
 
 def rows() -> list[Row]:
-    won = replace(judged("etth1", FACTS, 2), series=7, rows=99_995, minutes=2.25)
+    won = replace(judged("etth1", FACTS, 2), series=7, rows=99_995, minutes=2.25, core_minutes=4.0)
     lost = replace(judged("m4_hourly", changed(cnn={"val_score": 5e4, "val_skill": -24_999.0}), 1), minutes=1.0, partly=True)
     ahead = replace(judged("retail", FACTS, 2), ahead=Ahead(14, 0.75, 1.125))
     return [won, lost, replace(won, panel="bike"), ahead]
@@ -85,13 +85,18 @@ def rows() -> list[Row]:
 
 def test_the_report_counts_what_was_held_out_and_generated_apart() -> None:
     lines = report(rows(), 2, test=False)
-    etth1 = "| etth1 | 7 | 99,995 | mase | cnn 1.2 | 1.6 | theta 2 | ensemble_mixed 1 | yes | +25.0 | 2 | 2.2 |"
+    etth1 = "| etth1 | 7 | 99,995 | mase | cnn 1.2 | 1.6 | theta 2 | ensemble_mixed 1 | yes | +25.0 | 2 | 2.2 | 4.0 |"
     assert etth1 in lines and etth1.replace("etth1", "bike") in lines[lines.index("Held out:") :]
     assert [line for line in lines if line.startswith("| m4_hourly")] == [
-        "| m4_hourly | 0 | 0 | mase | gru 1.7 | 1.6 | theta 2 | ensemble_mixed 1 | no | -6.2 | 1 | 1.0+ |"
+        "| m4_hourly | 0 | 0 | mase | gru 1.7 | 1.6 | theta 2 | ensemble_mixed 1 | no | -6.2 | 1 | 1.0+ | 0.0+ |"
     ]
-    assert next(line for line in lines if line.startswith("| retail")).endswith("| 0.0 | 0.5 | 0.5 | 0.9 | 14 | 0.75 | 1.125 |")
-    assert "a network in front on 1 of 2; of the 1 held out on 1; of the 1 generated on 1; 5.5 minutes in all." in lines
+    assert next(line for line in lines if line.startswith("| retail")).endswith(
+        "| 0.0 | 0.0 | 0.5 | 0.5 | 0.9 | 14 | 0.75 | 1.125 |"
+    )
+    assert (
+        "a network in front on 1 of 2; of the 1 held out on 1; of the 1 generated on 1; 5.5 minutes in all, 8.0 of one core."
+        in lines
+    )
     assert lines[-2].startswith("+:")
     assert lines[-1] == "Too short for 2 validation ranges, and so judged on one: m4_hourly."
     heads = [line for line in lines if line.startswith("| panel")]
@@ -102,7 +107,7 @@ def test_the_report_counts_what_was_held_out_and_generated_apart() -> None:
 
 def test_test_errors_are_shown_where_they_are_asked_for_alone() -> None:
     (row,) = [line for line in report(rows()[:1], 2, test=True) if line.startswith("| etth1")]
-    assert row.endswith("| 2.2 | 3 | 3 | 4 |")
+    assert row.endswith("| 2.2 | 4.0 | 3 | 3 | 4 |")
     told = facts_of(rows()[0], test=False)
     assert told["network"] == {"name": "cnn", "error": pytest.approx(1.2)} and told["in_front"] and not told["held_out"]
     assert facts_of(rows()[0], test=True)["network"]["test"] == pytest.approx(3.0)
