@@ -7,7 +7,6 @@ network, H horizon, Q outputs (the point forecast, then the quantiles in rising 
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 import torch
@@ -17,6 +16,7 @@ from models.data.scaling import Scaling, Transform
 from models.data.window import AHEAD, WindowParams
 from models.networks.contract import Apart, Head, Network, takes
 from models.networks.linear import Linear, Ridge
+from models.quantiles import normal_steps, shares
 
 Level = Literal["none", "last", "mean", "revin"]
 Skip = Literal["none", "linear", "ridge"]
@@ -345,21 +345,6 @@ def _known(values: Tensor) -> Tensor:
 def _filled(values: Tensor) -> Tensor:
     """0 in place of what is missing.  (What is infinite, which no check lets through, becomes the largest number.)"""
     return values.nan_to_num(nan=0.0)
-
-
-def normal_steps(quantiles: Sequence[float]) -> Tensor:
-    """[Q]: of a standard normal distribution, where its middle quantile lies and how far each other from the next inwards."""
-    places, middle = [NormalDist().inv_cdf(level) for level in quantiles], (len(quantiles) - 1) // 2
-    steps = [places[at + 1] - one if at < middle else one - places[at - 1] for at, one in enumerate(places[:-1])]
-    steps += [places[-1] - places[-2]] if len(places) > 1 else places
-    return torch.tensor([places[at] if at == middle else one for at, one in enumerate(steps)])
-
-
-def shares(quantiles: Sequence[float]) -> Tensor:
-    """[Q]: what each quantile counts in the mean of a distribution, the integral of its quantiles over their levels: half the
-    way to the next level on each side, the outermost up to 0 and 1."""
-    levels = torch.tensor([-quantiles[0], *quantiles, 2 - quantiles[-1]], dtype=torch.float64)
-    return ((levels[2:] - levels[:-2]) / 2).float()
 
 
 def _spread_out(forecasts: Tensor, spread_B1: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from params.load import load_variant, variant_names
 from tasks.registry.bundle import export
 
 ALL = [
-    one for one in (load_variant(name, "params/nyc_weather.yaml") for name in variant_names()) if not one.members
+    one for one in (load_variant(name, "params/smoke.yaml") for name in variant_names()) if not one.members
 ]  # an ensemble has no network of its own
 each_variant = pytest.mark.parametrize("variant", ALL, ids=lambda v: v.variant)
 QUANTILES = (0.05, 0.5, 0.95)

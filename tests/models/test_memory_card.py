@@ -152,7 +152,7 @@ def test_attention_comes_out_where_there_is_one() -> None:
 @pytest.mark.parametrize("variant", [name for name in variant_names() if not name.startswith("ensemble")])
 def test_every_variant_has_a_card(variant: str) -> None:
     params = WindowParams(3, {"y": FeatureWindow(12), "x": FeatureWindow(4, 2, 1)}, calendar=("hour",), future=("promo",))
-    own = load_variant(variant, "params/nyc_weather.yaml")
+    own = load_variant(variant, "params/smoke.yaml")
     torch.manual_seed(3)
     forecaster = build_forecaster(own.family, own.network, params, level="last", quantiles=(0.1, 0.9))
     for parameter in forecaster.parameters():

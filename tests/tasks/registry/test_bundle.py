@@ -18,7 +18,7 @@ from params.load import load_variant, variant_names
 from tasks.registry.bundle import check_parity, export
 from tasks.registry.facts import BundleFacts
 
-RUN = "params/nyc_weather.yaml"
+RUN = "params/smoke.yaml"
 ROOT = Path(__file__).resolve().parents[3]
 
 

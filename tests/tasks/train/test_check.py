@@ -10,7 +10,7 @@ from params.errors import UserError
 from params.load import load_plan, load_run, load_variant
 from tasks.train.check import check_levels, check_shared, check_variant, only_those_that_fit, own_network
 
-RUN, SMOKE = "params/nyc_weather.yaml", "params/smoke.yaml"
+RUN = SMOKE = "params/smoke.yaml"
 ROOT = Path(__file__).resolve().parents[3]
 
 
