@@ -64,7 +64,7 @@ def sizes_of(grid: Grid, seasons: dict[int, float], asked: int | None, source: s
             f"{source}: too short: three of four series have {length} steps or more, and {FEWEST_ROWS} is the least from which "
             "something can be learned and tested; give longer history"
         )
-    horizon = asked or max(1, min(_usual_horizon(grid.span, seasons), length // 5))
+    horizon = asked or max(1, min(_usual_horizon(grid.span, seasons), length // 4))
     split = _split_rows(horizon, length, short)
     training = length - 2 * split
     if training < horizon + 2:

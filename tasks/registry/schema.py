@@ -40,8 +40,7 @@ SPAN = r"^[1-9]\d{0,8}(s|m|h|d|bd|w|mo|q|y)$"
 
 
 def _known(family: str) -> str:
-    there = (*FAMILIES, ENSEMBLE, *BASELINES)
-    if family not in there:
+    if family not in (there := (*FAMILIES, ENSEMBLE, *BASELINES)):
         raise ValueError(f"no family of this lagline; there are: {', '.join(there)}")
     return family
 

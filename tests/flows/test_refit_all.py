@@ -89,3 +89,16 @@ def test_a_refit_that_fails_registers_nothing_and_is_said(compare, home, tmp_pat
     (experiment,) = client.search_experiments(filter_string="name = 'spike'")
     (refit,) = client.search_runs([experiment.experiment_id], "tags.kind = 'refit-all'")
     assert refit.info.status == "FAILED" and "not finite" in refit.data.tags["failed"]
+
+
+def test_a_network_beside_a_ridge_regression_is_trained_on_all_rows_and_again(compare, warm, home) -> None:
+    """Its ridge is solved with the penalty that validation chose, on all rows and in the repetition, to the same bits."""
+    said = compare("name=beside", "variants=[gru]", "network.skip=ridge", "training.average_epochs=1", "training.refit=all")
+    assert "gru *" in said and "Registered as beside version 1" in said
+    client = store_of(home)
+    (experiment,) = client.search_experiments(filter_string="name = 'beside'")
+    (refit,) = client.search_runs([experiment.experiment_id], "tags.kind = 'refit-all'")
+    assert (refit.info.status, refit.data.tags["ended_by"]) == ("FINISHED", "refit")
+    again = warm("reproduce", "beside@challenger", home=home)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "the same" in again.stdout
