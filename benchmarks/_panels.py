@@ -1,7 +1,7 @@
 """The tables of `benchmarks.defaults`: public panels, thinned by one rule, and generated ones with known structure; polars and
 numpy, nothing of ours but where the shipped file lies.
 
-The rule: of rows that repeat a series and time the first is kept; a panel has at most 50,000 rows.  Where it has more: of more
+The rule: of rows that repeat a series and time the first is kept; a panel has at most 25,000 rows.  Where it has more: of more
 than 100 series every k-th in the order of their names, k the smallest that does it; of fewer series the newest rows of each,
 the same number of each.
 """
@@ -16,7 +16,7 @@ import polars as pl
 from polars import selectors as cs
 from scipy.signal import lfilter
 
-MOST_ROWS, MANY = 50_000, 100  # rows of a panel; series, of more of which some are left out
+MOST_ROWS, MANY = 25_000, 100  # rows of a panel; series, of more of which some are left out
 KEYS = ("unique_id", "ds", "y")
 SHIPPED = Path(__file__).resolve().parents[1] / "data" / "nyc_weather.parquet"
 
