@@ -22,7 +22,7 @@ WRITTEN = (
 FEWEST = 5  # of them: an ensemble and its members, and ridge
 BASE = PARAMS / "smoke.yaml"  # any run file: what is asked of a variant is who its members are
 CORES = 2
-FITS = 300.0  # seconds of a core, by the table of costs, that all fits together may take
+FITS = 200.0  # seconds of a core, by the table of costs, that all fits together may take
 BASELINES, ROW = 2 * 2 * 60.0, 2 * 30 * 1e-3  # seconds of a core that theta and auto_ets take: at most, and for a row
 MOST_ORIGINS, MOST_FORECASTS = 10_000, 400_000  # of a split: origins, and rows of its forecast frame
 ENOUGH = 30_000  # windows to train on: fewer epochs come before fewer windows than that
@@ -56,7 +56,7 @@ class Pace:
 
 
 def paced(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int], channels: int) -> tuple[Sizes, Pace]:
-    """The sizes with their strides, and the pace, of a run that two cores compute in about five minutes.
+    """The sizes with their strides, and the pace, of a run that two cores compute in about four minutes.
 
     First the windows are thinned to ENOUGH, then variants are cut, then epochs, then windows again.
     """
