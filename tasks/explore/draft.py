@@ -13,7 +13,7 @@ from tasks.explore.nature import Nature
 from tasks.explore.pace import Pace
 from tasks.explore.rhythm import Grid
 from tasks.explore.roles import Roles
-from tasks.explore.sizes import Sizes, split_text
+from tasks.explore.sizes import SHORT_SEASON, Sizes, split_text
 from tasks.explore.times import Times
 
 MOST_FEATURES = 12
@@ -156,13 +156,15 @@ class Draft:
         return iter(["validation:  # what this table needs", *limits] if limits else [])
 
     def _scaling(self) -> Iterator[str]:
-        nature = self.nature
-        if not (nature.log1p or self.pooled):
+        nature, long = self.nature, self.sizes.season > SHORT_SEASON
+        if not (nature.log1p or self.pooled or long):
             return
         yield "scaling:"
         if self.pooled:
             yield "  per: global  # one scale for all series: each window is measured against itself"
             yield "  window: revin  # by its mean and deviation"
+        elif long:
+            yield "  window: mean  # of so short a step the last value says less than the mean of a window"
         if nature.log1p:
             why = "series differ in size" if nature.spread else "large values are far from the rest"
             yield f"  target: log1p  # {why}: ratios count"

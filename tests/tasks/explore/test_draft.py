@@ -103,6 +103,8 @@ def test_networks_stand_beside_a_ridge_regression_and_windows_of_many_series_are
     one = look(tmp_path, pl.DataFrame({"day": days(300), "load": wave(300, 7)})).text
     run = load_run(tmp_path / "run.yaml")
     assert "per: global" not in one and run.scaling.window == "last" and run.network == {"skip": "ridge"}
+    look(tmp_path, pl.DataFrame({"when": moments(1500, "15m"), "load": wave(1500, 96)}), "x.parquet")
+    assert load_run(tmp_path / "run.yaml").scaling.window == "mean"
 
 
 def test_short_series_are_padded_and_keep_a_season(tmp_path: Path) -> None:
