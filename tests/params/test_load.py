@@ -202,10 +202,10 @@ def test_a_variant_may_not_be_called_as_a_column_of_the_forecast_frame(name: str
 
 
 def test_what_a_run_gives_to_all_variants_is_known_as_shared() -> None:
-    variant = load_variant("gru", RUN, ["network.hidden_size=8"])
+    variant = load_variant("gru", "params/smoke.yaml", ["network.hidden_size=8"])
     assert variant.network["hidden_size"] == 8
     assert variant.shared == {"hidden_size"}
-    assert load_variant("gru", RUN).shared == frozenset()
+    assert load_variant("gru", "params/smoke.yaml").shared == frozenset()
 
 
 @pytest.mark.parametrize("bad", ["[0.5, 0.5]", "[0.9, 0.1]", "[0, 0.5]", "[0.5, 1.0]", "[a]"])
