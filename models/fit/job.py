@@ -101,14 +101,18 @@ class Job:
         return replace(self, training=replace(self.training, **numbers))
 
     def numbers(self) -> dict[str, Any]:
-        """What decides the weights beside data, code and device, JSON-ready."""
+        """What decides the weights beside data, code and device, JSON-ready; nothing is said of averages where none are taken,
+        as in what an older lagline says."""
+        training = asdict(self.training)
+        if not self.training.average_epochs:
+            del training["average_epochs"]
         found: dict[str, Any] = {
             "family": self.family,
             "network": dict(self.network),
             "windows": self.windows.to_dict(),
             "split": asdict(self.split) if self.split else None,
             "scaling": asdict(self.scaling),
-            "training": asdict(self.training),
+            "training": training,
             "evaluation_stride": self.evaluation_stride,
             "quantiles": list(self.quantiles),
             "point": self.point,
