@@ -146,8 +146,8 @@ def test_variants_as_a_table_and_as_json(flows, here, tmp_path: Path) -> None:
     assert {"ridge", "elman", "stacked_elman", "bidirectional_elman", "lstm", "gru", "cnn"} <= set(by_name)
     assert set(by_name["gru"]) == {"name", "family", "parameters", "receptive_field", "about"}
     # by hand: three gates of 32 units over 19 inputs (5 features, 5 masks, 4 waves here
-    # and 4 ahead, the level), 32 states, 2 biases; the head: 24 steps of the point and 13 quantiles
-    assert by_name["gru"]["parameters"] == 3 * 32 * (19 + 32 + 2) + 24 * 14 * (32 + 1)
+    # and 4 ahead, the level), 32 states, 2 biases; the head: 24 steps of the point and 13 quantiles; the ridge beside them
+    assert by_name["gru"]["parameters"] == 3 * 32 * (19 + 32 + 2) + 24 * 14 * (32 + 1) + 24 * (72 * 19 + 1)
     assert {row["receptive_field"] for row in rows} == {72}, "every shipped variant sees its whole window"
     table = here("variants", home=tmp_path / "home").stdout
     assert "bidirectional_elman" in table and "recurrent" in table
