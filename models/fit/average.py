@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-EARLY = 4  # after so many steps the newest counts an eighth: the first weights are forgotten soon
+EARLY = 4  # at this step the newest counts one half: the first weights are forgotten soon
 
 
 class Average:
@@ -29,11 +29,9 @@ class Average:
         if self.values:
             torch._foreach_lerp_(self.values, self.weights, max(1 / self.steps, EARLY / (step + EARLY)))
 
-    @torch.no_grad()
     def put(self) -> None:
-        """The averages in the place of the weights."""
-        for weight, value in zip(self.weights, self.values, strict=False):
-            weight.copy_(value)
+        """The averages, where there are any, in the place of the weights."""
+        self._set(self.values)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -43,11 +41,14 @@ class Average:
         try:
             yield
         finally:
-            with torch.no_grad():
-                for weight, value in zip(self.weights, own, strict=False):
-                    weight.copy_(value)
+            self._set(own)
 
     def load(self, values: Sequence[Tensor]) -> None:
         """Takes up the averages of a checkpoint."""
         for own, value in zip(self.values, values, strict=True):
             own.copy_(value)
+
+    @torch.no_grad()
+    def _set(self, values: Sequence[Tensor]) -> None:
+        for weight, value in zip(self.weights, values, strict=False):
+            weight.copy_(value)
