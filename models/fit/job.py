@@ -9,7 +9,7 @@ import json
 import resource
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ from models.fit.settings import (
     Ended,
     FitFailed,
     OutOfMemory,
+    Resources,
     Result,
     Status,
     Training,
@@ -62,7 +63,7 @@ class Job:
 
     A baseline has its name for a family and its arguments for a network (`tasks/train/job.py` makes it).  Without a `split` (a
     refit on all rows) every row is training's.  `point`: made of the quantiles, where it is no output of the network.
-    `panel`: the folder of the panel.  `save_every`: seconds between checkpoints.
+    `panel`: the folder of the panel.  `save_every`: seconds between checkpoints.  `resources`: what it needs of a machine.
     """
 
     family: str
@@ -80,6 +81,7 @@ class Job:
     members: tuple["Job", ...] = ()
     combine: Combine = "median"
     save_every: float = SAVE_EVERY
+    resources: Resources = field(default_factory=Resources)
 
     @property
     def networks(self) -> tuple["Job", ...]:
@@ -124,7 +126,13 @@ class Job:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` gives it back."""
         place = {"threads": self.threads, "device": self.device, "panel": str(self.panel)}
-        return self.numbers() | place | ({} if self.save_every == SAVE_EVERY else {"save_every": self.save_every})
+        rest = {} if self.save_every == SAVE_EVERY else {"save_every": self.save_every}
+        return self._needing() | place | rest
+
+    def _needing(self) -> dict[str, Any]:
+        """The numbers of a job and of its members, each with what it needs of a machine where that is said."""
+        found = self.numbers() | ({"members": [member._needing() for member in self.members]} if self.members else {})
+        return found if self.resources == Resources() else found | {"resources": asdict(self.resources)}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Job":
@@ -141,6 +149,7 @@ class Job:
                 "training": Training(**raw["training"]),
                 "panel": Path(raw["panel"]),
                 "quantiles": tuple(raw["quantiles"]),
+                "resources": Resources(**raw.get("resources", {})),
                 "members": tuple(cls.from_dict({**member, **shared}) for member in raw.get("members", ())),
             }
         )

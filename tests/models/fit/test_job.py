@@ -12,7 +12,7 @@ import torch
 from models.data.panel import Panel, PanelFacts
 from models.fit import job as jobs
 from models.fit.job import Job, load_model, prepare, run, windows_of
-from models.fit.settings import Ended, Result, Status, Training
+from models.fit.settings import Ended, Resources, Result, Status, Training
 from models.worker import forecast
 
 TRAINING = Training(1, 1, 32, 1e-2, 0.0, 1.0, "mae", "v", 0)
@@ -25,8 +25,23 @@ def ensemble(job: Job) -> Job:
 
 
 def test_a_job_comes_back_from_json_as_it_was(job: Job) -> None:
-    for one in (job, ensemble(job), replace(job, split=None).with_training(refit_epochs=3), replace(job, save_every=0.0)):
+    needing = replace(job, resources=Resources(gpus=0.5, memory=4 * 10**9))
+    both = replace(ensemble(job), members=(needing, *ensemble(job).members[1:]), resources=Resources(cpus=2.0))
+    for one in (
+        job,
+        ensemble(job),
+        replace(job, split=None).with_training(refit_epochs=3),
+        replace(job, save_every=0.0),
+        needing,
+        both,
+    ):
         assert Job.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+
+
+def test_what_a_fit_needs_of_a_machine_is_said_where_it_is_asked_for(job: Job) -> None:
+    """The file of a fit that asks for nothing is as an older lagline wrote it."""
+    assert "resources" not in job.to_dict() and "resources" not in json.dumps(ensemble(job).to_dict())
+    assert replace(job, resources=Resources(kind="H100")).to_dict()["resources"]["kind"] == "H100"
 
 
 def test_a_closed_form_in_an_ensemble_is_solved_on_the_cpu(job: Job) -> None:
@@ -41,6 +56,7 @@ def test_a_closed_form_in_an_ensemble_is_solved_on_the_cpu(job: Job) -> None:
 def test_the_numbers_of_a_job_do_not_say_where_it_runs(job: Job) -> None:
     moved = replace(job, device="cuda", threads=8, panel=Path("elsewhere"), save_every=0.0)
     assert moved.numbers() == job.numbers()
+    assert replace(job, resources=Resources(cpus=0.5, gpus=0.25, memory=10**9, kind="H100")).numbers() == job.numbers()
     assert replace(job, evaluation_stride=5).numbers() != job.numbers() != job.with_training(seed=1).numbers()
 
 
