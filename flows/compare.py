@@ -26,6 +26,7 @@ from params.load import Plan, load_plan
 from params.schema import RunParams
 from params.shown import discreet, masked
 from tasks.compare.folds import naive_errors
+from tasks.engine.choice import engine
 from tasks.evaluate.baselines import Baselines, only_fitted, only_naive, write_baselines
 from tasks.evaluate.canary import try_canary
 from tasks.evaluate.estimate import estimate
@@ -43,7 +44,6 @@ from tasks.report.inputs import log_failed_checks, log_inputs
 from tasks.report.publish import Compared, compare_variants
 from tasks.tracking import connection, logs, runs
 from tasks.train.check import check_target
-from tasks.train.device import choose_device, concurrent_fits
 from tasks.train.final import planned_on_all_rows
 from tasks.train.fits import Fit, Trainer
 from tasks.train.identity import Provenance, comparison_identity, fingerprint
@@ -153,11 +153,11 @@ def _prepare(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Bo
     for line in sizes.lines():
         board.say(f"  {line}")
     splits = (data.split, *refit_splits(run, data))
-    device = choose_device()
+    device = engine().device()
     fits = plan_fits(run, plan.variants, panel.folder, windows, splits, device, data.earlier)
     check_target(panel, [fit.job for fit in fits])
     if device == "cpu":
-        jobs = min(concurrent_fits(run.training.threads, device), len(fits))
+        jobs = min(engine().jobs(run.training.threads, device), len(fits))
         board.say(f"  {estimate(run, data, sizes, fits, jobs).line()}")
     if data.earlier:
         board.say(f"  every variant is trained for each of {len(data.folds)} validation ranges: {len(fits)} fits in all")

@@ -1,4 +1,4 @@
-"""Runs the fits of a comparison, as many at a time as the machine carries, and shows how far they are."""
+"""Runs the fits of a comparison, as many at a time as the engine carries, and shows how far they are."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -10,8 +10,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.runtime import artifacts
 from flows.runtime.progress import Board
+from tasks.engine.choice import engine
 from tasks.tracking import connection
-from tasks.train.device import cautions, choose_device, concurrent_fits
+from tasks.train.device import cautions
 from tasks.train.fits import Fit, Trainer, train_variant
 from tasks.train.job import Planned
 
@@ -30,9 +31,9 @@ def train_fits(
     `name`: of the run.  `naive`: the error that skill is measured by in each fold.  `then` is called with each fit that has
     ended, while others train.
     """
-    device = choose_device()
-    jobs = min(concurrent_fits(plan[0].job.threads, device), len(plan))
-    board.say(f"train {len(plan)} fits on {device}, {jobs} at a time")
+    device = engine().device()
+    jobs = min(engine().jobs(plan[0].job.threads, device), len(plan))
+    board.say(f"train {len(plan)} fits on {engine().summary(device)}, {jobs} at a time")
     for line in cautions([fit.variant for fit in plan], jobs, device):
         board.say(f"  {line}")
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=jobs)

@@ -21,7 +21,7 @@ from models.memory_card import receptive_field
 from params.errors import UserError
 from params.load import Plan
 from params.schema import RunParams, VariantParams
-from tasks.train.device import choose_device, concurrent_fits
+from tasks.engine.choice import engine
 
 
 def own_network(variant: VariantParams) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def check_target(panel: Panel, jobs: Sequence[Job]) -> None:
 
 def check_plan(plan: Plan) -> None:
     """Checks the device and builds every variant of a run without memory, before any data is read.  Raises UserError."""
-    concurrent_fits(plan.run.training.threads, choose_device())
+    engine().jobs(plan.run.training.threads, engine().device())
     labels_of(plan.run, plan.variants)
     check_levels(plan.run)
     check_shared(list(plan.variants.values()))

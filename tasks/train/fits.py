@@ -13,12 +13,13 @@ from models.fit.job import Job, is_closed_form
 from models.fit.settings import Epoch, Result
 from models.worker import Evaluated
 from params.shown import discreet
+from tasks.engine.contract import Interrupted, Listener
 from tasks.tracking import logs, runs
 from tasks.train.check import own_network
 from tasks.train.curves import Curves, without_clock
 from tasks.train.identity import ending, fingerprint, identity
 from tasks.train.job import Planned
-from tasks.train.process import Interrupted, Listener, fit_folder, run_fit
+from tasks.train.process import fit_folder, run_fit
 from tasks.train.system_metrics import system_metrics
 
 OnEpoch = Callable[[str, Epoch], None]

@@ -1,0 +1,17 @@
+"""Which engine carries fits out: LAGLINE_ENGINE, by default processes of this machine."""
+
+import os
+
+from params.errors import UserError
+from tasks.engine.contract import Engine
+from tasks.engine.local import LOCAL
+
+ENGINES = ("local",)
+
+
+def engine() -> Engine:
+    """The engine that LAGLINE_ENGINE names.  Raises UserError for another word."""
+    name = os.environ.get("LAGLINE_ENGINE", "").strip() or "local"
+    if name == "local":
+        return LOCAL
+    raise UserError(f"LAGLINE_ENGINE={name}: there is no such engine; write one of: {', '.join(ENGINES)}")
