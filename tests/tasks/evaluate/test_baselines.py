@@ -18,6 +18,7 @@ from tasks.evaluate.baselines import forecast_baselines
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 PARAMS = Path(__file__).parents[3] / "params" / "nyc_weather.yaml"
+EVERY = "evaluation.baselines=[last_value,drift,seasonal_naive,theta,auto_ets]"
 NAIVE = "evaluation.baselines=[last_value, drift, seasonal_naive]"
 THETA = "evaluation.baselines=[last_value, theta]"
 ETS = "evaluation.baselines=[last_value, auto_ets]"
@@ -26,7 +27,7 @@ LAST_BIT = 1e-12  # theta's own last bit depends on where in memory the values l
 
 
 def a_run(horizon: int = 3, gap: int = 0, season: int = 4, *settings: str) -> RunParams:
-    texts = [f"windows.horizon={horizon}", f"windows.gap={gap}", f"evaluation.season={season}", *settings]
+    texts = [f"windows.horizon={horizon}", f"windows.gap={gap}", f"evaluation.season={season}", EVERY, *settings]
     return load_run(PARAMS, texts)
 
 
