@@ -25,6 +25,7 @@ from params.errors import ChecksFailed
 from params.load import Plan, load_plan
 from params.schema import RunParams
 from params.shown import discreet, masked
+from tasks import shelf
 from tasks.compare.folds import naive_errors
 from tasks.engine.choice import engine
 from tasks.evaluate.baselines import Baselines, only_fitted, only_naive, write_baselines
@@ -146,6 +147,7 @@ def _prepare(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Bo
         frame = history_frame(run, source, verdict.dropped_features, verdict.dropped_series, tail)
         windows = run.windows.window_params().without(verdict.dropped_features)
         panel = generate_lags(frame, windows, run, source.frequency, home / "panels")
+        shelf.put(home / "panels" / panel.digest)
         windows = panel.widened(windows)
         *earlier, split = folds_of(run, panel)
         data = Data(panel, windows, split, tuple(earlier))

@@ -45,7 +45,7 @@ HOMES = {
 
 # rooms of tasks/ in the order of the flow: each imports only what stands before it
 ROOMS = (
-    *("names", "files", "locks", "interrupt", "tracking", "grid", "load", "explore", "validate", "lags", "engine"),
+    *("names", "files", "locks", "interrupt", "tracking", "grid", "load", "explore", "validate", "lags", "shelf", "engine"),
     *("train", "evaluate", "calibrate", "compare", "tune", "report", "registry", "promote", "serve", "prune"),
 )
 # the files that may hold a @task: the step that a flow calls

@@ -53,13 +53,13 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
     offsets = np.concatenate(([0], np.cumsum(spans["size"].to_numpy()))).astype(np.int64)
     static, categories = _static(covariates, params, spans.height)
     folder.mkdir(parents=True, exist_ok=True)
-    _ask_for(panel_bytes(int(offsets[-1]), params), folder)
+    ask_for_room(panel_bytes(int(offsets[-1]), params), folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-", ignore_cleanup_errors=True) as name:
         partial = Path(name) / "panel"  # what is in `partial` has usual permissions
         partial.mkdir()
         np.save(partial / "offsets.npy", offsets)
         np.save(partial / "static.npy", static)
-        rests = Rests(Path(name), int(offsets[-1]), lambda size: _ask_for(size, folder))
+        rests = Rests(Path(name), int(offsets[-1]), lambda size: ask_for_room(size, folder))
         _write_rows(partial, frame, spans, params, frequency, rests)
         params = _write_wide(partial, offsets, params, rests)
         _finish_rows(partial, spans, offsets, params, frequency, forward_fill)
@@ -77,7 +77,7 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
         return _put_in_place(partial, names | facts.to_dict(), int(offsets[-1]), folder)
 
 
-def _ask_for(size: int, folder: Path) -> None:
+def ask_for_room(size: int, folder: Path) -> None:
     """Raises Unavailable where the disk has less room."""
     free = shutil.disk_usage(folder).free
     if size > free:
@@ -178,7 +178,7 @@ def _write_wide(partial: Path, offsets: np.ndarray, params: WindowParams, rests:
     found = small_changes(once, _chunks(len(target)), offsets)
     params = replace(params, wide=tuple(name for name in once if name in found or name in params.wide))
     if params.wide:
-        _ask_for(panel_bytes(len(target), params) - panel_bytes(len(target), replace(params, wide=())), partial)
+        ask_for_room(panel_bytes(len(target), params) - panel_bytes(len(target), replace(params, wide=())), partial)
         wide = open_memmap(partial / f"{WIDE}.npy", "w+", np.float64, (len(target), len(params.wide_channels)))
         for rows in _chunks(len(target)):
             for column, channel in enumerate(params.wide_channels):
@@ -261,14 +261,14 @@ def _put_in_place(partial: Path, facts: Mapping[str, Any], size: int, folder: Pa
     except OSError:  # it is there, from an earlier run or a quicker process
         if not final.is_dir():
             raise
-        if not _whole(final):
+        if not is_whole(final):
             for name in (*(f"{array}.npy" for array in arrays), "panel.json"):  # who reads it now keeps what it has opened
                 os.replace(partial / name, final / name)
             print(f"the kept panel {final} was damaged and has been built again from the data", file=sys.stderr)
     return final
 
 
-def _whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
     """Whether a panel is what it is named by."""
     try:
         return Panel.open(folder).digest == content_digest(folder) == folder.name

@@ -22,6 +22,7 @@ from params.errors import UserError
 from params.load import Plan
 from params.schema import RunParams, VariantParams
 from tasks.engine.choice import engine
+from tasks.shelf import shelf
 
 
 def own_network(variant: VariantParams) -> dict[str, Any]:
@@ -169,7 +170,8 @@ def check_target(panel: Panel, jobs: Sequence[Job]) -> None:
 
 
 def check_plan(plan: Plan) -> None:
-    """Checks the device and builds every variant of a run without memory, before any data is read.  Raises UserError."""
+    """Checks device and shelf, and builds every variant of a run without memory, before any data is read.  Raises UserError."""
+    shelf()
     engine().jobs(plan.run.training.threads, engine().device())
     labels_of(plan.run, plan.variants)
     check_levels(plan.run)
