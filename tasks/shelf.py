@@ -65,7 +65,7 @@ def shelf() -> Shelf | None:
     parts = urlsplit(address, allow_fragments=False)
     if masked(address) != address or parts.username or parts.password:
         raise UserError(
-            f"{VARIABLE}: an address with a password or a key in it: leave it out; AWS_ACCESS_KEY_ID and others say it"
+            f"{VARIABLE}: there is a password or a key in this address: leave it out, and set AWS_ACCESS_KEY_ID ..."
         )
     if parts.query:
         raise UserError(f"{VARIABLE}={address}: {FORM}; what follows the ? is said by the environment (AWS_ENDPOINT_URL)")
