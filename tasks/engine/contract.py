@@ -93,6 +93,9 @@ class Engine(Protocol):
     def summary(self, device: str) -> str:
         """What fits run on, in words, as the line says that announces them."""
 
+    def round_trips(self) -> Mapping[str, float]:
+        """By the address of each node the seconds that 1 MB takes there and back; none where fits run on this machine."""
+
     def turn(self, home: Path, device: str, stop: threading.Event | None = None) -> AbstractContextManager[tuple[int, ...]]:
         """Our turn on a device that carries one fit at a time, for a block; gives the descriptors of its locks.
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -79,6 +79,10 @@ class Local:
     def summary(self, device: str) -> str:
         """The device."""
         return device
+
+    def round_trips(self) -> Mapping[str, float]:
+        """None: nothing travels."""
+        return {}
 
     @contextlib.contextmanager
     def turn(self, home: Path, device: str, stop: threading.Event | None = None) -> Iterator[tuple[int, ...]]:
