@@ -319,11 +319,11 @@ def serve(
 
 @app.command()
 def engine(as_json: Json = False) -> None:
-    """Where fits run (LAGLINE_ENGINE), what there is and fits there; exit status 1 where no fit would be taken."""
+    """Where fits run (LAGLINE_ENGINE: local or ray), what there is and fits there, and how far away it is."""
     collect_nothing()
     from flows.verbs.engine import show_engine
 
-    raise typer.Exit(0 if show_engine(as_json) else 1)
+    show_engine(as_json)
 
 
 @app.command()

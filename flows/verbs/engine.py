@@ -1,4 +1,4 @@
-"""The verb engine: where fits run, what there is, what fits there, and whether its nodes can take a fit of this command."""
+"""The verb engine: where fits run, what there is and fits there, and how far away it is."""
 
 import platform
 from collections.abc import Mapping
@@ -14,6 +14,8 @@ from tasks.engine.choice import engine
 from tasks.engine.contract import Node, Pool
 from tasks.lags.sizes import size_text
 
+OURS = {"python": platform.python_version(), "torch": torch.__version__}
+
 
 @dataclass(frozen=True)
 class Found:
@@ -25,20 +27,6 @@ class Found:
     slots: int
     seconds: Mapping[str, float]
 
-    def differing(self, node: Node) -> list[str]:
-        """Why a node takes no fit of this process; empty where it does."""
-        ours = {"python": platform.python_version(), "torch": torch.__version__}
-        theirs = {"python": node.python, "torch": node.torch}
-        return [f"{name} {theirs[name]}, and {version} here" for name, version in ours.items() if theirs[name] != version]
-
-    @property
-    def faults(self) -> list[str]:
-        """Why fits cannot run as they are asked for, a line each."""
-        lines = [f"{node.address}: {'; '.join(found)}" for node in self.pool.nodes if (found := self.differing(node))]
-        kinds = self.pool.kinds(self.device)
-        mixed = f"{self.device} is of {len(kinds)} kinds ({', '.join(kinds)}): a fit has one; training.resources.kind chooses"
-        return [*lines, *([mixed] if len(kinds) > 1 else [])]
-
     def to_dict(self) -> dict[str, object]:
         """JSON-ready, for scripts."""
         nodes = [
@@ -48,59 +36,50 @@ class Found:
                 "gpus": node.gpus,
                 "memory": node.memory,
                 "kinds": dict(node.kinds),
-                "python": node.python,
-                "torch": node.torch,
-                "same": not self.differing(node),
+                **versions(node),
+                "same": versions(node) == OURS,
                 "round_trip_seconds": self.seconds.get(node.address),
             }
             for node in self.pool.nodes
         ]
-        return {
-            "engine": self.name,
-            "address": self.pool.address,
-            "version": self.pool.version,
-            "device": self.device,
-            "slots": self.slots,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "nodes": nodes,
-            "faults": self.faults,
-        }
+        place = {"engine": self.name, "address": self.pool.address, "version": self.pool.version}
+        return {**place, "device": self.device, "slots": self.slots, **OURS, "nodes": nodes}
 
 
-def show_engine(as_json: bool) -> bool:
-    """Prints what the chosen engine is and has; says whether a fit can run there.  Raises UserError where there is none."""
+def versions(node: Node) -> dict[str, str]:
+    """Those of a node that are compared with ours."""
+    return {"python": node.python, "torch": node.torch}
+
+
+def show_engine(as_json: bool) -> None:
+    """Prints what the chosen engine is and has.  Raises UserError where it cannot be had, or no fit can run there."""
     chosen = engine()
     pool, device = chosen.pool(), chosen.device()
     found = Found(chosen.name, pool, device, chosen.jobs(1, device), chosen.round_trips())
     if as_json:
         print_json(found.to_dict())
-        return not found.faults
+        return
     console = Console(highlight=False, soft_wrap=True)
-    name = f"{found.name} {pool.version}".strip()
-    console.print(
-        f"{name} at {visible(pool.address)}: fits run on {device}, {found.slots} of one thread at a time; "
-        f"python {platform.python_version()}, torch {torch.__version__} here",
-        markup=False,
-    )
+    name, ours = f"{found.name} {pool.version}".strip(), ", ".join(f"{name} {version}" for name, version in OURS.items())
+    console.print(f"{name} at {visible(pool.address)}, asked from {ours}", markup=False)
+    console.print(f"fits run on {device}, {found.slots} of one thread at a time", markup=False)
     console.print(_table(found))
-    for line in found.faults:
-        console.print(f"no fit runs there: {line}", markup=False)
-    return not found.faults
+    if any(versions(node) != OURS for node in pool.nodes):
+        console.print("* another version than here", markup=False)
 
 
 def _table(found: Found) -> Table:
-    """A row a node; the round trip where something travels."""
+    """A row a node; a star at a version that is not ours, and the round trip where something travels."""
     table = Table(box=None, pad_edge=False)
     for column, side in (("node", "left"), ("cores", "right"), ("GPUs", "right"), ("memory", "right")):
         table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
-    for column in ("computes on", "python", "torch", *(["1 MB there and back"] if found.seconds else [])):
+    for column in ("computes on", *OURS, *(["1 MB there and back"] if found.seconds else [])):
         table.add_column(column)
     for node in found.pool.nodes:
         seconds = found.seconds.get(node.address)
         trip = ["-" if seconds is None else f"{1000 * seconds:.1f} ms"] if found.seconds else []
+        told = [text if text == OURS[name] else f"{text} *" for name, text in versions(node).items()]
         kinds = ", ".join(sorted(set(node.kinds.values())))
-        size = size_text(node.memory)
-        cells = (node.address, f"{node.cpus:g}", f"{node.gpus:g}", size, kinds, node.python, node.torch, *trip)
+        cells = (node.address, f"{node.cpus:g}", f"{node.gpus:g}", size_text(node.memory), kinds, *told, *trip)
         table.add_row(*map(visible, cells))
     return table
