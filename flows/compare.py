@@ -16,7 +16,7 @@ from prefect import flow
 
 from flows.runtime import artifacts
 from flows.runtime.lines import to_prefect
-from flows.runtime.pool import train_fits
+from flows.runtime.pool import fits_at_a_time, train_fits
 from flows.runtime.progress import Board
 from flows.runtime.state import ready
 from flows.runtime.turns import alone, ended_in_any_case
@@ -158,8 +158,8 @@ def _prepare(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Bo
     device = engine().device()
     fits = plan_fits(run, plan.variants, panel.folder, windows, splits, device, data.earlier)
     check_target(panel, [fit.job for fit in fits])
-    if device == "cpu":
-        jobs = min(engine().jobs(run.training.threads, device), len(fits))
+    if engine().here and device == "cpu":
+        jobs = min(fits_at_a_time(fits, device), len(fits))
         board.say(f"  {estimate(run, data, sizes, fits, jobs).line()}")
     if data.earlier:
         board.say(f"  every variant is trained for each of {len(data.folds)} validation ranges: {len(fits)} fits in all")

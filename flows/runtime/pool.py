@@ -32,8 +32,8 @@ def train_fits(
     ended, while others train.
     """
     device = engine().device()
-    jobs = min(engine().jobs(plan[0].job.threads, device), len(plan))
-    board.say(f"train {len(plan)} fits on {engine().summary(device)}, {jobs} at a time")
+    jobs = min(fits_at_a_time(plan, device), len(plan))
+    board.say(f"train {len(plan)} fits on {engine().summary(device, plan[0].job.resources)}, {jobs} at a time")
     for line in cautions([fit.variant for fit in plan], jobs, device):
         board.say(f"  {line}")
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=jobs)
@@ -55,7 +55,15 @@ def train_fits(
             raise
         finally:
             board.fits_done()
+    if remark := engine().remark():
+        board.say(f"  {remark}")
     return [done[fit.label] for fit in plan]
+
+
+def fits_at_a_time(plan: Sequence[Planned], device: str) -> int:
+    """As many as the engine carries of the smallest of them."""
+    needs = {(fit.job.threads, fit.job.resources) for fit in plan}
+    return max(engine().jobs(threads, device, resources) for threads, resources in needs)
 
 
 def _as_they_end(futures: Sequence[PrefectFuture[Any]]) -> Iterator[PrefectFuture[Any]]:

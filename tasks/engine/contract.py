@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Protocol
 
 from models.fit.job import Job
-from models.fit.settings import Epoch
+from models.fit.settings import Epoch, Resources
 from models.worker import FULL, STOPPED
 from params.errors import UserError
 
 # how a fit ended, as its exit status says: stopped on request, no room on a disk, killed by the system
-__all__ = ["FULL", "KILLED", "STOPPED", "Engine", "Interrupted", "Listener", "Node", "Pool"]
+__all__ = ["ANY", "FULL", "KILLED", "STOPPED", "Engine", "Interrupted", "Listener", "Node", "Pool"]
 KILLED = -9
+ANY = Resources()  # by its threads and its device
 
 
 class Interrupted(UserError):
@@ -40,10 +41,11 @@ class Listener:
 class Node:
     """A machine that fits run on: its cores and accelerators for them, its memory in bytes, its arithmetic, its versions.
 
-    `kinds`: torch's device -> the arithmetic there (`cpu` -> `cpu x86_64 AVX512`, `cuda` -> `cuda NVIDIA H200`), as the
-    identity of a fit says it.
+    `name`: the engine's own for it.  `kinds`: torch's device -> the arithmetic there (`cpu` -> `cpu x86_64 AVX512`, `cuda` ->
+    `cuda NVIDIA H200`), as the identity of a fit says it.
     """
 
+    name: str = ""
     address: str
     cpus: float
     gpus: float = 0.0
@@ -84,17 +86,20 @@ class Engine(Protocol):
     def device(self) -> str:
         """LAGLINE_DEVICE, or the best there is: cuda, mps, cpu."""
 
-    def jobs(self, threads: int, device: str) -> int:
+    def jobs(self, threads: int, device: str, resources: Resources = ANY) -> int:
         """How many fits of so many threads run at a time on a device."""
 
-    def kind(self, device: str, threads: int) -> str:
+    def kind(self, device: str, threads: int, resources: Resources = ANY) -> str:
         """What arithmetic a fit runs on: the accelerator's name, or the processor's instruction set, and the thread count."""
 
-    def summary(self, device: str) -> str:
+    def summary(self, device: str, resources: Resources = ANY) -> str:
         """What fits run on, in words, as the line says that announces them."""
 
     def round_trips(self) -> Mapping[str, float]:
         """By the address of each node the seconds that 1 MB takes there and back; none where fits run on this machine."""
+
+    def remark(self) -> str | None:
+        """What is worth saying of the fits since it was last asked, where there is something."""
 
     def turn(self, home: Path, device: str, stop: threading.Event | None = None) -> AbstractContextManager[tuple[int, ...]]:
         """Our turn on a device that carries one fit at a time, for a block; gives the descriptors of its locks.

@@ -17,9 +17,11 @@ from pathlib import Path
 import psutil
 
 from models.fit.job import Job
+from models.fit.settings import Resources
+from models.remote import arithmetic, kind_of
 from models.worker import PATIENCE
 from params.errors import UserError
-from tasks.engine.contract import Engine, Interrupted, Listener, Node, Pool
+from tasks.engine.contract import ANY, Engine, Interrupted, Listener, Node, Pool
 from tasks.files import ROOT
 from tasks.locks import Held, lock
 
@@ -33,7 +35,7 @@ class Local:
         """This machine."""
         import torch
 
-        kinds = {"cpu": _kind("cpu")} | {device: _kind(device) for device in ("cuda", "mps") if _available(device)}
+        kinds = {"cpu": arithmetic("cpu")} | {device: arithmetic(device) for device in ("cuda", "mps") if _available(device)}
         node = Node(
             address=platform.node(),
             cpus=cores(),
@@ -60,7 +62,7 @@ class Local:
             raise UserError(f"LAGLINE_DEVICE={wanted}: there is no such device here; found: {found}")
         return wanted
 
-    def jobs(self, threads: int, device: str) -> int:
+    def jobs(self, threads: int, device: str, resources: Resources = ANY) -> int:
         """LAGLINE_JOBS, or as many fits as the cores carry at once, on an accelerator one.
 
         Raises UserError for a bad number.
@@ -72,17 +74,21 @@ class Local:
             return int(text)
         return max(1, min(cores() // threads, 16)) if device == "cpu" else 1
 
-    def kind(self, device: str, threads: int) -> str:
+    def kind(self, device: str, threads: int, resources: Resources = ANY) -> str:
         """What arithmetic a fit runs on here."""
-        return _kind(device) + (f" {threads} threads" if device == "cpu" else "")
+        return kind_of(device, threads)
 
-    def summary(self, device: str) -> str:
+    def summary(self, device: str, resources: Resources = ANY) -> str:
         """The device."""
         return device
 
     def round_trips(self) -> Mapping[str, float]:
         """None: nothing travels."""
         return {}
+
+    def remark(self) -> str | None:
+        """Nothing."""
+        return None
 
     @contextlib.contextmanager
     def turn(self, home: Path, device: str, stop: threading.Event | None = None) -> Iterator[tuple[int, ...]]:
@@ -157,17 +163,6 @@ def _available(device: str) -> bool:
     import torch
 
     return device == "cpu" or (torch.cuda if device == "cuda" else torch.backends.mps).is_available()
-
-
-def _kind(device: str) -> str:
-    """What computes on a device here, less the number of threads."""
-    import torch
-
-    if device.startswith("cuda"):
-        return f"cuda {torch.cuda.get_device_name(torch.device(device))}"
-    if device == "mps":
-        return f"mps {platform.machine()}"
-    return f"cpu {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _heard(child: subprocess.Popen[str], listener: Listener, stop: threading.Event) -> tuple[int, str]:

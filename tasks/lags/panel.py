@@ -6,7 +6,6 @@ What 32 bits do not hold well enough (`wide.py`) is there in 64 bits too.
 """
 
 import functools
-import hashlib
 import json
 import os
 import shutil
@@ -23,7 +22,7 @@ from numpy.lib.format import open_memmap
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.data.panel import WIDE, DamagedPanel, Panel, PanelFacts, arrays_of
+from models.data.panel import WIDE, DamagedPanel, Panel, PanelFacts, arrays_of, content_digest, digest_of
 from models.data.refused import MOST, REFUSED
 from models.data.window import AHEAD, WindowParams
 from params.errors import Unavailable, UserError
@@ -250,7 +249,7 @@ def _carry_forward(
 
 
 def _put_in_place(partial: Path, facts: Mapping[str, Any], size: int, folder: Path) -> Path:
-    digest = _digest(partial, facts)
+    digest = digest_of(partial, facts)
     arrays = arrays_of(facts)
     written = sum((partial / f"{name}.npy").stat().st_size for name in arrays)
     final = folder / digest
@@ -274,20 +273,6 @@ def is_whole(folder: Path) -> bool:
         return Panel.open(folder).digest == content_digest(folder) == folder.name
     except (OSError, DamagedPanel):
         return False
-
-
-def _digest(folder: Path, facts: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name in arrays_of(facts):
-        with (folder / f"{name}.npy").open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
-
-
-def content_digest(folder: Path) -> str:
-    """The digest of a panel by what lies in its folder now: another one than it is named by where a cell was changed."""
-    facts = json.loads((folder / "panel.json").read_text())
-    return _digest(folder, {name: value for name, value in facts.items() if name not in ("digest", "rows", "bytes")})
 
 
 def target_frame(panel: Panel) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from models.data.origins import origin_rows
+from models.data.panel import content_digest
 from models.data.windows import Windows
 from models.families import FAMILIES
 from models.fit.job import Job, is_baseline, load_model
@@ -23,7 +24,6 @@ from models.worker import forecast
 from tasks.engine.choice import engine
 from tasks.engine.contract import Listener
 from tasks.files import spread
-from tasks.lags.panel import content_digest
 from tasks.registry.facts import Refitted, Trained
 from tasks.registry.load import Version
 from tasks.registry.unseen import forecasts, panel_of

@@ -15,7 +15,7 @@ from models.data.window import WindowParams
 from models.data.windows import Inputs
 from models.families import FAMILIES, build_forecaster
 from models.fit.job import Job, is_baseline, is_closed_form
-from models.fit.settings import own_generators
+from models.fit.settings import Resources, own_generators
 from models.forecaster import Forecaster, Skip
 from models.memory_card import receptive_field
 from params.errors import UserError
@@ -172,7 +172,10 @@ def check_target(panel: Panel, jobs: Sequence[Job]) -> None:
 def check_plan(plan: Plan) -> None:
     """Checks device and shelf, and builds every variant of a run without memory, before any data is read.  Raises UserError."""
     shelf()
-    engine().jobs(plan.run.training.threads, engine().device())
+    device = engine().device()
+    for variant in plan.variants.values():
+        training = variant.run.training
+        engine().jobs(training.threads, device, Resources(**training.resources.model_dump()))
     labels_of(plan.run, plan.variants)
     check_levels(plan.run)
     check_shared(list(plan.variants.values()))

@@ -97,7 +97,7 @@ def identity(job: Job, panel_digest: str) -> str:
     """
     facts = {"data": panel_digest, "numbers": job.numbers(), "code": _code_of(job), **statsforecast(_baselines(job))}
     if not is_baseline(job.family):
-        facts |= {"torch": torch.__version__, "device": engine().kind(job.device, job.threads)}
+        facts |= {"torch": torch.__version__, "device": engine().kind(job.device, job.threads, job.resources)}
     return sha256(canonical(facts))
 
 
@@ -143,7 +143,7 @@ def fingerprint(job: Job, panel_digest: str) -> Fingerprint:
         "torch": torch.__version__,
         **statsforecast(_baselines(job)),  # type: ignore[typeddict-item]
         "python": sys.version.split()[0],
-        "device": engine().kind(job.device, job.threads),
+        "device": engine().kind(job.device, job.threads, job.resources),
         "revision": stands.commit,
         "clean": stands.commit is not None and not stands.changed,
         "changed": dict(stands.changed),

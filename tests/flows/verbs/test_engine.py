@@ -38,7 +38,7 @@ class Cluster:
     def device(self) -> str:
         return "cuda"
 
-    def jobs(self, threads: int, device: str) -> int:
+    def jobs(self, threads: int, device: str, resources: object = None) -> int:
         return 4
 
     def round_trips(self) -> dict[str, float]:

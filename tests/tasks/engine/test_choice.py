@@ -13,5 +13,5 @@ def test_fits_run_here_unless_another_engine_is_named(monkeypatch: pytest.Monkey
             monkeypatch.setenv("LAGLINE_ENGINE", word)
         assert engine().name == "local" and engine().here
     monkeypatch.setenv("LAGLINE_ENGINE", "dask")
-    with pytest.raises(UserError, match="LAGLINE_ENGINE=dask: there is no such engine; write one of: local"):
+    with pytest.raises(UserError, match="LAGLINE_ENGINE=dask: there is no such engine; write one of: local, ray"):
         engine()

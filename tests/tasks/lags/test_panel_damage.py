@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.data.panel import ARRAYS, DamagedPanel, Panel
+from models.data.panel import ARRAYS, DamagedPanel, Panel, content_digest
 from models.data.window import FeatureWindow, WindowParams
 from params.errors import UserError
 from tasks.grid.frequency import Frequency
-from tasks.lags.panel import content_digest, write_panel
+from tasks.lags.panel import write_panel
 from tasks.registry.load import Version
 from tasks.registry.unseen import panel_of
 
