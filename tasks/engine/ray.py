@@ -28,6 +28,7 @@ from models.remote import Facts, Over, Said, models_digest, with_threads
 from params.errors import Unavailable, UserError
 from tasks.engine.contract import ANY, FULL, KILLED, STOPPED, Listener, Node, Pool
 from tasks.engine.heard import Heard, newest, there
+from tasks.engine.room import fitting, needs_of, slots
 from tasks.files import ROOT
 
 MOST_FITS = 256  # at a time: each has a thread here, and a run in MLflow
@@ -54,12 +55,6 @@ def _ray() -> Any:
             raise
         raise UserError(f"LAGLINE_ENGINE=ray: Ray is not installed here; {INSTALL}") from None
     return ray
-
-
-def _needs(threads: int, device: str, resources: Resources) -> tuple[float, float, int]:
-    """The cores, GPUs and bytes of memory that a fit takes of a node."""
-    gpus = resources.gpus if resources.gpus is not None else float(device.startswith("cuda"))
-    return resources.cpus or threads, gpus, resources.memory or 0
 
 
 class Lost(Exception):
@@ -97,15 +92,12 @@ class Ray:
 
     def jobs(self, threads: int, device: str, resources: Resources = ANY) -> int:
         """As many as the nodes have room for."""
-        cpus, gpus, memory = _needs(threads, device, resources)
-        slots = 0
-        for node in self._fitting(device, resources):
-            room = [node.cpus / cpus, node.gpus / gpus if gpus else MOST_FITS, node.memory / memory if memory else MOST_FITS]
-            slots += int(min(room) + 1e-9)
-        if not slots:
-            need = f"{cpus:g} cores" + (f", {gpus:g} GPUs" if gpus else "") + (f", {memory:,} bytes" if memory else "")
-            raise UserError(f"no node of ray {self.address} has room for a fit ({need}); see training.resources and threads")
-        return min(slots, MOST_FITS)
+        needs = needs_of(threads, device, resources)
+        count = slots(self._fitting(device, resources), needs)
+        if not count:
+            asked = f"{needs.cpus:g} cores, {needs.gpus:g} GPUs, {needs.memory:,} bytes of memory"
+            raise UserError(f"no node of ray {self.address} has room for a fit ({asked}); see training.resources and threads")
+        return min(count, MOST_FITS)
 
     def kind(self, device: str, threads: int, resources: Resources = ANY) -> str:
         """What arithmetic a fit runs on there."""
@@ -122,7 +114,7 @@ class Ray:
         """By the address of each node the seconds that 1 MB takes there and back."""
         ray, found, content = _ray(), {}, np.zeros(1_000_000, np.uint8)
         for node in self.pool().nodes:
-            there = ray.remote(_echo()).options(**self._at(node.name))
+            there = ray.remote(lambda content: content).options(**self._at(node.name))
             ray.get(there.remote(b""))  # a worker is there
             started = time.perf_counter()
             ray.get(there.remote(content))
@@ -246,14 +238,14 @@ class Ray:
 
     @staticmethod
     def _can(node: Mapping[str, Any], job: Job) -> bool:
-        cpus, gpus, memory = _needs(job.threads, job.device, job.resources)
+        cpus, gpus, memory = needs_of(job.threads, job.device, job.resources)
         has = node["Resources"]
         enough = has.get("CPU", 0) >= cpus and has.get("GPU", 0) >= gpus and has.get("memory", 0) >= memory
         return bool(node["Alive"] and enough)
 
     def _options(self, job: Job) -> dict[str, Any]:
         """What Ray is told of a fit."""
-        cpus, gpus, memory = _needs(job.threads, job.device, job.resources)
+        cpus, gpus, memory = needs_of(job.threads, job.device, job.resources)
         ids = [node.name for node in self._fitting(job.device, job.resources)] if job.resources.kind else []
         return {
             "num_cpus": cpus,
@@ -276,24 +268,7 @@ class Ray:
             return self._panels[panel]
 
     def _fitting(self, device: str, resources: Resources) -> list[Node]:
-        """The nodes that a fit may run on.  Raises UserError where there are none, or they would not compute the same."""
-        name, word = device.partition(":")[0], resources.kind
-        nodes = [node for node in self.pool().nodes if name in node.kinds]
-        kinds = self.pool().kinds(device)
-        if word:
-            nodes = [node for node in nodes if word.lower() in node.kinds[name].lower()]
-            kinds = tuple(sorted({node.kinds[name] for node in nodes}))
-        if not nodes:
-            what = f"{word!r} (training.resources.kind)" if word else name
-            raise UserError(
-                f"ray {self.address}: no node has {what}; there are: {', '.join(self.pool().kinds(device)) or 'none'}"
-            )
-        if len(kinds) > 1:
-            raise UserError(
-                f"ray {self.address}: its nodes compute in different ways ({', '.join(kinds)}), so that equal fits would not "
-                f"be equal; choose one with training.resources.kind, such as {kinds[0].split()[-1]}"
-            )
-        return nodes
+        return fitting(self.pool(), device, resources)
 
     def _connect(self) -> None:
         """Raises UserError where no cluster answers."""
@@ -417,12 +392,3 @@ def _question() -> Callable[[bool], Any]:
         return remote.facts(gpus)
 
     return lagline_facts
-
-
-def _echo() -> Callable[[Any], Any]:
-    """What a node does to show how far it is."""
-
-    def lagline_echo(content: Any) -> Any:
-        return content
-
-    return lagline_echo

@@ -1,0 +1,51 @@
+"""Which machines of a pool a fit may run on, and how many fits they have room for; no engine is asked."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from models.fit.settings import Resources
+from params.errors import UserError
+from tasks.engine.contract import Node, Pool
+
+
+class Needs(NamedTuple):
+    """What a fit takes of a machine: cores, GPUs, bytes of memory (0: not said)."""
+
+    cpus: float
+    gpus: float
+    memory: int
+
+
+def needs_of(threads: int, device: str, resources: Resources) -> Needs:
+    """Where nothing else is said, a core a thread, and a GPU on `cuda`."""
+    gpus = resources.gpus if resources.gpus is not None else float(device.startswith("cuda"))
+    return Needs(resources.cpus or float(threads), gpus, resources.memory or 0)
+
+
+def slots(nodes: Sequence[Node], needs: Needs) -> int:
+    """How many fits of such needs the machines carry at a time."""
+    return sum(int(min(_shares(node, needs)) + 1e-9) for node in nodes)
+
+
+def _shares(node: Node, needs: Needs) -> list[float]:
+    """How often each thing that is needed is there."""
+    there = zip((node.cpus, node.gpus, node.memory), needs, strict=True)
+    return [has / wanted for has, wanted in there if wanted]
+
+
+def fitting(pool: Pool, device: str, resources: Resources) -> list[Node]:
+    """The machines that a fit may run on.  Raises UserError where there are none, or they would not compute the same."""
+    name, word, where = device.partition(":")[0], resources.kind, f"ray {pool.address}"
+    nodes = [node for node in pool.nodes if name in node.kinds]
+    if word:
+        nodes = [node for node in nodes if word.lower() in node.kinds[name].lower()]
+    if not nodes:
+        what = f"{word!r} (training.resources.kind)" if word else name
+        raise UserError(f"{where}: no node has {what}; there are: {', '.join(pool.kinds(name)) or 'none'}")
+    kinds = sorted({node.kinds[name] for node in nodes})
+    if len(kinds) > 1:
+        raise UserError(
+            f"{where}: its nodes compute in different ways ({', '.join(kinds)}), so that equal fits would not be equal; choose "
+            f"one with training.resources.kind, such as --set training.resources.kind={kinds[0].split()[-1]}"
+        )
+    return nodes
