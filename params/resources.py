@@ -1,4 +1,4 @@
-"""What a fit needs of a machine, where an engine has several: cores, GPUs, memory and the kind of an accelerator.
+"""What a fit needs of a machine, where an engine has several: cores, GPUs, memory, and what it computes on.
 
 It says where a fit runs and not what it is: no identity holds it.
 """
@@ -45,7 +45,7 @@ def _one_gpu(value: float) -> float:
 
 def _kind(value: str) -> str:
     if not KIND.fullmatch(value):
-        raise ValueError("write the name of an accelerator, such as H100")
+        raise ValueError("write a word of what it computes on, such as H100 or AVX512")
     return value
 
 
@@ -58,8 +58,8 @@ Kind = Annotated[str, AfterValidator(_kind)]
 class ResourcesKept(Section):
     """What one fit needs of a machine, as a version keeps it; null: by its threads and its device.
 
-    `cpus` and `gpus` may be fractions: with `gpus: 0.25` four fits share a GPU.  `memory` in bytes.  `kind`: the name of an
-    accelerator, where a cluster has several.
+    `cpus` and `gpus` may be fractions: with `gpus: 0.25` four fits share a GPU.  `memory` in bytes.  `kind`: a word of
+    what it computes on, such as H100 or AVX512, where the machines of a cluster differ in that.
     """
 
     cpus: Cpus | None = None

@@ -61,9 +61,10 @@ def train_fits(
 
 
 def fits_at_a_time(plan: Sequence[Planned], device: str) -> int:
-    """As many as the engine carries of the smallest of them."""
+    """As many as the engine carries of the smallest of them, and queues; this machine, which does not, of the largest."""
     needs = {(fit.job.threads, fit.job.resources) for fit in plan}
-    return max(engine().jobs(threads, device, resources) for threads, resources in needs)
+    carried = [engine().jobs(threads, device, resources) for threads, resources in needs]
+    return min(carried) if engine().here else max(carried)
 
 
 def _as_they_end(futures: Sequence[PrefectFuture[Any]]) -> Iterator[PrefectFuture[Any]]:

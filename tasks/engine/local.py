@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,7 @@ from models.remote import arithmetic, kind_of
 from models.worker import PATIENCE
 from params.errors import UserError
 from tasks.engine.contract import ANY, Engine, Interrupted, Listener, Node, Pool
+from tasks.engine.room import needs_of, slots
 from tasks.files import ROOT
 from tasks.locks import Held, lock
 
@@ -63,7 +65,7 @@ class Local:
         return wanted
 
     def jobs(self, threads: int, device: str, resources: Resources = ANY) -> int:
-        """LAGLINE_JOBS, or as many fits as the cores carry at once, on an accelerator one.
+        """LAGLINE_JOBS, or as many fits as the cores and the memory carry at once, on an accelerator one.
 
         Raises UserError for a bad number.
         """
@@ -72,7 +74,10 @@ class Local:
             if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) >= 1):
                 raise UserError(f"LAGLINE_JOBS={text}: write a whole number of at least 1, and of four digits at most")
             return int(text)
-        return max(1, min(cores() // threads, 16)) if device == "cpu" else 1
+        if device != "cpu":
+            return 1
+        here = Node(address="", cpus=cores(), memory=psutil.virtual_memory().total)
+        return max(1, min(slots([here], needs_of(threads, device, replace(resources, gpus=0.0))), 16))
 
     def kind(self, device: str, threads: int, resources: Resources = ANY) -> str:
         """What arithmetic a fit runs on here."""

@@ -33,15 +33,23 @@ def _shares(node: Node, needs: Needs) -> list[float]:
     return [has / wanted for has, wanted in there if wanted]
 
 
+def is_of(node: Node, word: str) -> bool:
+    """Whether a machine is of a kind: also a fit on its CPU may ask for the one with an H200."""
+    return any(word.lower() in kind.lower() for kind in node.kinds.values())
+
+
 def fitting(pool: Pool, device: str, resources: Resources) -> list[Node]:
     """The machines that a fit may run on.  Raises UserError where there are none, or they would not compute the same."""
     name, word, where = device.partition(":")[0], resources.kind, f"ray {pool.address}"
+    if name == "cuda" and resources.gpus == 0:
+        raise UserError("training.resources.gpus: 0, and fits run on cuda: take it out, or set LAGLINE_DEVICE=cpu")
     nodes = [node for node in pool.nodes if name in node.kinds]
     if word:
-        nodes = [node for node in nodes if word.lower() in node.kinds[name].lower()]
+        nodes = [node for node in nodes if is_of(node, word)]
     if not nodes:
-        what = f"{word!r} (training.resources.kind)" if word else name
-        raise UserError(f"{where}: no node has {what}; there are: {', '.join(pool.kinds(name)) or 'none'}")
+        what = f"{name} and is of kind {word} (training.resources.kind)" if word else name
+        there = sorted({kind for node in pool.nodes for kind in node.kinds.values()})
+        raise UserError(f"{where}: no node has {what}; there are: {', '.join(there)}")
     kinds = sorted({node.kinds[name] for node in nodes})
     if len(kinds) > 1:
         raise UserError(

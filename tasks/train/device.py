@@ -1,17 +1,20 @@
-"""What is known to be slow on the device that fits run on."""
+"""What is known to be slow on the device that fits run on, or is not there."""
 
 from collections.abc import Sequence
 
 from params.schema import VariantParams
 from tasks.engine.choice import engine
 from tasks.engine.local import cores
+from tasks.engine.room import is_of
+from tasks.lags.sizes import size_text
 
 PERSISTENT = 128  # the hidden size up to which cuDNN keeps an LSTM's or GRU's weights on the chip
 
 
 def cautions(variants: Sequence[VariantParams], jobs: int, device: str) -> list[str]:
-    """What was measured to be slow in what a run is about to do: more threads than cores, recurrences too wide for a GPU."""
-    found = []
+    """What was measured to be slow in what a run is about to do: more threads than cores, recurrences too wide for a GPU; and
+    what it asks for that this machine has not, where fits run on it."""
+    found = _not_here(variants, device) if engine().here else []
     threads = max(variant.run.training.threads for variant in variants)
     if engine().here and device == "cpu" and threads > 1 and jobs * threads > cores():
         found.append(
@@ -32,3 +35,22 @@ def cautions(variants: Sequence[VariantParams], jobs: int, device: str) -> list[
                 "LSTM or GRU of that size, and a step takes several times as long"
             )
     return found
+
+
+def _not_here(variants: Sequence[VariantParams], device: str) -> list[str]:
+    """What is asked of a machine and this one does not give, in a line: a fit is trained here all the same."""
+    (here,), name = engine().pool().nodes, device.partition(":")[0]
+    asked: dict[str, list[str]] = {}
+    for variant in variants:
+        needs = variant.run.training.resources
+        if needs.gpus and name != "cuda":
+            asked.setdefault("a GPU", []).append(variant.variant)
+        if needs.kind and not is_of(here, needs.kind):
+            asked.setdefault(f"the kind {needs.kind}", []).append(variant.variant)
+        if needs.memory and needs.memory > here.memory:
+            asked.setdefault(f"{size_text(needs.memory)} of memory", []).append(variant.variant)
+    return [
+        f"training.resources asks for {what} ({', '.join(names)}), and fits run on {here.kinds[name]} with "
+        f"{size_text(here.memory)} here: it is not looked at; LAGLINE_ENGINE=ray finds it on a cluster"
+        for what, names in asked.items()
+    ]

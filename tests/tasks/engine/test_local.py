@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
+from models.fit.settings import Resources
 from params.errors import UserError
 from tasks.engine.contract import Interrupted
 from tasks.engine.local import LOCAL, cores
@@ -31,6 +33,8 @@ def test_fits_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LAGLINE_JOBS", raising=False)
     assert LOCAL.jobs(10_000, "cpu") == 1
     assert LOCAL.jobs(1, "cuda") == 1
+    assert LOCAL.jobs(1, "cpu", Resources(memory=psutil.virtual_memory().total, gpus=1.0)) == 1  # and so is no other beside it
+    assert LOCAL.jobs(1, "cpu", Resources(cpus=cores() / 2)) == 2
     monkeypatch.setenv("LAGLINE_JOBS", "3")
     assert LOCAL.jobs(1, "cpu") == 3
     for bad in ("0", "-1", "two", "²", "1.5"):
