@@ -33,7 +33,7 @@ from models.fit.job import Job
 from models.fit.settings import Epoch, Stopped
 from models.worker import FULL, PATIENCE, STOPPED, keep_memory, quantiles_file, warned_by, work
 
-TICK = 0.2  # seconds between two looks for a new checkpoint
+TICK, LOOK = 0.2, 1.0  # seconds between two looks for a new checkpoint, and whether to stop
 YOUNG = 60.0  # seconds in which a process that has made its lock has it
 MOST_PANELS = 50e9  # bytes of panels that a node keeps: the longest unused go first
 # what a fit leaves, in the order in which it is told: a result is believed once it is there
@@ -164,43 +164,63 @@ def unlike(order: Order) -> str:
     return ""
 
 
-def carry_out(order: Order, fetch: Callable[[], Files]) -> Iterator[Said]:
+def carry_out(order: Order, fetch: Callable[[], Files], stopped: Callable[[], bool] = lambda: False) -> Iterator[Said]:
     """Carries a fit out and says what comes of it; `fetch` gives the files of its panel, where the node has none.
 
-    While whoever listens is late, the fit goes on, and of its checkpoints the newest alone is said.  One that nobody listens
-    to any more (the generator is closed, or interrupted) ends after the step that it is at.
+    While whoever listens is late, the fit goes on, and of its checkpoints the newest alone is said.  Where `stopped`, which is
+    asked once a second, says so, or nobody listens any more (the generator is closed), it ends after the step that it is at.
     """
     if why := unlike(order):
         yield Refused(why)
         return
     try:
-        yield from _carried_out(order, fetch)
+        yield from _carried_out(order, fetch, stopped)
     except checkpoint.StorageFull as error:  # before the fit has begun: its panel, or what there was of it
         yield Over(FULL, f"{platform.node()}: {error.filename}: {error.strerror}", 0.0)
 
 
-def _carried_out(order: Order, fetch: Callable[[], Files]) -> Iterator[Said]:
+def _carried_out(order: Order, fetch: Callable[[], Files], stopped: Callable[[], bool]) -> Iterator[Said]:
     started, cache = time.monotonic(), cache_folder()
     sweep(cache)
     with _work_folder(cache) as folder, _panel(cache, order.panel, fetch) as panel:
         for name, content in order.files.items():
             checkpoint.write_bytes(folder / name, content)
         job = replace(Job.from_dict(order.job), panel=panel)
-        heard: SimpleQueue[Said] = SimpleQueue()
-        asked = threading.Event()
-        fit = threading.Thread(target=lambda: heard.put(_worked(job, folder, order.code, asked, heard, started)), name="fit")
+        heard, asked = SimpleQueue[Said](), threading.Event()
+        fit = Fit(lambda: _worked(job, folder, order.code, asked, heard))
         fit.start()
         try:
-            yield from _told(heard, folder, next(iter(order.files), ""))
+            known, looked = next(iter(order.files), ""), started
+            for said in _told(fit, heard, folder, known):
+                if said is not None:
+                    yield said
+                if time.monotonic() - looked > LOOK:
+                    looked = time.monotonic()
+                    if stopped():
+                        asked.set()
         finally:
             asked.set()
             fit.join(PATIENCE)
             if fit.is_alive():  # a step that takes too long: the process is the worker's own
                 os._exit(STOPPED)
+    yield Over(*fit.came_to, time.monotonic() - started)
 
 
-def _worked(job: Job, folder: Path, code: str, asked: threading.Event, heard: SimpleQueue[Said], started: float) -> Over:
-    """How a fit ended; `heard` gets what it says."""
+class Fit(threading.Thread):
+    """A fit at work.  `came_to`: its exit status and last words, once it has ended."""
+
+    def __init__(self, work: Callable[[], tuple[int, str]]) -> None:
+        super().__init__(name="fit")
+        self._work = work
+        self.came_to = (1, "the fit said nothing")
+
+    def run(self) -> None:
+        """Carries it out."""
+        self.came_to = self._work()
+
+
+def _worked(job: Job, folder: Path, code: str, asked: threading.Event, heard: SimpleQueue[Said]) -> tuple[int, str]:
+    """The exit status and last words of a fit; `heard` gets what it says meanwhile."""
 
     def say(line: Mapping[str, Any]) -> None:
         heard.put(Warned(line["warning"]) if "warning" in line else Row(dict(line)))
@@ -213,37 +233,33 @@ def _worked(job: Job, folder: Path, code: str, asked: threading.Event, heard: Si
         warnings.showwarning = warned_by(say)
         try:
             work(job, folder, (), code, asked, say)
-            status, words = 0, ""
+            return 0, ""
         except Stopped as stopped:
-            status, words = STOPPED, str(stopped)
+            return STOPPED, str(stopped)
         except checkpoint.StorageFull as error:
-            status, words = FULL, f"{platform.node()}: {error.filename}: {error.strerror}"
+            return FULL, f"{platform.node()}: {error.filename}: {error.strerror}"
         except BaseException:
-            status, words = 1, traceback.format_exc()
-    return Over(status, words, time.monotonic() - started)
+            return 1, traceback.format_exc()
 
 
-def _told(heard: SimpleQueue[Said], folder: Path, known: str) -> Iterator[Said]:
-    """What a fit says until it has ended, its newest checkpoint as long as it has not, then its files."""
+def _told(fit: Fit, heard: SimpleQueue[Said], folder: Path, known: str) -> Iterator[Said | None]:
+    """What a fit says until it has ended, its newest checkpoint where that is not the one `known`, at last its files; now and
+    then nothing."""
     over = False
     while not over:
-        said: Said | None = None
-        with contextlib.suppress(Empty):
-            said = heard.get(timeout=TICK)
-        over = isinstance(said, Over)
+        over = not fit.is_alive() and heard.empty()
         for path in checkpoint.newest_first(folder)[:1]:
             if path.name != known:
                 with contextlib.suppress(FileNotFoundError):  # cleared, or not the newest any more
-                    content = path.read_bytes()
-                    known = path.name
+                    content, known = path.read_bytes(), path.name
                     yield Saved(known, content)
-        if said is not None and not over:
-            yield said
+        try:
+            yield heard.get(timeout=0.0 if over else TICK)
+        except Empty:
+            yield None
     for name in LEFT:
         if (folder / name).exists():
             yield Saved(name, (folder / name).read_bytes())
-    assert isinstance(said, Over)
-    yield said
 
 
 def cache_folder() -> Path:

@@ -33,8 +33,10 @@ class Heard:
             self._files.add(said.name)
         elif isinstance(said, Saved):
             checkpoint.keep(self.folder, said.name, said.content)
+        elif isinstance(said, Over):
+            self._ended(said)
 
-    def over(self, said: Over) -> None:
+    def _ended(self, said: Over) -> None:
         """Of a fit that has ended well, what it has no more is removed: forecasts of before, checkpoints."""
         if said.status == 0 and is_done(self.folder):
             for path in self.folder.glob("*.npy"):

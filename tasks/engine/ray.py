@@ -24,7 +24,7 @@ import torch
 from models.fit import checkpoint
 from models.fit.job import Job
 from models.fit.settings import Resources
-from models.remote import Facts, Over, Said, models_digest, with_threads
+from models.remote import Facts, Over, models_digest, with_threads
 from params.errors import Unavailable, UserError
 from tasks.engine.contract import ANY, FULL, KILLED, STOPPED, Listener, Node, Pool
 from tasks.engine.heard import Heard, newest, there
@@ -37,6 +37,7 @@ LOOK = 0.2  # seconds between two looks at what a fit says, and whether it is to
 KNOCK = 3.0  # seconds that an address has to answer
 CONNECTING = 45.0  # seconds that a cluster has to take us
 ASKING = 120.0  # seconds that the nodes have to say what they are
+STOPPING = 4.0  # seconds that a fit has to end after its step
 GONE = 20.0  # seconds without a node that could carry a fit out until that is an answer
 UNREAD = 2  # things said that wait for us before a worker keeps its newest checkpoint to itself
 AT_WORK = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # what makes cuBLAS repeat itself to the bit
@@ -91,7 +92,10 @@ class Ray:
         return wanted or found[0]
 
     def jobs(self, threads: int, device: str, resources: Resources = ANY) -> int:
-        """As many as the nodes have room for."""
+        """As many as the nodes have room for; those that have come or gone are asked first."""
+        with self._lock:
+            if self._pool and {node.name for node in self._pool.nodes} != {one["NodeID"] for one in self._giving()}:
+                self._pool = None
         needs = needs_of(threads, device, resources)
         count = slots(self._fitting(device, resources), needs)
         if not count:
@@ -176,28 +180,31 @@ class Ray:
     def _carried_out(self, order: Mapping[str, Any], job: Job, heard: "Heard", stop: threading.Event) -> Over:
         """One try.  Raises Lost, UserError for what is refused, Unavailable where no node is left."""
         ray, panel = _ray(), self._shipped(job.panel)
-        stream = ray.remote(_task()).options(**self._options(job)).remote(order, [panel])
-        alone = time.monotonic()
+        word = f"lagline-stop-{os.urandom(16).hex()}"
+        stream = ray.remote(_task()).options(**self._options(job)).remote(order, [panel], word)
+        alone, patience, said = time.monotonic(), float("inf"), None
         try:
-            while not stop.is_set():
+            while not isinstance(said, Over) and time.monotonic() < patience:
+                if stop.is_set() and patience == float("inf"):
+                    ray.experimental.internal_kv._internal_kv_put(word, b"1")  # a cancel would lose what it has not said
+                    patience = time.monotonic() + STOPPING
                 ready, _ = ray.wait([stream], timeout=LOOK, fetch_local=False)
-                if not ready:
-                    alone = self._still_there(job, alone)
-                    continue
-                alone = time.monotonic()
-                said: Said = ray.get(next(stream))
-                if isinstance(said, Over):
-                    heard.over(said)
-                    return said
-                heard.hear(said)
-            return Over(STOPPED, "", 0.0)
+                alone = time.monotonic() if ready else self._still_there(job, alone)
+                if ready:
+                    said = ray.get(next(stream))
+                    heard.hear(said)
+            return said if isinstance(said, Over) else Over(STOPPED, "", 0.0)
         except StopIteration:
             raise Lost("a worker ended without a word") from None
         except ray.exceptions.RayError as error:
-            return self._broken(error)
+            return Over(STOPPED, "", 0.0) if stop.is_set() else self._broken(error)
         finally:
-            with suppress(Exception):  # of one that has ended, or of a cluster that is gone
-                ray.cancel(stream)
+            if not isinstance(said, Over):
+                with suppress(Exception):  # of a cluster that is gone
+                    ray.cancel(stream, force=True)
+            if stop.is_set():
+                with suppress(Exception):
+                    ray.experimental.internal_kv._internal_kv_del(word)
 
     def _broken(self, error: Exception) -> Over:
         """What an error of Ray's means for the fit: its end, or, raised, another try."""
@@ -317,8 +324,7 @@ class Ray:
     def _nodes(self) -> Iterator[Node]:
         """Every node that gives something, asked by a task of its own."""
         ray = _ray()
-        giving = [one for one in ray.nodes() if one["Alive"] and (one["Resources"].get("CPU") or one["Resources"].get("GPU"))]
-        asked = []
+        asked, giving = [], self._giving()
         for one in giving:
             task = ray.remote(_question()).options(**self._at(one["NodeID"]))
             asked.append(task.remote(bool(one["Resources"].get("GPU"))))
@@ -331,6 +337,11 @@ class Ray:
                 words = str(error).strip().splitlines()[-1]
                 raise UserError(f"ray {self.address}: node {one['NodeManagerAddress']} cannot run a fit: {words}") from None
             yield _node(one, facts, self.address)
+
+    @staticmethod
+    def _giving() -> list[Mapping[str, Any]]:
+        """The nodes that are there and give fits something, as Ray says it."""
+        return [one for one in _ray().nodes() if one["Alive"] and {"CPU", "GPU"} & one["Resources"].keys()]
 
     @staticmethod
     def _at(node: str) -> dict[str, Any]:
@@ -365,16 +376,17 @@ def _node(one: Mapping[str, Any], facts: Facts, address: str) -> Node:
 def _task() -> Callable[..., Any]:
     """What a worker does for a fit; a function inside a function is sent whole, and needs nothing of tasks/ there."""
 
-    def lagline_fit(order: Mapping[str, Any], panel: Sequence[Any]) -> Iterator[Any]:
+    def lagline_fit(order: Mapping[str, Any], panel: Sequence[Any], word: str) -> Iterator[Any]:
         import os
         import sys
 
         import ray
+        from ray.experimental.internal_kv import _internal_kv_exists
 
         sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # what was shipped, before a checkout of the node's
         from models import remote
 
-        yield from remote.carry_out(remote.Order(**order), lambda: ray.get(panel[0]))
+        yield from remote.carry_out(remote.Order(**order), lambda: ray.get(panel[0]), lambda: _internal_kv_exists(word))
 
     return lagline_fit
 

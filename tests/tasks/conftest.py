@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -106,6 +107,74 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     finally:
         found.kill()
         connection.client.cache_clear()
+
+
+class Nodes:
+    """A Ray cluster on this machine's loopback: a head that carries no fit, and two nodes with caches of their own.
+
+    Ray takes 127.0.0.1 for the machine's own address, on which nobody listens; 127.0.0.2 it leaves as it is.
+    """
+
+    HOST = "127.0.0.2"
+
+    def __init__(self, folder: Path) -> None:
+        from ray.cluster_utils import Cluster
+
+        self.folder, self.count, self.nodes = folder, 0, list[Any]()
+        common = {"node_ip_address": self.HOST, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **common})
+        self.common, self.address = common, self.cluster.address
+        self.fill()
+
+    def add(self, **environment: str) -> Any:
+        """A node more, with variables of its own."""
+        self.count += 1
+        cache = self.folder / f"node{self.count}"
+        variables = {"LAGLINE_CACHE": str(cache)} | environment
+        self.nodes.append(self.cluster.add_node(num_cpus=1, env_vars=variables, **self.common))
+        return self.nodes[-1]
+
+    def fill(self) -> None:
+        """Two nodes, whatever there was."""
+        while len(self.nodes) < 2:
+            self.add()
+
+    def kill(self, node: Any) -> None:
+        """A node goes away, as a machine whose power does."""
+        self.nodes.remove(node)
+        self.cluster.remove_node(node, allow_graceful=False)
+
+    def caches(self) -> list[Path]:
+        """Where the nodes keep panels."""
+        return sorted(self.folder.glob("node*"))
+
+
+@pytest.fixture(scope="session")
+def nodes() -> Iterator[Nodes]:
+    """Two nodes; a test that kills one, or adds others, fills up again."""
+    with (
+        tempfile.TemporaryDirectory(prefix="lagray-") as name,
+        pytest.MonkeyPatch.context() as patch,
+    ):  # a socket's path is short
+        patch.setenv("RAY_TMPDIR", name)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        found = Nodes(Path(name))
+        try:
+            yield found
+        finally:
+            import ray
+
+            ray.shutdown()
+            found.cluster.shutdown()
+
+
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.engine)])
+def carried_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A test for both engines; its fits run on the one that it is named."""
+    if request.param == "ray":
+        monkeypatch.setenv("RAY_ADDRESS", request.getfixturevalue("nodes").address)
+    monkeypatch.setenv("LAGLINE_ENGINE", request.param)
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")

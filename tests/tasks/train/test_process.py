@@ -1,4 +1,4 @@
-"""The process of a fit as a comparison drives it: done once, stopped, killed, failed, out of room."""
+"""A fit in its folder, by either engine: done once, stopped, failed, out of room, put together; the same weights from both."""
 
 import os
 import threading
@@ -23,7 +23,7 @@ from tasks.lags.panel import write_panel
 from tasks.train.job import make_job
 from tasks.train.process import finished_result, fit_folder, run_fit
 
-pytestmark = pytest.mark.slow  # each fit is a process of its own
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("carried_out")]
 RUN = "params/nyc_weather.yaml"
 WINDOWS = WindowParams(4, {"y": FeatureWindow(24)})
 NEVER = threading.Event()
@@ -79,6 +79,7 @@ def test_a_fit_that_is_stopped_can_resume(make: Make, tmp_path: Path) -> None:
 
 
 @pytest.mark.fault
+@pytest.mark.parametrize("carried_out", ["local"], indirect=True)
 def test_whoever_listens_may_break_and_the_fit_still_leaves_a_checkpoint(make: Make, tmp_path: Path) -> None:
     def heard(row: Epoch) -> None:
         raise KeyError("a listener's own mistake")
@@ -90,6 +91,7 @@ def test_whoever_listens_may_break_and_the_fit_still_leaves_a_checkpoint(make: M
 
 
 @pytest.mark.fault
+@pytest.mark.parametrize("carried_out", ["local"], indirect=True)
 def test_a_fit_that_the_system_kills_is_a_failed_one_and_can_resume(make: Make, tmp_path: Path) -> None:
     """Killed from outside, as the kernel does where memory runs out."""
     import psutil
