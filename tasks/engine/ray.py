@@ -28,7 +28,7 @@ from models.remote import Facts, Over, models_digest, with_threads
 from params.errors import Unavailable, UserError
 from tasks.engine.contract import ANY, FULL, KILLED, STOPPED, Listener, Node, Pool
 from tasks.engine.heard import Heard, newest, there
-from tasks.engine.room import fitting, needs_of, slots
+from tasks.engine.room import fitting, needs_of, node_of, slots
 from tasks.files import ROOT
 
 MOST_FITS = 256  # at a time: each has a thread here, and a run in MLflow
@@ -336,7 +336,7 @@ class Ray:
             except ray.exceptions.RayError as error:
                 words = str(error).strip().splitlines()[-1]
                 raise UserError(f"ray {self.address}: node {one['NodeManagerAddress']} cannot run a fit: {words}") from None
-            yield _node(one, facts, self.address)
+            yield node_of(one, facts, self.address)
 
     @staticmethod
     def _giving() -> list[Mapping[str, Any]]:
@@ -350,27 +350,6 @@ class Ray:
 
         there = NodeAffinitySchedulingStrategy(node, soft=False)
         return {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": there, "name": "lagline-question"}
-
-
-def _node(one: Mapping[str, Any], facts: Facts, address: str) -> Node:
-    """A node as it has answered.  Raises UserError for one on which no fit would be the same."""
-    where, has = f"ray {address}: node {one['NodeManagerAddress']}", one["Resources"]
-    if facts.torch != torch.__version__:
-        raise UserError(
-            f"{where} has torch {facts.torch}, and this machine {torch.__version__}: install the same there (docs/cluster.md)"
-        )
-    if facts.code != models_digest():
-        raise UserError(f"{where} finds other code than this machine's in models/: take it off the path there")
-    return Node(
-        name=one["NodeID"],
-        address=one["NodeManagerAddress"],
-        cpus=has.get("CPU", 0.0),
-        gpus=has.get("GPU", 0.0),
-        memory=int(has.get("memory", 0)),
-        kinds=facts.kinds,
-        torch=facts.torch,
-        python=facts.python,
-    )
 
 
 def _task() -> Callable[..., Any]:

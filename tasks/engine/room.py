@@ -1,9 +1,12 @@
 """Which machines of a pool a fit may run on, and how many fits they have room for; no engine is asked."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
 
 from models.fit.settings import Resources
+from models.remote import Facts, models_digest
 from params.errors import UserError
 from tasks.engine.contract import Node, Pool
 
@@ -57,3 +60,24 @@ def fitting(pool: Pool, device: str, resources: Resources) -> list[Node]:
             f"one with training.resources.kind, such as --set training.resources.kind={kinds[0].split()[-1]}"
         )
     return nodes
+
+
+def node_of(one: Mapping[str, Any], facts: Facts, address: str) -> Node:
+    """A node of Ray's list, as it has answered.  Raises UserError for one on which no fit would be the same."""
+    where, has = f"ray {address}: node {one['NodeManagerAddress']}", one["Resources"]
+    if facts.torch != torch.__version__:
+        raise UserError(
+            f"{where} has torch {facts.torch}, and this machine {torch.__version__}: install the same there (docs/cluster.md)"
+        )
+    if facts.code != models_digest():
+        raise UserError(f"{where} finds other code than this machine's in models/: take it off the path there")
+    return Node(
+        name=one["NodeID"],
+        address=one["NodeManagerAddress"],
+        cpus=has.get("CPU", 0.0),
+        gpus=has.get("GPU", 0.0),
+        memory=int(has.get("memory", 0)),
+        kinds=facts.kinds,
+        torch=facts.torch,
+        python=facts.python,
+    )

@@ -135,7 +135,11 @@ class Nodes:
         return self.nodes[-1]
 
     def fill(self) -> None:
-        """Two nodes, whatever there was."""
+        """Two nodes without variables of their own, whatever there was."""
+        for node in [one for one in self.nodes if len(one._ray_params.env_vars) > 1]:
+            self.kill(node)
+        for node in self.nodes[2:]:
+            self.kill(node)
         while len(self.nodes) < 2:
             self.add()
 

@@ -1,25 +1,32 @@
 """Fits on a Ray cluster: the bits of this machine, nodes and drivers that die, nodes that would train something else."""
 
+import fcntl
 import hashlib
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 
 from models.data.panel import Split
 from models.data.window import FeatureWindow, WindowParams
 from models.fit.job import Job
-from models.fit.settings import Epoch
-from params.errors import Unavailable
+from models.fit.settings import Epoch, Resources
+from params.errors import Unavailable, UserError
 from params.load import load_plan, load_variant
 from tasks.engine.choice import engine
 from tasks.engine.contract import Interrupted, Listener
+from tasks.files import ROOT
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.train.check import check_plan
@@ -58,12 +65,12 @@ def make(panel: Path) -> Make:
 
 
 @pytest.fixture
-def on_ray(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Fits run on the two nodes."""
-    nodes.fill()
+def on_ray(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Fits run on the two nodes, again two after the test."""
     monkeypatch.setenv("LAGLINE_ENGINE", "ray")
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
-    return nodes
+    yield nodes
+    nodes.fill()
 
 
 def locally(job: Job, home: Path) -> Path:
@@ -118,8 +125,6 @@ def working(nodes: Any) -> Any:
 
 
 def _held(path: Path) -> bool:
-    import fcntl
-
     with path.open("r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -236,11 +241,10 @@ def test_a_node_that_would_train_something_else_is_told_before_a_fit(
         check_plan(plan)
     on_ray.kill(node)
     check_plan(plan)
-    monkeypatch.setattr("tasks.engine.ray.models_digest", lambda: "0" * 64)
-    node = on_ray.add()
+    monkeypatch.setattr("tasks.engine.room.models_digest", lambda: "0" * 64)
+    on_ray.add()
     with pytest.raises(UserError, match="finds other code than this machine's in models/"):
         check_plan(plan)
-    on_ray.kill(node)
 
 
 OTHER_TORCH = """
@@ -267,14 +271,13 @@ def test_models_that_a_node_has_of_its_own_are_not_what_trains(on_ray: Any, tmp_
     """A checkout of another revision, on the path of a node."""
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "__init__.py").write_text("raise RuntimeError('not shipped')")
-    node = on_ray.add(PYTHONPATH=str(tmp_path))
+    on_ray.add(PYTHONPATH=str(tmp_path))
     check_plan(load_plan("params/smoke.yaml", []))
-    on_ray.kill(node)
 
 
 def test_nodes_of_two_kinds_share_no_comparison_unless_one_is_chosen(on_ray: Any, make: Make, tmp_path: Path) -> None:
     """torch takes the plain instructions on one of them, as on an older processor."""
-    node = on_ray.add(ATEN_CPU_CAPABILITY="default")
+    on_ray.add(ATEN_CPU_CAPABILITY="default")
     with pytest.raises(UserError, match=r"its nodes compute in different ways \(cpu .* DEFAULT.*choose one with"):
         check_plan(load_plan("params/smoke.yaml", []))
     plan = load_plan("params/smoke.yaml", ["training.resources.kind=DEFAULT"])
@@ -282,4 +285,3 @@ def test_nodes_of_two_kinds_share_no_comparison_unless_one_is_chosen(on_ray: Any
     job = replace(make(max_epochs=1), resources=Resources(kind="default"))
     assert engine().jobs(1, "cpu", job.resources) == 1 and " DEFAULT " in engine().kind("cpu", 1, job.resources)
     assert run_fit(job, tmp_path, Listener(), NEVER).result.finished
-    on_ray.kill(node)
