@@ -49,6 +49,7 @@ def _ray() -> Any:
     """The library.  Raises UserError where it is not installed."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray warns of another default to come
+    os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")  # what an autoscaler does is not for our output
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -283,6 +284,8 @@ class Ray:
         if ray.is_initialized():
             self.address = ray.get_runtime_context().gcs_address
             return
+        if hasattr(ray._private.worker, "print_to_stdstream"):  # of a dead node Ray prints pages to our standard output
+            ray._private.worker.print_to_stdstream = lambda *_, **__: None
         wanted = os.environ.get("RAY_ADDRESS", "").strip() or "auto"
         self._knock(wanted)
         ended: SimpleQueue[Exception | None] = SimpleQueue()
@@ -333,6 +336,8 @@ class Ray:
         for one, answer in zip(giving, asked, strict=True):
             try:
                 facts: Facts = ray.get(answer, timeout=ASKING)
+            except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+                continue  # it has died meanwhile
             except ray.exceptions.RayError as error:
                 words = str(error).strip().splitlines()[-1]
                 raise UserError(f"ray {self.address}: node {one['NodeManagerAddress']} cannot run a fit: {words}") from None
