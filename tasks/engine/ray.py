@@ -33,6 +33,7 @@ from tasks.files import ROOT
 
 MOST_FITS = 256  # at a time: each has a thread here, and a run in MLflow
 TRIES = 3  # of a fit whose nodes die, without a step more than before
+WAITING = 4.0  # seconds more before each of them
 LOOK = 0.2  # seconds between two looks at what a fit says, and whether it is to stop
 KNOCK = 3.0  # seconds that an address has to answer
 CONNECTING = 45.0  # seconds that a cluster has to take us
@@ -172,6 +173,7 @@ class Ray:
                 if tries > TRIES:
                     return KILLED, f"its worker died {tries} times: {error}"
                 listener.warning(f"{error}; it goes on from {newest(folder) or 'its beginning'} elsewhere")
+                stop.wait(WAITING * (tries - 1))  # a dead node is listed as alive for a while
             except checkpoint.StorageFull as error:
                 return FULL, f"{error.filename}: {error.strerror}"
             else:

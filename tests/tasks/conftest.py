@@ -26,6 +26,7 @@ from models.forecaster import Forecaster
 from models.serving import Calibration
 from params.load import load_run, load_variant
 from tasks.calibrate.calibrate import Calibrated
+from tasks.engine.choice import engine
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.registry.bundle import write_bundle
@@ -142,6 +143,14 @@ class Nodes:
             self.kill(node)
         while len(self.nodes) < 2:
             self.add()
+        until = time.monotonic() + 60
+        while self._listed() != {one.node_id for one in self.nodes} and time.monotonic() < until:
+            time.sleep(0.2)  # one that was killed is listed as alive until its head misses it
+
+    def _listed(self) -> set[str]:
+        """The nodes that the head takes for alive, itself left out."""
+        table = self.cluster.global_state.node_table()
+        return {one["NodeID"] for one in table if one["Alive"] and one["NodeID"] != self.cluster.head_node.node_id}
 
     def kill(self, node: Any) -> None:
         """A node goes away, as a machine whose power does."""
@@ -178,6 +187,7 @@ def carried_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     if request.param == "ray":
         monkeypatch.setenv("RAY_ADDRESS", request.getfixturevalue("nodes").address)
     monkeypatch.setenv("LAGLINE_ENGINE", request.param)
+    engine().jobs(1, "cpu")  # asks the nodes that are there now
     return str(request.param)
 
 

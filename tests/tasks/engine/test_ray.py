@@ -69,6 +69,7 @@ def on_ray(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Fits run on the two nodes, again two after the test."""
     monkeypatch.setenv("LAGLINE_ENGINE", "ray")
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+    engine().jobs(1, "cpu")  # asks the nodes that are there now
     yield nodes
     nodes.fill()
 
@@ -286,3 +287,26 @@ def test_nodes_of_two_kinds_share_no_comparison_unless_one_is_chosen(on_ray: Any
     job = replace(make(max_epochs=1), resources=Resources(kind="default"))
     assert engine().jobs(1, "cpu", job.resources) == 1 and " DEFAULT " in engine().kind("cpu", 1, job.resources)
     assert run_fit(job, tmp_path, Listener(), NEVER).result.finished
+
+
+def test_a_whole_comparison_is_the_same(nodes: Any, tmp_path: Path) -> None:
+    """Each with a state folder of its own: weights, forecasts and scores."""
+    nodes.fill()
+    found = {}
+    for name in ("local", "ray"):
+        state = {"LAGLINE_HOME": str(tmp_path / name), "LAGLINE_ENGINE": name, "RAY_ADDRESS": nodes.address}
+        names, seeds = "ridge,elman,gru,ensemble_networks", "training.seeds=2"
+        given = ("compare", "params/smoke.yaml", "--variants", names, "--set", seeds), ("leaderboard", "smoke", "--json")
+        said = [
+            subprocess.run(
+                [sys.executable, "-m", "flows", *words], cwd=ROOT, env=os.environ | state, capture_output=True, text=True
+            )
+            for words in given
+        ]
+        assert [one.returncode for one in said] == [0, 0], said[0].stderr
+        folders = sorted((tmp_path / name / "checkpoints").iterdir())
+        rows = json.loads(said[1].stdout)["rows"]
+        found[name] = {folder.name: left(folder) for folder in folders}, [(row["name"], row["val_score"]) for row in rows]
+        place = f"ray {nodes.address} (2 x cpu" if name == "ray" else "cpu, "
+        assert f"fits on {place}" in said[0].stderr
+    assert found["ray"] == found["local"] and len(found["ray"][0]) >= 6
