@@ -89,7 +89,9 @@ def test_a_panel_goes_to_a_folder_once_and_comes_to_another_home_as_it_was(
 
 def test_the_same_in_a_store(panel: Path, bucket: Any, tmp_path: Path) -> None:
     shelf.put(panel)
-    keys = {found["Key"]: found["LastModified"] for found in bucket.list_objects_v2(Bucket="lake")["Contents"]}
+    keys = {
+        found["Key"]: found["LastModified"] for found in bucket.list_objects_v2(Bucket="lake", Prefix="lagline/")["Contents"]
+    }
     assert {key.removeprefix(f"lagline/panels/{panel.name}/") for key in keys} == FILES
     assert max(keys, key=keys.__getitem__).endswith("panel.json") or len({*keys.values()}) == 1
     bucket.delete_object(Bucket="lake", Key=f"lagline/panels/{panel.name}/times.npy")
