@@ -7,9 +7,11 @@ there.  Nothing here removes a panel.
 import errno
 import json
 import os
+import pickle
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ from tasks.lags.sizes import size_text
 from tasks.load.stores import KINDS, reason, store
 
 if TYPE_CHECKING:
+    import numpy as np
     from pyarrow.fs import FileSystem
 
 VARIABLE, FACTS, BLOCK = "LAGLINE_SHELF", "panel.json", 1 << 23
@@ -134,6 +137,56 @@ def get(digest: str, panels: Path) -> bool:
         _put_in_place(partial, panels / digest, Path(name) / "old")
     print(shown(f"panel {digest[:12]} ({size_text(size)}) came from {found}"), file=sys.stderr)
     return True
+
+
+def reader(panel: Path) -> Callable[[], Mapping[str, "np.ndarray"]] | None:
+    """What reads the files of a panel (name -> content, uint8) from the shelf, one as it is asked for, on another machine.
+
+    It is sent there whole, needs numpy and pyarrow there, and no code of ours; credentials are those of that machine.  It
+    raises PermissionError where that machine cannot read it.  None where there is no shelf, or it does not hold the panel.
+    """
+    found = shelf()
+    if found is None:
+        return None
+    try:
+        if not _holds(found, panel):
+            return None
+    except OSError as error:
+        raise found.silent(error) from None
+    opened, where = pickle.dumps(found.files), str(found)
+    paths = {name: found.path(panel.name, name) for name in _files_of(json.loads((panel / FACTS).read_text()))}
+
+    def lagline_read() -> Mapping[str, "np.ndarray"]:
+        import pickle
+        import platform
+        from collections.abc import Iterator, Mapping
+
+        import numpy as np
+
+        class Files(Mapping):  # type: ignore[type-arg]
+            def __init__(self) -> None:
+                import pyarrow.fs  # noqa: F401  # without it a store that comes out of a pickle has not been made ready
+
+                self.store = pickle.loads(opened)
+
+            def __getitem__(self, name: str) -> np.ndarray:
+                with self.store.open_input_stream(paths[name]) as given:
+                    return np.frombuffer(given.read(), np.uint8)
+
+            def __iter__(self) -> Iterator[str]:
+                return iter(paths)
+
+            def __len__(self) -> int:
+                return len(paths)
+
+        try:
+            files = Files()
+            files["panel.json"]
+        except (ImportError, OSError) as error:
+            raise PermissionError(f"{platform.node()} cannot read {where}: {error}") from None
+        return files
+
+    return lagline_read
 
 
 def _damaged(found: Shelf, digest: str, why: str) -> UserError:

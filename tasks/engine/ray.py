@@ -26,6 +26,7 @@ from models.fit.job import Job
 from models.fit.settings import Resources
 from models.remote import Facts, Over, models_digest, with_threads
 from params.errors import Unavailable, UserError
+from tasks import shelf
 from tasks.engine.contract import ANY, FULL, KILLED, STOPPED, Listener, Node, Pool
 from tasks.engine.heard import Heard, newest, there
 from tasks.engine.room import fitting, needs_of, node_of, slots
@@ -40,6 +41,7 @@ CONNECTING = 45.0  # seconds that a cluster has to take us
 ASKING = 120.0  # seconds that the nodes have to say what they are
 STOPPING = 4.0  # seconds that a fit has to end after its step
 GONE = 20.0  # seconds without a node that could carry a fit out until that is an answer
+SHIPPED = 2e9  # bytes of a panel that goes through this machine even where there is a shelf
 UNREAD = 2  # things said that wait for us before a worker keeps its newest checkpoint to itself
 AT_WORK = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # what makes cuBLAS repeat itself to the bit
 INSTALL = "install it beside lagline with: .venv/bin/python -m pip install -c constraints.txt -e '.[ray]'"
@@ -270,9 +272,13 @@ class Ray:
         }
 
     def _shipped(self, panel: Path) -> Any:
-        """The panel in the object store, put there once; the last two are kept there."""
+        """The panel in the object store, put there once, the last two being kept there; a large one by what reads it from the
+        shelf, where that has it."""
         with self._lock:
             if panel not in self._panels:
+                large = sum(path.stat().st_size for path in panel.iterdir()) > SHIPPED
+                if large and (read := shelf.reader(panel)) is not None:
+                    return read
                 files = {path.name: np.fromfile(path, np.uint8) for path in sorted(panel.iterdir()) if path.is_file()}
                 self._panels = dict([*self._panels.items()][-1:]) | {panel: _ray().put(files)}
             return self._panels[panel]
@@ -372,7 +378,10 @@ def _task() -> Callable[..., Any]:
         sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # what was shipped, before a checkout of the node's
         from models import remote
 
-        yield from remote.carry_out(remote.Order(**order), lambda: ray.get(panel[0]), lambda: _internal_kv_exists(word))
+        def fetch() -> Any:
+            return panel[0]() if callable(panel[0]) else ray.get(panel[0])
+
+        yield from remote.carry_out(remote.Order(**order), fetch, lambda: _internal_kv_exists(word))
 
     return lagline_fit
 

@@ -1,13 +1,18 @@
 """Panels on a shelf, a folder and a store that speaks S3 (moto's server): put whole, fetched checked, and never made up."""
 
 import os
+import pickle
 import re
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
+import cloudpickle
 import numpy as np
 import polars as pl
 import pytest
@@ -237,3 +242,32 @@ def test_the_panel_of_a_version_comes_from_the_shelf_or_the_message_names_it(
     (other / "panels" / panel.name / "values.npy").write_bytes(b"")
     with pytest.raises(UserError, match=r"is damaged.*set LAGLINE_SHELF to the shelf that has it"):
         panel_of(version, other)
+
+
+READ = """
+import pickle, sys
+assert not any(name.split(".")[0] in ("tasks", "models", "params") for name in sys.modules)
+read = pickle.load(sys.stdin.buffer)
+sys.stdout.buffer.write(pickle.dumps({name: content.tobytes() for name, content in read().items()}))
+"""
+
+
+@pytest.mark.parametrize("where", ["folder", "bucket"])
+def test_another_machine_reads_a_panel_without_code_of_ours(
+    where: str, panel: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """One that has numpy and pyarrow, and the credentials in its environment."""
+    assert shelf.reader(panel) is None
+    request.getfixturevalue(where)
+    assert shelf.reader(panel) is None  # it is not there yet
+    shelf.put(panel)
+    read = shelf.reader(panel)
+    assert read is not None
+    sent = cloudpickle.dumps(read)
+    assert SECRET.encode() not in sent
+    done = subprocess.run([sys.executable, "-c", READ], input=sent, cwd=tmp_path, stdout=subprocess.PIPE, check=True)
+    assert pickle.loads(done.stdout) == contents(panel)
+    if where == "folder":
+        shutil.rmtree(tmp_path / "the shelf")
+        with pytest.raises(PermissionError, match="cannot read the shelf file://"):
+            read()
