@@ -272,8 +272,7 @@ class Ray:
         }
 
     def _shipped(self, panel: Path) -> Any:
-        """The panel in the object store, put there once, the last two being kept there; a large one by what reads it from the
-        shelf, where that has it."""
+        """The panel, put in the object store once, where the last two stay; or what reads a large one from a shelf that has it."""
         with self._lock:
             if panel not in self._panels:
                 large = sum(path.stat().st_size for path in panel.iterdir()) > SHIPPED
