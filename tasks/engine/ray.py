@@ -272,7 +272,7 @@ class Ray:
         }
 
     def _shipped(self, panel: Path) -> Any:
-        """The panel, put in the object store once, where the last two stay; or what reads a large one from a shelf that has it."""
+        """The panel, put into the object store once (the last two stay), or what reads a large one from a shelf that has it."""
         with self._lock:
             if panel not in self._panels:
                 large = sum(path.stat().st_size for path in panel.iterdir()) > SHIPPED

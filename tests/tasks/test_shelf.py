@@ -59,17 +59,17 @@ def moto() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of it, which has a bucket `lake`; the shelf lies below a folder of it."""
+    """A client of it, which has a bucket `shelves`; the shelf lies below a folder of it."""
     for name, value in {
         "AWS_ENDPOINT_URL": moto, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": SECRET,
-        "LAGLINE_SHELF": "s3://lake/lagline",
+        "LAGLINE_SHELF": "s3://shelves/lagline",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     client = boto3.client("s3", endpoint_url=moto, region_name="us-east-1")
-    client.create_bucket(Bucket="lake")
+    client.create_bucket(Bucket="shelves")
     yield client
-    for found in client.list_objects_v2(Bucket="lake").get("Contents", []):
-        client.delete_object(Bucket="lake", Key=found["Key"])
+    for found in client.list_objects_v2(Bucket="shelves").get("Contents", []):
+        client.delete_object(Bucket="shelves", Key=found["Key"])
     client.close()
 
 
@@ -94,12 +94,10 @@ def test_a_panel_goes_to_a_folder_once_and_comes_to_another_home_as_it_was(
 
 def test_the_same_in_a_store(panel: Path, bucket: Any, tmp_path: Path) -> None:
     shelf.put(panel)
-    keys = {
-        found["Key"]: found["LastModified"] for found in bucket.list_objects_v2(Bucket="lake", Prefix="lagline/")["Contents"]
-    }
+    keys = {found["Key"]: found["LastModified"] for found in bucket.list_objects_v2(Bucket="shelves")["Contents"]}
     assert {key.removeprefix(f"lagline/panels/{panel.name}/") for key in keys} == FILES
     assert max(keys, key=keys.__getitem__).endswith("panel.json") or len({*keys.values()}) == 1
-    bucket.delete_object(Bucket="lake", Key=f"lagline/panels/{panel.name}/times.npy")
+    bucket.delete_object(Bucket="shelves", Key=f"lagline/panels/{panel.name}/times.npy")
     shelf.put(panel)  # what is not whole is put again
     assert shelf.get(panel.name, tmp_path / "panels")
     assert content_digest(tmp_path / "panels" / panel.name) == panel.name
