@@ -73,7 +73,7 @@ def _table(found: Found) -> Table:
     table = Table(box=None, pad_edge=False)
     for column, side in (("node", "left"), ("cores", "right"), ("GPUs", "right"), ("memory", "right")):
         table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
-    for column in ("computes on", *OURS, *(["1 MB there and back"] if found.seconds else [])):
+    for column in ("computes on", *OURS, *(["1 MB and back"] if found.seconds else [])):
         table.add_column(column)
     for node in found.pool.nodes:
         seconds = found.seconds.get(node.address)
