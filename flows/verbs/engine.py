@@ -38,7 +38,7 @@ class Found:
                 "kinds": dict(node.kinds),
                 **versions(node),
                 "same": versions(node) == OURS,
-                "round_trip_seconds": self.seconds.get(node.address),
+                "round_trip_seconds": self.seconds.get(node.name),
             }
             for node in self.pool.nodes
         ]
@@ -76,7 +76,7 @@ def _table(found: Found) -> Table:
     for column in ("computes on", *OURS, *(["1 MB and back"] if found.seconds else [])):
         table.add_column(column)
     for node in found.pool.nodes:
-        seconds = found.seconds.get(node.address)
+        seconds = found.seconds.get(node.name)
         trip = ["-" if seconds is None else f"{1000 * seconds:.1f} ms"] if found.seconds else []
         told = [text if text == OURS[name] else f"{text} *" for name, text in versions(node).items()]
         kinds = ", ".join(sorted(set(node.kinds.values())))

@@ -96,7 +96,7 @@ class Engine(Protocol):
         """What fits run on, in words, as the line says that announces them."""
 
     def round_trips(self) -> Mapping[str, float]:
-        """By the address of each node the seconds that 1 MB takes there and back; none where fits run on this machine."""
+        """By the name of each node the seconds that 1 MB takes there and back; none where fits run on this machine."""
 
     def remark(self) -> str | None:
         """What is worth saying of the fits since it was last asked, where there is something."""

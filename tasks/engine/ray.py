@@ -119,14 +119,14 @@ class Ray:
         return f"ray {self.address} ({count:g} x {nodes[0].kinds[device]})"
 
     def round_trips(self) -> dict[str, float]:
-        """By the address of each node the seconds that 1 MB takes there and back."""
+        """By the name of each node the seconds that 1 MB takes there and back."""
         ray, found, content = _ray(), {}, np.zeros(1_000_000, np.uint8)
         for node in self.pool().nodes:
             there = ray.remote(lambda content: content).options(**self._at(node.name))
             ray.get(there.remote(b""))  # a worker is there
             started = time.perf_counter()
             ray.get(there.remote(content))
-            found[node.address] = time.perf_counter() - started
+            found[node.name] = time.perf_counter() - started
         return found
 
     @contextmanager

@@ -14,6 +14,7 @@ from tasks.engine.local import LOCAL, cores
 
 Printed = pytest.CaptureFixture[str]
 NODE = Node(
+    name="6f0c",
     address="10.0.0.6",
     cpus=8,
     gpus=2,
@@ -22,7 +23,7 @@ NODE = Node(
     python=platform.python_version(),
     torch=torch.__version__,
 )
-OTHER = replace(NODE, address="10.0.0.7", python="3.9.1")
+OTHER = replace(NODE, name="a1b2", address="10.0.0.7", python="3.9.1")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Cluster:
         return 4
 
     def round_trips(self) -> dict[str, float]:
-        return {NODE.address: 0.0123}
+        return {NODE.name: 0.0123}
 
 
 def test_this_machine_says_what_fits_on_it(monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:

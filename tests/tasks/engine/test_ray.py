@@ -310,3 +310,9 @@ def test_a_whole_comparison_is_the_same(nodes: Any, tmp_path: Path) -> None:
         place = f"ray {nodes.address} (2 x cpu" if name == "ray" else "cpu, "
         assert f"fits on {place}" in said[0].stderr
     assert found["ray"] == found["local"] and len(found["ray"][0]) >= 6
+
+
+def test_every_node_says_how_far_away_it_is(on_ray: Any) -> None:
+    trips, nodes = engine().round_trips(), engine().pool().nodes
+    assert set(trips) == {node.name for node in nodes} and len(trips) == 2
+    assert all(0 < seconds < 60 for seconds in trips.values())
