@@ -278,7 +278,7 @@ class Ray:
                 large = sum(path.stat().st_size for path in panel.iterdir()) > SHIPPED
                 if large and (read := shelf.reader(panel)) is not None:
                     return read
-                files = {path.name: np.fromfile(path, np.uint8) for path in sorted(panel.iterdir()) if path.is_file()}
+                files = {path.name: np.asarray(np.memmap(path, np.uint8, "r")) for path in panel.iterdir() if path.is_file()}
                 self._panels = dict([*self._panels.items()][-1:]) | {panel: _ray().put(files)}
             return self._panels[panel]
 

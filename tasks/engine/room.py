@@ -20,8 +20,8 @@ class Needs(NamedTuple):
 
 
 def needs_of(threads: int, device: str, resources: Resources) -> Needs:
-    """Where nothing else is said, a core a thread, and a GPU on `cuda`."""
-    gpus = resources.gpus if resources.gpus is not None else float(device.startswith("cuda"))
+    """Where nothing else is said, a core a thread, and a GPU on `cuda`; what runs on the CPU takes none."""
+    gpus = (1.0 if resources.gpus is None else resources.gpus) if device.startswith("cuda") else 0.0
     return Needs(resources.cpus or float(threads), gpus, resources.memory or 0)
 
 

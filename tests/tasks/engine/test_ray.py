@@ -88,6 +88,18 @@ def left(folder: Path) -> dict[str, str]:
     return names | {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names if name.endswith(BITS)}
 
 
+def test_where_fits_are_shorter_than_their_way_that_is_said_once(on_ray: Any, make: Make, tmp_path: Path) -> None:
+    engine().remark()
+    assert run_fit(make("ridge"), tmp_path, Listener(), NEVER).result.finished
+    ((work, way),) = engine()._took  # type: ignore[attr-defined]
+    assert 0 < work < 60 and 0 < way < 60
+    engine()._took.append((work / 10, way + 10 * work))  # type: ignore[attr-defined]
+    engine()._took.append((work / 10, way + 10 * work))  # type: ignore[attr-defined]
+    said = engine().remark()
+    assert said and said.startswith(f"a cluster is slower than LAGLINE_JOBS here: the median fit took {work / 10:.1f} s, and ")
+    assert engine().remark() is None
+
+
 @pytest.mark.parametrize("name", ["gru", "ridge", "cnn", "nlinear"])
 def test_every_bit_is_that_of_this_machine(on_ray: Any, make: Make, tmp_path: Path, name: str) -> None:
     job = make(name, max_epochs=2)

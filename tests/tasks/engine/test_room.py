@@ -19,6 +19,7 @@ def node(kind: str = NEW, **given: object) -> Node:
 def test_what_a_fit_takes_is_said_or_follows_from_its_threads_and_device() -> None:
     assert needs_of(2, "cpu", Resources()) == Needs(2.0, 0.0, 0)
     assert needs_of(1, "cuda", Resources()) == Needs(1.0, 1.0, 0)
+    assert needs_of(1, "cpu", Resources(gpus=0.25)) == Needs(1.0, 0.0, 0)
     assert needs_of(4, "cuda", Resources(cpus=0.5, gpus=0.25, memory=10**9)) == Needs(0.5, 0.25, 10**9)
 
 
