@@ -72,6 +72,7 @@ def on_ray(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     engine().jobs(1, "cpu")  # asks the nodes that are there now
     yield nodes
     nodes.fill()
+    engine().jobs(1, "cpu")
 
 
 def locally(job: Job, home: Path) -> Path:
