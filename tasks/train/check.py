@@ -22,7 +22,6 @@ from params.errors import UserError
 from params.load import Plan
 from params.schema import RunParams, VariantParams
 from tasks.engine.choice import engine
-from tasks.shelf import shelf
 
 
 def own_network(variant: VariantParams) -> dict[str, Any]:
@@ -171,6 +170,8 @@ def check_target(panel: Panel, jobs: Sequence[Job]) -> None:
 
 def check_plan(plan: Plan) -> None:
     """Checks device and shelf, and builds every variant of a run without memory, before any data is read.  Raises UserError."""
+    from tasks.shelf import shelf  # with polars and Prefect, which a list of variants does not need
+
     shelf()
     device = engine().device()
     for variant in plan.variants.values():
