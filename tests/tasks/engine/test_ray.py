@@ -245,9 +245,7 @@ def test_where_the_driver_is_killed_nothing_trains_on(on_ray: Any, make: Make, t
     assert not _pids(on_ray) and not psutil.pid_exists(worker)
 
 
-def test_a_node_that_would_train_something_else_is_told_before_a_fit(
-    on_ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_node_that_would_train_something_else_is_told_before_a_fit(on_ray: Any, tmp_path: Path) -> None:
     plan = load_plan("params/smoke.yaml", [])
     check_plan(plan)
     (tmp_path / "sitecustomize.py").write_text(OTHER_TORCH)
@@ -256,10 +254,11 @@ def test_a_node_that_would_train_something_else_is_told_before_a_fit(
         check_plan(plan)
     on_ray.kill(node)
     check_plan(plan)
-    monkeypatch.setattr("tasks.engine.room.models_digest", lambda: "0" * 64)
-    on_ray.add()
-    with pytest.raises(UserError, match="finds other code than this machine's in models/"):
-        check_plan(plan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.engine.room.models_digest", lambda: "0" * 64)
+        on_ray.add()
+        with pytest.raises(UserError, match="finds other code than this machine's in models/"):
+            check_plan(plan)
 
 
 OTHER_TORCH = """
