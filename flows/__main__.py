@@ -14,6 +14,7 @@ from flows.runtime.arguments import (
     AllowChance,
     AllowDirty,
     CsvForm,
+    Edges,
     Forecasts,
     From,
     Future,
@@ -29,9 +30,11 @@ from flows.runtime.arguments import (
     Out,
     Params,
     Plot,
+    Port,
     Quantiles,
     Reason,
     Registered,
+    Rolling,
     Series,
     Set,
     StaticColumns,
@@ -43,6 +46,7 @@ from flows.runtime.arguments import (
     TimeFormat,
     TimeZone,
     Unsealed,
+    lag_spans,
 )
 from flows.runtime.begin import collect_nothing, leave, open_home, prefect_api, read_plan, read_run, some_numbers, with_variants
 from flows.runtime.outcome import status_of
@@ -118,26 +122,16 @@ def lags(
     settings: Set = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the table: .parquet or .csv.")] = None,
     head: Annotated[bool, typer.Option("--head", help="Print the first rows of each series (of ten at most).")] = False,
-    edges: Annotated[
-        str, typer.Option("--edges", metavar="keep|drop", help="Keep or drop rows that reach beyond a series.")
-    ] = "keep",
-    rolling: Annotated[
-        str,
-        typer.Option("--rolling", metavar="24,168", help="Add the means of each feature's newest rows: `{feature}_mean24`."),
-    ] = "",
+    edges: Edges = "keep",
+    rolling: Rolling = "",
 ) -> None:
     """The windows as a table for people: `{feature}_lag{k}` and `y_step{h}` columns; without --out, its first rows."""
-
-    if edges not in ("keep", "drop"):
-        raise UserError(f"--edges {edges}: write keep or drop")
-    spans = [span.strip() for span in rolling.split(",") if span.strip()]
-    if not all(span.isascii() and span.isdigit() and 0 < int(span) <= 10**6 for span in spans):
-        raise UserError(f"--rolling {rolling}: write whole numbers of rows from 1 on, such as 24,168")
+    spans = lag_spans(edges, rolling)
     run = read_run(params, settings, trains=False)
     home = open_home()
     from flows.verbs.data import show_lags
 
-    show_lags(home, run, out, head or out is None, edges, tuple(dict.fromkeys(map(int, spans))))
+    show_lags(home, run, out, head or out is None, edges, spans)
 
 
 @app.command()
@@ -324,6 +318,15 @@ def serve(
 
 
 @app.command()
+def engine(as_json: Json = False) -> None:
+    """Where fits run (LAGLINE_ENGINE: local or ray), what there is and fits there, and how far away it is."""
+    collect_nothing()
+    from flows.verbs.engine import show_engine
+
+    show_engine(as_json)
+
+
+@app.command()
 def prune(
     keep: Annotated[
         int, typer.Option("--keep", metavar="N", min=0, help="Newest comparisons of each name that stay whole.")
@@ -375,10 +378,7 @@ def init(
 
 @app.command()
 def ui(
-    port: Annotated[
-        int | None,
-        typer.Option("--port", min=1, max=65535, help="Of MLflow's pages; by default 5000 or the next free one."),
-    ] = None,
+    port: Port = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open a browser on the newest comparison.")] = False,
 ) -> None:
     """Serve MLflow's and Prefect's pages of LAGLINE_HOME, on this machine only, by links with keys; Ctrl-C ends both."""

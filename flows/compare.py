@@ -16,7 +16,7 @@ from prefect import flow
 
 from flows.runtime import artifacts
 from flows.runtime.lines import to_prefect
-from flows.runtime.pool import train_fits
+from flows.runtime.pool import fits_at_a_time, train_fits
 from flows.runtime.progress import Board
 from flows.runtime.state import ready
 from flows.runtime.turns import alone, ended_in_any_case
@@ -25,7 +25,9 @@ from params.errors import ChecksFailed
 from params.load import Plan, load_plan
 from params.schema import RunParams
 from params.shown import discreet, masked
+from tasks import shelf
 from tasks.compare.folds import naive_errors
+from tasks.engine.choice import engine
 from tasks.evaluate.baselines import Baselines, only_fitted, only_naive, write_baselines
 from tasks.evaluate.canary import try_canary
 from tasks.evaluate.estimate import estimate
@@ -43,7 +45,6 @@ from tasks.report.inputs import log_failed_checks, log_inputs
 from tasks.report.publish import Compared, compare_variants
 from tasks.tracking import connection, logs, runs
 from tasks.train.check import check_target
-from tasks.train.device import choose_device, concurrent_fits
 from tasks.train.final import planned_on_all_rows
 from tasks.train.fits import Fit, Trainer
 from tasks.train.identity import Provenance, comparison_identity, fingerprint
@@ -146,6 +147,7 @@ def _prepare(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Bo
         frame = history_frame(run, source, verdict.dropped_features, verdict.dropped_series, tail)
         windows = run.windows.window_params().without(verdict.dropped_features)
         panel = generate_lags(frame, windows, run, source.frequency, home / "panels")
+        shelf.put(home / "panels" / panel.digest)
         windows = panel.widened(windows)
         *earlier, split = folds_of(run, panel)
         data = Data(panel, windows, split, tuple(earlier))
@@ -153,11 +155,11 @@ def _prepare(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Bo
     for line in sizes.lines():
         board.say(f"  {line}")
     splits = (data.split, *refit_splits(run, data))
-    device = choose_device()
+    device = engine().device()
     fits = plan_fits(run, plan.variants, panel.folder, windows, splits, device, data.earlier)
     check_target(panel, [fit.job for fit in fits])
-    if device == "cpu":
-        jobs = min(concurrent_fits(run.training.threads, device), len(fits))
+    if engine().here and device == "cpu":
+        jobs = min(fits_at_a_time(fits, device), len(fits))
         board.say(f"  {estimate(run, data, sizes, fits, jobs).line()}")
     if data.earlier:
         board.say(f"  every variant is trained for each of {len(data.folds)} validation ranges: {len(fits)} fits in all")

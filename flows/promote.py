@@ -11,10 +11,10 @@ from flows.runtime.progress import Board
 from flows.runtime.recorded import displayed
 from flows.runtime.state import ready
 from params.shown import discreet
+from tasks.engine.choice import engine
 from tasks.promote.decision import Decision, PromoteOptions, promote_challenger
 from tasks.registry.versions import check_name
 from tasks.tracking import connection
-from tasks.train.device import choose_device
 
 PLAIN = PromoteOptions()  # the challenger, by its own rules
 
@@ -27,7 +27,7 @@ def promote(name: str, options: PromoteOptions = PLAIN) -> Decision:
     home = ready()
     with Board(log=to_prefect()) as board, board.stage("judge the challenger"):
         connection.connect(home)
-        found = promote_challenger(name, home, choose_device(), options, board.say)
+        found = promote_challenger(name, home, engine().device(), options, board.say)
     for line in (*(f"{'passed' if one.passed else 'failed'}  {one.gate}  {one.words}" for one in found.gates), found.words):
         board.log(line)
     lines = [f"- {'passed' if one.passed else '**failed**'}: {one.gate}: {one.words}" for one in found.gates]

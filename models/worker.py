@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,7 @@ from models.data.windows import Inputs, Windows
 from models.ensemble import Model
 from models.fit import checkpoint
 from models.fit.job import Job, assemble, is_baseline, load_model, read_result, run, windows_of
-from models.fit.settings import Epoch, Stopped
+from models.fit.settings import Stopped
 from models.memory_card import MemoryCard, memory_card
 from models.mixed import baseline_forecasts, combined, digest
 
@@ -50,6 +50,7 @@ BATCH = 64  # windows forecast at a time: what they need stays in the cache, and
 CARD_WINDOWS = 64  # on which the memory card is measured
 LOOKED_AT = 256  # windows of a refit whose forecasts must be finite
 EVALUATED = ("validation", "test")
+Say = Callable[[Mapping[str, Any]], None]  # hears the row of an epoch, or {"warning": text}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +145,7 @@ class Beside:
     milliseconds: float = 0.0
 
 
-def beside_of(job: Job, asked: threading.Event) -> Beside:
+def beside_of(job: Job, asked: threading.Event, say: Say) -> Beside:
     """Those of each split that is scored; nothing for a job without baselines, or one on all rows.
 
     Raises Stopped between two of their fits where that was asked for.
@@ -159,7 +160,7 @@ def beside_of(job: Job, asked: threading.Event) -> Beside:
     panel = Panel.open(job.panel)
     windows = windows_of(job, panel, EVALUATED)
     if fitted := [one.family for one in job.baselines if one.family in FITTED_ROWS]:
-        _say({"warning": f"fits {' and '.join(fitted)} at {sum(map(len, windows.values())):,} origins, one after another"})
+        say({"warning": f"fits {' and '.join(fitted)} at {sum(map(len, windows.values())):,} origins, one after another"})
     found, milliseconds = {}, 0.0
     for split in EVALUATED:
         started = time.perf_counter()
@@ -168,7 +169,7 @@ def beside_of(job: Job, asked: threading.Event) -> Beside:
     return Beside(found, milliseconds)
 
 
-def evaluate(job: Job, folder: Path, code: str, beside: Beside) -> Evaluated:
+def evaluate(job: Job, folder: Path, code: str, beside: Beside, say: Say) -> Evaluated:
     """Forecasts validation and test with the weights of a finished fit; writes the forecasts and, last, `evaluation.json`.
 
     Of a fit on all rows, which nothing can be scored on, some forecasts are looked at and none is kept.
@@ -195,7 +196,7 @@ def evaluate(job: Job, folder: Path, code: str, beside: Beside) -> Evaluated:
             files.pop(name, None)
             (folder / name).unlink(missing_ok=True)
         if forecaster.quantiles and not levels and not bad:
-            _say({"warning": "a quantile is no number: its intervals come from the errors of its point forecasts"})
+            say({"warning": "a quantile is no number: its intervals come from the errors of its point forecasts"})
         size = sum(tensor.numel() * tensor.element_size() for tensor in forecaster.state_dict().values())
         card = None if bad else memory_of(forecaster, windows["validation"])
         found = Evaluated(
@@ -254,26 +255,32 @@ def keep_memory() -> None:
             libc.mallopt(threshold, 2**31 - 1)
 
 
-def work(job: Job, folder: Path, members: Sequence[Path], code: str, asked: threading.Event) -> None:
+def printed(line: Mapping[str, Any]) -> None:
+    """Says something to a parent: one line of JSON on standard output."""
+    with contextlib.suppress(BrokenPipeError):  # a parent that is gone: the fit is about to be asked to stop
+        print(json.dumps(line), flush=True)
+
+
+def work(job: Job, folder: Path, members: Sequence[Path], code: str, asked: threading.Event, say: Say = printed) -> None:
     """Trains, or puts an ensemble together, where the folder has no finished result; then forecasts.  A baseline has a result
-    and no more."""
+    and no more.  `say` hears each epoch's row, and warnings as `{"warning": text}`."""
     if is_baseline(job.family):
         from models.baseline_fit import fit_baseline
 
         fit_baseline(job, folder)
         return
-    beside = beside_of(job, asked)
+    beside = beside_of(job, asked, say)
     if not is_done(folder):
         if job.members:
             known = partial(forecast, job=job, beside_BHK=beside.forecasts.get("validation"))
             result = assemble(job, members, folder, known, digest(beside.forecasts) if beside.forecasts else "")
         else:
-            result = run(job, folder, _say_epoch, asked.is_set)
+            result = run(job, folder, say, asked.is_set)
         if not result.finished:
             return
     if asked.is_set():
         raise Stopped("stopped before it forecast; the weights are there")
-    evaluate(job, folder, code, beside)
+    evaluate(job, folder, code, beside, say)
 
 
 def is_done(folder: Path) -> bool:
@@ -295,7 +302,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     asked = _asked_to_stop(given.with_parent)
     keep_memory()
-    warnings.showwarning = _warned  # type: ignore[assignment]
+    warnings.showwarning = warned_by(printed)
     path = given.folder / "job.json"
     try:
         job = Job.from_dict(json.loads(path.read_text()))
@@ -308,7 +315,7 @@ def main(arguments: Sequence[str]) -> int:
         print(stopped, file=sys.stderr)
         return STOPPED
     except checkpoint.StorageFull as error:
-        _say({"full": f"{error.filename}: {error.strerror}"})
+        printed({"full": f"{error.filename}: {error.strerror}"})
         return FULL
     return 0
 
@@ -319,19 +326,14 @@ def _usage(message: str) -> NoReturn:
     sys.exit(USAGE)
 
 
-def _say_epoch(row: Epoch) -> None:
-    _say(row)
+def warned_by(say: Say) -> Callable[..., None]:
+    """What Python shows a warning with: one of ours goes to whoever listens; what torch warns of is not for them."""
 
+    def warned(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+        if Path(__file__).parent in Path(filename).parents:
+            say({"warning": str(message)})
 
-def _warned(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
-    """A warning of ours goes to whoever listens; what torch warns of is not for them."""
-    if Path(__file__).parent in Path(filename).parents:
-        _say({"warning": str(message)})
-
-
-def _say(line: Mapping[str, Any]) -> None:
-    with contextlib.suppress(BrokenPipeError):  # a parent that is gone: the fit is about to be asked to stop
-        print(json.dumps(line), flush=True)
+    return warned
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from models.data.window import AHEAD, HOLIDAY, FeatureWindow, WindowParams, calendar_channels
 from params.data import DataParams
 from params.evaluation import EvaluationParams, PromotionParams
+from params.resources import ResourceParams
 from params.section import (
     DURATION,
     MOST,
@@ -214,6 +215,7 @@ class TrainingParams(Section):
     `refit`: all: the chosen variant is trained once more on all rows, for the epochs that validation chose.
     `quantiles`: the levels that are forecast beside the point; none: those of the residuals alone are.
     `point`: the forecast is the median or the mean of these; null: an output of its own, which `loss` trains.
+    `resources`: what one fit needs of a machine; it changes nothing of the fit.
     """
 
     seeds: Annotated[int, Field(ge=1, le=1000)]
@@ -234,6 +236,7 @@ class TrainingParams(Section):
     refit: Literal["all"] | None = None
     quantiles: Quantiles = QUANTILES
     point: Literal["median", "mean"] | None = None
+    resources: ResourceParams = ResourceParams()
 
     @field_validator("quantiles")
     @classmethod

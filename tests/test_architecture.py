@@ -36,6 +36,7 @@ HOMES = {
     "great_expectations": ("tasks/validate/",),
     "prefect": ("flows/", "tasks/"),
     "polars": ("tasks/", "data/"),
+    "ray": ("tasks/engine/ray.py",),
     "sqlalchemy": ("tasks/load/database.py",),
     "scipy": ("tasks/compare/significance.py",),
     "statsforecast": ("models/serving.py",),
@@ -45,7 +46,7 @@ HOMES = {
 
 # rooms of tasks/ in the order of the flow: each imports only what stands before it
 ROOMS = (
-    *("names", "files", "locks", "interrupt", "tracking", "grid", "load", "explore", "validate", "lags", "engine"),
+    *("names", "files", "locks", "interrupt", "tracking", "grid", "load", "explore", "validate", "lags", "shelf", "engine"),
     *("train", "evaluate", "calibrate", "compare", "tune", "report", "registry", "promote", "serve", "prune"),
 )
 # the files that may hold a @task: the step that a flow calls
@@ -206,6 +207,7 @@ PLANTED = [
     ("tasks/load/a.py", "def f():\n    import great_expectations as gx", "great_expectations lives in"),
     ("tasks/compare/a.py", "from statsforecast.models import Theta", "statsforecast lives in"),
     ("flows/a.py", "import polars as pl", "polars lives in"),
+    ("tasks/engine/a.py", "def f():\n    import ray", "ray lives in"),
     ("params/a.py", "from models.data.windows import Windows", "must not import models.data.windows.Windows"),
     ("params/a.py", "from models import FAMILIES", "must not import models"),
     ("params/a.py", "import importlib\nimportlib.import_module('tasks.load')", "must not import tasks.load"),

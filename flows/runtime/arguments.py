@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.runtime.begin import a_future, a_name, a_picture, a_reason, a_reference, a_table, an_output
+from params.errors import UserError
 
 Params = Annotated[Path, typer.Argument(metavar="PARAMS", help="The run file (YAML), such as params/nyc_weather.yaml.")]
 Set = Annotated[
@@ -98,3 +99,21 @@ Future = Annotated[
     str | None,
     typer.Option("--future", metavar="FILE", callback=a_future, help="What is known ahead, as a table of its own."),
 ]
+Port = Annotated[
+    int | None,
+    typer.Option("--port", min=1, max=65535, help="Of MLflow's pages; by default 5000 or the next free one."),
+]
+Edges = Annotated[str, typer.Option("--edges", metavar="keep|drop", help="Keep or drop rows that reach beyond a series.")]
+Rolling = Annotated[
+    str, typer.Option("--rolling", metavar="24,168", help="Add the means of each feature's newest rows: `{feature}_mean24`.")
+]
+
+
+def lag_spans(edges: str, rolling: str) -> tuple[int, ...]:
+    """The rows of `--rolling`, each once, where `--edges` is a word that there is.  Raises UserError."""
+    if edges not in ("keep", "drop"):
+        raise UserError(f"--edges {edges}: write keep or drop")
+    spans = [span.strip() for span in rolling.split(",") if span.strip()]
+    if not all(span.isascii() and span.isdigit() and 0 < int(span) <= 10**6 for span in spans):
+        raise UserError(f"--rolling {rolling}: write whole numbers of rows from 1 on, such as 24,168")
+    return tuple(dict.fromkeys(map(int, spans)))

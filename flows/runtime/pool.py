@@ -1,4 +1,4 @@
-"""Runs the fits of a comparison, as many at a time as the machine carries, and shows how far they are."""
+"""Runs the fits of a comparison, as many at a time as the engine carries, and shows how far they are."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -10,8 +10,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.runtime import artifacts
 from flows.runtime.progress import Board
+from tasks.engine.choice import engine
 from tasks.tracking import connection
-from tasks.train.device import cautions, choose_device, concurrent_fits
+from tasks.train.device import cautions
 from tasks.train.fits import Fit, Trainer, train_variant
 from tasks.train.job import Planned
 
@@ -30,9 +31,9 @@ def train_fits(
     `name`: of the run.  `naive`: the error that skill is measured by in each fold.  `then` is called with each fit that has
     ended, while others train.
     """
-    device = choose_device()
-    jobs = min(concurrent_fits(plan[0].job.threads, device), len(plan))
-    board.say(f"train {len(plan)} fits on {device}, {jobs} at a time")
+    device = engine().device()
+    jobs = min(fits_at_a_time(plan, device), len(plan))
+    board.say(f"train {len(plan)} fits on {engine().summary(device, plan[0].job.resources)}, {jobs} at a time")
     for line in cautions([fit.variant for fit in plan], jobs, device):
         board.say(f"  {line}")
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=jobs)
@@ -54,7 +55,16 @@ def train_fits(
             raise
         finally:
             board.fits_done()
+    if remark := engine().remark():
+        board.say(f"  {remark}")
     return [done[fit.label] for fit in plan]
+
+
+def fits_at_a_time(plan: Sequence[Planned], device: str) -> int:
+    """As many as the engine carries of the smallest of them, and queues; this machine, which does not, of the largest."""
+    needs = {(fit.job.threads, fit.job.resources) for fit in plan}
+    carried = [engine().jobs(threads, device, resources) for threads, resources in needs]
+    return min(carried) if engine().here else max(carried)
 
 
 def _as_they_end(futures: Sequence[PrefectFuture[Any]]) -> Iterator[PrefectFuture[Any]]:

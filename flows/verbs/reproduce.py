@@ -6,11 +6,11 @@ from rich.console import Console
 
 from flows.runtime.progress import Board
 from params.errors import ChecksFailed
+from tasks.engine.choice import engine
 from tasks.promote.proof import reproduce as train_again
 from tasks.registry.load import opened
 from tasks.registry.versions import needed, parse
 from tasks.tracking import connection
-from tasks.train.device import choose_device
 
 
 def show_reproduction(home: Path, reference: str) -> None:
@@ -19,7 +19,7 @@ def show_reproduction(home: Path, reference: str) -> None:
     with Board() as board, board.stage(f"reproduce {name}@{which}"), connection.answered():
         connection.connect(home)
         with opened(needed(name, which)) as version:
-            proof = train_again(version, home, choose_device(), board.say)
+            proof = train_again(version, home, engine().device(), board.say)
     if not proof.same:
         raise ChecksFailed(f"{version} was not reproduced: {proof.words}")
     Console(highlight=False).print(f"{version} was reproduced: {proof.words}", markup=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 Shapes: S series.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -210,6 +211,21 @@ class Data:
 def arrays_of(facts: Mapping[str, Any]) -> tuple[str, ...]:
     """The arrays of a panel by what panel.json says of it."""
     return (*ARRAYS, *((WIDE,) if facts.get("wide") else ()))
+
+
+def digest_of(folder: Path, facts: Mapping[str, Any]) -> str:
+    """The digest of a panel: of its facts, and of the bytes of its arrays."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in arrays_of(facts):
+        with (folder / f"{name}.npy").open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def content_digest(folder: Path) -> str:
+    """The digest of a panel by what lies in its folder now: another one than it is named by where a cell was changed."""
+    facts = json.loads((folder / "panel.json").read_text())
+    return digest_of(folder, {name: value for name, value in facts.items() if name not in ("digest", "rows", "bytes")})
 
 
 def _array(path: Path, dtype: type | tuple[type, ...], *shape: int) -> np.ndarray:

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import TypedDict
@@ -16,6 +17,7 @@ from torch.optim.optimizer import StateDict
 from models.fit.settings import Epoch
 
 KEEP = 2
+NAME = re.compile(r"step-\d{9,}-\d{5,}-[0-9a-f]{16}\.pt", re.ASCII)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -69,8 +71,18 @@ def save(folder: Path, step: int, epoch: int, state: State) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
-    write_bytes(folder / f"step-{step:09d}-{epoch:05d}-{_seal(content)}.pt", content)
-    for old in _newest_first(folder)[KEEP:]:
+    keep(folder, f"step-{step:09d}-{epoch:05d}-{_seal(content)}.pt", content)
+
+
+def keep(folder: Path, name: str, content: bytes) -> None:
+    """Puts a checkpoint in place, whole or not at all, and removes all but the newest `KEEP`.
+
+    Raises StorageFull, and ValueError where the name is none, or not of this content.
+    """
+    if not NAME.fullmatch(name) or _seal(content) != Path(name).stem.rsplit("-", 1)[-1]:
+        raise ValueError(f"{name} is not the checkpoint that it is named")
+    write_bytes(folder / name, content)
+    for old in newest_first(folder)[KEEP:]:
         old.unlink(missing_ok=True)
 
 
@@ -81,7 +93,7 @@ def load_newest(folder: Path) -> State | None:
     """
     for partial in folder.glob(".*.partial"):  # of a process that was killed while it wrote
         partial.unlink(missing_ok=True)
-    for path in _newest_first(folder):
+    for path in newest_first(folder):
         content = path.read_bytes()
         if _seal(content) == path.stem.rsplit("-", 1)[-1]:
             state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -94,7 +106,7 @@ def load_newest(folder: Path) -> State | None:
 
 def clear(folder: Path) -> None:
     """Removes every checkpoint of a fit that is done."""
-    for path in (*_newest_first(folder), *folder.glob("step-*.damaged")):
+    for path in (*newest_first(folder), *folder.glob("step-*.damaged")):
         path.unlink(missing_ok=True)
 
 
@@ -102,5 +114,6 @@ def _seal(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _newest_first(folder: Path) -> list[Path]:
+def newest_first(folder: Path) -> list[Path]:
+    """The checkpoints in a folder."""
     return sorted(folder.glob("step-*.pt"), reverse=True)

@@ -6,10 +6,11 @@ The folder receives checkpoints while the fit runs, then `weights.pt`, and last 
 import hashlib
 import io
 import json
+import re
 import resource
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ from models.fit.settings import (
     Ended,
     FitFailed,
     OutOfMemory,
+    Resources,
     Result,
     Status,
     Training,
@@ -62,7 +64,7 @@ class Job:
 
     A baseline has its name for a family and its arguments for a network (`tasks/train/job.py` makes it).  Without a `split` (a
     refit on all rows) every row is training's.  `point`: made of the quantiles, where it is no output of the network.
-    `panel`: the folder of the panel.  `save_every`: seconds between checkpoints.
+    `panel`: the folder of the panel.  `save_every`: seconds between checkpoints.  `resources`: what it needs of a machine.
     """
 
     family: str
@@ -80,6 +82,7 @@ class Job:
     members: tuple["Job", ...] = ()
     combine: Combine = "median"
     save_every: float = SAVE_EVERY
+    resources: Resources = field(default_factory=Resources)
 
     @property
     def networks(self) -> tuple["Job", ...]:
@@ -124,7 +127,13 @@ class Job:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` gives it back."""
         place = {"threads": self.threads, "device": self.device, "panel": str(self.panel)}
-        return self.numbers() | place | ({} if self.save_every == SAVE_EVERY else {"save_every": self.save_every})
+        rest = {} if self.save_every == SAVE_EVERY else {"save_every": self.save_every}
+        return self._needing() | place | rest
+
+    def _needing(self) -> dict[str, Any]:
+        """The numbers of a job and of its members, each with what it needs of a machine where that is said."""
+        found = self.numbers() | ({"members": [member._needing() for member in self.members]} if self.members else {})
+        return found if self.resources == Resources() else found | {"resources": asdict(self.resources)}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Job":
@@ -141,6 +150,7 @@ class Job:
                 "training": Training(**raw["training"]),
                 "panel": Path(raw["panel"]),
                 "quantiles": tuple(raw["quantiles"]),
+                "resources": Resources(**raw.get("resources", {})),
                 "members": tuple(cls.from_dict({**member, **shared}) for member in raw.get("members", ())),
             }
         )
@@ -294,9 +304,18 @@ def _mae(forecasts: np.ndarray, panel: Panel, windows: Windows) -> float | None:
 
 def peak_memory(device: str) -> tuple[float, float | None]:
     """The most memory that this process has held, and on a GPU what torch held there (else None), in megabytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    return host, torch.cuda.max_memory_allocated(device) / 1e6 if device.startswith("cuda") else None
+    return _peak_bytes() / 1e6, torch.cuda.max_memory_allocated(device) / 1e6 if device.startswith("cuda") else None
+
+
+def _peak_bytes(status: Path = Path("/proc/self/status")) -> int:
+    """By Linux's own count of this program; ru_maxrss begins at what its parent held, which it keeps across exec."""
+    try:
+        found = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    if found is not None:
+        return int(found[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def write_weights(weights: Mapping[str, Tensor], folder: Path) -> None:

@@ -101,6 +101,20 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a machine must give for a fit, where an engine has several: where a fit runs, and not what it is.
+
+    `cpus`: of its cores (None: as many as threads), `gpus`: of its GPUs (None: one where the fit's device is one, else none), a
+    share of one below 1; `memory`: of its main memory, in bytes; `kind`: a word of what it computes on (H100, AVX512).
+    """
+
+    cpus: float | None = None
+    gpus: float | None = None
+    memory: int | None = None
+    kind: str | None = None
+
+
+@dataclass(frozen=True)
 class FitResult:
     """What the loop found: the best weights are in the forecaster; the history has one row an epoch.
 

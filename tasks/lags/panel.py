@@ -6,7 +6,6 @@ What 32 bits do not hold well enough (`wide.py`) is there in 64 bits too.
 """
 
 import functools
-import hashlib
 import json
 import os
 import shutil
@@ -23,7 +22,7 @@ from numpy.lib.format import open_memmap
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.data.panel import WIDE, DamagedPanel, Panel, PanelFacts, arrays_of
+from models.data.panel import WIDE, DamagedPanel, Panel, PanelFacts, arrays_of, content_digest, digest_of
 from models.data.refused import MOST, REFUSED
 from models.data.window import AHEAD, WindowParams
 from params.errors import Unavailable, UserError
@@ -53,13 +52,13 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
     offsets = np.concatenate(([0], np.cumsum(spans["size"].to_numpy()))).astype(np.int64)
     static, categories = _static(covariates, params, spans.height)
     folder.mkdir(parents=True, exist_ok=True)
-    _ask_for(panel_bytes(int(offsets[-1]), params), folder)
+    ask_for_room(panel_bytes(int(offsets[-1]), params), folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-", ignore_cleanup_errors=True) as name:
         partial = Path(name) / "panel"  # what is in `partial` has usual permissions
         partial.mkdir()
         np.save(partial / "offsets.npy", offsets)
         np.save(partial / "static.npy", static)
-        rests = Rests(Path(name), int(offsets[-1]), lambda size: _ask_for(size, folder))
+        rests = Rests(Path(name), int(offsets[-1]), lambda size: ask_for_room(size, folder))
         _write_rows(partial, frame, spans, params, frequency, rests)
         params = _write_wide(partial, offsets, params, rests)
         _finish_rows(partial, spans, offsets, params, frequency, forward_fill)
@@ -77,7 +76,7 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
         return _put_in_place(partial, names | facts.to_dict(), int(offsets[-1]), folder)
 
 
-def _ask_for(size: int, folder: Path) -> None:
+def ask_for_room(size: int, folder: Path) -> None:
     """Raises Unavailable where the disk has less room."""
     free = shutil.disk_usage(folder).free
     if size > free:
@@ -178,7 +177,7 @@ def _write_wide(partial: Path, offsets: np.ndarray, params: WindowParams, rests:
     found = small_changes(once, _chunks(len(target)), offsets)
     params = replace(params, wide=tuple(name for name in once if name in found or name in params.wide))
     if params.wide:
-        _ask_for(panel_bytes(len(target), params) - panel_bytes(len(target), replace(params, wide=())), partial)
+        ask_for_room(panel_bytes(len(target), params) - panel_bytes(len(target), replace(params, wide=())), partial)
         wide = open_memmap(partial / f"{WIDE}.npy", "w+", np.float64, (len(target), len(params.wide_channels)))
         for rows in _chunks(len(target)):
             for column, channel in enumerate(params.wide_channels):
@@ -250,7 +249,7 @@ def _carry_forward(
 
 
 def _put_in_place(partial: Path, facts: Mapping[str, Any], size: int, folder: Path) -> Path:
-    digest = _digest(partial, facts)
+    digest = digest_of(partial, facts)
     arrays = arrays_of(facts)
     written = sum((partial / f"{name}.npy").stat().st_size for name in arrays)
     final = folder / digest
@@ -261,33 +260,19 @@ def _put_in_place(partial: Path, facts: Mapping[str, Any], size: int, folder: Pa
     except OSError:  # it is there, from an earlier run or a quicker process
         if not final.is_dir():
             raise
-        if not _whole(final):
+        if not is_whole(final):
             for name in (*(f"{array}.npy" for array in arrays), "panel.json"):  # who reads it now keeps what it has opened
                 os.replace(partial / name, final / name)
             print(f"the kept panel {final} was damaged and has been built again from the data", file=sys.stderr)
     return final
 
 
-def _whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
     """Whether a panel is what it is named by."""
     try:
         return Panel.open(folder).digest == content_digest(folder) == folder.name
     except (OSError, DamagedPanel):
         return False
-
-
-def _digest(folder: Path, facts: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name in arrays_of(facts):
-        with (folder / f"{name}.npy").open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
-
-
-def content_digest(folder: Path) -> str:
-    """The digest of a panel by what lies in its folder now: another one than it is named by where a cell was changed."""
-    facts = json.loads((folder / "panel.json").read_text())
-    return _digest(folder, {name: value for name, value in facts.items() if name not in ("digest", "rows", "bytes")})
 
 
 def target_frame(panel: Panel) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from params.errors import UserError
-from tasks.train.process import Interrupted
+from tasks.engine.contract import Interrupted
 
 LONGEST = 1e6  # seconds: a process is waited for no longer at a time, whatever the time is
 

@@ -14,19 +14,21 @@ from pathlib import Path
 import numpy as np
 
 from models.data.origins import origin_rows
+from models.data.panel import content_digest
 from models.data.windows import Windows
 from models.families import FAMILIES
 from models.fit.job import Job, is_baseline, load_model
 from models.fit.settings import Epoch, Result
 from models.networks.contract import check_arguments
 from models.worker import forecast
+from tasks.engine.choice import engine
+from tasks.engine.contract import Listener
 from tasks.files import spread
-from tasks.lags.panel import content_digest
 from tasks.registry.facts import Refitted, Trained
 from tasks.registry.load import Version
 from tasks.registry.unseen import forecasts, panel_of
 from tasks.train.identity import Fingerprint, fingerprint
-from tasks.train.process import Listener, device_lock, fit_folder, run_fit
+from tasks.train.process import fit_folder, run_fit
 from tasks.train.revision import named
 
 TOLERANCE = 1e-2  # of the forecasts' own spread, across kinds of devices; on the same kind nothing may differ
@@ -165,7 +167,7 @@ def _stopped(job: Job, kept: Trained) -> Job:
 
 
 def _fitted(job: Job, home: Path, scratch: Path, say: Say, stop: threading.Event | None) -> Result:
-    with device_lock(home, job.device, stop):  # a comparison at work on the same device goes first
+    with engine().turn(home, job.device, stop):  # a comparison at work on the same device goes first
         return run_fit(job, scratch, Listener(lambda row: say(_line(row)), say), stop or threading.Event()).result
 
 

@@ -27,6 +27,7 @@ from tasks.evaluate.frames import COVERAGE, OWN, with_intervals
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import target_frame
 from tasks.registry.load import Version
+from tasks.shelf import VARIABLE, get, shelf
 
 
 def border(panel: Panel, split: Split) -> int | dict[str, int]:
@@ -184,15 +185,22 @@ def _units(version: Version, panel: Panel, origins: np.ndarray) -> np.ndarray:
 
 
 def panel_of(version: Version, home: Path) -> Panel:
-    """The kept panel that a version was trained on.  Raises UserError where it is gone or damaged."""
-    digest = version.trained_on.fingerprint["data"]
+    """The kept panel that a version was trained on, from the shelf where the state folder lacks it.
+
+    Raises UserError where it is gone or damaged, Unavailable where the shelf does not answer.
+    """
+    digest, panels = version.trained_on.fingerprint["data"], home / "panels"
     try:
-        return Panel.open(home / "panels" / digest)
+        return Panel.open(panels / digest)
     except (FileNotFoundError, NotADirectoryError):
-        wrong = f"its data (panel {digest[:12]}) are not in {home / 'panels'} any more"
+        wrong = f"its data (panel {digest[:12]}) are not in {panels}"
     except DamagedPanel as error:
         wrong = str(error)
+    if get(digest, panels):
+        return Panel.open(panels / digest)
+    found = shelf()
+    nor, otherwise = (f", nor on {found}", "") if found else ("", f", or set {VARIABLE} to the shelf that has it")
     raise UserError(
-        f"{version}: {wrong}: run python -m flows compare with the same params and data, which builds it again; "
-        "the version itself still forecasts"
+        f"{version}: {wrong}{nor}: run python -m flows compare with the same params and data, which builds it again"
+        f"{otherwise}; the version itself still forecasts"
     )

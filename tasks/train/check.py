@@ -15,13 +15,13 @@ from models.data.window import WindowParams
 from models.data.windows import Inputs
 from models.families import FAMILIES, build_forecaster
 from models.fit.job import Job, is_baseline, is_closed_form
-from models.fit.settings import own_generators
+from models.fit.settings import Resources, own_generators
 from models.forecaster import Forecaster, Skip
 from models.memory_card import receptive_field
 from params.errors import UserError
 from params.load import Plan
 from params.schema import RunParams, VariantParams
-from tasks.train.device import choose_device, concurrent_fits
+from tasks.engine.choice import engine
 
 
 def own_network(variant: VariantParams) -> dict[str, Any]:
@@ -169,8 +169,14 @@ def check_target(panel: Panel, jobs: Sequence[Job]) -> None:
 
 
 def check_plan(plan: Plan) -> None:
-    """Checks the device and builds every variant of a run without memory, before any data is read.  Raises UserError."""
-    concurrent_fits(plan.run.training.threads, choose_device())
+    """Checks device and shelf, and builds every variant of a run without memory, before any data is read.  Raises UserError."""
+    from tasks.shelf import shelf  # with polars and Prefect, which a list of variants does not need
+
+    shelf()
+    device = engine().device()
+    for variant in plan.variants.values():
+        training = variant.run.training
+        engine().jobs(training.threads, device, Resources(**training.resources.model_dump()))
     labels_of(plan.run, plan.variants)
     check_levels(plan.run)
     check_shared(list(plan.variants.values()))

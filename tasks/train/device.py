@@ -1,50 +1,22 @@
-"""The device that fits run on, how many of them at a time, and what is known to be slow there."""
+"""What is known to be slow on the device that fits run on, or is not there."""
 
-import os
 from collections.abc import Sequence
 
-from params.errors import UserError
 from params.schema import VariantParams
+from tasks.engine.choice import engine
+from tasks.engine.local import cores
+from tasks.engine.room import is_of
+from tasks.lags.sizes import size_text
 
 PERSISTENT = 128  # the hidden size up to which cuDNN keeps an LSTM's or GRU's weights on the chip
 
 
-def choose_device() -> str:
-    """LAGLINE_DEVICE, or the best there is: cuda, mps, cpu.  Raises UserError for a device that is not here."""
-    import torch  # a second or two, which not every verb needs
-
-    wanted = os.environ.get("LAGLINE_DEVICE", "").strip()
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if not wanted:
-        return next(name for name, available in here.items() if available)
-    kind, _, number = wanted.partition(":")
-    known = kind in here and (not number or (kind == "cuda" and number.isdecimal()))
-    if not known or not here[kind] or (number and int(number) >= torch.cuda.device_count()):
-        found = ", ".join(name for name, available in here.items() if available)
-        raise UserError(f"LAGLINE_DEVICE={wanted}: there is no such device here; found: {found}")
-    return wanted
-
-
-def concurrent_fits(threads: int, device: str) -> int:
-    """LAGLINE_JOBS, or as many fits as the cores carry at once, on an accelerator one.  Raises UserError for a bad number."""
-    text = os.environ.get("LAGLINE_JOBS", "").strip()
-    if text:
-        if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) >= 1):
-            raise UserError(f"LAGLINE_JOBS={text}: write a whole number of at least 1, and of four digits at most")
-        return int(text)
-    return max(1, min(cores() // threads, 16)) if device == "cpu" else 1
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def cautions(variants: Sequence[VariantParams], jobs: int, device: str) -> list[str]:
-    """What was measured to be slow in what a run is about to do: more threads than cores, recurrences too wide for a GPU."""
-    found = []
+    """What was measured to be slow in what a run is about to do: more threads than cores, recurrences too wide for a GPU; and
+    what it asks for that this machine has not, where fits run on it."""
+    found = _not_here(variants, device) if engine().here else []
     threads = max(variant.run.training.threads for variant in variants)
-    if device == "cpu" and threads > 1 and jobs * threads > cores():
+    if engine().here and device == "cpu" and threads > 1 and jobs * threads > cores():
         found.append(
             f"{jobs} fits at a time with {threads} threads each on {cores()} cores: small steps become many times slower; "
             "set training.threads to 1, or LAGLINE_JOBS lower"
@@ -63,3 +35,22 @@ def cautions(variants: Sequence[VariantParams], jobs: int, device: str) -> list[
                 "LSTM or GRU of that size, and a step takes several times as long"
             )
     return found
+
+
+def _not_here(variants: Sequence[VariantParams], device: str) -> list[str]:
+    """What is asked of a machine and this one does not give, in a line: a fit is trained here all the same."""
+    (here,), name = engine().pool().nodes, device.partition(":")[0]
+    asked: dict[str, list[str]] = {}
+    for variant in variants:
+        needs = variant.run.training.resources
+        if needs.gpus and name != "cuda":
+            asked.setdefault("a GPU", []).append(variant.variant)
+        if needs.kind and not is_of(here, needs.kind):
+            asked.setdefault(f"the kind {needs.kind}", []).append(variant.variant)
+        if needs.memory and needs.memory > here.memory:
+            asked.setdefault(f"{size_text(needs.memory)} of memory", []).append(variant.variant)
+    return [
+        f"training.resources asks for {what} ({', '.join(names)}), and fits run on {here.kinds[name]} with "
+        f"{size_text(here.memory)} here: it is not looked at; LAGLINE_ENGINE=ray finds it on a cluster"
+        for what, names in asked.items()
+    ]

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from models.fit.job import Job, is_closed_form
 from models.fit.settings import Epoch, Result
 from models.worker import Evaluated
 from params.shown import discreet
+from tasks.engine.choice import engine
+from tasks.engine.contract import Interrupted, Listener
 from tasks.tracking import logs, runs
 from tasks.train.check import own_network
 from tasks.train.curves import Curves, without_clock
 from tasks.train.identity import ending, fingerprint, identity
 from tasks.train.job import Planned
-from tasks.train.process import Interrupted, Listener, fit_folder, run_fit
+from tasks.train.process import fit_folder, run_fit
 from tasks.train.system_metrics import system_metrics
 
 OnEpoch = Callable[[str, Epoch], None]
@@ -142,7 +145,7 @@ def train_variant(planned: Planned, trainer: Trainer) -> Fit:
     about |= {"fold": str(planned.fold)} if planned.variant.run.split.folds > 1 else {}
     run_id = runs.child_run(trainer.parent, planned.label, folder.name, about)
     try:
-        with system_metrics(run_id) as begun:
+        with system_metrics(run_id) if engine().here else nullcontext() as begun:  # this machine is not the one that trains
             with Curves(run_id, begun) as curves:
 
                 def heard(row: Epoch) -> None:

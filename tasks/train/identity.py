@@ -5,7 +5,6 @@ No path, date or name is in it.  A fit's folder and its MLflow run are found by 
 
 import hashlib
 import json
-import platform
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from models.baselines import FITTED_ROWS
 from models.fit.job import Job, is_baseline
 from models.fit.settings import Ended, Result
 from params.schema import RunParams
+from tasks.engine.choice import engine
 from tasks.files import ROOT
 from tasks.train.code import CODE_RULE, FIT, SERVING, WORKER, code_digest, imported_by, judging_digest
 from tasks.train.job import Planned
@@ -90,15 +90,6 @@ def revision() -> Revision:
     return revision_of(imported_by(ROOT, FIT) | imported_by(ROOT, WORKER))
 
 
-def device_kind(device: str, threads: int) -> str:
-    """What arithmetic a fit runs on: the accelerator's name, or the processor's instruction set, and the thread count."""
-    if device.startswith("cuda"):
-        return f"cuda {torch.cuda.get_device_name(torch.device(device))}"
-    if device == "mps":
-        return f"mps {platform.machine()}"
-    return f"cpu {platform.machine()} {torch.backends.cpu.get_cpu_capability()} {threads} threads"
-
-
 def identity(job: Job, panel_digest: str) -> str:
     """The identity of a fit: sha256 of its data, its numbers, the code that trains it, the torch version and device kind.
 
@@ -106,7 +97,7 @@ def identity(job: Job, panel_digest: str) -> str:
     """
     facts = {"data": panel_digest, "numbers": job.numbers(), "code": _code_of(job), **statsforecast(_baselines(job))}
     if not is_baseline(job.family):
-        facts |= {"torch": torch.__version__, "device": device_kind(job.device, job.threads)}
+        facts |= {"torch": torch.__version__, "device": engine().kind(job.device, job.threads, job.resources)}
     return sha256(canonical(facts))
 
 
@@ -152,7 +143,7 @@ def fingerprint(job: Job, panel_digest: str) -> Fingerprint:
         "torch": torch.__version__,
         **statsforecast(_baselines(job)),  # type: ignore[typeddict-item]
         "python": sys.version.split()[0],
-        "device": device_kind(job.device, job.threads),
+        "device": engine().kind(job.device, job.threads, job.resources),
         "revision": stands.commit,
         "clean": stands.commit is not None and not stands.changed,
         "changed": dict(stands.changed),

@@ -20,7 +20,8 @@ import pytest
 from mlflow import MlflowClient
 
 from models.fit.job import Job
-from tasks.train.process import Listener, run_fit
+from tasks.engine.contract import Listener
+from tasks.train.process import run_fit
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = 5e-6  # MLflow has six significant digits

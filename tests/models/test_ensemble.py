@@ -24,13 +24,14 @@ from models.forecaster import Forecaster
 from models.networks.linear import Linear
 from params.errors import UserError
 from params.load import load_variant
+from tasks.engine.contract import Listener
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.registry.bundle import check_parity, export
 from tasks.train.check import check_shared, check_variant
 from tasks.train.final import job_on_all_rows
 from tasks.train.job import labels_of, make_job
-from tasks.train.process import Listener, fit_folder, run_fit
+from tasks.train.process import fit_folder, run_fit
 
 RUN = "params/nyc_weather.yaml"
 

@@ -20,6 +20,7 @@ from models.worker import Evaluated
 from params.errors import UserError
 from params.load import load_plan, load_run, load_variant
 from params.schema import VariantParams
+from tasks.engine.contract import Listener
 from tasks.evaluate.baselines import forecast_baselines
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import target_frame, write_panel
@@ -27,7 +28,7 @@ from tasks.train.check import check_plan, check_variant, seeds_of, sizes
 from tasks.train.final import job_on_all_rows
 from tasks.train.identity import identity
 from tasks.train.job import baseline_job, make_job
-from tasks.train.process import Listener, fit_folder, run_fit
+from tasks.train.process import fit_folder, run_fit
 
 RUN = "params/nyc_weather.yaml"
 WINDOWS = WindowParams(4, {"y": FeatureWindow(24)}, start_padding=8)

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from models.forecaster import Forecaster
 from models.serving import Calibration
 from params.load import load_run, load_variant
 from tasks.calibrate.calibrate import Calibrated
+from tasks.engine.choice import engine
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.registry.bundle import write_bundle
@@ -106,6 +108,87 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     finally:
         found.kill()
         connection.client.cache_clear()
+
+
+class Nodes:
+    """A Ray cluster on this machine's loopback: a head that carries no fit, and two nodes with caches of their own.
+
+    Ray takes 127.0.0.1 for the machine's own address, on which nobody listens; 127.0.0.2 it leaves as it is.
+    """
+
+    HOST = "127.0.0.2"
+
+    def __init__(self, folder: Path) -> None:
+        from ray.cluster_utils import Cluster
+
+        self.folder, self.count, self.nodes = folder, 0, list[Any]()
+        common = {"node_ip_address": self.HOST, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **common})
+        self.common, self.address = common, self.cluster.address
+        self.fill()
+
+    def add(self, **environment: str) -> Any:
+        """A node more, with variables of its own."""
+        self.count += 1
+        cache = self.folder / f"node{self.count}"
+        variables = {"LAGLINE_CACHE": str(cache)} | environment
+        self.nodes.append(self.cluster.add_node(num_cpus=1, env_vars=variables, **self.common))
+        return self.nodes[-1]
+
+    def fill(self) -> None:
+        """Two nodes without variables of their own, whatever there was."""
+        for node in [one for one in self.nodes if len(one._ray_params.env_vars) > 1]:
+            self.kill(node)
+        for node in self.nodes[2:]:
+            self.kill(node)
+        while len(self.nodes) < 2:
+            self.add()
+        until = time.monotonic() + 60
+        while self._listed() != {one.node_id for one in self.nodes} and time.monotonic() < until:
+            time.sleep(0.2)  # one that was killed is listed as alive until its head misses it
+
+    def _listed(self) -> set[str]:
+        """The nodes that the head takes for alive, itself left out."""
+        table = self.cluster.global_state.node_table()
+        return {one["NodeID"] for one in table if one["Alive"] and one["NodeID"] != self.cluster.head_node.node_id}
+
+    def kill(self, node: Any) -> None:
+        """A node goes away, as a machine whose power does."""
+        self.nodes.remove(node)
+        self.cluster.remove_node(node, allow_graceful=False)
+
+    def caches(self) -> list[Path]:
+        """Where the nodes keep panels."""
+        return sorted(self.folder.glob("node*"))
+
+
+@pytest.fixture(scope="session")
+def nodes() -> Iterator[Nodes]:
+    """Two nodes; a test that kills one, or adds others, fills up again."""
+    with (
+        tempfile.TemporaryDirectory(prefix="lagray-") as name,
+        pytest.MonkeyPatch.context() as patch,
+    ):  # a socket's path is short
+        patch.setenv("RAY_TMPDIR", name)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        found = Nodes(Path(name))
+        try:
+            yield found
+        finally:
+            import ray
+
+            ray.shutdown()
+            found.cluster.shutdown()
+
+
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.engine)])
+def carried_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A test for both engines; its fits run on the one that it is named."""
+    if request.param == "ray":
+        monkeypatch.setenv("RAY_ADDRESS", request.getfixturevalue("nodes").address)
+    monkeypatch.setenv("LAGLINE_ENGINE", request.param)
+    engine().jobs(1, "cpu")  # asks the nodes that are there now
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,9 @@
 """A job as JSON and back; a trained forecaster is loaded without its data being looked at again."""
 
 import json
+import resource
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,10 @@ import torch
 from models.data.panel import Panel, PanelFacts
 from models.fit import job as jobs
 from models.fit.job import Job, load_model, prepare, run, windows_of
-from models.fit.settings import Ended, Result, Status, Training
+from models.fit.settings import Ended, Resources, Result, Status, Training
 from models.worker import forecast
 
+ROOT = Path(__file__).resolve().parents[3]
 TRAINING = Training(1, 1, 32, 1e-2, 0.0, 1.0, "mae", "v", 0)
 
 
@@ -25,8 +29,23 @@ def ensemble(job: Job) -> Job:
 
 
 def test_a_job_comes_back_from_json_as_it_was(job: Job) -> None:
-    for one in (job, ensemble(job), replace(job, split=None).with_training(refit_epochs=3), replace(job, save_every=0.0)):
+    needing = replace(job, resources=Resources(gpus=0.5, memory=4 * 10**9))
+    both = replace(ensemble(job), members=(needing, *ensemble(job).members[1:]), resources=Resources(cpus=2.0))
+    for one in (
+        job,
+        ensemble(job),
+        replace(job, split=None).with_training(refit_epochs=3),
+        replace(job, save_every=0.0),
+        needing,
+        both,
+    ):
         assert Job.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+
+
+def test_what_a_fit_needs_of_a_machine_is_said_where_it_is_asked_for(job: Job) -> None:
+    """The file of a fit that asks for nothing is as an older lagline wrote it."""
+    assert "resources" not in job.to_dict() and "resources" not in json.dumps(ensemble(job).to_dict())
+    assert replace(job, resources=Resources(kind="H100")).to_dict()["resources"]["kind"] == "H100"
 
 
 def test_a_closed_form_in_an_ensemble_is_solved_on_the_cpu(job: Job) -> None:
@@ -41,6 +60,7 @@ def test_a_closed_form_in_an_ensemble_is_solved_on_the_cpu(job: Job) -> None:
 def test_the_numbers_of_a_job_do_not_say_where_it_runs(job: Job) -> None:
     moved = replace(job, device="cuda", threads=8, panel=Path("elsewhere"), save_every=0.0)
     assert moved.numbers() == job.numbers()
+    assert replace(job, resources=Resources(cpus=0.5, gpus=0.25, memory=10**9, kind="H100")).numbers() == job.numbers()
     assert replace(job, evaluation_stride=5).numbers() != job.numbers() != job.with_training(seed=1).numbers()
 
 
@@ -111,6 +131,26 @@ def test_a_category_that_no_training_window_has_stays_that_of_a_new_series(job: 
     assert run(one, tmp_path, lambda row: None).finished
     trained = torch.load(tmp_path / "weights.pt", weights_only=True)["embeddings.0.weight"]
     assert not trained[2].any() and not torch.equal(trained[1], vectors[1])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the system counts a parent's memory too")
+def test_the_memory_of_a_fit_is_its_own_and_not_its_parent_s() -> None:
+    """A child of a parent that holds 600 MB more reports what one of a small parent does."""
+    child = "from models.fit.job import peak_memory; print(peak_memory('cpu')[0])"
+    parent = "import subprocess, sys; held = bytearray(int(sys.argv[1])); held[::4096] = b'x' * len(held[::4096]); "
+    parent += f"print(subprocess.check_output([sys.executable, '-c', {child!r}], text=True))"
+    small, large = (
+        float(subprocess.check_output([sys.executable, "-c", parent, str(size)], cwd=ROOT, text=True))
+        for size in (1, 600 * 10**6)
+    )
+    assert small > 50 and large < 1.2 * small
+
+
+def test_where_the_system_keeps_no_such_count_the_peak_is_that_of_getrusage(tmp_path: Path) -> None:
+    (tmp_path / "status").write_text("Name:\tpython\n")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    for status in (tmp_path / "status", tmp_path / "none"):
+        assert jobs._peak_bytes(status) >= peak > 0
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.data.panel import ARRAYS, DamagedPanel, Panel
+from models.data.panel import ARRAYS, DamagedPanel, Panel, content_digest
 from models.data.window import FeatureWindow, WindowParams
 from params.errors import UserError
 from tasks.grid.frequency import Frequency
-from tasks.lags.panel import content_digest, write_panel
+from tasks.lags.panel import write_panel
 from tasks.registry.load import Version
 from tasks.registry.unseen import panel_of
 
@@ -127,7 +127,9 @@ def test_a_damaged_file_is_one_message_that_says_what_to_do(
 
 
 def test_a_panel_that_is_gone_says_what_to_do(tmp_path: Path, house: Any) -> None:
-    with pytest.raises(UserError, match=r"story.*not in .*panels any more: .*python -m flows compare.*still forecasts"):
+    with pytest.raises(
+        UserError, match=r"story.*not in .*panels: .*python -m flows compare.*set LAGLINE_SHELF.*still forecasts"
+    ):
         panel_of(version(house, "0" * 64), tmp_path)
 
 

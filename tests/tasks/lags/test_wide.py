@@ -12,13 +12,13 @@ import torch
 
 from models import serving
 from models.data.origins import origin_rows
-from models.data.panel import DamagedPanel, Panel, Split
+from models.data.panel import DamagedPanel, Panel, Split, content_digest
 from models.data.scaling import fit_scaling
 from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Windows
 from models.families import build_forecaster
 from tasks.grid.frequency import Frequency
-from tasks.lags.panel import content_digest, target_frame, write_panel
+from tasks.lags.panel import target_frame, write_panel
 from tasks.lags.sizes import panel_bytes
 from tasks.lags.table import lag_table
 from tasks.registry.bundle import export, inputs_of

@@ -19,6 +19,7 @@ from models.data.windows import Windows
 from models.fit import job as jobs
 from models.fit.job import Job, load_model
 from params.load import load_variant
+from tasks.engine.contract import Listener
 from tasks.promote import proof as proofs
 from tasks.registry.bundle import write_bundle
 from tasks.registry.facts import BundleFacts, TrainedOn
@@ -29,7 +30,7 @@ from tasks.serve.forecast import Asked, forecast_frame, rows_trained_on
 from tasks.train.final import planned_on_all_rows
 from tasks.train.fits import Fit
 from tasks.train.job import Planned, make_job
-from tasks.train.process import Listener, Outcome, fit_folder
+from tasks.train.process import Outcome, fit_folder
 
 SETTINGS = ["training.max_epochs=3", "training.batch_size=32", "training.max_steps=11", "network.hidden_size=8"]
 RUN = "params/nyc_weather.yaml"

@@ -1,36 +1,15 @@
-"""The device, the fits at a time, and what was measured to be slow."""
+"""What was measured to be slow, and what a machine does not have."""
+
+from dataclasses import replace
 
 import pytest
-import torch
 
-from params.errors import UserError
 from params.load import load_variant
-from tasks.train.device import cautions, choose_device, concurrent_fits
+from tasks.engine.contract import Pool
+from tasks.engine.local import LOCAL, Local
+from tasks.train.device import cautions
 
 RUN = "params/nyc_weather.yaml"
-
-
-def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for bad in ("gpu", "cuda:99", "cpu:1", "cuda:-1", "cuda:²"):
-        monkeypatch.setenv("LAGLINE_DEVICE", bad)
-        with pytest.raises(UserError, match="LAGLINE_DEVICE"):
-            choose_device()
-    monkeypatch.setenv("LAGLINE_DEVICE", "cpu")
-    assert choose_device() == "cpu"
-    monkeypatch.delenv("LAGLINE_DEVICE")
-    assert choose_device() == ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def test_fits_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LAGLINE_JOBS", raising=False)
-    assert concurrent_fits(10_000, "cpu") == 1
-    assert concurrent_fits(1, "cuda") == 1
-    monkeypatch.setenv("LAGLINE_JOBS", "3")
-    assert concurrent_fits(1, "cpu") == 3
-    for bad in ("0", "-1", "two", "²", "1.5"):
-        monkeypatch.setenv("LAGLINE_JOBS", bad)
-        with pytest.raises(UserError, match="LAGLINE_JOBS"):
-            concurrent_fits(1, "cpu")
 
 
 def test_what_was_measured_to_be_slow_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,3 +24,28 @@ def test_what_was_measured_to_be_slow_is_said(monkeypatch: pytest.MonkeyPatch) -
     (line,) = said(1, "cuda:0", "network.hidden_size=129")
     assert line.startswith("gru: network.hidden_size 129 is more than 128")
     assert said(1, "cpu", "network.hidden_size=129") == []
+
+
+def test_what_this_machine_does_not_have_is_said_and_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = replace(LOCAL.pool().nodes[0], memory=16 * 10**9, kinds={"cpu": "cpu x86_64 AVX2", "cuda": "cuda NVIDIA H200"})
+    monkeypatch.setattr(Local, "pool", lambda self: Pool(address="here", nodes=(node,)))
+
+    def said(device: str, resources: str) -> list[str]:
+        settings = [f"training.resources={resources}"]
+        return cautions([load_variant(name, RUN, settings) for name in ("gru", "elman")], 1, device)
+
+    for device in ("cpu", "cuda"):
+        assert said(device, "{cpus: 2, memory: 4GB}") == said(device, "{}") == []
+    assert said("cuda", "{gpus: 0.5, kind: h200}") == []
+    assert said("cpu", "{gpus: 0, kind: avx2}") == said("cpu", "{kind: H200}") == []
+    (line,) = said("cpu", "{gpus: 1}")
+    assert line == (
+        "training.resources asks for a GPU (gru, elman), and fits run on cpu x86_64 AVX2 with 16 GB here: it is not looked at; "
+        "LAGLINE_ENGINE=ray finds it on a cluster"
+    )
+    (line,) = said("cuda:0", "{kind: A100}")
+    assert line.startswith(
+        "training.resources asks for the kind A100 (gru, elman), and fits run on cuda NVIDIA H200 with 16 GB"
+    )
+    (line,) = said("cpu", "{memory: 64GB}")
+    assert line.startswith("training.resources asks for 64 GB of memory (gru, elman)")

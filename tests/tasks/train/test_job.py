@@ -4,6 +4,7 @@ from pathlib import Path
 
 from models.data.panel import Split
 from models.fit.job import Job
+from models.fit.settings import Resources
 from params.load import load_run, load_variant
 from tasks.train.identity import identity
 from tasks.train.job import labels_of, make_job, plan_fits
@@ -26,6 +27,19 @@ def test_a_job_says_in_how_many_parts_a_batch_is_trained() -> None:
     for device in ("cpu", "cuda"):
         assert job_of("elman", device, "training.micro_batches=4").training.micro_batches == 4
     assert job_of("elman", "cpu", "training.micro_batches=500", "training.batch_size=8").training.micro_batches == 8
+
+
+def test_what_a_fit_needs_of_a_machine_is_no_part_of_what_it_is() -> None:
+    """Its job says it; the identity is the same whether the run file does."""
+    asked = job_of("gru", "cpu", "training.resources={cpus: 0.5, gpus: 0.25, memory: 4GB, kind: H100}")
+    assert asked.resources == Resources(cpus=0.5, gpus=0.25, memory=4 * 10**9, kind="H100")
+    assert job_of("gru", "cpu").resources == Resources()
+    assert identity(asked, "data") == identity(job_of("gru", "cpu"), "data")
+
+
+def test_a_member_of_an_ensemble_needs_what_its_variant_says() -> None:
+    asked = job_of("ensemble_networks", "cpu", "training.resources.memory=2GiB")
+    assert {one.resources for one in asked.members} == {Resources(memory=2**31)} and len(asked.members) > 1
 
 
 def plan(settings: list[str]) -> list[tuple[str, str, int]]:

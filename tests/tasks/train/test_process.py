@@ -1,9 +1,7 @@
-"""The process of a fit as a comparison drives it: done once, stopped, killed, failed, out of room; turns on a device."""
+"""A fit in its folder, by either engine: done once, stopped, failed, out of room, put together; the same weights from both."""
 
-import multiprocessing
 import os
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +17,13 @@ from models.fit.job import Job
 from models.fit.settings import Ended, Epoch
 from params.errors import UserError
 from params.load import load_variant
+from tasks.engine.contract import Interrupted, Listener
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
-from tasks.locks import Held, lock
 from tasks.train.job import make_job
-from tasks.train.process import Interrupted, Listener, device_lock, finished_result, fit_folder, run_fit
+from tasks.train.process import finished_result, fit_folder, run_fit
 
-pytestmark = pytest.mark.slow  # each fit is a process of its own
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("carried_out")]
 RUN = "params/nyc_weather.yaml"
 WINDOWS = WindowParams(4, {"y": FeatureWindow(24)})
 NEVER = threading.Event()
@@ -81,6 +79,7 @@ def test_a_fit_that_is_stopped_can_resume(make: Make, tmp_path: Path) -> None:
 
 
 @pytest.mark.fault
+@pytest.mark.parametrize("carried_out", ["local"], indirect=True)
 def test_whoever_listens_may_break_and_the_fit_still_leaves_a_checkpoint(make: Make, tmp_path: Path) -> None:
     def heard(row: Epoch) -> None:
         raise KeyError("a listener's own mistake")
@@ -92,6 +91,7 @@ def test_whoever_listens_may_break_and_the_fit_still_leaves_a_checkpoint(make: M
 
 
 @pytest.mark.fault
+@pytest.mark.parametrize("carried_out", ["local"], indirect=True)
 def test_a_fit_that_the_system_kills_is_a_failed_one_and_can_resume(make: Make, tmp_path: Path) -> None:
     """Killed from outside, as the kernel does where memory runs out."""
     import psutil
@@ -156,40 +156,6 @@ def test_a_full_disk_is_one_message_and_keeps_what_was_saved(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sorted(path.name for path in folder.glob("step-*.pt")) == kept
-
-
-def _hold(home: Path, ready: Any) -> None:
-    with device_lock(home, "cuda:0"):
-        ready.set()
-        time.sleep(600)
-
-
-@pytest.mark.fault
-def test_a_device_s_turn_is_free_again_when_its_holder_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No GPU is needed to hold its lock; on the CPU there is none, nor where LAGLINE_JOBS says how many at a time."""
-    monkeypatch.delenv("LAGLINE_JOBS", raising=False)
-    processes = multiprocessing.get_context("fork")
-    ready = processes.Event()
-    child = processes.Process(target=_hold, args=(tmp_path, ready))
-    child.start()
-    assert ready.wait(60)
-    with pytest.raises(Held), lock(tmp_path, "device-cuda-0", wait=False):
-        pass
-    with device_lock(tmp_path, "cpu"), device_lock(tmp_path, "cuda:1"):  # these are others' turns
-        pass
-    monkeypatch.setenv("LAGLINE_JOBS", "2")
-    with device_lock(tmp_path, "cuda:0"):
-        pass
-    monkeypatch.delenv("LAGLINE_JOBS")
-    over = threading.Event()
-    over.set()
-    with pytest.raises(Interrupted), device_lock(tmp_path, "cuda:0", over):  # who may not wait any longer does not
-        pass
-    assert child.pid is not None
-    os.kill(child.pid, 9)
-    child.join()
-    with device_lock(tmp_path, "cuda:0"):
-        pass
 
 
 def test_weights_that_a_disk_has_cut_short_are_told_and_trained_again(make: Make, tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""What a fit needs of a machine, where an engine has several: cores, GPUs, memory, and what it computes on.
+
+It says where a fit runs and not what it is: no identity holds it.
+"""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, field_validator
+
+from params.section import Section
+
+LEAST_MEMORY, MOST_MEMORY = 10**6, 10**15  # bytes: less is a number whose unit was forgotten, more has no machine
+SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?([kmgt])(i?)b", re.ASCII | re.IGNORECASE)
+KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,99}", re.ASCII)
+
+
+def in_bytes(value: object) -> object:
+    """A size as text, such as 4GB (10^9 bytes each) or 512MiB (2^20 each), in bytes; what is no text as it is.
+
+    Raises ValueError for a text that is no size.
+    """
+    if not isinstance(value, str):
+        return value
+    found = SIZE.fullmatch(value.strip())
+    if found is None:
+        raise ValueError("write a size such as 4GB or 512MiB, or bytes as a whole number")
+    number, letter, binary = found.groups()
+    return round(float(number) * (1024 if binary else 1000) ** ("kmgt".index(letter.lower()) + 1))
+
+
+def _memory(value: int) -> int:
+    if value < LEAST_MEMORY:
+        raise ValueError(f"{value:,} bytes hold no fit: write the unit with it, such as 4GB")
+    if value > MOST_MEMORY:
+        raise ValueError(f"{value:,} bytes are more than a machine has: write a size such as 4GB")
+    return value
+
+
+def _one_gpu(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError("a fit runs on one GPU or a share of it: write 1, or a fraction such as 0.25")
+    return value
+
+
+def _kind(value: str) -> str:
+    if not KIND.fullmatch(value):
+        raise ValueError("write a word of what it computes on, such as H100 or AVX512")
+    return value
+
+
+Cpus = Annotated[float, Field(gt=0, le=1024)]
+Gpus = Annotated[float, AfterValidator(_one_gpu)]
+Memory = Annotated[int, AfterValidator(_memory)]
+Kind = Annotated[str, AfterValidator(_kind)]
+
+
+class ResourcesKept(Section):
+    """What one fit needs of a machine, as a version keeps it; null: by its threads and its device.
+
+    `cpus` and `gpus` may be fractions: with `gpus: 0.25` four fits share a GPU.  `memory` in bytes.  `kind`: a word of
+    what it computes on, such as H100 or AVX512, where the machines of a cluster differ in that.
+    """
+
+    cpus: Cpus | None = None
+    gpus: Gpus | None = None
+    memory: Memory | None = None
+    kind: Kind | None = None
+
+
+class ResourceParams(ResourcesKept):
+    """The same as a run file says it: `memory` may be text such as 4GB."""
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _in_bytes(cls, value: object) -> object:
+        return in_bytes(value)

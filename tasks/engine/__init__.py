@@ -1,0 +1,1 @@
+"""Where fits run: child processes of this machine, or the workers of a cluster."""

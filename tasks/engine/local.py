@@ -1,0 +1,208 @@
+"""Fits as processes of this machine: started, listened to, asked to stop; the device that they run on, how many at a time.
+
+The process is ours to end, frees what it held when it ends, and ends with us.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from models.fit.job import Job
+from models.fit.settings import Resources
+from models.remote import arithmetic, kind_of
+from models.worker import PATIENCE
+from params.errors import UserError
+from tasks.engine.contract import ANY, Engine, Interrupted, Listener, Node, Pool
+from tasks.engine.room import needs_of, slots
+from tasks.files import ROOT
+from tasks.locks import Held, lock
+
+
+class Local:
+    """The engine that needs nothing but this machine."""
+
+    name, here = "local", True
+
+    def pool(self) -> Pool:
+        """This machine."""
+        import torch
+
+        kinds = {"cpu": arithmetic("cpu")} | {device: arithmetic(device) for device in ("cuda", "mps") if _available(device)}
+        node = Node(
+            address=platform.node(),
+            cpus=cores(),
+            gpus=torch.cuda.device_count(),
+            memory=psutil.virtual_memory().total,
+            kinds=kinds,
+            torch=torch.__version__,
+            python=platform.python_version(),
+        )
+        return Pool(address="this machine", nodes=(node,))
+
+    def device(self) -> str:
+        """LAGLINE_DEVICE, or the best there is: cuda, mps, cpu.  Raises UserError for a device that is not here."""
+        import torch  # a second or two, which not every verb needs
+
+        wanted = os.environ.get("LAGLINE_DEVICE", "").strip()
+        here = {name: _available(name) for name in ("cuda", "mps", "cpu")}
+        if not wanted:
+            return next(name for name, available in here.items() if available)
+        kind, _, number = wanted.partition(":")
+        known = kind in here and (not number or (kind == "cuda" and number.isdecimal()))
+        if not known or not here[kind] or (number and int(number) >= torch.cuda.device_count()):
+            found = ", ".join(name for name, available in here.items() if available)
+            raise UserError(f"LAGLINE_DEVICE={wanted}: there is no such device here; found: {found}")
+        return wanted
+
+    def jobs(self, threads: int, device: str, resources: Resources = ANY) -> int:
+        """LAGLINE_JOBS, or as many fits as the cores and the memory carry at once, on an accelerator one.
+
+        Raises UserError for a bad number.
+        """
+        text = os.environ.get("LAGLINE_JOBS", "").strip()
+        if text:
+            if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) >= 1):
+                raise UserError(f"LAGLINE_JOBS={text}: write a whole number of at least 1, and of four digits at most")
+            return int(text)
+        if device != "cpu":
+            return 1
+        here = Node(address="", cpus=cores(), memory=psutil.virtual_memory().total)
+        return max(1, min(slots([here], needs_of(threads, device, replace(resources, gpus=0.0))), 16))
+
+    def kind(self, device: str, threads: int, resources: Resources = ANY) -> str:
+        """What arithmetic a fit runs on here."""
+        return kind_of(device, threads)
+
+    def summary(self, device: str, resources: Resources = ANY) -> str:
+        """The device."""
+        return device
+
+    def round_trips(self) -> Mapping[str, float]:
+        """None: nothing travels."""
+        return {}
+
+    def remark(self) -> str | None:
+        """Nothing."""
+        return None
+
+    @contextlib.contextmanager
+    def turn(self, home: Path, device: str, stop: threading.Event | None = None) -> Iterator[tuple[int, ...]]:
+        """One fit at a time on an accelerator, also between comparisons, unless LAGLINE_JOBS says more.
+
+        Gives the lock's descriptor.  The kernel frees it however its holder ends; Prefect's own limits leak a slot after a
+        kill.  Raises Interrupted where `stop` is set before our turn comes.
+        """
+        if device == "cpu" or os.environ.get("LAGLINE_JOBS", "").strip():
+            yield ()
+            return
+        with contextlib.ExitStack() as held:
+            while True:
+                try:
+                    descriptor = held.enter_context(lock(home, f"device-{device.replace(':', '-')}", wait=stop is None))
+                    break
+                except Held:
+                    if stop is not None and stop.wait(0.2):
+                        raise Interrupted from None
+            yield (descriptor,)
+
+    def run(
+        self,
+        folder: Path,
+        job: Job,
+        code: str,
+        members: Sequence[Path],
+        listener: Listener,
+        stop: threading.Event,
+        locks: tuple[int, ...] = (),
+    ) -> tuple[int, str]:
+        """Carries `job.json` of a folder out in a process of its own.
+
+        The child holds our locks too: where we are killed, whoever comes next waits until it has stopped.
+        """
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(job.threads),
+            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what makes cuBLAS repeat itself to the bit
+            "PYTHONPATH": str(ROOT),
+        }
+        command = [sys.executable, "-m", "models.worker", str(folder), "--with-parent", "--code", code]
+        command += ["--members", *map(str, members)] if members else []
+        with subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=locks,
+        ) as child:
+            try:
+                return _heard(child, listener, stop)
+            except BaseException:
+                assert child.stdout is not None
+                child.stdout.close()  # else one whose words nobody reads any more waits with the next of them
+                _end(child)
+                raise
+
+
+LOCAL: Engine = Local()
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _available(device: str) -> bool:
+    """Whether there is a device here."""
+    import torch
+
+    return device == "cpu" or (torch.cuda if device == "cuda" else torch.backends.mps).is_available()
+
+
+def _heard(child: subprocess.Popen[str], listener: Listener, stop: threading.Event) -> tuple[int, str]:
+    """Listens to a worker until it ends; its exit status, and the end of what it said of errors."""
+    assert child.stdout is not None and child.stderr is not None
+    tail: deque[str] = deque(maxlen=40)
+    errors = child.stderr
+    hearing = threading.Thread(target=lambda: tail.extend(errors), daemon=True)
+    ending = threading.Thread(target=_stop_when, args=(child, stop), daemon=True)
+    hearing.start()
+    ending.start()
+    for line in child.stdout:
+        said = json.loads(line)
+        if "warning" in said:
+            listener.warning(said["warning"])
+        elif "full" in said:
+            tail.append(said["full"])
+        else:
+            listener.epoch(said)
+    code = child.wait()
+    hearing.join(timeout=5)
+    return code, "".join(tail)
+
+
+def _stop_when(child: subprocess.Popen[str], stop: threading.Event) -> None:
+    """Asks a process to stop after its step when `stop` is set, and ends it where the step takes too long."""
+    while child.poll() is None:
+        if stop.wait(0.2):
+            _end(child)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Asks a process to stop after its step, with a checkpoint, and ends it where the step takes too long."""
+    child.terminate()
+    try:
+        child.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        child.kill()

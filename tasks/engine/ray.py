@@ -1,0 +1,400 @@
+"""Fits on the workers of a Ray cluster that is there already, with the same bits as on this machine.
+
+Only a job and the digest of a panel go to a worker; what comes of the fit is yielded by it and written here, where a process of
+this machine would have written it.  Retries are ours: a fit whose node has died goes on elsewhere from its newest checkpoint.
+The only file that knows Ray, and imported only where LAGLINE_ENGINE asks for it.
+"""
+
+import logging
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.fit import checkpoint
+from models.fit.job import Job
+from models.fit.settings import Resources
+from models.remote import Facts, Over, models_digest, with_threads
+from params.errors import Unavailable, UserError
+from tasks import shelf
+from tasks.engine.contract import ANY, FULL, KILLED, STOPPED, Listener, Node, Pool
+from tasks.engine.heard import Heard, newest, there
+from tasks.engine.room import fitting, needs_of, node_of, slots
+from tasks.files import ROOT
+
+MOST_FITS = 256  # at a time: each has a thread here, and a run in MLflow
+TRIES = 3  # of a fit whose nodes die, without a step more than before
+WAITING = 4.0  # seconds more before each of them
+LOOK = 0.2  # seconds between two looks at what a fit says, and whether it is to stop
+KNOCK = 3.0  # seconds that an address has to answer
+CONNECTING = 45.0  # seconds that a cluster has to take us
+ASKING = 120.0  # seconds that the nodes have to say what they are
+STOPPING = 4.0  # seconds that a fit has to end after its step
+GONE = 20.0  # seconds without a node that could carry a fit out until that is an answer
+SHIPPED = 2e9  # bytes of a panel that goes through this machine even where there is a shelf
+UNREAD = 2  # things said that wait for us before a worker keeps its newest checkpoint to itself
+AT_WORK = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # what makes cuBLAS repeat itself to the bit
+INSTALL = "install it beside lagline with: .venv/bin/python -m pip install -c constraints.txt -e '.[ray]'"
+TOKEN = "where the cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+
+
+def _ray() -> Any:
+    """The library.  Raises UserError where it is not installed."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray warns of another default to come
+    os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")  # what an autoscaler does is not for our output
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise UserError(f"LAGLINE_ENGINE=ray: Ray is not installed here; {INSTALL}") from None
+    return ray
+
+
+class Lost(Exception):
+    """A fit's node or process has died, and the fit with it."""
+
+
+class Ray:
+    """The engine of a cluster; connected when it is first asked for something."""
+
+    name, here = "ray", False
+
+    def __init__(self) -> None:
+        self.address = ""
+        self._lock = threading.RLock()
+        self._pool: Pool | None = None
+        self._panels: dict[Path, Any] = {}
+        self._took: list[tuple[float, float]] = []  # of each fit, the seconds at its worker, and those on the way
+
+    def pool(self) -> Pool:
+        """What every node of the cluster says of itself.  Raises UserError where the cluster does not answer, or a node has
+        another torch or other code."""
+        with self._lock:
+            if self._pool is None:
+                self._connect()
+                self._pool = Pool(address=self.address, nodes=tuple(self._nodes()), version=_ray().__version__)
+            return self._pool
+
+    def device(self) -> str:
+        """LAGLINE_DEVICE, or the best that a node has: cuda, cpu."""
+        wanted = os.environ.get("LAGLINE_DEVICE", "").strip()
+        found = [name for name in ("cuda", "cpu") if self.pool().kinds(name)]
+        if wanted and wanted not in found:
+            raise UserError(f"LAGLINE_DEVICE={wanted}: no node of ray {self.address} has it; found: {', '.join(found)}")
+        return wanted or found[0]
+
+    def jobs(self, threads: int, device: str, resources: Resources = ANY) -> int:
+        """As many as the nodes have room for; those that have come or gone are asked first."""
+        with self._lock:
+            if self._pool and {node.name for node in self._pool.nodes} != {one["NodeID"] for one in self._giving()}:
+                self._pool = None
+        needs = needs_of(threads, device, resources)
+        count = slots(self._fitting(device, resources), needs)
+        if not count:
+            asked = f"{needs.cpus:g} cores, {needs.gpus:g} GPUs, {needs.memory:,} bytes of memory"
+            raise UserError(f"no node of ray {self.address} has room for a fit ({asked}); see training.resources and threads")
+        return min(count, MOST_FITS)
+
+    def kind(self, device: str, threads: int, resources: Resources = ANY) -> str:
+        """What arithmetic a fit runs on there."""
+        nodes = self._fitting(device, resources)
+        return with_threads(nodes[0].kinds[device.partition(":")[0]], threads)
+
+    def summary(self, device: str, resources: Resources = ANY) -> str:
+        """The cluster, how much it gives, and of what."""
+        nodes = self._fitting(device, resources)
+        count = sum(node.gpus if device == "cuda" else node.cpus for node in nodes)
+        return f"ray {self.address} ({count:g} x {nodes[0].kinds[device]})"
+
+    def round_trips(self) -> dict[str, float]:
+        """By the name of each node the seconds that 1 MB takes there and back."""
+        ray, found, content = _ray(), {}, np.zeros(1_000_000, np.uint8)
+        for node in self.pool().nodes:
+            there = ray.remote(lambda content: content).options(**self._at(node.name))
+            ray.get(there.remote(b""))  # a worker is there
+            started = time.perf_counter()
+            ray.get(there.remote(content))
+            found[node.name] = time.perf_counter() - started
+        return found
+
+    @contextmanager
+    def turn(self, home: Path, device: str, stop: threading.Event | None = None) -> Iterator[tuple[int, ...]]:
+        """None is needed: the cluster gives slots."""
+        yield ()
+
+    def remark(self) -> str | None:
+        """That a cluster is slower here, where the fits so far took less time than their way."""
+        took, self._took = self._took, []
+        if not took:
+            return None
+        work, way = median(one for one, _ in took), median(one for _, one in took)
+        if work >= way:
+            return None
+        return f"a cluster is slower than LAGLINE_JOBS here: the median fit took {work:.1f} s, and {way:.1f} s on its way"
+
+    def run(
+        self,
+        folder: Path,
+        job: Job,
+        code: str,
+        members: Sequence[Path],
+        listener: Listener,
+        stop: threading.Event,
+        locks: tuple[int, ...] = (),
+    ) -> tuple[int, str]:
+        """Carries a fit out on a worker, and on another where that one dies."""
+        started, tries, heard = time.monotonic(), 0, Heard(folder, listener)
+        kind = self.kind(job.device, job.threads, job.resources)
+        while True:
+            before = newest(folder)
+            order = {
+                "job": job.to_dict(),
+                "panel": job.panel.name,
+                "files": there(folder),
+                "code": code,
+                "torch": torch.__version__,
+                "models": models_digest(),
+                "kind": kind,
+            }
+            try:
+                over = self._carried_out(order, job, heard, stop)
+            except Lost as error:
+                tries = 1 if newest(folder) != before else tries + 1
+                if tries > TRIES:
+                    return KILLED, f"its worker died {tries} times: {error}"
+                listener.warning(f"{error}; it goes on from {newest(folder) or 'its beginning'} elsewhere")
+                stop.wait(WAITING * (tries - 1))  # a dead node is listed as alive for a while
+            except checkpoint.StorageFull as error:
+                return FULL, f"{error.filename}: {error.strerror}"
+            else:
+                self._took.append((over.seconds, time.monotonic() - started - over.seconds))
+                return over.status, over.words
+
+    def _carried_out(self, order: Mapping[str, Any], job: Job, heard: "Heard", stop: threading.Event) -> Over:
+        """One try.  Raises Lost, UserError for what is refused, Unavailable where no node is left."""
+        ray, panel = _ray(), self._shipped(job.panel)
+        word = f"lagline-stop-{os.urandom(16).hex()}"
+        stream = ray.remote(_task()).options(**self._options(job)).remote(order, [panel], word)
+        alone, patience, said = time.monotonic(), float("inf"), None
+        try:
+            while not isinstance(said, Over) and time.monotonic() < patience:
+                if stop.is_set() and patience == float("inf"):
+                    ray.experimental.internal_kv._internal_kv_put(word, b"1")  # a cancel would lose what it has not said
+                    patience = time.monotonic() + STOPPING
+                ready, _ = ray.wait([stream], timeout=LOOK, fetch_local=False)
+                alone = time.monotonic() if ready else self._still_there(job, alone)
+                if ready:
+                    said = ray.get(next(stream))
+                    heard.hear(said)
+            return said if isinstance(said, Over) else Over(STOPPED, "", 0.0)
+        except StopIteration:
+            raise Lost("a worker ended without a word") from None
+        except ray.exceptions.RayError as error:
+            return Over(STOPPED, "", 0.0) if stop.is_set() else self._broken(error)
+        finally:
+            if not isinstance(said, Over):
+                with suppress(Exception):  # of a cluster that is gone
+                    ray.cancel(stream, force=True)
+            if stop.is_set():
+                with suppress(Exception):
+                    ray.experimental.internal_kv._internal_kv_del(word)
+
+    def _broken(self, error: Exception) -> Over:
+        """What an error of Ray's means for the fit: its end, or, raised, another try."""
+        words = str(error).strip().splitlines()
+        failed = _ray().exceptions
+        if isinstance(error, failed.OutOfMemoryError):
+            return Over(KILLED, "", 0.0)
+        if isinstance(error, PermissionError):
+            raise UserError(f"ray {self.address}: {error.args[-1] if error.args else words[-1]}") from None
+        if isinstance(error, failed.RuntimeEnvSetupError):
+            raise UserError(f"ray {self.address}: a worker cannot be set up: {words[-1]}") from None
+        gone = (failed.NodeDiedError, failed.WorkerCrashedError, failed.LocalRayletDiedError, failed.ObjectLostError)
+        if isinstance(error, (*gone, failed.TaskCancelledError, failed.TaskUnschedulableError)):
+            raise Lost(f"the worker of a fit is gone ({type(error).__name__})") from None
+        return Over(1, "\n".join(words[-40:]), 0.0)
+
+    def _still_there(self, job: Job, alone: float) -> float:
+        """Since when no node could carry the fit out; raises Unavailable where that is too long."""
+        if time.monotonic() - alone < 1.0:
+            return alone
+        if self._answers() and any(self._can(node, job) for node in _ray().nodes()):
+            return time.monotonic()
+        if time.monotonic() - alone > GONE:
+            raise Unavailable(
+                f"ray {self.address}: no node is left that could train; what was saved is kept, and the same command goes on "
+                "when the cluster is there again"
+            )
+        return alone
+
+    def _answers(self) -> bool:
+        """Whether the cluster's address takes a connection."""
+        host, _, port = self.address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), KNOCK).close()
+        except OSError:
+            return False
+        return True
+
+    @staticmethod
+    def _can(node: Mapping[str, Any], job: Job) -> bool:
+        cpus, gpus, memory = needs_of(job.threads, job.device, job.resources)
+        has = node["Resources"]
+        enough = has.get("CPU", 0) >= cpus and has.get("GPU", 0) >= gpus and has.get("memory", 0) >= memory
+        return bool(node["Alive"] and enough)
+
+    def _options(self, job: Job) -> dict[str, Any]:
+        """What Ray is told of a fit."""
+        cpus, gpus, memory = needs_of(job.threads, job.device, job.resources)
+        ids = [node.name for node in self._fitting(job.device, job.resources)] if job.resources.kind else []
+        return {
+            "num_cpus": cpus,
+            "num_gpus": gpus,
+            "max_retries": 0,
+            "num_returns": "streaming",
+            "name": f"{job.training.variant}-s{job.training.seed}",
+            "_generator_backpressure_num_objects": UNREAD,
+            **({"memory": memory} if memory else {}),
+            **({"label_selector": {"ray.io/node-id": f"in({','.join(ids)})"}} if ids else {}),
+            **({"runtime_env": {"env_vars": {**AT_WORK, "OMP_NUM_THREADS": str(job.threads)}}} if job.threads != 1 else {}),
+        }
+
+    def _shipped(self, panel: Path) -> Any:
+        """The panel, put into the object store once (the last two stay), or what reads a large one from a shelf that has it."""
+        with self._lock:
+            if panel not in self._panels:
+                large = sum(path.stat().st_size for path in panel.iterdir()) > SHIPPED
+                if large and (read := shelf.reader(panel)) is not None:
+                    return read
+                files = {path.name: np.asarray(np.memmap(path, np.uint8, "r")) for path in panel.iterdir() if path.is_file()}
+                self._panels = dict([*self._panels.items()][-1:]) | {panel: _ray().put(files)}
+            return self._panels[panel]
+
+    def _fitting(self, device: str, resources: Resources) -> list[Node]:
+        return fitting(self.pool(), device, resources)
+
+    def _connect(self) -> None:
+        """Raises UserError where no cluster answers."""
+        ray = _ray()
+        if ray.is_initialized():
+            self.address = ray.get_runtime_context().gcs_address
+            return
+        if hasattr(ray._private.worker, "print_to_stdstream"):  # of a dead node Ray prints pages to our standard output
+            ray._private.worker.print_to_stdstream = lambda *_, **__: None
+        wanted = os.environ.get("RAY_ADDRESS", "").strip() or "auto"
+        self._knock(wanted)
+        ended: SimpleQueue[Exception | None] = SimpleQueue()
+
+        def connect() -> None:  # in a thread of its own: Ray takes SIGTERM in the main one, and waits for minutes
+            try:
+                ray.init(
+                    address=wanted,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    runtime_env={"py_modules": [str(ROOT / "models")], "env_vars": {**AT_WORK, "OMP_NUM_THREADS": "1"}},
+                )
+                ended.put(None)
+            except Exception as error:
+                ended.put(error)
+
+        threading.Thread(target=connect, name="ray-init", daemon=True).start()
+        try:
+            if (error := ended.get(timeout=CONNECTING)) is not None:
+                words = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                raise UserError(f"ray {wanted}: {words}; see docs/cluster.md; {TOKEN}") from error
+        except Empty:
+            raise UserError(f"ray {wanted}: no answer within {CONNECTING:g} s; see docs/cluster.md; {TOKEN}") from None
+        self.address = ray.get_runtime_context().gcs_address
+
+    def _knock(self, wanted: str) -> None:
+        """Raises UserError where there is nobody at an address."""
+        if wanted == "auto":
+            return
+        host, _, port = wanted.rpartition(":")
+        if not re.fullmatch(r"[^/]+", host) or not port.isdecimal():
+            raise UserError(f"RAY_ADDRESS={wanted}: write host:port of the cluster's head, such as 10.0.0.5:6379")
+        self.address = wanted
+        if not self._answers():
+            raise UserError(
+                f"RAY_ADDRESS={wanted}: nothing answers there; start a cluster (docs/cluster.md), or unset LAGLINE_ENGINE"
+            )
+
+    def _nodes(self) -> Iterator[Node]:
+        """Every node that gives something, asked by a task of its own."""
+        ray = _ray()
+        asked, giving = [], self._giving()
+        for one in giving:
+            task = ray.remote(_question()).options(**self._at(one["NodeID"]))
+            asked.append(task.remote(bool(one["Resources"].get("GPU"))))
+        if not giving:
+            raise UserError(f"ray {self.address}: no node gives fits a core; start one with --num-cpus (docs/cluster.md)")
+        for one, answer in zip(giving, asked, strict=True):
+            try:
+                facts: Facts = ray.get(answer, timeout=ASKING)
+            except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+                continue  # it has died meanwhile
+            except ray.exceptions.RayError as error:
+                words = str(error).strip().splitlines()[-1]
+                raise UserError(f"ray {self.address}: node {one['NodeManagerAddress']} cannot run a fit: {words}") from None
+            yield node_of(one, facts, self.address)
+
+    @staticmethod
+    def _giving() -> list[Mapping[str, Any]]:
+        """The nodes that are there and give fits something, as Ray says it."""
+        return [one for one in _ray().nodes() if one["Alive"] and {"CPU", "GPU"} & one["Resources"].keys()]
+
+    @staticmethod
+    def _at(node: str) -> dict[str, Any]:
+        """What Ray is told of a question to one node, which waits for no slot."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        return {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": there, "name": "lagline-question"}
+
+
+def _task() -> Callable[..., Any]:
+    """What a worker does for a fit; a function inside a function is sent whole, and needs nothing of tasks/ there."""
+
+    def lagline_fit(order: Mapping[str, Any], panel: Sequence[Any], word: str) -> Iterator[Any]:
+        import os
+        import sys
+
+        import ray
+        from ray.experimental.internal_kv import _internal_kv_exists
+
+        sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # what was shipped, before a checkout of the node's
+        from models import remote
+
+        def fetch() -> Any:
+            return panel[0]() if callable(panel[0]) else ray.get(panel[0])
+
+        yield from remote.carry_out(remote.Order(**order), fetch, lambda: _internal_kv_exists(word))
+
+    return lagline_fit
+
+
+def _question() -> Callable[[bool], Any]:
+    """What a node does to say what it is."""
+
+    def lagline_facts(gpus: bool) -> Any:
+        import os
+        import sys
+
+        sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        from models import remote
+
+        return remote.facts(gpus)
+
+    return lagline_facts

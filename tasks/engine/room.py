@@ -1,0 +1,83 @@
+"""Which machines of a pool a fit may run on, and how many fits they have room for; no engine is asked."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from models.fit.settings import Resources
+from models.remote import Facts, models_digest
+from params.errors import UserError
+from tasks.engine.contract import Node, Pool
+
+
+class Needs(NamedTuple):
+    """What a fit takes of a machine: cores, GPUs, bytes of memory (0: not said)."""
+
+    cpus: float
+    gpus: float
+    memory: int
+
+
+def needs_of(threads: int, device: str, resources: Resources) -> Needs:
+    """Where nothing else is said, a core a thread, and a GPU on `cuda`; what runs on the CPU takes none."""
+    gpus = (1.0 if resources.gpus is None else resources.gpus) if device.startswith("cuda") else 0.0
+    return Needs(resources.cpus or float(threads), gpus, resources.memory or 0)
+
+
+def slots(nodes: Sequence[Node], needs: Needs) -> int:
+    """How many fits of such needs the machines carry at a time."""
+    return sum(int(min(_shares(node, needs)) + 1e-9) for node in nodes)
+
+
+def _shares(node: Node, needs: Needs) -> list[float]:
+    """How often each thing that is needed is there."""
+    there = zip((node.cpus, node.gpus, node.memory), needs, strict=True)
+    return [has / wanted for has, wanted in there if wanted]
+
+
+def is_of(node: Node, word: str) -> bool:
+    """Whether a machine is of a kind: also a fit on its CPU may ask for the one with an H200."""
+    return any(word.lower() in kind.lower() for kind in node.kinds.values())
+
+
+def fitting(pool: Pool, device: str, resources: Resources) -> list[Node]:
+    """The machines that a fit may run on.  Raises UserError where there are none, or they would not compute the same."""
+    name, word, where = device.partition(":")[0], resources.kind, f"ray {pool.address}"
+    if name == "cuda" and resources.gpus == 0:
+        raise UserError("training.resources.gpus: 0, and fits run on cuda: take it out, or set LAGLINE_DEVICE=cpu")
+    nodes = [node for node in pool.nodes if name in node.kinds]
+    if word:
+        nodes = [node for node in nodes if is_of(node, word)]
+    if not nodes:
+        what = f"{name} and is of kind {word} (training.resources.kind)" if word else name
+        there = sorted({kind for node in pool.nodes for kind in node.kinds.values()})
+        raise UserError(f"{where}: no node has {what}; there are: {', '.join(there)}")
+    kinds = sorted({node.kinds[name] for node in nodes})
+    if len(kinds) > 1:
+        raise UserError(
+            f"{where}: its nodes compute in different ways ({', '.join(kinds)}), so that equal fits would not be equal; choose "
+            f"one with training.resources.kind, such as --set training.resources.kind={kinds[0].split()[-1]}"
+        )
+    return nodes
+
+
+def node_of(one: Mapping[str, Any], facts: Facts, address: str) -> Node:
+    """A node of Ray's list, as it has answered.  Raises UserError for one on which no fit would be the same."""
+    where, has = f"ray {address}: node {one['NodeManagerAddress']}", one["Resources"]
+    if facts.torch != torch.__version__:
+        raise UserError(
+            f"{where} has torch {facts.torch}, and this machine {torch.__version__}: install the same there (docs/cluster.md)"
+        )
+    if facts.code != models_digest():
+        raise UserError(f"{where} finds other code than this machine's in models/: take it off the path there")
+    return Node(
+        name=one["NodeID"],
+        address=one["NodeManagerAddress"],
+        cpus=has.get("CPU", 0.0),
+        gpus=has.get("GPU", 0.0),
+        memory=int(has.get("memory", 0)),
+        kinds=facts.kinds,
+        torch=facts.torch,
+        python=facts.python,
+    )

@@ -1,0 +1,212 @@
+"""What a version says of a fit: its numbers, where it ran, and its fingerprint (`schema.py` has the rest of model.json)."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from models.baselines import BASELINES
+from models.data.window import WindowParams
+from models.families import FAMILIES
+from models.fit.job import is_baseline
+from models.fit.settings import Training
+from params.load import ENSEMBLE
+from params.resources import ResourcesKept
+from params.schema import can_be_built
+from params.section import MOST, MOST_ROWS, Name, Share, Text, Threads
+from tasks.registry.seal import Digest
+
+SIZE = 10**7  # the most samples, steps or units of a network
+
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Rows = Annotated[int, Field(ge=0, le=MOST_ROWS)]
+Some = Annotated[int, Field(ge=1, le=MOST_ROWS)]
+Size = Annotated[int, Field(ge=1, le=SIZE)]
+Float = Annotated[float, Field(ge=-1e300, le=1e300)]
+Above = Annotated[float, Field(gt=0, le=MOST)]
+Border = Int64 | dict[str, Int64]
+Quantiles = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(max_length=1000)]
+HalfWidths = list[Annotated[float, Field(ge=0, le=1e300)] | None]
+Word = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,200}$")]  # printable
+Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
+Installed = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+_-]{1,64}$")]  # the version of a package
+Device = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda)( [ -~]{1,200})?$")]
+File = Annotated[str, StringConstraints(pattern=r"^(flows|tasks|models|params)(/\w[\w.-]*)+$", max_length=500)]
+
+
+def _known(family: str) -> str:
+    if family not in (there := (*FAMILIES, ENSEMBLE, *BASELINES)):
+        raise ValueError(f"no family of this lagline; there are: {', '.join(there)}")
+    return family
+
+
+Family = Annotated[str, AfterValidator(_known)]
+Network = Annotated[dict[Text, bool | int | float | Word], AfterValidator(can_be_built)]
+
+
+class Told(BaseModel):
+    """A part of what a version says: strict about types.  A key that is not known here is one of a younger lagline."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Exactly(Told):
+    """A part every key of which counts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class FeatureTold(Exactly):
+    lookback: Size
+    sampling_rate: Some = 1
+    delay: Rows = 0
+
+
+class ChannelTold(FeatureTold):
+    name: Text
+
+
+class WindowsTold(Exactly):
+    horizon: Size
+    features: Annotated[dict[Text, FeatureTold], Field(min_length=1)]
+    gap: Rows = 0
+    stride: Some = 1
+    calendar: list[Text]
+    future: list[Text]
+    static: dict[Text, Literal["numeric", "categorical"]] = Field(default_factory=dict)
+    max_missing_share: Share = 1.0
+    start_index: Rows = 0
+    end_index: Rows | None = None
+    start_padding: Rows = 0
+    wide: list[Text] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        WindowParams.from_dict(self.model_dump())
+        return self
+
+
+class SplitTold(Exactly):
+    by: Literal["time", "rows"]
+    validation: Int64
+    test: Int64
+    embargo: Rows = 0
+
+
+class ScalingTold(Exactly):
+    per: Literal["series", "global"]
+    window: Literal["none", "last", "mean", "revin"]
+    method: Literal["standard", "robust"] = "standard"
+    target: Literal["none", "log1p", "asinh"] = "none"
+
+
+class TrainingTold(Exactly):
+    max_epochs: Some
+    patience_epochs: Some
+    batch_size: Some
+    learning_rate: Above
+    weight_decay: Annotated[float, Field(ge=0, le=MOST)]
+    clip_norm: Above
+    loss: Literal["mae", "mse", "huber"]
+    variant: Name
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    micro_batches: Some = 1
+    max_steps: Some | None = None
+    max_seconds: Above | None = None
+    stop_step: Rows | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    monitor: Literal["mae", "loss"] = "mae"
+    average_epochs: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    refit_epochs: Rows | None = None
+    refit_penalty: Annotated[float, Field(ge=0, le=MOST)] | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        Training(**self.model_dump())
+        return self
+
+
+class ArgumentsTold(Exactly):
+    """What a baseline is given."""
+
+    season: Annotated[int, Field(ge=1, le=SIZE)]
+    rows: Some | None = None
+
+    @model_validator(mode="after")
+    def _left_out(self) -> Self:
+        if self.rows is None and "rows" in self.model_fields_set:
+            raise ValueError("rows: leave it out where a fit gets all rows")
+        return self
+
+
+def arguments_fit(family: str, network: dict[str, Any]) -> None:
+    """Raises ValueError where a baseline is given something else than it takes."""
+    if is_baseline(family):
+        try:
+            ArgumentsTold.model_validate(network)
+        except ValidationError as error:
+            raise ValueError(f"network: {first_fault(error)}") from None
+
+
+class MemberTold(Exactly):
+    """The numbers of a fit, or of a baseline, which may be one of an ensemble."""
+
+    family: Family
+    network: Network
+    windows: WindowsTold
+    split: SplitTold | None
+    scaling: ScalingTold
+    training: TrainingTold
+    evaluation_stride: Some
+    quantiles: Quantiles
+    point: Literal["median", "mean"] | None = None
+    members: Annotated[list["MemberTold"], Field(max_length=1000)] = Field(default_factory=list)
+    combine: Literal["median", "mean"] = "median"
+    resources: ResourcesKept = ResourcesKept()
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.family == ENSEMBLE) != bool(self.members):
+            raise ValueError(f"family: {ENSEMBLE} is what has members, and no other")
+        arguments_fit(self.family, self.network)
+        return self
+
+
+class JobTold(MemberTold):
+    """The job of a version, which says once for all its members where it ran."""
+
+    threads: Threads
+    device: Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda(:\d{1,3})?)$")]
+    save_every: Above = 1.0
+
+
+class DeterminismTold(Told):
+    algorithms: bool
+    threads: Threads
+
+
+class FingerprintTold(Told):
+    """Everything in it is shown to people, some of it as a command, and `data` names a folder."""
+
+    identity: Digest
+    data: Digest
+    numbers: MemberTold
+    code: Digest
+    code_rule: Annotated[int, Field(ge=1, le=1000)] = 1
+    torch: Installed
+    statsforecast: Installed | None = None
+    python: Installed
+    device: Device
+    revision: Revision | None
+    clean: bool
+    changed: Annotated[dict[File, Revision], Field(max_length=10_000)] = Field(default_factory=dict)
+    lock: Digest | None
+    deterministic: DeterminismTold
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where the first fault lies, what stands there, as text without control characters, and what is wrong with it."""
+    one = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in one["loc"])
+    value, whole = ascii(one["input"]), isinstance(one["input"], dict | list | BaseModel)
+    shown = "" if whole else f" is {value if len(value) <= 60 else value[:60] + '...'}"
+    return f"{where}{shown}: " * bool(where) + str(one["msg"]).removeprefix("Value error, ")
