@@ -17,9 +17,14 @@ from models.worker import FULL, STOPPED
 from params.errors import UserError
 
 # how a fit ended, as its exit status says: stopped on request, no room on a disk, killed by the system
-__all__ = ["ANY", "FULL", "KILLED", "STOPPED", "Engine", "Interrupted", "Listener", "Node", "Pool"]
+__all__ = ["ANY", "FULL", "KILLED", "STOPPED", "Engine", "Interrupted", "Listener", "Node", "Pool", "variables"]
 KILLED = -9
 ANY = Resources()  # by its threads and its device
+
+
+def variables(threads: int) -> dict[str, str]:
+    """Those of the environment that a fit of so many threads finds, wherever it runs; cuBLAS repeats itself to the bit."""
+    return {"OMP_NUM_THREADS": str(threads), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 
 
 class Interrupted(UserError):

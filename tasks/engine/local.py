@@ -22,7 +22,7 @@ from models.fit.settings import Resources
 from models.remote import arithmetic, kind_of
 from models.worker import PATIENCE
 from params.errors import UserError
-from tasks.engine.contract import ANY, Engine, Interrupted, Listener, Node, Pool
+from tasks.engine.contract import ANY, Engine, Interrupted, Listener, Node, Pool, variables
 from tasks.engine.room import needs_of, slots
 from tasks.files import ROOT
 from tasks.locks import Held, lock
@@ -129,11 +129,7 @@ class Local:
 
         The child holds our locks too: where we are killed, whoever comes next waits until it has stopped.
         """
-        environment = os.environ | {
-            "OMP_NUM_THREADS": str(job.threads),
-            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what makes cuBLAS repeat itself to the bit
-            "PYTHONPATH": str(ROOT),
-        }
+        environment = os.environ | variables(job.threads) | {"PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "models.worker", str(folder), "--with-parent", "--code", code]
         command += ["--members", *map(str, members)] if members else []
         with subprocess.Popen(

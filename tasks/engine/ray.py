@@ -24,10 +24,10 @@ import torch
 from models.fit import checkpoint
 from models.fit.job import Job
 from models.fit.settings import Resources
-from models.remote import Facts, Over, models_digest, with_threads
+from models.remote import Facts, Order, Over, models_digest, with_threads
 from params.errors import Unavailable, UserError
 from tasks import shelf
-from tasks.engine.contract import ANY, FULL, KILLED, STOPPED, Listener, Node, Pool
+from tasks.engine.contract import ANY, FULL, KILLED, STOPPED, Listener, Node, Pool, variables
 from tasks.engine.heard import Heard, newest, there
 from tasks.engine.room import fitting, needs_of, node_of, slots
 from tasks.files import ROOT
@@ -43,7 +43,6 @@ STOPPING = 4.0  # seconds that a fit has to end after its step
 GONE = 20.0  # seconds without a node that could carry a fit out until that is an answer
 SHIPPED = 2e9  # bytes of a panel that goes through this machine even where there is a shelf
 UNREAD = 2  # things said that wait for us before a worker keeps its newest checkpoint to itself
-AT_WORK = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # what makes cuBLAS repeat itself to the bit
 INSTALL = "install it beside lagline with: .venv/bin/python -m pip install -c constraints.txt -e '.[ray]'"
 TOKEN = "where the cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
 
@@ -159,15 +158,15 @@ class Ray:
         kind = self.kind(job.device, job.threads, job.resources)
         while True:
             before = newest(folder)
-            order = {
-                "job": job.to_dict(),
-                "panel": job.panel.name,
-                "files": there(folder),
-                "code": code,
-                "torch": torch.__version__,
-                "models": models_digest(),
-                "kind": kind,
-            }
+            order = Order(
+                job=job.to_dict(),
+                panel=job.panel.name,
+                files=there(folder),
+                code=code,
+                torch=torch.__version__,
+                models=models_digest(),
+                kind=kind,
+            )
             try:
                 over = self._carried_out(order, job, heard, stop)
             except Lost as error:
@@ -182,11 +181,11 @@ class Ray:
                 self._took.append((over.seconds, time.monotonic() - started - over.seconds))
                 return over.status, over.words
 
-    def _carried_out(self, order: Mapping[str, Any], job: Job, heard: "Heard", stop: threading.Event) -> Over:
+    def _carried_out(self, order: Order, job: Job, heard: Heard, stop: threading.Event) -> Over:
         """One try.  Raises Lost, UserError for what is refused, Unavailable where no node is left."""
         ray, panel = _ray(), self._shipped(job.panel)
         word = f"lagline-stop-{os.urandom(16).hex()}"
-        stream = ray.remote(_task()).options(**self._options(job)).remote(order, [panel], word)
+        stream = ray.remote(_task()).options(**self._options(job)).remote(vars(order), [panel], word)
         alone, patience, said = time.monotonic(), float("inf"), None
         try:
             while not isinstance(said, Over) and time.monotonic() < patience:
@@ -268,7 +267,7 @@ class Ray:
             "_generator_backpressure_num_objects": UNREAD,
             **({"memory": memory} if memory else {}),
             **({"label_selector": {"ray.io/node-id": f"in({','.join(ids)})"}} if ids else {}),
-            **({"runtime_env": {"env_vars": {**AT_WORK, "OMP_NUM_THREADS": str(job.threads)}}} if job.threads != 1 else {}),
+            **({"runtime_env": {"env_vars": variables(job.threads)}} if job.threads != 1 else {}),
         }
 
     def _shipped(self, panel: Path) -> Any:
@@ -303,7 +302,7 @@ class Ray:
                     address=wanted,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    runtime_env={"py_modules": [str(ROOT / "models")], "env_vars": {**AT_WORK, "OMP_NUM_THREADS": "1"}},
+                    runtime_env={"py_modules": [str(ROOT / "models")], "env_vars": variables(1)},
                 )
                 ended.put(None)
             except Exception as error:

@@ -20,7 +20,7 @@ from models.forecaster import Forecaster, Skip
 from models.memory_card import receptive_field
 from params.errors import UserError
 from params.load import Plan
-from params.schema import RunParams, VariantParams
+from params.schema import RunParams, TrainingParams, VariantParams
 from tasks.engine.choice import engine
 
 
@@ -168,6 +168,11 @@ def check_target(panel: Panel, jobs: Sequence[Job]) -> None:
             raise UserError(f"variant {job.training.variant}: {what}; {REFUSED['log1p']}")
 
 
+def resources_of(training: TrainingParams) -> Resources:
+    """What a fit needs of a machine, as its params say it."""
+    return Resources(**training.resources.model_dump())
+
+
 def check_plan(plan: Plan) -> None:
     """Checks device and shelf, and builds every variant of a run without memory, before any data is read.  Raises UserError."""
     from tasks.shelf import shelf  # with polars and Prefect, which a list of variants does not need
@@ -176,7 +181,7 @@ def check_plan(plan: Plan) -> None:
     device = engine().device()
     for variant in plan.variants.values():
         training = variant.run.training
-        engine().jobs(training.threads, device, Resources(**training.resources.model_dump()))
+        engine().jobs(training.threads, device, resources_of(training))
     labels_of(plan.run, plan.variants)
     check_levels(plan.run)
     check_shared(list(plan.variants.values()))

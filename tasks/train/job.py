@@ -8,10 +8,10 @@ from models.baselines import arguments_of
 from models.data.panel import Split
 from models.data.window import FeatureWindow, WindowParams
 from models.fit.job import Job, Rule, is_baseline, is_closed_form
-from models.fit.settings import Resources, Training
+from models.fit.settings import Training
 from models.networks.linear import PENALTIES
 from params.schema import RunParams, VariantParams
-from tasks.train.check import labels_of, own_network, seeds_of
+from tasks.train.check import labels_of, own_network, resources_of, seeds_of
 from tasks.train.kind import Kind
 from tasks.train.micro_batches import micro_batches
 
@@ -77,7 +77,7 @@ def make_job(variant: VariantParams, seed: int, panel: Path, windows: WindowPara
             job for one in variant.members for job in _member_jobs(one, panel, windows, split, device, training.threads)
         ),
         combine=variant.combine,
-        resources=Resources(**training.resources.model_dump()),
+        resources=resources_of(training),
     )
 
 
