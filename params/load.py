@@ -196,14 +196,14 @@ class _Layers:
     def variant(self, variant: str) -> VariantParams:
         """One variant: its own file laid between the run file and the settings."""
         own, own_lines = self.own(variant)
-        keys = ("about", "ensemble", "combine") if "ensemble" in own else ("family", "about", "network", "training")
+        keys = ("about", "ensemble", "combine") if "ensemble" in own else ("family", "about", "network", "scaling", "training")
         for key in own:
             if key not in keys:
                 what = "an ensemble" if "ensemble" in own else "a variant"
                 raise UserError(f"{own_lines[(key,)]}: unknown key {key!r}; {what} has {', '.join(keys[:-1])} and {keys[-1]}")
         members = self._members(variant)
         everyones = {path[1] for path, _, _ in self.above if path[0] == "network" and len(path) > 1}
-        merged = merge(self.under, {k: own[k] for k in ("network", "training") if k in own})
+        merged = merge(self.under, {k: own[k] for k in ("network", "scaling", "training") if k in own})
         merged, lines = _with_settings(merged, self.lines | own_lines, self.above)
         try:
             run = RunParams.model_validate(merged)

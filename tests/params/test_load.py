@@ -179,6 +179,14 @@ def test_a_variant_lies_between_the_file_and_the_settings() -> None:
     assert changed.network["hidden_size"] == load_variant("stacked_elman", RUN).network["hidden_size"]
 
 
+def test_a_variant_has_a_scaling_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"family": "ridge", "about": "...", "network": {}, "scaling": {"window": "revin"}}
+    monkeypatch.setattr(params.load._Layers, "own", lambda self, name: (own, {}))
+    scaling = load_variant("ridge", RUN).run.scaling
+    assert (scaling.window, scaling.per) == ("revin", load_run(RUN).scaling.per)
+    assert load_variant("ridge", RUN, ["scaling.window=none"]).run.scaling.window == "none"
+
+
 def test_every_shipped_file_loads() -> None:
     for path in sorted(Path("params").glob("*.yaml")):
         if path.name != "base.yaml":
