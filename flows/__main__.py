@@ -10,44 +10,7 @@ from typing import Annotated
 
 import typer
 
-from flows.runtime.arguments import (
-    AllowChance,
-    AllowDirty,
-    CsvForm,
-    Edges,
-    Forecasts,
-    From,
-    Future,
-    FutureColumns,
-    Horizon,
-    IdColumns,
-    Json,
-    Judged,
-    Levels,
-    Minutes,
-    Name,
-    Nixtla,
-    Out,
-    Params,
-    Plot,
-    Port,
-    Quantiles,
-    Reason,
-    Registered,
-    Rolling,
-    Series,
-    Set,
-    StaticColumns,
-    Strict,
-    Stride,
-    Table,
-    TargetColumn,
-    TimeColumns,
-    TimeFormat,
-    TimeZone,
-    Unsealed,
-    lag_spans,
-)
+from flows.runtime import arguments as arg
 from flows.runtime.begin import collect_nothing, leave, open_home, prefect_api, read_plan, read_run, some_numbers, with_variants
 from flows.runtime.outcome import status_of
 from flows.runtime.terminal import hand_over
@@ -76,17 +39,20 @@ def main(
 @app.command()
 def compare(
     context: typer.Context,
-    params: Params = DEFAULT,
-    settings: Set = None,
-    variants: Annotated[
-        str | None, typer.Option("--variants", metavar="A,B|all", help="Train these variants only, or all that there are.")
-    ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Train anew, also what was trained before.")] = False,
+    params: arg.Params = DEFAULT,
+    settings: arg.Set = None,
+    variants: arg.OnlyVariants = None,
+    fresh: arg.Fresh = False,
+    tuned: arg.BestTrials = None,
 ) -> None:
     """Check the data, cut windows, train every variant, score them side by side, register the best as challenger."""
     context.obj.continues = not fresh  # a fresh one begins anew each time
     plan = read_plan(params, with_variants(settings, variants))
     home = open_home()
+    if tuned is not None:
+        from flows.verbs.tune import with_tuned
+
+        plan = with_tuned(plan, home, tuned)
     from flows.runtime.progress import Board
 
     with prefect_api(home) as server:
@@ -107,7 +73,32 @@ def compare(
 
 
 @app.command()
-def validate(params: Params = DEFAULT, settings: Set = None) -> None:
+def tune(
+    context: typer.Context,
+    params: arg.Params = DEFAULT,
+    settings: arg.Set = None,
+    variants: arg.OnlyVariants = None,
+    minutes: arg.SearchMinutes = None,
+    trials: arg.Trials = None,
+    folds: arg.Folds = None,
+    seed: arg.Seed = 0,
+    out: arg.VariantFile = None,
+) -> None:
+    """Search better values for variants that have a `search:`, judged on validation alone; write the best as variants.
+
+    Without --minutes and --trials: for 30 minutes. The same command goes on where an interrupted or killed one was.
+    """
+    context.obj.continues = True
+    above = [*with_variants(settings, variants), *([f"split.folds={folds}"] if folds else [])]
+    plan = read_plan(params, above)
+    home = open_home()
+    from flows.verbs.tune import search
+
+    search(home, plan, named=variants is not None, minutes=minutes, trials=trials, seed=seed, out=out)
+
+
+@app.command()
+def validate(params: arg.Params = DEFAULT, settings: arg.Set = None) -> None:
     """Only the checks: a readable report; exit status 1 where they fail."""
     run = read_run(params, settings)
     open_home()
@@ -118,15 +109,15 @@ def validate(params: Params = DEFAULT, settings: Set = None) -> None:
 
 @app.command()
 def lags(
-    params: Params = DEFAULT,
-    settings: Set = None,
+    params: arg.Params = DEFAULT,
+    settings: arg.Set = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the table: .parquet or .csv.")] = None,
     head: Annotated[bool, typer.Option("--head", help="Print the first rows of each series (of ten at most).")] = False,
-    edges: Edges = "keep",
-    rolling: Rolling = "",
+    edges: arg.Edges = "keep",
+    rolling: arg.Rolling = "",
 ) -> None:
     """The windows as a table for people: `{feature}_lag{k}` and `y_step{h}` columns; without --out, its first rows."""
-    spans = lag_spans(edges, rolling)
+    spans = arg.lag_spans(edges, rolling)
     run = read_run(params, settings, trains=False)
     home = open_home()
     from flows.verbs.data import show_lags
@@ -135,7 +126,7 @@ def lags(
 
 
 @app.command()
-def variants(as_json: Json = False) -> None:
+def variants(as_json: arg.Json = False) -> None:
     """The zoo as a table: name, family, parameters, receptive field, what it is for."""
     collect_nothing()
     from flows.verbs.variants import show_variants
@@ -144,7 +135,7 @@ def variants(as_json: Json = False) -> None:
 
 
 @app.command()
-def leaderboard(name: Name, as_json: Json = False) -> None:
+def leaderboard(name: arg.Name, as_json: arg.Json = False) -> None:
     """The last comparison of a name, as a table."""
     collect_nothing()
     home = open_home()
@@ -155,16 +146,14 @@ def leaderboard(name: Name, as_json: Json = False) -> None:
 
 @app.command()
 def promote(
-    name: Name,
-    version: Annotated[
-        int | None, typer.Option("--version", metavar="N", min=1, help="Judge this version instead of the challenger.")
-    ] = None,
+    name: arg.Name,
+    version: arg.Version = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Give every verdict and move nothing.")] = False,
-    allow_dirty: AllowDirty = False,
-    allow_chance: AllowChance = False,
-    unsealed: Unsealed = False,
-    minutes: Minutes = None,
-    reason: Reason = "",
+    allow_dirty: arg.AllowDirty = False,
+    allow_chance: arg.AllowChance = False,
+    unsealed: arg.Unsealed = False,
+    minutes: arg.Minutes = None,
+    reason: arg.Reason = "",
 ) -> None:
     """Hold the challenger against the champion on origins that neither has seen; exit status 1 where it is refused."""
     if minutes is not None and not 0 < minutes <= 10**6:
@@ -192,7 +181,7 @@ def promote(
 
 
 @app.command()
-def rollback(name: Name, unsealed: Unsealed = False, reason: Reason = "") -> None:
+def rollback(name: arg.Name, unsealed: arg.Unsealed = False, reason: arg.Reason = "") -> None:
     """Put the champion before the present one back."""
     home = open_home(decides=True)
     from flows.verbs.champion import show_rollback
@@ -202,13 +191,13 @@ def rollback(name: Name, unsealed: Unsealed = False, reason: Reason = "") -> Non
 
 @app.command()
 def history(
-    name: Name,
+    name: arg.Name,
     at: Annotated[str | None, typer.Option("--at", metavar="DATE", help="Who was champion then, such as 2026-11-24.")] = None,
-    as_json: Json = False,
+    as_json: arg.Json = False,
     accept: Annotated[
         bool, typer.Option("--accept", help="Take a ledger that does not chain as it stands; an entry says who did.")
     ] = False,
-    reason: Reason = "",
+    reason: arg.Reason = "",
 ) -> None:
     """Every decision on a name, and who is champion; a ledger that does not chain, in words."""
     if accept:
@@ -226,7 +215,7 @@ def history(
 
 
 @app.command()
-def reproduce(version: Registered) -> None:
+def reproduce(version: arg.Registered) -> None:
     """Train a registered version again from its fingerprint; exit status 1 where other weights come out."""
     home = open_home()
     from flows.verbs.reproduce import show_reproduction
@@ -236,19 +225,19 @@ def reproduce(version: Registered) -> None:
 
 @app.command()
 def forecast(
-    version: Registered,
-    data: Table,
-    out: Out,
-    future: Future = None,
-    start: From = None,
-    stride: Stride = 1,
-    levels: Levels = "90",
-    quantiles: Quantiles = None,
-    judged: Judged = False,
-    strict: Strict = False,
-    nixtla: Nixtla = False,
-    plot: Plot = None,
-    series: Series = None,
+    version: arg.Registered,
+    data: arg.Table,
+    out: arg.Out,
+    future: arg.Future = None,
+    start: arg.From = None,
+    stride: arg.Stride = 1,
+    levels: arg.Levels = "90",
+    quantiles: arg.Quantiles = None,
+    judged: arg.Judged = False,
+    strict: arg.Strict = False,
+    nixtla: arg.Nixtla = False,
+    plot: arg.Plot = None,
+    series: arg.Series = None,
 ) -> None:
     """Forecast with a registered version: the table's own id and time columns, cutoff, yhat, its intervals, and the model.
 
@@ -267,11 +256,11 @@ def forecast(
 
 @app.command()
 def retrain(
-    params: Params = DEFAULT,
-    settings: Set = None,
-    forecasts: Forecasts = None,
-    allow_dirty: AllowDirty = False,
-    allow_chance: AllowChance = False,
+    params: arg.Params = DEFAULT,
+    settings: arg.Set = None,
+    forecasts: arg.Forecasts = None,
+    allow_dirty: arg.AllowDirty = False,
+    allow_chance: arg.AllowChance = False,
 ) -> None:
     """Compare, then promote, then forecast: what a schedule runs, now."""
     plan = read_plan(params, settings, forecasts)
@@ -290,13 +279,13 @@ def retrain(
 
 @app.command()
 def serve(
-    params: Params = DEFAULT,
-    settings: Set = None,
+    params: arg.Params = DEFAULT,
+    settings: arg.Set = None,
     cron: Annotated[str, typer.Option("--cron", metavar="CRON", help="When: minute, hour, day, month, weekday.")] = "0 6 * * *",
     zone: Annotated[str, typer.Option("--timezone", metavar="ZONE", help="Whose clock, such as Europe/Berlin.")] = "UTC",
-    forecasts: Forecasts = None,
-    allow_dirty: AllowDirty = False,
-    allow_chance: AllowChance = False,
+    forecasts: arg.Forecasts = None,
+    allow_dirty: arg.AllowDirty = False,
+    allow_chance: arg.AllowChance = False,
 ) -> None:
     """Retrain, promote and forecast on a schedule, until Ctrl-C."""
     plan = read_plan(params, settings, forecasts, files=False)
@@ -318,7 +307,7 @@ def serve(
 
 
 @app.command()
-def engine(as_json: Json = False) -> None:
+def engine(as_json: arg.Json = False) -> None:
     """Where fits run (LAGLINE_ENGINE: local or ray), what there is and fits there, and how far away it is."""
     collect_nothing()
     from flows.verbs.engine import show_engine
@@ -347,23 +336,19 @@ def prune(
 
 @app.command()
 def init(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A table: a file, a folder, a 'glob' or an address.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The run file; by default named after the table, here.")
-    ] = None,
-    melt: Annotated[
-        bool, typer.Option("--melt", help="Write a wide table (a column or row a series) long, beside the run file.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
-    target: TargetColumn = None,
-    ids: IdColumns = None,
-    times: TimeColumns = None,
-    time_format: TimeFormat = None,
-    time_zone: TimeZone = None,
-    horizon: Horizon = None,
-    future: FutureColumns = None,
-    static: StaticColumns = None,
-    csv: CsvForm = None,
+    data: arg.OwnTable,
+    out: arg.RunFile = None,
+    melt: arg.Melt = False,
+    force: arg.Force = False,
+    target: arg.TargetColumn = None,
+    ids: arg.IdColumns = None,
+    times: arg.TimeColumns = None,
+    time_format: arg.TimeFormat = None,
+    time_zone: arg.TimeZone = None,
+    horizon: arg.Horizon = None,
+    future: arg.FutureColumns = None,
+    static: arg.StaticColumns = None,
+    csv: arg.CsvForm = None,
 ) -> None:
     """Look at a table of your own and write a commented run file for it, which runs as it is; what is not said is guessed."""
     open_home()
@@ -378,7 +363,7 @@ def init(
 
 @app.command()
 def ui(
-    port: Port = None,
+    port: arg.Port = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open a browser on the newest comparison.")] = False,
 ) -> None:
     """Serve MLflow's and Prefect's pages of LAGLINE_HOME, on this machine only, by links with keys; Ctrl-C ends both."""

@@ -14,18 +14,16 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows.prepared import Cut, checked, cut_windows
 from flows.runtime import artifacts
 from flows.runtime.lines import to_prefect
 from flows.runtime.pool import fits_at_a_time, train_fits
 from flows.runtime.progress import Board
 from flows.runtime.state import ready
 from flows.runtime.turns import alone, ended_in_any_case
-from models.data.panel import Data
-from params.errors import ChecksFailed
 from params.load import Plan, load_plan
 from params.schema import RunParams
 from params.shown import discreet, masked
-from tasks import shelf
 from tasks.compare.folds import naive_errors
 from tasks.engine.choice import engine
 from tasks.evaluate.baselines import Baselines, only_fitted, only_naive, write_baselines
@@ -34,14 +32,11 @@ from tasks.evaluate.estimate import estimate
 from tasks.evaluate.folds import join_folds
 from tasks.evaluate.forecasts import evaluate_variant
 from tasks.evaluate.rolling import join_refits, refit_splits
-from tasks.grid.split import folds_of
-from tasks.lags.panel import generate_lags
-from tasks.lags.sizes import Sizes, sizes_of
-from tasks.load.source import LongFrame, Source, history_frame, load_series
+from tasks.load.source import load_series
 from tasks.registry.register import register_best
 from tasks.registry.standing import fallen
 from tasks.registry.versions import Registered
-from tasks.report.inputs import log_failed_checks, log_inputs
+from tasks.report.inputs import log_inputs
 from tasks.report.publish import Compared, compare_variants
 from tasks.tracking import connection, logs, runs
 from tasks.train.check import check_target
@@ -50,9 +45,6 @@ from tasks.train.fits import Fit, Trainer
 from tasks.train.identity import Provenance, comparison_identity, fingerprint
 from tasks.train.job import Planned, plan_fits
 from tasks.train.kind import Kind
-from tasks.validate.report import failure_message, notes
-from tasks.validate.suite import validate_series
-from tasks.validate.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -72,11 +64,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is trained and judged: the long frame, the panel with its windows and split, what they take, every fit to come."""
+    """What is trained and judged: the data with their windows, and every fit to come."""
 
-    frame: LongFrame
-    data: Data
-    sizes: Sizes
+    cut: Cut
     fits: list[Planned]
 
 
@@ -96,9 +86,10 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
             experiment = runs.experiment(run.name, home)
         with board.stage("check the data"):
             source = load_series(run)
-            verdict = _checked(run, source, experiment, folder, board)
+            verdict = checked(run, source, experiment, folder, board)
         with alone(home, board):
-            prepared = _prepare(plan, source, verdict, home, board)
+            cut = cut_windows(plan, source, verdict, home, board)
+            prepared = _planned(plan, cut, board)
             parent, finished = runs.parent_run(experiment, run.name, comparison_identity(run, prepared.fits), fresh)
             gone = fallen(run.name, parent) if finished else None
             if gone:
@@ -107,11 +98,11 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
             elif finished:
                 return Comparison(run.name, parent, unchanged=True)
             with ended_in_any_case(parent):
-                log_inputs(parent, run, prepared.data, source, prepared.sizes, folder)
+                log_inputs(parent, run, cut.data, source, cut.sizes, folder)
                 trainer = Trainer(home, parent, board.epoch, board.say, threading.Event(), fresh)
                 trained, baselines = _train(run, prepared, trainer, board, folder)
                 judged = _judge(run, prepared, trained, board)
-                about = Provenance(verdict, _command(plan), fingerprint(prepared.fits[0].job, prepared.data.panel.digest))
+                about = Provenance(verdict, _command(plan), fingerprint(prepared.fits[0].job, prepared.cut.data.panel.digest))
                 compared = _publish(run, prepared, judged, baselines, parent, about, home, board)
                 refit = _train_on_all_rows(run, prepared, judged, compared.found.chosen_fit, trainer, board)
                 with board.stage("register"):
@@ -125,52 +116,26 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
         )
 
 
-def _checked(run: RunParams, source: Source, experiment: str, folder: Path, board: Board) -> Verdict:
-    """The verdict of the checks; where they fail, it is in MLflow before the flow stops."""
-    verdict = validate_series(run, source, folder)
-    for line in notes(verdict):  # what fails is said once, at the end
-        board.say(f"  {line}")
-    if not verdict.passed:
-        failed = log_failed_checks(experiment, run, folder)
-        raise ChecksFailed(
-            f"{failure_message(verdict)}\n"
-            f"Nothing was trained; the whole report is in MLflow (run {failed}, checks/checks.html)."
-        )
-    return verdict
-
-
-def _prepare(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Board) -> Prepared:
-    """Cuts the windows and plans every fit; says what they will take."""
-    run = plan.run
-    with board.stage("cut the windows"):
-        tail = bool(verdict.facts["to_forecast"][0])
-        frame = history_frame(run, source, verdict.dropped_features, verdict.dropped_series, tail)
-        windows = run.windows.window_params().without(verdict.dropped_features)
-        panel = generate_lags(frame, windows, run, source.frequency, home / "panels")
-        shelf.put(home / "panels" / panel.digest)
-        windows = panel.widened(windows)
-        *earlier, split = folds_of(run, panel)
-        data = Data(panel, windows, split, tuple(earlier))
-        sizes = sizes_of(data, run.evaluation.stride, run.training.batch_size)
-    for line in sizes.lines():
-        board.say(f"  {line}")
+def _planned(plan: Plan, cut: Cut, board: Board) -> Prepared:
+    """Plans every fit; says what they will take."""
+    run, data = plan.run, cut.data
     splits = (data.split, *refit_splits(run, data))
     device = engine().device()
-    fits = plan_fits(run, plan.variants, panel.folder, windows, splits, device, data.earlier)
-    check_target(panel, [fit.job for fit in fits])
+    fits = plan_fits(run, plan.variants, data.panel.folder, data.windows, splits, device, data.earlier)
+    check_target(data.panel, [fit.job for fit in fits])
     if engine().here and device == "cpu":
         jobs = min(fits_at_a_time(fits, device), len(fits))
-        board.say(f"  {estimate(run, data, sizes, fits, jobs).line()}")
+        board.say(f"  {estimate(run, data, cut.sizes, fits, jobs).line()}")
     if data.earlier:
         board.say(f"  every variant is trained for each of {len(data.folds)} validation ranges: {len(fits)} fits in all")
     if len(splits) > 1:
         board.say(f"  every variant is trained again after {run.evaluation.refit} test origins: {len(fits)} fits in all")
-    return Prepared(frame, data, sizes, fits)
+    return Prepared(cut, fits)
 
 
 def _train(run: RunParams, prepared: Prepared, trainer: Trainer, board: Board, folder: Path) -> tuple[list[Fit], Baselines]:
     """Trains every fit, which then forecasts from its own process; the baselines forecast at the same time."""
-    data = prepared.data
+    data = prepared.cut.data
     naive = write_baselines(only_naive(run), data, folder)
     errors = naive_errors(run, data, naive)
 
@@ -198,7 +163,7 @@ def _judge(run: RunParams, prepared: Prepared, fits: Sequence[Fit], board: Board
     """The fits that are compared, none of which, nor of their folds, sees past its cutoff.  Raises Leak where one does."""
     judged = join_folds(join_refits(fits))
     with board.stage("leakage canary"):
-        try_canary(prepared.frame, run, prepared.data, [fit for fit in fits if fit.planned.kind is not Kind.REFIT])
+        try_canary(prepared.cut.frame, run, prepared.cut.data, [fit for fit in fits if fit.planned.kind is not Kind.REFIT])
     return judged
 
 
@@ -214,7 +179,7 @@ def _publish(
 ) -> Compared:
     """Scores all models on the same rows and shows them in MLflow and Prefect."""
     with board.stage("score") as stage:
-        compared = compare_variants(run, prepared.data, fits, baselines, parent, about, home, stage.advance)
+        compared = compare_variants(run, prepared.cut.data, fits, baselines, parent, about, home, stage.advance)
         artifacts.show_comparison(run.name, parent, compared)
     board.log(compared.told.sentence)
     return compared
@@ -238,7 +203,7 @@ def _train_on_all_rows(
         [planned_on_all_rows(fit)],
         trainer,
         board,
-        then=lambda fit: evaluate_variant(fit, prepared.data.panel),
+        then=lambda fit: evaluate_variant(fit, prepared.cut.data.panel),
         stage="train on all rows",
     )
     if refit.finished:

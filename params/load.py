@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from params.errors import UserError, clipped
 from params.evaluation import BASELINES
 from params.schema import RENAMED, RunParams, VariantParams
+from params.search import SECTIONS, Dimension, Value, check_keys, tuned
 from params.section import owner
 from params.shown import masked
 from params.strict_yaml import MOST_DEPTH, MOST_KEY, Lines, parse_yaml, read_yaml
@@ -28,11 +29,13 @@ SAID = {  # in the words of a run file, where pydantic has Python's
     "model_type": "write keys and values below it",
     "dict_type": "write keys and values below it",
 }
+OWN_KEYS = ("family", "about", *SECTIONS, "search", "draws_as")  # of a variant that is no ensemble
 MOST_PROBLEMS = 20  # that one message tells of
 SHOWN = 100  # letters of a setting in a message
 
 Setting = tuple[tuple[str, ...], Any, str]  # a --set text: path, value, and the text for messages
-Read = tuple[dict[str, Any], Lines]  # a file, and the place of each key
+Tree = dict[str, Any]  # the content of a file
+Read = tuple[Tree, Lines]  # a file, and the place of each key
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,6 +88,8 @@ def _suggest(word: str, known: Sequence[str]) -> str:
 
 
 def _known_keys(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
+    if path[:1] == ("search",):
+        return list(Dimension.model_fields)
     for part in path:
         field = model.model_fields.get(part)
         inner = field.annotation if field else None
@@ -196,14 +201,15 @@ class _Layers:
     def variant(self, variant: str) -> VariantParams:
         """One variant: its own file laid between the run file and the settings."""
         own, own_lines = self.own(variant)
-        keys = ("about", "ensemble", "combine") if "ensemble" in own else ("family", "about", "network", "scaling", "training")
+        keys = ("about", "ensemble", "combine") if "ensemble" in own else OWN_KEYS
         for key in own:
             if key not in keys:
                 what = "an ensemble" if "ensemble" in own else "a variant"
                 raise UserError(f"{own_lines[(key,)]}: unknown key {key!r}; {what} has {', '.join(keys[:-1])} and {keys[-1]}")
+        check_keys(own.get("search"), own_lines, f"params/variants/{variant}.yaml")
         members = self._members(variant)
         everyones = {path[1] for path, _, _ in self.above if path[0] == "network" and len(path) > 1}
-        merged = merge(self.under, {k: own[k] for k in ("network", "scaling", "training") if k in own})
+        merged = merge(self.under, {k: own[k] for k in SECTIONS if k in own})
         merged, lines = _with_settings(merged, self.lines | own_lines, self.above)
         try:
             run = RunParams.model_validate(merged)
@@ -217,6 +223,7 @@ class _Layers:
                     "run": run,
                     "members": members,
                     "combine": own.get("combine", "median"),
+                    **{key: own[key] for key in ("search", "draws_as") if key in own},
                 }
             )
         except ValidationError as error:
@@ -264,6 +271,15 @@ class Plan:
         text = variants_setting(names)
         layers = replace(self.layers, above=(*self.layers.above, _setting(text)))
         return _plan(self.path, (*self.settings, text), layers)
+
+    def tuned(self, variant: str, name: str, values: Mapping[str, Value], about: str = "a trial") -> tuple[VariantParams, Tree]:
+        """A variant with other values of some keys of its search, as a file of that name would be read, and its content.
+
+        Raises UserError for values that a run may not have.
+        """
+        tree = tuned(self.layers.own(variant)[0], variant, values, about)
+        known = [*self.layers.known, name]
+        return replace(self.layers, known=known, read={**self.layers.read, name: (tree, {})}).variant(name), tree
 
 
 def _plan(path: Path, settings: tuple[str, ...], layers: _Layers) -> Plan:

@@ -14,6 +14,7 @@ from models.data.window import AHEAD, HOLIDAY, FeatureWindow, WindowParams, cale
 from params.data import DataParams
 from params.evaluation import EvaluationParams, PromotionParams
 from params.resources import ResourceParams
+from params.search import Dimension
 from params.section import (
     DURATION,
     MOST,
@@ -333,6 +334,7 @@ class VariantParams(Section):
 
     `shared`: those of them that the run gives to all of its variants, for the families that take them.  `members`: of an
     ensemble, the variants whose fits, all seeds, it combines, and the baselines beside them (`family` is such a one's name).
+    `search`: what `tune` may change, by key.  `draws_as`: the name that its random numbers are drawn by, if not its own.
     """
 
     variant: Name
@@ -343,3 +345,5 @@ class VariantParams(Section):
     run: RunParams
     members: tuple["VariantParams", ...] = ()
     combine: Literal["median", "mean"] = "median"
+    search: dict[str, Dimension] = Field(default_factory=dict)
+    draws_as: Name | None = None

@@ -35,7 +35,8 @@ Positive = Annotated[int, Field(ge=1, le=MOST_ROWS)]
 NonNegative = Annotated[int, Field(ge=0, le=MOST_ROWS)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 

@@ -107,6 +107,36 @@ Edges = Annotated[str, typer.Option("--edges", metavar="keep|drop", help="Keep o
 Rolling = Annotated[
     str, typer.Option("--rolling", metavar="24,168", help="Add the means of each feature's newest rows: `{feature}_mean24`.")
 ]
+OnlyVariants = Annotated[
+    str | None, typer.Option("--variants", metavar="A,B|all", help="These variants only, or all that there are.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Train anew, also what was trained before.")]
+BestTrials = Annotated[
+    int | None, typer.Option("--tuned", metavar="K", min=1, max=100, help="Also the best K trials of the last `tune`.")
+]
+SearchMinutes = Annotated[
+    float | None,
+    typer.Option("--minutes", metavar="M", min=0.01, max=10**6, help="Begin no trial after so many minutes of search in all."),
+]
+Trials = Annotated[
+    int | None, typer.Option("--trials", metavar="N", min=1, max=10**5, help="So many trials in all, those before included.")
+]
+Folds = Annotated[
+    int | None, typer.Option("--folds", metavar="N", min=1, help="Validation ranges, in place of split.folds of the run.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the draws; the same gives the same trials.")]
+VariantFile = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="In place of params/variants/NAME_tuned.yaml, of one variant.")
+]
+Version = Annotated[
+    int | None, typer.Option("--version", metavar="N", min=1, help="Judge this version instead of the challenger.")
+]
+OwnTable = Annotated[str, typer.Argument(metavar="DATA", help="A table: a file, a folder, a 'glob' or an address.")]
+RunFile = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="The run file; by default named after the table, here.")
+]
+Melt = Annotated[bool, typer.Option("--melt", help="Write a wide table (a column or row a series) long, beside the run file.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over files that are there.")]
 
 
 def lag_spans(edges: str, rolling: str) -> tuple[int, ...]:

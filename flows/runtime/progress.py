@@ -129,6 +129,18 @@ class Board:
             self._naive, self._all = naive or {}, len(epochs)
             self._fits = {label: _Fit(most) for label, most in epochs.items()}
 
+    def fit_begins(self, label: str, most: int) -> None:
+        """Announces one fit more, of at most so many epochs."""
+        with self._lock:
+            self._all += 1
+            self._fits[label] = _Fit(most)
+
+    def fit_over(self, label: str, words: str) -> None:
+        """A fit that began has ended, with these words on it."""
+        with self._lock:
+            self._fits.pop(label, None)
+        self.say(f"  {label}: {words}")
+
     def epoch(self, label: str, row: Mapping[str, float]) -> None:
         """A fit has finished an epoch (`epoch` from 0, `train_loss`, `best` val_mae so far, seconds `left`).
 

@@ -80,7 +80,7 @@ def register_best(
     fit = next(fit for fit in fits if fit.label == found.chosen_fit)
     panel, training, judged = Panel.open(fit.job.panel), fit.job.training, Judged.of(found, fit.label, about)
     made = trained_on(fit, refit, run, panel, judged)
-    tags = {"variant": training.variant, "seed": str(training.seed), "val_mae": f"{judged.scores['val_mae']:.6g}"}
+    tags = {"variant": fit.variant, "seed": str(training.seed), "val_mae": f"{judged.scores['val_mae']:.6g}"}
     identity = fit.identity
     if refit is not None:
         tags |= {"fit": fit.identity, "refit": refit.identity}
@@ -107,6 +107,7 @@ def _write(
     judged = load_model(fit.job, fit.folder)
     fallbacks = fallbacks_of(found, made.run.evaluation.season)
     facts = facts_of(fit.job, panel, made, judged.quantiles, found.calibrations[fit.label], fallbacks)
+    facts = replace(facts, variant=fit.variant)  # its job may draw its random numbers by another name
     refitted = load_model(refit.job, refit.folder) if refit else None
     return _with_papers(bundle, facts, panel, about, (judged, refitted), fit.evaluated.memory if fit.evaluated else None)
 

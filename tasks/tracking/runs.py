@@ -61,18 +61,18 @@ def _make_run(experiment_id: str, name: str, tags: Mapping[str, str], began: int
     return str(patiently(found_or_made))
 
 
-def parent_run(experiment_id: str, name: str, identity: str, fresh: bool = False) -> tuple[str, bool]:
-    """The run of a comparison and whether it had finished before: the same identity goes on in the same run.
+def parent_run(experiment_id: str, name: str, identity: str, fresh: bool = False, kind: str = "comparison") -> tuple[str, bool]:
+    """The run of a comparison or a search and whether it had finished before: the same identity goes on in the same run.
 
     One that finished with a fit that may do better on another try (tag `again`) has not.
     """
-    found = None if fresh else find_run(experiment_id, {"kind": "comparison", IDENTITY: identity})
+    found = None if fresh else find_run(experiment_id, {"kind": kind, IDENTITY: identity})
     if found is not None:
         finished = found.info.status == "FINISHED" and AGAIN_TAG not in found.data.tags
         if not finished:
             client().update_run(found.info.run_id, status="RUNNING")
         return found.info.run_id, finished
-    return _make_run(experiment_id, name, {"kind": "comparison", IDENTITY: identity}), False
+    return _make_run(experiment_id, name, {"kind": kind, IDENTITY: identity}), False
 
 
 def go_on(run_id: str) -> None:

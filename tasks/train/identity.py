@@ -17,6 +17,7 @@ import torch
 from models.baselines import FITTED_ROWS
 from models.fit.job import Job, is_baseline
 from models.fit.settings import Ended, Result
+from params.errors import UserError
 from params.schema import RunParams
 from tasks.engine.choice import engine
 from tasks.files import ROOT
@@ -119,9 +120,19 @@ def statsforecast(baselines: Iterable[str]) -> dict[str, str]:
 
 
 def comparison_identity(run: RunParams, fits: Sequence[Planned]) -> str:
-    """The identity of a comparison: that of its fits, what judges them, and on what the chosen one is trained again."""
+    """The identity of a comparison: that of its fits, what judges them, and on what the chosen one is trained again.
+
+    Raises UserError where two of its fits are one and the same: they would write to one folder.
+    """
+    identities = {fit.label: identity(fit.job, fit.job.panel.name) for fit in fits}
+    same = {one: label for label, one in identities.items()}
+    for label, one in identities.items():
+        if same[one] != label:
+            raise UserError(
+                f"variants: {label} and {same[one]} are one and the same fit (draws_as in a variant's file): leave one out"
+            )
     facts = {
-        "fits": {fit.label: identity(fit.job, fit.job.panel.name) for fit in fits},
+        "fits": identities,
         "refit": {fit.label: fit.variant.run.training.refit for fit in fits},
         "evaluation": run.evaluation.model_dump(mode="json"),
         "judged_by": judging_digest(),

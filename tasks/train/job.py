@@ -66,7 +66,7 @@ def make_job(variant: VariantParams, seed: int, panel: Path, windows: WindowPara
         windows=windows,
         split=split,
         scaling=Rule(scaling.per, scaling.window, scaling.method, scaling.target),
-        training=Training(**numbers, variant=variant.variant, seed=seed, micro_batches=parts),
+        training=Training(**numbers, variant=variant.draws_as or variant.variant, seed=seed, micro_batches=parts),
         evaluation_stride=variant.run.evaluation.stride,
         threads=training.threads,
         device="cpu" if is_closed_form(variant.family) else device,

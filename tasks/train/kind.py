@@ -12,3 +12,4 @@ class Kind(StrEnum):
     REFIT_ALL = "refit-all"
     ENSEMBLE = "ensemble"
     BASELINE = "baseline"
+    TRIAL = "trial"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"torch", "mlflow", "prefect", "polars", "great_expectations", "matplotlib", "statsforecast", "utilsforecast"}
+HEAVY = {"torch", "mlflow", "prefect", "polars", "great_expectations", "matplotlib", "statsforecast", "utilsforecast", "optuna"}
 TOLD = """
 import atexit, runpy, sys
 atexit.register(lambda: print("MODULES", *sys.modules))
@@ -24,6 +24,7 @@ runpy.run_module("flows", run_name="__main__")
         ("--help", set()),
         ("compare params/none.yaml", set()),
         ("compare params/smoke.yaml --set training.max_epoch=3", set()),
+        ("tune params/none.yaml", set()),
         ("validate params/smoke.yaml --set windows.horizon=0", set()),
         ("history nothing", {"mlflow", "polars"}),  # mlflow itself imports polars
         ("leaderboard nothing", {"mlflow", "polars", "utilsforecast"}),

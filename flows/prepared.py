@@ -1,0 +1,59 @@
+"""What a comparison and a search both begin with: the data are checked, and cut into windows and splits."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.runtime.progress import Board
+from models.data.panel import Data
+from params.errors import ChecksFailed
+from params.load import Plan
+from params.schema import RunParams
+from tasks import shelf
+from tasks.grid.split import folds_of
+from tasks.lags.panel import generate_lags
+from tasks.lags.sizes import Sizes, sizes_of
+from tasks.load.source import LongFrame, Source, history_frame
+from tasks.report.inputs import log_failed_checks
+from tasks.validate.report import failure_message, notes
+from tasks.validate.suite import validate_series
+from tasks.validate.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The long frame, the panel with its windows and split, and what they take."""
+
+    frame: LongFrame
+    data: Data
+    sizes: Sizes
+
+
+def checked(run: RunParams, source: Source, experiment: str, folder: Path, board: Board) -> Verdict:
+    """The verdict of the checks; where they fail, it is in MLflow before the flow stops.  Raises ChecksFailed."""
+    verdict = validate_series(run, source, folder)
+    for line in notes(verdict):  # what fails is said once, at the end
+        board.say(f"  {line}")
+    if not verdict.passed:
+        failed = log_failed_checks(experiment, run, folder)
+        raise ChecksFailed(
+            f"{failure_message(verdict)}\n"
+            f"Nothing was trained; the whole report is in MLflow (run {failed}, checks/checks.html)."
+        )
+    return verdict
+
+
+def cut_windows(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Board) -> Cut:
+    """Cuts the windows; says how many there are and what they take."""
+    run = plan.run
+    with board.stage("cut the windows"):
+        tail = bool(verdict.facts["to_forecast"][0])
+        frame = history_frame(run, source, verdict.dropped_features, verdict.dropped_series, tail)
+        windows = run.windows.window_params().without(verdict.dropped_features)
+        panel = generate_lags(frame, windows, run, source.frequency, home / "panels")
+        shelf.put(home / "panels" / panel.digest)
+        *earlier, split = folds_of(run, panel)
+        data = Data(panel, panel.widened(windows), split, tuple(earlier))
+        sizes = sizes_of(data, run.evaluation.stride, run.training.batch_size)
+    for line in sizes.lines():
+        board.say(f"  {line}")
+    return Cut(frame, data, sizes)

@@ -1,0 +1,246 @@
+"""Tune: search the values of variants, trial by trial, each a fit on training rows that is judged on validation alone.
+
+Trigger: by hand (`python -m flows tune PARAMS`).  What was tried stands in `tune.db` (`tasks/tune/store.py`): a search that was
+killed goes on with the trials that were under way, as if it had not been.
+"""
+
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from prefect import flow
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.prepared import checked, cut_windows
+from flows.runtime import artifacts
+from flows.runtime.lines import to_prefect
+from flows.runtime.pool import fits_at_a_time
+from flows.runtime.progress import Board
+from flows.runtime.state import ready
+from flows.runtime.turns import alone, ended_in_any_case
+from models.data.panel import Data
+from params.load import Plan
+from params.shown import discreet
+from tasks.engine.choice import engine
+from tasks.load.source import load_series
+from tasks.report.inputs import log_inputs
+from tasks.report.tuning import Found, publish_search
+from tasks.tracking import connection, runs
+from tasks.train.check import check_target
+from tasks.train.fits import Trainer
+from tasks.train.job import Planned
+from tasks.tune.draw import draw
+from tasks.tune.files import best_as_file, file_of
+from tasks.tune.halving import Halving
+from tasks.tune.score import Ruler
+from tasks.tune.space import Space, searched
+from tasks.tune.store import Search, Store, identity_of
+from tasks.tune.study import Asked, planned, run_trial
+from tasks.tune.trial import AHEAD, Trial, known_to, ranked
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a search is over: after so many trials in all, or when its minutes, those before a kill included, are used up; and
+    the seed of its draws, and the file that the best is written to, if not beside the variant's own."""
+
+    trials: int | None = None
+    minutes: float | None = None
+    seed: int = 0
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What the flow returns: the search with all of its trials, its run in MLflow, and the files that it wrote by variant."""
+
+    found: Found
+    parent: str
+    files: Mapping[str, Path]
+    minutes: float
+
+
+@flow(name="tune", flow_run_name=artifacts.run_name("tune"), validate_parameters=False)
+@discreet
+def tune(params: str, settings: list[str], limits: Limits, plan: Plan) -> Tuned:
+    """Searches the variants of a plan; `plan` is what `params` below `settings` says."""
+    home, run = ready(), plan.run
+    spaces = searched(plan)
+    with Board(log=to_prefect()) as board, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with board.stage("open the store"):
+            connection.connect(home)
+            experiment, store = runs.experiment(run.name, home), Store(home)
+        with board.stage("check the data"):
+            source = load_series(run)
+            verdict = checked(run, source, experiment, folder, board)
+        with alone(home, board):
+            cut = cut_windows(plan, source, verdict, home, board)
+            as_they_are = _as_they_are(plan, cut.data)
+            search = _search(plan, limits.seed, as_they_are, spaces)
+            parent, _ = runs.parent_run(experiment, f"tune {run.name}", search.identity, kind="tuning")
+            runs.go_on(parent)
+            with ended_in_any_case(parent):
+                log_inputs(parent, run, cut.data, source, cut.sizes, folder)
+                ruler = Ruler.of(run, cut.data, folder)
+                trainer = Trainer(home, parent, board.epoch, board.say, threading.Event())
+                loop = _Loop(plan, spaces, limits, store, store.begin(search, spaces), trainer, ruler, board)
+                loop.run()
+                found = loop.found()
+                with board.stage("publish the search"):
+                    files = _write(plan, found, limits)
+                    publish_search(found, parent, folder)
+        return Tuned(found, parent, files, loop.elapsed() / 60)
+
+
+def _as_they_are(plan: Plan, data: Data) -> dict[str, list[Planned]]:
+    """The fits of each variant as it is."""
+    device = engine().device()
+    found = {}
+    for name, variant in plan.variants.items():
+        found[name] = planned(Trial(variant=name, number=0, values={}), variant, data, device)
+        check_target(data.panel, [fit.job for fit in found[name]])
+    return found
+
+
+def _search(plan: Plan, seed: int, fits: Mapping[str, Sequence[Planned]], spaces: Mapping[str, Space]) -> Search:
+    """The search that a plan asks for; where more fits run at a time than draws look ahead, these look further ahead."""
+    run = plan.run
+    jobs = fits_at_a_time([fit for some in fits.values() for fit in some], engine().device())
+    return Search(
+        identity=identity_of(run, fits, spaces, seed),
+        run=run.name,
+        seed=seed,
+        ahead=max(AHEAD, -(-jobs // len(spaces))),
+        measure=run.evaluation.choose_by,
+        folds=run.split.folds,
+    )
+
+
+class _Loop:
+    """Runs trials, the variants taking turns, until the limits are reached."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        spaces: Mapping[str, Space],
+        limits: Limits,
+        store: Store,
+        search: Search,
+        trainer: Trainer,
+        ruler: Ruler,
+        board: Board,
+    ) -> None:
+        self.plan, self.spaces, self.limits, self.store, self.search = plan, spaces, limits, store, search
+        self.trainer, self.ruler, self.board = trainer, ruler, board
+        self.device, self.names, self.place = engine().device(), list(spaces), 0
+        self.trials = {name: store.trials(search, name) for name in spaces}
+        self.started = time.monotonic()
+
+    def elapsed(self) -> float:
+        """The seconds that the search has run for, those before a kill included."""
+        return self.search.spent + time.monotonic() - self.started
+
+    def found(self) -> Found:
+        """All that is known of the search."""
+        importance = {name: self.store.importance(self.search, name) for name in self.names}
+        return Found(self.plan.run, self.search, self.spaces, self.trials, importance)
+
+    def run(self) -> None:
+        """Raises what breaks a fit; the others are then asked to stop."""
+        slots = self._slots()
+        self._announce(slots)
+        runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=slots)
+        ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
+        with self.board.stage("search"), runner:
+            running = 0
+            try:
+                while True:
+                    while running < slots and (trial := self._next()) is not None:
+                        given = {"asked": self._asked(trial), "trainer": self.trainer, "ruler": self.ruler}
+                        runner.submit(run_trial, given).add_done_callback(ended.put)
+                        running += 1
+                    if not running:
+                        return
+                    with suppress(Empty):  # in short turns, so that Ctrl-C is heard at once
+                        self._end(ended.get(timeout=0.3).result())
+                        running -= 1
+            except BaseException:
+                self.trainer.stop.set()
+                connection.give_up()
+                self.board.say("stopping after the step that each fit is at ...")
+                raise
+            finally:
+                self.board.fits_done()
+
+    def _slots(self) -> int:
+        fits = [fit for name in self.names for fit in self._fits(Trial(variant=name, number=0, values={}))]
+        return min(fits_at_a_time(fits, self.device), self.search.ahead * len(self.names))
+
+    def _announce(self, slots: int) -> None:
+        limits, there = self.limits, sum(one.ended for some in self.trials.values() for one in some)
+        ends = [f"{limits.trials} trials" if limits.trials else "", f"{limits.minutes:g} minutes" if limits.minutes else ""]
+        words = f"search {', '.join(self.names)} for {' or '.join(filter(None, ends))}, {slots} fits at a time"
+        self.board.say(words + (f"; {there} trials are there already" if there else ""))
+        for name, space in self.spaces.items():
+            if space.fixed:
+                self.board.say(f"  {name}: not searched, since --set holds them fast: {', '.join(space.fixed)}")
+
+    def _next(self) -> Trial | None:
+        """The next trial to run: one that a killed process had under way, or a new one; None for now, or for good."""
+        while True:
+            name, number = self.names[self.place % len(self.names)], self.place // len(self.names)
+            trials = self.trials[name]
+            if self.limits.trials is not None and self.place >= self.limits.trials:
+                return None
+            if number < len(trials):
+                self.place += 1
+                if trials[number].ended:
+                    continue
+                return trials[number]
+            over = self.limits.minutes is not None and self.elapsed() >= 60 * self.limits.minutes
+            if over or not all(one.ended for one in known_to(number, trials, self.search.ahead)):
+                return None
+            values = draw(self.spaces[name], trials, self.search.seed, number, self.search.ahead)
+            trials.append(self.store.add(self.search, self.spaces[name], values, number))
+
+    def _fits(self, trial: Trial) -> list[Planned]:
+        values = self.spaces[trial.variant].changed(trial.values) if trial.values else {}
+        return planned(trial, self.plan.tuned(trial.variant, trial.label, values)[0], self.ruler.data, self.device)
+
+    def _asked(self, trial: Trial) -> Asked:
+        fits = self._fits(trial)
+        training = self.plan.variants[trial.variant].run.training
+        others = [one.rungs for one in known_to(trial.number, self.trials[trial.variant], self.search.ahead)]
+        halving = Halving.of(training.max_epochs, self.spaces[trial.variant].column, others)
+        self.board.fit_begins(trial.label, fits[0].most_epochs)
+        return Asked(trial, fits, halving, lambda *heard: self.store.heard(self.search, *heard))
+
+    def _end(self, trial: Trial) -> None:
+        self.store.end(self.search, trial)
+        self.store.spend(self.search, self.elapsed())
+        self.trials[trial.variant][trial.number] = trial
+        best = ranked(self.trials[trial.variant])
+        values = ", ".join(f"{key.removeprefix('training.')} {value}" for key, value in trial.values.items())
+        what = str(trial.state) if trial.score is None else f"{self.search.measure} {trial.score:.4g}"
+        so_far = f", best {best[0].score:.4g} ({best[0].label})" if best else ""
+        why = f" {trial.reason}" if trial.reason else ""
+        self.board.fit_over(trial.label, f"{what}{why}{so_far}: {values}")
+
+
+def _write(plan: Plan, found: Found, limits: Limits) -> dict[str, Path]:
+    """Writes the best trial of each variant as a variant file; none where the variant is best as it is."""
+    files = {}
+    for name, space in found.spaces.items():
+        best = next(iter(ranked(found.trials[name])), None)
+        if best is not None and space.changed(best.values):
+            files[name] = limits.out or file_of(name)
+            best_as_file(plan, space, best, files[name], found.words(best))
+    return files

@@ -1,0 +1,100 @@
+"""The verb tune, and what `compare --tuned` adds to a run: the best trials of its last search, as variant files."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.runtime.begin import prefect_api
+from params.errors import UserError
+from params.load import Plan, load_plan, variants_setting
+from tasks.train.check import check_plan
+from tasks.tune.files import best_as_file, check_free, file_of
+from tasks.tune.space import searched, those_with_search
+from tasks.tune.store import Store
+from tasks.tune.trial import ranked
+
+if TYPE_CHECKING:
+    from flows.tune import Tuned
+
+MINUTES = 30.0  # of a search that is given neither minutes nor trials
+SHOWN = 10  # of the best trials, in the table at the end
+
+
+def search(home: Path, plan: Plan, named: bool, minutes: float | None, trials: int | None, seed: int, out: Path | None) -> None:
+    """Searches, and says what came of it.  `named`: whether the variants were asked for by name.
+
+    Raises UserError, before any data is read, for variants without a search and files that may not be written.
+    """
+    plan = plan if named else those_with_search(plan)
+    with prefect_api(home) as server:
+        from flows.runtime.progress import Board
+
+        with Board() as board, board.stage("start"):
+            if out is not None and len(plan.variants) > 1:
+                raise UserError(f"--out {out}: one file for {len(plan.variants)} variants: name one with --variants")
+            for name in searched(plan):
+                check_free(out or file_of(name))
+            check_plan(plan)
+            from flows.runtime.recorded import recorded
+            from flows.tune import Limits
+            from flows.tune import tune as flow
+
+            server.wait()
+        limits = Limits(trials, MINUTES if minutes is None and trials is None else minutes, seed, out)
+        found = recorded(flow, str(plan.path), list(plan.settings), limits, plan)
+    _show(plan, found)
+
+
+def _show(plan: Plan, tuned: "Tuned") -> None:
+    """The best trials as a table, how many ended how, what was written, and what to do next."""
+    found, console = tuned.found, Console(highlight=False, soft_wrap=True)
+    every = ranked([one for some in found.trials.values() for one in some])
+    table = Table(title=f"The best trials by {found.error} on validation", title_justify="left", box=None, pad_edge=False)
+    for column, side in (("trial", "left"), (found.search.measure, "right"), ("seconds", "right"), ("values", "left")):
+        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    for one in every[:SHOWN]:
+        values = ", ".join(f"{key.removeprefix('training.')} {value}" for key, value in one.values.items())
+        table.add_row(one.label, f"{one.score:.4g}", f"{one.seconds:.1f}", values)
+    Console().print(table)
+    console.print(f"{found.counted()}; {tuned.minutes:.1f} minutes in all", markup=False)
+    for name in found.spaces:
+        if name in tuned.files:
+            console.print(f"Wrote {_short(tuned.files[name])}: {found.words(ranked(found.trials[name])[0])}", markup=False)
+        elif found.trials[name]:
+            console.print(f"{name}: no trial is better than {name} as it is; nothing was written", markup=False)
+    console.print(f"Look: python -m flows ui   (run {tuned.parent}: history, importance, parallel coordinates)", markup=False)
+    if tuned.files:
+        command = shlex.join(["python", "-m", "flows", "compare", str(plan.path)])
+        console.print(f"Next: {command} --tuned {len(tuned.files)}", markup=False)
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def with_tuned(plan: Plan, home: Path, count: int) -> Plan:
+    """The plan with the best trials of the last search for its run as variants, which are written as files.
+
+    Raises UserError where there was no search, or nothing in it that is better than the variants as they are.
+    """
+    store, command = Store(home), f"python -m flows tune {shlex.quote(str(plan.path))}"
+    for kept in store.searches(plan.run.name)[:1]:
+        names = store.variants(kept)
+        own = plan.only(names)
+        spaces = searched(own)
+        trials = [one for name in names for one in store.trials(kept, name) if spaces[name].changed(one.values)]
+        written: dict[str, int] = {}
+        added = []
+        for one in ranked(trials)[:count]:
+            path = file_of(one.variant, written.setdefault(one.variant, 0))
+            written[one.variant] += 1
+            words = f"Trial {one.number} for {kept.run}, seed {kept.seed}: {kept.measure} {one.score:.6g} on validation"
+            best_as_file(own, spaces[one.variant], one, path, words)
+            added.append(path.stem)
+        if added:
+            names = list(dict.fromkeys([*plan.run.variants, *added]))
+            return load_plan(plan.path, [*plan.settings, variants_setting(names)])
+    raise UserError(f"--tuned: no search of {plan.run.name} has found anything yet: {command}")

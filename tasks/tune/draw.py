@@ -1,0 +1,75 @@
+"""Which values a trial tries: TPE (Bergstra et al. 2011; multivariate, Falkner et al. 2018) as a function of what is known.
+
+Every draw has a sampler of its own, seeded by seed, variant and number, over the trials that it may know: the same whoever runs
+it, when, and however many trials are under way.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from params.search import Dimension, Value
+from tasks.tune.space import Space
+from tasks.tune.trial import State, Trial, known_to
+
+STATES = {
+    State.RUNNING: TrialState.RUNNING,
+    State.FINISHED: TrialState.COMPLETE,
+    State.PRUNED: TrialState.PRUNED,
+    State.FAILED: TrialState.FAIL,
+}
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def distribution(dimension: Dimension) -> BaseDistribution:
+    """A dimension as Optuna has it."""
+    low, high, step = dimension.low, dimension.high, dimension.step
+    if low is None or high is None:
+        return CategoricalDistribution(dimension.choices)
+    if dimension.whole:
+        return IntDistribution(int(low), int(high), log=dimension.log, step=int(step or 1))
+    return FloatDistribution(float(low), float(high), log=dimension.log, step=step)
+
+
+def draw(space: Space, trials: Sequence[Trial], seed: int, number: int, ahead: int) -> dict[str, Value]:
+    """The values that the trial of a number tries.  `trials`: those of the variant before it, of which it knows the outcome but
+    for the last few.  The first takes the values that the variant has."""
+    if number == 0 and space.start is not None:
+        return dict(space.start)
+    past = [_seen(one, space) for one in known_to(number, trials, ahead)]
+    running = [_seen(_unknown(one), space) for one in trials if number - ahead < one.number < number]
+    sampler = TPESampler(seed=_seed(space.variant, seed, number), multivariate=True, constant_liar=True)
+    study = optuna.create_study(sampler=sampler)
+    study.add_trials([*past, *running])
+    drawn = study.ask({key: distribution(one) for key, one in space.dimensions.items()}).params
+    return {key: one.rounded(drawn[key]) for key, one in space.dimensions.items()}
+
+
+def _seed(variant: str, seed: int, number: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{variant}|{seed}|{number}".encode()).digest()[:4], "big")
+
+
+def _unknown(trial: Trial) -> Trial:
+    return Trial(variant=trial.variant, number=trial.number, values=trial.values)
+
+
+def _seen(trial: Trial, space: Space) -> FrozenTrial:
+    """A trial as the sampler sees it: one that failed is worse than any that was pruned, which is worse than any other."""
+    if trial.state is State.FAILED:
+        return frozen(trial, space.dimensions, TrialState.PRUNED, {})
+    return frozen(trial, space.dimensions, STATES[trial.state], trial.rungs)
+
+
+def frozen(trial: Trial, dimensions: Mapping[str, Dimension], state: TrialState, rungs: Mapping[int, float]) -> FrozenTrial:
+    """A trial as Optuna keeps it."""
+    return create_trial(
+        state=state,
+        value=trial.score if state is TrialState.COMPLETE else None,
+        params=dict(trial.values),
+        distributions={key: distribution(one) for key, one in dimensions.items()},
+        intermediate_values=dict(rungs),
+    )

@@ -1,0 +1,93 @@
+"""What is searched of a variant in a run: its dimensions, less those that a setting holds fast, and the values that it has."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from models.families import FAMILIES
+from params.errors import UserError
+from params.load import Plan, parse_setting, variant_names
+from params.schema import VariantParams
+from params.search import Dimension, Value, path_of
+from tasks.train.check import check_variant, own_network
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is searched of a variant.  `start`: the values that it has, which the first trial takes; None where one of them lies
+    outside of the search.  `fixed`: the keys that a setting holds fast."""
+
+    variant: str
+    dimensions: Mapping[str, Dimension]
+    start: Mapping[str, Value] | None
+    fixed: tuple[str, ...] = ()
+    monitor: str = "mae"
+
+    @property
+    def column(self) -> str:
+        """Of an epoch's row, the error that trials are pruned by: one in scaled units only where all are scaled alike."""
+        alike = not any(path_of(key)[0] == "scaling" for key in self.dimensions)
+        return "val_loss" if self.monitor == "loss" and alike else "val_mae"
+
+    def changed(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """The values that differ from those that the variant has: none of it as it is, whose fit is then its own."""
+        return {key: value for key, value in values.items() if self.start is None or self.start[key] != value}
+
+
+def searched(plan: Plan) -> dict[str, Space]:
+    """The space of each variant of a plan.  Raises UserError for one that has none, or whose ends cannot be built."""
+    lacking = [name for name, variant in plan.variants.items() if not variant.search]
+    if lacking:
+        raise UserError(f"{', '.join(lacking)}: no `search:` in params/variants/{lacking[0]}.yaml; {_that_have(plan)}")
+    return {name: _space(plan, variant) for name, variant in plan.variants.items()}
+
+
+def those_with_search(plan: Plan) -> Plan:
+    """The plan with those of its variants that have a search.  Raises UserError where none has."""
+    names = [name for name, variant in plan.variants.items() if variant.search]
+    if not names:
+        raise UserError(f"{plan.path}: no variant of this run has a `search:` section; {_that_have(plan)} (--variants A,B)")
+    return plan.only(names)
+
+
+def _that_have(plan: Plan) -> str:
+    names = [name for name in variant_names() if plan.layers.own(name)[0].get("search")]
+    return f"those that have: {', '.join(names) or 'none'}"
+
+
+def _space(plan: Plan, variant: VariantParams) -> Space:
+    held = [parse_setting(text)[0] for text in plan.settings]
+    fixed = [key for key in variant.search if any(path_of(key)[: len(path)] == path[:2] for path in held)]
+    free = {key: one for key, one in variant.search.items() if key not in fixed}
+    if not free:
+        raise UserError(f"{variant.variant}: --set holds fast all that its search may change: {', '.join(fixed)}")
+    _check_ends(plan, variant, free)
+    start = _values_of(variant, free)
+    whole = {key: value for key, value in start.items() if value is not None and free[key].holds(value)}
+    return Space(variant.variant, free, whole if len(whole) == len(free) else None, tuple(fixed), variant.run.training.monitor)
+
+
+def _values_of(variant: VariantParams, keys: Sequence[str] | Mapping[str, Dimension]) -> dict[str, Value | None]:
+    """What a variant has: as its file or the run says, else as its network's constructor does."""
+    kind = FAMILIES.get(variant.family)
+    defaults = {name: one.default for name, one in inspect.signature(kind).parameters.items()} if kind else {}
+    network = {**{name: one for name, one in defaults.items() if one is not inspect.Parameter.empty}, **own_network(variant)}
+    run = variant.run
+    sections = {"training": run.training.model_dump(), "scaling": run.scaling.model_dump(), "network": network}
+    found = {}
+    for key in keys:
+        section, name = path_of(key)
+        found[key] = sections[section].get(name)
+    return found
+
+
+def _check_ends(plan: Plan, variant: VariantParams, dimensions: Mapping[str, Dimension]) -> None:
+    """Builds the variant with either end of every dimension, without memory."""
+    windows = plan.run.windows.window_params()
+    for key, dimension in dimensions.items():
+        for value in dimension.ends:
+            try:
+                check_variant(plan.tuned(variant.variant, variant.variant, {key: value})[0], windows)
+            except UserError as error:
+                where = f"params/variants/{variant.variant}.yaml: search: {key}: {value}"
+                raise UserError(f"{where} cannot be tried: {error}") from None

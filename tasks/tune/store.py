@@ -1,0 +1,179 @@
+"""Where searches are kept: Optuna's tables in `tune.db` of the state folder, or in a schema of MLflow's PostgreSQL.
+
+A trial is written with all of its values, in one transaction, before it runs; what comes of it is written when it has ended.
+"""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import create_engine, text
+
+from params.schema import RunParams
+from params.search import Value
+from tasks.train.code import judging_digest
+from tasks.train.identity import canonical, identity, sha256
+from tasks.train.job import Planned
+from tasks.tune.draw import STATES, frozen
+from tasks.tune.space import Space
+from tasks.tune.trial import State, Trial
+
+SCHEMA = "lagline_tune"  # in one with MLflow's tables both would fight over alembic_version
+KEPT = ("identity", "run_id", "seconds", "reason")  # of a trial, beside what Optuna has columns for
+RULE = 1  # how trials are drawn and pruned
+LEAST = 8  # finished trials below which the importance of a key says nothing
+
+
+def identity_of(run: RunParams, fits: Mapping[str, Sequence[Planned]], spaces: Mapping[str, Space], seed: int) -> str:
+    """What makes a search the same: the fits of its variants as they are, what may change of them, what scores, the seed.
+
+    How many trials it has, or minutes, is no part of it.
+    """
+    facts = {
+        "run": run.name,
+        "fits": {name: [identity(fit.job, fit.job.panel.name) for fit in some] for name, some in fits.items()},
+        "spaces": {
+            name: {key: one.model_dump(mode="json") for key, one in space.dimensions.items()} for name, space in spaces.items()
+        },
+        "measure": run.evaluation.choose_by,
+        "judged_by": judging_digest(),
+        "rule": RULE,
+        "seed": seed,
+    }
+    return sha256(canonical(facts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What a search is: of which run, by what identity, from which seed, how many trials of a variant may be under way.
+
+    `began`: when it was started last, in seconds since 1970.  `spent`: the seconds that it has run for.  `measure`: of scores.
+    """
+
+    identity: str
+    run: str
+    seed: int
+    ahead: int
+    measure: str
+    folds: int
+    began: float = 0.0
+    spent: float = 0.0
+
+
+class Store:
+    """The searches of a state folder."""
+
+    def __init__(self, home: Path) -> None:
+        self._storage = _open(home, os.environ.get("MLFLOW_TRACKING_URI", ""))
+
+    def begin(self, search: Search, spaces: Mapping[str, Space]) -> Search:
+        """The search as it is kept: one of this identity goes on."""
+        for variant in spaces:
+            name = f"{search.identity}/{variant}"
+            if name not in (one.study_name for one in self._storage.get_all_studies()):
+                study = self._storage.create_new_study([StudyDirection.MINIMIZE], name)
+                for key, value in (asdict(search) | {"variant": variant}).items():
+                    self._storage.set_study_user_attr(study, key, value)
+        kept = next(one for one in self.searches(search.run) if one.identity == search.identity)
+        kept = replace(kept, began=time.time())
+        self._set(kept, "began", kept.began)
+        return kept
+
+    def searches(self, run: str) -> list[Search]:
+        """Those of a run by its name, the last started first."""
+        found = dict[str, Search]()
+        for study in self._storage.get_all_studies():
+            facts = {key: value for key, value in study.user_attrs.items() if key != "variant"}
+            if facts.get("run") == run and {*facts} == {*Search.__dataclass_fields__}:
+                found.setdefault(facts["identity"], Search(**facts))
+        return sorted(found.values(), key=lambda one: -one.began)
+
+    def variants(self, search: Search) -> list[str]:
+        """The variants of a search, in order."""
+        studies = self._storage.get_all_studies()
+        return [one.user_attrs["variant"] for one in studies if one.study_name.partition("/")[0] == search.identity]
+
+    def spend(self, search: Search, seconds: float) -> None:
+        """Keeps how long a search has run for."""
+        self._set(search, "spent", seconds)
+
+    def trials(self, search: Search, variant: str) -> list[Trial]:
+        """The trials of a variant by number."""
+        return [_trial(variant, one) for one in self._storage.get_all_trials(self._study(search, variant))]
+
+    def add(self, search: Search, space: Space, values: Mapping[str, Value], number: int) -> Trial:
+        """Keeps a trial that is about to run."""
+        trial = Trial(variant=space.variant, number=number, values=values)
+        made = frozen(trial, space.dimensions, TrialState.RUNNING, {})
+        self._storage.create_new_trial(self._study(search, space.variant), made)
+        return trial
+
+    def heard(self, search: Search, trial: Trial, rung: int, error: float) -> None:
+        """Keeps the error of a running trial at a rung."""
+        self._storage.set_trial_intermediate_value(self._id(search, trial), rung, error)
+
+    def end(self, search: Search, trial: Trial) -> None:
+        """Keeps what came of a trial."""
+        place = self._id(search, trial)
+        for rung, error in trial.rungs.items():
+            self._storage.set_trial_intermediate_value(place, rung, error)
+        for key in KEPT:
+            self._storage.set_trial_user_attr(place, key, getattr(trial, key))
+        values = None if trial.score is None else [trial.score]
+        self._storage.set_trial_state_values(place, STATES[trial.state], values)
+
+    def importance(self, search: Search, variant: str) -> dict[str, float]:
+        """How much each key says of whether a trial is among the best (PED-ANOVA, Watanabe et al. 2023), as shares of one, the
+        largest first; none where too few trials have finished."""
+        done = [one for one in self.trials(search, variant) if one.state is State.FINISHED]
+        if len(done) < LEAST:
+            return {}
+        study = optuna.load_study(study_name=f"{search.identity}/{variant}", storage=self._storage)
+        return dict(get_param_importances(study, evaluator=PedAnovaImportanceEvaluator()))
+
+    def _study(self, search: Search, variant: str) -> int:
+        return self._storage.get_study_id_from_name(f"{search.identity}/{variant}")
+
+    def _id(self, search: Search, trial: Trial) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study(search, trial.variant), trial.number)
+
+    def _set(self, search: Search, key: str, value: float) -> None:
+        for variant in self.variants(search):
+            self._storage.set_study_user_attr(self._study(search, variant), key, value)
+
+
+def _open(home: Path, store: str) -> RDBStorage:
+    if not store.startswith("postgresql"):
+        return RDBStorage(f"sqlite:///{home}/tune.db")
+    engine = create_engine(store)
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+    engine.dispose()
+    return RDBStorage(store, engine_kwargs={"connect_args": {"options": f"-csearch_path={SCHEMA}"}})
+
+
+def _trial(variant: str, kept: FrozenTrial) -> Trial:
+    state = next(ours for ours, theirs in STATES.items() if theirs is kept.state)
+    facts = {key: kept.user_attrs[key] for key in KEPT if key in kept.user_attrs}
+    return Trial(
+        variant=variant,
+        number=kept.number,
+        values=kept.params,
+        state=state,
+        rungs=kept.intermediate_values,
+        score=kept.value if state is State.FINISHED else None,
+        **facts,
+    )
+
+
+def all_trials(store: Store, search: Search) -> list[Trial]:
+    """The trials of a search, variant by variant."""
+    found: Sequence[list[Trial]] = [store.trials(search, variant) for variant in store.variants(search)]
+    return [trial for trials in found for trial in trials]
