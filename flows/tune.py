@@ -189,6 +189,8 @@ class _Loop:
         ends = [f"{limits.trials} trials" if limits.trials else "", f"{limits.minutes:g} minutes" if limits.minutes else ""]
         words = f"search {', '.join(self.names)} for {' or '.join(filter(None, ends))}, {slots} fits at a time"
         self.board.say(words + (f"; {there} trials are there already" if there else ""))
+        if limits.minutes is not None and self.elapsed() >= 60 * limits.minutes:
+            self.board.say(f"  the search has run for {self.elapsed() / 60:.1f} minutes before: ask for more than that")
         for name, space in self.spaces.items():
             if space.fixed:
                 self.board.say(f"  {name}: not searched, since --set holds them fast: {', '.join(space.fixed)}")

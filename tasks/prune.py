@@ -1,8 +1,8 @@
 """Making room: what no registered version, no newest comparison and nothing running refers to.
 
-Whole comparisons stay where they are among the newest of their name or made a version that holds an alias.  Of any other that
-made a version stays what it takes to roll back to it and to train it again: its run and that of the comparison, its panel, its
-fit; the runs and fits of those that it beat go, and the forecasts of all.
+Whole comparisons and searches stay where they are among the newest of their name or made a version that holds an alias.  Of any
+other that made a version stays what it takes to roll back to it and to train it again: its run and that of the comparison, its
+panel, its fit; the runs and fits of those that it beat go, and the forecasts of all.
 """
 
 import json
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
+WHOLE = ("comparison", "tuning")  # the kinds of runs that others lie below
 DAY = 86_400.0  # seconds: a working folder that is younger may be in use
 HIDDEN = (".compare-", ".reproduce-", ".lags-")  # working folders of processes that were killed
 
@@ -77,10 +78,10 @@ def _plan(home: Path, keep: int) -> Plan:
     fits = {version.tags.get(tag, "") for version in versions for tag in ("identity", "fit", "refit")}
     kept, gone, paths = _Kept(fits=fits), list[tuple[str, str]](), list[Path]()
     for experiment in connection.client().search_experiments():
-        left = keep
-        for parent, below in _comparisons(experiment.experiment_id):
-            newest = parent.info.status == "FINISHED" and left > 0
-            left -= newest
+        left = dict.fromkeys(WHOLE, keep)
+        for kind, parent, below in _whole(experiment.experiment_id):
+            newest = parent.info.status == "FINISHED" and left[kind] > 0
+            left[kind] -= newest
             ours = Path(parent.data.tags.get("panel", home / "panels")).is_relative_to(home)  # not another machine's
             if newest or parent.info.status == "RUNNING" or not ours or any(run.info.run_id in aliased for run in below):
                 kept.add(parent, below)
@@ -106,13 +107,14 @@ def _aliased(versions: "list[ModelVersion]") -> set[str]:
     return {str(version.run_id) for version in versions if (version.name, str(version.version)) in holders}
 
 
-def _comparisons(experiment: str) -> "Iterator[tuple[Run, list[Run]]]":
-    """The comparisons of an experiment, the newest first, each with the runs below it."""
+def _whole(experiment: str) -> "Iterator[tuple[str, Run, list[Run]]]":
+    """The comparisons and the searches of an experiment, the newest first, each with the runs below it."""
     children: dict[str, list[Run]] = {}
-    for child in _runs(experiment, "tags.kind != 'comparison'"):
+    for child in _runs(experiment, " and ".join(f"tags.kind != '{kind}'" for kind in WHOLE)):
         children.setdefault(child.data.tags.get("mlflow.parentRunId", ""), []).append(child)
-    for parent in _runs(experiment, "tags.kind = 'comparison'"):
-        yield parent, children.get(parent.info.run_id, [])
+    for kind in WHOLE:
+        for parent in _runs(experiment, f"tags.kind = '{kind}'"):
+            yield kind, parent, children.get(parent.info.run_id, [])
 
 
 def _unreferenced(home: Path, kept: _Kept) -> list[Path]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from flows.runtime.begin import prefect_api
 from params.errors import UserError
 from params.load import Plan, load_plan, variants_setting
+from params.shown import masked
 from tasks.train.check import check_plan
 from tasks.tune.files import best_as_file, check_free, file_of
 from tasks.tune.space import searched, those_with_search
@@ -63,12 +64,19 @@ def _show(plan: Plan, tuned: "Tuned") -> None:
     for name in found.spaces:
         if name in tuned.files:
             console.print(f"Wrote {_short(tuned.files[name])}: {found.words(ranked(found.trials[name])[0])}", markup=False)
-        elif found.trials[name]:
-            console.print(f"{name}: no trial is better than {name} as it is; nothing was written", markup=False)
+        else:
+            why = f"no trial is better than {name} as it is" if ranked(found.trials[name]) else "no trial has finished"
+            console.print(f"{name}: {why}; nothing was written", markup=False)
     console.print(f"Look: python -m flows ui   (run {tuned.parent}: history, importance, parallel coordinates)", markup=False)
     if tuned.files:
-        command = shlex.join(["python", "-m", "flows", "compare", str(plan.path)])
-        console.print(f"Next: {command} --tuned {len(tuned.files)}", markup=False)
+        console.print(f"Next: {_comparison(plan)} --tuned {len(tuned.files)}", markup=False)
+
+
+def _comparison(plan: Plan) -> str:
+    """What compares the run of a search: with its settings, but for those that are the search's own."""
+    own = ("variants=", "split.folds=")
+    settings = [part for text in plan.settings if not text.startswith(own) for part in ("--set", text)]
+    return masked(shlex.join(["python", "-m", "flows", "compare", str(plan.path), *settings]))
 
 
 def _short(path: Path) -> str:

@@ -6,7 +6,7 @@ A trial is written with all of its values, in one transaction, before it runs; w
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import optuna
@@ -27,6 +27,7 @@ from tasks.tune.trial import State, Trial
 
 SCHEMA = "lagline_tune"  # in one with MLflow's tables both would fight over alembic_version
 KEPT = ("identity", "run_id", "seconds", "reason")  # of a trial, beside what Optuna has columns for
+WHOLE = "whole"  # marks a study all of whose facts are written
 RULE = 1  # how trials are drawn and pruned
 LEAST = 8  # finished trials below which the importance of a key says nothing
 
@@ -75,23 +76,25 @@ class Store:
 
     def begin(self, search: Search, spaces: Mapping[str, Space]) -> Search:
         """The search as it is kept: one of this identity goes on."""
+        there = {one.study_name: one for one in self._storage.get_all_studies()}
         for variant in spaces:
             name = f"{search.identity}/{variant}"
-            if name not in (one.study_name for one in self._storage.get_all_studies()):
-                study = self._storage.create_new_study([StudyDirection.MINIMIZE], name)
-                for key, value in (asdict(search) | {"variant": variant}).items():
-                    self._storage.set_study_user_attr(study, key, value)
-        kept = next(one for one in self.searches(search.run) if one.identity == search.identity)
-        kept = replace(kept, began=time.time())
-        self._set(kept, "began", kept.began)
-        return kept
+            kept = there.get(name)
+            place = kept._study_id if kept else self._storage.create_new_study([StudyDirection.MINIMIZE], name)
+            if kept is None or WHOLE not in kept.user_attrs:
+                for key, value in {"variant": variant, **asdict(search), WHOLE: True}.items():
+                    self._storage.set_study_user_attr(place, key, value)
+        found = next(one for one in self.searches(search.run) if one.identity == search.identity)
+        found = replace(found, began=time.time())
+        self._set(found, "began", found.began)
+        return found
 
     def searches(self, run: str) -> list[Search]:
         """Those of a run by its name, the last started first."""
         found = dict[str, Search]()
         for study in self._storage.get_all_studies():
-            facts = {key: value for key, value in study.user_attrs.items() if key != "variant"}
-            if facts.get("run") == run and {*facts} == {*Search.__dataclass_fields__}:
+            if study.user_attrs.get("run") == run and WHOLE in study.user_attrs:
+                facts = {one.name: study.user_attrs[one.name] for one in fields(Search)}
                 found.setdefault(facts["identity"], Search(**facts))
         return sorted(found.values(), key=lambda one: -one.began)
 

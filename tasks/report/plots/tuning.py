@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL = 2.9  # inches high
-LONGEST = 24  # letters of a key
+LONGEST = 20  # letters of a key
 FEW = "too few trials have finished"
 
 
@@ -42,14 +42,14 @@ class Axis:
         if self.ends is None:
             return self.choices.index(value) / max(len(self.choices) - 1, 1)
         low, high = (math.log(end) if self.log else end for end in self.ends)
-        return ((math.log(float(value)) if self.log else float(value)) - low) / (high - low)
+        return ((math.log(float(value)) if self.log else float(value)) - low) / (high - low or 1.0)
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
         """Places and what stands there."""
         if self.ends is None:
             return [(self.place(one), label(str(one), LONGEST)) for one in self.choices]
-        return [(0.0, f"{self.ends[0]:g}"), (1.0, f"{self.ends[1]:g}")]
+        return [(0.0, f"{self.ends[0]:.4g}"), (1.0, f"{self.ends[1]:.4g}")]
 
 
 def history_plot(curves: Sequence[Curve], error: str) -> "Figure":
@@ -110,7 +110,7 @@ def parallel_plot(axes: Mapping[str, Sequence[Axis]], scores: Mapping[str, Seque
     """The values of every finished trial as a line across the keys, the better the darker, a panel a variant."""
     figure, panels = _panels(len(axes), 3.4)
     for ax, (variant, keys) in zip(panels, axes.items(), strict=True):
-        ax.set_title(f"{label(variant)}: the darker, the lower {label(error, UNIT)}; the best in blue", loc="left", pad=14)
+        ax.set_title(f"{label(variant)}: the darker, the better; the best in blue", loc="left", pad=14)
         ax.grid(visible=False)
         ax.spines[["left", "bottom"]].set_visible(False)
         ax.set_yticks([])
@@ -118,7 +118,8 @@ def parallel_plot(axes: Mapping[str, Sequence[Axis]], scores: Mapping[str, Seque
             ax.set_xticks([])
             note(ax, FEW)
             continue
-        _lines(ax, keys, scores[variant])
+        score = Axis(label(error, LONGEST), scores[variant], (min(scores[variant]), max(scores[variant])), False, ())
+        _lines(ax, [score, *keys], scores[variant])
     return figure
 
 
@@ -139,7 +140,10 @@ def _lines(ax: "Axes", keys: Sequence[Axis], scores: Sequence[float]) -> None:
     for place, axis in enumerate(keys):
         ax.axvline(place, color=QUIET, lw=0.8, zorder=1)
         for height, words in axis.ticks:
-            ax.annotate(words, (place, height), (5, 0), textcoords="offset points", va="center", fontsize=8, color=ACTUAL)
+            halo = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
+            ax.annotate(
+                words, (place, height), (6, 0), textcoords="offset points", va="center", fontsize=8, bbox=halo, zorder=4
+            )
 
 
 def _panels(count: int, height: float = PANEL) -> "tuple[Figure, list[Axes]]":
