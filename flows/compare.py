@@ -26,7 +26,7 @@ from params.schema import RunParams
 from params.shown import discreet, masked
 from tasks.compare.folds import naive_errors
 from tasks.engine.choice import engine
-from tasks.evaluate.baselines import Baselines, only_fitted, only_naive, write_baselines
+from tasks.evaluate.baselines import Baselines, only_fitted, only_naive, with_whole_members, write_baselines
 from tasks.evaluate.canary import try_canary
 from tasks.evaluate.estimate import estimate
 from tasks.evaluate.folds import join_folds
@@ -121,7 +121,11 @@ def _planned(plan: Plan, cut: Cut, board: Board) -> Prepared:
     run, data = plan.run, cut.data
     splits = (data.split, *refit_splits(run, data))
     device = engine().device()
-    fits = plan_fits(run, plan.variants, data.panel.folder, data.windows, splits, device, data.earlier)
+    variants = with_whole_members(plan.variants, run, data)
+    for name, whole in variants.items():
+        if less := [one.variant for one in plan.variants[name].members if one not in whole.members]:
+            board.say(f"  {name} leaves out {' and '.join(less)}, fitted at some origins only (evaluation.baseline_origins)")
+    fits = plan_fits(run, variants, data.panel.folder, data.windows, splits, device, data.earlier)
     check_target(data.panel, [fit.job for fit in fits])
     if engine().here and device == "cpu":
         jobs = min(fits_at_a_time(fits, device), len(fits))

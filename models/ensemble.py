@@ -27,11 +27,17 @@ class Ensemble(nn.Module):
     A quantile is the mean of the members' quantiles of its level (Lichtendahl et al. 2013: narrower, and of the members' own
     shape, where a mean of probabilities is wider), whatever combines the points.  A member without quantiles counts with the
     mean offsets of the others, around its own point.  `quantiles`: the levels that all members with quantiles share.
+
+    `counts`: of a weighted mean, how often each member counts, in points and quantiles, and after them each baseline; where
+    none of the members does, they count alike.  They are among its buffers.
     """
 
     dense = False
+    counts: Tensor
 
-    def __init__(self, members: Sequence["Model"], combine: Combine = "median", apart: bool = False) -> None:
+    def __init__(
+        self, members: Sequence["Model"], combine: Combine = "median", apart: bool = False, counts: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         if not members:
             raise ValueError("an ensemble needs a member")
@@ -42,6 +48,9 @@ class Ensemble(nn.Module):
         self.quantiles: tuple[float, ...] = (
             tuple(level for level in having[0] if all(level in own for own in having)) if having else ()
         )
+        self.weights = _shares(counts[: len(members)])
+        if counts:
+            self.register_buffer("counts", torch.tensor(list(counts)))
         self.places = [[1 + one.quantiles.index(level) for level in self.quantiles if one.quantiles] for one in members]
 
     def forward(
@@ -61,10 +70,13 @@ class Ensemble(nn.Module):
     def _averaged(self, found: Sequence[Tensor]) -> Tensor:
         """[B, H, Q] the mean of the members' quantiles, level by level."""
         own = {number: one[..., self.places[number]] for number, one in enumerate(found) if self.places[number]}
-        offsets_BHQ = torch.stack([quantiles - found[number][..., :1] for number, quantiles in own.items()]).mean(0)
-        return torch.stack([own.get(number, one[..., :1] + offsets_BHQ) for number, one in enumerate(found)]).mean(0)
+        offsets = [quantiles - found[number][..., :1] for number, quantiles in own.items()]
+        offsets_BHQ = _mean(offsets, _shares([self.weights[number] for number in own] if self.weights else ()))
+        return _mean([own.get(number, one[..., :1] + offsets_BHQ) for number, one in enumerate(found)], self.weights)
 
     def _combined(self, points_BHM: Tensor) -> Tensor:
+        if self.weights:
+            return _mean(points_BHM.split(1, dim=-1), self.weights)
         if self.combine == "mean":
             return points_BHM.mean(-1, keepdim=True)
         ordered_BHM, _ = points_BHM.sort(dim=-1)
@@ -72,6 +84,19 @@ class Ensemble(nn.Module):
         if points_BHM.shape[-1] % 2:
             return ordered_BHM[..., middle : middle + 1]
         return (ordered_BHM[..., middle - 1 : middle] + ordered_BHM[..., middle : middle + 1]) / 2
+
+
+def _shares(counts: Sequence[float]) -> list[float]:
+    """The share of each in a mean; all alike where none counts."""
+    counts = counts if any(counts) else [1] * len(counts)
+    return [count / sum(counts) for count in counts]
+
+
+def _mean(parts: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    """Their mean, or, with some `shares`, their sum weighted by these."""
+    if not shares:
+        return torch.stack(list(parts)).mean(0)
+    return torch.stack([part * share for part, share in zip(parts, shares, strict=True)]).sum(0)
 
 
 Model = Forecaster | Ensemble  # what forecasts

@@ -484,7 +484,7 @@ class Model:
         family = str(facts.get("family", ""))
         self.alone = _Baseline(family, dict(facts["network"])) if is_baseline(family) else None
         combined = facts.get("combined") or {"how": "median", "baselines": []}
-        self.how: str = combined["how"]
+        self.how, self.counts = str(combined["how"]), np.array(combined.get("counts", 1))
         self.combined = [_Baseline.of(one) for one in combined["baselines"]]
         self.fallbacks = [_Baseline.of(one, len(facts["ids"])) for one in facts.get("fallbacks") or ()]
         self.calibration = Calibration.of(facts, len(facts["ids"]))
@@ -671,7 +671,7 @@ class Model:
         members = raw.shape[-1] - len(self.facts.get("quantiles", ()))
         networks, others = np.asarray(raw[..., :members], np.float64), [self._baseline(one, history) for one in self.combined]
         whole = np.isfinite(networks).all(axis=-1)  # as in models/mixed.py
-        return np.where(whole, combine(np.concatenate([networks, np.stack(others, -1)], -1), self.how), np.nan)
+        return np.where(whole, combine(np.concatenate([networks, np.stack(others, -1)], -1), self.how, self.counts), np.nan)
 
     def _baseline(self, one: _Baseline, history: History) -> np.ndarray:
         ahead = self.gap + np.arange(1, self.horizon + 1)
@@ -908,12 +908,14 @@ class _Made(NamedTuple):
     latest: bool
 
 
-def combine(members: np.ndarray, how: str) -> np.ndarray:
-    """The median or the mean of the last axis, without what is NaN; NaN where all is."""
-    there = (~np.isnan(members)).sum(-1, keepdims=True)
+def combine(members: np.ndarray, how: str, counts: Any = 1) -> np.ndarray:
+    """The median of the last axis, or the mean by `counts` (alike where all are 0), without what is NaN; NaN where all is."""
+    there = ~np.isnan(members)
     if how == "mean":
+        counts = there * np.where((there * counts).any(-1, keepdims=True), counts, 1)
         with np.errstate(invalid="ignore"):
-            return np.asarray((np.nansum(members, -1, keepdims=True) / there)[..., 0])
+            return np.asarray(np.nansum(members * counts, -1) / counts.sum(-1))
+    there = there.sum(-1, keepdims=True)
     ordered = np.sort(members, axis=-1)  # NaN last
     low, high = (np.take_along_axis(ordered, np.maximum(at, 0) // 2, -1)[..., 0] for at in (there - 1, there))
     return np.asarray((low + high) / 2)

@@ -3,7 +3,8 @@
 What it leaves in the folder beside the fit's own files (`fit/job.py`), and the parent reads without loading a weight:
 
 validation.npy, test.npy   point forecasts [windows, horizon] in original units, float64, of every window of the split; of an
-                           ensemble with baselines those of both kinds, combined
+                           ensemble with baselines those of both kinds, combined; of a greedy one those of validation are by
+                           weights that were learnt without it (`fit/greedy.py`)
 validation-quantiles.npy, test-quantiles.npy   where there are quantiles: how far each lies from the point forecast, [windows,
                            horizon, quantiles], float32
 evaluation.json            their cost, whether they are finite, and the memory card; written last
@@ -33,7 +34,6 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 import torch
 
-from models.baselines import FITTED_ROWS
 from models.data.panel import Panel
 from models.data.windows import Inputs, Windows
 from models.ensemble import Model
@@ -41,7 +41,7 @@ from models.fit import checkpoint
 from models.fit.job import Job, assemble, is_baseline, load_model, read_result, run, windows_of
 from models.fit.settings import Stopped
 from models.memory_card import MemoryCard, memory_card
-from models.mixed import baseline_forecasts, combined, digest
+from models.mixed import Beside, OwnForecasts, baseline_forecasts, beside_of, combined, digest, ranges_of
 
 STOPPED, FULL, USAGE = 130, 28, 2  # exit status: stopped on request, with a checkpoint; the disk is full (ENOSPC); no job
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's numbers of them
@@ -96,6 +96,9 @@ class Forecasts(NamedTuple):
     quantiles: np.ndarray
 
 
+HeldOut = Callable[[Sequence[float]], Forecasts]  # of some levels
+
+
 def forecast(forecaster: Model, windows: Windows, job: Job | None = None, beside_BHK: np.ndarray | None = None) -> np.ndarray:
     """Point forecasts [windows, horizon] in original units, float64, as `forecast_all` gives them."""
     return forecast_all(forecaster, windows, job, beside_BHK).points
@@ -119,7 +122,7 @@ def forecast_all(
         outputs = forecaster(*windows.inputs(windows.origins[some])).cpu().numpy()
         members, own = outputs[..., : outputs.shape[-1] - count], outputs[..., outputs.shape[-1] - count :]
         if job and mixed and beside_BHK is not None:
-            points[some], quantiles[some] = combined(members, beside_BHK[some], job.combine), own
+            points[some], quantiles[some] = combined(members, beside_BHK[some], job.combine, job.counts), own
         else:
             points[some], quantiles[some] = members[..., 0], own - members[..., :1]
     return Forecasts(points, quantiles)
@@ -137,42 +140,11 @@ def _spread(windows: Windows, most: int) -> torch.Tensor:
     return windows.origins[torch.from_numpy(index)]
 
 
-@dataclass(frozen=True)
-class Beside:
-    """What the baselines of an ensemble forecast, by split [windows, horizon, baselines]; what one window of the test cost."""
-
-    forecasts: Mapping[str, np.ndarray] = field(default_factory=dict)
-    milliseconds: float = 0.0
-
-
-def beside_of(job: Job, asked: threading.Event, say: Say) -> Beside:
-    """Those of each split that is scored; nothing for a job without baselines, or one on all rows.
-
-    Raises Stopped between two of their fits where that was asked for.
-    """
-    if not job.baselines or job.on_all_rows:
-        return Beside()
-
-    def told() -> None:
-        if asked.is_set():
-            raise Stopped("stopped while its baselines forecast; its members are done")
-
-    panel = Panel.open(job.panel)
-    windows = windows_of(job, panel, EVALUATED)
-    if fitted := [one.family for one in job.baselines if one.family in FITTED_ROWS]:
-        say({"warning": f"fits {' and '.join(fitted)} at {sum(map(len, windows.values())):,} origins, one after another"})
-    found, milliseconds = {}, 0.0
-    for split in EVALUATED:
-        started = time.perf_counter()
-        found[split] = baseline_forecasts(job, panel, windows[split].origins.numpy(), told)
-        milliseconds = 1000 * (time.perf_counter() - started) / max(len(windows[split]), 1)
-    return Beside(found, milliseconds)
-
-
-def evaluate(job: Job, folder: Path, code: str, beside: Beside, say: Say) -> Evaluated:
+def evaluate(job: Job, folder: Path, code: str, beside: Beside, say: Say, held_out: HeldOut | None = None) -> Evaluated:
     """Forecasts validation and test with the weights of a finished fit; writes the forecasts and, last, `evaluation.json`.
 
-    Of a fit on all rows, which nothing can be scored on, some forecasts are looked at and none is kept.
+    `held_out`: how validation is forecast instead, where the weights were learnt on it.  Of a fit on all rows, which nothing
+    can be scored on, some forecasts are looked at and none is kept.
     """
     torch.set_num_threads(job.threads)
     forecaster, panel = load_model(job, folder), Panel.open(job.panel)
@@ -185,7 +157,10 @@ def evaluate(job: Job, folder: Path, code: str, beside: Beside, say: Say) -> Eva
         bad, milliseconds, files, levels = list[str](), 0.0, dict[str, str](), forecaster.quantiles
         for split in EVALUATED:
             started = time.perf_counter()
-            made = forecast_all(forecaster, windows[split], job, beside.forecasts.get(split))
+            if split == "validation" and held_out:
+                made = held_out(forecaster.quantiles)
+            else:
+                made = forecast_all(forecaster, windows[split], job, beside.forecasts.get(split))
             milliseconds = 1000 * (time.perf_counter() - started) / max(len(windows[split]), 1)
             bad += [] if np.isfinite(made.points).all() else [split]
             levels = levels if np.isfinite(made.quantiles).all() else ()
@@ -269,7 +244,10 @@ def work(job: Job, folder: Path, members: Sequence[Path], code: str, asked: thre
 
         fit_baseline(job, folder)
         return
-    beside = beside_of(job, asked, say)
+    if job.greedy is not None:
+        _work_greedily(job, folder, members, code, asked, say)
+        return
+    beside = beside_of(job, asked.is_set, lambda text: say({"warning": text}))
     if not is_done(folder):
         if job.members:
             known = partial(forecast, job=job, beside_BHK=beside.forecasts.get("validation"))
@@ -281,6 +259,39 @@ def work(job: Job, folder: Path, members: Sequence[Path], code: str, asked: thre
     if asked.is_set():
         raise Stopped("stopped before it forecast; the weights are there")
     evaluate(job, folder, code, beside, say)
+
+
+def _work_greedily(job: Job, folder: Path, fits: Sequence[Path], code: str, asked: threading.Event, say: Say) -> None:
+    """The same of a greedy ensemble, whose validation is forecast by weights that were learnt without it."""
+    from models.fit import greedy  # with pandas: for those that need it
+
+    torch.set_num_threads(job.threads)
+    panel, beside = Panel.open(job.panel), beside_of(job, asked.is_set, lambda text: say({"warning": text}))
+    ranges = greedy.validated(job, ranges_of(job, panel), beside, [_own_forecasts(fit) for fit in fits])
+    if not is_done(folder):
+        made = digest(beside.forecasts) if beside.forecasts else ""
+        if not greedy.assemble(job, fits, folder, ranges, panel, made).finished:
+            return
+    if asked.is_set():
+        raise Stopped("stopped before it forecast; the weights are there")
+    learnt = read_result(folder).learnt
+    assert learnt is not None  # of a finished one
+    places = [at for at, one in enumerate(job.members) if is_baseline(one.family)]
+    kept = beside.only([places.index(at) for at in job.kept(learnt.mix) if at in places])
+
+    def held_out(levels: Sequence[float]) -> Forecasts:
+        return Forecasts(*greedy.held_out(job, learnt, ranges[0], panel, levels))
+
+    evaluate(job.resolved(learnt), folder, code, kept, say, held_out)
+
+
+def _own_forecasts(folder: Path) -> OwnForecasts | None:
+    """What a fit forecast on its validation range; None where it failed, or its forecasts are not finite."""
+    evaluated = Evaluated.read(folder) if is_done(folder) else None
+    if evaluated is None or evaluated.not_finite:
+        return None
+    own = np.load(folder / quantiles_file("validation"), mmap_mode="r") if evaluated.quantiles else None
+    return OwnForecasts(np.load(folder / "validation.npy", mmap_mode="r"), own, evaluated.quantiles)
 
 
 def is_done(folder: Path) -> bool:
@@ -297,7 +308,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--with-parent", action="store_true", help="end as soon as standard input closes")
     parser.add_argument("--code", default="", help="recorded in evaluation.json")
-    parser.add_argument("--members", type=Path, nargs="+", default=[], help="the fits of the networks of an ensemble")
+    parser.add_argument("--members", type=Path, nargs="+", default=[], help="the fits that an ensemble is made of")
     parser.error = _usage  # type: ignore[method-assign]  # one line, where argparse prints several
     given = parser.parse_args(arguments)
     asked = _asked_to_stop(given.with_parent)

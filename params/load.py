@@ -22,6 +22,7 @@ from params.strict_yaml import MOST_DEPTH, MOST_KEY, Lines, parse_yaml, read_yam
 
 PARAMS = Path(__file__).resolve().parent
 ENSEMBLE = "ensemble"  # the family of a variant that combines others
+GREEDY = "greedy"  # what an ensemble says in place of its members: all of the run's, by weights that are learnt
 TAKEN = ("unique_id", "ds", "cutoff", "step", "y", *BASELINES)  # columns of a forecast frame
 
 SAID = {  # in the words of a run file, where pydantic has Python's
@@ -207,7 +208,7 @@ class _Layers:
                 what = "an ensemble" if "ensemble" in own else "a variant"
                 raise UserError(f"{own_lines[(key,)]}: unknown key {key!r}; {what} has {', '.join(keys[:-1])} and {keys[-1]}")
         check_keys(own.get("search"), own_lines, f"params/variants/{variant}.yaml")
-        members = self._members(variant)
+        members, greedy = self._members(variant), own.get("ensemble") == GREEDY
         everyones = {path[1] for path, _, _ in self.above if path[0] == "network" and len(path) > 1}
         merged = merge(self.under, {k: own[k] for k in SECTIONS if k in own})
         merged, lines = _with_settings(merged, self.lines | own_lines, self.above)
@@ -222,7 +223,8 @@ class _Layers:
                     "shared": frozenset({*self.under.get("network", {}), *everyones}),
                     "run": run,
                     "members": members,
-                    "combine": own.get("combine", "median"),
+                    "combine": "mean" if greedy else own.get("combine", "median"),
+                    "greedy": greedy,
                     **{key: own[key] for key in ("search", "draws_as") if key in own},
                 }
             )
@@ -235,6 +237,8 @@ class _Layers:
         if "ensemble" not in own:
             return ()
         names, where = own["ensemble"], lines[("ensemble",)]
+        if names == GREEDY:
+            return self._of_the_run(variant)
         if not isinstance(names, list) or not names or len({str(name) for name in names}) < len(names):
             raise UserError(f"{where}: ensemble: write what it combines, each once, such as [gru, nlinear, theta]")
         for name in names:
@@ -249,6 +253,19 @@ class _Layers:
                 f"{where}: ensemble: all of {', '.join(names)} are baselines; name a variant beside them, such as nlinear"
             )
         return tuple(self._baseline(name) if name in BASELINES else self.variant(name) for name in names)
+
+    def _of_the_run(self, variant: str) -> tuple[VariantParams, ...]:
+        """The members of a greedy ensemble: the run's variants that are no ensembles, then its baselines."""
+        (own, lines), run = self.own(variant), self.run()
+        if "combine" in own:
+            raise UserError(f"{lines[('combine',)]}: combine: a greedy ensemble is a weighted mean; take this key out")
+        names = [name for name in run.variants if "ensemble" not in self.own(name)[0]]
+        if not names:
+            where = self.lines.get(("variants",), self.name)
+            raise UserError(
+                f"{where}: variants: {variant} combines the run's other variants; name one beside it that is no ensemble"
+            )
+        return (*map(self.variant, names), *map(self._baseline, run.evaluation.baselines))
 
     def _baseline(self, name: str) -> VariantParams:
         """A baseline as the member of an ensemble: the run gives it its season, and it has no arguments of its own."""

@@ -335,6 +335,7 @@ class VariantParams(Section):
     `shared`: those of them that the run gives to all of its variants, for the families that take them.  `members`: of an
     ensemble, the variants whose fits, all seeds, it combines, and the baselines beside them (`family` is such a one's name).
     `search`: what `tune` may change, by key.  `draws_as`: the name that its random numbers are drawn by, if not its own.
+    `greedy`: they are all of the run's, and how much each counts is learnt on validation.
     """
 
     variant: Name
@@ -347,3 +348,4 @@ class VariantParams(Section):
     combine: Literal["median", "mean"] = "median"
     search: dict[str, Dimension] = Field(default_factory=dict)
     draws_as: Name | None = None
+    greedy: bool = False

@@ -40,7 +40,10 @@ def train_fits(
     with board.stage(stage), runner:
         shown = artifacts.start_progress(name, len(plan))
         board.fits({fit.label: fit.most_epochs for fit in plan}, {fit.label: naive[fit.fold - 1] for fit in plan if naive})
-        waiting = [runner.submit(train_variant, {"planned": fit, "trainer": trainer}) for fit in plan]
+        waiting: list[PrefectFuture[Any]] = []
+        for planned in plan:  # one that learns from the others, which stand before it, waits for them
+            learns_from = waiting[:] if planned.variant.greedy else []
+            waiting.append(runner.submit(train_variant, {"planned": planned, "trainer": trainer}, wait_for=learns_from))
         done: dict[str, Fit] = {}
         try:
             for future in _as_they_end(waiting):

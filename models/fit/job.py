@@ -6,9 +6,6 @@ The folder receives checkpoints while the fit runs, then `weights.pt`, and last 
 import hashlib
 import io
 import json
-import re
-import resource
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -28,10 +25,14 @@ from models.ensemble import Combine, Ensemble, Model
 from models.families import FAMILIES, build_forecaster
 from models.fit import checkpoint
 from models.fit.loop import SAVE_EVERY, OnEpoch, fit
+from models.fit.peak import peak_memory
 from models.fit.reach import reach_of
 from models.fit.settings import (
     Ended,
     FitFailed,
+    Greedy,
+    Learnt,
+    Mix,
     OutOfMemory,
     Resources,
     Result,
@@ -64,6 +65,7 @@ class Job:
 
     A baseline has its name for a family and its arguments for a network (`tasks/train/job.py` makes it).  Without a `split` (a
     refit on all rows) every row is training's.  `point`: made of the quantiles, where it is no output of the network.
+    `greedy`: how the weights of its members are learnt; `counts`: how often each counts, where that is known (`resolved`).
     `panel`: the folder of the panel.  `save_every`: seconds between checkpoints.  `resources`: what it needs of a machine.
     """
 
@@ -81,6 +83,8 @@ class Job:
     point: Point | None = None
     members: tuple["Job", ...] = ()
     combine: Combine = "median"
+    greedy: Greedy | None = None
+    counts: tuple[int, ...] = ()
     save_every: float = SAVE_EVERY
     resources: Resources = field(default_factory=Resources)
 
@@ -93,6 +97,28 @@ class Job:
     def baselines(self) -> tuple["Job", ...]:
         """The members that are baselines, in order: they have no weights, and are no part of a graph."""
         return tuple(member for member in self.members if is_baseline(member.family))
+
+    @property
+    def trained(self) -> tuple["Job", ...]:
+        """The fits that an ensemble needs: its networks, and, where its weights are learnt, they in other validation ranges."""
+        if self.greedy is None:
+            return self.networks
+        ranges = [replace(member, split=split) for split in self.greedy.others for member in self.members]
+        stopped = zip(ranges, self.greedy.stops or [None] * len(ranges), strict=True)
+        others = (one if step is None else one.with_training(stop_step=step) for one, step in stopped)
+        return (*self.networks, *(one for one in others if not is_baseline(one.family)))
+
+    def resolved(self, learnt: Learnt | None) -> "Job":
+        """The weighted mean that a greedy ensemble has come to: the members in it, networks first.  Others are themselves."""
+        if self.greedy is None or learnt is None:
+            return self
+        kept = self.kept(learnt.mix)
+        counts = tuple(learnt.mix.counts[at] for at in kept)
+        return replace(self, members=tuple(self.members[at] for at in kept), greedy=None, counts=counts)
+
+    def kept(self, mix: Mix) -> list[int]:
+        """The places of the members that are in a mix, networks first."""
+        return sorted(mix.kept, key=lambda at: is_baseline(self.members[at].family))
 
     @property
     def on_all_rows(self) -> bool:
@@ -122,7 +148,8 @@ class Job:
         }
         if self.members:
             found |= {"members": [member.numbers() for member in self.members], "combine": self.combine}
-        return found
+        found |= {"greedy": asdict(self.greedy)} if self.greedy else {}
+        return found | ({"counts": list(self.counts)} if self.counts else {})
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` gives it back."""
@@ -152,6 +179,8 @@ class Job:
                 "quantiles": tuple(raw["quantiles"]),
                 "resources": Resources(**raw.get("resources", {})),
                 "members": tuple(cls.from_dict({**member, **shared}) for member in raw.get("members", ())),
+                "greedy": Greedy.from_dict(raw["greedy"]) if raw.get("greedy") else None,
+                "counts": tuple(raw.get("counts", ())),
             }
         )
 
@@ -260,32 +289,46 @@ def run(job: Job, folder: Path, on_epoch: OnEpoch, stop: Callable[[], bool] = la
 def assemble(job: Job, fits: Sequence[Path], folder: Path, forecast: Forecast, forecasts: str = "") -> Result:
     """Makes an ensemble of the finished fits of its `networks`, in their order: writes `weights.pt` and `result.json`.
 
-    Nothing is trained: `train_seconds` is what its members took, and the history is empty.  `forecast`: how the ensemble, its
-    baselines included, forecasts.  `forecasts`: the sha256 of what the baselines forecast.
+    `forecast`: how the ensemble, its baselines included, forecasts.  `forecasts`: the sha256 of what the baselines forecast.
     """
-    torch.set_num_threads(job.threads)
-    results = [read_result(fit) for fit in fits]
-    members = [load_model(member, fit) for member, fit in zip(job.networks, fits, strict=True)]
-    ensemble = Ensemble(members, job.combine, apart=bool(job.baselines)).eval()
-    panel = Panel.open(job.panel)
+    ensemble, panel = put_together(job, fits), Panel.open(job.panel)
     validation = windows_of(job, panel, ("validation",))["validation"]
-    weights = dict(ensemble.state_dict())
-    seconds = sum(found.train_seconds for found in results)
-    windows = sum(found.windows_per_second * found.train_seconds for found in results)
-    write_weights(weights, folder)
-    told = iter(map(_for_a_refit, results))
-    result = Result(
+    val_mae = mae(forecast(ensemble, validation), panel, validation)
+    told = [read_result(fit) for fit in fits]
+    return write_ensemble(ensemble, assembled(job.members, told), folder, val_mae=val_mae, forecasts=forecasts)
+
+
+def put_together(job: Job, fits: Sequence[Path]) -> Ensemble:
+    """The ensemble of the finished fits of its `networks`, in their order."""
+    torch.set_num_threads(job.threads)
+    members = [load_model(member, fit) for member, fit in zip(job.networks, fits, strict=True)]
+    return Ensemble(members, job.combine, bool(job.baselines), job.counts).eval()
+
+
+def assembled(members: Sequence[Job], told: Sequence[Result]) -> Result:
+    """What becomes of an ensemble of some members, of which `told` has the results of those that are trained.
+
+    Nothing is trained: `train_seconds` is what they took, and the history is empty.
+    """
+    seconds = sum(found.train_seconds for found in told)
+    windows = sum(found.windows_per_second * found.train_seconds for found in told)
+    results = iter(map(_for_a_refit, told))
+    return Result(
         status=Status.FINISHED,
-        num_parameters=sum(p.numel() for p in ensemble.parameters()),
-        val_mae=_mae(forecast(ensemble, validation), panel, validation),
         train_seconds=seconds,
         windows_per_second=windows / max(seconds, 1e-9),
         ended_by=Ended.MEMBERS,
-        steps=sum(found.steps for found in results),
-        members=[Result(status=Status.FINISHED) if is_baseline(one.family) else next(told) for one in job.members],
-        weights=weights_hash(weights, forecasts),
-        forecasts=forecasts,
+        steps=sum(found.steps for found in told),
+        members=[Result(status=Status.FINISHED) if is_baseline(one.family) else next(results) for one in members],
     )
+
+
+def write_ensemble(ensemble: Ensemble, result: Result, folder: Path, **found: Any) -> Result:
+    """Writes `weights.pt` and, last, `result.json`, in which `found` stands too; returns the result."""
+    weights, result = dict(ensemble.state_dict()), replace(result, **found)
+    parameters = sum(p.numel() for p in ensemble.parameters())
+    result = replace(result, num_parameters=parameters, weights=weights_hash(weights, result.forecasts))
+    write_weights(weights, folder)
     write_result(result, folder)
     return result
 
@@ -295,27 +338,11 @@ def _for_a_refit(result: Result) -> Result:
     return replace(result, history=[row for row in result.history if row["epoch"] == result.best_epoch])
 
 
-def _mae(forecasts: np.ndarray, panel: Panel, windows: Windows) -> float | None:
+def mae(forecasts: np.ndarray, panel: Panel, windows: Windows) -> float | None:
     """In raw units; None without a target."""
     rows = windows.origins.cpu().numpy()[:, None] + windows.params.gap + 1 + np.arange(windows.params.horizon)
     errors = np.abs(panel.target[rows] - forecasts)
     return float(np.nanmean(errors)) if np.isfinite(errors).any() else None
-
-
-def peak_memory(device: str) -> tuple[float, float | None]:
-    """The most memory that this process has held, and on a GPU what torch held there (else None), in megabytes."""
-    return _peak_bytes() / 1e6, torch.cuda.max_memory_allocated(device) / 1e6 if device.startswith("cuda") else None
-
-
-def _peak_bytes(status: Path = Path("/proc/self/status")) -> int:
-    """By Linux's own count of this program; ru_maxrss begins at what its parent held, which it keeps across exec."""
-    try:
-        found = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    if found is not None:
-        return int(found[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def write_weights(weights: Mapping[str, Tensor], folder: Path) -> None:
@@ -350,7 +377,7 @@ def load_model(job: Job, folder: Path) -> Model:
     result = read_result(folder)
     if weights_hash(weights, result.forecasts) != result.weights:
         raise ValueError(f"{folder}: the weights are not those that the fit wrote; remove the folder to train again")
-    model = _empty(job, Panel.open(job.panel), weights)
+    model = _empty(job.resolved(result.learnt), Panel.open(job.panel), weights)
     model.load_state_dict(weights)
     return model.eval()
 
@@ -359,5 +386,5 @@ def _empty(job: Job, panel: Panel, weights: Mapping[str, Tensor], prefix: str = 
     """The forecaster of a job for `weights`, whose scaling is among them: it is not fitted again."""
     if job.members:
         members = [_empty(member, panel, weights, f"{prefix}members.{i}.") for i, member in enumerate(job.networks)]
-        return Ensemble(members, job.combine, apart=bool(job.baselines))
+        return Ensemble(members, job.combine, bool(job.baselines), job.counts)
     return build(job, panel, Scaling(*(weights[prefix + name] for name in Scaling._fields)))

@@ -6,11 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
+from models.data.panel import Split
+
 Epoch = dict[str, float]
+Measure = Literal["mae", "mase", "owa", "rmsse", "mae_scaled", "mse_scaled"]
+By = Literal["folds", "origins", "series"]
 
 
 class Status(StrEnum):
@@ -115,6 +119,69 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Greedy:
+    """By what the weights of a greedy ensemble are learnt: the measure of the run, its season, what a forecast can be
+    (`lowest`, `highest`, `integer`), and the borders of the `others` of its validation ranges, beside its own.
+
+    `stops`: of each member in each of these, in turn, the step at which an equal fit was stopped by its `max_seconds`.
+    """
+
+    measure: Measure
+    season: int
+    lowest: float | None = None
+    highest: float | None = None
+    integer: bool = False
+    others: tuple[Split, ...] = ()
+    stops: tuple[int | None, ...] = ()
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "Greedy":
+        """The inverse of `asdict`."""
+        return cls(**{**raw, "others": tuple(Split(**one) for one in raw["others"]), "stops": tuple(raw["stops"])})
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How often each member of an ensemble counts.  `network`: where no network does, the one that is best by itself, which the
+    ensemble keeps to have a graph: its quantiles lie around the forecast of the others."""
+
+    counts: tuple[int, ...]
+    network: int | None = None
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The members that there are in it, in order."""
+        return tuple(at for at, count in enumerate(self.counts) if count or at == self.network)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "Mix":
+        """The inverse of `asdict`."""
+        return cls(tuple(raw["counts"]), raw["network"])
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """The weights of a greedy ensemble, learnt on all of validation, and those that its validation scores come from.
+
+    `held_out`: for each part of its validation range, the mix that was learnt without that part: parts of one range are blocks
+    of `origins` or, where these are too few, of `series`; where there are several validation ranges (`folds`) a range is one.
+    `score`: of the mix on the rows that it was learnt on; `singles`: of each member by itself, None where it was left out.
+    """
+
+    mix: Mix
+    by: By
+    held_out: tuple[Mix, ...]
+    score: float
+    singles: tuple[float | None, ...]
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "Learnt":
+        """The inverse of `asdict`."""
+        mixes = {"mix": Mix.from_dict(raw["mix"]), "held_out": tuple(map(Mix.from_dict, raw["held_out"]))}
+        return cls(**{**raw, **mixes, "singles": tuple(raw["singles"])})
+
+
+@dataclass(frozen=True)
 class FitResult:
     """What the loop found: the best weights are in the forecaster; the history has one row an epoch.
 
@@ -141,8 +208,9 @@ class Result:
     """What became of a fit, as `result.json` holds it: what the loop found, or `reason`, why there is no model.
 
     `again`: another try may do, since it was for want of memory.  `step`, `learning_rate`: where it failed.  `weights`: the
-    sha256 of weights and buffers.  `members`: of an ensemble, what a refit of each has to know.  `forecasts`: of an ensemble
-    with baselines, the sha256 of what these forecast, which counts in `weights`: they are a part of what it is.
+    sha256 of weights and buffers.  `members`: of an ensemble, what a refit of each has to know; of a greedy one, after them
+    those of its members in other validation ranges.  `forecasts`: of an ensemble with baselines, the sha256 of what these
+    forecast, which counts in `weights`: they are a part of what it is.  `learnt`: the weights of a greedy ensemble.
     """
 
     status: Status
@@ -167,6 +235,7 @@ class Result:
     peak_gpu_memory_mb: float | None = None
     members: Sequence["Result"] = ()
     forecasts: str = ""
+    learnt: Learnt | None = None
 
     @property
     def finished(self) -> bool:
@@ -187,6 +256,7 @@ class Result:
         own = {name: value for name, value in raw.items() if name in {one.name for one in fields(cls)}}
         own["status"] = Status(own.get("status", "finished"))
         own["ended_by"] = Ended(own["ended_by"]) if own.get("ended_by") else None
+        own["learnt"] = Learnt.from_dict(own["learnt"]) if own.get("learnt") else None
         return cls(**{**own, "members": tuple(cls.from_dict(member) for member in own.get("members", ()))})
 
 

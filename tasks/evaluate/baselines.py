@@ -15,11 +15,12 @@ import polars as pl
 
 from models.baseline_fit import history_of
 from models.baselines import LONGEST_SEASON, arguments_of
+from models.data.origins import origin_rows
 from models.data.panel import Data, Panel
 from models.fit.job import Job
 from models.serving import baseline
 from models.worker import EVALUATED
-from params.schema import RunParams
+from params.schema import RunParams, VariantParams
 from tasks.evaluate.bounds import bounds_of, within
 from tasks.evaluate.frames import targets_of, write_columns
 from tasks.files import spread
@@ -263,6 +264,33 @@ def spread_origins(names: Sequence[str], panel: Panel, origins: np.ndarray, run:
     least = ORIGINS_LEAST if evaluation.baseline_origins == "auto" else 1
     count = max(min(most, default=least), least)
     return origins[np.isin(moment, cutoffs[spread(len(cutoffs), count)])] if fitted else origins
+
+
+def with_whole_members(variants: Mapping[str, VariantParams], run: RunParams, data: Data) -> dict[str, VariantParams]:
+    """The variants of a run, their greedy ensembles without the baselines that are fitted at some origins only: a mean with one
+    would be another at each origin."""
+    left_out = _thinned(run, data) if any(one.greedy for one in variants.values()) else ()
+
+    def whole(one: VariantParams) -> VariantParams:
+        members = tuple(member for member in one.members if member.variant not in left_out)
+        return one.model_copy(update={"members": members}) if one.greedy else one
+
+    return {name: whole(one) for name, one in variants.items()}
+
+
+def _thinned(run: RunParams, data: Data) -> set[str]:
+    """The baselines that are fitted at some of the origins of a split, or at none."""
+    found, evaluation = set[str](), run.evaluation
+    for fold, split in [*((fold, "validation") for fold in data.folds), (data, "test")]:
+        origins = origin_rows(fold.panel, fold.windows, fold.split, split, evaluation.stride)
+        if not len(origins):
+            continue
+        past = _Past(*history_of(fold.panel, origins), fold.panel.times[origins])
+        cutoffs = len(np.unique(_moments(past)))
+        for name in only_fitted(run).evaluation.baselines:
+            if evaluation.season > FITTED[name].longest or _most_origins(name, past, run) < cutoffs:
+                found.add(name)
+    return found
 
 
 def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float]:

@@ -17,7 +17,7 @@ from models.data.origins import origin_rows
 from models.data.panel import content_digest
 from models.data.windows import Windows
 from models.families import FAMILIES
-from models.fit.job import Job, is_baseline, load_model
+from models.fit.job import Job, is_baseline, load_model, read_result
 from models.fit.settings import Epoch, Result
 from models.networks.contract import check_arguments
 from models.worker import forecast
@@ -162,8 +162,10 @@ def _stopped(job: Job, kept: Trained) -> Job:
         job = job.with_training(stop_step=kept.stop_step)
     if not kept.stop_steps:
         return job
-    pairs = zip(job.members, kept.stop_steps, strict=True)
-    return replace(job, members=tuple(one if step is None else one.with_training(stop_step=step) for one, step in pairs))
+    own, others = kept.stop_steps[: len(job.members)], kept.stop_steps[len(job.members) :]
+    pairs = zip(job.members, own, strict=True)
+    job = replace(job, members=tuple(one if step is None else one.with_training(stop_step=step) for one, step in pairs))
+    return replace(job, greedy=replace(job.greedy, stops=others)) if job.greedy else job
 
 
 def _fitted(job: Job, home: Path, scratch: Path, say: Say, stop: threading.Event | None) -> Result:
@@ -182,7 +184,7 @@ def _forecast_gap(version: Version, home: Path, job: Job, folder: Path, refit: b
     origins = origin_rows(panel, params, None, "all", 1)
     some = origins[spread(len(origins), WINDOWS)]
     theirs = forecasts(version, panel, some, refit)
-    ours = forecast(load_model(job, folder), Windows(panel, params, some), job)
+    ours = forecast(load_model(job, folder), Windows(panel, params, some), job.resolved(read_result(folder).learnt))
     gap = float(np.abs(ours - theirs).max() / max(float(theirs.std()), 1e-12))
     return gap if math.isfinite(gap) else math.inf
 

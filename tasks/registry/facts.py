@@ -80,7 +80,8 @@ class TrainedOn(Trained):
     """What a version was trained on and how it was judged: its run's params, its scores, the first row that it has not seen.
 
     `newest`: the time of the newest row, also as text.  `naive`, `baseline`: the best of the naive baselines, and of all, which
-    is the bar.  What has a default is missing in some versions; `bar` is never.
+    is the bar.  `counts`: how often each member of the job counts, where that was learnt.  What has a default is missing in
+    some versions; `bar` is never.
     """
 
     run: RunParams
@@ -95,6 +96,7 @@ class TrainedOn(Trained):
     seed: int = 0
     checks: str = ""
     refit: Refitted | None = None
+    counts: tuple[int, ...] = ()
 
     @property
     def bar(self) -> str:
@@ -121,6 +123,7 @@ class TrainedOn(Trained):
             "newest": self.newest,
             "newest_time": self.newest_time,
         }
+        found |= {"counts": list(self.counts)} if self.counts else {}
         return found | ({"refit": self.refit.to_dict()} if self.refit else {})
 
     @classmethod
@@ -128,7 +131,7 @@ class TrainedOn(Trained):
         """The inverse of `to_dict`."""
         refit = Refitted.from_dict(raw["refit"]) if "refit" in raw else None
         own = {"job": _job(raw["job"]), "run": RunParams.stored(raw["run"]), "refit": refit, "scores": raw.get("scores", {})}
-        own["stop_steps"] = tuple(raw.get("stop_steps", ()))
+        own |= {name: tuple(raw.get(name, ())) for name in ("stop_steps", "counts")}
         return cls(**_known(cls, raw) | own)
 
 
@@ -149,10 +152,14 @@ class Fallback(Baseline):
 
 @dataclass(frozen=True, kw_only=True)
 class Combined:
-    """`how` the `baselines` that are members of an ensemble are combined with the others, which are outputs of the graph."""
+    """`how` the `baselines` that are members of an ensemble are combined with the others, which are outputs of the graph.
+
+    `counts`: how often each of all counts in a mean, the outputs of the graph first; none: alike.
+    """
 
     how: Combine
     baselines: tuple[Baseline, ...]
+    counts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +247,11 @@ class BundleFacts:
             for one in raw.get("fallbacks", ())
         )
         if combined := raw.get("combined"):
-            own["combined"] = Combined(how=combined["how"], baselines=tuple(Baseline(**one) for one in combined["baselines"]))
+            own["combined"] = Combined(
+                how=combined["how"],
+                baselines=tuple(Baseline(**one) for one in combined["baselines"]),
+                counts=tuple(combined.get("counts", ())),
+            )
         trained_on = None if lacks else TrainedOn.from_dict(raw["trained_on"])
         windows = WindowParams.from_dict(raw["windows"])
         return cls(**_known(cls, raw) | own | {"windows": windows, "trained_on": trained_on, "lacks": lacks})
@@ -257,7 +268,8 @@ def _told(one: Baseline) -> dict[str, object]:
 
 
 def _combination(found: Combined) -> dict[str, object]:
-    return {"how": found.how, "baselines": [_told(one) for one in found.baselines]}
+    told = {"how": found.how, "baselines": [_told(one) for one in found.baselines]}
+    return told | ({"counts": list(found.counts)} if found.counts else {})
 
 
 def _calibration(found: Calibrated) -> dict[str, object]:

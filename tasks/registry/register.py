@@ -106,7 +106,8 @@ def _write(
     """Writes the bundle of a fit; returns its card."""
     judged = load_model(fit.job, fit.folder)
     fallbacks = fallbacks_of(found, made.run.evaluation.season)
-    facts = facts_of(fit.job, panel, made, judged.quantiles, found.calibrations[fit.label], fallbacks)
+    mixed = fit.job.resolved(fit.result.learnt)
+    facts = facts_of(mixed, panel, made, judged.quantiles, found.calibrations[fit.label], fallbacks)
     facts = replace(facts, variant=fit.variant)  # its job may draw its random numbers by another name
     refitted = load_model(refit.job, refit.folder) if refit else None
     return _with_papers(bundle, facts, panel, about, (judged, refitted), fit.evaluated.memory if fit.evaluated else None)
@@ -197,7 +198,7 @@ def facts_of(
         calibrated=calibrated,
         inputs={} if is_baseline(job.family) else inputs_of(job.windows),
         fallbacks=tuple(fallbacks),
-        combined=Combined(how=job.combine, baselines=members) if members else None,
+        combined=Combined(how=job.combine, baselines=members, counts=job.counts) if members else None,
         trained_on=made,
     )
 
@@ -208,6 +209,7 @@ def trained_on(fit: Fit, refit: Fit | None, run: RunParams, panel: Panel, judged
         _made(fit.job, fit.label, fit.result.weights, run, panel, judged),
         stop_step=_stopped_at(fit.result),
         stop_steps=tuple(map(_stopped_at, fit.result.members)),
+        counts=fit.result.learnt.mix.counts if fit.result.learnt else (),
         refit=refitted(refit, panel) if refit else None,
     )
 

@@ -20,6 +20,7 @@ from tasks.registry.schema_fit import (
     ArgumentsTold,
     Border,
     ChannelTold,
+    Counts,
     Exactly,
     Family,
     FingerprintTold,
@@ -101,6 +102,7 @@ class CombinedTold(Exactly):
 
     how: Literal["median", "mean"]
     baselines: Annotated[list[BaselineTold], Field(min_length=1, max_length=1000)]
+    counts: Counts = Field(default_factory=list)
 
 
 class RefitTold(Told):
@@ -131,11 +133,15 @@ class TrainedOnTold(Told):
     stop_step: Rows | None = None
     stop_steps: list[Rows | None] = Field(default_factory=list)
     refit: RefitTold | None = None
+    counts: Counts = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.job and self.stop_steps and len(self.stop_steps) != len(self.job.members):
-            raise ValueError("stop_steps: one for each member of the job")
+        ranges = 1 + len(self.job.greedy.others) if self.job and self.job.greedy else 1
+        if self.job and self.stop_steps and len(self.stop_steps) != ranges * len(self.job.members):
+            raise ValueError("stop_steps: one for each member of the job in each validation range that it learns from")
+        if self.job and len(self.counts) != (len(self.job.members) if self.job.greedy else 0):
+            raise ValueError("counts: one for each member of a job that learns them, and none for another")
         if self.job and self.job.split is None:
             raise ValueError("job.split: what is judged was trained on a split")
         if self.run and self.naive and self.naive not in self.run["evaluation"]["baselines"]:

@@ -8,11 +8,11 @@ from models.baselines import BASELINES
 from models.data.window import WindowParams
 from models.families import FAMILIES
 from models.fit.job import is_baseline
-from models.fit.settings import Training
+from models.fit.settings import Measure, Training
 from params.load import ENSEMBLE
 from params.resources import ResourcesKept
 from params.schema import can_be_built
-from params.section import MOST, MOST_ROWS, Name, Share, Text, Threads
+from params.section import MOST, MOST_FOLDS, MOST_ROWS, Name, Share, Text, Threads
 from tasks.registry.seal import Digest
 
 SIZE = 10**7  # the most samples, steps or units of a network
@@ -24,6 +24,7 @@ Size = Annotated[int, Field(ge=1, le=SIZE)]
 Float = Annotated[float, Field(ge=-1e300, le=1e300)]
 Above = Annotated[float, Field(gt=0, le=MOST)]
 Border = Int64 | dict[str, Int64]
+Counts = Annotated[list[Annotated[int, Field(ge=0, le=1000)]], Field(max_length=1000)]  # of the picks of an ensemble
 Quantiles = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(max_length=1000)]
 HalfWidths = list[Annotated[float, Field(ge=0, le=1e300)] | None]
 Word = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,200}$")]  # printable
@@ -147,6 +148,18 @@ def arguments_fit(family: str, network: dict[str, Any]) -> None:
             raise ValueError(f"network: {first_fault(error)}") from None
 
 
+class GreedyTold(Exactly):
+    """By what weights are learnt."""
+
+    measure: Measure
+    season: Size
+    lowest: Float | None = None
+    highest: Float | None = None
+    integer: bool = False
+    others: Annotated[list[SplitTold], Field(max_length=MOST_FOLDS)]
+    stops: Annotated[list[Rows | None], Field(max_length=100_000)] = Field(default_factory=list)
+
+
 class MemberTold(Exactly):
     """The numbers of a fit, or of a baseline, which may be one of an ensemble."""
 
@@ -161,12 +174,16 @@ class MemberTold(Exactly):
     point: Literal["median", "mean"] | None = None
     members: Annotated[list["MemberTold"], Field(max_length=1000)] = Field(default_factory=list)
     combine: Literal["median", "mean"] = "median"
+    greedy: GreedyTold | None = None
+    counts: Counts = Field(default_factory=list)
     resources: ResourcesKept = ResourcesKept()
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if (self.family == ENSEMBLE) != bool(self.members):
             raise ValueError(f"family: {ENSEMBLE} is what has members, and no other")
+        if (self.greedy or self.counts) and (self.combine != "mean" or len(self.counts) not in (0, len(self.members))):
+            raise ValueError("counts: one for each member of an ensemble that is a mean")
         arguments_fit(self.family, self.network)
         return self
 

@@ -53,8 +53,11 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
     """Builds a variant without memory and sends a window through; returns its number of parameters.
 
     Raises UserError naming the variant where an argument is unknown, of the wrong type, or the shapes do not fit, and where an
-    ensemble has a baseline for which the season is too long.
+    ensemble has a baseline for which the season is too long.  A greedy ensemble has the variants of the run, which are checked
+    by themselves, and leaves out what does not forecast.
     """
+    if variant.greedy:
+        return 0
     if variant.members:
         for member in variant.members:
             _check_season(variant, member)
@@ -214,6 +217,8 @@ def only_those_that_fit(plan: Plan, say: Callable[[str], None]) -> Plan:
         except UserError as error:
             last = error
             say(f"  left out: {error}")
+    if last is not None and not any(not plan.variants[name].members for name in fitting):
+        fitting = [name for name in fitting if not plan.variants[name].greedy]  # it has nothing to combine
     if last is not None and not fitting:
         raise last
     return plan.only(fitting)

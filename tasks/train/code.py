@@ -12,6 +12,7 @@ from tasks.files import ROOT
 CODE_RULE = 2  # how `code` is taken: 1 (up to lagline 0.1) hashed every file of models, tasks and params
 # where the code that trains, the code that forecasts, and the code of a baseline begins
 FIT, WORKER, SERVING = "models/fit/job.py", "models/worker.py", "models/serving.py"
+GREEDY = "models/fit/greedy.py"  # the code that learns the weights of an ensemble, with all that it combines by
 _PARSING = threading.Lock()  # Python 3.11 counts the depth of all threads' trees as one, and breaks where two parse at once
 JUDGING = ("tasks/evaluate", "tasks/calibrate", "tasks/compare")  # what makes scores of forecasts
 

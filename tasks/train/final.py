@@ -28,13 +28,15 @@ def job_on_all_rows(job: Job, result: Result) -> Job:
 
     Budgets of steps grow with the epoch, so that the learning rate goes through the same share of its schedule; where the
     best epoch was one that a budget had cut short, the refit's last is cut at the same share.  Seconds are not looked at.  The
-    refit of an ensemble is that of each of its members.  A baseline learns nothing and stays what it is.
+    refit of an ensemble is that of each of its members, by the weights that it has.  A baseline stays what it is.
     """
     if is_baseline(job.family):
         return replace(job, split=None)
     if job.members:
-        refits = [job_on_all_rows(one, own) for one, own in zip(job.members, result.members, strict=True)]
-        return replace(job, split=None, members=tuple(refits))
+        mixed = job.resolved(result.learnt)
+        own = [result.members[at] for at in job.kept(result.learnt.mix)] if job.greedy and result.learnt else result.members
+        refits = [job_on_all_rows(one, told) for one, told in zip(mixed.members, own, strict=True)]
+        return replace(mixed, split=None, members=tuple(refits))
     again = replace(job, split=None).with_training(max_seconds=None)
     best = next(row for row in result.history if row["epoch"] == result.best_epoch)
     penalty = best.get("penalty", result.penalty)  # its own, or that of the ridge regression beside it

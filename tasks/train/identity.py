@@ -21,7 +21,7 @@ from params.errors import UserError
 from params.schema import RunParams
 from tasks.engine.choice import engine
 from tasks.files import ROOT
-from tasks.train.code import CODE_RULE, FIT, SERVING, WORKER, code_digest, imported_by, judging_digest
+from tasks.train.code import CODE_RULE, FIT, GREEDY, SERVING, WORKER, code_digest, imported_by, judging_digest
 from tasks.train.job import Planned
 from tasks.train.revision import Revision, revision_of
 from tasks.validate.verdict import Verdict
@@ -111,6 +111,8 @@ def _code_of(job: Job) -> str:
     """The digest of the code that a job is carried out by."""
     if is_baseline(job.family):
         return code_digest(start=SERVING)
+    if job.greedy is not None:
+        return code_digest(start=GREEDY)
     return sha256(canonical([code_digest(), code_digest(start=SERVING)])) if _baselines(job) else code_digest()
 
 

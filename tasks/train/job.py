@@ -8,7 +8,7 @@ from models.baselines import arguments_of
 from models.data.panel import Split
 from models.data.window import FeatureWindow, WindowParams
 from models.fit.job import Job, Rule, is_baseline, is_closed_form
-from models.fit.settings import Training
+from models.fit.settings import Greedy, Training
 from models.networks.linear import PENALTIES
 from params.schema import RunParams, VariantParams
 from tasks.train.check import labels_of, own_network, resources_of, seeds_of
@@ -43,8 +43,19 @@ class Planned:
         return self.job.training.refit_epochs or self.job.training.max_epochs
 
 
-def make_job(variant: VariantParams, seed: int, panel: Path, windows: WindowParams, split: Split, device: str) -> Job:
-    """Everything that a fit depends on; of an ensemble, `members` are the jobs of the fits that it combines."""
+def make_job(
+    variant: VariantParams,
+    seed: int,
+    panel: Path,
+    windows: WindowParams,
+    split: Split,
+    device: str,
+    others: Sequence[Split] = (),
+) -> Job:
+    """Everything that a fit depends on; of an ensemble, `members` are the jobs of the fits that it combines.
+
+    `others`: the other validation ranges of the run, on which the weights of a greedy ensemble are learnt too.
+    """
     training, scaling = variant.run.training, variant.run.scaling
     names = (
         "max_epochs",
@@ -77,8 +88,15 @@ def make_job(variant: VariantParams, seed: int, panel: Path, windows: WindowPara
             job for one in variant.members for job in _member_jobs(one, panel, windows, split, device, training.threads)
         ),
         combine=variant.combine,
+        greedy=_greedy(variant.run, others) if variant.greedy else None,
         resources=resources_of(training),
     )
+
+
+def _greedy(run: RunParams, others: Sequence[Split]) -> Greedy:
+    """By what the weights of a greedy ensemble are learnt: as the run chooses."""
+    bounds = run.data.lowest, run.data.highest, bool(run.data.integer)
+    return Greedy(run.evaluation.choose_by, run.evaluation.season, *bounds, tuple(others))
 
 
 def _member_jobs(
@@ -125,15 +143,16 @@ def plan_fits(
     earlier: Sequence[Split] = (),
 ) -> list[Planned]:
     """Every fit of a run, then, for each further split, the fits that repeat them as time goes on (lstm@2, lstm@3, ...), and
-    for each `earlier` validation range, the oldest first, those of its fold (lstm~1, lstm~2, ...)."""
+    for each `earlier` validation range, the oldest first, those of its fold (lstm~1, lstm~2, ...).  Greedy ensembles come last:
+    they wait for all others."""
     last = len(earlier) + 1
 
-    def fits(split: Split, mark: str, kind: Kind, fold: int) -> list[Planned]:
+    def fits(split: Split, others: Sequence[Split], mark: str, kind: Kind, fold: int) -> list[Planned]:
         return [
             Planned(
                 label=f"{label}{mark}",
                 variant=variants[name],
-                job=make_job(variants[name], seed, panel, windows, split, device),
+                job=make_job(variants[name], seed, panel, windows, split, device, others),
                 kind=kind,
                 first=label if mark else "",
                 fold=fold,
@@ -141,9 +160,10 @@ def plan_fits(
             for label, name, seed in labels_of(run, variants)
         ]
 
-    found = fits(splits[0], "", Kind.VARIANT, last)
+    found = fits(splits[0], earlier, "", Kind.VARIANT, last)
     for number, split in enumerate(splits[1:], start=2):
-        found += fits(split, f"@{number}", Kind.REFIT, last)
+        found += fits(split, earlier, f"@{number}", Kind.REFIT, last)
     for number, split in enumerate(earlier, start=1):
-        found += fits(split, f"~{number}", Kind.FOLD, number)
-    return found
+        others = [splits[0], *(one for one in earlier if one != split)]
+        found += fits(split, others, f"~{number}", Kind.FOLD, number)
+    return sorted(found, key=lambda fit: fit.variant.greedy)

@@ -44,24 +44,25 @@ def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fre
     """Carries a job out by the engine, or hands back its finished result; one at a time for one identity.
 
     Finished weights that another version of the code has forecast with are kept and forecast with again.  A `fresh` fit that
-    its `max_seconds` ended before ends at the same step again.  The networks of an ensemble are trained first.
+    its `max_seconds` ended before ends at the same step again.  The networks of an ensemble are trained first; those of a
+    greedy one are its run's own, which have been trained when it begins, and one that failed is left out of it.
     Raises Interrupted after `stop`, Unavailable where the disk is full, RuntimeError where the process broke otherwise.
     """
     members: list[Path] = []
     folder = fit_folder(job, home)
     with lock(home, f"fit-{folder.name[:16]}"):
         _mend(folder, listener)
-    if job.members and (fresh or finished_result(folder) is None):
-        for member in job.networks:
-            found = run_fit(member, home, listener, stop, fresh)
-            if not found.result.finished:
+    if job.members and (fresh or finished_result(folder) is None or (job.greedy and not _is_current(Evaluated.read(folder)))):
+        for member in job.trained:
+            found = run_fit(member, home, listener, stop, fresh and not job.greedy)
+            if not found.result.finished and (found.result.again or not job.greedy):
                 name, seed = member.training.variant, member.training.seed
                 reason = f"its member {name} (seed {seed}) failed: {found.result.reason}"
                 return Outcome(Result(status=Status.FAILED, reason=reason, again=found.result.again))
             members.append(fit_folder(member, home))
     with lock(home, f"fit-{folder.name[:16]}") as ours:
         done, evaluated = finished_result(folder), Evaluated.read(folder)
-        if done and not fresh and evaluated is not None and evaluated.code == _code():
+        if done and not fresh and evaluated is not None and _is_current(evaluated):
             return Outcome(done, evaluated, reused=True)
         job = _written(job, folder)
         if fresh:
@@ -81,6 +82,11 @@ def _mend(folder: Path, listener: Listener) -> None:
     if names:
         again = "forecasts" if names == ["evaluation.json"] else "is trained"
         listener.warning(f"{', '.join(names)} of a kept fit is damaged, or not its own, and is put aside: it {again} again")
+
+
+def _is_current(evaluated: Evaluated | None) -> bool:
+    """Whether the code of now has forecast."""
+    return evaluated is not None and evaluated.code == _code()
 
 
 def _code() -> str:

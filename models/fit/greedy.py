@@ -1,0 +1,217 @@
+"""Greedy ensembles: weights learnt on validation from what the members forecast there, and scored where they were not learnt.
+
+Whatever is learnt on some rows looks good on them, so the forecasts of validation that an ensemble is judged by are held out:
+those of a part come from weights that were learnt without it (`parts_of`).  The weights that forecast are learnt on all of it.
+Shapes: W windows, H horizon, Q quantiles, M networks, K baselines.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from models.data.panel import Panel, Split
+from models.data.windows import Windows
+from models.fit.job import Job, assembled, is_baseline, mae, put_together, read_result, write_ensemble, write_result
+from models.fit.settings import By, FitFailed, Learnt, Mix, Result, Status
+from models.mixed import Beside, OwnForecasts, combined
+from models.objective import units
+from models.selection import Range, select
+from models.serving import Bounds, combine
+
+BLOCKS = (4, 3, 2)  # of origins: as many as leave something to learn from
+GROUPS = 5  # of series
+AT_A_TIME = 1024  # windows
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A validation range: its borders and windows, and what each member of an ensemble forecasts there; None: it failed."""
+
+    split: Split
+    windows: Windows
+    columns: Sequence[OwnForecasts | None]
+
+
+class Part(NamedTuple):
+    """A part of validation: its windows, and those that say nothing of it, by number."""
+
+    held_out: np.ndarray
+    learnt_on: np.ndarray
+
+
+def validated(
+    job: Job, windows: Mapping[str, Windows], beside: Beside, networks: Sequence[OwnForecasts | None]
+) -> list[Validated]:
+    """Every validation range of a job; `networks`: what the fits of `job.trained` forecast there, in their order."""
+    assert job.greedy is not None and job.split is not None
+    trained, found = iter(networks), []
+    for split, (name, own) in zip((job.split, *job.greedy.others), windows.items(), strict=True):
+        baselines = iter(np.moveaxis(beside.forecasts[name], -1, 0)) if job.baselines else iter(())
+        columns = [OwnForecasts(next(baselines)) if is_baseline(one.family) else next(trained) for one in job.members]
+        found.append(Validated(split, own, columns))
+    return found
+
+
+def learn(job: Job, panel: Panel, ranges: Sequence[Validated]) -> Learnt:
+    """The weights of a greedy ensemble; `ranges`: its own, then the others.  Raises FitFailed where nothing can be learnt."""
+    usable = [at for at in range(len(job.members)) if all(_forecasts(one.columns[at], panel, one.windows) for one in ranges)]
+    if not any(not is_baseline(job.members[at].family) for at in usable):
+        raise FitFailed("none of its networks gave a forecast")
+    mix, score, singles = _learnt(job, panel, ranges, usable)
+    own, *others = ranges
+    by: By = "folds"
+    if others:
+        held_out = [_learnt(job, panel, others, usable)[0]]
+    else:
+        by, parts = parts_of(job, panel, own.windows)
+        held_out = [_learnt(job, panel, ranges, usable, part.learnt_on)[0] for part in parts]
+    found = dict(zip(usable, singles, strict=True))
+    return Learnt(mix, by, tuple(held_out), score, tuple(found.get(at) for at in range(len(job.members))))
+
+
+def _forecasts(column: OwnForecasts | None, panel: Panel, windows: Windows) -> bool:
+    """Whether a member forecasts any row that has an actual."""
+    return column is not None and bool((np.isfinite(column.points) & np.isfinite(_actuals(panel, windows))).any())
+
+
+def _actuals(panel: Panel, windows: Windows) -> np.ndarray:
+    rows = windows.origins.cpu().numpy().astype(np.int64)[:, None] + windows.params.gap + 1 + np.arange(windows.params.horizon)
+    return np.asarray(panel.target[rows], np.float64)
+
+
+def _learnt(
+    job: Job, panel: Panel, ranges: Sequence[Validated], usable: Sequence[int], some: np.ndarray | None = None
+) -> tuple[Mix, float, Sequence[float]]:
+    """What is learnt on some ranges (of the windows `some`): the mix, its score, that of each usable member by itself."""
+    found = select([_range(job, panel, one, usable, some) for one in ranges])
+    if found is None:
+        raise FitFailed("validation has no row with an actual that all of its members forecast, or nothing to divide by")
+    counts = dict(zip(usable, found.counts, strict=True))
+    networks = [place for place, at in enumerate(usable) if not is_baseline(job.members[at].family)]
+    best = min(networks, key=lambda place: found.singles[place])
+    network = None if any(found.counts[place] for place in networks) else usable[best]
+    return Mix(tuple(counts.get(at, 0) for at in range(len(job.members))), network), found.score, found.singles
+
+
+def _range(job: Job, panel: Panel, one: Validated, usable: Sequence[int], some: np.ndarray | None) -> Range:
+    greedy = job.greedy
+    assert greedy is not None
+    naive2 = (place for place, at in enumerate(usable) if job.members[at].family == "naive2")
+    origins = one.windows.origins.cpu().numpy()
+    return Range(
+        by=greedy.measure,
+        y=_actuals(panel, one.windows),
+        members=[column.points for column in (one.columns[at] for at in usable) if column is not None],
+        series=np.searchsorted(panel.offsets, origins, side="right") - 1,
+        unit=units(panel, one.split, greedy.season, greedy.measure),
+        bounds=Bounds(greedy.lowest, greedy.highest, greedy.integer),
+        naive2=next(naive2, None),
+        some=some,
+    )
+
+
+def parts_of(job: Job, panel: Panel, windows: Windows) -> tuple[By, list[Part]]:
+    """The parts of the only validation range that there is.
+
+    Blocks of origins, one after another; what a block's weights are learnt on has no target among those of the block, so that
+    its origins lie a horizon and more away.  Where there are too few origins for that, groups of series, by a hash of their
+    names.  Raises FitFailed where there is one origin of one series.
+    """
+    assert job.split is not None
+    origins = windows.origins.cpu().numpy().astype(np.int64)
+    owner = np.searchsorted(panel.offsets, origins, side="right") - 1
+    rows = [origins + windows.params.gap + 1, origins + windows.params.gap + windows.params.horizon]
+    ends = panel.offsets[owner + 1]  # series that are split by rows end at different times
+    first, last = (np.asarray(panel.times[at] if job.split.by == "time" else at - ends) for at in rows)
+    moments = np.unique(first)
+    for count in BLOCKS:
+        blocks = [(first >= some[0]) & (first <= some[-1]) for some in np.array_split(moments, count) if len(some)]
+        away = [(last < first[block].min()) | (first > last[block].max()) for block in blocks]
+        if len(blocks) == count and all(one.any() for one in away):
+            return "origins", [Part(*map(np.flatnonzero, pair)) for pair in zip(blocks, away, strict=True)]
+    numbers = np.unique(owner)
+    if len(numbers) < 2:
+        raise FitFailed("validation has too few origins of one series to learn weights on some and score them on others")
+    ranked = sorted(numbers.tolist(), key=lambda number: hashlib.sha256(panel.ids[number].encode()).hexdigest())
+    group = {number: place % GROUPS for place, number in enumerate(ranked)}
+    groups = np.array([group[number] for number in owner.tolist()])
+    found = [Part(np.flatnonzero(groups == one), np.flatnonzero(groups != one)) for one in range(min(GROUPS, len(ranked)))]
+    return "series", found
+
+
+def held_out(
+    job: Job, learnt: Learnt, own: Validated, panel: Panel, levels: Sequence[float] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points [W, H] and quantiles [W, H, Q] less them of its own validation range, each part by weights learnt without it."""
+    count = len(own.windows)
+    parts = [np.arange(count)] if learnt.by == "folds" else [part.held_out for part in parts_of(job, panel, own.windows)[1]]
+    points, quantiles = np.empty((count, job.windows.horizon)), np.empty((count, job.windows.horizon, len(levels)), np.float32)
+    for part, mix in zip(parts, learnt.held_out, strict=True):
+        mixed = _Mixed.of(job, mix, own.columns)
+        for start in range(0, len(part), AT_A_TIME):
+            some = part[start : start + AT_A_TIME]
+            points[some], quantiles[some] = mixed.points(some), mixed.quantiles(some, levels)
+    return points, quantiles
+
+
+@dataclass(frozen=True)
+class _Mixed:
+    """The columns of a mix, networks and baselines, and how often each counts, networks first."""
+
+    networks: Sequence[OwnForecasts]
+    baselines: Sequence[OwnForecasts]
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, job: Job, mix: Mix, columns: Sequence[OwnForecasts | None]) -> "_Mixed":
+        """That of a mix of the members of a job."""
+        kept = job.kept(mix)
+        found = [
+            [one for at in kept if is_baseline(job.members[at].family) is which and (one := columns[at])]
+            for which in (False, True)
+        ]
+        return cls(found[0], found[1], tuple(mix.counts[at] for at in kept))
+
+    def points(self, some: np.ndarray) -> np.ndarray:
+        """[some, H] as the ensemble forecasts them (`models/worker.py`)."""
+        networks_BHM = np.stack([one.points[some] for one in self.networks], -1)
+        baselines_BHK = np.empty((*networks_BHM.shape[:2], len(self.baselines)))
+        for place, one in enumerate(self.baselines):
+            baselines_BHK[..., place] = one.points[some]
+        return combined(networks_BHM, baselines_BHK, "mean", self.counts)
+
+    def quantiles(self, some: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+        """[some, H, Q] less the points: the weighted mean of the networks' own, as in `models/ensemble.py`.
+
+        A network that lacks one of the levels counts as one without quantiles.  NaN where none has them.
+        """
+        own, counts = [np.full((len(some), self.networks[0].points.shape[1], len(levels)), np.nan)], [0]
+        for one, times in zip(self.networks, self.counts, strict=False):
+            if one.quantiles is not None and {*levels} <= {*one.levels}:
+                own.append(one.quantiles[some][..., [one.levels.index(level) for level in levels]])
+                counts.append(times)
+        return combine(np.stack(own, -1), "mean", np.array(counts)).astype(np.float32)
+
+
+def assemble(job: Job, fits: Sequence[Path], folder: Path, ranges: Sequence[Validated], panel: Panel, forecasts: str) -> Result:
+    """Makes a greedy ensemble of the fits of `job.trained`, in their order: writes `weights.pt` and `result.json`.
+
+    `ranges`: its own validation range, then the others.  `forecasts`: the sha256 of what its baselines forecast.
+    """
+    told = [read_result(fit) for fit in fits]
+    try:
+        learnt = learn(job, panel, ranges)
+        points, _ = held_out(job, learnt, ranges[0], panel)
+    except FitFailed as error:
+        result = Result(status=Status.FAILED, reason=str(error))
+        write_result(result, folder)
+        return result
+    networks = [at for at, one in enumerate(job.members) if not is_baseline(one.family)]
+    kept = [fits[networks.index(at)] for at in job.kept(learnt.mix) if at in networks]
+    result = replace(assembled(job.members * len(ranges), told), learnt=learnt, forecasts=forecasts)
+    val_mae = mae(points, panel, ranges[0].windows)
+    return write_ensemble(put_together(job.resolved(learnt), kept), result, folder, val_mae=val_mae)

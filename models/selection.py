@@ -1,0 +1,113 @@
+"""Forward selection with replacement (Caruana et al. 2004, "Ensemble selection from libraries of models", ICML).
+
+The best member by itself is picked first; then, time after time, whichever makes the mean of all picks so far the best.  How
+often a member was picked is its weight.  Of all these means the best is kept, so that on the rows that it was learnt on none
+is worse than the best member.  Sums are in float64 and in one order, and of equals the first is taken: the same rows give the
+same counts.  Shapes: W windows, H horizon, M members, S series.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from models.fit.settings import Measure
+from models.objective import KINDS, Shares, Sums, errors, shares_of
+from models.serving import Bounds
+
+PICKS = 50
+ROWS = 1 << 15  # looked at together: what they need stays in the cache, and memory does not grow with the windows
+
+
+@dataclass(frozen=True)
+class Range:
+    """Rows of one validation range and what every member forecasts for them.
+
+    `y` [W, H], NaN where there is none; `members`: M arrays [W, H], which may lie on a disk; `series` [W], rising; `unit` [S]:
+    of `objective.units`; `naive2`: which member that is, for an OWA.  `some`: the windows that count, all where None.
+    """
+
+    by: Measure
+    y: np.ndarray
+    members: Sequence[np.ndarray]
+    series: np.ndarray
+    unit: np.ndarray
+    bounds: Bounds = field(default_factory=Bounds)
+    naive2: int | None = None
+    some: np.ndarray | None = None
+
+    def _chunks(self) -> Iterator[tuple[np.ndarray | slice, np.ndarray]]:
+        """Some windows at a time, and which of their rows count: those with an actual that all members forecast."""
+        count = len(self.y) if self.some is None else len(self.some)
+        step = max(ROWS // max(self.y.shape[1], 1), 1)
+        for start in range(0, count, step):
+            part = slice(start, min(start + step, count))
+            at = part if self.some is None else self.some[part]
+            there = np.isfinite(self.y[at])
+            for one in self.members:
+                there &= np.isfinite(one[at])
+            yield at, there
+
+    @cached_property
+    def _there(self) -> list[tuple[np.ndarray | slice, np.ndarray]]:
+        return list(self._chunks())
+
+    @cached_property
+    def shares(self) -> Shares | None:
+        """What each error has in the score; None where there is nothing to score."""
+        rows = np.zeros(len(self.unit))
+        for at, there in self._there:
+            rows += np.bincount(self.series[at], there.sum(axis=1), minlength=len(self.unit))
+        naive2 = None if self.naive2 is None else self._sums(np.zeros(self.y.shape), 1, [self.naive2])[0]
+        return shares_of(self.by, self.unit, rows, naive2)
+
+    def scores(self, total: np.ndarray, count: int) -> np.ndarray:
+        """[M] the score of `total` [W, H] and one member more, over `count`."""
+        assert self.shares is not None
+        return np.array([self.shares.score(one) for one in self._sums(total, count, range(len(self.members)))])
+
+    def _sums(self, total: np.ndarray, count: int, members: Sequence[int]) -> list[Sums]:
+        """The errors of each of some members, picked besides, by series."""
+        found: list[Sums] = [{kind: np.zeros(len(self.unit)) for kind in KINDS[self.by]} for _ in members]
+        for at, there in self._there:
+            y, before, series, whole = self.y[at], total[at], self.series[at], bool(there.all())
+            first, last = int(series[0]), int(series[-1]) + 1
+            for sums, member in zip(found, members, strict=True):
+                made = (before + self.members[member][at]) / count
+                made = made if self.bounds == Bounds() else self.bounds.of(made)
+                for kind, sum_ in sums.items():
+                    error = errors(y, made, kind)
+                    each = (error if whole else np.where(there, error, 0.0)).sum(axis=1)
+                    sum_[first:last] += np.bincount(series - first, each, minlength=last - first)
+        return found
+
+
+@dataclass(frozen=True)
+class Selected:
+    """How often each member was picked, the score of that, and of each member by itself [M]."""
+
+    counts: tuple[int, ...]
+    score: float
+    singles: tuple[float, ...]
+
+
+def select(ranges: Sequence[Range], picks: int = PICKS) -> Selected | None:
+    """The counts that forward selection learns, by the mean of the scores of some ranges; None where none has a score."""
+    ranges = [one for one in ranges if one.shares is not None]
+    if not ranges:
+        return None
+    totals = [np.zeros(one.y.shape) for one in ranges]
+    counts = np.zeros(len(ranges[0].members), np.int64)
+    best, singles = Selected((), math.inf, ()), np.empty(0)
+    for number in range(1, picks + 1):
+        scores = np.mean([one.scores(total, number) for one, total in zip(ranges, totals, strict=True)], axis=0)
+        singles = scores if number == 1 else singles
+        pick = int(np.argmin(scores))
+        counts[pick] += 1
+        for one, total in zip(ranges, totals, strict=True):
+            total += one.members[pick]
+        if scores[pick] < best.score:
+            best = Selected(tuple(counts.tolist()), float(scores[pick]), tuple(singles.tolist()))
+    return best if best.counts else None
