@@ -160,21 +160,23 @@ def held_out(
 
 @dataclass(frozen=True)
 class _Mixed:
-    """The columns of a mix, networks and baselines, and how often each counts, networks first."""
+    """The columns of a mix, networks and baselines, how often each counts, networks first, and the `others`."""
 
     networks: Sequence[OwnForecasts]
     baselines: Sequence[OwnForecasts]
     counts: tuple[int, ...]
+    others: Sequence[OwnForecasts]
 
     @classmethod
     def of(cls, job: Job, mix: Mix, columns: Sequence[OwnForecasts | None]) -> "_Mixed":
         """That of a mix of the members of a job."""
         kept = job.kept(mix)
-        found = [
+        networks, baselines = (
             [one for at in kept if is_baseline(job.members[at].family) is which and (one := columns[at])]
             for which in (False, True)
-        ]
-        return cls(found[0], found[1], tuple(mix.counts[at] for at in kept))
+        )
+        others = [one for at, one in enumerate(columns) if at not in kept and one is not None]
+        return cls(networks, baselines, tuple(mix.counts[at] for at in kept), others)
 
     def points(self, some: np.ndarray) -> np.ndarray:
         """[some, H] as the ensemble forecasts them (`models/worker.py`)."""
@@ -187,14 +189,20 @@ class _Mixed:
     def quantiles(self, some: np.ndarray, levels: Sequence[float]) -> np.ndarray:
         """[some, H, Q] less the points: the weighted mean of the networks' own, as in `models/ensemble.py`.
 
-        A network that lacks one of the levels counts as one without quantiles.  NaN where none has them.
+        A network that lacks one of the levels counts as one without quantiles.  Where all of the mix do, the networks that are
+        not in it speak for it, all alike; NaN where none has them.
         """
-        own, counts = [np.full((len(some), self.networks[0].points.shape[1], len(levels)), np.nan)], [0]
-        for one, times in zip(self.networks, self.counts, strict=False):
-            if one.quantiles is not None and {*levels} <= {*one.levels}:
-                own.append(one.quantiles[some][..., [one.levels.index(level) for level in levels]])
-                counts.append(times)
-        return combine(np.stack(own, -1), "mean", np.array(counts)).astype(np.float32)
+        picked = [(one, times) for one, times in zip(self.networks, self.counts, strict=False) if _has(one, levels)]
+        having = picked or [(one, 1) for one in self.others if _has(one, levels)]
+        own = [np.full((len(some), self.networks[0].points.shape[1], len(levels)), np.nan)]
+        for one, _ in having:
+            assert one.quantiles is not None
+            own.append(one.quantiles[some][..., [one.levels.index(level) for level in levels]])
+        return combine(np.stack(own, -1), "mean", np.array([0, *(times for _, times in having)])).astype(np.float32)
+
+
+def _has(one: OwnForecasts, levels: Sequence[float]) -> bool:
+    return one.quantiles is not None and {*levels} <= {*one.levels}
 
 
 def assemble(job: Job, fits: Sequence[Path], folder: Path, ranges: Sequence[Validated], panel: Panel, forecasts: str) -> Result:

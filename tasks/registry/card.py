@@ -41,6 +41,7 @@ def card(facts: BundleFacts, made: TrainedOn, about: Provenance, memory: MemoryC
         "",
         *_folds(made.scores),
         *_intervals(facts),
+        *_members(made),
         *_weights(made.refit),
         *_memory(facts, memory),
         "## Limits",
@@ -164,6 +165,24 @@ def _weights(refit: Refitted | None) -> list[str]:
         "for the first; `forecast` and the served model use them, with the intervals of the judged weights in units of each "
         "series up to its last row; no row was kept back to score them on",
         "",
+    ]
+
+
+def _members(made: TrainedOn) -> list[str]:
+    """How much each member of an ensemble counts, where that was learnt, the weightiest first; those that do not are named."""
+    picks, ranked = sum(made.counts.values()), sorted(made.counts.items(), key=lambda one: -one[1])
+    if not picks:
+        return []
+    rest = ", ".join(_plain(name) for name, count in ranked if not count)
+    return [
+        "## Members",
+        "Weights learnt on validation by forward selection; its scores there are of weights learnt without the rows that they score.",
+        "",
+        "| member | weight |",
+        "|---|---:|",
+        *(f"| {_plain(name)} | {100 * count / picks:.0f} % |" for name, count in ranked if count),
+        "",
+        *([f"Looked at and not taken: {rest}.", ""] if rest else []),
     ]
 
 

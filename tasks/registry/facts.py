@@ -80,7 +80,7 @@ class TrainedOn(Trained):
     """What a version was trained on and how it was judged: its run's params, its scores, the first row that it has not seen.
 
     `newest`: the time of the newest row, also as text.  `naive`, `baseline`: the best of the naive baselines, and of all, which
-    is the bar.  `counts`: how often each member of the job counts, where that was learnt.  What has a default is missing in
+    is the bar.  `counts`: how often each member counts, by its label, where that was learnt.  What has a default is missing in
     some versions; `bar` is never.
     """
 
@@ -96,7 +96,7 @@ class TrainedOn(Trained):
     seed: int = 0
     checks: str = ""
     refit: Refitted | None = None
-    counts: tuple[int, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def bar(self) -> str:
@@ -123,7 +123,7 @@ class TrainedOn(Trained):
             "newest": self.newest,
             "newest_time": self.newest_time,
         }
-        found |= {"counts": list(self.counts)} if self.counts else {}
+        found |= {"counts": dict(self.counts)} if self.counts else {}
         return found | ({"refit": self.refit.to_dict()} if self.refit else {})
 
     @classmethod
@@ -131,7 +131,7 @@ class TrainedOn(Trained):
         """The inverse of `to_dict`."""
         refit = Refitted.from_dict(raw["refit"]) if "refit" in raw else None
         own = {"job": _job(raw["job"]), "run": RunParams.stored(raw["run"]), "refit": refit, "scores": raw.get("scores", {})}
-        own |= {name: tuple(raw.get(name, ())) for name in ("stop_steps", "counts")}
+        own["stop_steps"] = tuple(raw.get("stop_steps", ()))
         return cls(**_known(cls, raw) | own)
 
 

@@ -209,7 +209,7 @@ def trained_on(fit: Fit, refit: Fit | None, run: RunParams, panel: Panel, judged
         _made(fit.job, fit.label, fit.result.weights, run, panel, judged),
         stop_step=_stopped_at(fit.result),
         stop_steps=tuple(map(_stopped_at, fit.result.members)),
-        counts=fit.result.learnt.mix.counts if fit.result.learnt else (),
+        counts=fit.counts,
         refit=refitted(refit, panel) if refit else None,
     )
 

@@ -29,6 +29,7 @@ from tasks.registry.schema_fit import (
     Int64,
     JobTold,
     Network,
+    Picks,
     Quantiles,
     Rows,
     Told,
@@ -133,7 +134,7 @@ class TrainedOnTold(Told):
     stop_step: Rows | None = None
     stop_steps: list[Rows | None] = Field(default_factory=list)
     refit: RefitTold | None = None
-    counts: Counts = Field(default_factory=list)
+    counts: Annotated[dict[Word, Picks], Field(max_length=1000)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

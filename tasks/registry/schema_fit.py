@@ -24,7 +24,8 @@ Size = Annotated[int, Field(ge=1, le=SIZE)]
 Float = Annotated[float, Field(ge=-1e300, le=1e300)]
 Above = Annotated[float, Field(gt=0, le=MOST)]
 Border = Int64 | dict[str, Int64]
-Counts = Annotated[list[Annotated[int, Field(ge=0, le=1000)]], Field(max_length=1000)]  # of the picks of an ensemble
+Picks = Annotated[int, Field(ge=0, le=1000)]  # of a member
+Counts = Annotated[list[Picks], Field(max_length=1000)]
 Quantiles = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(max_length=1000)]
 HalfWidths = list[Annotated[float, Field(ge=0, le=1e300)] | None]
 Word = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,200}$")]  # printable

@@ -17,7 +17,7 @@ from params.evaluation import Measure
 from params.schema import RunParams
 from params.shown import discreet
 from tasks.compare import scores
-from tasks.compare.board import LEVEL, Board, Difference
+from tasks.compare.board import LEVEL, Board, Difference, Score
 from tasks.compare.compare import Comparison, compare
 from tasks.compare.folds import training_history
 from tasks.compare.measures import scale_of
@@ -27,6 +27,7 @@ from tasks.report import memory_card, page
 from tasks.report.columns import ACCURACY, BY_NAME, COST, IN_MLFLOW, MORE, NARROW
 from tasks.report.fit_runs import Publication, metrics_of, publish_fits
 from tasks.report.intervals import CAPTIONS, intervals_of
+from tasks.report.members import members_of
 from tasks.report.pictures import LINES, SHOWN, Picture, drawn_series, pictures_of
 from tasks.report.plots.style import HAND, png, save
 from tasks.report.reasons import gain_of, tell
@@ -138,11 +139,16 @@ def _sections(
         page.Section("where", "Where the errors are", few, drawn(errors)),
         page.Section("intervals", "Do the intervals hold?", told.intervals, drawn(CAPTIONS), intervals_of(found, where.run)),
         page.Section("forecasts", "Forecasts of the worst and the best series", "", drawn(_ends(found, pictures))),
+        page.Section("members", "Members of the greedy ensemble", "", (), members_of(fits, _validation(found), where.run)),
         page.Section("memory", "Memory", "", drawn(memory), page.bullets(warnings)),
         page.Section("cost", "Cost", "", drawn(cost), page.table(found.board, COST)),
         page.Section("data", "Data checks", "", (), page.checks(where.about.verdict)),
         page.Section("again", "How to do it again", "", (), _again(where)),
     ]
+
+
+def _validation(found: Comparison) -> dict[str, Score]:
+    return {row.name: row.score for row in found.rows}
 
 
 def _common(found: Comparison) -> str:

@@ -142,6 +142,15 @@ def seeds_of(variant: VariantParams) -> int:
     return 1 if seedless else variant.run.training.seeds
 
 
+def member_labels(variant: VariantParams) -> tuple[str, ...]:
+    """What the members of an ensemble are called, as fits and baselines of a run are, in the order of its job's."""
+    return tuple(_label(one.variant, seed) for one in variant.members for seed in range(seeds_of(one)))
+
+
+def _label(variant: str, seed: int) -> str:
+    return variant if seed == 0 else f"{variant}-s{seed}"
+
+
 def labels_of(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tuple[str, str, int]]:
     """Every fit of a run: (label, variant, seed); the first seed carries the variant's own name.
 
@@ -150,7 +159,7 @@ def labels_of(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tup
     found = []
     for name in run.variants:
         seeds = seeds_of(variants[name])
-        found += [(name if seed == 0 else f"{name}-s{seed}", name, seed) for seed in range(seeds)]
+        found += [(_label(name, seed), name, seed) for seed in range(seeds)]
     found.sort(key=lambda fit: bool(variants[fit[1]].members))  # an ensemble when its members are done
     for label, _, _ in found:
         if sum(label == other for other, _, _ in found) > 1:

@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from prefect import task
@@ -17,7 +17,7 @@ from params.shown import discreet
 from tasks.engine.choice import engine
 from tasks.engine.contract import Interrupted, Listener
 from tasks.tracking import logs, runs
-from tasks.train.check import own_network
+from tasks.train.check import member_labels, own_network
 from tasks.train.curves import Curves, without_clock
 from tasks.train.identity import ending, fingerprint, identity
 from tasks.train.job import Planned
@@ -79,6 +79,16 @@ class Fit:
         return self.planned.job
 
     @property
+    def members(self) -> tuple[str, ...]:
+        """What the members of an ensemble are called, in the order of its job's."""
+        return member_labels(self.planned.variant)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each of them counts, where that was learnt."""
+        return dict(zip(self.members, self.result.learnt.mix.counts, strict=True)) if self.result.learnt else {}
+
+    @property
     def identity(self) -> str:
         """What makes it the same fit (`identity.py`)."""
         return self.folder.name
@@ -125,6 +135,10 @@ def log_fit(run_id: str, planned: Planned, result: Result) -> None:
         logs.tag(run_id, {"failed": result.reason or "failed", **where})
         return
     logs.log_metrics(run_id, {name: getattr(result, name) for name in COST})
+    if result.learnt is not None:
+        told = asdict(result.learnt) | {"members": member_labels(variant)}
+        logs.log_text(run_id, json.dumps(told, indent=1), "members.json")
+        logs.log_metrics(run_id, {"val_score_in": result.learnt.score})  # on the rows that its weights were learnt on
     if not (planned.variant.members or is_closed_form(planned.variant.family)):
         logs.log_metrics(run_id, {"best_epoch": result.best_epoch + 1, "optimizer_steps": result.steps})
     logs.tag(run_id, {"weights": result.weights, "ended_by": str(result.ended_by), "precision": result.precision})

@@ -202,7 +202,7 @@ def test_a_stop_while_its_baselines_forecast_keeps_what_is_trained(
 
         return real(job, panel, origins, then)
 
-    monkeypatch.setattr(worker, "baseline_forecasts", stopped_in_between)
+    monkeypatch.setattr(models.mixed, "baseline_forecasts", stopped_in_between)
     with pytest.raises(Stopped, match="its members are done"):
         worker.work(job, tmp_path, (), "code", asked)
     assert not list(tmp_path.iterdir())

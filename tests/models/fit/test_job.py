@@ -1,9 +1,6 @@
 """A job as JSON and back; a trained forecaster is loaded without its data being looked at again."""
 
 import json
-import resource
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,26 +128,6 @@ def test_a_category_that_no_training_window_has_stays_that_of_a_new_series(job: 
     assert run(one, tmp_path, lambda row: None).finished
     trained = torch.load(tmp_path / "weights.pt", weights_only=True)["embeddings.0.weight"]
     assert not trained[2].any() and not torch.equal(trained[1], vectors[1])
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the system counts a parent's memory too")
-def test_the_memory_of_a_fit_is_its_own_and_not_its_parent_s() -> None:
-    """A child of a parent that holds 600 MB more reports what one of a small parent does."""
-    child = "from models.fit.job import peak_memory; print(peak_memory('cpu')[0])"
-    parent = "import subprocess, sys; held = bytearray(int(sys.argv[1])); held[::4096] = b'x' * len(held[::4096]); "
-    parent += f"print(subprocess.check_output([sys.executable, '-c', {child!r}], text=True))"
-    small, large = (
-        float(subprocess.check_output([sys.executable, "-c", parent, str(size)], cwd=ROOT, text=True))
-        for size in (1, 600 * 10**6)
-    )
-    assert small > 50 and large < 1.2 * small
-
-
-def test_where_the_system_keeps_no_such_count_the_peak_is_that_of_getrusage(tmp_path: Path) -> None:
-    (tmp_path / "status").write_text("Name:\tpython\n")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    for status in (tmp_path / "status", tmp_path / "none"):
-        assert jobs._peak_bytes(status) >= peak > 0
 
 
 @pytest.mark.parametrize(

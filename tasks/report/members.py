@@ -1,0 +1,34 @@
+"""What a greedy ensemble came to: how much each member counts, and what its weights are worth where they were not learnt."""
+
+from collections.abc import Mapping, Sequence
+
+from models.fit.settings import Learnt
+from params.schema import RunParams
+from tasks.compare.board import Score
+from tasks.report import page
+from tasks.report.leaderboard import error_name
+from tasks.train.fits import Fit
+
+PARTS = {
+    "folds": "by weights that were learnt on the other validation ranges",
+    "origins": "block of origins by block, by weights that were learnt a horizon and more away from it",
+    "series": "group of series by group, by weights that were learnt on the others, since validation has too few origins",
+}
+
+
+def members_of(fits: Sequence[Fit], scores: Mapping[str, Score], run: RunParams) -> str:
+    """A table of members for each greedy ensemble, as HTML; `scores`: what validation says of each fit."""
+    error = error_name(run.evaluation.choose_by, run.data.target)
+    return "".join(_table(fit, fit.result.learnt, scores.get(fit.label), error) for fit in fits if fit.result.learnt)
+
+
+def _table(fit: Fit, learnt: Learnt, score: Score, error: str) -> str:
+    picks = sum(learnt.mix.counts)
+    rows = sorted(zip(fit.members, learnt.mix.counts, learnt.singles, strict=True), key=lambda row: -row[1])
+    cells = [
+        (label, f"{100 * count / picks:.0f} %", str(count), "left out" if alone is None else f"{alone:.4g}")
+        for label, count, alone in rows
+    ]
+    told = "" if score is None else f"; held out, {score:.4g}, which is what the leaderboard has: {PARTS[learnt.by]}"
+    words = f"{fit.label}: {error} on validation {learnt.score:.4g} where its weights were learnt{told}."
+    return page.bullets([words]) + page.grid(("member", "weight", "picks", "by itself there"), cells)

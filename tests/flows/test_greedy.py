@@ -1,0 +1,107 @@
+"""models/fit/greedy.py by the command line: a greedy ensemble from the comparison to a process without our code."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "data" / "nyc_weather.parquet"
+KEYS = ["origin", "time_hour", "cutoff"]
+SETTINGS = (
+    "name=greedy",
+    "variants=[ridge, nlinear, cnn, ensemble_greedy]",
+    "training.refit=all",
+    "evaluation.baselines=[last_value, theta]",
+    "evaluation.baseline_origins=20",
+)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
+]
+SERVED = """
+import mlflow, pandas as pd, sys
+model = mlflow.pyfunc.load_model("models:/greedy@champion")
+rows = pd.read_parquet(sys.argv[1]).rename(columns={"origin": "unique_id", "time_hour": "ds", "temp": "y"})
+model.predict(rows[["unique_id", "ds", "y", "dewp"]]).to_parquet(sys.argv[2])
+assert not [name for name in sys.modules if name.split(".")[0] in ("flows", "tasks", "models", "params")]
+"""
+
+
+@pytest.fixture(scope="module")
+def home(new_home, warm, tmp_path_factory):
+    """A state folder with the comparison and its version."""
+    home = new_home(tmp_path_factory.mktemp("greedy") / "home")
+    settings = [part for one in SETTINGS for part in ("--set", one)]
+    done = warm("compare", "params/smoke.yaml", *settings, home=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ensemble_greedy leaves out theta, fitted at some origins only" in done.stderr
+    assert "Registered as greedy version 1" in done.stdout, done.stdout
+    return home
+
+
+def test_its_version_forecasts_as_it_was_scored_and_is_promoted_served_and_reproduced(home, warm, tmp_path) -> None:
+    rows = json.loads(warm("leaderboard", "greedy", "--json", home=home).stdout)["rows"]
+    (row,) = [one for one in rows if one["rank"] == 1]
+    assert (row["kind"], row["name"], row["family"], row["seeds"]) == ("ensemble", "ensemble_greedy", "ensemble", None)
+    (told,) = (json.loads(path.read_text()) for path in home.rglob("model.json"))
+    counts = told["trained_on"]["counts"]
+    assert [*counts] == ["ridge", "nlinear", "cnn", "last_value"] and sum(count > 0 for count in counts.values()) > 1
+    (learnt,) = [json.loads(path.read_text()) for path in home.rglob("members.json")]
+    assert learnt["mix"]["counts"] == [*counts.values()] and learnt["by"] == "origins" and len(learnt["held_out"]) == 4
+    assert row["val_score"] > learnt["score"]  # what the board has is of weights that were learnt elsewhere
+    assert row["val_mae"] == row["val_score"]
+
+    out = tmp_path / "judged.parquet"
+    given = ("--data", str(DATA), "--out", str(out), "--from", "2013-12-16T23:00:00", "--stride", "12", "--judged")
+    done = warm("forecast", "greedy@1", *given, home=home)
+    assert done.returncode == 0, done.stderr
+    judged = pl.read_parquet(out)
+    assert set(judged["model"]) == {"ensemble_greedy"}
+    (scored,) = (pl.read_parquet(path) for path in home.rglob("forecasts.parquet"))
+    scored = scored.select(
+        "ridge", "nlinear", "cnn", "last_value", origin="unique_id", time_hour="ds", cutoff="cutoff", scored="ensemble_greedy"
+    )
+    both = judged.join(scored, on=KEYS, nulls_equal=True)
+    assert both.height == judged.height - 3 * 6  # the comparison needs an actual beside each
+    np.testing.assert_array_equal(both["yhat"], both["scored"])
+    mean = sum(count * both[name].to_numpy() for name, count in counts.items()) / sum(counts.values())
+    np.testing.assert_allclose(both["scored"], mean, rtol=1e-6)
+
+    promoted = warm("promote", "greedy", "--allow-dirty", "--allow-chance", home=home)
+    assert promoted.returncode == 0, promoted.stdout + promoted.stderr
+    words = " ".join(promoted.stdout.split())  # the gate trains it again in processes of their own
+    assert "Promoted: greedy version 1 is champion" in words
+    assert "the judged weights: the same weights, bit for bit" in words and "the refitted weights: the same weights," in words
+
+    done = warm("forecast", "greedy@champion", *given[:4], home=home)
+    assert done.returncode == 0, done.stderr
+    ours = pl.read_parquet(out).sort(KEYS)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment |= {"MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    command = [sys.executable, "-P", "-c", SERVED, str(DATA), str(tmp_path / "served.parquet")]
+    served = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert served.returncode == 0, served.stderr
+    theirs = pl.read_parquet(tmp_path / "served.parquet").sort("unique_id", "ds")
+    assert ours.height == theirs.height == 3 * 6 and set(theirs["model"]) == {"ensemble_greedy"}
+    np.testing.assert_array_equal(ours["yhat"], theirs["yhat"])
+
+    report = next(home.rglob("report.html")).read_text()
+    assert "Members of the greedy ensemble" in report and "held out" in report
+    card = next(home.rglob("card.md")).read_text()
+    assert "## Members" in card and "| ridge |" in card
+
+    settings = [part for one in SETTINGS for part in ("--set", one)]
+    again = warm("compare", "params/smoke.yaml", *settings, home=home)
+    assert again.returncode == 0 and "Nothing has changed" in again.stdout
+
+
+def test_one_without_another_variant_is_refused_before_any_data_is_read(home, warm, refused) -> None:
+    done = warm("compare", "params/smoke.yaml", "--variants", "ensemble_greedy", home=home)
+    refused(done, 2, "ensemble_greedy combines the run's other variants; name one beside it that is no ensemble")
