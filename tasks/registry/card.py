@@ -176,7 +176,7 @@ def _members(made: TrainedOn) -> list[str]:
     rest = ", ".join(_plain(name) for name, count in ranked if not count)
     return [
         "## Members",
-        "Weights learnt on validation by forward selection; its scores there are of weights learnt without the rows that they score.",
+        "Weights learnt on validation by forward selection; its scores there are of weights that were learnt without them.",
         "",
         "| member | weight |",
         "|---|---:|",
