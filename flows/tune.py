@@ -194,6 +194,8 @@ class _Loop:
         for name, space in self.spaces.items():
             if space.fixed:
                 self.board.say(f"  {name}: not searched, since --set holds them fast: {', '.join(space.fixed)}")
+            if space.outside:
+                self.board.say(f"  {name} is not tried as it is: its search leaves out its own {', '.join(space.outside)}")
 
     def _next(self) -> Trial | None:
         """The next trial to run: one that a killed process had under way, or a new one; None for now, or for good."""
@@ -230,11 +232,10 @@ class _Loop:
         self.store.spend(self.search, self.elapsed())
         self.trials[trial.variant][trial.number] = trial
         best = ranked(self.trials[trial.variant])
-        values = ", ".join(f"{key.removeprefix('training.')} {value}" for key, value in trial.values.items())
         what = str(trial.state) if trial.score is None else f"{self.search.measure} {trial.score:.4g}"
         so_far = f", best {best[0].score:.4g} ({best[0].label})" if best else ""
         why = f" {trial.reason}" if trial.reason else ""
-        self.board.fit_over(trial.label, f"{what}{why}{so_far}: {values}")
+        self.board.fit_over(trial.label, f"{what}{why}{so_far}: {trial.words}")
 
 
 def _write(plan: Plan, found: Found, limits: Limits) -> dict[str, Path]:

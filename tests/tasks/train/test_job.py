@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from models.data.panel import Split
 from models.fit.job import Job
 from models.fit.settings import Resources
-from params.load import load_run, load_variant
-from tasks.train.identity import identity
-from tasks.train.job import labels_of, make_job, plan_fits
+from params.errors import UserError
+from params.load import load_plan, load_run, load_variant
+from tasks.train.identity import comparison_identity, identity
+from tasks.train.job import Planned, labels_of, make_job, plan_fits
 from tasks.train.kind import Kind
 
 RUN = "params/nyc_weather.yaml"
@@ -67,3 +70,17 @@ def test_a_fold_is_a_fit_of_its_own_and_that_of_any_run_with_the_same_borders() 
     alone = plan_fits(run, variants, Path("panel"), windows, (earlier[1],), "cpu")
     jobs = {fit.label: fit.job for fit in found}
     assert [identity(jobs[f"{fit.label}~2"], "") for fit in alone] == [identity(fit.job, "") for fit in alone]
+
+
+def test_a_variant_that_draws_as_another_is_the_same_fit_and_both_are_not_compared() -> None:
+    """What `tune` writes is the fit of its trial, whatever the file is called."""
+    plan = load_plan(RUN, ["variants=[gru]"])
+    same, other = plan.tuned("gru", "mine", {})[0], plan.tuned("gru", "mine", {"hidden_size": 5})[0]
+    assert same.variant == "mine" and same.draws_as == "gru"
+    windows, split = plan.run.windows.window_params(), Split("rows", 9, 9)
+    jobs = [make_job(one, 0, Path("panel"), windows, split, "cpu") for one in (plan.variants["gru"], same, other)]
+    assert identity(jobs[0], "data") == identity(jobs[1], "data") != identity(jobs[2], "data")
+    fits = [Planned(label=name, variant=same, job=job) for name, job in zip(("gru", "mine", "other"), jobs, strict=True)]
+    assert comparison_identity(plan.run, [fits[0], fits[2]])
+    with pytest.raises(UserError, match="gru and mine are one and the same fit"):
+        comparison_identity(plan.run, fits)
