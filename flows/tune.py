@@ -217,7 +217,7 @@ class _Loop:
 
     def _fits(self, trial: Trial) -> list[Planned]:
         values = self.spaces[trial.variant].changed(trial.values) if trial.values else {}
-        return planned(trial, self.plan.tuned(trial.variant, trial.label, values)[0], self.ruler.data, self.device)
+        return planned(trial, self.plan.tuned(trial.variant, trial.variant, values)[0], self.ruler.data, self.device)
 
     def _asked(self, trial: Trial) -> Asked:
         fits = self._fits(trial)

@@ -93,9 +93,10 @@ def with_tuned(plan: Plan, home: Path, count: int) -> Plan:
         own = plan.only(names)
         spaces = searched(own)
         trials = [one for name in names for one in store.trials(kept, name) if spaces[name].changed(one.values)]
+        different = {(one.variant, str(one.values)): one for one in reversed(ranked(trials))}  # values that were drawn again
         written: dict[str, int] = {}
         added = []
-        for one in ranked(trials)[:count]:
+        for one in ranked(list(different.values()))[:count]:
             path = file_of(one.variant, written.setdefault(one.variant, 0))
             written[one.variant] += 1
             words = f"Trial {one.number} for {kept.run}, seed {kept.seed}: {kept.measure} {one.score:.6g} on validation"

@@ -13,7 +13,7 @@ from params.schema import RunParams
 from tasks.compare import folds, measures
 from tasks.compare.measures import NAIVE2, Measured, Scale
 from tasks.evaluate import frames
-from tasks.evaluate.baselines import with_baselines, write_baselines
+from tasks.evaluate.baselines import only_naive, with_baselines, write_baselines
 from tasks.evaluate.forecasts import forecast_frame
 from tasks.train.fits import Fit
 
@@ -33,7 +33,7 @@ class Ruler:
     def of(cls, run: RunParams, data: Data, folder: Path) -> "Ruler":
         """Raises UserError where the run chooses by a score that these data do not have."""
         names = (NAIVE2,) if run.evaluation.choose_by == "owa" else ()
-        own = with_baselines(run, names or run.evaluation.baselines[:1])
+        own = with_baselines(run, names or only_naive(run).evaluation.baselines[:1])
         baselines = write_baselines(own, data, folder)
         folds.naive_errors(own, data, baselines)
         targets = frames.targets_of(data, "validation", run.evaluation.stride)

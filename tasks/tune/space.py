@@ -32,7 +32,7 @@ class Space:
 
     def changed(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """The values that differ from those that the variant has: none of it as it is, whose fit is then its own."""
-        return {key: value for key, value in values.items() if self.start is None or self.start[key] != value}
+        return {key: value for key, value in values.items() if self.start is None or self.start.get(key) != value}
 
 
 def searched(plan: Plan) -> dict[str, Space]:
@@ -85,11 +85,11 @@ def _values_of(variant: VariantParams, keys: Sequence[str] | Mapping[str, Dimens
 
 def _check_ends(plan: Plan, variant: VariantParams, dimensions: Mapping[str, Dimension]) -> None:
     """Builds the variant with either end of every dimension, without memory."""
-    windows = plan.run.windows.window_params()
+    windows, lines = plan.run.windows.window_params(), plan.layers.own(variant.variant)[1]
     for key, dimension in dimensions.items():
         for value in dimension.ends:
             try:
                 check_variant(plan.tuned(variant.variant, variant.variant, {key: value})[0], windows)
             except UserError as error:
-                where = f"params/variants/{variant.variant}.yaml: search: {key}: {value}"
-                raise UserError(f"{where} cannot be tried: {error}") from None
+                where = lines.get(("search", key), f"params/variants/{variant.variant}.yaml")
+                raise UserError(f"{where}: search: {key}: {value} cannot be tried: {error}") from None

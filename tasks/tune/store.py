@@ -15,7 +15,9 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
+from params.errors import Unavailable
 from params.schema import RunParams
 from params.search import Value
 from tasks.train.code import judging_digest
@@ -153,13 +155,23 @@ class Store:
 
 
 def _open(home: Path, store: str) -> RDBStorage:
-    if not store.startswith("postgresql"):
-        return RDBStorage(f"sqlite:///{home}/tune.db")
-    engine = create_engine(store)
+    """Raises Unavailable where the database does not answer, or is none of Optuna's."""
+    there = store if store.startswith("postgresql") else f"sqlite:///{home}/tune.db"
+    try:
+        return _opened(there)
+    except (SQLAlchemyError, RuntimeError) as error:  # the second: its tables are of another version of Optuna
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise Unavailable(f"{there}: the searches of tune cannot be read ({why})") from None
+
+
+def _opened(address: str) -> RDBStorage:
+    if address.startswith("sqlite"):
+        return RDBStorage(address)
+    engine = create_engine(address)
     with engine.begin() as connection:
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     engine.dispose()
-    return RDBStorage(store, engine_kwargs={"connect_args": {"options": f"-csearch_path={SCHEMA}"}})
+    return RDBStorage(address, engine_kwargs={"connect_args": {"options": f"-csearch_path={SCHEMA}"}})
 
 
 def _trial(variant: str, kept: FrozenTrial) -> Trial:

@@ -57,13 +57,13 @@ class _Watch:
     def __init__(self, asked: Asked, trainer: Trainer) -> None:
         self.asked, self.trainer, self.stop = asked, trainer, threading.Event()
         self.errors = dict(asked.trial.rungs)
-        self.heard, self.best = 0, math.inf
+        self.heard, self.best, self.seconds = 0, math.inf, 0.0
 
     def epoch(self, label: str, row: Epoch) -> None:
         """Takes the row of an epoch; of a fit that goes on where it was, those before are not heard again."""
         halving, epochs = self.asked.halving, int(row["epoch"]) + 1
         self.trainer.on_epoch(label, row)
-        self.heard += 1
+        self.heard, self.seconds = self.heard + 1, row.get("seconds", 0.0)
         self.best = min(self.best, row[halving.column])
         if self.heard == epochs and epochs in halving.peers and epochs not in self.errors:
             self.errors[epochs] = self.best
@@ -79,7 +79,7 @@ def run_trial(asked: Asked, trainer: Trainer, ruler: Ruler) -> Trial:
     trial, first = asked.trial, asked.fits[0]
     cut = asked.halving.cut(trial.rungs, max(trial.rungs, default=0))
     if cut is not None:  # heard before a process was killed
-        return _pruned(asked, trainer, cut, dict(trial.rungs))
+        return _pruned(asked, trainer, cut, dict(trial.rungs), 0.0)
     watch = _Watch(asked, trainer)
     fit = _trained(first, replace(trainer, on_epoch=watch.epoch), watch.stop)
     rungs = watch.errors
@@ -87,7 +87,7 @@ def run_trial(asked: Asked, trainer: Trainer, ruler: Ruler) -> Trial:
         rungs = asked.halving.at(fit.result.history)
     cut = asked.halving.cut(rungs, len(fit.result.history) if fit is not None else max(rungs))
     if cut is not None and (fit is None or fit.finished):
-        return _pruned(asked, trainer, cut, rungs)
+        return _pruned(asked, trainer, cut, rungs, watch.seconds)
     assert fit is not None  # it is stopped by the rule alone
     fits = [fit]
     for one in asked.fits[1:]:
@@ -119,15 +119,15 @@ def _trained(first: Planned, trainer: Trainer, stop: threading.Event) -> Fit | N
         thread.join()
 
 
-def _pruned(asked: Asked, trainer: Trainer, cut: Cut, rungs: Mapping[int, float]) -> Trial:
-    """A trial that was pruned; its run has ended as it should."""
+def _pruned(asked: Asked, trainer: Trainer, cut: Cut, rungs: Mapping[int, float], seconds: float) -> Trial:
+    """A trial that was pruned, after its fit had trained for so many seconds; its run has ended as it should."""
     first = asked.fits[0]
     identity = fit_folder(first.job, trainer.home).name
     run_id = runs.child_run(trainer.parent, first.label, identity, {"kind": str(Kind.TRIAL), "variant": asked.trial.variant})
     reason = f"after epoch {cut.epoch} of {first.job.training.max_epochs}: {cut.error:.4g}, and half are below {cut.bound:.4g}"
     kept = {rung: error for rung, error in rungs.items() if rung <= cut.epoch}
     trial = replace(asked.trial, state=State.PRUNED, rungs=kept, identity=identity, run_id=run_id, reason=reason)
-    return _logged(trial, "FINISHED")
+    return _logged(replace(trial, seconds=seconds), "FINISHED")
 
 
 def _ended(asked: Asked, fits: Sequence[Fit], ruler: Ruler, rungs: Mapping[int, float]) -> Trial:

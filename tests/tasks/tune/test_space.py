@@ -64,8 +64,8 @@ def test_ends_that_cannot_be_built_are_refused_with_the_key_and_the_value() -> N
     plan = load_plan(SMOKE, ["variants=[gru]"])
     search = plan.layers.own("gru")[0]["search"]
     for key, dimension, told in (
-        ("hiden_size", {"low": 1, "high": 2}, "search: hiden_size: 1 cannot be tried"),
-        ("hidden_size", {"low": 0, "high": 2}, "search: hidden_size: 0 cannot be tried"),
+        ("hiden_size", {"low": 1, "high": 2}, r"gru.yaml: search: hiden_size: 1 cannot be tried"),
+        ("hidden_size", {"low": 0, "high": 2}, r"gru.yaml:5: search: hidden_size: 0 cannot be tried"),
         ("training.learning_rate", {"low": -1.0, "high": 2.0}, "learning_rate"),
     ):
         plan.layers.own("gru")[0]["search"] = {**search, key: dimension}

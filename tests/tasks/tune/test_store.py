@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from optuna.study import StudyDirection
 
+from params.errors import Unavailable
 from params.search import Dimension
 from tasks.tune.space import Space
 from tasks.tune.store import Search, Store
@@ -63,6 +64,12 @@ def test_a_search_that_was_cut_off_while_it_was_made_is_made_whole(store: Store)
     store._storage.create_new_study([StudyDirection.MINIMIZE], "abc/gru")
     assert store.searches("smoke") == []
     assert store.begin(SEARCH, {"gru": SPACE}).identity == "abc"
+
+
+def test_a_database_that_cannot_be_read_is_told_by_its_address(tmp_path: Path) -> None:
+    (tmp_path / "tune.db").write_text("no database, and longer than the header of one" * 30)
+    with pytest.raises(Unavailable, match=r"tune\.db: the searches of tune cannot be read \(.*file is not a database"):
+        Store(tmp_path)
 
 
 def test_the_key_that_decides_is_the_important_one(store: Store) -> None:
