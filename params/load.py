@@ -261,7 +261,7 @@ class _Layers:
             raise UserError(f"{lines[('combine',)]}: combine: a greedy ensemble is a weighted mean; take this key out")
         names = [name for name in run.variants if "ensemble" not in self.own(name)[0]]
         if not names:
-            where = self.lines.get(("variants",), self.name)
+            where = _with_settings(self.under, self.lines, self.above)[1].get(("variants",), self.name)
             raise UserError(
                 f"{where}: variants: {variant} combines the run's other variants; name one beside it that is no ensemble"
             )

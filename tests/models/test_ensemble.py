@@ -18,7 +18,7 @@ from models.data.scaling import fit_scaling
 from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Inputs, Windows
 from models.ensemble import Ensemble
-from models.fit.job import Job, load_model, read_result, windows_of
+from models.fit.job import Job, load_model, read_result, weights_hash, windows_of
 from models.fit.step import batch_loss
 from models.forecaster import Forecaster
 from models.networks.linear import Linear
@@ -116,6 +116,29 @@ def test_beside_baselines_its_points_are_left_apart_and_its_quantiles_stand_arou
     assert (np.diff(found[..., 3:]) >= 0).all()
 
 
+@pytest.mark.parametrize(("counts", "shares"), [((3, 0, 1), (0.75, 0, 0.25)), ((0, 0, 0, 9), (1 / 3,) * 3), ((2,), (1.0,))])
+def test_with_counts_points_and_quantiles_are_weighted_means(
+    counts: tuple[int, ...], shares: tuple[float, ...], panel: Panel, params: WindowParams, split: Split
+) -> None:
+    """Where no network counts (a baseline behind them does) they count alike."""
+    levels = [(0.1, 0.9), (), (0.1, 0.9)][: len(shares)]
+    members, inputs = random_forecasters(params, panel, split, len(shares), levels), some_inputs(panel, params, split)
+    each = of_each(members, inputs)
+    ensemble = Ensemble(members, "mean", counts=counts).eval()
+    found = ensemble(*inputs).detach().numpy()
+    point = sum(share * one[..., :1] for share, one in zip(shares, each, strict=True))
+    having = [number for number, own in enumerate(levels) if own]
+    whole = sum(shares[number] for number in having)
+    offset = sum(shares[number] * (each[number][..., 1:] - each[number][..., :1]) for number in having) / whole
+    np.testing.assert_allclose(found[..., :1], point, rtol=1e-6)
+    np.testing.assert_allclose(found[..., 1:], point + offset, rtol=1e-6)
+    apart = Ensemble(members, "mean", True, counts).eval()(*inputs).detach().numpy()
+    np.testing.assert_allclose(apart[..., len(members) :], offset, rtol=1e-4, atol=1e-5)
+    assert ensemble.state_dict()["counts"].tolist() == list(counts)  # so that its sha256 is over them too
+    other = Ensemble(members, "mean", counts=[count + 1 for count in counts])
+    assert weights_hash(dict(other.state_dict())) != weights_hash(dict(ensemble.state_dict()))
+
+
 def test_an_ensemble_of_none_or_of_another_rule_is_refused(panel: Panel, params: WindowParams, split: Split) -> None:
     one, two = random_forecasters(params, panel, split, 2)
     with pytest.raises(ValueError, match="needs a member"):
@@ -127,7 +150,8 @@ def test_an_ensemble_of_none_or_of_another_rule_is_refused(panel: Panel, params:
 @pytest.mark.slow
 def test_its_exported_graph_forecasts_the_same(panel: Panel, params: WindowParams, split: Split) -> None:
     for count, apart, levels in ((2, False, ()), (3, False, [(0.1,), (), (0.1, 0.9)]), (1, True, ()), (3, True, [()] * 3)):
-        ensemble = Ensemble(random_forecasters(params, panel, split, count, levels), "median", apart).eval()
+        counts = range(1, 1 + count) if len(levels) else ()
+        ensemble = Ensemble(random_forecasters(params, panel, split, count, levels), "median", apart, counts).eval()
         graph = serving.open_graph(export(ensemble, params))
         assert check_parity(graph, ensemble, params, panel) < 1e-4
         outputs = graph(*some_inputs(panel, params, split)).shape[-1]

@@ -117,6 +117,19 @@ def test_a_baseline_without_a_forecast_is_left_out_and_a_network_without_one_is_
     assert np.isnan(broken[4, 1]) and np.isnan(broken[5, 0]) and np.isnan(broken).sum() == 2
 
 
+def test_with_counts_it_is_a_weighted_mean_of_what_is_there() -> None:
+    rng = np.random.default_rng(0)
+    networks, baselines = rng.normal(size=(4, 3, 2)), rng.normal(size=(4, 3, 2))
+    baselines[1, :, 0] = baselines[2] = np.nan
+    both = np.concatenate([networks, baselines], -1)
+    weights = np.where(np.isnan(both), 0, [3, 0, 1, 4])
+    np.testing.assert_allclose(
+        combined(networks, baselines, "mean", (3, 0, 1, 4)), np.nansum(weights * both, -1) / weights.sum(-1), rtol=1e-14
+    )
+    alone = combined(networks, baselines, "mean", (0, 0, 1, 4))
+    np.testing.assert_allclose(alone[2], networks[2].mean(-1), rtol=1e-14)  # nobody is there who counts: all who are, alike
+
+
 def test_a_digest_of_forecasts_is_that_of_their_bits() -> None:
     one = {"test": np.array([[[1.0, np.nan]]]), "validation": np.array([[[2.0, 3.0]]])}
     same = {"validation": one["validation"].copy(), "test": np.array([[[1.0, -np.nan]]])}

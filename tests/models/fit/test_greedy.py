@@ -1,6 +1,8 @@
 """Greedy ensembles: what is held out and from whom, weights that no luck makes look good, fits made of their members."""
 
 import json
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +32,7 @@ RUN = "params/smoke.yaml"
 WINDOWS = WindowParams(4, {"y": FeatureWindow(24)}, start_padding=8)
 SPLIT, EARLIER = Split("rows", 60, 60), Split("rows", 60, 120)
 NEVER = threading.Event()
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def a_variant(*settings: str) -> VariantParams:
-    """The greedy ensemble of dense and nlinear, each in two seeds, and some baselines."""
+    """The greedy ensemble of dense and nlinear, and some baselines."""
     baselines = "evaluation.baselines=[last_value, seasonal_naive, drift]"
-    some = ("variants=[dense, nlinear, ensemble_greedy]", "training.seeds=2", "training.max_epochs=1", "evaluation.stride=5")
+    some = ("variants=[dense, nlinear, ensemble_greedy]", "training.max_epochs=1", "evaluation.stride=5")
     return load_plan(RUN, [*some, baselines, *settings]).variants["ensemble_greedy"]
 
 
@@ -68,7 +71,7 @@ def actuals(panel: Panel, windows: object) -> np.ndarray:
 
 
 def test_it_is_read_as_all_of_the_run_and_comes_back_from_json(folder: Path) -> None:
-    job = a_job(folder, others=(EARLIER,))
+    job = a_job(folder, "training.seeds=2", others=(EARLIER,))
     networks = ["dense", "dense", "nlinear", "nlinear"]
     assert [one.training.variant for one in job.members] == [*networks, "last_value", "seasonal_naive", "drift"]
     assert job.greedy == Greedy("mae", 24, others=(EARLIER,)) and job.combine == "mean"
@@ -279,3 +282,23 @@ def test_its_refit_is_that_of_what_it_is_made_of_by_the_same_weights(folder: Pat
         and result.val_mae is None
         and load_model(again, fit_folder(again, trained)).counts.tolist() == list(again.counts)
     )
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_comes_out_the_same(folder: Path, trained: Path, tmp_path: Path) -> None:
+    """Its worker is killed ever later until it gets to its end; whatever it had left is no result, or the right one."""
+    job = a_job(folder, others=(EARLIER,))
+    fits = [str(fit_folder(one, trained)) for one in job.trained]
+    (tmp_path / "job.json").write_text(json.dumps(job.to_dict()))
+    command = [sys.executable, "-m", "models.worker", str(tmp_path), "--members", *fits]
+    for kills in range(40):
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as worker:
+            try:
+                worker.wait(1.0 + 0.4 * kills)
+                break
+            except subprocess.TimeoutExpired:
+                worker.kill()
+    assert worker.returncode == 0 and kills > 0
+    whole = fit_folder(job, trained)
+    assert read_result(tmp_path).weights == read_result(whole).weights
+    assert (tmp_path / "validation.npy").read_bytes() == (whole / "validation.npy").read_bytes()

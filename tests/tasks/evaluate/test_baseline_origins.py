@@ -11,7 +11,7 @@ import pytest
 from models.data.origins import origin_rows
 from models.data.panel import Data, Panel, Split
 from models.data.window import FeatureWindow, WindowParams
-from params.load import load_run
+from params.load import load_plan, load_run
 from params.schema import RunParams
 from tasks.evaluate import baselines
 from tasks.evaluate.baselines import forecast_baselines
@@ -192,3 +192,24 @@ def test_a_version_is_judged_on_the_origins_that_a_comparison_fits(
     assert again.tolist() == some.tolist() and not len(baselines.spread_origins(["theta"], panel, every[:0], run))
     slow = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"season": 2000})})
     assert len(baselines.spread_origins(["theta"], panel, every, slow)) == 10 * len(lengths)
+
+
+def test_a_greedy_ensemble_leaves_out_what_is_fitted_at_some_origins_only(tmp_path: Path) -> None:
+    settings = ["variants=[ridge, ensemble_greedy, ensemble_theta]", "evaluation.baselines=[drift, theta, auto_ets]"]
+
+    def members(history: pl.DataFrame, *more: str) -> dict[str, list[str]]:
+        texts = [*settings, "windows.horizon=3", "evaluation.season=24", "evaluation.stride=12", *more]
+        plan = load_plan(PARAMS, texts)
+        windows = WindowParams(3, {"y": FeatureWindow(24)})
+        panel = Panel.open(write_panel(history.lazy(), windows, Frequency("1h"), 0, tmp_path))
+        data = Data(panel, windows, Split("rows", 60, 60))
+        found = baselines.with_whole_members(plan.variants, plan.run, data)
+        return {name: [one.variant for one in variant.members] for name, variant in found.items()}
+
+    few, many = a_history({"a": a_walk(400)}), a_history({str(number): a_walk(300, number) for number in range(200)})
+    assert members(few)["ensemble_greedy"] == ["ridge", "drift", "theta", "auto_ets"]
+    found = members(many)
+    assert found["ensemble_greedy"] == ["ridge", "drift", "theta"]  # auto_ets would be left out of the leaderboard
+    assert found["ridge"] == [] and "theta" in found["ensemble_theta"]  # others say themselves what they combine
+    assert members(few, "evaluation.baseline_origins=3")["ensemble_greedy"] == ["ridge", "drift"]
+    assert members(few, "evaluation.season=200")["ensemble_greedy"] == ["ridge", "drift", "theta"]  # too long for auto_ets

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from models.data.panel import Split
+from models.fit.settings import Greedy
 from tasks.promote import proof
 from tasks.promote.proof import differing
 
@@ -59,3 +61,14 @@ def test_an_argument_that_a_network_does_not_take_is_said_before_anything_is_tra
     assert proof._unknown_argument(job) == ""
     told = proof._unknown_argument(replace(job, network={**job.network, "unheard": 1}))
     assert told.startswith("network.unheard: family recurrent has no such argument")
+
+
+def test_a_member_whose_seconds_were_over_ends_there_again_in_every_validation_range(house: Any) -> None:
+    job = house.made().job
+    drift = replace(job, family="drift", network={"season": 24})
+    greedy = Greedy("mae", 24, others=(Split("rows", 9, 18),))
+    ensemble = replace(job, family="ensemble", network={}, members=(job, drift), combine="mean", greedy=greedy)
+    kept = replace(house.made(), job=ensemble, stop_steps=(4, None, 7, None), counts={"gru": 1, "drift": 0})
+    found = proof._stopped(ensemble, kept)
+    assert [one.training.stop_step for one in found.trained] == [4, 7]
+    assert proof._stopped(ensemble, replace(kept, stop_steps=())) == ensemble

@@ -126,3 +126,13 @@ def test_a_card_of_a_baseline_says_what_it_reads_and_names_no_network(house: Any
 )  # fmt: skip
 def test_what_a_version_is_has_its_article_and_a_regression_is_no_network(family: str, words: str) -> None:
     assert kind_of(family) == words
+
+
+def test_a_card_says_how_much_each_member_counts(house: Any) -> None:
+    made = house.made()
+    about = Provenance(
+        Verdict(True, [], [], [], {"rows": 10, "series": 1, "first": "a", "last": "b"}, []), "x", made.fingerprint
+    )
+    text = card(house.facts(), replace(made, counts={"elman": 1, "ridge": 3, "last_value": 0, "cnn": 0}), about, None)
+    assert "| ridge | 75 % |\n| elman | 25 % |\n" in text and "Looked at and not taken: last\\_value, cnn." in text
+    assert "## Members" not in card(house.facts(), made, about, None)

@@ -278,6 +278,35 @@ def test_a_baseline_as_a_version_as_a_member_and_for_what_a_network_cannot_forec
             BundleFacts.read(json.dumps(both | {"combined": combined}).encode())
 
 
+def test_a_greedy_ensemble_says_by_what_it_learnt_and_how_often_each_member_counts(raw: Raw) -> None:
+    said = deepcopy(raw)
+    member = {name: value for name, value in raw["trained_on"]["job"].items() if name not in ("threads", "device")}
+    drift = {"name": "drift", "arguments": {"season": 24}}
+    said |= {"family": "ensemble", "network": {}}
+    said["combined"] = {"how": "mean", "baselines": [drift], "counts": [3, 1]}
+    greedy = {"measure": "mase", "season": 24, "lowest": 0.0, "highest": None, "integer": False, "stops": []}
+    greedy["others"] = [raw["trained_on"]["job"]["split"]]
+    members = [member, member | {"family": "drift", "network": {"season": 24}}]
+    said["trained_on"]["job"] |= {"family": "ensemble", "network": {}, "members": members, "combine": "mean", "greedy": greedy}
+    said["trained_on"] |= {"counts": {"gru": 3, "drift": 1}, "stop_steps": [None, None, 7, None]}
+    facts = BundleFacts.read(json.dumps(said).encode())
+    assert facts.combined is not None and facts.combined.counts == (3, 1)
+    assert facts.trained_on is not None and facts.trained_on.counts == {"gru": 3, "drift": 1}
+    assert facts.trained_on.job.greedy is not None and len(facts.trained_on.job.greedy.others) == 1
+    assert json.loads(json.dumps(facts.to_dict())) == said
+    for place, value, words in (
+        ("counts", {"gru": 3}, "counts: one for each member"),
+        ("counts", {"gru": 3, "drift": -1}, r"trained_on\.counts\.drift"),
+        ("stop_steps", [None, 7], "in each validation range"),
+    ):
+        wrong = said | {"trained_on": said["trained_on"] | {place: value}}
+        with pytest.raises(ValueError, match=words):
+            BundleFacts.read(json.dumps(wrong).encode())
+    said["trained_on"]["job"]["greedy"]["measure"] = "luck"
+    with pytest.raises(ValueError, match="greedy.measure"):
+        BundleFacts.read(json.dumps(said).encode())
+
+
 def test_an_older_version_says_nothing_of_the_best_baseline(raw: Raw) -> None:
     older = deepcopy(raw)
     del older["trained_on"]["baseline"], older["fallbacks"]

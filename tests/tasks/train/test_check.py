@@ -67,5 +67,10 @@ def test_of_all_variants_those_that_do_not_fit_the_windows_are_left_out_by_name(
     assert plan.settings == (every, 'variants=["ridge", "elman"]')
     assert list(plan.variants) == ["ridge", "elman"]
     assert len(said) == 1 and "left out: variant even_tcn" in said[0] and "odd" in said[0]
+    both = only_those_that_fit(load_plan(SMOKE, ['variants=["ensemble_greedy", "even_tcn", "ridge"]']), said.append)
+    assert list(both.variants) == ["ensemble_greedy", "ridge"]  # whose members are those that fit
+    assert [one.variant for one in both.variants["ensemble_greedy"].members][:2] == ["ridge", "last_value"]
+    with pytest.raises(UserError, match="odd"):  # what it would combine is gone
+        only_those_that_fit(load_plan(SMOKE, ['variants=["ensemble_greedy", "even_tcn"]']), said.append)
     with pytest.raises(UserError, match="odd"):
         only_those_that_fit(load_plan(SMOKE, ['variants=["even_tcn"]']), said.append)

@@ -9,6 +9,7 @@ from models.fit.job import Job
 from models.fit.settings import Resources
 from params.errors import UserError
 from params.load import load_plan, load_run, load_variant
+from tasks.train.check import member_labels
 from tasks.train.identity import comparison_identity, identity
 from tasks.train.job import Planned, labels_of, make_job, plan_fits
 from tasks.train.kind import Kind
@@ -84,3 +85,23 @@ def test_a_variant_that_draws_as_another_is_the_same_fit_and_both_are_not_compar
     assert comparison_identity(plan.run, [fits[0], fits[2]])
     with pytest.raises(UserError, match="gru and mine are one and the same fit"):
         comparison_identity(plan.run, fits)
+
+
+def test_a_greedy_ensemble_comes_last_and_learns_from_every_other_validation_range() -> None:
+    settings = ["variants=[ensemble_greedy, ridge]", "evaluation.baselines=[last_value, theta]"]
+    plan = load_plan(RUN, settings)
+    windows = plan.run.windows.window_params()
+    last, refit, earlier = Split("rows", 9, 9), Split("rows", 9, 3), (Split("rows", 9, 27), Split("rows", 9, 18))
+    found = plan_fits(plan.run, plan.variants, Path("panel"), windows, (last, refit), "cpu", earlier)
+    assert [fit.label for fit in found] == [
+        f"{name}{mark}" for name in ("ridge", "ensemble_greedy") for mark in ("", "@2", "~1", "~2")
+    ]
+    jobs = {fit.label: fit.job for fit in found}
+    for mark, own, others in (("", last, earlier), ("@2", refit, earlier), ("~1", earlier[0], (last, earlier[1]))):
+        job = jobs[f"ensemble_greedy{mark}"]
+        assert job.split == own and job.greedy is not None and job.greedy.others == others
+    ridges = {identity(jobs[f"ridge{mark}"], "") for mark in ("", "~1", "~2")}
+    assert {identity(one, "") for one in jobs["ensemble_greedy"].trained} == ridges  # they are fits that the run has anyway
+    assert member_labels(plan.variants["ensemble_greedy"]) == ("ridge", "last_value", "theta")
+    several = load_plan(RUN, [*settings, "variants=[gru, ensemble_greedy]", "training.seeds=2"])
+    assert member_labels(several.variants["ensemble_greedy"]) == ("gru", "gru-s1", "last_value", "theta")
