@@ -303,7 +303,7 @@ def test_a_greedy_ensemble_says_by_what_it_learnt_and_how_often_each_member_coun
         with pytest.raises(ValueError, match=words):
             BundleFacts.read(json.dumps(wrong).encode())
     said["trained_on"]["job"]["greedy"]["measure"] = "luck"
-    with pytest.raises(ValueError, match="greedy.measure"):
+    with pytest.raises(ValueError, match=r"greedy\.measure"):
         BundleFacts.read(json.dumps(said).encode())
 
 
