@@ -127,8 +127,9 @@ def log_fit(run_id: str, planned: Planned, result: Result) -> None:
     logs.log_text(run_id, json.dumps({**fingerprint(job, digest), **ending(result)}, indent=1), "fingerprint.json")
     logs.log_history(run_id, curves_of(planned, result))
     logs.log_metrics(run_id, {name: getattr(result, name) for name in ("peak_memory_mb", "peak_gpu_memory_mb")})
-    if job.members:  # what an ensemble is made of must not be pruned
-        logs.tag(run_id, {"members": " ".join(identity(member, digest) for member in job.trained)})
+    if job.members:  # what an ensemble is made of must not be pruned; first what is in it, since a store cuts what is too long
+        needed = (*job.resolved(result.learnt).networks, *job.trained)
+        logs.tag(run_id, {"members": " ".join(dict.fromkeys(identity(member, digest) for member in needed))})
     if not result.finished:
         place = {"failed_step": result.step, "failed_learning_rate": result.learning_rate}
         where = {name: f"{value:g}" for name, value in place.items() if value is not None}
