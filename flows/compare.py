@@ -87,7 +87,7 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
         with board.stage("check the data"):
             source = load_series(run)
             verdict = checked(run, source, experiment, folder, board)
-        with alone(home, board):
+        with alone(home, run.name, board):
             cut = cut_windows(plan, source, verdict, home, board)
             prepared = _planned(plan, cut, board)
             parent, finished = runs.parent_run(experiment, run.name, comparison_identity(run, prepared.fits), fresh)

@@ -26,7 +26,7 @@ from flows.runtime.state import ready
 from params.load import Plan, load_plan
 from params.shown import discreet
 from tasks.files import TABLES, require_writable
-from tasks.locks import Held, lock
+from tasks.locks import Held, shared
 from tasks.promote.alias import undecided
 from tasks.promote.decision import Decision, PromoteOptions
 from tasks.promote.ledger import Broken
@@ -93,7 +93,7 @@ def _alone(plan: Plan, forecast: str | None, options: PromoteOptions, home: Path
     name, due = plan.run.name, runtime.flow_run.scheduled_start_time if runtime.deployment.id else None
     with ExitStack() as held:
         try:
-            held.enter_context(lock(home, f"retrain-{name}", wait=False))
+            held.enter_context(shared(home, f"retrain-{name}", wait=False))
         except Held:
             return Retrained(outcome=Outcome.SKIPPED, why="another run of it is at work")
         if superseded(home, name, due):

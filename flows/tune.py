@@ -81,7 +81,7 @@ def tune(params: str, settings: list[str], limits: Limits, plan: Plan) -> Tuned:
         with board.stage("check the data"):
             source = load_series(run)
             verdict = checked(run, source, experiment, folder, board)
-        with alone(home, board):
+        with alone(home, run.name, board):
             cut = cut_windows(plan, source, verdict, home, board)
             as_they_are = _as_they_are(plan, cut.data)
             search = _search(plan, limits.seed, as_they_are, spaces)

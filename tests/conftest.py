@@ -2,10 +2,13 @@
 
 import os
 import signal
+import uuid
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+from tests.postgresql import Postgres, programs
 
 # Read when numpy and torch are imported.  Threads of small networks wait for each other more than they work: on a busy machine
 # with two cores the tests of the training loop take 118 CPU seconds with two threads and 9 with one
@@ -20,10 +23,13 @@ STARTED = {"flows", "warm", "start", "server", "address", "processes", "keras_ge
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as slow what starts something slow."""
+    """Marks as slow what starts something slow, and as one of the stack what needs PostgreSQL."""
     for item in items:
-        if STARTED & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if STARTED & fixtures:
             item.add_marker("slow")
+        if "postgres" in fixtures:
+            item.add_marker("stack")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,7 +42,14 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAGLINE_HOME", str(tmp_path_factory.mktemp("lagline-home")))
-        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL", "LAGLINE_SHELF"):
+        for name in (
+            "MLFLOW_TRACKING_URI",
+            "MLFLOW_REGISTRY_URI",
+            "PREFECT_API_URL",
+            "LAGLINE_SHELF",
+            "LAGLINE_LOCKS",
+            "LAGLINE_ARTIFACTS",
+        ):
             patch.delenv(name, raising=False)
         yield
 
@@ -49,6 +62,30 @@ def _own_environment() -> Iterator[None]:
     if os.environ != before:
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL that all tests of this process share; a test makes databases of its own."""
+    pytest.importorskip("psycopg2", reason="the extra [postgresql] is not installed")
+    folder = programs()
+    if folder is None:
+        pytest.skip("PostgreSQL is not installed (the package postgresql of Debian and Ubuntu)")
+    found = Postgres(folder)
+    try:
+        found.make()
+        found.start()
+        yield found
+    finally:
+        found.remove()
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> str:
+    """The address of a new and empty database."""
+    name = f"d{uuid.uuid4().hex[:12]}"
+    postgres.sql(f"CREATE DATABASE {name}")
+    return postgres.address(name)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

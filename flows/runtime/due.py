@@ -8,7 +8,7 @@ from pathlib import Path
 from zoneinfo import available_timezones
 
 from params.errors import UserError
-from tasks.locks import Held, lock
+from tasks.locks import Held, shared
 from tasks.serve.notify import notify
 from tasks.serve.schedule import Memory, missed, recall, remember
 
@@ -47,7 +47,7 @@ def begin_serving(home: Path, name: str, cron: str, zone: str) -> None:
     """A schedule of a name is served from now on: what did not happen before it is told."""
     now = datetime.now(UTC)
     try:
-        with lock(home, f"retrain-{name}", wait=False):
+        with shared(home, f"retrain-{name}", wait=False):
             known = account(home, name, now)
     except Held:  # one is at work
         known = account(home, name, now, at_work=True)

@@ -2,22 +2,24 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from flows.runtime.progress import Board
-from tasks.locks import Held, lock
+from tasks.locks import Held, lock, shared
 from tasks.tracking import connection, runs
 
 
 @contextmanager
-def alone(home: Path, board: Board) -> Iterator[None]:
-    """One comparison at a time in a state folder: two would log into the same runs and train in the same folders."""
+def alone(home: Path, name: str, board: Board) -> Iterator[None]:
+    """One comparison at a time in a state folder, and one of a name: two would share folders, or log into one run."""
     with ExitStack() as taken:
-        try:
-            taken.enter_context(lock(home, "compare", wait=False))
-        except Held as held:
-            board.say(f"waiting: {held}")
-            taken.enter_context(lock(home, "compare"))
+        for take in (partial(lock, home, "compare"), partial(shared, home, f"compare-{name}")):
+            try:
+                taken.enter_context(take(wait=False))
+            except Held as held:
+                board.say(f"waiting: {held}")
+                taken.enter_context(take())
         yield
 
 

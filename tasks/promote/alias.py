@@ -1,6 +1,6 @@
 """The alias champion of a name: one decision at a time, repaired where it differs from the ledger, moved, and rolled back.
 
-The lock of a name is freed by the kernel however its holder ends.  The ledger is the truth: an alias that differs from it (a
+The lock of a name is freed however its holder ends.  The ledger is the truth: an alias that differs from it (a
 kill between the two writes) is set right before the next decision.  Any error leaves the alias as it is, and so does a ledger
 that does not chain: then nobody decides anything.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from params.errors import UserError
-from tasks.locks import lock
+from tasks.locks import shared, unguarded, whole
 from tasks.promote import ledger
 from tasks.promote.chain import Entry, Event
 from tasks.promote.ledger import Draft, Ledger
@@ -32,12 +32,13 @@ GO_ON = "Once it is back, `python -m flows history {name}` shows how things stan
 class Turn:
     """One decision on a name: the ledger that it is made on, and how things `stand`, should the server be lost.
 
-    `champion`: who is champion before it, in words.
+    `champion`: who is champion before it, in words.  `still_ours` raises Unavailable where the lock of the name is lost.
     """
 
     book: Ledger
     stand: str
     champion: str = ""
+    still_ours: Callable[[], None] = whole
 
 
 @contextmanager
@@ -49,7 +50,12 @@ def held(name: str, home: Path, say: Say = lambda text: None) -> Iterator[Turn]:
     """
     check_name(name)
     turn = Turn(Ledger(name), f"nothing was decided, and the champion of {name} is who it was, or who the ledger says")
-    with lock(home, f"promote-{name}", wait=False), connection.answered(lambda: f"{turn.stand}.  {GO_ON.format(name=name)}"):
+    with (
+        shared(home, f"promote-{name}", wait=False) as turn.still_ours,
+        connection.answered(lambda: f"{turn.stand}.  {GO_ON.format(name=name)}"),
+    ):
+        if alone := unguarded():
+            say(alone)
         if ledger.ready(name):
             say(f"the experiment of the ledger of {name} lay in MLflow's trash and was taken out of it")
         notes = ledger.sound(name).notes
@@ -71,6 +77,7 @@ def carry_out(
         logs.log_metrics(opened.run_id, scores)
     number, says = opened.entry.number, f"{draft.decision} version {draft.version}"
     turn.stand = f"{turn.champion}, unless entry {number} of the ledger ({says}) was written, which the next start carries out"
+    turn.still_ours()
     entry = ledger.close_entry(opened)
     if draft.decision.moves:
         turn.stand = f"entry {number} of the ledger is {says}, and the next start moves the alias, if that was not done yet"
@@ -109,7 +116,7 @@ def accept(name: str, home: Path, reason: str) -> Entry | None:
     """
     check_name(name)
     stands = f"the ledger of {name} may or may not be accepted, and the alias is where it was.  {GO_ON.format(name=name)}"
-    with lock(home, f"promote-{name}", wait=False), connection.answered(stands):
+    with shared(home, f"promote-{name}", wait=False), connection.answered(stands):
         ledger.ready(name)
         book, now = ledger.read(name), find(name, CHAMPION)
         if not book.faults:

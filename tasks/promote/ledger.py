@@ -2,8 +2,8 @@
 
 An entry is an MLflow run in the experiment NAME.promotions.  It counts once it is FINISHED: one that was cut off does not, and
 is ended as KILLED by whoever comes next.  The registered model notes down the newest one (tag `lagline.ledger`), so that it
-is missed where it is gone.  The caller holds the lock of the name, which is one machine's: two machines are told apart by
-the numbers that they take.
+is missed where it is gone.  The caller holds the lock of the name.  Where that is one home's alone, two machines are told
+apart by the numbers that they take.
 """
 
 import getpass

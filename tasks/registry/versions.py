@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from models.baselines import FITTED_ROWS
 from params.errors import UserError
 from params.section import owner
-from tasks.locks import lock
+from tasks.locks import shared
 from tasks.registry import seal
 from tasks.tracking import connection
 
@@ -114,7 +114,7 @@ def register(
     serving.check(bundle_folder)
     digest = hashlib.sha256((bundle_folder / "manifest.json").read_bytes()).hexdigest()
     client = connection.client()
-    with lock(home, f"register-{name}"):
+    with shared(home, f"register-{name}"):
         newest = find_version(name, identity)
         why = None if newest is None else lost(newest)
         found = None if why or (newest and seal.TAG not in newest.tags) else newest  # earlier laglines made no seal

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from params.errors import Unavailable, UserError
-from tasks.locks import lock
+from tasks.locks import shared
 from tasks.tracking.waiting import TIMEOUT, Silent, Waiting, one_try_a_call, set_bounds
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ def connect(home: Path) -> None:
     """
     from mlflow.exceptions import MlflowException
 
-    made_here = contextlib.nullcontext() if _served() else lock(home, "mlflow")  # who waits for a server holds up nobody
+    made_here = contextlib.nullcontext() if _served() else shared(home, "mlflow")  # who waits for a server holds up nobody
     with made_here, _bounded():
         try:
             client().search_experiments(max_results=1)

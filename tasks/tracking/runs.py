@@ -5,6 +5,7 @@ Everything goes through the client by run id: MLflow's active run is shared betw
 
 import contextlib
 import getpass
+import importlib.util
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -12,25 +13,59 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from params.errors import UserError
+from params.shown import masked
 from tasks.locks import lock
 from tasks.tracking.connection import client, direct, patiently
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+PLACE = "LAGLINE_ARTIFACTS"
 IDENTITY, AGAIN_TAG, MARK = "identity", "again", "lagline.mark"
 
 
 def experiment(name: str, home: Path) -> str:
-    """The id of the experiment of a run file, made or restored where needed."""
+    """The id of the experiment of a run file, made or restored where needed, by any number of homes at once."""
+    from mlflow.exceptions import MlflowException
+
+    place = artifacts(home)
     with lock(home, "mlflow"):
         found = client().get_experiment_by_name(name)
         if found is None:
-            local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
-            return str(client().create_experiment(name, (home / "artifacts" / name).as_uri() if local else None))
+            try:
+                return str(client().create_experiment(name, place and f"{place}/{name}"))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            found = client().get_experiment_by_name(name)  # another home was quicker
+            assert found is not None
         if found.lifecycle_stage == "deleted":
             client().restore_experiment(found.experiment_id)
         return str(found.experiment_id)
+
+
+def artifacts(home: Path) -> str | None:
+    """Where the files of new experiments go, as an address: LAGLINE_ARTIFACTS, or below the home; None: as a server has it.
+
+    Raises UserError for what is neither a folder nor s3://bucket/folder, for a password in it, and where boto3 is missing.
+    """
+    given = os.environ.get(PLACE, "").strip()
+    if not given:
+        return None if os.environ["MLFLOW_TRACKING_URI"].startswith("http") else (home / "artifacts").as_uri()
+    if masked(given) != given:
+        raise UserError(f"{PLACE}: there is a password or a key in this address: leave it out, and set AWS_ACCESS_KEY_ID ...")
+    kind, separator, rest = given.partition("://")
+    if separator and kind == "file" and rest.startswith("/"):
+        return given.rstrip("/")
+    if not separator:
+        return Path(os.path.abspath(Path(given).expanduser())).as_uri()  # noqa: PTH100 (folds "..")
+    if kind != "s3" or not rest.strip("/") or "?" in rest:
+        raise UserError(
+            f"{PLACE}={given}: write a folder, or s3://bucket/folder (another server than Amazon's: AWS_ENDPOINT_URL)"
+        )
+    if importlib.util.find_spec("boto3") is None:
+        raise UserError(f"{PLACE}={given}: MLflow needs boto3 for it: python -m pip install -c constraints.txt -e '.[s3]'")
+    return given.rstrip("/")
 
 
 def experiment_of(run_id: str) -> str:
