@@ -14,6 +14,7 @@ from flows.runtime import arguments as arg
 from flows.runtime.begin import collect_nothing, leave, open_home, prefect_api, read_plan, read_run, some_numbers, with_variants
 from flows.runtime.outcome import status_of
 from flows.runtime.terminal import hand_over
+from flows.verbs import parcel
 from params.errors import UserError
 
 DEFAULT = Path("params/nyc_weather.yaml")
@@ -221,6 +222,10 @@ def reproduce(version: arg.Registered) -> None:
     from flows.verbs.reproduce import show_reproduction
 
     show_reproduction(home, version)
+
+
+app.command("export")(parcel.export_version)
+app.command("import")(parcel.import_version)
 
 
 @app.command()

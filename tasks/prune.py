@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlparse
 import polars as pl
 
 from tasks.locks import lock
+from tasks.registry.parcel import KIND as IMPORT
 from tasks.serve.realised import MOST_FILES, SCORED
 from tasks.tracking import connection
 
@@ -78,6 +79,7 @@ def _plan(home: Path, keep: int) -> Plan:
     fits = {version.tags.get(tag, "") for version in versions for tag in ("identity", "fit", "refit")}
     kept, gone, paths = _Kept(fits=fits), list[tuple[str, str]](), list[Path]()
     for experiment in connection.client().search_experiments():
+        kept.panels |= _imported(experiment.experiment_id, registered)
         left = dict.fromkeys(WHOLE, keep)
         for kind, parent, below in _whole(experiment.experiment_id):
             newest = parent.info.status == "FINISHED" and left[kind] > 0
@@ -96,6 +98,12 @@ def _plan(home: Path, keep: int) -> Plan:
             paths += [folder for folder in (home / "forecasts" / parent.info.run_id,) if folder.is_dir()]
     paths = [path for path in (*_unreferenced(home, kept), *paths, *_served(home)) if _ours(path, home)]
     return Plan(tuple((path, _size(path)) for path in paths), tuple(gone))
+
+
+def _imported(experiment: str, registered: set[str]) -> set[str]:
+    """The panels of imported versions, which have no comparison here."""
+    some = [run for run in _runs(experiment, f"tags.kind = '{IMPORT}'") if run.info.run_id in registered]
+    return {run.data.tags.get("data", "") for run in some}
 
 
 def _aliased(versions: "list[ModelVersion]") -> set[str]:

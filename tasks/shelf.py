@@ -134,7 +134,7 @@ def get(digest: str, panels: Path) -> bool:
         if not is_whole(partial):
             raise _damaged(found, digest, "its content is another one")
         size = sum(file.stat().st_size for file in partial.iterdir())
-        _put_in_place(partial, panels / digest, Path(name) / "old")
+        put_in_place(partial, panels / digest, Path(name) / "old")
     print(shown(f"panel {digest[:12]} ({size_text(size)}) came from {found}"), file=sys.stderr)
     return True
 
@@ -247,7 +247,7 @@ def _read(found: Shelf, path: str, target: Path, panels: Path) -> None:
         shutil.copyfileobj(given, taken, BLOCK)
 
 
-def _put_in_place(partial: Path, final: Path, aside: Path) -> None:
+def put_in_place(partial: Path, final: Path, aside: Path) -> None:
     """Renames a whole panel to where it belongs; what is damaged there goes, one that a quicker process put there stays."""
     try:
         os.replace(partial, final)

@@ -117,6 +117,20 @@ def an_output(out: Path) -> Path:
     return require_writable("--out", out, TABLES)
 
 
+def a_parcel(file: Path) -> Path:
+    """A file for an export.  Raises UserError where none can be put in place."""
+    from tasks.files import require_writable
+
+    return require_writable("FILE", file)
+
+
+def a_file(file: Path) -> Path:
+    """A file that is there.  Raises UserError where it is none."""
+    if not file.is_file():
+        raise UserError(f"{file}: {'that is no file' if file.exists() else 'there is no such file'}")
+    return file
+
+
 def some_numbers(option: str, text: str | None) -> tuple[float, ...]:
     """The numbers of an option, such as 80,95; none where it is not given.  Raises UserError for other text."""
     try:

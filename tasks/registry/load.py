@@ -1,5 +1,6 @@
 """A registered version: fetched once, held against its seal before anything of it is opened, and that copy then used."""
 
+import hashlib
 import json
 import re
 import sys
@@ -112,6 +113,26 @@ def _said(files: dict[str, bytes]) -> tuple[BundleFacts, bool | None]:
     return BundleFacts.read(files["model.json"]), checked
 
 
+def on_disk(root: Path, seal: Seal, name: str, number: str) -> Version:
+    """A version that lies in a folder of this machine, no registry asked: every file is held against its seal first.
+
+    Raises Broken where one differs, or the version does not say of itself what one of ours does.
+    """
+    seal.check(root)
+    bundle = _bundle_in(root, seal)
+    digest = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+    try:
+        facts, checked = _said(_contents(bundle, digest))
+    except ValueError as error:
+        raise Broken(str(error)) from None
+    return Version(name, number, "", digest, bundle, facts, checked, root)
+
+
+def _bundle_in(root: Path, seal: Seal) -> Path:
+    """Where the bundle lies in the folder of a version."""
+    return (root / next((path for path in seal.files if Path(path).match("data/*/manifest.json")), MANIFEST)).parent
+
+
 def _sealed(version: "ModelVersion", scratch: Path) -> tuple[Path, Path]:
     """A copy of a version's folder in which every file is the one that was sealed, and where the bundle lies in it.
 
@@ -127,8 +148,7 @@ def _sealed(version: "ModelVersion", scratch: Path) -> tuple[Path, Path]:
     root = _fetched(store, "", scratch / "version")
     (root / ADDED).unlink(missing_ok=True)
     seal.check(root)
-    manifest = next((path for path in seal.files if Path(path).match("data/*/manifest.json")), MANIFEST)
-    return root, (root / manifest).parent
+    return root, _bundle_in(root, seal)
 
 
 def _without_seal(version: "ModelVersion", scratch: Path) -> tuple[Path, Path]:

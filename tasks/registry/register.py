@@ -78,13 +78,9 @@ def register_best(
         why = f"{refit.label}, the chosen variant trained on all rows (training.refit), failed: {refit.result.reason}"
         return Registered(why=why)
     fit = next(fit for fit in fits if fit.label == found.chosen_fit)
-    panel, training, judged = Panel.open(fit.job.panel), fit.job.training, Judged.of(found, fit.label, about)
+    panel, judged = Panel.open(fit.job.panel), Judged.of(found, fit.label, about)
     made = trained_on(fit, refit, run, panel, judged)
-    tags = {"variant": fit.variant, "seed": str(training.seed), "val_mae": f"{judged.scores['val_mae']:.6g}"}
-    identity = fit.identity
-    if refit is not None:
-        tags |= {"fit": fit.identity, "refit": refit.identity}
-        identity = sha256(canonical([fit.identity, refit.identity]))
+    identity, tags = tags_of(fit.variant, made)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
         words = _write(bundle, fit, refit, panel, made, found, about)
@@ -143,8 +139,7 @@ def _register_baseline(run: RunParams, found: Comparison, like: Job, parent: str
     facts = facts_of(job, panel, made, (), found.calibrations[name], fallbacks_of(found, season, name))
     ours = runs.find_run(runs.experiment_of(parent), {"mlflow.parentRunId": parent, "kind": "baseline", "variant": name})
     assert ours is not None  # the comparison has logged its scores there
-    run_id, identity = str(ours.info.run_id), made.fingerprint["identity"]
-    tags = {"variant": name, "val_mae": f"{judged.scores['val_mae']:.6g}"}
+    run_id, (identity, tags) = str(ours.info.run_id), tags_of(name, made)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
         words = _with_papers(bundle, facts, panel, about)
@@ -152,6 +147,16 @@ def _register_baseline(run: RunParams, found: Comparison, like: Job, parent: str
     logs.log_text(run_id, json.dumps(made.fingerprint, indent=1), "fingerprint.json")
     logs.tag(run_id, {MADE: str(result.version), AS: identity})
     return replace(result, baseline=name)
+
+
+def tags_of(variant: str, made: TrainedOn) -> tuple[str, dict[str, str]]:
+    """The identity of a version, and the tags that say what it is."""
+    fit = made.fingerprint["identity"]
+    seed = {} if is_baseline(made.job.family) else {"seed": str(made.seed)}
+    tags = {"variant": variant, **seed, "val_mae": f"{made.scores['val_mae']:.6g}"}
+    if made.refit is None:
+        return fit, tags
+    return sha256(canonical([fit, made.refit.identity])), tags | {"fit": fit, "refit": made.refit.identity}
 
 
 def fallbacks_of(found: Comparison, season: int, itself: str = "") -> tuple[Fallback, ...]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -109,18 +109,24 @@ def register(
     describe it.  `home` holds the lock.  Raises ValueError where the bundle is damaged.
     """
     from models import serving
-    from tasks.registry.load import lost
 
     serving.check(bundle_folder)
     digest = hashlib.sha256((bundle_folder / "manifest.json").read_bytes()).hexdigest()
-    client = connection.client()
+    tags = {**tags, "identity": identity, "manifest": digest}
+    return once(name, identity, home, lambda: _new_version(bundle_folder, name, run_id, tags, words))
+
+
+def once(name: str, identity: str, home: Path, make: Callable[[], "ModelVersion"]) -> Registered:
+    """The version of an identity as challenger, made where there is none that is whole: one at a time in all homes."""
+    from tasks.registry.load import lost
+
     with shared(home, f"register-{name}"):
         newest = find_version(name, identity)
         why = None if newest is None else lost(newest)
         found = None if why or (newest and seal.TAG not in newest.tags) else newest  # earlier laglines made no seal
-        version = found or _new_version(bundle_folder, name, run_id, {**tags, "identity": identity, "manifest": digest}, words)
+        version = found or make()
         if CHALLENGER not in version.aliases:
-            client.set_registered_model_alias(name, CHALLENGER, version.version)
+            connection.client().set_registered_model_alias(name, CHALLENGER, version.version)
     return Registered(str(version.version), new=found is None, why=why)
 
 
@@ -132,7 +138,13 @@ def find_version(name: str, identity: str) -> "ModelVersion | None":
 
 
 def _new_version(folder: Path, name: str, run_id: str, tags: Mapping[str, str], words: str) -> "ModelVersion":
-    """Logs the model and makes its version, with the tags in the same write: there is none that is not sealed yet."""
+    """Logs the model and makes its version."""
+    model_id, digest = log_bundle(folder, run_id)
+    return version_of(name, model_id, run_id, {**tags, seal.TAG: digest}, words)
+
+
+def version_of(name: str, model_id: str, run_id: str, tags: Mapping[str, str], words: str) -> "ModelVersion":
+    """Makes the version of a logged model, with the tags in the same write: there is none that is not sealed yet."""
     from mlflow.exceptions import MlflowException
 
     client = connection.client()
@@ -141,10 +153,8 @@ def _new_version(folder: Path, name: str, run_id: str, tags: Mapping[str, str], 
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    model_id, digest = log_bundle(folder, run_id)
-    tags = {**tags, seal.TAG: digest}
     return client.create_model_version(
-        name, f"models:/{model_id}", run_id, tags=tags, description=words[:5000] or None, model_id=model_id
+        name, f"models:/{model_id}", run_id, tags=dict(tags), description=words[:5000] or None, model_id=model_id
     )
 
 

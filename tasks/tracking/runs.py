@@ -96,6 +96,11 @@ def _make_run(experiment_id: str, name: str, tags: Mapping[str, str], began: int
     return str(patiently(found_or_made))
 
 
+def made_run(experiment_id: str, name: str, identity: str, tags: Mapping[str, str]) -> str:
+    """A new run that belongs to no comparison."""
+    return _make_run(experiment_id, name, {IDENTITY: identity, **tags})
+
+
 def parent_run(experiment_id: str, name: str, identity: str, fresh: bool = False, kind: str = "comparison") -> tuple[str, bool]:
     """The run of a comparison or a search and whether it had finished before: the same identity goes on in the same run.
 

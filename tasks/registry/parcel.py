@@ -1,0 +1,218 @@
+"""A version as one file, its panel with it: written in one home, and registered from it in another, of any store.
+
+A zip whose members are stored as they are:
+
+export.json   what it is: name, version, and the sha256 of seal and panel
+version/      the folder of the version, every file in its seal
+panel/        the panel that it was trained on, and is judged by
+
+What is in it is believed where it is what the seal says.  The seal itself is what the sender says: it is printed on both sides,
+and code that is not of this checkout is told, since a promotion runs it.
+"""
+
+import hashlib
+import json
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from models import serving
+from models.data.panel import UNREADABLE, arrays_of
+from params.errors import UserError
+from tasks import shelf
+from tasks.files import placed
+from tasks.lags.panel import ask_for_room, is_whole
+from tasks.registry.load import Version, on_disk, opened
+from tasks.registry.register import tags_of
+from tasks.registry.seal import LONGEST_LIST, SEAL, TAG, Broken, Digest, Seal
+from tasks.registry.unsealed import check_served
+from tasks.registry.unseen import panel_of
+from tasks.registry.versions import NAME, Registered, check_name, once, version_of
+from tasks.tracking import connection, logs, runs
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+LAYOUT, TOLD, VERSION, PANEL, FACTS = 1, "export.json", "version/", "panel/", "panel.json"
+BLOCK, DAY_0 = 1 << 23, (1980, 1, 1, 0, 0, 0)  # no time of ours: the same version gives the same bytes
+KIND = "import"  # of the run that an imported version belongs to
+
+
+class Told(BaseModel):
+    """What export.json says: of which name and version it is, by which seal, with which panel."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    layout: int = Field(ge=LAYOUT, le=LAYOUT)
+    name: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
+    version: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}$")]
+    seal: Digest
+    panel: Digest
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import came to; `own_code`: whether it forecasts by the code that this checkout has too."""
+
+    told: Told
+    registered: Registered
+    own_code: bool
+
+
+def export(found: "ModelVersion", home: Path, file: Path) -> Told:
+    """Writes a version with its panel in place of `file`, whole or not at all.
+
+    Raises UserError where it is damaged, has no seal, or its panel is not there.
+    """
+    with opened(found, servable=True) as version:
+        panel = panel_of(version, home)
+        told = Told(
+            layout=LAYOUT, name=version.name, version=version.version, seal=found.tags[TAG], panel=panel.digest
+        )  # fmt: skip
+        sealed = Seal.read((version.root / SEAL).read_bytes(), told.seal)
+        members = {f"{VERSION}{path}": version.root / path for path in (*sorted(sealed.files), SEAL)}
+        facts = json.loads((panel.folder / FACTS).read_text())
+        members |= {f"{PANEL}{name}": panel.folder / name for name in _files_of(facts)}
+        ask_for_room(sum(source.stat().st_size for source in members.values()), file.absolute().parent)
+        with placed(file) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as made:
+            made.writestr(_member(TOLD), told.model_dump_json(indent=1))
+            for name, source in members.items():
+                with source.open("rb") as given, made.open(_member(name), "w", force_zip64=True) as taken:
+                    shutil.copyfileobj(given, taken, BLOCK)
+    return told
+
+
+def import_(file: Path, home: Path) -> Imported:
+    """Registers the version of a file as challenger of its name, and keeps its panel; one that is there is not made again.
+
+    Raises UserError for what no export wrote, and where anything in it is not what its seal says: then nothing is kept.
+    """
+    try:
+        with zipfile.ZipFile(file) as given, tempfile.TemporaryDirectory(dir=_panels(home), prefix=".partial-") as name:
+            return _taken(_Parcel.opened(given), Path(name), home)
+    except (Broken, zipfile.BadZipFile) as error:
+        raise UserError(f"{file}: that is no export of lagline, or it is damaged ({error}): nothing was imported") from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror or error})") from None
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    """An opened file: what it says it is, the seal of the version, and its members by name."""
+
+    given: zipfile.ZipFile
+    told: Told
+    seal: Seal
+    panel: tuple[str, ...]
+
+    @classmethod
+    def opened(cls, given: zipfile.ZipFile) -> Self:
+        """Every member is one that export would write, of the size that is said.  Raises Broken."""
+        members = {one.filename: one for one in given.infolist()}
+        if len(members) != len(given.infolist()):
+            raise Broken("two of its members have one name")
+        try:
+            told = Told.model_validate_json(_small(given, TOLD))
+        except ValidationError:
+            raise Broken(f"its {TOLD} says something else than an export does") from None
+        seal = Seal.read(_small(given, f"{VERSION}{SEAL}"), told.seal)
+        try:
+            panel = _files_of(json.loads(_small(given, f"{PANEL}{FACTS}")))
+        except (*UNREADABLE, AttributeError):
+            raise Broken(f"{PANEL}{FACTS} cannot be read") from None
+        sizes = {f"{VERSION}{path}": size for path, (_, size) in seal.files.items()}
+        known = {TOLD, f"{VERSION}{SEAL}", *sizes, *(f"{PANEL}{name}" for name in panel)}
+        if apart := sorted(known ^ set(members)):
+            raise Broken(f"{apart[0]} is {'missing' if apart[0] in known else 'extra'}")
+        for name, one in members.items():
+            plain = one.compress_type == zipfile.ZIP_STORED and not one.flag_bits & 1 and one.file_size == one.compress_size
+            if not plain or one.file_size != sizes.get(name, one.file_size):
+                raise Broken(f"{name} is not as it was written")
+        return cls(given, told, seal, panel)
+
+    @property
+    def size(self) -> int:
+        """Bytes that all members hold."""
+        return sum(one.file_size for one in self.given.infolist())
+
+    def unpack(self, members: Mapping[str, Path]) -> None:
+        """Members to files."""
+        for name, path in members.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self.given.open(name) as given, path.open("wb") as taken:
+                shutil.copyfileobj(given, taken, BLOCK)
+
+
+def _taken(parcel: _Parcel, scratch: Path, home: Path) -> Imported:
+    """Unpacks into a folder, holds all of it against seal and digest, keeps the panel, then registers."""
+    told, root, panel = parcel.told, scratch / "version", scratch / parcel.told.panel
+    check_name(told.name)
+    ask_for_room(2 * parcel.size, scratch)  # the version once more, where it is put
+    parcel.unpack({f"{VERSION}{path}": root / path for path in (*parcel.seal.files, SEAL)})
+    parcel.unpack({f"{PANEL}{name}": panel / name for name in parcel.panel})
+    version = on_disk(root, parcel.seal, told.name, told.version)
+    check_served(root, version.folder, servable=True)
+    made = version.trained_on
+    if version.facts.name != told.name or made.fingerprint["data"] != told.panel:
+        raise Broken(f"its {TOLD} is of another version")
+    if not is_whole(panel):
+        raise Broken("its panel is damaged")
+    shelf.put_in_place(panel, _panels(home) / told.panel, scratch / "old")
+    shelf.put(_panels(home) / told.panel)
+    identity, tags = tags_of(version.facts.variant, made)
+    tags |= {"identity": identity, "manifest": version.digest, TAG: told.seal, "imported_version": told.version}
+    registered = once(told.name, identity, home, lambda: _registered(version, tags, home))
+    return Imported(told, registered, own_code=_code_of(parcel.seal) == {hashlib.sha256(serving.SOURCE).hexdigest()})
+
+
+def _registered(version: Version, tags: Mapping[str, str], home: Path) -> "ModelVersion":
+    """Makes the version, with a run of its own that says its scores and keeps its panel from `prune`."""
+    client, made = connection.client(), version.trained_on
+    about = {name: tags[name] for name in ("variant", "seed", "imported_version") if name in tags}
+    about |= {"kind": KIND, "data": made.fingerprint["data"]}
+    run = runs.made_run(runs.experiment(version.name, home), f"import {made.label}", tags["identity"], about)
+    logs.log_metrics(run, {name: value for name, value in made.scores.items() if value is not None})
+    model = client.create_logged_model(client.get_run(run).info.experiment_id, "model", run)
+    client.log_model_artifacts(model.model_id, str(version.root))
+    client.finalize_logged_model(model.model_id, "READY")
+    words = (version.folder / "card.md").read_text() if (version.folder / "card.md").exists() else ""
+    found = version_of(version.name, str(model.model_id), run, tags, words)
+    runs.finish(run)
+    return found
+
+
+def _code_of(sealed: Seal) -> set[str]:
+    """The sha256 of each file of code."""
+    return {sha256 for path, (sha256, _) in sealed.files.items() if path.endswith(".py")}
+
+
+def _panels(home: Path) -> Path:
+    return home / "panels"
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    found = zipfile.ZipInfo(name, DAY_0)
+    found.external_attr = (stat.S_IFREG | 0o600) << 16
+    return found
+
+
+def _small(given: zipfile.ZipFile, name: str) -> bytes:
+    """A member that is read whole.  Raises Broken where it is missing or too large for that."""
+    try:
+        one = given.getinfo(name)
+    except KeyError:
+        raise Broken(f"{name} is missing") from None
+    if one.file_size > LONGEST_LIST:
+        raise Broken(f"{name} is too large")
+    return given.read(one)
+
+
+def _files_of(facts: dict[str, object]) -> tuple[str, ...]:
+    """The files of a panel."""
+    return (*(f"{name}.npy" for name in arrays_of(facts)), FACTS)
