@@ -10,7 +10,7 @@ IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 RUNS := $(shell $(PY) -c '$(IN_RANGE)' 2>/dev/null && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test test-fast test-faults test-engine test-ui lint format bench clean clean-state force
+.PHONY: help setup run ui test test-fast test-faults test-engine test-stack test-ui lint format bench clean clean-state force
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -24,20 +24,26 @@ run: $(ENV) ## the main job on the shipped data: check, window, train, compare, 
 ui: $(ENV) ## the pages of MLflow and Prefect on all runs so far
 	$(PY) -m flows ui
 
-test: lint ## lint, types and all tests but those of faults, of a cluster and in a browser
-	$(PY) -m pytest $(SPREAD) -m "not ui and not fault and not engine"
+test: lint ## lint, types and all tests but those of faults, of a cluster, of a team's servers and in a browser
+	$(PY) -m pytest $(SPREAD) -m "not ui and not fault and not engine and not stack"
 
 test-fast: $(ENV) ## the tests that need no server and no command line, in a minute or so
-	$(PY) -m pytest -n logical --maxprocesses 8 --dist worksteal -m "not slow and not ui and not fault and not engine"
+	$(PY) -m pytest -n logical --maxprocesses 8 --dist worksteal -m "not slow and not ui and not fault and not engine and not stack"
 
 # four at a time, since they wait more than they work
 test-faults: $(ENV) ## the tests that kill processes and servers, fill disks, stop answers
-	$(PY) -m pytest -n 4 --dist worksteal -m "fault and not ui and not engine"
+	$(PY) -m pytest -n 4 --dist worksteal -m "fault and not ui and not engine and not stack"
 
 # one after another: each drives the two nodes that they share
 test-engine: $(ENV) ## the tests on a Ray cluster of this machine (installs the extra [ray] into .venv)
 	@$(PY) -c "import ray" 2>/dev/null || $(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	$(PY) -m pytest -m engine
+
+# one after another: they share PostgreSQL, the servers and the two nodes
+test-stack: $(ENV) ## a team's servers from packages: PostgreSQL, S3, MLflow, Prefect, Ray (skipped without PostgreSQL)
+	@$(PY) -c "import ray, psycopg2, flask_wtf" 2>/dev/null || \
+	    $(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[ray,postgresql,s3,auth]'
+	$(PY) -m pytest -m stack -rs
 
 test-ui: $(ENV) ## the tests in a browser (SCREENSHOTS=folder keeps the pictures)
 	$(PY) -m pytest -m ui -rs tests/ui

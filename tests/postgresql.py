@@ -85,6 +85,11 @@ class Postgres:
                 cursor.execute(text)
                 return cursor.fetchall() if cursor.description else []
 
+    def program(self, name: str) -> str:
+        """A program that comes with the server, of its own version."""
+        beside = (self.programs / "initdb").resolve().parent / name
+        return str(beside if beside.exists() else name)
+
     def stop(self) -> None:
         """At once, its sessions with it."""
         if self.process is not None:
