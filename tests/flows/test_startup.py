@@ -57,6 +57,10 @@ def test_a_verb_imports_no_library_that_it_does_not_need(arguments: str, allowed
         (["promote", "../x"], "the name '../x'"),
         (["promote", "x", "--timeout", "1e300"], "--timeout 1e+300"),
         (["reproduce", "x@y@z"], "x@y@z: write NAME@champion"),
+        (["export", "x@y@z", "x.lagline"], "x@y@z: write NAME@champion"),
+        (["export", "x@1", "none/x.lagline"], "FILE none/x.lagline: there is no folder"),
+        (["import", "none.lagline"], "none.lagline: there is no such file"),
+        (["import", "data"], "data: that is no file"),
     ],
 )
 def test_what_can_be_known_early_is_told_before_anything_slow_is_imported(words: list[str], told: str, tmp_path: Path) -> None:
