@@ -84,7 +84,7 @@ class Stack:
     def user(self, engine: str = "ray") -> dict[str, str]:
         """The environment of who uses it, with fits on the cluster or here (`local`)."""
         told = {name: self._here(value) for name, value in COMPOSE["x-user"].items() if not name.startswith("RAY_AUTH")}
-        return told | {"LAGLINE_ENGINE": engine}
+        return told | {"LAGLINE_ENGINE": engine, "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}  # all of it on one busy machine
 
     def _here(self, text: str, **instead: str) -> str:
         """What stands in the files of deploy/, with the addresses and passwords of this machine."""
