@@ -140,7 +140,7 @@ def _connected(address: str, name: str) -> Any:
         why = "the driver of this database is missing (psycopg2): python -m pip install -c constraints.txt -e '.[postgresql]'"
         raise UserError(f"{_source()}: {why}") from None
     try:
-        who = f"lagline {os.getpid()} {_user()}@{socket.gethostname()}"[:63]
+        who = f"lagline {os.getpid()} {me()}"[:63]
         options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
         found = psycopg2.connect(address, connect_timeout=CONNECT, options=options, application_name=who)
     except psycopg2.Error as error:
@@ -204,8 +204,10 @@ def _source() -> str:
     return f"{name}={os.environ[name]}"
 
 
-def _user() -> str:
+def me() -> str:
+    """USER@MACHINE, for those who ask who it is or was."""
     try:
-        return getpass.getuser()
+        user = getpass.getuser()
     except (OSError, KeyError):  # a container may have no name for its user
-        return str(os.getuid())
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

@@ -6,9 +6,6 @@ is missed where it is gone.  The caller holds the lock of the name.  Where that 
 apart by the numbers that they take.
 """
 
-import getpass
-import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +16,7 @@ from params.errors import UserError
 from params.section import LEDGER
 from params.shown import shown
 from tasks import interrupt
+from tasks.locks import me
 from tasks.promote import chain
 from tasks.promote.chain import Entry, Event, Head
 from tasks.tracking import connection, runs
@@ -190,7 +188,7 @@ def open_entry(book: Ledger, home: Path, draft: Draft, files: Mapping[str, str] 
         Entry(
             last + 1,
             draft.decision, draft.version, draft.champion, draft.before, _line(draft.why)[:LONGEST],
-            _line(f"{_user()}@{socket.gethostname()}")[:200], datetime.now(UTC).isoformat(timespec="microseconds"), "",
+            _line(me())[:200], datetime.now(UTC).isoformat(timespec="microseconds"), "",
             _line(draft.reason)[:LONGEST], draft.created, chain.digest_of(dict(files or {})),
         ),
         book.entries,
@@ -271,10 +269,3 @@ def _conflict(name: str) -> Conflict:
 def _line(text: str) -> str:
     """A text as it may stand in a tag, a table or a log; of one that went through it before nothing changes."""
     return shown(text).replace("\n", "\\n").replace("\t", "\\t")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container may have no name for its user
-        return str(os.getuid())

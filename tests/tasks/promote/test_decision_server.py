@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from params.errors import Unavailable
+from params.errors import Unavailable, UserError
 from tasks.promote import alias, ledger
 from tasks.promote import decision as promotion
 from tasks.registry.versions import CHAMPION, Registered, find, register
@@ -126,3 +126,14 @@ print(*[getattr(known, name).get() for name in {names}])
     clean = os.environ | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT), names[0]: "", names[1]: "40"}
     done = subprocess.run([sys.executable, "-c", script], env=clean, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "3 40"
+
+
+def test_a_store_that_others_reach_without_a_lock_between_them_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    with alias.held(NAME, home, said.append):
+        pass
+    (told,) = said
+    assert "use one home for each name, or set LAGLINE_LOCKS=postgresql://" in told
+    monkeypatch.setenv("LAGLINE_LOCKS", "mysql://somewhere/x")
+    with pytest.raises(UserError, match="LAGLINE_LOCKS=mysql://somewhere/x: write postgresql://"), alias.held(NAME, home):
+        pass
