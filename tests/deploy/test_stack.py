@@ -2,7 +2,10 @@
 
 import base64
 import json
+import os
+import signal
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -11,8 +14,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 
-from tests.deploy.stack import ROOT, Stack
+from tests.deploy.stack import COMPOSE, PLAIN, ROOT, Stack
 from tests.postgresql import Postgres
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -61,7 +65,7 @@ def test_a_champion_s_story_from_three_homes(flows: Run, stack: Stack, data: Pat
     assert not (ROOT / "mlruns").exists()
     assert "presigned" not in (stack.folder / "mlflow.log").read_text()  # who speaks to the server need not reach its bucket
     assert stack.objects("mlflow/") and len({key.split("/")[2] for key in stack.objects("shelf/panels/")}) == 2
-    assert not any((home / "artifacts").glob("*") for home in homes)
+    assert [list((home / "artifacts").iterdir()) for home in homes] == [[], [], []]
     ((flow_runs,),) = stack.postgres.sql("SELECT count(*) FROM flow_run WHERE state_type = 'COMPLETED'", "prefect")
     assert flow_runs == 4  # two comparisons and two promotions
     held = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory'"
@@ -89,6 +93,41 @@ def test_the_servers_ask_for_passwords_and_know_their_own_names(stack: Stack) ->
     assert status("mlflow", search, host="mlflow", Authorization=mlflow) == 200  # as the other containers call it
     assert status("mlflow", search, host="elsewhere.example", Authorization=mlflow) == 403
     assert status("mlflow", search, Authorization=prefect) == 401
+
+
+def test_a_worker_runs_what_prefect_yaml_deploys(stack: Stack, data: Path, tmp_path: Path) -> None:
+    """The deployment of the shipped file, with the params of this test and no schedule."""
+    told = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    (deployment,) = told["deployments"]
+    settings = [*SETTINGS[1:], "name=scheduled", f"data.path={data}/early.parquet", "training.max_epochs=1"]
+    deployment["parameters"] = {"params": "params/smoke.yaml", "settings": settings, "allow_dirty": True}
+    deployment["schedules"] = []
+    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(told))
+    environment = PLAIN | stack.user("local") | {"LAGLINE_CHECKOUT": str(ROOT), "LAGLINE_HOME": str(tmp_path / "home")}
+    environment |= {"PREFECT_HOME": str(tmp_path / "prefect"), "DO_NOT_TRACK": "true", "COLUMNS": "200"}
+
+    def prefect(*words: str) -> str:
+        command = [sys.executable, "-m", "prefect", "--no-prompt", *words]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    words = COMPOSE["services"]["prefect-worker"]["command"]
+    prefect("work-pool", "create", "lagline", "--type", "process")
+    prefect("deploy", "--all", "--prefect-file", str(tmp_path / "prefect.yaml"))
+    with (tmp_path / "worker.log").open("wb") as log:
+        command = [sys.executable, "-m", "prefect", *words]
+        worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        said = prefect("deployment", "run", "retrain/nyc-weather", "--watch")
+    finally:
+        os.killpg(worker.pid, signal.SIGTERM)
+        worker.wait(60)
+    assert "Completed" in said, said + (tmp_path / "worker.log").read_text()
+    ((champions,),) = stack.postgres.sql(
+        "SELECT count(*) FROM registered_model_aliases WHERE name = 'scheduled' AND alias = 'champion'", "mlflow"
+    )
+    assert champions == 1, (tmp_path / "worker.log").read_text()
 
 
 def test_a_version_goes_to_a_store_of_its_own_and_is_proved_there(flows: Run, stack: Stack, tmp_path: Path) -> None:
