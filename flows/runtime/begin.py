@@ -128,6 +128,8 @@ def a_file(file: Path) -> Path:
     """A file that is there.  Raises UserError where it is none."""
     if not file.is_file():
         raise UserError(f"{file}: {'that is no file' if file.exists() else 'there is no such file'}")
+    if not os.access(file, os.R_OK):
+        raise UserError(f"{file}: this user may not read it")
     return file
 
 

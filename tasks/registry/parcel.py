@@ -94,12 +94,12 @@ def import_(file: Path, home: Path) -> Imported:
     Raises UserError for what no export wrote, and where anything in it is not what its seal says: then nothing is kept.
     """
     try:
-        with zipfile.ZipFile(file) as given, tempfile.TemporaryDirectory(dir=_panels(home), prefix=".partial-") as name:
-            return _taken(_Parcel.opened(given), Path(name), home)
-    except (Broken, zipfile.BadZipFile) as error:
+        with file.open("rb") as opened_, zipfile.ZipFile(opened_) as given:
+            parcel = _Parcel.opened(given)
+            with tempfile.TemporaryDirectory(dir=_panels(home), prefix=".partial-", ignore_cleanup_errors=True) as name:
+                return _taken(parcel, Path(name), home)
+    except (Broken, zipfile.BadZipFile, EOFError) as error:
         raise UserError(f"{file}: that is no export of lagline, or it is damaged ({error}): nothing was imported") from None
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror or error})") from None
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,9 @@ class _Parcel:
         members = {one.filename: one for one in given.infolist()}
         if len(members) != len(given.infolist()):
             raise Broken("two of its members have one name")
+        for name, one in members.items():  # before any is read
+            if one.compress_type != zipfile.ZIP_STORED or one.flag_bits & 1 or one.file_size != one.compress_size:
+                raise Broken(f"{name} is packed, which no export does")
         try:
             told = Told.model_validate_json(_small(given, TOLD))
         except ValidationError:
@@ -130,10 +133,8 @@ class _Parcel:
         known = {TOLD, f"{VERSION}{SEAL}", *sizes, *(f"{PANEL}{name}" for name in panel)}
         if apart := sorted(known ^ set(members)):
             raise Broken(f"{apart[0]} is {'missing' if apart[0] in known else 'extra'}")
-        for name, one in members.items():
-            plain = one.compress_type == zipfile.ZIP_STORED and not one.flag_bits & 1 and one.file_size == one.compress_size
-            if not plain or one.file_size != sizes.get(name, one.file_size):
-                raise Broken(f"{name} is not as it was written")
+        if changed := next((name for name, size in sizes.items() if members[name].file_size != size), None):
+            raise Broken(f"{changed} has another size than its seal says")
         return cls(given, told, seal, panel)
 
     @property

@@ -133,6 +133,7 @@ def _flip(members: dict[str, bytes], ending: str) -> None:
 FORGED = {
     "a changed file": (lambda m: _flip(m, "model.json"), "model.json has changed"),
     "a changed MLmodel": (lambda m: _flip(m, "version/MLmodel"), "MLmodel has changed"),
+    "a longer file": (lambda m: m.update({"version/MLmodel": m["version/MLmodel"] + b" "}), "another size than its seal says"),
     "a changed seal": (lambda m: _flip(m, "seal.json"), "seal.json is not the one that was registered"),
     "a changed panel": (lambda m: _flip(m, "panel/target.npy"), "its panel is damaged"),
     "a missing file": (lambda m: m.pop("panel/times.npy"), "panel/times.npy is missing"),
@@ -198,10 +199,11 @@ def test_code_that_is_not_of_this_checkout_is_told_and_never_what_mlflow_would_r
     assert not found.own_code and not found.registered.new  # the same fit, which is there
 
 
-def test_a_packed_member_is_not_unpacked(sent: Path, other: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_a_packed_member_is_not_unpacked(how: int, sent: Path, other: Path, tmp_path: Path) -> None:
     """A small file would fill the disk."""
-    with pytest.raises(UserError, match="is not as it was written"):
-        import_(rewritten(sent, tmp_path / "packed", lambda members: None, zipfile.ZIP_DEFLATED), other)
+    with pytest.raises(UserError, match="is packed, which no export does"):
+        import_(rewritten(sent, tmp_path / "packed", lambda members: None, how), other)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive at all" * 1000])
