@@ -101,19 +101,18 @@ def test_an_address_that_is_none_is_refused_without_its_password(tmp_path: Path,
         assert "s3cr3tword" not in str(caught.value)
 
 
-def test_a_database_that_does_not_answer_and_a_missing_driver_are_one_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_driver_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAGLINE_LOCKS", "postgresql://me:s3cr3tword@127.0.0.1:9/db")
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     with pytest.raises(UserError, match=r"LAGLINE_LOCKS=postgresql://me:\*\*\*@.*the driver .* is missing.*'.\[postgresql\]'"):
         shared(tmp_path, "promote-x").__enter__()
-    monkeypatch.undo()
+
+
+@pytest.mark.stack
+def test_a_database_that_does_not_answer_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("psycopg2")
     monkeypatch.setenv("LAGLINE_LOCKS", "postgresql://me:s3cr3tword@127.0.0.1:9/db")
-    with pytest.raises(
-        Unavailable, match=r"LAGLINE_LOCKS=postgresql://me:\*\*\*@.*: the lock promote-x cannot be taken"
-    ) as caught:
+    with pytest.raises(Unavailable, match=r"LAGLINE_LOCKS=.*me:\*\*\*@.*: the lock promote-x cannot be taken") as caught:
         shared(tmp_path, "promote-x").__enter__()
     assert "s3cr3tword" not in str(caught.value)
 
