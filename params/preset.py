@@ -20,8 +20,10 @@ class TuneParams(Section):
 
 
 class ClockParams(Section):
-    """With `--minutes`: the share of them after which no further variant is begun, and that of what is left then which tuning may
-    take.  The rest is for further seeds and validation ranges, and for scoring."""
+    """With `--minutes`: after which share of them no further variant is begun, and what share of the rest tuning may take.
+
+    What is left then is for further seeds and validation ranges, and for scoring.
+    """
 
     variants: Share
     tune: Share
@@ -64,7 +66,7 @@ def load_preset(name: str) -> Preset:
     try:
         return Preset.model_validate(tree)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = min(error.errors(include_url=False), key=lambda one: one["type"] == "missing")
         path = tuple(map(str, first["loc"]))
         where = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), file)
         raise UserError(f"{where}: {'.'.join(path) or 'preset'}: {first['msg'].removeprefix('Value error, ')}") from None

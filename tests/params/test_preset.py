@@ -41,7 +41,7 @@ def test_a_preset_that_there_is_not_is_told_those_that_there_are() -> None:
     ("text", "told"),
     [
         ("seeds: 0", r"params/presets/own.yaml:3: seeds: Input should be greater than or equal to 1"),
-        ("seeds: 1\nextra: 2", r"params/presets/own.yaml:4: extra: Extra inputs"),
+        ("clock: {variants: 2}", r"params/presets/own.yaml:3: clock.variants: Input should be less than or equal to 1"),
         ("seeds: 1\nfolds: 1\ntune: {variants: 1, trials: -1}", r"own.yaml:5: tune.trials"),
         ("seeds: 1", r"params/presets/own.yaml: folds: Field required"),
     ],
