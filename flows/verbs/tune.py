@@ -69,6 +69,10 @@ def _show(plan: Plan, tuned: "Tuned") -> None:
         else:
             why = f"no trial is better than {name} as it is" if ranked(found.trials[name]) else "no trial has finished"
             console.print(f"{name}: {why}; nothing was written", markup=False)
+    if found.search.folds == 1 and tuned.files:
+        console.print(
+            "Note: one validation range chose among all of these; --folds 3 chooses by three (docs/tuning.md)", markup=False
+        )
     console.print(f"Look: python -m flows ui   (run {tuned.parent}: history, importance, parallel coordinates)", markup=False)
     if tuned.files:
         console.print(f"Next: {_comparison(plan)} --tuned {len(tuned.files)}", markup=False)
