@@ -95,7 +95,7 @@ def test_a_tuned_greedy_ensemble_is_promoted_reproduced_and_served_without_our_c
     home, _ = whole
     assert rows_of(run, home)["ensemble_greedy"]["rank"] == 1
     said = run(home, "promote", "preset", "--allow-dirty", "--allow-chance")
-    assert "passed  reproducible" in said, said
+    assert "passed  reproduction" in said, said
     said = run(home, "reproduce", "preset@champion")
     assert "the same weights" in said
     out = tmp_path / "served.parquet"
