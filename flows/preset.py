@@ -6,7 +6,8 @@ Trigger: `python -m flows compare PARAMS --preset NAME` (`verbs/preset.py`), bef
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prefect import flow
@@ -18,12 +19,15 @@ from flows.runtime.pool import fits_at_a_time, train_fits
 from flows.runtime.progress import Board
 from flows.runtime.state import ready
 from flows.runtime.turns import alone, ended_in_any_case
+from params.errors import UserError
 from params.load import Plan
 from params.preset import Preset
 from params.shown import discreet
 from tasks.engine.choice import engine
 from tasks.evaluate.estimate import most_seconds
 from tasks.explore.costs import START
+from tasks.grid.split import folds_of
+from tasks.lags.sizes import sizes_of
 from tasks.load.source import load_series
 from tasks.report.inputs import log_inputs
 from tasks.tracking import connection, runs
@@ -37,11 +41,15 @@ from tasks.tune.score import Ruler
 
 @dataclass(frozen=True)
 class Look:
-    """What a first look found: the variants that were tried and those that were not, how many fits run at a time, the file that
-    the decision belongs to, and the decision that was recorded there, if there is one."""
+    """What a first look found: the variants that were tried and those that were not.
+
+    `file`: where the decision is recorded; `decided`: the one that is there.  `jobs`: fits at a time.  `folds`: as many validation
+    ranges as the data have room for.
+    """
 
     file: Path
     jobs: int
+    folds: int
     decided: Decision | None = None
     tried: tuple[Tried, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -66,7 +74,7 @@ def first_look(params: str, settings: list[str], preset: Preset, name: str, cloc
             jobs = min(fits_at_a_time(fits, engine().device()), len(fits))
             file = decision_file(home, name, clock.minutes, [identity(fit.job, cut.data.panel.digest) for fit in fits])
             if not fresh and (decided := recorded_decision(file)):
-                return Look(file, jobs, decided)
+                return Look(file, jobs, decided.folds, decided)
             parent, _ = runs.parent_run(experiment, f"first look {run.name}", file.stem, kind="first look")
             with ended_in_any_case(parent):
                 log_inputs(parent, run, cut.data, source, cut.sizes, folder)
@@ -74,7 +82,7 @@ def first_look(params: str, settings: list[str], preset: Preset, name: str, cloc
                 done, left_out = _within(clock, preset, run.name, fits, cut, trainer, board, jobs)
                 ruler = Ruler.of(run, cut.data, folder)
                 tried = tuple(_tried(fit, plan, ruler) for fit in done)
-        return Look(file, jobs, tried=tried, left_out=left_out)
+        return Look(file, jobs, _most_folds(plan, cut, preset.folds), tried=tried, left_out=left_out)
 
 
 def _fits(plan: Plan, cut: Cut) -> list[Planned]:
@@ -84,6 +92,19 @@ def _fits(plan: Plan, cut: Cut) -> list[Planned]:
     fits = plan_fits(own.run, own.variants, data.panel.folder, data.windows, [data.split], engine().device())
     check_target(data.panel, [fit.job for fit in fits])
     return fits
+
+
+def _most_folds(plan: Plan, cut: Cut, wanted: int) -> int:
+    """As many validation ranges, up to those wanted, as leave a third of the training windows before the first of them."""
+    run, data = plan.run, cut.data
+    for folds in range(wanted, 1, -1):
+        with suppress(UserError):
+            split = run.split.model_copy(update={"folds": folds})
+            *earlier, last = folds_of(run.model_copy(update={"split": split}), data.panel)
+            sizes = sizes_of(replace(data, split=last, earlier=tuple(earlier)), run.evaluation.stride, run.training.batch_size)
+            if 3 * sizes.earlier[0]["train"] >= sizes.budget.windows["train"]:
+                return folds
+    return 1
 
 
 def _within(

@@ -10,8 +10,9 @@ from flows.runtime.begin import prefect_api
 from flows.verbs.tune import found_better, with_trials
 from params.load import Plan, load_plan, variants_setting
 from params.preset import Preset, load_preset
-from tasks.tune.clock import Clock, Decision, Pick, record_decision, repeated, searched
+from tasks.tune.clock import Clock, Decision, Pick, ranges, record_decision, repeated, searched
 from tasks.tune.files import check_free, file_of
+from tasks.tune.trial import Trial
 
 if TYPE_CHECKING:
     from flows.compare import Comparison
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from flows.runtime.progress import Board
 
 USUAL = "good"  # the preset of --minutes alone
-ONCE = ("training.seeds=1", "split.folds=1")
 OURS = ("variants", "training.seeds", "split.folds")  # the keys that a preset sets
 
 
@@ -46,7 +46,10 @@ def compare_by_preset(
             server.wait()
             board.say(f"preset {name}: {preset.about}" + (f"; {minutes:g} minutes" if minutes else ""))
         look = recorded(first_look, str(plan.path), list(first.settings), preset, name, clock, fresh, first)
-        decision = look.decided or _decided(home, first, base, preset, name, clock, look)
+        if look.folds < preset.folds and look.decided is None:
+            board.say(f"  the data have room for {look.folds} of {preset.folds} validation ranges before the test")
+            preset = preset.model_copy(update={"folds": look.folds})
+        decision = look.decided or _decided(first, base, preset, name, clock, look)
         record_decision(look.file, decision)
         with Board() as board:
             for line in decision.words(preset):
@@ -80,31 +83,31 @@ def _first(path: Path, base: Sequence[str], names: Sequence[str], board: "Board"
     return plan
 
 
-def _decided(home: Path, first: Plan, base: Sequence[str], preset: Preset, name: str, clock: Clock, look: "Look") -> Decision:
-    """Searches the best variants of the first look, and sees for how many seeds and validation ranges there is time."""
+def _decided(first: Plan, base: Sequence[str], preset: Preset, name: str, clock: Clock, look: "Look") -> Decision:
+    """Sees for how many validation ranges there is time, searches the best variants of the first look over these, and sees how
+    many seeds the rest holds."""
     kept = tuple(one for one in first.run.variants if one not in look.left_out)
-    tuned, trials, minutes = searched(preset, clock, look.tried, look.jobs)
-    decision = Decision(preset=name, minutes=clock.minutes, variants=kept, left_out=look.left_out, tuned=tuned)
-    seconds = [one.seconds for one in look.tried if one.seeded]
+    every = sum(one.seconds for one in look.tried)
+    folds = ranges(preset, clock, every, look.jobs)
+    owed = (folds - 1) * every
+    tuned, trials, minutes = searched(preset, clock, look.tried, folds, owed, look.jobs)
+    decision = Decision(preset=name, minutes=clock.minutes, variants=kept, left_out=look.left_out, tuned=tuned, folds=folds)
+    seconds = folds * sum(one.seconds for one in look.tried if one.seeded)
     if tuned:
-        search, picks, took = _search(first, base, tuned, trials, minutes)
-        decision, seconds = replace(decision, search=search, picks=picks), [*seconds, *took]
-    once = sum(one.seconds for one in look.tried if not one.seeded)
-    seeds, folds = repeated(preset, clock, sum(seconds), once, look.jobs)
-    return replace(decision, seeds=seeds, folds=folds)
+        plan = load_plan(first.path, [*base, variants_setting(tuned), "training.seeds=1", f"split.folds={folds}"])
+        search, best = _search(plan, trials, minutes)
+        decision = replace(decision, search=search, picks=tuple(Pick(one.variant, one.number) for one in best))
+        seconds += sum(one.seconds for one in best)
+    return replace(decision, seeds=repeated(preset, clock, seconds, owed, look.jobs))
 
 
-def _search(
-    first: Plan, base: Sequence[str], names: Sequence[str], trials: int, minutes: float | None
-) -> tuple[str, tuple[Pick, ...], list[float]]:
-    """The identity of the search, the best trial of as many variants, and what each of these took."""
+def _search(plan: Plan, trials: int, minutes: float | None) -> tuple[str, list[Trial]]:
+    """The identity of a search of the plan's variants, and as many of its best trials as there are variants."""
     from flows.runtime.recorded import recorded
     from flows.tune import Limits, tune
 
-    plan = load_plan(first.path, [*base, variants_setting(names), *ONCE])
-    found = recorded(tune, str(first.path), list(plan.settings), Limits(trials, minutes, 0), plan).found
-    best = found_better(found.spaces, found.trials)[: len(names)]
-    return found.search.identity, tuple(Pick(one.variant, one.number) for one in best), [one.seconds for one in best]
+    found = recorded(tune, str(plan.path), list(plan.settings), Limits(trials, minutes), plan).found
+    return found.search.identity, found_better(found.spaces, found.trials)[: len(plan.variants)]
 
 
 def _log(parent: str, decision: Decision) -> None:

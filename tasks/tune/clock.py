@@ -17,6 +17,7 @@ from tasks.files import placed
 from tasks.train.identity import canonical, sha256
 
 FEWEST = 4  # trials, below which a search finds nothing that a draw by hand would not
+RANGES = 0.4  # of the time that is left after the first look, for the further validation ranges of all variants
 RESERVE = 0.15  # of the minutes, for scores, pictures and the registration
 
 
@@ -101,33 +102,33 @@ def begins(clock: Clock, share: float, estimates: Sequence[float], pace: float, 
     return clock.left(share) > 0 and pace * slowest <= clock.left()
 
 
-def searched(preset: Preset, clock: Clock, tried: Sequence[Tried], jobs: int) -> tuple[tuple[str, ...], int, float | None]:
+def ranges(preset: Preset, clock: Clock, look_seconds: float, jobs: int) -> int:
+    """The validation ranges that there is time for.  `look_seconds`: what the first fits of all variants took, on one core."""
+    room = clock.left() * jobs * RANGES
+    return _most(preset.folds, lambda n: (n - 1) * look_seconds <= room)
+
+
+def searched(
+    preset: Preset, clock: Clock, tried: Sequence[Tried], folds: int, owed: float, jobs: int
+) -> tuple[tuple[str, ...], int, float | None]:
     """The variants that are tuned, the best first, the trials of all of them, and the minutes that these may take.
 
-    None at all where fewer trials than are worth it are in time.
+    None at all where fewer trials than are worth it are in time.  `owed`: seconds of a core for what is decided already.
     """
     best = sorted((one for one in tried if one.searched and one.score is not None), key=lambda one: (one.score, one.name))
-    chosen, trials = best[: preset.tune.variants], preset.tune.trials
-    if not chosen or not trials:
-        return (), 0, None
-    seconds = clock.left() * preset.clock.tune
-    while chosen and seconds * jobs < FEWEST * sum(one.seconds for one in chosen):
+    chosen = best[: preset.tune.variants] if preset.tune.trials else []
+    seconds = (clock.left() - owed / jobs) * preset.clock.tune
+    while chosen and seconds * jobs < FEWEST * folds * sum(one.seconds for one in chosen):
         chosen = chosen[:-1]
     if not chosen:
         return (), 0, None
-    return tuple(one.name for one in chosen), trials, None if math.isinf(seconds) else seconds / 60
+    return tuple(one.name for one in chosen), preset.tune.trials, None if math.isinf(seconds) else seconds / 60
 
 
-def repeated(preset: Preset, clock: Clock, seed_seconds: float, once_seconds: float, jobs: int) -> tuple[int, int]:
-    """Seeds and validation ranges that are in time, the seeds first.
-
-    `seed_seconds`: what one more seed of everything takes, on one core.  `once_seconds`: what has no seed takes in one range.
-    """
-    room = clock.left() * jobs
-    seeds = _most(preset.seeds, lambda n: (n - 1) * seed_seconds <= room)
-    room -= (seeds - 1) * seed_seconds
-    folds = _most(preset.folds, lambda n: (n - 1) * (seeds * seed_seconds + once_seconds) <= room)
-    return seeds, folds
+def repeated(preset: Preset, clock: Clock, seed_seconds: float, owed: float, jobs: int) -> int:
+    """The seeds that there is time for.  `seed_seconds`: what one more of everything takes, on one core.  `owed`: as above."""
+    room = clock.left() * jobs - owed
+    return _most(preset.seeds, lambda n: (n - 1) * seed_seconds <= room)
 
 
 def _most(wanted: int, fits: Callable[[int], bool]) -> int:

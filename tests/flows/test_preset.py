@@ -96,6 +96,8 @@ def test_a_tuned_greedy_ensemble_is_promoted_reproduced_and_served_without_our_c
     assert rows_of(run, home)["ensemble_greedy"]["rank"] == 1
     said = run(home, "promote", "preset", "--allow-dirty", "--allow-chance")
     assert "passed  reproduction" in said, said
+    (told,) = (json.loads(path.read_text()) for path in home.rglob("model.json"))
+    assert {name.partition("-s")[0] for name in told["trained_on"]["counts"]} >= {"ridge", "dense_relu", "dense_relu_tuned"}
     said = run(home, "reproduce", "preset@champion")
     assert "the same weights" in said
     out = tmp_path / "served.parquet"
@@ -118,11 +120,13 @@ def test_a_tuned_greedy_ensemble_is_promoted_reproduced_and_served_without_our_c
 
 def test_a_clock_cuts_and_says_what(run, new_home, tmp_path) -> None:
     home = new_home(tmp_path / "home")
-    said = run(home, "compare", *RUN, "--minutes", "0.1", "--set", "training.max_epochs=1", LAGLINE_JOBS="1")
+    command = ("compare", "params/smoke.yaml", "--minutes", "0.1", "--set", "training.max_epochs=1", "--set", "name=preset")
+    said = run(home, *command, LAGLINE_JOBS="1")
     assert "preset good: 2 variants, none of them tuned, 1 seed, 1 validation range" in said
-    assert "cut, since 0.1 minutes do not hold it: dense_relu, nlinear; tuning; 1 of 2 seeds; 1 of 2 validation ranges" in said
-    again = run(home, "compare", *RUN, "--minutes", "0.1", "--set", "training.max_epochs=1", LAGLINE_JOBS="1")
-    assert "Nothing has changed" in again
+    assert "  cut, since 0.1 minutes do not hold it: dense_relu, " in said
+    assert "; tuning; 1 of 2 seeds; 1 of 2 validation ranges" in said
+    assert {"ridge", "ensemble_greedy"} < {*rows_of(run, home)}
+    assert "Nothing has changed" in run(home, *command, LAGLINE_JOBS="1")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""models/families.py, forecaster.py, memory_card.py: a network that sees the newest samples of a window (`network.lookback`)."""
+"""models/families.py, forecaster.py, memory_card.py: a network that sees the newest samples of a window alone (`lookback`)."""
 
 from dataclasses import replace
 

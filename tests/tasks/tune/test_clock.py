@@ -14,6 +14,7 @@ from tasks.tune.clock import (
     Tried,
     begins,
     decision_file,
+    ranges,
     record_decision,
     recorded_decision,
     repeated,
@@ -65,35 +66,42 @@ def test_fits_begin_while_their_share_lasts_and_they_end_in_time(used, estimates
 
 def test_without_a_budget_everything_begins_and_is_done_in_full() -> None:
     clock = _clock(None, used=1e9)
+    tried = [_tried("a", 2.0), _tried("b", 1.0), _tried("c", 3.0)]
     assert begins(clock, 0.5, [1e9], 5.0, 1)
-    assert searched(PRESET, clock, [_tried("a", 2.0), _tried("b", 1.0), _tried("c", 3.0)], 1) == (("b", "a"), 10, None)
-    assert repeated(PRESET, clock, 1e9, 1e9, 1) == (3, 2)
+    assert ranges(PRESET, clock, 1e9, 1) == 2
+    assert searched(PRESET, clock, tried, folds=2, owed=1e9, jobs=1) == (("b", "a"), 10, None)
+    assert repeated(PRESET, clock, 1e9, 1e9, 1) == 3
 
 
 def test_the_best_variants_that_can_be_searched_are() -> None:
     tried = [_tried("a", 2.0), _tried("b", 1.0, searched=False), _tried("c", None), _tried("d", 1.5), _tried("e", 9.0)]
-    names, trials, minutes = searched(PRESET, _clock(60), tried, 1)
+    names, trials, minutes = searched(PRESET, _clock(60), tried, folds=1, owed=0, jobs=1)
     assert (names, trials) == (("d", "a"), 10)
     assert minutes == pytest.approx(60 * (1 - RESERVE) / 2)
+    assert searched(PRESET, _clock(60), tried, folds=1, owed=1200, jobs=2)[2] == pytest.approx((60 * (1 - RESERVE) - 10) / 2)
 
 
 def test_a_search_that_is_too_short_has_fewer_variants_or_is_left_out() -> None:
     tried = [_tried("slow", 1.0, seconds=30.0), _tried("slower", 2.0, seconds=60.0)]
     whole = 4 * 90 / 0.5 / (1 - RESERVE) / 60  # minutes in half of which both have four trials
-    assert searched(PRESET, _clock(whole * 1.01), tried, 1)[0] == ("slow", "slower")
-    assert searched(PRESET, _clock(whole * 0.99), tried, 1)[0] == ("slow",)
-    assert searched(PRESET, _clock(whole * 0.99), tried, 2)[0] == ("slow", "slower")
-    assert searched(PRESET, _clock(whole * 0.3), tried, 1) == ((), 0, None)
-    assert searched(load_preset("fast"), _clock(None), tried, 1) == ((), 0, None)
+
+    def chosen(minutes: float, folds: int = 1, jobs: int = 1) -> tuple[str, ...]:
+        return searched(PRESET, _clock(minutes), tried, folds, 0, jobs)[0]
+
+    assert chosen(whole * 1.01) == ("slow", "slower")
+    assert chosen(whole * 1.01, folds=2) == ("slow",)
+    assert chosen(whole * 0.99) == ("slow",)
+    assert chosen(whole * 0.99, jobs=2) == ("slow", "slower")
+    assert searched(PRESET, _clock(whole * 0.3), tried, 1, 0, 1) == ((), 0, None)
+    assert searched(load_preset("fast"), _clock(None), tried, 1, 0, 1) == ((), 0, None)
 
 
-@pytest.mark.parametrize(
-    ("room", "expected"),
-    [(0, (1, 1)), (99, (1, 1)), (100, (2, 1)), (199, (2, 1)), (200, (3, 1)), (509, (3, 1)), (511, (3, 2)), (10**6, (3, 2))],
-)
-def test_seeds_come_before_validation_ranges(room: float, expected: tuple[int, int]) -> None:
-    minutes = (room + 0.5) / 60 / (1 - RESERVE)
-    assert repeated(PRESET, _clock(minutes), seed_seconds=100.0, once_seconds=10.0, jobs=1) == expected
+def test_ranges_and_seeds_are_as_many_as_there_is_time_for() -> None:
+    minutes = 1000 / 60 / (1 - RESERVE)  # of which 1000 seconds are to be used
+    assert [ranges(PRESET, _clock(minutes), seconds, 1) for seconds in (399, 401)] == [2, 1]
+    assert [ranges(PRESET, _clock(minutes), seconds, 2) for seconds in (799, 801)] == [2, 1]
+    found = [repeated(PRESET, _clock(minutes), seconds, owed=200, jobs=1) for seconds in (399, 401, 799, 801)]
+    assert found == [3, 2, 2, 1]
 
 
 def test_a_decision_comes_back_as_it_was_recorded(tmp_path: Path) -> None:
