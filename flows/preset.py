@@ -43,8 +43,8 @@ from tasks.tune.score import Ruler
 class Look:
     """What a first look found: the variants that were tried and those that were not.
 
-    `file`: where the decision is recorded; `decided`: the one that is there.  `jobs`: fits at a time.  `folds`: as many validation
-    ranges as the data have room for.
+    `file`: where the decision is recorded; `decided`: the one that is there.  `jobs`: fits at a time.  `folds`: the validation
+    ranges that the data have room for.
     """
 
     file: Path
