@@ -45,11 +45,24 @@ def compare(
     variants: arg.OnlyVariants = None,
     fresh: arg.Fresh = False,
     tuned: arg.BestTrials = None,
+    preset: arg.PresetName = None,
+    minutes: arg.AllMinutes = None,
 ) -> None:
-    """Check the data, cut windows, train every variant, score them side by side, register the best as challenger."""
+    """Check the data, cut windows, train every variant, score them side by side, register the best as challenger.
+
+    With --preset, or --minutes, also tune the best variants, over as many seeds and validation ranges as there is time for.
+    """
     context.obj.continues = not fresh  # a fresh one begins anew each time
     plan = read_plan(params, with_variants(settings, variants))
     home = open_home()
+    if preset is not None or minutes is not None:
+        if tuned is not None:
+            raise UserError("--tuned: a preset searches by itself: leave it out, or --preset and --minutes")
+        from flows.verbs.preset import compare_by_preset
+        from flows.verbs.runs import show_comparison
+
+        show_comparison(compare_by_preset(home, plan, preset, minutes, variants is not None, fresh))
+        return
     if tuned is not None:
         from flows.verbs.tune import with_tuned
 

@@ -58,21 +58,22 @@ def build_forecaster(
 
     `categories`: how many each categorical static covariate has.  `quantiles`: rising, beside the point forecast; a family
     whose constructor has no `outputs` gives the point alone.  `point`: made of them, where it is no output of its own.
-    `network` may also hold `skip: linear` or `skip: ridge`, for any family that is not linear itself.
+    `network` may also hold `skip: linear` or `skip: ridge`, for any family that is not linear itself, and `lookback`: how many
+    of the newest samples of a window it sees.
     Raises ValueError for an unknown family, argument or type.
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
     kind = FAMILIES[family]
-    own = {name: value for name, value in network.items() if name != "skip" or kind.linear}
+    own = {name: value for name, value in network.items() if name != "lookback" and (name != "skip" or kind.linear)}
     check_arguments(kind, family, own)
     rule = network.get("skip", "none")
     if rule not in get_args(Skip):
         raise ValueError(f"network.skip: {rule!r} is not one of {', '.join(get_args(Skip))}")
-    folded = not takes(kind, "num_ahead")
-    width, known = num_inputs(params, level, categories, folded)
+    folded, lookback = not takes(kind, "num_ahead"), _lookback(network, params)
+    width, known = num_inputs(params, level, categories, folded, lookback)
     quantiles = tuple(quantiles) if takes(kind, "outputs") else ()
-    contract: dict[str, int | Target] = {"num_features": width, "lookback": params.lookback, "horizon": params.horizon}
+    contract: dict[str, int | Target] = {"num_features": width, "lookback": lookback, "horizon": params.horizon}
     point = point if takes(kind, "outputs") else None
     if point == "median" and 0.5 not in quantiles:
         raise ValueError("training.point: median needs 0.5 among training.quantiles")
@@ -84,10 +85,19 @@ def build_forecaster(
     built = kind(**contract, **own)
     skip: Linear | Ridge | None = None
     if rule == "linear":
-        skip = Linear(num_features=width, lookback=params.lookback, horizon=params.horizon)
+        skip = Linear(num_features=width, lookback=lookback, horizon=params.horizon)
     elif rule == "ridge":
-        skip = Ridge(num_features=width, lookback=params.lookback, horizon=params.horizon).requires_grad_(False)
-    return Forecaster(built, params, scaling or no_scaling(params), level, transform, categories, quantiles, skip, point)
+        skip = Ridge(num_features=width, lookback=lookback, horizon=params.horizon).requires_grad_(False)
+    scaling = scaling or no_scaling(params)
+    return Forecaster(built, params, scaling, level, transform, categories, quantiles, skip, point, lookback)
+
+
+def _lookback(network: Arguments, params: WindowParams) -> int:
+    """How many samples of a window a network sees.  Raises ValueError for a number that is none of these."""
+    given = network.get("lookback", params.lookback)
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= params.lookback:
+        raise ValueError(f"network.lookback: write a whole number from 1 to {params.lookback}, the window's, not {given!r}")
+    return given
 
 
 def target_of(family: str, params: WindowParams) -> Target:

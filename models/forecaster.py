@@ -61,6 +61,7 @@ class Forecaster(nn.Module):
     The network sees one sequence [B, L, N]: the past channels, a mask of each feature, the level, the static covariates,
     repeated, and the rows ahead (right-aligned, the last row at the last sample; more than L of them several to a sample),
     unless it takes those of each step by themselves (`num_ahead`).
+    `lookback`: the newest samples that the network, and what stands beside it, sees of a window; None: all of them.
     A network that is `guided` is handed the targets in training, one that is `dense` forecasts from every sample in training,
     its quantiles, where they are apart, from the newest alone.
     Quantiles are measured in units of the buffer `reach_H` (`models/fit/reach.py`) from the point forecast, which learns
@@ -97,9 +98,11 @@ class Forecaster(nn.Module):
         quantiles: Sequence[float] = (),
         skip: Linear | Ridge | None = None,
         point: Point | None = None,
+        lookback: int | None = None,
     ) -> None:
         super().__init__()
         self.network, self.skip, self.point = network, skip, point
+        self.lookback = lookback or params.lookback
         self.quantiles = tuple(quantiles)
         self.guided = network.guided
         self.dense = network.dense and skip is None
@@ -133,6 +136,7 @@ class Forecaster(nn.Module):
     def inputs(self, *given: Tensor) -> Seen:
         """What the network sees, and the level and spread that its forecasts are measured against; takes `Inputs`."""
         past_BLF, ahead_BAK, static_BC, series_B, wide_BLE, wide_BAE = given
+        past_BLF, wide_BLE = past_BLF[:, -self.lookback :], wide_BLE[:, -self.lookback :]
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
         scaled = _scaled(past_BLF, self.loc[row_B], self.scale[row_B], wide_BLE, self.wide)
         y_BL = self._own_past(past_BLF, wide_BLE, row_B)
@@ -198,8 +202,8 @@ class Forecaster(nn.Module):
         return (self._changed(y_BT.to(self.y_loc.dtype)) - loc_B1) / scale_B1
 
     def every_target(self, y_BT: Tensor) -> Tensor:
-        """[B, L, H]: the targets of every sample of the window, out of those from its oldest sample on."""
-        return y_BT.unfold(1, self.horizon, self.rate)
+        """[B, L, H]: the targets of every sample that the network sees, out of those from the oldest of the window on."""
+        return y_BT.unfold(1, self.horizon, self.rate)[:, -self.lookback :]
 
     def targets(self, y_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Those of the point and those of the quantiles, as `Above` has them, out of the targets of a batch."""
@@ -382,11 +386,11 @@ def embedding_width(categories: int) -> int:
 
 
 def num_inputs(
-    params: WindowParams, level: Level, categories: Mapping[str, int] | None = None, folded: bool = True
+    params: WindowParams, level: Level, categories: Mapping[str, int] | None = None, folded: bool = True, lookback: int = 0
 ) -> tuple[int, int]:
     """(N, K): every channel that the network sees in its sequence (features, calendar, masks, level, static covariates, and
     the rows ahead where they are folded into it), and every channel known ahead of a step."""
-    several, width = -(-params.ahead // params.lookback), len(params.known) + len(params.future)
+    several, width = -(-params.ahead // (lookback or params.lookback)), len(params.known) + len(params.future)
     static = sum(
         1 if kind == "numeric" else embedding_width((categories or {}).get(name, 1)) for name, kind in params.static.items()
     )

@@ -17,7 +17,6 @@ from models.data.window import WindowParams
 from models.data.windows import Inputs
 from models.ensemble import Ensemble, Model
 from models.forecaster import Forecaster
-from models.networks.contract import Network
 
 MOST_STEPS = 24  # steps of the horizon whose gradients are taken, evenly spread over a longer one
 ROUNDING = 1e-9  # relative: half of an even sensitivity is reached in the middle, whatever its sum loses
@@ -85,13 +84,13 @@ def memory_card(forecaster: Model, params: WindowParams, inputs: Inputs) -> Memo
     with torch.no_grad():
         seen = own.inputs(*(part.double() if part.is_floating_point() else part for part in inputs))
     beside = {} if seen.ahead_BHK is None else {"ahead_BHK": seen.ahead_BHK}
-    sensitivity = _by_row(_sensitivity(own.mapped, seen.x_BLN, beside, ~inputs.past_BLF.isnan()), params)
+    sensitivity = _by_row(_sensitivity(own.mapped, seen.x_BLN, beside, ~inputs.past_BLF[:, -own.lookback :].isnan()), params)
     with torch.no_grad():
         weights_BHL = network.weights(seen.x_BLN, seen.ahead_BHK)
         gates = gate_saturation(network, seen.x_BLN, beside)
     return dataclasses.replace(
         _reach(sensitivity),
-        theoretical_field=_theoretical(network, params) if own.skip is None else None,
+        theoretical_field=_theoretical(own, params) if own.skip is None else None,
         spectral_radius=spectral_radius(network),
         gates=gates,
         attention=None if weights_BHL is None else weights_BHL.mean(0).tolist(),
@@ -129,17 +128,19 @@ def _sensitivity(network: Callable[..., Tensor], x_BLN: Tensor, beside: Mapping[
 def _by_row(slope_LF: Tensor, params: WindowParams) -> Tensor:
     """[K]: every sample of every channel put at the row it was read from, 0 being the cutoff's own."""
     by_row = slope_LF.new_zeros(params.reach + 1)
+    slope_LF = nn.functional.pad(slope_LF, (0, 0, params.lookback - slope_LF.shape[0], 0))  # what the network does not see
     for column, window in enumerate(params.channels.values()):
         rows = window.delay + window.sampling_rate * torch.arange(window.lookback - 1, -1, -1)
         by_row.index_add_(0, rows, slope_LF[slope_LF.shape[0] - window.lookback :, column])
     return by_row
 
 
-def _theoretical(network: Network, params: WindowParams) -> int | None:
+def _theoretical(own: Forecaster, params: WindowParams) -> int | None:
     """The rows that the newest samples within the network's own field reach back to; None where it states none."""
-    field = network.receptive_field
+    field = own.network.receptive_field
     if field is None:
         return None
+    field = min(field, own.lookback)
     windows = params.channels.values()
     return max(w.delay + w.sampling_rate * (min(field, w.lookback) - 1) for w in windows) + 1
 

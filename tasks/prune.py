@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-WHOLE = ("comparison", "tuning")  # the kinds of runs that others lie below
+WHOLE = ("comparison", "tuning", "first look")  # the kinds of runs that others lie below
 DAY = 86_400.0  # seconds: a working folder that is younger may be in use
 HIDDEN = (".compare-", ".reproduce-", ".lags-")  # working folders of processes that were killed
 

@@ -114,6 +114,14 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Train anew, also what was 
 BestTrials = Annotated[
     int | None, typer.Option("--tuned", metavar="K", min=1, max=100, help="Also the best K trials of the last `tune`.")
 ]
+PresetName = Annotated[
+    str | None,
+    typer.Option("--preset", metavar="fast|good|best", help="How much is tried: variants, tuning, seeds, validation ranges."),
+]
+AllMinutes = Annotated[
+    float | None,
+    typer.Option("--minutes", metavar="M", min=0.1, max=10**6, help="Cut a preset (by default `good`) to so many minutes."),
+]
 SearchMinutes = Annotated[
     float | None,
     typer.Option("--minutes", metavar="M", min=0.01, max=10**6, help="Begin no trial after so many minutes of search in all."),

@@ -1,6 +1,8 @@
 """The verb tune, and what `compare --tuned` adds to a run: the best trials of its last search, as variant files."""
 
 import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +14,11 @@ from params.errors import UserError
 from params.load import Plan, load_plan, variants_setting
 from params.shown import masked
 from tasks.train.check import check_plan
+from tasks.tune.clock import Pick
 from tasks.tune.files import best_as_file, check_free, file_of
-from tasks.tune.space import searched, those_with_search
+from tasks.tune.space import Space, searched, those_with_search
 from tasks.tune.store import Store
-from tasks.tune.trial import ranked
+from tasks.tune.trial import Trial, ranked
 
 if TYPE_CHECKING:
     from flows.tune import Tuned
@@ -66,6 +69,10 @@ def _show(plan: Plan, tuned: "Tuned") -> None:
         else:
             why = f"no trial is better than {name} as it is" if ranked(found.trials[name]) else "no trial has finished"
             console.print(f"{name}: {why}; nothing was written", markup=False)
+    if found.search.folds == 1 and tuned.files:
+        console.print(
+            "Note: one validation range chose among all of these; --folds 3 chooses by three (docs/tuning.md)", markup=False
+        )
     console.print(f"Look: python -m flows ui   (run {tuned.parent}: history, importance, parallel coordinates)", markup=False)
     if tuned.files:
         console.print(f"Next: {_comparison(plan)} --tuned {len(tuned.files)}", markup=False)
@@ -90,19 +97,34 @@ def with_tuned(plan: Plan, home: Path, count: int) -> Plan:
     store, command = Store(home), f"python -m flows tune {shlex.quote(str(plan.path))}"
     for kept in store.searches(plan.run.name)[:1]:
         names = store.variants(kept)
-        own = plan.only(names)
-        spaces = searched(own)
-        trials = [one for name in names for one in store.trials(kept, name) if spaces[name].changed(one.values)]
-        different = {(one.variant, str(one.values)): one for one in reversed(ranked(trials))}  # values that were drawn again
-        written: dict[str, int] = {}
-        added = []
-        for one in ranked(list(different.values()))[:count]:
-            path = file_of(one.variant, written.setdefault(one.variant, 0))
-            written[one.variant] += 1
-            words = f"Trial {one.number} for {kept.run}, seed {kept.seed}: {kept.measure} {one.score:.6g} on validation"
-            best_as_file(own, spaces[one.variant], one, path, words)
-            added.append(path.stem)
-        if added:
-            names = list(dict.fromkeys([*plan.run.variants, *added]))
-            return load_plan(plan.path, [*plan.settings, variants_setting(names)])
+        better = found_better(searched(plan.only(names)), {name: store.trials(kept, name) for name in names})
+        if better:
+            return with_trials(plan, home, kept.identity, [Pick(one.variant, one.number) for one in better[:count]])
     raise UserError(f"--tuned: no search of {plan.run.name} has found anything yet: {command}")
+
+
+def found_better(spaces: Mapping[str, Space], trials: Mapping[str, Sequence[Trial]]) -> list[Trial]:
+    """The finished trials of every variant that are not the variant as it is, the best first; of equal values the first."""
+    changed = [one for name, some in trials.items() for one in some if spaces[name].changed(one.values)]
+    different = {(one.variant, str(one.values)): one for one in reversed(ranked(changed))}  # values that were drawn again
+    return ranked(list(different.values()))
+
+
+def with_trials(plan: Plan, home: Path, identity: str, picks: Sequence[Pick]) -> Plan:
+    """The plan with some trials of a search as variants, which are written as files."""
+    if not picks:
+        return plan
+    store = Store(home)
+    kept = next(one for one in store.searches(plan.run.name) if one.identity == identity)
+    own = plan.only(list(dict.fromkeys(one.variant for one in picks)))
+    spaces = searched(own)
+    written: Counter[str] = Counter()
+    added = []
+    for variant, number in picks:
+        trial, path = store.trials(kept, variant)[number], file_of(variant, written[variant])
+        written[variant] += 1
+        words = f"Trial {number} for {kept.run}, seed {kept.seed}: {kept.measure} {trial.score:.6g} on validation"
+        best_as_file(own, spaces[variant], trial, path, words)
+        added.append(path.stem)
+    names = list(dict.fromkeys([*plan.run.variants, *added]))
+    return load_plan(plan.path, [*plan.settings, variants_setting(names)])

@@ -40,8 +40,7 @@ def estimate(run: RunParams, data: Data, sizes: Sizes, fits: Sequence[Planned], 
     """Of a comparison on a CPU, as if nothing of it had been trained before."""
     counts, training = sizes.budget, run.training
     windows = [counts.windows[name] for name in ("train", "validation", "test")]
-    work = Work(data.windows.lookback, len(data.windows.channels) + 1, *windows)
-    rows = np.diff(data.panel.offsets)
+    work, rows = _last_work(data, sizes), np.diff(data.panel.offsets)
     baselines = fitted_seconds(run, rows, -(-max(windows[1:]) // max(len(rows), 1)))
     earlier = zip(data.earlier, sizes.earlier, strict=True)
     works = {split: replace(work, train=one["train"], validation=one["validation"], test=one["test"]) for split, one in earlier}
@@ -50,6 +49,17 @@ def estimate(run: RunParams, data: Data, sizes: Sizes, fits: Sequence[Planned], 
     frames = 8 * FRAMES * run.windows.horizon * max(windows[1:])
     memory = 1e9 * MEMORY[1] + frames + jobs * (1e9 * MEMORY[0] + counts.device_bytes + batch)
     return Estimate(EVERY_RUN + least, EVERY_RUN + most, memory, jobs)
+
+
+def most_seconds(data: Data, sizes: Sizes, fits: Sequence[Planned]) -> list[float]:
+    """Seconds of a core that each of some fits takes at most, where none is an ensemble or of an earlier fold."""
+    return _every_fit(fits, _last_work(data, sizes), False, np.diff(data.panel.offsets))
+
+
+def _last_work(data: Data, sizes: Sizes) -> Work:
+    """What a fit of the newest validation range goes through."""
+    windows = [sizes.budget.windows[name] for name in ("train", "validation", "test")]
+    return Work(data.windows.lookback, len(data.windows.channels) + 1, *windows)
 
 
 def _every_fit(

@@ -29,6 +29,7 @@ from tasks.tune.trial import State, Trial
 
 SCHEMA = "lagline_tune"  # in one with MLflow's tables both would fight over alembic_version
 KEPT = ("identity", "run_id", "seconds", "reason")  # of a trial, beside what Optuna has columns for
+RUNGS = "rungs"  # those that count of a trial that has ended: it may have come further before it was stopped
 WHOLE = "whole"  # marks a study all of whose facts are written
 RULE = 1  # how trials are drawn and pruned
 LEAST = 8  # finished trials below which the importance of a key says nothing
@@ -129,8 +130,9 @@ class Store:
         place = self._id(search, trial)
         for rung, error in trial.rungs.items():
             self._storage.set_trial_intermediate_value(place, rung, error)
-        for key in KEPT:
-            self._storage.set_trial_user_attr(place, key, getattr(trial, key))
+        facts = {key: getattr(trial, key) for key in KEPT} | {RUNGS: list(trial.rungs.items())}
+        for key, value in facts.items():
+            self._storage.set_trial_user_attr(place, key, value)
         values = None if trial.score is None else [trial.score]
         self._storage.set_trial_state_values(place, STATES[trial.state], values)
 
@@ -182,7 +184,7 @@ def _trial(variant: str, kept: FrozenTrial) -> Trial:
         number=kept.number,
         values=kept.params,
         state=state,
-        rungs=kept.intermediate_values,
+        rungs=dict(kept.user_attrs[RUNGS]) if kept.state.is_finished() else kept.intermediate_values,
         score=kept.value if state is State.FINISHED else None,
         **facts,
     )

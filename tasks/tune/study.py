@@ -65,7 +65,8 @@ class _Watch:
         self.trainer.on_epoch(label, row)
         self.heard, self.seconds = self.heard + 1, row.get("seconds", 0.0)
         self.best = min(self.best, row[halving.column])
-        if self.heard == epochs and epochs in halving.peers and epochs not in self.errors:
+        late = self.stop.is_set()  # a fit goes on for a step, or an epoch, after it was asked to stop
+        if self.heard == epochs and epochs in halving.peers and epochs not in self.errors and not late:
             self.errors[epochs] = self.best
             self.asked.heard(self.asked.trial, epochs, self.best)
             if halving.cut(self.errors, epochs):

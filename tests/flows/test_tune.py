@@ -6,11 +6,9 @@ In a copy of the checkout, since variant files are written beside the shipped on
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from mlflow import MlflowClient
 
 from tasks.tune.store import Store, all_trials
 from tasks.tune.trial import State, Trial, ranked
+from tests.flows.copied import copy_of_the_checkout, runner
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [
@@ -36,11 +35,7 @@ DIVERGES = "  training.learning_rate: {choices: [0.001, 0.003, 0.01, 1.0e+25]}\n
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory) -> Path:
     """A copy of ours, in which gru's search has a rate at which it diverges, so that some trials fail."""
-    folder = tmp_path_factory.mktemp("copy")
-    for name in ("flows", "tasks", "models", "params", "data"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, folder)
+    folder = copy_of_the_checkout(tmp_path_factory.mktemp("copy"))
     gru = folder / "params" / "variants" / "gru.yaml"
     lines = gru.read_text().splitlines(keepends=True)
     gru.write_text("".join(DIVERGES if "learning_rate" in line else line for line in lines))
@@ -49,23 +44,7 @@ def checkout(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(checkout: Path):
-    """`run(home, "tune", ...)` runs a command line of the copy to its end; `wait=False`: gives its process."""
-
-    def start(home: Path, *arguments: str, wait: bool = True, status: int = 0, **variables: str) -> Any:
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PREFECT_"))}
-        ours |= {"LAGLINE_HOME": str(home), "PYTHONPATH": str(checkout), "COLUMNS": "200", **variables}
-        child = subprocess.Popen(
-            [sys.executable, "-m", "flows", *arguments],
-            cwd=checkout, env=ours, stdout=subprocess.PIPE if wait else subprocess.DEVNULL, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True,
-        )  # fmt: skip
-        if not wait:
-            return child
-        said = child.communicate(timeout=580)[0]
-        assert child.returncode == status, said
-        return said
-
-    return start
+    return runner(checkout)
 
 
 @pytest.fixture(scope="module")

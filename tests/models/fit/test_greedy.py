@@ -302,3 +302,14 @@ def test_killed_at_any_moment_it_comes_out_the_same(folder: Path, trained: Path,
     whole = fit_folder(job, trained)
     assert read_result(tmp_path).weights == read_result(whole).weights
     assert (tmp_path / "validation.npy").read_bytes() == (whole / "validation.npy").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_variant_that_diverged_is_left_out_and_does_not_fail_it(folder: Path, trained: Path, tmp_path: Path) -> None:
+    job = a_job(folder)
+    diverging = job.members[0].with_training(learning_rate=1e38, clip_norm=1e38)
+    found = run_fit(replace(job, members=(diverging, *job.members[1:])), trained, Listener(), NEVER).result
+    assert found.finished and found.learnt is not None and found.learnt.singles[0] is None and found.learnt.mix.counts[0] == 0
+    assert not found.members[0].finished and found.members[1].finished
+    alone = run_fit(replace(job, members=(diverging, *job.members[2:])), trained, Listener(), NEVER).result
+    assert not alone.finished and not alone.again and alone.reason == "none of its networks gave a forecast"

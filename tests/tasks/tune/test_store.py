@@ -28,6 +28,7 @@ def test_a_trial_comes_back_as_it_was_kept(store: Store, tmp_path: Path) -> None
     assert Store(tmp_path).trials(search, "gru") == [first] and not first.ended
     store.heard(search, first, 2, 0.75)
     assert store.trials(search, "gru")[0].rungs == {2: 0.75}
+    store.heard(search, first, 5, 9.0)  # beyond what counts, once it has ended
     ended = [
         Trial(variant="gru", number=0, values=first.values, state=State.FINISHED, rungs={2: 0.75, 4: 0.5}, score=1.25,
               identity="i", run_id="r", seconds=2.5),

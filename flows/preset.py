@@ -1,0 +1,136 @@
+"""First look: one fit of each variant that a preset wants, as far as the clock lets them begin; what is decided after it.
+
+Trigger: `python -m flows compare PARAMS --preset NAME` (`verbs/preset.py`), before the search and the comparison.
+"""
+
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from prefect import flow
+
+from flows.prepared import Cut, checked, cut_windows
+from flows.runtime import artifacts
+from flows.runtime.lines import to_prefect
+from flows.runtime.pool import fits_at_a_time, train_fits
+from flows.runtime.progress import Board
+from flows.runtime.state import ready
+from flows.runtime.turns import alone, ended_in_any_case
+from params.errors import UserError
+from params.load import Plan
+from params.preset import Preset
+from params.shown import discreet
+from tasks.engine.choice import engine
+from tasks.evaluate.estimate import most_seconds
+from tasks.explore.costs import START
+from tasks.grid.split import folds_of
+from tasks.lags.sizes import sizes_of
+from tasks.load.source import load_series
+from tasks.report.inputs import log_inputs
+from tasks.tracking import connection, runs
+from tasks.train.check import check_target
+from tasks.train.fits import Fit, Trainer
+from tasks.train.identity import identity
+from tasks.train.job import Planned, plan_fits
+from tasks.tune.clock import Clock, Decision, Tried, begins, decision_file, recorded_decision
+from tasks.tune.score import Ruler
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a first look found: the variants that were tried and those that were not.
+
+    `file`: where the decision is recorded; `decided`: the one that is there.  `jobs`: fits at a time.  `folds`: the validation
+    ranges that the data have room for.
+    """
+
+    file: Path
+    jobs: int
+    folds: int
+    decided: Decision | None = None
+    tried: tuple[Tried, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+@flow(name="first look", flow_run_name=artifacts.run_name("first look"), validate_parameters=False)
+@discreet
+def first_look(params: str, settings: list[str], preset: Preset, name: str, clock: Clock, fresh: bool, plan: Plan) -> Look:
+    """Tries every variant of a plan once, in its order.  `plan` is what `params` below `settings` says, `name` the preset's."""
+    home, run = ready(), plan.run
+    with Board(log=to_prefect()) as board, tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        with board.stage("open the store"):
+            connection.connect(home)
+            experiment = runs.experiment(run.name, home)
+        with board.stage("check the data"):
+            source = load_series(run)
+            verdict = checked(run, source, experiment, folder, board)
+        with alone(home, run.name, board):
+            cut = cut_windows(plan, source, verdict, home, board)
+            fits = _fits(plan, cut)
+            jobs = min(fits_at_a_time(fits, engine().device()), len(fits))
+            file = decision_file(home, name, clock.minutes, [identity(fit.job, cut.data.panel.digest) for fit in fits])
+            if not fresh and (decided := recorded_decision(file)):
+                return Look(file, jobs, decided.folds, decided)
+            parent, _ = runs.parent_run(experiment, f"first look {run.name}", file.stem, kind="first look")
+            with ended_in_any_case(parent):
+                log_inputs(parent, run, cut.data, source, cut.sizes, folder)
+                trainer = Trainer(home, parent, board.epoch, board.say, threading.Event(), fresh)
+                done, left_out = _within(clock, preset, run.name, fits, cut, trainer, board, jobs)
+                ruler = Ruler.of(run, cut.data, folder)
+                tried = tuple(_tried(fit, plan, ruler) for fit in done)
+        return Look(file, jobs, _most_folds(plan, cut, preset.folds), tried=tried, left_out=left_out)
+
+
+def _fits(plan: Plan, cut: Cut) -> list[Planned]:
+    """One of each variant, less the ensembles, which are put together in the comparison."""
+    data, single = cut.data, {name: one for name, one in plan.variants.items() if not one.members}
+    own = plan.only(list(single))
+    fits = plan_fits(own.run, own.variants, data.panel.folder, data.windows, [data.split], engine().device())
+    check_target(data.panel, [fit.job for fit in fits])
+    return fits
+
+
+def _most_folds(plan: Plan, cut: Cut, wanted: int) -> int:
+    """As many validation ranges, up to those wanted, as leave a third of the training windows before the first of them."""
+    run, data = plan.run, cut.data
+    for folds in range(wanted, 1, -1):
+        with suppress(UserError):
+            split = run.split.model_copy(update={"folds": folds})
+            *earlier, last = folds_of(run.model_copy(update={"split": split}), data.panel)
+            sizes = sizes_of(replace(data, split=last, earlier=tuple(earlier)), run.evaluation.stride, run.training.batch_size)
+            if 3 * sizes.earlier[0]["train"] >= sizes.budget.windows["train"]:
+                return folds
+    return 1
+
+
+def _within(
+    clock: Clock, preset: Preset, name: str, fits: Sequence[Planned], cut: Cut, trainer: Trainer, board: Board, jobs: int
+) -> tuple[list[Fit], tuple[str, ...]]:
+    """The fits that the clock let begin, as many at a time as the engine carries, and the names of the others."""
+    estimates = most_seconds(cut.data, cut.sizes, fits)
+    done: list[Fit] = []
+    left_out: list[str] = []
+    asked = took = 0.0
+    for start in range(0, len(fits), jobs):
+        group, seconds = fits[start : start + jobs], estimates[start : start + jobs]
+        pace = took / asked if asked else 1.0
+        if start and not begins(clock, preset.clock.variants, seconds, pace, jobs):
+            left_out += [fit.label for fit in group]
+            continue
+        done += train_fits(name, group, trainer, board)
+        asked, took = asked + sum(seconds), took + sum(START + fit.result.train_seconds for fit in done[-len(group) :])
+    return done, tuple(left_out)
+
+
+def _tried(fit: Fit, plan: Plan, ruler: Ruler) -> Tried:
+    return Tried(
+        name=fit.variant,
+        seconds=START + fit.result.train_seconds,
+        score=ruler.score([fit]) if fit.finished else None,
+        seeded=fit.planned.seeded,
+        searched=bool(plan.variants[fit.variant].search),
+    )

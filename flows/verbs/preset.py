@@ -1,0 +1,118 @@
+"""`compare --preset` and `--minutes`: a first look at every variant, a search of the best, then one ordinary comparison."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.runtime.begin import prefect_api
+from flows.verbs.tune import found_better, with_trials
+from params.load import Plan, load_plan, variants_setting
+from params.preset import Preset, load_preset
+from tasks.tune.clock import Clock, Decision, Pick, ranges, record_decision, repeated, searched
+from tasks.tune.files import check_free, file_of
+from tasks.tune.trial import Trial
+
+if TYPE_CHECKING:
+    from flows.compare import Comparison
+    from flows.preset import Look
+    from flows.runtime.progress import Board
+
+USUAL = "good"  # the preset of --minutes alone
+OURS = ("variants", "training.seeds", "split.folds")  # the keys that a preset sets
+
+
+def compare_by_preset(
+    home: Path, plan: Plan, name: str | None, minutes: float | None, named: bool, fresh: bool
+) -> "Comparison":
+    """Compares as a preset says, within the minutes if there are some.  `named`: the variants were asked for by name, and stand
+    in the place of the preset's; so do seeds and validation ranges that `--set` gives.
+
+    Raises UserError, before any data is read, for a preset or variant that there is not, and files that may not be written.
+    """
+    name = name or USUAL
+    clock, preset = Clock(minutes), _held(load_preset(name), plan, named)
+    base = [text for text in plan.settings if text.partition("=")[0].strip() not in OURS]
+    with prefect_api(home) as server:
+        from flows.runtime.progress import Board
+
+        with Board() as board, board.stage("start"):
+            first = _first(plan.path, base, preset.wanted(plan.run.variants), board)
+            from flows.compare import compare as comparison
+            from flows.preset import first_look
+            from flows.runtime.recorded import recorded
+
+            server.wait()
+            board.say(f"preset {name}: {preset.about}" + (f"; {minutes:g} minutes" if minutes else ""))
+        look = recorded(first_look, str(plan.path), list(first.settings), preset, name, clock, fresh, first)
+        if look.folds < preset.folds and look.decided is None:
+            board.say(f"  the data have room for {look.folds} of {preset.folds} validation ranges before the test")
+            preset = preset.model_copy(update={"folds": look.folds})
+        decision = look.decided or _decided(first, base, preset, name, clock, look)
+        record_decision(look.file, decision)
+        with Board() as board:
+            for line in decision.words(preset):
+                board.say(line)
+        chosen = with_trials(load_plan(plan.path, [*base, *decision.settings()]), home, decision.search, decision.picks)
+        found = recorded(comparison, str(plan.path), list(chosen.settings), False, chosen)
+    _log(found.parent, decision)
+    return found
+
+
+def _held(preset: Preset, plan: Plan, named: bool) -> Preset:
+    """The preset, with what the user holds fast in the place of its own."""
+    given = {text.partition("=")[0].strip() for text in plan.settings}
+    changed: dict[str, object] = {"variants": plan.run.variants} if named or "variants" in given else {}
+    changed |= {"seeds": plan.run.training.seeds} if "training.seeds" in given else {}
+    changed |= {"folds": plan.run.split.folds} if "split.folds" in given else {}
+    return preset.model_copy(update=changed)
+
+
+def _first(path: Path, base: Sequence[str], names: Sequence[str], board: "Board") -> Plan:
+    """The plan of the first look: one seed, one validation range, the variants that the windows allow."""
+    from tasks.train.check import check_plan, only_those_that_fit
+
+    plan = only_those_that_fit(
+        load_plan(path, [*base, variants_setting(names), "training.seeds=1", "split.folds=1"]), board.say
+    )
+    for variant in plan.variants.values():
+        if variant.search:
+            check_free(file_of(variant.variant))
+    check_plan(plan)
+    return plan
+
+
+def _decided(first: Plan, base: Sequence[str], preset: Preset, name: str, clock: Clock, look: "Look") -> Decision:
+    """Sees for how many validation ranges there is time, searches the best variants of the first look over these, and sees how
+    many seeds the rest holds."""
+    kept = tuple(one for one in first.run.variants if one not in look.left_out)
+    every = sum(one.seconds for one in look.tried)
+    folds = ranges(preset, clock, every, look.jobs)
+    owed = (folds - 1) * every
+    tuned, trials, minutes = searched(preset, clock, look.tried, folds, owed, look.jobs)
+    decision = Decision(preset=name, minutes=clock.minutes, variants=kept, left_out=look.left_out, tuned=tuned, folds=folds)
+    seconds = folds * sum(one.seconds for one in look.tried if one.seeded)
+    if tuned:
+        plan = load_plan(first.path, [*base, variants_setting(tuned), "training.seeds=1", f"split.folds={folds}"])
+        search, best = _search(plan, trials, minutes)
+        decision = replace(decision, search=search, picks=tuple(Pick(one.variant, one.number) for one in best))
+        seconds += sum(one.seconds for one in best)
+    return replace(decision, seeds=repeated(preset, clock, seconds, owed, look.jobs))
+
+
+def _search(plan: Plan, trials: int, minutes: float | None) -> tuple[str, list[Trial]]:
+    """The identity of a search of the plan's variants, and as many of its best trials as there are variants."""
+    from flows.runtime.recorded import recorded
+    from flows.tune import Limits, tune
+
+    found = recorded(tune, str(plan.path), list(plan.settings), Limits(trials, minutes), plan).found
+    return found.search.identity, found_better(found.spaces, found.trials)[: len(plan.variants)]
+
+
+def _log(parent: str, decision: Decision) -> None:
+    """The decision beside the comparison that it led to."""
+    from tasks.tracking import logs
+
+    logs.tag(parent, {"preset": decision.preset, "minutes": "" if decision.minutes is None else f"{decision.minutes:g}"})
+    logs.log_text(parent, json.dumps(asdict(decision), indent=1), "preset.json")
