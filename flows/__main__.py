@@ -56,12 +56,9 @@ def compare(
     plan = read_plan(params, with_variants(settings, variants))
     home = open_home()
     if preset is not None or minutes is not None:
-        if tuned is not None:
-            raise UserError("--tuned: a preset searches by itself: leave it out, or --preset and --minutes")
-        from flows.verbs.preset import compare_by_preset
-        from flows.verbs.runs import show_comparison
+        from flows.verbs.preset import Asked, show_compared
 
-        show_comparison(compare_by_preset(home, plan, preset, minutes, variants is not None, fresh))
+        show_compared(home, plan, Asked(preset, minutes, tuned, variants is not None, fresh))
         return
     if tuned is not None:
         from flows.verbs.tune import with_tuned

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.runtime.begin import prefect_api
 from flows.verbs.tune import found_better, with_trials
+from params.errors import UserError
 from params.load import Plan, load_plan, variants_setting
 from params.preset import Preset, load_preset
 from tasks.tune.clock import Clock, Decision, Pick, ranges, record_decision, repeated, searched
@@ -23,16 +24,32 @@ USUAL = "good"  # the preset of --minutes alone
 OURS = ("variants", "training.seeds", "split.folds")  # the keys that a preset sets
 
 
-def compare_by_preset(
-    home: Path, plan: Plan, name: str | None, minutes: float | None, named: bool, fresh: bool
-) -> "Comparison":
-    """Compares as a preset says, within the minutes if there are some.  `named`: the variants were asked for by name, and stand
-    in the place of the preset's; so do seeds and validation ranges that `--set` gives.
+@dataclass(frozen=True)
+class Asked:
+    """What a command line asks for.  `named`: the variants by name, which stand in the place of the preset's."""
+
+    preset: str | None
+    minutes: float | None
+    tuned: int | None
+    named: bool
+    fresh: bool
+
+
+def show_compared(home: Path, plan: Plan, asked: Asked) -> None:
+    """Compares as a preset says, within the minutes if there are some, and shows what came of it.
 
     Raises UserError, before any data is read, for a preset or variant that there is not, and files that may not be written.
     """
-    name = name or USUAL
-    clock, preset = Clock(minutes), _held(load_preset(name), plan, named)
+    if asked.tuned is not None:
+        raise UserError("--tuned: a preset searches by itself: leave it out, or --preset and --minutes")
+    from flows.verbs.runs import show_comparison
+
+    show_comparison(_compared(home, plan, asked))
+
+
+def _compared(home: Path, plan: Plan, asked: Asked) -> "Comparison":
+    name = asked.preset or USUAL
+    clock, preset = Clock(asked.minutes), _held(load_preset(name), plan, asked.named)
     base = [text for text in plan.settings if text.partition("=")[0].strip() not in OURS]
     with prefect_api(home) as server:
         from flows.runtime.progress import Board
@@ -44,8 +61,8 @@ def compare_by_preset(
             from flows.runtime.recorded import recorded
 
             server.wait()
-            board.say(f"preset {name}: {preset.about}" + (f"; {minutes:g} minutes" if minutes else ""))
-        look = recorded(first_look, str(plan.path), list(first.settings), preset, name, clock, fresh, first)
+            board.say(f"preset {name}: {preset.about}" + (f"; {asked.minutes:g} minutes" if asked.minutes else ""))
+        look = recorded(first_look, str(plan.path), list(first.settings), preset, name, clock, asked.fresh, first)
         if look.folds < preset.folds and look.decided is None:
             board.say(f"  the data have room for {look.folds} of {preset.folds} validation ranges before the test")
             preset = preset.model_copy(update={"folds": look.folds})
