@@ -73,8 +73,9 @@ def first_look(params: str, settings: list[str], preset: Preset, name: str, cloc
             fits = _fits(plan, cut)
             jobs = min(fits_at_a_time(fits, engine().device()), len(fits))
             file = decision_file(home, name, clock.minutes, [identity(fit.job, cut.data.panel.digest) for fit in fits])
+            folds = _most_folds(plan, cut, preset.folds)
             if not fresh and (decided := recorded_decision(file)):
-                return Look(file, jobs, decided.folds, decided)
+                return Look(file, jobs, folds, decided)
             parent, _ = runs.parent_run(experiment, f"first look {run.name}", file.stem, kind="first look")
             with ended_in_any_case(parent):
                 log_inputs(parent, run, cut.data, source, cut.sizes, folder)
@@ -82,7 +83,7 @@ def first_look(params: str, settings: list[str], preset: Preset, name: str, cloc
                 done, left_out = _within(clock, preset, run.name, fits, cut, trainer, board, jobs)
                 ruler = Ruler.of(run, cut.data, folder)
                 tried = tuple(_tried(fit, plan, ruler) for fit in done)
-        return Look(file, jobs, _most_folds(plan, cut, preset.folds), tried=tried, left_out=left_out)
+        return Look(file, jobs, folds, tried=tried, left_out=left_out)
 
 
 def _fits(plan: Plan, cut: Cut) -> list[Planned]:

@@ -63,14 +63,15 @@ def _compared(home: Path, plan: Plan, asked: Asked) -> "Comparison":
             server.wait()
             board.say(f"preset {name}: {preset.about}" + (f"; {asked.minutes:g} minutes" if asked.minutes else ""))
         look = recorded(first_look, str(plan.path), list(first.settings), preset, name, clock, asked.fresh, first)
-        if look.folds < preset.folds and look.decided is None:
-            board.say(f"  the data have room for {look.folds} of {preset.folds} validation ranges before the test")
-            preset = preset.model_copy(update={"folds": look.folds})
+        lacking = look.folds < preset.folds
+        preset = preset.model_copy(update={"folds": min(look.folds, preset.folds)})
         decision = look.decided or _decided(first, base, preset, name, clock, look)
         record_decision(look.file, decision)
         with Board() as board:
             for line in decision.words(preset):
                 board.say(line)
+            if lacking:
+                board.say(f"  the data have room for no more than {look.folds} of the validation ranges")
         chosen = with_trials(load_plan(plan.path, [*base, *decision.settings()]), home, decision.search, decision.picks)
         found = recorded(comparison, str(plan.path), list(chosen.settings), False, chosen)
     _log(found.parent, decision)
