@@ -4,7 +4,6 @@ Exit status: 0 done, 1 the answer is no, 2 something that the user can mend; 130
 order by SIGTERM and SIGHUP.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -383,12 +382,9 @@ def ui(
 ) -> None:
     """Serve MLflow's and Prefect's pages of LAGLINE_HOME, on this machine only, by links with keys; Ctrl-C ends both."""
     home = open_home()
-    from flows.runtime.ui import ui as serve_ui
+    from flows.verbs.ui import show_pages
 
-    try:
-        serve_ui(home, port, open_browser)
-    except KeyboardInterrupt:  # its normal end
-        print("\nlagline: the UI has ended", file=sys.stderr)
+    show_pages(home, port, open_browser)
 
 
 def run() -> int:
