@@ -14,7 +14,7 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.prepared import Cut, checked, cut_windows
+from flows.prepared import Cut, cut_windows, open_and_check
 from flows.runtime import artifacts
 from flows.runtime.lines import to_prefect
 from flows.runtime.pool import fits_at_a_time, train_fits
@@ -32,13 +32,12 @@ from tasks.evaluate.estimate import estimate
 from tasks.evaluate.folds import join_folds
 from tasks.evaluate.forecasts import evaluate_variant
 from tasks.evaluate.rolling import join_refits, refit_splits
-from tasks.load.source import load_series
 from tasks.registry.register import register_best
 from tasks.registry.standing import fallen
 from tasks.registry.versions import Registered
 from tasks.report.inputs import log_inputs
 from tasks.report.publish import Compared, compare_variants
-from tasks.tracking import connection, logs, runs
+from tasks.tracking import logs, runs
 from tasks.train.check import check_target
 from tasks.train.final import planned_on_all_rows
 from tasks.train.fits import Fit, Trainer
@@ -81,16 +80,11 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
     home, run = ready(), plan.run
     with Board(log=to_prefect()) as board, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with board.stage("open the store"):
-            connection.connect(home)
-            experiment = runs.experiment(run.name, home)
-        with board.stage("check the data"):
-            source = load_series(run)
-            verdict = checked(run, source, experiment, folder, board)
+        opened = open_and_check(run, home, folder, board)
         with alone(home, run.name, board):
-            cut = cut_windows(plan, source, verdict, home, board)
+            cut = cut_windows(plan, opened, home, board)
             prepared = _planned(plan, cut, board)
-            parent, finished = runs.parent_run(experiment, run.name, comparison_identity(run, prepared.fits), fresh)
+            parent, finished = runs.parent_run(opened.experiment, run.name, comparison_identity(run, prepared.fits), fresh)
             gone = fallen(run.name, parent) if finished else None
             if gone:
                 board.say(f"  {gone}: what was registered is registered again")
@@ -98,11 +92,13 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
             elif finished:
                 return Comparison(run.name, parent, unchanged=True)
             with ended_in_any_case(parent):
-                log_inputs(parent, run, cut.data, source, cut.sizes, folder)
+                log_inputs(parent, run, cut.data, opened.source, cut.sizes, folder)
                 trainer = Trainer(home, parent, board.epoch, board.say, threading.Event(), fresh)
                 trained, baselines = _train(run, prepared, trainer, board, folder)
                 judged = _judge(run, prepared, trained, board)
-                about = Provenance(verdict, _command(plan), fingerprint(prepared.fits[0].job, prepared.cut.data.panel.digest))
+                about = Provenance(
+                    opened.verdict, _command(plan), fingerprint(prepared.fits[0].job, prepared.cut.data.panel.digest)
+                )
                 compared = _publish(run, prepared, judged, baselines, parent, about, home, board)
                 refit = _train_on_all_rows(run, prepared, judged, compared.found.chosen_fit, trainer, board)
                 with board.stage("register"):

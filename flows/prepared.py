@@ -12,8 +12,9 @@ from tasks import shelf
 from tasks.grid.split import folds_of
 from tasks.lags.panel import generate_lags
 from tasks.lags.sizes import Sizes, sizes_of
-from tasks.load.source import LongFrame, Source, history_frame
+from tasks.load.source import LongFrame, Source, history_frame, load_series
 from tasks.report.inputs import log_failed_checks
+from tasks.tracking import connection, runs
 from tasks.validate.report import failure_message, notes
 from tasks.validate.suite import validate_series
 from tasks.validate.verdict import Verdict
@@ -28,7 +29,26 @@ class Cut:
     sizes: Sizes
 
 
-def checked(run: RunParams, source: Source, experiment: str, folder: Path, board: Board) -> Verdict:
+@dataclass(frozen=True)
+class Opened:
+    """The experiment of a run in MLflow, its source, and what the checks found there."""
+
+    experiment: str
+    source: Source
+    verdict: Verdict
+
+
+def open_and_check(run: RunParams, home: Path, folder: Path, board: Board) -> Opened:
+    """Opens the store, and checks the data.  Raises ChecksFailed."""
+    with board.stage("open the store"):
+        connection.connect(home)
+        experiment = runs.experiment(run.name, home)
+    with board.stage("check the data"):
+        source = load_series(run)
+        return Opened(experiment, source, _checked(run, source, experiment, folder, board))
+
+
+def _checked(run: RunParams, source: Source, experiment: str, folder: Path, board: Board) -> Verdict:
     """The verdict of the checks; where they fail, it is in MLflow before the flow stops.  Raises ChecksFailed."""
     verdict = validate_series(run, source, folder)
     for line in notes(verdict):  # what fails is said once, at the end
@@ -42,9 +62,9 @@ def checked(run: RunParams, source: Source, experiment: str, folder: Path, board
     return verdict
 
 
-def cut_windows(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Board) -> Cut:
+def cut_windows(plan: Plan, opened: Opened, home: Path, board: Board) -> Cut:
     """Cuts the windows; says how many there are and what they take."""
-    run = plan.run
+    run, source, verdict = plan.run, opened.source, opened.verdict
     with board.stage("cut the windows"):
         tail = bool(verdict.facts["to_forecast"][0])
         frame = history_frame(run, source, verdict.dropped_features, verdict.dropped_series, tail)

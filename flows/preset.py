@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.prepared import Cut, checked, cut_windows
+from flows.prepared import Cut, cut_windows, open_and_check
 from flows.runtime import artifacts
 from flows.runtime.lines import to_prefect
 from flows.runtime.pool import fits_at_a_time, train_fits
@@ -28,9 +28,8 @@ from tasks.evaluate.estimate import most_seconds
 from tasks.explore.costs import START
 from tasks.grid.split import folds_of
 from tasks.lags.sizes import sizes_of
-from tasks.load.source import load_series
 from tasks.report.inputs import log_inputs
-from tasks.tracking import connection, runs
+from tasks.tracking import runs
 from tasks.train.check import check_target
 from tasks.train.fits import Fit, Trainer
 from tasks.train.identity import identity
@@ -62,23 +61,18 @@ def first_look(params: str, settings: list[str], preset: Preset, name: str, cloc
     home, run = ready(), plan.run
     with Board(log=to_prefect()) as board, tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        with board.stage("open the store"):
-            connection.connect(home)
-            experiment = runs.experiment(run.name, home)
-        with board.stage("check the data"):
-            source = load_series(run)
-            verdict = checked(run, source, experiment, folder, board)
+        opened = open_and_check(run, home, folder, board)
         with alone(home, run.name, board):
-            cut = cut_windows(plan, source, verdict, home, board)
+            cut = cut_windows(plan, opened, home, board)
             fits = _fits(plan, cut)
             jobs = min(fits_at_a_time(fits, engine().device()), len(fits))
             file = decision_file(home, name, clock.minutes, [identity(fit.job, cut.data.panel.digest) for fit in fits])
             folds = _most_folds(plan, cut, preset.folds)
             if not fresh and (decided := recorded_decision(file)):
                 return Look(file, jobs, folds, decided)
-            parent, _ = runs.parent_run(experiment, f"first look {run.name}", file.stem, kind="first look")
+            parent, _ = runs.parent_run(opened.experiment, f"first look {run.name}", file.stem, kind="first look")
             with ended_in_any_case(parent):
-                log_inputs(parent, run, cut.data, source, cut.sizes, folder)
+                log_inputs(parent, run, cut.data, opened.source, cut.sizes, folder)
                 trainer = Trainer(home, parent, board.epoch, board.say, threading.Event(), fresh)
                 done, left_out = _within(clock, preset, run.name, fits, cut, trainer, board, jobs)
                 ruler = Ruler.of(run, cut.data, folder)

@@ -18,7 +18,7 @@ from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.prepared import checked, cut_windows
+from flows.prepared import cut_windows, open_and_check
 from flows.runtime import artifacts
 from flows.runtime.lines import to_prefect
 from flows.runtime.pool import fits_at_a_time
@@ -29,7 +29,6 @@ from models.data.panel import Data
 from params.load import Plan
 from params.shown import discreet
 from tasks.engine.choice import engine
-from tasks.load.source import load_series
 from tasks.report.inputs import log_inputs
 from tasks.report.tuning import Found, publish_search
 from tasks.tracking import connection, runs
@@ -75,20 +74,16 @@ def tune(params: str, settings: list[str], limits: Limits, plan: Plan) -> Tuned:
     spaces = searched(plan)
     with Board(log=to_prefect()) as board, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with board.stage("open the store"):
-            connection.connect(home)
-            experiment, store = runs.experiment(run.name, home), Store(home)
-        with board.stage("check the data"):
-            source = load_series(run)
-            verdict = checked(run, source, experiment, folder, board)
+        store = Store(home)
+        opened = open_and_check(run, home, folder, board)
         with alone(home, run.name, board):
-            cut = cut_windows(plan, source, verdict, home, board)
+            cut = cut_windows(plan, opened, home, board)
             as_they_are = _as_they_are(plan, cut.data)
             search = _search(plan, limits.seed, as_they_are, spaces)
-            parent, _ = runs.parent_run(experiment, f"tune {run.name}", search.identity, kind="tuning")
+            parent, _ = runs.parent_run(opened.experiment, f"tune {run.name}", search.identity, kind="tuning")
             runs.go_on(parent)
             with ended_in_any_case(parent):
-                log_inputs(parent, run, cut.data, source, cut.sizes, folder)
+                log_inputs(parent, run, cut.data, opened.source, cut.sizes, folder)
                 ruler = Ruler.of(run, cut.data, folder)
                 trainer = Trainer(home, parent, board.epoch, board.say, threading.Event())
                 loop = _Loop(plan, spaces, limits, store, store.begin(search, spaces), trainer, ruler, board)
