@@ -206,7 +206,7 @@ def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Basel
     ids, levels = tuple(data.panel.ids), run.quantile_levels
 
     def written(split: str, file: str, calibrations: Mapping[str, Calibration]) -> Forecasts:
-        targets, grid = frames.targets_of(data, split, run.evaluation.stride), Frequency.of(data.panel.facts)
+        targets, grid = frames.targets_of(data, split, run.evaluation.stride).blocks(), Frequency.of(data.panel.facts)
         asked, bounds = run.evaluation.levels, bounds_of(run.data)
         return frames.write(folder / file, targets, sources[split], horizon, grid, ids, calibrations, asked, bounds)
 

@@ -58,7 +58,7 @@ def naive_errors(run: RunParams, data: Data, baselines: Baselines) -> list[Score
     """
     if run.evaluation.choose_by in ("mase", "owa", "rmsse"):
         _check_scales(run, scales_of(run.evaluation, data))
-    targets = frames.targets_of(data, "validation", run.evaluation.stride)
+    targets = frames.targets_of(data, "validation", run.evaluation.stride).frame()
     names = list(baselines.files["validation"])
     columns = [pl.read_parquet(file, columns=[name])[name] for name, file in baselines.files["validation"].items()]
     rows = targets.with_columns(columns)

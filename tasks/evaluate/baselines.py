@@ -95,7 +95,7 @@ def write_baselines(run: RunParams, data: Data, folder: Path, progress: Progress
             if progress is not None:
                 progress(name, (number * len(names) + names.index(name)) * total + done, len(parts) * len(names) * total)
 
-        targets = targets_of(fold, split, run.evaluation.stride)
+        targets = targets_of(fold, split, run.evaluation.stride).frame()
         origins = targets.select("unique_id", "cutoff").unique(maintain_order=True)
         made, notes = forecast_baselines(history, origins, run, of_all, Frequency.of(data.panel.facts))
         frame = targets.join(made.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")

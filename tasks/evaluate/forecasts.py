@@ -51,10 +51,12 @@ def origin_frame(panel: Panel, params: WindowParams, origins: np.ndarray) -> pl.
     horizon, origins = params.horizon, np.asarray(origins, np.int64)
     rows = (origins[:, None] + params.gap + 1 + np.arange(horizon)).ravel()
     series = np.searchsorted(panel.offsets, origins, side="right") - 1
+    first = int(series.min(initial=len(panel.ids)))
+    ids = pl.Series(panel.ids[first : int(series.max(initial=-1)) + 1], dtype=pl.String)
     dtype = Frequency.of(panel.facts).dtype
     return pl.DataFrame(
         {
-            "unique_id": pl.Series(panel.ids, dtype=pl.String).gather(np.repeat(series, horizon)),
+            "unique_id": ids.gather(np.repeat(series - first, horizon)),
             "ds": pl.Series(panel.times[rows]).cast(dtype),
             "cutoff": pl.Series(np.repeat(panel.times[origins], horizon)).cast(dtype),
             "step": np.tile(np.arange(1, horizon + 1, dtype=np.int64), len(origins)),

@@ -1,23 +1,30 @@
-"""The wide forecast frame of a split as one Parquet file, written and read a few columns or rows at a time.
+"""The wide forecast frame of a split as one Parquet file, written and read a few columns or a block of rows at a time.
 
 unique_id, ds, cutoff, y and a column a model, with `<model>-lo-90`, `<model>-hi-90` and so on where it has intervals: what
 people get as `forecasts.parquet`, and what every figure of a comparison is computed from.  `step` is not in it: an origin has
 a row a step.
+
+A block is some whole series of one fold, in the order of the panel, of about ROWS rows: one row group of the file.  Whatever is
+scored is made of sums over blocks, so that memory holds one of them, however many series there are.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import polars.selectors as cs
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.data.origins import origin_rows
-from models.data.panel import Data
+from models.data.panel import Data, Panel
+from models.data.window import WindowParams
 from models.serving import Bounds, Calibration, ends_of
 from tasks.evaluate.bounds import NO_BOUNDS, within
 from tasks.evaluate.forecasts import KEYS, origin_frame, own_column
@@ -27,7 +34,9 @@ from tasks.grid.frequency import Frequency
 TIMES = ("ds", "cutoff")
 COVERAGE = 90  # percent: of the interval that is shown first
 OWN = "_"
-ROWS = 1 << 17  # held in memory at a time, of all models
+SAME = ("unique_id", "cutoff", "step")  # of a row in every file
+OTHER = "{}: its forecasts are of other origins than those of this comparison"
+ROWS = 1 << 17  # of a block, unless one series has more
 
 
 class Outcome(NamedTuple):
@@ -41,6 +50,46 @@ class Outcome(NamedTuple):
     cutoff: np.ndarray
     own: np.ndarray | None = None
     fold: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is forecast: a horizon of rows after each of some origins.
+
+    `folds`: the origin rows of each fold [O], rising.  Where there are several, a frame has its number in `_fold`, from 0.
+    """
+
+    panel: Panel
+    params: WindowParams
+    folds: tuple[np.ndarray, ...]
+
+    @property
+    def rows(self) -> int:
+        """Of the forecast frame."""
+        return self.params.horizon * sum(len(origins) for origins in self.folds)
+
+    def parts(self) -> Iterator[tuple[int, np.ndarray]]:
+        """The fold and the origins of each block; one empty block where there are none."""
+        some = max(ROWS // self.params.horizon, 1)
+        for fold, origins in enumerate(self.folds):
+            series = np.searchsorted(self.panel.offsets, origins, side="right") - 1
+            ends, start = np.append(np.flatnonzero(np.diff(series)) + 1, len(origins)), 0
+            while start < len(origins):
+                place = max(np.searchsorted(ends, start + some, "right") - 1, np.searchsorted(ends, start, "right"))
+                yield fold, origins[start : ends[place]]
+                start = int(ends[place])
+        if not self.rows:
+            yield 0, np.empty(0, np.int64)
+
+    def blocks(self) -> Iterator[pl.DataFrame]:
+        """The forecast frame without a model, a block at a time: unique_id, ds, cutoff, step, y, and `_fold`."""
+        for fold, origins in self.parts():
+            frame = origin_frame(self.panel, self.params, origins)
+            yield frame.with_columns(_fold=pl.lit(fold, pl.Int32)) if len(self.folds) > 1 else frame
+
+    def frame(self) -> pl.DataFrame:
+        """All blocks, for those who have few rows."""
+        return pl.concat(self.blocks())
 
 
 @dataclass(frozen=True)
@@ -60,9 +109,25 @@ class Forecasts:
 
     def read(self, *columns: str) -> pl.DataFrame:
         """unique_id, ds, cutoff, step, y and the columns asked for."""
-        frame = pl.read_parquet(self.path, columns=["unique_id", "ds", "cutoff", "y", *dict.fromkeys(columns)])
+        return self._shown(pl.read_parquet(self.path, columns=["unique_id", "ds", "cutoff", "y", *dict.fromkeys(columns)]))
+
+    def blocks(self, *columns: str, fold: int | None = None) -> Iterator[pl.DataFrame]:
+        """The same, a block at a time; of one fold alone, or of all, one after another."""
+        names = ["unique_id", "ds", "cutoff", "y", *dict.fromkeys(columns)]
+        with pq.ParquetFile(self.path) as file:
+            for number, of in enumerate(self._fold_of_each(file)):
+                if fold is None or of == fold:
+                    yield self._shown(pl.DataFrame(file.read_row_group(number, columns=names)))
+
+    def _shown(self, frame: pl.DataFrame) -> pl.DataFrame:
         frame = frame.with_columns(self.frequency.shown(pl.col(name)).alias(name) for name in TIMES)
         return frame.with_columns(step=pl.int_range(pl.len(), dtype=pl.Int64) % self.horizon + 1)
+
+    def _fold_of_each(self, file: pq.ParquetFile) -> list[int]:
+        """The fold of each row group."""
+        sizes = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
+        starts = np.cumsum([0, *sizes])[:-1]
+        return np.searchsorted(np.cumsum(self.folds), starts, side="right").tolist() if self.folds else [0] * len(sizes)
 
     def read_folds(self, *columns: str) -> list[pl.DataFrame]:
         """The same of each fold, the oldest first."""
@@ -85,30 +150,62 @@ class Forecasts:
         return Outcome._make(found)
 
     def outcomes(self, model: str, levels: Sequence[float]) -> Iterator[Outcome]:
-        """The same, ROWS rows at a time: one empty part where there are none."""
-        frame = pl.read_parquet(self.path, columns=["unique_id", "cutoff", "y", model])
-        folds = np.repeat(np.arange(len(self.folds)), self.folds) if self.folds else None
-        names, file = [own_column(model, level) for level in levels], pq.ParquetFile(self.sources[model])
-        own = file.iter_batches(ROWS, columns=names) if names and {*names} <= {*file.schema_arrow.names} else None
-        for start in range(0, max(frame.height, 1), ROWS):
-            part = frame.slice(start, ROWS)
-            y, point = (part[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in ("y", model))
-            series, step = numbers_of(part["unique_id"], self.ids), np.arange(start, start + part.height) % self.horizon
-            batch = next(own, None) if own else None
-            moved = None if batch is None else pl.DataFrame(batch).to_numpy() + point[:, None]
-            fold = None if folds is None else folds[start : start + part.height]
-            yield Outcome(y, point, step, series, part["cutoff"].to_physical().to_numpy(), moved, fold)
+        """The same, a block at a time."""
+        names = [own_column(model, level) for level in levels]
+        own = names if names and {*names} <= {*pq.read_schema(self.sources[model]).names} else []
+        with pq.ParquetFile(self.path) as file, _Rows(self.sources[model], own) as beside:
+            for number, fold in enumerate(self._fold_of_each(file)):
+                part = pl.DataFrame(file.read_row_group(number, columns=["unique_id", "cutoff", "y", model]))
+                y, point = (part[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in ("y", model))
+                moved = beside.take(part.height).to_numpy() + point[:, None] if own else None
+                series, step = numbers_of(part["unique_id"], self.ids), np.arange(part.height) % self.horizon
+                of = np.full(part.height, fold) if self.folds else None
+                yield Outcome(y, point, step, series, part["cutoff"].to_physical().to_numpy(), moved, of)
+
+
+class _Rows:
+    """Some columns of a file, so many rows at a time as are asked for, whatever its row groups."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path, self.columns = path, list(columns)
+
+    def __enter__(self) -> "_Rows":
+        self.file = pq.ParquetFile(self.path)
+        self.schema = pa.schema([self.file.schema_arrow.field(name) for name in self.columns])
+        self.batches, self.left = self.file.iter_batches(ROWS, columns=self.columns), self.schema.empty_table()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+    def take(self, rows: int) -> pl.DataFrame:
+        """The next rows; fewer where the file ends."""
+        while self.left.num_rows < rows and (batch := next(self.batches, None)) is not None:
+            self.left = pa.concat_tables([self.left, pa.Table.from_batches([batch])])
+        found, self.left = self.left.slice(0, rows), self.left.slice(rows)
+        return pl.DataFrame(found).select(self.columns)
+
+    @property
+    def rows(self) -> int:
+        """Of the whole file."""
+        return int(self.file.metadata.num_rows)
 
 
 def numbers_of(names: pl.Series, ids: Sequence[str]) -> np.ndarray:
     """[R] the number of each series among the panel's; one past the last for a name that is none of them."""
-    found = names.replace_strict(list(ids), list(range(len(ids))), default=len(ids), return_dtype=pl.Int64)
-    return found.to_numpy()
+    runs, places = names.rle().struct.unnest(), _places(tuple(ids))
+    numbers = np.array([places.get(name, len(ids)) for name in runs["value"]], np.int64)
+    return np.repeat(numbers, runs["len"].to_numpy())
+
+
+@lru_cache(maxsize=4)
+def _places(ids: tuple[str, ...]) -> dict[str, int]:
+    return {name: place for place, name in enumerate(ids)}
 
 
 def write(
     path: Path,
-    targets: pl.DataFrame,
+    targets: Iterable[pl.DataFrame],
     sources: Mapping[str, Path],
     horizon: int,
     frequency: Frequency,
@@ -117,26 +214,26 @@ def write(
     levels: Sequence[float] = (),
     bounds: Bounds = NO_BOUNDS,
 ) -> Forecasts:
-    """Joins files side by side, ROWS rows at a time.
+    """Joins files side by side, a block at a time.
 
-    `targets`: of `targets_of`.  `sources`: for each model the Parquet file that has its column, with the rows of `targets`.
-    `calibrations`: of the models that get intervals, which are of `levels` in percent.  All forecasts lie within
+    `targets`: the blocks of `Targets`.  `sources`: for each model the Parquet file that has its column, with the rows of
+    `targets`.  `calibrations`: of the models that get intervals, which are of `levels` in percent.  All forecasts lie within
     `bounds`.  Raises ValueError where a file has other rows.
     """
-    for file in dict.fromkeys(sources.values()):
-        _check_rows(file, targets)
+    folds: Counter[int] = Counter()
     with placed(path) as partial, ExitStack() as opened:
         writer: pq.ParquetWriter | None = None
-        for part in _parts(targets, sources, _own_columns(sources, calibrations or {})):
+        for part in _joined(targets, sources, _own_columns(sources, calibrations or {}), opened):
             part = within(part, sources, bounds)
             part = part.with_columns(frequency.instants(pl.col(name)).alias(name) for name in TIMES)
             for model, calibration in (calibrations or {}).items():
                 part = with_intervals(part, model, calibration, levels, ids, bounds)
+            if "_fold" in part.columns and part.height:
+                folds[part["_fold"][0]] += part.height
             table = part.drop("step", cs.starts_with(OWN)).to_arrow()
             writer = writer or opened.enter_context(pq.ParquetWriter(partial, table.schema, compression="zstd"))
-            writer.write_table(table)
-    folds = targets["_fold"].value_counts().sort("_fold")["count"] if "_fold" in targets.columns else ()
-    return Forecasts(path, horizon, frequency, sources, tuple(ids), tuple(folds))
+            writer.write_table(table, row_group_size=max(table.num_rows, 1))
+    return Forecasts(path, horizon, frequency, sources, tuple(ids), tuple(folds[fold] for fold in sorted(folds)))
 
 
 def with_intervals(
@@ -163,22 +260,11 @@ def with_intervals(
     return frame.with_columns(pl.Series(name, asked[:, at], pl.Float64).fill_nan(None) for at, name in enumerate(names))
 
 
-def targets_of(data: Data, split: str, stride: int) -> pl.DataFrame:
-    """The forecast frame of a split without a model: unique_id, ds, cutoff, step, y.
-
-    Validation: of all folds, one after another, the oldest first, with `_fold` from 0 where there are several.
-    """
-    if split == "validation" and data.earlier:
-        parts = [targets_of(fold, split, stride) for fold in data.folds]
-        return pl.concat(part.with_columns(_fold=pl.lit(number, pl.Int32)) for number, part in enumerate(parts))
-    origins = origin_rows(data.panel, data.windows, data.split, split, stride)
-    return origin_frame(data.panel, data.windows, origins)
-
-
-def _check_rows(file: Path, targets: pl.DataFrame) -> None:
-    there = pl.read_parquet(file, columns=["unique_id", "cutoff", "step"])
-    if there.height != targets.height or not there.equals(targets.select(there.columns)):
-        raise ValueError(f"{file}: its forecasts are of other origins than those of this comparison")
+def targets_of(data: Data, split: str, stride: int) -> Targets:
+    """What is forecast of a split; of validation in all folds, the oldest first."""
+    folds = data.folds if split == "validation" else (data,)
+    origins = tuple(origin_rows(fold.panel, fold.windows, fold.split, split, stride) for fold in folds)
+    return Targets(data.panel, data.windows, origins)
 
 
 def _own_columns(sources: Mapping[str, Path], calibrations: Mapping[str, Calibration]) -> dict[str, Path]:
@@ -187,19 +273,30 @@ def _own_columns(sources: Mapping[str, Path], calibrations: Mapping[str, Calibra
     return {OWN + name: sources[model] for model, names in needed.items() for name in names}
 
 
-def _parts(targets: pl.DataFrame, sources: Mapping[str, Path], own: Mapping[str, Path]) -> Iterator[pl.DataFrame]:
-    """The targets with every model's column, and some of its own quantiles, ROWS rows at a time; one empty part where there are
-    none."""
-    sources = {**sources, **own}
-    columns = {
-        name: pq.ParquetFile(file).iter_batches(ROWS, columns=[name.removeprefix(OWN)]) for name, file in sources.items()
+def _joined(
+    targets: Iterable[pl.DataFrame], sources: Mapping[str, Path], own: Mapping[str, Path], opened: ExitStack
+) -> Iterator[pl.DataFrame]:
+    """The blocks of the targets with every model's column, and some of its own quantiles."""
+    columns: dict[Path, list[str]] = {}
+    for name, path in {**sources, **own}.items():
+        columns.setdefault(path, []).append(name)
+    files = {
+        path: opened.enter_context(_Rows(path, [*SAME, *(name.removeprefix(OWN) for name in names)]))
+        for path, names in columns.items()
     }
-    for start in range(0, max(targets.height, 1), ROWS):
-        part = targets.slice(start, ROWS)
-        if targets.is_empty():
-            yield part.with_columns(pl.lit(None, pl.Float64).alias(name) for name in sources)
-            return
-        yield part.with_columns(pl.Series(name, next(batches).column(0), pl.Float64) for name, batches in columns.items())
+    done = 0
+    for block in targets:
+        for path, names in columns.items():
+            found = files[path].take(block.height)
+            if not found.select(SAME).equals(block.select(SAME)):
+                raise ValueError(OTHER.format(path))
+            some = (found[name.removeprefix(OWN)].cast(pl.Float64).alias(name) for name in names)
+            block = block.with_columns(some)
+        done += block.height
+        yield block.select(pl.exclude(*sources, *own), *sources, *own)
+    for path, file in files.items():
+        if file.rows != done:
+            raise ValueError(OTHER.format(path))
 
 
 def write_columns(frame: pl.DataFrame, models: Sequence[str], path: Path) -> dict[str, Path]:

@@ -36,7 +36,7 @@ class Ruler:
         own = with_baselines(run, names or only_naive(run).evaluation.baselines[:1])
         baselines = write_baselines(own, data, folder)
         folds.naive_errors(own, data, baselines)
-        targets = frames.targets_of(data, "validation", run.evaluation.stride)
+        targets = frames.targets_of(data, "validation", run.evaluation.stride).frame()
         files = baselines.files["validation"]
         rows = targets.with_columns(pl.read_parquet(files[name], columns=[name])[name] for name in names)
         parts = rows.partition_by("_fold", maintain_order=True) if data.earlier else [rows]

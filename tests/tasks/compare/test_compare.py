@@ -73,7 +73,7 @@ def compared_in(data: Data, by: Measure, folder: Path, names: Sequence[str] = NA
     for number, label in enumerate(names):
         rng = np.random.default_rng(number)
         for split in EVALUATED:
-            targets = targets_of(data, split, plan.run.evaluation.stride)
+            targets = targets_of(data, split, plan.run.evaluation.stride).frame()
             made = pl.Series(label, targets["y"].to_numpy() + missed(label, targets["unique_id"], rng)).fill_nan(None)
             write_parquet(targets.drop("y").with_columns(made), folder / f"{label}-{split}.parquet")
         variant = planned.variant.model_copy(update={"variant": label.partition("-")[0]})
@@ -169,5 +169,5 @@ def test_while_training_skill_is_against_the_best_baseline_that_is_known_by_then
     errors = []
     for name, file in baselines.files["validation"].items():
         values = pl.read_parquet(file)[name]
-        errors.append((values - targets_of(data, "validation", 2)["y"]).abs().mean())
+        errors.append((values - targets_of(data, "validation", 2).frame()["y"]).abs().mean())
     assert naive_errors(run, data, baselines) == [pytest.approx(min(errors))]  # type: ignore[type-var]

@@ -59,7 +59,7 @@ def found(data: Data, folder: Path) -> Comparison:
     for number, label in enumerate(("net", "net-s1")):
         rng = np.random.default_rng(number)
         for split in EVALUATED:
-            targets = targets_of(data, split, 1)
+            targets = targets_of(data, split, 1).frame()
             size = targets.select(pl.col("y").abs().mean().over("unique_id")).to_series().to_numpy()
             point = targets["y"].fill_null(0).to_numpy() + 0.2 * size * rng.normal(size=targets.height)
             made = targets.drop("y").with_columns(pl.Series(label, point, pl.Float64))

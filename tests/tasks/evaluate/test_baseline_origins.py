@@ -155,7 +155,7 @@ def test_the_naive_and_the_fitted_ones_are_written_apart_and_joined(tmp_path: Pa
             "last_value",
             "drift",
         }
-        targets = targets_of(data, split, 3)
+        targets = targets_of(data, split, 3).frame()
         for name, file in found.files[split].items():
             frame = pl.read_parquet(file)
             assert frame.select("unique_id", "cutoff", "step").equals(targets.select("unique_id", "cutoff", "step"))
@@ -176,7 +176,7 @@ def test_a_version_is_judged_on_the_origins_that_a_comparison_fits(
     rows = a_history({f"s{place:02d}": a_walk(length, place) for place, length in enumerate(lengths)})
     panel = Panel.open(write_panel(rows.lazy(), params, Frequency("1h"), 0, tmp_path))
     data, run = Data(panel, params, Split("rows", 5, 42)), a_run(2, 0, 1, "evaluation.stride=1", alone("theta"))
-    targets = targets_of(data, "test", 1)
+    targets = targets_of(data, "test", 1).frame()
     cutoffs = targets.select("unique_id", "cutoff").unique(maintain_order=True)
     made, _ = forecast_baselines(rows, cutoffs, run)
     fitted = made.filter(pl.col("theta").is_not_null()).select("unique_id", "cutoff").unique(maintain_order=True)

@@ -95,13 +95,17 @@ def test_what_comes_after_a_fold_changes_nothing_that_it_learns(tmp_path: Path, 
 def test_the_frame_has_the_rows_of_all_folds_one_after_another(tmp_path: Path) -> None:
     params = WindowParams(4, {"y": FeatureWindow(6)})
     data = data_of(tmp_path, SPLITS["durations"], params)
-    found = targets_of(data, "validation", 3)
-    alone = [targets_of(Data(data.panel, params, fold.split), "validation", 3) for fold in data.folds]
+    targets = targets_of(data, "validation", 3)
+    found, alone = (
+        targets.frame(),
+        [targets_of(Data(data.panel, params, fold.split), "validation", 3).frame() for fold in data.folds],
+    )
     assert found.drop("_fold").equals(pl.concat(alone))
     assert found["_fold"].to_list() == [number for number, part in enumerate(alone) for _ in range(part.height)]
-    assert targets_of(data, "test", 3).equals(targets_of(Data(data.panel, params, data.split), "test", 3))
+    test = targets_of(Data(data.panel, params, data.split), "test", 3).frame()
+    assert targets_of(data, "test", 3).frame().equals(test)
     sources = frames.write_columns(found.with_columns(gru=pl.col("y") + pl.col("_fold")), ["gru"], tmp_path / "gru.parquet")
-    written = frames.write(tmp_path / "v.parquet", found, sources, 4, Frequency("1h"), data.panel.ids)
+    written = frames.write(tmp_path / "v.parquet", targets.blocks(), sources, 4, Frequency("1h"), data.panel.ids)
     assert "_fold" not in pl.read_parquet_schema(written.path)
     assert written.folds == tuple(part.height for part in alone)
     for number, part in enumerate(written.read_folds("gru")):

@@ -48,7 +48,7 @@ def made(frame: pl.DataFrame, tmp_path: Path) -> Made:
     sources = {name: tmp_path / f"{name}.parquet" for name in MODELS}
     for name, file in sources.items():
         frame.select("unique_id", "cutoff", "step", name).write_parquet(file)
-    targets, ids = frame.select(*KEYS, "y"), ["small", "large"]
+    targets, ids = frame.select(*KEYS, "y").partition_by("unique_id", maintain_order=True), ["small", "large"]
     test = frames.write(tmp_path / "forecasts.parquet", targets, sources, HORIZON, Frequency("1h"), ids)
     return lambda won: _comparison(test, won)
 

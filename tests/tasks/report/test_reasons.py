@@ -41,7 +41,7 @@ def validation(folder: Path, both: float, missing: int = 0) -> frames.Forecasts:
     sources = {name: folder / f"{name}.parquet" for name in ("gru-s1", "theta")}
     for name, file in sources.items():
         frame.select("unique_id", "cutoff", "step", name).write_parquet(file)
-    return frames.write(folder / "validation.parquet", frame.select(*KEYS, "y"), sources, 3, Frequency(1), ["a", "b"])
+    return frames.write(folder / "validation.parquet", [frame.select(*KEYS, "y")], sources, 3, Frequency(1), ["a", "b"])
 
 
 @pytest.mark.parametrize(("both", "wanted"), [(1.0, None), (0.75, 25.0), (0.0, 100.0)])
@@ -62,7 +62,7 @@ def test_every_seed_is_a_member_of_such_an_ensemble(tmp_path: Path) -> None:
     frame = validation(tmp_path, 0.0).read("gru-s1", "theta").with_columns(gru=pl.col("gru-s1"))
     files = {name: tmp_path / f"{name}.parquet" for name in ("gru", "gru-s1", "theta")}
     frame.select("unique_id", "cutoff", "step", "gru").write_parquet(files["gru"])
-    both = frames.write(tmp_path / "both.parquet", frame.select(*KEYS, "y"), files, 3, Frequency(1), ["a", "b"])
+    both = frames.write(tmp_path / "both.parquet", [frame.select(*KEYS, "y")], files, 3, Frequency(1), ["a", "b"])
     found = better_together(both, "gru", ["gru", "gru-s1"], "theta", [Scale("mae", 1, pl.DataFrame())])
     assert found is not None and "is 66.7 % better than theta alone" in found.words
 
