@@ -16,7 +16,7 @@ from params.errors import UserError, clipped
 from params.evaluation import BASELINES
 from params.schema import RENAMED, RunParams, VariantParams
 from params.search import SECTIONS, Dimension, Value, check_keys, tuned
-from params.section import owner
+from params.section import NAME, owner
 from params.shown import masked
 from params.strict_yaml import MOST_DEPTH, MOST_KEY, Lines, parse_yaml, read_yaml
 
@@ -31,6 +31,7 @@ SAID = {  # in the words of a run file, where pydantic has Python's
     "dict_type": "write keys and values below it",
 }
 OWN_KEYS = ("family", "about", *SECTIONS, "search", "draws_as")  # of a variant that is no ensemble
+DEFINE, LIKE = "define", "like"  # the section of a run file with variants of its own, and which variant one of them is like
 MOST_PROBLEMS = 20  # that one message tells of
 SHOWN = 100  # letters of a setting in a message
 
@@ -80,6 +81,11 @@ def variants_setting(names: Sequence[str]) -> str:
 def variant_names() -> list[str]:
     """Every variant of `params/variants/`, sorted."""
     return sorted(p.stem for p in (PARAMS / "variants").glob("*.yaml"))
+
+
+def place_of(variant: str) -> str:
+    """Where a variant of a run that was read stands: in a file of its own, or in the run's."""
+    return f"params/variants/{variant}.yaml" if variant in variant_names() else f"{DEFINE} in the run file"
 
 
 def _suggest(word: str, known: Sequence[str]) -> str:
@@ -152,6 +158,26 @@ def _setting(text: str) -> Setting:
     return (*parse_setting(text), f"--set {clipped(text, SHOWN)}")
 
 
+def _defined(variants: object, lines: Lines, file: str) -> dict[str, Read]:
+    """The variants that a run file has for itself: what the file of each would say.  Raises UserError for what is none."""
+    if not isinstance(variants, Mapping):
+        raise UserError(f"{lines[(DEFINE,)]}: {DEFINE}: write a name and, below it, what its file would say")
+    found = {}
+    for name, own in variants.items():
+        where = lines.get((DEFINE, name), file)
+        if not re.fullmatch(NAME, name):
+            raise UserError(f"{where}: {DEFINE}: {clipped(name)}: a variant is called by 1 to 64 of a-z 0-9 . _ -")
+        if name in variant_names():
+            raise UserError(f"{where}: {DEFINE}: {name} has a file in params/variants/: use another name, and like: {name}")
+        if not isinstance(own, Mapping):
+            raise UserError(
+                f"{where}: {DEFINE}: {name}: write what its file would say, such as {{like: gru, network: {{...}}}}"
+            )
+        place = {path[2:]: where for path, where in lines.items() if path[:2] == (DEFINE, name)}
+        found[name] = (dict(own), {**place, (): where})
+    return found
+
+
 @dataclass(frozen=True)
 class _Layers:
     """base.yaml and a run file, each read once, and the settings above; the file of a variant is read once, when asked for."""
@@ -170,15 +196,31 @@ class _Layers:
             path = PARAMS.parent / path
         base, lines = read_yaml(PARAMS / "base.yaml", "params/base.yaml")
         run, run_lines = read_yaml(path)
-        return cls(str(path), merge(base, run), lines | run_lines, tuple(map(_setting, settings)))
+        defined = _defined(run.pop(DEFINE, {}), run_lines, str(path))
+        known = sorted({*variant_names(), *defined})
+        return cls(str(path), merge(base, run), lines | run_lines, tuple(map(_setting, settings)), known, defined)
 
     def own(self, variant: str) -> Read:
-        """The file of a variant.  Raises UserError where there is none."""
+        """What a variant says, in its file or in the run's.  Raises UserError where there is none."""
         if variant not in self.known:
             raise UserError(f"unknown variant {clipped(repr(variant))}{_suggest(variant, self.known)}")
         if variant not in self.read:
             self.read[variant] = read_yaml(PARAMS / "variants" / f"{variant}.yaml", f"params/variants/{variant}.yaml")
+        own, lines = self.read[variant]
+        if LIKE in own:
+            other = own[LIKE]
+            if not isinstance(other, str) or other not in variant_names():
+                known = _suggest(str(other), variant_names())
+                raise UserError(f"{lines[(LIKE,)]}: like: {clipped(repr(other))} is no variant with a file{known}")
+            under, under_lines = self.own(other)
+            merged = merge(under, {key: value for key, value in own.items() if key != LIKE})
+            self.read[variant] = (merged, under_lines | lines)
         return self.read[variant]
+
+    def _place(self, variant: str) -> str:
+        """Where a variant stands, for messages."""
+        lines = self.read[variant][1] if variant in self.read else {}
+        return lines.get((), f"params/variants/{variant}.yaml")
 
     def run(self) -> RunParams:
         """The run, without what its variants say."""
@@ -192,8 +234,9 @@ class _Layers:
             raise UserError(f"{where}: name: {run.name!r} is what lagline calls an experiment of {whose!r}; use another name")
         for variant in run.variants:
             if variant in TAKEN or re.search(r"-(lo|hi)-\d+$", variant):
-                file = f"params/variants/{variant}.yaml"
-                raise UserError(f"{file}: {variant!r} is a column of every forecast frame; rename the file")
+                raise UserError(
+                    f"{self._place(variant)}: {variant!r} is a column of every forecast frame; give it another name"
+                )
             if variant not in self.known:
                 where = lines.get(("variants",), self.name)
                 raise UserError(f"{where}: unknown variant {variant!r}{_suggest(variant, self.known)}")
@@ -207,7 +250,7 @@ class _Layers:
             if key not in keys:
                 what = "an ensemble" if "ensemble" in own else "a variant"
                 raise UserError(f"{own_lines[(key,)]}: unknown key {key!r}; {what} has {', '.join(keys[:-1])} and {keys[-1]}")
-        check_keys(own.get("search"), own_lines, f"params/variants/{variant}.yaml")
+        check_keys(own.get("search"), own_lines, self._place(variant))
         members, greedy = self._members(variant), own.get("ensemble") == GREEDY
         everyones = {path[1] for path, _, _ in self.above if path[0] == "network" and len(path) > 1}
         merged = merge(self.under, {k: own[k] for k in SECTIONS if k in own})
@@ -229,7 +272,7 @@ class _Layers:
                 }
             )
         except ValidationError as error:
-            raise _explain(error, lines, f"params/variants/{variant}.yaml") from None
+            raise _explain(error, lines, self._place(variant)) from None
 
     def _members(self, variant: str) -> tuple[VariantParams, ...]:
         """The variants and baselines that an ensemble combines; empty for what is none."""

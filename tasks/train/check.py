@@ -19,7 +19,7 @@ from models.fit.settings import Resources, own_generators
 from models.forecaster import Forecaster, Skip
 from models.memory_card import receptive_field
 from params.errors import UserError
-from params.load import Plan
+from params.load import Plan, place_of
 from params.schema import RunParams, TrainingParams, VariantParams
 from tasks.engine.choice import engine
 
@@ -78,7 +78,7 @@ def _check_season(ensemble: VariantParams, member: VariantParams) -> None:
     season, longest = member.run.evaluation.season, LONGEST_SEASON.get(member.family)
     if longest is not None and season > longest:
         raise UserError(
-            f"variant {ensemble.variant} (params/variants/{ensemble.variant}.yaml): {member.family} takes a season of {longest}"
+            f"variant {ensemble.variant} ({place_of(ensemble.variant)}): {member.family} takes a season of {longest}"
             f" rows at most, and evaluation.season is {season}; leave it out of the ensemble"
         )
 
@@ -133,7 +133,7 @@ def _named(variant: VariantParams) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"variant {variant.variant} (params/variants/{variant.variant}.yaml): {error}") from error
+        raise UserError(f"variant {variant.variant} ({place_of(variant.variant)}): {error}") from error
 
 
 def seeds_of(variant: VariantParams) -> int:
@@ -163,9 +163,7 @@ def labels_of(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tup
     found.sort(key=lambda fit: bool(variants[fit[1]].members))  # an ensemble when its members are done
     for label, _, _ in found:
         if sum(label == other for other, _, _ in found) > 1:
-            raise UserError(
-                f"variants: {label!r} is a variant and a further seed of another: rename params/variants/{label}.yaml"
-            )
+            raise UserError(f"variants: {label!r} is a variant and a further seed of another: rename it ({place_of(label)})")
     return found
 
 

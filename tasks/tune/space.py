@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from models.families import FAMILIES
 from params.errors import UserError
-from params.load import Plan, parse_setting, variant_names
+from params.load import Plan, parse_setting, place_of, variant_names
 from params.schema import VariantParams
 from params.search import Dimension, Value, path_of
 from tasks.train.check import check_variant, own_network
@@ -39,7 +39,7 @@ def searched(plan: Plan) -> dict[str, Space]:
     """The space of each variant of a plan.  Raises UserError for one that has none, or whose ends cannot be built."""
     lacking = [name for name, variant in plan.variants.items() if not variant.search]
     if lacking:
-        raise UserError(f"{', '.join(lacking)}: no `search:` in params/variants/{lacking[0]}.yaml; {_that_have(plan)}")
+        raise UserError(f"{', '.join(lacking)}: no `search:` in {place_of(lacking[0])}; {_that_have(plan)}")
     return {name: _space(plan, variant) for name, variant in plan.variants.items()}
 
 
@@ -91,5 +91,5 @@ def _check_ends(plan: Plan, variant: VariantParams, dimensions: Mapping[str, Dim
             try:
                 check_variant(plan.tuned(variant.variant, variant.variant, {key: value})[0], windows)
             except UserError as error:
-                where = lines.get(("search", key), f"params/variants/{variant.variant}.yaml")
+                where = lines.get(("search", key), place_of(variant.variant))
                 raise UserError(f"{where}: search: {key}: {value} cannot be tried: {error}") from None

@@ -216,7 +216,7 @@ def test_params_are_frozen() -> None:
 
 @pytest.mark.parametrize("name", ["y", "ds", "unique_id", "cutoff", "step", "drift", "theta", "gru-lo-90", "gru-hi-80"])
 def test_a_variant_may_not_be_called_as_a_column_of_the_forecast_frame(name: str) -> None:
-    with pytest.raises(UserError, match="rename the file"):
+    with pytest.raises(UserError, match="give it another name"):
         load_run(RUN, [f"variants=[{name}]"])
 
 
