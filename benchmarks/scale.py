@@ -99,22 +99,21 @@ def watched(arguments: Sequence[str], home: Path) -> Spent:
     one = dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "LAGLINE_JOBS"), "1")
     environment = {**os.environ, **one, "LAGLINE_HOME": str(home), "COLUMNS": "200"}
     command = [sys.executable, "-m", "flows", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    said: list[str] = []
-    under_way = [START]
-    reader = threading.Thread(target=_read, args=(process, said, under_way))
-    reader.start()
-    spent, before = Spent(), 0.0
-    while process.poll() is None:
-        seen = _look(process.pid)
-        if seen is not None:
-            cpu, memory = seen
-            stage = under_way[-1]
-            spent.cpu_of[stage] = spent.cpu_of.get(stage, 0.0) + cpu - before
-            spent.peak_of[stage] = max(spent.peak_of.get(stage, 0), memory)
-            before = cpu
-        time.sleep(LOOK)
-    reader.join()
+    spent, said, under_way, before = Spent(), list[str](), [START], 0.0
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        reader = threading.Thread(target=_read, args=(process, said, under_way))
+        reader.start()
+        while process.poll() is None:
+            seen = _look(process.pid)
+            if seen is not None:
+                (cpu, memory), stage = seen, under_way[-1]
+                spent.cpu_of[stage] = spent.cpu_of.get(stage, 0.0) + cpu - before
+                spent.peak_of[stage] = max(spent.peak_of.get(stage, 0), memory)
+                before = cpu
+            time.sleep(LOOK)
+        reader.join()
     spent.cpu, spent.peak, spent.status = before, max(spent.peak_of.values(), default=0), process.returncode
     spent.said = "".join(said)
     return spent

@@ -717,7 +717,7 @@ class Model:
         series, times = codes[order], times[order]
         starts = np.flatnonzero(np.diff(series, prepend=-1))
         first, day = times[starts], _days(times, starts, self.grid)
-        position, on_grid = _positions(times, first[series], day[series], self.grid)
+        position, on_grid = positions(times, first[series], day[series], self.grid)
         _refuse_rows(ids, series, times, on_grid, self.grid)
         _refuse_coarse(ids, position, starts, self.span, self.gaps)
         ends = np.append(starts[1:], len(times)) - 1
@@ -750,7 +750,7 @@ class Model:
         if not known.any():
             raise ValueError("no series has one observed y: there is nothing to forecast from")
         if start is not None:
-            begin = _first_from(_moment(start, self.grid), rows.first, rows.day, self.grid)
+            begin = first_from(moment_of(start, self.grid), rows.first, rows.day, self.grid)
             known &= rows.last >= begin
             if not known.any():
                 raise ValueError(f"no series has a row at or after {start}")
@@ -800,7 +800,7 @@ class Model:
             values[at, column] = given[keep]
             if column < features:
                 _carry_forward(values[:, column], offsets[owner], limit)
-        times = _at(rows.first[owner], rows.day[owner], np.arange(len(values)) - offsets[owner] + base[owner], self.grid)
+        times = time_at(rows.first[owner], rows.day[owner], np.arange(len(values)) - offsets[owner] + base[owner], self.grid)
         known = [channel for name in calendar for channel in _calendar(times, name, self.grid)]
         for column, channel in enumerate(known, start=features):
             values[:, column] = channel
@@ -858,7 +858,7 @@ class Model:
         models = np.array([self.name, *(other.name for other in self.fallbacks)], object)
 
         def times(position: np.ndarray) -> Any:
-            at = _at(rows.first[owner], rows.day[owner], position, self.grid)
+            at = time_at(rows.first[owner], rows.day[owner], position, self.grid)
             if isinstance(self.span, int):
                 return at
             at = _instants(at, self.grid.zone) if self.grid.by_day else at
@@ -1386,7 +1386,7 @@ def _days(times: np.ndarray, starts: np.ndarray, grid: _Grid) -> np.ndarray:
     return np.where(np.logical_and.reduceat(ends, starts), 30, np.maximum.reduceat(days, starts))
 
 
-def _positions(times: np.ndarray, first: np.ndarray, day: np.ndarray, grid: _Grid) -> tuple[np.ndarray, np.ndarray]:
+def positions(times: np.ndarray, first: np.ndarray, day: np.ndarray, grid: _Grid) -> tuple[np.ndarray, np.ndarray]:
     """Whole steps from `first`, rounded down (months: to the month), and whether each time lies on the grid."""
     if grid.unit in MONTHS:
         position = (_month(times) - _month(first)) // grid.step
@@ -1394,7 +1394,7 @@ def _positions(times: np.ndarray, first: np.ndarray, day: np.ndarray, grid: _Gri
         position = (_workday(times - first % DAY, grid) - _workday(first, grid)) // grid.step
     else:
         position = (times - first) // grid.step
-    return position, _at(first, day, position, grid) == times
+    return position, time_at(first, day, position, grid) == times
 
 
 def _workday(times: np.ndarray, grid: _Grid) -> np.ndarray:
@@ -1403,7 +1403,7 @@ def _workday(times: np.ndarray, grid: _Grid) -> np.ndarray:
     return np.asarray(np.busday_count(np.datetime64("0001-01-01"), after, holidays=grid.holidays).astype(np.int64))
 
 
-def _at(first: np.ndarray, day: np.ndarray, position: np.ndarray, grid: _Grid) -> np.ndarray:
+def time_at(first: np.ndarray, day: np.ndarray, position: np.ndarray, grid: _Grid) -> np.ndarray:
     """The time `position` steps after `first`; calendar steps keep the day, or take the last of a shorter month."""
     if grid.unit == "bd":
         begin = (first // DAY).astype("datetime64[D]")
@@ -1416,13 +1416,13 @@ def _at(first: np.ndarray, day: np.ndarray, position: np.ndarray, grid: _Grid) -
     return np.asarray((np.minimum(begin + day, end - 1)) * DAY + first % DAY)
 
 
-def _first_from(start: int, first: np.ndarray, day: np.ndarray, grid: _Grid) -> np.ndarray:
+def first_from(start: int, first: np.ndarray, day: np.ndarray, grid: _Grid) -> np.ndarray:
     """The position of the first step at or after `start`."""
-    position, _ = _positions(np.full_like(first, start), first, day, grid)
-    return np.asarray(np.maximum(position + (_at(first, day, position, grid) < start), 0))
+    position, _ = positions(np.full_like(first, start), first, day, grid)
+    return np.asarray(np.maximum(position + (time_at(first, day, position, grid) < start), 0))
 
 
-def _moment(start: str | int | datetime, grid: _Grid) -> int:
+def moment_of(start: str | int | datetime, grid: _Grid) -> int:
     """A moment as it counts on the grid; without a zone it is one of the model's own."""
     try:
         if isinstance(grid.span, int):

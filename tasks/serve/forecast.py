@@ -8,7 +8,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from models.fit.job import is_baseline
-from models.serving import text_of
+from models.serving import BATCH, text_of
 from params.data import DataParams
 from params.errors import UserError
 from params.schema import RunParams
@@ -24,15 +24,18 @@ from tasks.load.text import listed
 from tasks.registry.load import Version
 from tasks.serve.ahead import open_ahead, refuse_words, with_ahead
 from tasks.serve.given import Given, given_in
+from tasks.serve.newest import Newest, newest
 from tasks.validate.report import named, to_forecast
+
+PART = 64 * BATCH  # forecasts at a time
 
 
 @dataclass(frozen=True)
 class Forecasts:
     """What was `made` (unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90 ..., model), and how the table says it (`given`).
 
-    `history`: the long frame that it was made from.  `notes`: which series are left out, forecast by a baseline or new to the
-    version, and what of the tables is not used, in words.
+    `history`: the long frame that it was made from, where it is drawn.  `notes`: which series are left out, forecast by a
+    baseline or new to the version, and what of the tables is not used, in words.
     """
 
     made: pl.DataFrame
@@ -75,15 +78,18 @@ def forecast(version: Version, data: str | Path, asked: Asked | None = None) -> 
     try:
         future = asked.future if version.facts.windows.future or not version.trained_on.run.windows.future else None
         source = table_of(version, data, future is not None)
-        frame, notes = read(version, source), tuple[str, ...]()
+        given, notes = read(version, source, asked), tuple[str, ...]()
+        frame = given.rows
         if future is not None:
             frame, notes = _with_ahead(version, frame, future, source.data)
         elif asked.start is None:
             notes = rows_ahead(frame)
         if asked.future is not None and future is None:
             notes = (f"--future {asked.future} is not read: {version.facts.variant} needs no more than the target", *notes)
-        made, told = forecast_frame(version, frame, asked, version.model.known)
-        return Forecasts(made, given_in(source), frame, (*notes, *told))
+        made, told = forecast_frame(version, frame, asked, version.model.known, given.clean)
+        history = frame if asked.plot else frame.clear()
+        del frame, given
+        return Forecasts(made, given_in(source), history, (*notes, *told))
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
 
@@ -99,9 +105,11 @@ def _with_ahead(
 
 
 def forecast_frame(
-    version: Version, frame: pl.DataFrame, asked: Asked | None = None, always: Collection[str] = ()
+    version: Version, frame: pl.DataFrame, asked: Asked | None = None, always: Collection[str] = (), clean: bool = False
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """The same for a long frame, its times those of the grid: columns as of `Forecasts`, and what there is to say, in words.
+
+    `clean`: nothing can be refused of it, and so it is forecast some series at a time.
 
     Where no baseline forecasts what the version cannot (`strict`, an older version), series with too short a history are left
     out, but for those that are there `always`.  Raises ValueError naming series and column for what cannot be used.
@@ -109,17 +117,49 @@ def forecast_frame(
     asked = asked or Asked()
     alone = asked.strict or not version.facts.fallbacks
     kept, short = long_enough(frame, version, always) if alone else (frame, [])
-    whole = isinstance(version.facts.frequency, int) and asked.start is not None and asked.start.lstrip("-").isdecimal()
-    start = int(asked.start) if whole and asked.start else asked.start
-    frequency, left = Frequency.of(version.facts), list[str]()
-    given = kept.with_columns(pl.col("ds").dt.replace_time_zone(None)) if frequency.by_day else kept  # a clock of no zone
-    made = pl.from_pandas(
-        version.model.forecast(given, start, asked.stride, asked.judged, left, asked.strict, asked.levels, asked.quantiles)
-    )
-    made = made.with_columns(frequency.shown(pl.col(name)).alias(name) for name in ("cutoff", "ds"))
+    frequency, left, start = Frequency.of(version.facts), list[str](), _start(version, asked)
+    parts = []
+    for some in _some_series(version, kept) if clean and start is None and not short else (kept,):
+        given = some.with_columns(pl.col("ds").dt.replace_time_zone(None)) if frequency.by_day else some  # a clock of no zone
+        part = pl.from_pandas(
+            version.model.forecast(given, start, asked.stride, asked.judged, left, asked.strict, asked.levels, asked.quantiles)
+        )
+        parts.append(part.with_columns(frequency.shown(pl.col(name)).alias(name) for name in ("cutoff", "ds")))
+    made = pl.concat(parts)
     by = made.select("unique_id", "model").unique(maintain_order=True)
     said = version.model.notes(*by.get_columns())
     return made, tuple(filter(None, (too_short(short, version), *_left_out(left, kept, version, alone), *said)))
+
+
+def _start(version: Version, asked: Asked) -> str | int | None:
+    """The first cutoff that was asked for, a whole number where times are."""
+    whole = isinstance(version.facts.frequency, int) and asked.start is not None and asked.start.lstrip("-").isdecimal()
+    return int(asked.start) if whole and asked.start else asked.start
+
+
+def _some_series(version: Version, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """A frame of which nothing is refused in parts of whole series, rising; a part has as many forecasts of the version's own
+    as several of its batches, so that each batch is the one that it would be in the whole frame; all where that is not known.
+    """
+    model = version.model
+    windows, last = version.facts.windows, pl.col("ds").filter(is_observed(frame.schema)).max()
+    frequency = Frequency.of(version.facts)
+    ends = frame.group_by("unique_id").agg(first=pl.col("ds").min(), last=last, day=frequency.day(pl.col("ds")))
+    own = frequency.position(pl.col("last"), pl.col("first"), pl.col("day")) >= windows.behind
+    late = "y" in model.features and model.channels[model.features.index("y")][2] > 0  # its window may hold no y
+    batches = ends.sort("unique_id").select("unique_id", part=own.fill_null(False).cum_sum().sub(1).clip(0) // PART)
+    if late or model.alone or batches["part"][-1] == 0:
+        yield frame
+        return
+    most = batches["part"][-1] - 1  # the last one may have few
+    borders = (
+        batches.with_columns(pl.col("part").clip(0, most))
+        .group_by("part")
+        .agg(pl.col("unique_id").min().alias("low"), pl.col("unique_id").max().alias("high"))
+        .sort("part")
+    )
+    for low, high in borders.select("low", "high").iter_rows():
+        yield frame.filter(pl.col("unique_id").is_between(pl.lit(low), pl.lit(high)))
 
 
 def _left_out(series: list[str], frame: pl.DataFrame, version: Version, alone: bool) -> Iterator[str]:
@@ -182,17 +222,18 @@ def _with_empty(table: Table, names: Sequence[str]) -> Table:
     return replace(table, rows=rows, columns=pl.Schema({**table.columns, **dict.fromkeys(names, pl.Float64())}))
 
 
-def read(version: Version, source: Source) -> pl.DataFrame:
-    """Its long frame; text turned to times and numbers."""
+def read(version: Version, source: Source, asked: Asked) -> Newest:
+    """Its long frame, all of it or what the forecasts read; text turned to times and numbers."""
     run = version.trained_on.run
-    frame = numbers(run.model_copy(update={"data": source.data}), source, version)
+    run = run.model_copy(update={"data": source.data})
+    given = numbers(run, source, version, None if asked.plot else asked)
     if not source.data.ids:  # a single series is named after its target, whatever that is called here
-        frame = frame.with_columns(unique_id=pl.lit(run.data.target))
-    return frame
+        given = replace(given, rows=given.rows.with_columns(unique_id=pl.lit(run.data.target)))
+    return given
 
 
-def numbers(run: RunParams, source: Source, version: Version) -> pl.DataFrame:
-    """The long frame of a run, less what the version does not read.
+def numbers(run: RunParams, source: Source, version: Version, asked: Asked | None = None) -> Newest:
+    """The long frame of a run, less what the version does not read; where it is known what is `asked`, its newest rows.
 
     Raises ValueError, as serving does, for the first cell that holds something and no number: a null would take its place.
     """
@@ -201,7 +242,9 @@ def numbers(run: RunParams, source: Source, version: Version) -> pl.DataFrame:
     frame, words = long_frame(run, source, dropped), categories_of(run)
     columns = [name for name in frame.collect_schema().names() if name not in (*KEYS, "y")]
     refuse_words(scan_series(source, columns, words), [name for name in ("y", *columns) if name not in words], run.data)
-    return frame.collect()
+    if asked is None or run.validation.on_duplicates == "keep_first":
+        return Newest(frame.collect(), False)
+    return newest(version.model, frame, run.data.where, _start(version, asked))
 
 
 def _read_by(version: Version, run: RunParams) -> RunParams:

@@ -205,7 +205,7 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
         own = made.run.model_copy(update={"data": run.data})
         try:
             source = open_source(own.data)
-            forecasts, notes, how = _made(version, numbers(own, source, version), run, home)
+            forecasts, notes, how = _made(version, numbers(own, source, version).rows, run, home)
             returned = in_columns_of(given_in(source), forecasts.drop(STATE, strict=False), out)
         except ValueError as error:
             raise UserError(f"{own.data.where}: {error}") from None

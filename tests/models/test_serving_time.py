@@ -32,20 +32,22 @@ def test_grids_are_those_of_training(span: str, first: date, kept: int, missing:
     frequency = Frequency(span, None, tuple(map(date.fromisoformat, HOLIDAYS)))
     grid = serving._Grid(span, None, np.array(HOLIDAYS, "datetime64[D]"))
     begin, day = micro(str(first)), np.array([kept])
-    begin = serving._at(begin, day, np.zeros(1, np.int64), grid)
+    begin = serving.time_at(begin, day, np.zeros(1, np.int64), grid)
     position = np.array([n for n in range(22) if n not in missing])
-    ours = serving._at(np.repeat(begin, len(position)), np.repeat(day, len(position)), position, grid)
+    ours = serving.time_at(np.repeat(begin, len(position)), np.repeat(day, len(position)), position, grid)
     starts = np.array([0])
     own = serving._days(ours, starts, grid)
     frame, ds = pl.DataFrame({"ds": ours}).cast(frequency.dtype), pl.col("ds")
     theirs = frame.select(day=frequency.day(ds), at=frequency.position(ds, ds.first(), frequency.day(ds)))
     if frequency.months is not None:
         assert theirs["day"][0] == own[0] + 1
-    at, on_grid = serving._positions(ours, np.repeat(ours[:1], len(ours)), np.repeat(own, len(ours)), grid)
+    at, on_grid = serving.positions(ours, np.repeat(ours[:1], len(ours)), np.repeat(own, len(ours)), grid)
     assert at.tolist() == theirs["at"].to_list() and on_grid.all()
     back = frame.select(frequency.at(ds.first(), theirs["at"], frequency.day(ds)).to_physical()).to_series()
     assert (
-        back.to_list() == ours.tolist() == serving._at(np.repeat(ours[:1], len(at)), np.repeat(own, len(at)), at, grid).tolist()
+        back.to_list()
+        == ours.tolist()
+        == serving.time_at(np.repeat(ours[:1], len(at)), np.repeat(own, len(at)), at, grid).tolist()
     )
 
 
@@ -95,7 +97,7 @@ def test_local_hours_are_told_apart_by_their_order() -> None:
     ],
 )  # fmt: skip
 def test_a_start_counts_on_the_clock_of_the_model(start: str | datetime, zone: str | None, moment: str) -> None:
-    assert serving._moment(start, serving._Grid("1d", zone)) == micro(moment)[0]
+    assert serving.moment_of(start, serving._Grid("1d", zone)) == micro(moment)[0]
 
 
 def test_a_holiday_is_one_of_the_zone_of_the_model() -> None:

@@ -209,7 +209,7 @@ def test_a_schedule_records_its_state_and_plain_forecasts_never_read_it(
     assert (width[0] != width[1]).any()
     kept = second[2].select("unique_id", *state).unique()  # the recorded input alone gives the same once more
     levels = version.facts.calibrated.calibration.levels.tolist()
-    made, _ = forecast_frame(version, realised.numbers(run, open_source(run.data), version), Asked(quantiles=levels))
+    made, _ = forecast_frame(version, realised.numbers(run, open_source(run.data), version).rows, Asked(quantiles=levels))
     assert (
         adapted(made, kept, levels, version.model.bounds)
         .drop("model")

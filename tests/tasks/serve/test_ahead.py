@@ -40,7 +40,7 @@ def joined(reads_ahead: Version, table: pl.DataFrame, tmp_path: Path) -> Callabl
         future.write_csv(tmp_path / "future.csv")
         source = table_of(reads_ahead, tmp_path / "history.parquet", ahead=True)
         ahead = open_ahead(reads_ahead, tmp_path / "future.csv", source.data)
-        return with_ahead(reads_ahead, read(reads_ahead, source), ahead)
+        return with_ahead(reads_ahead, read(reads_ahead, source, Asked(plot=Path("x.html"))).rows, ahead)
 
     return run
 
@@ -82,7 +82,7 @@ def test_a_series_that_is_too_short_for_what_reads_them_needs_no_rows_ahead(
     table.write_parquet(tmp_path / "history.parquet")
     after(table).filter(series="JFK").write_csv(tmp_path / "future.csv")
     source = table_of(reads_ahead, tmp_path / "history.parquet", ahead=True)
-    history = read(reads_ahead, source)
+    history = read(reads_ahead, source, Asked(plot=Path("x.html"))).rows
     ahead = open_ahead(reads_ahead, tmp_path / "future.csv", source.data)
     with pytest.raises(ValueError, match="series 'LGA': 5 of the 5 rows after its last target are missing"):
         with_ahead(reads_ahead, history, ahead)

@@ -28,7 +28,7 @@ def found(version: Version, table: pl.DataFrame, tmp_path: Path) -> Callable[...
         rows = table.filter(series="LGA")
         copies = [rows.with_columns(series=pl.lit(name), temp=pl.col("temp") * at) for at, name in enumerate(names, start=1)]
         pl.concat(copies).write_parquet(tmp_path / "x.parquet")
-        return forecast(version, tmp_path / "x.parquet", Asked(**asked))
+        return forecast(version, tmp_path / "x.parquet", Asked(plot=tmp_path / "plot.html", **asked))
 
     return make
 

@@ -1,0 +1,186 @@
+"""The rows of a table that the forecasts of a version read, found while the table streams by: never all of it in memory.
+
+Most series end in the rows that a window needs.  A series is kept whole where anything of it may ask for more: it is too short,
+training did not see it (its unit is measured on its history), a baseline may take the version's place in it, or something is
+amiss, which the serving code then refuses in its own words.  So forecasts and messages are those of the whole table.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from models.serving import LOG1P, MONTHS, MOST_SIZE, MOST_STEPS, first_from, moment_of, positions, time_at
+from tasks.load.files import collect
+from tasks.load.tail import is_observed
+from tasks.names import column
+
+if TYPE_CHECKING:
+    from models.serving import Model
+
+CHUNK = 1 << 17  # rows in memory at a time
+WHOLE = np.iinfo(np.int64).min  # from this time on: all rows
+THERE, OBSERVED = 1, 1  # of a byte
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The `rows` of a long frame that forecasts need, as they stand there; `clean`: nothing can be refused of any of them."""
+
+    rows: pl.DataFrame
+    clean: bool
+
+
+@dataclass(frozen=True)
+class _Series:
+    """What one pass tells of each series [S], the nameless one among them: first and last time, that of the last target (with
+    `seen` where there is one), rows; whether it may be cut, and whether something is amiss."""
+
+    names: pl.Series
+    first: np.ndarray
+    end: np.ndarray
+    last: np.ndarray
+    seen: np.ndarray
+    rows: np.ndarray
+    may: np.ndarray
+    amiss: np.ndarray
+
+
+def newest(model: "Model", frame: pl.LazyFrame, name: str, start: str | int | datetime | None = None) -> Newest:
+    """What the forecasts of a model read of a long frame: after each last target, or (`start`) at every cutoff from there on.
+
+    All rows where the frame cannot be cut: a grid of months, whose day is told by all rows, or a baseline that reads all.
+    """
+    reach, schema = _reach(model), frame.collect_schema()
+    if reach is None or not _is_plain(model, schema):
+        return Newest(collect(frame, name), False)
+    frame = frame.with_columns(_time=_time(model, schema), _observed=is_observed(schema))
+    facts = _facts(model, frame, name)
+    begin = _places(model, facts, facts.last)
+    if start is not None:
+        moment, day = moment_of(start, model.grid), np.zeros_like(facts.first)
+        begin = np.minimum(begin, first_from(moment, facts.first, day, model.grid))
+    gapless = start is not None or ("y" in model.features and model.channels[model.features.index("y")][2] > 0)
+    since, amiss = _since(model, frame, facts, begin - reach, gapless)
+    return Newest(_kept(frame, facts, since, schema.names()), not amiss)
+
+
+def _reach(model: "Model") -> int | None:
+    """The rows before a cutoff that forecasts read; None where that is all of them."""
+    reach = [0 if model.alone else model.reach + int(model.facts["forward_fill"])]
+    for one in (*model.combined, *filter(None, [model.alone])):
+        if "rows" not in one.arguments:
+            return None
+        reach.append(one.arguments["rows"])
+    return max(reach)
+
+
+def _is_plain(model: "Model", schema: pl.Schema) -> bool:
+    """Whether times count on the grid as they stand, and numbers are numbers."""
+    grid, ds = model.grid, schema["ds"]
+    zoned = isinstance(ds, pl.Datetime) and (ds.time_zone is not None or grid.by_day or grid.zone in (None, "UTC"))
+    return grid.unit not in MONTHS and (ds.is_integer() if isinstance(grid.span, int) else zoned)
+
+
+def _time(model: "Model", schema: pl.Schema) -> pl.Expr:
+    """Each time as the grid counts it: whole numbers, or microseconds (of the wall clock where a step is a day or more)."""
+    if isinstance(model.grid.span, int):
+        return pl.col("ds").cast(pl.Int64)
+    clock = pl.col("ds").dt.replace_time_zone(None) if model.grid.by_day else pl.col("ds")
+    return clock.dt.cast_time_unit("us").to_physical()
+
+
+def _facts(model: "Model", frame: pl.LazyFrame, name: str) -> _Series:
+    """One pass over the table."""
+    numbers = [column(one) for one in dict.fromkeys(["y", *model.features, *model.future])]
+    texts = [one for one in model.static if one != "unique_id"]
+    numbers += [column(one) for one in texts if model.static[one] == "numeric"]
+    wrong = pl.any_horizontal(pl.col("_time").is_null(), *(one.fill_nan(None).abs() > MOST_SIZE for one in numbers))
+    if model.log1p:
+        wrong |= pl.col("y").fill_nan(None) <= LOG1P
+    changing = [(column(one).min() != column(one).max()) | (column(one).null_count() > 0) for one in texts]
+    found = collect(
+        frame.with_columns(_wrong=wrong.fill_null(False))
+        .group_by("unique_id")
+        .agg(
+            pl.col("_time").min().alias("first"),
+            pl.col("_time").max().alias("end"),
+            pl.when("_observed").then("_time").max().alias("last"),
+            pl.len().alias("rows"),
+            pl.col("_wrong").any().alias("amiss"),
+            pl.any_horizontal(False, *changing).fill_null(True).alias("changing"),
+        )
+        .sort("unique_id"),
+        name,
+    )
+    names = found["unique_id"]
+    known = names.is_in(list(model.known)).fill_null(False).to_numpy()
+    first, end, last = (found[one].fill_null(0).to_numpy() for one in ("first", "end", "last"))
+    amiss, seen = (found["amiss"] | names.is_null()).to_numpy(), found["last"].is_not_null().to_numpy()
+    may = known & seen & ~amiss & ~found["changing"].to_numpy()
+    return _Series(names, first, end, last, seen, found["rows"].to_numpy().astype(np.int64), may, amiss)
+
+
+def _places(model: "Model", facts: _Series, times: np.ndarray) -> np.ndarray:
+    """[S] the position of a time of each series."""
+    return positions(times, facts.first, np.zeros_like(facts.first), model.grid)[0]
+
+
+def _since(model: "Model", frame: pl.LazyFrame, facts: _Series, least: np.ndarray, gapless: bool) -> tuple[np.ndarray, bool]:
+    """[S] the time of the row that each series is kept from: the newest at or before position `least`; and whether anything is
+    amiss.  `gapless`: a series that lacks a target after that row is kept whole.
+
+    Every row of a series that may be cut gets its place on the grid, a byte for each: one that stands twice, or lies off the
+    grid, is found so, whatever order the rows come in.
+    """
+    size, may = _places(model, facts, facts.end) + 1, facts.may.copy()
+    sparse = size > 2 * facts.rows
+    if size[sparse].sum() > MOST_STEPS:  # the serving code weighs how far rows are spread against how many there are
+        return np.full(len(may), WHOLE), True
+    may &= ~sparse
+    counted = np.where(may | ~sparse, size, 0)
+    offsets = np.cumsum(counted) - counted
+    grid, amiss = np.zeros(counted.sum() + 1, np.uint8), facts.amiss | sparse
+    for batch in _coded(frame, facts, ["_time", "_observed"]):
+        code = batch["_code"].to_numpy()
+        some = np.flatnonzero(counted[code] > 0)
+        code, times = code[some], batch["_time"].to_numpy()[some]
+        place, on_grid = positions(times, facts.first[code], np.zeros_like(times), model.grid)
+        amiss[code[~on_grid]] = True
+        grid[offsets[code] + place] = THERE + OBSERVED * batch["_observed"].to_numpy()[some]
+    amiss |= (counted > 0) & (_sums(grid > 0, offsets, offsets + counted) != facts.rows)
+    may &= ~amiss & (least > 0)
+    at = np.where(may, least, 0)
+    while len(gap := np.flatnonzero(may & (grid[np.where(may, offsets + at, 0)] == 0))):
+        at[gap] -= 1  # there is a first row
+    if gapless:
+        last = np.where(may, _places(model, facts, facts.last), 0)
+        begin = np.where(may, offsets + at, 0)
+        may &= _sums(grid == THERE + OBSERVED, begin, begin + last + 1 - at) == last + 1 - at
+    return np.where(may, time_at(facts.first, np.zeros_like(at), at, model.grid), WHOLE), bool(amiss.any())
+
+
+def _sums(some: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """[S] how many of `some`, whose last is none, are true from `begin` to before `end`; no number where these are one."""
+    return np.add.reduceat(some, np.stack((begin, end), axis=1).ravel(), dtype=np.int64)[::2]
+
+
+def _coded(frame: pl.LazyFrame, facts: _Series, columns: Sequence[str], ordered: bool = False) -> Iterator[pl.DataFrame]:
+    """Some columns of a frame, CHUNK rows at a time, with the number of each row's series."""
+    named = facts.names.drop_nulls()
+    number = pl.col("unique_id").cast(pl.Enum(named)).to_physical().cast(pl.Int64) + facts.names.null_count()
+    coded = frame.select(*(column(one) for one in columns), _code=number.fill_null(0))  # the nameless one stands first
+    return coded.collect_batches(chunk_size=CHUNK, maintain_order=ordered, engine="streaming")
+
+
+def _kept(frame: pl.LazyFrame, facts: _Series, since: np.ndarray, names: list[str]) -> pl.DataFrame:
+    """The rows of each series since a time, in the order of the table."""
+    parts = []
+    for batch in _coded(frame, facts, [*(one for one in names if one != "unique_id"), "_time"], ordered=True):
+        code = batch["_code"].to_numpy()
+        parts.append(batch.filter(batch["_time"].fill_null(0).to_numpy() >= since[code]).drop("_time"))
+    kept = pl.concat(parts)
+    return kept.select(facts.names.gather(kept["_code"]).alias("unique_id"), pl.exclude("_code")).select(map(column, names))
