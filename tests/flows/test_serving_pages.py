@@ -1,4 +1,4 @@
-"""The requests of docs/serving.md and README.md to a served version, word for word: every block is run as it stands."""
+"""The requests of docs/serving.md to a served version, word for word: every block is run as it stands."""
 
 import ast
 import json
@@ -18,19 +18,19 @@ import polars as pl
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = {"docs/serving.md": ROOT / "docs" / "serving.md", "README.md": ROOT / "README.md"}
+PAGE = ROOT / "docs" / "serving.md"
 PORT = 5001  # the one of the pages
 pytestmark = pytest.mark.slow
 
 
-def blocks(page: str, language: str, word: str) -> list[str]:
-    """The blocks of code of a page in a language that hold a word."""
-    found = re.findall(rf"^```{language}\n(.*?)^```$", PAGES[page].read_text(), re.MULTILINE | re.DOTALL)
+def blocks(language: str, word: str) -> list[str]:
+    """The blocks of code of the page in a language that hold a word."""
+    found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     return [text for text in found if word in text]
 
 
-def block(page: str, language: str, word: str) -> str:
-    (text,) = blocks(page, language, word)
+def block(language: str, word: str) -> str:
+    (text,) = blocks(language, word)
     return text
 
 
@@ -58,19 +58,16 @@ def run(text: str, place: Path, port: int) -> str:
 
 def python(text: str) -> str:
     """A block of Python with the variables of the page."""
-    (exports,) = re.findall(r"^export .*$", block("docs/serving.md", "bash", "models serve"), re.MULTILINE)
+    (exports,) = re.findall(r"^export .*$", block("bash", "models serve"), re.MULTILINE)
     return f"{exports}\npython - <<'END'\n{text}END\n"
 
 
-@pytest.fixture(scope="module", params=PAGES)
-def served(request, place: Path) -> Iterator[tuple[str, int]]:
-    """(page, port) of a server that the page's own block started."""
+@pytest.fixture(scope="module")
+def served(place: Path) -> Iterator[int]:
+    """The port of a server that the page's own block started."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    text = block(request.param, "bash", "models serve")
-    if request.param == "README.md":  # there the request stands below, for another terminal
-        text = "\n".join(line for line in text.splitlines() if not line.startswith("curl"))
-    command = ["bash", "-ec", text.replace(f"--port {PORT}", f"--port {port}")]
+    command = ["bash", "-ec", block("bash", "models serve").replace(f"--port {PORT}", f"--port {port}")]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTHONPATH"))}
     log = place / "serve.log"
     with log.open("wb") as out:
@@ -82,34 +79,32 @@ def served(request, place: Path) -> Iterator[tuple[str, int]]:
                 break
             assert server.poll() is None and time.monotonic() < end, log.read_text()
             time.sleep(0.3)
-        yield request.param, port
+        yield port
     finally:
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
         server.wait()
 
 
-def test_the_request_of_a_page_is_answered_as_it_says(served: tuple[str, int], place: Path) -> None:
-    page, port = served
-    (request,) = [line for line in PAGES[page].read_text().splitlines() if line.startswith("curl ")]
-    found = json.loads(run(request, place, port))["predictions"]
-    shown = json.loads(block("docs/serving.md", "json", "yhat"))
+def test_the_request_of_the_page_is_answered_as_it_says(served: int, place: Path) -> None:
+    (request,) = [line for line in PAGE.read_text().splitlines() if line.startswith("curl ")]
+    found = json.loads(run(request, place, served))["predictions"]
+    shown = json.loads(block("json", "yhat"))
     assert len(found) == 24 and list(found[0]) == list(shown)
     for name, value in shown.items():
         assert found[0][name] == (value if isinstance(value, str) else pytest.approx(value, rel=0.01)), name
-    if page == "docs/serving.md":
-        told = run(python("".join(blocks(page, "python", "urllib"))), place, port).splitlines()
-        plain, asked = map(ast.literal_eval, told)
-        assert plain == found[0] and asked["yhat"] == plain["yhat"]
-        order = ("yhat-lo-95", "yhat-lo-80", "yhat-q-0.5", "yhat-hi-80", "yhat-hi-95")
-        assert {*asked} - {*plain} == {*order} and [asked[name] for name in order] == sorted(asked[name] for name in order)
+    told = run(python("".join(blocks("python", "urllib"))), place, served).splitlines()
+    plain, asked = map(ast.literal_eval, told)
+    assert plain == found[0] and asked["yhat"] == plain["yhat"]
+    order = ("yhat-lo-95", "yhat-lo-80", "yhat-q-0.5", "yhat-hi-80", "yhat-hi-95")
+    assert {*asked} - {*plain} == {*order} and [asked[name] for name in order] == sorted(asked[name] for name in order)
 
 
 def test_a_version_is_loaded_as_the_page_says(place: Path) -> None:
-    told = run(python(block("docs/serving.md", "python", "load_model")), place, 0)
+    told = run(python(block("python", "load_model")), place, 0)
     *lines, columns = told.splitlines()
     assert [line.split()[1:4] for line in lines[1:]] == [["JFK", "2013-12-31", f"0{n}:00:00+00:00"] for n in range(3)]
-    (value,) = re.findall(r'"yhat": ([\d.]+)', block("docs/serving.md", "json", "yhat"))
+    (value,) = re.findall(r'"yhat": ([\d.]+)', block("json", "yhat"))
     assert float(lines[1].split()[4]) == pytest.approx(float(value), rel=0.01)
     assert ast.literal_eval(columns)[4:8] == ["yhat-lo-80", "yhat-hi-80", "yhat-lo-95", "yhat-hi-95"]
 
