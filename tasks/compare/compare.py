@@ -43,7 +43,7 @@ class Comparison:
     `calibrations`: how the intervals of each model are made.  `to_best`,
     `to_baseline`, `to_naive`: how much larger each model's error is than that of the best variant, baseline, naive.
     `slices`: the scores by series, fifth of series by size, step, hour and weekday (`scores.breakdown`).  `shapes`: how the
-    actuals lie in the distributions that each model forecast.
+    actuals lie in the distributions that each model forecast.  `scales`: what was measured by in each fold, the oldest first.
     """
 
     rows: Sequence[ScoreRow]
@@ -59,6 +59,7 @@ class Comparison:
     to_naive: Mapping[str, Difference]
     slices: pl.DataFrame
     shapes: Mapping[str, Shape]
+    scales: Sequence[Scale]
 
     @property
     def best(self) -> str | None:
@@ -98,8 +99,13 @@ class _Judged:
     calibrations: Mapping[str, Calibrated]
     numbers: Mapping[str, Mapping[str, Score]]
     bar: Bar
-    scale: Scale
+    scales: Sequence[Scale]
     scaled: bool
+
+    @property
+    def scale(self) -> Scale:
+        """That of the last fold, which the test is measured by too."""
+        return self.scales[-1]
 
 
 def compare(
@@ -120,7 +126,7 @@ def compare(
     bar, naive = judged.bar.name, judged.bar.naive
     origins = origin_rows(panel, windows, data.split, "test", run.evaluation.stride)
     known = {fit.label: _fit_row(fit) for fit in fits}
-    ruler = Ruler.of(run, data, origins, folds.training_history(panel, data.split))
+    ruler = Ruler.of(run, data, origins, judged.scales[-1].series)
     rows, tables, shapes = [], [], {}
     for model in judged.calibrations:
         step(model)
@@ -154,6 +160,7 @@ def compare(
         to_naive=found["naive"],
         slices=pl.concat(tables),
         shapes=shapes,
+        scales=judged.scales,
     )
 
 
@@ -220,7 +227,7 @@ def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Basel
         numbers[model] = folds.validated(validation, model, bar.name, scales, run.evaluation.scaled)
         numbers[model]["val_interval_score"] = one.scores.get(one.method)
     test = written("test", "forecasts.parquet", {model: one.calibration for model, one in calibrations.items()})
-    return _Judged(test, validation, calibrations, numbers, bar, scales[-1], run.evaluation.scaled)
+    return _Judged(test, validation, calibrations, numbers, bar, scales, run.evaluation.scaled)
 
 
 def _forecasts_of(fit: Fit, split: str) -> Path:

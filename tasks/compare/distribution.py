@@ -26,6 +26,7 @@ from params.schema import RunParams
 from tasks.compare.board import Score
 from tasks.evaluate.bounds import bounds_of
 from tasks.evaluate.frames import Outcome
+from tasks.lags.past import series_parts
 
 DECILES = tuple(k / 10 for k in range(1, 10))
 FEW = 10  # series: with fewer each is a group by itself
@@ -62,10 +63,10 @@ class Ruler:
     groups: pl.DataFrame
 
     @classmethod
-    def of(cls, run: RunParams, data: Data, origins: np.ndarray, training_history: pl.DataFrame) -> "Ruler":
-        """That of the rows of some origins, a horizon each."""
+    def of(cls, run: RunParams, data: Data, origins: np.ndarray, sizes: pl.DataFrame) -> "Ruler":
+        """That of the rows of some origins, a horizon each.  `sizes`: of `fifths`."""
         scale = season_errors(data.panel, origins, run.evaluation.season).repeat(data.windows.horizon)
-        groups = fifths(training_history).rename({"fifth": "_fifth"})
+        groups = fifths(sizes).rename({"fifth": "_fifth"})
         return cls(run.evaluation.levels, bounds_of(run.data), scale, groups)
 
     def beside(self, frame: pl.DataFrame, blocks: Iterable[Outcome], by: Calibration) -> tuple[pl.DataFrame, Shape]:
@@ -74,14 +75,13 @@ class Ruler:
         return frame.join(self.groups, on="unique_id", how="left", maintain_order="left").hstack(rows), shape
 
 
-def fifths(training_history: pl.DataFrame) -> pl.DataFrame:
+def fifths(sizes: pl.DataFrame) -> pl.DataFrame:
     """unique_id, fifth: the group of each series by size, the mean of |y| in its training rows: "1" (the smallest) to "5".
 
     With fewer than ten series each is a group of its own name.  A series without a training row has none, and is not there.
-    `training_history`: unique_id, ds, y of the training rows.
+    `sizes`: unique_id, size, as `Scale.series` has them.
     """
-    size = pl.col("y").cast(pl.Float64).fill_nan(None).abs().mean()
-    sizes = training_history.group_by("unique_id").agg(_size=size).drop_nulls().sort("_size", "unique_id")
+    sizes = sizes.select("unique_id", "size").drop_nulls().sort("size", "unique_id")
     place = pl.int_range(pl.len()) * GROUPS // max(sizes.height, 1) + 1
     group = pl.col("unique_id") if sizes.height < FEW else place.cast(pl.String)
     return sizes.select("unique_id", group.alias("fifth")).sort("unique_id")
@@ -90,12 +90,22 @@ def fifths(training_history: pl.DataFrame) -> pl.DataFrame:
 def season_errors(panel: Panel, origins: np.ndarray, season: int) -> np.ndarray:
     """[O] the mean |y_t - y_(t-m)| of all rows of a series up to each of some origin rows, by the rule of `measures.scales` for
     missing values; NaN where there is none, or it is 0."""
-    y = np.asarray(panel.target, np.float64)
-    start = np.repeat(panel.offsets[:-1], np.diff(panel.offsets))
+    found = np.full(len(origins), np.nan)
+    for some in series_parts(panel.offsets):
+        offsets = panel.offsets[some.start : some.stop + 1]
+        inside = (origins >= offsets[0]) & (origins < offsets[-1])
+        if inside.any():
+            y, own = np.asarray(panel.target[offsets[0] : offsets[-1]], np.float64), offsets - offsets[0]
+            found[inside] = _mean_errors(y, np.repeat(own[:-1], np.diff(own)), season)[origins[inside] - offsets[0]]
+    return np.where(found > 0, found, np.nan)
+
+
+def _mean_errors(y: np.ndarray, start: np.ndarray, season: int) -> np.ndarray:
+    """[rows] the mean error of the seasonal naive in all rows of a series, which begins at `start`, up to each row."""
     error = pl.Series("error", np.abs(y - seasonal(y, np.arange(len(y)) - season, start, season))).fill_nan(None)
     mean = pl.col("error").fill_null(0.0).cum_sum() / pl.col("error").is_not_null().cum_sum()
-    found = pl.DataFrame([error, pl.Series("start", start)]).select(mean.over("start")).to_series().to_numpy()[origins]
-    return np.where(found > 0, found, np.nan)
+    found: np.ndarray = pl.DataFrame([error, pl.Series("start", start)]).select(mean.over("start")).to_series().to_numpy()
+    return found
 
 
 def score_rows(

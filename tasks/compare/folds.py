@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from models.data.panel import Data, Panel, Split
+from models.data.panel import Data
 from params.errors import UserError
 from params.evaluation import EvaluationParams
 from params.schema import RunParams
@@ -15,22 +15,12 @@ from tasks.compare.measures import Measured, Scale, scale_of
 from tasks.evaluate import frames
 from tasks.evaluate.baselines import Baselines
 from tasks.evaluate.frames import Forecasts
-from tasks.lags.panel import target_frame
-
-
-def training_history(panel: Panel, split: Split) -> pl.DataFrame:
-    """unique_id, ds, y of the training rows, on the grid."""
-    _, stops = split.target_ranges(panel.times, panel.offsets, "train")
-    stops = stops - panel.facts.start_padding
-    limits = pl.DataFrame({"unique_id": panel.ids, "_stop": stops}, schema={"unique_id": pl.String, "_stop": pl.Int64})
-    rows = target_frame(panel).join(limits, on="unique_id", how="left", maintain_order="left")
-    inside = pl.int_range(pl.len()).over("unique_id") < pl.col("_stop")
-    return rows.filter(inside).drop("_stop")
+from tasks.lags.past import pasts
 
 
 def scales_of(evaluation: EvaluationParams, data: Data) -> list[Scale]:
     """The scale of each fold, the oldest first: of its own training rows."""
-    return [scale_of(evaluation, training_history(data.panel, fold.split)) for fold in data.folds]
+    return [scale_of(evaluation, pasts(data.panel, fold.split)) for fold in data.folds]
 
 
 def validated(found: Forecasts, model: str, bar: str, scales: Sequence[Scale], scaled: bool) -> dict[str, Score]:

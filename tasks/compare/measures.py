@@ -12,18 +12,18 @@ MASE and its like: Hyndman & Koehler 2006 (IJF 22); OWA: Makridakis et al. 2020,
 Columns of ours that stand beside those of models begin with an underscore, which no model's name does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 import polars as pl
-from utilsforecast import losses as plain
 
 from models.serving import seasonal
 from params.evaluation import EvaluationParams, Measure
 from tasks.compare import significance
 from tasks.compare.board import Difference, Score
+from tasks.lags.past import Past
 
 NAIVE2 = "naive2"  # the baseline that an OWA divides by
 AT_A_TIME = 1024  # series whose errors at every origin are in memory together
@@ -35,7 +35,7 @@ class Scale:
     """What a run measures errors `by`, and what those of each series are divided by.
 
     `series`: unique_id; mae, mse: of the seasonal naive of `season` in the training rows; deviation: the population standard
-    deviation of these.  A series without one (null or 0) does not count where it is needed.
+    deviation of these; size: the mean of |y| in them.  A series without one (null or 0) does not count where it is needed.
     """
 
     by: Measure
@@ -70,11 +70,9 @@ class Measured:
         return cls(sum(one.rows for one in known), means)
 
 
-def scale_of(evaluation: EvaluationParams, training_history: pl.DataFrame) -> Scale:
-    """The scale of a run.  `training_history`: unique_id, ds, y of the training rows, on the regular grid."""
-    errors = scales(training_history, evaluation.season)
-    series = errors.join(standard_units(training_history), on="unique_id", how="full", coalesce=True, maintain_order="left")
-    return Scale(evaluation.choose_by, evaluation.season, series)
+def scale_of(evaluation: EvaluationParams, training: Iterable[Past]) -> Scale:
+    """The scale of a run, by the training rows of all series."""
+    return Scale(evaluation.choose_by, evaluation.season, pl.concat(units(past, evaluation.season) for past in training))
 
 
 def measured(frame: pl.DataFrame, models: Sequence[str], scale: Scale) -> Measured:
@@ -163,31 +161,31 @@ def _table(values: np.ndarray, at: tuple[np.ndarray, np.ndarray], shape: tuple[i
     return found
 
 
-def scales(train_history: pl.DataFrame, season: int) -> pl.DataFrame:
-    """unique_id, mae, mse: the in-sample errors of the seasonal naive (`seasonal`), which MASE and RMSSE divide by.
+def units(training: Past, season: int) -> pl.DataFrame:
+    """The columns of `Scale.series` for some series that have training rows; null where one has none.
 
-    `train_history`: unique_id, ds, y of the training rows on the regular grid.
+    mae, mse: the errors of the seasonal naive (`seasonal`) over all observed rows, which MASE and RMSSE divide by.  An error in
+    standard units is the same whatever mean was taken off both sides, so only the deviation is needed; a constant has none.
     """
-    y = pl.col("y").cast(pl.Float64).fill_null(np.nan)
-    rows = train_history.select("unique_id", "ds", y).sort("unique_id", "ds").drop("ds").with_row_index("row")
-    values, row = rows["y"].to_numpy(), rows["row"].cast(pl.Int64).to_numpy()
-    start = rows.select(pl.col("row").cast(pl.Int64).min().over("unique_id")).to_series().to_numpy()
-    naive = pl.Series(seasonal(values, row - season, start, season))
-    rows = rows.select("unique_id", pl.col("y").fill_nan(None), mae=naive.fill_nan(None)).drop_nulls()
-    squares = plain.mse(rows.rename({"mae": "mse"}), ["mse"])
-    errors: pl.DataFrame = plain.mae(rows, ["mae"])
-    return errors.join(squares, on="unique_id", how="left", maintain_order="left")
+    y, starts, there = training.y, training.starts, training.counts > 0
+    errors = np.abs(y - seasonal(y, np.arange(len(y)) - season, starts, season))
+    apart = y - np.repeat(_first(training), training.counts)  # of a constant exactly 0, however its mean is rounded
+    deviation = np.sqrt(training.means((apart - np.repeat(training.means(apart), training.counts)) ** 2))
+    found = {
+        "mae": training.means(errors),
+        "mse": training.means(errors**2),
+        "deviation": np.where(deviation > 0, deviation, np.nan),
+        "size": training.means(np.abs(y)),
+    }
+    ids = pl.Series("unique_id", training.ids, pl.String)
+    return pl.DataFrame([ids, *(pl.Series(name, one).fill_nan(None) for name, one in found.items())]).filter(there)
 
 
-def standard_units(train_history: pl.DataFrame) -> pl.DataFrame:
-    """unique_id, deviation: the population standard deviation of each series' training rows, the unit of scaled scores.
-
-    An error is the same whatever mean was taken off both sides, so only the deviation is needed.  A series that is constant
-    in training has none, and does not count.
-    """
-    deviation = pl.col("y").cast(pl.Float64).fill_nan(None).std(ddof=0)
-    found = train_history.group_by("unique_id", maintain_order=True).agg(deviation=deviation)
-    return found.with_columns(pl.when(pl.col("deviation") > 0).then(pl.col("deviation")))
+def _first(past: Past) -> np.ndarray:
+    """[S] the first observed value of each series; NaN where there is none."""
+    observed = np.append(np.flatnonzero(~np.isnan(past.y)), len(past.y))
+    first = observed[np.searchsorted(observed[:-1], past.offsets[:-1])]
+    return np.where(first < past.offsets[1:], np.append(past.y, np.nan)[first], np.nan)
 
 
 def _sums(

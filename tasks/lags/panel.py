@@ -275,24 +275,6 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
-def target_frame(panel: Panel) -> pl.DataFrame:
-    """unique_id, ds and the observed target (float64, null where missing), one row per step of the grid, without padding."""
-    frame = panel_keys(panel).with_columns(y=pl.Series(np.asarray(panel.target, np.float64)).fill_nan(None))
-    padding = panel.facts.start_padding
-    if not padding:
-        return frame
-    counts = np.diff(panel.offsets)
-    place = np.arange(len(panel.times)) - np.repeat(panel.offsets[:-1], counts)
-    return frame.filter(pl.Series(place >= padding))
-
-
-def panel_keys(panel: Panel) -> pl.DataFrame:
-    """unique_id and ds of every row of the grid."""
-    counts = np.diff(panel.offsets)
-    ids = pl.Series("unique_id", panel.ids, pl.String).gather(np.repeat(np.arange(len(counts)), counts))
-    return pl.DataFrame({"unique_id": ids, "ds": pl.Series(panel.times).cast(Frequency.of(panel.facts).dtype)})
-
-
 @task(cache_policy=NO_CACHE)
 @discreet
 def generate_lags(frame: pl.LazyFrame, windows: WindowParams, run: RunParams, frequency: Frequency, folder: Path) -> Panel:

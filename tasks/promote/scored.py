@@ -10,11 +10,11 @@ from models.fit.job import is_baseline
 from params.evaluation import PromotionParams
 from tasks.compare.board import Difference
 from tasks.compare.distribution import fifths
-from tasks.compare.folds import training_history
 from tasks.compare.measures import measured, scale_of
 from tasks.compare.scores import skill
 from tasks.evaluate.baselines import spread_origins
 from tasks.evaluate.frames import COVERAGE
+from tasks.lags.past import pasts
 from tasks.promote import gates
 from tasks.promote.coverage import Part, coverage, covered
 from tasks.promote.gates import OURS, THEIRS, GateResult, Yardstick, interval_scale, interval_scores
@@ -125,13 +125,12 @@ def _forecast(versions: Mapping[str, Version], home: Path) -> tuple[pl.DataFrame
     panel = panel_of(challenger, home)
     origins = common_origins(panel, split, stride, list(versions.values()))
     origins = spread_origins([name for version in versions.values() for name in _baselines(version)], panel, origins, run)
-    history = training_history(panel, split)
-    scale = scale_of(run.evaluation, history)
+    scale = scale_of(run.evaluation, pasts(panel, split))
     needed = {made.bar: None, made.naive: None, **dict.fromkeys(scale.besides)}
     itself = [made.bar] if challenger.facts.family == made.bar else []
     frame = forecast_frames(panel, origins, versions, run, baselines=[name for name in needed if name not in itself])
     frame = frame.with_columns(pl.col(OURS).alias(name) for name in itself)
-    return frame, Yardstick(bar=made.bar, naive=made.naive, scale=scale, fifths=fifths(history))
+    return frame, Yardstick(bar=made.bar, naive=made.naive, scale=scale, fifths=fifths(scale.series))
 
 
 def _baselines(version: Version) -> list[str]:

@@ -11,7 +11,7 @@ from models.serving import Bounds, Calibration
 from tasks.compare.compare import Comparison
 from tasks.compare.distribution import FIFTHS, Shape, score_rows
 from tasks.evaluate.frames import COVERAGE, Forecasts, Outcome
-from tasks.lags.panel import target_frame
+from tasks.lags.past import target_frame
 from tasks.report.plots.coverage import Strip
 from tasks.report.plots.fans import Fan
 from tasks.report.plots.forecasts import newest_apart
@@ -125,7 +125,7 @@ def fans_of(found: Comparison, one: Held, calibration: Calibration, bounds: Boun
         dict(_covered(found, one.model, one.level, "series").select("value", "_share").iter_rows()),
     )
     places = {0: "worst", len(ranked) - 1: "best"} if len(ranked) > 1 else dict.fromkeys(range(len(ranked)), "")
-    frame, past, fans = found.test.read(one.model), target_frame(panel), []  # both on the clock of the panel
+    frame, fans = found.test.read(one.model), []  # on the clock of the panel
     origins = max(ORIGINS, ROWS // found.test.horizon)
     for place, words in places.items():
         name = ranked[place]
@@ -134,7 +134,7 @@ def fans_of(found: Comparison, one: Held, calibration: Calibration, bounds: Boun
         rows = rows.with_columns(pl.Series(f"q{at}", quantiles[:, at]) for at in range(len(calibration.levels)))
         rows = rows.filter(pl.col("point").is_finite())
         rows = rows.filter(pl.col("cutoff").is_in(newest_apart(rows).head(origins).implode())).sort("cutoff", "step")
-        own = past.filter((pl.col("unique_id") == name) & (pl.col("ds") <= rows["ds"].max())).sort("ds")
+        own = target_frame(panel, [name]).filter(pl.col("ds") <= rows["ds"].max()).sort("ds")
         before = own.filter(pl.col("ds") <= rows["cutoff"].min()).tail(BEFORE * found.test.horizon)
         said = f"{name}: the {words} of {len(ranked):,} series by interval score" if words else name
         said += f"; inside the {one.level} % interval: {_percent(inside[name])}"

@@ -5,7 +5,7 @@ Nothing is guessed: each function gives a reason where its condition holds, and 
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from models.data.window import WindowParams
 from models.fit.settings import Ended, Result, Training
 from params.schema import ScalingParams
 from tasks.explore.rhythm import correlation
+from tasks.lags.past import Past, frame_of
 from tasks.report.told import Reason
 
 FEW = 1000  # windows to train on: fewer are few
@@ -112,14 +113,14 @@ def few_windows(counts: Sequence[int], windows: WindowParams) -> Reason | None:
     return Reason(", and ".join(words), tuple(settings)) if words else None
 
 
-def level_moved(past: pl.DataFrame, after: pl.DataFrame, scaling: ScalingParams) -> Reason | None:
+def level_moved(past: Iterable[Past], after: Iterable[Past], scaling: ScalingParams) -> Reason | None:
     """Between training and validation the level or the size of the changes moved where the scaling does not follow it.
 
-    `past`, `after`: unique_id, ds, y of the training and of the validation rows.
+    `past`, `after`: the training and the validation rows of all series.
     """
     if scaling.window == "revin":
         return None
-    before, now = (_shape(rows, scaling.target) for rows in (past, after))
+    before, now = (pl.concat(_shape(rows, scaling.target) for rows in parts) for parts in (past, after))
     both = before.join(now, on="unique_id", suffix="_after").filter(pl.col("deviation") > 0)
     moved = both.select(((pl.col("level_after") - pl.col("level")).abs() / pl.col("deviation")).median()).item()
     if scaling.window == "none" and moved is not None and moved >= MOVED:
@@ -138,22 +139,22 @@ def level_moved(past: pl.DataFrame, after: pl.DataFrame, scaling: ScalingParams)
     return Reason(words, ("scaling.window=revin",))
 
 
-def _shape(rows: pl.DataFrame, transform: str) -> pl.DataFrame:
+def _shape(rows: Past, transform: str) -> pl.DataFrame:
     """unique_id, level (median), deviation and change (mean size of a step) of each series, as the networks are given them."""
-    y = TRANSFORMS[transform](pl.col("y").fill_nan(None))
-    return rows.group_by("unique_id", maintain_order=True).agg(
+    y = TRANSFORMS[transform](pl.col("y"))
+    return frame_of(rows).group_by("unique_id", maintain_order=True).agg(
         level=y.median(), deviation=y.std(ddof=0), change=y.diff().abs().mean()
     )
 
 
-def unlike_sizes(past: pl.DataFrame, scaling: ScalingParams) -> Reason | None:
-    """Series of unlike size that one scale for all measures as they came."""
+def unlike_sizes(sizes: pl.DataFrame, scaling: ScalingParams) -> Reason | None:
+    """Series of unlike size that one scale for all measures as they came.  `sizes`: unique_id, size of the training rows."""
     if scaling.per != "global" or scaling.target != "none" or scaling.window == "revin":
         return None
-    sizes = _ends(sizes_of(past))
-    if sizes is None:
+    ends = _ends(_sizes(sizes))
+    if ends is None:
         return None
-    words = f"series differ in size ({_between(*sizes)}), and scaling.per global with target none has the scale of the largest"
+    words = f"series differ in size ({_between(*ends)}), and scaling.per global with target none has the scale of the largest"
     return Reason(words, ("scaling.per=series",))
 
 
@@ -214,12 +215,12 @@ def other_epoch(trained: Sequence[Trained], choose_by: str) -> Reason | None:
     return Reason(words, ("training.monitor=loss",))
 
 
-def size_note(past: pl.DataFrame, by_series: pl.DataFrame, model: str, choose_by: str) -> str:
+def size_note(sizes: pl.DataFrame, by_series: pl.DataFrame, model: str, choose_by: str) -> str:
     """That a run which says `mae` goes by its largest series; nothing where series are alike, or the measure weighs them so.
 
-    `past`: unique_id, ds, y of the training rows.  `by_series`: unique_id and the MAE of `model` on test.
+    `sizes`: unique_id, size of the training rows.  `by_series`: unique_id and the MAE of `model` on test.
     """
-    sizes = sizes_of(past)
+    sizes = _sizes(sizes)
     ends = _ends(sizes)
     if choose_by != "mae" or ends is None:
         return ""
@@ -237,10 +238,9 @@ def size_note(past: pl.DataFrame, by_series: pl.DataFrame, model: str, choose_by
     )
 
 
-def sizes_of(past: pl.DataFrame) -> pl.DataFrame:
-    """unique_id and size, the mean |y| of each series' training rows, of those that are not 0 throughout."""
-    size = pl.col("y").fill_nan(None).abs().mean()
-    return past.group_by("unique_id", maintain_order=True).agg(size=size).filter(pl.col("size") > 0)
+def _sizes(sizes: pl.DataFrame) -> pl.DataFrame:
+    """Those of the series that are not 0 throughout."""
+    return sizes.select("unique_id", "size").filter(pl.col("size") > 0)
 
 
 def _ends(sizes: pl.DataFrame) -> tuple[float, float] | None:

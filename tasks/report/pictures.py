@@ -11,7 +11,6 @@ from tasks.compare import scores
 from tasks.compare.board import LEVEL, Difference
 from tasks.compare.compare import Comparison
 from tasks.compare.distribution import fifths
-from tasks.compare.measures import Scale
 from tasks.evaluate.bounds import bounds_of
 from tasks.report import distribution, memory_card
 from tasks.report import leaderboard as report
@@ -43,10 +42,8 @@ class Picture(NamedTuple):
     narrow: "Figure | None" = None
 
 
-def pictures_of(
-    found: Comparison, run: RunParams, data: Data, fits: Sequence[Fit], scale: Scale, past: pl.DataFrame
-) -> Iterable[Picture]:
-    """Every picture of the comparison's run, drawn one after the other.  `past`: unique_id, ds, y of the training rows."""
+def pictures_of(found: Comparison, run: RunParams, data: Data, fits: Sequence[Fit]) -> Iterable[Picture]:
+    """Every picture of the comparison's run, drawn one after the other."""
     unit, board = run.data.target, report.frame(found.board.rows)
     error = report.error_name(run.evaluation.choose_by, unit)
     models = lines_of(board)
@@ -62,14 +59,14 @@ def pictures_of(
         yield Picture(
             "differences.png", difference_plot(rows, found.best, "How far from the best variant, with 90 % intervals", axis)
         )
-    table = along(found, models, scale)
+    table = along(found, models, found.scales[-1])
     steps = scores.wide(table, "step", "error").rename({"_value": "step"})
     yield Picture("error_by_step.png", step_plot(steps, models, chosen, bar, error, str(run.data.frequency)))
     for by in scores.SLICES:
         if table.filter(pl.col("by") == by)["corrected"].is_not_null().any():
             corrected = scores.wide(table, by, "corrected")
             yield Picture(f"error_by_{by}.png", slice_plot(corrected, by, models, chosen, bar, error))
-    yield from _distributions(found, run, data, past)
+    yield from _distributions(found, run, data)
     shown, other = found.shown, beside(found)
     test = found.test.read(shown, other, *interval_columns(shown, run.evaluation.levels))
     drawn = drawn_series(found)
@@ -84,13 +81,13 @@ def pictures_of(
         yield Picture("memory.png", memory_card.card_figure(cards))
 
 
-def _distributions(found: Comparison, run: RunParams, data: Data, past: pl.DataFrame) -> Iterable[Picture]:
+def _distributions(found: Comparison, run: RunParams, data: Data) -> Iterable[Picture]:
     """What the intervals and quantiles of the model that is shown hold; nothing where it has none."""
     model, levels, unit = found.shown, run.evaluation.levels, run.data.target
     one = distribution.held(found, model, levels, run.promotion.coverage)
     if one is None or not one.groups:
         return
-    groups, bounds = fifths(past), bounds_of(run.data)
+    groups, bounds = fifths(found.scales[-1].series), bounds_of(run.data)
     calibration = found.calibrations[model].calibration
     strip = distribution.strip_of(found, one, groups)
     yield Picture("coverage_by_series.png", *(coverage_strip(strip, model, narrow) for narrow in BOTH))

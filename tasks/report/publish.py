@@ -19,8 +19,6 @@ from params.shown import discreet
 from tasks.compare import scores
 from tasks.compare.board import LEVEL, Board, Difference, Score
 from tasks.compare.compare import Comparison, compare
-from tasks.compare.folds import training_history
-from tasks.compare.measures import scale_of
 from tasks.evaluate.baselines import Baselines
 from tasks.report import leaderboard as report
 from tasks.report import memory_card, page
@@ -54,10 +52,9 @@ class Compared:
 
 def publish(found: Comparison, where: Publication, data: Data, fits: Sequence[Fit], folder: Path) -> Compared:
     """Logs everything to the comparison's run and the runs below it."""
-    run, parent, past = where.run, where.parent, training_history(data.panel, data.split)
-    scale = scale_of(run.evaluation, past)
+    run, parent = where.run, where.parent
     told = tell(run, data, fits, found, where.about.command)
-    pictures = dict(_drawn(pictures_of(found, run, data, fits, scale, past), folder))
+    pictures = dict(_drawn(pictures_of(found, run, data, fits), folder))
     _tables(found, where, told, folder)
     text = page.page(
         f"{run.name}: comparison", f"{told.sentence} {told.intervals}".strip(), _sections(found, where, told, fits, pictures)

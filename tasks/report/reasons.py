@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 
-from models.data.panel import Data
+from models.data.panel import Data, Panel, Split
 from params.schema import RunParams
 from tasks.compare.board import Difference
 from tasks.compare.compare import Comparison
-from tasks.compare.folds import scales_of, training_history
 from tasks.compare.measures import Measured, Scale, measured
 from tasks.evaluate.frames import Forecasts
-from tasks.explore.rhythm import seasons_of, some_series
-from tasks.lags.panel import target_frame
+from tasks.explore.rhythm import SERIES, seasons_of, some_series
+from tasks.lags.past import pasts, target_frame
 from tasks.lags.sizes import window_counts
 from tasks.report import evidence
 from tasks.report import leaderboard as report
@@ -25,19 +25,18 @@ from tasks.train.fits import Fit
 
 def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, command: str) -> Told:
     """What is said of a comparison; the reasons are looked for where no variant won.  `command`: what ran."""
-    by, past = run.evaluation.choose_by, training_history(data.panel, data.split)
+    by, sizes = run.evaluation.choose_by, found.scales[-1].series
     sentence = report.sentence(found.board, run.data.target, gain_of(found), by)
-    note = evidence.size_note(past, found.errors_by_series(found.shown), found.shown, by)
+    note = evidence.size_note(sizes, found.errors_by_series(found.shown), found.shown, by)
     one = held(found, found.shown, run.evaluation.levels, run.promotion.coverage)
     told = Told(sentence, by, note, None, command, one.words() if one else "")
     if found.board.won:
         return told
     best = next((fit for fit in fits if fit.variant == found.best), None)
-    reasons = reasons_of(best.planned.variant.run if best else run, data, past, fits)
+    reasons = reasons_of(best.planned.variant.run if best else run, data, sizes, fits)
     if best and not best.planned.variant.members:  # an ensemble can be no member of another
         labels = [row.name for row in found.rows if row.variant == found.best and row.finished]
-        scales = scales_of(run.evaluation, data)
-        together = better_together(found.validation, best.variant, labels, found.baseline, scales)
+        together = better_together(found.validation, best.variant, labels, found.baseline, found.scales)
         reasons += [together] if together else []
     return replace(told, reasons=tuple(reasons))
 
@@ -47,13 +46,13 @@ def gain_of(found: Comparison) -> Difference | None:
     return found.to_baseline.get(found.best or "")
 
 
-def reasons_of(run: RunParams, data: Data, past: pl.DataFrame, fits: Sequence[Fit]) -> list[Reason]:
+def reasons_of(run: RunParams, data: Data, sizes: pl.DataFrame, fits: Sequence[Fit]) -> list[Reason]:
     """Every reason that holds: what the series are like first, then how the networks were trained.
 
-    `run`: of the variant that stands highest.  `past`: unique_id, ds, y of the training rows.
+    `run`: of the variant that stands highest.  `sizes`: unique_id, size, as `Scale.series` has them.
     """
-    grid = data.panel.facts.frequency
-    arrays = some_series(past.lazy(), grid, run.name)
+    panel, grid = data.panel, data.panel.facts.frequency
+    arrays = some_series(_longest(panel, data.split).lazy(), grid, run.name)
     seasons = seasons_of(arrays, grid)
     counts = window_counts(data, run.evaluation.stride)
     every = [Trained(fit.variant, fit.job.training, fit.result) for fit in fits]
@@ -63,8 +62,8 @@ def reasons_of(run: RunParams, data: Data, past: pl.DataFrame, fits: Sequence[Fi
         evidence.season_out_of_sight(arrays, seasons, data.windows),
         evidence.no_memory(arrays, seasons),
         evidence.few_windows(counts["train"].to_list(), data.windows),
-        evidence.level_moved(past, _validation(data), run.scaling),
-        evidence.unlike_sizes(past, run.scaling),
+        evidence.level_moved(pasts(panel, data.split), pasts(panel, data.split, "validation"), run.scaling),
+        evidence.unlike_sizes(sizes, run.scaling),
         evidence.still_improving(trained),
         evidence.best_at_once(trained),
         evidence.other_epoch(trained, run.evaluation.choose_by),
@@ -93,12 +92,11 @@ def better_together(
     return Reason(words, (f"variants=[{name}]",), (f"params/variants/{name}.yaml", text))
 
 
-def _validation(data: Data) -> pl.DataFrame:
-    """unique_id, ds, y of the validation rows."""
-    panel = data.panel
-    low, high = data.split.target_ranges(panel.times, panel.offsets, "validation")
-    padding = panel.facts.start_padding
-    limits = pl.DataFrame({"unique_id": panel.ids, "_low": low - padding, "_high": high - padding})
-    rows = target_frame(panel).join(limits, on="unique_id", how="left", maintain_order="left")
-    place = pl.int_range(pl.len()).over("unique_id")
-    return rows.filter(place.is_between(pl.col("_low"), pl.col("_high"), closed="left")).drop("_low", "_high")
+def _longest(panel: Panel, split: Split) -> pl.DataFrame:
+    """unique_id, ds, y of the training rows of as many of the longest series as a season is read from."""
+    padding, (_, stops) = panel.facts.start_padding, split.target_ranges(panel.times, panel.offsets, "train")
+    counts = np.maximum(stops - padding, 0)
+    some = np.sort(np.argsort(-counts, kind="stable")[:SERIES])  # of the same length by name, in whose order series stand
+    rows = target_frame(panel, [panel.ids[number] for number in some])
+    limits = np.repeat(counts[some], np.diff(panel.offsets)[some] - padding)
+    return rows.filter(pl.int_range(pl.len()).over("unique_id") < pl.Series(limits))

@@ -20,10 +20,12 @@ from params.shown import discreet
 from tasks.compare import scores
 from tasks.compare.board import best_naive
 from tasks.compare.distribution import fifths
+from tasks.compare.measures import units
 from tasks.evaluate.baselines import forecast_baselines, only_naive
 from tasks.evaluate.frames import COVERAGE
 from tasks.files import write_parquet, write_table
 from tasks.grid.frequency import Frequency
+from tasks.lags.past import past_of
 from tasks.load.source import long_frame, open_source
 from tasks.promote.coverage import parts, said
 from tasks.registry.load import Version, opened
@@ -121,7 +123,7 @@ def _covered(own: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> tuple[
     rows = own.select("unique_id", "cutoff", "ds", step.alias("step"), "y", low=ENDS[0], high=ENDS[1]).drop_nulls()
     if rows.is_empty():
         return None, ""
-    found = parts(rows, fifths(history), run.promotion.coverage)
+    found = parts(rows, fifths(units(past_of(history), run.evaluation.season)), run.promotion.coverage)
     return found[0].share, said(found, run.promotion.coverage) if any(one.refused for one in found) else ""
 
 
