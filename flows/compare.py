@@ -26,7 +26,8 @@ from params.schema import RunParams
 from params.shown import discreet, masked
 from tasks.compare.folds import naive_errors
 from tasks.engine.choice import engine
-from tasks.evaluate.baselines import Baselines, only_fitted, only_naive, with_whole_members, write_baselines
+from tasks.evaluate.baseline_origins import with_whole_members
+from tasks.evaluate.baselines import Baselines, only_fitted, only_naive, write_baselines
 from tasks.evaluate.canary import try_canary
 from tasks.evaluate.estimate import estimate
 from tasks.evaluate.folds import join_folds

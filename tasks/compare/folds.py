@@ -12,7 +12,6 @@ from params.schema import RunParams
 from tasks.compare import measures, scores
 from tasks.compare.board import Score
 from tasks.compare.measures import Measured, Scale, scale_of
-from tasks.evaluate import frames
 from tasks.evaluate.baselines import Baselines
 from tasks.evaluate.frames import Forecasts
 from tasks.lags.past import pasts
@@ -48,15 +47,8 @@ def naive_errors(run: RunParams, data: Data, baselines: Baselines) -> list[Score
     """
     if run.evaluation.choose_by in ("mase", "owa", "rmsse"):
         _check_scales(run, scales_of(run.evaluation, data))
-    targets = frames.targets_of(data, "validation", run.evaluation.stride).frame()
-    names = list(baselines.files["validation"])
-    columns = [pl.read_parquet(file, columns=[name])[name] for name, file in baselines.files["validation"].items()]
-    rows = targets.with_columns(columns)
-    found = []
-    for part in rows.partition_by("_fold", maintain_order=True) if data.earlier else [rows]:
-        errors = (scores.mae(part, name) for name in names)
-        found.append(min((error for error in errors if error is not None), default=None))
-    return found
+    each = zip(*baselines.errors.values(), strict=True)
+    return [min((error for error in errors if error is not None), default=None) for errors in each] or [None] * len(data.folds)
 
 
 def _check_scales(run: RunParams, scales: Sequence[Scale]) -> None:

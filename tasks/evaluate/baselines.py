@@ -4,59 +4,27 @@ Arrays hold all series end to end, so that ten thousand of them cost no loop: sh
 the order of the forecast frame, `ahead` = gap + 1 .. gap + horizon.
 """
 
+import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from models.baseline_fit import history_of
-from models.baselines import LONGEST_SEASON, arguments_of
-from models.data.origins import origin_rows
+from models.baselines import arguments_of
 from models.data.panel import Data, Panel
-from models.fit.job import Job
 from models.serving import baseline
 from models.worker import EVALUATED
-from params.schema import RunParams, VariantParams
+from params.schema import RunParams
+from tasks.evaluate.baseline_origins import FITTED, Chosen, Origins, choices
 from tasks.evaluate.bounds import bounds_of, within
-from tasks.evaluate.frames import targets_of, write_columns
-from tasks.files import spread
+from tasks.evaluate.forecasts import KEYS, origin_frame
+from tasks.evaluate.frames import Targets, targets_of, write_blocks
 from tasks.grid.frequency import Frequency
-from tasks.lags.panel import target_frame
 
 Progress = Callable[[str, int, int], None]  # which baseline is at work, and how many of its fits are done, of how many
-
-# `auto` gives theta and auto_ets the origins of a split that so many milliseconds of a core allow by the prices below, which
-# for a few series are all; ORIGINS of them may take longer.  Models are compared where the best baseline forecasts.
-ALLOWED, ALLOWED_FEW = 30_000.0, 60_000.0
-ORIGINS = 30
-ORIGINS_LEAST = 10  # fewer say little: the baseline is then left out
-
-
-class Fitted(NamedTuple):
-    """What a fit of a baseline costs, and the longest season that it takes.
-
-    `prices`: (longest season, milliseconds a row) of a fit, measured on one core; a row is one that it gets or forecasts.
-    """
-
-    longest: int
-    prices: tuple[tuple[int, float], ...]
-
-    def price(self, season: int) -> float:
-        """The milliseconds of a row."""
-        return next(price for longest, price in self.prices if season <= longest)
-
-
-# Theta at 8760 cost 100 times what it does at 1000, hence `longest`; auto_ets has a parameter for each row of a season.
-# auto_ets: 500 rows of the shipped data (season 24) cost twice what 240 do, for 1 % less error; three seasons are what it
-# needs to start from a decomposition.  docs/comparison.md has this table.
-FITTED = {
-    "theta": Fitted(LONGEST_SEASON["theta"], ((52, 0.01), (100, 0.016), (168, 0.03), (336, 0.045), (1000, 0.12))),
-    "auto_ets": Fitted(LONGEST_SEASON["auto_ets"], ((1, 0.05), (12, 0.6), (24, 0.7), (52, 0.95), (100, 1.3), (168, 3.2))),
-}
 
 
 @dataclass(frozen=True)
@@ -64,45 +32,44 @@ class Baselines:
     """The forecasts of baselines as files: for each split and baseline the one that has its column, as in `frames.write`.
 
     `notes`: on each that left out origins of the test.  `times`: when the work on each began and ended, in milliseconds.
+    `errors`: the MAE of each on every validation range, the oldest first; None where no row has a forecast and an actual.
     """
 
     files: Mapping[str, Mapping[str, Path]]
     notes: Mapping[str, str]
     times: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    errors: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
     def joined(self, other: "Baselines") -> "Baselines":
         """Those of both."""
         files = {split: {**self.files[split], **other.files[split]} for split in EVALUATED}
-        return Baselines(files, {**self.notes, **other.notes}, {**self.times, **other.times})
+        notes, times = {**self.notes, **other.notes}, {**self.times, **other.times}
+        return Baselines(files, notes, times, {**self.errors, **other.errors})
 
 
 def write_baselines(run: RunParams, data: Data, folder: Path, progress: Progress | None = None) -> Baselines:
     """Forecasts validation, of each fold as if it were the only one, and test with the baselines that a run names, into files
-    in `folder`.
+    in `folder`, a block at a time.
 
     Nothing is shared with other calls: those of `only_naive` and of `only_fitted` may run at the same time, each in a thread
     or process of its own.  `progress` is called after each fit; an exception that it raises ends the call.
     """
-    names, history, began = run.evaluation.baselines, target_frame(data.panel), _now()
+    names, began = run.evaluation.baselines, _now()
+    if not names:
+        return Baselines({split: {} for split in EVALUATED}, {})
+    work = {split: _Work.of(targets_of(data, split, run.evaluation.stride), run) for split in EVALUATED}
+    done, total = itertools.count(1), sum(one.fits for one in work.values())
+
+    def told(name: str) -> None:
+        if progress is not None:
+            progress(name, next(done), total)
+
     files: dict[str, Mapping[str, Path]] = {}
-    notes: dict[str, str] = {}
-    parts = [*((fold, "validation") for fold in data.folds), (data, "test")] if names else []
-    frames: dict[str, list[pl.DataFrame]] = {}
-    for number, (fold, split) in enumerate(parts):
-
-        def of_all(name: str, done: int, total: int, number: int = number) -> None:
-            """Every baseline of every range is taken for the same number of fits."""
-            if progress is not None:
-                progress(name, (number * len(names) + names.index(name)) * total + done, len(parts) * len(names) * total)
-
-        targets = targets_of(fold, split, run.evaluation.stride).frame()
-        origins = targets.select("unique_id", "cutoff").unique(maintain_order=True)
-        made, notes = forecast_baselines(history, origins, run, of_all, Frequency.of(data.panel.facts))
-        frame = targets.join(made.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
-        frames.setdefault(split, []).append(frame)
-    for split, some in frames.items():
-        files[split] = write_columns(pl.concat(some), names, folder / f"{names[0]}-{split}.parquet")
-    return Baselines({split: files.get(split, {}) for split in EVALUATED}, notes, dict.fromkeys(names, (began, _now())))
+    for split, one in work.items():
+        path = folder / f"{names[0]}-{split}.parquet"
+        write_blocks((frame.select(*KEYS, *names) for frame in one.frames(told)), path)
+        files[split] = dict.fromkeys(names, path)
+    return Baselines(files, work["test"].notes(), dict.fromkeys(names, (began, _now())), work["validation"].errors())
 
 
 def _now() -> int:
@@ -110,17 +77,64 @@ def _now() -> int:
 
 
 @dataclass(frozen=True)
-class _Past:
-    """Every series' values and where its origins stand in them.
+class _Work:
+    """The forecasts of baselines at some targets: what each tries in each fold, and what has come of it until now.
 
-    `y` [rows], NaN where missing; `start`, `at`, `cutoff` [origins]: the first row of the origin's series, the row of its
-    cutoff, the cutoff as a number.
+    `sums` [folds, baselines, 4]: errors, rows with one, series that were tried, and those of them that lack forecasts.
     """
 
-    y: np.ndarray
-    start: np.ndarray
-    at: np.ndarray
-    cutoff: np.ndarray
+    run: RunParams
+    targets: Targets
+    chosen: Sequence[Mapping[str, Chosen]]
+    sums: np.ndarray
+
+    @classmethod
+    def of(cls, targets: Targets, run: RunParams) -> "_Work":
+        """All that is to be done."""
+        chosen = [choices(Origins.of(targets.panel, origins), run) for origins in targets.folds]
+        return cls(run, targets, chosen, np.zeros((len(chosen), len(run.evaluation.baselines), 4)))
+
+    @property
+    def fits(self) -> int:
+        """How many Theta and AutoETS take."""
+        return sum(int(one.tried.sum()) for fold in self.chosen for name, one in fold.items() if name in FITTED)
+
+    def frames(self, told: Callable[[str], None]) -> Iterator[pl.DataFrame]:
+        """The forecast frame of each block."""
+        names, bounds = self.run.evaluation.baselines, bounds_of(self.run.data)
+        for fold, origins in self.targets.parts():
+            past = Origins.of(self.targets.panel, origins)
+            frame = origin_frame(self.targets.panel, self.targets.params, origins)
+            begin = int(np.searchsorted(self.targets.folds[fold], origins[:1]).sum())
+            for place, name in enumerate(names):
+                tried = self.chosen[fold][name].tried[begin : begin + len(origins)]
+                values = _forecast(name, past, self.run, tried, told)
+                self.sums[fold, place, 2:] += _lacking(values, past.start, tried)
+                frame = frame.with_columns(pl.Series(name, values.ravel(), pl.Float64).fill_nan(None))
+            frame = within(frame, names, bounds)
+            errors = frame.select((pl.col(name) - pl.col("y")).abs() for name in names)
+            self.sums[fold, :, 0] += np.array(errors.sum().row(0))
+            self.sums[fold, :, 1] += np.array(errors.count().row(0))
+            yield frame
+
+    def errors(self) -> dict[str, list[float | None]]:
+        """The MAE of each baseline in each fold."""
+        rows = enumerate(self.run.evaluation.baselines)
+        return {name: [one[0] / one[1] if one[1] else None for one in self.sums[:, place].tolist()] for place, name in rows}
+
+    def notes(self) -> dict[str, str]:
+        """On each baseline that left something out in the last fold."""
+        names = self.run.evaluation.baselines
+        return _notes({name: (self.chosen[-1][name], self.sums[-1, place, 2:]) for place, name in enumerate(names)})
+
+
+def _notes(found: Mapping[str, tuple[Chosen, np.ndarray]]) -> dict[str, str]:
+    """In words, of each of some baselines that left something out: what it tried, and how many series that lacks forecasts."""
+    notes = {}
+    for name, (chosen, (series, lacking)) in found.items():
+        part = f"{lacking:.0f} of {series:.0f} series lack forecasts" if name in FITTED and lacking else ""
+        notes[name] = "; ".join(filter(None, (chosen.note, part)))
+    return {name: note for name, note in notes.items() if note}
 
 
 def forecast_baselines(
@@ -137,24 +151,37 @@ def forecast_baselines(
     run's bounds.  `frequency`: the grid of the history, where the run alone does not say it.  Raises ValueError for a cutoff
     off the grid.
     """
-    names, frequency = run.evaluation.baselines, frequency or Frequency(run.data.frequency)
+    frequency = frequency or Frequency(run.data.frequency)
     history, origins = history.sort("unique_id", "ds"), origins.sort("unique_id", "cutoff")
     series = history.group_by("unique_id", maintain_order=True).agg(
         pl.col("ds").first().alias("first"), frequency.day(pl.col("ds")).alias("day"), pl.len().alias("rows")
     )
     begins = (pl.col("rows").cum_sum() - pl.col("rows")).cast(pl.Int64).alias("start")
     origins = origins.join(series.with_columns(begins), on="unique_id", how="left", maintain_order="left")
-    past = _past(history, origins, frequency)
-    columns: dict[str, np.ndarray] = {}
-    notes: dict[str, str] = {}
-    for name in names:
-        if name in FITTED:
-            columns[name], note = _fitted(name, past, run, progress)
-            notes |= {name: note} if note else {}
-        else:
-            columns[name] = _forecast(name, past, run, np.arange(len(past.at)))
-    made = [pl.Series(name, columns[name].ravel(), pl.Float64).fill_nan(None) for name in names]
-    return within(_targets(origins, run, frequency).with_columns(made), names, bounds_of(run.data)), notes
+    columns, notes = _forecasts(_origins(history, origins, frequency), run, progress)
+    made = [pl.Series(name, values.ravel(), pl.Float64).fill_nan(None) for name, values in columns.items()]
+    return within(_targets(origins, run, frequency).with_columns(made), columns, bounds_of(run.data)), notes
+
+
+def baselines_at(panel: Panel, origins: np.ndarray, run: RunParams) -> Iterator[pl.Series]:
+    """The column of each baseline that a run names in the forecast frame of some rows of a panel, which rise."""
+    for name, values in _forecasts(Origins.of(panel, origins), run)[0].items():
+        yield pl.Series(name, bounds_of(run.data).of(values).ravel(), pl.Float64).fill_nan(None)
+
+
+def _forecasts(past: Origins, run: RunParams, progress: Progress | None = None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """[origins, horizon] of every baseline that a run names, and the notes on them."""
+    columns, found = {}, {}
+    for name, chosen in choices(past, run).items():
+        done, total = itertools.count(1), int(chosen.tried.sum())
+
+        def told(name: str, done: Iterator[int] = done, total: int = total) -> None:
+            if progress is not None:
+                progress(name, next(done), total)
+
+        columns[name] = _forecast(name, past, run, chosen.tried, told)
+        found[name] = (chosen, _lacking(columns[name], past.start, chosen.tried))
+    return columns, _notes(found)
 
 
 def only_naive(run: RunParams) -> RunParams:
@@ -184,7 +211,7 @@ def _targets(origins: pl.DataFrame, run: RunParams, frequency: Frequency) -> pl.
     )
 
 
-def _past(history: pl.DataFrame, origins: pl.DataFrame, frequency: Frequency) -> _Past:
+def _origins(history: pl.DataFrame, origins: pl.DataFrame, frequency: Frequency) -> Origins:
     """`origins`: with the `start` of their series in `history`, its `first` ds and its number of `rows`.
 
     Raises ValueError for a cutoff that is not one of its series' rows.
@@ -196,148 +223,28 @@ def _past(history: pl.DataFrame, origins: pl.DataFrame, frequency: Frequency) ->
     if off.any():
         raise ValueError(f"a cutoff of series {origins['unique_id'].filter(off)[0]!r} is not a row of its history")
     y = history["y"].cast(pl.Float64).to_numpy()
-    return _Past(y, origins["start"].to_numpy(), at.to_numpy(), origins["cutoff"].to_physical().to_numpy())
+    return Origins(y, origins["start"].to_numpy(), at.to_numpy(), origins["cutoff"].to_physical().to_numpy())
 
 
-def _forecast(
-    name: str, past: _Past, run: RunParams, some: np.ndarray, told: Callable[[int], None] = lambda done: None
-) -> np.ndarray:
-    """[some, horizon] of a baseline at some of the origins."""
+def _forecast(name: str, past: Origins, run: RunParams, tried: np.ndarray, told: Callable[[str], None]) -> np.ndarray:
+    """[origins, horizon] of a baseline at those of the origins that are tried, NaN elsewhere."""
     ahead = run.windows.gap + np.arange(1, run.windows.horizon + 1)
-    arguments = arguments_of(name, run.evaluation.season).to_dict()
-    return baseline(name, arguments, past.y, past.start[some], past.at[some], ahead, told)
+    arguments, values = (
+        arguments_of(name, run.evaluation.season).to_dict(),
+        np.full((len(past.at), run.windows.horizon), np.nan),
+    )
+    for part in past.parts():
+        some = part.start + np.flatnonzero(tried[part])
+        if len(some):
+            low, high = past.start[some[0]], past.at[some].max() + 1
+            y = np.asarray(past.y[low:high], np.float64)
+            values[some] = baseline(
+                name, arguments, y, past.start[some] - low, past.at[some] - low, ahead, lambda _: told(name)
+            )
+    return values
 
 
-def _fitted(name: str, past: _Past, run: RunParams, progress: Progress | None) -> tuple[np.ndarray, str | None]:
-    """[origins, horizon] of theta or auto_ets on evenly spread cutoffs, NaN elsewhere; a note where that is not all of them."""
-    limits = FITTED[name]
-    values = np.full((len(past.at), run.windows.horizon), np.nan)
-    if run.evaluation.season > limits.longest:
-        return values, f"left out: it takes a season of {limits.longest} rows at most"
-    moment = _moments(past)
-    cutoffs = np.unique(moment)
-    if not len(cutoffs):
-        return values, None
-    most = _most_origins(name, past, run)
-    if most < min(ORIGINS_LEAST, len(cutoffs)) and run.evaluation.baseline_origins == "auto":
-        series = len(np.unique(past.start))
-        return values, f"left out: too slow for {series:,} series; set evaluation.baseline_origins to fit it all the same"
-    some = cutoffs[spread(len(cutoffs), most)]
-    tried = np.flatnonzero(np.isin(moment, some))
-
-    def told(done: int) -> None:
-        if progress is not None:
-            progress(name, done, len(tried))
-
-    values[tried] = _forecast(name, past, run, tried, told)
-    part = f"on {len(some)} of {len(cutoffs)} origins (its scores are of those alone)" if len(some) < len(cutoffs) else ""
-    return values, "; ".join(filter(None, (part, _lacking(values, past.start, tried)))) or None
-
-
-def _most_origins(name: str, past: _Past, run: RunParams) -> int:
-    """The most origins that a baseline is fitted on: what the run says, or what counts alone (series, rows, season, horizon)
-    make of `auto`."""
-    evaluation, limits = run.evaluation, FITTED[name]
-    if evaluation.baseline_origins != "auto":
-        return evaluation.baseline_origins
-    starts, first = np.unique(past.start, return_index=True)
-    kept = arguments_of(name, evaluation.season).rows or past.at.max()
-    rows = np.minimum(np.maximum.reduceat(past.at, first) - starts + 1, kept)
-    rows = rows + run.windows.gap + run.windows.horizon
-    return _allowed(limits.price(evaluation.season) * rows.sum())
-
-
-def _allowed(one: float) -> int:
-    """How many origins `auto` allows; `one` of them costs so many milliseconds."""
-    return max(int(ALLOWED / one), min(ORIGINS, int(ALLOWED_FEW / one)))
-
-
-def spread_origins(names: Sequence[str], panel: Panel, origins: np.ndarray, run: RunParams) -> np.ndarray:
-    """The `origins` (rows of a panel, rising) on which a model that forecasts by these baselines is judged: those of the
-    slowest that is fitted, as in a comparison, but not fewer than ORIGINS_LEAST by `auto`.  All, where none is fitted."""
-    evaluation = run.evaluation
-    past = _Past(*history_of(panel, origins), panel.times[origins])
-    moment = _moments(past) if len(origins) else origins
-    cutoffs = np.unique(moment)
-    fitted = [name for name in names if name in FITTED and len(origins)]
-    most = [_most_origins(name, past, run) for name in fitted if evaluation.season <= FITTED[name].longest]
-    least = ORIGINS_LEAST if evaluation.baseline_origins == "auto" else 1
-    count = max(min(most, default=least), least)
-    return origins[np.isin(moment, cutoffs[spread(len(cutoffs), count)])] if fitted else origins
-
-
-def with_whole_members(variants: Mapping[str, VariantParams], run: RunParams, data: Data) -> dict[str, VariantParams]:
-    """The variants of a run, their greedy ensembles without the baselines that are fitted at some origins only: a mean with one
-    would be another at each origin."""
-    left_out = _thinned(run, data) if any(one.greedy for one in variants.values()) else ()
-
-    def whole(one: VariantParams) -> VariantParams:
-        members = tuple(member for member in one.members if member.variant not in left_out)
-        return one.model_copy(update={"members": members}) if one.greedy else one
-
-    return {name: whole(one) for name, one in variants.items()}
-
-
-def _thinned(run: RunParams, data: Data) -> set[str]:
-    """The baselines that are fitted at some of the origins of a split, or at none."""
-    found, evaluation = set[str](), run.evaluation
-    for fold, split in [*((fold, "validation") for fold in data.folds), (data, "test")]:
-        origins = origin_rows(fold.panel, fold.windows, fold.split, split, evaluation.stride)
-        if not len(origins):
-            continue
-        past = _Past(*history_of(fold.panel, origins), fold.panel.times[origins])
-        cutoffs = len(np.unique(_moments(past)))
-        for name in only_fitted(run).evaluation.baselines:
-            if evaluation.season > FITTED[name].longest or _most_origins(name, past, run) < cutoffs:
-                found.add(name)
-    return found
-
-
-def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float]:
-    """About how many seconds of a core theta and auto_ets take on validation, of every fold, and test; 0 where one is left out.
-
-    `rows` of each series, `origins` of each in a split.
-    """
-    evaluation, found, ranges = run.evaluation, [], run.split.folds + 1
-    for name in only_fitted(run).evaluation.baselines:
-        limits, season = FITTED[name], evaluation.season
-        if season > limits.longest:
-            continue
-        kept = arguments_of(name, season).rows or rows.max()
-        all_rows = (np.minimum(rows, kept) + run.windows.gap + run.windows.horizon).sum()
-        one = limits.price(season) * float(all_rows) / 1000
-        if evaluation.baseline_origins != "auto":
-            found.append(ranges * one * min(evaluation.baseline_origins, origins))
-        elif (most := _allowed(1000 * one)) >= min(ORIGINS_LEAST, origins):
-            found.append(ranges * one * min(most, origins))
-    return found
-
-
-def member_seconds(job: Job, rows: np.ndarray, origins: int) -> float:
-    """About how many seconds of a core the baselines of an ensemble take, which are fitted on all of its origins.
-
-    `rows` of each series; `origins` of both splits together.
-    """
-    ahead = job.windows.gap + job.windows.horizon
-    fitted = [one for one in job.baselines if one.family in FITTED]
-    prices = (FITTED[one.family].price(one.network["season"]) for one in fitted)
-    lengths = (np.minimum(rows, one.network["rows"]).mean() + ahead for one in fitted)
-    return float(sum(price * length * origins / 1000 for price, length in zip(prices, lengths, strict=True)))
-
-
-def _moments(past: _Past) -> np.ndarray:
-    """[origins] what is fitted together: the cutoff, or, where series end at different times, the place from its own last one.
-
-    Otherwise thirty cutoffs would leave out most series of a split by rows.
-    """
-    _, first, counts = np.unique(past.start, return_index=True, return_counts=True)
-    if len(np.unique(past.cutoff)) <= counts.max(initial=0):
-        return past.cutoff
-    return np.repeat(first + counts, counts) - np.arange(len(past.start))
-
-
-def _lacking(values: np.ndarray, start: np.ndarray, origins: np.ndarray) -> str:
-    """How many series lack a forecast on an origin that was tried; empty where none does."""
-    failed = origins[np.isnan(values[origins]).any(axis=1)]
-    series, lacking = len(np.unique(start[origins])), len(np.unique(start[failed]))
-    return f"{lacking} of {series} series lack forecasts" if lacking else ""
+def _lacking(values: np.ndarray, start: np.ndarray, tried: np.ndarray) -> np.ndarray:
+    """[2] of how many series an origin was tried, and how many of these lack a forecast there."""
+    failed = tried & np.isnan(values).any(axis=1)
+    return np.array([len(np.unique(start[tried])), len(np.unique(start[failed]))])

@@ -7,7 +7,7 @@ import numpy as np
 
 from models.data.panel import Data, Split
 from params.schema import RunParams
-from tasks.evaluate.baselines import fitted_seconds, member_seconds
+from tasks.evaluate.baseline_origins import fitted_seconds, member_seconds
 from tasks.explore.costs import EVERY_RUN, MEMORY, START, Work, cost_of, fit_seconds
 from tasks.lags.sizes import Sizes, size_text
 from tasks.train.job import Planned

@@ -299,6 +299,16 @@ def _joined(
             raise ValueError(OTHER.format(path))
 
 
+def write_blocks(blocks: Iterable[pl.DataFrame], path: Path) -> None:
+    """Writes frames of the same columns, at least one, one after another in place of `path`, whole or not at all."""
+    with placed(path) as partial, ExitStack() as opened:
+        writer: pq.ParquetWriter | None = None
+        for block in blocks:
+            table = block.to_arrow()
+            writer = writer or opened.enter_context(pq.ParquetWriter(partial, table.schema, compression="zstd"))
+            writer.write_table(table, row_group_size=max(table.num_rows, 1))
+
+
 def write_columns(frame: pl.DataFrame, models: Sequence[str], path: Path) -> dict[str, Path]:
     """The columns of some models as a file of their own; for each the file that has it."""
     write_parquet(frame.select(*KEYS, *models), path)

@@ -67,7 +67,7 @@ def pasts(panel: Panel, split: Split, name: str = "train", rows: int = ROWS) -> 
 def past_of(history: pl.DataFrame) -> Past:
     """The same of a frame: unique_id, ds, y (null or NaN where missing), on the regular grid."""
     rows = history.select("unique_id", "ds", pl.col("y").cast(pl.Float64).fill_null(np.nan)).sort("unique_id", "ds")
-    counts = rows.group_by("unique_id", maintain_order=True).len()
+    counts = rows.group_by("unique_id", maintain_order=True).agg(len=pl.len().cast(pl.Int64))
     return Past(counts["unique_id"].to_list(), rows["y"].to_numpy(), np.append(0, np.cumsum(counts["len"].to_numpy())))
 
 
@@ -84,6 +84,8 @@ def target_frame(panel: Panel, names: Sequence[str]) -> pl.DataFrame:
     numbers = [number for number, name in enumerate(panel.ids) if name in wanted]
     parts = [np.arange(panel.offsets[one] + panel.facts.start_padding, panel.offsets[one + 1]) for one in numbers]
     rows = np.concatenate([np.empty(0, np.int64), *parts])
-    ids = pl.Series("unique_id", panel.ids, pl.String).gather(np.repeat(np.array(numbers, np.int64), [len(part) for part in parts]))
+    ids = pl.Series("unique_id", panel.ids, pl.String).gather(
+        np.repeat(np.array(numbers, np.int64), [len(part) for part in parts])
+    )
     y = pl.Series("y", np.asarray(panel.target[rows], np.float64)).fill_nan(None)
     return pl.DataFrame([ids, pl.Series("ds", panel.times[rows]).cast(Frequency.of(panel.facts).dtype), y])

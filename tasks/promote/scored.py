@@ -12,7 +12,7 @@ from tasks.compare.board import Difference
 from tasks.compare.distribution import fifths
 from tasks.compare.measures import measured, scale_of
 from tasks.compare.scores import skill
-from tasks.evaluate.baselines import spread_origins
+from tasks.evaluate.baseline_origins import spread_origins
 from tasks.evaluate.frames import COVERAGE
 from tasks.lags.past import pasts
 from tasks.promote import gates

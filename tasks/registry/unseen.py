@@ -20,12 +20,10 @@ from models.serving import suffices, text_of
 from models.worker import BATCH
 from params.errors import UserError
 from params.schema import RunParams
-from tasks.evaluate.baselines import forecast_baselines, with_baselines
+from tasks.evaluate.baselines import baselines_at, with_baselines
 from tasks.evaluate.bounds import bounds_of
 from tasks.evaluate.forecasts import origin_frame, own_column
 from tasks.evaluate.frames import COVERAGE, OWN, with_intervals
-from tasks.grid.frequency import Frequency
-from tasks.lags.panel import target_frame
 from tasks.registry.load import Version
 from tasks.shelf import VARIABLE, get, shelf
 
@@ -149,10 +147,7 @@ def forecast_frames(
     frame = origin_frame(panel, next(iter(versions.values())).facts.windows, origins)
     for name, version in versions.items():
         frame = frame.with_columns(_distribution(version, name, panel, origins))
-    cutoffs = frame.select("unique_id", "cutoff").unique(maintain_order=True)
-    named = with_baselines(run, tuple(baselines))
-    others, _ = forecast_baselines(target_frame(panel), cutoffs, named, None, Frequency.of(panel.facts))
-    frame = frame.join(others.drop("ds"), on=["unique_id", "cutoff", "step"], how="left", maintain_order="left")
+    frame = frame.with_columns(baselines_at(panel, origins, with_baselines(run, tuple(baselines))))
     for name, version in versions.items():
         calibration, bounds = version.facts.calibrated.calibration, bounds_of(version.trained_on.run.data)
         ids = [text_of(one) or "" for one in version.facts.ids]

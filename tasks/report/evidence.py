@@ -142,8 +142,10 @@ def level_moved(past: Iterable[Past], after: Iterable[Past], scaling: ScalingPar
 def _shape(rows: Past, transform: str) -> pl.DataFrame:
     """unique_id, level (median), deviation and change (mean size of a step) of each series, as the networks are given them."""
     y = TRANSFORMS[transform](pl.col("y"))
-    return frame_of(rows).group_by("unique_id", maintain_order=True).agg(
-        level=y.median(), deviation=y.std(ddof=0), change=y.diff().abs().mean()
+    return (
+        frame_of(rows)
+        .group_by("unique_id", maintain_order=True)
+        .agg(level=y.median(), deviation=y.std(ddof=0), change=y.diff().abs().mean())
     )
 
 

@@ -23,7 +23,8 @@ from params.schema import VariantParams
 from tasks.engine.contract import Listener
 from tasks.evaluate.baselines import forecast_baselines
 from tasks.grid.frequency import Frequency
-from tasks.lags.panel import target_frame, write_panel
+from tasks.lags.panel import write_panel
+from tasks.lags.past import target_frame
 from tasks.train.check import check_plan, check_variant, seeds_of, sizes
 from tasks.train.final import job_on_all_rows
 from tasks.train.identity import identity
@@ -87,7 +88,7 @@ def test_its_baselines_forecast_as_those_of_a_comparison_do(folder: Path) -> Non
     run = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"baseline_origins": 1000})})
     ids = [panel.ids[number] for number in np.searchsorted(panel.offsets, rows, side="right") - 1]
     origins = pl.DataFrame({"unique_id": ids, "cutoff": panel.times[rows]})
-    frame, _ = forecast_baselines(target_frame(panel), origins, run, None, Frequency(1))
+    frame, _ = forecast_baselines(target_frame(panel, panel.ids), origins, run, None, Frequency(1))
     for number, one in enumerate(job.baselines):
         np.testing.assert_array_equal(frame[one.family].to_numpy().reshape(len(rows), 4), found[..., number], one.family)
 

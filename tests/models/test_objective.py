@@ -13,8 +13,8 @@ from models.fit.settings import Measure
 from models.selection import Range
 from params.evaluation import Measure as Asked
 from params.load import load_run
-from tasks.compare.folds import training_history
 from tasks.compare.measures import NAIVE2, measured, scale_of
+from tasks.lags.past import pasts
 
 MEASURES = get_args(Measure)
 SEASON, HORIZON = 4, 3
@@ -45,7 +45,7 @@ def test_the_measures_are_those_of_a_run_file() -> None:
 def test_the_units_of_series_are_those_of_the_board(by: Measure, padding: int, split: Split) -> None:
     panel = a_panel(padding)
     run = load_run("params/smoke.yaml", [f"evaluation.season={SEASON}", "evaluation.scaled=true", f"evaluation.choose_by={by}"])
-    scale = scale_of(run.evaluation, training_history(panel, split)).series.sort("unique_id")
+    scale = scale_of(run.evaluation, pasts(panel, split)).series.sort("unique_id")
     column = {"mae_scaled": "deviation", "mse_scaled": "deviation", "rmsse": "mse"}.get(by, "mae")
     known = dict(zip(scale["unique_id"], scale[column], strict=True))
     expected = [1.0 if by == "mae" else known.get(name) or np.nan for name in panel.ids]
@@ -77,7 +77,7 @@ def test_a_score_is_that_of_the_board(by: Measure) -> None:
             **{name: one.ravel() for name, one in zip(names, made, strict=True)},
         }
     ).with_columns(pl.col("y", *names).fill_nan(None))
-    scale = scale_of(run.evaluation, training_history(panel, split))
+    scale = scale_of(run.evaluation, pasts(panel, split))
     expected = measured(frame, names, scale).scores
     np.testing.assert_allclose(found, [expected[name] for name in names], rtol=1e-12)
 

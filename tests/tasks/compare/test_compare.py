@@ -15,13 +15,14 @@ from models.worker import EVALUATED
 from params.evaluation import Measure
 from params.load import load_plan
 from tasks.compare.compare import Comparison, compare
-from tasks.compare.folds import naive_errors, training_history
+from tasks.compare.folds import naive_errors
 from tasks.compare.measures import NAIVE2, scale_of, score
 from tasks.evaluate.baselines import write_baselines
 from tasks.evaluate.frames import targets_of
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
+from tasks.lags.past import pasts
 from tasks.train.fits import Fit
 from tasks.train.job import Planned, plan_fits
 from tasks.train.kind import Kind
@@ -111,7 +112,7 @@ def test_no_row_above_the_bar_has_a_negative_skill_and_none_below_it_a_positive_
 @pytest.mark.parametrize("by", get_args(Measure))
 def test_every_figure_comes_back_from_the_forecasts(data: Data, by: Measure, tmp_path: Path) -> None:
     found = compared_in(data, by, tmp_path)
-    scale = scale_of(load_plan("params/smoke.yaml", settings_of(by)).run.evaluation, training_history(data.panel, data.split))
+    scale = scale_of(load_plan("params/smoke.yaml", settings_of(by)).run.evaluation, pasts(data.panel, data.split))
     assert {row.name for row in found.rows} == {*NAMES, "last_value", "drift", "seasonal_naive", "theta", *scale.besides}
     for split, file in (("val", "validation.parquet"), ("test", "forecasts.parquet")):
         frame = pl.read_parquet(tmp_path / file)

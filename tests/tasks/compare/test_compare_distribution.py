@@ -17,7 +17,8 @@ from tasks.evaluate.baselines import write_baselines
 from tasks.evaluate.frames import own_column, targets_of
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
-from tasks.lags.panel import target_frame, write_panel
+from tasks.lags.panel import write_panel
+from tasks.lags.past import target_frame
 from tasks.train.fits import Fit
 from tasks.train.job import Planned, plan_fits
 
@@ -115,9 +116,8 @@ def test_the_scores_of_intervals_come_back_from_the_forecasts(
 def test_a_scaled_interval_score_is_over_what_the_series_changed_in_a_season_up_to_each_cutoff(
     found: Comparison, data: Data, folder: Path, model: str
 ) -> None:
-    past = {
-        name: part["y"].to_numpy() for (name,), part in target_frame(data.panel).partition_by("unique_id", as_dict=True).items()
-    }
+    history = target_frame(data.panel, data.panel.ids)
+    past = {name: part["y"].to_numpy() for (name,), part in history.partition_by("unique_id", as_dict=True).items()}
     scaled: dict[str, list[float]] = {}
     for name, cutoff, score in (
         of_rows(pl.read_parquet(folder / "forecasts.parquet"), model, 90)

@@ -11,9 +11,11 @@ from models.data.panel import Panel
 from models.data.window import FeatureWindow, WindowParams
 from models.serving import Bounds, Calibration
 from tasks.compare.distribution import Shape, fifths, means, overall, score_rows, season_errors
+from tasks.compare.measures import units
 from tasks.evaluate.frames import Outcome
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
+from tasks.lags.past import past_of
 
 LEVELS = (80, 90, 95)
 QUANTILES = np.array([0.025, 0.05, *np.arange(0.1, 0.91, 0.1).round(1), 0.95, 0.975])
@@ -40,23 +42,27 @@ def scored(
     return rows.with_columns(names, names.alias("_fifth")), shape
 
 
+def sized(history: pl.DataFrame) -> pl.DataFrame:
+    return fifths(units(past_of(history), 1))
+
+
 def test_fifths_are_groups_of_series_by_the_mean_size_of_their_training_rows() -> None:
     sizes = {f"s{k}": value for k, value in enumerate([5.0, -90.0, 1.0, 40.0, 3.0, 70.0, -60.0, 20.0, 10.0, 30.0, 2.0, 8.0])}
     history = pl.DataFrame(
         [{"unique_id": name, "ds": ds, "y": y} for name, size in sizes.items() for ds, y in enumerate((size, None, size / 2))]
     )
-    found = dict(fifths(history.with_columns(pl.col("y").fill_null(float("nan")))).iter_rows())
-    assert found == dict(fifths(history.sample(fraction=1, shuffle=True, seed=1)).iter_rows())
+    found = dict(sized(history.with_columns(pl.col("y").fill_null(float("nan")))).iter_rows())
+    assert found == dict(sized(history.sample(fraction=1, shuffle=True, seed=1)).iter_rows())
     by_size = sorted(sizes, key=lambda name: abs(sizes[name]))  # twelve: groups of 3, 2, 3, 2, 2
     assert [found[name] for name in by_size] == list("111223334455")
 
 
 def test_with_fewer_than_ten_series_each_is_a_group_and_one_without_a_row_is_none() -> None:
     history = pl.DataFrame({"unique_id": list("abc") * 2, "ds": [0] * 3 + [1] * 3, "y": [1.0, None, 3.0] * 2})
-    assert fifths(history).to_dicts() == [{"unique_id": "a", "fifth": "a"}, {"unique_id": "c", "fifth": "c"}]
-    assert fifths(history.clear()).is_empty()
+    assert sized(history).to_dicts() == [{"unique_id": "a", "fifth": "a"}, {"unique_id": "c", "fifth": "c"}]
+    assert sized(history.clear()).is_empty()
     ten = pl.DataFrame({"unique_id": [f"s{k}" for k in range(10)], "ds": [0] * 10, "y": [7.0] * 10})
-    assert fifths(ten)["fifth"].to_list() == list("1122334455")  # of the same size: by name
+    assert sized(ten)["fifth"].to_list() == list("1122334455")  # of the same size: by name
 
 
 def test_an_interval_score_by_hand() -> None:

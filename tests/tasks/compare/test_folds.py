@@ -12,13 +12,14 @@ from models.data.window import FeatureWindow, WindowParams
 from params.errors import UserError
 from params.load import load_run
 from params.schema import RunParams
-from tasks.compare.folds import naive_errors, scales_of, training_history, validated
+from tasks.compare.folds import naive_errors, scales_of, validated
 from tasks.compare.measures import Scale
 from tasks.evaluate.baselines import write_baselines
 from tasks.evaluate.frames import Forecasts
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
+from tasks.lags.past import pasts
 
 WINDOWS = WindowParams(2, {"y": FeatureWindow(3)})
 
@@ -87,7 +88,7 @@ def test_each_fold_is_in_units_of_what_was_before_it(tmp_path: Path) -> None:
     """y jumps from 1 to 10 a row: what the seasonal naive errs in training grows with each fold."""
     steps = [1.0] * 20 + [10.0] * 30
     data = data_of(tmp_path, np.cumsum(steps).tolist())
-    lengths = [training_history(data.panel, fold.split).height for fold in data.folds]
+    lengths = [sum(len(part.y) for part in pasts(data.panel, fold.split)) for fold in data.folds]
     assert lengths == [18, 26, 34]
     found = [scale.series["mae"][0] for scale in scales_of(a_run().evaluation, data)]
     expected = [np.abs(np.cumsum(steps)[2:rows] - np.cumsum(steps)[: rows - 2]).mean() for rows in lengths]

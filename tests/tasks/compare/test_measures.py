@@ -12,6 +12,7 @@ from models.serving import baseline
 from params.evaluation import Measure
 from params.load import load_run
 from tasks.compare.measures import NAIVE2, Scale, compared, losses, measured, measured_by, scale_of, score, skill
+from tasks.lags.past import past_of
 
 MEASURES = get_args(Measure)
 SIZES = {"a": 0.3, "b": 7.0, "c": 90.0}  # of series; `still` has no scale
@@ -150,7 +151,7 @@ def test_the_owa_is_the_competition_s() -> None:
     ends = frame.group_by("unique_id").agg(pl.col("cutoff").max())
     evaluation = load_run("params/smoke.yaml", ["evaluation.choose_by=owa", f"evaluation.season={season}"]).evaluation
     assert evaluation.baselines[-1] == NAIVE2
-    scale = scale_of(evaluation, past.join(ends, on="unique_id").filter(pl.col("ds") <= pl.col("cutoff")))
+    scale = scale_of(evaluation, [past_of(past.join(ends, on="unique_id").filter(pl.col("ds") <= pl.col("cutoff")))])
     assert measured(frame, ["m", "n", NAIVE2], scale).scores == pytest.approx(
         {name: one["owa"] for name, one in published.items()}
     )

@@ -10,16 +10,16 @@ import pytest
 from models.serving import Bounds, Calibration
 from params.evaluation import Measure
 from tasks.compare.distribution import score_rows
-from tasks.compare.measures import Scale, compared, losses, scales, standard_units
+from tasks.compare.measures import Scale, compared, losses, units
 from tasks.compare.scores import breakdown, errors, mae, score, slices, wide
 from tasks.evaluate.frames import Outcome
+from tasks.lags.past import past_of
 
 SEASON = 3
 
 
 def scale_of(train: pl.DataFrame, by: Measure = "mae", season: int = SEASON) -> Scale:
-    series = scales(train, season).join(standard_units(train), on="unique_id", how="full", coalesce=True)
-    return Scale(by, season, series)
+    return Scale(by, season, units(past_of(train), season))
 
 
 def a_frame(seed: int, origins: int = 40, horizon: int = 4, sizes: tuple[float, ...] = (1.0, 5.0)) -> pl.DataFrame:

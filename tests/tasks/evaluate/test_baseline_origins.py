@@ -1,4 +1,4 @@
-"""tasks/evaluate/baselines.py: on how many origins theta and auto_ets are fitted, by counts alone, with progress."""
+"""On how many origins theta and auto_ets are fitted, by counts alone, with progress."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from models.data.panel import Data, Panel, Split
 from models.data.window import FeatureWindow, WindowParams
 from params.load import load_plan, load_run
 from params.schema import RunParams
-from tasks.evaluate import baselines
+from tasks.evaluate import baseline_origins, baselines
 from tasks.evaluate.baselines import forecast_baselines
 from tasks.evaluate.frames import targets_of
 from tasks.grid.frequency import Frequency
@@ -112,7 +112,7 @@ def test_few_origins_are_all_fitted_or_none() -> None:
 
 
 def test_a_season_has_a_price_up_to_the_longest_that_is_taken() -> None:
-    for limits in baselines.FITTED.values():
+    for limits in baseline_origins.FITTED.values():
         prices = [limits.price(season) for season in range(1, limits.longest + 1)]
         assert prices == sorted(prices)
         docs = (PARAMS.parents[1] / "docs" / "comparison.md").read_text(encoding="utf-8")
@@ -171,7 +171,7 @@ def test_a_version_is_judged_on_the_origins_that_a_comparison_fits(
     lengths: tuple[int, ...], padding: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Series that end together, or none at the time of another, of which the places from the end are the same."""
-    monkeypatch.setattr(baselines, "ALLOWED", 0.0)  # so few series would be fitted at all origins
+    monkeypatch.setattr(baseline_origins, "ALLOWED", 0.0)  # so few series would be fitted at all origins
     params = WindowParams(2, {"y": FeatureWindow(3)}, start_padding=padding)
     rows = a_history({f"s{place:02d}": a_walk(length, place) for place, length in enumerate(lengths)})
     panel = Panel.open(write_panel(rows.lazy(), params, Frequency("1h"), 0, tmp_path))
@@ -181,17 +181,17 @@ def test_a_version_is_judged_on_the_origins_that_a_comparison_fits(
     made, _ = forecast_baselines(rows, cutoffs, run)
     fitted = made.filter(pl.col("theta").is_not_null()).select("unique_id", "cutoff").unique(maintain_order=True)
     every = origin_rows(panel, params, data.split, "test", 1)
-    some = baselines.spread_origins(["lstm", "theta"], panel, every, run)
+    some = baseline_origins.spread_origins(["lstm", "theta"], panel, every, run)
     ids = [panel.ids[place] for place in np.searchsorted(panel.offsets, some, side="right") - 1]
     assert list(zip(ids, panel.times[some].tolist(), strict=True)) == list(
         zip(fitted["unique_id"], fitted["cutoff"].to_physical(), strict=True)
     )
     assert len(some) == 30 * len(lengths) < len(every)
-    assert baselines.spread_origins(["lstm", "drift"], panel, every, run) is every
-    again = baselines.spread_origins(["theta"], panel, some, run)  # what is spread already stays
-    assert again.tolist() == some.tolist() and not len(baselines.spread_origins(["theta"], panel, every[:0], run))
+    assert baseline_origins.spread_origins(["lstm", "drift"], panel, every, run) is every
+    again = baseline_origins.spread_origins(["theta"], panel, some, run)  # what is spread already stays
+    assert again.tolist() == some.tolist() and not len(baseline_origins.spread_origins(["theta"], panel, every[:0], run))
     slow = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"season": 2000})})
-    assert len(baselines.spread_origins(["theta"], panel, every, slow)) == 10 * len(lengths)
+    assert len(baseline_origins.spread_origins(["theta"], panel, every, slow)) == 10 * len(lengths)
 
 
 def test_a_greedy_ensemble_leaves_out_what_is_fitted_at_some_origins_only(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_greedy_ensemble_leaves_out_what_is_fitted_at_some_origins_only(tmp_pa
         windows = WindowParams(3, {"y": FeatureWindow(24)})
         panel = Panel.open(write_panel(history.lazy(), windows, Frequency("1h"), 0, tmp_path))
         data = Data(panel, windows, Split("rows", 60, 60))
-        found = baselines.with_whole_members(plan.variants, plan.run, data)
+        found = baseline_origins.with_whole_members(plan.variants, plan.run, data)
         return {name: [one.variant for one in variant.members] for name, variant in found.items()}
 
     few, many = a_history({"a": a_walk(400)}), a_history({str(number): a_walk(300, number) for number in range(200)})

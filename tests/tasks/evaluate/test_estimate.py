@@ -9,7 +9,7 @@ import pytest
 from models.data.panel import Split
 from models.data.window import FeatureWindow, WindowParams
 from params.load import load_plan, load_variant, variant_names
-from tasks.evaluate.baselines import fitted_seconds, member_seconds
+from tasks.evaluate.baseline_origins import fitted_seconds, member_seconds
 from tasks.evaluate.estimate import Estimate, _every_fit
 from tasks.explore.costs import Work, cost_of, costs, fit_seconds, run_seconds
 from tasks.explore.pace import WRITTEN

@@ -17,7 +17,8 @@ from models.data.window import FeatureWindow, WindowParams
 from params.errors import UserError
 from params.load import load_run
 from tasks.grid.frequency import Frequency
-from tasks.lags.panel import generate_lags, target_frame, write_panel
+from tasks.lags.panel import generate_lags, write_panel
+from tasks.lags.past import target_frame
 
 HOUR = Frequency("1h")
 START = datetime(2020, 1, 1)
@@ -88,7 +89,7 @@ def test_padding_stands_in_front_of_each_series_and_gives_a_short_one_windows(fr
     assert panel.times[3] == 1_577_836_800_000_000  # 2020-01-01
     assert origin_rows(panel, params, None, "all", 1).tolist() == [4, *range(10, 17)]  # 2 rows of a, then 2 rows and more of b
     plain = Panel.open(write_panel(frame, replace(params, start_padding=0), HOUR, 2, tmp_path))
-    assert target_frame(panel).equals(target_frame(plain))
+    assert target_frame(panel, panel.ids).equals(target_frame(plain, plain.ids))
     assert origin_rows(plain, replace(params, start_padding=0), None, "all", 1).tolist() == [7, 8, 9, 10]
     with pytest.raises(ValueError, match="start_padding 5 leaves a window without any row: at most 4"):
         replace(params, start_padding=5)
@@ -120,4 +121,4 @@ def test_a_panel_written_before_padding_and_covariates_opens(frame_of: FrameOf, 
         json.dumps({k: facts[k] for k in ("ids", "channels", "digest", "frequency", "forward_fill")})
     )
     panel = Panel.open(folder)
-    assert panel.facts == PanelFacts(frequency="1h", forward_fill=3) and target_frame(panel).height == 2
+    assert panel.facts == PanelFacts(frequency="1h", forward_fill=3) and target_frame(panel, panel.ids).height == 2

@@ -18,7 +18,8 @@ from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Windows
 from models.families import build_forecaster
 from tasks.grid.frequency import Frequency
-from tasks.lags.panel import target_frame, write_panel
+from tasks.lags.panel import write_panel
+from tasks.lags.past import target_frame
 from tasks.lags.sizes import panel_bytes
 from tasks.lags.table import lag_table
 from tasks.registry.bundle import export, inputs_of
@@ -84,7 +85,7 @@ def test_small_changes_are_found_wherever_they_are_and_kept_as_they_came(kind: s
     np.testing.assert_array_equal(panel.target[ROWS:], values)
     for name in panel.facts.wide:
         np.testing.assert_array_equal(panel.channel(name)[ROWS:], values)
-    assert target_frame(panel)["y"][ROWS:].fill_null(np.nan).to_numpy().tolist() == pytest.approx(
+    assert target_frame(panel, panel.ids)["y"][ROWS:].fill_null(np.nan).to_numpy().tolist() == pytest.approx(
         list(values), abs=0, nan_ok=True
     )
     assert written(frame.sample(fraction=1, shuffle=True, seed=1), tmp_path)[0].folder == panel.folder

@@ -64,7 +64,8 @@ def a_panel(
 
 
 def sizes(frame: pl.DataFrame) -> pl.DataFrame:
-    return fifths(frame)  # the rows that are judged are of the size of those of training
+    """The rows that are judged are of the size of those of training."""
+    return fifths(frame.group_by("unique_id").agg(size=pl.col("y").abs().mean()))
 
 
 def judged(frame: pl.DataFrame, **changes: Any) -> tuple[bool, str, dict[str, Part]]:

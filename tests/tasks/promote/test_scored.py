@@ -14,7 +14,7 @@ import pytest
 from models.data.panel import Split
 from params.evaluation import PromotionParams
 from params.load import load_run
-from tasks.evaluate import baselines
+from tasks.evaluate import baseline_origins
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.promote.gates import GateResult
@@ -34,7 +34,7 @@ WIDTHS = [1.0, 1.0, 1.0, 1.0]
 @pytest.fixture(autouse=True)
 def thirty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Theta on thirty of the origins, as in a comparison of many series; so few it would forecast at all of them."""
-    monkeypatch.setattr(baselines, "ALLOWED", 0.0)
+    monkeypatch.setattr(baseline_origins, "ALLOWED", 0.0)
 
 
 def version(facts: BundleFacts, number: str) -> Version:

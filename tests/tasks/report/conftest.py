@@ -78,4 +78,5 @@ def _comparison(test: frames.Forecasts, won: bool) -> Comparison:
         to_naive={},
         slices=pl.DataFrame(),
         shapes={},
+        scales=[],
     )

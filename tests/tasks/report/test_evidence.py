@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from models.data.window import FeatureWindow, WindowParams
 from models.fit.settings import Ended, Result, Status, Training
 from params.schema import ScalingParams
+from tasks.compare.measures import units
 from tasks.explore.rhythm import seasons_of
+from tasks.lags.past import past_of
 from tasks.report.evidence import (
     Trained,
     best_at_once,
@@ -40,6 +42,10 @@ def windows(lookback: int = 24, **more: int) -> WindowParams:
 def frame(**series: np.ndarray) -> pl.DataFrame:
     parts = [pl.DataFrame({"unique_id": name, "ds": range(len(y)), "y": np.asarray(y, float)}) for name, y in series.items()]
     return pl.concat(parts)
+
+
+def sizes(**series: np.ndarray) -> pl.DataFrame:
+    return units(past_of(frame(**series)), 1)
 
 
 def weekly(rows: int = 2000, seed: int = 0) -> np.ndarray:
@@ -127,7 +133,7 @@ def test_a_level_that_moved_counts_where_no_window_is_measured_against_its_own()
     rng = np.random.default_rng(0)
     past = frame(a=rng.normal(size=200), b=100 + 5 * rng.normal(size=200))
     after = frame(a=3 + rng.normal(size=60), b=115 + 5 * rng.normal(size=60))
-    found = level_moved(past, after, SCALING)
+    found = level_moved([past_of(past)], [past_of(after)], SCALING)
     assert found is not None and found.settings == ("scaling.window=mean",)
     moved = float(found.words.split(" moves by ")[1].split(" ")[0])
     wanted = np.median([
@@ -137,8 +143,8 @@ def test_a_level_that_moved_counts_where_no_window_is_measured_against_its_own()
     ])  # fmt: skip
     assert moved == pytest.approx(wanted, abs=0.051)
     for window in ("mean", "last", "revin"):
-        assert level_moved(past, after, SCALING.model_copy(update={"window": window})) is None
-    assert level_moved(past, past, SCALING) is None
+        assert level_moved([past_of(past)], [past_of(after)], SCALING.model_copy(update={"window": window})) is None
+    assert level_moved([past_of(past)], [past_of(past)], SCALING) is None
 
 
 def test_changes_that_grew_count_until_a_transform_or_revin_follows_them() -> None:
@@ -147,25 +153,25 @@ def test_changes_that_grew_count_until_a_transform_or_revin_follows_them() -> No
     y = level * np.exp(0.1 * rng.normal(size=400))
     past, after = frame(a=y[:300]), frame(a=y[300:])
     last = ScalingParams(per="series", window="last")
-    found = level_moved(past, after, last)
+    found = level_moved([past_of(past)], [past_of(after)], last)
     assert found is not None and found.settings == ("scaling.window=revin",) and "scaling.window last" in found.words
-    assert level_moved(past, after, last.model_copy(update={"target": "log1p"})) is None
-    assert level_moved(past, after, last.model_copy(update={"window": "revin"})) is None
+    assert level_moved([past_of(past)], [past_of(after)], last.model_copy(update={"target": "log1p"})) is None
+    assert level_moved([past_of(past)], [past_of(after)], last.model_copy(update={"window": "revin"})) is None
 
 
 def test_missing_values_and_constant_series_move_nothing() -> None:
     past = frame(a=np.array([1.0, np.nan, 2.0, 1.0]), b=np.full(4, 7.0))
-    assert level_moved(past, frame(a=np.full(3, np.nan), b=np.full(3, 90.0)), SCALING) is None
+    assert level_moved([past_of(past)], [past_of(frame(a=np.full(3, np.nan), b=np.full(3, 90.0)))], SCALING) is None
 
 
 def test_unlike_sizes_count_under_one_scale_for_all() -> None:
-    past = frame(a=np.full(9, 1.0), b=np.full(9, 12.0))
+    past = sizes(a=np.full(9, 1.0), b=np.full(9, 12.0))
     common = ScalingParams(per="global", window="mean")
     found = unlike_sizes(past, common)
     assert found is not None and found.settings == ("scaling.per=series",) and "mean |y| 1 to 12" in found.words
     for other in ({"per": "series"}, {"target": "log1p"}, {"window": "revin"}):
         assert unlike_sizes(past, common.model_copy(update=other)) is None
-    assert unlike_sizes(frame(a=np.full(9, 1.0), b=np.full(9, 9.0)), common) is None
+    assert unlike_sizes(sizes(a=np.full(9, 1.0), b=np.full(9, 9.0)), common) is None
 
 
 def a_fit(best: int, count: int, ended: Ended, name: str = "gru", **more: float) -> Trained:
@@ -217,18 +223,18 @@ def test_an_epoch_that_the_scaled_loss_would_not_keep_counts_where_series_weigh_
 
 
 def test_the_note_says_whose_error_the_mae_is() -> None:
-    past = frame(a=np.full(9, 1.0), b=np.full(9, 2034.0), c=np.array([2.0, np.nan, 2.0]))
+    past = sizes(a=np.full(9, 1.0), b=np.full(9, 2034.0), c=np.array([2.0, np.nan, 2.0]))
     errors = pl.DataFrame({"unique_id": ["a", "b", "c"], "theta": [1.0, 8.0, 1.0]})
     note = size_note(past, errors, "theta", "mae")
     assert "mean |y| 1 to 2,030" in note and "80 % of the error of theta is that of the largest:" in note
     assert "evaluation.choose_by=mase" in note
     assert size_note(past, errors, "theta", "mase") == ""
     assert size_note(past.filter(pl.col("unique_id") != "b"), errors, "theta", "mae") == ""
-    assert size_note(frame(a=np.zeros(3), b=np.ones(3)), errors, "theta", "mae") == ""  # nothing is tenfold nothing
+    assert size_note(sizes(a=np.zeros(3), b=np.ones(3)), errors, "theta", "mae") == ""  # nothing is tenfold nothing
 
 
 def test_of_many_series_the_largest_tenth_is_told() -> None:
     names = [f"s{i:02d}" for i in range(25)]
-    past = frame(**{name: np.full(3, 1.0 + i) for i, name in enumerate(names)})
+    past = sizes(**{name: np.full(3, 1.0 + i) for i, name in enumerate(names)})
     errors = pl.DataFrame({"unique_id": names, "m": [1.0] * 22 + [6.0] * 3})
     assert "45 % of the error of m is that of the largest 3 of 25" in size_note(past, errors, "m", "mae")

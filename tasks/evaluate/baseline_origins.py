@@ -1,0 +1,211 @@
+"""On how many origins theta and auto_ets are fitted, by counts alone, and what that costs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from models.baseline_fit import history_of
+from models.baselines import LONGEST_SEASON, arguments_of
+from models.data.origins import origin_rows
+from models.data.panel import Data, Panel
+from models.fit.job import Job
+from params.schema import RunParams, VariantParams
+from tasks.files import spread
+from tasks.lags.past import series_parts
+
+# `auto` gives theta and auto_ets the origins of a split that so many milliseconds of a core allow by the prices below, which
+# for a few series are all; ORIGINS of them may take longer.  Models are compared where the best baseline forecasts.
+ALLOWED, ALLOWED_FEW = 30_000.0, 60_000.0
+ORIGINS = 30
+ORIGINS_LEAST = 10  # fewer say little: the baseline is then left out
+
+
+class Fitted(NamedTuple):
+    """What a fit of a baseline costs, and the longest season that it takes.
+
+    `prices`: (longest season, milliseconds a row) of a fit, measured on one core; a row is one that it gets or forecasts.
+    """
+
+    longest: int
+    prices: tuple[tuple[int, float], ...]
+
+    def price(self, season: int) -> float:
+        """The milliseconds of a row."""
+        return next(price for longest, price in self.prices if season <= longest)
+
+
+# Theta at 8760 cost 100 times what it does at 1000, hence `longest`; auto_ets has a parameter for each row of a season.
+# auto_ets: 500 rows of the shipped data (season 24) cost twice what 240 do, for 1 % less error; three seasons are what it
+# needs to start from a decomposition.  docs/comparison.md has this table.
+FITTED = {
+    "theta": Fitted(LONGEST_SEASON["theta"], ((52, 0.01), (100, 0.016), (168, 0.03), (336, 0.045), (1000, 0.12))),
+    "auto_ets": Fitted(LONGEST_SEASON["auto_ets"], ((1, 0.05), (12, 0.6), (24, 0.7), (52, 0.95), (100, 1.3), (168, 3.2))),
+}
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Every series' values and where its origins stand in them.
+
+    `y` [rows], NaN where missing; `start`, `at`, `cutoff` [origins]: the first row of the origin's series, the row of its
+    cutoff, the cutoff as a number.
+    """
+
+    y: np.ndarray
+    start: np.ndarray
+    at: np.ndarray
+    cutoff: np.ndarray
+
+    @classmethod
+    def of(cls, panel: Panel, origins: np.ndarray) -> "Origins":
+        """That of some rows of a panel."""
+        return cls(*history_of(panel, origins), panel.times[origins])
+
+    def parts(self) -> Iterator[slice]:
+        """The origins, which rise, of so many whole series at a time that their rows are not too many."""
+        first = np.flatnonzero(np.diff(self.start, prepend=-1))
+        ends = np.append(first[1:], len(self.start))
+        for some in series_parts(np.append(self.start[first], self.at.max(initial=-1) + 1)) if len(first) else ():
+            yield slice(int(first[some.start]), int(ends[some.stop - 1]))
+
+
+class Chosen(NamedTuple):
+    """At which origins a baseline forecasts [origins], and why not at all of them, in words."""
+
+    tried: np.ndarray
+    note: str = ""
+
+
+def choices(past: Origins, run: RunParams) -> dict[str, Chosen]:
+    """What every baseline that a run names tries: the naive ones all origins, theta and auto_ets evenly spread cutoffs."""
+    return {name: _chosen(name, past, run) for name in run.evaluation.baselines}
+
+
+def _chosen(name: str, past: Origins, run: RunParams) -> Chosen:
+    every, none = np.ones(len(past.at), bool), np.zeros(len(past.at), bool)
+    if name not in FITTED:
+        return Chosen(every)
+    limits = FITTED[name]
+    if run.evaluation.season > limits.longest:
+        return Chosen(none, f"left out: it takes a season of {limits.longest} rows at most")
+    moment = _moments(past)
+    cutoffs = np.unique(moment)
+    if not len(cutoffs):
+        return Chosen(every)
+    most = _most_origins(name, past, run)
+    if most < min(ORIGINS_LEAST, len(cutoffs)) and run.evaluation.baseline_origins == "auto":
+        series = len(np.unique(past.start))
+        words = f"left out: too slow for {series:,} series; set evaluation.baseline_origins to fit it all the same"
+        return Chosen(none, words)
+    some = cutoffs[spread(len(cutoffs), most)]
+    part = f"on {len(some)} of {len(cutoffs)} origins (its scores are of those alone)" if len(some) < len(cutoffs) else ""
+    return Chosen(np.isin(moment, some), part)
+
+
+def _most_origins(name: str, past: Origins, run: RunParams) -> int:
+    """The most origins that a baseline is fitted on: what the run says, or what counts alone (series, rows, season, horizon)
+    make of `auto`."""
+    evaluation, limits = run.evaluation, FITTED[name]
+    if evaluation.baseline_origins != "auto":
+        return evaluation.baseline_origins
+    starts, first = np.unique(past.start, return_index=True)
+    kept = arguments_of(name, evaluation.season).rows or past.at.max()
+    rows = np.minimum(np.maximum.reduceat(past.at, first) - starts + 1, kept)
+    rows = rows + run.windows.gap + run.windows.horizon
+    return _allowed(limits.price(evaluation.season) * rows.sum())
+
+
+def _allowed(one: float) -> int:
+    """How many origins `auto` allows; `one` of them costs so many milliseconds."""
+    return max(int(ALLOWED / one), min(ORIGINS, int(ALLOWED_FEW / one)))
+
+
+def spread_origins(names: Sequence[str], panel: Panel, origins: np.ndarray, run: RunParams) -> np.ndarray:
+    """The `origins` (rows of a panel, rising) on which a model that forecasts by these baselines is judged: those of the
+    slowest that is fitted, as in a comparison, but not fewer than ORIGINS_LEAST by `auto`.  All, where none is fitted."""
+    evaluation = run.evaluation
+    past = Origins.of(panel, origins)
+    moment = _moments(past) if len(origins) else origins
+    cutoffs = np.unique(moment)
+    fitted = [name for name in names if name in FITTED and len(origins)]
+    most = [_most_origins(name, past, run) for name in fitted if evaluation.season <= FITTED[name].longest]
+    least = ORIGINS_LEAST if evaluation.baseline_origins == "auto" else 1
+    count = max(min(most, default=least), least)
+    return origins[np.isin(moment, cutoffs[spread(len(cutoffs), count)])] if fitted else origins
+
+
+def with_whole_members(variants: Mapping[str, VariantParams], run: RunParams, data: Data) -> dict[str, VariantParams]:
+    """The variants of a run, their greedy ensembles without the baselines that are fitted at some origins only: a mean with one
+    would be another at each origin."""
+    left_out = _thinned(run, data) if any(one.greedy for one in variants.values()) else ()
+
+    def whole(one: VariantParams) -> VariantParams:
+        members = tuple(member for member in one.members if member.variant not in left_out)
+        return one.model_copy(update={"members": members}) if one.greedy else one
+
+    return {name: whole(one) for name, one in variants.items()}
+
+
+def _thinned(run: RunParams, data: Data) -> set[str]:
+    """The baselines that are fitted at some of the origins of a split, or at none."""
+    found, evaluation = set[str](), run.evaluation
+    for fold, split in [*((fold, "validation") for fold in data.folds), (data, "test")]:
+        origins = origin_rows(fold.panel, fold.windows, fold.split, split, evaluation.stride)
+        if not len(origins):
+            continue
+        past = Origins.of(fold.panel, origins)
+        cutoffs = len(np.unique(_moments(past)))
+        for name in _fitted(run):
+            if evaluation.season > FITTED[name].longest or _most_origins(name, past, run) < cutoffs:
+                found.add(name)
+    return found
+
+
+def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float]:
+    """About how many seconds of a core theta and auto_ets take on validation, of every fold, and test; 0 where one is left out.
+
+    `rows` of each series, `origins` of each in a split.
+    """
+    evaluation, found, ranges = run.evaluation, [], run.split.folds + 1
+    for name in _fitted(run):
+        limits, season = FITTED[name], evaluation.season
+        if season > limits.longest:
+            continue
+        kept = arguments_of(name, season).rows or rows.max()
+        all_rows = (np.minimum(rows, kept) + run.windows.gap + run.windows.horizon).sum()
+        one = limits.price(season) * float(all_rows) / 1000
+        if evaluation.baseline_origins != "auto":
+            found.append(ranges * one * min(evaluation.baseline_origins, origins))
+        elif (most := _allowed(1000 * one)) >= min(ORIGINS_LEAST, origins):
+            found.append(ranges * one * min(most, origins))
+    return found
+
+
+def member_seconds(job: Job, rows: np.ndarray, origins: int) -> float:
+    """About how many seconds of a core the baselines of an ensemble take, which are fitted on all of its origins.
+
+    `rows` of each series; `origins` of both splits together.
+    """
+    ahead = job.windows.gap + job.windows.horizon
+    fitted = [one for one in job.baselines if one.family in FITTED]
+    prices = (FITTED[one.family].price(one.network["season"]) for one in fitted)
+    lengths = (np.minimum(rows, one.network["rows"]).mean() + ahead for one in fitted)
+    return float(sum(price * length * origins / 1000 for price, length in zip(prices, lengths, strict=True)))
+
+
+def _fitted(run: RunParams) -> list[str]:
+    """Theta and auto_ets, where a run names them."""
+    return [name for name in run.evaluation.baselines if name in FITTED]
+
+
+def _moments(past: Origins) -> np.ndarray:
+    """[origins] what is fitted together: the cutoff, or, where series end at different times, the place from its own last one.
+
+    Otherwise thirty cutoffs would leave out most series of a split by rows.
+    """
+    _, first, counts = np.unique(past.start, return_index=True, return_counts=True)
+    if len(np.unique(past.cutoff)) <= counts.max(initial=0):
+        return past.cutoff
+    return np.repeat(first + counts, counts) - np.arange(len(past.start))
