@@ -38,6 +38,8 @@ HOMES = {
     "polars": ("tasks/", "data/"),
     "ray": ("tasks/engine/ray.py",),
     "optuna": ("tasks/tune/",),
+    "jinja2": ("tasks/pages.py",),
+    "markupsafe": ("tasks/pages.py",),
     "sqlalchemy": ("tasks/load/database.py", "tasks/tune/store.py"),
     "scipy": ("tasks/compare/significance.py",),
     "statsforecast": ("models/serving.py",),
@@ -47,8 +49,8 @@ HOMES = {
 
 # rooms of tasks/ in the order of the flow: each imports only what stands before it
 ROOMS = (
-    *("names", "files", "locks", "interrupt", "tracking", "grid", "load", "explore", "validate", "lags", "shelf", "engine"),
-    *("train", "evaluate", "calibrate", "compare", "tune", "report", "registry", "promote", "serve", "prune"),
+    *("names", "files", "locks", "interrupt", "pages", "tracking", "grid", "load", "explore", "validate", "lags", "shelf"),
+    *("engine", "train", "evaluate", "calibrate", "compare", "tune", "report", "registry", "promote", "serve", "prune"),
 )
 # the files that may hold a @task: the step that a flow calls
 MARKED = {

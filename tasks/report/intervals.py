@@ -1,10 +1,12 @@
 """The section of the report on intervals: what those of every model cover, and how they are made."""
 
 from params.schema import RunParams
+from tasks import pages
 from tasks.compare.compare import Comparison
-from tasks.report import page
+from tasks.pages import Html
 from tasks.report.columns import DISTRIBUTION
 from tasks.report.distribution import held
+from tasks.report.leaderboard import to_html
 
 CAPTIONS = {
     "coverage_by_series.png": "Coverage by series; of many those that are covered least have their names",
@@ -26,26 +28,26 @@ PARTS = (
 )
 
 
-def intervals_of(found: Comparison, run: RunParams) -> str:
-    """Scores of all distributions, coverage by group, and how the intervals of each model are made, as HTML."""
-    scores = page.table(found.board, ("rank", "name", *DISTRIBUTION))
-    return scores + page.folded("coverage by group of series", _groups(found, run)) + _methods(found)
+def intervals_of(found: Comparison, run: RunParams) -> Html:
+    """Scores of all distributions, coverage by group, and how the intervals of each model are made."""
+    scores = to_html(found.board, ("rank", "name", *DISTRIBUTION))
+    return scores + pages.folded("coverage by group of series", _groups(found, run)) + _methods(found)
 
 
-def _groups(found: Comparison, run: RunParams) -> str:
+def _groups(found: Comparison, run: RunParams) -> Html:
     """A row a model, a column a fifth of the series by size, or a series where there are few."""
     every = [held(found, model, run.evaluation.levels, run.promotion.coverage) for model in found.models]
     some = [one for one in every if one and one.groups]
     names = list(dict.fromkeys(name for one in some for name in one.groups))
     rows = [[one.model, *(_share(one.groups.get(name)) for name in names), _share(one.pool)] for one in some]
-    return page.grid([f"{some[0].level} % interval, % inside", *names, "all"], rows) if some else ""
+    return pages.grid([f"{some[0].level} % interval, % inside", *names, "all"], rows) if some else Html()
 
 
 def _share(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f}"
 
 
-def _methods(found: Comparison) -> str:
+def _methods(found: Comparison) -> Html:
     """The method of each model, and the scores behind the choice."""
     words = {}
     for model in found.models:
@@ -55,5 +57,5 @@ def _methods(found: Comparison) -> str:
         others = ", ".join(f"{name} {score:.4g}" for name, score in sorted(one.scores.items(), key=lambda pair: pair[1]))
         words[model] = one.method + (f" (interval score on rows that each was not calibrated on: {others})" if others else "")
     if not words:
-        return ""
-    return page.folded("how the intervals of each model are made", page.facts(words) + page.bullets(PARTS))
+        return Html()
+    return pages.folded("how the intervals of each model are made", pages.facts(words) + pages.bullets(PARTS))

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from params.evaluation import Measure
 from tasks.compare.board import LEVEL, Board, Difference, ScoreRow, Standing
+from tasks.pages import NUMBER, Cell, Html, Row, table
 from tasks.report.columns import BY_NAME, COLUMNS, DISTRIBUTION, FOLDS, NARROW, WIDE, Column, Form
 from tasks.train.kind import Kind
 
@@ -316,3 +317,15 @@ def _number(value: float | None) -> str:
 def _against(ours: float, theirs: float) -> str:
     share = 100 * (ours / theirs - 1) if theirs else 0.0 if not ours else math.inf
     return "level with" if abs(share) < 0.05 else f"{abs(share):.1f} % {'below' if share < 0 else 'above'}"
+
+
+def to_html(board: Board, columns: Sequence[str], choose_by: Measure = "mae") -> Html:
+    """Columns of the leaderboard as the table of a page, the chosen row marked, baselines quiet."""
+    columns = shown(board.rows, columns, choose_by)
+    sides = {column: "" if BY_NAME[column].form is Form.TEXT else NUMBER for column in columns}
+    body = []
+    for row, texts in zip(board.rows, rendered(board), strict=True):
+        looks = "quiet" if row.score is None or row.kind is Kind.BASELINE else ""
+        looks = "chosen" if row is board.chosen else looks
+        body.append(Row([Cell(texts[column], sides[column]) for column in columns], looks))
+    return table([Cell(BY_NAME[column].heading, sides[column]) for column in columns], body)

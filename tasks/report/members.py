@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from models.fit.settings import Learnt
 from params.schema import RunParams
+from tasks import pages
 from tasks.compare.board import Score
-from tasks.report import page
+from tasks.pages import Html
 from tasks.report.leaderboard import error_name
 from tasks.train.fits import Fit
 
@@ -16,13 +17,13 @@ PARTS = {
 }
 
 
-def members_of(fits: Sequence[Fit], scores: Mapping[str, Score], run: RunParams) -> str:
-    """A table of members for each greedy ensemble, as HTML; `scores`: what validation says of each fit."""
+def members_of(fits: Sequence[Fit], scores: Mapping[str, Score], run: RunParams) -> Html:
+    """A table of members for each greedy ensemble; `scores`: what validation says of each fit."""
     error = error_name(run.evaluation.choose_by, run.data.target)
-    return "".join(_table(fit, fit.result.learnt, scores.get(fit.label), error) for fit in fits if fit.result.learnt)
+    return Html().join(_table(fit, fit.result.learnt, scores.get(fit.label), error) for fit in fits if fit.result.learnt)
 
 
-def _table(fit: Fit, learnt: Learnt, score: Score, error: str) -> str:
+def _table(fit: Fit, learnt: Learnt, score: Score, error: str) -> Html:
     picks = sum(learnt.mix.counts)
     rows = sorted(zip(fit.members, learnt.mix.counts, learnt.singles, strict=True), key=lambda row: -row[1])
     cells = [
@@ -31,4 +32,4 @@ def _table(fit: Fit, learnt: Learnt, score: Score, error: str) -> str:
     ]
     told = "" if score is None else f"; held out, {score:.4g}, which is what the leaderboard has: {PARTS[learnt.by]}"
     words = f"{fit.label}: {error} on validation {learnt.score:.4g} where its weights were learnt{told}."
-    return page.bullets([words]) + page.grid(("member", "weight", "picks", "by itself there"), cells)
+    return pages.bullets([words]) + pages.grid(("member", "weight", "picks", "by itself there"), cells)

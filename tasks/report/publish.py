@@ -16,12 +16,14 @@ from models.data.panel import Data
 from params.evaluation import Measure
 from params.schema import RunParams
 from params.shown import discreet
+from tasks import pages
 from tasks.compare import scores
 from tasks.compare.board import LEVEL, Board, Difference, Score
 from tasks.compare.compare import Comparison, compare
 from tasks.evaluate.baselines import Baselines
+from tasks.pages import Html
 from tasks.report import leaderboard as report
-from tasks.report import memory_card, page
+from tasks.report import memory_card
 from tasks.report.columns import ACCURACY, BY_NAME, COST, IN_MLFLOW, MORE, NARROW
 from tasks.report.fit_runs import Publication, metrics_of, publish_fits
 from tasks.report.intervals import CAPTIONS, intervals_of
@@ -31,11 +33,12 @@ from tasks.report.plots.style import HAND, png, save
 from tasks.report.reasons import gain_of, tell
 from tasks.report.told import Told, lines_of, next_commands
 from tasks.tracking import logs, runs
-from tasks.tracking import view as pages
+from tasks.tracking import view as mlflow_pages
 from tasks.train.fits import Fit
 from tasks.train.identity import Provenance
 from tasks.train.kind import Kind
 from tasks.train.revision import named
+from tasks.validate.report import checks, rows
 
 Advance = Callable[[int, int, str], None]
 Drawn = tuple[bytes, bytes | None]  # the PNG of a picture, and that for a phone
@@ -56,7 +59,7 @@ def publish(found: Comparison, where: Publication, data: Data, fits: Sequence[Fi
     told = tell(run, data, fits, found, where.about.command)
     pictures = dict(_drawn(pictures_of(found, run, data, fits), folder))
     _tables(found, where, told, folder)
-    text = page.page(
+    text = pages.page(
         f"{run.name}: comparison", f"{told.sentence} {told.intervals}".strip(), _sections(found, where, told, fits, pictures)
     )
     (folder / "report.html").write_text(text, encoding="utf-8")
@@ -112,11 +115,11 @@ def _drawn(pictures: Iterable[Picture], folder: Path) -> Iterable[tuple[str, Dra
 
 def _sections(
     found: Comparison, where: Publication, told: Told, fits: Sequence[Fit], pictures: Mapping[str, Drawn]
-) -> list[page.Section]:
+) -> list[pages.Section]:
     """The report from top to bottom: who is better, by how much, where, and whether it is real; then all that stands behind."""
 
-    def drawn(captions: Mapping[str, str]) -> list[tuple[str, bytes, bytes | None]]:
-        return [(caption, *pictures[name]) for name, caption in captions.items() if name in pictures]
+    def drawn(captions: Mapping[str, str]) -> list[Html]:
+        return [pages.figure(caption, *pictures[name]) for name, caption in captions.items() if name in pictures]
 
     by = where.run.evaluation.choose_by
     cards = memory_card.cards_of(fits)
@@ -126,22 +129,28 @@ def _sections(
     error = report.error_name(by, where.run.data.target)
     accuracy = {"accuracy.png": f"{error} on test and validation, {_common(found)}"}
     differ = {"skill.png": f"Skill against {found.baseline}", "differences.png": f"How far from {found.best}"}
-    note = page.bullets([told.note] if told.note else [])
+    note = pages.bullets([told.note] if told.note else [])
     few, errors = _where_errors(found, pictures)
     few = f"{error} on test, {_common(found)}. {few}".strip()
     return [
-        page.Section("why", "Why no variant won", "", (), _why(told)),
-        page.Section("leaderboard", "Leaderboard", _scope(found, where.run), drawn(accuracy), _scores(found.board, by) + note),
-        page.Section("real", "Is the difference real?", _how_real(found, by), drawn(differ)),
-        page.Section("where", "Where the errors are", few, drawn(errors)),
-        page.Section("intervals", "Do the intervals hold?", told.intervals, drawn(CAPTIONS), intervals_of(found, where.run)),
-        page.Section("forecasts", "Forecasts of the worst and the best series", "", drawn(_ends(found, pictures))),
-        page.Section("members", "Members of the greedy ensemble", "", (), members_of(fits, _validation(found), where.run)),
-        page.Section("memory", "Memory", "", drawn(memory), page.bullets(warnings)),
-        page.Section("cost", "Cost", "", drawn(cost), page.table(found.board, COST)),
-        page.Section("data", "Data checks", "", (), page.checks(where.about.verdict)),
-        page.Section("again", "How to do it again", "", (), _again(where)),
+        pages.Section("why", "Why no variant won", "", (), _why(told)),
+        pages.Section("leaderboard", "Leaderboard", _scope(found, where.run), drawn(accuracy), _scores(found.board, by) + note),
+        pages.Section("real", "Is the difference real?", _how_real(found, by), drawn(differ)),
+        pages.Section("where", "Where the errors are", few, drawn(errors)),
+        pages.Section("intervals", "Do the intervals hold?", told.intervals, drawn(CAPTIONS), intervals_of(found, where.run)),
+        pages.Section("forecasts", "Forecasts of the worst and the best series", "", drawn(_ends(found, pictures))),
+        pages.Section("members", "Members of the greedy ensemble", "", (), members_of(fits, _validation(found), where.run)),
+        pages.Section("memory", "Memory", "", drawn(memory), pages.bullets(warnings)),
+        pages.Section("cost", "Cost", "", drawn(cost), report.to_html(found.board, COST)),
+        pages.Section("data", "Data checks", "", (), _checks(where)),
+        pages.Section("again", "How to do it again", "", (), _again(where)),
     ]
+
+
+def _checks(where: Publication) -> Html:
+    """What did not pass in words, then all checks."""
+    verdict = where.about.verdict
+    return checks(verdict) + pages.folded("all checks", rows(verdict))
 
 
 def _validation(found: Comparison) -> dict[str, Score]:
@@ -153,13 +162,13 @@ def _common(found: Comparison) -> str:
     return f"on the rows that {found.baseline} forecasts too" + (f" ({_range(counts)} of the test)" if counts else "")
 
 
-def _why(told: Told) -> str:
+def _why(told: Told) -> Html:
     """The reasons and what to type next; nothing where a variant won."""
     if told.reasons is None:
-        return ""
+        return Html()
     commands = next_commands(told.reasons, told.command)
     words = [reason.words for reason in told.reasons] or lines_of(told.reasons, told.command)
-    return page.bullets(words) + "".join(page.code(command) for command in commands)
+    return pages.bullets(words) + Html().join(pages.code(command) for command in commands)
 
 
 def _where_errors(found: Comparison, pictures: Mapping[str, Drawn]) -> tuple[str, dict[str, str]]:
@@ -177,16 +186,16 @@ def _where_errors(found: Comparison, pictures: Mapping[str, Drawn]) -> tuple[str
     return few, errors
 
 
-def _scores(board: Board, choose_by: Measure) -> str:
+def _scores(board: Board, choose_by: Measure) -> Html:
     """The leaderboard, further scores, and what each column means."""
     meanings = [
         f"{BY_NAME[name].heading}: {BY_NAME[name].meaning}"
         for name in dict.fromkeys((*report.shown(board.rows, ACCURACY, choose_by), *report.shown(board.rows, MORE)))
         if BY_NAME[name].meaning
     ]
-    table = page.table(board, ACCURACY, choose_by) + page.bullets(report.remarks(board, choose_by))
-    table += page.folded("more scores", page.table(board, MORE))
-    return table + page.folded("what the columns say", page.bullets(meanings))
+    table = report.to_html(board, ACCURACY, choose_by) + pages.bullets(report.remarks(board, choose_by))
+    table += pages.folded("more scores", report.to_html(board, MORE))
+    return table + pages.folded("what the columns say", pages.bullets(meanings))
 
 
 def _ends(found: Comparison, pictures: Mapping[str, Drawn]) -> dict[str, str]:
@@ -237,7 +246,7 @@ def _range(counts: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _again(where: Publication) -> str:
+def _again(where: Publication) -> Html:
     printed = where.about.fingerprint
     facts = {
         "MLflow run": where.parent,
@@ -251,7 +260,7 @@ def _again(where: Publication) -> str:
         "lock": printed["lock"],
     }
     whole = logs.to_yaml(where.run.model_dump(mode="json"))
-    return page.code(where.about.command) + page.facts(facts) + page.folded("the whole of the params", page.code(whole))
+    return pages.code(where.about.command) + pages.facts(facts) + pages.folded("the whole of the params", pages.code(whole))
 
 
 def _keep_forecasts(found: Comparison, where: Publication) -> None:
@@ -270,12 +279,12 @@ def _conclude(found: Comparison, where: Publication, told: Told) -> None:
     logs.tag(parent, {"chosen": found.chosen, "best_baseline": found.baseline, "best_naive": found.naive})
     text = f"{told.markdown()}\n\n{report.to_markdown(board, NARROW, by)}\nThe whole report: `report.html` among the artifacts."
     logs.describe(parent, text)
-    key, view = pages.view_tag(parent, {BY_NAME[name].metric: BY_NAME[name].pixels for name in IN_MLFLOW})
+    key, view = mlflow_pages.view_tag(parent, {BY_NAME[name].metric: BY_NAME[name].pixels for name in IN_MLFLOW})
     experiment = runs.experiment_of(parent)
     links = (
-        ("table", pages.experiment_url("", experiment)),
-        ("charts", pages.experiment_url("", experiment, charts=True)),
-        ("report", pages.run_url("", experiment, parent, "report.html")),
+        ("table", mlflow_pages.experiment_url("", experiment)),
+        ("charts", mlflow_pages.experiment_url("", experiment, charts=True)),
+        ("report", mlflow_pages.run_url("", experiment, parent, "report.html")),
     )
     first = f"{report.headline(board, by)} ({', '.join(f'[{what}]({address[1:]})' for what, address in links)})"
     logs.describe_experiment(parent, f"{first}\n\n{text}", {key: view})

@@ -9,10 +9,10 @@ import polars as pl
 
 from params.errors import UserError, clipped
 from params.shown import visible
+from tasks import pages
 from tasks.files import placed
 from tasks.load.files import did_you_mean
 from tasks.registry.load import Version
-from tasks.report import page
 from tasks.report.plots.outlook import Outlook, outlook_of, outlook_picture, outlook_pictures
 from tasks.serve.forecast import Forecasts
 from tasks.serve.given import in_columns_of, on_clock
@@ -96,10 +96,10 @@ def _page(found: Forecasts, version: Version, some: Sequence[Outlook], which: st
         "" if cutoffs == found.made["unique_id"].n_unique() else " Of several forecasts of a series those that do not overlap."
     )
     sections = [
-        page.Section(
+        pages.Section(
             f"s{number}",
             visible(one.series),
-            body=page.figure(
+            body=pages.figure(
                 f"{_drawn(one)} of {visible(one.series)}{_by(one, version)}.{several}",
                 outlook_picture(one, unit, clock),
                 outlook_picture(one, unit, clock, narrow=True),
@@ -108,10 +108,10 @@ def _page(found: Forecasts, version: Version, some: Sequence[Outlook], which: st
         )
         for number, one in enumerate(some)
     ]
-    return page.page(f"Forecasts of {version}", words, sections)
+    return pages.page(f"Forecasts of {version}", words, sections)
 
 
-def _numbers(found: Forecasts, one: Outlook) -> str:
+def _numbers(found: Forecasts, one: Outlook) -> pages.Html:
     """The newest forecast of a series as a table that opens."""
     made = found.made.filter(pl.col("unique_id") == one.series)
     newest = made.filter(pl.col("cutoff") == made["cutoff"].max()).head(MOST_STEPS)
@@ -125,7 +125,7 @@ def _numbers(found: Forecasts, one: Outlook) -> str:
     ]
     body = [(time, *row) for time, row in zip(said, numbers, strict=True)]
     heads = ("time", *(_said(name) for name in values))
-    return page.folded("the newest forecast in numbers", page.grid(heads, body))
+    return pages.folded("the newest forecast in numbers", pages.grid(heads, body))
 
 
 def _said(name: str) -> str:

@@ -1,24 +1,16 @@
 """The verdict of the data checks as people read it: lines for a terminal, and a page that works offline."""
 
-import html
 from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from params.shown import visible
+from tasks import pages
+from tasks.pages import NUMBER, Cell, Html, Row, Section
 from tasks.validate.verdict import Finding, Verdict
 
 MOST_NAMED = 10
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --bad: #b3261e; --warn: #8a6100; --good: #2e6b34 }
-@media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --warn: #ffd166; --good: #8fd694 } }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
-table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line) }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } td.n, td.limit { white-space: nowrap }
-.fail { color: var(--bad) } .warn, .drop { color: var(--warn) } .ok { color: var(--good) }
-"""
 
 
 def outcome(finding: Finding) -> str:
@@ -120,26 +112,31 @@ def report_table(verdict: Verdict) -> Table:
     return table
 
 
-def rows(verdict: Verdict) -> str:
-    """All checks as the table of a page; everything from the data is escaped."""
-    text = html.escape
-    body = "".join(
-        f"<tr><td>{text(f.name)}</td><td class='{outcome(f)}'>{outcome(f)}</td><td class='n'>{found(f)}</td>"
-        f"<td class='limit'>{allowed(f)}</td><td>{text(named(f.series))}</td>"
-        f"<td class='long'>{text('' if f.passed else f.about)}</td></tr>"
+def checks(verdict: Verdict) -> Html:
+    """The verdict as a part of a page: what did not pass in words, then all checks."""
+    answer = ("ok", "passed") if verdict.passed else ("fail", "failed")
+    return pages.paragraph(heading(verdict), *answer) + pages.bullets(report_lines(verdict))
+
+
+def rows(verdict: Verdict) -> Html:
+    """All checks as the table of a page."""
+    heads = (("check", ""), ("outcome", ""), ("found", NUMBER), ("allowed", ""), ("series", ""), ("what to do", ""))
+    body = [
+        Row(
+            (
+                Cell(f.name),
+                Cell(outcome(f), outcome(f)),
+                Cell(found(f), NUMBER),
+                Cell(allowed(f), "limit"),
+                Cell(named(f.series)),
+                Cell("" if f.passed else f.about, "long"),
+            )
+        )
         for f in verdict.findings
-    )
-    return f"<table><tr><th>check<th>outcome<th class='n'>found<th>allowed<th>series<th>what to do</tr>{body}</table>"
+    ]
+    return pages.table([Cell(*head) for head in heads], body)
 
 
 def report_html(verdict: Verdict, name: str) -> str:
-    """One page that loads nothing from anywhere; everything from the data is escaped."""
-    text = html.escape
-    lines = "".join(f"<li>{text(line)}</li>" for line in report_lines(verdict))
-    answer = "<b class='ok'>passed</b>" if verdict.passed else "<b class='fail'>failed</b>"
-    return (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-        f"<title>{text(name)}: data checks</title><style>{STYLE}</style><h1>{text(name)}: data checks {answer}</h1>"
-        f"<p>{text(heading(verdict))}</p><ul>{lines}</ul>"
-        f"{rows(verdict)}</html>"
-    )
+    """The verdict as a page of its own."""
+    return pages.page(f"{name}: data checks", "", [Section("checks", "Data checks", body=checks(verdict) + rows(verdict))])

@@ -1,11 +1,12 @@
-"""The report as one web page: offline, and nothing of the data breaks out of its place."""
+"""tasks/pages.py: a web page is offline, and nothing of the data breaks out of its place."""
 
 from html.parser import HTMLParser
 
+from tasks import pages
 from tasks.compare.board import Board, ScoreRow
-from tasks.report import page
 from tasks.report.columns import ACCURACY
-from tasks.report.leaderboard import remarks
+from tasks.report.leaderboard import remarks, to_html
+from tasks.validate.report import checks, rows
 from tasks.validate.verdict import Finding, Verdict
 
 EVIL = "<script>alert(1)</script> & \" ' [red]x[/red] </pre></details>"
@@ -60,11 +61,11 @@ def evil_verdict() -> Verdict:
 def test_everything_from_the_data_is_text_and_nothing_is_loaded() -> None:
     board = evil_board()
     sections = [
-        page.Section("a", EVIL, EVIL, [(EVIL, b"PNG", None)], page.table(board, ACCURACY) + page.bullets(remarks(board))),
-        page.Section("b", "b", "", (), page.checks(evil_verdict())),
-        page.Section("c", "c", "", (), page.code(EVIL) + page.facts({EVIL: EVIL}) + page.folded(EVIL, page.code(EVIL))),
+        pages.Section("a", EVIL, EVIL, [pages.figure(EVIL, b"PNG")], to_html(board, ACCURACY) + pages.bullets(remarks(board))),
+        pages.Section("b", "b", "", (), checks(evil_verdict()) + rows(evil_verdict())),
+        pages.Section("c", "c", "", (), pages.code(EVIL) + pages.facts({EVIL: EVIL}) + pages.folded(EVIL, pages.code(EVIL))),
     ]
-    text = page.page(EVIL, EVIL, sections)
+    text = pages.page(EVIL, EVIL, sections)
     found = read(text)
     assert "script" not in found.tags and "red" not in found.tags
     for word in ("http://", "https://", "@import", "url(", "javascript:"):
@@ -75,5 +76,20 @@ def test_everything_from_the_data_is_text_and_nothing_is_loaded() -> None:
 
 
 def test_empty_sections_are_left_out_and_not_linked() -> None:
-    text = page.page("t", "w", [page.Section("none", "Nothing", "note"), page.Section("some", "Some", "", (), "<p>x</p>")])
+    text = pages.page(
+        "t", "w", [pages.Section("none", "Nothing", "note"), pages.Section("some", "Some", "", (), pages.code("x"))]
+    )
     assert "Nothing" not in text and 'href="#some"' in text and read(text).tags["section"] == 1
+
+
+def test_text_that_stands_in_the_place_of_html_is_escaped() -> None:
+    section = pages.Section("a", "A", body=pages.bullets(["x"]) + EVIL)  # type: ignore[operator]
+    assert "script" not in read(pages.page("t", "w", [section])).tags
+    assert "<script" not in pages.folded("t", EVIL)  # type: ignore[arg-type]
+
+
+def test_a_table_says_what_its_cells_are() -> None:
+    text = pages.grid(("name", "value"), [("a", "1")])
+    assert '<th scope="col">name</th><th scope="col" class="n">value</th>' in text
+    assert '<tr><td>a</td><td class="n">1</td></tr>' in text
+    assert pages.folded("more", pages.code("x")) == "<details><summary>more</summary><pre>x</pre></details>"
