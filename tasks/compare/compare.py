@@ -26,6 +26,7 @@ from tasks.evaluate import frames
 from tasks.evaluate.baselines import Baselines
 from tasks.evaluate.bounds import bounds_of
 from tasks.evaluate.frames import Forecasts
+from tasks.evaluate.packed import is_narrow
 from tasks.grid.frequency import Frequency
 from tasks.train.fits import Fit
 from tasks.train.kind import Kind
@@ -212,10 +213,10 @@ def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Basel
 
     ids, levels = tuple(data.panel.ids), run.quantile_levels
 
-    def written(split: str, file: str, calibrations: Mapping[str, Calibration]) -> Forecasts:
+    def written(split: str, file: str, calibrations: Mapping[str, Calibration], narrow: bool = False) -> Forecasts:
         targets, grid = frames.targets_of(data, split, run.evaluation.stride).blocks(), Frequency.of(data.panel.facts)
         asked, bounds = run.evaluation.levels, bounds_of(run.data)
-        return frames.write(folder / file, targets, sources[split], horizon, grid, ids, calibrations, asked, bounds)
+        return frames.write(folder / file, targets, sources[split], horizon, grid, ids, calibrations, asked, bounds, narrow)
 
     validation = written("validation", "validation.parquet", {})
     scales = folds.scales_of(run.evaluation, data)
@@ -226,7 +227,9 @@ def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Basel
         one = calibrations[model] = calibrate(validation.outcome(model, levels), yardsticks, run.evaluation.intervals)
         numbers[model] = folds.validated(validation, model, bar.name, scales, run.evaluation.scaled)
         numbers[model]["val_interval_score"] = one.scores.get(one.method)
-    test = written("test", "forecasts.parquet", {model: one.calibration for model, one in calibrations.items()})
+    naive = dict(scales[-1].series.select("unique_id", "mae").drop_nulls().iter_rows())
+    narrow = is_narrow(data.panel, naive, bounds_of(run.data))
+    test = written("test", "forecasts.parquet", {model: one.calibration for model, one in calibrations.items()}, narrow)
     return _Judged(test, validation, calibrations, numbers, bar, scales, run.evaluation.scaled)
 
 

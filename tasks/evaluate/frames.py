@@ -26,6 +26,7 @@ from models.data.origins import origin_rows
 from models.data.panel import Data, Panel
 from models.data.window import WindowParams
 from models.serving import Bounds, Calibration, ends_of
+from tasks.evaluate import packed
 from tasks.evaluate.bounds import NO_BOUNDS, within
 from tasks.evaluate.forecasts import KEYS, origin_frame, own_column
 from tasks.files import placed, write_parquet
@@ -120,7 +121,8 @@ class Forecasts:
                     yield self._shown(pl.DataFrame(file.read_row_group(number, columns=names)))
 
     def _shown(self, frame: pl.DataFrame) -> pl.DataFrame:
-        frame = frame.with_columns(self.frequency.shown(pl.col(name)).alias(name) for name in TIMES)
+        times = (self.frequency.shown(pl.col(name)).alias(name) for name in TIMES)
+        frame = frame.with_columns(pl.col(pl.Float32).cast(pl.Float64), *times)
         return frame.with_columns(step=pl.int_range(pl.len(), dtype=pl.Int64) % self.horizon + 1)
 
     def _fold_of_each(self, file: pq.ParquetFile) -> list[int]:
@@ -213,12 +215,13 @@ def write(
     calibrations: Mapping[str, Calibration] | None = None,
     levels: Sequence[float] = (),
     bounds: Bounds = NO_BOUNDS,
+    narrow: bool = False,
 ) -> Forecasts:
     """Joins files side by side, a block at a time.
 
     `targets`: the blocks of `Targets`.  `sources`: for each model the Parquet file that has its column, with the rows of
     `targets`.  `calibrations`: of the models that get intervals, which are of `levels` in percent.  All forecasts lie within
-    `bounds`.  Raises ValueError where a file has other rows.
+    `bounds`, and are kept in 32 bits where `narrow`.  Raises ValueError where a file has other rows.
     """
     folds: Counter[int] = Counter()
     with placed(path) as partial, ExitStack() as opened:
@@ -230,8 +233,8 @@ def write(
                 part = with_intervals(part, model, calibration, levels, ids, bounds)
             if "_fold" in part.columns and part.height:
                 folds[part["_fold"][0]] += part.height
-            table = part.drop("step", cs.starts_with(OWN)).to_arrow()
-            writer = writer or opened.enter_context(pq.ParquetWriter(partial, table.schema, compression="zstd"))
+            table = packed.table_of(part.drop("step", cs.starts_with(OWN)), narrow)
+            writer = writer or opened.enter_context(packed.writer(partial, table.schema))
             writer.write_table(table, row_group_size=max(table.num_rows, 1))
     return Forecasts(path, horizon, frequency, sources, tuple(ids), tuple(folds[fold] for fold in sorted(folds)))
 
