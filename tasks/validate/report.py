@@ -139,4 +139,4 @@ def rows(verdict: Verdict) -> Html:
 
 def report_html(verdict: Verdict, name: str) -> str:
     """The verdict as a page of its own."""
-    return pages.page(f"{name}: data checks", "", [Section("checks", "Data checks", body=checks(verdict) + rows(verdict))])
+    return pages.page(f"{name}: data checks", "", [Section("checks", "All checks", body=checks(verdict) + rows(verdict))])
