@@ -76,12 +76,12 @@ def test_everything_from_the_data_is_text_and_nothing_is_loaded() -> None:
 
 
 def test_empty_sections_are_left_out_and_not_linked() -> None:
-    text = pages.page(
-        "t", "w", [pages.Section("none", "Nothing", "note"), pages.Section("some", "Some", "", (), pages.code("x"))]
-    )
+    none = pages.Section("none", "Nothing", "note")
+    some, other = (pages.Section(name, name.title(), "", (), pages.code("x")) for name in ("some", "other"))
+    text = pages.page("t", "w", [none, some])
     assert "Nothing" not in text and read(text).tags["section"] == 1 and "nav" not in read(text).tags
-    other = pages.Section("other", "Other", "", (), pages.code("y"))
-    assert 'href="#some"' in pages.page("t", "w", [some, other])
+    text = pages.page("t", "w", [some, other])
+    assert 'href="#some"' in text and read(text).tags["nav"] == 1
 
 
 def test_text_that_stands_in_the_place_of_html_is_escaped() -> None:
