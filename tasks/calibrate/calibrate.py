@@ -10,11 +10,11 @@ from models.serving import Calibration
 from params.errors import UserError
 from tasks.calibrate.methods import SERIES, Method, fitted, methods
 from tasks.calibrate.parts import Part, origins_of, over_time, parts_of
+from tasks.calibrate.thinned import known, taken, thinned
 from tasks.calibrate.yardsticks import LATEST, NOW, Yardsticks
 from tasks.evaluate.frames import Outcome
 
 AUTO = "auto"
-MOST_ROWS = 1 << 21  # that calibrate; of more, every so manieth origin
 CHOOSING_ROWS = 1 << 17  # that choose the method
 
 
@@ -29,16 +29,19 @@ class Calibrated:
 
 
 def calibrate(found: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> Calibrated:
-    """The calibration of a model from what it forecast on validation; `intervals`: auto, or the name of a method (`named`)."""
-    rows = _thinned(_known(found), MOST_ROWS)
+    """The calibration of a model from what it forecast on validation (`calibrating`).
+
+    `intervals`: auto, or the name of a method (`named`).
+    """
+    rows = known(found)
     reach = math.ceil(yardsticks.horizon / yardsticks.stride)
-    known = methods(yardsticks, rows.own is not None, origins_of(rows).most, over_time(rows, reach))
+    suited = methods(yardsticks, rows.own is not None, origins_of(rows).most, over_time(rows, reach))
     scores: dict[str, float] = {}
     if intervals == AUTO:
-        some = _thinned(rows, CHOOSING_ROWS)
+        some = thinned(rows, CHOOSING_ROWS)
         thinner = max(math.ceil(reach * len(some.y) / max(len(rows.y), 1)), 1)
-        scores = _scores(known, some, parts_of(some, thinner), yardsticks)
-        method = _best(known, scores)
+        scores = _scores(suited, some, parts_of(some, thinner), yardsticks)
+        method = _best(suited, scores)
     else:
         method = named(intervals, rows.own is not None, yardsticks)
     fold = np.zeros(len(rows.y), np.int64) if rows.fold is None else rows.fold
@@ -84,8 +87,8 @@ def _scores(known: Sequence[Method], rows: Outcome, parts: Sequence[Part], yards
     for method in known:
         total, count = 0.0, 0
         for part in parts:
-            calibration = fitted(method, _taken(rows, part.calibrate), fold[part.calibrate], yardsticks, part.fold)
-            scored = _taken(rows, part.score)
+            calibration = fitted(method, taken(rows, part.calibrate), fold[part.calibrate], yardsticks, part.fold)
+            scored = taken(rows, part.score)
             score = interval_score(calibration, scored, yardsticks) / scale[part.fold, scored.series]
             total += float(np.nansum(score))
             count += int(np.isfinite(score).sum())
@@ -107,24 +110,3 @@ def interval_score(calibration: Calibration, rows: Outcome, yardsticks: Yardstic
             outside = np.maximum(lower - rows.y, 0) + np.maximum(rows.y - upper, 0)
             scores.append(upper - lower + outside / level)
     return np.asarray(np.mean(scores, axis=0)) if scores else np.full(len(rows.y), np.nan)
-
-
-def _known(rows: Outcome) -> Outcome:
-    """Those that have a forecast and an actual."""
-    there = np.isfinite(rows.y) & np.isfinite(rows.point)
-    return rows if there.all() else _taken(rows, there)
-
-
-def _thinned(rows: Outcome, most: int) -> Outcome:
-    """Every so manieth origin of each series, the last one among them, where there are more rows."""
-    every = math.ceil(len(rows.y) / most)
-    if every <= 1:
-        return rows
-    origins = origins_of(rows)
-    kept = origins.later % every == 0 if origins.most >= every else origins.number % every == 0
-    return _taken(rows, kept)
-
-
-def _taken(rows: Outcome, some: np.ndarray) -> Outcome:
-    own, fold = (None if part is None else part[some] for part in (rows.own, rows.fold))
-    return Outcome(rows.y[some], rows.point[some], rows.step[some], rows.series[some], rows.cutoff[some], own, fold)

@@ -7,12 +7,13 @@ rows that all of them forecast, without those that leave out most of the series.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 
 from models.baselines import NAIVES
 from tasks.compare.board import Score, best_naive
-from tasks.compare.measures import Measured, Scale, measured
-from tasks.evaluate.frames import Forecasts
+from tasks.compare.measures import Measured, Scale, measured_from, sums_of
+from tasks.evaluate.frames import Forecasts, numbers_of
 
 LEAST_SHARE = 0.5  # of the series that any baseline forecasts: one with fewer is no bar
 
@@ -31,36 +32,65 @@ def find_bar(validation: Forecasts, baselines: Sequence[str], scales: Sequence[S
 
     Raises ValueError where no naive baseline forecast anything.
     """
-    there = {name: _there(validation, name) for name in baselines}
-    series = validation.read()["unique_id"]
-    counts = {name: series.filter(rows).n_unique() for name, rows in there.items()}
-    most = series.filter(pl.DataFrame(there).select(pl.any_horizontal(pl.all())).to_series()).n_unique() if there else 0
-    few = {name for name, count in counts.items() if 0 < count < LEAST_SHARE * most}
-    able = [name for name, count in counts.items() if count and name not in few]
-    naive = best_naive(_scores(validation, [name for name in NAIVES if counts.get(name)], there, scales))
-    known = {name: value for name, value in _scores(validation, able, there, scales).items() if value is not None}
-    notes = {name: f"forecasts {counts[name]} of {most} series: too few to be the bar" for name in baselines if name in few}
-    return Bar(min(known, key=known.__getitem__, default=naive), naive, notes)
+    known = _Known.of(validation, baselines)
+    few = {name for name, count in known.series.items() if 0 < count < LEAST_SHARE * known.most}
+    able = [name for name, count in known.series.items() if count and name not in few]
+    naives = [name for name in NAIVES if known.series.get(name)]
+    found = _scores(validation, [known.together(naives), known.together(able)], scales)
+    naive = best_naive(found[0])
+    scored = {name: value for name, value in found[1].items() if value is not None}
+    words = {name: f"forecasts {known.series[name]} of {known.most} series: too few to be the bar" for name in few}
+    notes = {name: words[name] for name in baselines if name in few}
+    return Bar(min(scored, key=scored.__getitem__, default=naive), naive, notes)
 
 
-def _there(frames: Forecasts, name: str) -> pl.Series:
-    """[rows] whether there are an actual and a forecast."""
-    rows = frames.read(name).select(pl.col("y", name).cast(pl.Float64).fill_nan(None).is_not_null())
-    return rows.select(pl.all_horizontal(pl.all())).to_series().alias(name)
+@dataclass(frozen=True)
+class _Known:
+    """Which baselines forecast what came: `series`: of how many each does, `most`: of how many any does; `rows`: which ones
+    forecast the same row, of all rows."""
+
+    series: Mapping[str, int]
+    most: int
+    rows: frozenset[frozenset[str]]
+
+    @classmethod
+    def of(cls, validation: Forecasts, baselines: Sequence[str]) -> "_Known":
+        """Of all folds."""
+        series = np.zeros((len(validation.ids) + 1, len(baselines)), bool)
+        patterns: set[tuple[bool, ...]] = set()
+        for block in validation.blocks(*baselines):
+            there = block.select(_there([name]).alias(name) for name in baselines).to_numpy()
+            patterns.update(map(tuple, np.unique(there, axis=0).tolist()))
+            np.logical_or.at(series, numbers_of(block["unique_id"], validation.ids), there)
+        counts = dict(zip(baselines, series.sum(axis=0).tolist(), strict=True))
+        names = (frozenset(name for name, known in zip(baselines, one, strict=True) if known) for one in patterns)
+        return cls(counts, int(series.any(axis=1).sum()), frozenset(names))
+
+    def together(self, names: Sequence[str]) -> dict[str, Sequence[str]]:
+        """For each the baselines that must forecast a row that counts: all of them, or itself where there is no such row."""
+        common = any({*names} <= row for row in self.rows)
+        return {name: names if common else [name] for name in names}
+
+
+def _there(names: Sequence[str]) -> pl.Expr:
+    """Whether there are an actual and a forecast of each."""
+    return pl.all_horizontal(pl.col("y", *names).cast(pl.Float64).fill_nan(None).is_not_null())
 
 
 def _scores(
-    frames: Forecasts, names: Sequence[str], there: Mapping[str, pl.Series], scales: Sequence[Scale]
-) -> dict[str, Score]:
-    """name -> the score on the rows that all of them forecast; each on its own where there is no such row."""
-    if not names:
-        return {}
-    common = pl.DataFrame([there[name] for name in names]).select(pl.all_horizontal(pl.all())).to_series()
-    rows = {name: common if common.any() else there[name] for name in names}
-
-    def score(name: str) -> Score:
-        parts = frames.split(frames.read(name, *scales[0].besides).with_columns(_counts=rows[name]))
-        found = [measured(part.filter("_counts"), [name], scale) for part, scale in zip(parts, scales, strict=True)]
-        return Measured.mean(found).scores[name]
-
-    return {name: score(name) for name in names}
+    frames: Forecasts, groups: Sequence[Mapping[str, Sequence[str]]], scales: Sequence[Scale]
+) -> list[dict[str, Score]]:
+    """Of each group name -> the score on the rows that all of its names forecast, in one pass over each fold."""
+    columns = {name for group in groups for names in group.values() for name in names}
+    folds: list[list[dict[str, Measured]]] = []
+    for fold, scale in enumerate(scales):
+        sums: list[dict[str, list[pl.DataFrame]]] = [{name: [] for name in group} for group in groups]
+        for block in frames.blocks(*sorted(columns), *scale.besides, fold=fold):
+            for group, some in zip(groups, sums, strict=True):
+                for name, needed in group.items():
+                    some[name].append(sums_of(block.filter(_there(needed)), [name], scale))
+        folds.append([{name: measured_from(parts, [name], scale) for name, parts in some.items()} for some in sums])
+    return [
+        {name: Measured.mean([fold[place][name] for fold in folds]).scores[name] for name in group}
+        for place, group in enumerate(groups)
+    ]

@@ -1,6 +1,6 @@
 """All variants and baselines on the same origins: one forecast frame, a row of scores each.  The test chooses nothing.
 
-Every figure is computed from the forecast frames on disk, one model's columns at a time, so that memory holds one model's.
+Every figure is made of sums over blocks of the forecast frames on disk, so that memory holds one block of one model.
 """
 
 import math
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from models.data.origins import origin_rows
@@ -16,11 +17,13 @@ from models.serving import Calibration
 from models.worker import EVALUATED
 from params.schema import RunParams
 from tasks.calibrate.calibrate import Calibrated, calibrate
+from tasks.calibrate.thinned import calibrating
 from tasks.calibrate.yardsticks import Yardsticks
-from tasks.compare import copycat, folds, measures, scores, seeds, significance
+from tasks.compare import copycat, folds, scores, seeds, significance
 from tasks.compare.bar import Bar, find_bar
 from tasks.compare.board import Board, Difference, Score, ScoreRow, Standing
-from tasks.compare.distribution import Ruler, Shape
+from tasks.compare.differences import Pair, differences
+from tasks.compare.distribution import RowScores, Ruler, Shape
 from tasks.compare.measures import Scale
 from tasks.evaluate import frames
 from tasks.evaluate.baselines import Baselines
@@ -132,20 +135,18 @@ def compare(
     for model in judged.calibrations:
         step(model)
         row = known.get(model) or _baseline_row(model, baselines.notes.get(model), judged.bar.notes.get(model))
-        frame = judged.test.read(model, bar, naive, *judged.scale.besides)
-        by = judged.calibrations[model].calibration
-        frame, shapes[model] = ruler.beside(frame, judged.test.outcomes(model, run.quantile_levels), by)
-        grid = frame[model].to_numpy().reshape(-1, windows.horizon)
-        row = _scored(row, frame, judged, copycat.probe(panel, origins, grid, windows.gap))
+        tally, shapes[model], grid = _tallied(judged, model, ruler, run.quantile_levels)
+        probed = origins[copycat.probed(len(origins))]
+        row = _scored(row, tally, judged, copycat.probe(panel, probed, grid, windows.gap))
         rows.append(row)
         if row.finished:
-            tables += [scores.breakdown(frame, model, bar, judged.scale, place) for place in scores.slices(frame)]
+            tables += [tally.breakdown(by) for by in tally.slices()]
     rows += [known[fit.label] for fit in fits if not fit.finished]
     board = Board.of(seeds.merged(rows), bar, naive)
     groups = {name: [row for row in some if row.finished] for name, some in seeds.by_variant(rows).items()}
-    columns = {name: [row.name for row in some] for name, some in groups.items() if some}
+    columns = {name: tuple(row.name for row in some) for name, some in groups.items() if some}
     others = {"best": board.best.name if board.best else "", "naive": naive, "baseline": bar}
-    found = {name: _differences(judged, columns, other) for name, other in others.items()}
+    found = _differences(judged, columns, others)
     p_values = {name: {f"test_p_{other}": _p(some, name) for other, some in found.items()} for name in groups}
     return Comparison(
         rows=[row.with_numbers(**p_values[row.variant]) for row in rows],
@@ -165,23 +166,31 @@ def compare(
     )
 
 
-def _scored(row: ScoreRow, frame: pl.DataFrame, judged: _Judged, look: copycat.Probe) -> ScoreRow:
+def _tallied(judged: _Judged, model: str, ruler: Ruler, levels: Sequence[float]) -> tuple[scores.Tally, Shape, np.ndarray]:
+    """All blocks of the test: what the scores of a model are made of, its shape, and the forecasts that are probed for copies
+    [origins, horizon]."""
+    bar, scale, horizon = judged.bar, judged.scale, judged.test.horizon
+    tally = scores.Tally(model, bar.name, bar.naive, scale, judged.scaled, ruler.groups)
+    rows = RowScores(judged.calibrations[model].calibration, ruler.bounds, ruler.levels)
+    probed, grid, done = copycat.probed(len(ruler.scale)), [np.empty((0, horizon))], 0
+    blocks = judged.test.blocks(model, bar.name, bar.naive, *scale.besides)
+    for block, outcome in zip(blocks, judged.test.outcomes(model, levels), strict=True):
+        some = slice(done, done + block.height // horizon)
+        tally.add(block.hstack(rows.of(outcome, ruler.scale[some].repeat(horizon))))
+        inside = probed[(probed >= some.start) & (probed < some.stop)] - some.start
+        grid.append(outcome.point.reshape(-1, horizon)[inside])
+        done = some.stop
+    return tally, rows.shape(), np.concatenate(grid)
+
+
+def _scored(row: ScoreRow, tally: scores.Tally, judged: _Judged, look: copycat.Probe) -> ScoreRow:
     """A row with its scores on validation and test."""
-    model, val = row.name, judged.numbers[row.name]
+    val = judged.numbers[row.name]
     if look.copies and row.kind is not Kind.BASELINE:
         row = replace(row, note="; ".join(word for word in (row.note, COPIES) if word), copies=True)
     if val["val_mae"] is None and row.kind is Kind.BASELINE:
         row = replace(row, status=Standing.LEFT_OUT)
-    found = scores.score(frame, model, judged.scale, judged.scaled)
-    found |= _to_bar(frame, model, judged.bar.name, judged.scale)
-    found["test_skill_naive"] = scores.skill(frame, model, judged.bar.naive)
-    return row.with_numbers(**val, **found, test_lag=look.lag)
-
-
-def _to_bar(frame: pl.DataFrame, model: str, bar: str, scale: Scale) -> dict[str, Score]:
-    """The score of a model on test and its skill, in the measure of the run, on the rows that the bar forecasts too."""
-    found = measures.measured(frame, [model, bar], scale)
-    return {"test_score": found.scores[model], "test_rows": found.rows, "test_skill": found.skill(model, bar)}
+    return row.with_numbers(**val, **tally.score(), test_lag=look.lag)
 
 
 def _p(found: Mapping[str, Difference], name: str) -> Score:
@@ -192,14 +201,26 @@ def _score_of(row: ScoreRow) -> float:
     return math.inf if row.score is None else row.score
 
 
-def _differences(judged: _Judged, columns: Mapping[str, list[str]], other: str) -> dict[str, Difference]:
-    """How much larger the error of each variant and baseline is on test than that of another."""
-    found: dict[str, Difference | None] = {}
-    for name in columns:
-        if other in columns and name != other:
-            frame = judged.test.read(*columns[name], *columns[other], *judged.scale.besides)
-            found[name] = measures.compared(frame, columns[name], columns[other], judged.scale)
-    return significance.corrected({name: one for name, one in found.items() if one is not None})
+def _differences(
+    judged: _Judged, columns: Mapping[str, tuple[str, ...]], others: Mapping[str, str]
+) -> dict[str, dict[str, Difference]]:
+    """How much larger the error of each variant and baseline is on test than that of some others, by the name of each."""
+    pairs = {
+        (word, name): Pair(columns[name], columns[other])
+        for word, other in others.items()
+        for name in columns
+        if other in columns and name != other
+    }
+    once = list(dict.fromkeys(pairs.values()))
+    names = dict.fromkeys(name for pair in once for name in pair.both)
+    blocks = judged.test.blocks(*names, *judged.scale.besides)
+    found = dict(zip(once, differences(blocks, once, judged.scale), strict=True))
+    return {
+        word: significance.corrected(
+            {name: one for (of, name), pair in pairs.items() if of == word and (one := found[pair]) is not None}
+        )
+        for word in others
+    }
 
 
 def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Baselines, folder: Path) -> _Judged:
@@ -224,7 +245,7 @@ def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Basel
     yardsticks, calibrations = Yardsticks.of(run, data), dict[str, Calibrated]()
     numbers: dict[str, dict[str, Score]] = {}
     for model in sources["validation"]:
-        one = calibrations[model] = calibrate(validation.outcome(model, levels), yardsticks, run.evaluation.intervals)
+        one = calibrations[model] = calibrate(calibrating(validation, model, levels), yardsticks, run.evaluation.intervals)
         numbers[model] = folds.validated(validation, model, bar.name, scales, run.evaluation.scaled)
         numbers[model]["val_interval_score"] = one.scores.get(one.method)
     naive = dict(scales[-1].series.select("unique_id", "mae").drop_nulls().iter_rows())

@@ -25,13 +25,16 @@ class Probe:
     copies: bool
 
 
+def probed(count: int) -> np.ndarray:
+    """The places of the origins that are probed, of so many."""
+    return np.array(spread(count, ORIGINS), np.int64)
+
+
 def probe(panel: Panel, origins: np.ndarray, forecasts: np.ndarray, gap: int) -> Probe:
-    """Probes forecasts [origins, horizon], NaN where missing; `origins`: their rows of the panel.
+    """Probes forecasts [origins, horizon], NaN where missing; `origins`: their rows of the panel, `probed` of all.
 
     Correlations are taken within each series (its own mean is taken off) at the lags 0 .. gap + h.
     """
-    some = spread(len(origins), ORIGINS)
-    origins, forecasts = origins[some], forecasts[some]
     horizon = forecasts.shape[1]
     series = np.searchsorted(panel.offsets, origins, side="right") - 1
     late, errors, theirs = [], [], []

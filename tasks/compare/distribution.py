@@ -14,7 +14,7 @@ A row counts where it has an actual and what the score needs.  Its own scores st
 since they may stand beside those of models.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from models.data.panel import Data, Panel
 from models.serving import Bounds, Calibration, ends_of, seasonal
 from params.schema import RunParams
 from tasks.compare.board import Score
+from tasks.compare.sums import merged
 from tasks.evaluate.bounds import bounds_of
 from tasks.evaluate.frames import Outcome
 from tasks.lags.past import series_parts
@@ -54,7 +55,8 @@ class Shape:
 class Ruler:
     """What the distributions on the test of a run are scored by.
 
-    `levels`: of the intervals, in percent.  `scale` [R]: what an MSIS divides each row by.  `groups`: unique_id, _fifth.
+    `levels`: of the intervals, in percent.  `scale` [O]: what an MSIS divides the rows of each origin by.  `groups`: unique_id,
+    _fifth.
     """
 
     levels: Sequence[int]
@@ -64,15 +66,10 @@ class Ruler:
 
     @classmethod
     def of(cls, run: RunParams, data: Data, origins: np.ndarray, sizes: pl.DataFrame) -> "Ruler":
-        """That of the rows of some origins, a horizon each.  `sizes`: of `fifths`."""
-        scale = season_errors(data.panel, origins, run.evaluation.season).repeat(data.windows.horizon)
+        """That of some origins.  `sizes`: of `fifths`."""
+        scale = season_errors(data.panel, origins, run.evaluation.season)
         groups = fifths(sizes).rename({"fifth": "_fifth"})
         return cls(run.evaluation.levels, bounds_of(run.data), scale, groups)
-
-    def beside(self, frame: pl.DataFrame, blocks: Iterable[Outcome], by: Calibration) -> tuple[pl.DataFrame, Shape]:
-        """A frame with `_fifth` and the scores of each row; the shape of all."""
-        rows, shape = score_rows(blocks, by, self.bounds, self.levels, self.scale)
-        return frame.join(self.groups, on="unique_id", how="left", maintain_order="left").hstack(rows), shape
 
 
 def fifths(sizes: pl.DataFrame) -> pl.DataFrame:
@@ -108,30 +105,41 @@ def _mean_errors(y: np.ndarray, start: np.ndarray, season: int) -> np.ndarray:
     return found
 
 
-def score_rows(
-    blocks: Iterable[Outcome], calibration: Calibration, bounds: Bounds, levels: Sequence[int], scale: np.ndarray | None = None
-) -> tuple[pl.DataFrame, Shape]:
-    """The scores of each row of one model: `_coverage_L` and so on for every level in percent, `_crps`, and what a WQL is made
-    of, `_loss` and `_size`, and an MSIS, `_scale`; null where one is unknown.  And the shape of all.
+class RowScores:
+    """The scores of the rows of one model, block by block, and the shape of all of them."""
 
-    `blocks`: its rows in order, some at a time; `scale` [R]: what an MSIS divides the row by; None: without one.
-    """
-    parts, counts, done = [], _Counts(calibration.levels), 0
-    for block in blocks:
-        quantiles = calibration.quantiles(block.point, block.step, block.series, block.own)
-        quantiles = bounds.outward(quantiles, calibration.levels)
+    def __init__(self, calibration: Calibration, bounds: Bounds, levels: Sequence[int]) -> None:
+        self.calibration, self.bounds, self.levels = calibration, bounds, levels
+        self.counts = _Counts(calibration.levels)
+
+    def of(self, block: Outcome, scale: np.ndarray | None = None) -> pl.DataFrame:
+        """`_coverage_L` and so on for every level in percent, `_crps`, and what a WQL is made of, `_loss` and `_size`, and an
+        MSIS, `_scale`; null where one is unknown.
+
+        `scale` [R]: what an MSIS divides each row by; None: without one.
+        """
+        calibration = self.calibration
+        quantiles = self.counted(block)
         tenths = _deciles(calibration, quantiles)
         found: dict[str, np.ndarray] = {}
-        for level in levels:
+        for level in self.levels:
             ends = calibration.at(quantiles, ends_of(level))
             found |= _of_interval(block.y, ends[:, 0], ends[:, 1], level)
         found |= _of_quantiles(block.y, quantiles, calibration.levels, tenths)
-        found["_scale"] = np.full(len(block.y), np.nan) if scale is None else scale[done : done + len(block.y)]
+        found["_scale"] = np.full(len(block.y), np.nan) if scale is None else scale
         known = pl.DataFrame(found).with_columns(pl.all().fill_nan(None))
-        parts.append(known.with_columns(pl.col("^_coverage_.*$").cast(pl.Boolean)))
-        counts.add(block.y, quantiles, tenths)
-        done += len(block.y)
-    return pl.concat(parts), counts.shape()
+        return known.with_columns(pl.col("^_coverage_.*$").cast(pl.Boolean))
+
+    def counted(self, block: Outcome) -> np.ndarray:
+        """[R, Q] the quantiles of a block, which then count in the shape."""
+        quantiles = self.calibration.quantiles(block.point, block.step, block.series, block.own)
+        quantiles = self.bounds.outward(quantiles, self.calibration.levels)
+        self.counts.add(block.y, quantiles, _deciles(self.calibration, quantiles))
+        return quantiles
+
+    def shape(self) -> Shape:
+        """That of all blocks so far."""
+        return self.counts.shape()
 
 
 def _deciles(calibration: Calibration, quantiles: np.ndarray) -> np.ndarray:
@@ -189,36 +197,51 @@ class _Counts:
             return Shape(self.levels, self.under / self.known, self.upto / self.known, self.pit / total, round(total))
 
 
-def means(rows: pl.DataFrame, by: pl.Expr) -> pl.DataFrame:
-    """`_value`, and each score over the rows of a slice, `coverage_L` and so on; null where no row has it.  Within a slice an
-    MSIS weighs rows alike.  Rows of no slice (null) are left out.
+def sums_of(block: pl.DataFrame) -> dict[str, np.ndarray]:
+    """What the scores of each row of `RowScores` are added up from, each beside how many rows have it (`_with_...`)."""
+    names = [name for name in block.columns if name.startswith(("_coverage_", "_width_", "_interval_score_", "_crps"))]
+    values = {name: _numbers(block[name]) for name in names}
+    scale = _numbers(block["_scale"])
+    values |= {n.replace("_interval_score", "_msis"): v / scale for n, v in values.items() if n.startswith("_interval_score_")}
+    known = {name: ~np.isnan(column) for name, column in values.items()}
+    found = {name: np.where(known[name], column, 0.0) for name, column in values.items()}
+    found |= {name: np.nan_to_num(_numbers(block[name]), nan=0.0, posinf=np.inf, neginf=-np.inf) for name in ("_loss", "_size")}
+    return found | {f"_with{name}": there.astype(float) for name, there in known.items()}
 
-    `rows`: what `score_rows` gives beside the keys of each row, which `by` is an expression of.
+
+def means_from(sums: pl.DataFrame) -> pl.DataFrame:
+    """Each score, `coverage_L` and so on, from the sums of some rows; null where no row has it.  An MSIS weighs rows alike."""
+    named = [name for name in sums.columns if f"_with{name}" in sums.columns]
+    size = pl.col("_size")
+    return sums.select(
+        *(pl.when(pl.col(f"_with{name}") > 0).then(pl.col(name) / pl.col(f"_with{name}")).alias(name[1:]) for name in named),
+        pl.when(size > 0).then(pl.col("_loss") / size).alias("wql"),
+    )
+
+
+def overall(series: pl.DataFrame, groups: pl.DataFrame) -> dict[str, Score]:
+    """Each score over all rows, and `worst_fifth_coverage_L`: the lowest coverage of a group by size.
+
+    `series`: unique_id and the sums of each series; `groups`: unique_id, _fifth.  An MSIS is the mean over series of the mean
+    over their rows.
     """
-    return rows.group_by(by.alias("_value")).agg(_means(rows)).drop_nulls("_value").sort("_value")
+    columns = [name for name in series.columns if name != "unique_id"]
+    whole = means_from(merged([series.select(pl.lit(0).alias("_all"), *columns)], ["_all"]))
+    found = whole.row(0, named=True) if whole.height else dict.fromkeys(whole.columns)
+    own = means_from(series)
+    for name in own.columns:
+        if name.startswith("msis_"):
+            known = own[name].drop_nulls().to_numpy()
+            found[name] = float(known.mean()) if len(known) else None
+    lowest = means_from(merged([in_groups(series, groups)], ["_fifth"]))
+    return found | {f"worst_fifth_{n}": lowest[n].min() for n in lowest.columns if n.startswith("coverage_")}
 
 
-def overall(rows: pl.DataFrame) -> dict[str, Score]:
-    """Each score over all rows, and `worst_fifth_coverage_L`: the lowest coverage of a group by size, the column `_fifth`.
-
-    An MSIS is the mean over series of the mean over their rows.
-    """
-    found = rows.select(_means(rows))
-    scaled = [name for name in found.columns if name.startswith("msis_")]
-    by_series = means(rows, pl.col("unique_id")).select(pl.col(scaled).mean())
-    groups = means(rows, pl.col("_fifth"))
-    covered = [name for name in found.columns if name.startswith("coverage_")]
-    lowest = groups.select(pl.col(name).min().alias(f"worst_fifth_{name}") for name in covered)
-    return {name: value for part in (found, by_series, lowest) for row in part.to_dicts() for name, value in row.items()}
+def in_groups(series: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
+    """The sums of each series with its group, `_fifth`, in place of its name; without one that is of none."""
+    found = series.join(groups, on="unique_id", how="left", maintain_order="left").drop("unique_id")
+    return found.filter(pl.col("_fifth").is_not_null())
 
 
-def _means(rows: pl.DataFrame) -> list[pl.Expr]:
-    """Each score of `score_rows` over all rows."""
-    size = pl.col("_size").sum()
-    named = [name for name in rows.columns if name.startswith(("_coverage_", "_width_", "_interval_score_")) or name == "_crps"]
-    scores = [name for name in named if name.startswith("_interval_score_")]
-    return [
-        *(pl.col(name).mean().alias(name[1:]) for name in named),
-        *((pl.col(name) / pl.col("_scale")).mean().alias(name.replace("_interval_score", "msis")) for name in scores),
-        pl.when(size > 0).then(pl.col("_loss").sum() / size).alias("wql"),
-    ]
+def _numbers(column: pl.Series) -> np.ndarray:
+    return column.cast(pl.Float64).fill_null(np.nan).to_numpy()

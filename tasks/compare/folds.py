@@ -28,13 +28,18 @@ def validated(found: Forecasts, model: str, bar: str, scales: Sequence[Scale], s
     Of several folds they are means over those that have one, the skill that of the mean scores; `val_mae_fold_1`,
     `val_score_fold_1` ... are those of each, the oldest first, and `..._fold_spread` their standard deviation (n - 1).
     """
-    parts = found.read_folds(model, bar, *scales[0].besides)
-    errors = [scores.errors(part, model, scale, scaled) for part, scale in zip(parts, scales, strict=True)]
-    common = [measures.measured(part, [model, bar], scale) for part, scale in zip(parts, scales, strict=True)]
+    errors, common, both = [], [], [model, bar]
+    for fold, scale in enumerate(scales):
+        own, sums = scores.Errors(model, scale, scaled), []
+        for block in found.blocks(*both, *scale.besides, fold=fold):
+            own.add(block)
+            sums.append(measures.sums_of(block, both, scale))
+        errors.append(own.found())
+        common.append(measures.measured_from(sums, both, scale))
     numbers: dict[str, Score] = {f"val_{name}": _mean([one[name] for one in errors]) for name in errors[0]}
-    both = Measured.mean(common)
-    numbers |= {"val_score": both.scores[model], "val_rows": both.rows, "val_skill": both.skill(model, bar)}
-    if len(parts) > 1:
+    mean = Measured.mean(common)
+    numbers |= {"val_score": mean.scores[model], "val_rows": mean.rows, "val_skill": mean.skill(model, bar)}
+    if len(scales) > 1:
         numbers |= _each("val_mae", [one["mae"] for one in errors]) | _each("val_score", [one.scores[model] for one in common])
     return numbers
 

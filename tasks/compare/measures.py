@@ -1,7 +1,8 @@
 """The measure of a run (`evaluation.choose_by`): one error by which models are ranked, tested and judged.
 
-Frames are wide forecast frames: unique_id, ds, cutoff, step, y and a column a model.  Whatever compares models does so on the
-rows that all of them forecast and that have an actual.  Every measure is the mean of a share of each row:
+Frames are wide forecast frames: unique_id, ds, cutoff, step, y and a column a model; they come as blocks, each of whole series,
+and what is said is of all of them.  Whatever compares models does so on the rows that all of them forecast and that have an
+actual.  Every measure is the mean of a share of each row:
 
 mae, mae_scaled, mse_scaled    |e|, |e| / d, (e / d)^2                  d: standard deviation of the series' training rows
 mase                           |e| / q, series weighing alike           q: error of the seasonal naive in the training rows
@@ -9,24 +10,28 @@ rmsse                          the root of the mean of (e / q2)^2 of each series
 owa                            (sMAPE / sMAPE of Naive2 + MASE / MASE of Naive2) / 2, Naive2 on the same rows
 
 MASE and its like: Hyndman & Koehler 2006 (IJF 22); OWA: Makridakis et al. 2020, "The M4 Competition" (IJF 36).
-Columns of ours that stand beside those of models begin with an underscore, which no model's name does.
+Where series weigh alike, a row counts 1 / (rows of its series), times (all rows) / (series): the first is known in a block, the
+second at the end.  So the share of a row is p times its `_plain` part plus q times its `_even` part, and only p and q need all
+blocks.  Columns of ours that stand beside those of models begin with an underscore, which no model's name does.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from models.serving import seasonal
 from params.evaluation import EvaluationParams, Measure
-from tasks.compare import significance
-from tasks.compare.board import Difference, Score
+from tasks.compare.board import Score
+from tasks.compare.sums import merged, summed
 from tasks.lags.past import Past
 
 NAIVE2 = "naive2"  # the baseline that an OWA divides by
-AT_A_TIME = 1024  # series whose errors at every origin are in memory together
+EVEN = ("mase", "rmsse", "owa")  # in which series weigh alike
 UNITS = {"mase": "mae", "owa": "mae", "rmsse": "mse", "mae_scaled": "deviation", "mse_scaled": "deviation"}
 
 
@@ -46,6 +51,23 @@ class Scale:
     def besides(self) -> tuple[str, ...]:
         """The columns that a frame needs besides those of the models."""
         return (NAIVE2,) if self.by == "owa" else ()
+
+    def units(self, names: pl.Series, kind: str) -> np.ndarray:
+        """What errors of some series are divided by: `mae`, `mse` or `deviation`; NaN where there is none."""
+        places, values = self._places, self._values[kind]
+        return np.array([values[places[name]] if name in places else np.nan for name in names], np.float64)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.series["unique_id"])}
+
+    @cached_property
+    def _values(self) -> dict[str, np.ndarray]:
+        kinds = self.series.drop("unique_id").with_columns(pl.all().cast(pl.Float64))
+        return {
+            name: kinds.select(pl.when(pl.col(name) > 0).then(name)).to_series().fill_null(np.nan).to_numpy()
+            for name in kinds.columns
+        }
 
 
 @dataclass(frozen=True)
@@ -75,90 +97,71 @@ def scale_of(evaluation: EvaluationParams, training: Iterable[Past]) -> Scale:
     return Scale(evaluation.choose_by, evaluation.season, pl.concat(units(past, evaluation.season) for past in training))
 
 
-def measured(frame: pl.DataFrame, models: Sequence[str], scale: Scale) -> Measured:
+def measured(blocks: Iterable[pl.DataFrame], models: Sequence[str], scale: Scale) -> Measured:
     """The scores of some models on the rows that all of them forecast (and Naive2, for an OWA)."""
     models = list(dict.fromkeys(models))
-    found = measured_by(frame, models, scale)
+    return measured_from([sums_of(block, models, scale) for block in blocks], models, scale)
+
+
+def measured_from(sums: Sequence[pl.DataFrame], models: Sequence[str], scale: Scale) -> Measured:
+    """The same from the `sums_of` blocks, which have one slice."""
+    found = scores_from(sums, models, scale)
     if found.is_empty():
         return Measured(0, dict.fromkeys(models))
     row = found.row(0, named=True)
     return Measured(int(row["_rows"]), {model: row[model] for model in models})
 
 
-def measured_by(frame: pl.DataFrame, models: Sequence[str], scale: Scale, slices: pl.Expr | None = None) -> pl.DataFrame:
+def measured_by(
+    blocks: Iterable[pl.DataFrame], models: Sequence[str], scale: Scale, slices: pl.Expr | None = None
+) -> pl.DataFrame:
     """The same of every slice by itself: `_slice`, `_rows`, and the score of each model, null where there is none.
 
-    `slices`: an expression over the frame that says which slice a row is of; None: all rows are one.
+    `slices`: an expression over a block that says which slice a row is of; None: all rows are one.
     """
+    return scores_from([sums_of(block, models, scale, slices) for block in blocks], models, scale)
+
+
+def sums_of(block: pl.DataFrame, models: Sequence[str], scale: Scale, slices: pl.Expr | None = None) -> pl.DataFrame:
+    """What the scores of some models are made of in one block, which adds up over blocks: `_slice` and sums of it."""
+    shares = shares_of(block, list(dict.fromkeys(models)), scale, (), slices)
+    return merged([shares.drop("unique_id")], ["_slice"])
+
+
+def scores_from(sums: Sequence[pl.DataFrame], models: Sequence[str], scale: Scale) -> pl.DataFrame:
+    """`measured_by` from the `sums_of` all blocks."""
     models = list(dict.fromkeys(models))
-    shares = _shares(_sums(frame, models, scale, ("unique_id",), slices), models, scale)
-    scores = (pl.col(model).sum() / pl.col("_n").sum() for model in models)
-    found = shares.group_by("_slice").agg(pl.col("_n").sum().cast(pl.Int64).alias("_rows"), *scores).sort("_slice")
+    whole = merged(sums, ["_slice"])
+    factors = Factors.of(whole, scale.by, len(models))
+    scores = [pl.Series(name, factors.share(whole, k) / factors.rows, pl.Float64) for k, name in enumerate(models)]
+    found = whole.select("_slice", pl.col("_n").cast(pl.Int64).alias("_rows")).hstack(scores)
     return found.with_columns(pl.when(pl.col(model).is_finite()).then(pl.col(model)) for model in models)
 
 
-def score(frame: pl.DataFrame, model: str, scale: Scale) -> Score:
+def score(blocks: Iterable[pl.DataFrame], model: str, scale: Scale) -> Score:
     """The error of a model in the measure; None where there is none."""
-    return measured(frame, [model], scale).scores[model]
+    return measured(blocks, [model], scale).scores[model]
 
 
-def skill(frame: pl.DataFrame, model: str, other: str, scale: Scale) -> Score:
+def skill(blocks: Iterable[pl.DataFrame], model: str, other: str, scale: Scale) -> Score:
     """1 - score / score of `other`, on the rows that both forecast; None where the latter is 0 or nothing is there."""
-    return measured(frame, [model, other], scale).skill(model, other)
+    return measured(blocks, [model, other], scale).skill(model, other)
 
 
-def losses(frame: pl.DataFrame, models: Sequence[str], scale: Scale) -> pl.DataFrame:
-    """unique_id, cutoff, step, and for each model the share that a row has in its score: the mean of the column is the score.
+def shares_by(blocks: Iterable[pl.DataFrame], models: Sequence[str], scale: Scale, keys: Sequence[str]) -> pl.DataFrame:
+    """The keys, `_n` rows, and for each model what these have together in its score: over all it is the score times the rows.
 
-    Rows are those that all of the models forecast, of series that have what their errors are divided by.
+    Rows are those that all of the models forecast, of series that have what their errors are divided by.  `keys`: columns of a
+    block, unique_id among them or not.
     """
     models = list(dict.fromkeys(models))
-    shares = _shares(_sums(frame, models, scale, ("unique_id", "cutoff", "step")), models, scale)
-    return shares.select("unique_id", "cutoff", "step", *models)
-
-
-def compared(frame: pl.DataFrame, models: Sequence[str], others: Sequence[str], scale: Scale) -> Difference | None:
-    """How much larger the score of `models` (the fits of one variant, whose mean counts) is than that of `others`.
-
-    On the rows that all of them forecast; None where there is none, or nothing to divide by.
-    """
-    both = list(dict.fromkeys((*models, *others)))
-    sums = _sums(frame, both, scale, ("cutoff", "unique_id"))
-    means = [pl.mean_horizontal(*dict.fromkeys(names)).alias(name) for names, name in ((models, "_ours"), (others, "_theirs"))]
-    shares = _shares(sums, both, scale).with_columns(means)
-    if shares.is_empty() or shares.select(pl.col("_ours", "_theirs").is_finite().all()).row(0) != (True, True):
-        return None
-    if scale.by != "rmsse":
-        return significance.judged(shares)
-    squares = {place: (sums[f"_square{place}"] / sums["_scale"]).to_numpy() for place in range(len(both))}
-    sides = [[squares[both.index(name)] for name in dict.fromkeys(names)] for names in (models, others)]
-    rows, (origin, series) = sums["_n"].to_numpy(), (sums[key].rank("dense").to_numpy() for key in ("cutoff", "unique_id"))
-    at = (origin.astype(np.int64) - 1, series.astype(np.int64) - 1)
-    return significance.judged(shares, lambda draws: (_roots(draws, at, rows, sides[0]), _roots(draws, at, rows, sides[1])))
-
-
-def _roots(draws: np.ndarray, at: tuple[np.ndarray, np.ndarray], rows: np.ndarray, squares: Sequence[np.ndarray]) -> np.ndarray:
-    """[draws] the RMSSE of some models, a mean, where each origin counts as often as it was drawn: [draws, origins].
-
-    `at`: the origin and the series of each sum; `rows`, `squares`: how many errors, and the sum of their scaled squares for
-    each model.
-    """
-    origin, series = at
-    count, total, known = int(series.max()) + 1, np.zeros(len(draws)), np.zeros(len(draws))
-    for first in range(0, count, AT_A_TIME):
-        some = np.flatnonzero((series >= first) & (series < first + AT_A_TIME))
-        shape, cells = (draws.shape[1], min(AT_A_TIME, count - first)), (origin[some], series[some] - first)
-        drawn = draws @ _table(rows[some], cells, shape)
-        for one in squares:
-            total += np.sqrt(draws @ _table(one[some], cells, shape) / np.maximum(drawn, 1)).sum(axis=1) / len(squares)
-        known += (drawn > 0).sum(axis=1)
-    return total / known
-
-
-def _table(values: np.ndarray, at: tuple[np.ndarray, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    found = np.zeros(shape)
-    found[at] = values
-    return found
+    own = [name for name in keys if name != "unique_id"]
+    sums = cs.starts_with("_n", "_one", "_plain", "_even")
+    found = merged([shares_of(block, models, scale, own).select(*keys, sums - cs.by_name(*keys)) for block in blocks], keys)
+    whole = merged([found.select(pl.lit(0).alias("_slice"), pl.exclude(keys))], ["_slice"])
+    factors = Factors.of(whole, scale.by, len(models))
+    shares = [pl.Series(name, factors.share(found, k), pl.Float64) for k, name in enumerate(models)]
+    return found.select(*keys, "_n").hstack(shares)
 
 
 def units(training: Past, season: int) -> pl.DataFrame:
@@ -188,84 +191,121 @@ def _first(past: Past) -> np.ndarray:
     return np.where(first < past.offsets[1:], np.append(past.y, np.nan)[first], np.nan)
 
 
-def _sums(
-    frame: pl.DataFrame, models: Sequence[str], scale: Scale, keys: Sequence[str], slices: pl.Expr | None = None
+def errors_of(
+    block: pl.DataFrame, models: Sequence[str], scale: Scale, keys: Sequence[str], slices: pl.Expr | None = None
 ) -> pl.DataFrame:
-    """The keys, in order; `_slice`; `_n` rows; `_last` ds where the cutoff is a key; `_scale` of the series; and for the place
-    of each model (Naive2 last, for an OWA) `_abs0`, `_square0`, `_smape0`: sums of its errors, as far as they are needed."""
+    """`_slice`, unique_id and the keys, in order; `_n` rows; `_scale` of the series; and for the place of each model (Naive2
+    last, for an OWA) `_abs0`, `_square0`, `_smape0`: sums of its errors, as far as they are needed."""
     columns = [*models, *scale.besides]
     numbers = pl.col("y", *dict.fromkeys(columns)).cast(pl.Float64).fill_nan(None)
-    there = [name for name in ("unique_id", "cutoff", "step", "ds") if name in frame.columns]
-    of_slice = [] if slices is None else [slices.alias("_slice")]
-    rows = frame.select(*there, *of_slice, numbers).drop_nulls(["y", *columns])
-    sums = [expr for number, name in enumerate(columns) for expr in _errors(name, number, scale.by)]
-    last = [pl.col("ds").max().alias("_last")] if "cutoff" in keys and "ds" in there else []
-    keys = [*(["_slice"] if of_slice else []), *keys]
-    found = rows.group_by(keys).agg(pl.len().cast(pl.Float64).alias("_n"), *last, *sums).sort(keys)
-    if not of_slice:
-        found = found.with_columns(_slice=pl.lit(0))
+    of_slice = (pl.lit(0) if slices is None else slices).alias("_slice")
+    rows = block.select("unique_id", *keys, of_slice, numbers).drop_nulls(["y", *columns])
+    y = rows["y"].to_numpy()
+    errors = {name: sums for k, model in enumerate(columns) for name, sums in _errors(y, rows[model].to_numpy(), k, scale.by)}
+    found = summed(rows.select("_slice", "unique_id", *keys), {"_n": np.ones(rows.height), **errors})
     if scale.by not in UNITS:
         return found
-    unit = scale.series.select("unique_id", pl.when(pl.col(UNITS[scale.by]) > 0).then(UNITS[scale.by]).alias("_scale"))
-    found = found.join(unit, on="unique_id", how="left", maintain_order="left")
-    return found if scale.by == "owa" else found.drop_nulls("_scale")
+    runs = found["unique_id"].rle().struct.unnest()
+    units = scale.units(runs["value"], UNITS[scale.by]).repeat(runs["len"].to_numpy())
+    found = found.with_columns(pl.Series("_scale", units))
+    return found if scale.by == "owa" else found.filter(pl.col("_scale").is_not_nan())
 
 
-def _errors(name: str, number: int, by: Measure) -> list[pl.Expr]:
-    """The sums of a model's errors that a measure is made of."""
-    error, size = (pl.col(name) - pl.col("y")).abs(), pl.col(name).abs() + pl.col("y").abs()
+def _errors(y: np.ndarray, forecast: np.ndarray, number: int, by: Measure) -> Iterator[tuple[str, np.ndarray]]:
+    """What a measure is made of, of each row of a model."""
+    error = np.abs(forecast - y)
     if by in ("rmsse", "mse_scaled"):
-        return [(error**2).sum().alias(f"_square{number}")]
-    found = [error.sum().alias(f"_abs{number}")]
+        yield f"_square{number}", error**2
+        return
+    yield f"_abs{number}", error
     if by == "owa":
-        found.append(pl.when(size > 0).then(200 * error / size).otherwise(0.0).sum().alias(f"_smape{number}"))
-    return found
+        size = np.abs(forecast) + np.abs(y)
+        yield f"_smape{number}", 200 * error / np.where(size > 0, size, 1.0)
 
 
-def _shares(sums: pl.DataFrame, models: Sequence[str], scale: Scale) -> pl.DataFrame:
-    """`_sums` with a column a model: what its rows have together in the score of their slice, so that the sum over the slice
-    is score times rows; and `_weight`: the rows, where series weigh alike each as much as its series gives it."""
-    n, unit = pl.col("_n"), pl.col("_scale")
+def shares_of(
+    block: pl.DataFrame, models: Sequence[str], scale: Scale, keys: Sequence[str] = (), slices: pl.Expr | None = None
+) -> pl.DataFrame:
+    """`_slice`, unique_id and the keys, in order; `_n` rows; `_one`: the part of its series, which is 1 over the slice if it
+    has what its errors are divided by; and for the place of each model `_plain0`, `_even0`, as far as the measure has them."""
+    sums = errors_of(block, models, scale, keys, slices)
+    n, places = sums["_n"].to_numpy(), range(len(models) + len(scale.besides))
+    found = {"_n": n, "_one": np.zeros(len(n))}
     if scale.by == "mae":
-        return sums.with_columns(n.alias("_weight"), *(pl.col(f"_abs{k}").alias(name) for k, name in enumerate(models)))
+        found |= {f"_plain{k}": sums[f"_abs{k}"].to_numpy() for k in places}
+        return sums.select("_slice", "unique_id", *keys).with_columns(**_columns(found))
+    unit = sums["_scale"].to_numpy()
     if scale.by in ("mae_scaled", "mse_scaled"):
         kind, power = ("_abs", 1) if scale.by == "mae_scaled" else ("_square", 2)
-        shares = ((pl.col(f"{kind}{k}") / unit**power).alias(name) for k, name in enumerate(models))
-        return sums.with_columns(n.alias("_weight"), *shares)
-    sums = sums.with_columns(_alike=_alike())
-    alike = pl.col("_alike")
-    if scale.by == "mase":
-        shares = ((alike * pl.col(f"_abs{k}") / unit).alias(name) for k, name in enumerate(models))
-        return sums.with_columns((alike * n).alias("_weight"), *shares)
-    if scale.by == "rmsse":
-        roots = sums.with_columns(
-            (pl.col(f"_square{k}").sum().over("_slice", "unique_id") / unit / n.sum().over("_slice", "unique_id"))
-            .sqrt()
-            .alias(f"_root{k}")
-            for k in range(len(models))
-        )
-        shares = (_share_of_root(k).alias(name) for k, name in enumerate(models))
-        return roots.with_columns((alike * n).alias("_weight"), *shares)
-    base = len(models)
-    smape = pl.col(f"_smape{base}").sum().over("_slice") / n.sum().over("_slice")
-    mase = (alike * pl.col(f"_abs{base}") / unit).sum().over("_slice") / n.sum().over("_slice")
-    shares = (
-        ((pl.col(f"_smape{k}") / smape + (alike * pl.col(f"_abs{k}") / unit).fill_null(0.0) / mase) / 2).alias(name)
-        for k, name in enumerate(models)
-    )
-    return sums.with_columns((n * (1 + alike) / 2).alias("_weight"), *shares)
+        found |= {f"_plain{k}": sums[f"{kind}{k}"].to_numpy() / unit**power for k in places}
+        return sums.select("_slice", "unique_id", *keys).with_columns(**_columns(found))
+    whole = _Series(sums)
+    rows, there = whole.sum(n), ~np.isnan(unit)
+    found["_one"] = np.where(there, n / rows, 0.0)
+    for k in places:
+        if scale.by == "rmsse":
+            square = sums[f"_square{k}"].to_numpy() / unit
+            found[f"_even{k}"] = _share_of_root(square, n, np.sqrt(whole.sum(square) / rows)) / rows
+        else:
+            found[f"_even{k}"] = np.where(there, sums[f"_abs{k}"].to_numpy() / np.where(there, unit, 1.0), 0.0) / rows
+        if scale.by == "owa":
+            found[f"_plain{k}"] = sums[f"_smape{k}"].to_numpy()
+    return sums.select("_slice", "unique_id", *keys).with_columns(**_columns(found))
 
 
-def _alike() -> pl.Expr:
-    """How much a row of a series counts so that series weigh alike: on the average over all rows 1, none without a scale."""
-    known = pl.col("_scale").is_not_null()
-    series = pl.col("unique_id").filter(known).n_unique().over("_slice")
-    alike = pl.col("_n").sum().over("_slice") / (series * pl.col("_n").sum().over("_slice", "unique_id"))
-    return pl.when(known).then(alike).otherwise(0.0)
+def _columns(found: Mapping[str, np.ndarray]) -> dict[str, pl.Series]:
+    return {name: pl.Series(values, dtype=pl.Float64) for name, values in found.items()}
 
 
-def _share_of_root(number: int) -> pl.Expr:
+def _share_of_root(square: np.ndarray, n: np.ndarray, root: np.ndarray) -> np.ndarray:
     """The part of rows in the root of their series' mean square, by its derivative: r / 2 + square / (2 r), whose mean is r."""
-    root, square = pl.col(f"_root{number}"), pl.col(f"_square{number}") / pl.col("_scale")
-    share = pl.when(root > 0).then((pl.col("_n") * root + square / root) / 2).otherwise(0.0)
-    return pl.col("_alike") * share
+    return np.where(root > 0, (n * root + square / np.where(root > 0, root, 1.0)) / 2, 0.0)
+
+
+class _Series:
+    """The rows of each series in each slice, which stand together."""
+
+    def __init__(self, sums: pl.DataFrame) -> None:
+        ids = sums.select(pl.struct("_slice", "unique_id").rle_id()).to_series().to_numpy().astype(np.int64)
+        self.ids, self.count = ids, int(ids.max(initial=-1)) + 1
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        """For each row the sum over its series."""
+        return np.asarray(np.bincount(self.ids, values, self.count)[self.ids])
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What shares are multiplied by in each slice: `plain`, `even`; its `rows`, and its `series` that have a scale."""
+
+    by: Measure
+    rows: np.ndarray
+    series: np.ndarray
+    plain: np.ndarray | float
+    even: np.ndarray | float
+
+    @classmethod
+    def of(cls, whole: pl.DataFrame, by: Measure, base: int) -> "Factors":
+        """`whole`: the sums of every slice; `base`: the place of Naive2 among them, for an OWA."""
+        rows, series = whole["_n"].to_numpy(), np.rint(whole["_one"].to_numpy())
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if by == "owa":
+                plain, even = (rows / (2 * whole[f"_{part}{base}"].to_numpy()) for part in ("plain", "even"))
+                return cls(by, rows, series, plain, even)
+            return cls(by, rows, series, 1.0, rows / series)
+
+    def share(self, sums: pl.DataFrame, place: int) -> np.ndarray:
+        """What rows have together in the score of their slice, so that the sum over the slice is score times rows."""
+        parts = (("_plain", self.plain), ("_even", self.even))
+        with np.errstate(invalid="ignore", over="ignore"):
+            found = [sums[f"{n}{place}"].to_numpy() * factor for n, factor in parts if f"{n}{place}" in sums.columns]
+            return np.asarray(sum(found[1:], found[0]))
+
+    def weight(self, sums: pl.DataFrame) -> np.ndarray:
+        """The rows; where series weigh alike each as much as its series gives it."""
+        n, one = sums["_n"].to_numpy(), sums["_one"].to_numpy()
+        if self.by not in EVEN:
+            return n
+        with np.errstate(divide="ignore", invalid="ignore"):
+            alike = one * (self.rows / self.series)
+        return np.asarray((n + alike) / 2 if self.by == "owa" else alike)

@@ -1,123 +1,215 @@
-"""Scores of forecasts in original units, through utilsforecast; never fills a missing actual or forecast.
+"""Scores of forecasts in original units; never fills a missing actual or forecast.
 
-Frames are wide forecast frames: unique_id, ds, cutoff, step, y and a column a model.  A row counts for a model where it has
-both an actual and a forecast.  utilsforecast groups by cutoff wherever it sees that column, so none is handed to it.
+Frames are wide forecast frames: unique_id, ds, cutoff, step, y and a column a model; they come as blocks, each of whole series.
+A row counts for a model where it has both an actual and a forecast.  Everything is a sum over rows, added up by series, step,
+hour and weekday, so that no more than one block is in memory.
 Columns of ours that stand beside those of models begin with an underscore, which no model's name does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import polars as pl
-from utilsforecast import losses
 
 from tasks.compare import distribution, measures
 from tasks.compare.board import Score
 from tasks.compare.measures import Scale
+from tasks.compare.sums import merged, summed
 
-SQUARE_AND_ABSOLUTE = {"mae": losses.mae, "mse": losses.mse}
 SLICES = {"hour": pl.col("ds").dt.hour(), "weekday": pl.col("ds").dt.weekday()}  # UTC; Monday is 1
+PLAIN = Scale("mae", 1, pl.DataFrame())
 
 
-def mae(frame: pl.DataFrame, model: str) -> Score:
+def mae(blocks: Iterable[pl.DataFrame], model: str) -> Score:
     """The mean of |y - forecast| over all rows with both; None where there is none."""
-    return _number(losses.mae(_pooled(_scored(frame, model)), [model]), model)
+    return measures.score(blocks, model, PLAIN)
 
 
-def errors(frame: pl.DataFrame, model: str, scale: Scale, scaled: bool) -> dict[str, Score]:
-    """`mae`, `smape`, `mase`, `rmsse` on all rows with both; `owa` where the run chooses by it (on those that Naive2 forecasts
-    too), and where asked for `mae_scaled` and `mse_scaled`, in units of the deviation of each series."""
-    rows = _scored(frame, model)
-    pooled = _pooled(rows)
-    found = {"mae": _number(losses.mae(pooled, [model]), model), "smape": _percent(losses.smape(pooled, [model]), model)}
-    found["mase"] = _scaled(losses.mae(rows, [model]), model, scale.series, "mae")
-    found["rmsse"] = _scaled(losses.mse(rows, [model]), model, scale.series, "mse")
-    if scale.by == "owa":
-        found["owa"] = measures.score(frame, model, scale)
-    if not scaled:
-        return found
-    units = rows.join(scale.series.select("unique_id", _unit="deviation"), on="unique_id", how="left")
-    pooled = _pooled(units.with_columns(pl.col("y", model) / pl.col("_unit")).drop_nulls())
-    return found | {f"{name}_scaled": _number(loss(pooled, [model]), model) for name, loss in SQUARE_AND_ABSOLUTE.items()}
+def skill(blocks: Iterable[pl.DataFrame], model: str, naive: str) -> Score:
+    """1 - MAE / MAE of `naive`, on the rows that have both."""
+    return measures.skill(blocks, model, naive, PLAIN)
 
 
-def score(test: pl.DataFrame, model: str, scale: Scale, scaled: bool) -> dict[str, Score]:
-    """The `test_*` scores of one model on all rows with both; None where there is nothing to score.
+class Errors:
+    """The errors of one model: `add` each block, then read `found`."""
 
-    sMAPE is in percent, 0 to 200; bias is forecast minus actual; MASE and RMSSE are means over series, without those whose
-    scale is 0.  Those of its distribution need the columns of `distribution.score_rows`, and `_fifth`.
+    def __init__(self, model: str, scale: Scale, scaled: bool) -> None:
+        self.model, self.scale, self.scaled = model, scale, scaled
+        self.series: list[pl.DataFrame] = []
+        self.measured: list[pl.DataFrame] = []
+
+    def add(self, block: pl.DataFrame) -> None:
+        """Of whole series, or rows of a series that others have too."""
+        self.series.append(summed(block.select("unique_id"), _errors(block, self.model)))
+        if self.scale.by == "owa":
+            self.measured.append(measures.sums_of(block, [self.model], self.scale))
+
+    def found(self) -> dict[str, Score]:
+        """`mae`, `smape`, `mase`, `rmsse` on all rows with both; `owa` where the run chooses by it (on those that Naive2
+        forecasts too), and where asked for `mae_scaled` and `mse_scaled`, in units of the deviation of each series."""
+        found = errors_from(self.by_series(), self.scale, self.scaled)
+        if self.scale.by != "owa":
+            return found
+        at = list(found).index("rmsse") + 1
+        owa = measures.measured_from(self.measured, [self.model], self.scale).scores[self.model]
+        return dict([*list(found.items())[:at], ("owa", owa), *list(found.items())[at:]])
+
+    def by_series(self) -> pl.DataFrame:
+        """unique_id, and the sums of each series."""
+        return merged(self.series, ["unique_id"])
+
+
+def errors_from(series: pl.DataFrame, scale: Scale, scaled: bool) -> dict[str, Score]:
+    """The same, but an OWA, from the sums of each series."""
+    n, size, square, smape = (series[name].to_numpy() for name in ("_n", "_abs", "_square", "_smape"))
+    found = {"mae": _ratio(size.sum(), n.sum()), "smape": _ratio(smape.sum(), n.sum())}
+    names = series["unique_id"]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found["mase"] = _mean(size / n / scale.units(names, "mae"))
+        found["rmsse"] = _mean(np.sqrt(square / n / scale.units(names, "mse")))
+    if scaled:
+        unit = scale.units(names, "deviation")
+        some = ~np.isnan(unit) & (n > 0)
+        rows = n[some].sum()
+        found["mae_scaled"] = _ratio((size[some] / unit[some]).sum(), rows)
+        found["mse_scaled"] = _ratio((square[some] / unit[some] ** 2).sum(), rows)
+    return found
+
+
+class Tally(Errors):
+    """All scores of one model on test, whole and by slice: `add` each block, beside the scores of its rows
+    (`distribution.RowScores`).
+
+    `bar`: what the skill of a slice is against, in the measure of the run.  `naive`: another that it is against.  `groups`:
+    unique_id, _fifth.
     """
-    all_rows = _pooled(_scored(test, model))
-    return {
-        **{f"test_{name}": value for name, value in errors(test, model, scale, scaled).items()},
-        "test_rmse": _number(losses.rmse(all_rows, [model]), model),
-        "test_bias": _number(losses.bias(all_rows, [model]), model),
-        **{f"test_{name}": value for name, value in distribution.overall(test).items()},
-    }
+
+    def __init__(self, model: str, bar: str, naive: str, scale: Scale, scaled: bool, groups: pl.DataFrame) -> None:
+        super().__init__(model, scale, scaled)
+        self.bar, self.naive, self.groups = bar, naive, groups
+        self.sums: dict[str, list[pl.DataFrame]] = {}
+        self.to_bar: dict[str, list[pl.DataFrame]] = {}
+        self.cells: dict[str, list[pl.DataFrame]] = {}
+        self.to_naive: list[pl.DataFrame] = []
+
+    def add(self, block: pl.DataFrame) -> None:
+        """Of whole series."""
+        errors = _errors(block, self.model)
+        rows = errors | _scaled(block, errors, self.scale) | distribution.sums_of(block)
+        if self.scale.by == "owa":
+            self.measured.append(measures.sums_of(block, [self.model], self.scale))
+        for by, place in {"series": pl.col("unique_id"), "step": pl.col("step"), **calendar(block)}.items():
+            keys = block.select(_value=place)
+            self.sums.setdefault(by, []).append(summed(keys, rows))
+            self.to_bar.setdefault(by, []).append(measures.sums_of(block, [self.model, self.bar], self.scale, place))
+            if by in SLICES:
+                both = {name: errors[name] for name in ("_n", "_abs")}
+                self.cells.setdefault(by, []).append(summed(block.select("step", _value=place), both))
+        self.to_naive.append(measures.sums_of(block, [self.model, self.naive], PLAIN))
+
+    def by_series(self) -> pl.DataFrame:
+        return merged(self.sums["series"], ["_value"]).rename({"_value": "unique_id"})
+
+    def score(self) -> dict[str, Score]:
+        """The `test_*` scores on all rows with both; None where there is nothing to score.
+
+        sMAPE is in percent, 0 to 200; bias is forecast minus actual; MASE and RMSSE are means over series, without those whose
+        scale is 0.  `test_score`, `test_rows`, `test_skill`: in the measure of the run, on the rows that the bar forecasts too.
+        """
+        series = self.by_series()
+        n, square, bias = (series[name].to_numpy().sum() for name in ("_n", "_square", "_bias"))
+        root = None if not n else float(np.sqrt(square / n))
+        both = [self.model, self.bar]
+        common = [part.with_columns(_slice=pl.lit(0)) for part in self.to_bar["series"]]
+        measured = measures.measured_from(common, both, self.scale)
+        naive = measures.measured_from(self.to_naive, [self.model, self.naive], PLAIN)
+        return {
+            **{f"test_{name}": value for name, value in self.found().items()},
+            "test_rmse": root,
+            "test_bias": _ratio(bias, n),
+            **{f"test_{name}": value for name, value in distribution.overall(series, self.groups).items()},
+            "test_score": measured.scores[self.model],
+            "test_rows": measured.rows,
+            "test_skill": measured.skill(*both),
+            "test_skill_naive": naive.skill(self.model, self.naive),
+        }
+
+    def slices(self) -> list[str]:
+        """What rows are scored by besides all of them: series, fifth of series by size (where these are ten and more), step,
+        and the hour and weekday where there are several."""
+        grouped = self.groups.select((pl.col("_fifth") != pl.col("unique_id")).any()).item()
+        several = [by for by in SLICES if by in self.sums and merged(self.sums[by], ["_value"]).height > 1]
+        return ["series", *(["fifth"] if grouped else []), "step", *several]
+
+    def breakdown(self, by: str) -> pl.DataFrame:
+        """One row a slice: model, by, value (text), n (rows), mae, rmse, mase, rmsse, smape, bias as in `score`, skill, and the
+        scores of the distribution.
+
+        Within a slice MASE and RMSSE are means over its rows, each error divided by its series' scale.  `skill`: against the
+        bar, in the measure of the run, as if the slice were all.  `mae_corrected` of an hour or weekday: what is left of its
+        MAE when that of its steps is taken out (`_corrected`).
+        """
+        sums, to_bar = self.sums["series" if by == "fifth" else by], self.to_bar["series" if by == "fifth" else by]
+        if by == "fifth":
+            sums = [_regrouped(part, "_value", self.groups) for part in sums]
+            to_bar = [_regrouped(part, "_slice", self.groups) for part in to_bar]
+        whole = merged(sums, ["_value"]).filter(pl.col("_n") > 0)
+        n, scaled = pl.col("_n"), pl.when(pl.col("_scaled") > 0).then("_scaled")
+        found = whole.select(
+            "_value",
+            n.cast(pl.UInt32).alias("n"),
+            (pl.col("_abs") / n).alias("mae"),
+            (pl.col("_square") / n).sqrt().alias("rmse"),
+            (pl.col("_abs_scaled") / scaled).alias("mase"),
+            (pl.col("_square_scaled") / scaled).sqrt().alias("rmsse"),
+            (pl.col("_smape") / n).alias("smape"),
+            (pl.col("_bias") / n).alias("bias"),
+        )
+        for some in (self._skills(to_bar), self._corrected(by, whole)):
+            found = found.join(some, on="_value", how="left", maintain_order="left")
+        found = found.hstack(distribution.means_from(whole))
+        return found.select(
+            pl.lit(self.model).alias("model"),
+            pl.lit(by).alias("by"),
+            pl.col("_value").cast(pl.String).alias("value"),
+            pl.exclude("_value"),
+        )
+
+    def _skills(self, sums: Sequence[pl.DataFrame]) -> pl.DataFrame:
+        """_value, skill of each slice."""
+        found = measures.scores_from(sums, [self.model, self.bar], self.scale)
+        share = 1 - pl.col(self.model) / pl.col(self.bar)
+        return found.select(pl.col("_slice").alias("_value"), pl.when(pl.col(self.bar) > 0).then(share).alias("skill"))
+
+    def _corrected(self, by: str, whole: pl.DataFrame) -> pl.DataFrame:
+        """_value, mae_corrected."""
+        if by not in SLICES:
+            return whole.select("_value", mae_corrected=pl.lit(None, pl.Float64))
+        found = corrected(merged(self.cells[by], ["step", "_value"]), "_abs")
+        return found.rename({"_corrected": "mae_corrected"})
 
 
-def slices(frame: pl.DataFrame) -> list[str]:
-    """What a frame is scored by besides all of it: series, fifth of series by size (where these are ten and more), step, and
-    the hour and weekday where it has several."""
-    grouped = "_fifth" in frame.columns and frame.select((pl.col("_fifth") != pl.col("unique_id")).any()).item()
-    found = ["series", *(["fifth"] if grouped else []), "step"]
-    if not frame.schema["ds"].is_temporal():
-        return found
-    several = frame.select(place.n_unique().alias(name) for name, place in SLICES.items()).row(0, named=True)
-    return [*found, *(name for name, count in several.items() if count > 1)]
+def calendar(block: pl.DataFrame) -> dict[str, pl.Expr]:
+    """The hour and the weekday of a row, where its time is one."""
+    return SLICES if block.schema["ds"].is_temporal() else {}
 
 
-def breakdown(test: pl.DataFrame, model: str, bar: str, scale: Scale, by: str) -> pl.DataFrame:
-    """One row a slice: model, by, value (text), n (rows), mae, rmse, mase, rmsse, smape, bias as in `score`, skill, and the
-    scores of `distribution.means`.
+def corrected(cells: pl.DataFrame, error: str) -> pl.DataFrame:
+    """_value, _corrected: the mean error of a slice less the mean, over its rows, of the mean error of their step, plus the
+    mean of all rows.
 
-    Within a slice MASE and RMSSE are means over its rows, each error divided by its series' scale.  `skill`: against the bar,
-    in the measure of the run, as if the slice were all.  `mae_corrected` of an hour or weekday: what is left of its MAE when
-    that of its steps is taken out (`_corrected`).
+    `cells`: step, _value, and of the rows of both `_n` and the sum of their `error`.  With origins every six hours an hour is
+    reached by every sixth step alone, and its error says how far ahead those are: a saw.  Where origins are at every hour it is
+    the plain mean.  Null where a step reaches one slice alone, so that the two cannot be told apart.
     """
-    place = {"series": pl.col("unique_id"), "fifth": pl.col("_fifth"), "step": pl.col("step"), **SLICES}[by]
-    number = pl.col("y", model).cast(pl.Float64).fill_nan(None)
-    rows = test.select("unique_id", place.alias("_value"), "step", number).drop_nulls(["_value", "y", model])
-    unit, square = pl.col("_mae"), pl.col("_mse").sqrt()
-    scaled = rows.join(scale.series.select("unique_id", _mae="mae", _mse="mse"), on="unique_id", how="left").filter(unit > 0)
-    found = rows.group_by("_value").agg(pl.len().alias("n")).sort("_value")
-    for name, loss in {
-        "mae": losses.mae(rows, [model], id_col="_value"),
-        "rmse": losses.rmse(rows, [model], id_col="_value"),
-        "mase": losses.mae(scaled.with_columns(pl.col("y", model) / unit), [model], id_col="_value"),
-        "rmsse": losses.rmse(scaled.with_columns(pl.col("y", model) / square), [model], id_col="_value"),
-        "smape": losses.smape(rows, [model], id_col="_value").with_columns(pl.col(model) * 200),
-        "bias": losses.bias(rows, [model], id_col="_value"),
-        "skill": _skills(test, model, bar, scale, place),
-        "mae_corrected": _corrected(rows, model, by),
-    }.items():
-        found = found.join(loss.select("_value", pl.col(model).alias(name)), on="_value", how="left", maintain_order="left")
-    found = found.join(distribution.means(test, place), on="_value", how="left", maintain_order="left")
-    return found.select(
-        pl.lit(model).alias("model"),
-        pl.lit(by).alias("by"),
-        pl.col("_value").cast(pl.String).alias("value"),
-        pl.exclude("_value"),
-    )
-
-
-def _skills(test: pl.DataFrame, model: str, bar: str, scale: Scale, place: pl.Expr) -> pl.DataFrame:
-    """_value, model: the skill of each slice."""
-    found = measures.measured_by(test, [model, bar], scale, place).rename({"_slice": "_value"})
-    return found.with_columns(pl.when(pl.col(bar) > 0).then(1 - pl.col(model) / pl.col(bar)).alias(model))
-
-
-def _corrected(rows: pl.DataFrame, model: str, by: str) -> pl.DataFrame:
-    """_value, model: the MAE of a slice less the mean, over its rows, of the MAE of their step, plus the MAE of all rows.
-
-    With origins every six hours an hour is reached by every sixth step alone, and its MAE says how far ahead those are: a saw.
-    Where origins are at every hour it is the plain MAE.  Null where a step reaches one slice alone, so that the two cannot be
-    told apart, and for slices that are no part of the calendar.
-    """
-    error = (pl.col("y") - pl.col(model)).abs()
-    alone = by not in SLICES or rows.group_by("step").agg(pl.col("_value").n_unique())["_value"].min() == 1
-    left = error - error.mean().over("step") + error.mean()
-    found = rows.with_columns(left.alias(model)).group_by("_value").agg(pl.col(model).mean())
-    return found.with_columns(pl.lit(None, pl.Float64).alias(model)) if alone else found
+    cells = cells.filter(pl.col("_n") > 0)
+    if cells.is_empty() or cells.group_by("step").agg(pl.len())["len"].min() == 1:
+        return cells.select(pl.col("_value").unique().sort(), _corrected=pl.lit(None, pl.Float64))
+    steps = merged([cells.drop("_value")], ["step"]).select("step", _usual=pl.col(error) / pl.col("_n"))
+    cells = cells.join(steps, on="step", how="left", maintain_order="left")
+    all_rows = float(cells[error].to_numpy().sum() / cells["_n"].to_numpy().sum())
+    left = cells.select("_value", "_n", _left=pl.col(error) - pl.col("_n") * pl.col("_usual"))
+    return merged([left], ["_value"]).select("_value", _corrected=pl.col("_left") / pl.col("_n") + all_rows)
 
 
 def wide(table: pl.DataFrame, by: str, metric: str = "mae") -> pl.DataFrame:
@@ -128,40 +220,39 @@ def wide(table: pl.DataFrame, by: str, metric: str = "mae") -> pl.DataFrame:
     )
 
 
-def skill(test: pl.DataFrame, model: str, naive: str) -> Score:
-    """1 - MAE / MAE of `naive`, on the rows that have both."""
-    return measures.skill(test, model, naive, Scale("mae", 1, pl.DataFrame()))
+def _errors(block: pl.DataFrame, model: str) -> dict[str, np.ndarray]:
+    """Of each row, 0 where it has no actual or no forecast: `_n` 1, the errors, and in percent the sMAPE."""
+    y, forecast = (block[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in ("y", model))
+    known = ~np.isnan(y) & ~np.isnan(forecast)
+    y, forecast = np.where(known, y, 0.0), np.where(known, forecast, 0.0)
+    error, size = forecast - y, np.abs(y) + np.abs(forecast)
+    absolute = np.abs(error)
+    smape = 200 * absolute / np.where(size > 0, size, 1.0)
+    return {"_n": known.astype(float), "_abs": absolute, "_square": error**2, "_smape": smape, "_bias": error}
 
 
-def _clean(frame: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
-    """Rows with an actual; NaN turned to null, which a mean leaves out."""
-    numbers = pl.col("y", *dict.fromkeys(models)).cast(pl.Float64).fill_nan(None)
-    return frame.select("unique_id", "step", numbers).filter(pl.col("y").is_not_null())
+def _scaled(block: pl.DataFrame, errors: dict[str, np.ndarray], scale: Scale) -> dict[str, np.ndarray]:
+    """The errors in units of their series, where it has some, and how many rows do."""
+    runs = block["unique_id"].rle().struct.unnest()
+    mae, mse = (scale.units(runs["value"], kind).repeat(runs["len"].to_numpy()) for kind in ("mae", "mse"))
+    there = ~np.isnan(mae)
+    return {
+        "_scaled": np.where(there, errors["_n"], 0.0),
+        "_abs_scaled": np.where(there, errors["_abs"] / mae, 0.0),
+        "_square_scaled": np.where(there, errors["_square"] / mse, 0.0),
+    }
 
 
-def _scored(frame: pl.DataFrame, *models: str) -> pl.DataFrame:
-    return _clean(frame, models).drop_nulls()
+def _regrouped(sums: pl.DataFrame, key: str, groups: pl.DataFrame) -> pl.DataFrame:
+    """Sums of each series (`key`) as those of its group."""
+    return distribution.in_groups(sums.rename({key: "unique_id"}), groups).rename({"_fifth": key})
 
 
-def _pooled(rows: pl.DataFrame) -> pl.DataFrame:
-    """All rows as one series: a mean over rows, where utilsforecast gives one a series."""
-    return rows.with_columns(pl.lit("all").alias("unique_id"))
+def _ratio(total: float, rows: float) -> Score:
+    return float(total / rows) if rows else None
 
 
-def _number(result: pl.DataFrame, column: str) -> Score:
-    return float(result[column][0]) if result.height and result[column][0] is not None else None
-
-
-def _percent(result: pl.DataFrame, column: str) -> Score:
-    """sMAPE in percent, 0 to 200: utilsforecast gives |e| / (|y| + |forecast|), 0 to 1."""
-    share = _number(result, column)
-    return None if share is None else 200 * share
-
-
-def _scaled(errors: pl.DataFrame, model: str, scale: pl.DataFrame, by: str) -> Score:
-    """The mean over series of their error / scale; of the root of it where they are squares."""
-    ratio = pl.col(model) / pl.col("_scale")
-    ratio = ratio.sqrt() if by == "mse" else ratio
-    found = errors.join(scale.select("unique_id", _scale=by), on="unique_id", how="left").filter(pl.col("_scale") > 0)
-    found = found.sort("unique_id")  # a mean over another order of series may have another last digit
-    return _number(found.select(ratio.mean().alias(model)), model)
+def _mean(values: np.ndarray) -> Score:
+    """Of those that are known."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None

@@ -10,8 +10,8 @@ Holm 1979 for many comparisons.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -21,57 +21,102 @@ from tasks.compare.board import Difference
 
 FEWEST = 10  # origins, and twice as many as overlap, or else series: fewer say nothing
 RESAMPLES = 2000
-AT_A_TIME = 250  # of them in memory
+AT_A_TIME = 250  # of them drawn at once
+NUMBERS = 1 << 22  # of them in memory
 
 Again = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def judged(shares: pl.DataFrame, again: Again | None = None) -> Difference | None:
-    """What the errors of two models on the same rows say; None where there are none.
+@dataclass(frozen=True)
+class Shares:
+    """What the errors of two models have in either score on the `rows` that both forecast.
 
-    `shares`: unique_id, cutoff, _last (the latest ds), _n (rows), _weight, _ours, _theirs: what the rows of a series at an
-    origin have together in either score, which is the sum of its column over that of `_n`.  `again`: both scores where the
-    origins count as often as they were drawn, for a score that is no mean over rows; its p value is of that bootstrap.
+    `origins` [O, 3], `series` [S, 3]: for each, in order, a weight and the shares of one and the other model, whose sum over
+    `rows` is its score.  `overlap`: of the origins (`overlap_in`).  `again`: both scores where the origins count as often as
+    they were drawn [draws, O], for a score that is no mean over rows; its p value is of that bootstrap.
     """
-    if shares.is_empty():
-        return None
-    by_origin, by_series = _units(shares, "cutoff"), _units(shares, "unique_id")
-    overlap, over, units = overlap_in(shares), "origins", by_origin
-    if not enough(by_origin, overlap) and enough(by_series, 1):
-        overlap, over, units, again = 1, "series", by_series, None if again is None else _sums_again(by_series)
-    rows, ours, theirs = (float(shares[name].sum()) for name in ("_n", "_ours", "_theirs"))
-    mean, count = (ours - theirs) / rows, len(units)
-    found = Difference(mean, None, None, None, None, over, count, rows=int(rows), skill=1 - ours / theirs if theirs else None)
-    if not enough(units, overlap):
+
+    rows: float
+    origins: np.ndarray
+    series: np.ndarray
+    overlap: int
+    again: Again | None = None
+
+
+@dataclass(frozen=True)
+class _Units:
+    """What is counted of a pair: `over` origins or series, and how many in a row `overlap`."""
+
+    over: str
+    table: np.ndarray
+    overlap: int
+    again: Again | None
+
+    @classmethod
+    def of(cls, pair: Shares) -> "_Units":
+        if not enough(pair.origins, pair.overlap) and enough(pair.series, 1):
+            return cls("series", pair.series, 1, None)
+        return cls("origins", pair.origins, pair.overlap, pair.again)
+
+    @property
+    def drawn(self) -> tuple[int, int]:
+        """What its resamples are made of: pairs that have the same are drawn together."""
+        return len(self.table), self.overlap
+
+
+def judged(pairs: Sequence[Shares]) -> list[Difference]:
+    """What the errors of two models on the same rows say, of each pair."""
+    units = [_Units.of(pair) for pair in pairs]
+    again = _again([one for one in units if enough(one.table, one.overlap)])
+    return [_judged(pair, one, again.get(id(one))) for pair, one in zip(pairs, units, strict=True)]
+
+
+def _judged(pair: Shares, units: _Units, again: tuple[np.ndarray, np.ndarray] | None) -> Difference:
+    ours, theirs = (float(np.sum(pair.origins[:, side])) for side in (1, 2))
+    mean, skill = (ours - theirs) / pair.rows, 1 - ours / theirs if theirs else None
+    found = Difference(mean, None, None, None, None, units.over, len(units.table), rows=int(pair.rows), skill=skill)
+    if again is None:
         return found
-    draws = [again(some) if again else _sums_again(units)(some) for some in resamples(count, overlap)]
-    mine, other = (np.concatenate(side) for side in zip(*draws, strict=True))
+    mine, other = again
     low, high = _interval(mine - other)
     found = replace(found, low=low, high=high)
     if (other > 0).all():
         skill_low, skill_high = _interval(1 - mine / other)
         found = replace(found, skill_low=skill_low, skill_high=skill_high)
-    tested = _centred(mean, mine - other) if again else diebold_mariano(_influence(units, mean), overlap)
+    if pair.again is not None:
+        tested = _centred(mean, mine - other)
+    else:
+        tested = diebold_mariano(_influence(units.table, mean), units.overlap)
     return found if tested is None else replace(found, statistic=tested[0], p=tested[1])
 
 
-def _units(shares: pl.DataFrame, key: str) -> np.ndarray:
-    """[units, 3] the sums of `_weight`, `_ours` and `_theirs` of each origin or series, in order."""
-    return shares.group_by(key).agg(pl.col("_weight", "_ours", "_theirs").sum()).sort(key).drop(key).to_numpy()
+def _again(units: Sequence[_Units]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Both scores of each resample, by the id of its units; each resample is drawn once for all that are alike."""
+    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for drawn in dict.fromkeys(one.drawn for one in units):
+        alike = [one for one in units if one.drawn == drawn]
+        means = [one for one in alike if one.again is None]
+        table = np.hstack([one.table for one in means]) if means else np.empty((drawn[0], 0))
+        sums: list[np.ndarray] = []
+        roots: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {id(one): [] for one in alike if one.again is not None}
+        for draws in resamples(*drawn):
+            sums.append(draws @ table)
+            for one in alike:
+                if one.again is not None:
+                    roots[id(one)].append(one.again(draws))
+        for place, one in enumerate(means):
+            weight, ours, theirs = np.concatenate(sums)[:, 3 * place : 3 * place + 3].T
+            found[id(one)] = ours / weight, theirs / weight
+        for key, parts in roots.items():
+            ours, theirs = (np.concatenate(side) for side in zip(*parts, strict=True))
+            found[key] = ours, theirs
+    return found
 
 
 def _influence(units: np.ndarray, mean: float) -> np.ndarray:
     """[units] what each says of the mean difference, which is their mean: of equal weight, the difference of each."""
     weight, apart = units[:, 0], units[:, 1] - units[:, 2]
     return np.asarray(mean + (apart - mean * weight) * (len(units) / weight.sum()))
-
-
-def _sums_again(units: np.ndarray) -> Again:
-    def again(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        weight, ours, theirs = (draws @ units).T
-        return ours / weight, theirs / weight
-
-    return again
 
 
 def _interval(values: np.ndarray, coverage: float = 0.9) -> tuple[float, float]:
@@ -150,19 +195,27 @@ def block_of(count: int, overlap: int) -> int:
 def resamples(count: int, overlap: int, seed: int = 0) -> Iterator[np.ndarray]:
     """[some, count] how often each origin is drawn, RESAMPLES rows in all: blocks of origins in a row, `count` origins a row.
 
-    The last block of a row is cut.
+    The last block of a row is cut.  About NUMBERS are in memory at a time, and AT_A_TIME rows if these are more: that is how
+    many are drawn at once, which their order hangs on where a row has a last block that is cut.
     """
     block = block_of(count, overlap)
     whole, rest = divmod(count, block)
-    rng = np.random.default_rng(seed)
-    for first in range(0, RESAMPLES, AT_A_TIME):
-        some = min(AT_A_TIME, RESAMPLES - first)
+    rng, parts, held = np.random.default_rng(seed), list[np.ndarray](), 0
+    at_once = AT_A_TIME if rest else max(min(AT_A_TIME, NUMBERS // count), 1)
+    for first in range(0, RESAMPLES, at_once):
+        some = min(at_once, RESAMPLES - first)
         steps, row = np.zeros(some * (count + 1)), np.arange(some)[:, None] * (count + 1)
         for size, number in ((block, whole), (rest, int(rest > 0))):
             places = (row + rng.integers(0, count - size + 1, (some, number))).ravel()
             steps += np.bincount(places, minlength=len(steps))
-            steps -= np.bincount(places + size, minlength=len(steps))
-        yield steps.reshape(some, -1)[:, :-1].cumsum(axis=1)
+            if block > 1:
+                steps -= np.bincount(places + size, minlength=len(steps))
+        drawn = steps.reshape(some, -1)[:, :-1]
+        parts.append(drawn.cumsum(axis=1) if block > 1 else drawn)
+        held += some
+        if held * count >= NUMBERS or first + some == RESAMPLES:
+            yield np.concatenate(parts) if len(parts) > 1 else parts[0]
+            parts, held = [], 0
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

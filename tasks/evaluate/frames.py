@@ -108,41 +108,35 @@ class Forecasts:
     ids: tuple[str, ...]
     folds: tuple[int, ...] = ()
 
-    def read(self, *columns: str) -> pl.DataFrame:
-        """unique_id, ds, cutoff, step, y and the columns asked for."""
-        return self._shown(pl.read_parquet(self.path, columns=["unique_id", "ds", "cutoff", "y", *dict.fromkeys(columns)]))
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return int(pq.read_metadata(self.path).num_rows)
 
-    def blocks(self, *columns: str, fold: int | None = None) -> Iterator[pl.DataFrame]:
-        """The same, a block at a time; of one fold alone, or of all, one after another."""
-        names = ["unique_id", "ds", "cutoff", "y", *dict.fromkeys(columns)]
-        with pq.ParquetFile(self.path) as file:
-            for number, of in enumerate(self._fold_of_each(file)):
-                if fold is None or of == fold:
-                    yield self._shown(pl.DataFrame(file.read_row_group(number, columns=names)))
+    def read(self, *columns: str, series: Sequence[str] | None = None) -> pl.DataFrame:
+        """unique_id, ds, cutoff, step, y and the columns asked for, of some series: all of them only where they are few."""
+        table = pl.scan_parquet(self.path).select("unique_id", "ds", "cutoff", "y", *dict.fromkeys(columns))
+        return self.shown((table if series is None else table.filter(pl.col("unique_id").is_in(list(series)))).collect())
 
-    def _shown(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def blocks(self, *columns: str, fold: int | None = None) -> "Blocks":
+        """The same, a block at a time, as often as it is asked; of one fold alone, or of all, one after another."""
+        return Blocks(self, columns, fold)
+
+    def shown(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Whole origins of it with their steps, numbers of 64 bits, and times on the clock of the data."""
         times = (self.frequency.shown(pl.col(name)).alias(name) for name in TIMES)
         frame = frame.with_columns(pl.col(pl.Float32).cast(pl.Float64), *times)
         return frame.with_columns(step=pl.int_range(pl.len(), dtype=pl.Int64) % self.horizon + 1)
 
-    def _fold_of_each(self, file: pq.ParquetFile) -> list[int]:
+    def fold_of_each(self, file: pq.ParquetFile) -> list[int]:
         """The fold of each row group."""
         sizes = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
         starts = np.cumsum([0, *sizes])[:-1]
         return np.searchsorted(np.cumsum(self.folds), starts, side="right").tolist() if self.folds else [0] * len(sizes)
 
-    def read_folds(self, *columns: str) -> list[pl.DataFrame]:
-        """The same of each fold, the oldest first."""
-        return self.split(self.read(*columns))
-
-    def split(self, frame: pl.DataFrame) -> list[pl.DataFrame]:
-        """A frame with all rows of this one, fold by fold."""
-        starts = [sum(self.folds[:number]) for number in range(len(self.folds))]
-        return [frame.slice(start, rows) for start, rows in zip(starts, self.folds, strict=True)] or [frame]
-
     def outcome(self, model: str, levels: Sequence[float]) -> Outcome:
         """The forecasts of a model beside what came, with its own quantiles of some levels, if it has all of them."""
-        rows, found, done = pq.ParquetFile(self.path).metadata.num_rows, list[np.ndarray | None](), 0
+        rows, found, done = self.rows, list[np.ndarray | None](), 0
         for part in self.outcomes(model, levels):  # each into its place: never two copies of all
             found = found or [None if one is None else np.empty((rows, *one.shape[1:]), one.dtype) for one in part]
             for whole, one in zip(found, part, strict=True):
@@ -156,13 +150,29 @@ class Forecasts:
         names = [own_column(model, level) for level in levels]
         own = names if names and {*names} <= {*pq.read_schema(self.sources[model]).names} else []
         with pq.ParquetFile(self.path) as file, _Rows(self.sources[model], own) as beside:
-            for number, fold in enumerate(self._fold_of_each(file)):
+            for number, fold in enumerate(self.fold_of_each(file)):
                 part = pl.DataFrame(file.read_row_group(number, columns=["unique_id", "cutoff", "y", model]))
                 y, point = (part[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in ("y", model))
                 moved = beside.take(part.height).to_numpy() + point[:, None] if own else None
                 series, step = numbers_of(part["unique_id"], self.ids), np.arange(part.height) % self.horizon
                 of = np.full(part.height, fold) if self.folds else None
                 yield Outcome(y, point, step, series, part["cutoff"].to_physical().to_numpy(), moved, of)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Some columns of a forecast frame, block by block; each iteration reads the file anew."""
+
+    found: Forecasts
+    columns: tuple[str, ...]
+    fold: int | None
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        names = ["unique_id", "ds", "cutoff", "y", *dict.fromkeys(self.columns)]
+        with pq.ParquetFile(self.found.path) as file:
+            for number, fold in enumerate(self.found.fold_of_each(file)):
+                if self.fold is None or fold == self.fold:
+                    yield self.found.shown(pl.DataFrame(file.read_row_group(number, columns=names)))
 
 
 class _Rows:

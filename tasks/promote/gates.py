@@ -16,6 +16,7 @@ import polars as pl
 from params.evaluation import Measure, PromotionParams
 from tasks.compare import measures, scores, significance
 from tasks.compare.board import LEVEL, Difference, Score
+from tasks.compare.differences import compared
 from tasks.compare.measures import Scale
 from tasks.evaluate.frames import COVERAGE
 from tasks.report.leaderboard import SCORES
@@ -61,7 +62,7 @@ class Yardstick:
 
     def lead(self, frame: pl.DataFrame, one: str, other: str) -> Difference | None:
         """How much larger the score of one model is than that of another; None where there is nothing to compare."""
-        return measures.compared(frame, [one], [other], self.scale)
+        return compared([frame], [one], [other], self.scale)
 
 
 def enough_origins(frame: pl.DataFrame) -> GateResult:
@@ -98,7 +99,7 @@ def whole(frame: pl.DataFrame, versions: Mapping[str, bool]) -> GateResult:
 
 def skill(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) -> GateResult:
     """Skill against the best baseline, over everything that both forecast."""
-    every = measures.measured(frame, [OURS, yard.bar], yard.scale)
+    every = measures.measured([frame], [OURS, yard.bar], yard.scale)
     found, lead = _skill(every.scores[OURS], every.scores[yard.bar]), yard.lead(frame, OURS, yard.bar)
     if found is None:
         return GateResult("skill", False, f"no row that challenger and {yard.bar} both forecast gives a {yard.name}")
@@ -110,7 +111,7 @@ def skill(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) -> GateR
 
 def skill_naive(frame: pl.DataFrame, yard: Yardstick, least: float) -> GateResult:
     """The MAE against that of the best of last value, drift and seasonal naive, for those who ask for it."""
-    found = scores.skill(frame, OURS, yard.naive)
+    found = scores.skill([frame], OURS, yard.naive)
     if found is None:
         return GateResult("skill_naive", False, f"no row that challenger and {yard.naive} both forecast gives a skill")
     words = f"skill {found:+.1%} against {yard.naive} in MAE; at least {least:+.1%} is asked for"
@@ -166,7 +167,7 @@ def slice_skill(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) ->
 
 def _skills(rows: pl.DataFrame, yard: Yardstick, place: pl.Expr) -> dict[str, float]:
     """Skill against the bar of each slice that has a score."""
-    table = measures.measured_by(rows, [OURS, yard.bar], yard.scale, place)
+    table = measures.measured_by([rows], [OURS, yard.bar], yard.scale, place)
     found = {name: _skill(ours, bar) for name, ours, bar in table.select("_slice", OURS, yard.bar).iter_rows()}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -263,7 +264,7 @@ def interval_scale(scale: Scale) -> Scale:
 
 def interval_lead(frame: pl.DataFrame, yard: Yardstick) -> Difference | None:
     """How much larger the interval score of the challenger is than the champion's."""
-    return measures.compared(interval_scores(frame, [OURS, THEIRS]), [OURS], [THEIRS], interval_scale(yard.scale))
+    return compared([interval_scores(frame, [OURS, THEIRS])], [OURS], [THEIRS], interval_scale(yard.scale))
 
 
 def checks(passed: bool | None) -> GateResult:

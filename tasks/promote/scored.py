@@ -163,7 +163,7 @@ def unlike(challenger: Version, champion: Version | None) -> str | None:
 def _figures(frame: pl.DataFrame, versions: Sequence[str], yard: Yardstick) -> Figures:
     """Scores on the rows that the versions and the bar forecast; that of another naive one on those of them that it does."""
     models, plain = list(dict.fromkeys((*versions, yard.bar))), replace(yard.scale, by="mae")
-    found, errors = (measured(frame, models, scale) for scale in (yard.scale, plain))
+    found, errors = (measured([frame], models, scale) for scale in (yard.scale, plain))
     other = {} if yard.naive in models else {yard.naive: [*models, yard.naive]}
     common = frame.filter(pl.all_horizontal(pl.col("y", *models).cast(pl.Float64).is_finite()))
     pairs = [*((name, yard.bar) for name in versions), *([(OURS, THEIRS)] if THEIRS in versions else [])]
@@ -174,11 +174,11 @@ def _figures(frame: pl.DataFrame, versions: Sequence[str], yard: Yardstick) -> F
         naive=yard.naive,
         bar=yard.bar,
         measure=yard.scale.by,
-        mae={**errors.scores, **{name: measured(frame, some, plain).scores[name] for name, some in other.items()}},
-        score={**found.scores, **{name: measured(frame, some, yard.scale).scores[name] for name, some in other.items()}},
+        mae={**errors.scores, **{name: measured([frame], some, plain).scores[name] for name, some in other.items()}},
+        score={**found.scores, **{name: measured([frame], some, yard.scale).scores[name] for name, some in other.items()}},
         skill={name: found.skill(name, yard.bar) for name in versions},
-        skill_naive={name: skill(frame, name, yard.naive) for name in versions},
+        skill_naive={name: skill([frame], name, yard.naive) for name in versions},
         less={(one, other): yard.lead(frame, one, other) for one, other in pairs},
         coverage={name: covered(frame, name) for name in versions},
-        interval_score=measured(interval_scores(frame, versions), versions, interval_scale(yard.scale)).scores,
+        interval_score=measured([interval_scores(frame, versions)], versions, interval_scale(yard.scale)).scores,
     )

@@ -6,15 +6,14 @@ import polars as pl
 
 from tasks.compare import scores
 from tasks.compare.compare import Comparison
-from tasks.compare.measures import Scale, losses
-
-KEYS = ("unique_id", "cutoff", "step")
+from tasks.compare.measures import Scale, shares_by
+from tasks.compare.sums import merged
 
 
 def along(found: Comparison, models: Sequence[str], scale: Scale) -> pl.DataFrame:
     """model, by (step, hour, weekday), value (text), rows, error, corrected: of variants and baselines, means over their seeds.
 
-    `error`: the mean of what each row has in the score (`measures.losses`), so that the mean over all rows is the score.
+    `error`: the mean of what each row has in the score (`measures.shares_by`), so that the mean over all rows is the score.
     `corrected`: the same less what the steps of these rows have, plus the score; null where a step reaches one value alone, so
     that the two cannot be told apart.  Hour and weekday are UTC, and there where the rows have several.
     """
@@ -25,20 +24,28 @@ def along(found: Comparison, models: Sequence[str], scale: Scale) -> pl.DataFram
 
 
 def _along(found: Comparison, name: str, fit: str, scale: Scale) -> pl.DataFrame:
-    frame = found.test.read(fit, found.baseline, *scale.besides)
-    places = {"step": pl.col("step"), **{by: scores.SLICES[by] for by in scores.slices(frame) if by in scores.SLICES}}
-    rows = frame.select(*KEYS, *(place.alias(f"_{by}") for by, place in places.items()))
-    error = pl.col(fit)
-    shares = losses(frame, [fit, found.baseline], scale).join(rows, on=KEYS, how="left", maintain_order="left")
-    shares = shares.with_columns(_left=error - error.mean().over("step") + error.mean())
-    return pl.concat(_slice(shares, name, fit, by) for by in places)
+    blocks = found.test.blocks(fit, found.baseline, *scale.besides)
+    cells = shares_by(map(_with_calendar, blocks), [fit, found.baseline], scale, ["step", *(f"_{by}" for by in scores.SLICES)])
+    several = [by for by in scores.SLICES if cells[f"_{by}"].n_unique() > 1]
+    return pl.concat(_slice(cells, name, fit, by) for by in ("step", *several))
 
 
-def _slice(shares: pl.DataFrame, name: str, fit: str, by: str) -> pl.DataFrame:
-    alone = shares.is_empty() or shares.group_by("step").agg(pl.col(f"_{by}").n_unique())[f"_{by}"].min() == 1
-    found = shares.group_by(pl.col(f"_{by}").alias("value")).agg(
-        rows=pl.len(), error=pl.col(fit).mean(), corrected=pl.lit(None, pl.Float64) if alone else pl.col("_left").mean()
-    )
-    return found.sort("value").select(
-        pl.lit(name).alias("model"), pl.lit(by).alias("by"), pl.col("value").cast(pl.String), "rows", "error", "corrected"
+def _with_calendar(block: pl.DataFrame) -> pl.DataFrame:
+    places = scores.calendar(block) or dict.fromkeys(scores.SLICES, pl.lit(0))
+    return block.with_columns(place.cast(pl.Int64).alias(f"_{by}") for by, place in places.items())
+
+
+def _slice(cells: pl.DataFrame, name: str, fit: str, by: str) -> pl.DataFrame:
+    value = pl.col("step" if by == "step" else f"_{by}")
+    cells = cells.select("step", "_n", value.alias("_value"), _error=fit)
+    found = merged([cells.drop("step")], ["_value"])
+    left = scores.corrected(merged([cells], ["step", "_value"]), "_error")
+    found = found.join(left, on="_value", how="left", maintain_order="left")
+    return found.select(
+        pl.lit(name).alias("model"),
+        pl.lit(by).alias("by"),
+        pl.col("_value").cast(pl.String).alias("value"),
+        pl.col("_n").cast(pl.UInt32).alias("rows"),
+        (pl.col("_error") / pl.col("_n")).alias("error"),
+        pl.col("_corrected").alias("corrected"),
     )

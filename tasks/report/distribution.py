@@ -9,7 +9,7 @@ import polars as pl
 from models.data.panel import Panel
 from models.serving import Bounds, Calibration
 from tasks.compare.compare import Comparison
-from tasks.compare.distribution import FIFTHS, Shape, score_rows
+from tasks.compare.distribution import FIFTHS, RowScores, Shape
 from tasks.evaluate.frames import COVERAGE, Forecasts, Outcome
 from tasks.lags.past import target_frame
 from tasks.report.plots.coverage import Strip
@@ -104,13 +104,15 @@ def by_step(found: Comparison, model: str, levels: Sequence[int], what: str) -> 
 
 def shapes_of(test: Forecasts, model: str, calibration: Calibration, bounds: Bounds, fifths: pl.DataFrame) -> dict[str, Shape]:
     """How the actuals of each group of series lie in the distributions of a model, by the group's name."""
-    groups, shapes = dict(fifths.iter_rows()), {}
+    groups = dict(fifths.iter_rows())
     alone = fifths.select((pl.col("fifth") == pl.col("unique_id")).all()).item()
-    for group in sorted({*groups.values()}):
-        own = np.array([*(groups.get(name) == group for name in test.ids), False])
-        rows = (_where(part, own[part.series]) for part in test.outcomes(model, calibration.levels.tolist()))
-        shapes[group if alone else FIFTHS[group]] = score_rows(rows, calibration, bounds, ())[1]
-    return shapes
+    own = {group: np.array([*(groups.get(name) == group for name in test.ids), False]) for group in sorted({*groups.values()})}
+    rows = {group: RowScores(calibration, bounds, ()) for group in own}
+    for part in test.outcomes(model, calibration.levels.tolist()):
+        for group, some in own.items():
+            if (there := some[part.series]).any():
+                rows[group].counted(_where(part, there))
+    return {group if alone else FIFTHS[group]: one.shape() for group, one in rows.items()}
 
 
 def shares_below(shape: Shape) -> np.ndarray:
@@ -125,7 +127,8 @@ def fans_of(found: Comparison, one: Held, calibration: Calibration, bounds: Boun
         dict(_covered(found, one.model, one.level, "series").select("value", "_share").iter_rows()),
     )
     places = {0: "worst", len(ranked) - 1: "best"} if len(ranked) > 1 else dict.fromkeys(range(len(ranked)), "")
-    frame, fans = found.test.read(one.model), []  # on the clock of the panel
+    frame = found.test.read(one.model, series=[ranked[place] for place in places])
+    fans = list[Fan]()  # on the clock of the panel
     origins = max(ORIGINS, ROWS // found.test.horizon)
     for place, words in places.items():
         name = ranked[place]
@@ -147,6 +150,8 @@ def _quantiles(test: Forecasts, model: str, name: str, calibration: Calibration,
     number, parts = test.ids.index(name), []
     for part in test.outcomes(model, calibration.levels.tolist()):
         own = _where(part, part.series == number)
+        if not len(own.y):
+            continue
         parts.append(calibration.quantiles(own.point, own.step, own.series, own.own))
     return bounds.outward(np.concatenate(parts), calibration.levels)
 

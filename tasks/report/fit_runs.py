@@ -13,6 +13,7 @@ from params.schema import RunParams
 from tasks.compare import scores
 from tasks.compare.board import ScoreRow
 from tasks.compare.compare import Comparison
+from tasks.files import spread
 from tasks.report import leaderboard as report
 from tasks.report import memory_card
 from tasks.report.plots.forecasts import interval_columns, plotted, variant_forecast_plot
@@ -26,6 +27,7 @@ from tasks.train.identity import Provenance, sha256
 from tasks.train.kind import Kind
 
 DRAWN = 4  # series in the picture of a fit's forecasts
+RESIDUALS = 5000  # series in that of its residuals, evenly spread among all
 
 
 @dataclass(frozen=True)
@@ -120,13 +122,15 @@ def _baseline_run(name: str, where: Publication) -> str:
 
 def _pictures(found: Comparison, name: str, run: RunParams, run_id: str, folder: Path) -> None:
     """Forecasts of its worst and best series, and its residuals."""
-    frame = found.test.read(name, found.baseline, *interval_columns(name, run.evaluation.levels))
     some = plotted(found.errors_by_series(name), name, DRAWN)
+    frame = found.test.read(name, found.baseline, *interval_columns(name, run.evaluation.levels), series=some)
     figure = variant_forecast_plot(frame, some, name, found.baseline, run.data.target)
     logs.log_file(run_id, save(figure, folder / "forecasts.png"))
-    residual = (pl.col("y") - pl.col(name)).alias("residual")
-    rows = frame.select("unique_id", "ds", "cutoff", "step", residual)
-    logs.log_file(run_id, save(residual_plot(rows, name, run.data.target), folder / "residuals.png"))
+    few = [found.test.ids[place] for place in spread(len(found.test.ids), RESIDUALS)]
+    frame = found.test.read(name, series=few)
+    rows = frame.select("unique_id", "ds", "cutoff", "step", (pl.col("y") - pl.col(name)).alias("residual"))
+    of = "" if len(few) == len(found.test.ids) else f", of {len(few):,} of {len(found.test.ids):,} series"
+    logs.log_file(run_id, save(residual_plot(rows, name, run.data.target, of), folder / "residuals.png"))
 
 
 def _log_losses(fit: Fit, run: RunParams, folder: Path) -> None:

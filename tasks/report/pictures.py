@@ -68,8 +68,8 @@ def pictures_of(found: Comparison, run: RunParams, data: Data, fits: Sequence[Fi
             yield Picture(f"error_by_{by}.png", slice_plot(corrected, by, models, chosen, bar, error))
     yield from _distributions(found, run, data)
     shown, other = found.shown, beside(found)
-    test = found.test.read(shown, other, *interval_columns(shown, run.evaluation.levels))
     drawn = drawn_series(found)
+    test = found.test.read(shown, other, *interval_columns(shown, run.evaluation.levels), series=drawn)
     for number, series in enumerate(drawn):
         sizes = BOTH if number < SHOWN or number >= len(drawn) - SHOWN else BOTH[:1]
         figures = (forecast_plot(test, series, shown, other, unit, narrow) for narrow in sizes)

@@ -212,9 +212,11 @@ def _caption(series: Sequence[str], place: int) -> str:
 
 def _scope(found: Comparison, run: RunParams) -> str:
     """What was forecast: unit, horizon, and how many origins and series."""
-    table = pl.scan_parquet(found.test.path)
-    counts = table.select(pl.col("cutoff").n_unique(), pl.col("unique_id").n_unique(), pl.len().alias("rows")).collect().row(0)
-    origins = f"{counts[0]:,} test origins, {counts[1]:,} series, {counts[2] // found.test.horizon:,} forecasts a model"
+    cutoffs, series, rows = set[object](), 0, 0
+    for block in found.test.blocks():  # each of whole series
+        cutoffs.update(block["cutoff"].unique())
+        series, rows = series + block["unique_id"].n_unique(), rows + block.height
+    origins = f"{len(cutoffs):,} test origins, {series:,} series, {rows // found.test.horizon:,} forecasts a model"
     words = f"{run.data.target} in its own unit, horizon {run.windows.horizon} x {run.data.frequency}; {origins}"
     return words + (f"; chosen over {run.split.folds} validation ranges, each trained for" if run.split.folds > 1 else "")
 

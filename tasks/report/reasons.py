@@ -77,10 +77,13 @@ def better_together(
     """That the mean of a variant's forecasts (of all its `fits`, one a seed) and of the best baseline's beats that baseline on
     validation.  `scales`: one a fold."""
     members = [*fits, bar]
-    frame = validation.read(*members, *scales[0].besides)
-    frame = frame.with_columns(_mean=sum((pl.col(name).fill_nan(None) for name in members), pl.lit(0.0)) / len(members))
-    parts = zip(validation.split(frame), scales, strict=True)
-    share = Measured.mean([measured(part, ("_mean", bar), scale) for part, scale in parts]).skill("_mean", bar)
+    mean = sum((pl.col(name).fill_nan(None) for name in members), pl.lit(0.0)) / len(members)
+
+    def measure(fold: int, scale: Scale) -> Measured:
+        blocks = validation.blocks(*members, *scale.besides, fold=fold)
+        return measured((block.with_columns(_mean=mean) for block in blocks), ("_mean", bar), scale)
+
+    share = Measured.mean([measure(fold, scale) for fold, scale in enumerate(scales)]).skill("_mean", bar)
     if share is None or share <= 0:
         return None
     name = f"{variant}_{bar}"

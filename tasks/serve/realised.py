@@ -96,7 +96,7 @@ def realised(
         return Realised(pl.DataFrame(schema=schema), None)
     baselines, _ = forecast_baselines(history, origins, naives, None, frequency)
     rows = rows.join(baselines, on=["unique_id", "ds", "cutoff"], how="inner")
-    naive = best_naive({name: scores.mae(rows, name) for name in naives.evaluation.baselines})
+    naive = best_naive({name: scores.mae([rows], name) for name in naives.evaluation.baselines})
     error, theirs = (pl.col("yhat") - pl.col("y")).abs(), (pl.col(naive) - pl.col("y")).abs()
     steps = frequency.position(pl.col("cutoff"), pl.col("newest").cast(rows.schema["cutoff"]))
     table = rows.group_by(steps.alias("age")).agg(

@@ -54,4 +54,4 @@ class Ruler:
         frame = forecast_frame(self.data.panel, windows, points, MODEL)
         if (scale := self.scales[place]).besides:
             frame = frame.join(self.beside[place], on=["unique_id", "ds", "cutoff"], how="left", maintain_order="left")
-        return measures.measured(frame, [MODEL], scale)
+        return measures.measured([frame], [MODEL], scale)

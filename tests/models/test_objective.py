@@ -78,7 +78,7 @@ def test_a_score_is_that_of_the_board(by: Measure) -> None:
         }
     ).with_columns(pl.col("y", *names).fill_nan(None))
     scale = scale_of(run.evaluation, pasts(panel, split))
-    expected = measured(frame, names, scale).scores
+    expected = measured([frame], names, scale).scores
     np.testing.assert_allclose(found, [expected[name] for name in names], rtol=1e-12)
 
 

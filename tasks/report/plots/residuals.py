@@ -53,10 +53,11 @@ def autocorrelation(values: np.ndarray, lags: int) -> np.ndarray:
     return found
 
 
-def residual_plot(rows: pl.DataFrame, name: str, unit: str) -> "Figure":
+def residual_plot(rows: pl.DataFrame, name: str, unit: str, of: str = "") -> "Figure":
     """Residuals of one model over time, as a histogram, and their autocorrelation one step ahead.
 
-    `rows`: unique_id, ds, cutoff, step, residual (actual minus forecast, in `unit`; null where there is none).
+    `rows`: unique_id, ds, cutoff, step, residual (actual minus forecast, in `unit`; null where there is none).  `of`: which
+    series they are of, for the title.
     """
     rows = rows.with_columns(pl.col("residual").cast(pl.Float64).fill_nan(None))
     figure, _ = new_figure(10, 6.4, rows=0)
@@ -67,7 +68,7 @@ def residual_plot(rows: pl.DataFrame, name: str, unit: str) -> "Figure":
     known = rows.drop_nulls("residual")
     _over_time(over_time, known)
     over_time.set_ylabel(f"residual ({label(unit, UNIT)})")
-    over_time.set_title(f"{label(name)}: residuals (actual minus forecast)", loc="left", pad=24)
+    over_time.set_title(f"{label(name)}: residuals (actual minus forecast){of}", loc="left", pad=24)
     _histogram(spread, known["residual"].to_numpy())
     _memory(memory, rows)
     return figure

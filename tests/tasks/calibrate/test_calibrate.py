@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from params.errors import UserError
-from tasks.calibrate import calibrate as module
 from tasks.calibrate.calibrate import calibrate, interval_score
 from tasks.calibrate.methods import Method, fitted
 from tasks.calibrate.yardsticks import LATEST, NOW, Yardsticks
@@ -141,15 +140,3 @@ def test_a_method_that_there_is_not_is_refused(yardsticks_of: Made, rows_of: Row
         calibrate(rows, shared, "jackknife")
     with pytest.raises(UserError, match=r"groups by 'region', which is no categorical static covariate"):
         calibrate(rows, shared, "spread-by-region")
-
-
-def test_of_very_many_rows_every_so_manieth_origin_calibrates(
-    yardsticks_of: Made, rows_of: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shared, rows = panel_and_rows(yardsticks_of, rows_of)
-    monkeypatch.setattr(module, "MOST_ROWS", len(rows.y) // 3)
-    kept = (29 - rows.cutoff) % 3 == 0
-    some = Outcome(*(part[kept] for part in rows[:5]))
-    found = calibrate(rows, shared, "spread").calibration.offsets
-    monkeypatch.undo()
-    np.testing.assert_array_equal(found, calibrate(some, shared, "spread").calibration.offsets)

@@ -121,8 +121,8 @@ def test_every_figure_comes_back_from_the_forecasts(data: Data, by: Measure, tmp
             assert row[f"{split}_mae"] == pytest.approx((own["y"] - own[row.name]).abs().mean())
             both = frame.drop_nulls(["y", row.name, found.baseline])
             assert row[f"{split}_rows"] == both.height > 0
-            assert row[f"{split}_score"] == pytest.approx(score(both, row.name, scale)), row.name
-            theirs = score(both, found.baseline, scale)
+            assert row[f"{split}_score"] == pytest.approx(score([both], row.name, scale)), row.name
+            theirs = score([both], found.baseline, scale)
             assert theirs is not None and row[f"{split}_skill"] == pytest.approx(1 - row[f"{split}_score"] / theirs)
             if split == "test":
                 naive = frame.drop_nulls(["y", row.name, found.naive])

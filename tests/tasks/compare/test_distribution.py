@@ -10,8 +10,11 @@ from utilsforecast import losses
 from models.data.panel import Panel
 from models.data.window import FeatureWindow, WindowParams
 from models.serving import Bounds, Calibration
-from tasks.compare.distribution import Shape, fifths, means, overall, score_rows, season_errors
+from tasks.compare import distribution
+from tasks.compare.board import Score
+from tasks.compare.distribution import RowScores, Shape, fifths, means_from, season_errors, sums_of
 from tasks.compare.measures import units
+from tasks.compare.sums import summed
 from tasks.evaluate.frames import Outcome
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
@@ -44,6 +47,26 @@ def scored(
 
 def sized(history: pl.DataFrame) -> pl.DataFrame:
     return fifths(units(past_of(history), 1))
+
+
+def score_rows(
+    blocks: list[Outcome], calibration: Calibration, bounds: Bounds, levels: tuple[int, ...], scale: np.ndarray
+) -> tuple[pl.DataFrame, Shape]:
+    rows, parts, done = RowScores(calibration, bounds, levels), [], 0
+    for block in blocks:
+        parts.append(rows.of(block, scale[done : done + len(block.y)]))
+        done += len(block.y)
+    return pl.concat(parts), rows.shape()
+
+
+def overall(rows: pl.DataFrame) -> dict[str, Score]:
+    groups = rows.select("unique_id", "_fifth").unique(maintain_order=True)
+    return distribution.overall(summed(rows.select("unique_id"), sums_of(rows)), groups.drop_nulls())
+
+
+def means(rows: pl.DataFrame, by: pl.Expr) -> pl.DataFrame:
+    sums = summed(rows.with_columns(_value=by).select("_value"), sums_of(rows))
+    return sums.select("_value").hstack(means_from(sums))
 
 
 def test_fifths_are_groups_of_series_by_the_mean_size_of_their_training_rows() -> None:

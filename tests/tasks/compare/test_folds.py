@@ -5,6 +5,7 @@ from statistics import stdev
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from models.data.panel import Data, Panel, Split
@@ -16,7 +17,6 @@ from tasks.compare.folds import naive_errors, scales_of, validated
 from tasks.compare.measures import Scale
 from tasks.evaluate.baselines import write_baselines
 from tasks.evaluate.frames import Forecasts
-from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.lags.past import pasts
@@ -45,7 +45,11 @@ def forecasts_of(folder: Path, folds: list[dict[str, list[float | None]]]) -> Fo
     ]
     count = sum(part.height for part in rows)
     keys = pl.DataFrame({"unique_id": ["a"] * count, "ds": range(1, count + 1), "cutoff": range(count), "y": [10.0] * count})
-    write_parquet(pl.concat([keys, pl.concat(rows, how="vertical_relaxed")], how="horizontal"), folder / "validation.parquet")
+    frame, at = pl.concat([keys, pl.concat(rows, how="vertical_relaxed")], how="horizontal"), 0
+    with pq.ParquetWriter(folder / "validation.parquet", frame.to_arrow().schema) as writer:  # a row group a fold
+        for part in rows:
+            writer.write_table(frame.slice(at, part.height).to_arrow())
+            at += part.height
     sizes = tuple(part.height for part in rows) if len(folds) > 1 else ()
     return Forecasts(folder / "validation.parquet", 1, Frequency(1), {}, ("a",), sizes)
 

@@ -11,7 +11,8 @@ from benchmarks._m4 import owa
 from models.serving import baseline
 from params.evaluation import Measure
 from params.load import load_run
-from tasks.compare.measures import NAIVE2, Scale, compared, losses, measured, measured_by, scale_of, score, skill
+from tasks.compare.differences import compared
+from tasks.compare.measures import NAIVE2, Scale, measured, measured_by, scale_of, score, shares_by, skill
 from tasks.lags.past import past_of
 
 MEASURES = get_args(Measure)
@@ -89,11 +90,11 @@ def by_hand(frame: pl.DataFrame, model: str, needed: tuple[str, ...], scale: Sca
 @pytest.mark.parametrize("by", MEASURES)
 def test_a_score_equals_numpy_on_the_rows_that_all_forecast(by: Measure) -> None:
     frame, scale = shuffled(a_frame()), a_scale(by)
-    found = measured(frame, ["m", "bar"], scale)
+    found = measured([frame], ["m", "bar"], scale)
     expected = {model: by_hand(frame, model, ("m", "bar"), scale) for model in ("m", "bar")}
     assert found.scores == pytest.approx(expected)
-    assert skill(frame, "m", "bar", scale) == pytest.approx(1 - expected["m"] / expected["bar"])
-    alone = score(frame, "m", scale)
+    assert skill([frame], "m", "bar", scale) == pytest.approx(1 - expected["m"] / expected["bar"])
+    alone = score([frame], "m", scale)
     assert alone == pytest.approx(by_hand(frame, "m", (), scale)) and alone != pytest.approx(expected["m"])
     there = frame.with_columns(pl.col("m", "bar", "y", NAIVE2).fill_nan(None)).drop_nulls(["m", "bar", "y", *scale.besides])
     unscaled = 0 if by in ("mae", "owa") else there.filter(pl.col("unique_id") == "still").height
@@ -103,9 +104,12 @@ def test_a_score_equals_numpy_on_the_rows_that_all_forecast(by: Measure) -> None
 @pytest.mark.parametrize("by", MEASURES)
 def test_the_mean_of_the_shares_of_rows_is_the_score(by: Measure) -> None:
     frame, scale = shuffled(a_frame()), a_scale(by)
-    found, whole = losses(frame, ["m", "bar"], scale), measured(frame, ["m", "bar"], scale)
-    assert found.height == whole.rows
+    found = shares_by([frame], ["m", "bar"], scale, ("unique_id", "cutoff", "step"))
+    whole = measured([frame], ["m", "bar"], scale)
+    assert found.height == whole.rows == found["_n"].sum()
     assert {model: found[model].mean() for model in ("m", "bar")} == pytest.approx(whole.scores)
+    steps = shares_by([frame], ["m", "bar"], scale, ("step",))
+    assert steps["m"].to_list() == pytest.approx(found.group_by("step").agg(pl.col("m").sum()).sort("step")["m"].to_list())
 
 
 def test_a_share_of_an_owa_is_the_issue_s_formula_where_series_have_as_many_rows() -> None:
@@ -120,16 +124,17 @@ def test_a_share_of_an_owa_is_the_issue_s_formula_where_series_have_as_many_rows
     scaled = {name: (pl.col("y") - pl.col(name)).abs() / pl.col("mae") for name in ("m", NAIVE2)}
     share = (smape["m"] / smape[NAIVE2].mean() + scaled["m"] / scaled[NAIVE2].mean()) / 2
     rows = rows.select("unique_id", "cutoff", "step", share=share).sort("unique_id", "cutoff", "step")
-    assert losses(frame, ["m"], scale)["m"].to_list() == pytest.approx(rows["share"].to_list())
+    keys = ("unique_id", "cutoff", "step")
+    assert shares_by([frame], ["m"], scale, keys)["m"].to_list() == pytest.approx(rows["share"].to_list())
 
 
 @pytest.mark.parametrize("by", MEASURES)
 def test_a_slice_is_scored_as_if_it_were_alone(by: Measure) -> None:
     frame, scale = a_frame(), a_scale(by)
     for slices in (pl.col("unique_id"), pl.col("step")):
-        found = measured_by(shuffled(frame), ["m", "bar"], scale, slices)
+        found = measured_by([shuffled(frame)], ["m", "bar"], scale, slices)
         for value, rows, ours, theirs in found.iter_rows():
-            alone = measured(frame.filter(slices == value), ["m", "bar"], scale)
+            alone = measured([frame.filter(slices == value)], ["m", "bar"], scale)
             assert (alone.rows, alone.scores) == (rows, pytest.approx({"m": ours, "bar": theirs}))
         assert found.height >= 3
 
@@ -152,37 +157,37 @@ def test_the_owa_is_the_competition_s() -> None:
     evaluation = load_run("params/smoke.yaml", ["evaluation.choose_by=owa", f"evaluation.season={season}"]).evaluation
     assert evaluation.baselines[-1] == NAIVE2
     scale = scale_of(evaluation, [past_of(past.join(ends, on="unique_id").filter(pl.col("ds") <= pl.col("cutoff")))])
-    assert measured(frame, ["m", "n", NAIVE2], scale).scores == pytest.approx(
+    assert measured([frame], ["m", "n", NAIVE2], scale).scores == pytest.approx(
         {name: one["owa"] for name, one in published.items()}
     )
-    found, expected = skill(frame, "m", "n", scale), {name: published[name]["owa"] or 0.0 for name in ("m", "n")}
+    found, expected = skill([frame], "m", "n", scale), {name: published[name]["owa"] or 0.0 for name in ("m", "n")}
     assert found == pytest.approx(1 - expected["m"] / expected["n"])
 
 
 def test_naive2_has_an_owa_of_one() -> None:
-    assert score(a_frame(), NAIVE2, a_scale("owa")) == pytest.approx(1, abs=1e-12)
+    assert score([a_frame()], NAIVE2, a_scale("owa")) == pytest.approx(1, abs=1e-12)
 
 
 def test_what_cannot_be_scored_has_no_score() -> None:
     frame = a_frame().with_columns(none=pl.lit(None, pl.Float64))
     for by in MEASURES:
         scale = a_scale(by)
-        assert measured(frame, ["none", "m"], scale) == measured(frame.clear(), ["none", "m"], scale)
-        assert measured(frame, ["none", "m"], scale).scores == {"none": None, "m": None}
-        assert skill(frame, "m", "none", scale) is None and compared(frame, ["m"], ["none"], scale) is None
+        assert measured([frame], ["none", "m"], scale) == measured([frame.clear()], ["none", "m"], scale)
+        assert measured([frame], ["none", "m"], scale).scores == {"none": None, "m": None}
+        assert skill([frame], "m", "none", scale) is None and compared([frame], ["m"], ["none"], scale) is None
         still = frame.filter(pl.col("unique_id") == "still")
-        assert (score(still, "m", scale) is None) == (by != "mae"), by
+        assert (score([still], "m", scale) is None) == (by != "mae"), by
     perfect = frame.with_columns(bar=pl.col("y"), **{NAIVE2: pl.col("y")})
     for by in MEASURES:
-        assert skill(perfect, "m", "bar", a_scale(by)) is None
-    assert score(perfect, "m", a_scale("owa")) is None  # nothing to divide by
-    assert compared(perfect, ["m"], ["bar"], a_scale("owa")) is None
+        assert skill([perfect], "m", "bar", a_scale(by)) is None
+    assert score([perfect], "m", a_scale("owa")) is None  # nothing to divide by
+    assert compared([perfect], ["m"], ["bar"], a_scale("owa")) is None
 
 
 @pytest.mark.parametrize("by", MEASURES)
 def test_a_difference_is_that_of_the_scores_on_common_rows(by: Measure) -> None:
     frame, scale = a_frame(origins=40), a_scale(by)
-    found = compared(shuffled(frame), ["m", "m-s1"], ["bar"], scale)
+    found = compared([shuffled(frame)], ["m", "m-s1"], ["bar"], scale)
     assert found is not None and (found.over, found.count) == ("origins", 40)
     one, two, bar = (by_hand(frame, model, ("m", "m-s1", "bar"), scale) for model in ("m", "m-s1", "bar"))
     assert found.mean == pytest.approx((one + two) / 2 - bar)
@@ -190,9 +195,9 @@ def test_a_difference_is_that_of_the_scores_on_common_rows(by: Measure) -> None:
     assert found.low is not None and found.high is not None and found.low < found.mean < found.high
     assert found.skill_low is not None and found.skill_high is not None and found.skill_low < found.skill < found.skill_high
     assert found.p is not None and 0 < found.p < 0.1 and found.statistic is not None and found.statistic < 0
-    back = compared(frame, ["bar"], ["m", "m-s1"], scale)
+    back = compared([frame], ["bar"], ["m", "m-s1"], scale)
     assert back is not None and back.p == pytest.approx(found.p) and back.mean == pytest.approx(-found.mean)
-    same = compared(frame, ["m"], ["m"], scale)
+    same = compared([frame], ["m"], ["m"], scale)
     assert same is not None and (same.mean, same.p, same.skill) == (0.0, None, 0.0)
 
 
@@ -204,5 +209,37 @@ def test_one_large_series_says_nothing_where_series_weigh_alike() -> None:
     for by in MEASURES:
         scale = a_scale(by)
         units = scale.series.with_columns(pl.col("mae", "deviation") * pence, pl.col("mse") * pence**2)
-        ours, theirs = (skill(frame, "m", "bar", scale), skill(larger, "m", "bar", replace(scale, series=units)))
+        ours, theirs = (skill([frame], "m", "bar", scale), skill([larger], "m", "bar", replace(scale, series=units)))
         assert (ours == pytest.approx(theirs)) == (by != "mae")
+
+
+def by_series(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """A block a series; one of them without a row."""
+    blocks = frame.partition_by("unique_id", maintain_order=True)
+    return [blocks[0], frame.clear(), *blocks[1:]]
+
+
+@pytest.mark.parametrize("by", MEASURES)
+def test_blocks_of_one_series_give_what_one_block_of_all_gives(by: Measure) -> None:
+    """With missing values, and a series without a scale; the differences over origins and over series."""
+    frame, scale = a_frame(), a_scale(by)
+    whole, parts = measured([frame], ["m", "bar"], scale), measured(by_series(frame), ["m", "bar"], scale)
+    assert parts.rows == whole.rows and parts.scores == pytest.approx(whole.scores, rel=1e-12)
+    for slices in (pl.col("unique_id"), pl.col("step")):
+        one, other = (measured_by(blocks, ["m", "bar"], scale, slices) for blocks in ([frame], by_series(frame)))
+        assert one.select("_slice", "_rows").equals(other.select("_slice", "_rows"))
+        for model in ("m", "bar"):
+            np.testing.assert_allclose(one[model].to_numpy(), other[model].to_numpy(), rtol=1e-12)
+    keys = ("step", "cutoff")
+    one, other = (shares_by(blocks, ["m"], scale, keys) for blocks in ([frame], by_series(frame)))
+    np.testing.assert_allclose(one["m"].to_numpy(), other["m"].to_numpy(), rtol=1e-12)
+    few = pl.concat(frame.filter(pl.col("cutoff") == 4).with_columns(unique_id=pl.col("unique_id") + str(k)) for k in range(5))
+    series = pl.concat(
+        scale.series.with_columns(unique_id=pl.col("unique_id") + str(k), mae=pl.col("mae") * (k + 1)) for k in range(5)
+    )
+    for table, units, over in ((frame, scale, "origins"), (few, replace(scale, series=series), "series")):
+        one_, other_ = (compared(blocks, ["m", "m-s1"], ["bar"], units) for blocks in ([table], by_series(table)))
+        assert one_ is not None and other_ is not None and one_.over == other_.over == over and one_.p is not None
+        for name in ("mean", "low", "high", "statistic", "p", "skill", "skill_low", "skill_high"):
+            assert getattr(other_, name) == pytest.approx(getattr(one_, name), rel=1e-9), name
+        assert (one_.count, one_.rows) == (other_.count, other_.rows)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -9,9 +10,11 @@ import pytest
 
 from models.serving import Bounds, Calibration
 from params.evaluation import Measure
-from tasks.compare.distribution import score_rows
-from tasks.compare.measures import Scale, compared, losses, units
-from tasks.compare.scores import breakdown, errors, mae, score, slices, wide
+from tasks.compare.board import Score
+from tasks.compare.differences import compared
+from tasks.compare.distribution import RowScores
+from tasks.compare.measures import Scale, shares_by, units
+from tasks.compare.scores import Errors, Tally, mae, wide
 from tasks.evaluate.frames import Outcome
 from tasks.lags.past import past_of
 
@@ -20,6 +23,28 @@ SEASON = 3
 
 def scale_of(train: pl.DataFrame, by: Measure = "mae", season: int = SEASON) -> Scale:
     return Scale(by, season, units(past_of(train), season))
+
+
+def tallied(frame: pl.DataFrame, model: str, scale: Scale, scaled: bool = False, bar: str = "last_value") -> Tally:
+    """Of a frame with the scores of its rows, each series a block of its own."""
+    tally = Tally(model, bar, bar, scale, scaled, frame.select("unique_id", _fifth="unique_id").unique(maintain_order=True))
+    for block in frame.partition_by("unique_id", maintain_order=True):
+        tally.add(block)
+    return tally
+
+
+def score(frame: pl.DataFrame, model: str, scale: Scale, scaled: bool) -> dict[str, Score]:
+    return tallied(frame, model, scale, scaled).score()
+
+
+def breakdown(frame: pl.DataFrame, model: str, bar: str, scale: Scale, by: str) -> pl.DataFrame:
+    return tallied(frame, model, scale, bar=bar).breakdown(by)
+
+
+def errors(frame: pl.DataFrame, model: str, scale: Scale, scaled: bool) -> dict[str, Score]:
+    found = Errors(model, scale, scaled)
+    found.add(frame)
+    return found.found()
 
 
 def a_frame(seed: int, origins: int = 40, horizon: int = 4, sizes: tuple[float, ...] = (1.0, 5.0)) -> pl.DataFrame:
@@ -55,8 +80,7 @@ def with_distribution(frame: pl.DataFrame, model: str, ids: tuple[str, ...] = ("
     series = np.array([ids.index(name) for name in frame["unique_id"]])
     outcome = Outcome(y, point, np.zeros(frame.height, np.int64), series, np.arange(frame.height))
     calibration = Calibration(levels, offsets.reshape(1, 1, -1), units, groups)
-    rows, _ = score_rows([outcome], calibration, Bounds(), (90,), np.ones(frame.height))
-    return frame.with_columns(_fifth="unique_id").hstack(rows)
+    return frame.hstack(RowScores(calibration, Bounds(), (90,)).of(outcome, np.ones(frame.height)))
 
 
 @pytest.fixture
@@ -92,7 +116,7 @@ def test_the_plain_scores_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> None:
     assert list(found) == [
         "test_mae", "test_smape", "test_mase", "test_rmsse", "test_rmse", "test_bias",
         "test_coverage_90", "test_width_90", "test_interval_score_90", "test_crps", "test_msis_90", "test_wql",
-        "test_worst_fifth_coverage_90",
+        "test_worst_fifth_coverage_90", "test_score", "test_rows", "test_skill", "test_skill_naive",
     ]  # fmt: skip
 
 
@@ -174,7 +198,7 @@ def test_the_scores_of_a_slice_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> 
         "hour": pl.col("ds").dt.hour(),
         "weekday": pl.col("ds").dt.weekday(),
     }
-    assert slices(test) == list(keys)
+    assert tallied(test, "m", scale_of(train)).slices() == list(keys)
     for by, key in keys.items():
         found = breakdown(test, "m", "last_value", scale_of(train), by)
         values = test.select(key.cast(pl.String).alias("at"))["at"]
@@ -185,10 +209,10 @@ def test_the_scores_of_a_slice_equal_numpy(frames: tuple[pl.DataFrame, ...]) -> 
 
 
 def test_slices_of_what_has_no_calendar_and_of_one_value_are_left_out(frames: tuple[pl.DataFrame, ...]) -> None:
-    test = frames[1]
-    assert slices(test) == ["series", "step"]  # integer time steps
+    test, scale = frames[1], scale_of(frames[2])
+    assert tallied(test, "m", scale).slices() == ["series", "step"]  # integer time steps
     days = test.with_columns(ds=pl.datetime(2024, 1, 1) + pl.duration(days=pl.col("ds")))
-    assert slices(days) == ["series", "step", "weekday"]
+    assert tallied(days, "m", scale).slices() == ["series", "step", "weekday"]
 
 
 def test_wide_puts_numbers_in_their_order(frames: tuple[pl.DataFrame, ...]) -> None:
@@ -203,8 +227,8 @@ def test_a_model_without_forecasts_has_no_score(frames: tuple[pl.DataFrame, ...]
     _, test, train = (frame.with_columns(pl.lit(None, pl.Float64).alias("none")) for frame in frames)
     test = with_distribution(test.select("unique_id", "ds", "step", "cutoff", "y", "none", "last_value"), "none")
     found = score(test, "none", scale_of(train), False)
-    assert set(found.values()) == {None}
-    assert mae(test, "none") is None
+    assert found.pop("test_rows") == 0 and set(found.values()) == {None}
+    assert mae([test], "none") is None
     assert breakdown(test, "none", "last_value", scale_of(train), "step").is_empty()
 
 
@@ -223,7 +247,7 @@ def test_errors_in_units_of_the_training_rows_equal_numpy(frames: tuple[pl.DataF
         np.abs(every).mean()
     )
     plain = errors(validation, "m", scale_of(train), False)
-    assert found["mae"] == mae(validation, "m") and set(plain) == {"mae", "smape", "mase", "rmsse"}
+    assert found["mae"] == mae([validation], "m") and set(plain) == {"mae", "smape", "mase", "rmsse"}
     whole = score(with_distribution(validation, "m"), "m", scale_of(train), False)
     assert found["mase"] == pytest.approx(whole["test_mase"]) and found["smape"] == pytest.approx(whole["test_smape"])
     constant = train.with_columns(y=pl.when(pl.col("unique_id") == "s1").then(1.0).otherwise("y"))
@@ -294,8 +318,37 @@ def test_a_model_may_be_called_whatever_a_variant_can_be(frames: tuple[pl.DataFr
             errors(test, model, scale, True),
             [part.drop("model").to_dicts() for part in slices],
             wide(pl.concat(slices), "step")[model].to_list(),
-            compared(test, [model], ["last_value"], scale),
-            losses(test, [model], scale)[model].to_list(),
+            compared([test], [model], ["last_value"], scale),
+            shares_by([test], [model], scale, ("unique_id", "step"))[model].to_list(),
         )
 
     assert scored(name, validation.rename({"m": name}), test.rename({"m": name})) == scored("m", validation, test)
+
+
+@pytest.mark.parametrize("by", get_args(Measure))
+def test_blocks_of_one_series_give_what_one_block_of_all_gives(frames: tuple[pl.DataFrame, ...], by: Measure) -> None:
+    """Eleven series, so that there are fifths, one of them without a scale; times with hours and weekdays."""
+    ids = tuple(f"s{number}" for number in range(11))
+    test = a_frame(5, sizes=(1.0, 2.0, 3.0))
+    test = pl.concat(
+        test.filter(pl.col("unique_id") == f"s{number % 3}").with_columns(
+            pl.col("y", "m") * (1 + number), unique_id=pl.lit(name)
+        )
+        for number, name in enumerate(ids)
+    )
+    hours = pl.datetime(2024, 1, 1) + pl.duration(hours=pl.col("ds") * 5)
+    test = with_distribution(test, "m", ids).with_columns(ds=hours, naive2=pl.col("last_value"))
+    size = pl.DataFrame({"unique_id": ids, "mae": [0.0, *range(1, 11)], "mse": [0.0, *range(1, 11)]})
+    scale = Scale(by, 1, size.with_columns(pl.all().exclude("unique_id").cast(pl.Float64), deviation=pl.col("mae") * 2.0))
+    groups = pl.DataFrame({"unique_id": ids, "_fifth": [str(number // 3) for number in range(11)]})
+    one, other = (Tally("m", "last_value", "last_value", scale, True, groups) for _ in range(2))
+    one.add(test)
+    for block in test.partition_by("unique_id", maintain_order=True):
+        other.add(block)
+    assert other.score() == pytest.approx(one.score(), rel=1e-12)
+    assert other.slices() == one.slices() == ["series", "fifth", "step", "hour", "weekday"]
+    for place in one.slices():
+        left, right = one.breakdown(place), other.breakdown(place)
+        assert left.select(pl.col(pl.String)).equals(right.select(pl.col(pl.String))), place
+        for name in left.select(pl.col(pl.Float64)).columns:
+            np.testing.assert_allclose(left[name].cast(pl.Float64).to_numpy(), right[name].to_numpy(), rtol=1e-12, err_msg=name)

@@ -10,8 +10,10 @@ import pytest
 from scipy import stats
 
 from params.evaluation import Measure
+from tasks.compare import significance
 from tasks.compare.board import LEVEL, Difference
-from tasks.compare.measures import Scale, compared
+from tasks.compare.differences import Pair, compared, differences
+from tasks.compare.measures import Scale
 from tasks.compare.significance import (
     FEWEST,
     RESAMPLES,
@@ -84,7 +86,7 @@ def a_scale(by: Measure = "mae") -> Scale:
 
 
 def found_in(frame: pl.DataFrame, models: list[str], others: list[str], by: Measure = "mae") -> Difference:
-    found = compared(frame.sample(fraction=1, shuffle=True, seed=1), models, others, a_scale(by))
+    found = compared([frame.sample(fraction=1, shuffle=True, seed=1)], models, others, a_scale(by))
     assert found is not None
     return found
 
@@ -126,7 +128,7 @@ def test_with_one_origin_the_series_are_counted() -> None:
         "y": [0.0] * 80,
     }
     frame = pl.DataFrame(keys).with_columns(m=pl.Series(5 + gaps), other=5.0)
-    found = compared(frame, ["m"], ["other"], a_scale())
+    found = compared([frame], ["m"], ["other"], a_scale())
     assert found is not None and (found.over, found.count) == ("series", 80)
     assert found.p == pytest.approx(stats.ttest_1samp(gaps, 0).pvalue)
     assert found.low is not None and found.high is not None
@@ -134,7 +136,7 @@ def test_with_one_origin_the_series_are_counted() -> None:
     assert (found.low, found.high) == pytest.approx((gaps.mean() - half, gaps.mean() + half), abs=0.05)
     assert found.skill_low is not None and found.skill_high is not None
     assert (found.skill_low, found.skill_high) == pytest.approx((-found.high / 5, -found.low / 5))
-    alone = compared(frame.head(FEWEST - 1), ["m"], ["other"], a_scale())
+    alone = compared([frame.head(FEWEST - 1)], ["m"], ["other"], a_scale())
     assert alone is not None and (alone.p, alone.low, alone.skill_low) == (None, None, None)
     assert alone.mean == pytest.approx(gaps[: FEWEST - 1].mean()) and alone.skill == pytest.approx(-alone.mean / 5)
 
@@ -325,3 +327,26 @@ def test_a_share_without_a_spread_is_apart_for_certain_or_not_at_all() -> None:
     rows = np.full((30, 2), 5.0)
     found = share_p(np.array([-0.8, 0.0]), np.zeros((1, 30, 2)), rows, 1)
     assert found.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(("count", "overlap"), [(50, 1), (50, 4), (41, 7)])
+def test_resamples_are_the_same_however_many_are_in_memory(count: int, overlap: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = np.concatenate(list(resamples(count, overlap)))
+    for numbers in (1, 700, 30_000):
+        monkeypatch.setattr(significance, "NUMBERS", numbers)
+        parts = list(resamples(count, overlap))
+        assert len(parts) > 1 and np.array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("by", ["mae", "rmsse"])
+def test_pairs_that_are_judged_together_are_judged_as_each_alone(by: Measure) -> None:
+    rng = np.random.default_rng(7)
+    frame = frame_of({name: size * rng.normal(size=(30, 2, 3)) for name, size in (("a", 1.0), ("b", 1.1), ("c", 2.0))})
+    scale = a_scale(by)
+    pairs = [Pair((name,), (other,)) for name in "abc" for other in "abc" if name != other]
+    together = differences([frame], pairs, scale)
+    for pair, one in zip(pairs, together, strict=True):
+        alone = compared([frame], pair.models, pair.others, scale)
+        assert one is not None and alone is not None and one.p is not None
+        for name in ("mean", "low", "high", "statistic", "p", "skill", "skill_low", "skill_high"):
+            assert getattr(one, name) == pytest.approx(getattr(alone, name), rel=1e-12), name

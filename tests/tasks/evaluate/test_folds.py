@@ -108,7 +108,7 @@ def test_the_frame_has_the_rows_of_all_folds_one_after_another(tmp_path: Path) -
     written = frames.write(tmp_path / "v.parquet", targets.blocks(), sources, 4, Frequency("1h"), data.panel.ids)
     assert "_fold" not in pl.read_parquet_schema(written.path)
     assert written.folds == tuple(part.height for part in alone)
-    for number, part in enumerate(written.read_folds("gru")):
+    for number, part in enumerate(pl.concat(written.blocks("gru", fold=fold)) for fold in range(len(alone))):
         assert (part["gru"] - part["y"] == number).all() and part["cutoff"].equals(alone[number]["cutoff"])
     assert np.array_equal(written.outcome("gru", ()).fold, found["_fold"].to_numpy())  # type: ignore[arg-type]
 

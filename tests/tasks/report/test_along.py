@@ -52,4 +52,4 @@ def test_in_every_measure_the_steps_together_are_the_score(made: Made, frame: pl
     scale = Scale(by, 1, UNITS)  # type: ignore[arg-type]
     found = along(made(True), ["theta"], scale).filter(pl.col("by") == "step")
     whole = (found["error"] * found["rows"]).sum() / found["rows"].sum()
-    assert whole == pytest.approx(score(common(frame), "theta", scale), rel=1e-9)
+    assert whole == pytest.approx(score([common(frame)], "theta", scale), rel=1e-9)

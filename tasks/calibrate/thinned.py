@@ -1,0 +1,65 @@
+"""The rows that calibrate a model: those that have a forecast and an actual, and of very many every so manieth origin."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tasks.calibrate.parts import origins_of
+from tasks.evaluate.frames import Forecasts, Outcome
+
+MOST_ROWS = 1 << 21  # that calibrate
+
+
+def calibrating(found: Forecasts, model: str, levels: Sequence[float], most: int = MOST_ROWS) -> Outcome:
+    """The `known` rows of a model, `thinned`, while they are read: no more than those are in memory, and a block."""
+    counts = np.zeros((max(len(found.folds), 1), len(found.ids) + 1), np.int64)  # of the origins of each series, fold by fold
+    rows = 0
+    for block in found.outcomes(model, ()) if found.rows > most else ():
+        part = known(block)
+        counts[_fold(part)] += np.bincount(part.series[_begins(part)], minlength=counts.shape[1])
+        rows += len(part.y)
+    every, total = math.ceil(rows / most), counts.sum(axis=0)
+    first, before = np.cumsum(total) - total, np.cumsum(counts, axis=0) - counts
+    parts = []
+    for block in found.outcomes(model, levels):
+        part = known(block)
+        if every > 1 and len(part.y):
+            begins = _begins(part)
+            own, origin = part.series[begins], np.cumsum(begins) - 1
+            place = np.arange(len(own)) - np.searchsorted(own, own) + before[_fold(part)][own]
+            counted = total[own] - 1 - place if total.max() >= every else first[own] + place
+            part = taken(part, (counted % every == 0)[origin])
+        parts.append(part)
+    return Outcome._make(None if one[0] is None else np.concatenate(one) for one in zip(*parts, strict=True))
+
+
+def _begins(rows: Outcome) -> np.ndarray:
+    """[R] whether an origin begins, of the rows of a block, which stand series by series."""
+    changes = (rows.series[1:] != rows.series[:-1]) | (rows.cutoff[1:] != rows.cutoff[:-1])
+    return np.append(True, changes)[: len(rows.y)]
+
+
+def _fold(rows: Outcome) -> int:
+    return 0 if rows.fold is None or not len(rows.fold) else int(rows.fold[0])
+
+
+def known(rows: Outcome) -> Outcome:
+    """Those that have a forecast and an actual."""
+    there = np.isfinite(rows.y) & np.isfinite(rows.point)
+    return rows if there.all() else taken(rows, there)
+
+
+def thinned(rows: Outcome, most: int) -> Outcome:
+    """Every so manieth origin of each series, the last one among them, where there are more rows."""
+    every = math.ceil(len(rows.y) / most)
+    if every <= 1:
+        return rows
+    origins = origins_of(rows)
+    kept = origins.later % every == 0 if origins.most >= every else origins.number % every == 0
+    return taken(rows, kept)
+
+
+def taken(rows: Outcome, some: np.ndarray) -> Outcome:
+    """Some of the rows."""
+    return Outcome._make(None if part is None else part[some] for part in rows)
