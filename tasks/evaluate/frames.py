@@ -246,7 +246,8 @@ def write(
             table = packed.table_of(part.drop("step", cs.starts_with(OWN)), narrow)
             writer = writer or opened.enter_context(packed.writer(partial, table.schema))
             writer.write_table(table, row_group_size=max(table.num_rows, 1))
-    return Forecasts(path, horizon, frequency, sources, tuple(ids), tuple(folds[fold] for fold in sorted(folds)))
+    sizes = tuple(folds[fold] for fold in range(max(folds, default=-1) + 1))
+    return Forecasts(path, horizon, frequency, sources, tuple(ids), sizes)
 
 
 def with_intervals(
