@@ -4,10 +4,12 @@ PY := .venv/bin/python
 ENV := .venv/.installed
 # in as many processes as there are cores, file by file in the order of their names: those of flows/, the longest, come first
 SPREAD := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
-IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+USABLE := import ensurepip, fcntl, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+NO_PYTHON := lagline needs Python 3.11, 3.12 or 3.13 with its venv module (on Debian and Ubuntu the package python3-venv): \
+    install one, or name it: make PYTHON=/path/to/python3.12
 
 # A .venv that does not run (its Python has gone, an install was cut off) is made again, whatever its date.
-RUNS := $(shell $(PY) -c '$(IN_RANGE)' 2>/dev/null && echo yes)
+RUNS := $(shell $(PY) -c '$(USABLE)' 2>/dev/null && echo yes)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run ui test test-fast test-faults test-engine test-stack test-ui lint format bench clean clean-state force
@@ -72,52 +74,25 @@ clean-state: ## remove .lagline: all runs, models and panels made here, for good
 	rm -rf .lagline
 
 # --- the environment -------------------------------------------------------------------------------------------------
+# The stamp is written last: an install that was cut off begins again. Of two makes at once the second waits for the lock.
 
 force:
 
-$(ENV): pyproject.toml constraints.txt $(if $(RUNS),,force)
-	@sh -c "$$FIND_PYTHON"
-
-# The first Python of the right age; tried by running it, since a shim or a stub may answer to the name.
-define FIND_PYTHON
-if [ -n "$${PYTHON:-}" ]; then set -- "$$PYTHON"; else set -- python3 python3.12 python3.11 python3.13; fi
-for name in "$$@"; do
-    if "$$name" -c "$$USABLE" 2>/dev/null; then exec "$$name" -c "$$WITH_LOCK" "$$name"; fi
-done
-echo "lagline needs Python 3.11, 3.12 or 3.13 with its venv module, and found none$${PYTHON:+ in PYTHON=$$PYTHON}." >&2
-echo "Install one (on Debian and Ubuntu also the package python3-venv), or name it: make PYTHON=/path/to/python3.12" >&2
-exit 2
-endef
-
-USABLE := import ensurepip, fcntl, venv; $(IN_RANGE)
-
-# Two makes at once: the second waits here. The lock goes with the processes that hold it, also after kill -9.
-define WITH_LOCK
-import fcntl, os, sys
-lock = os.open("pyproject.toml", os.O_RDWR)
-fcntl.flock(lock, fcntl.LOCK_EX)
-os.set_inheritable(lock, True)
-os.execvp("sh", ["sh", "-c", os.environ["INSTALL"], "sh", sys.argv[1]])
-endef
-
-# The stamp is written last. No stamp: the install was cut off (or never begun), so it begins from nothing.
-# uv does not read pip's configuration: a folder of local builds that pip knows is handed to it.
+PYTHON ?= $(firstword $(foreach one,python3 python3.12 python3.11 python3.13,$(shell $(one) -c '$(USABLE)' 2>/dev/null && echo $(one))))
+LOCKED = import fcntl, os; lock = os.open("pyproject.toml", os.O_RDWR); fcntl.flock(lock, fcntl.LOCK_EX); \
+    os.set_inheritable(lock, True); os.execvp("sh", ["sh", "-euc", os.environ["INSTALL"]])
 define INSTALL
-set -eu
-new() { [ "$(ENV)" -nt pyproject.toml ] && [ "$(ENV)" -nt constraints.txt ] && $(PY) -c "$$USABLE" 2>/dev/null; }
-if new; then exit 0; fi
-if ! [ -f $(ENV) ] || ! $(PY) -c "$$USABLE" 2>/dev/null; then rm -rf .venv; "$$1" -m venv .venv; fi
-rm -f $(ENV)
-echo "Installing the locked dependencies into .venv (some minutes the first time) ..."
-if command -v uv >/dev/null 2>&1; then
-    links=$$($(PY) -m pip config list | sed -n "s/.*find-links='\(.*\)'/\1/p" | sed 's/\\n/ /g' | xargs | tr ' ' ,)
-    [ -z "$$links" ] || export UV_FIND_LINKS="$${UV_FIND_LINKS:-$$links}"
-    uv pip install --compile-bytecode --python $(PY) -c constraints.txt -e '.[dev]'
-else
-    $(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
-fi
-: > $(ENV)
+if [ $(ENV) -nt pyproject.toml ] && [ $(ENV) -nt constraints.txt ] && $(PY) -c '$(USABLE)' 2>/dev/null; then exit 0; fi
+[ -f $(ENV) ] && $(PY) -c '$(USABLE)' 2>/dev/null || { rm -rf .venv; $(PYTHON) -m venv .venv; }
+rm -f $(ENV); echo "Installing the locked dependencies into .venv (some minutes the first time) ..."
+export UV_FIND_LINKS="$$($(PY) -m pip config get global.find-links 2>/dev/null | xargs | tr ' ' ,)" # which uv does not look up
+if command -v uv >/dev/null; then set -- uv pip install --compile-bytecode --python $(PY); else set -- $(PY) -m pip install; fi
+"$$@" -c constraints.txt -e '.[dev]'; : > $(ENV)
 endef
+$(ENV): pyproject.toml constraints.txt $(if $(RUNS),,force)
+	@$(PYTHON) -c '$(USABLE)' 2>/dev/null || { echo "$(NO_PYTHON)" >&2; exit 2; }
+	@$(PYTHON) -c '$(LOCKED)'
 
-export FIND_PYTHON USABLE WITH_LOCK INSTALL
+export INSTALL
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE # without bytecode every start compiles Prefect anew, for seconds
