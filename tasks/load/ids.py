@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, time
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from params.data import DataParams
@@ -46,13 +47,20 @@ def joined(parts: Sequence[pl.Expr]) -> pl.Expr:
 def text_of(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """The text that a cell says, null where it says nothing: names of series and categories are held equal by it."""
     if dtype in (pl.String, pl.Categorical, pl.Enum):
-        text = cell.cast(pl.String).str.strip_chars().str.replace(WHOLE, "${1}${2}").replace(TRUTHS)
-        return pl.when(text != "").then(text)
+        return cell.cast(pl.String).map_batches(_plain, return_dtype=pl.String, is_elementwise=True)
     if dtype.is_decimal():
         return cell.cast(pl.String).str.replace(r"\.0*$", "").str.replace(r"(\.[0-9]*[1-9])0+$", "${1}")
     if dtype.is_float() or dtype.is_temporal():
         return cell.map_batches(_said, return_dtype=pl.String, is_elementwise=True)
     return cell.cast(pl.String)
+
+
+def _plain(cells: pl.Series) -> pl.Series:
+    """Texts as names, each run of the same once: the rows of a series mostly stand together."""
+    runs = cells.alias("cells").rle().struct.unnest()
+    text = pl.col("value").str.strip_chars().str.replace(WHOLE, "${1}${2}").replace(TRUTHS)
+    names = runs.select(text).select(pl.when(pl.col("value") != "").then(pl.col("value"))).to_series()
+    return names.gather(np.repeat(np.arange(runs.height), runs["len"].to_numpy()))
 
 
 def _said(cells: pl.Series) -> pl.Series:

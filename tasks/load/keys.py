@@ -19,21 +19,19 @@ DAY = len("2020-1-1")  # letters, the fewest that name one
 
 @dataclass(frozen=True, kw_only=True)
 class _Keys:
-    """The keys of one file.  `lost`: times that are none, `bad` the first of them; `unnamed`: rows without a series.
+    """The keys of one file.  `lost`: times that are none; `unnamed`: rows without a series.
 
-    `zoned`, `naive`: whether there are times with and without an offset from UTC, `example` the first without.
-    `month`, `day`: the first that is too short for a day, and the first that is not.
+    `zoned`, `naive`: whether there are times with and without an offset from UTC.  `shortest`, `longest`: letters of a time
+    that may be of several forms.
     """
 
     rows: int
     lost: int
-    bad: str | None
     unnamed: int
     zoned: bool | None
     naive: bool | None
-    example: str | None
-    month: str | None
-    day: str | None
+    shortest: int | None
+    longest: int | None
 
 
 def check_keys(source: Source) -> int:
@@ -48,11 +46,13 @@ def check_keys(source: Source) -> int:
         keys = _keys_of(table, data)
         _refuse_lost(table, data, keys)
         zoned = zoned or (table.name if keys.zoned else "")
-        naive = naive or (f"{table.name} (such as {keys.example})" if keys.naive else "")
+        if keys.naive and not naive:
+            naive, first_naive = table.name, table
         if zoned and naive:
+            example = _first(first_naive, data, ~has_offset(first_naive, data))
             raise UserError(
                 f"{data.where}: column {dated(table, data)!r} mixes times with an offset from UTC, in {zoned}, and times "
-                f"without one, in {naive}: give all of them an offset, or none"
+                f"without one, in {naive} (such as {example}): give all of them an offset, or none"
             )
         rows += keys.rows
     if not rows:
@@ -61,21 +61,24 @@ def check_keys(source: Source) -> int:
 
 
 def _keys_of(table: Table, data: DataParams) -> _Keys:
-    shown = _shown(data)
     rows = table.rows.select(
         lost=time_of(table, data).is_null(),
         zoned=has_offset(table, data),
         unnamed=series_name(table, data).is_null(),
-        shown=shown,
         size=_size(table, data),
     )
-    lost, zoned, text, size = pl.col("lost"), pl.col("zoned"), pl.col("shown"), pl.col("size")
+    zoned, size = pl.col("zoned"), pl.col("size")
     facts = rows.select(
-        rows=pl.len(), lost=lost.sum(), bad=text.filter(lost).first(), unnamed=pl.col("unnamed").sum(), zoned=zoned.any(),
-        naive=(~zoned).any(), example=text.filter(~zoned).first(), month=text.filter(size < DAY).first(),
-        day=text.filter(size >= DAY).first(),
+        rows=pl.len(), lost=pl.col("lost").sum(), unnamed=pl.col("unnamed").sum(), zoned=zoned.any(),
+        naive=(~zoned).any(), shortest=size.min(), longest=size.max(),
     )  # fmt: skip
     return _Keys(**collect(facts, table.name).row(0, named=True))
+
+
+def _first(table: Table, data: DataParams, which: pl.Expr) -> str | None:
+    """The first time of some rows, as it is written."""
+    found = collect(table.rows.select(which=which, shown=_shown(data)).filter("which").head(1), table.name)
+    return found["shown"].first()  # type: ignore[return-value]
 
 
 def _shown(data: DataParams) -> pl.Expr:
@@ -100,15 +103,18 @@ def _refuse_lost(table: Table, data: DataParams, keys: _Keys) -> None:
     called = " and ".join(map(repr, data.times))
     if keys.lost:
         shown, where = "is empty: give every row its time", ""
-        if keys.bad is not None:
+        bad = _first(table, data, time_of(table, data).is_null())
+        if bad is not None:
             row, some = _first_lost(table, data)
-            shown, where = f"{keys.bad!r} is not {what_to_write(some, data)}", f"; it stands in row {row:,}"
+            shown, where = f"{bad!r} is not {what_to_write(some, data)}", f"; it stands in row {row:,}"
         raise UserError(
             f"{table.name}: column {called}: {keys.lost} of {keys.rows} times cannot be read; the first {shown}{where}"
         )
-    if keys.month is not None and keys.day is not None:
+    if keys.shortest is not None and keys.longest is not None and keys.shortest < DAY <= keys.longest:
+        size = _size(table, data)
+        month, day = (_first(table, data, which) for which in (size < DAY, size >= DAY))
         raise UserError(
-            f"{table.name}: column {called} mixes times of two kinds, such as {keys.month!r} and {keys.day!r}: "
+            f"{table.name}: column {called} mixes times of two kinds, such as {month!r} and {day!r}: "
             "write all of them as days, or all as months, quarters or weeks"
         )
     if keys.unnamed:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from models.data.panel import SPLITS, Split
@@ -20,6 +21,7 @@ from tasks.load.files import collect
 from tasks.load.source import Source, categories_of, scan_series
 from tasks.load.tail import Tail, is_observed, tail_from, without_tail
 from tasks.names import column
+from tasks.validate.grid import grid_of
 
 MOST_TRIED = 200  # times that stand twice
 
@@ -53,7 +55,7 @@ class Profile:
 
 
 def make_profile(run: RunParams, source: Source) -> Profile:
-    """Two passes over the table, four where it has a tail; the last is sorted by series and time where the files are not.
+    """Two passes over the table, four where it has a tail; series whose rows are out of order are sorted in one more.
 
     A series: first, last, rows, steps (of the grid), duplicates, off_grid, missing_steps, gap_share, largest_gap,
     ordered, y_outside and y_between (targets beyond the run's bounds, and between whole numbers where those are asked for),
@@ -69,15 +71,13 @@ def make_profile(run: RunParams, source: Source) -> Profile:
     columns = [name for name in schema.names() if name not in ("unique_id", "ds")]
     texts = {name for name in columns if schema[name] == pl.String}
     frequency = source.frequency
-    unordered = (pl.col("ds").diff().cast(pl.Int64) < 0).any()
     facts = [
         pl.len().alias("rows"),
         pl.col("ds").min().alias("first"),
         pl.col("ds").max().alias("last"),
-        (~unordered).alias("ordered"),
         frequency.day(pl.col("ds")).alias("day"),
     ]
-    facts += [pl.col("ds").filter("observed").max().alias("until"), *_beyond(run)]
+    facts += [pl.when("observed").then("ds").max().alias("until"), *_beyond(run)]
 
     def values_in(frame: pl.LazyFrame) -> pl.DataFrame:
         rows = frame.select("unique_id", "ds", is_observed(schema).alias("observed"), *_split(columns, texts))
@@ -88,13 +88,12 @@ def make_profile(run: RunParams, source: Source) -> Profile:
     if tail.rows:
         frame = without_tail(frame, tail)
         values = values_in(frame)
-    keys = frame.select("unique_id", "ds", y=_number("y"))
-    if not values["ordered"].all():
-        keys = keys.sort("unique_id", "ds")
+    keys, values = frame.select("unique_id", "ds", y=_number("y")), values.sort("unique_id")
     splits, problem = _splits_of(values, run, frequency)
-    grid = collect(keys.group_by("unique_id").agg(*_grid(frequency), *_observed(splits, frequency)), run.data.where)
-    series = values.join(grid, on="unique_id").sort("unique_id")
-    series = _with_gaps(series, columns, frequency)
+    steps = frequency.position(pl.col("last"), pl.col("first"), pl.col("day")) + 1
+    values = values.with_columns(steps=steps)
+    grid = grid_of(keys, values, frequency, _rows_of(splits, values, frequency))
+    series = _with_gaps(values.hstack(grid.drop("unique_id")), columns)
     series = _with_windows(series, run, splits, frequency)
     missing = tuple(name for name in wanted if name not in columns)
     table, told, found = _table(series, columns), source.clock.told, tuple(source.columns)
@@ -151,20 +150,7 @@ def _beyond(run: RunParams) -> list[pl.Expr]:
     return [(~y.is_between(low, high)).sum().alias("y_outside"), between.sum().alias("y_between")]
 
 
-def _grid(frequency: Frequency) -> list[pl.Expr]:
-    ds, first, day = pl.col("ds"), pl.col("ds").first(), frequency.day(pl.col("ds"))
-    position = frequency.position(ds, first, day)
-    return [
-        (ds.diff().cast(pl.Int64) == 0).sum().alias("duplicates"),
-        (~frequency.on_grid(ds, first, day)).sum().alias("off_grid"),
-        position.n_unique().alias("positions"),
-        (position.diff() - 1).max().fill_null(0).clip(0).alias("largest_gap"),
-    ]
-
-
-def _with_gaps(series: pl.DataFrame, columns: Sequence[str], frequency: Frequency) -> pl.DataFrame:
-    steps = frequency.position(pl.col("last"), pl.col("first"), pl.col("day")) + 1
-    series = series.with_columns(steps=steps)
+def _with_gaps(series: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     series = series.with_columns(missing_steps=pl.col("steps") - pl.col("positions"))
     shares = [(pl.col(f"nulls:{name}") / pl.col("rows")).alias(f"null_share:{name}") for name in columns]
     shares += [pl.max_horizontal(pl.col(f"min:{c}").abs(), pl.col(f"max:{c}").abs()).alias(f"size:{c}") for c in columns]
@@ -203,6 +189,7 @@ def _with_windows(series: pl.DataFrame, run: RunParams, splits: Sequence[Split],
     """How many windows each series gives to each split, how many rows it has to train on, and whether it is scored."""
     window = run.windows.window_params()
     if not splits:
+        series = series.with_columns(pl.lit(1).alias(f"observed:{name}") for name in SPLITS)
         whole = (pl.col("steps") - window.behind - window.ahead).clip(0)
         counts = [whole.alias("windows:train"), *(pl.lit(1).alias(f"windows:{n}") for n in ("validation", "test"))]
         return series.with_columns(*counts, training_rows=pl.col("steps"), scored=pl.lit(1))
@@ -216,16 +203,13 @@ def _with_windows(series: pl.DataFrame, run: RunParams, splits: Sequence[Split],
     return series.with_columns(scored=pl.when(pl.col("windows:train") > 0).then(fewer))
 
 
-def _observed(splits: Sequence[Split], frequency: Frequency) -> list[pl.Expr]:
-    """How many targets of a series, its rows in order, each split observes; one each where no split is known."""
-    if not splits:
-        return [pl.lit(1).first().alias(f"observed:{name}") for name in SPLITS]
-    ds, first, day = pl.col("ds"), pl.col("ds").first(), frequency.day(pl.col("ds"))
-    row, steps = frequency.position(ds, first, day), frequency.position(ds.last(), first, day) + 1
-    found = []
-    for name, own, split in _named(splits):
-        low, high = _ranges(split, frequency, steps, first, day)[own]
-        found.append((pl.col("y").is_not_null() & (row >= low) & (row < high)).sum().alias(f"observed:{name}"))
+def _rows_of(splits: Sequence[Split], series: pl.DataFrame, frequency: Frequency) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The rows of each series that are targets of each split, in which they are counted."""
+    place, found = (frequency, pl.col("steps"), pl.col("first"), pl.col("day")), {}
+    for name, own, split in _named(splits) if splits else ():
+        low, high = _ranges(split, *place)[own]
+        ends = series.select("unique_id", low=low, high=high)
+        found[name] = (ends["low"].to_numpy(), ends["high"].to_numpy())
     return found
 
 

@@ -1,0 +1,88 @@
+"""What the times of each series leave of the grid: duplicates, gaps, rows off it, and the targets that each split observes.
+
+The rows go by some at a time, in whatever order the series stand in the table: of each series only what its last row said is
+held.  Rows of series whose times are out of order go by once more, sorted.  Shapes: S series, R rows of one part.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import polars as pl
+
+from tasks.grid.frequency import Frequency
+
+ROWS = 1 << 17  # in memory at a time
+
+
+def grid_of(
+    keys: pl.LazyFrame, series: pl.DataFrame, frequency: Frequency, ranges: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> pl.DataFrame:
+    """A row for each of `series` (unique_id, first, day; each once), in its order: ordered, duplicates, off_grid, positions
+    (steps that have a row), largest_gap, and for each of the `ranges` (rows of the grid, half-open, [S] each) observed:NAME.
+
+    `keys`: unique_id, ds, y (null where missing) of all series.
+    """
+    numbered = keys.select(
+        series=pl.col("unique_id").cast(pl.Enum(series["unique_id"])).to_physical(), ds="ds", seen=pl.col("y").is_not_null()
+    )
+    found = _Counts(series, frequency, ranges)
+    for rows in _parts(numbered):
+        found.add(rows)
+    late = np.flatnonzero(~found.ordered)
+    if len(late):
+        again = _Counts(series, frequency, ranges)
+        some = pl.Series(late, dtype=pl.UInt32).implode()
+        for rows in _parts(numbered.filter(pl.col("series").is_in(some)).sort("series", "ds")):
+            again.add(rows)
+        for name, counts in found.counts.items():
+            counts[late] = again.counts[name][late]
+    columns = [pl.Series(name, counts) for name, counts in found.counts.items()]
+    return pl.DataFrame([series["unique_id"], pl.Series("ordered", found.ordered), *columns])
+
+
+def _parts(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    return iter(rows.collect_batches(chunk_size=ROWS, maintain_order=True, engine="streaming"))
+
+
+class _Counts:
+    """The counts of each series over the rows that have gone by, and where its last row was; `ordered` [S]: whether every row
+    came after the one before it, or with it.  Only then are the counts right."""
+
+    def __init__(self, series: pl.DataFrame, frequency: Frequency, ranges: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+        self.series, self.frequency, self.ranges = series, frequency, ranges
+        names = ["duplicates", "off_grid", "positions", "largest_gap", *(f"observed:{name}" for name in ranges)]
+        self.counts = {name: np.zeros(series.height, np.int64) for name in names}
+        self.ordered = np.ones(series.height, bool)
+        self.time, self.place = np.full((2, series.height), np.iinfo(np.int64).min)
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Rows (series, ds, seen) that come after all that were added before."""
+        if rows.is_empty():
+            return
+        series, time, place, off, seen = self._located(rows)
+        begins = np.flatnonzero(np.diff(series, prepend=-1))
+        some, ends = series[begins], np.append(begins[1:], len(series)) - 1
+        first = self.place[some] == np.iinfo(np.int64).min  # nothing of the series has gone by
+        before, older = (np.concatenate(([0], part[:-1])) for part in (place, time))
+        before[begins] = np.where(first, place[begins] - 1, self.place[some])
+        older[begins] = np.where(first, time[begins] - 1, self.time[some])
+        self.ordered[some] &= np.logical_and.reduceat(time >= older, begins)
+        counts = {"duplicates": time == older, "off_grid": off, "positions": place != before}
+        for name, (low, high) in self.ranges.items():
+            counts[f"observed:{name}"] = seen & (place >= low[series]) & (place < high[series])
+        for name, each in counts.items():
+            self.counts[name][some] += np.add.reduceat(each.astype(np.int64), begins)
+        gaps = np.maximum.reduceat(place - before - 1, begins)
+        self.counts["largest_gap"][some] = np.maximum(self.counts["largest_gap"][some], gaps)
+        self.time[some], self.place[some] = time[ends], place[ends]
+
+    def _located(self, rows: pl.DataFrame) -> tuple[np.ndarray, ...]:
+        """[R] the series of each row, series by series, its time as a number, its step of the grid, whether it lies off the
+        grid, and whether it has a target."""
+        if not rows["series"].is_sorted():
+            rows = rows.sort("series", maintain_order=True)
+        facts = (self.series[name].gather(rows["series"]) for name in ("first", "day"))
+        ds, first, day = pl.col("ds"), pl.col("first"), pl.col("day")
+        place, on = self.frequency.position(ds, first, day), self.frequency.on_grid(ds, first, day)
+        found = rows.with_columns(facts).select("series", ds.to_physical(), place.alias("place"), off=~on, seen="seen")
+        return tuple(found[name].to_numpy().astype(np.int64 if at < 3 else bool) for at, name in enumerate(found.columns))
