@@ -36,7 +36,6 @@ from tasks.names import column
 
 KEYS = ("unique_id", "ds")
 CHUNK = 1 << 17  # rows in memory at a time
-os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")  # polars reads it once; with more it holds half a gigabyte
 
 
 def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency, forward_fill: int, folder: Path) -> Path:

@@ -16,6 +16,8 @@ from tasks.load.numbers import PLAIN
 from tasks.load.snapshot import snapshot
 from tasks.load.text import listed
 
+os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")  # polars reads it once; with more it holds half a gigabyte
+
 
 @dataclass(frozen=True)
 class Table:

@@ -27,7 +27,7 @@ from tasks.serve.given import Given, given_in
 from tasks.serve.newest import Newest, newest
 from tasks.validate.report import named, to_forecast
 
-PART = 64 * BATCH  # forecasts at a time
+ROWS = 1 << 17  # of a table that are forecast from at a time, unless one batch reads more
 
 
 @dataclass(frozen=True)
@@ -139,27 +139,24 @@ def _start(version: Version, asked: Asked) -> str | int | None:
 
 def _some_series(version: Version, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """A frame of which nothing is refused in parts of whole series, rising; a part has as many forecasts of the version's own
-    as several of its batches, so that each batch is the one that it would be in the whole frame; all where that is not known.
+    as several of its batches (the last part more), so that each batch is the one that it would be in the whole frame; all where
+    that is not known.
     """
-    model = version.model
-    windows, last = version.facts.windows, pl.col("ds").filter(is_observed(frame.schema)).max()
-    frequency = Frequency.of(version.facts)
-    ends = frame.group_by("unique_id").agg(first=pl.col("ds").min(), last=last, day=frequency.day(pl.col("ds")))
-    own = frequency.position(pl.col("last"), pl.col("first"), pl.col("day")) >= windows.behind
+    model, frequency, ds = version.model, Frequency.of(version.facts), pl.col("ds")
+    last = ds.filter(is_observed(frame.schema)).max()
+    ends = frame.group_by("unique_id").agg(first=ds.min(), last=last, day=frequency.day(ds)).sort("unique_id")
+    own = frequency.position(pl.col("last"), pl.col("first"), pl.col("day")) >= version.facts.windows.behind
+    size = max(ROWS * ends.height // frame.height // BATCH, 1) * BATCH  # forecasts of a part
+    number = own.fill_null(False).cum_sum().sub(1).clip(0) // size
+    parts = ends.select("unique_id", part=number.clip(0, (number.max() - 1).clip(0)))
     late = "y" in model.features and model.channels[model.features.index("y")][2] > 0  # its window may hold no y
-    batches = ends.sort("unique_id").select("unique_id", part=own.fill_null(False).cum_sum().sub(1).clip(0) // PART)
-    if late or model.alone or batches["part"][-1] == 0:
+    if late or model.alone or parts["part"][-1] == 0:
         yield frame
         return
-    most = batches["part"][-1] - 1  # the last one may have few
-    borders = (
-        batches.with_columns(pl.col("part").clip(0, most))
-        .group_by("part")
-        .agg(pl.col("unique_id").min().alias("low"), pl.col("unique_id").max().alias("high"))
-        .sort("part")
-    )
-    for low, high in borders.select("low", "high").iter_rows():
-        yield frame.filter(pl.col("unique_id").is_between(pl.lit(low), pl.lit(high)))
+    name = pl.col("unique_id")
+    borders = parts.group_by("part").agg(low=name.min(), high=name.max()).sort("part")
+    for _, low, high in borders.iter_rows():
+        yield frame.filter(name.is_between(pl.lit(low), pl.lit(high)))
 
 
 def _left_out(series: list[str], frame: pl.DataFrame, version: Version, alone: bool) -> Iterator[str]:

@@ -119,7 +119,8 @@ def test_what_is_amiss_anywhere_is_refused_in_the_same_words(case: str, made: Wa
 
 def test_parts_have_the_batches_of_the_whole(version: Version, house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 25 series in parts of 4 forecasts: every part but the last has 4 of the version's own, whatever stands between."""
-    monkeypatch.setattr(room, "PART", 4)
+    monkeypatch.setattr(room, "BATCH", 4)
+    monkeypatch.setattr(room, "ROWS", 1)
     lga = house.history.filter(unique_id="LGA").tail(20)
     short = {3, 4, 11, 24}
     rows = [lga.tail(6 if n in short else 20).with_columns(unique_id=pl.lit(f"s{n:02}")) for n in range(25)]
