@@ -43,7 +43,7 @@ HOMES = {
     "sqlalchemy": ("tasks/load/database.py", "tasks/tune/store.py"),
     "scipy": ("tasks/compare/significance.py",),
     "statsforecast": ("models/serving.py",),
-    "utilsforecast": ("tasks/compare/", "tasks/evaluate/"),
+    "utilsforecast": (),
 }
 
 

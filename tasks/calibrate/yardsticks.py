@@ -10,6 +10,7 @@ from models.serving import Bounds
 from params.schema import RunParams
 from tasks.calibrate.units import units_of
 from tasks.evaluate.bounds import bounds_of
+from tasks.lags.past import Past, series_parts
 
 SMALL = 10  # series that a group needs
 NOW, LATEST = -2, -1  # places among the units of a panel: before the test, and after its last row
@@ -37,6 +38,7 @@ class Yardsticks:
     now: np.ndarray
     all_rows: np.ndarray
     _units: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    _groups: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, run: RunParams, data: Data) -> "Yardsticks":
@@ -74,6 +76,11 @@ class Yardsticks:
     def groups(self, by: str) -> np.ndarray:
         """[S + 1] the group of each series: `size` (thirds by the mean |y| of the rows before the last fold's validation), the
         name of a categorical static covariate, or none.  The last group is of all series, and of one that is not there."""
+        if by not in self._groups:
+            self._groups[by] = self._found_groups(by)
+        return self._groups[by]
+
+    def _found_groups(self, by: str) -> np.ndarray:
         if not by:
             return np.zeros(self.series + 1, np.int64)
         if by == "size":
@@ -92,9 +99,13 @@ class Yardsticks:
         return found
 
     def _mean_sizes(self) -> np.ndarray:
-        sizes = np.zeros(self.series)
-        for at, (start, count) in enumerate(zip(self.panel.offsets[:-1], self.before[-1], strict=True)):
-            y = self.panel.target[start : start + count]
-            y = np.abs(y[np.isfinite(y)])
-            sizes[at] = y.mean() if len(y) else 0.0
-        return sizes
+        """[S] the mean |y| of the rows before the last fold's validation; 0 where there is none."""
+        parts = []
+        for some in series_parts(self.panel.offsets):
+            offsets = self.panel.offsets[some.start : some.stop + 1]
+            counts = np.diff(offsets)
+            y = np.abs(self.panel.target[offsets[0] : offsets[-1]]).astype(np.float64)
+            place = np.arange(len(y)) - np.repeat(offsets[:-1] - offsets[0], counts)
+            known = np.isfinite(y) & (place < np.repeat(self.before[-1][some], counts))
+            parts.append(Past(self.panel.ids[some], y, offsets - offsets[0]).means(np.where(known, y, np.nan)))
+        return np.asarray(np.nan_to_num(np.concatenate(parts), nan=0.0))

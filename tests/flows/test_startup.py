@@ -27,7 +27,7 @@ runpy.run_module("flows", run_name="__main__")
         ("tune params/none.yaml", set()),
         ("validate params/smoke.yaml --set windows.horizon=0", set()),
         ("history nothing", {"mlflow", "polars"}),  # mlflow itself imports polars
-        ("leaderboard nothing", {"mlflow", "polars", "utilsforecast"}),
+        ("leaderboard nothing", {"mlflow", "polars"}),
         ("variants", {"torch"}),
         ("lags params/smoke.yaml --head", {"polars", "prefect"}),
     ],
