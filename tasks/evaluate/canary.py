@@ -70,7 +70,7 @@ def find_leak(frame: pl.LazyFrame, ids: Sequence[str], pipeline: Pipeline) -> st
     numbers.  A split by rows has no moment of its own: while one series is tested a longer one still trains, and those rows
     of it are left alone.
     """
-    some = frame.filter(pl.col("unique_id").is_in(_tried(ids))).collect()
+    some = _rows_tried(frame, ids)
     with tempfile.TemporaryDirectory() as folder:
         panel = Panel.open(pipeline.build(some.lazy(), Path(folder)))
         rows = origin_rows(panel, pipeline.params, pipeline.split, pipeline.tried, 1)
@@ -83,8 +83,10 @@ def find_leak(frame: pl.LazyFrame, ids: Sequence[str], pipeline: Pipeline) -> st
     return None
 
 
-def _tried(ids: Sequence[str]) -> list[str]:
-    return [ids[number] for number in spread(len(ids), SERIES)]
+def _rows_tried(frame: pl.LazyFrame, ids: Sequence[str]) -> pl.DataFrame:
+    """The rows of some of the series."""
+    names = [ids[number] for number in spread(len(ids), SERIES)]
+    return frame.filter(pl.col("unique_id").is_in(names)).collect(engine="streaming")
 
 
 def _leak_at(frame: pl.DataFrame, before: Windows, cutoff: int, pipeline: Pipeline, folder: Path) -> str | None:
@@ -176,7 +178,7 @@ def try_canary(frame: pl.LazyFrame, run: RunParams, data: Data, fits: Sequence[F
         return write_panel(rows, params, frequency, fill, folder)
 
     if data.earlier:  # the table is read once
-        frame = frame.filter(pl.col("unique_id").is_in(_tried(data.panel.ids))).collect().lazy()
+        frame = _rows_tried(frame, data.panel.ids).lazy()
     for number, split in enumerate((data.split, *data.earlier)):
         own = [fit for fit in fits if fit.finished and fit.job.split == split]
         forecasters = {fit.label: load_model(fit.job, fit.folder) for fit in own}

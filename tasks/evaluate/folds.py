@@ -7,10 +7,8 @@ forecasts its own validation range; what is scored on the test, registered and t
 from collections.abc import Sequence
 from dataclasses import replace
 
-import polars as pl
-
+from tasks.evaluate.frames import blocks_of, write_blocks
 from tasks.evaluate.rolling import with_repeats
-from tasks.files import write_parquet
 from tasks.train.fits import Fit
 from tasks.train.kind import Kind
 
@@ -26,5 +24,5 @@ def join_folds(fits: Sequence[Fit]) -> list[Fit]:
 def _joined(fit: Fit, earlier: Sequence[Fit]) -> Fit:
     ordered = sorted(earlier, key=lambda one: one.planned.fold)
     path = fit.folder / "validation-folds.parquet"
-    write_parquet(pl.concat([pl.read_parquet(one.validation) for one in (*ordered, fit) if one.validation]), path)
+    write_blocks((block for one in (*ordered, fit) if one.validation for block in blocks_of(one.validation)), path)
     return replace(fit, validation=path, earlier=tuple(ordered))

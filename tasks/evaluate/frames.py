@@ -313,6 +313,14 @@ def _joined(
             raise ValueError(OTHER.format(path))
 
 
+def blocks_of(path: Path, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+    """The rows of a file of ours, about ROWS at a time, at least once; some columns, or all."""
+    with pq.ParquetFile(path) as file:
+        yield from (pl.DataFrame(part) for part in file.iter_batches(ROWS, columns=columns))
+        if not file.metadata.num_rows:
+            yield pl.DataFrame(file.schema_arrow.empty_table()).select(columns or pl.all())
+
+
 def write_blocks(blocks: Iterable[pl.DataFrame], path: Path) -> None:
     """Writes frames of the same columns, at least one, one after another in place of `path`, whole or not at all."""
     with placed(path) as partial, ExitStack() as opened:

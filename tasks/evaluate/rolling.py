@@ -4,7 +4,7 @@ Each refit is an ordinary fit on borders that are moved on by the rows of those 
 own border to the next.  What validation chooses is chosen once, by the first fits, and intervals come from their residuals.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from models.data.origins import origin_rows
 from models.data.panel import Data, Split
 from params.schema import RunParams
 from tasks.evaluate.forecasts import KEYS, own_columns
-from tasks.files import write_parquet
+from tasks.evaluate.frames import blocks_of, write_blocks
 from tasks.grid.frequency import Frequency
 from tasks.train.fits import Fit
 from tasks.train.kind import Kind
@@ -67,21 +67,44 @@ def with_repeats(fits: Sequence[Fit], kind: Kind, join: Callable[[Fit, Sequence[
 
 def _joined(fit: Fit, again: Sequence[Fit]) -> Fit:
     path = fit.folder / "test-refitted.parquet"
-    write_parquet(newest([one.test for one in (fit, *again) if one.test], fit.label), path)
+    write_blocks(newest([one.test for one in (fit, *again) if one.test], fit.label), path)
     return replace(fit, test=path)
 
 
-def newest(files: Sequence[Path], label: str) -> pl.DataFrame:
-    """The rows of the first file, each with the forecast of the last file that has its origin; and with the own quantiles of
-    that one, where all files have them."""
+def newest(files: Sequence[Path], label: str) -> Iterator[pl.DataFrame]:
+    """The rows of the first file, a block at a time, each with the forecast of the last file that has its origin; and with the
+    own quantiles of that one, where all files have them.  In all files rows stand by series and cutoff."""
     own = own_columns(pl.read_parquet_schema(files[0]), label)
     if not all({*own} <= {*pl.read_parquet_schema(file)} for file in files):
         own = []
-    frame = pl.read_parquet(files[0], columns=[*KEYS, "y", label, *own])
-    for file in files[1:]:
-        later = pl.read_parquet(file, columns=[*KEYS, label, *own]).rename({name: f"_{name}" for name in (label, *own)})
-        frame = frame.join(later, on=KEYS, how="left", maintain_order="left")
-        there = pl.col(f"_{label}").is_not_null()
-        chosen = (pl.when(there).then(pl.col(f"_{name}")).otherwise(pl.col(name)).alias(name) for name in (label, *own))
-        frame = frame.with_columns(chosen).select(*KEYS, "y", label, *own)
-    return frame
+    later = [_Later(blocks_of(file, [*KEYS, label, *own])) for file in files[1:]]
+    for frame in blocks_of(files[0], [*KEYS, "y", label, *own]):
+        for one in later:
+            rows = one.upto(frame).rename({name: f"_{name}" for name in (label, *own)})
+            joined = frame.join(rows, on=KEYS, how="left", maintain_order="left")
+            there = pl.col(f"_{label}").is_not_null()
+            chosen = (pl.when(there).then(pl.col(f"_{name}")).otherwise(pl.col(name)).alias(name) for name in (label, *own))
+            frame = joined.with_columns(chosen).select(frame.columns)
+        yield frame
+
+
+class _Later:
+    """The rows of a file, handed out in order."""
+
+    def __init__(self, blocks: Iterator[pl.DataFrame]) -> None:
+        self.blocks, self.left = blocks, next(blocks)
+
+    def upto(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Those that come no later than the last row of a frame, and were not handed out before."""
+        found, keys = [self.left.clear()], ("unique_id", "cutoff", "step")
+        for last in frame.select(keys).tail(1).rows():
+            while True:
+                series, cutoff, step = (pl.col(name) for name in keys)
+                early = (cutoff < last[1]) | ((cutoff == last[1]) & (step <= last[2]))
+                some = self.left.filter((series < last[0]) | ((series == last[0]) & early))
+                found.append(some)
+                self.left = self.left.slice(some.height)
+                if self.left.height or (more := next(self.blocks, None)) is None:
+                    break
+                self.left = more
+        return pl.concat(found)

@@ -12,6 +12,7 @@ from models.data.panel import Data, Panel, PanelFacts, Split
 from models.data.window import FeatureWindow, WindowParams
 from params.load import load_run
 from params.schema import RunParams
+from tasks.evaluate import frames
 from tasks.evaluate.forecasts import KEYS
 from tasks.evaluate.rolling import newest, refit_splits
 
@@ -57,15 +58,22 @@ def test_the_refits_take_over_where_their_origins_begin(split: Split) -> None:
     assert refit_splits(a_run(None), data) == [] == refit_splits(a_run(9), data)
 
 
-def test_each_origin_has_the_forecast_of_the_newest_refit(tmp_path: Path) -> None:
-    rows = pl.DataFrame({"unique_id": ["a"] * 6, "ds": [1, 2, 2, 3, 3, 4], "cutoff": [0, 0, 1, 1, 2, 2], "step": [1, 2] * 3})
+@pytest.mark.parametrize("block", [1, 4, 100])
+def test_each_origin_has_the_forecast_of_the_newest_refit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    """Whatever the size of a block: of b the refits forecast nothing but the last origin, of c one forecasts nothing."""
+    monkeypatch.setattr(frames, "ROWS", block)
+    one = pl.DataFrame({"ds": [1, 2, 2, 3, 3, 4], "cutoff": [0, 0, 1, 1, 2, 2], "step": [1, 2] * 3})
+    rows = pl.concat(one.select(pl.lit(name).alias("unique_id"), *one.columns) for name in "abc")
     files = []
     for number in range(3):
         files.append(tmp_path / f"{number}.parquet")
-        rows.filter(pl.col("cutoff") >= number).with_columns(y=pl.lit(0.0), m=pl.lit(float(number))).write_parquet(files[-1])
-    found = newest(files, "m")
+        there = pl.col("cutoff") >= pl.when((pl.col("unique_id") == "b") & (number > 0)).then(2).otherwise(number)
+        lost = (pl.col("unique_id") == "c") & (number == 2)
+        forecast = pl.when(~lost).then(float(number)).alias("m")
+        rows.filter(there).with_columns(forecast, y=pl.lit(0.0)).write_parquet(files[-1])
+    found = pl.concat(newest(files, "m"))
     assert found.select(KEYS).equals(rows.select(KEYS))
-    assert found["m"].to_list() == [0, 0, 1, 1, 2, 2]
+    assert found["m"].to_list() == [0, 0, 1, 1, 2, 2, *[0, 0, 0, 0, 2, 2], *[0, 0, 1, 1, 1, 1]]
 
 
 def test_own_quantiles_come_from_the_refit_that_forecast_and_only_where_all_have_them(tmp_path: Path) -> None:
@@ -75,9 +83,9 @@ def test_own_quantiles_come_from_the_refit_that_forecast_and_only_where_all_have
         own = {"y": pl.lit(0.0), "m": pl.lit(float(number)), "m-q-0.1": pl.lit(-number - 1, pl.Float32)}
         own |= {"m-q-0.9": pl.lit(number + 1, pl.Float32)} if number == 0 else {}
         rows.filter(pl.col("cutoff") >= number).with_columns(**own).write_parquet(file)
-    assert newest(files, "m").columns == [*KEYS, "y", "m"]
+    assert pl.concat(newest(files, "m")).columns == [*KEYS, "y", "m"]
     pl.read_parquet(files[1]).with_columns(pl.lit(2.0, pl.Float32).alias("m-q-0.9")).write_parquet(files[1])
-    found = newest(files, "m")
+    found = pl.concat(newest(files, "m"))
     assert found.columns == [*KEYS, "y", "m", "m-q-0.1", "m-q-0.9"] and found["m-q-0.1"].dtype == pl.Float32
     assert found["m"].to_list() == [0, 0, 1, 1] and found["m-q-0.1"].to_list() == [-1, -1, -2, -2]
     assert found["m-q-0.9"].to_list() == [1, 1, 2, 2]
