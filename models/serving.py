@@ -374,12 +374,13 @@ def ends_of(level: float) -> tuple[float, float]:
 
 
 class _Rows(NamedTuple):
-    """A long frame sorted by series and time; the first four after `ids` are of each row, the others per series [S]."""
+    """A long frame sorted by series and time; the first five after `ids` are of each row, the others per series [S]."""
 
     ids: list[str]
     series: np.ndarray
     position: np.ndarray
-    values: list[np.ndarray]  # the features, then what is known ahead
+    order: np.ndarray  # where each row stands in the frame, and so in `values`
+    values: list[np.ndarray]  # the features, then what is known ahead; as the frame has them: windows read few
     y: np.ndarray  # as observed; NaN throughout where the frame has none
     first: np.ndarray  # time of the first row
     day: np.ndarray  # day of the month that a calendar grid keeps, from 0
@@ -721,14 +722,13 @@ class Model:
         _refuse_rows(ids, series, times, on_grid, self.grid)
         _refuse_coarse(ids, position, starts, self.span, self.gaps)
         ends = np.append(starts[1:], len(times)) - 1
-        end = position[ends]
-        last = end
+        last = end = position[ends]
         if "y" in frame.columns:  # the rows after the last y are the ones to forecast
             seen = ~np.isnan(y[order])
             if seen.any() or self.future or "y" in self.columns:
                 last = np.maximum.reduceat(np.where(seen, position, -1), starts)
         static = self._static(frame, ids, row_ids, order, starts)
-        return _Rows(ids.tolist(), series, position, [v[order] for v in values], y[order], first, day, last, end, static)
+        return _Rows(ids.tolist(), series, position, order, values, y[order], first, day, last, end, static)
 
     def _static(self, frame: Any, ids: Any, row_ids: np.ndarray, order: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """[S, C]: the first number given, or the code in training of the first category; 0 for one unseen there."""
@@ -797,7 +797,7 @@ class Model:
         at = (offsets[rows.series] + rows.position - base[rows.series])[keep]
         for number, given in enumerate(rows.values):
             column = number if number < features else number + waves
-            values[at, column] = given[keep]
+            values[at, column] = given[rows.order[keep]]
             if column < features:
                 _carry_forward(values[:, column], offsets[owner], limit)
         times = time_at(rows.first[owner], rows.day[owner], np.arange(len(values)) - offsets[owner] + base[owner], self.grid)

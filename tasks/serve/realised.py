@@ -34,6 +34,7 @@ from tasks.serve.adaptive import STATE, adapted, next_state
 from tasks.serve.adaptive import told as told_of
 from tasks.serve.forecast import Asked, counted, forecast_frame, numbers
 from tasks.serve.given import given_in, in_columns_of
+from tasks.serve.newest import Newest
 from tasks.tracking import connection, logs, runs
 
 RECENT = 30  # cutoffs
@@ -207,7 +208,8 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
         own = made.run.model_copy(update={"data": run.data})
         try:
             source = open_source(own.data)
-            forecasts, notes, how = _made(version, numbers(own, source, version).rows, run, home)
+            given = numbers(own, source, version, Asked() if run.promotion.intervals == "fixed" else None)
+            forecasts, notes, how = _made(version, given, run, home)
             returned = in_columns_of(given_in(source), forecasts.drop(STATE, strict=False), out)
         except ValueError as error:
             raise UserError(f"{own.data.where}: {error}") from None
@@ -219,14 +221,14 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
         return f"{told} by {version}{how}", "; ".join(warnings) or None
 
 
-def _made(version: Version, frame: pl.DataFrame, run: RunParams, home: Path) -> tuple[pl.DataFrame, tuple[str, ...], str]:
+def _made(version: Version, given: Newest, run: RunParams, home: Path) -> tuple[pl.DataFrame, tuple[str, ...], str]:
     """The forecasts of a version for a long frame, with the state that made their intervals where they adapt; the notes; and
     what there is to say of the intervals."""
     if run.promotion.intervals == "fixed":
-        return *forecast_frame(version, frame), ""
+        return *forecast_frame(version, given.rows, clean=given.clean), ""
     levels = version.facts.calibrated.calibration.levels.tolist()
-    made, notes = forecast_frame(version, frame, Asked(quantiles=levels))
-    state = next_state(_files(run.name, home), frame)
+    made, notes = forecast_frame(version, given.rows, Asked(quantiles=levels))
+    state = next_state(_files(run.name, home), given.rows)
     return adapted(made, state, levels, version.model.bounds), notes, f"; {told_of(state)}"
 
 
