@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from prefect import flow, runtime
+from prefect import State, Task, flow, runtime, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
 
 from flows.compare import Comparison, compare
 from flows.promote import promote
@@ -32,7 +34,7 @@ from tasks.promote.decision import Decision, PromoteOptions
 from tasks.promote.ledger import Broken
 from tasks.serve.notify import notify
 from tasks.serve.realised import score_realised, serve_forecasts
-from tasks.serve.schedule import again, superseded
+from tasks.serve.schedule import WAITS, may_pass, superseded
 from tasks.tracking import connection
 
 
@@ -101,7 +103,7 @@ def _alone(plan: Plan, forecast: str | None, options: PromoteOptions, home: Path
             return Retrained(outcome=Outcome.SKIPPED, why=why)
         begin_run(home, name, due)
         try:
-            found = again(lambda: _once(plan, forecast, options, home))
+            found = attempt(plan, forecast, options, home)
         except Exception:
             end_run(home, name)
             raise
@@ -109,7 +111,22 @@ def _alone(plan: Plan, forecast: str | None, options: PromoteOptions, home: Path
         return found
 
 
-def _once(plan: Plan, forecast: str | None, options: PromoteOptions, home: Path) -> Retrained:
+def _another_may_do(_task: Task[..., Retrained], _run: TaskRun, state: State[Retrained]) -> bool:
+    """Whether Prefect tries an attempt again."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, BaseException) and may_pass(error)
+
+
+@task(
+    retries=len(WAITS),
+    retry_delay_seconds=list(WAITS),
+    retry_condition_fn=_another_may_do,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+@discreet
+def attempt(plan: Plan, forecast: str | None, options: PromoteOptions, home: Path) -> Retrained:
+    """The whole run, once."""
     run = plan.run
     connection.connect(home)
     compared = recorded(compare, str(plan.path), list(plan.settings), plan=plan)

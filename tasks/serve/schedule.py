@@ -2,18 +2,15 @@
 
 import errno
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 from models.fit.checkpoint import write_bytes
 from params.errors import Unavailable, UserError
 
-WAITS = (30.0, 120.0, 480.0)  # seconds before another try
-T = TypeVar("T")
+WAITS = (30.0, 120.0, 480.0)  # seconds before each further try of a scheduled run
 SERVERS = ("httpx", "requests", "urllib3", "sqlalchemy", "sqlite3", "mlflow")  # whose errors are of a server or a store
 # a path that is wrong or not ours: waiting mends none of these
 PATHS = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, IsADirectoryError)
@@ -80,18 +77,6 @@ def missed(due: Sequence[datetime], own: datetime | None, cut_off: datetime | No
     """What did not happen of the runs that were `due`, less the one that begins now, and a run that was cut off; or None."""
     others = [time for time in due if own is None or abs((time - own).total_seconds()) >= 1]
     return Missed(others, cut_off) if others or cut_off else None
-
-
-def again(call: Callable[[], T], waits: tuple[float, ...] = WAITS) -> T:
-    """What a call gives, tried again after each of `waits` seconds where its error may pass."""
-    for seconds in waits:
-        try:
-            return call()
-        except Exception as error:
-            if not may_pass(error):
-                raise
-            time.sleep(seconds)
-    return call()
 
 
 def may_pass(error: BaseException) -> bool:

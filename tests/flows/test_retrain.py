@@ -1,6 +1,10 @@
 """What a run of a schedule says came of it, and whom it tells; tests/flows/test_promotion.py goes through whole runs."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from tasks.promote.decision import Decision
 from tasks.promote.gates import GateResult
 from tasks.registry.versions import Registered
 
+ROOT = Path(__file__).resolve().parents[2]
 WEAK = GateResult("skill", False, "too weak")
 CHANCE = GateResult("chance", False, "may be chance", "type something", "--allow-chance")
 ALLOWED = GateResult("chance", True, "may be chance (--allow-chance)", option="--allow-chance")
@@ -67,3 +72,41 @@ def test_what_registers_nothing_is_a_failure(
 ) -> None:
     found = retrain._nothing("shop", Comparison("shop", "run", **facts))
     assert found == Retrained(outcome=Outcome.NOTHING_REGISTERED, why=why) and told() == [("failure", why)]
+
+
+TRIES = """
+import sys
+from pathlib import Path
+from prefect import flow
+from flows.runtime.state import prepare, set_environment
+home = prepare()
+set_environment(home)
+from flows.runtime.begin import prefect_api
+from params.errors import ChecksFailed, Unavailable
+with prefect_api(home) as server:
+    from flows import retrain
+    server.wait()
+    tried = []
+    def connect(home):
+        tried.append(home)
+        raise errors.pop(0)
+    retrain.connection.connect = connect
+    at_once = retrain.attempt.with_options(retry_delay_seconds=[0, 0, 0])
+    @flow
+    def scheduled():
+        at_once(type("Plan", (), {"run": None})(), None, None, home)
+    for errors in ([Unavailable("away"), OSError(28, "full"), ChecksFailed("bad data")], [Unavailable("away")] * 9):
+        tried.clear()
+        try:
+            scheduled()
+        except Exception as error:
+            print("ended", len(tried), type(error).__name__)
+"""
+
+
+@pytest.mark.slow
+def test_what_may_pass_is_tried_again_by_prefect_and_what_cannot_is_not(tmp_path: Path) -> None:
+    environment = os.environ | {"LAGLINE_HOME": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "-c", TRIES], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+    told = [line for line in done.stdout.splitlines() if line.startswith("ended")]
+    assert told == ["ended 3 ChecksFailed", "ended 4 Unavailable"], done.stdout + done.stderr

@@ -6,7 +6,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +19,7 @@ from params.load import load_run
 from tasks.grid.frequency import Frequency
 from tasks.serve.notify import notify
 from tasks.serve.realised import keep, on_grid, own_forecasts, realised, score_realised
-from tasks.serve.schedule import Memory, again, may_pass, missed, recall, remember, superseded
+from tasks.serve.schedule import Memory, may_pass, missed, recall, remember, superseded
 from tasks.tracking import connection
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
@@ -96,26 +95,8 @@ class ConnectError(Exception):
         (ValueError("a fault of ours"), False),
     ],
 )
-def test_what_may_pass_is_tried_again_and_what_cannot_is_not(error: Exception, passes: bool) -> None:
+def test_what_may_pass_is_told_from_what_cannot(error: Exception, passes: bool) -> None:
     assert may_pass(error) is passes
-    tried: list[int] = []
-
-    def call() -> dict[str, Any]:
-        tried.append(1)
-        if len(tried) < 3:
-            raise error
-        return {"outcome": "promoted"}
-
-    if passes:
-        assert again(call, (0.0, 0.0)) == {"outcome": "promoted"} and len(tried) == 3
-        tried.clear()
-        with pytest.raises(type(error)):
-            again(call, (0.0,))  # patience ends
-        assert len(tried) == 2
-    else:
-        with pytest.raises(type(error)):
-            again(call, (0.0, 0.0))
-        assert len(tried) == 1
 
 
 def test_the_command_gets_the_json_both_ways_and_its_failure_stops_nothing(
