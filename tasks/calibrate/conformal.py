@@ -13,21 +13,24 @@ FLAT = 1e-30
 def conformal(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """[Q] the quantiles of `scores` [N, Q], each so far out that one more lies inside with the probability of its level (Vovk
     et al. 2005); NaN where there are too few for it.  Scores [N, 1] are those of every level."""
-    ordered, count = np.sort(scores, axis=0), len(scores)
+    count = len(scores)
     places = np.round((count + 1) * levels, 9)
     rank = np.where(levels < 0.5, np.floor(places), np.ceil(places)).astype(int)
     known = (rank >= 1) & (rank <= count)
-    column = np.arange(len(levels)) if scores.shape[1] > 1 else np.zeros(len(levels), int)
     found = np.full(len(levels), np.nan)
-    found[known] = ordered[rank[known] - 1, column[known]]
+    if scores.shape[1] == 1:
+        found[known] = _ranked(scores[:, 0], rank[known])
+    else:
+        for level in np.flatnonzero(known):
+            found[level] = _ranked(scores[:, level], rank[[level]])[0]
     return found
 
 
 def symmetric(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """[Q] the same where an interval reaches as far down as up: its two ends are moved outward by one quantile of how far a
     row lies outside it (the score of Romano et al. 2019); 0 at one half, NaN for a level whose counterpart is not there."""
-    each = np.broadcast_to(scores, (len(scores), len(levels)))
-    found, count = np.full(len(levels), np.nan), len(scores)
+    alone, found, count = scores.shape[1] == 1, np.full(len(levels), np.nan), len(scores)
+    size = np.abs(scores[:, 0]) if alone else np.empty(0)
     for low, level in enumerate(levels):
         high = int(np.argmin(np.abs(levels - (1 - level))))
         if level > 0.5 or abs(levels[high] - (1 - level)) > 1e-9:
@@ -36,9 +39,15 @@ def symmetric(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
         if low == high and count:
             found[low] = 0.0
         elif 1 <= rank <= count:
-            found[high] = np.sort(np.maximum(-each[:, low], each[:, high]))[rank - 1]
+            outside = size if alone else np.maximum(-scores[:, low], scores[:, high])
+            found[high] = _ranked(outside, np.array([rank]))[0]
             found[low] = -found[high]
     return found
+
+
+def _ranked(values: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """The values of some ranks, from 1."""
+    return np.asarray(np.partition(values, rank - 1)[rank - 1]) if len(rank) else np.empty(0)
 
 
 def offsets_of(scores: np.ndarray, cells: np.ndarray, shape: tuple[int, int], levels: np.ndarray, even: bool) -> np.ndarray:
@@ -49,20 +58,26 @@ def offsets_of(scores: np.ndarray, cells: np.ndarray, shape: tuple[int, int], le
     `even`: intervals that reach as far down as up.  So they do too where there are too few scores for one side alone.
     """
     groups, horizon = shape
+    cells = cells.astype(np.min_scalar_type(groups * horizon))  # few bytes: sorted at once
     order = np.argsort(cells, kind="stable")
-    ends = np.searchsorted(cells[order], np.arange(groups * horizon + 1))
-    scores = scores[order]
+    ends = np.searchsorted(cells, np.arange(groups * horizon + 1), sorter=order)
     counts = np.diff(ends).reshape(shape)
-    sums = np.add.reduceat(np.append(np.abs(scores).mean(axis=1), 0.0), ends)[:-1].reshape(shape) * (counts > 0)
+
+    def scores_in(group: int, step: int) -> np.ndarray:
+        cell = group * horizon + step
+        return np.asarray(scores[order[ends[cell] : ends[cell + 1]]])  # a cell at a time: never a copy of all
+
     found = np.full((*shape, len(levels)), np.nan)
     for group in range(groups):
-        sizes = _sizes(sums[group], counts[group])
-        parts = [scores[ends[group * horizon + step] : ends[group * horizon + step + 1]] for step in range(horizon)]
-        for step in range(horizon):
-            near = _near(counts[group], step)
-            some = parts[step]
-            if len(near) > 1:
-                some = np.concatenate([parts[other] * (sizes[step] / sizes[other]) for other in near])
+        near = [_near(counts[group], step) for step in range(horizon)]
+        sizes = np.ones(horizon)
+        if any(len(steps) > 1 for steps in near):
+            sums = [np.abs(scores_in(group, step)).mean(axis=1).sum() for step in range(horizon)]
+            sizes = _sizes(np.array(sums), counts[group])
+        for step, steps in enumerate(near):
+            some = scores_in(group, step)
+            if len(steps) > 1:
+                some = np.concatenate([scores_in(group, other) * (sizes[step] / sizes[other]) for other in steps])
             one = symmetric(some, levels) if even else conformal(some, levels)
             missing = np.isnan(one)
             found[group, step] = np.where(missing, symmetric(some, levels), one) if missing.any() and not even else one

@@ -77,16 +77,17 @@ def fitted(method: Method, rows: Outcome, fold: np.ndarray, yardsticks: Yardstic
     units, groups = yardsticks.units(method.unit, method.transform), yardsticks.groups("" if method.by == SERIES else method.by)
     levels, horizon = yardsticks.levels, yardsticks.horizon
     scores = scores_of(method, rows, units[fold, rows.series], levels, yardsticks.bounds.integer)
-    some = np.isfinite(scores).all(axis=1)
-    scores, step, series = scores[some], rows.step[some], rows.series[some]
+    some, step, series = np.isfinite(scores).all(axis=1), rows.step, rows.series
+    if not some.all():
+        scores, step, series = scores[some], step[some], series[some]
     factor = np.ones(units.shape[1])
     if method.by == SERIES:
         factor = _factors(scores, step, series, horizon, len(factor), min(yardsticks.stride / horizon, 1.0))
-        scores = scores / factor[series, None]
-    cells, count = groups[series] * horizon + step, int(groups.max()) + 1
-    if count > 1:  # the last group is of all series
-        scores, cells = np.concatenate([scores, scores]), np.append(cells, (count - 1) * horizon + step)
-    offsets = offsets_of(scores, cells, (count, horizon), levels, method.even)
+        scores /= factor[series, None]
+    offsets, count = offsets_of(scores, step, (1, horizon), levels, method.even), int(groups.max())
+    if count:  # the last group is of all series
+        each = offsets_of(scores, groups[series] * horizon + step, (count, horizon), levels, method.even)
+        offsets = np.concatenate([each, offsets])
     return Calibration(levels, offsets, units[at] * factor, groups, method.own, method.transform)
 
 
@@ -102,7 +103,9 @@ def scores_of(method: Method, rows: Outcome, units: np.ndarray, levels: np.ndarr
         y = y + INSIDE * np.where(levels <= 0.25, 1.0, np.where(levels >= 0.75, -1.0, 0.0))
         y = np.maximum(y, -0.5) if method.transform == "log1p" else y  # rounded up to 0, as every number above -1
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((there(y) - there(base)) / units[:, None])
+        scores = np.asarray(there(y) - there(base))
+        scores /= units[:, None]  # of a model's own quantiles these are the largest arrays of a comparison
+        return scores
 
 
 def _factors(scores: np.ndarray, step: np.ndarray, series: np.ndarray, horizon: int, count: int, apart: float) -> np.ndarray:

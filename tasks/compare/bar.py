@@ -56,15 +56,18 @@ class _Known:
     @classmethod
     def of(cls, validation: Forecasts, baselines: Sequence[str]) -> "_Known":
         """Of all folds."""
-        series = np.zeros((len(validation.ids) + 1, len(baselines)), bool)
-        patterns: set[tuple[bool, ...]] = set()
+        series = np.zeros((len(baselines), len(validation.ids) + 1), bool)
+        patterns: set[int] = set()
         for block in validation.blocks(*baselines):
-            there = block.select(_there([name]).alias(name) for name in baselines).to_numpy()
-            patterns.update(map(tuple, np.unique(there, axis=0).tolist()))
-            np.logical_or.at(series, numbers_of(block["unique_id"], validation.ids), there)
-        counts = dict(zip(baselines, series.sum(axis=0).tolist(), strict=True))
-        names = (frozenset(name for name, known in zip(baselines, one, strict=True) if known) for one in patterns)
-        return cls(counts, int(series.any(axis=1).sum()), frozenset(names))
+            there, number = np.zeros(block.height, np.int64), numbers_of(block["unique_id"], validation.ids)
+            for place, name in enumerate(baselines):
+                known = block.select(_there([name])).to_series().to_numpy()
+                there |= known.astype(np.int64) << place
+                series[place, number[known]] = True
+            patterns.update(np.unique(there).tolist())
+        counts = dict(zip(baselines, series.sum(axis=1).tolist(), strict=True))
+        names = (frozenset(name for place, name in enumerate(baselines) if one >> place & 1) for one in patterns)
+        return cls(counts, int(series.any(axis=0).sum()), frozenset(names))
 
     def together(self, names: Sequence[str]) -> dict[str, Sequence[str]]:
         """For each the baselines that must forecast a row that counts: all of them, or itself where there is no such row."""

@@ -118,34 +118,41 @@ class RowScores:
 
         `scale` [R]: what an MSIS divides each row by; None: without one.
         """
-        calibration = self.calibration
-        quantiles = self.counted(block)
-        tenths = _deciles(calibration, quantiles)
+        quantiles, tenths = self.counted(block)
         found: dict[str, np.ndarray] = {}
         for level in self.levels:
-            ends = calibration.at(quantiles, ends_of(level))
+            ends = _at(self.calibration, quantiles, ends_of(level))
             found |= _of_interval(block.y, ends[:, 0], ends[:, 1], level)
-        found |= _of_quantiles(block.y, quantiles, calibration.levels, tenths)
+        found |= _of_quantiles(block.y, quantiles, self.calibration.levels, tenths)
         found["_scale"] = np.full(len(block.y), np.nan) if scale is None else scale
         known = pl.DataFrame(found).with_columns(pl.all().fill_nan(None))
         return known.with_columns(pl.col("^_coverage_.*$").cast(pl.Boolean))
 
-    def counted(self, block: Outcome) -> np.ndarray:
-        """[R, Q] the quantiles of a block, which then count in the shape."""
+    def counted(self, block: Outcome) -> tuple[np.ndarray, np.ndarray]:
+        """The quantiles [R, Q] and deciles [R, 9] of a block, which then counts in the shape."""
         quantiles = self.calibration.quantiles(block.point, block.step, block.series, block.own)
         quantiles = self.bounds.outward(quantiles, self.calibration.levels)
-        self.counts.add(block.y, quantiles, _deciles(self.calibration, quantiles))
-        return quantiles
+        tenths = _deciles(self.calibration, quantiles)
+        self.counts.add(block.y, quantiles, tenths)
+        return quantiles, tenths
 
     def shape(self) -> Shape:
         """That of all blocks so far."""
         return self.counts.shape()
 
 
+def _at(calibration: Calibration, quantiles: np.ndarray, asked: Sequence[float]) -> np.ndarray:
+    """`Calibration.at`, without arithmetic where all levels that are asked for are forecast."""
+    places = [np.flatnonzero(calibration.levels == level) for level in asked]
+    if all(len(place) for place in places):
+        return np.asarray(quantiles[:, [place[0] for place in places]])
+    return calibration.at(quantiles, asked)
+
+
 def _deciles(calibration: Calibration, quantiles: np.ndarray) -> np.ndarray:
     """[R, 9]; NaN where the levels that are forecast do not reach 0.1 and 0.9."""
     known = len(calibration.levels) and calibration.levels[0] <= DECILES[0] and calibration.levels[-1] >= DECILES[-1]
-    return calibration.at(quantiles, DECILES) if known else np.full((len(quantiles), len(DECILES)), np.nan)
+    return _at(calibration, quantiles, DECILES) if known else np.full((len(quantiles), len(DECILES)), np.nan)
 
 
 def _of_interval(y: np.ndarray, low: np.ndarray, high: np.ndarray, level: int) -> dict[str, np.ndarray]:

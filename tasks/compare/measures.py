@@ -124,8 +124,12 @@ def measured_by(
 
 def sums_of(block: pl.DataFrame, models: Sequence[str], scale: Scale, slices: pl.Expr | None = None) -> pl.DataFrame:
     """What the scores of some models are made of in one block, which adds up over blocks: `_slice` and sums of it."""
-    shares = shares_of(block, list(dict.fromkeys(models)), scale, (), slices)
-    return merged([shares.drop("unique_id")], ["_slice"])
+    models = list(dict.fromkeys(models))
+    if scale.by == "mae":  # no series has a unit
+        rows, errors = _rows(block, models, scale, (), slices)
+        plain = {f"_plain{k}": errors[f"_abs{k}"] for k in range(len(models))}
+        return summed(rows.select("_slice"), {"_n": errors["_n"], "_one": np.zeros(rows.height), **plain})
+    return merged([shares_of(block, models, scale, (), slices).drop("unique_id")], ["_slice"])
 
 
 def scores_from(sums: Sequence[pl.DataFrame], models: Sequence[str], scale: Scale) -> pl.DataFrame:
@@ -196,19 +200,27 @@ def errors_of(
 ) -> pl.DataFrame:
     """`_slice`, unique_id and the keys, in order; `_n` rows; `_scale` of the series; and for the place of each model (Naive2
     last, for an OWA) `_abs0`, `_square0`, `_smape0`: sums of its errors, as far as they are needed."""
-    columns = [*models, *scale.besides]
-    numbers = pl.col("y", *dict.fromkeys(columns)).cast(pl.Float64).fill_nan(None)
-    of_slice = (pl.lit(0) if slices is None else slices).alias("_slice")
-    rows = block.select("unique_id", *keys, of_slice, numbers).drop_nulls(["y", *columns])
-    y = rows["y"].to_numpy()
-    errors = {name: sums for k, model in enumerate(columns) for name, sums in _errors(y, rows[model].to_numpy(), k, scale.by)}
-    found = summed(rows.select("_slice", "unique_id", *keys), {"_n": np.ones(rows.height), **errors})
+    rows, errors = _rows(block, models, scale, keys, slices)
+    found = summed(rows.select("_slice", "unique_id", *keys), errors)
     if scale.by not in UNITS:
         return found
     runs = found["unique_id"].rle().struct.unnest()
     units = scale.units(runs["value"], UNITS[scale.by]).repeat(runs["len"].to_numpy())
     found = found.with_columns(pl.Series("_scale", units))
     return found if scale.by == "owa" else found.filter(pl.col("_scale").is_not_nan())
+
+
+def _rows(
+    block: pl.DataFrame, models: Sequence[str], scale: Scale, keys: Sequence[str], slices: pl.Expr | None
+) -> tuple[pl.DataFrame, dict[str, np.ndarray]]:
+    """The rows that all models forecast, with `_slice`, unique_id and the keys; and what `errors_of` adds up of them."""
+    columns = [*models, *scale.besides]
+    numbers = pl.col("y", *dict.fromkeys(columns)).cast(pl.Float64).fill_nan(None)
+    of_slice = (pl.lit(0) if slices is None else slices).alias("_slice")
+    rows = block.select("unique_id", *keys, of_slice, numbers).drop_nulls(["y", *columns])
+    y = rows["y"].to_numpy()
+    errors = {name: sums for k, model in enumerate(columns) for name, sums in _errors(y, rows[model].to_numpy(), k, scale.by)}
+    return rows, {"_n": np.ones(rows.height), **errors}
 
 
 def _errors(y: np.ndarray, forecast: np.ndarray, number: int, by: Measure) -> Iterator[tuple[str, np.ndarray]]:

@@ -20,16 +20,26 @@ def summed(keys: pl.DataFrame, columns: Mapping[str, np.ndarray]) -> pl.DataFram
         code = np.where((place < 0) | (code < 0), -1, code * len(found) + place)
         values.append(found)
         sizes.append(len(found))
-    known = code >= 0
-    kept = columns if known.all() else {name: column[known] for name, column in columns.items()}
-    code, cells = code[known], np.arange(int(np.prod(sizes)))
-    if len(cells) > max(len(code), 1):
+    if (code < 0).any():
+        known = code >= 0
+        code, columns = code[known], {name: column[known] for name, column in columns.items()}
+    cells, sums = _added(code, columns, int(np.prod(sizes)))
+    places = np.unravel_index(cells, sizes) if len(cells) else [cells] * len(sizes)
+    found_keys = [value.gather(place).alias(name) for value, place, name in zip(values, places, keys.columns, strict=True)]
+    return pl.DataFrame([*found_keys, *(pl.Series(name, sum_, pl.Float64) for name, sum_ in zip(columns, sums, strict=True))])
+
+
+def _added(code: np.ndarray, columns: Mapping[str, np.ndarray], count: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The codes that there are [G], rising, and the sum of each column [G] over the rows of each; codes are below `count`."""
+    begins = np.append(True, code[1:] != code[:-1])[: len(code)]
+    if (code[1:] >= code[:-1]).all():  # each group's rows stand together
+        starts = np.flatnonzero(begins)
+        return code[starts], [np.add.reduceat(column, starts) if len(starts) else column for column in columns.values()]
+    cells = np.arange(count)
+    if count > len(code):
         cells, code = np.unique(code, return_inverse=True)
     there = np.flatnonzero(np.bincount(code, minlength=len(cells)))
-    sums = [pl.Series(name, np.bincount(code, column, len(cells))[there], pl.Float64) for name, column in kept.items()]
-    places = np.unravel_index(cells[there], sizes) if len(there) else [there] * len(sizes)
-    found_keys = [value.gather(place).alias(name) for value, place, name in zip(values, places, keys.columns, strict=True)]
-    return pl.DataFrame([*found_keys, *sums])
+    return cells[there], [np.bincount(code, column, len(cells))[there] for column in columns.values()]
 
 
 def merged(parts: Sequence[pl.DataFrame], keys: Sequence[str]) -> pl.DataFrame:
