@@ -340,7 +340,7 @@ def _usage(message: str) -> NoReturn:
 def warned_by(say: Say) -> Callable[..., None]:
     """What Python shows a warning with: one of ours goes to whoever listens; what torch warns of is not for them."""
 
-    def warned(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+    def warned(message: Warning | str, _category: type[Warning], filename: str, *_: Any) -> None:
         if Path(__file__).parent in Path(filename).parents:
             say({"warning": str(message)})
 

@@ -63,6 +63,7 @@ class Yardsticks:
 
     @property
     def series(self) -> int:
+        """How many series there are."""
         return len(self.panel.ids)
 
     def units(self, unit: str, transform: str) -> np.ndarray:

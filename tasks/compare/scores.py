@@ -55,6 +55,7 @@ class Errors:
         return dict([*list(found.items())[:at], ("owa", owa), *list(found.items())[at:]])
 
     def by_series(self) -> pl.DataFrame:
+        """The sums of each series by its `unique_id`."""
         """unique_id, and the sums of each series."""
         return merged(self.series, ["unique_id"])
 

@@ -44,7 +44,7 @@ def _merged(name: str, fits: Sequence[ScoreRow]) -> ScoreRow:
     for key in SPREAD:
         known = [value for value in (fit[key] for fit in done) if value is not None]
         numbers[f"{key}_spread"] = statistics.stdev(known) if len(known) > 1 else None
-    notes = (*_failures(fits, done), *(fit.note for fit in done))
+    notes = (*_failures(fits), *(fit.note for fit in done))
     return replace(
         first,
         name=name,
@@ -55,7 +55,7 @@ def _merged(name: str, fits: Sequence[ScoreRow]) -> ScoreRow:
     )
 
 
-def _failures(fits: Sequence[ScoreRow], done: Sequence[ScoreRow]) -> list[str]:
+def _failures(fits: Sequence[ScoreRow]) -> list[str]:
     reasons = [fit.note for fit in fits if not fit.finished]
     return [f"{len(reasons)} of {len(fits)} seeds failed ({'; '.join(dict.fromkeys(reasons))})"] if reasons else []
 

@@ -30,11 +30,19 @@ class Gridded(Protocol):
     """What says a grid: the facts of a panel, or those of a bundle."""
 
     @property
-    def frequency(self) -> str | int: ...
+    def frequency(self) -> str | int:
+        """The step: a duration, or a whole number of integer time steps."""
+        ...
+
     @property
-    def zone(self) -> str | None: ...
+    def zone(self) -> str | None:
+        """The time zone of days, None for UTC."""
+        ...
+
     @property
-    def holidays(self) -> Sequence[str]: ...
+    def holidays(self) -> Sequence[str]:
+        """Days that are no business days."""
+        ...
 
 
 @dataclass(frozen=True)

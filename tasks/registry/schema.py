@@ -107,6 +107,8 @@ class CombinedTold(Exactly):
 
 
 class RefitTold(Told):
+    """The fit that was trained once more on all rows."""
+
     job: JobTold
     weights: Digest
     fingerprint: FingerprintTold

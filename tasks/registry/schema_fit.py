@@ -58,16 +58,22 @@ class Exactly(Told):
 
 
 class FeatureTold(Exactly):
+    """The window of a feature."""
+
     lookback: Size
     sampling_rate: Some = 1
     delay: Rows = 0
 
 
 class ChannelTold(FeatureTold):
+    """The window of a feature, with its name."""
+
     name: Text
 
 
 class WindowsTold(Exactly):
+    """What a network sees and forecasts."""
+
     horizon: Size
     features: Annotated[dict[Text, FeatureTold], Field(min_length=1)]
     gap: Rows = 0
@@ -88,6 +94,8 @@ class WindowsTold(Exactly):
 
 
 class SplitTold(Exactly):
+    """Where validation and test begin."""
+
     by: Literal["time", "rows"]
     validation: Int64
     test: Int64
@@ -95,6 +103,8 @@ class SplitTold(Exactly):
 
 
 class ScalingTold(Exactly):
+    """How the network's inputs are scaled."""
+
     per: Literal["series", "global"]
     window: Literal["none", "last", "mean", "revin"]
     method: Literal["standard", "robust"] = "standard"
@@ -102,6 +112,8 @@ class ScalingTold(Exactly):
 
 
 class TrainingTold(Exactly):
+    """The settings of the training loop."""
+
     max_epochs: Some
     patience_epochs: Some
     batch_size: Some
@@ -198,6 +210,8 @@ class JobTold(MemberTold):
 
 
 class DeterminismTold(Told):
+    """What makes a fit repeatable."""
+
     algorithms: bool
     threads: Threads
 

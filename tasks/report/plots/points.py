@@ -80,6 +80,7 @@ def beside(dot: Spot, radius: float, width: float, height: float, taken: Sequenc
 
 
 def box(x: float, y: float, width: float, height: float) -> Box:
+    """The box around a point, as (left, bottom, right, top)."""
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 

@@ -69,6 +69,7 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **s
 
 
 def dress(ax: "Axes") -> None:
+    """Gives axes the look of all pictures."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color=GRID, lw=0.6)
     ax.set_axisbelow(True)
@@ -114,6 +115,7 @@ def times(rows: pl.DataFrame):  # type: ignore[no-untyped-def]
 
 
 def time_axis(ax: "Axes", rows: pl.DataFrame, clock: str = "UTC", ticks: int = 9) -> None:
+    """Labels the x axis with times on a clock, or with integer time steps."""
     if rows.schema["ds"].is_integer():
         ax.set_xlabel("time step")
         whole_ticks(ax)
