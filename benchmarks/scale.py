@@ -94,11 +94,11 @@ def make_table(path: Path, series: int, seed: int = 0) -> int:
     return frame.height
 
 
-def watched(arguments: Sequence[str], home: Path) -> Spent:
-    """Runs `python -m flows ARGUMENTS` to its end, looking at its main process all the while."""
+def watched(arguments: Sequence[str], home: Path, program: Sequence[str] = ("-m", "flows")) -> Spent:
+    """Runs `python -m flows ARGUMENTS` to its end, looking at its main process all the while.  `program`: another one."""
     one = dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "LAGLINE_JOBS"), "1")
     environment = {**os.environ, **one, "LAGLINE_HOME": str(home), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "flows", *arguments]
+    command = [sys.executable, *program, *arguments]
     spent, said, under_way, before = Spent(), list[str](), [START], 0.0
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
