@@ -47,18 +47,19 @@ def _regression_errors(y: np.ndarray, season: int, step: int, recent: int) -> np
     begins = first + np.clip((y.shape[1] - first - step) // 2, 0, lags[-1])
     there = np.isfinite(target) & (np.arange(target.shape[1]) >= begins[:, None])
     size = _means(np.abs(target), there)
-    past = np.zeros((*target.shape, len(lags) + 1))
+    rows = target.shape[1]
+    past = np.zeros((len(y), len(lags) + 1, rows))
     for at, lag in enumerate(lags):
-        if lag < target.shape[1]:
-            past[:, lag:, at] = y[:, : target.shape[1] - lag] - y[:, lag : target.shape[1]]
-    past[..., -1] = size[:, None]
-    past = np.where(there[..., None] & np.isfinite(past), past, 0.0)
+        if lag < rows:
+            np.subtract(y[:, : rows - lag], y[:, lag:rows], out=past[:, at, lag:])
+    past[:, -1] = size[:, None]
+    past[~(there[:, None] & np.isfinite(past))] = 0.0
     target = np.where(there, target, 0.0)
-    turned = past.transpose(0, 2, 1)
-    gram, moments = turned @ past, turned @ target[..., None]
+    gram, moments = past @ past.transpose(0, 2, 1), past @ target[..., None]
     scale = np.trace(gram, axis1=1, axis2=2) / gram.shape[-1]
     gram += np.where(scale > 0, RIDGE * scale, 1.0)[:, None, None] * np.eye(gram.shape[-1])
-    errors = np.abs(target - (past @ np.linalg.solve(gram, moments))[..., 0])
+    fitted = np.linalg.solve(gram, moments).transpose(0, 2, 1) @ past
+    errors = np.abs(target - fitted[:, 0])
     later = np.cumsum(there[:, ::-1], axis=1)[:, ::-1]
     return np.where(np.isfinite(size), _means(errors, there & (later <= recent)), np.nan)
 

@@ -8,12 +8,14 @@ import numpy as np
 from models.data.panel import Data, Split
 from params.schema import RunParams
 from tasks.evaluate.baseline_origins import fitted_seconds, member_seconds
+from tasks.evaluate.frames import ROWS
 from tasks.explore.costs import EVERY_RUN, MEMORY, START, Work, cost_of, fit_seconds
 from tasks.lags.sizes import Sizes, size_text
 from tasks.train.job import Planned
 
 HIDDEN = 12 * 32 * 4  # bytes that the layers of a network keep of a sample for the way back
-FRAMES = 8  # columns of the forecast frame that are in memory at a time
+FRAMES = 8  # columns of a block of the forecast frame that are in memory at a time
+NUMBERS = 60  # that scoring holds until its end of each origin (measured: 100,000 series against 20,000)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def estimate(run: RunParams, data: Data, sizes: Sizes, fits: Sequence[Planned], 
     works = {split: replace(work, train=one["train"], validation=one["validation"], test=one["test"]) for split, one in earlier}
     least, most = (_by_the_clock([*_every_fit(fits, work, early, rows, works), *baselines], jobs) for early in (True, False))
     batch = counts.batch_bytes + training.batch_size * work.samples * HIDDEN
-    frames = 8 * FRAMES * run.windows.horizon * max(windows[1:])
+    frames = 8 * FRAMES * min(run.windows.horizon * max(windows[1:]), ROWS) + 8 * NUMBERS * max(windows[1:])
     memory = 1e9 * MEMORY[1] + frames + jobs * (1e9 * MEMORY[0] + counts.device_bytes + batch)
     return Estimate(EVERY_RUN + least, EVERY_RUN + most, memory, jobs)
 
