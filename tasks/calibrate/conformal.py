@@ -4,6 +4,8 @@ A score is what lies between a forecast and what came, in units of its series.  
 series, H steps.
 """
 
+from typing import Protocol
+
 import numpy as np
 
 LEAST = 200  # scores of a step that speak for themselves; where there are fewer, the steps beside it help
@@ -50,11 +52,19 @@ def _ranked(values: np.ndarray, rank: np.ndarray) -> np.ndarray:
     return np.asarray(np.partition(values, rank - 1)[rank - 1]) if len(rank) else np.empty(0)
 
 
-def offsets_of(scores: np.ndarray, cells: np.ndarray, shape: tuple[int, int], levels: np.ndarray, even: bool) -> np.ndarray:
+class Rows(Protocol):
+    """Scores [R, Q] or [R, 1], of which some rows can be asked for."""
+
+    def __getitem__(self, some: np.ndarray, /) -> np.ndarray: ...
+
+
+def offsets_of(
+    scores: Rows, some: np.ndarray, cells: np.ndarray, shape: tuple[int, int], levels: np.ndarray, even: bool
+) -> np.ndarray:
     """[G, H, Q] the conformal quantiles of each group and step.
 
-    `scores` [R, Q] or [R, 1]; `cells` [R]: group times H, plus step; `shape`: G, H.  A step with fewer than LEAST scores is
-    joined by those beside it, in units of the mean size of a score of each step, until there are enough or no more.
+    `some` [N]: the rows that count; `cells` [N]: group times H, plus step; `shape`: G, H.  A step with fewer than LEAST scores
+    is joined by those beside it, in units of the mean size of a score of each step, until there are enough or no more.
     `even`: intervals that reach as far down as up.  So they do too where there are too few scores for one side alone.
     """
     groups, horizon = shape
@@ -65,7 +75,7 @@ def offsets_of(scores: np.ndarray, cells: np.ndarray, shape: tuple[int, int], le
 
     def scores_in(group: int, step: int) -> np.ndarray:
         cell = group * horizon + step
-        return np.asarray(scores[order[ends[cell] : ends[cell + 1]]])  # a cell at a time: never a copy of all
+        return scores[some[order[ends[cell] : ends[cell + 1]]]]  # a cell at a time: never all
 
     found = np.full((*shape, len(levels)), np.nan)
     for group in range(groups):
@@ -75,12 +85,12 @@ def offsets_of(scores: np.ndarray, cells: np.ndarray, shape: tuple[int, int], le
             sums = [np.abs(scores_in(group, step)).mean(axis=1).sum() for step in range(horizon)]
             sizes = _sizes(np.array(sums), counts[group])
         for step, steps in enumerate(near):
-            some = scores_in(group, step)
+            own = scores_in(group, step)
             if len(steps) > 1:
-                some = np.concatenate([scores_in(group, other) * (sizes[step] / sizes[other]) for other in steps])
-            one = symmetric(some, levels) if even else conformal(some, levels)
+                own = np.concatenate([scores_in(group, other) * (sizes[step] / sizes[other]) for other in steps])
+            one = symmetric(own, levels) if even else conformal(own, levels)
             missing = np.isnan(one)
-            found[group, step] = np.where(missing, symmetric(some, levels), one) if missing.any() and not even else one
+            found[group, step] = np.where(missing, symmetric(own, levels), one) if missing.any() and not even else one
     return found
 
 

@@ -4,7 +4,7 @@ Shapes: R rows, Q levels, S series, F folds.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from tasks.evaluate.frames import Outcome
 INSIDE = 1 - 1e-6  # of a whole step: a quantile this far inside a whole number is still rounded outward to it
 SHRUNK = 4.0  # origins of a series that weigh as much as all other series do
 SERIES = "series"
+AT_A_TIME = 1 << 16  # rows whose scores are in memory together
 
 
 @dataclass(frozen=True)
@@ -76,19 +77,46 @@ def fitted(method: Method, rows: Outcome, fold: np.ndarray, yardsticks: Yardstic
     """The calibration by a method from `rows`, of the folds `fold` [R].  `at`: the fold whose units it is to have."""
     units, groups = yardsticks.units(method.unit, method.transform), yardsticks.groups("" if method.by == SERIES else method.by)
     levels, horizon = yardsticks.levels, yardsticks.horizon
-    scores = scores_of(method, rows, units[fold, rows.series], levels, yardsticks.bounds.integer)
-    some, step, series = np.isfinite(scores).all(axis=1), rows.step, rows.series
-    if not some.all():
-        scores, step, series = scores[some], step[some], series[some]
-    factor = np.ones(units.shape[1])
+    scores = Scores(method, rows, units[fold, rows.series], levels, yardsticks.bounds.integer)
+    sizes = scores.sizes()
+    some = np.flatnonzero(np.isfinite(sizes))
+    step, series, factor = rows.step[some], rows.series[some], np.ones(units.shape[1])
     if method.by == SERIES:
-        factor = _factors(scores, step, series, horizon, len(factor), min(yardsticks.stride / horizon, 1.0))
-        scores /= factor[series, None]
-    offsets, count = offsets_of(scores, step, (1, horizon), levels, method.even), int(groups.max())
+        factor = _factors(sizes[some], step, series, horizon, len(factor), min(yardsticks.stride / horizon, 1.0))
+        scores = scores.by(factor)
+    offsets, count = offsets_of(scores, some, step, (1, horizon), levels, method.even), int(groups.max())
     if count:  # the last group is of all series
-        each = offsets_of(scores, groups[series] * horizon + step, (count, horizon), levels, method.even)
+        each = offsets_of(scores, some, groups[series] * horizon + step, (count, horizon), levels, method.even)
         offsets = np.concatenate([each, offsets])
     return Calibration(levels, offsets, units[at] * factor, groups, method.own, method.transform)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of rows by a method (`scores_of`), made when they are asked for: of a model with quantiles of its own all
+    together are the largest array of a comparison."""
+
+    method: Method
+    rows: Outcome
+    units: np.ndarray
+    levels: np.ndarray
+    integer: bool
+
+    def __getitem__(self, some: np.ndarray | slice) -> np.ndarray:
+        """[r, Q] or [r, 1] those of some rows."""
+        own = None if self.rows.own is None or not self.method.own else self.rows.own[some]
+        y, point = self.rows.y[some], self.rows.point[some]
+        rows = Outcome(y, point, self.rows.step[some], self.rows.series[some], self.rows.cutoff[some], own)
+        return scores_of(self.method, rows, self.units[some], self.levels, self.integer)
+
+    def sizes(self) -> np.ndarray:
+        """[R] the mean |score| of each row; not finite where one of its scores is not."""
+        parts = (np.abs(self[start : start + AT_A_TIME]).mean(axis=1) for start in range(0, len(self.units), AT_A_TIME))
+        return np.concatenate([np.empty(0), *parts])
+
+    def by(self, factor: np.ndarray) -> "Scores":
+        """The same in units that are larger by a factor [S + 1] of each series."""
+        return replace(self, units=self.units * factor[self.rows.series])
 
 
 def scores_of(method: Method, rows: Outcome, units: np.ndarray, levels: np.ndarray, integer: bool) -> np.ndarray:
@@ -108,12 +136,11 @@ def scores_of(method: Method, rows: Outcome, units: np.ndarray, levels: np.ndarr
         return scores
 
 
-def _factors(scores: np.ndarray, step: np.ndarray, series: np.ndarray, horizon: int, count: int, apart: float) -> np.ndarray:
-    """[S + 1] how much larger the errors of each series are than usual at the same steps, shrunk towards 1.
+def _factors(size: np.ndarray, step: np.ndarray, series: np.ndarray, horizon: int, count: int, apart: float) -> np.ndarray:
+    """[S + 1] how much larger the errors (`size` [R]) of each series are than usual at the same steps, shrunk towards 1.
 
     `apart`: of a horizon, by which one origin lies after another: those that overlap count less.
     """
-    size = np.abs(scores).mean(axis=1)
     usual = np.bincount(step, size, horizon) / np.maximum(np.bincount(step, minlength=horizon), 1)
     rows = np.bincount(series, minlength=count)
     expected = np.bincount(series, usual[step], count)

@@ -21,17 +21,16 @@ def calibrating(found: Forecasts, model: str, levels: Sequence[float], most: int
         rows += len(part.y)
     every, total = math.ceil(rows / most), counts.sum(axis=0)
     first, before = np.cumsum(total) - total, np.cumsum(counts, axis=0) - counts
-    parts = []
-    for block in found.outcomes(model, levels):
-        part = known(block)
-        if every > 1 and len(part.y):
-            begins = _begins(part)
-            own, origin = part.series[begins], np.cumsum(begins) - 1
-            place = np.arange(len(own)) - np.searchsorted(own, own) + before[_fold(part)][own]
-            counted = total[own] - 1 - place if total.max() >= every else first[own] + place
-            part = taken(part, (counted % every == 0)[origin])
-        parts.append(part)
-    return Outcome._make(None if one[0] is None else np.concatenate(one) for one in zip(*parts, strict=True))
+
+    def kept(part: Outcome) -> Outcome:
+        begins = _begins(part)
+        own, origin = part.series[begins], np.cumsum(begins) - 1
+        place = np.arange(len(own)) - np.searchsorted(own, own) + before[_fold(part)][own]
+        counted = total[own] - 1 - place if total.max() >= every else first[own] + place
+        return taken(part, (counted % every == 0)[origin])
+
+    blocks = (known(block) for block in found.outcomes(model, levels))
+    return Outcome.gathered(blocks if every <= 1 else (kept(part) if len(part.y) else part for part in blocks), found.rows)
 
 
 def _begins(rows: Outcome) -> np.ndarray:

@@ -52,6 +52,18 @@ class Outcome(NamedTuple):
     own: np.ndarray | None = None
     fold: np.ndarray | None = None
 
+    @classmethod
+    def gathered(cls, parts: Iterable["Outcome"], most: int) -> "Outcome":
+        """All of the parts, at least one, of `most` rows together: each goes into its place, never two copies of all."""
+        found, done = list[np.ndarray | None](), 0
+        for part in parts:
+            found = found or [None if one is None else np.empty((most, *one.shape[1:]), one.dtype) for one in part]
+            for whole, one in zip(found, part, strict=True):
+                if whole is not None and one is not None:
+                    whole[done : done + len(one)] = one
+            done += len(part.y)
+        return cls._make(None if one is None else one[:done] for one in found)
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -136,14 +148,7 @@ class Forecasts:
 
     def outcome(self, model: str, levels: Sequence[float]) -> Outcome:
         """The forecasts of a model beside what came, with its own quantiles of some levels, if it has all of them."""
-        rows, found, done = self.rows, list[np.ndarray | None](), 0
-        for part in self.outcomes(model, levels):  # each into its place: never two copies of all
-            found = found or [None if one is None else np.empty((rows, *one.shape[1:]), one.dtype) for one in part]
-            for whole, one in zip(found, part, strict=True):
-                if whole is not None and one is not None:
-                    whole[done : done + len(one)] = one
-            done += len(part.y)
-        return Outcome._make(found)
+        return Outcome.gathered(self.outcomes(model, levels), self.rows)
 
     def outcomes(self, model: str, levels: Sequence[float]) -> Iterator[Outcome]:
         """The same, a block at a time."""

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 
 from tasks.calibrate import conformal as module
-from tasks.calibrate.conformal import conformal, offsets_of, symmetric
+from tasks.calibrate.conformal import conformal, symmetric
 
 LEVELS = np.array([0.05, 0.1, 0.5, 0.9, 0.95])
+
+
+def offsets_of(scores: np.ndarray, cells: np.ndarray, shape: tuple[int, int], levels: np.ndarray, even: bool) -> np.ndarray:
+    return module.offsets_of(scores, np.arange(len(scores)), cells, shape, levels, even)
 
 
 def test_a_quantile_of_nine_errors_is_the_one_worked_out_by_hand() -> None:
