@@ -109,6 +109,7 @@ class Tally(Errors):
         self.to_naive.append(measures.sums_of(block, [self.model, self.naive], PLAIN))
 
     def by_series(self) -> pl.DataFrame:
+        """unique_id, and the sums of each series, those of the distribution among them."""
         return merged(self.sums["series"], ["_value"]).rename({"_value": "unique_id"})
 
     def score(self) -> dict[str, Score]:

@@ -22,7 +22,7 @@ from tasks.compare.board import Difference
 FEWEST = 10  # origins, and twice as many as overlap, or else series: fewer say nothing
 RESAMPLES = 2000
 AT_A_TIME = 250  # of them drawn at once
-NUMBERS = 1 << 22  # of them in memory
+NUMBERS = 1 << 20  # of them in memory
 
 Again = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 

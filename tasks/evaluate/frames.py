@@ -37,7 +37,7 @@ COVERAGE = 90  # percent: of the interval that is shown first
 OWN = "_"
 SAME = ("unique_id", "cutoff", "step")  # of a row in every file
 OTHER = "{}: its forecasts are of other origins than those of this comparison"
-ROWS = 1 << 17  # of a block, unless one series has more
+ROWS = 1 << 16  # of a block, unless one series has more
 
 
 class Outcome(NamedTuple):
