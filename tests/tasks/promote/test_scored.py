@@ -52,9 +52,9 @@ def home(house: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained_on(house: Any, bar: str, by: str, *settings: str) -> dict[str, Any]:
-    run = load_run(
-        "params/nyc_weather.yaml", ["evaluation.stride=1", "evaluation.scaled=true", f"evaluation.choose_by={by}", *settings]
-    )
+    windows = [f"windows.horizon={house.params.horizon}", f"windows.gap={house.params.gap}"]
+    measure = ["evaluation.stride=1", "evaluation.scaled=true", f"evaluation.choose_by={by}"]
+    run = load_run("params/nyc_weather.yaml", [*windows, *measure, *settings])
     return {"run": run, "baseline": bar, "naive": "seasonal_naive", "unseen_from": border(house.panel, SPLIT)}
 
 
