@@ -57,7 +57,7 @@ def newest(model: "Model", frame: pl.LazyFrame, name: str, start: str | int | da
     reach, schema = _reach(model), frame.collect_schema()
     if reach is None or not _is_plain(model, schema):
         return Newest(collect(frame, name), False)
-    frame = frame.with_columns(_time=_time(model, schema), _observed=is_observed(schema))
+    frame = frame.with_columns(_time=_time(model), _observed=is_observed(schema))
     facts = _facts(model, frame, name)
     begin = _places(model, facts, facts.last)
     if start is not None:
@@ -85,7 +85,7 @@ def _is_plain(model: "Model", schema: pl.Schema) -> bool:
     return grid.unit not in MONTHS and (ds.is_integer() if isinstance(grid.span, int) else zoned)
 
 
-def _time(model: "Model", schema: pl.Schema) -> pl.Expr:
+def _time(model: "Model") -> pl.Expr:
     """Each time as the grid counts it: whole numbers, or microseconds (of the wall clock where a step is a day or more)."""
     if isinstance(model.grid.span, int):
         return pl.col("ds").cast(pl.Int64)
