@@ -1,7 +1,8 @@
-"""HOW a forecast is computed: windows, networks, training; torch and numpy only, nothing else of ours.
+"""How a forecast is computed: windows, networks and training.  Needs only torch and numpy.
 
-A family is a class in `networks/` and a line in `families.py`; a variant is a YAML in `params/variants/` with the constructor's
-arguments.  `FAMILIES` and `build_forecaster` are loaded when they are asked for, so that `models.data.window` needs no torch.
+A family is a class in `networks/` and a line in `families.py`; a variant is a YAML file in `params/variants/`
+with the constructor's arguments.  `FAMILIES` and `build_forecaster` are imported on first use, so that
+`models.data.window` works without torch.
 """
 
 from typing import TYPE_CHECKING, Any

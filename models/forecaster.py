@@ -1,7 +1,8 @@
-"""From raw values to raw forecasts in one module: scaling in, network, scaling out.
+"""The forecaster: raw values in, raw forecasts out, with scaling, network and rescaling in one module.
 
-Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, N inputs of the
-network, H horizon, Q outputs (the point forecast, then the quantiles in rising order), S series, E channels read in 64 bits.
+Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, N
+network inputs, H horizon, Q outputs (the point forecast, then the quantiles in ascending order), S series, E
+channels read in 64 bits.
 """
 
 import copy
@@ -20,28 +21,25 @@ from models.quantiles import normal_steps, shares
 
 Level = Literal["none", "last", "mean", "revin"]
 Skip = Literal["none", "linear", "ridge"]
-Point = Literal["median", "mean"]  # of the quantiles: what is the point forecast where it is no output of its own
-AS_NORMAL = math.log(math.e - 1)  # softplus gives 1 for it
-FLAT = 1e-5  # added to the variance of a window, as RevIN does: a flat one does not divide by zero
+Point = Literal["median", "mean"]  # how the point is derived from the quantiles
+AS_NORMAL = math.log(math.e - 1)  # softplus(AS_NORMAL) = 1
+FLAT = 1e-5  # added to a window's variance, as in RevIN: no division by zero
 
 
 class Seen(NamedTuple):
-    """What a network sees, and the level and spread [B, 1] (in 64 bits) that its forecasts of a window are measured against.
-
-    `ahead_BHK`: what is known ahead of each step, for a network that has a place for it; else it is folded into `x_BLN`.
-    """
+    """What a network sees, and (in 64 bits) the level and spread that its forecasts are relative to."""
 
     x_BLN: Tensor
     level_B1: Tensor
     spread_B1: Tensor
-    ahead_BHK: Tensor | None
+    ahead_BHK: Tensor | None  # values known ahead; None where they are folded into `x_BLN`
 
 
 class Above(NamedTuple):
-    """Forecasts in the units of the loss, less the level of their window: what is small beside its level keeps its digits.
+    """Forecasts in loss units, minus the level of their window, so that small values keep their precision.
 
-    From a dense network in training they are of every sample, [B, L, H] and [B, L, H, Q]; its quantiles that are trained apart
-    are of the newest alone.
+    A dense network in training returns forecasts for every sample, [B, L, H] and [B, L, H, Q]; quantiles from
+    a separate head cover the newest sample only.
     """
 
     point_BH: Tensor
@@ -50,28 +48,28 @@ class Above(NamedTuple):
 
 
 class Forecaster(nn.Module):
-    """Raw inputs (`windows.Inputs`; NaN: unknown) -> raw forecasts [B, H, Q]: the point, then the `quantiles`, rising.
+    """Raw inputs (`windows.Inputs`; NaN: unknown) -> raw forecasts [B, H, Q]: point, then `quantiles`.
 
-    The target is scaled, and its level taken off, in 64 bits, and so are the channels that are given in 64 bits; networks see
-    32, and what they give is put back in 64.
-    The scaling is held in buffers fitted on training rows; a series number of S (or beyond) means: not seen in training.
-    `transform` is applied to y before its scaling and undone last.  `level` sets what the y channel is measured against in each
-    window: nothing, its last observed value, its mean, or its mean and standard deviation (RevIN, Kim et al. 2022, without its
-    affine map); it is taken off before the network, handed to it as a channel, and put back on after.
-    The network sees one sequence [B, L, N]: the past channels, a mask of each feature, the level, the static covariates,
-    repeated, and the rows ahead (right-aligned, the last row at the last sample; more than L of them several to a sample),
-    unless it takes those of each step by themselves (`num_ahead`).
-    `lookback`: the newest samples that the network, and what stands beside it, sees of a window; None: all of them.
-    A network that is `guided` is handed the targets in training, one that is `dense` forecasts from every sample in training,
-    its quantiles, where they are apart, from the newest alone.
-    Quantiles are measured in units of the buffer `reach_H` (`models/fit/reach.py`) from the point forecast, which learns
-    nothing from them, nor does what lies before a `Head`: with them and without the point is the same.
-    `point`: output 0 is the median or the mean of the quantiles, of which the network then gives the middle one first, and no
-    point; None: an output of its own.
-    `skip`: one linear map [B, L, N] -> [B, H] of the same sequence, added to every output of the network, which so learns
-    what a linear model cannot; beside it nothing is dense, and a guided network is handed what the map leaves of the targets.
-    It is trained with the network, or is a ridge regression, solved first and then left alone (`models/fit/closed_form.py`):
-    output 0 of a `Head` then begins at zero, so that the first forecasts are those of the ridge.
+    The target and all 64-bit channels are scaled and centred in 64 bits; networks compute in 32.
+    The scaling is in buffers fitted on training rows; series numbers from S on mean: not in training.
+    `transform` is applied to y before scaling and inverted last.  `level` is what y is measured against in
+    each window: nothing, its last observed value, its mean, or mean and standard deviation (RevIN, Kim et al.
+    2022, without the affine map); it is subtracted before the network, passed to it as a channel, and added
+    back.
+    The network sees one sequence [B, L, N]: the past channels, a mask per feature, the level, the static
+    covariates (repeated), and the rows ahead (right-aligned; several per sample if there are more than L),
+    unless it takes those of each step separately (`num_ahead`).
+    `lookback`: how many of the newest samples the network and its skip map see; None: all.
+    A `guided` network receives the targets in training; a `dense` one forecasts from every sample in
+    training, but quantiles from a separate head from the newest only.
+    Quantiles are distances from the point forecast in units of the buffer `reach_H` (`models/fit/reach.py`).
+    The point, and every layer before a `Head`, learns nothing from them: it is the same without quantiles.
+    `point`: output 0 is the median or mean of the quantiles, and the network returns the middle quantile
+    first instead of a point; None: the point is an output of its own.
+    `skip`: a linear map [B, L, N] -> [B, H] of the same sequence, added to every output.  With it nothing is
+    dense, and a guided network receives what the map leaves of the targets.  It is trained with the network,
+    or is a ridge regression, solved first and then frozen (`models/fit/closed_form.py`): output 0 of a `Head`
+    then starts at zero, so that the first forecasts are the ridge's.
     """
 
     level_Q: Tensor
@@ -134,7 +132,7 @@ class Forecaster(nn.Module):
         self.embeddings = nn.ModuleList(nn.Embedding(size + 1, embedding_width(size), padding_idx=0) for size in sizes)
 
     def inputs(self, *given: Tensor) -> Seen:
-        """What the network sees, and the level and spread that its forecasts are measured against; takes `Inputs`."""
+        """The network's inputs, with the level and spread its forecasts are relative to; takes `Inputs`."""
         past_BLF, ahead_BAK, static_BC, series_B, wide_BLE, wide_BAE = given
         past_BLF, wide_BLE = past_BLF[:, -self.lookback :], wide_BLE[:, -self.lookback :]
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
@@ -164,7 +162,7 @@ class Forecaster(nn.Module):
         return Seen(torch.cat([part.to(filled) for part in parts], dim=-1), level_B1, spread_B1, ahead_BHK)
 
     def _own_past(self, past_BLF: Tensor, wide_BLE: Tensor, row_B: Tensor) -> Tensor | None:
-        """[B, L] the past of y, transformed and scaled, in 64 bits; None where it is no feature."""
+        """[B, L] the past of y, transformed and scaled, in 64 bits; None if y is not a feature."""
         if self.y < 0:
             return None
         y_BL = wide_BLE[..., self.wide.index(self.y)] if self.y in self.wide else past_BLF[..., self.y].to(self.loc)
@@ -178,7 +176,7 @@ class Forecaster(nn.Module):
         return torch.cat((_filled(scaled), _known(scaled)[..., scaled.shape[-1] - self.num_future :]), dim=-1)
 
     def _static(self, static_BC: Tensor) -> Tensor:
-        """[B, ...] numbers scaled, 0 where missing; categories embedded, zeros for one that training did not see."""
+        """[B, ...] numbers scaled, 0 where missing; categories embedded, 0 for one not in training."""
         numbers = ((static_BC - self.static_loc) / self.static_scale).nan_to_num(nan=0.0)[:, self.numeric]
         parts = [numbers]
         for column, embedding in zip(self.categorical, self.embeddings, strict=True):
@@ -187,8 +185,10 @@ class Forecaster(nn.Module):
 
     @torch.no_grad()
     def keep_categories(self, trained: Sequence[Tensor]) -> None:
-        """Zeros, as for a category that is new, in place of the vectors of those that no training window has; `trained`: the
-        codes of each embedding that one has."""
+        """Zeroes the embeddings of categories that no training window has, as for an unknown category.
+
+        `trained`: per embedding, the codes that occur in training.
+        """
         for embedding, codes in zip(self.embeddings, trained, strict=True):
             assert isinstance(embedding, nn.Embedding)
             kept = torch.zeros_like(embedding.weight)
@@ -196,32 +196,33 @@ class Forecaster(nn.Module):
             embedding.weight.copy_(kept)
 
     def scale_targets(self, y_BT: Tensor, series_B: Tensor) -> Tensor:
-        """Raw targets in the units of the loss, in 64 bits."""
+        """Raw targets in loss units, in 64 bits."""
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
         loc_B1, scale_B1 = self.y_loc[row_B].unsqueeze(1), self.y_scale[row_B].unsqueeze(1)
         return (self._changed(y_BT.to(self.y_loc.dtype)) - loc_B1) / scale_B1
 
     def every_target(self, y_BT: Tensor) -> Tensor:
-        """[B, L, H]: the targets of every sample that the network sees, out of those from the oldest of the window on."""
+        """[B, L, H]: the targets of every sample that the network sees, from those of the whole window."""
         return y_BT.unfold(1, self.horizon, self.rate)[:, -self.lookback :]
 
     def targets(self, y_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Those of the point and those of the quantiles, as `Above` has them, out of the targets of a batch."""
+        """The targets of point and quantiles, shaped as in `Above`, from the targets of a batch."""
         if not (self.dense and self.training):
             return y_BT, y_BT
         every_BLH = self.every_target(y_BT)
         return every_BLH, every_BLH[:, -1] if self.apart else every_BLH
 
     def scaled(self, *given: Tensor) -> Tensor:
-        """Forecasts [B, H, Q] of some `Inputs` in the units of the loss, in 64 bits."""
+        """Forecasts [B, H, Q] for some `Inputs` in loss units, in 64 bits."""
         point_BH, quantiles_BHQ, level_B1 = self.above_level(given)
         forecasts_BHQ = torch.cat((point_BH.unsqueeze(-1), quantiles_BHQ), dim=-1)
         return forecasts_BHQ.to(level_B1) + level_B1.unsqueeze(-1)
 
     def above_level(self, given: Sequence[Tensor], scaled_BH: Tensor | None = None) -> Above:
-        """The forecasts of a batch, as `Above` says.
+        """The forecasts of a batch, as `Above` describes.
 
-        `given`: `Inputs`.  `scaled_BH`: the targets in those units, for a network that is guided by them in training.
+        `given`: `Inputs`.  `scaled_BH`: the targets in loss units, for a network that is guided by them in
+        training.
         """
         seen = self.inputs(*given)
         beside: dict[str, Tensor] = {}
@@ -245,11 +246,11 @@ class Forecaster(nn.Module):
         return Above(point, quantiles, seen.level_B1)
 
     def _outputs(self, given: Tensor | Apart) -> tuple[Tensor, Tensor]:
-        """Output 0 of a network, its axis kept, and those after it; of the samples that `Above` has."""
+        """Output 0 of a network, its axis kept, and its other outputs, for the samples of `Above`."""
         if isinstance(given, Apart):
             first, others = given
         else:
-            given = given.unsqueeze(-1) if given.dim() == 2 else given  # a family with one output may leave its axis out
+            given = given.unsqueeze(-1) if given.dim() == 2 else given  # a family with one output may omit its axis
             first, others = given.split((1, given.shape[-1] - 1), dim=-1)
         if others.dim() == 4 and (self.apart or not self.dense):
             others = others[:, -1]
@@ -257,12 +258,11 @@ class Forecaster(nn.Module):
 
     @property
     def solves_skip(self) -> bool:
-        """Whether the map beside the network is a ridge regression, which is not trained."""
+        """Whether the skip map is a ridge regression, which is solved rather than trained."""
         return isinstance(self.skip, Ridge)
 
     def skip_alone(self) -> "Forecaster":
-        """The same with its `skip` in the place of the network and nothing beside it: their weights and buffers are shared, and
-        the point is all that it forecasts."""
+        """The skip map alone as a point forecaster; it shares weights and buffers with this one."""
         alone = copy.copy(self)
         alone._modules = {**self._modules, "network": self.skip, "skip": None}
         alone._buffers = {**self._buffers, "level_Q": self.level_Q[:0]}
@@ -270,7 +270,7 @@ class Forecaster(nn.Module):
         return alone
 
     def linear(self, x_BLN: Tensor) -> Tensor:
-        """[B, H]: what the map beside the network forecasts of what the network sees."""
+        """[B, H]: the skip map's forecast from the network's inputs."""
         assert self.skip is not None
         linear_BH: Tensor = self.skip(x_BLN).flatten(1)
         return linear_BH
@@ -279,14 +279,14 @@ class Forecaster(nn.Module):
         return [module for module in self.network.modules() if isinstance(module, Head)]
 
     def beside(self) -> list[nn.Parameter]:
-        """The weights that are trained for the quantiles alone."""
+        """The weights that only the quantiles train."""
         return [one for head in self._heads() if head.apart and head.beside for one in head.beside.parameters()]
 
     def _quantiles(self, first: Tensor, others: Tensor) -> Tensor:
-        """[..., Q], rising, of output 0 of a network and of all that come after it.
+        """[..., Q], ascending, from output 0 of a network and its other outputs.
 
-        Of the middle quantile its place is told, of the others, as positive numbers, how far they lie from the one before.
-        Outputs of zero give those of a normal distribution around the first whose standard deviation is `reach_H`.
+        The middle quantile is a position; each other one is a positive distance from its neighbour. Outputs
+        of zero give a normal distribution around output 0 with standard deviation `reach_H`.
         """
         middle, reach_H1 = (len(self.quantiles) - 1) // 2, self.reach_H.to(others).unsqueeze(-1)
         sizes = middle, len(self.quantiles) - middle - 1
@@ -301,40 +301,39 @@ class Forecaster(nn.Module):
         return torch.cat((centre - down.flip(-1).cumsum(-1).flip(-1), centre, centre + up.cumsum(-1)), dim=-1)
 
     def _point_of(self, quantiles: Tensor) -> Tensor:
-        """[..., 1]: the median or the mean of quantiles [..., Q], rising."""
+        """[..., 1]: the median or the mean of quantiles [..., Q], which are ascending."""
         if self.point == "median":
             middle = self.quantiles.index(0.5)
             return quantiles[..., middle : middle + 1]
-        least = quantiles[..., :1]  # what is small beside its level keeps its digits
+        least = quantiles[..., :1]  # differences keep the precision of small values
         return least + ((quantiles - least) * self.share_Q).sum(-1, keepdim=True)
 
     def mapped(self, x_BLN: Tensor, **beside: Tensor) -> Tensor:
-        """[B, H]: the point forecast (the middle quantile, where it is made of these) as network and skip give it together,
-        measured against the window's level."""
+        """[B, H]: the point (or the middle quantile it is made from), with skip, relative to the level."""
         raw: Tensor = self.network(x_BLN, **beside)
         point_BH = raw if raw.dim() == 2 else raw[..., 0]
         return point_BH if self.skip is None else point_BH + self.linear(x_BLN)
 
     def raw(self, scaled_BHQ: Tensor, series_B: Tensor) -> Tensor:
-        """Forecasts in the units of the loss (64 bits), back in their own."""
+        """Forecasts in loss units (64 bits), converted back to original units."""
         row_B = series_B.clamp(max=self.loc.shape[0] - 1)
         y_BHQ = scaled_BHQ * self.y_scale[row_B].reshape(-1, 1, 1) + self.y_loc[row_B].reshape(-1, 1, 1)
         if self.transform == "none":
             return y_BHQ
         y_BHQ = torch.expm1(y_BHQ) if self.transform == "log1p" else torch.sinh(y_BHQ)
-        if self.point == "mean":  # of the quantiles in their own units
+        if self.point == "mean":  # the mean of the quantiles in original units
             return torch.cat((self._point_of(y_BHQ[..., 1:]), y_BHQ[..., 1:]), dim=-1)
         return y_BHQ
 
     def forward(
         self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor, wide_BLE: Tensor, wide_BAE: Tensor
     ) -> Tensor:
-        """Raw forecasts [B, H, Q] of some `Inputs`, in 64 bits."""
+        """Raw forecasts [B, H, Q] for some `Inputs`, in 64 bits."""
         return self.raw(self.scaled(past_BLF, ahead_BAK, static_BC, series_B, wide_BLE, wide_BAE), series_B)
 
 
 def _scaled(values_BXF: Tensor, loc_BF: Tensor, scale_BF: Tensor, wide_BXE: Tensor, columns: Sequence[int]) -> Tensor:
-    """Values scaled in their own precision; those of some columns in 64 bits, of which `wide_BXE` gives them."""
+    """Values scaled in their own precision; `columns` in 64 bits, taken from `wide_BXE`."""
     scaled = (values_BXF - loc_BF.to(values_BXF).unsqueeze(1)) / scale_BF.to(values_BXF).unsqueeze(1)
     for place, column in enumerate(columns):
         scaled[..., column] = (wide_BXE[..., place] - loc_BF[:, column, None]) / scale_BF[:, column, None]
@@ -342,12 +341,12 @@ def _scaled(values_BXF: Tensor, loc_BF: Tensor, scale_BF: Tensor, wide_BXE: Tens
 
 
 def _known(values: Tensor) -> Tensor:
-    """1 where there is a number, 0 where it is missing (NaN); six times as fast as a mask of booleans turned into numbers."""
+    """1 for a number, 0 for NaN; six times as fast as converting a boolean mask."""
     return torch.eq(values, values, out=torch.empty_like(values, requires_grad=False))
 
 
 def _filled(values: Tensor) -> Tensor:
-    """0 in place of what is missing.  (What is infinite, which no check lets through, becomes the largest number.)"""
+    """NaN replaced by 0.  (Infinite values, which no data check lets through, become the largest number.)"""
     return values.nan_to_num(nan=0.0)
 
 
@@ -356,14 +355,14 @@ def _spread_out(forecasts: Tensor, spread_B1: Tensor) -> Tensor:
 
 
 def _last(y_BL: Tensor, seen_BL: Tensor) -> Tensor:
-    """[B, 1] the last observed value of each window, 0 (the mean of training) where there is none."""
+    """[B, 1] the last observed value of each window; 0 (the training mean) if there is none."""
     places = torch.arange(y_BL.shape[1], device=y_BL.device)
     last = torch.where(seen_BL, places, -1).amax(dim=1, keepdim=True)
     return torch.where(last >= 0, y_BL.gather(1, last.clamp(min=0)), 0.0)
 
 
 def _mean(y_BL: Tensor, seen_BL: Tensor) -> Tensor:
-    """[B, 1] the mean over the observed samples, 0 where there is none."""
+    """[B, 1] the mean over the observed samples; 0 if there is none."""
     return torch.where(seen_BL, y_BL, 0.0).sum(1, keepdim=True) / seen_BL.sum(1, keepdim=True).clamp(min=1)
 
 
@@ -372,7 +371,7 @@ def _repeat(part_BX: Tensor, like_BLF: Tensor) -> Tensor:
 
 
 def _fold(ahead_BAK: Tensor, lookback: int) -> Tensor:
-    """[B, L, m K]: the rows ahead beside the samples of a window, right-aligned, m = ceil(A / L) rows to a sample."""
+    """[B, L, m K]: the rows ahead, right-aligned with the samples, m = ceil(A / L) rows per sample."""
     rows, width = ahead_BAK.shape[1], ahead_BAK.shape[2]
     several = -(-rows // lookback)
     padded = nn.functional.pad(ahead_BAK, (0, 0, several * lookback - rows, 0))
@@ -380,7 +379,7 @@ def _fold(ahead_BAK: Tensor, lookback: int) -> Tensor:
 
 
 def embedding_width(categories: int) -> int:
-    """The size of the vector of a category: a rule of thumb of practice, 1.6 n^0.56, at most 16."""
+    """The embedding size of a category: the rule of thumb 1.6 n^0.56, at most 16."""
     width: int = round(1.6 * categories**0.56)
     return min(16, max(1, width))
 
@@ -388,8 +387,7 @@ def embedding_width(categories: int) -> int:
 def num_inputs(
     params: WindowParams, level: Level, categories: Mapping[str, int] | None = None, folded: bool = True, lookback: int = 0
 ) -> tuple[int, int]:
-    """(N, K): every channel that the network sees in its sequence (features, calendar, masks, level, static covariates, and
-    the rows ahead where they are folded into it), and every channel known ahead of a step."""
+    """(N, K): how many channels the input sequence has (with the rows ahead if `folded`), and each step."""
     several, width = -(-params.ahead // (lookback or params.lookback)), len(params.known) + len(params.future)
     static = sum(
         1 if kind == "numeric" else embedding_width((categories or {}).get(name, 1)) for name, kind in params.static.items()

@@ -63,9 +63,9 @@ ZONED = re.compile(r"\d[T ].*([Zz]|[+-]\d\d(:?\d\d)?)$")  # a time that names it
 MOST_SIZE, LOG1P = 1e30, -1.0  # as in models/data/refused.py, with the words
 REFUSED = {
     "text": "text where numbers are needed",
-    "infinite": "infinite values: mend the source, or leave the value empty where it is not known",
+    "infinite": "infinite values: correct the source, or leave the value empty where it is not known",
     "huge": "values beyond 1e30: give it another unit, or leave the value empty where it is not known",
-    "log1p": "scaling.target: log1p is not defined at -1 and below: take asinh, or mend the rows",
+    "log1p": "scaling.target: log1p is not defined at -1 and below: take asinh, or correct the rows",
 }
 PERIODS = {"hour": 24.0, "weekday": 7.0, "monthday": 31.0, "yearday": 365.25, "month": 12.0}
 

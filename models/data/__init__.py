@@ -1,1 +1,1 @@
-"""What a network sees: the panel, windows over it, where they lie, and how values are scaled."""
+"""What a network sees: the panel, the windows and their origins, and how values are scaled."""

@@ -1,4 +1,4 @@
-"""Windows of one series of plain arrays, as Keras's TimeseriesGenerator yields them."""
+"""Windows of one series of plain arrays, equal to those of Keras's TimeseriesGenerator."""
 
 from collections.abc import Iterator
 
@@ -14,11 +14,13 @@ from models.data.windows import Windows
 
 
 class TimeseriesBatches:
-    """Batches (x [B, samples, ...], y [B, ...]) of data [N, ...] and targets [N, ...], as `TimeseriesGenerator` yields them.
+    """Batches (x [B, samples, ...], y [B, ...]) of data and targets [N, ...], as `TimeseriesGenerator` has.
 
-    The same windows, values, order and batch borders as in Keras, in the dtypes of the arrays; also where a target is NaN.
-    `shuffle`: a permutation, a function of `seed` alone, in which every window comes once (Keras draws with replacement).
-    Raises ValueError for arrays of different lengths, numbers out of range, and where no window fits.
+    Windows, values, order and batch borders equal those of Keras, in the dtypes of the arrays, even where a
+    target is NaN.
+    `shuffle`: a permutation that depends on `seed` alone and has every window once (Keras draws with
+    replacement).
+    Raises ValueError for arrays of different lengths, numbers out of range, or if no window fits.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class TimeseriesBatches:
 
 
 def _panel(values: np.ndarray) -> Panel:
-    """One series whose channels are the values of a step; its target is all there, so that no window is left out."""
+    """A one-series panel, each step's values as channels; its target has no gaps: every window counts."""
     rows = len(values)
     flat = np.array(values).reshape(rows, int(np.prod(values.shape[1:])))
     names = tuple(f"x{number}" for number in range(flat.shape[1]))

@@ -1,4 +1,4 @@
-"""Gathers the past of windows from the rows of a panel, at memory speed for most shapes of window.
+"""Gathers the past of windows from the rows of a panel, at memory speed for most window shapes.
 
 Shapes: B batch, L lookback (the longest), W channels of the panel, F past channels (the first of them), R rows of a span.
 """
@@ -12,28 +12,29 @@ from torch import Tensor
 
 from models.data.window import FeatureWindow
 
-LINE = 16  # floats that memory hands over at once
-SPARSE = 4  # lines from one sample to the next from which on single rows are gathered, not all the rows between them
+LINE = 16  # floats per cache line
+SPARSE = 4  # gather single rows, not whole spans, from this many cache lines per sample
 
 
 class _Group(NamedTuple):
-    """Neighbouring channels with the same window, which is not that of most channels."""
+    """Neighbouring channels that share a window different from the main one."""
 
     window: FeatureWindow
     columns: slice
-    places: slice  # where its samples stand in a batch
+    places: slice  # its positions in a batch
 
     def rows(self, reach: int) -> range:
-        """The rows it reads, counted from the first row that any feature reads."""
+        """The rows it reads, relative to the first row that any feature reads."""
         return range(reach - self.window.reach, reach - self.window.delay + 1, self.window.sampling_rate)
 
 
 class PastGather:
     """Gathers [B, L, F] values, right-aligned, NaN in the older places of shorter features.
 
-    The window that most channels have in common (but for their lookback) is gathered as whole rows, which costs as much as one
-    column of them alone.  Other groups are copied from those rows where they lie among them or so near that a few rows more
-    are cheaper than to read the panel once again for this group; else they are read from the panel.
+    The window that most channels share (except for their lookback) is gathered as whole rows, which costs as
+    much as gathering one of their columns alone.  Other groups are copied from those rows if they lie among
+    them or so near that reading a few more rows is cheaper than a second pass over the panel; otherwise they
+    are read from the panel.
 
         rows of the panel     - - - - - - - - - - - - - - - - - - - - - - - -
         _span                             |- - - - - - - - - - - - - - - - - |   gathered as whole rows
@@ -42,19 +43,21 @@ class PastGather:
         _far                  x     x     x     x     x     x                    other groups, each by a gather of its own
         _unseen                                     . . . . . x x x x x x x      a shorter feature: the dots become NaN
 
-    `_in_place`: the gathered rows themselves become the batch.  `_whole`: nothing is left to do to them.
+    `_in_place`: the gathered rows themselves become the batch.  `_whole`: they need no further work.
     """
 
     def __init__(self, values: Tensor, windows: Sequence[FeatureWindow], reach: int, lookback: int = 0) -> None:
-        """`values` [rows, W]; `windows` of the first F channels; `reach`: rows from the origin back to the first row read;
-        `lookback`: L, where none of these windows is the longest."""
+        """`values` [rows, W]; `windows`: of the first F channels; `lookback`: L, if none of them is that long.
+
+        `reach`: rows from the origin back to the first row read.
+        """
         self._values, self._width, self._reach, self._channels = values, values.shape[1], reach, len(windows)
         self._lookback = max(lookback, *(window.lookback for window in windows))
         (rate, delay), _ = Counter((w.sampling_rate, w.delay) for w in windows).most_common(1)[0]
         common = max(w.lookback for w in windows if (w.sampling_rate, w.delay) == (rate, delay))
         others = [group for group in self._split(windows) if (group.window.sampling_rate, group.window.delay) != (rate, delay)]
-        stop = reach - delay + 1  # rows are counted from the first row that any feature reads
-        self._in_place = rate == 1 and stop >= self._lookback  # so many rows are there that they can be the batch themselves
+        stop = reach - delay + 1  # relative to the first row that any feature reads
+        self._in_place = rate == 1 and stop >= self._lookback  # enough rows that they can be the batch themselves
         places = self._lookback if self._in_place else common
         rows = range(stop - 1 - rate * (places - 1), stop, rate)
         self._span = self._widened(rows, others)
@@ -78,7 +81,7 @@ class PastGather:
         return groups
 
     def _widened(self, rows: range, groups: Sequence[_Group]) -> range:
-        """The whole rows to gather: with those between, where that is quicker, and then with those of near groups."""
+        """The whole rows to gather: contiguous if that is faster, with those of near groups."""
         lines = -(-self._width // LINE)
         if rows.step > 1 and rows.step * lines > SPARSE:
             return rows
@@ -86,21 +89,21 @@ class PastGather:
         for group in sorted(groups, key=lambda group: group.window.reach):
             wanted = group.rows(self._reach)
             wider = range(min(span.start, wanted[0]), max(span.stop, wanted[-1] + 1))
-            if (len(wider) - len(span)) * lines <= len(wanted):  # a sample read alone costs a line too
+            if (len(wider) - len(span)) * lines <= len(wanted):  # a single sample costs a line too
                 span = wider
         return span
 
     def _within_span(self, rows: range) -> slice:
-        """Where rows of the span stand in it."""
+        """The slice of the span that holds `rows`."""
         step = self._span.step
         return slice((rows[0] - self._span[0]) // step, (rows[-1] - self._span[0]) // step + 1, rows.step // step)
 
     def _view(self, rows: range, columns: slice) -> Tensor:
-        """[starts, ...]: some columns of the rows after each row of the panel; nothing is copied."""
+        """[starts, ...]: some columns of the rows that follow each panel row, as a view."""
         size, width = self._values.shape
         starts, count = max(size - self._reach, 0), columns.stop - columns.start
         offset = rows[0] * width + columns.start
-        if rows.step * width == count:  # as one long row they are gathered several times as fast
+        if rows.step * width == count:  # gathering one long row is several times as fast
             return self._values.as_strided((starts, len(rows) * width), (width, 1), offset)
         return self._values.as_strided((starts, len(rows), count), (width, rows.step * width, 1), offset)
 
@@ -117,7 +120,7 @@ class PastGather:
         return places_LW
 
     def __call__(self, first_B: Tensor) -> Tensor:
-        """[B, L, F] of the windows whose first row (the first that any feature reads) is given."""
+        """[B, L, F] for the windows with the given first rows (the first row that any feature reads)."""
         size, width = len(first_B), self._width
         rows_BRW = self._rows.index_select(0, first_B).view(size, len(self._span), width)
         if self._whole:
@@ -136,10 +139,10 @@ class PastGather:
         return past_BLW if width == self._channels else past_BLW[..., : self._channels]
 
     def _copy(self, past_BLW: Tensor, rows_BRW: Tensor) -> None:
-        """The samples of the near groups to their places; these may lie over the rows that they come from."""
+        """Copies the samples of the near groups to their places, which may overlap the source rows."""
         past, rows = cast(Any, past_BLW), cast(Any, rows_BRW)
         on_cpu = past_BLW.device.type == "cpu"
-        if self._near and on_cpu:  # numpy copies strided elements a third faster than torch, and minds overlaps by itself
+        if self._near and on_cpu:  # numpy copies strided elements a third faster than torch and handles overlaps
             past, rows = past_BLW.numpy(), rows_BRW.numpy()
         for group, places in self._near:
             samples = rows[:, places, group.columns]

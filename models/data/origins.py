@@ -1,6 +1,7 @@
-"""Which rows of a panel are the origin of a window: by split, stride and missing values.
+"""Which rows of a panel are window origins: by split, stride and missing values.
 
-All series at once, some rows at a time: many short ones cost no more than a few long ones, and memory grows with neither.
+All series are processed together, in chunks of rows: many short series cost no more than a few long ones, and
+memory stays constant.
 """
 
 import numpy as np
@@ -8,16 +9,16 @@ import numpy as np
 from models.data.panel import Panel, Split
 from models.data.window import WindowParams
 
-CHUNK = 1 << 16  # rows looked at together
+CHUNK = 1 << 16  # rows per chunk
 
 
 def origin_rows(panel: Panel, params: WindowParams, split: Split | None, name: str, stride: int) -> np.ndarray:
-    """The origin rows of a split, every `stride` rows in each series, all their targets inside the split.
+    """The origin rows of a split, every `stride` rows per series, with all targets inside the split.
 
-    int32, or int64 in a panel of 2^31 rows and more.  Without a split: every window of every series; of n rows that gives
-    ceil((n - reach - gap - horizon) / stride) windows.  The first origin of validation and test is the row whose first target
-    is the first row of the split (so that all series share their cutoffs).  Windows without one observed target, or with more
-    missing samples than `max_missing_share`, are left out.
+    int32, or int64 for a panel of 2^31 or more rows.  Without a split: every window of every series; n rows
+    give ceil((n - reach - gap - horizon) / stride) windows.  The first origin of validation and test is the
+    one whose first target is the first row of the split (so all series share their cutoffs).  Windows without
+    an observed target, or with more missing samples than `max_missing_share`, are left out.
     """
     sizes = np.diff(panel.offsets).astype(np.int64)
     low, high = (
@@ -37,12 +38,12 @@ def origin_rows(panel: Panel, params: WindowParams, split: Split | None, name: s
         origins = origins[_usable(panel, rows, params, origins - rows.start)]
         found[size : size + len(origins)] = origins
         size += len(origins)
-    found.resize(size, refcheck=False)  # in place: no second copy
+    found.resize(size, refcheck=False)  # in place, without a copy
     return found
 
 
 def _between(low: int, high: int, offsets: np.ndarray, first: np.ndarray, counts: np.ndarray, stride: int) -> np.ndarray:
-    """The origins of all series that lie in rows low .. high - 1; each series has `counts` of them from row `first` on."""
+    """The origins in rows low .. high - 1; each series has `counts` of them from row `first` on."""
     some = slice(int(np.searchsorted(offsets, low, side="right")) - 1, int(np.searchsorted(offsets, high)))
     first, counts = first[some], counts[some]
     skipped = np.clip(-(-(low - first) // stride), 0, counts)
@@ -52,7 +53,7 @@ def _between(low: int, high: int, offsets: np.ndarray, first: np.ndarray, counts
 
 
 def _usable(panel: Panel, rows: slice, params: WindowParams, origins: np.ndarray) -> np.ndarray:
-    """Whether a window has an observed target and samples enough; origins are counted from the first of `rows`."""
+    """Whether each window has an observed target and enough samples; `origins` relative to `rows`."""
     seen = np.concatenate(([0], np.cumsum(~np.isnan(panel.target[rows]), dtype=np.int32)))
     usable = np.asarray(seen[origins + params.ahead + 1] > seen[origins + params.gap + 1])
     if params.max_missing_share < 1:
@@ -61,13 +62,13 @@ def _usable(panel: Panel, rows: slice, params: WindowParams, origins: np.ndarray
 
 
 def _missing_share(panel: Panel, rows: slice, params: WindowParams, origins: np.ndarray) -> np.ndarray:
-    """The share of missing samples, over all features, of the windows at some origins."""
+    """The share of missing samples, over all features, of the window at each origin."""
     missing = np.zeros(len(origins), np.int64)
     for name, window in params.features.items():
         gone = np.isnan(panel.values[rows, panel.column(name)]).astype(np.int32)
         rate = window.sampling_rate
         padded = np.concatenate((np.zeros(rate, np.int32), gone, np.zeros(-len(gone) % rate, np.int32)))
-        sums = padded.reshape(-1, rate).cumsum(0).ravel()  # of every rate-th row, up to each row; `rate` rows late
+        sums = padded.reshape(-1, rate).cumsum(0).ravel()  # sums over every rate-th row up to each row, shifted by `rate` rows
         newest = origins - window.delay
         missing += sums[newest + rate] - sums[newest - rate * (window.lookback - 1)]
     return missing / sum(window.lookback for window in params.features.values())

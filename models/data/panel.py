@@ -1,4 +1,4 @@
-"""A table of series as arrays on a regular grid, memory-mapped, and where its splits lie.
+"""The panel: a table of series as memory-mapped arrays on a regular grid, and the borders of its splits.
 
 Shapes: S series.
 """
@@ -17,10 +17,10 @@ from numpy.lib.format import open_memmap
 from models.data.window import AHEAD, WindowParams
 
 SPLITS = ("train", "validation", "test")
-ARRAYS = ("target", "values", "offsets", "times", "static")  # of every panel
-WIDE = "wide"  # of one some of whose channels are there in 64 bits too
-WIDE_OR_OLD = (np.float64, np.float32)  # of a target or a static covariate: panels of lagline 0.1 hold 32 bits
-UNREADABLE = (ValueError, TypeError, LookupError, SyntaxError, TokenError, OverflowError, RecursionError)  # a damaged text
+ARRAYS = ("target", "values", "offsets", "times", "static")  # in every panel
+WIDE = "wide"  # only if some channels are also stored in 64 bits
+WIDE_OR_OLD = (np.float64, np.float32)  # target and static covariates: panels of lagline 0.1 hold 32 bits
+UNREADABLE = (ValueError, TypeError, LookupError, SyntaxError, TokenError, OverflowError, RecursionError)  # from damaged files
 
 
 class DamagedPanel(ValueError):
@@ -32,10 +32,10 @@ class DamagedPanel(ValueError):
 
 @dataclass(frozen=True)
 class Split:
-    """Where validation and test begin: at a moment for all series (`time`), or counted from the end of each (`rows`).
+    """Where validation and test begin: at one time (`time`), or counted from each series' end (`rows`).
 
-    `validation` and `test` are timestamps in the unit of the panel, or row counts.  `embargo` rows before each border are
-    no one's target.
+    `validation` and `test` are timestamps in the panel's unit, or row counts.  The `embargo` rows before each
+    border belong to no split's targets.
     """
 
     by: Literal["time", "rows"]
@@ -44,14 +44,14 @@ class Split:
     embargo: int = 0
 
     def target_rows(self, times: np.ndarray, name: str) -> tuple[int, int]:
-        """The half-open range of rows of one series (its timestamps given) that are targets of split `name`."""
+        """The half-open range of target rows of split `name` in one series, given its timestamps."""
         low, high = self.target_ranges(times, np.array([0, len(times)]), name)
         return int(low[0]), int(high[0])
 
     def target_ranges(self, times: np.ndarray, offsets: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
         """The same for every series at once, int64 [S] each, counted from the first row of each series.
 
-        tasks/validate/profile.py has it once more, as polars expressions over a table that is no panel yet.
+        tasks/validate/profile.py has the same as polars expressions, over tables.
         """
         sizes = np.diff(offsets)
         if self.by == "time":
@@ -68,7 +68,7 @@ class Split:
 
 
 def _rows_before(times: np.ndarray, offsets: np.ndarray, border: int) -> np.ndarray:
-    """How many rows of each series lie before a moment: a binary search in all series at once."""
+    """How many rows of each series lie before a given time: one binary search over all series."""
     low, high = offsets[:-1].astype(np.int64), offsets[1:].astype(np.int64)
     while (low < high).any():
         middle = (low + high) // 2
@@ -80,12 +80,14 @@ def _rows_before(times: np.ndarray, offsets: np.ndarray, border: int) -> np.ndar
 
 @dataclass(frozen=True, kw_only=True)
 class PanelFacts:
-    """How a panel was made, as panel.json says it: its step, the most rows a value is carried forward, the rows of padding
-    before each series, its static covariates, the categories of each that has some, in the order of their codes 1, 2 ...,
-    and the channels that are there in 64 bits too.
+    """How a panel was made, as stored in panel.json.
 
-    `zone`: the time zone of the table, None where its times name none; times of a step of a day or more are its wall clock.
-    `holidays`: dates such as 2024-12-25, for business days and the calendar."""
+    `forward_fill`: the most rows a value is carried forward.  `start_padding`: padding rows before each
+    series.  `categories`: of each categorical covariate, in the order of their codes 1, 2 ...  `wide`: the
+    channels also stored in 64 bits.  `zone`: the table's time zone, None if its times have none; times with
+    a step of a day or more are local (wall clock).  `holidays`: dates such as 2024-12-25, for business days
+    and the calendar.
+    """
 
     frequency: str | int = 1
     forward_fill: int = 0
@@ -98,9 +100,9 @@ class PanelFacts:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """The facts in panel.json, which holds others besides.  Raises KeyError where one is missing."""
+        """The facts in the contents of panel.json, which has other keys too; KeyError if one is missing."""
         categories = {name: tuple(found) for name, found in fields.get("categories", {}).items()}
-        static, padding = tuple(fields.get("static", ())), fields.get("start_padding", 0)  # younger than the others
+        static, padding = tuple(fields.get("static", ())), fields.get("start_padding", 0)  # added later
         return cls(
             frequency=fields["frequency"],
             forward_fill=fields["forward_fill"],
@@ -113,21 +115,21 @@ class PanelFacts:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The same for panel.json, which does not say what it has none of."""
+        """The facts for panel.json; empty ones are left out."""
         return {name: value for name, value in vars(self).items() if name not in ("wide", "zone", "holidays") or value}
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The table on a regular grid, series one after another, a missing step being a row of NaN.
+    """The table on a regular grid: the rows of one series after another; a missing step is a row of NaN.
 
-    `target` float64 [rows]: y as it came (NaN where missing: never imputed).  `values` float32 [rows, channels]: the features
-    (carried forward within their limit, NaN beyond), the calendar, then what is known ahead, as it came; named by `channels`.
-    `wide` float64 [rows, wide channels]: those of them that 32 bits do not hold well enough, once more; named by `facts.wide`.
-    `times` int64 [rows]: microseconds since 1970 (UTC, or the wall clock of the zone), or the integer time step.  `offsets`
-    int64 [S + 1]: where each series begins.  `static` float64 [S, statics]: a number, or the place of a category in
-    `categories` counted from 1.
-    `folder`: where it lies, if it was opened.
+    `target` float64 [rows]: y as given (NaN where missing; never imputed).  `values` float32 [rows,
+    channels]: the features (carried forward within their limit, NaN beyond), the calendar, then the raw
+    values known ahead; named by `channels`.  `wide` float64 [rows, wide channels]: the channels that need
+    more than 32 bits, repeated; named by `facts.wide`.  `times` int64 [rows]: microseconds since 1970 (UTC,
+    or local time of the zone), or the integer time step.  `offsets` int64 [S + 1]: where each series begins.
+    `static` float64 [S, statics]: a number, or a category's code, counted from 1.
+    `folder`: the folder it was opened from, if any.
     """
 
     target: np.ndarray
@@ -144,8 +146,10 @@ class Panel:
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
-        """The panel in a folder, memory-mapped.  Raises FileNotFoundError where there is none, and DamagedPanel; it does not
-        see that a cell was changed."""
+        """The memory-mapped panel of a folder; changed cells go unnoticed.
+
+        Raises FileNotFoundError or DamagedPanel.
+        """
         folder = Path(folder)
         text = (folder / "panel.json").read_bytes()
         try:
@@ -170,31 +174,31 @@ class Panel:
         return slice(int(self.offsets[series]), int(self.offsets[series + 1]))
 
     def column(self, name: str) -> int:
-        """The place of a channel in `values`."""
+        """The column of a channel in `values`."""
         return self.channels.index(name)
 
     def channel(self, name: str) -> np.ndarray:
-        """[rows] a channel: in 64 bits where it is there so."""
+        """[rows] a channel, in 64 bits if it is stored so."""
         wide: bool = name in self.facts.wide
         return self.wide[:, self.facts.wide.index(name)] if wide else self.values[:, self.column(name)]
 
     def widened(self, params: WindowParams) -> WindowParams:
-        """The same windows, which read in 64 bits what is there so."""
+        """The same windows, reading in 64 bits the channels that are stored so."""
         there = {name for name in params.features if name in self.facts.wide}
         there |= {name for name in params.future if name + AHEAD in self.facts.wide}
         return replace(params, wide=tuple(dict.fromkeys(name for name in (*params.features, *params.future) if name in there)))
 
     @property
     def categories(self) -> Mapping[str, tuple[str, ...]]:
-        """The categories of each static covariate that has some, in the order of their codes 1, 2 ..."""
+        """The categories of each categorical covariate, in the order of their codes 1, 2 ..."""
         return self.facts.categories
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a comparison trains and judges on: a panel, the windows that are cut from it, and where its splits lie.
+    """What a comparison trains and evaluates on: a panel, the windows over it, and the borders of its splits.
 
-    `earlier`: the borders of validation ranges before that of `split`, oldest first, each of which is trained for.
+    `earlier`: the borders of earlier validation folds, oldest first; each is trained separately.
     """
 
     panel: Panel
@@ -204,17 +208,17 @@ class Data:
 
     @property
     def folds(self) -> tuple["Data", ...]:
-        """The same with one validation range alone, for each of them, oldest first; the last is that of `split`."""
+        """One `Data` per validation fold, oldest first; the last is that of `split`."""
         return tuple(Data(self.panel, self.windows, split) for split in (*self.earlier, self.split))
 
 
 def arrays_of(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """The arrays of a panel by what panel.json says of it."""
+    """The names of a panel's arrays, according to its panel.json."""
     return (*ARRAYS, *((WIDE,) if facts.get("wide") else ()))
 
 
 def digest_of(folder: Path, facts: Mapping[str, Any]) -> str:
-    """The digest of a panel: of its facts, and of the bytes of its arrays."""
+    """A panel's digest, computed from its facts and the bytes of its arrays."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in arrays_of(facts):
         with (folder / f"{name}.npy").open("rb") as stream:
@@ -223,13 +227,13 @@ def digest_of(folder: Path, facts: Mapping[str, Any]) -> str:
 
 
 def content_digest(folder: Path) -> str:
-    """The digest of a panel by what lies in its folder now: another one than it is named by where a cell was changed."""
+    """The digest of a panel's current files; it differs from the panel's name if a cell was changed."""
     facts = json.loads((folder / "panel.json").read_text())
     return digest_of(folder, {name: value for name, value in facts.items() if name not in ("digest", "rows", "bytes")})
 
 
 def _array(path: Path, dtype: type | tuple[type, ...], *shape: int) -> np.ndarray:
-    """One array of a panel, memory-mapped.  Raises DamagedPanel where it is another than is due."""
+    """One array of a panel, memory-mapped.  Raises DamagedPanel if its type or shape is not as expected."""
     try:
         array = open_memmap(path, mode="r")
     except FileNotFoundError:

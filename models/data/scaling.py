@@ -1,4 +1,4 @@
-"""Scaling parameters from training rows alone: a location and a scale for each series and channel; never sees a later row."""
+"""Scaling parameters from training rows alone: a location and a scale per series and channel."""
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
@@ -11,8 +11,8 @@ from models.data.panel import Panel, Split
 from models.data.refused import LOG1P, REFUSED
 from models.data.window import AHEAD, WindowParams
 
-LEAST = {np.float32: 1e-7, np.float64: 1e-13}  # what varies less than this, relative to its level, counts as constant
-NORMAL_IQR = 1.3489795  # of a normal distribution with standard deviation 1
+LEAST = {np.float32: 1e-7, np.float64: 1e-13}  # below this, relative to its level, variation counts as none
+NORMAL_IQR = 1.3489795  # the interquartile range of a standard normal distribution
 
 Per = Literal["series", "global"]
 Method = Literal["standard", "robust"]
@@ -20,9 +20,11 @@ Transform = Literal["none", "log1p", "asinh"]
 
 
 class Scaling(NamedTuple):
-    """Location and scale of the past channels [S + 1, F], of those known ahead [S + 1, K], of the target [S + 1], and of the
-    static covariates [C]; the last of the S + 1 rows is for series that training did not see.  In 64 bits: a level is taken off
-    before a network, which sees 32, is handed anything."""
+    """Location and scale, in 64 bits: a level is subtracted before values reach the 32-bit network.
+
+    Of the past channels [S + 1, F], those known ahead [S + 1, K], the target [S + 1] and the static
+    covariates [C]; the last of the S + 1 rows is for series not seen in training.
+    """
 
     loc: Tensor
     scale: Tensor
@@ -50,13 +52,14 @@ def fit_scaling(
     method: Method = "standard",
     transform: Transform = "none",
 ) -> Scaling:
-    """Statistics of each series' training rows (without a split: of all rows), and of all series' together in the last row.
+    """Statistics of each series' training rows (without a split: all rows), last those of all series.
 
-    standard: mean and standard deviation; robust: median and interquartile range, as wide as a standard deviation of normal
-    values (that itself where more than half of the values are equal).  The target is measured after its `transform`; the
-    feature y is scaled as the target is; calendar channels keep 0 and 1.  The last row serves a series that training did not
-    see, or has no training value of a channel, and (`per` = global) every series.  A constant channel gets scale 1.  What no
-    series has a training value of gets a location of NaN: a value that comes later is missing to a network that never saw one.
+    standard: mean and standard deviation; robust: median and interquartile range, normalized to a standard
+    deviation (the standard deviation itself if more than half of the values are equal).  The target is
+    measured after its `transform`; feature y is scaled like the target; calendar channels keep 0 and 1.  The
+    last row serves series that are not in training or have no training value of a channel, and (`per` =
+    global) every series.  A constant channel gets scale 1.  A channel without any training value gets
+    location NaN: the network treats later values as missing.
     """
     names = [*params.features, *(name + AHEAD for name in params.future)]
     columns = [panel.target, *(_channel(panel, params, name) for name in names)]
@@ -75,19 +78,19 @@ def fit_scaling(
 
 
 def _channel(panel: Panel, params: WindowParams, name: str) -> np.ndarray:
-    """[rows] a channel as the windows read it."""
+    """[rows] a channel in the precision that the windows read."""
     return panel.channel(name) if name in params.wide_channels else panel.values[:, panel.column(name)]
 
 
 def _by_column(
     panel: Panel, split: Split | None, columns: Mapping[str, np.ndarray], method: Method, transform: Transform
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Location and scale [S + 1] of the target (its name is empty), then of each channel; one in memory at a time."""
+    """Location and scale [S + 1] of the target (its name is empty), then of each channel, one at a time."""
     inside = _training_rows(panel, split)
     found: list[tuple[np.ndarray, np.ndarray]] = []
     for name, column in columns.items():
         if name == "y":
-            found.append(found[0])  # it is scaled as the target is
+            found.append(found[0])  # scaled like the target
             continue
         values, counts = _training(panel, column, inside)
         if not name and transform == "log1p" and (values <= LOG1P).any():
@@ -101,19 +104,19 @@ def _by_column(
 
 
 def transformed(y: np.ndarray, transform: Transform) -> np.ndarray:
-    """What the target is measured in."""
+    """The target after its transform."""
     return np.log1p(y) if transform == "log1p" else np.arcsinh(y) if transform == "asinh" else y
 
 
 def _training_stops(panel: Panel, split: Split | None) -> np.ndarray:
-    """[S] how many rows of each series are training's."""
+    """[S] how many rows of each series are training rows."""
     if split is None:
         return np.diff(panel.offsets)
     return np.asarray(np.maximum(split.target_ranges(panel.times, panel.offsets, "train")[1], 0))
 
 
 def _training_rows(panel: Panel, split: Split | None) -> np.ndarray:
-    """[rows] whether a row is one of training."""
+    """[rows] whether a row is a training row."""
     change = np.zeros(len(panel.target) + 1, np.int8)
     np.add.at(change, panel.offsets[:-1], 1)
     np.subtract.at(change, panel.offsets[:-1] + _training_stops(panel, split), 1)
@@ -121,16 +124,16 @@ def _training_rows(panel: Panel, split: Split | None) -> np.ndarray:
 
 
 def _training(panel: Panel, column: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The observed training values of a channel, float64, series after series, and how many each series has."""
+    """The observed training values of a channel (float64, series by series), and their count per series."""
     kept = np.flatnonzero(inside & np.isfinite(column))
     counts = np.diff(np.searchsorted(kept, panel.offsets))
     return column[kept].astype(np.float64), counts
 
 
 def _moments(values: np.ndarray, counts: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each series, then of all: about each mean, so exact on a high level."""
+    """Mean and standard deviation per series, then over all; around the mean: exact at high levels."""
     mean = _means(values, counts)
-    mean += _means(values - np.repeat(mean, counts), counts)  # without the rounding of a long sum
+    mean += _means(values - np.repeat(mean, counts), counts)  # corrects the rounding of a long sum
     apart = values - np.repeat(mean, counts)
     variance = _means(np.square(apart, out=apart), counts)
     total = max(int(counts.sum()), 1)
@@ -141,7 +144,7 @@ def _moments(values: np.ndarray, counts: np.ndarray, least: float) -> tuple[np.n
 
 
 def _means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The mean of each series, 0 where it has no value."""
+    """The mean per series, 0 for one without values."""
     found, some = np.zeros(len(counts)), counts > 0
     if len(values):
         found[some] = np.add.reduceat(values, (np.cumsum(counts) - counts)[some]) / counts[some]
@@ -149,7 +152,7 @@ def _means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _quantiles(values: np.ndarray, counts: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
-    """Median and interquartile range, as wide as a standard deviation of normal values, of each series, then of all."""
+    """Median and interquartile range (normalized to a standard deviation) per series, then over all."""
     ends = np.cumsum(counts)
     ordered = values.copy()
     for start, end in zip(ends - counts, ends, strict=True):
@@ -162,7 +165,7 @@ def _quantiles(values: np.ndarray, counts: np.ndarray, least: float) -> tuple[np
 
 
 def _quantile(ordered: np.ndarray, starts: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:
-    """One quantile of each series, between two values where it falls there; 0 for a series without one."""
+    """One quantile per series, interpolated; 0 for a series without values."""
     if not len(ordered):
         return np.zeros(len(counts))
     at = np.maximum(counts - 1, 0) * share
@@ -172,7 +175,7 @@ def _quantile(ordered: np.ndarray, starts: np.ndarray, counts: np.ndarray, share
 
 
 def _usable(loc: np.ndarray, scale: np.ndarray, seen: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
-    """1 for the scale of a constant; the last row, all series together, where a series has no value; NaN where none has."""
+    """Scale 1 for constants; the last row for a series without values; NaN if no series has any."""
     loc = np.append(loc[:-1], loc[-1] if seen[-1] else np.nan)
     constant = scale <= least * np.maximum(np.abs(loc), 1e-30)
     scale = np.where(constant, 1.0, scale)
@@ -180,7 +183,7 @@ def _usable(loc: np.ndarray, scale: np.ndarray, seen: np.ndarray, least: float) 
 
 
 def _static(panel: Panel, params: WindowParams, split: Split | None) -> tuple[np.ndarray, np.ndarray]:
-    """Location and scale [C] over the series that have training rows; 0 and 1 for categories."""
+    """Location and scale [C] over the series with training rows; 0 and 1 for categories."""
     loc, scale = np.zeros(len(params.static)), np.ones(len(params.static))
     trained = np.array(_training_stops(panel, split)) > 0
     for column, kind in enumerate(params.static.values()):

@@ -1,19 +1,19 @@
-"""What a window is: each feature with its own lookback, sampling rate and delay; the steps to forecast (no torch)."""
+"""Window parameters: lookback, sampling rate and delay per feature, horizon and gap.  Needs no torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
-CALENDAR = {"hour": 24.0, "weekday": 7.0, "monthday": 31.0, "yearday": 365.25, "month": 12.0}  # name -> its period
-HOLIDAY = "holiday"  # a feature of the calendar that is 1 on a holiday and 0 on any other day
-AHEAD = " (ahead)"  # marks the channel of a panel that keeps a covariate known ahead as it came
+CALENDAR = {"hour": 24.0, "weekday": 7.0, "monthday": 31.0, "yearday": 365.25, "month": 12.0}  # name -> period
+HOLIDAY = "holiday"  # calendar feature: 1 on a holiday, else 0
+AHEAD = " (ahead)"  # suffix of the panel channel with a future covariate's raw values
 Static = Literal["numeric", "categorical"]
 
 
 def calendar_channels(name: str) -> tuple[str, ...]:
-    """The channels of a calendar feature: sine and cosine of its wave, or the answer whether a day is a holiday.
+    """The channels of a calendar feature: the sine and cosine of its period, or a holiday flag.
 
-    Raises ValueError for an unknown one.
+    Raises ValueError for an unknown name.
     """
     if name not in (*CALENDAR, HOLIDAY):
         raise ValueError(f"unknown calendar feature {name!r}; there are: {', '.join((*CALENDAR, HOLIDAY))}")
@@ -46,15 +46,16 @@ class FeatureWindow:
 
 @dataclass(frozen=True)
 class WindowParams:
-    """What a window holds: each feature with its own window, what is known ahead, static covariates, the steps to forecast.
+    """What a window holds: features and their windows, values known ahead, static covariates, horizon.
 
-    `calendar`: waves that are seen with the samples of the longest feature and at every row ahead.  `future`: covariates given
-    at the rows ahead; whoever wants their past too lists them among the features.  `static`: numeric or categorical.
-    `max_missing_share`: of the samples of a window that may be missing.  `start_index`, `end_index`: the first row of a series
-    that a window reads and its last target row (inclusive, as in Keras; None: to the end).  `start_padding`: missing rows that
-    a panel has in front of each series, so that one shorter than a window has some windows too.  `wide`: the columns that are
-    read in 64 bits, because 32 do not hold their changes at their level.
-    Raises ValueError for numbers out of range, no feature at all or an unknown calendar name.
+    `calendar`: features seen at the samples of the longest feature and at every row ahead.  `future`:
+    covariates given for the rows ahead; to use their past too, list them among the features.  `static`:
+    numeric or categorical.  `max_missing_share`: the largest share of missing samples in a window.
+    `start_index`, `end_index`: the first row of a series that a window reads and its last target row
+    (inclusive, as in Keras; None: to the end).  `start_padding`: missing rows that a panel has before each
+    series, so that a series shorter than a window still has windows.  `wide`: the columns read in 64 bits
+    because 32 bits cannot resolve their changes at their level.
+    Raises ValueError for numbers out of range, no features or an unknown calendar name.
     """
 
     horizon: int
@@ -97,10 +98,11 @@ class WindowParams:
         end_index: int | None = None,
         features: Sequence[str] = ("y",),
     ) -> Self:
-        """The windows of Keras's `TimeseriesGenerator(data, targets, length, sampling_rate, stride, start_index, end_index)`.
+        """The windows of Keras's `TimeseriesGenerator`, from its arguments.
 
-        There `length` counts raw rows: a window has ceil(length / sampling_rate) samples, the oldest `length` rows before its
-        target; where `length` is no multiple of the rate, its newest sample is not the row before the target: a delay here.
+        There `length` counts raw rows: a window has ceil(length / sampling_rate) samples, the oldest `length`
+        rows before its target; if `length` is not a multiple of the rate, the newest sample is not the row
+        before the target, which is a delay here.
         """
         _whole("length", length, 1)
         _whole("sampling_rate", sampling_rate, 1)
@@ -121,7 +123,7 @@ class WindowParams:
 
     @property
     def behind(self) -> int:
-        """Rows that a series must have before an origin: the reach, less what is padded."""
+        """Rows that a series must have before an origin: the reach minus the padding."""
         return self.reach - self.start_padding
 
     @property
@@ -131,23 +133,23 @@ class WindowParams:
 
     @property
     def waves(self) -> tuple[str, ...]:
-        """The channels of each calendar feature: sine and cosine, but for the holidays."""
+        """The channels of all calendar features: sine and cosine, or the holiday flag."""
         return tuple(channel for name in self.calendar for channel in calendar_channels(name))
 
     @property
     def clock(self) -> FeatureWindow:
-        """The samples of a window as moments: those of the feature with the longest lookback, known at once."""
+        """The time steps of a window: the samples of the feature with the longest lookback, without delay."""
         longest = max(self.features.values(), key=lambda w: w.lookback)
         return FeatureWindow(longest.lookback, longest.sampling_rate)
 
     @property
     def channels(self) -> dict[str, FeatureWindow]:
-        """Every past channel of a batch in order: the features, then the calendar's waves, which keep step with the clock."""
+        """Every past channel of a batch in order: the features, then the calendar's, on the clock."""
         return dict(self.features) | dict.fromkeys(self.waves, self.clock)
 
     @property
     def known(self) -> tuple[str, ...]:
-        """Every channel known ahead, in order: the calendar's waves, then the future covariates."""
+        """Every channel known ahead, in order: the calendar's channels, then the future covariates."""
         return (*self.waves, *(name + AHEAD for name in self.future))
 
     @property
@@ -162,29 +164,29 @@ class WindowParams:
 
     @property
     def wide_channels(self) -> tuple[str, ...]:
-        """The channels of a panel that are there in 64 bits too, in order."""
+        """The panel's channels that are also stored in 64 bits, in order."""
         return (*self.wide_features, *(name + AHEAD for name in self.wide_future))
 
     @property
     def panel_channels(self) -> tuple[str, ...]:
-        """The channels of the panel that these windows are cut from, in order."""
+        """The panel's channels that these windows are cut from, in order."""
         return (*self.features, *self.known)
 
     def without(self, names: Sequence[str]) -> Self:
-        """The same without some features, padded no further than the others reach.  Raises ValueError where none is left."""
+        """The same windows without some features, and no unneeded padding; ValueError if none is left."""
         kept = {name: window for name, window in self.features.items() if name not in names}
         reach = max((window.reach for window in kept.values()), default=0)
         wide = tuple(name for name in self.wide if name in kept or name in self.future)
         return replace(self, features=kept, start_padding=min(self.start_padding, reach), wide=wide)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; `from_dict` gives it back."""
+        """A JSON-ready dict; `from_dict` is the inverse."""
         found = asdict(self) | {name: list(getattr(self, name)) for name in ("calendar", "future", "wide")}
-        return found if self.wide else {name: value for name, value in found.items() if name != "wide"}  # as lagline 0.1 did
+        return found if self.wide else {name: value for name, value in found.items() if name != "wide"}  # as in lagline 0.1
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`."""
         features = {name: FeatureWindow(**window) for name, window in raw["features"].items()}
-        lists = {name: tuple(raw.get(name, ())) for name in ("calendar", "future", "wide")}  # `wide` is younger than the others
+        lists = {name: tuple(raw.get(name, ())) for name in ("calendar", "future", "wide")}  # `wide` was added later
         return cls(**{**raw, "features": features, **lists})

@@ -108,7 +108,9 @@ def _bounds(run: RunParams) -> list[Rule]:
         ends = (
             f"data.{key} {end:,.15g}" for key, end in (("lowest", data.lowest), ("highest", data.highest)) if end is not None
         )
-        about = f"rows have a target outside {' and '.join(ends)}, where no forecast can go: widen the bounds, or mend the rows"
+        about = (
+            f"rows have a target outside {' and '.join(ends)}, where no forecast can go: widen the bounds, or correct the rows"
+        )
         rules.append(Rule("bounds", "y_outside", about, high=0))
     if data.integer:
         about = "rows have a target that is no whole number, and data.integer rounds forecasts: take it out, or round the rows"
