@@ -1,5 +1,5 @@
-"""WHEN, and in what order: chaining, schedules, the command line, child servers; never how a step is done."""
+"""Flows decide when steps run and in what order: chaining, schedules, the command line, local servers."""
 
 from flows.runtime.state import be_silent
 
-be_silent()  # before anything else is imported, whoever imports a flow: our command line, or a worker of Prefect
+be_silent()  # before any other import, whether our command line or a Prefect worker imports a flow

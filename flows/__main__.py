@@ -1,7 +1,7 @@
-"""The command line: `python -m flows VERB`; reads arguments, prepares the environment and calls a flow, no more.
+"""The command line, `python -m flows VERB`: parses arguments, prepares the environment and calls a flow.
 
-Exit status: 0 done, 1 the answer is no, 2 something that the user can mend; 130 interrupted, 143 and 129 ended in
-order by SIGTERM and SIGHUP.
+Exit status: 0 success, 1 the answer is no, 2 an error that the user can correct, 130 interrupted,
+143 and 129 shut down cleanly on SIGTERM and SIGHUP.
 """
 
 from pathlib import Path
@@ -51,7 +51,7 @@ def compare(
 
     With --preset, or --minutes, also tune the best variants, over as many seeds and validation ranges as there is time for.
     """
-    context.obj.continues = not fresh  # a fresh one begins anew each time
+    context.obj.continues = not fresh  # with --fresh, every start trains from scratch
     plan = read_plan(params, with_variants(settings, variants))
     home = open_home()
     if preset is not None or minutes is not None:

@@ -1,7 +1,7 @@
-"""Compare: check the data, cut windows, train every variant, score them side by side, register the best as challenger.
+"""Compare: check the data, cut windows, train and score every variant, register the best as challenger.
 
-Trigger: by hand or on a schedule (`python -m flows compare PARAMS`).  Needs a Prefect API (`runtime/server.py` brings one).
-Nothing is cached by Prefect: a fit that is done is found by its identity in LAGLINE_HOME.
+Trigger: by hand or on a schedule (`python -m flows compare PARAMS`).  Needs a Prefect API
+(`runtime/server.py` starts one).  Prefect caches nothing: finished fits are found in LAGLINE_HOME.
 """
 
 import shlex
@@ -49,9 +49,9 @@ from tasks.train.kind import Kind
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the flow returns: its run in MLflow, what was found and registered; `unchanged`: an equal one was there already.
+    """What the flow returns: its MLflow run, the results and what was registered.
 
-    `failed`: why each fit failed, where all of them did.
+    `unchanged`: an equal comparison already existed.  `failed`: why each fit failed, if all of them did.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is trained and judged: the data with their windows, and every fit to come."""
+    """What is trained and judged: the data with their windows, and every planned fit."""
 
     cut: Cut
     fits: list[Planned]
@@ -73,9 +73,9 @@ class Prepared:
 @flow(name="compare", flow_run_name=artifacts.run_name("compare"), validate_parameters=False)
 @discreet
 def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | None = None) -> Comparison:
-    """The main job; nothing is published before the leakage canary has passed.
+    """Runs a whole comparison; nothing is published before the leakage canary has passed.
 
-    `plan`: what the file and the settings say, where the caller has read them already.
+    `plan`: the file and the settings, where the caller has already read them.
     """
     plan = plan or load_plan(params, settings)
     home, run = ready(), plan.run
@@ -114,7 +114,7 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
 
 
 def _planned(plan: Plan, cut: Cut, board: Board) -> Prepared:
-    """Plans every fit; says what they will take."""
+    """Plans every fit and announces how long they will take."""
     run, data = plan.run, cut.data
     splits = (data.split, *refit_splits(run, data))
     device = engine().device()
@@ -135,7 +135,7 @@ def _planned(plan: Plan, cut: Cut, board: Board) -> Prepared:
 
 
 def _train(run: RunParams, prepared: Prepared, trainer: Trainer, board: Board, folder: Path) -> tuple[list[Fit], Baselines]:
-    """Trains every fit, which then forecasts from its own process; the baselines forecast at the same time."""
+    """Trains every fit, each forecasting from its own process; the baselines forecast meanwhile."""
     data = prepared.cut.data
     naive = write_baselines(only_naive(run), data, folder)
     errors = naive_errors(run, data, naive)
@@ -156,12 +156,12 @@ def _train(run: RunParams, prepared: Prepared, trainer: Trainer, board: Board, f
             fits = train_fits(run.name, prepared.fits, trainer, board, errors, lambda fit: evaluate_variant(fit, data.panel))
             return fits, naive.joined(slow.result()) if slow else naive
         except BaseException:
-            trainer.stop.set()  # the pool waits for the fit that a baseline is at
+            trainer.stop.set()  # the pool waits for the fit that a baseline is working on
             raise
 
 
 def _judge(run: RunParams, prepared: Prepared, fits: Sequence[Fit], board: Board) -> list[Fit]:
-    """The fits that are compared, none of which, nor of their folds, sees past its cutoff.  Raises Leak where one does."""
+    """The fits to compare, after a check that none, nor any fold, sees past its cutoff.  Raises Leak."""
     judged = join_folds(join_refits(fits))
     with board.stage("leakage canary"):
         try_canary(prepared.cut.frame, run, prepared.cut.data, [fit for fit in fits if fit.planned.kind is not Kind.REFIT])
@@ -187,7 +187,7 @@ def _publish(
 
 
 def _command(plan: Plan) -> str:
-    """What does the same again, as MLflow and the report keep it: without a secret."""
+    """The command that repeats this comparison, as MLflow and the report store it: secrets masked."""
     settings = [part for text in plan.settings for part in ("--set", text)]
     return masked(shlex.join(["python", "-m", "flows", "compare", str(plan.path), *settings]))
 
@@ -195,7 +195,7 @@ def _command(plan: Plan) -> str:
 def _train_on_all_rows(
     run: RunParams, prepared: Prepared, fits: Sequence[Fit], chosen: str, trainer: Trainer, board: Board
 ) -> Fit | None:
-    """The chosen fit trained once more on all rows; None where a baseline was chosen or its params ask for none."""
+    """The chosen fit, trained again on all rows; None if a baseline was chosen or no refit is asked for."""
     fit = next((fit for fit in fits if fit.label == chosen), None)
     if fit is None or fit.planned.variant.run.training.refit is None:
         return None
@@ -213,6 +213,6 @@ def _train_on_all_rows(
 
 
 def _log_end(parent: str, fits: Sequence[Fit], board: Board) -> None:
-    """Which fits may do better on another try, and what each stage took."""
+    """Records which fits may succeed on another try, and how long each stage took."""
     runs.try_again(parent, [fit.label for fit in fits if fit.result.again])
     logs.log_metrics(parent, {f"seconds_{name.replace(' ', '_')}": value for name, value in board.seconds.items()})

@@ -1,4 +1,4 @@
-"""What a comparison and a search both begin with: the data are checked, and cut into windows and splits."""
+"""The steps that a comparison and a search share: check the data, cut windows and splits."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from tasks.validate.verdict import Verdict
 
 @dataclass(frozen=True)
 class Cut:
-    """The long frame, the panel with its windows and split, and what they take."""
+    """The long frame, the panel with its windows and splits, and their sizes."""
 
     frame: LongFrame
     data: Data
@@ -31,7 +31,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Opened:
-    """The experiment of a run in MLflow, its source, and what the checks found there."""
+    """The MLflow experiment of a run, its source, and the verdict of the data checks."""
 
     experiment: str
     source: Source
@@ -39,7 +39,7 @@ class Opened:
 
 
 def open_and_check(run: RunParams, home: Path, folder: Path, board: Board) -> Opened:
-    """Opens the store, and checks the data.  Raises ChecksFailed."""
+    """Opens the tracking store and checks the data.  Raises ChecksFailed."""
     with board.stage("open the store"):
         connection.connect(home)
         experiment = runs.experiment(run.name, home)
@@ -49,9 +49,9 @@ def open_and_check(run: RunParams, home: Path, folder: Path, board: Board) -> Op
 
 
 def _checked(run: RunParams, source: Source, experiment: str, folder: Path, board: Board) -> Verdict:
-    """The verdict of the checks; where they fail, it is in MLflow before the flow stops.  Raises ChecksFailed."""
+    """The verdict of the checks; logged to MLflow if they fail.  Raises ChecksFailed."""
     verdict = validate_series(run, source, folder)
-    for line in notes(verdict):  # what fails is said once, at the end
+    for line in notes(verdict):  # failures are reported once, at the end
         board.say(f"  {line}")
     if not verdict.passed:
         failed = log_failed_checks(experiment, run, folder)
@@ -63,7 +63,7 @@ def _checked(run: RunParams, source: Source, experiment: str, folder: Path, boar
 
 
 def cut_windows(plan: Plan, opened: Opened, home: Path, board: Board) -> Cut:
-    """Cuts the windows; says how many there are and what they take."""
+    """Cuts the windows and reports how many there are and how much memory they take."""
     run, source, verdict = plan.run, opened.source, opened.verdict
     with board.stage("cut the windows"):
         tail = bool(verdict.facts["to_forecast"][0])

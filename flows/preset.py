@@ -1,6 +1,6 @@
-"""First look: one fit of each variant that a preset wants, as far as the clock lets them begin; what is decided after it.
+"""First look: one fit of each variant of a preset, as far as time allows, and the decision that follows.
 
-Trigger: `python -m flows compare PARAMS --preset NAME` (`verbs/preset.py`), before the search and the comparison.
+Trigger: `python -m flows compare PARAMS --preset NAME` (`verbs/preset.py`), before search and comparison.
 """
 
 import tempfile
@@ -40,10 +40,10 @@ from tasks.tune.score import Ruler
 
 @dataclass(frozen=True)
 class Look:
-    """What a first look found: the variants that were tried and those that were not.
+    """The result of a first look: the variants that were tried and those that were left out.
 
-    `file`: where the decision is recorded; `decided`: the one that is there.  `jobs`: fits at a time.  `folds`: the validation
-    ranges that the data have room for.
+    `file`: where the decision is recorded; `decided`: the decision already recorded there.
+    `jobs`: fits at a time.  `folds`: how many validation ranges the data have room for.
     """
 
     file: Path
@@ -57,7 +57,7 @@ class Look:
 @flow(name="first look", flow_run_name=artifacts.run_name("first look"), validate_parameters=False)
 @discreet
 def first_look(params: str, settings: list[str], preset: Preset, name: str, clock: Clock, fresh: bool, plan: Plan) -> Look:
-    """Tries every variant of a plan once, in its order.  `plan` is what `params` below `settings` says, `name` the preset's."""
+    """Tries every variant of a plan once, in order.  `name`: of the preset."""
     home, run = ready(), plan.run
     with Board(log=to_prefect()) as board, tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -81,7 +81,7 @@ def first_look(params: str, settings: list[str], preset: Preset, name: str, cloc
 
 
 def _fits(plan: Plan, cut: Cut) -> list[Planned]:
-    """One of each variant, less the ensembles, which are put together in the comparison."""
+    """One fit per variant, without the ensembles, which are built in the comparison."""
     data, single = cut.data, {name: one for name, one in plan.variants.items() if not one.members}
     own = plan.only(list(single))
     fits = plan_fits(own.run, own.variants, data.panel.folder, data.windows, [data.split], engine().device())
@@ -90,7 +90,7 @@ def _fits(plan: Plan, cut: Cut) -> list[Planned]:
 
 
 def _most_folds(plan: Plan, cut: Cut, wanted: int) -> int:
-    """As many validation ranges, up to those wanted, as leave a third of the training windows before the first of them."""
+    """The most validation ranges, up to `wanted`, that leave a third of the training windows."""
     run, data = plan.run, cut.data
     for folds in range(wanted, 1, -1):
         with suppress(UserError):
@@ -105,7 +105,7 @@ def _most_folds(plan: Plan, cut: Cut, wanted: int) -> int:
 def _within(
     clock: Clock, preset: Preset, name: str, fits: Sequence[Planned], cut: Cut, trainer: Trainer, board: Board, jobs: int
 ) -> tuple[list[Fit], tuple[str, ...]]:
-    """The fits that the clock let begin, as many at a time as the engine carries, and the names of the others."""
+    """The fits that the clock allowed to start, as many at a time as the engine runs; names of the others."""
     estimates = most_seconds(cut.data, cut.sizes, fits)
     done: list[Fit] = []
     left_out: list[str] = []

@@ -1,4 +1,4 @@
-"""Promote: hold the challenger against the champion on origins that neither has seen; move the alias if every gate is passed.
+"""Promote: judge the challenger against the champion on unseen origins; move the alias if every gate passes.
 
 Trigger: by hand (`python -m flows promote NAME`), or after `compare` in `retrain`.  Needs a Prefect API.
 """
@@ -22,7 +22,7 @@ PLAIN = PromoteOptions()  # the challenger, by its own rules
 @flow(name="promote", flow_run_name="promote {name}", validate_parameters=False)
 @discreet
 def promote(name: str, options: PromoteOptions = PLAIN) -> Decision:
-    """Returns the decision, what every gate said and both scores."""
+    """Returns the decision, the verdict of every gate and both scores."""
     check_name(name)
     home = ready()
     with Board(log=to_prefect()) as board, board.stage("judge the challenger"):

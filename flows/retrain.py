@@ -1,8 +1,8 @@
-"""Retrain: compare, then promote, then forecast and look back; what a schedule runs.
+"""Retrain: compare, promote, forecast and score past forecasts; this is what a schedule runs.
 
-Trigger: the deployment of `python -m flows serve`, or prefect.yaml on a work pool; by hand `python -m flows retrain PARAMS`.
-A run that comes while another is at it, or that was due before the last one began (a machine that slept), does nothing and says
-so.  What may pass (a server, a disk) is tried again with back-off; what cannot (data, params) is not.
+Trigger: the deployment of `python -m flows serve`, or prefect.yaml on a work pool; by hand
+`python -m flows retrain PARAMS`.  A run that starts while another is running, or that was due before the
+last one began (the machine slept), is skipped.  Failures of servers and disks are retried with back-off.
 """
 
 import json
@@ -39,7 +39,7 @@ from tasks.tracking import connection
 
 
 class Outcome(StrEnum):
-    """What came of a run."""
+    """The outcome of a run."""
 
     PROMOTED = "promoted"
     REFUSED = "refused"
@@ -50,7 +50,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Retrained:
-    """What came of a run and `why`; the `version` that was judged and who is champion after it; the `forecast` in words."""
+    """The outcome of a run and `why`; the `version` judged, the champion after it, the `forecast`."""
 
     outcome: Outcome
     why: str = ""
@@ -74,7 +74,7 @@ def retrain(
     allow_dirty: bool = False,
     allow_chance: bool = False,
 ) -> Retrained:
-    """Compares, promotes, forecasts and looks back."""
+    """Compares, promotes, forecasts and scores past forecasts."""
     name = Path(params).stem
     try:
         plan, home = load_plan(params, settings or []), ready()
@@ -82,7 +82,7 @@ def retrain(
         options = PromoteOptions(allow_dirty=allow_dirty, allow_chance=allow_chance, rules=plan.run.promotion)
         if forecast:
             require_writable("forecast", Path(forecast), TABLES)
-        if SERVED_BY in os.environ:  # else a run whose server was killed would sit there for minutes, and hold the lock below
+        if SERVED_BY in os.environ:  # a run whose server was killed must not linger and hold the lock
             end_without(int(os.environ[SERVED_BY]))
         return _shown(name, _alone(plan, forecast, options, home))
     except Exception as error:
@@ -91,7 +91,7 @@ def retrain(
 
 
 def _alone(plan: Plan, forecast: str | None, options: PromoteOptions, home: Path) -> Retrained:
-    """The run, where no other of its name is at work and the last did not see the same data."""
+    """The run, unless another of the same name is running or the last one saw the same data."""
     name, due = plan.run.name, runtime.flow_run.scheduled_start_time if runtime.deployment.id else None
     with ExitStack() as held:
         try:
@@ -112,7 +112,7 @@ def _alone(plan: Plan, forecast: str | None, options: PromoteOptions, home: Path
 
 
 def _another_may_do(_task: Task[..., Retrained], _run: TaskRun, state: State[Retrained]) -> bool:
-    """Whether Prefect tries an attempt again."""
+    """Whether Prefect retries an attempt."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, BaseException) and may_pass(error)
 
@@ -126,7 +126,7 @@ def _another_may_do(_task: Task[..., Retrained], _run: TaskRun, state: State[Ret
 )
 @discreet
 def attempt(plan: Plan, forecast: str | None, options: PromoteOptions, home: Path) -> Retrained:
-    """The whole run, once."""
+    """One attempt at the whole run."""
     run = plan.run
     connection.connect(home)
     compared = recorded(compare, str(plan.path), list(plan.settings), plan=plan)
@@ -146,7 +146,7 @@ def attempt(plan: Plan, forecast: str | None, options: PromoteOptions, home: Pat
 
 
 def _decided(name: str, compared: Comparison, options: PromoteOptions) -> tuple[Retrained, Broken | None]:
-    """What came of the challenger; and what stops every decision while the champion goes on forecasting."""
+    """The outcome for the challenger, and the error that blocks decisions; the champion forecasts on."""
     found = Retrained(outcome=Outcome.UNCHANGED)
     if (compared.registered and compared.registered.version) or (compared.unchanged and undecided(name)):
         try:
@@ -159,7 +159,7 @@ def _decided(name: str, compared: Comparison, options: PromoteOptions) -> tuple[
 
 
 def _nothing(name: str, compared: Comparison) -> Retrained:
-    """Nothing was registered: the refit failed, or no model has a score, not even a baseline."""
+    """The outcome if nothing was registered: the refit failed, or not even a baseline has a score."""
     why = (compared.registered.why if compared.registered else None) or "no model has a score on validation"
     why = "; ".join(filter(None, (why, _failed(compared))))
     notify("failure", name, why=why)
@@ -167,12 +167,12 @@ def _nothing(name: str, compared: Comparison) -> Retrained:
 
 
 def _failed(compared: Comparison) -> str:
-    """That no variant was trained to its end, with each reason; empty where one was."""
+    """Says that every variant failed, with each reason; empty if one was trained to the end."""
     return f"every variant failed: {'; '.join(compared.failed)}" if compared.failed else ""
 
 
 def _judged(found: Decision) -> Retrained:
-    """What the decision on the challenger was; somebody is told where there was one."""
+    """The outcome of the decision on the challenger; sends a notification unless it is champion already."""
     if not found.gates:  # it is champion already
         return Retrained(outcome=Outcome.UNCHANGED, version=found.version, champion=found.champion)
     failed = [one for one in found.gates if not one.passed]

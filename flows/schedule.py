@@ -33,15 +33,15 @@ def serve(
     allow_dirty: bool,
     allow_chance: bool,
 ) -> None:
-    """Serves `retrain` until Ctrl-C, SIGTERM or SIGHUP; each run is a process of its own, one at a time.
+    """Serves `retrain` until Ctrl-C, SIGTERM or SIGHUP; each run has its own process, one at a time.
 
-    Raises KeyboardInterrupt then.
+    Raises KeyboardInterrupt at the end.
     """
     run = load_run(params, settings)
     begin_serving(ready(), run.name, cron, zone)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for the runs
     os.environ[SERVED_BY] = str(os.getpid())
-    sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")  # of its processes: runs that were ended
+    sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")  # of ended runs
     parameters: dict[str, Any] = {"params": str(params.absolute()), "settings": settings}
     parameters |= {"allow_dirty": allow_dirty, "allow_chance": allow_chance}
     if forecast is not None:
@@ -60,7 +60,7 @@ def serve(
 
 
 def _due_anew(name: str) -> None:
-    """Has Prefect forget when the deployment is due, of a clock that was ahead, and think again."""
+    """Makes Prefect recompute the due times of the deployment after the clock was ahead."""
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name(f"{retrain.name}/{name}").id
         client.pause_deployment(deployment)
@@ -68,9 +68,9 @@ def _due_anew(name: str) -> None:
 
 
 async def _until_asked_to_end(runner: "_Runner") -> None:
-    """Serves until Ctrl-C, SIGTERM or SIGHUP, which end the run that is at work, too: Prefect's own waits for it.
+    """Serves until Ctrl-C, SIGTERM or SIGHUP, which also end the current run: Prefect itself would wait.
 
-    Raises KeyboardInterrupt.  A second one while the end is under way changes nothing.
+    Raises KeyboardInterrupt.  A second signal during shutdown changes nothing.
     """
     serving = asyncio.current_task()
     assert serving is not None
@@ -85,7 +85,7 @@ async def _until_asked_to_end(runner: "_Runner") -> None:
     runner.end = end
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, runner.handle_sigterm)  # not by the loop, which at its end lets SIGHUP kill the process
+            signal.signal(number, runner.handle_sigterm)  # not via the loop
     try:
         await runner.start()
     except asyncio.CancelledError:
@@ -93,12 +93,12 @@ async def _until_asked_to_end(runner: "_Runner") -> None:
 
 
 class _Runner(Runner):
-    """Prefect's, which a signal ends in order: Prefect's own handler leaves the event loop in the middle."""
+    """Prefect's runner, shut down cleanly by a signal: its own handler leaves the event loop midway."""
 
     end: Callable[[int], None]
 
     def handle_sigterm(self, number: int = signal.SIGTERM, *_: Any, **__: Any) -> None:
-        """Called by the signal, in the loop's own thread but not by the loop.  When that is over, only a first one raises."""
+        """Called by the signal in the loop's thread.  Once the loop is over, only a first signal raises."""
         try:
             asyncio.get_running_loop().call_soon_threadsafe(self.end, number)
         except RuntimeError:

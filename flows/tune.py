@@ -1,7 +1,7 @@
-"""Tune: search the values of variants, trial by trial, each a fit on training rows that is judged on validation alone.
+"""Tune: search better values for variants; each trial is a fit judged on validation alone.
 
-Trigger: by hand (`python -m flows tune PARAMS`).  What was tried stands in `tune.db` (`tasks/tune/store.py`): a search that was
-killed goes on with the trials that were under way, as if it had not been.
+Trigger: by hand (`python -m flows tune PARAMS`).  Trials are kept in `tune.db` (`tasks/tune/store.py`):
+a search that was killed resumes with the trials that were running and ends the same.
 """
 
 import tempfile
@@ -47,8 +47,8 @@ from tasks.tune.trial import AHEAD, Trial, known_to, ranked
 
 @dataclass(frozen=True)
 class Limits:
-    """When a search is over: after so many trials in all, or when its minutes, those before a kill included, are used up; and
-    the seed of its draws, and the file that the best is written to, if not beside the variant's own."""
+    """When a search ends: after `trials` in all, or after `minutes`, including those before a kill.
+    `seed`: of the draws.  `out`: the file for the best, by default next to the variant's own."""
 
     trials: int | None = None
     minutes: float | None = None
@@ -58,7 +58,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What the flow returns: the search with all of its trials, its run in MLflow, and the files that it wrote by variant."""
+    """What the flow returns: the search with its trials, its MLflow run, the files written by variant."""
 
     found: Found
     parent: str
@@ -69,7 +69,7 @@ class Tuned:
 @flow(name="tune", flow_run_name=artifacts.run_name("tune"), validate_parameters=False)
 @discreet
 def tune(params: str, settings: list[str], limits: Limits, plan: Plan) -> Tuned:
-    """Searches the variants of a plan; `plan` is what `params` below `settings` says."""
+    """Searches the variants of a plan; `plan` is `params` with `settings`."""
     home, run = ready(), plan.run
     spaces = searched(plan)
     with Board(log=to_prefect()) as board, tempfile.TemporaryDirectory() as name:
@@ -96,7 +96,7 @@ def tune(params: str, settings: list[str], limits: Limits, plan: Plan) -> Tuned:
 
 
 def _as_they_are(plan: Plan, data: Data) -> dict[str, list[Planned]]:
-    """The fits of each variant as it is."""
+    """The fits of each variant with its own, untuned values."""
     device = engine().device()
     found = {}
     for name, variant in plan.variants.items():
@@ -106,7 +106,7 @@ def _as_they_are(plan: Plan, data: Data) -> dict[str, list[Planned]]:
 
 
 def _search(plan: Plan, seed: int, fits: Mapping[str, Sequence[Planned]], spaces: Mapping[str, Space]) -> Search:
-    """The search that a plan asks for; where more fits run at a time than draws look ahead, these look further ahead."""
+    """The search that a plan asks for; draws look at least as far ahead as fits run at a time."""
     run = plan.run
     jobs = fits_at_a_time([fit for some in fits.values() for fit in some], engine().device())
     return Search(
@@ -120,7 +120,7 @@ def _search(plan: Plan, seed: int, fits: Mapping[str, Sequence[Planned]], spaces
 
 
 class _Loop:
-    """Runs trials, the variants taking turns, until the limits are reached."""
+    """Runs trials, alternating between variants, until a limit is reached."""
 
     def __init__(
         self,
@@ -140,16 +140,16 @@ class _Loop:
         self.started = time.monotonic()
 
     def elapsed(self) -> float:
-        """The seconds that the search has run for, those before a kill included."""
+        """Seconds that the search has run, including those before a kill."""
         return self.search.spent + time.monotonic() - self.started
 
     def found(self) -> Found:
-        """All that is known of the search."""
+        """Everything known about the search so far."""
         importance = {name: self.store.importance(self.search, name) for name in self.names}
         return Found(self.plan.run, self.search, self.spaces, self.trials, importance)
 
     def run(self) -> None:
-        """Raises what breaks a fit; the others are then asked to stop."""
+        """Runs all trials.  Raises the error of a trial that breaks, after asking the others to stop."""
         slots = self._slots()
         self._announce(slots)
         runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=slots)
@@ -164,7 +164,7 @@ class _Loop:
                         running += 1
                     if not running:
                         return
-                    with suppress(Empty):  # in short turns, so that Ctrl-C is heard at once
+                    with suppress(Empty):  # short waits, so that Ctrl-C takes effect at once
                         self._end(ended.get(timeout=0.3).result())
                         running -= 1
             except BaseException:
@@ -193,7 +193,7 @@ class _Loop:
                 self.board.say(f"  {name} is not tried as it is: its search leaves out its own {', '.join(space.outside)}")
 
     def _next(self) -> Trial | None:
-        """The next trial to run: one that a killed process had under way, or a new one; None for now, or for good."""
+        """The next trial: one that a killed process was running, or a new one; None if none is due."""
         while True:
             name, number = self.names[self.place % len(self.names)], self.place // len(self.names)
             trials = self.trials[name]
@@ -234,7 +234,7 @@ class _Loop:
 
 
 def _write(plan: Plan, found: Found, limits: Limits) -> dict[str, Path]:
-    """Writes the best trial of each variant as a variant file; none where the variant is best as it is."""
+    """Writes the best trial per variant as a variant file; none if its own values are best."""
     files = {}
     for name, space in found.spaces.items():
         best = next(iter(ranked(found.trials[name])), None)

@@ -1,1 +1,1 @@
-"""WHICH values: the schema of a run file and the YAML files themselves; never an algorithm."""
+"""Params are the values of an experiment: the schema of a run file, and the YAML files."""

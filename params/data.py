@@ -1,4 +1,4 @@
-"""Where the table of a run is and what its columns are called; never opens it."""
+"""Where the table of a run is and what its columns are called."""
 
 import codecs
 import json
@@ -12,11 +12,11 @@ from pydantic import BeforeValidator, Field, StringConstraints, field_validator,
 from params.section import MOST, NonNegative, Section, Span, Text, as_tuple, zone_name
 from params.shown import masked
 
-# what may hold a ; without ending a statement: quoted names and text, comments
+# places where a ; does not end a statement: quoted names, strings, comments
 SQL_ASIDE = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|(\$\w*\$).*?\1|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 YEARS = "YyGFD"
-DIRECTIVES = "YymbBhdejqGVuHkIlMSfpPzaAFTRD%"  # of data.time_format, that can be read
+DIRECTIVES = "YymbBhdejqGVuHkIlMSfpPzaAFTRD%"  # supported in data.time_format
 HOLIDAY_CODE = re.compile(r"[A-Z][A-Z0-9]{1,4}(-[A-Za-z0-9]{1,6})?", re.ASCII)
 
 Names = Annotated[Text | tuple[Text, ...], BeforeValidator(as_tuple)]
@@ -27,13 +27,13 @@ NOT_OF_FILES = ("unicode-escape", "raw-unicode-escape", "idna", "punycode", "und
 
 
 def in_environment(path: str) -> str | None:
-    """The variable that holds the address of a table, of a `path` that is env:NAME; None for any other."""
+    """The variable that holds a table's address, if `path` is env:NAME; else None."""
     found = re.fullmatch(r"env:([A-Za-z_][A-Za-z0-9_]*)", path)
     return found[1] if found else None
 
 
 def no_table(path: str) -> str | None:
-    """Why a text can be the path of no table, and what to write; None where it may be one."""
+    """Why a text cannot be a table's path, and what to write instead; None if it can."""
     if re.match(r"[\w+-]+:/", path) and not ADDRESS.match(path):
         return (
             "an address is no path, unless it begins with s3://, gs://, az://, abfss:// or https://: write files without "
@@ -58,7 +58,7 @@ def _yaml(value: object) -> str:
 
 
 class CsvParams(Section):
-    """How the text files of a table are written, where they are not as their ending says.
+    """The format of a table's text files, where it differs from what their ending suggests.
 
     `skip`: lines before the header.
     """
@@ -71,7 +71,7 @@ class CsvParams(Section):
 
     @property
     def written(self) -> str:
-        """What differs from the defaults, as one writes it in a run file."""
+        """What differs from the defaults, in the syntax of a run file."""
         return "{" + ", ".join(f"{key}: {_yaml(value)}" for key, value in self.model_dump(exclude_defaults=True).items()) + "}"
 
     @property
@@ -113,9 +113,9 @@ class CsvParams(Section):
 class DataParams(Section):
     """Where the table is and what its columns are called.
 
-    It lies in files (`path`), or is what a `query` gives in the database whose URL the environment variable of `uri` holds.
-    `id`, `time`: one column, or several that name a series or say a time together.  `lowest`, `highest`, `integer`: what a
-    forecast can be.
+    It lies in files (`path`), or is the result of `query` in the database whose URL is in the environment
+    variable named by `uri`.  `id`, `time`: one column, or several that together name a series or a time.
+    `lowest`, `highest`, `integer`: bounds on what a forecast can be.
     """
 
     path: Text | None = None
@@ -136,17 +136,17 @@ class DataParams(Section):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The columns that name a series together; none for a single series."""
+        """The columns that together name a series; empty for a single series."""
         return () if self.id is None else (self.id,) if isinstance(self.id, str) else self.id
 
     @property
     def times(self) -> tuple[str, ...]:
-        """The columns that say a time together."""
+        """The columns that together give a time."""
         return (self.time,) if isinstance(self.time, str) else self.time
 
     @property
     def where(self) -> str:
-        """What messages call the source."""
+        """The name of the source in messages."""
         return f"data.path {self.path}" if self.path is not None else f"data.query ({self.uri})"
 
     @field_validator("id", "time")

@@ -1,4 +1,4 @@
-"""How models are evaluated and compared, and what a challenger must show."""
+"""How models are evaluated and compared, and what a challenger must achieve."""
 
 import re
 from collections.abc import Mapping
@@ -18,13 +18,14 @@ Percent = Annotated[int, Field(ge=1, le=99)]
 
 
 class EvaluationParams(Section):
-    """Rolling origins, baselines, the season that they and MASE use, on how many origins theta and auto_ets are fitted (auto:
-    by counts alone, docs/comparison.md), whether the forecast frame goes to MLflow (else it stays in LAGLINE_HOME), and after
-    how many test origins all is trained again.
+    """Rolling origins and baselines.
 
-    `levels`: of the intervals, in percent.  `intervals`: how they are calibrated; auto: as suits each model best.
-    `scaled`: errors also in units of each series' standard deviation over its training rows.  `choose_by`: the measure that
-    ranks and chooses on validation, and in which everything is compared.
+    `season`: of the baselines and MASE.  `baseline_origins`: how many origins theta and auto_ets are fitted
+    on (auto: by counts alone, docs/comparison.md).  `save_forecasts`: to MLflow, not only
+    LAGLINE_HOME.  `refit`: after how many test origins every model is retrained.  `levels`: of the intervals,
+    in percent.  `intervals`: how they are calibrated (auto: best for each model).  `scaled`: also errors in
+    units of each series' training standard deviation.  `choose_by`: the measure that ranks and chooses on
+    validation.
     """
 
     stride: Positive
@@ -41,7 +42,7 @@ class EvaluationParams(Section):
     @model_validator(mode="before")
     @classmethod
     def _with_naive2(cls, raw: Any) -> Any:
-        """An OWA divides by Naive2, which is a baseline of every run that chooses by it."""
+        """An OWA divides by Naive2, so a run that chooses by it always has that baseline."""
         named = raw.get("baselines") if isinstance(raw, Mapping) and raw.get("choose_by") == "owa" else None
         return {**raw, "baselines": [*named, "naive2"]} if isinstance(named, list | tuple) and "naive2" not in named else raw
 
@@ -75,12 +76,12 @@ def _rising_pair(value: tuple[float, float]) -> tuple[float, float]:
 
 
 class PromotionParams(Section):
-    """What a challenger must show before it becomes champion.
+    """What a challenger must achieve before it becomes champion.
 
-    `min_skill`, `min_slice_skill`: against the best baseline, in the measure of evaluation.choose_by; `min_skill_naive`:
-    against the best of last value, drift and seasonal naive.  `coverage`: what the 90 % interval may cover, of all rows, of
-    every fifth of the series by size and of every quarter of the horizon.  `intervals`: of scheduled forecasts; aci: their
-    level follows the coverage that came true.
+    `min_skill`, `min_slice_skill`: against the best baseline, in evaluation.choose_by; `min_skill_naive`:
+    against the best of last value, drift and seasonal naive.  `coverage`: allowed range of the 90 %
+    interval's coverage, over all rows, per fifth of the series by size and per quarter of the
+    horizon.  `intervals`: of scheduled forecasts; aci: their level follows the observed coverage.
     """
 
     rule: Literal["better", "not_worse"]
@@ -90,4 +91,4 @@ class PromotionParams(Section):
     min_slice_skill: float
     coverage: Annotated[tuple[Share, Share], BeforeValidator(as_tuple), AfterValidator(_rising_pair)]
     intervals: Literal["fixed", "aci"] = "fixed"
-    timeout_minutes: Annotated[float, Field(gt=0, le=MOST_SECONDS / 60)] | None = None  # that all gates together may take
+    timeout_minutes: Annotated[float, Field(gt=0, le=MOST_SECONDS / 60)] | None = None  # all gates together

@@ -1,4 +1,4 @@
-"""The layers of a run: base.yaml < run file < variant < --set.  A `Plan` reads each file once; no data is read."""
+"""The layers of a run: base.yaml < run file < variant < --set.  A `Plan` reads each file once."""
 
 import difflib
 import json
@@ -22,26 +22,26 @@ from params.strict_yaml import MOST_DEPTH, MOST_KEY, Lines, parse_yaml, read_yam
 
 PARAMS = Path(__file__).resolve().parent
 ENSEMBLE = "ensemble"  # the family of a variant that combines others
-GREEDY = "greedy"  # what an ensemble says in place of its members: all of the run's, by weights that are learnt
+GREEDY = "greedy"  # in place of an ensemble's members: all of the run's, with learnt weights
 TAKEN = ("unique_id", "ds", "cutoff", "step", "y", *BASELINES)  # columns of a forecast frame
 
-SAID = {  # in the words of a run file, where pydantic has Python's
+SAID = {  # pydantic's messages speak of Python types; these of a run file
     "tuple_type": "write a list, such as [a, b]",
     "model_type": "write keys and values below it",
     "dict_type": "write keys and values below it",
 }
-OWN_KEYS = ("family", "about", *SECTIONS, "search", "draws_as")  # of a variant that is no ensemble
-DEFINE, LIKE = "define", "like"  # the section of a run file with variants of its own, and which variant one of them is like
-MOST_PROBLEMS = 20  # that one message tells of
-SHOWN = 100  # letters of a setting in a message
+OWN_KEYS = ("family", "about", *SECTIONS, "search", "draws_as")  # of a variant that is not an ensemble
+DEFINE, LIKE = "define", "like"  # the run file's section of its own variants; the variant that one extends
+MOST_PROBLEMS = 20  # listed in one message
+SHOWN = 100  # characters of a setting in a message
 
 Setting = tuple[tuple[str, ...], Any, str]  # a --set text: path, value, and the text for messages
 Tree = dict[str, Any]  # the content of a file
-Read = tuple[Tree, Lines]  # a file, and the place of each key
+Read = tuple[Tree, Lines]  # a file, and the location of each key
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid on `under`, mapping by mapping."""
+    """`over` merged into `under`, mapping by mapping."""
     result = dict(under)
     for key, value in over.items():
         both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
@@ -57,7 +57,7 @@ def parse_setting(text: str) -> tuple[tuple[str, ...], Any]:
         raise UserError(f"--set {clipped(text, SHOWN)}: write it as section.key=value, such as --set training.max_epochs=3")
     if len(path) > MOST_DEPTH or len(key) > MOST_DEPTH * MOST_KEY:
         raise UserError(f"--set {shown}: no key of a run file lies so deep: write section.key=value")
-    quoted = json.dumps(value.strip()) if value.strip().startswith("%") else value.strip()  # a format of times
+    quoted = json.dumps(value.strip()) if value.strip().startswith("%") else value.strip()  # a time format
     parsed, _ = parse_yaml(f"value: {quoted}", f"--set {shown}")
     if set(parsed) != {"value"}:
         raise UserError(f"--set {shown}: not one value")
@@ -65,7 +65,7 @@ def parse_setting(text: str) -> tuple[tuple[str, ...], Any]:
 
 
 def _assign(tree: dict[str, Any], path: tuple[str, ...], value: Any, name: str) -> dict[str, Any]:
-    """A copy of the tree with one value in place of what was there: a setting replaces, it does not merge."""
+    """A copy of the tree with one value set: a setting replaces, it does not merge."""
     key, rest = path[0], path[1:]
     below = tree.get(key)
     if rest and not isinstance(below, dict | None):
@@ -74,7 +74,7 @@ def _assign(tree: dict[str, Any], path: tuple[str, ...], value: Any, name: str) 
 
 
 def variants_setting(names: Sequence[str]) -> str:
-    """The `--set` text that trains these variants."""
+    """The `--set` text that selects these variants."""
     return "variants=[" + ", ".join(f'"{name}"' for name in names) + "]"
 
 
@@ -84,7 +84,7 @@ def variant_names() -> list[str]:
 
 
 def place_of(variant: str) -> str:
-    """Where a variant of a run that was read stands: in a file of its own, or in the run's."""
+    """Where a variant of a loaded run is defined: in its own file, or in the run file."""
     return f"params/variants/{variant}.yaml" if variant in variant_names() else f"{DEFINE} in the run file"
 
 
@@ -107,7 +107,7 @@ def _known_keys(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
 
 
 def _explain(error: ValidationError, lines: Lines, fallback: str) -> UserError:
-    """All that is wrong in a run, one line a problem: where, which key, what to write."""
+    """All problems of a run, one line each: where, which key, what to write."""
     found = error.errors(include_url=False)
     problems = dict.fromkeys(_problem(item, lines, fallback) for item in found[:MOST_PROBLEMS])
     more = [f"{fallback}: and {len(found) - MOST_PROBLEMS:,} more such problems"] if len(found) > MOST_PROBLEMS else []
@@ -115,7 +115,7 @@ def _explain(error: ValidationError, lines: Lines, fallback: str) -> UserError:
 
 
 def _problem(item: ErrorDetails, lines: Lines, fallback: str) -> str:
-    """One thing that is wrong, in a line."""
+    """One problem as a line."""
     path = tuple(str(part) for part in item["loc"] if not str(part).startswith(("function-", "constrained", "[")))
     above = (lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines)
     below = (place for known, place in lines.items() if path and known[: len(path)] == path)
@@ -143,7 +143,7 @@ def _shown(value: object) -> str:
 def _is_there(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # a name that no file can have, a folder that may not be looked into
+    except (OSError, ValueError):  # an impossible file name, or an unreadable folder
         return False
 
 
@@ -159,7 +159,7 @@ def _setting(text: str) -> Setting:
 
 
 def _defined(variants: object, lines: Lines, file: str) -> dict[str, Read]:
-    """The variants that a run file has for itself: what the file of each would say.  Raises UserError for what is none."""
+    """The variants that a run file defines itself, as the contents of their files.  Raises UserError."""
     if not isinstance(variants, Mapping):
         raise UserError(f"{lines[(DEFINE,)]}: {DEFINE}: write a name and, below it, what its file would say")
     found = {}
@@ -180,7 +180,7 @@ def _defined(variants: object, lines: Lines, file: str) -> dict[str, Read]:
 
 @dataclass(frozen=True)
 class _Layers:
-    """base.yaml and a run file, each read once, and the settings above; the file of a variant is read once, when asked for."""
+    """base.yaml and a run file, each read once, and the settings; variant files are read once, on demand."""
 
     name: str  # of the run file, in messages
     under: dict[str, Any]
@@ -191,7 +191,7 @@ class _Layers:
 
     @classmethod
     def of(cls, path: Path, settings: Sequence[str]) -> "_Layers":
-        """Raises UserError for a file that cannot be read, or a setting that is none."""
+        """Raises UserError for an unreadable file or an invalid setting."""
         if not path.is_absolute() and not _is_there(path) and _is_there(PARAMS.parent / path):
             path = PARAMS.parent / path
         base, lines = read_yaml(PARAMS / "base.yaml", "params/base.yaml")
@@ -201,7 +201,7 @@ class _Layers:
         return cls(str(path), merge(base, run), lines | run_lines, tuple(map(_setting, settings)), known, defined)
 
     def own(self, variant: str) -> Read:
-        """What a variant says, in its file or in the run's.  Raises UserError where there is none."""
+        """The content of a variant, from its file or the run file.  Raises UserError if it is unknown."""
         if variant not in self.known:
             raise UserError(f"unknown variant {clipped(repr(variant))}{_suggest(variant, self.known)}")
         if variant not in self.read:
@@ -218,12 +218,12 @@ class _Layers:
         return self.read[variant]
 
     def _place(self, variant: str) -> str:
-        """Where a variant stands, for messages."""
+        """Where a variant is defined, for messages."""
         lines = self.read[variant][1] if variant in self.read else {}
         return lines.get((), f"params/variants/{variant}.yaml")
 
     def run(self) -> RunParams:
-        """The run, without what its variants say."""
+        """The run, without what its variants override."""
         tree, lines = _with_settings(self.under, self.lines, self.above)
         try:
             run = RunParams.model_validate(tree)
@@ -243,7 +243,7 @@ class _Layers:
         return run
 
     def variant(self, variant: str) -> VariantParams:
-        """One variant: its own file laid between the run file and the settings."""
+        """One variant: its own file merged between the run file and the settings."""
         own, own_lines = self.own(variant)
         keys = ("about", "ensemble", "combine") if "ensemble" in own else OWN_KEYS
         for key in own:
@@ -275,7 +275,7 @@ class _Layers:
             raise _explain(error, lines, self._place(variant)) from None
 
     def _members(self, variant: str) -> tuple[VariantParams, ...]:
-        """The variants and baselines that an ensemble combines; empty for what is none."""
+        """The variants and baselines that an ensemble combines; empty if it is not an ensemble."""
         own, lines = self.own(variant)
         if "ensemble" not in own:
             return ()
@@ -298,7 +298,7 @@ class _Layers:
         return tuple(self._baseline(name) if name in BASELINES else self.variant(name) for name in names)
 
     def _of_the_run(self, variant: str) -> tuple[VariantParams, ...]:
-        """The members of a greedy ensemble: the run's variants that are no ensembles, then its baselines."""
+        """The members of a greedy ensemble: the run's variants except ensembles, then its baselines."""
         (own, lines), run = self.own(variant), self.run()
         if "combine" in own:
             raise UserError(f"{lines[('combine',)]}: combine: a greedy ensemble is a weighted mean; take this key out")
@@ -311,14 +311,14 @@ class _Layers:
         return (*map(self.variant, names), *map(self._baseline, run.evaluation.baselines))
 
     def _baseline(self, name: str) -> VariantParams:
-        """A baseline as the member of an ensemble: the run gives it its season, and it has no arguments of its own."""
+        """A baseline as a member of an ensemble: it takes its season from the run and has no arguments."""
         about = "a baseline, which learns nothing"
         return VariantParams(variant=name, family=name, about=about, network={}, shared=frozenset(), run=self.run())
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command is asked to do: a run and its variants, with the file and the settings that they were read from."""
+    """The job of a command: a run and its variants, with the file and settings that they were read from."""
 
     path: Path
     settings: tuple[str, ...]
@@ -327,15 +327,16 @@ class Plan:
     layers: _Layers = field(repr=False, compare=False)
 
     def only(self, names: Sequence[str]) -> "Plan":
-        """The same with other variants; files that were read are not read again."""
+        """The same plan with other variants; no file is read again."""
         text = variants_setting(names)
         layers = replace(self.layers, above=(*self.layers.above, _setting(text)))
         return _plan(self.path, (*self.settings, text), layers)
 
     def tuned(self, variant: str, name: str, values: Mapping[str, Value], about: str = "a trial") -> tuple[VariantParams, Tree]:
-        """A variant with other values of some keys of its search, as a file of that name would be read, and its content.
+        """A variant with other values of some searched keys, as if read from a file `name`, and that file's
+        content.
 
-        Raises UserError for values that a run may not have.
+        Raises UserError for values that a run does not allow.
         """
         tree = tuned(self.layers.own(variant)[0], variant, values, about)
         known = [*self.layers.known, name]
@@ -348,19 +349,19 @@ def _plan(path: Path, settings: tuple[str, ...], layers: _Layers) -> Plan:
 
 
 def load_plan(path: str | Path, settings: Sequence[str] = ()) -> Plan:
-    """The run that a params file describes, below `--set` texts, and all of its variants; each file is read once.
+    """The run that a params file describes, overridden by `--set` texts, with all its variants.
 
-    Raises UserError naming file, line and key for an unknown key, a wrong type or a value out of range.  Whether `network`
-    fits the constructor of a family is checked where it is built.
+    Raises UserError naming file, line and key for an unknown key, a wrong type or a value out of
+    range.  Whether `network` fits the constructor of a family is checked where it is built.
     """
     return _plan(Path(path), tuple(settings), _Layers.of(Path(path), settings))
 
 
 def load_run(path: str | Path, settings: Sequence[str] = ()) -> RunParams:
-    """The run alone, for what trains nothing.  Raises UserError as `load_plan` does."""
+    """The run alone, where nothing is trained.  Raises UserError as `load_plan` does."""
     return _Layers.of(Path(path), settings).run()
 
 
 def load_variant(variant: str, path: str | Path, settings: Sequence[str] = ()) -> VariantParams:
-    """One variant below a run, whether the run names it or not.  Raises UserError as `load_plan` does."""
+    """One variant of a run, whether the run names it or not.  Raises UserError as `load_plan` does."""
     return _Layers.of(Path(path), settings).variant(variant)

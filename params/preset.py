@@ -1,4 +1,4 @@
-"""Presets (`params/presets/*.yaml`): how much a comparison tries, in the order of what it gives for its time."""
+"""Presets (`params/presets/*.yaml`): how much a comparison tries, most rewarding first."""
 
 from typing import Annotated
 
@@ -9,20 +9,20 @@ from params.load import PARAMS
 from params.section import MOST_FOLDS, Name, NonNegative, Section, Share, Text, as_tuple
 from params.strict_yaml import read_yaml
 
-OWN = "own"  # among the variants of a preset: those of the run file
+OWN = "own"  # in a preset's variants: those of the run file
 
 
 class TuneParams(Section):
-    """How many of the best variants are tuned, and by how many trials in all; 0: none."""
+    """How many of the best variants are tuned, and with how many trials in all; 0: none."""
 
     variants: NonNegative
     trials: NonNegative
 
 
 class ClockParams(Section):
-    """With `--minutes`: after which share of them no further variant is begun, and what share of the rest tuning may take.
+    """Shares of `--minutes`: after `variants` no further variant starts; tuning may take `tune` of the rest.
 
-    What is left then is for further seeds and validation ranges, and for scoring.
+    What is left then goes to further seeds and validation ranges, and to scoring.
     """
 
     variants: Share
@@ -30,7 +30,7 @@ class ClockParams(Section):
 
 
 class Preset(Section):
-    """What is tried: `variants` in the order in which they are begun, `own` being those of the run file."""
+    """What is tried: `variants` in the order in which they start, `own` being those of the run file."""
 
     about: Text
     variants: Annotated[tuple[Name, ...], BeforeValidator(as_tuple), Field(min_length=1)]
@@ -46,18 +46,18 @@ class Preset(Section):
         return self
 
     def wanted(self, own: tuple[str, ...]) -> tuple[str, ...]:
-        """The variants, each once, with those of the run file in the place of `own`."""
+        """The variants, each once, with `own` replaced by those of the run file."""
         every = (name for one in self.variants for name in (own if one == OWN else (one,)))
         return tuple(dict.fromkeys(every))
 
 
 def preset_names() -> list[str]:
-    """Those that there are, the least first."""
+    """All preset names, the smallest preset first."""
     return sorted((path.stem for path in (PARAMS / "presets").glob("*.yaml")), key=lambda name: load_preset(name).tune.trials)
 
 
 def load_preset(name: str) -> Preset:
-    """A preset by its name.  Raises UserError for one that there is not, or whose file is wrong."""
+    """A preset by name.  Raises UserError if it is unknown or its file is invalid."""
     known = sorted(path.stem for path in (PARAMS / "presets").glob("*.yaml"))
     if name not in known:
         raise UserError(f"--preset {clipped(name)}: there is no such preset; there are: {', '.join(known)}")

@@ -1,6 +1,6 @@
-"""What a fit needs of a machine, where an engine has several: cores, GPUs, memory, and what it computes on.
+"""The resources of one fit on an engine: cores, GPUs, memory, and the kind of processor.
 
-It says where a fit runs and not what it is: no identity holds it.
+They decide where a fit runs, not its result, so no identity includes them.
 """
 
 import re
@@ -10,15 +10,16 @@ from pydantic import AfterValidator, Field, field_validator
 
 from params.section import Section
 
-LEAST_MEMORY, MOST_MEMORY = 10**6, 10**15  # bytes: less is a number whose unit was forgotten, more has no machine
+LEAST_MEMORY, MOST_MEMORY = 10**6, 10**15  # bytes: below, a unit was forgotten; above, no machine has it
 SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?([kmgt])(i?)b", re.ASCII | re.IGNORECASE)
 KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,99}", re.ASCII)
 
 
 def in_bytes(value: object) -> object:
-    """A size as text, such as 4GB (10^9 bytes each) or 512MiB (2^20 each), in bytes; what is no text as it is.
+    """A size such as 4GB (10^9 bytes each) or 512MiB (2^20 each), in bytes; other types are returned
+    unchanged.
 
-    Raises ValueError for a text that is no size.
+    Raises ValueError for a malformed size.
     """
     if not isinstance(value, str):
         return value
@@ -56,10 +57,10 @@ Kind = Annotated[str, AfterValidator(_kind)]
 
 
 class ResourcesKept(Section):
-    """What one fit needs of a machine, as a version keeps it; null: by its threads and its device.
+    """The resources of one fit, as stored with a version; null: by its threads and its device.
 
-    `cpus` and `gpus` may be fractions: with `gpus: 0.25` four fits share a GPU.  `memory` in bytes.  `kind`: a word of
-    what it computes on, such as H100 or AVX512, where the machines of a cluster differ in that.
+    `cpus` and `gpus` may be fractions: with `gpus: 0.25` four fits share a GPU.  `memory` in bytes.  `kind`:
+    a word for the processor, such as H100 or AVX512, where the machines of a cluster differ.
     """
 
     cpus: Cpus | None = None
@@ -69,7 +70,7 @@ class ResourcesKept(Section):
 
 
 class ResourceParams(ResourcesKept):
-    """The same as a run file says it: `memory` may be text such as 4GB."""
+    """The same as written in a run file: `memory` may be text such as 4GB."""
 
     @field_validator("memory", mode="before")
     @classmethod

@@ -1,7 +1,7 @@
-"""The schema of a run file: names, types, ranges and how the sections fit together; never a default experiment.
+"""The schema of a run file: names, types, ranges and how the sections fit together.
 
-Every section is a frozen pydantic model that refuses unknown keys and never converts a type behind one's back.
-Durations are written as in polars (`15m`, `1h`, `28d`, `1w`, `1mo`); row counts and integer time steps are plain integers.
+Every section is a frozen pydantic model that rejects unknown keys and never converts types silently.
+Durations are written as in polars (`15m`, `1h`, `28d`, `1w`, `1mo`); row counts and time steps are integers.
 """
 
 from collections.abc import Mapping
@@ -35,12 +35,12 @@ from params.section import (
     rough_seconds,
 )
 
-RENAMED = {  # keys of before, by section, and what to write today
+RENAMED = {  # former keys, by section, and what to write today
     "evaluation": {"baseline_seconds": "evaluation.baseline_origins: auto, or how many origins theta and auto_ets forecast"},
 }
-MOST_SAMPLES = 10_000  # of a feature in a window, or steps ahead: a network is built and tried for them before any data is read
-MOST_SIZE, MOST_LAYERS = 10**6, 100  # of a number that a network is built with, and of one that counts its parts (num_...)
-FARTHEST = 5_000  # years that a forecast may reach ahead: dates end with the year 9999
+MOST_SAMPLES = 10_000  # per window, or steps ahead: networks of this size are built before data are read
+MOST_SIZE, MOST_LAYERS = 10**6, 100  # a network's numeric argument; one that counts its parts (num_...)
+FARTHEST = 5_000  # years that a forecast may reach ahead: dates end in year 9999
 Severity = Literal["fail", "warn"]
 
 
@@ -59,7 +59,7 @@ class FeatureParams(Section):
 
 
 class WindowsParams(Section):
-    """What a network sees (each feature its own window) and what it forecasts."""
+    """What a network sees (each feature has its own window) and what it forecasts."""
 
     horizon: Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
     gap: Annotated[int, Field(ge=0, le=10**6)] = 0
@@ -77,7 +77,7 @@ class WindowsParams(Section):
     def _not_reserved(cls, value: Any, info: ValidationInfo) -> Any:
         for name in value:
             if name == "unique_id" and info.field_name == "static":
-                continue  # the series' own name, as a category
+                continue  # the series' own name as a category
             if name in RESERVED:
                 raise ValueError(f"{name!r} is a key of every table and cannot be a covariate: rename the column")
             if name == "y" and info.field_name != "features":
@@ -126,12 +126,12 @@ class WindowsParams(Section):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column of the table that the windows read beside the target and the keys, each once."""
+        """Every column that the windows read besides the target and the keys, each once."""
         names = (*self.features, *self.future, *self.static)
         return tuple(dict.fromkeys(name for name in names if name not in ("y", "unique_id")))
 
     def window_params(self) -> WindowParams:
-        """The same as the frozen dataclass that `models/` works with."""
+        """The same as the frozen dataclass of `models/`."""
         features = {k: FeatureWindow(v.lookback, v.sampling_rate, v.delay) for k, v in self.features.items()}
         return WindowParams(
             self.horizon,
@@ -149,8 +149,9 @@ class WindowsParams(Section):
 class SplitParams(Section):
     """How much is kept for validation and test, counted back from the end, or the dates at which they begin.
 
-    A duration or a date cuts all series at one moment; a row count is taken from the end of each series.
-    `folds`: validation ranges, each as long as `validation`, the last of them that one; every model is trained for each.
+    A duration or a date cuts all series at the same time; a row count is taken from the end of each series.
+    `folds`: validation ranges, each as long as `validation`, which is the last; every model is trained per
+    fold.
     """
 
     validation: Border
@@ -174,7 +175,7 @@ class SplitParams(Section):
 
 
 class ValidationParams(Section):
-    """What the data checks allow, and what happens where they find more."""
+    """What the data checks tolerate, and what happens beyond that."""
 
     max_gap_share: Share
     max_null_share: Share
@@ -196,8 +197,8 @@ class ValidationParams(Section):
 
 
 class ScalingParams(Section):
-    """How a forecaster scales: statistics of the training rows `per` series or of all, after a `target` transform; then each
-    `window` against its own last value, mean, or mean and standard deviation of y."""
+    """How a forecaster scales: statistics of the training rows, `per` series or all, after a `target`
+    transform; then each `window` by its own last value, mean, or mean and standard deviation of y."""
 
     per: Literal["series", "global"]
     method: Literal["standard", "robust"] = "standard"
@@ -208,15 +209,17 @@ class ScalingParams(Section):
 class TrainingParams(Section):
     """The training loop; the same for every variant unless its own file says otherwise.
 
-    The budget is `max_epochs` and, where given, `max_steps` (optimizer steps) and `max_seconds`, whichever is used up first.
-    `micro_batches`: the parts that a batch is trained in, the gradient being the same; auto: `rules/micro_batches.yaml`.
-    `monitor`: what of validation says which epoch is the best: its MAE in raw units, or the loss of the point, which is in
-    scaled ones and so lets series of any size count alike.
-    `average_epochs`: the weights that are validated and kept are their mean over about so many epochs; 0: those of one step.
-    `refit`: all: the chosen variant is trained once more on all rows, for the epochs that validation chose.
-    `quantiles`: the levels that are forecast beside the point; none: those of the residuals alone are.
-    `point`: the forecast is the median or the mean of these; null: an output of its own, which `loss` trains.
-    `resources`: what one fit needs of a machine; it changes nothing of the fit.
+    The budget is `max_epochs` and, if given, `max_steps` (optimizer steps) and `max_seconds`, whichever ends
+    first.
+    `micro_batches`: parts of a batch, with equal gradients; auto: `rules/micro_batches.yaml`.
+    `monitor`: what picks the best epoch on validation: the MAE in raw units, or the loss of the point
+    forecast, in scaled units, where series of any size count alike.
+    `average_epochs`: validate and keep the mean of the weights over about so many epochs; 0: those of one
+    step.
+    `refit`: all: the chosen variant is retrained on all rows, for the epochs that validation chose.
+    `quantiles`: levels forecast besides the point; none: only those of the residuals.
+    `point`: the forecast is the median or mean of these; null: a separate output, trained by `loss`.
+    `resources`: of one fit; no effect on its result.
     """
 
     seeds: Annotated[int, Field(ge=1, le=1000)]
@@ -248,7 +251,7 @@ class TrainingParams(Section):
 
 
 def can_be_built(value: dict[str, NetworkValue]) -> dict[str, NetworkValue]:
-    """The arguments of a network.  Raises ValueError for one that is too large to be tried."""
+    """The arguments of a network.  Raises ValueError for one too large to try."""
     for name, size in value.items():
         most = MOST_LAYERS if name.startswith("num_") else MOST_SIZE
         if not isinstance(size, str) and abs(size) > most:
@@ -257,7 +260,7 @@ def can_be_built(value: dict[str, NetworkValue]) -> dict[str, NetworkValue]:
 
 
 class RunParams(Section):
-    """One whole run file, after `base.yaml` below it and `--set` above it."""
+    """A whole run file, merged over `base.yaml` and overridden by `--set`."""
 
     name: Name
     data: DataParams
@@ -273,12 +276,12 @@ class RunParams(Section):
 
     @property
     def quantile_levels(self) -> tuple[float, ...]:
-        """The levels at which the distribution of every model is calibrated: those of its networks, where they have some."""
+        """The levels at which every model's distribution is calibrated: those of its networks, if any."""
         return self.training.quantiles or QUANTILES
 
     @classmethod
     def stored(cls, raw: Mapping[str, Any]) -> Self:
-        """The run that a version keeps, which may be older than the keys of today."""
+        """The run stored with a version, which may predate today's keys."""
         evaluation = {key: value for key, value in raw["evaluation"].items() if key not in RENAMED["evaluation"]}
         return cls(**{**raw, "evaluation": evaluation})
 
@@ -308,7 +311,7 @@ class RunParams(Section):
         return self
 
     def _check_roles(self, section: str, columns: set[str]) -> None:
-        """No covariate is a key; one of several that name a series may be a category of it."""
+        """Checks that no covariate is a key; one of several id columns may be a category of its series."""
         static, ids = section == "static", {*self.data.ids}
         clash = columns & {*self.data.times, *(() if static and len(ids) > 1 else ids)}
         if clash:
@@ -321,7 +324,7 @@ class RunParams(Section):
             )
 
     def _check_reach(self) -> None:
-        """A forecast must not reach beyond what a time can say."""
+        """Checks that a forecast does not reach beyond what a time can represent."""
         step, ahead = self.data.frequency, self.windows.gap + self.windows.horizon
         if isinstance(step, int) and step * ahead > 2**62:
             raise ValueError(f"windows.horizon: {ahead:,} steps of {step} are more than a whole number holds")
@@ -330,12 +333,13 @@ class RunParams(Section):
 
 
 class VariantParams(Section):
-    """One variant: `params/variants/<name>.yaml` laid over the run, `network` being its constructor's arguments.
+    """One variant: `params/variants/<name>.yaml` merged over the run; `network`: its constructor's arguments.
 
-    `shared`: those of them that the run gives to all of its variants, for the families that take them.  `members`: of an
-    ensemble, the variants whose fits, all seeds, it combines, and the baselines beside them (`family` is such a one's name).
-    `search`: what `tune` may change, by key.  `draws_as`: the name that its random numbers are drawn by, if not its own.
-    `greedy`: they are all of the run's, and how much each counts is learnt on validation.
+    `shared`: arguments that the run gives to all variants, for families that take them.  `members`: of an
+    ensemble, the variants whose fits (all seeds) it combines, and baselines, whose `family` is their name.
+    `search`: what `tune` may change, by key.  `draws_as`: the name that seeds its random numbers, if not its
+    own.
+    `greedy`: the members are all of the run's, with weights learnt on validation.
     """
 
     variant: Name

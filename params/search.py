@@ -1,6 +1,6 @@
-"""What `tune` may change of a variant: the section `search` of its file, and the file that it writes of what it found.
+"""What `tune` may change in a variant: the section `search` of its file, and the file with the best values.
 
-A key is an argument of the network (`hidden_size`), or of the training or the scaling (`training.learning_rate`).
+A key is an argument of the network (`hidden_size`), the training or the scaling (`training.learning_rate`).
 """
 
 import math
@@ -14,19 +14,20 @@ from params.section import Section, as_tuple
 from params.strict_yaml import Lines
 
 Value = bool | int | float | str
-SECTIONS = ("network", "scaling", "training")  # of a run, which a variant may say for itself
+SECTIONS = ("network", "scaling", "training")  # of a run, which a variant may override
 TUNABLE = {
     "training": ("learning_rate", "weight_decay", "clip_norm", "batch_size", "average_epochs"),
     "scaling": ("per", "method", "window", "target"),
 }
-DIGITS = 4  # significant ones of a value that is drawn, so that a file holds what was tried
+DIGITS = 4  # significant digits of a drawn value, so that a file holds exactly what was tried
 MOST_DIMENSIONS, MOST_CHOICES = 30, 50
 
 
 class Dimension(Section):
-    """The values of one key: from `low` to `high`, evenly or by their logarithm, in steps of `step`; or one of `choices`.
+    """The values of one key: `low` to `high`, uniform or log-uniform, in steps of `step`; or one of
+    `choices`.
 
-    Whole numbers are drawn where both ends are.
+    Integers are drawn if both ends are integers.
     """
 
     low: int | float | None = None
@@ -56,7 +57,7 @@ class Dimension(Section):
 
     @property
     def whole(self) -> bool:
-        """Whether it gives whole numbers alone."""
+        """Whether only integers are drawn."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def holds(self, value: Value | None) -> bool:
@@ -71,22 +72,22 @@ class Dimension(Section):
         return math.isclose(steps, round(steps), abs_tol=1e-9)
 
     def rounded(self, value: Value) -> Value:
-        """A value that was drawn as it is tried and kept: of few digits, and within the ends."""
+        """A drawn value as it is tried and stored: rounded, and within the ends."""
         if self.choices or self.whole or isinstance(value, bool | str) or self.low is None or self.high is None:
             return value
         return float(min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high))
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """The values that must do for all others to: low and high, or every choice."""
+        """Extreme values, to test in place of all others: low and high, or every choice."""
         found = (self.low, self.high) if not self.choices else self.choices
         return tuple(one for one in found if one is not None)
 
 
 def check_keys(search: object, lines: Lines, file: str) -> None:
-    """Raises UserError, with its line, for a key that no search may change."""
+    """Raises UserError, with its line, for a key that cannot be searched."""
     if not isinstance(search, Mapping):
-        return  # the schema says what it should be
+        return  # the schema reports it
     if len(search) > MOST_DIMENSIONS:
         raise UserError(f"{lines[('search',)]}: search: {len(search)} keys are too many to search; {MOST_DIMENSIONS} at most")
     for key in search:
@@ -103,15 +104,15 @@ def check_keys(search: object, lines: Lines, file: str) -> None:
 
 
 def path_of(key: str) -> tuple[str, str]:
-    """Where a key of a search stands in a run: (section, name)."""
+    """Where a searched key belongs in a run: (section, name)."""
     section, dot, name = key.partition(".")
     return (section, name) if dot and section in TUNABLE else ("network", key)
 
 
 def tuned(own: Mapping[str, Any], variant: str, values: Mapping[str, Value], about: str) -> dict[str, Any]:
-    """The content of a variant file that is another (its content `own`) with other values of some keys.
+    """The content of a variant file that equals another (its content `own`) except for some values.
 
-    It draws its random numbers as the other does, so that its fit is that of the trial.
+    It draws the same random numbers as the other, so that its fit is that of the trial.
     """
     found: dict[str, Any] = {"family": own.get("family"), "about": about, "draws_as": own.get("draws_as", variant)}
     sections = {name: dict(own.get(name) or {}) for name in SECTIONS}

@@ -1,4 +1,4 @@
-"""What the sections of a run file are made of: their base class, and the types of names, spans and borders."""
+"""Building blocks of a run file's sections: the base class, and types for names, spans and borders."""
 
 import re
 from datetime import datetime
@@ -7,14 +7,14 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-MOST = 1e30  # what a 32-bit float surely holds
-MOST_SECONDS = 10**8  # three years: more than anything may take
-MOST_ROWS = 10**9  # that anything counts
+MOST = 1e30  # safely within a 32-bit float
+MOST_SECONDS = 10**8  # three years, for anything
+MOST_ROWS = 10**9  # for any count
 MOST_STEP = 10**15  # an integer time step: a day in nanoseconds is a tenth of it
 MOST_FOLDS = 20  # validation ranges, one before another
-YEARS = 1_000  # that a duration may last
-RESERVED = ("unique_id", "ds")  # no covariate is called so: they are the keys of every long frame, and of what is served
-LEDGER, REALISED = ".promotions", ".realised"  # end the names of experiments that we keep beside that of a run file
+YEARS = 1_000  # longest duration
+RESERVED = ("unique_id", "ds")  # not for covariates: the keys of every long frame and of served forecasts
+LEDGER, REALISED = ".promotions", ".realised"  # suffixes of the experiments kept next to a run file's own
 DURATION = re.compile(r"^[1-9]\d*(s|m|h|d|bd|w|mo|q|y)$", re.ASCII)
 SECONDS = {
     "s": 1,
@@ -41,7 +41,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
 def owner(name: str) -> str | None:
-    """The run file beside whose experiment we keep one of this name; None where the name is free."""
+    """The run file whose extra experiment has this name; None if the name is free."""
     return next((name.removesuffix(end) for end in (LEDGER, REALISED) if name.endswith(end)), None)
 
 
@@ -60,7 +60,7 @@ def _is_span(value: object) -> object:
 
 
 def rough_seconds(span: str) -> int:
-    """How long a duration lasts, a month counted as 30 days and a year as 365."""
+    """The length of a duration in seconds, counting a month as 30 days and a year as 365."""
     number, unit = re.fullmatch(r"(\d+)([a-z]+)", span).groups()  # type: ignore[union-attr]
     return int(number) * SECONDS[unit]
 
@@ -83,7 +83,7 @@ def zone_names() -> list[str]:
 
 
 def zone_name(text: str) -> str:
-    """A time zone as it is kept: one name for UTC, a fixed offset as +05:30.  Raises ValueError for what is none."""
+    """A canonical time zone: one name for UTC, offsets as +05:30.  Raises ValueError if unknown."""
     if text in UTC_NAMES:
         return "UTC"
     fixed = FIXED_OFFSET.fullmatch(text)
@@ -95,7 +95,7 @@ def zone_name(text: str) -> str:
 
 
 def as_tuple(value: object) -> object:
-    """What a YAML list is kept as."""
+    """A YAML list as a tuple; other values unchanged."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -104,6 +104,6 @@ Border = Annotated[str | int, BeforeValidator(_is_border)]
 
 
 class Section(BaseModel):
-    """A part of a run file: frozen, strict about types, deaf to unknown keys."""
+    """A part of a run file: frozen, strict about types; rejects unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

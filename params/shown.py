@@ -1,6 +1,6 @@
-"""Text that may be shown: without secrets, and without what a terminal would obey.  All that we print or log goes through.
+"""Filters text for display: masks secrets, escapes control characters.  All our output passes through.
 
-`shown` for lines of ours, `visible` for one cell of data in them, `masked` alone for what a program reads.
+`shown` for our own lines, `visible` for one cell of data in them, `masked` alone for what a program reads.
 """
 
 import os
@@ -14,10 +14,10 @@ from urllib.parse import quote, quote_plus, unquote
 P = ParamSpec("P")
 R = TypeVar("R")
 MASK = "***"
-LEAST = 6  # letters of a secret that is known by its value: a shorter one would take words and numbers of ours with it
+LEAST = 6  # characters of a secret known by its value: a shorter one would mask ordinary words and numbers
 
-# Unicode's classes Cc, Cf, Cs, Zl and Zp: what moves a cursor, colours, hides or reorders text, ends a line, or is half of a
-# pair.  Not the two joiners, without which some scripts cannot be written, nor the signs of Arabic numbers, which one sees
+# Unicode's classes Cc, Cf, Cs, Zl and Zp: they move the cursor, colour, hide or reorder text, end a line, or
+# are half a pair.  Not the two joiners, which some scripts need, nor the visible signs of Arabic numbers
 _OBEYED = (
     r"\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u070f\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
     r"\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f"
@@ -25,15 +25,15 @@ _OBEYED = (
 OBEYED = re.compile(f"[{_OBEYED}]")
 OBEYED_OR_LINE = re.compile(f"[{_OBEYED}\\t\\n]")
 
-# Every pattern bounds what it reads ahead, so that a line of any length, made to be slow, is read in linear time.
+# Every pattern bounds its lookahead, so that even a crafted line of any length is read in linear time.
 # An address may itself be percent-encoded, once or more, within another.
 _CODE = "%(?:25)*"
-_WRITTEN = (  # the colon and slashes that begin it, the colon within, the @, and what its names cannot hold
+_WRITTEN = (  # per spelling: what begins the address, its inner colon, the @, and what names cannot hold
     ("://", ":", "@", ""),
     (rf"(?::|{_CODE}3A)(?:{_CODE}2F){{2}}", rf"(?::|{_CODE}3A)", rf"(?:@|{_CODE}40)", rf"(?!{_CODE}(?:3A|2F|40|3F|23))"),
 )
-# `scheme://user:password@host`, to the last @ of the word: an unescaped one belongs to the password.  A number before a path is
-# a port
+# `scheme://user:password@host`, to the last @ of the word: an unescaped one belongs to the password.  A
+# number before a path is a port
 PASSWORDS = tuple(
     re.compile(
         rf"({start})((?:{no}[^\s:@/?#\[]){{0,200}}){colon}(?!\d{{1,5}}(?:[?#\s]|{_CODE}2F|/[^\s@]{{0,500}}[/?#]|/?$))"
@@ -42,14 +42,14 @@ PASSWORDS = tuple(
     )
     for start, colon, at, no in _WRITTEN
 )
-# `https://token@host`: of a web address a user alone is a secret; of a database it is a name
+# `https://token@host`: in a web address a user alone is a secret; in a database's it is a name
 TOKENS = tuple(
     re.compile(rf"((?:https?|wss?|ftps?|grpcs?|s3){start})((?:{no}[^\s/?#:@]){{1,2000}}){at}(?!\s|$)", re.IGNORECASE)
     for start, _, at, no in _WRITTEN
 )
 # `user:password@host` without a scheme
 BARE = re.compile(r"""(?<![\w/.+-])([\w.+-]{1,100}:)([^\s/:@"']{1,200})@(?=[\w\[])""")
-# `password=...` and whatever else ends in such a name; the short names only in the query of an address
+# `password=...` and other names that end so; the short names only in the query of an address
 _NAMES = (
     r"pass(?:word|wd|phrase)|pwd|secret|token|(?:api|access|account|private|secret|sas|auth|client|encryption)[_-]?key"
     r"|auth[_-]?string|signature|credentials?|authorization"
@@ -69,31 +69,31 @@ HEADER = re.compile(
 _WORDS = ("pass", "pw", "secret", "token", "key", "sig", "sas", "auth", "code", "credential", "cookie", "bearer", "basic")
 BEARER = re.compile(r"(\b(?:Bearer|Basic) )([A-Za-z0-9+/=._~-]{16,})")
 
-# variables of the environment that hold a secret, by their name
+# environment variables that hold a secret, by their name
 _SECRET_NAME = re.compile(r"(?:PASSWORD|PASSWD|PASSPHRASE|PWD|SECRET|TOKEN|KEY|AUTH_STRING|CONNECTION_STRING)$", re.IGNORECASE)
 _NO_SECRETS = ("PWD", "OLDPWD")
 
 
 def shown(text: str) -> str:
-    """Lines of ours without secrets and with control characters as escapes; their own line ends and tabs stay."""
+    """Our own lines, with secrets masked and control characters escaped; line ends and tabs stay."""
     return masked(escaped(text))
 
 
 def escaped(text: str) -> str:
-    """The same without the masks, for a line that hands a key of ours over on purpose."""
+    """Like `shown` without masks, for a line that deliberately shows a key of ours."""
     return OBEYED.sub(_escape, text)
 
 
 def visible(text: str) -> str:
-    """A name or a value of data in one line: line ends and tabs are escapes too, so that no row of a table breaks.
+    """A name or value of data on one line: line ends and tabs are escaped too, so that no table row breaks.
 
-    Two that differ still do: a backslash is written as two.
+    Different texts stay different: a backslash is doubled.
     """
     return masked(OBEYED_OR_LINE.sub(_escape, text.replace("\\", "\\\\")))
 
 
 def shown_tree(tree: Any) -> Any:
-    """A tree of JSON with its texts masked: what is written from it is valid, which a JSON that is masked may not be."""
+    """A JSON tree with its texts masked; masking the serialised text instead could make it invalid."""
     if isinstance(tree, str):
         return masked(tree)
     if isinstance(tree, dict):
@@ -102,7 +102,7 @@ def shown_tree(tree: Any) -> Any:
 
 
 def discreet(call: Callable[P, R]) -> Callable[P, R]:
-    """A flow or a task whose errors hold no secret: Prefect keeps their texts, with those of the errors behind them."""
+    """Decorates a flow or task so that its errors, which Prefect stores, hold no secret."""
 
     @wraps(call)
     def called(*arguments: P.args, **named: P.kwargs) -> R:
@@ -116,7 +116,7 @@ def discreet(call: Callable[P, R]) -> Callable[P, R]:
 
 
 def _clean(error: BaseException | None, seen: set[int]) -> None:
-    """Masks the texts of an error in place, and of those that it came from or holds."""
+    """Masks the texts of an error in place, and of its causes and arguments."""
     if error is None or id(error) in seen:
         return
     seen.add(id(error))
@@ -131,7 +131,7 @@ def _clean(error: BaseException | None, seen: set[int]) -> None:
 
 
 def masked(text: str, also: Iterable[str] = ()) -> str:
-    """The text without secrets: those of a known form, those that the environment holds, and the ones that `also` names."""
+    """The text with secrets masked: those of a known form, those in the environment, and those in `also`."""
     for spelling in _longest_first(form for secret in also for form in _spellings(secret)):
         text = text.replace(spelling, MASK)
     text = _without_forms(text)
@@ -156,7 +156,7 @@ def _without_forms(text: str) -> str:
 
 
 def _without_password(found: re.Match[str]) -> str:
-    """The user stays; where the password is empty, or a word that services ask for in its place, the user is the secret."""
+    """Keeps the user, unless the password is empty or a placeholder: then the user is the secret."""
     start, user, password = found.groups()
     return f"{start}{MASK}@" if password in ("", "x-oauth-basic") else f"{start}{user}:{MASK}@"
 
@@ -167,24 +167,24 @@ def _escape(found: re.Match[str]) -> str:
 
 @cache
 def known_secrets() -> re.Pattern[str] | None:
-    """What finds the secrets of the environment as it was when this was called first (`learn` looks again)."""
+    """A pattern for the secrets in the environment, as of the first call (`learn` refreshes it)."""
     weak: set[str] = set()
     strong: set[str] = set()
     for secret in _of_the_environment():
         if len(secret) >= LEAST:
             (weak if secret.isalpha() or secret.isdigit() else strong).update(_spellings(secret))
-    # a word or a number is masked where it stands alone, and not within one of ours
+    # a plain word or number is masked only where it stands alone
     parts = [*map(re.escape, _longest_first(strong)), *(rf"(?<![\w.-]){re.escape(w)}(?![\w-])" for w in _longest_first(weak))]
     return re.compile("|".join(parts)) if parts else None
 
 
 def learn() -> None:
-    """The environment holds other secrets now."""
+    """Refreshes the known secrets after the environment changed."""
     known_secrets.cache_clear()
 
 
 def _of_the_environment() -> Iterator[str]:
-    """The values of variables that are named like a secret, and the secret parts of all others."""
+    """The values of variables with secret names, and the secret parts of all others."""
     for name, value in os.environ.items():
         if _SECRET_NAME.search(name) and name not in _NO_SECRETS:
             yield value
@@ -194,7 +194,7 @@ def _of_the_environment() -> Iterator[str]:
 
 
 def _spellings(secret: str) -> set[str]:
-    """A secret as it may be written: as it is, percent-encoded, decoded, or within quotes."""
+    """A secret in all its spellings: plain, percent-encoded, decoded, quoted."""
     plain = {secret, unquote(secret)} - {""}
     return plain | {form for one in plain for form in (quote(one), quote(one, safe=""), quote_plus(one), repr(one)[1:-1])}
 

@@ -1,7 +1,7 @@
-"""A strict reader of YAML: the safe subset of YAML 1.2, with the place of every key.
+"""A strict YAML reader: the safe subset of YAML 1.2, with the location of every key.
 
-No aliases, no tags, no repeated keys; `1e-3` is a number, `12:30` and `no` are text.  Every refusal names the file, the
-line and the key.  What is read is bounded before it is parsed, and parsed no further than it may go.
+No aliases, tags or repeated keys; `1e-3` is a number, `12:30` and `no` are text.  Every error names the file,
+line and key.  The size of the input is checked before parsing, and depth and values while parsing.
 """
 
 import math
@@ -16,16 +16,16 @@ import yaml
 
 from params.errors import UserError, clipped
 
-MOST_BYTES = 300_000  # a query may have a third of them
-MOST_VALUES = 10_000  # keys and values: a thousand features of their own windows
-MOST_DEPTH = 12  # of mappings and lists in each other, twice what any file has
-MOST_KEY = 4096  # letters, as of any other name
+MOST_BYTES = 300_000  # a query may take a third of them
+MOST_VALUES = 10_000  # keys and values: enough for a thousand features with windows
+MOST_DEPTH = 12  # nested mappings and lists, twice what any file has
+MOST_KEY = 4096  # characters, as for any other name
 
 _INT = re.compile(r"^[-+]?[0-9]+$")
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 _NOT_FINITE = re.compile(r"^([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$")
 
-Lines = dict[tuple[str, ...], str]  # where each key stands, as "file:line"
+Lines = dict[tuple[str, ...], str]  # the location of each key, as "file:line"
 
 
 def _plain(text: str, where: str) -> Any:
@@ -52,10 +52,10 @@ def _line(event: yaml.Event, name: str) -> str:
 
 
 def _events(text: str, name: str) -> Iterator[yaml.Event]:
-    """What the parser finds, one after the other, up to the first that is not read here.
+    """The parser's events, up to the first that is not supported.
 
-    PyYAML takes time that grows with the square of the depth, and a second for every few thousand values: both are bounded
-    while they are counted, since it looks ahead by a line at most.
+    PyYAML's time grows with the square of the depth, and is a second per few thousand values: both are
+    bounded while they are counted, since it looks ahead by a line at most.
     """
     depth = values = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -75,7 +75,7 @@ def _events(text: str, name: str) -> Iterator[yaml.Event]:
 
 
 def _value(event: yaml.Event, rest: Iterator[yaml.Event], name: str, path: tuple[str, ...], lines: Lines) -> Any:
-    """The value that begins with an event, its others taken from the rest."""
+    """The value that begins with `event`; further events are taken from `rest`."""
     where = _line(event, name)
     lines.setdefault(path, where)
     if isinstance(event, yaml.ScalarEvent):
@@ -101,7 +101,7 @@ def _value(event: yaml.Event, rest: Iterator[yaml.Event], name: str, path: tuple
 
 
 def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
-    """A YAML text as a mapping, and the place of each key.
+    """A YAML text as a mapping, and the location of each key.
 
     Raises UserError (with file and line) for anything but one plain mapping of a sensible size.
     """
@@ -126,7 +126,7 @@ def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
 
 
 def read_yaml(path: Path, name: str | None = None) -> tuple[dict[str, Any], Lines]:
-    """The mapping in a YAML file, and the place of each key; raises UserError where the file cannot be read."""
+    """The mapping in a YAML file, and the location of each key.  Raises UserError if it cannot be read."""
     name = name or clipped(str(path), MOST_KEY)
     try:
         content = _content(path, name)
@@ -143,8 +143,8 @@ def read_yaml(path: Path, name: str | None = None) -> tuple[dict[str, Any], Line
 
 
 def _content(path: Path, name: str) -> bytes:
-    """The bytes of a plain file, no more than may be read of it; a pipe or a device is refused and never waited for."""
-    _check_kind(path.stat().st_mode, name)  # a device may do something when it is opened
+    """The bytes of a regular file, up to MOST_BYTES; a pipe or a device is refused without blocking."""
+    _check_kind(path.stat().st_mode, name)  # opening a device may have side effects
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)

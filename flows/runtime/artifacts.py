@@ -1,4 +1,4 @@
-"""What the Prefect UI shows of a flow run beside its states: its name, progress, leaderboard, the way to MLflow."""
+"""What the Prefect UI shows of a flow run besides states: name, progress, leaderboard, MLflow links."""
 
 import os
 import re
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 
 def run_name(verb: str) -> Callable[[], str]:
-    """Names the runs of a flow that takes `params`: by the run's own name, and not by where its file lies on this machine."""
+    """Names the runs of a flow by the name in the run file (`params`), not by that file's path."""
 
     def name() -> str:
         given = runtime.flow_run.parameters
         if given.get("plan") is not None:
             return f"{verb} {given['plan'].run.name}"
         found = Path(given["params"]).stem
-        with suppress(Exception):  # the flow itself says what is wrong with them
+        with suppress(Exception):  # the flow itself reports what is wrong with them
             found = load_run(given["params"], given.get("settings") or []).name
         return f"{verb} {found}"
 
@@ -44,20 +44,20 @@ def run_name(verb: str) -> Callable[[], str]:
 
 
 def start_progress(name: str, fits: int) -> UUID | None:
-    """An artifact that shows how many of the fits are done; None where Prefect is away."""
+    """An artifact that shows how many fits are done; None if Prefect is unreachable."""
     made = displayed(create_progress_artifact, 0.0, key=_key(name, "fits"), description=f"{name}: {fits} fits")
     return made if isinstance(made, UUID) else None
 
 
 def progress(artifact: UUID | None, done: int, fits: int, last: str) -> None:
-    """The share that is done; `last`: the fit that ended."""
+    """Updates the share that is done; `last`: the fit that just ended."""
     if artifact is not None:
         words = f"{done} of {fits} fits are done, last {last}"
         displayed(update_progress_artifact, artifact, 100.0 * done / fits, description=words)
 
 
 def show_comparison(name: str, parent: str, compared: "Compared") -> None:
-    """The leaderboard with its conclusion, what else is said of it, and links to the run and its report."""
+    """The leaderboard with its conclusion and remarks, and links to the run and its report."""
     told = compared.told
     text = f"{told.markdown()}\n\n{compared.leaderboard}"
     displayed(create_markdown_artifact, text, key=_key(name, "leaderboard"), description=told.sentence)
@@ -76,5 +76,5 @@ def show_comparison(name: str, parent: str, compared: "Compared") -> None:
 
 
 def _key(name: str, what: str) -> str:
-    """Prefect takes small letters, digits and dashes."""
+    """An artifact key: Prefect accepts lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", f"{name}-{what}").strip("-")

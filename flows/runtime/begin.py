@@ -1,4 +1,4 @@
-"""What a verb begins with: its params, the state folder, a Prefect API; nothing heavy is imported before it is needed."""
+"""What every verb does first: reads params, opens the state folder, starts Prefect.  Imports are lazy."""
 
 import gc
 import os
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from params.load import Plan
     from params.schema import RunParams
 
-MOST_REASON = 500  # letters
+MOST_REASON = 500  # characters
 
 
 def open_home(decides: bool = False, frames: bool = True) -> Path:
-    """The state folder, with the environment set that prefect, mlflow and the rest read when they are imported.
+    """The state folder; sets the environment that prefect, mlflow and others read on import.
 
-    `decides`: for a verb that moves a champion, which must not go on after a Ctrl-C that Python has lost.  `frames`: whether
-    the verb uses polars, whose handling of Ctrl-C we have to undo.
+    `decides`: for a verb that moves a champion, which must not continue after a Ctrl-C that Python lost.
+    `frames`: whether the verb uses polars, whose SIGINT handler we have to undo.
     """
     from flows.runtime.state import ready
 
@@ -36,15 +36,15 @@ def open_home(decides: bool = False, frames: bool = True) -> Path:
 
 
 def collect_nothing() -> None:
-    """For a verb that prints and ends: walking over all that it imports, again and again, is a fifth of its time."""
+    """Turns off garbage collection for a verb that prints and exits: it takes a fifth of its time."""
     gc.disable()
 
 
 def read_plan(params: Path, settings: list[str] | None, forecasts: Path | None = None, files: bool = True) -> "Plan":
-    """The run and its variants, read before anything slow is imported: a mistake is told at once.
+    """The run and its variants, read before slow imports, so that mistakes surface at once.
 
-    So is a file of `--forecast` that cannot be written: after hours of training that would be too late.  `files`: whether
-    the data has to be there already.
+    The same holds for an unwritable `--forecast` file: after hours of training it would be too late.
+    `files`: whether the data must already exist.
     """
     from params.load import load_plan
     from tasks.files import TABLES, require_writable
@@ -58,7 +58,7 @@ def read_plan(params: Path, settings: list[str] | None, forecasts: Path | None =
 
 
 def read_run(params: Path, settings: list[str] | None, trains: bool = True) -> "RunParams":
-    """The run alone, as early; where nothing is trained, whatever it says of split and variants."""
+    """The run alone, as early; where nothing is trained, its split and variants are ignored."""
     from params.load import load_run
 
     above = [] if trains else ["split={validation: 1, test: 1}", "variants=[ridge]"]
@@ -68,17 +68,17 @@ def read_run(params: Path, settings: list[str] | None, trains: bool = True) -> "
 
 
 def _check_data(run: "RunParams") -> None:
-    """Raises UserError where the files of a run are not there."""
+    """Raises UserError if the files of a run do not exist."""
     from tasks.files import ROOT
     from tasks.load.find import find_files
     from tasks.load.remote import address_of
 
-    if run.data.path is not None and address_of(run.data.path) is None:  # a query is asked later, once, and an address
+    if run.data.path is not None and address_of(run.data.path) is None:  # the others are checked later
         find_files(run.data, ROOT)
 
 
 def a_name(name: str) -> str:
-    """The name of a run file.  Raises UserError for what none may be called."""
+    """The name of a run file.  Raises UserError if it is invalid."""
     from tasks.registry.versions import check_name
 
     check_name(name)
@@ -86,7 +86,7 @@ def a_name(name: str) -> str:
 
 
 def a_reference(reference: str) -> str:
-    """NAME@VERSION.  Raises UserError for what is none."""
+    """NAME@VERSION.  Raises UserError if it is malformed."""
     from tasks.registry.versions import parse
 
     parse(reference)
@@ -94,7 +94,7 @@ def a_reference(reference: str) -> str:
 
 
 def a_table(data: str) -> str:
-    """A table to forecast from, or the address of one, which is looked up later.  Raises UserError where there is none."""
+    """A table to forecast from; an address is checked later.  Raises UserError if a file is missing."""
     from params.data import DataParams
     from tasks.load.find import find_files, whole_path
     from tasks.load.remote import address_of
@@ -106,26 +106,26 @@ def a_table(data: str) -> str:
 
 
 def a_future(table: str | None) -> str | None:
-    """A table of what is known ahead.  Raises UserError where there is none."""
+    """A table of values known ahead.  Raises UserError if it is missing."""
     return table and a_table(table)
 
 
 def an_output(out: Path) -> Path:
-    """A file for a table.  Raises UserError where none can be put in place."""
+    """An output file for a table.  Raises UserError if it cannot be written."""
     from tasks.files import TABLES, require_writable
 
     return require_writable("--out", out, TABLES)
 
 
 def a_parcel(file: Path) -> Path:
-    """A file for an export.  Raises UserError where none can be put in place."""
+    """An output file for an export.  Raises UserError if it cannot be written."""
     from tasks.files import require_writable
 
     return require_writable("FILE", file)
 
 
 def a_file(file: Path) -> Path:
-    """A file that is there.  Raises UserError where it is none."""
+    """An existing, readable file.  Raises UserError otherwise."""
     if not file.is_file():
         raise UserError(f"{file}: {'that is no file' if file.exists() else 'there is no such file'}")
     if not os.access(file, os.R_OK):
@@ -134,7 +134,7 @@ def a_file(file: Path) -> Path:
 
 
 def some_numbers(option: str, text: str | None) -> tuple[float, ...]:
-    """The numbers of an option, such as 80,95; none where it is not given.  Raises UserError for other text."""
+    """The numbers of an option, such as 80,95; empty if not given.  Raises UserError for other text."""
     try:
         return tuple(dict.fromkeys(map(float, text.split(",")))) if text is not None else ()
     except ValueError:
@@ -142,14 +142,14 @@ def some_numbers(option: str, text: str | None) -> tuple[float, ...]:
 
 
 def a_picture(plot: Path | None) -> Path | None:
-    """A file for pictures.  Raises UserError where none can be put in place."""
+    """An output file for pictures.  Raises UserError if it cannot be written."""
     from tasks.files import PICTURES, require_writable
 
     return plot and require_writable("--plot", plot, PICTURES)
 
 
 def a_reason(text: str) -> str:
-    """What somebody gives as a reason, if it is short enough."""
+    """The reason that somebody gives.  Raises UserError if it is longer than MOST_REASON characters."""
     if len(text) > MOST_REASON:
         raise UserError(f"--reason: {len(text):,} letters are too many for an entry of the ledger; {MOST_REASON} at most")
     return shown(text.strip())
@@ -157,7 +157,7 @@ def a_reason(text: str) -> str:
 
 @contextmanager
 def prefect_api(home: Path, lasting: bool = False) -> Iterator["PrefectServer"]:
-    """A Prefect API for the block, which comes up while we import."""
+    """A Prefect API for the block; it starts up while we import."""
     from flows.runtime.server import start_prefect
 
     server = start_prefect(home, lasting)
@@ -168,7 +168,7 @@ def prefect_api(home: Path, lasting: bool = False) -> Iterator["PrefectServer"]:
 
 
 def with_variants(settings: list[str] | None, names: str | None) -> list[str]:
-    """The settings with the variants of `--variants` above them."""
+    """The settings, overridden by the variants of `--variants`."""
     if names is None:
         return settings or []
     from params.load import variant_names, variants_setting
@@ -180,7 +180,7 @@ def with_variants(settings: list[str] | None, names: str | None) -> list[str]:
 
 
 def leave(status: int) -> NoReturn:
-    """Ends this process: at once where a Prefect server that is away would be waited for, for a second or more an event."""
+    """Exits at once if an unreachable Prefect server would hold the exit up (a second per event)."""
     sent = True
     if "flows.runtime.server" in sys.modules:
         from flows.runtime.server import drain

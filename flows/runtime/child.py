@@ -1,7 +1,7 @@
-"""A child server on loopback that ends when we end, however we end; never knows what it serves, never outlives its parent.
+"""A local server process that cannot outlive this one, whatever it serves.
 
-Three nets, each for the holes of the one before: we stop the child; the child reads a pipe that only we hold and goes at its
-end (kill -9 of us); the next start reaps what a record in our own `locks/` names by process id and start time, never by name.
+Three safeguards: we stop the child; the child exits at the end of a pipe that only we hold (kill -9 of us);
+the next start ends what a record in our `locks/` names, by process id and start time, never by name.
 """
 
 import http.client
@@ -27,23 +27,23 @@ from tasks.files import ROOT, placed
 if TYPE_CHECKING:
     import psutil
 
-SERVED_BY = "LAGLINE_SERVED_BY"  # names, for the runs of a schedule, the process that serves them, without which they end
+SERVED_BY = "LAGLINE_SERVED_BY"  # the process id of the schedule, for its runs, which end when it does
 LOOPBACK = "127.0.0.1"
 START_LIMIT = 180.0  # seconds; a first start migrates a database and may compile every module
 STOP_LIMIT = 8.0  # seconds
 ASKED_AGAIN = 3  # times that a run is asked to end before it is killed
-FULL = 74  # the exit status of a child that has found the disk full: its log cannot say so
+FULL = 74  # exit status of a child whose disk is full: it cannot write that to its log
 
 
 class Child:
-    """A running `python -m MODULE DESCRIPTOR ...` that serves on the bound socket which it inherits as DESCRIPTOR.
+    """A running `python -m MODULE DESCRIPTOR ...`, serving on the inherited, bound socket DESCRIPTOR.
 
-    `port` and `url` are known at once; `wait()` returns when it answers `health`; `stop()` may be called twice.  We hold the
-    socket too: who asks while the child is `revive`d waits, is not refused, and meets no stranger on the port.
+    `port` and `url` are known at once; `wait()` waits until it answers `health`; `stop()` may be repeated.
+    We hold the socket too: during `revive`, clients wait instead of being refused or meeting a stranger.
     """
 
     def __init__(self, home: Path, arguments: list[str], port: int | None, health: str, log: Path, environment: dict[str, str]):
-        """Starts the child without waiting for it; `environment` is laid over ours.  Raises OSError where `port` is taken."""
+        """Starts the child without waiting; `environment` extends ours.  Raises OSError: `port` is taken."""
         reap_leftovers(home)
         self.home, self.arguments, self.health, self.log, self.environment = home, arguments, health, log, environment
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,12 +58,12 @@ class Child:
         except BaseException:
             self.listener.close()
             raise
-        os.register_at_fork(after_in_child=self._let_go)  # else a forked worker keeps the child alive when we are gone
+        os.register_at_fork(after_in_child=self._let_go)  # a forked worker must not hold it open
 
     def _start(self) -> None:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         module, *rest = self.arguments
-        # the child takes the socket bound, so that nobody else can get the port before it listens
+        # the socket is passed bound, so that nobody else can take the port before the child listens
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", module, str(self.listener.fileno()), *rest],
@@ -88,7 +88,7 @@ class Child:
             self.pipe.close()
 
     def wait(self, limit: float = START_LIMIT) -> None:
-        """Returns when the server answers; raises UserError with the end of its log where it dies or takes over `limit` s."""
+        """Returns once the server answers.  Raises UserError with the end of its log if it fails to."""
         try:
             self._answered(limit)
         except UserError:
@@ -108,21 +108,21 @@ class Child:
             time.sleep(0.05)
 
     def revive(self, limit: float = START_LIMIT) -> None:
-        """Ends what is left of the child and starts it anew on the same port; returns when it answers.
+        """Ends what is left of the child and starts it again on the same port; returns once it answers.
 
-        Raises UserError or OSError where it cannot be; another try may do."""
+        Raises UserError or OSError if that fails; another try may succeed."""
         self._end()
         self._start()
         self._answered(limit)
 
     def stop(self) -> None:
-        """Ends it in order, and by SIGKILL where that does not do; returns when the child is gone and its port is free."""
+        """Shuts the child down, by SIGKILL if need be; returns when it is gone and its port is free."""
         self._end()
         self.listener.close()
 
     def _end(self) -> None:
         if self.pipe is not None:
-            self.pipe.close()  # which asks it to end
+            self.pipe.close()  # the signal to end
         try:
             self.process.wait(STOP_LIMIT)
         except subprocess.TimeoutExpired:
@@ -133,7 +133,7 @@ class Child:
 
 
 def ended_first(children: Sequence[Child]) -> tuple[Child, int]:
-    """Waits until one of them has ended, and says with which status."""
+    """Waits until one of the children has ended; returns it with its exit status."""
     while True:
         for child in children:
             if (code := child.process.poll()) is not None:
@@ -146,7 +146,7 @@ def bind(port: int | None) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         if port is not None:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was left a moment ago is free
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # reuse a port just left
         listener.bind((LOOPBACK, port or 0))
     except BaseException:
         listener.close()
@@ -155,7 +155,7 @@ def bind(port: int | None) -> socket.socket:
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log, whatever is in it."""
+    """The last lines of a log, whatever its bytes."""
     try:
         return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]) or "(empty)"
     except OSError as error:
@@ -163,8 +163,8 @@ def tail(log: Path, lines: int = 15) -> str:
 
 
 def answers(port: int, path: str, limit: float = 5.0) -> bool:
-    """Whether our server answers within `limit` seconds that it is well."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=limit)  # knows no proxies, unlike urllib
+    """Whether our server answers within `limit` seconds that it is healthy."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=limit)  # ignores proxies
     try:
         connection.request("GET", path)
         return connection.getresponse().status in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED)  # one that asks for its key is up
@@ -175,10 +175,10 @@ def answers(port: int, path: str, limit: float = 5.0) -> bool:
 
 
 def serve(descriptor: str, app: Any) -> None:
-    """In the child: serves an ASGI application on the inherited socket until its parent ends it, or is no more.
+    """In the child: serves an ASGI application on the inherited socket until its parent ends it or is gone.
 
-    Not until SIGTERM: who sends one to all processes of ours at once (a service that is stopped) would end the server under
-    the run that is on its way out, and has to tell it so.
+    SIGTERM is ignored: one sent to all our processes at once (a stopped service) would end the server before
+    the run that still has to report its end to it.
     """
     import uvicorn
 
@@ -195,7 +195,7 @@ def serve(descriptor: str, app: Any) -> None:
 
 @contextmanager
 def told_by_status() -> Iterator[None]:
-    """In the child: a full disk ends the process with FULL."""
+    """In the child: exits with status FULL on a full disk."""
     try:
         yield
     except Exception as error:
@@ -205,7 +205,7 @@ def told_by_status() -> Iterator[None]:
 
 
 def die_with_parent() -> None:
-    """In the child, before its heavy imports: a thread that reads stdin and ends the process, in order, at its end."""
+    """In the child, before heavy imports: a thread reads stdin and shuts the process down at its end."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
@@ -215,20 +215,20 @@ def die_with_parent() -> None:
                 pass
 
     def end() -> None:
-        if not _asked_to_end:  # it does not serve yet
+        if not _asked_to_end:  # not serving yet
             os._exit(0)
         _asked_to_end[0]()
 
     _end_after(watch, end)
 
 
-_asked_to_end: list[Callable[[], None]] = []  # by which a server that serves ends in order
+_asked_to_end: list[Callable[[], None]] = []  # callbacks that shut down a running server
 
 
 def end_runs() -> None:
-    """Asks every process that Prefect has started for us to end.  The servers that we have started go on: they need them.
+    """Asks every process that Prefect started for us to end; our own servers, which they need, keep running.
 
-    They are asked again, since Python forgets a signal that comes in a destructor; one that does not end is killed.
+    Repeats the request, since Python loses a signal that arrives in a destructor, and finally kills.
     """
     _each_run(lambda run: run.terminate())
 
@@ -252,7 +252,7 @@ def _each_run(ask: Callable[["psutil.Process"], None]) -> None:
 
 
 def end_without(parent: int) -> None:
-    """In a process that another library has started for us: the same, by looking who its parent is every second."""
+    """In a process started by another library: ends it with its parent, which is checked every second."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -262,7 +262,7 @@ def end_without(parent: int) -> None:
 
 
 def _end_after(watch: Callable[[], None], end: Callable[[], None]) -> None:
-    """Ends the process when `watch`, in a thread of its own, returns."""
+    """Ends the process when `watch`, in its own thread, returns."""
 
     def run() -> None:
         watch()
@@ -274,7 +274,7 @@ def _end_after(watch: Callable[[], None], end: Callable[[], None]) -> None:
 
 
 def _started(pid: int) -> float | None:
-    """When process `pid` began (seconds since 1970), None where there is none; a zombie counts as gone."""
+    """When process `pid` began (seconds since 1970); None if there is none or it is a zombie."""
     import psutil
 
     try:
@@ -285,13 +285,13 @@ def _started(pid: int) -> float | None:
 
 
 def _same(pid: int, started: float) -> bool:
-    """Whether `pid` still is the process that began at `started`; the clock that tells start times may drift a little."""
+    """Whether `pid` is still the process that began at `started`, allowing for a small clock drift."""
     now = _started(pid)
     return now is not None and abs(now - started) < 1.0
 
 
 def _write_record(home: Path, pid: int, port: int) -> Path:
-    """`locks/server-<pid>.json`: the child, and us as its owner."""
+    """Writes `locks/server-<pid>.json`: the child, and us as its owner."""
     path = home / "locks" / f"server-{pid}.json"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = os.getpid()
@@ -302,7 +302,7 @@ def _write_record(home: Path, pid: int, port: int) -> Path:
 
 
 def reap_leftovers(home: Path) -> list[int]:
-    """Ends every recorded child whose owner is gone; returns their pids.  A pid that is another process by now is spared."""
+    """Ends every recorded child whose owner is gone; returns their pids.  A reused pid is spared."""
     import psutil
 
     reaped = []
@@ -311,12 +311,12 @@ def reap_leftovers(home: Path) -> list[int]:
             record = json.loads(path.read_text(encoding="utf-8"))
             pid, started = int(record["pid"]), float(record["started"])
             if _same(int(record["owner"]), float(record["owner_started"])):
-                continue  # another run of ours, alive
+                continue  # another run of ours, still alive
         except (OSError, ValueError, LookupError, TypeError):
             path.unlink(missing_ok=True)
             continue
         with suppress(psutil.Error):
-            process = psutil.Process(pid)  # remembers which process it is, so that no signal below hits a successor
+            process = psutil.Process(pid)  # pinned to its start time: signals hit no successor
             if _same(pid, started):
                 process.terminate()
                 if psutil.wait_procs([process], timeout=STOP_LIMIT)[1]:

@@ -1,8 +1,8 @@
-"""A door before the pages of a server on loopback: opens to its key alone, for a loopback name, and to its own pages.
+"""Access control for a local server's pages: its key, a loopback name and requests from its own pages only.
 
-Loopback is no protection: every user of the machine reaches it, and so does every web page that its owner's browser shows.
-`Door` asks for the key at every request; `Porch` is for a server that asks by itself, and adds what that one lacks: a link that
-carries the key, and no answer to a foreign name or page.
+Loopback is no protection: every user of the machine reaches it, and so does any web page in the browser.
+`Door` checks the key on every request.  `Porch` is for a server that does so itself, and adds what it lacks:
+a link that carries the key, and refusal of foreign names and pages.
 """
 
 import base64
@@ -22,10 +22,10 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[str, str]]
 
-KEY = "key"  # of the query that carries it
-NAMES = ("127.0.0.1", "localhost", "[::1]")  # with any port: a tunnel (ssh -L) may end at another one
+KEY = "key"  # the query parameter that carries the key
+NAMES = ("127.0.0.1", "localhost", "[::1]")  # on any port: a tunnel (ssh -L) may end on another
 NO_TRACE = [("Cache-Control", "no-store"), ("Referrer-Policy", "no-referrer"), ("X-Content-Type-Options", "nosniff")]
-# nothing is loaded from elsewhere, nor sent there: Prefect's page calls for its makers' statistics, whatever its server is told
+# no requests to other hosts: Prefect's page sends statistics to its makers, whatever its server's settings
 HERE = (b"content-security-policy", b"default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'")
 WRONG_NAME = "403: these pages answer to 127.0.0.1 and localhost alone, and not to requests of other pages."
 CLOSED = (
@@ -36,13 +36,13 @@ CLOSED = (
 
 @dataclass(frozen=True)
 class _Entrance:
-    """What is before the pages of an `app`: the way in by the link with the key, and who is refused."""
+    """The entrance to the pages of an `app`: admits by the link with the key, and refuses the rest."""
 
     app: App
     key: str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI: an HTTP request or a websocket is let in or refused; a server's own start and end pass."""
+        """ASGI: admits or refuses an HTTP request or websocket; lifespan events pass."""
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         if not _from_here(scope):
@@ -54,7 +54,7 @@ class _Entrance:
         return await self.app(scope, receive, _with_header(send, HERE))
 
     async def _welcome(self, scope: Scope, send: Send) -> None:
-        """Answers the link, so that what comes from there is known."""
+        """Answers the link, so that later requests from there are recognised."""
         raise NotImplementedError
 
     def _is_known(self, scope: Scope) -> bool:
@@ -64,7 +64,7 @@ class _Entrance:
 
 @dataclass(frozen=True)
 class Door(_Entrance):
-    """`app` behind a key.  The link sets a cookie named by the `port`, since a browser shares cookies between ports."""
+    """`app` behind a key.  The link sets a cookie named after `port`, since cookies cross ports."""
 
     port: int
 
@@ -80,7 +80,7 @@ class Door(_Entrance):
         return f"lagline-{self.port}"
 
     def _shown(self, scope: Scope) -> Iterable[str]:
-        """Whatever a request shows as a key."""
+        """Every value that a request presents as a key."""
         for cookies in _values(scope, b"cookie"):
             for cookie in cookies.split(";"):
                 name, _, value = cookie.strip().partition("=")
@@ -90,13 +90,13 @@ class Door(_Entrance):
             scheme, _, credentials = header.partition(" ")
             if scheme.lower() == "bearer":
                 yield credentials.strip()
-            elif scheme.lower() == "basic":  # what the standard tools send for a name and a password, whatever the name
+            elif scheme.lower() == "basic":  # of standard tools; any user name will do
                 yield _password(credentials)
 
 
 @dataclass(frozen=True)
 class Porch(_Entrance):
-    """Prefect's `app`, which asks for its key by itself: a link with the key hands it to the page, where it is kept."""
+    """Prefect's `app`, which checks its key itself: the link hands the key to the page, which stores it."""
 
     async def _welcome(self, scope: Scope, send: Send) -> None:
         kept = base64.b64encode(self.key.encode()).decode()
@@ -107,7 +107,7 @@ class Porch(_Entrance):
 
 
 def link(address: str, key: str) -> str:
-    """An address of a page (`http://host:port/...`, also with a fragment) with the key in it."""
+    """An address of a page (`http://host:port/...`, fragment allowed) with the key added."""
     page, mark, fragment = address.partition("#")
     scheme, _, rest = page.partition("://")
     host, _, path = rest.partition("/")
@@ -115,10 +115,10 @@ def link(address: str, key: str) -> str:
 
 
 def _from_here(scope: Scope) -> bool:
-    """Whether a request names a loopback host, and comes from no page but ours.
+    """Whether a request names a loopback host and comes from one of our own pages.
 
-    The name shuts out a page whose own name was pointed at us (DNS rebinding), the origin one that posts to us with our cookie
-    (a page of another port counts as the same site, so that SameSite does not).  A person may come by a link from anywhere.
+    The host name stops DNS rebinding; the origin stops a page that posts with our cookie (SameSite does not,
+    since other ports count as the same site).  A person may follow a link from anywhere.
     """
     hosts = _values(scope, b"host")
     if len(hosts) != 1 or _name(hosts[0]) not in NAMES:
@@ -132,7 +132,7 @@ def _from_here(scope: Scope) -> bool:
 
 
 def _name(host: str) -> str:
-    """A host without its port."""
+    """A host without its port, in lower case."""
     name, colon, port = host.rpartition(":")
     return (name if colon and port.isdigit() else host).lower()
 
@@ -146,7 +146,7 @@ def _query(scope: Scope) -> list[tuple[str, str]]:
 
 
 def _carries(scope: Scope, key: str) -> bool:
-    """Whether the address of a page holds the key."""
+    """Whether the address of a page carries the key."""
     page = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
     return page and any(name == KEY and _same(value, key) for name, value in _query(scope))
 
@@ -159,7 +159,7 @@ def _password(credentials: str) -> str:
 
 
 def _same(shown: str, key: str) -> bool:
-    """In a time that tells nothing of where they differ."""
+    """Compares in constant time."""
     return hmac.compare_digest(shown.encode(), key.encode())
 
 
@@ -173,10 +173,10 @@ def _with_header(send: Send, header: tuple[bytes, bytes]) -> Send:
 
 
 async def _lead_in(scope: Scope, send: Send, headers: Headers, script: str = "") -> None:
-    """To the same page without the key in its address.
+    """Leads to the same page without the key in its address.
 
-    By a redirect, or by a script where there is something to do first, or where the link stood on another page: a browser
-    follows a redirect from there without our new cookie.
+    By a redirect, or by a script if there is something to run first or the link stood on another site: after
+    such a redirect a browser would not send our new cookie.
     """
     path, query = quote("/" + scope["path"].lstrip("/")), urlencode([pair for pair in _query(scope) if pair[0] != KEY])
     clean = f"{path}?{query}" if query else path
@@ -193,7 +193,7 @@ async def _lead_in(scope: Scope, send: Send, headers: Headers, script: str = "")
 async def _answer(
     scope: Scope, send: Send, status: HTTPStatus, text: str, headers: Headers | None = None, kind: str = "text/plain"
 ) -> None:
-    """A whole answer, also in place of a websocket."""
+    """Sends a complete answer, also in place of a websocket."""
     before = ""
     if scope["type"] == "websocket":
         if "websocket.http.response" not in scope.get("extensions", {}):

@@ -1,4 +1,4 @@
-"""When a schedule is due, and which of its runs did not happen; asked of Prefect's own schedule, so that both mean the same."""
+"""When a schedule is due, and which runs were missed, according to Prefect's own schedule."""
 
 import asyncio
 import sys
@@ -17,7 +17,7 @@ HOW = "write minute, hour, day, month and weekday, such as '0 6 * * *'"
 
 
 def check_cron(cron: str, zone: str) -> None:
-    """Raises UserError for what is no cron expression, one that is never due, or no zone."""
+    """Raises UserError for an invalid cron expression, one that is never due, or an unknown zone."""
     shown = repr(cron if len(cron) <= 100 else f"{cron[:100]}...")
     if not cron.startswith("@") and len(cron.split()) != FIELDS:  # a sixth would be seconds
         raise UserError(f"--cron {shown}: not {FIELDS} fields; {HOW}")
@@ -36,7 +36,7 @@ def check_cron(cron: str, zone: str) -> None:
 
 
 def due_times(cron: str, zone: str | None, after: datetime, until: datetime) -> list[datetime]:
-    """The due times after one time and up to another; of very many the first thousand."""
+    """The due times in (after, until]; at most the first thousand."""
     from prefect.server.schemas.schedules import CronSchedule
 
     first = after + timedelta(microseconds=1)
@@ -44,18 +44,18 @@ def due_times(cron: str, zone: str | None, after: datetime, until: datetime) -> 
 
 
 def begin_serving(home: Path, name: str, cron: str, zone: str) -> None:
-    """A schedule of a name is served from now on: what did not happen before it is told."""
+    """A schedule of a name is served from now on; reports runs missed before."""
     now = datetime.now(UTC)
     try:
         with shared(home, f"retrain-{name}", wait=False):
             known = account(home, name, now)
-    except Held:  # one is at work
+    except Held:  # a run is in progress
         known = account(home, name, now, at_work=True)
     remember(home, name, replace(known, cron=cron, zone=zone, accounted=now))
 
 
 def begin_run(home: Path, name: str, due: datetime | None) -> None:
-    """A run begins, and holds the lock of its name; `due`: when it was, None for one by hand.  What did not happen is told."""
+    """A run begins, holding the lock of its name; `due` is None by hand.  Reports missed runs."""
     now = datetime.now(UTC)
     if due is None:
         remember(home, name, replace(recall(home, name), began=now))
@@ -65,15 +65,15 @@ def begin_run(home: Path, name: str, due: datetime | None) -> None:
 
 
 def end_run(home: Path, name: str) -> None:
-    """A run has come to its end, well or not; one that was ended from outside has not."""
+    """A run has ended, in success or failure; not called if it was killed."""
     remember(home, name, replace(recall(home, name), open=None))
 
 
 def account(home: Path, name: str, now: datetime, own: datetime | None = None, at_work: bool = False) -> Memory:
-    """What is known of the runs of a name, once it is told which of those that were due up to now did not happen.
+    """Reports the due runs that did not happen; returns what is known of the runs of a name.
 
-    `own`: the due time of the run that begins now; `at_work`: one is, so that the last has not been cut off.  Times that have
-    not come yet, of a clock that was ahead, are told and forgotten.
+    `own`: the due time of the run that begins now.  `at_work`: a run is in progress, not cut off.
+    Times in the future, left by a clock that was ahead, are reported and dropped.
     """
     known = recall(home, name)
     ahead = known.ahead(now)

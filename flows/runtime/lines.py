@@ -1,4 +1,4 @@
-"""The log lines of a flow run for the Logs tab of Prefect's page: sent in batches, let go where Prefect takes none."""
+"""Sends a flow run's log lines to Prefect's Logs tab in batches; drops them if Prefect accepts none."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from prefect import get_run_logger
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging.handlers import APILogWorker, set_api_log_sink
 
-PATIENCE = 5.0  # seconds for a batch; a run does not wait, nor end later, for the sake of its log
+PATIENCE = 5.0  # seconds for a batch; logging never delays a run
 
 
 class _Sender(APILogWorker):
-    """Prefect's own, which tries a batch for a minute, and an interpreter that ends waits for it."""
+    """Prefect's worker with a short timeout: Prefect's own retries for a minute and delays the exit."""
 
     async def _handle_batch(self, items: list[dict[str, Any]]) -> None:
         with suppress(Exception):
@@ -21,7 +21,7 @@ class _Sender(APILogWorker):
 
 
 def to_prefect() -> Callable[[str], None]:
-    """Where the lines of the flow run at hand go, from any thread: to its log, and to that of a task that says them."""
+    """A function that logs a line to the current flow run, or task run, from any thread."""
     if FlowRunContext.get() is None:  # called without Prefect
         return lambda _: None
     set_api_log_sink(lambda line: _Sender.instance().send(line))

@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and what a mistake, an interruption or a signal says."""
+"""How a command ends: exit status, and the messages for errors, interruptions and signals."""
 
 import gc
 import signal
@@ -18,20 +18,20 @@ GO_ON = "; the same command goes on from the step that each fit was at"
 
 @dataclass
 class Invocation:
-    """What an early end of the command has to know."""
+    """What the handling of an early end needs to know."""
 
     debug: bool = False
-    continues: bool = False  # whether the same command goes on where this one was
+    continues: bool = False  # whether the same command resumes where this one stopped
 
 
 def status_of(app: typer.Typer) -> int:
-    """Runs the command line; returns its exit status.  A user's mistake is one message, never a traceback (unless --debug)."""
+    """Runs the command line; returns its exit status.  User errors are one message unless --debug."""
     guard()
     at = Invocation()
     interrupt.end_in_order()
     try:
         app(obj=at)
-    except SystemExit as end:  # typer's way to end; it turns Ctrl-C into 130 by itself
+    except SystemExit as end:  # typer's way to exit; it turns Ctrl-C into 130 by itself
         status = 2 if isinstance(end.code, str) else int(end.code or 0)
         if status == INTERRUPTED:
             _say_interrupted(at)
@@ -48,23 +48,23 @@ def status_of(app: typer.Typer) -> int:
         print(f"lagline: {told}", file=sys.stderr)
         return 1 if isinstance(error, ChecksFailed) else 2
     except BaseException as error:
-        # polars panics where Ctrl-C comes while it makes an object of Python
+        # polars panics if Ctrl-C arrives while it builds a Python object
         if not isinstance(error, KeyboardInterrupt) and repr(KeyboardInterrupt) not in str(error):
             raise
         _say_interrupted(at)
         return 128 + interrupt.ended()
     finally:
         if not gc.isenabled():
-            gc.freeze()  # else all of it is walked over once more at the end
+            gc.freeze()  # else everything is collected once more at exit
             gc.enable()
-        # Ctrl-C in an `exec` of text (a dataclass that is being imported) leaves a mark by which Python ends itself by SIGINT
-        # whatever status we return; the next such `exec` takes it away
+        # Ctrl-C during an `exec` of text (importing a dataclass) leaves a mark that makes Python exit by
+        # SIGINT whatever status we return; the next such `exec` clears it
         exec("")
     return 0
 
 
 def _say_interrupted(at: Invocation) -> None:
-    """Nothing is left to be ended from here on: a further signal would kill Python while it shuts down."""
+    """Prints how the command ended; ignores later signals, which would kill Python while it shuts down."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     how = "interrupted" if interrupt.ended() == signal.SIGINT else f"ended by {interrupt.ended().name}"

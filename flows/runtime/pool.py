@@ -1,4 +1,4 @@
-"""Runs the fits of a comparison, as many at a time as the engine carries, and shows how far they are."""
+"""Runs the fits of a comparison, as many at a time as the engine allows, and shows their progress."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -26,10 +26,10 @@ def train_fits(
     then: Callable[[Fit], Fit] = lambda fit: fit,
     stage: str = "train",
 ) -> list[Fit]:
-    """All fits in the order of the plan; the first that breaks (not: fails) stops the others.
+    """All fits in plan order; the first that breaks (an error, not a failed fit) stops the others.
 
-    `name`: of the run.  `naive`: the error that skill is measured by in each fold.  `then` is called with each fit that has
-    ended, while others train.
+    `name`: of the run.  `naive`: per fold, the error that skill is relative to.  `then`: called with each
+    fit that has ended, while others still train.
     """
     device = engine().device()
     jobs = min(fits_at_a_time(plan, device), len(plan))
@@ -41,7 +41,7 @@ def train_fits(
         shown = artifacts.start_progress(name, len(plan))
         board.fits({fit.label: fit.most_epochs for fit in plan}, {fit.label: naive[fit.fold - 1] for fit in plan if naive})
         waiting: list[PrefectFuture[Any]] = []
-        for planned in plan:  # one that learns from the others, which stand before it, waits for them
+        for planned in plan:  # one that learns from the others comes after them in the plan, and waits
             learns_from = waiting[:] if planned.variant.greedy else []
             waiting.append(runner.submit(train_variant, {"planned": planned, "trainer": trainer}, wait_for=learns_from))
         done: dict[str, Fit] = {}
@@ -64,14 +64,14 @@ def train_fits(
 
 
 def fits_at_a_time(plan: Sequence[Planned], device: str) -> int:
-    """As many as the engine carries of the smallest of them, and queues; this machine, which does not, of the largest."""
+    """Fits at a time: limited by the largest fit here, by the smallest on an engine that queues."""
     needs = {(fit.job.threads, fit.job.resources) for fit in plan}
     carried = [engine().jobs(threads, device, resources) for threads, resources in needs]
     return min(carried) if engine().here else max(carried)
 
 
 def _as_they_end(futures: Sequence[PrefectFuture[Any]]) -> Iterator[PrefectFuture[Any]]:
-    """The futures in the order in which they end; waits in short turns, so that Ctrl-C is heard at once."""
+    """The futures in order of completion; waits briefly each time, so that Ctrl-C takes effect at once."""
     ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
     for future in futures:
         future.add_done_callback(ended.put)

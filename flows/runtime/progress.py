@@ -1,7 +1,7 @@
-"""What a person sees while a run goes on: its stages, how far each is, and every fit with its epoch and time left.
+"""The progress display of a run: its stages, and every fit with its epoch and time left.
 
-On a terminal the stage and the fits that are training change in place, and what has ended stands above as a line; elsewhere
-(a schedule, a log file) there are lines alone, and a long stage or fit is heard of now and then.  All on standard error.
+On a terminal the current stage and fits update in place, and finished ones scroll up as lines; elsewhere
+(a schedule, a log file) there are only lines, with an occasional one for a long stage or fit.  On stderr.
 """
 
 import sys
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from models.fit.settings import Result
     from tasks.train.fits import Fit
 
-QUIET, STAGE_QUIET = 60.0, 10.0  # seconds between two lines of a fit, and of a stage, in a log file
-BAR, LEAST_BAR = 24, 6  # cells of a bar
+QUIET, STAGE_QUIET = 60.0, 10.0  # seconds between two lines per fit, and per stage, in a log file
+BAR, LEAST_BAR = 24, 6  # cells of a progress bar, and the fewest worth drawing
 
 
 @dataclass
 class Stage:
-    """A stage that is under way; `advance` says how far it is."""
+    """A stage in progress; `advance` reports how far it is."""
 
     name: str
     board: "Board" = field(repr=False)
@@ -41,7 +41,7 @@ class Stage:
     share: float | None = None
 
     def advance(self, done: int, total: int, what: str = "") -> None:
-        """So many of so many are done; `what`: of what, or the one that is at work.  From any thread, as often as one likes."""
+        """`done` of `total` are done; `what`: the unit, or the current item.  Thread-safe and cheap."""
         now = time.monotonic()
         left = (now - self.started) * (total / done - 1) if done else 0.0
         parts = (f"{done:,} of {total:,}", what, f"about {_time(left)} left" if left >= 1 else "")
@@ -51,7 +51,7 @@ class Stage:
             self.board.note(f"{self.name}: {self.note}")
 
     def line(self, width: int) -> RenderableType:
-        """The stage in one line, or in as many as it takes."""
+        """The stage in one line, or more if it does not fit."""
         seconds = f"{time.monotonic() - self.started:.0f} s"
         text = f"{self.name}: {self.note}, {seconds}" if self.note else f"{self.name} ... {seconds}"
         room = min(BAR, width - len(text) - 4)
@@ -65,7 +65,7 @@ class Stage:
 
 @dataclass
 class _Fit:
-    """A fit that has not ended: its last epoch (0: none yet) and what is known of it, part by part."""
+    """A fit in progress: its last epoch (0: none yet) and the parts of its status line."""
 
     most: int
     told: float = field(default_factory=time.monotonic)
@@ -74,14 +74,14 @@ class _Fit:
 
 
 class Board:
-    """Stages and fits of one run.  Safe to call from several threads.  `log` hears every line too, on a terminal or not."""
+    """Stages and fits of one run.  Thread-safe.  `log` receives every line, on a terminal or not."""
 
     def __init__(self, console: Console | None = None, log: Callable[[str], None] = lambda _: None) -> None:
         self.console, self.log = console or Console(stderr=True, highlight=False), log
         self.seconds: dict[str, float] = {}
         self._lock = threading.RLock()
         self._stages: list[Stage] = []
-        self._fits: dict[str, _Fit] = {}  # that have not ended
+        self._fits: dict[str, _Fit] = {}  # those in progress
         self._all = 0
         self._naive: Mapping[str, float | None] = {}
         self._live: Live | None = None
@@ -94,14 +94,14 @@ class Board:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
-        """Times a stage and says when it is done; gives the stage, to say how far it is."""
+        """Times a stage and reports its end; yields the stage, to report its progress."""
         stage, started = Stage(name, self), time.perf_counter()
         self._stages.append(stage)
         self.note(f"{name} ...")
         if self.console.is_terminal and self._live is None:
             self._live = Live(console=self.console, get_renderable=self._now, refresh_per_second=4, transient=True)
             self._live.start()
-            guard()  # rich has put itself before the streams, and takes escapes in what others print for colours
+            guard()  # rich wraps the streams, and would interpret escapes in what others print
         try:
             yield stage
         finally:
@@ -112,31 +112,31 @@ class Board:
         self.say(f"{name}: done in {self.seconds[name]:.1f} s")
 
     def say(self, text: str) -> None:
-        """One line between the stages."""
+        """Prints one line between the stages."""
         self.console.print(text, markup=False, soft_wrap=True)
         self.log(text)
 
     def note(self, text: str) -> None:
-        """One line for who reads later: not on a terminal, where it changes in place."""
+        """Prints one line for logs: not on a terminal, where the display updates in place."""
         if self.console.is_terminal:
             self.log(text)
         else:
             self.say(text)
 
     def fits(self, epochs: Mapping[str, int], naive: Mapping[str, float | None] | None = None) -> None:
-        """Announces the fits to come: label -> the most epochs it may take; `naive`: the error that its skill is against."""
+        """Announces the fits to come: label -> most epochs; `naive`: label -> best naive error."""
         with self._lock:
             self._naive, self._all = naive or {}, len(epochs)
             self._fits = {label: _Fit(most) for label, most in epochs.items()}
 
     def fit_begins(self, label: str, most: int) -> None:
-        """Announces one fit more, of at most so many epochs."""
+        """Announces one more fit, of at most `most` epochs."""
         with self._lock:
             self._all += 1
             self._fits[label] = _Fit(most)
 
     def fit_over(self, label: str, words: str) -> None:
-        """A fit that began has ended, with these words on it."""
+        """A fit has ended; `words` describe its result."""
         with self._lock:
             self._fits.pop(label, None)
         self.say(f"  {label}: {words}")
@@ -144,7 +144,7 @@ class Board:
     def epoch(self, label: str, row: Mapping[str, float]) -> None:
         """A fit has finished an epoch (`epoch` from 0, `train_loss`, `best` val_mae so far, seconds `left`).
 
-        A refit on all rows has no val_mae.  A fit goes on for a step or an epoch after a run was interrupted: no longer shown.
+        A refit on all rows has no val_mae.  Epochs that arrive after an interruption are not shown.
         """
         with self._lock:
             fit, best = self._fits.get(label), row.get("best", row.get("val_mae"))
@@ -163,12 +163,12 @@ class Board:
             self.note(f"  {label}: {''.join(fit.note.values())}")
 
     def _skill(self, label: str, best: float) -> str:
-        """The share of the best naive's error that a fit saves."""
+        """The share of the best naive baseline's error that a fit saves."""
         naive = self._naive.get(label)
         return f" (skill {100 * (1 - best / naive):+.1f} %)" if naive else ""
 
     def fit_done(self, done: "Fit") -> None:
-        """A fit has ended, well or not."""
+        """A fit has ended, in success or failure."""
         result = done.result
         if not result.finished:
             note = f"failed: {result.reason}"
@@ -189,19 +189,19 @@ class Board:
         return f"{error}, taken as it was trained before" if reused else f"{error} {took}"
 
     def fits_done(self) -> None:
-        """No fit is at work any more."""
+        """No fit is running any more."""
         with self._lock:
             self._fits.clear()
 
     def _stop(self) -> None:
-        live, self._live = self._live, None  # one that started again would erase what was printed since
+        live, self._live = self._live, None  # a restarted one would erase what was printed since
         if live is not None:
             sys.stdout.flush()
             sys.stderr.flush()
             live.stop()
 
     def _now(self) -> RenderableType:
-        """What changes in place: the stages, the fits that are training, and how many wait."""
+        """The part that updates in place: the stages, the fits that train, and how many have ended."""
         width = self.console.width
         with self._lock:
             training = {label: fit for label, fit in self._fits.items() if fit.epoch}
@@ -224,7 +224,7 @@ def _end(result: "Result") -> str:
 
 
 def _table(fits: Mapping[str, _Fit], width: int) -> Table:
-    """A line a fit: its whole name, and of the rest what there is room for."""
+    """One line per fit: its whole name, and as much of the rest as fits."""
     names = max(map(len, fits)) + 3
     notes = {label: _that_fit(fit.note, width - names) for label, fit in fits.items()}
     room = min(BAR, width - names - max(map(len, notes.values())) - 1)
@@ -237,7 +237,7 @@ def _table(fits: Mapping[str, _Fit], width: int) -> Table:
 
 
 def _that_fit(note: Mapping[str, str], width: int) -> str:
-    """As much of a note as `width` cells hold."""
+    """As much of a note as fits into `width` cells."""
     kept = dict(note)
     for name in ("loss", "skill", "left", "error"):  # the least important first
         if len("".join(kept.values())) > width:

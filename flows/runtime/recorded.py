@@ -1,4 +1,4 @@
-"""A flow whose record Prefect keeps: where its server goes away in the middle, the record has a gap and the run has none."""
+"""Flows recorded by Prefect: if its server goes away midway, the record has a gap but the run goes on."""
 
 import copy
 import functools
@@ -19,13 +19,13 @@ from tasks import interrupt
 
 P = ParamSpec("P")
 R = TypeVar("R")
-AGAIN = 60.0  # seconds after which a server that was away is asked again
-_away_since: list[float] = []  # when the server was last found away, by this process
+AGAIN = 60.0  # seconds before an unreachable server is asked again
+_away_since: list[float] = []  # when this process found the server unreachable
 
 
 @dataclass
 class _Kept(Generic[R]):
-    """How far a flow is, and what came of it (one result, or an error), whatever Prefect makes of that."""
+    """The state of a flow and its outcome (one result or an error), whatever Prefect makes of it."""
 
     began: bool = False
     results: list[R] = field(default_factory=list)
@@ -33,9 +33,9 @@ class _Kept(Generic[R]):
 
 
 def recorded(flow: Flow[P, R], *arguments: P.args, **named: P.kwargs) -> R:
-    """What a flow gives, or raises.
+    """Calls a flow; returns its result or raises its error.
 
-    Raises Unavailable where Prefect does not answer before anything has begun.
+    Raises Unavailable if Prefect does not answer before the flow has begun.
     """
     kept = _Kept[R]()
 
@@ -77,7 +77,7 @@ def recorded(flow: Flow[P, R], *arguments: P.args, **named: P.kwargs) -> R:
 
 
 def displayed(call: Callable[..., R], *arguments: Any, **named: Any) -> R | None:
-    """What a call gives that only shows something in Prefect's pages; None where its server is away: no run fails of that."""
+    """The result of a call that only displays something in Prefect; None if Prefect is unreachable."""
     if _away_since and time.monotonic() - _away_since[-1] < AGAIN:
         return None
     why = silence()
@@ -93,7 +93,7 @@ def displayed(call: Callable[..., R], *arguments: Any, **named: Any) -> R | None
 
 
 def _is_away(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, is that the server does not answer, or cannot."""
+    """Whether an error, or its cause, means that the server does not or cannot answer."""
     while error is not None:
         if isinstance(error, httpx.TransportError):
             return True
@@ -108,7 +108,7 @@ def _words(error: BaseException) -> str:
 
 
 def _tell(why: str) -> None:
-    """Says once for each time that the server goes away that it has."""
+    """Reports once per outage that the server is unreachable."""
     if not _away_since or time.monotonic() - _away_since[-1] > 10 * AGAIN:
         print(f"lagline: Prefect does not answer ({why}); the run goes on, and is not shown there meanwhile", file=sys.stderr)
     _away_since.append(time.monotonic())

@@ -1,4 +1,4 @@
-"""Our own Prefect API server, a child on loopback, or the one that the user named."""
+"""Our own Prefect API server, a child on loopback, or the server that the user named."""
 
 import asyncio
 import http.client
@@ -25,28 +25,28 @@ from params.errors import Unavailable, UserError
 from params.shown import masked
 from tasks.locks import lock
 
-ANSWER_LIMIT = 10.0  # seconds for a server that the user named: it runs already, or is just being started
-GATEWAY = (502, 503, 504)  # a proxy speaks for a server that does not
-# of the settings below, those that only one run has: a schedule needs what they turn off, and pages need themselves
+ANSWER_LIMIT = 10.0  # seconds for a server that the user named: it is running, or just starting
+GATEWAY = (502, 503, 504)  # a proxy answering for a server that does not
+# settings below for a single run only: a schedule needs what they turn off, and pages need themselves
 ONE_RUN = ("UI_ENABLED", "BLOCKS_ON_START", "AUTO_REGISTRATION", "TRIGGERS_ENABLED", "PERSISTER_ENABLED")
 SERVED = "schedule.json"  # in the state folder, while a schedule is served
 PAGES_ONLY = ("UI_ENABLED",)
-OURS = "LAGLINE_PREFECT"  # set where PREFECT_API_URL names a server of ours, in the runs of a schedule, too
+OURS = "LAGLINE_PREFECT"  # set if PREFECT_API_URL names a server of ours, also in the runs of a schedule
 DRAIN = 10.0  # seconds for what the client has not sent yet
-LASTING, PAGES, ONCE = "lasting", "pages", "once"  # what the child is for: a schedule, a person who looks, or one run
+LASTING, PAGES, ONCE = "lasting", "pages", "once"  # the child serves a schedule, the UI, or one run
 
 
 class PrefectServer:
-    """The server that this process talks to: our child, or (None) one that the user named in PREFECT_API_URL."""
+    """The server that this process uses: our child, or (None) one that the user named in PREFECT_API_URL."""
 
     def __init__(self, child: Child | None, kind: str = ONCE) -> None:
         self.child, self.kind = child, kind
         self.watch: Watch | None = None
 
     def wait(self) -> None:
-        """Returns when the server answers; raises UserError where ours does not start or the user's does not answer.
+        """Returns once the server answers.  Raises UserError if ours does not start or the user's is silent.
 
-        From then on ours is started again whenever it goes away.
+        From then on, ours is restarted whenever it goes away.
         """
         if self.child is None:
             _wait_for(os.environ["PREFECT_API_URL"])
@@ -56,7 +56,7 @@ class PrefectServer:
             self.watch = Watch(self.child, lasting=self.kind == LASTING)
 
     def addresses(self) -> list[str]:
-        """What to open: the pages of our own server by a link that holds their key, and the key for who comes another way."""
+        """What to open: the pages of our server by a link with their key, and the key by itself."""
         if self.child is None:
             return [f"Prefect: {masked(os.environ['PREFECT_API_URL'])}"]
         key = os.environ["PREFECT_API_AUTH_STRING"]
@@ -65,7 +65,7 @@ class PrefectServer:
 
     @contextmanager
     def announced(self, home: Path) -> Iterator[None]:
-        """For the block `python -m flows ui` knows of this server, too."""
+        """Within the block, `python -m flows ui` knows of this server too."""
         note = home / SERVED
         note.touch(mode=0o600)
         note.write_text(json.dumps({"pid": os.getpid(), "lines": self.addresses()}))
@@ -75,7 +75,7 @@ class PrefectServer:
             note.unlink(missing_ok=True)
 
     def stop(self) -> None:
-        """Hands over what the client still holds, then ends our child; may be called twice."""
+        """Delivers what the client still holds, then ends our child; may be called twice."""
         child, self.child = self.child, None
         if child:
             if child.process.poll() is None:
@@ -89,12 +89,12 @@ class PrefectServer:
 
 
 def start_prefect(home: Path, lasting: bool = False, pages: int | None = None) -> PrefectServer:
-    """Starts our Prefect API server and sets PREFECT_API_URL; does nothing where the user has set it already.
+    """Starts our Prefect API server and sets PREFECT_API_URL; does nothing if the user has set it.
 
-    `lasting`: with the services that a schedule needs, and its pages, for as long as this process lives.  `pages`: on this
-    port, with its pages and no services.  Raises OSError where that port is taken.
+    `lasting`: with the services and pages of a schedule, as long as this process lives.  `pages`: on this
+    port, with pages and no services.  Raises OSError if that port is taken.
 
-    Returns at once: starting takes seconds in which other work can be done before `wait()`.  Import prefect only after this.
+    Returns at once, so that other work can go on before `wait()`.  Import prefect only after this.
     """
     if os.environ.get("PREFECT_API_URL"):
         return PrefectServer(None)
@@ -106,13 +106,13 @@ def start_prefect(home: Path, lasting: bool = False, pages: int | None = None) -
         "PREFECT_SERVER_API_AUTH_STRING": key,
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{LOOPBACK}",
-        "PREFECT_SERVER_UI_API_URL": "/api",  # the pages ask the server that they come from; without, one at port 4200
+        "PREFECT_SERVER_UI_API_URL": "/api",  # the pages' own server; by default the one on port 4200
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",  # `_prefect_app` does it, under a lock
-        # one transaction a second instead of one an event: a burst of short tasks is on disk when we stop, not in a queue
+        # one transaction a second, not one per event: a burst of short tasks is on disk when we stop
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "10000",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
-        # one run needs no web pages, automations or event history, and starts quicker without
+        # one run needs no web pages, automations or event history, and starts faster without
         "PREFECT_SERVER_UI_ENABLED": "false",
         "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
         "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
@@ -131,12 +131,12 @@ def start_prefect(home: Path, lasting: bool = False, pages: int | None = None) -
 
 
 def silence() -> str:
-    """Why the server that the user named does not answer; "" where it does, and of ours, which is started again if need be."""
+    """Why the user's server does not answer; "" if it does, and for ours, which is restarted if need be."""
     return "" if os.environ.get(OURS) else _silence(os.environ.get("PREFECT_API_URL", ""))
 
 
 def _wait_for(address: str) -> None:
-    """Returns when the user's Prefect server answers.  Raises UserError where it does not within ANSWER_LIMIT seconds."""
+    """Returns once the user's Prefect server answers.  Raises UserError after ANSWER_LIMIT seconds."""
     end = time.monotonic() + ANSWER_LIMIT
     while reason := _silence(address):
         if time.monotonic() > end or not address.startswith(("http://", "https://")):
@@ -148,7 +148,7 @@ def _wait_for(address: str) -> None:
 
 
 def _silence(address: str) -> str:
-    """Why nobody answers at an address; "" where somebody does, be it with a refusal, which Prefect tells better than we."""
+    """Why nobody answers at an address; "" if somebody does, even to refuse (Prefect explains that)."""
     if not address.startswith(("http://", "https://")):
         return "not an http address"
     try:
@@ -164,7 +164,7 @@ def _silence(address: str) -> str:
 
 
 def _past_proxies() -> None:
-    """Keeps a company's HTTP proxy out of the way to our own machine."""
+    """Exempts our own machine from a company's HTTP proxy."""
     if any(name.lower() in ("http_proxy", "all_proxy") for name in os.environ):
         value = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
         if LOOPBACK not in value.split(","):
@@ -172,7 +172,7 @@ def _past_proxies() -> None:
 
 
 def _refresh() -> None:
-    """Lets a prefect that was imported before (a test, a second run in one process) read the environment anew."""
+    """Makes an already imported prefect (a test, a second run in one process) read the environment again."""
     if "prefect.context" in sys.modules:
         from prefect.context import refresh_global_settings_context
 
@@ -180,12 +180,12 @@ def _refresh() -> None:
 
 
 def drain() -> bool:
-    """Waits until the client has sent its task states and log lines, behind the flow's back; whether it has, in time."""
+    """Waits until the client has sent its task states and log lines; returns whether it did, in time."""
     if "prefect.events.worker" not in sys.modules:
         return True
     from prefect.events.worker import EventsWorker
 
-    logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # that it still waits is no news
+    logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # silences "still waiting"
     waited = EventsWorker.drain_all(timeout=DRAIN)  # of every kind
     return not (isinstance(waited, tuple) and waited[1])
 
@@ -194,7 +194,7 @@ def _prefect_app(home: Path, kind: str) -> Any:
     from prefect.server.api.server import create_app
     from prefect.server.database import provide_database_interface
 
-    with lock(home, "prefect-database"):  # two first starts at once would both migrate
+    with lock(home, "prefect-database"):  # two simultaneous first starts would both migrate
         asyncio.run(provide_database_interface().create_db())
     app = create_app(ephemeral=kind == ONCE, webserver_only=kind == PAGES, final=True)
     return Porch(app, os.environ["PREFECT_SERVER_API_AUTH_STRING"])

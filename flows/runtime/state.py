@@ -1,4 +1,4 @@
-"""The state folder and the environment, before any heavy import; never imports torch, mlflow, prefect or polars."""
+"""The state folder and the environment, set up before any heavy import (torch, mlflow, prefect, polars)."""
 
 import errno
 import json
@@ -19,30 +19,30 @@ from flows.runtime.terminal import guard
 from params.errors import Unavailable, UserError
 from tasks.files import placed
 
-LAYOUT = 1  # raise it when a newer lagline writes what this one could not read
+LAYOUT = 1  # raise it when a newer lagline writes what this one cannot read
 FOLDERS = ("artifacts", "panels", "checkpoints", "locks")
 READ_BY_OTHERS = ("PREFECT_", "MLFLOW_", "GX_", "DO_NOT_TRACK")
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 NO_MODES = "is open to other users, and its file system lets nobody change that"
 ELSEWHERE = "set LAGLINE_HOME to a folder that you may write"
-# nothing is told to the makers of what we use, unless the user has set one of these; set before any of them is imported
+# no telemetry to the makers of our libraries unless the user set one of these; set before their import
 SILENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GX_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "true",  # prefect's client; mlflow takes no other word for yes
 }
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, a limit
-SQLITE_NO_SPACE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)  # a quota or a limit is the second
-ROOM = 4_000_000  # bytes that a new database of Prefect takes, with its journal
-RUST_ERRNO = re.compile(r"\(os error (\d+)\)")  # polars and safetensors hand the number on in no other way
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, a size limit
+SQLITE_NO_SPACE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)  # the second: a quota or a size limit
+ROOM = 4_000_000  # bytes of a new Prefect database with its journal
+RUST_ERRNO = re.compile(r"\(os error (\d+)\)")  # all that polars and safetensors report
 MAKE_ROOM = "make room, by python -m flows prune or by hand, then run the same command again"
 
 
 def home() -> Path:
-    """The state folder: LAGLINE_HOME, or `.lagline` in the working folder; absolute, not made yet.
+    """The state folder: LAGLINE_HOME, or `.lagline` in the working folder; absolute, not created yet.
 
-    Raises UserError where it names the home of somebody who has none, or is relative to a working folder that is gone.
+    Raises UserError if it names a home folder that does not exist, or the working folder is gone.
     """
     given = os.environ.get("LAGLINE_HOME") or ".lagline"
     try:
@@ -57,7 +57,7 @@ def home() -> Path:
 
 
 def _check_name(folder: Path) -> None:
-    """Raises UserError for a name that not every library here would take for the same folder, or write down at all."""
+    """Raises UserError for a name that some library here would misread or cannot encode."""
     name, encoding = str(folder), sys.getfilesystemencoding()
     if set("?#%") & set(name):
         raise UserError(f"LAGLINE_HOME={folder}: the characters ? # % do not fit a database's address; {ELSEWHERE}")
@@ -69,9 +69,9 @@ def _check_name(folder: Path) -> None:
 
 
 def ready() -> Path:
-    """The state folder, made, with the environment set and the filter of all that is printed or logged; may be called again.
+    """Creates the state folder, sets the environment and installs the output filter; may be called again.
 
-    A worker calls a flow without our command.
+    Flows call it too, since a worker runs a flow without our command line.
     """
     guard()
     folder = prepare()
@@ -80,15 +80,15 @@ def ready() -> Path:
 
 
 def prefect_home(folder: Path) -> Path:
-    """Prefect's own folder, one for each minor version: an older Prefect cannot read a newer one's database."""
+    """Prefect's own folder, one per minor version: an older Prefect cannot read a newer one's database."""
     return folder / f"prefect-{'.'.join(version('prefect').split('.')[:2])}"
 
 
 def prepare() -> Path:
-    """Makes the state folder (mode 0700) where it is missing; any number of processes may do so at once.
+    """Creates the state folder (mode 0700) if missing; safe for any number of processes at once.
 
-    Raises UserError where it is a file, cannot be written, or was written by a newer lagline.  One that is there and whose
-    disk is full will do: much only reads, and prune makes room.
+    Raises UserError if it is a file, is not writable, or is from a newer lagline.  An existing folder
+    on a full disk is accepted: many verbs only read, and prune makes room.
     """
     folder = home()
     _check_name(folder)
@@ -114,9 +114,9 @@ def prepare() -> Path:
 
 
 def _keep_to_its_owner(folder: Path) -> None:
-    """Takes a state folder that others may enter from them, and says so: whoever writes there has us run and believe it.
+    """Makes a state folder that others may enter private, and says so: what others write there, we would run.
 
-    All that lies below is covered by it, whatever its own mode.  Raises UserError where the folder is somebody else's.
+    The mode of the folder protects all below it.  Raises UserError if it belongs to somebody else.
     """
     found = folder.stat()
     if found.st_uid != os.geteuid():
@@ -137,7 +137,7 @@ def _keep_to_its_owner(folder: Path) -> None:
 
 
 def passing(error: BaseException | None) -> str | None:
-    """What to say of an error that may pass by itself: a full disk, a tracking server that does not answer; else None."""
+    """The message for an error that may pass by itself: a full disk, a silent tracking server; else None."""
     told = full_disk(error)
     if told is None and error is not None and "mlflow" in sys.modules:
         from tasks.tracking.connection import AGAIN_LATER, lost
@@ -148,7 +148,7 @@ def passing(error: BaseException | None) -> str | None:
 
 
 def full_disk(error: BaseException | None) -> str | None:
-    """What to say where an error was caused by a full disk, also if a library wrapped it; else None."""
+    """The message for an error caused by a full disk, even if a library wrapped it; else None."""
     while error is not None:
         if _no_space(error):
             where = getattr(error, "filename", None) or f"{home()} or {tempfile.gettempdir()}"
@@ -158,7 +158,7 @@ def full_disk(error: BaseException | None) -> str | None:
 
 
 def no_room(folder: Path, needed: int = ROOM) -> str | None:
-    """What to say where a disk has no room for a database; else None."""
+    """The message if a disk has no room for a database; else None."""
     free = shutil.disk_usage(folder).free
     return f"the disk is full ({folder}): {free / 1e6:.1f} MB are left; {MAKE_ROOM}" if free < needed else None
 
@@ -175,7 +175,7 @@ def _no_space(error: BaseException) -> bool:
 def _refuse_other_layouts(folder: Path) -> None:
     path = folder / "layout.json"
     try:
-        text = path.read_bytes() if stat.S_ISREG(path.lstat().st_mode) else b""  # what is no file may never end
+        text = path.read_bytes() if stat.S_ISREG(path.lstat().st_mode) else b""  # a pipe never ends
     except FileNotFoundError:
         return
     try:
@@ -201,7 +201,7 @@ def _write_layout(folder: Path) -> None:
 
 
 def set_environment(folder: Path) -> None:
-    """What prefect, mlflow and great_expectations read when they are imported; what the user has set (not empty) stays."""
+    """Sets what prefect, mlflow and great_expectations read on import; non-empty user settings win."""
     values = {
         "PREFECT_HOME": str(prefect_home(folder)),
         "PREFECT_LOGGING_SETTINGS_PATH": str(Path(__file__).with_name("logging.yml")),
@@ -216,7 +216,7 @@ def set_environment(folder: Path) -> None:
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        # a server on an object store would else send us there for each file, and we may not reach it
+        # else a server on an object store redirects us there for each file, and we may not reach it
         "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
         "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -225,27 +225,27 @@ def set_environment(folder: Path) -> None:
         "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
     }
     for name in [name for name, value in os.environ.items() if not value and name.startswith(READ_BY_OTHERS)]:
-        del os.environ[name]  # `NAME=` in a shell or a unit file means "not set"; mlflow and prefect take it for an address
+        del os.environ[name]  # `NAME=` means "not set"; mlflow and prefect read an address
     for name, value in values.items():
         os.environ.setdefault(name, value)
     be_silent()
     _passwords_out_of_addresses()
-    # a store that does not answer is told once, by us, and not also by a line for each try
+    # we report once that a store does not answer; urllib3 would add a line per try
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    logging.raiseExceptions = False  # nor a Prefect server that takes no log lines
+    logging.raiseExceptions = False  # nor a line for a Prefect server that accepts no logs
 
 
 def be_silent() -> None:
-    """Turns off what the libraries tell their makers, in this process and those that it starts."""
+    """Turns off the telemetry of libraries, in this process and its children."""
     for name, value in SILENT.items():
         os.environ[name] = os.environ.get(name) or value
 
 
 def _passwords_out_of_addresses() -> None:
-    """Hands the password of a server's address over in the variables that mlflow and prefect have for it.
+    """Moves the password of a server's address into the variables that mlflow and prefect have for it.
 
-    They print addresses, and put them into errors, logs and what they store.  A registry of its own may have another password,
-    which mlflow has no variable for: then addresses stay as they are, and are masked where they are shown.
+    They print addresses, and put them into errors, logs and storage.  A separate registry may have another
+    password, for which mlflow has no variable: addresses then stay, and are masked where they are shown.
     """
     address, user, password = _apart(os.environ["MLFLOW_TRACKING_URI"])
     if user and password and not os.environ.get("MLFLOW_REGISTRY_URI"):
@@ -258,7 +258,7 @@ def _passwords_out_of_addresses() -> None:
 
 
 def _apart(address: str) -> tuple[str, str, str]:
-    """An http address without user and password, and these; as it is, and nothing, where it has none or is none."""
+    """An http address without its credentials, user and password; unchanged with "", "" if it has none."""
     start, separator, rest = address.partition("://")
     place, slash, path = rest.partition("/")
     who, at, host = place.rpartition("@")

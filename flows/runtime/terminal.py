@@ -1,8 +1,8 @@
-"""The way to the terminal and to every log: what is written to standard output or error is shown as `params/shown.py` shows it.
+"""A filter on standard output, standard error and every log: shows text as `params/shown.py` does.
 
-It lies at the streams, so that no print, warning, traceback or log line of ours or of a library goes around it.  rich, which
-writes escape codes of its own, goes to the stream itself; its texts are shown where they enter, before it measures and breaks
-them into lines.
+It wraps the streams, so that no print, warning, traceback or log line bypasses it.  rich, which writes
+escape codes of its own, writes to the wrapped stream; its texts are filtered on entry, before it measures
+and wraps them.
 """
 
 import io
@@ -17,19 +17,19 @@ from typing import Any, TextIO, cast
 from params.shown import escaped, learn, shown, shown_tree
 
 _LOCK = threading.RLock()
-# a child that is forked while another thread writes must not wait for that thread
+# a child forked while another thread writes must not wait for that thread
 os.register_at_fork(after_in_child=_LOCK._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 class Shown(io.TextIOBase):
-    """A stream that shows what is written to it, line by line: a secret may be written in pieces."""
+    """A stream that filters what is written to it, line by line: a secret may arrive in pieces."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self._begun = ""  # a line that has no end yet
+        self._begun = ""  # a line without an end yet
 
     def write(self, text: str, /) -> int:
-        """Takes a text; whole lines go on at once."""
+        """Takes a text; whole lines are written at once."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with _LOCK:
@@ -39,7 +39,7 @@ class Shown(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Sends on what was begun, too."""
+        """Also writes an unfinished line."""
         with _LOCK:
             begun, self._begun = self._begun, ""
             if begun:
@@ -49,7 +49,7 @@ class Shown(io.TextIOBase):
 
     @property
     def rich_proxied_file(self) -> TextIO:
-        """Where a console of rich writes: the name is rich's own, for what stands before the stream that it means."""
+        """Where a rich console writes: the name is rich's own, for the stream behind a proxy."""
         file = self.stream
         while (below := getattr(file, "rich_proxied_file", None)) is not None:
             file = below
@@ -57,24 +57,24 @@ class Shown(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # a plain attribute of its parent
-        """Of the stream."""
+        """The encoding of the stream."""
         return self.stream.encoding
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]
-        """Of the stream."""
+        """The error handler of the stream."""
         return self.stream.errors
 
     def fileno(self) -> int:
-        """Of the stream."""
+        """The descriptor of the stream."""
         return self.stream.fileno()
 
     def isatty(self) -> bool:
-        """Whether a person reads it."""
+        """Whether the stream is a terminal."""
         return self.stream.isatty()
 
     def writable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def __getattr__(self, name: str) -> Any:
@@ -82,7 +82,7 @@ class Shown(io.TextIOBase):
 
 
 class _Record(logging.LogRecord):
-    """A record of a log, shown wherever a handler takes it: a file, a terminal, Prefect's API."""
+    """A log record, filtered whichever handler takes it: a file, a terminal, Prefect's API."""
 
     def getMessage(self) -> str:
         """The message with its arguments."""
@@ -99,23 +99,23 @@ class _Record(logging.LogRecord):
 
 
 def guard() -> None:
-    """Puts the filter before standard output and error, the texts of rich and all logs; may be called again."""
+    """Installs the filter on standard output and error, rich's texts and all logs; may be called again."""
     import rich.text
 
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and not isinstance(stream, Shown):
-            with suppress(AttributeError, ValueError, OSError):  # what no encoding has room for is an escape and no error
+            with suppress(AttributeError, ValueError, OSError):  # unencodable: escapes, no errors
                 stream.reconfigure(errors="backslashreplace")
             setattr(sys, name, Shown(stream))
     rich.text.strip_control_codes = shown  # type: ignore[assignment,attr-defined]  # where rich itself takes out some, of every text
     logging.setLogRecordFactory(_Record)
-    os.environ["PYTHON_COLORS"] = "0"  # Python's own tracebacks go to the stream as text
+    os.environ["PYTHON_COLORS"] = "0"  # Python's own tracebacks go to the stream as plain text
     learn()
 
 
 def hand_over(line: str) -> None:
-    """Prints a line that carries a key of ours on purpose, to the one who started it."""
+    """Prints a line that deliberately shows a key of ours, to the person who started us."""
     stream = cast("Shown | TextIO", sys.stdout)
     stream.flush()
     stream = stream.rich_proxied_file if isinstance(stream, Shown) else stream
@@ -123,5 +123,5 @@ def hand_over(line: str) -> None:
 
 
 def print_json(tree: Any) -> None:
-    """Prints JSON for a program: valid whatever is in it, its texts without secrets."""
+    """Prints valid JSON for a program; secrets in its texts are masked."""
     hand_over(json.dumps(shown_tree(tree), indent=1))

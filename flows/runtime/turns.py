@@ -1,4 +1,4 @@
-"""What a comparison holds while it runs: its turn in the state folder, and its run in MLflow, which ends however it ends."""
+"""What a comparison holds while it runs: its turn in the state folder, and an MLflow run that always ends."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +12,7 @@ from tasks.tracking import connection, runs
 
 @contextmanager
 def alone(home: Path, name: str, board: Board) -> Iterator[None]:
-    """One comparison at a time in a state folder, and one of a name: two would share folders, or log into one run."""
+    """One comparison at a time per state folder and per name: two would share folders or log into one run."""
     with ExitStack() as taken:
         for take in (partial(lock, home, "compare"), partial(shared, home, f"compare-{name}")):
             try:
@@ -25,7 +25,7 @@ def alone(home: Path, name: str, board: Board) -> Iterator[None]:
 
 @contextmanager
 def ended_in_any_case(run_id: str) -> Iterator[None]:
-    """Ends a run as finished, killed (Ctrl-C, SIGTERM) or failed; waits, until then, for a tracking server that is away."""
+    """Ends an MLflow run as finished, killed (Ctrl-C, SIGTERM) or failed; waits for an unreachable server."""
     try:
         with connection.patience():
             yield

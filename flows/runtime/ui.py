@@ -1,4 +1,4 @@
-"""The pages of MLflow and of Prefect as children on loopback, each behind a key of its own."""
+"""The pages of MLflow and Prefect as children on loopback, each behind its own key."""
 
 import errno
 import json
@@ -19,17 +19,18 @@ from flows.runtime.terminal import guard, hand_over
 from params.errors import UserError
 from params.shown import visible
 
-UI_PORT, PREFECT_PORT = 5000, 4200  # the tools' own
-UI_PORTS = 20  # how far a default port falls forward
+UI_PORT, PREFECT_PORT = 5000, 4200  # the tools' defaults
+UI_PORTS = 20  # ports tried from a default on
 TOLD = 5  # comparisons whose addresses are printed
-KEY = "LAGLINE_UI_KEY"  # the child's environment; a command line is for everybody to read
+KEY = "LAGLINE_UI_KEY"  # in the child's environment: anybody may read a command line
 OPENED = "ui-open.html"  # in the state folder, while the pages are served
 Started = TypeVar("Started")
 
 
 def ui(home: Path, port: int | None = None, open_browser: bool = False) -> None:
-    """Serves the pages until Ctrl-C (KeyboardInterrupt is the caller's); without a `port` MLflow's are on the first free one
-    from 5000 on.  Raises UserError where nothing was tracked yet, the named port is taken or a server ends by itself.
+    """Serves the pages until Ctrl-C (KeyboardInterrupt is the caller's), by default on the first free port
+    from 5000 on.  Raises UserError if nothing is tracked yet, the named port is taken or a server ends by
+    itself.
     """
     store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home}/mlflow.db"
     if store.startswith(("http://", "https://")):
@@ -52,7 +53,7 @@ def ui(home: Path, port: int | None = None, open_browser: bool = False) -> None:
 
 
 def _show_mlflow(child: Child, key: str, asked: int | None) -> str:
-    """Waits for MLflow's pages and prints their links; returns the first one of a comparison, or that of all."""
+    """Waits for MLflow's pages and prints their links; returns that of the newest comparison, or of all."""
     from tasks.tracking import runs  # while the servers start
     from tasks.tracking import view as pages
 
@@ -68,12 +69,12 @@ def _show_mlflow(child: Child, key: str, asked: int | None) -> str:
 
 
 def _start_prefect(home: Path) -> PrefectServer:
-    """Prefect's pages of the state folder; a server that the user named has pages of its own."""
+    """Prefect's pages for the state folder; a server that the user named has its own."""
     return _on_a_free_port(PREFECT_PORT, None, lambda port: start_prefect(home, pages=port))
 
 
 def _prefect_pages(server: PrefectServer) -> list[str]:
-    """Waits for Prefect's pages; what to print of them, also where they do not come: MLflow's are there without."""
+    """Waits for Prefect's pages; returns what to print, even if they fail: MLflow's work without."""
     try:
         server.wait()
     except UserError as error:
@@ -83,7 +84,7 @@ def _prefect_pages(server: PrefectServer) -> list[str]:
 
 
 def _open(home: Path, address: str) -> Path:
-    """Opens a browser on a link, by a file of ours that leads there: the command line of a browser is for everybody to read."""
+    """Opens a browser on a link via a file that redirects: anybody may read a browser's command line."""
     page = home / OPENED
     page.touch(mode=0o600)
     page.write_text(f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={escape(address)}">\n')
@@ -92,18 +93,18 @@ def _open(home: Path, address: str) -> Path:
 
 
 def _schedule(home: Path) -> list[str]:
-    """Where the pages of a schedule are, if one is served from this state folder: they show the same as ours would."""
+    """The addresses of a schedule served from this state folder, if any: its pages show the same as ours."""
     import psutil
 
     try:
         known = json.loads((home / SERVED).read_text())
         return [str(line) for line in known["lines"]] if psutil.pid_exists(int(known["pid"])) else []
     except (OSError, ValueError, LookupError, TypeError):
-        return []  # none is
+        return []  # no schedule is served
 
 
 def _start_mlflow(home: Path, store: str, key: str, port: int | None) -> Child:
-    # a store may hold a password, so both go by the environment
+    # a store may hold a password, so both are passed in the environment
     environment = {"MLFLOW_TRACKING_URI": store, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", KEY: key}
 
     def start(port: int) -> Child:
@@ -126,11 +127,11 @@ def _on_a_free_port(first: int, named: int | None, start: Callable[[int], Starte
 
 
 def main(descriptor: str, home: str, port: str) -> None:
-    """The child itself: serves on the inherited socket until SIGTERM or the end of its parent.
+    """The child itself: serves on the inherited socket until its parent is gone.
 
-    Not by `mlflow server`, which starts uvicorn as a child of its own: that one would outlive a kill -9 of us, and could be
-    handed a port, which somebody else may take meanwhile, but not our socket.  No artifacts are handed out: runs hold plain
-    paths below home, which the server reads by itself.
+    Not `mlflow server`: its uvicorn child would outlive a kill -9 of us, and it takes a port, which somebody
+    else could grab meanwhile, instead of our socket.  No artifacts are proxied: runs hold plain paths below
+    home, which the server reads itself.
     """
     guard()
     die_with_parent()

@@ -1,4 +1,4 @@
-"""Keeps our Prefect server alive: one that was killed, or hangs, is started again on its port, with its key and database."""
+"""Keeps our Prefect server alive: restarts one that died or hangs, with its port, key and database."""
 
 import itertools
 import sys
@@ -11,23 +11,23 @@ from params.errors import UserError
 from tasks import interrupt
 from tasks.serve.notify import notify
 
-LOOK, ASK = 0.5, 10.0  # seconds after which a server is looked at, and asked whether it is well
-SILENT = 3  # questions without an answer, after which it is as good as gone
-GRACE = 1.0  # seconds: who ends all of us at once ends the server first
-STEP = 60.0  # seconds by which a clock that is set back is no mere correction
-TRIES, PAUSES = 3, (2.0, 10.0, 60.0)  # to start it again, and the seconds after each of them
+LOOK, ASK = 0.5, 10.0  # seconds between looks at the process, and between health checks
+SILENT = 3  # failed health checks after which a server counts as gone
+GRACE = 1.0  # seconds: a signal to all our processes ends the server first
+STEP = 60.0  # seconds: a smaller step back of the clock is a mere correction
+TRIES, PAUSES = 3, (2.0, 10.0, 60.0)  # restart attempts, and the seconds after each of them
 
 
 def _clock() -> float:
-    """Changes where the clock is set, or the machine sleeps."""
+    """Changes if the clock is set or the machine sleeps."""
     return time.time() - time.monotonic()
 
 
 class Watch:
-    """A thread that starts a child again whenever it goes away, until `over`.
+    """A thread that restarts a child whenever it goes away, until `over`.
 
-    `lasting`: for a schedule, which cannot do without; what runs once can.  A schedule's is also started again where the clock
-    was set back, since its services wait for times of the clock that was ahead; `set_back` is called after that.
+    `lasting`: for a schedule, which depends on the server; a single run does not.  It is also restarted after
+    the clock was set back, since its services wait for times of the old clock; then `set_back` is called.
     """
 
     def __init__(self, child: Child, lasting: bool, clock: Callable[[], float] = _clock) -> None:
@@ -37,14 +37,14 @@ class Watch:
         threading.Thread(target=self._watch, name="prefect-watch", daemon=True).start()
 
     def over(self) -> None:
-        """The child is not started again; returns when nobody is at it."""
+        """Stops the restarts; returns when none is in progress."""
         self._over.set()
         while not self._turn.acquire(timeout=0.2):
             self.child.process.terminate()
         self._turn.release()
 
     def _watch(self) -> None:
-        """Counts questions, and not the seconds without an answer: the clock runs on while a laptop sleeps."""
+        """Counts failed checks, not seconds without an answer: the clock runs on while a laptop sleeps."""
         asked, silent, clock = time.monotonic(), 0, self.clock()
         while not self._over.wait(LOOK):
             before, clock = clock, self.clock()
@@ -59,7 +59,7 @@ class Watch:
                 asked = time.monotonic()
             if ended is not None or silent >= SILENT:
                 if self._over.wait(GRACE) or interrupt.asked() or not self._start_again(_words(ended)):
-                    self.child.listener.close()  # nobody waits for it any more
+                    self.child.listener.close()  # nobody is to wait for it
                     return
                 asked, silent = time.monotonic(), 0
 

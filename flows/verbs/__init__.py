@@ -1,1 +1,1 @@
-"""What the verbs of the command line print; no flows."""
+"""What the command line's verbs print; contains no flows."""

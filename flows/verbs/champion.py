@@ -1,4 +1,4 @@
-"""The verbs on the champion, rollback and history, and what promote ends with."""
+"""The verbs rollback and history, and the output of promote."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def show_decision(found: "Decision") -> None:
-    """What was decided (a refusal first, with what to type), what every gate said, and the scores."""
+    """Prints the decision (a refusal first, with what to type), the verdict of every gate and the scores."""
     console = Console(highlight=False)
     if not found.promoted:
         for line in (found.words, *_go_on(found)):
@@ -43,7 +43,7 @@ def show_decision(found: "Decision") -> None:
 
 
 def _go_on(found: "Decision") -> list[str]:
-    """What to type after a refusal: what each gate knows of, and then the same again; where none does, where to look."""
+    """What to type after a refusal: what each gate suggests, then the same command; else where to look."""
     failed = [one for one in found.gates if not one.passed]
     lines = [f"To go on ({one.gate}): {one.way}" for one in failed if one.way]
     if lines and all(one.way for one in failed):
@@ -54,7 +54,7 @@ def _go_on(found: "Decision") -> list[str]:
 
 
 def show_rollback(home: Path, name: str, unsealed: bool = False, reason: str = "") -> None:
-    """Puts the champion before back, and says so."""
+    """Restores the previous champion and says so."""
     from tasks.promote.alias import roll_back  # torch
 
     check_name(name)
@@ -65,7 +65,7 @@ def show_rollback(home: Path, name: str, unsealed: bool = False, reason: str = "
 
 
 def accept_ledger(home: Path, name: str, reason: str) -> None:
-    """Takes a ledger that does not chain as it stands, and says so."""
+    """Accepts a ledger with a broken chain as it is, and says so."""
     from tasks.promote.alias import accept  # torch
 
     check_name(name)
@@ -76,7 +76,7 @@ def accept_ledger(home: Path, name: str, reason: str) -> None:
 
 
 def show_history(home: Path, name: str, moment: str | None, as_json: bool) -> None:
-    """Who was champion when, and why, and what of it does not chain.  Raises UserError where nothing was ever decided."""
+    """Prints who was champion when and why, and any broken chain.  Raises UserError if there was none."""
     check_name(name)
     with connection.answered():
         connection.connect(home)
@@ -118,7 +118,7 @@ def _table(some: Sequence[Entry]) -> Table:
 
 
 def _moment(text: str) -> datetime:
-    """The end of a day, or a moment, UTC where nothing is said."""
+    """The end of a day, or a moment; UTC unless a zone is given."""
     with suppress(ValueError):
         return datetime.combine(date.fromisoformat(text), time.max, UTC)
     try:

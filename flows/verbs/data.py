@@ -1,4 +1,4 @@
-"""The verbs validate and lags: what a table looks like to the checks, and its windows as a table."""
+"""The verbs validate and lags: the report of the data checks, and the windows as a table."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ HEADS = 10  # series whose first rows are printed
 
 
 def show_checks(run: RunParams) -> None:
-    """Prints the report of the data checks.  Raises ChecksFailed where they fail."""
+    """Prints the report of the data checks.  Raises ChecksFailed if they fail."""
     with Board() as board, board.stage("check the data"):
         verdict = validate(run, open_source(run.data))
     console = Console()
@@ -35,10 +35,10 @@ def show_checks(run: RunParams) -> None:
 
 
 def show_lags(home: Path, run: RunParams, out: Path | None, head: bool, edges: Any, rolling: tuple[int, ...]) -> None:
-    """Prints the head of the lag table of the first series, or writes the whole in bounded memory.
+    """Prints the first rows of the lag table for some series, or writes the whole in bounded memory.
 
-    The windows are those of compare.  The checks of the table itself run first, and what they leave out is left out here;
-    nothing is trained, so that no series is too short.  Raises ChecksFailed where they fail.
+    The windows are those of compare.  The table's own checks run first, and what they drop is dropped here
+    too; nothing is trained, so no series is too short.  Raises ChecksFailed if they fail.
     """
     if out is not None:
         require_writable("--out", out, TABLES)
@@ -54,7 +54,7 @@ def show_lags(home: Path, run: RunParams, out: Path | None, head: bool, edges: A
     tail = bool(verdict.facts["to_forecast"][0])
     frame = history_frame(run, source, verdict.dropped_features, verdict.dropped_series, tail)
     windows, frequency = run.windows.window_params().without(verdict.dropped_features), source.frequency
-    windows = replace(windows, start_padding=0)  # the rows of a table are those of the data
+    windows = replace(windows, start_padding=0)  # the table's rows are those of the data
     with TemporaryDirectory(prefix=".lags-", dir=home) as scratch:  # a head needs a panel of the series shown and no more
         panels, frame = (Path(scratch), first_series(frame, HEADS)) if out is None else (home / "panels", frame)
         with board, board.stage("write the panel"):

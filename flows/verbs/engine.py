@@ -1,4 +1,4 @@
-"""The verb engine: where fits run, what there is and fits there, and how far away it is."""
+"""The verb engine: where fits run, what that engine offers, how many fits it holds and how far away it is."""
 
 import platform
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ OURS = {"python": platform.python_version(), "torch": torch.__version__}
 
 @dataclass(frozen=True)
 class Found:
-    """What an engine says of itself.  `slots`: fits of one thread at a time.  `seconds`: of 1 MB to each node and back."""
+    """What an engine reports.  `slots`: one-thread fits at a time.  `seconds`: per node, 1 MB and back."""
 
     name: str
     pool: Pool
@@ -47,12 +47,12 @@ class Found:
 
 
 def versions(node: Node) -> dict[str, str]:
-    """Those of a node that are compared with ours."""
+    """The versions of a node that are compared with ours."""
     return {"python": node.python, "torch": node.torch}
 
 
 def show_engine(as_json: bool) -> None:
-    """Prints what the chosen engine is and has.  Raises UserError where it cannot be had, or no fit can run there."""
+    """Prints what the chosen engine is and has.  Raises UserError if it is unavailable or can run no fit."""
     chosen = engine()
     pool, device = chosen.pool(), chosen.device()
     found = Found(chosen.name, pool, device, chosen.jobs(1, device), chosen.round_trips())
@@ -69,7 +69,7 @@ def show_engine(as_json: bool) -> None:
 
 
 def _table(found: Found) -> Table:
-    """A row a node; a star at a version that is not ours, and the round trip where something travels."""
+    """One row per node; a star marks a version that differs from ours."""
     table = Table(box=None, pad_edge=False)
     for column, side in (("node", "left"), ("cores", "right"), ("GPUs", "right"), ("memory", "right")):
         table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Forecast: a registered version on a table of one's own, given back in its own columns."""
+"""The verb forecast: applies a registered version to a user's table, in that table's own columns."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from tasks.tracking import connection
 
 
 def show_forecast(home: Path, reference: str, data: str, out: Path, asked: Asked) -> None:
-    """Writes the forecasts of a table and says how many, and by which weights; what stood there before stays where none can be
-    made."""
+    """Writes the forecasts of a table and says how many, and by which weights.
+    An existing file stays if no forecast can be made."""
     name, which = parse(reference)
     for table in (data, *([asked.future] if asked.future else [])):
         check_out(out, table)

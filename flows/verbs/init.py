@@ -1,4 +1,4 @@
-"""The verb init: looks at a table, writes a commented run file for it and says what it saw."""
+"""The verb init: looks at a table, writes a commented run file for it and prints what it found."""
 
 import re
 import shlex
@@ -18,7 +18,7 @@ from tasks.files import RUN_FILES, placed, require_writable
 def make_run_file(data: str, out: Path | None, melting: bool, force: bool, asked: Asked) -> None:
     """Writes the run file of a table and prints what was found.
 
-    It goes to `out`, by default `<name of the table>.yaml` in the working folder.  Raises UserError where it is there already.
+    `out` is by default `<name of the table>.yaml` in the working folder.  Raises UserError if it exists.
     """
     target = out or Path(f"{stem_of(data)}.yaml")
     if target.suffix.lower() not in RUN_FILES:
@@ -39,7 +39,7 @@ def make_run_file(data: str, out: Path | None, melting: bool, force: bool, asked
 
 
 def stem_of(data: str) -> str:
-    """What a table is called, of its path or address."""
+    """The name of a table, from its path or address."""
     name = re.split(r"[?#]", data)[0] if "://" in data else data
     return Path(name.removeprefix("env:")).name.split(".")[0].strip("*?[]") or "series"
 

@@ -1,4 +1,4 @@
-"""Export and import: a registered version with its panel, as one file; what is heavy is imported once the verb is known."""
+"""The verbs export and import: a registered version with its panel, as one file.  Heavy imports are lazy."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`compare --preset` and `--minutes`: a first look at every variant, a search of the best, then one ordinary comparison."""
+"""`compare --preset` and `--minutes`: a first look at all variants, a search, then a comparison."""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ OURS = ("variants", "training.seeds", "split.folds")  # the keys that a preset s
 
 @dataclass(frozen=True)
 class Asked:
-    """What a command line asks for.  `named`: the variants by name, which stand in the place of the preset's."""
+    """The options of the command.  `named`: variants were named, and replace those of the preset."""
 
     preset: str | None
     minutes: float | None
@@ -36,9 +36,10 @@ class Asked:
 
 
 def show_compared(home: Path, plan: Plan, asked: Asked) -> None:
-    """Compares as a preset says, within the minutes if there are some, and shows what came of it.
+    """Compares as a preset says, within the minutes if given, and shows the result.
 
-    Raises UserError, before any data is read, for a preset or variant that there is not, and files that may not be written.
+    Raises UserError, before reading data, for an unknown preset or variant and for files that cannot be
+    written.
     """
     if asked.tuned is not None:
         raise UserError("--tuned: a preset searches by itself: leave it out, or --preset and --minutes")
@@ -79,7 +80,7 @@ def _compared(home: Path, plan: Plan, asked: Asked) -> "Comparison":
 
 
 def _held(preset: Preset, plan: Plan, named: bool) -> Preset:
-    """The preset, with what the user holds fast in the place of its own."""
+    """The preset, with values that the user set explicitly in place of its own."""
     given = {text.partition("=")[0].strip() for text in plan.settings}
     changed: dict[str, object] = {"variants": plan.run.variants} if named or "variants" in given else {}
     changed |= {"seeds": plan.run.training.seeds} if "training.seeds" in given else {}
@@ -102,8 +103,8 @@ def _first(path: Path, base: Sequence[str], names: Sequence[str], board: "Board"
 
 
 def _decided(first: Plan, base: Sequence[str], preset: Preset, name: str, clock: Clock, look: "Look") -> Decision:
-    """Sees for how many validation ranges there is time, searches the best variants of the first look over these, and sees how
-    many seeds the rest holds."""
+    """Decides how many validation ranges there is time for, searches the best variants of the first look over
+    them, and decides how many seeds fit into the rest."""
     kept = tuple(one for one in first.run.variants if one not in look.left_out)
     every = sum(one.seconds for one in look.tried)
     folds = ranges(preset, clock, every, look.jobs)
@@ -120,7 +121,7 @@ def _decided(first: Plan, base: Sequence[str], preset: Preset, name: str, clock:
 
 
 def _search(plan: Plan, trials: int, minutes: float | None) -> tuple[str, list[Trial]]:
-    """The identity of a search of the plan's variants, and as many of its best trials as there are variants."""
+    """The identity of a search of the plan's variants, and as many best trials as it has variants."""
     from flows.runtime.recorded import recorded
     from flows.tune import Limits, tune
 
@@ -129,7 +130,7 @@ def _search(plan: Plan, trials: int, minutes: float | None) -> tuple[str, list[T
 
 
 def _log(parent: str, decision: Decision) -> None:
-    """The decision beside the comparison that it led to."""
+    """Logs the decision to the comparison that it led to."""
     from tasks.tracking import logs
 
     logs.tag(parent, {"preset": decision.preset, "minutes": "" if decision.minutes is None else f"{decision.minutes:g}"})

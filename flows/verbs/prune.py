@@ -10,7 +10,7 @@ from tasks.tracking import connection
 
 
 def show_prune(home: Path, keep: int, dry_run: bool) -> None:
-    """Removes what nothing refers to, and says what: files of one folder, and runs of one experiment, in one line."""
+    """Removes what nothing refers to; prints one line per folder of files or experiment of runs."""
     with connection.answered("what was removed is gone, and the same command removes the rest once it is back"):
         connection.connect(home)
         plan = prune(home, keep, dry_run)

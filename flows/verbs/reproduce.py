@@ -1,4 +1,4 @@
-"""Reproduce: train a registered version again from its fingerprint alone and say whether the same weights come out."""
+"""The verb reproduce: retrains a registered version from its fingerprint and compares the weights."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tasks.tracking import connection
 
 
 def show_reproduction(home: Path, reference: str) -> None:
-    """Prints the proof.  Raises ChecksFailed where the version does not come out again."""
+    """Prints the result.  Raises ChecksFailed if other weights come out."""
     name, which = parse(reference)
     with Board() as board, board.stage(f"reproduce {name}@{which}"), connection.answered():
         connection.connect(home)

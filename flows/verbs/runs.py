@@ -1,4 +1,4 @@
-"""The verb leaderboard, and what compare ends with."""
+"""The verb leaderboard, and the output of compare."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def leaderboard_of(name: str, run_id: str | None = None) -> dict[str, Any]:
-    """What a comparison (the last finished one of a name) found: chosen, naive, sentence, unit, rows, and its run."""
+    """The results of a comparison, by default the last: chosen, naive, sentence, unit, rows, run."""
     run_id = run_id or runs.last_comparison(name).info.run_id
     file = logs.artifact(run_id, "leaderboard.json")
     try:
@@ -42,12 +42,12 @@ def show_leaderboard(home: Path, name: str, as_json: bool) -> None:
 
 
 def print_leaderboard(facts: dict[str, Any]) -> None:
-    """The table, and what it means in words."""
+    """Prints the table and what it means in words."""
     _print_board(*_board_of(facts))
 
 
 def _board_of(facts: dict[str, Any]) -> tuple[Board, Told]:
-    """The rows of a leaderboard, and what is said of them; one of lagline 0.2 was measured against its best naive."""
+    """The rows of a leaderboard and its remarks; one of lagline 0.2 was measured against its best naive."""
     board = Board.of((ScoreRow.read(row) for row in facts["rows"]), facts.get("baseline", facts["naive"]), facts["naive"])
     gain = Difference(**facts["gain"]) if facts.get("gain") else None
     by = facts.get("choose_by", "mae")
@@ -62,8 +62,8 @@ def _print_board(board: Board, told: Told) -> None:
 
 
 def show_comparison(found: "Comparison") -> None:
-    """What a comparison ends with: the leaderboard, what was registered, and where to look next."""
-    if found.compared is None:  # it was there already
+    """Prints the end of a comparison: the leaderboard, what was registered, and where to look next."""
+    if found.compared is None:  # an equal one existed
         print_leaderboard(leaderboard_of(found.name, found.parent))
     else:
         _print_board(found.compared.found.board, found.compared.told)
@@ -80,7 +80,7 @@ def show_comparison(found: "Comparison") -> None:
 
 
 def _to_commit() -> list[str]:
-    """What the gate `code` will ask for, said early; nothing where a revision holds the code that ran."""
+    """An early note of what the gate `code` will ask for; empty if a commit holds the code that ran."""
     from tasks.train.identity import revision  # torch
     from tasks.train.revision import named
 

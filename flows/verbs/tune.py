@@ -1,4 +1,4 @@
-"""The verb tune, and what `compare --tuned` adds to a run: the best trials of its last search, as variant files."""
+"""The verb tune, and `compare --tuned`: the best trials of the last search, as variant files."""
 
 import shlex
 from collections import Counter
@@ -23,14 +23,14 @@ from tasks.tune.trial import Trial, ranked
 if TYPE_CHECKING:
     from flows.tune import Tuned
 
-MINUTES = 30.0  # of a search that is given neither minutes nor trials
-SHOWN = 10  # of the best trials, in the table at the end
+MINUTES = 30.0  # of a search given neither minutes nor trials
+SHOWN = 10  # best trials in the table at the end
 
 
 def search(home: Path, plan: Plan, named: bool, minutes: float | None, trials: int | None, seed: int, out: Path | None) -> None:
-    """Searches, and says what came of it.  `named`: whether the variants were asked for by name.
+    """Searches and prints the result.  `named`: whether the variants were named by the user.
 
-    Raises UserError, before any data is read, for variants without a search and files that may not be written.
+    Raises UserError, before reading data, for variants without a search and files that cannot be written.
     """
     plan = plan if named else those_with_search(plan)
     with prefect_api(home) as server:
@@ -53,7 +53,7 @@ def search(home: Path, plan: Plan, named: bool, minutes: float | None, trials: i
 
 
 def _show(plan: Plan, tuned: "Tuned") -> None:
-    """The best trials as a table, how many ended how, what was written, and what to do next."""
+    """Prints the best trials as a table, how many ended how, what was written, and what to do next."""
     found, console = tuned.found, Console(highlight=False, soft_wrap=True)
     every = ranked([one for some in found.trials.values() for one in some])
     table = Table(title=f"The best trials by {found.error} on validation", title_justify="left", box=None, pad_edge=False)
@@ -79,7 +79,7 @@ def _show(plan: Plan, tuned: "Tuned") -> None:
 
 
 def _comparison(plan: Plan) -> str:
-    """What compares the run of a search: with its settings, but for those that are the search's own."""
+    """The command that compares the run of a search: with its settings, except those of the search itself."""
     own = ("variants=", "split.folds=")
     settings = [part for text in plan.settings if not text.startswith(own) for part in ("--set", text)]
     return masked(shlex.join(["python", "-m", "flows", "compare", str(plan.path), *settings]))
@@ -90,9 +90,9 @@ def _short(path: Path) -> str:
 
 
 def with_tuned(plan: Plan, home: Path, count: int) -> Plan:
-    """The plan with the best trials of the last search for its run as variants, which are written as files.
+    """The plan with the best trials of the run's last search as variants, which are written to files.
 
-    Raises UserError where there was no search, or nothing in it that is better than the variants as they are.
+    Raises UserError if there was no search, or it found nothing better than the variants themselves.
     """
     store, command = Store(home), f"python -m flows tune {shlex.quote(str(plan.path))}"
     for kept in store.searches(plan.run.name)[:1]:
@@ -104,14 +104,14 @@ def with_tuned(plan: Plan, home: Path, count: int) -> Plan:
 
 
 def found_better(spaces: Mapping[str, Space], trials: Mapping[str, Sequence[Trial]]) -> list[Trial]:
-    """The finished trials of every variant that are not the variant as it is, the best first; of equal values the first."""
+    """The finished trials that change their variant, best first; of equal values, the first."""
     changed = [one for name, some in trials.items() for one in some if spaces[name].changed(one.values)]
-    different = {(one.variant, str(one.values)): one for one in reversed(ranked(changed))}  # values that were drawn again
+    different = {(one.variant, str(one.values)): one for one in reversed(ranked(changed))}  # no repeats
     return ranked(list(different.values()))
 
 
 def with_trials(plan: Plan, home: Path, identity: str, picks: Sequence[Pick]) -> Plan:
-    """The plan with some trials of a search as variants, which are written as files."""
+    """The plan with some trials of a search as variants, which are written to files."""
     if not picks:
         return plan
     store = Store(home)

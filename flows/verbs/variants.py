@@ -14,7 +14,7 @@ DEFAULT = Path("params/nyc_weather.yaml")
 
 
 class Listed(NamedTuple):
-    """A variant as `variants` shows it."""
+    """A variant as `variants` lists it."""
 
     name: str
     family: str
@@ -24,7 +24,7 @@ class Listed(NamedTuple):
 
 
 def show_variants(as_json: bool) -> None:
-    """Every variant with its family, parameters and measured receptive field on the shipped data's windows, and its purpose."""
+    """Prints every variant: family, parameters and receptive field for the shipped windows, and purpose."""
     plan = load_plan(DEFAULT, [variants_setting(variant_names())])
     windows = plan.run.windows.window_params()
     measured = sizes(plan.variants, windows)
