@@ -1,1 +1,1 @@
-"""What each step of the pipeline does: pure functions on top of each file, a thin task at its bottom; never their order."""
+"""What each step of the pipeline does: pure functions first, a thin Prefect task at the bottom of a file."""

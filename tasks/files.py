@@ -1,4 +1,4 @@
-"""Files: where this checkout lies, and how a file or folder is put in place whole."""
+"""File handling: the root of this checkout, and atomic writes of files and folders."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLES = (".csv", ".parquet")  # what a table is written as, by the ending of its file's name
+TABLES = (".csv", ".parquet")  # formats in which a table is written, by file name suffix
 RUN_FILES = (".yaml", ".yml")
 PICTURES = (".html", ".png")
 NOT_ORDINARY = "that is no ordinary file"
@@ -22,11 +22,11 @@ NOT_ORDINARY = "that is no ordinary file"
 
 @contextmanager
 def placed(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """A path beside `path` to write a file or a folder to; renamed to `path` where the block ends well, else removed.
+    """Yields a temporary path next to `path`, renamed to `path` if the block succeeds, else removed.
 
-    It keeps the suffix of `path`.  A link is followed: what it names is replaced.  `durable`: flushed to the disk before it is
-    renamed.  A folder takes the place of none or of an empty one.  Raises OSError as writing does, and where a device, a pipe
-    or a socket stands there.
+    It keeps the suffix of `path`.  A link is followed and its target replaced.  `durable`: fsynced before the
+    rename.  A folder replaces nothing or an empty folder.  Raises OSError as writing does, and if `path` is a
+    device, a pipe or a socket.
     """
     path = _followed(path)
     if path.exists() and not (path.is_file() or path.is_dir()):
@@ -54,7 +54,7 @@ def _beside(path: Path) -> Path:
 
 
 def _followed(path: Path) -> Path:
-    """Where a file really lies, of a link.  Raises OSError for a link that leads to itself."""
+    """The target of a link.  Raises OSError for a link that leads to itself."""
     if not path.is_symlink():
         return path
     found = Path(os.path.realpath(path))
@@ -64,8 +64,8 @@ def _followed(path: Path) -> Path:
 
 
 def unwritable(path: Path, endings: Sequence[str] = ()) -> str | None:
-    """Why no file of one of these `endings` can be put in place at `path`, and what to do, in words; None where one can.  Found
-    by trying."""
+    """Why no file with one of these `endings` can be written at `path`, and what to do; None if it can.
+    Found by trying."""
     fits = not endings or path.suffix.lower() in endings
     try:
         path = _followed(path)
@@ -87,20 +87,20 @@ def unwritable(path: Path, endings: Sequence[str] = ()) -> str | None:
 
 
 def require_writable(option: str, path: Path, endings: Sequence[str] = ()) -> Path:
-    """The path that an option names.  Raises UserError where no such file can be put in place."""
+    """The path that an option names.  Raises UserError if no such file can be written."""
     if (why := unwritable(path, endings)) is not None:
         raise UserError(f"{option} {path}: {why}")
     return path
 
 
 def write_parquet(frame: "pl.DataFrame", path: Path) -> None:
-    """Writes a frame in place of `path`, whole or not at all."""
+    """Writes a frame to `path` atomically."""
     with placed(path) as partial:
         frame.write_parquet(partial)
 
 
 def write_table(frame: "pl.DataFrame", path: Path) -> None:
-    """Writes a frame as CSV or Parquet, by the ending of `path`, whole or not at all; times in a CSV as 2024-01-31 05:00:00."""
+    """Writes a frame atomically, as CSV or Parquet by suffix; times in a CSV as 2024-01-31 05:00:00."""
     with placed(path) as partial:
         if path.suffix.lower() == ".csv":
             zoned = {name: dtype.time_zone for name, dtype in frame.schema.items() if hasattr(dtype, "time_zone")}
@@ -112,7 +112,7 @@ def write_table(frame: "pl.DataFrame", path: Path) -> None:
 
 
 def spread(count: int, most: int) -> list[int]:
-    """At most `most` of the numbers 0 .. count - 1, evenly spread from the first to the last, each once; none of none."""
-    import numpy as np  # the state folder and the locks need none of it
+    """At most `most` of the numbers 0 .. count - 1, each once, evenly spread from first to last."""
+    import numpy as np  # not for the state folder and the locks, which import this module
 
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist() if count > 0 else []

@@ -1,6 +1,6 @@
-"""Locks between processes of one machine (flock), and between machines (PostgreSQL): freed however their holder dies.
+"""Locks between processes of one machine (flock) and between machines (PostgreSQL); freed when the holder dies.
 
-A lock of one machine is in its kernel, one between machines in the session of a connection: there is never a file to clean up.
+The kernel holds a machine's locks, a database session those between machines: no file needs cleaning up.
 """
 
 import errno
@@ -22,7 +22,7 @@ from params.shown import shown
 
 VARIABLE, STORE = "LAGLINE_LOCKS", "MLFLOW_TRACKING_URI"
 AGAIN = 0.2  # seconds between two tries
-# of a session: a machine that is gone is missed after a minute, and no limit of the server's own ends the wait for a long block
+# session settings: a vanished machine is noticed after a minute, and no server limit ends a long block
 SETTINGS = {
     "statement_timeout": 0,
     "idle_session_timeout": 0,
@@ -42,15 +42,16 @@ class Held(UserError):
 
 
 def whole() -> None:
-    """What a lock of one machine says when it is asked whether it still holds: the kernel takes none away."""
+    """The check of a lock of one machine, which the kernel never takes away: it does nothing."""
 
 
 @contextmanager
 def lock(home: Path, name: str, wait: bool = True) -> Iterator[int]:
     """Holds `<home>/locks/<name>.lock` for the block; the file stays, the lock is in the kernel.
 
-    Gives its descriptor: a child that inherits it (`pass_fds`) holds the lock too, for as long as it lives, should we die.
-    Raises Held where another holds it and `wait` is False.  Not reentrant: the same name inside the block waits for ever.
+    Yields its descriptor: a child that inherits it (`pass_fds`) keeps the lock while it lives, even if we
+    die. Raises Held if another process has it and `wait` is False.  Not reentrant: nesting one name
+    deadlocks.
     """
     path = home / "locks" / f"{name}.lock"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -62,20 +63,20 @@ def lock(home: Path, name: str, wait: bool = True) -> Iterator[int]:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             raise Held(f"{path}: held by another lagline process ({holder}); wait until it ends and try again") from None
         os.ftruncate(descriptor, 0)
-        with suppress(OSError):  # on a full disk the lock holds as well, and its holder is "unknown"
+        with suppress(OSError):  # on a full disk the lock still holds, its holder "unknown"
             os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         try:
             yield descriptor
         finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone frees nothing while a forked child shares the descriptor
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing frees nothing while a forked child shares it
     finally:
         os.close(descriptor)
 
 
 def _opened(path: Path) -> int:
-    """A descriptor of the file of a lock, which is made where it is missing.
+    """A descriptor of a lock's file, which is created if missing.
 
-    Raises UserError for what is no plain file: a link would have its target emptied, at a pipe one would wait.
+    Raises UserError if it is not a regular file: a link's target would be emptied, a pipe would block.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
@@ -92,11 +93,11 @@ def _opened(path: Path) -> int:
 
 @contextmanager
 def shared(home: Path, name: str, wait: bool = True) -> Iterator[Callable[[], None]]:
-    """The same between all homes of one store, for what is decided there: `name` is held at the database of `database`.
+    """Like `lock`, between all homes of one store: also holds `name` in the database of `database`.
 
-    Gives what raises Unavailable once the lock is lost, the server having gone or ended the session: to be called before what
-    cannot be taken back.  Where no database is named it is a lock of this home alone.  Raises Held, UserError for an address
-    that is none or whose driver is missing, Unavailable where the database does not answer.
+    Yields a check that raises Unavailable once the lock is lost (the server is gone or ended the session):
+    call it before an irreversible step.  Without a database it is a lock of this home alone.  Raises Held,
+    UserError for an invalid address or a missing driver, Unavailable if the database does not answer.
     """
     address = database()
     with lock(home, name, wait):
@@ -108,15 +109,15 @@ def shared(home: Path, name: str, wait: bool = True) -> Iterator[Callable[[], No
             _take(connection, name, wait)
             yield lambda: _holds(connection, name)
         finally:
-            with suppress(Unavailable):  # a session that is gone has freed it, and one that only ends frees it a moment later
+            with suppress(Unavailable):  # a session that is gone or about to end frees it anyway
                 _asked(connection, name, "SELECT pg_advisory_unlock(%s)")
             connection.close()
 
 
 def database() -> str | None:
-    """The address of the PostgreSQL that holds locks between homes: LAGLINE_LOCKS, or the store itself where that is one.
+    """The PostgreSQL address for locks between homes: LAGLINE_LOCKS, or the tracking store if it is one.
 
-    Raises UserError for another address in LAGLINE_LOCKS.
+    Raises UserError for any other address in LAGLINE_LOCKS.
     """
     address, store = os.environ.get(VARIABLE, "").strip(), os.environ.get(STORE, "")
     kind, separator, rest = (address or store).partition("://")
@@ -127,13 +128,13 @@ def database() -> str | None:
 
 
 def unguarded() -> str | None:
-    """What to say where other homes may decide in the same store, and nothing keeps them apart; else None."""
+    """A warning if other homes may decide in the same store with nothing to keep them apart; else None."""
     own = os.environ.get(STORE, "sqlite:").startswith("sqlite:")
     return None if own or database() else f"{shown(os.environ[STORE])}: {ALONE}"
 
 
 def _connected(address: str, name: str) -> Any:
-    """A session of its own.  It says who it is, for those that it keeps waiting."""
+    """A database session of its own, which identifies itself to those that it keeps waiting."""
     try:
         import psycopg2
     except ModuleNotFoundError:
@@ -150,7 +151,7 @@ def _connected(address: str, name: str) -> Any:
 
 
 def _take(connection: Any, name: str, wait: bool) -> None:
-    """Takes the lock, or waits until it is free: by asking again, so that Ctrl-C ends the wait.  Raises Held."""
+    """Takes the lock, or polls until it is free, so that Ctrl-C ends the wait.  Raises Held."""
     while not _asked(connection, name, "SELECT pg_try_advisory_lock(%s)"):
         if not wait:
             raise Held(
@@ -160,12 +161,12 @@ def _take(connection: Any, name: str, wait: bool) -> None:
 
 
 def _holds(connection: Any, name: str) -> None:
-    """Raises Unavailable where the session that holds a lock has ended."""
+    """Raises Unavailable if the session that holds a lock has ended."""
     _asked(connection, name, "SELECT %s IS NOT NULL")
 
 
 def _asked(connection: Any, name: str, query: str) -> Any:
-    """What the session answers to a query about the number of a name."""
+    """The session's answer to a query about the number of a name."""
     import psycopg2
 
     try:
@@ -178,7 +179,7 @@ def _asked(connection: Any, name: str, query: str) -> Any:
 
 
 def _holder(connection: Any, name: str) -> str:
-    """Who holds a lock, as its session says."""
+    """The holder of a lock, as its session identifies itself."""
     query = (
         "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
         " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
@@ -189,7 +190,7 @@ def _holder(connection: Any, name: str) -> str:
 
 @cache
 def number(name: str) -> int:
-    """The number, of 64 bits with a sign, by which PostgreSQL knows a name."""
+    """The signed 64-bit number that stands for a name in PostgreSQL."""
     return int.from_bytes(hashlib.sha256(f"lagline:{name}".encode()).digest()[:8], "big", signed=True)
 
 
@@ -199,13 +200,13 @@ def _silent(error: Exception, what: str) -> Unavailable:
 
 
 def _source() -> str:
-    """The variable that names the database, and what it says."""
+    """The variable that names the database, with its value."""
     name = VARIABLE if os.environ.get(VARIABLE, "").strip() else STORE
     return f"{name}={os.environ[name]}"
 
 
 def me() -> str:
-    """USER@MACHINE, for those who ask who it is or was."""
+    """USER@MACHINE of this process."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container may have no name for its user

@@ -1,4 +1,4 @@
-"""Web pages that work offline, from the templates in `tasks/templates/`; jinja2 escapes every text that is not `Html`."""
+"""Offline web pages from the templates in `tasks/templates/`; jinja2 escapes all text that is not `Html`."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -10,20 +10,20 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-Html = Markup  # text that is HTML already; whatever is joined to it is escaped
+Html = Markup  # text that is already HTML; what is joined to it is escaped
 TEMPLATES = Path(__file__).with_name("templates")
-NUMBER = "n"  # the look of a cell that is aligned as numbers are
+NUMBER = "n"  # the CSS class of numeric cells
 
 
 class Cell(NamedTuple):
-    """The text of a cell, and its class in the style sheet."""
+    """The text of a cell, and its CSS class."""
 
     text: str
     look: str = ""
 
 
 class Row(NamedTuple):
-    """The cells of a row, and its class in the style sheet."""
+    """The cells of a row, and its CSS class."""
 
     cells: Sequence[Cell]
     look: str = ""
@@ -31,7 +31,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page; one without pictures and body is left out."""
+    """A part of a page; omitted if it has neither pictures nor a body."""
 
     name: str
     title: str
@@ -41,7 +41,7 @@ class Section:
 
 
 def page(title: str, words: str, sections: Sequence[Section]) -> str:
-    """A whole page with links to its sections."""
+    """A complete page with links to its sections."""
     shown = [section for section in sections if section.pictures or section.body]
     return _template("page.html.j2").render(title=title, words=words, sections=shown)
 
@@ -52,37 +52,37 @@ def bullets(lines: Sequence[str]) -> Html:
 
 
 def facts(pairs: Mapping[str, str | bool | None]) -> Html:
-    """Names and values."""
+    """Names and values as a list."""
     return _part("facts", pairs.items())
 
 
 def code(text: str) -> Html:
-    """A command, or a file."""
+    """A command or a file as code."""
     return _part("code", text)
 
 
 def paragraph(text: str, look: str = "", word: str = "") -> Html:
-    """A sentence, with an answer in bold after it where there is one."""
+    """A sentence, followed by `word` in bold if given."""
     return _part("paragraph", text, look, word)
 
 
 def folded(title: str, body: Html) -> Html:
-    """What opens on a click."""
+    """Content that opens on a click."""
     return _part("folded", title, body)
 
 
 def figure(caption: str, image: bytes, narrow: bytes | None = None) -> Html:
-    """A PNG with its caption; on a screen as narrow as a phone's another one, where there is one."""
+    """A PNG with its caption, and optionally another PNG for narrow screens."""
     return _part("figure", caption, _data(image), None if narrow is None else _data(narrow))
 
 
 def table(heads: Sequence[Cell], rows: Sequence[Row]) -> Html:
-    """A table that scrolls by itself where the page is narrower."""
+    """A table with its own scroll bar on narrow pages."""
     return _part("table", heads, rows)
 
 
 def grid(heads: Sequence[str], body: Sequence[Sequence[str]]) -> Html:
-    """A table of texts whose columns are numbers, but for the first."""
+    """A table of texts: a first column of names, the others numbers."""
 
     def cells(texts: Sequence[str]) -> list[Cell]:
         return [Cell(text, NUMBER if at else "") for at, text in enumerate(texts)]

@@ -1,8 +1,8 @@
-"""Making room: what no registered version, no newest comparison and nothing running refers to.
+"""Pruning: removes what no registered version, no newest comparison and nothing running refers to.
 
-Whole comparisons and searches stay where they are among the newest of their name or made a version that holds an alias.  Of any
-other that made a version stays what it takes to roll back to it and to train it again: its run and that of the comparison, its
-panel, its fit; the runs and fits of those that it beat go, and the forecasts of all.
+Comparisons and searches stay whole if among the newest of their name, or if they made a version with an
+alias.  For others that made a version, keep what rollback and retraining need: its run and that of the
+comparison, its panel, its fit.  The runs and fits of the losers go, and all forecasts.
 """
 
 import json
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-WHOLE = ("comparison", "tuning", "first look")  # the kinds of runs that others lie below
-DAY = 86_400.0  # seconds: a working folder that is younger may be in use
-HIDDEN = (".compare-", ".reproduce-", ".lags-")  # working folders of processes that were killed
+WHOLE = ("comparison", "tuning", "first look")  # kinds of runs with runs below them
+DAY = 86_400.0  # seconds: a younger working folder may be in use
+HIDDEN = (".compare-", ".reproduce-", ".lags-")  # working folders that killed processes left behind
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What would go: folders and files with their bytes, and MLflow runs."""
+    """What would be removed: folders and files with their bytes, and MLflow runs."""
 
     paths: tuple[tuple[Path, int], ...]
     runs: tuple[tuple[str, str], ...]  # (name, run id)
 
     @property
     def size(self) -> int:
-        """Bytes that the folders and files hold."""
+        """Total bytes of the folders and files."""
         return sum(size for _, size in self.paths)
 
 
 @dataclass
 class _Kept:
-    """What is referred to: panels by their digest, fits by their identity."""
+    """What is still referred to: panels by digest, fits by identity."""
 
     panels: set[str] = field(default_factory=set)
     fits: set[str] = field(default_factory=set)
@@ -58,14 +58,14 @@ class _Kept:
 
 
 def prune(home: Path, keep: int, dry_run: bool = False) -> Plan:
-    """Removes (or, in a dry run, only names) what nothing refers to; `keep` comparisons of each name stay.
+    """Removes (in a dry run, only lists) what nothing refers to; `keep` comparisons of each name stay.
 
-    Raises Held while a comparison is running: what it has made so far is not registered yet.
+    Raises Held while a comparison is running: what it has produced is not registered yet.
     """
     with lock(home, "compare", wait=False):
         plan = _plan(home, keep)
         if not dry_run:
-            for path, _ in plan.paths:  # first: on a full disk no store takes what is written to it
+            for path, _ in plan.paths:  # first: on a full disk no store accepts writes
                 _remove(path)
             for _, run_id in plan.runs:
                 connection.client().delete_run(run_id)
@@ -107,7 +107,7 @@ def _imported(experiment: str, registered: set[str]) -> set[str]:
 
 
 def _aliased(versions: "list[ModelVersion]") -> set[str]:
-    """The runs of the versions that hold an alias, which a search leaves out."""
+    """The runs of versions with an alias; searches do not return aliases."""
     names = {version.name for version in versions}
     holders = {
         (name, str(number)) for name in names for number in connection.client().get_registered_model(name).aliases.values()
@@ -116,7 +116,7 @@ def _aliased(versions: "list[ModelVersion]") -> set[str]:
 
 
 def _whole(experiment: str) -> "Iterator[tuple[str, Run, list[Run]]]":
-    """The comparisons and the searches of an experiment, the newest first, each with the runs below it."""
+    """The comparisons and searches of an experiment, newest first, each with the runs below it."""
     children: dict[str, list[Run]] = {}
     for child in _runs(experiment, " and ".join(f"tags.kind != '{kind}'" for kind in WHOLE)):
         children.setdefault(child.data.tags.get("mlflow.parentRunId", ""), []).append(child)
@@ -126,7 +126,7 @@ def _whole(experiment: str) -> "Iterator[tuple[str, Run, list[Run]]]":
 
 
 def _unreferenced(home: Path, kept: _Kept) -> list[Path]:
-    """Panels, fits and working folders of ours that nothing refers to; what is half written may be in use for a day."""
+    """Our panels, fits and working folders without reference; partial ones only after a day."""
     folders = [path for path in _below(home / "panels") if path.name not in kept.panels]
     folders += [path for path in _below(home / "checkpoints") if path.name not in kept.fits]
     folders += [path for path in _below(home) if path.name.startswith(HIDDEN)]
@@ -134,13 +134,13 @@ def _unreferenced(home: Path, kept: _Kept) -> list[Path]:
 
 
 def _forecasts(parent: "Run", home: Path) -> list[Path]:
-    """The forecast frame among the artifacts of a comparison, where they lie below ours."""
+    """The forecast frame among a comparison's artifacts, if they are in our state folder."""
     files = [folder / "artifacts" / "forecasts.parquet" for folder in _artifacts(parent, home)]
     return [file for file in files if file.is_file()]
 
 
 def _served(home: Path) -> list[Path]:
-    """The served forecasts that were scored and that no scoring reads any more: all but the newest of each name."""
+    """Served forecasts that are scored and not read by scoring any more: all but each name's newest."""
     gone: list[Path] = []
     for marker in sorted((home / "served").glob(f"*/{SCORED}")):
         until = int(json.loads(marker.read_text())["until"])
@@ -150,18 +150,18 @@ def _served(home: Path) -> list[Path]:
 
 
 def _last(file: Path) -> int:
-    """The newest row that a file of served forecasts is about: microseconds since 1970, or the integer time step."""
+    """The newest timestamp in a file of served forecasts: microseconds since 1970, or an integer step."""
     return int(pl.scan_parquet(file).select(pl.col("ds").to_physical().max()).collect().item())
 
 
 def _runs(experiment: str, clause: str) -> "Iterator[Run]":
-    """The runs of an experiment, the newest first."""
+    """The runs of an experiment, newest first."""
     order, search = ["attributes.start_time DESC"], connection.client().search_runs
     return connection.every(lambda token: search([experiment], clause, order_by=order, max_results=1000, page_token=token))
 
 
 def _artifacts(run: "Run", home: Path) -> list[Path]:
-    """The folder of a run's artifacts, where it lies below ours: a server looks after its own."""
+    """The artifact folder of a run if it is in our state folder: a server manages its own."""
     address = urlparse(run.info.artifact_uri or "")
     folder = Path(os.path.normpath(unquote(address.path))).parent
     inside = address.scheme in ("", "file") and folder.is_relative_to(home / "artifacts") and folder.name == run.info.run_id
@@ -169,12 +169,12 @@ def _artifacts(run: "Run", home: Path) -> list[Path]:
 
 
 def _ours(path: Path, home: Path) -> bool:
-    """Whether a path lies in the state folder by itself: what a link leads to is somebody else's, and stays."""
+    """Whether a path is really inside the state folder: the targets of links are not ours."""
     return path.parent.resolve() == home.resolve() / path.parent.relative_to(home)
 
 
 def _remove(path: Path) -> None:
-    """Removes a folder or a file; of a link itself, and never what it leads to."""
+    """Removes a folder or a file; of a link, only the link itself."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

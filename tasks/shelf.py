@@ -1,7 +1,7 @@
-"""The shelf: panels by their digest where several machines reach them, LAGLINE_SHELF=s3://bucket/folder or file:///folder.
+"""The shelf: panels by digest, shared by machines; LAGLINE_SHELF=s3://bucket/folder or file:///folder.
 
-A panel lies there as in LAGLINE_HOME, `panels/<digest>/`; its `panel.json` is written last, so that a panel without one is not
-there.  Nothing here removes a panel.
+A panel is stored as in LAGLINE_HOME, under `panels/<digest>/`; its `panel.json` is written last, so a panel
+without one does not exist.  Nothing here deletes a panel.
 """
 
 import errno
@@ -35,8 +35,8 @@ FORM = "write s3://bucket/folder, gs://bucket/folder, az://container/folder or f
 
 @dataclass(frozen=True)
 class Shelf:
-    """An opened shelf: `root` is its path in `files`.  `renames`: a file is put in place by its name (a folder), not whole
-    by itself (an object store)."""
+    """An open shelf: `root` is its path in `files`.  `renames`: files are written under another name and
+    renamed (a folder), not put whole (an object store)."""
 
     address: str
     files: "FileSystem"
@@ -47,20 +47,20 @@ class Shelf:
         return f"the shelf {self.address} ({VARIABLE})"
 
     def path(self, digest: str, name: str = "") -> str:
-        """Where a file of a panel lies in `files`, or its folder."""
+        """The path in `files` of a panel's file, or of its folder."""
         return f"{self.root}/panels/{digest}" + (f"/{name}" if name else "")
 
     def silent(self, error: OSError) -> Unavailable:
-        """What to say where the store does not do what it is asked for."""
+        """The error to raise if the store fails."""
         if error.errno == errno.ENOSPC:
             return Unavailable(f"{self}: {os.strerror(errno.ENOSPC)}: make room and start the same command again")
         return Unavailable(f"{self}: {reason(error, self.address)}")
 
 
 def shelf() -> Shelf | None:
-    """The shelf that the environment names, not asked yet; None where it names none.
+    """The shelf that the environment names, not contacted yet; None if it names none.
 
-    Raises UserError for what is no address, for one with a secret in it, and for a folder that is not there.
+    Raises UserError for an invalid address, one that contains a secret, and a missing folder.
     """
     address = os.environ.get(VARIABLE, "").strip()
     if not address:
@@ -89,10 +89,10 @@ def shelf() -> Shelf | None:
 
 
 def put(panel: Path) -> None:
-    """Puts the panel of a folder on the shelf, where there is a shelf and it does not hold it.
+    """Puts a panel's folder on the shelf, if there is one and it does not hold the panel yet.
 
-    Each file comes whole, the facts last: who looks meanwhile sees no panel.  Raises Unavailable where the shelf does not take
-    it, UserError for a panel that is not what it is named by.
+    Each file appears whole, the facts last: until then readers see no panel.  Raises Unavailable if the shelf
+    fails, UserError for a panel that does not match its digest.
     """
     found = shelf()
     if found is None:
@@ -109,9 +109,9 @@ def put(panel: Path) -> None:
 
 
 def get(digest: str, panels: Path) -> bool:
-    """Puts the panel of the shelf into a folder of panels, whole and checked by its digest; says whether the shelf had one.
+    """Fetches a panel from the shelf into a folder of panels, verified by its digest; False if it has none.
 
-    Raises Unavailable where the shelf does not answer or the disk is full, UserError where what it has is damaged.
+    Raises Unavailable if the shelf does not answer or the disk is full, UserError if its panel is damaged.
     """
     found = shelf()
     if found is None:
@@ -140,10 +140,11 @@ def get(digest: str, panels: Path) -> bool:
 
 
 def reader(panel: Path) -> Callable[[], Mapping[str, "np.ndarray"]] | None:
-    """What reads the files of a panel (name -> content, uint8) from the shelf, one as it is asked for, on another machine.
+    """A function that reads a panel's files (name -> content, uint8) from the shelf on another machine,
+    lazily.
 
-    It is sent there whole, needs numpy and pyarrow there, and no code of ours; credentials are those of that machine.  It
-    raises PermissionError where that machine cannot read it.  None where there is no shelf, or it does not hold the panel.
+    It is pickled with everything it needs except numpy and pyarrow, and uses that machine's credentials.  It
+    raises PermissionError if that machine cannot read.  None without a shelf, or if it lacks the panel.
     """
     found = shelf()
     if found is None:
@@ -165,7 +166,7 @@ def reader(panel: Path) -> Callable[[], Mapping[str, "np.ndarray"]] | None:
 
         class Files(Mapping):  # type: ignore[type-arg]
             def __init__(self) -> None:
-                import pyarrow.fs  # noqa: F401  # without it a store that comes out of a pickle has not been made ready
+                import pyarrow.fs  # noqa: F401  # unpickling a store needs this first
 
                 self.store = pickle.loads(opened)
 
@@ -197,19 +198,19 @@ def _damaged(found: Shelf, digest: str, why: str) -> UserError:
 
 
 def _files_of(facts: dict[str, object]) -> list[str]:
-    """The files of a panel, the facts last."""
+    """The files of a panel, facts last."""
     return [*(f"{name}.npy" for name in arrays_of(facts)), FACTS]
 
 
 def _holds(found: Shelf, panel: Path) -> bool:
-    """Whether every file of a panel is on the shelf in its size."""
+    """Whether every file of a panel is on the shelf with the right size."""
     names = _files_of(json.loads((panel / FACTS).read_text()))
     there = found.files.get_file_info([found.path(panel.name, name) for name in names])
     return all(info.size == (panel / name).stat().st_size for info, name in zip(there, names, strict=True))
 
 
 def _write(found: Shelf, source: Path, path: str) -> None:
-    """A file to the shelf, whole or not at all."""
+    """Writes a file to the shelf, whole or not at all."""
     partial = f"{path}.{os.urandom(4).hex()}.partial" if found.renames else path
     if found.renames:
         found.files.create_dir(path.rpartition("/")[0], recursive=True)
@@ -226,7 +227,7 @@ def _write(found: Shelf, source: Path, path: str) -> None:
 
 
 def _facts_to(found: Shelf, digest: str, partial: Path) -> bool:
-    """The facts of a panel from the shelf into a folder; False where the shelf, which answers, has none."""
+    """Copies a panel's facts from the shelf into a folder; False if the shelf answers but has none."""
     from pyarrow.fs import FileType
 
     if found.files.get_file_info(found.path(digest, FACTS)).type is FileType.NotFound:
@@ -240,7 +241,7 @@ def _facts_to(found: Shelf, digest: str, partial: Path) -> bool:
 
 
 def _read(found: Shelf, path: str, target: Path, panels: Path) -> None:
-    """A file from the shelf; `panels`: the folder whose disk must have room for it."""
+    """Copies a file from the shelf; `panels`: the folder whose disk needs room for it."""
     size = found.files.get_file_info(path).size
     ask_for_room(size or 0, panels)
     with found.files.open_input_stream(path) as given, target.open("wb") as taken:
@@ -248,7 +249,7 @@ def _read(found: Shelf, path: str, target: Path, panels: Path) -> None:
 
 
 def put_in_place(partial: Path, final: Path, aside: Path) -> None:
-    """Renames a whole panel to where it belongs; what is damaged there goes, one that a quicker process put there stays."""
+    """Renames a whole panel into place; replaces a damaged one, keeps one that another process put there."""
     try:
         os.replace(partial, final)
     except OSError:

@@ -1,4 +1,4 @@
-"""The calendar: sine and cosine of the hour, the weekday, the day or the month of a time, and whether it is a holiday."""
+"""Calendar features: sine and cosine of hour, weekday, day or month, and whether a time is on a holiday."""
 
 import numpy as np
 import polars as pl
@@ -12,9 +12,10 @@ FIRST_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
 
 
 def calendar_columns(times: np.ndarray, name: str, frequency: Frequency) -> tuple[np.ndarray, ...]:
-    """The channels [rows], float32, of a calendar feature at the `times` of a panel: its waves, or 1 on a holiday and else 0.
+    """The channels [rows], float32, of a calendar feature at a panel's `times`: its waves, or 1 on holidays
+    else 0.
 
-    A day is that of the table's zone.
+    Days are those of the table's zone.
     """
     if name != HOLIDAY:
         return calendar_waves(times, name)
@@ -25,9 +26,10 @@ def calendar_columns(times: np.ndarray, name: str, frequency: Frequency) -> tupl
 
 
 def calendar_waves(times: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine [rows], float32, of a calendar feature (a key of CALENDAR); `times` int64 in microseconds.
+    """Sine and cosine [rows], float32, of a calendar feature (a key of CALENDAR); `times` int64,
+    microseconds.
 
-    hour counts its minutes, monthday, yearday and month count from 0; the angle of a whole period is 2 pi.
+    hour includes minutes; monthday, yearday and month count from 0; a whole period is an angle of 2 pi.
     """
     days = times // DAY
     steps: np.ndarray
@@ -37,12 +39,12 @@ def calendar_waves(times: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray
         number, steps = (days + FIRST_WEEKDAY) % 7, np.arange(7)
     else:
         number, steps = _since(days, name), np.arange(366)
-    angle = 2 * np.pi * steps / CALENDAR[name]  # a table: the same few angles come millions of times
+    angle = 2 * np.pi * steps / CALENDAR[name]  # a lookup table: few angles, repeated millions of times
     return np.sin(angle).astype(np.float32)[number], np.cos(angle).astype(np.float32)[number]
 
 
 def _since(days: np.ndarray, name: str) -> np.ndarray:
-    """Days since the month or year began, or months since the year did."""
+    """Days since the start of the month or year, or months since the start of the year."""
     date = days.astype("datetime64[D]")
     if name == "month":
         return np.asarray(date.astype("datetime64[M]").astype(np.int64) % 12)

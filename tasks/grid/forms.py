@@ -1,7 +1,8 @@
-"""How a time may be written, as a pattern with a group for each part: any form that is year first, or a format of the user's.
+"""Notations of times as regular expressions with named groups: year-first forms, or a user's format.
 
-The groups: year or short (two digits), month, name (of it) or quarter, day, weekday, yearday, week, hour, minute, second,
-half (of the day) and zone; in forms without marks months, days, hours, minutes, seconds.  models/serving.py has the same.
+Groups: year or short (two digits), month, name (of the month) or quarter, day, weekday, yearday, week, hour,
+minute, second, half (am or pm), zone; months, days, hours, minutes, seconds without separators.  Copied in
+models/serving.py.
 """
 
 import re
@@ -44,7 +45,7 @@ PARTS = {
 
 
 def pattern_of(form: str) -> str:
-    """A strftime format (as DataParams lets it pass) as a pattern: a number between marks may have one digit."""
+    """A regular expression for a strftime format of DataParams; single digits match between separators."""
     form = re.sub(r"%([FTRD])", lambda found: WHOLES[found[1]], re.sub(r"%[-_0:#]+", "%", form))
     tokens = re.findall(r"[.,]?%\.?[0-9]?f|%.|\s+|.", form)
     pattern = ""

@@ -1,9 +1,9 @@
 """The time grid of a table: positions, timestamps and durations as polars expressions.
 
-Timestamps are microseconds, or Int64 where the frequency is a whole number.  Fixed spans (s m h d w) are exact; calendar spans
-(mo q y) count months from the first row and keep the `day` of their series: 31 for month ends, where every row is one, else
-the latest day of any row, or the last day of a shorter month.  Business days (bd) pass over weekends and holidays.
-A step of a day or more counts on the wall clock of the table's zone, a shorter one in absolute time.
+Timestamps are microseconds, or Int64 if the frequency is an integer.  Fixed spans (s m h d w) are exact;
+calendar spans (mo q y) count months from the first row and keep the `day` of their series: 31 if all rows
+are month ends, else the latest day of any row, or the last day of a shorter month.  Business days (bd) skip
+weekends and holidays.  Steps of a day or more follow the zone's wall clock, shorter ones absolute time.
 """
 
 import re
@@ -22,34 +22,34 @@ MICROSECONDS = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10*
 MONTHS = {"mo": 1, "q": 3, "y": 12}
 BUSINESS = {"bd": 1}
 DAY = MICROSECONDS["d"]
-YEAR_1 = date(1, 1, 1)  # a Monday, from which business days are counted
+YEAR_1 = date(1, 1, 1)  # a Monday, the origin of business day counts
 MONTH_END = 31
 
 
 class Gridded(Protocol):
-    """What says a grid: the facts of a panel, or those of a bundle."""
+    """What defines a grid: the facts of a panel or of a bundle."""
 
     @property
     def frequency(self) -> str | int:
-        """The step: a duration, or a whole number of integer time steps."""
+        """The step: a duration, or an integer number of time steps."""
         ...
 
     @property
     def zone(self) -> str | None:
-        """The time zone of days, None for UTC."""
+        """The time zone of days; None for UTC."""
         ...
 
     @property
     def holidays(self) -> Sequence[str]:
-        """Days that are no business days."""
+        """Days that are not business days."""
         ...
 
 
 @dataclass(frozen=True)
 class Frequency:
-    """One step of a grid: a duration as in a run file (`15m`, `1h`, `1mo`, `1bd`) or a whole number of integer time steps.
+    """One step of a grid: a duration as in a run file (`15m`, `1h`, `1mo`, `1bd`), or an integer.
 
-    `zone`: whose clocks the times of days or more show; `holidays`: that business days pass over, sorted.
+    `zone`: whose wall clock applies to steps of a day or more; `holidays`: sorted, skipped by business days.
     """
 
     span: str | int
@@ -63,22 +63,22 @@ class Frequency:
 
     @property
     def microseconds(self) -> int | None:
-        """The length of a fixed step; None for calendar, business and integer steps."""
+        """The length of a fixed step; None for calendar, business day and integer steps."""
         return self._size(MICROSECONDS)
 
     @property
     def months(self) -> int | None:
-        """The length of a calendar step; None for the others."""
+        """The length of a calendar step in months; None for others."""
         return self._size(MONTHS)
 
     @property
     def business_days(self) -> int | None:
-        """The length of a step of business days; None for the others."""
+        """The length of a step in business days; None for others."""
         return self._size(BUSINESS)
 
     @property
     def by_day(self) -> bool:
-        """Whether a step is a day or more, and so one on the wall clock."""
+        """Whether a step is a day or more, and so follows the wall clock."""
         return not isinstance(self.span, int) and (self.microseconds is None or self.microseconds >= DAY)
 
     def _size(self, units: dict[str, int]) -> int | None:
@@ -91,18 +91,18 @@ class Frequency:
 
     @property
     def dtype(self) -> pl.DataType:
-        """The type of `ds` on this grid."""
+        """The dtype of `ds` on this grid."""
         return pl.Int64() if isinstance(self.span, int) else pl.Datetime("us", "UTC")
 
     def day(self, ds: pl.Expr) -> pl.Expr:
-        """Int64, of all rows of a series: the day of the month that its grid keeps; 0 where it counts no months."""
+        """Int64 over a series' rows: the day of the month that its grid keeps; 0 unless it counts months."""
         if self.months is None:
             return pl.lit(0, pl.Int64).first()
         day = ds.dt.day().cast(pl.Int64)
         return pl.when((day == _length(ds)).all()).then(MONTH_END).otherwise(day.max())
 
     def days(self, times: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """[S] the same for series that lie one after another, each from its own offset to the next."""
+        """[S] `day` for series stored one after another, each from its offset to the next."""
         counts = np.diff(offsets)
         if self.months is None or not len(times):
             return np.zeros(len(counts), np.int64)
@@ -110,7 +110,7 @@ class Frequency:
         return rows.group_by("series", maintain_order=True).agg(day=self.day(pl.col("ds")))["day"].to_numpy()
 
     def position(self, ds: pl.Expr, first: pl.Expr, day: pl.Expr | None = None) -> pl.Expr:
-        """Int64: whole steps from `first` to `ds`, rounded down.  `day`: what the series keeps, else what `first` says."""
+        """Int64: whole steps from `first` to `ds`, rounded down.  `day`: of the series, else of `first`."""
         if isinstance(self.span, int):
             return (ds - first) // self.span
         if self.microseconds is not None:
@@ -121,7 +121,7 @@ class Frequency:
         return (months - (_plus_months(first, months, day) > ds).cast(pl.Int64)) // self.months
 
     def at(self, first: pl.Expr, position: pl.Expr | int, day: pl.Expr | None = None) -> pl.Expr:
-        """The timestamp `position` steps after `first` (before it where negative): the inverse of `position`."""
+        """The timestamp `position` steps after `first` (before, if negative): the inverse of `position`."""
         if isinstance(position, int):
             position = pl.lit(position, pl.Int64)
         if isinstance(self.span, int):
@@ -136,7 +136,7 @@ class Frequency:
         return _plus_months(first, position * self.months, day)
 
     def on_grid(self, ds: pl.Expr, first: pl.Expr, day: pl.Expr | None = None) -> pl.Expr:
-        """Boolean: `ds` lies a whole number of steps after (or before) `first`."""
+        """Boolean: `ds` is a whole number of steps after (or before) `first`."""
         if isinstance(self.span, int):
             return (ds - first) % self.span == 0
         if self.microseconds is not None:
@@ -144,19 +144,19 @@ class Frequency:
         return self.at(first, self.position(ds, first, day), day) == ds
 
     def shift(self, ds: pl.Expr, steps: pl.Expr | int, first: pl.Expr | None = None, day: pl.Expr | None = None) -> pl.Expr:
-        """`ds` moved by `steps`, back where negative.
+        """`ds` moved by `steps` (back, if negative).
 
-        Give `first` and `day` of the series where `ds` may be a shortened month: 28 Feb of a grid of day 30 moves to 30 Mar
-        with them, and to 31 Mar without.
+        Pass the series' `first` and `day` if `ds` may be in a shortened month: with them, 28 Feb of a grid of
+        day 30 moves to 30 Mar, without them to 31 Mar.
         """
         if first is None or self.months is None:
             return self.at(ds, steps)
         return self.at(first, self.position(ds, first, day) + steps, day)
 
     def rows_in(self, span: str | int) -> int:
-        """Steps that fit a duration: `28d` is 672 at 1h and 20 at 1bd; a whole number is rows already.
+        """The steps in a duration: `28d` is 672 at 1h and 20 at 1bd; an integer is already in rows.
 
-        Raises UserError where the duration is not a whole number of steps.
+        Raises UserError if the duration is not a whole number of steps.
         """
         if isinstance(span, int):
             return span
@@ -170,26 +170,26 @@ class Frequency:
         return theirs // ours
 
     def before(self, ds: pl.Expr, span: str) -> pl.Expr:
-        """`ds` less a duration, of which business days are steps.  Raises UserError for those on another grid."""
+        """`ds` minus a duration; business days count as steps.  Raises UserError for them on another grid."""
         if Frequency(span).business_days is not None:
             return self.shift(ds, -self.rows_in(span))
         return ds.dt.offset_by(f"-{span}")
 
     @property
     def clock(self) -> str | None:
-        """The zone whose clocks the times of the grid show; None where they are instants, or nothing is known of a zone."""
+        """The zone whose wall clock the grid's times show; None for instants or an unknown zone."""
         return self.zone if self.by_day else None
 
     def instants(self, ds: pl.Expr) -> pl.Expr:
-        """The times of the grid as instants: what our own files hold."""
+        """The grid's times as instants, as stored in our own files."""
         return to_instant(ds, self.clock)
 
     def shown(self, instants: pl.Expr) -> pl.Expr:
-        """Instants as the times of the grid."""
+        """Instants as times of the grid."""
         return to_day(instants, self.clock)
 
     def _workday(self, ds: pl.Expr) -> pl.Expr:
-        """The number of the business day on which a time falls, or of the last one before it."""
+        """The number of the business day of a time, or of the last one before it."""
         after = ds.dt.date() + timedelta(days=1)
         return pl.business_day_count(pl.lit(YEAR_1), after, holidays=list(self.holidays)).cast(pl.Int64)
 
@@ -199,7 +199,7 @@ def _elapsed(ds: pl.Expr, first: pl.Expr) -> pl.Expr:
 
 
 def _clock(ds: pl.Expr) -> pl.Expr:
-    """What of a time is beyond its midnight."""
+    """The time of day as a duration since midnight."""
     return ds - ds.dt.truncate("1d")
 
 
@@ -213,9 +213,9 @@ def _length(ds: pl.Expr) -> pl.Expr:
 
 
 def _plus_months(first: pl.Expr, months: pl.Expr, day: pl.Expr | None) -> pl.Expr:
-    """`first` plus whole months, on the given day of the month or the last of a shorter one.
+    """`first` plus whole months, on the given day of the month, or the last of a shorter month.
 
-    Without a day: the last day of a month where `first` is one, else its own.
+    Without a day: month end if `first` is one, else the day of `first`.
     """
     number = _month_number(first) + months
     start = pl.datetime(number // 12, number % 12 + 1, 1, time_unit="us", time_zone="UTC")

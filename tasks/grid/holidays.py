@@ -1,4 +1,4 @@
-"""The holidays of a run: dates as they are given, and those of countries, resolved to dates."""
+"""The holidays of a run: given dates, and those of countries or exchanges."""
 
 import re
 import warnings
@@ -8,13 +8,14 @@ from functools import cache
 
 from params.errors import UserError
 
-YEARS = range(1950, 2101)  # of a country; its package knows some countries for fewer
+YEARS = range(1950, 2101)  # for countries; the package knows some for fewer years
 
 
 def holidays_of(given: str | Sequence[str] | None) -> tuple[date, ...]:
-    """`data.holidays` as sorted dates: each a date, a country (DE), a part of one (DE-BY) or an exchange (XNYS).
+    """`data.holidays` as sorted dates: each a date, a country (DE), a part of one (DE-BY) or an exchange
+    (XNYS).
 
-    Raises UserError where the package is not there that knows them, or does not know one.
+    Raises UserError if the package that knows them is missing, or does not know one.
     """
     texts = (given,) if isinstance(given, str) else given or ()
     return tuple(sorted({day for text in texts for day in _days(text)}))
@@ -32,7 +33,7 @@ def _days(text: str) -> tuple[date, ...]:
             "python -m pip install holidays, or give the dates as a list"
         ) from None
     country, _, part = text.partition("-")
-    with warnings.catch_warnings():  # of years that it does not know
+    with warnings.catch_warnings():  # about years that it does not know
         warnings.simplefilter("ignore")
         try:
             if country in holidays.list_supported_financial() and not part:

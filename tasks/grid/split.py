@@ -1,4 +1,4 @@
-"""Where validation and test begin on a table."""
+"""Where validation and test begin in a table."""
 
 from dataclasses import replace
 
@@ -14,10 +14,11 @@ from tasks.grid.zone import to_instant, to_wall
 
 
 def resolve_split(run: RunParams, frequency: Frequency, oldest: int, newest: int) -> Split:
-    """The borders of a run: moments counted back from the newest row of all series, dates, or rows of each series.
+    """The borders of a run: durations counted back from the newest row of all series, dates, or rows per
+    series.
 
-    `oldest`, `newest`: the first and last timestamp of the table (microseconds, or integer steps).  Raises UserError where a
-    border lies outside the data.
+    `oldest`, `newest`: the first and last timestamp of the table (microseconds, or integer steps).  Raises
+    UserError if a border is outside the data.
     """
     given, embargo = run.split, frequency.rows_in(run.split.embargo)
     if isinstance(given.validation, int) and isinstance(given.test, int):
@@ -25,7 +26,7 @@ def resolve_split(run: RunParams, frequency: Frequency, oldest: int, newest: int
     ends = pl.Series("ds", [oldest, newest]).cast(frequency.dtype)
     after = ends.to_frame().select(frequency.shift(pl.col("ds"), 1)).to_series().slice(1)
     if DURATION.match(str(given.test)):
-        if frequency.months is not None:  # a series has one row in a month, whatever its day
+        if frequency.months is not None:  # one row per month, on whatever day
             after = after.dt.truncate("1mo")
         test = after.to_frame().select(frequency.before(pl.col("ds"), str(given.test))).to_series()
         validation = test.to_frame().select(frequency.before(pl.col("ds"), str(given.validation))).to_series()
@@ -41,9 +42,10 @@ def resolve_split(run: RunParams, frequency: Frequency, oldest: int, newest: int
 
 
 def resolve_folds(run: RunParams, frequency: Frequency, oldest: int, newest: int) -> list[Split]:
-    """The borders of every validation range of a run, oldest first: the last are those of `resolve_split`.
+    """The borders of every validation range of a run, oldest first; the last are those of `resolve_split`.
 
-    Each range is as long as that one and ends where the next begins.  Raises UserError where one would begin before the data.
+    Each range has the same length and ends where the next begins.  Raises UserError if one begins before the
+    data.
     """
     found = [resolve_split(run, frequency, oldest, newest)]
     while len(found) < run.split.folds:
@@ -58,7 +60,7 @@ def resolve_folds(run: RunParams, frequency: Frequency, oldest: int, newest: int
 
 
 def _earlier(split: Split, run: RunParams, frequency: Frequency) -> Split:
-    """The borders with a validation range that ends where that of `split` begins, and is as long."""
+    """The borders of a validation range of the same length that ends where that of `split` begins."""
     if split.by == "rows":
         return replace(split, test=split.test + split.validation)
     later, given = pl.Series("ds", [split.validation, split.test]).cast(frequency.dtype), str(run.split.validation)
@@ -76,13 +78,13 @@ def split_of(run: RunParams, panel: Panel) -> Split:
 
 
 def folds_of(run: RunParams, panel: Panel) -> list[Split]:
-    """The borders of every validation range of a run on its panel, oldest first; the last are those of `split_of`."""
+    """The borders of every validation range of a run on its panel, oldest first; the last: `split_of`."""
     oldest, newest = panel.times[panel.offsets[:-1]].min(), panel.times[panel.offsets[1:] - 1].max()
     return resolve_folds(run, Frequency.of(panel.facts), int(oldest), int(newest))
 
 
 def _moment(text: str, run: RunParams, frequency: Frequency) -> pl.Series:
-    """A date as the clocks of the table show it: of the zone of its grid, or of `data.time_zone` where a step is shorter."""
+    """A date on the table's clock: in the zone of its grid, or `data.time_zone` for steps below a day."""
     moment = pl.select(parse_time(pl.lit(text))).to_series()
     if text.endswith("Z") and frequency.by_day:
         moment = pl.select(to_wall(pl.lit(moment), frequency.zone)).to_series()

@@ -1,6 +1,6 @@
-"""Text times to UTC: year first, in any form that says so: the order of day and month is never guessed.
+"""Parses text times to UTC, year first: the order of day and month is never guessed.
 
-Explicit offsets are converted to UTC, times without one are taken as UTC.  models/serving.py reads the same forms in requests.
+Explicit offsets are converted to UTC; other times count as UTC.  models/serving.py accepts the same forms.
 """
 
 import re
@@ -12,9 +12,9 @@ from tasks.grid.forms import CLOCK_ALONE, MONTHS, YEAR_FIRST, pattern_of
 
 UTC = pl.Datetime("us", "UTC")
 OFFSET = r"(?: ?(?:UTC|GMT)|[Zz]|[+-](?:0\d|1[0-8])(?::?[0-5]\d)?)$"
-LEAST_YEAR, MOST_YEAR = 1677, 2262  # of whole numbers: others are none
+LEAST_YEAR, MOST_YEAR = 1677, 2262  # in texts without separators; outside, a number is not a time
 
-# the usual forms, as pattern and strptime format: a text meets one of them at most
+# the usual forms, as pattern and strptime format: a text matches at most one of them
 DAYS = {f"[0-9]{{4}}{mark}[0-9]{{2}}{mark}[0-9]{{2}}": f"%Y{mark}%m{mark}%d" for mark in "-/"}
 MINUTES = "[0-9]{2}:[0-9]{2}"
 CLOCKS = {MINUTES: "%H:%M", f"{MINUTES}:[0-9]{{2}}": "%H:%M:%S", rf"{MINUTES}:[0-9]{{2}}\.[0-9]+": "%H:%M:%S%.f"}
@@ -26,12 +26,12 @@ FORMS = DAYS | {
 
 
 def parse_time(text: pl.Expr, years: bool = False) -> pl.Expr:
-    """Text, year first, as UTC microseconds; null where it is none.  `years`: 2020 is one."""
+    """Year-first text as UTC microseconds; null if it is not a time.  `years`: accept a bare year, 2020."""
     return text.map_batches(lambda texts: _read_batch(texts.alias("text"), years), return_dtype=UTC, is_elementwise=True)
 
 
 def _read_batch(texts: pl.Series, years: bool) -> pl.Series:
-    """By one strptime where all texts have one usual form (ten times as fast), text by text where not: the same times."""
+    """One strptime if all texts share a usual form (10x faster), else text by text, with equal results."""
     first = texts.drop_nulls().head(1)
     form = next((form for form in FORMS if len(first) and re.fullmatch(form, first[0])), None)
     if form is not None and texts.str.contains(f"^{form}$").all():
@@ -42,7 +42,7 @@ def _read_batch(texts: pl.Series, years: bool) -> pl.Series:
 
 
 def parse_any(text: pl.Expr, years: bool = False) -> pl.Expr:
-    """What `parse_time` gives, for texts that each have a form of their own; slow, and the rule for every form."""
+    """The definition of `parse_time`, for texts that each have their own form; slow."""
     found = _Parts(_plain(text), YEAR_FIRST)
     days, months = found["day", "days", "weekday"], found["month", "months", "number", "quarter", "week"]
     digits = months.is_null() | found["months"].is_not_null()
@@ -53,25 +53,25 @@ def parse_any(text: pl.Expr, years: bool = False) -> pl.Expr:
 
 
 def parse_format(text: pl.Expr, form: str) -> pl.Expr:
-    """What a strftime format says of a text, as UTC microseconds; null where the text has another form."""
+    """Text in a strftime format as UTC microseconds; null if it does not match."""
     found = _Parts(text.str.strip_chars(), pattern_of(form))
     return found.date() + found.clock()
 
 
 def parse_clock(text: pl.Expr) -> pl.Expr:
-    """A time of the day (18:00, 6 PM, 1800, or the hour alone) as a duration; 24 is the end of the day."""
+    """A time of day (18:00, 6 PM, 1800, or the hour alone) as a duration; 24 is the end of the day."""
     return _Parts(text.str.strip_chars(), CLOCK_ALONE).clock()
 
 
 class _Parts:
-    """The parts of a text that meets a pattern of forms.py, as text; null where there is none."""
+    """The parts of a text that matches a pattern of forms.py, as text; null if absent."""
 
     def __init__(self, text: pl.Expr, pattern: str) -> None:
         self.names = set(re.findall(r"\?P<(\w+)>", pattern))
         self.struct = text.str.extract_groups(pattern).struct
 
     def __getitem__(self, names: str | tuple[str, ...]) -> pl.Expr:
-        """The first of these parts that is there."""
+        """The first of these parts that is present."""
         wanted = [name for name in ((names,) if isinstance(names, str) else names) if name in self.names]
         return pl.coalesce(self.struct.field(name) for name in wanted) if wanted else pl.lit(None, pl.String)
 
@@ -95,7 +95,7 @@ class _Parts:
         return date.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
     def clock(self) -> pl.Expr:
-        """What the clock adds to midnight, less the offset from UTC; 0 without a clock, null for one that there is not."""
+        """The time since midnight minus the UTC offset; 0 without a clock, null for an impossible one."""
         hour, minute = self["hour", "hours"].cast(pl.Int64), self["minute", "minutes"].fill_null("0").cast(pl.Int64)
         second, half = self["second", "seconds"].fill_null("0").str.replace(",", "."), self["half"].str.to_lowercase()
         whole = second.str.extract(r"^([0-9]+)").cast(pl.Int64)
@@ -116,7 +116,7 @@ class _Parts:
 
 
 def _plain(text: pl.Expr) -> pl.Expr:
-    """A text without the space around it, the numbers of its day joined by hyphens: 2020/1/5 and 2020.1.5 are 2020-1-5."""
+    """Strips the text and joins the numbers of its date by hyphens: 2020/1/5 and 2020.1.5 become 2020-1-5."""
     plain = text.str.strip_chars()
     for mark in ("/", r"\."):
         plain = plain.str.replace(f"^([0-9]{{4}}){mark}([0-9]{{1,2}}){mark}([0-9]{{1,2}})", "$1-$2-$3")

@@ -1,7 +1,7 @@
-"""How the columns of a table say its times, learnt from its own rows, and other times said so.
+"""Learns from a table's rows how its columns write times, and writes other times the same way.
 
-A column may hold times of polars, text of any form, counts since 1970, or one part of a time (the year, the hour).  Nobody says
-which: the form is that by which most rows of the table come out as they stand.
+A column may hold polars times, text of any form, counts since 1970, or one part of a time (year, hour).  The
+form is not declared: it is the one that reproduces most rows of the table as they are.
 """
 
 import re
@@ -30,7 +30,7 @@ PARTS = {
 }
 DIGITS = ("%Y%m%d", "%Y%m", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S", "%Y%q", "%Y%V", "%Y%j", "%-H%M", "%H%M%S", "%j", "%y")
 PLAIN, TO_THE_DAY = "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"
-SHAPES = 8  # of a column of text, that forms are made of
+SHAPES = 8  # text shapes of a column from which forms are made
 TEXT = re.compile(
     r"(?P<date>\d{4}(?P<part>[-: ]?[QqMmWw]\d{1,2}(?:-?\d)?|(?P<mark>[-/.]?)\d{1,2}(?:(?P=mark)(?P<day>\d{1,2}))?)?)?"
     r"(?:(?P<apart>(?:[Tt]| +)?)(?P<clock>\d{1,2}(?P<colon>:?)"
@@ -38,23 +38,23 @@ TEXT = re.compile(
     r"(?P<half> ?[AaPp][Mm])?)?"
     r"(?P<zone> ?(?:UTC|GMT|[Zz]|[+-]\d\d(?::?\d\d)?))?"
 )
-A_DAY, CLOCK = ("Yy", "mbBh", "de"), "HIklTRs"  # directives that say a day together, and such as say a clock
+A_DAY, CLOCK = ("Yy", "mbBh", "de"), "HIklTRs"  # directives that together give a day; those of a clock
 LETTERS = {"q": "%q", "m": "%m", "w": "%V"}
 
 
 class How(Enum):
     """What a column holds."""
 
-    TIME = auto()  # a time of polars
+    TIME = auto()  # a polars time
     STEP = auto()  # the number of a time step
     EPOCH = auto()  # a count since 1970
-    NUMBER = auto()  # digits that strftime gives
+    NUMBER = auto()  # digits as strftime writes them
     TEXT = auto()
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Times: on the `wall` clock of their table (a type without a zone) and as `instant` (UTC); or the number of a `step`."""
+    """Times on their table's `wall` clock (a naive dtype) and as `instant` (UTC); or integer `step`s."""
 
     wall: pl.Series | None = None
     instant: pl.Series | None = None
@@ -63,9 +63,9 @@ class Moments:
 
 @dataclass(frozen=True)
 class Form:
-    """How a column says a time: what it holds, its type, the format of strftime, the microseconds of a count (0: nanoseconds).
+    """How a column writes times: content, dtype, strftime format, microseconds per count (0: nanoseconds).
 
-    `zone`: whose clock the text shows (None: that of the table); `ending`: what stands behind all texts.
+    `zone`: whose clock the text shows (None: the table's); `ending`: the constant end of all texts.
     """
 
     how: How
@@ -76,7 +76,7 @@ class Form:
     ending: str = ""
 
     def write(self, at: Moments) -> pl.Series:
-        """The column of these times."""
+        """These times, written in this form."""
         if self.how is How.STEP:
             assert at.step is not None
             return _held(at.step, self.dtype)
@@ -90,7 +90,7 @@ class Form:
         return text if self.how is How.TEXT else _held(text.cast(pl.Int64), self.dtype)
 
     def typed(self) -> "Form":
-        """The same as a type, where the text names a day: a date, a time on its clock, or in UTC where an offset is named."""
+        """The same as a time dtype if the text has a day: a date, a naive time, or UTC (with an offset)."""
         says = {*re.findall(r"%[-_0]?([A-Za-z])", self.format)}
         if self.how is not How.TEXT or not all(says & {*one, "F", "D"} for one in A_DAY):
             return self
@@ -100,7 +100,7 @@ class Form:
 
 
 def moments(ds: pl.Series, frequency: Frequency, zone: str | None) -> Moments:
-    """The times of a long frame: on its clock where a step is a day or more, else instants; or whole numbers."""
+    """The times of a long frame: wall clock if steps are a day or more, else instants; or integers."""
     if ds.dtype.is_integer():
         return Moments(step=ds)
     column = pl.col("ds")
@@ -110,12 +110,12 @@ def moments(ds: pl.Series, frequency: Frequency, zone: str | None) -> Moments:
 
 
 def form_of(column: pl.Series, at: Moments, zone: str | None, given: str | None = None) -> Form:
-    """The form of a column whose rows say these times.
+    """The form of a column whose rows are these times.
 
-    `given`: a format that somebody gave.  Text whose numbers have no zeros before them holds numbers, as whoever reads a
-    CSV has them.
+    `given`: a format that the user gave.  Text numbers without leading zeros become numbers, as a CSV reader
+    would read them.
     """
-    called, column = column.name.lower(), column.alias("cells")  # a series of polars that is called ^...$ is a pattern to it
+    called, column = column.name.lower(), column.alias("cells")  # polars reads a name like ^...$ as a pattern
     text, best, most = column.cast(pl.String).str.strip_chars(), _plain(at), 0
     for form in _forms(column, called, at, zone, given):
         if form.how in (How.TIME, How.STEP):
@@ -128,7 +128,7 @@ def form_of(column: pl.Series, at: Moments, zone: str | None, given: str | None 
 
 
 def enough(form: Form, at: Moments) -> Form:
-    """The form, or a plain one where these times would not be told apart by it."""
+    """The form, or a plain one if it cannot tell these times apart."""
     if form.how is not How.TEXT or at.wall is None or form.write(at).n_unique() >= at.wall.n_unique():
         return form
     return _plain(at)
@@ -142,7 +142,7 @@ def _plain(at: Moments) -> Form:
 
 
 def _forms(column: pl.Series, name: str, at: Moments, zone: str | None, given: str | None) -> Iterator[Form]:
-    """The forms that a column of this type and name may have, the more usual first."""
+    """The forms that a column of this dtype and name may have, more usual ones first."""
     column = column.cast(pl.String) if column.dtype in (pl.Categorical, pl.Enum) else column
     dtype = column.dtype
     if dtype.is_temporal():
@@ -154,7 +154,7 @@ def _forms(column: pl.Series, name: str, at: Moments, zone: str | None, given: s
         return
     if dtype == pl.String and given is not None:
         yield from _given(given, zone)
-    named = sorted(PARTS, key=lambda part: part not in name)  # where two would do, the one that the column is called by
+    named = sorted(PARTS, key=lambda part: part not in name)  # prefer the part that the column is named after
     for format in (*(PARTS[part] for part in named), *DIGITS):
         yield Form(How.NUMBER, numbers, format)
     yield from (Form(How.EPOCH, numbers, unit=unit) for unit in (*EPOCHS.values(), 0))
@@ -177,7 +177,7 @@ def _texts(column: pl.Series, zone: str | None) -> Iterator[Form]:
 
 
 def _format(found: re.Match[str]) -> str:
-    """The format of strftime of a text, with a zero before a single digit."""
+    """The strftime format of a text, with single digits zero-padded."""
     part, mark, date = found["part"] or "", found["mark"], "" if found["date"] is None else "%Y"
     lettered = re.fullmatch(r"(\D+)\d{1,2}(?:(-?)(\d))?", part) if mark is None else None
     if lettered is not None:
@@ -200,13 +200,13 @@ def _format(found: re.Match[str]) -> str:
 
 
 def _unpadded(format: str) -> list[str]:
-    """The same without zeros: in date and hour, and in one of them."""
+    """The same without zero-padding: in date and hour, and in either."""
     date, hour = (re.sub(f"%([{letters}])", r"%-\1", format) for letters in ("md", "HI"))
     return list(dict.fromkeys((re.sub("%([HI])", r"%-\1", date), date, hour)))
 
 
 def _zoned(format: str, ending: str, zone: str | None) -> Iterator[Form]:
-    """A format with the offset that a zone has at the moment, or with one and the same ending."""
+    """A format with the zone's current offset, or with a constant ending."""
     found = re.fullmatch(r"( ?)([+-])(\d\d)(:?)(\d\d)?", ending)
     if found is None:
         yield Form(How.TEXT, pl.String(), format, zone="+00:00" if ending else None, ending=ending)
@@ -218,7 +218,7 @@ def _zoned(format: str, ending: str, zone: str | None) -> Iterator[Form]:
 
 
 def _given(format: str, zone: str | None) -> Iterator[Form]:
-    """A format that somebody gave; the offset in it is that of a name, or is written out."""
+    """A user's format; its offset is that of a named zone, or is written out."""
     named = zone if zone is not None and not FIXED_OFFSET.fullmatch(zone) else None
     if named is None:
         offset = zone or "+00:00"
@@ -230,7 +230,7 @@ def _given(format: str, zone: str | None) -> Iterator[Form]:
 
 
 def _clock(at: Moments, zone: str | None) -> pl.Series:
-    """What a clock shows: that of the table, of an offset from UTC, or of a named zone, which it then says."""
+    """Times on the table's clock, at a fixed offset, or in a named zone, which the result then carries."""
     assert at.wall is not None and at.instant is not None
     if zone is None:
         return at.wall
@@ -240,7 +240,7 @@ def _clock(at: Moments, zone: str | None) -> pl.Series:
 
 
 def _held(numbers: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Whole numbers in a type, or in one that holds them."""
+    """Integers in a dtype, or unchanged if they do not fit."""
     found = numbers.cast(dtype, strict=False)
     return found if found.null_count() == numbers.null_count() else numbers
 
@@ -252,5 +252,5 @@ def _as_time(at: Moments, dtype: pl.DataType) -> pl.Series:
     if dtype == pl.Time:
         return at.wall.dt.time()
     if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
-        return at.instant.dt.cast_time_unit(dtype.time_unit).cast(dtype)  # polars converts to no offset, and takes it as a type
+        return at.instant.dt.cast_time_unit(dtype.time_unit).cast(dtype)  # polars casts to fixed offsets only
     return at.wall.dt.cast_time_unit(dtype.time_unit) if isinstance(dtype, pl.Datetime) else at.wall

@@ -1,8 +1,7 @@
-"""Time zones: the wall clock of a column's own zone and the instants in UTC, as polars expressions.
+"""Time zones as polars expressions: between a zone's wall clock and instants in UTC.
 
-A zone is a name of the IANA database (`Europe/Berlin`) or a fixed offset (`+05:30`); None is UTC, or not
-known.  A wall clock is a Datetime
-that is labelled UTC, so that a step of a day or more is exact arithmetic.
+A zone is an IANA name (`Europe/Berlin`) or a fixed offset (`+05:30`); None is UTC, or unknown.  A wall clock
+is a Datetime labelled UTC, so that steps of a day or more are exact arithmetic.
 """
 
 import os
@@ -12,13 +11,13 @@ import polars as pl
 
 from params.section import FIXED_OFFSET
 
-os.environ.setdefault("POLARS_IGNORE_TIMEZONE_PARSE_ERROR", "1")  # else a Parquet column of a fixed offset is a panic of polars
+os.environ.setdefault("POLARS_IGNORE_TIMEZONE_PARSE_ERROR", "1")  # polars panics on fixed offsets in Parquet
 NO_SHIFT = (None, "UTC")
 SKIPPED = timedelta(hours=25)  # no clock was ever put forward by more
 
 
 def to_wall(instant: pl.Expr, zone: str | None) -> pl.Expr:
-    """What the clocks of the zone show at an instant."""
+    """The zone's wall clock at an instant."""
     if zone in NO_SHIFT:
         return instant
     if (offset := _offset(zone)) is not None:
@@ -27,7 +26,7 @@ def to_wall(instant: pl.Expr, zone: str | None) -> pl.Expr:
 
 
 def to_day(instant: pl.Expr, zone: str | None) -> pl.Expr:
-    """`to_wall` for steps of a day or more: the first instant of a day is its midnight, also where clocks skipped that."""
+    """`to_wall` for steps of a day or more: a day starts at midnight, even where clocks skipped it."""
     if zone in NO_SHIFT or _offset(zone) is not None:
         return to_wall(instant, zone)
     wall = to_wall(instant, zone)
@@ -36,9 +35,9 @@ def to_day(instant: pl.Expr, zone: str | None) -> pl.Expr:
 
 
 def to_instant(wall: pl.Expr, zone: str | None) -> pl.Expr:
-    """The instant at which the clocks of the zone show a time.
+    """The instant of a wall clock time in the zone.
 
-    The first of two where they showed it twice; where they skipped it, as much later as they were put forward.
+    Ambiguous times give the first of the two; skipped times move forward by as much as the clocks did.
     """
     if zone in NO_SHIFT:
         return wall
@@ -53,7 +52,7 @@ def to_instant(wall: pl.Expr, zone: str | None) -> pl.Expr:
 
 
 def _offset(zone: str) -> timedelta | None:
-    """The distance from UTC of a fixed offset; None for a name."""
+    """The UTC offset of a fixed-offset zone; None for a named zone."""
     fixed = FIXED_OFFSET.fullmatch(zone)
     if fixed is None:
         return None

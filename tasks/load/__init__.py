@@ -1,1 +1,1 @@
-"""Opens a table of the user and gives it as a long frame."""
+"""Opens a user's table and returns it as a long frame."""

@@ -1,7 +1,7 @@
 """The cells of a table: times as UTC or integers, numbers, and text for the checks to judge.
 
-Text times are ISO 8601, year first; explicit offsets are converted to UTC, times without one are taken as UTC.
-A text column whose first 1,000 rows hold true and false (in any case) and nothing else holds 1 and 0.
+Text times are ISO 8601, year first; explicit offsets are converted to UTC, other times count as UTC.
+A text column whose first 1,000 rows are all true or false (in any case) becomes 1 and 0.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,14 +20,14 @@ BEGINNING = 1000
 
 
 def time_of(table: Table, data: DataParams) -> pl.Expr:
-    """The time, null where it cannot be read.  Raises UserError for a column of a type that is no time on this grid."""
+    """The time; null if unreadable.  Raises UserError for a dtype that is not a time on this grid."""
     return read_time(table, data)
 
 
 def values_of(table: Table, names: Mapping[str, str], categories: Collection[str] = ()) -> list[pl.Expr]:
-    """The columns of a table, each under its alias: numbers, or text.  `categories` are text by the rule of the ids.
+    """The columns of a table under their aliases, as numbers or text; `categories` become text, like ids.
 
-    Raises UserError for a column of a type that is neither.
+    Raises UserError for a column that can be neither.
     """
     values = {alias: _value(table, name) for alias, name in names.items()}
     values |= {alias: _category(table, name) for alias, name in names.items() if name in categories}
@@ -43,7 +43,7 @@ def cleaned(text: pl.Expr) -> pl.Expr:
 
 
 def _value(table: Table, name: str) -> pl.Expr:
-    """A number as it is; whatever else can be shown as text, for the checks to name an example of."""
+    """A number unchanged; anything else as text, from which the checks quote an example."""
     dtype, cell = table.columns[name], column(name)
     if dtype == pl.Boolean or dtype.is_decimal():
         return cell.cast(pl.Float64)
@@ -66,7 +66,7 @@ def _is_text(table: Table, name: str) -> bool:
 
 
 def _truths(table: Table, texts: Mapping[str, pl.Expr]) -> list[str]:
-    """Those of the text columns that hold true and false at the beginning of the table, and nothing else."""
+    """The text columns that hold only true and false at the beginning of the table."""
     if not texts:
         return []
     words = (value.str.to_lowercase().alias(name) for name, value in texts.items())
@@ -76,7 +76,7 @@ def _truths(table: Table, texts: Mapping[str, pl.Expr]) -> list[str]:
 
 
 def _as_number(truth: pl.Expr) -> pl.Expr:
-    """1 for true, 0 for false; anything else, numbers too, is text that the checks refuse."""
+    """1 for true, 0 for false; anything else, numbers included, becomes text that the checks refuse."""
     word = truth.str.to_lowercase()
     return (
         pl.when(word == "true")

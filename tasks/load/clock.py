@@ -1,7 +1,7 @@
 """The clock of a table: the time zone of its times, and which of two equal local times is the later one.
 
-A step of a day or more counts on the wall clock of the zone; a shorter one in instants.  The zone is `data.time_zone`, or what
-the columns say: their type, one offset, or the first zone whose clocks had all of their offsets.
+Steps of a day or more follow the zone's wall clock, shorter ones instants.  The zone is `data.time_zone`, or
+what the columns imply: their dtype, one offset, or the first zone that had all of their offsets.
 """
 
 from collections.abc import Sequence
@@ -24,20 +24,21 @@ from tasks.load.ids import series_name
 from tasks.load.moments import dated
 from tasks.names import apart, column
 
-# of the zones that had the same offsets at all times of a table the first of these is taken, else the first by its name
+# among zones with the same offsets at all times of a table, the first of these wins, else the first by name
 FIRST_ZONES = (
     "Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Chicago", "America/Denver",
     "America/Los_Angeles", "America/Halifax", "America/St_Johns", "America/Anchorage", "America/Sao_Paulo",
     "America/Santiago", "Australia/Sydney", "Australia/Adelaide", "Pacific/Auckland", "Asia/Tehran", "Asia/Jerusalem",
 )  # fmt: skip
-BEGINNING = 1000  # rows by which a table of instants in UTC is known, where the zone is only shown
+BEGINNING = 1000  # rows checked for UTC instants, where the zone only matters for display
 
 
 @dataclass(frozen=True)
 class Clock:
-    """`zone`: of the times of a table, None where they name none; `told`: how it was found, in words, where that was a guess.
+    """`zone`: of a table's times, None if unknown; `told`: how it was found, in words, if it was guessed.
 
-    `zoned`: for each file, whether its times are instants; `later`: for each, the rows whose local time is the second of two.
+    `zoned`: per file, whether its times are instants; `later`: per file, the rows that are the second of two
+    equal local times.
     """
 
     zone: str | None = None
@@ -46,7 +47,7 @@ class Clock:
     later: tuple[pl.Series, ...] = ()
 
     def times(self, number: int, table: Table, data: DataParams) -> tuple[pl.LazyFrame, pl.Expr]:
-        """The rows of a file and the time of each on the grid of the run: a wall clock for steps of a day or more."""
+        """The rows of a file, and their times on the run's grid: a wall clock for steps of a day or more."""
         read, rows = time_of(table, data), table.rows
         if isinstance(data.frequency, int) or self.zone in NO_SHIFT:
             return rows, read
@@ -63,8 +64,8 @@ class Clock:
 def clock_of(tables: Sequence[Table], data: DataParams) -> Clock:
     """The clock of a table.
 
-    Raises UserError where the files, or the offsets of a text column, are of no one zone and a step is a day or more, and for
-    a local time that the clocks of `data.time_zone` skipped or showed twice with nothing that tells which one is meant.
+    Raises UserError if steps are a day or more and files or offsets do not share a zone, and for a local time
+    that the clocks of `data.time_zone` skipped, or showed twice with nothing to tell which is meant.
     """
     if isinstance(data.frequency, int):
         return Clock()
@@ -79,7 +80,7 @@ def clock_of(tables: Sequence[Table], data: DataParams) -> Clock:
 
 
 def _zone_of(table: Table, data: DataParams) -> str | None:
-    """The zone of a file's times, `?` for offsets that change, None for times that name none."""
+    """The zone of a file's times; `?` for changing offsets, None for naive times."""
     name = dated(table, data)
     dtype = table.columns[name]
     if isinstance(dtype, pl.Datetime):
@@ -102,7 +103,7 @@ def _distinct(rows: pl.LazyFrame, table: Table) -> list[int]:
 
 
 def _offset_minutes(text: pl.Expr) -> pl.Expr:
-    """The offset from UTC that a text names, null where it names none."""
+    """The UTC offset in a text; null without one."""
     plain = text.str.strip_chars()
     zone = pl.when(plain.str.len_chars() > 10).then(plain.str.extract(f"({OFFSET})"))
     digits = zone.str.replace_all(r"[^0-9]", "").str.pad_end(4, "0")
@@ -117,7 +118,7 @@ def _fixed(minutes: int) -> str:
 
 
 def _one_zone(tables: Sequence[Table], data: DataParams, found: list[str], by_day: bool) -> tuple[str | None, str]:
-    """The zone of all files and how it was found."""
+    """The zone of all files, and how it was found."""
     if len(found) < 2 and found != ["?"]:
         return (found[0], "") if found else (None, "")
     name = visible(dated(tables[0], data))
@@ -144,7 +145,7 @@ def _one_zone(tables: Sequence[Table], data: DataParams, found: list[str], by_da
 
 
 def _offsets(tables: Sequence[Table], data: DataParams) -> pl.DataFrame:
-    """The distinct hours (instants) of all files with the `minutes` of their offset."""
+    """The distinct hours (instants) of all files with their offset in `minutes`."""
     rows = [
         table.rows.select(ds=time_of(table, data), minutes=_offset_minutes(column(dated(table, data)))).drop_nulls()
         for table in tables
@@ -154,7 +155,7 @@ def _offsets(tables: Sequence[Table], data: DataParams) -> pl.DataFrame:
 
 
 def went_back(times: Sequence[datetime]) -> str | None:
-    """A zone in which all of these local times came twice, since clocks went back then; None where there is none."""
+    """A zone in which all of these local times occurred twice, as clocks went back; None if there is none."""
 
     def twice(time: datetime, clock: ZoneInfo) -> bool:
         one, two = (time.replace(tzinfo=clock, fold=fold).utcoffset() for fold in (0, 1))
@@ -165,7 +166,7 @@ def went_back(times: Sequence[datetime]) -> str | None:
 
 
 def came_twice(zone: str, option: str = "data.time_zone:") -> str:
-    """What to do about local times that came twice, in words; `option`: where the zone is named."""
+    """Advice on local times that occurred twice; `option`: the setting that names the zone."""
     return (
         f"clocks went back then (in {zone}, for one), so that an hour came twice: write {option} {zone}, or the zone whose "
         "clocks these are, and the two are told apart by their order"
@@ -173,19 +174,19 @@ def came_twice(zone: str, option: str = "data.time_zone:") -> str:
 
 
 def _had(zone: str, pairs: pl.DataFrame) -> bool:
-    """Whether the clocks of a zone had these offsets at these times."""
+    """Whether a zone had these offsets at these times."""
     clock = ZoneInfo(zone)
     return all(when.astimezone(clock).utcoffset() == timedelta(minutes=minutes) for when, minutes in pairs.iter_rows())
 
 
 def _localized(read: pl.Expr, zone: str, ambiguous: "pl.Expr | str") -> pl.Expr:
-    """Local times as instants; null for one that was skipped."""
+    """Local times as instants; null for skipped ones."""
     local = read.dt.replace_time_zone(None).dt.replace_time_zone(zone, ambiguous=ambiguous, non_existent="null")  # type: ignore[arg-type]
     return local.dt.convert_time_zone("UTC")
 
 
 def _second_of_two(tables: Sequence[Table], data: DataParams, zoned: Sequence[bool]) -> tuple[pl.Series, ...]:
-    """For each file the rows whose local time is the second of two equal ones, by the order of the rows of their series."""
+    """Per file, the rows that are the second of two equal local times, by row order within series."""
     zone = str(data.time_zone)
     parts = []
     for number, (table, own) in enumerate(zip(tables, zoned, strict=True)):
@@ -215,10 +216,10 @@ def _second_of_two(tables: Sequence[Table], data: DataParams, zoned: Sequence[bo
 
 
 def _marked(odd: pl.DataFrame, data: DataParams, zone: str) -> pl.DataFrame:
-    """The rows of the second pass through hours that come twice.  Raises UserError for a pass that may be either.
+    """The rows of the second pass through repeated hours.  Raises UserError for a pass that may be either.
 
-    In a series whose rows go forward a time that is not later than the one before it begins the second pass; in one whose rows
-    go backward the first pass that stands there is the second.
+    In series in ascending order, a time that does not advance begins the second pass; in descending order,
+    the pass that comes first is the second.
     """
     keys = ["unique_id", pl.col("wall").dt.date().alias("date")]
     back = pl.col("begin") > pl.col("end")

@@ -1,6 +1,6 @@
-"""The rows of a database query, batch by batch; never writes to the database and never shows its URL or password.
+"""The rows of a database query, batch by batch, read-only; the URL and password are never shown.
 
-Every message of a driver goes through `_masked`, since its text may hold either.
+Every driver message goes through `_masked`, since its text may contain either.
 """
 
 import os
@@ -19,11 +19,11 @@ BATCH = 50_000  # rows in memory at a time
 SECRET = re.compile(r"pass|pwd|secret|token|key|odbc_connect", re.IGNORECASE)
 LONGEST_REASON = 300
 
-Batch = tuple[list[str], Sequence[Any]]  # the names of the columns, and rows
+Batch = tuple[list[str], Sequence[Any]]  # column names, and rows
 
 
 def url_text(uri: str) -> str:
-    """The database's URL, which the variable of `env:NAME` holds.  Raises UserError where it holds nothing."""
+    """The database URL in the variable of `env:NAME`.  Raises UserError if it is empty."""
     name = uri.removeprefix("env:")
     text = os.environ.get(name, "").strip()
     if not text:
@@ -35,9 +35,9 @@ def url_text(uri: str) -> str:
 
 
 def read_batches(query: str, uri: str) -> Iterator[Batch]:
-    """The names of the columns with at most BATCH rows at a time, the first batch also where it is empty.
+    """Column names with at most BATCH rows at a time; an empty result yields one empty batch.
 
-    Raises UserError, without the URL, for whatever SQLAlchemy or the driver raises.
+    Raises UserError, without the URL, for any error of SQLAlchemy or the driver.
     """
     import sqlalchemy
 
@@ -50,7 +50,7 @@ def read_batches(query: str, uri: str) -> Iterator[Batch]:
             )
             if url.get_backend_name() == "sqlite":
                 connection.exec_driver_sql("PRAGMA query_only = ON")
-            result = connection.exec_driver_sql(query)  # as it stands: no `:name` or `%` in it is a parameter
+            result = connection.exec_driver_sql(query)  # verbatim: `:name` and `%` are not parameters
             if not result.returns_rows:
                 raise UserError(f"data.query ({uri}): this statement gives no table; write a SELECT")
             names, some = list(result.keys()), False
@@ -66,12 +66,12 @@ def read_batches(query: str, uri: str) -> Iterator[Batch]:
         ) from None
     except UserError:
         raise
-    except Exception as error:  # whatever it is: its text may hold the URL
+    except Exception as error:  # of any kind: its text may contain the URL
         raise UserError(f"data.query ({uri}): the database says: {_reason(error, url)}") from None
 
 
 def _url_of(uri: str, text: str) -> "URL":
-    """The parsed URL.  Raises UserError for a text that is none, or an SQLite file that is not there (SQLite would make it)."""
+    """The parsed URL.  Raises UserError if invalid, or for a missing SQLite file (SQLite would create it)."""
     import sqlalchemy
 
     try:
@@ -95,14 +95,14 @@ def _read_only(url: "URL") -> dict[str, bool]:
 
 
 def _reason(error: BaseException, url: "URL") -> str:
-    """What the driver says, its first lines in one, without what SQLAlchemy adds and without a secret."""
+    """The driver's message on one line, without SQLAlchemy's additions and secrets."""
     said = getattr(error, "orig", None) or error
     text = " ".join(_masked(str(said), url).split()) or type(said).__name__
     return text[:LONGEST_REASON]
 
 
 def _masked(text: str, url: "URL") -> str:
-    """The text without the URL, its password and its secret options, however they are written."""
+    """The text without the URL, its password and its secret options, in any spelling."""
     options = [value for key, value in url.query.items() if SECRET.search(key)]
     plain = [url.password, *(v for value in options for v in ([value] if isinstance(value, str) else value))]
     return masked(text, [url.render_as_string(hide_password=False), *filter(None, map(str, plain))])

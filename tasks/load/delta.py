@@ -1,4 +1,4 @@
-"""A Delta table in a folder: the files of its newest version, by the `deltalake` package, which polars reads them through."""
+"""A Delta table in a folder: the files of its newest version, read by polars via the package `deltalake`."""
 
 import hashlib
 from pathlib import Path
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def open_delta(folder: Path, name: str) -> Table:
-    """The newest version of a Delta table; the digest is over that number, its files and what it says of each.
+    """The newest version of a Delta table; the digest covers its version number and the contents of its
+    files.
 
-    Raises UserError where the package is missing or the table cannot be read.
+    Raises UserError if the package is missing or the table cannot be read.
     """
     try:
         from deltalake import DeltaTable
@@ -42,7 +43,7 @@ def _paths(table: "DeltaTable") -> list[tuple[str, int]]:
 
 
 def _stays_inside(folder: Path, table: "DeltaTable", name: str) -> None:
-    """Raises UserError where the log names a file outside of the folder."""
+    """Raises UserError if the log names a file outside the folder."""
     whole = folder.resolve()
     for path, _ in _paths(table):
         if "://" in path or not (whole / path).resolve().is_relative_to(whole):

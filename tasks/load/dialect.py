@@ -1,6 +1,6 @@
-"""How a text table is written, as far as its bytes tell: encoding, lines before the header, separator, forms of numbers.
+"""Detects the format of a text table from its bytes: encoding, lines before the header, separator, numbers.
 
-What may be read in two ways is never guessed: the message shows the cell and what to write.
+Nothing ambiguous is guessed: the error shows the cell and what to write.
 """
 
 import codecs
@@ -19,17 +19,17 @@ from params.errors import UserError
 from tasks.load.numbers import ANY, NULLS, evidence_of
 from tasks.load.text import UnknownForm, opened, separator_of
 
-HEAD = 1 << 20  # bytes in which the layout is looked for
-LEADING = 60  # lines that may stand before the header
-BODY = 400  # rows that tell what the columns hold
+HEAD = 1 << 20  # bytes examined for the layout
+LEADING = 60  # most lines before the header
+BODY = 400  # rows examined for the columns' content
 TIMELIKE = re.compile(r"\d{1,4}[-/.]\d{1,2}([-/.]\d{1,4})?([T ].*)?|\d{1,2}:\d{2}.*|\d{4}-?[QW]\d{1,2}.*")
 BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """A way to cut a text into cells: the lines before the header, the header, some rows, and how many cells hold a number or
-    a time."""
+    """A way to split a text into cells: separator, lines before the header, header, and the share of cells
+    that hold a number or a time."""
 
     separator: str
     skip: int
@@ -38,9 +38,9 @@ class _Layout:
 
 
 def layout_of(file: Path, encoding: str | None = None) -> CsvParams | None:
-    """Separator, encoding and lines to skip of a text file; numbers are not looked at.  None where no layout is clear.
+    """Separator, encoding and leading lines of a text file, without number formats; None if none is clear.
 
-    Raises UserError for bytes of an encoding that is not certain.
+    Raises UserError if the encoding is uncertain.
     """
     encoding = encoding or _encoding(file)
     text = _head(file, encoding)
@@ -59,7 +59,7 @@ def layout_of(file: Path, encoding: str | None = None) -> CsvParams | None:
 
 
 def with_numbers(files: Sequence[Path], layout: CsvParams, rows: pl.LazyFrame, columns: Iterable[str]) -> CsvParams:
-    """The layout with the marks of its numbers.  Raises UserError, with the cell, where they may be read in two ways."""
+    """The layout with its number format.  Raises UserError, quoting the cell, if that is ambiguous."""
     seen = evidence_of(rows, columns)
     spaced = next((mark for mark, name in ((" ", "space"), ("'", "quote")) if seen.example(name, name + ",", name + ".")), None)
     sure = {
@@ -80,7 +80,7 @@ def with_numbers(files: Sequence[Path], layout: CsvParams, rows: pl.LazyFrame, c
 
 
 def header_of(file: Path, csv_: CsvParams) -> list[str]:
-    """The names of the columns of a text, cut as `csv_` says; none where it cannot be read so."""
+    """The column names of a text, split as `csv_` says; empty if it cannot be read so."""
     try:
         below = _head(file, csv_.encoding).split("\n", csv_.skip)[csv_.skip :]
         rows = csv.reader(io.StringIO("".join(below), newline=""), delimiter=separator_of(file, csv_))
@@ -90,7 +90,7 @@ def header_of(file: Path, csv_: CsvParams) -> list[str]:
 
 
 def place_of(files: Sequence[Path], csv_: CsvParams, column: str, cell: str) -> str:
-    """`file:line` of the first row that holds a cell in a column; the file alone where none does."""
+    """`file:line` of the first row with this cell in a column; the first file alone if there is none."""
     for file in files:
         with file.open("rb") as raw, opened(io.BufferedReader(raw), file) as stream:
             lines = codecs.getreader(_signed(csv_.encoding))(stream)
@@ -129,7 +129,7 @@ def _two_forms(files: Sequence[Path], layout: CsvParams, point: tuple[str, str],
 
 
 def _layout(text: str, mark: str, told: bool) -> _Layout | None:
-    """How a text is cut at a separator; None where its rows are of one cell or no row can be a header."""
+    """A text's layout with this separator; None if its rows have one cell or no row can be a header."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
     try:
         rows = [(reader.line_num, row) for row in reader]
@@ -149,12 +149,12 @@ def _layout(text: str, mark: str, told: bool) -> _Layout | None:
     start, header = written[at]
     cells = [cell for row in body for cell in row if cell.lower() not in NULLS]
     share = sum(map(_is_value, cells)) / max(1, len(cells))
-    skip = start if at or told else 0  # blank lines alone are passed over anyway
+    skip = start if at or told else 0  # blank lines alone are skipped anyway
     return _Layout(mark, skip, tuple(header), share) if len(written) - at > 1 else None
 
 
 def _header_at(written: Sequence[tuple[int, list[str]]], width: int, values: Sequence[bool]) -> int | None:
-    """The last of the leading rows that has a name, and no value, wherever the rows below have values; else the first row."""
+    """The last leading row with names, not values, where the rows below hold values; else the first."""
     leading = range(min(len(written), LEADING))
     named = [i for i in leading if _is_header(written[i][1], width, values)]
     if named:
@@ -178,7 +178,7 @@ def _is_value(cell: str) -> bool:
 
 
 def _head(file: Path, encoding: str) -> str:
-    """The beginning of a text in whole lines."""
+    """The beginning of a text, in whole lines."""
     with file.open("rb") as raw, opened(io.BufferedReader(raw), file) as stream:
         block = stream.read(HEAD)
         cut = bool(stream.read(1))
@@ -192,7 +192,7 @@ def _signed(encoding: str) -> str:
 
 
 def _encoding(file: Path) -> str:
-    """UTF-8 where all of a file is, UTF-16 or UTF-32 by its mark or its many zeros, or else cp1252 where it looks Western."""
+    """UTF-8 if the whole file is valid, UTF-16/32 by mark or zeros, else cp1252 if it looks Western."""
     with file.open("rb") as raw, opened(io.BufferedReader(raw), file) as stream:
         block = stream.read(HEAD)
         for mark, name in BOMS.items():
@@ -215,7 +215,7 @@ def _encoding(file: Path) -> str:
 
 
 def _western(file: Path, block: bytes, line: int) -> str:
-    """cp1252 where the letters beyond ASCII stand alone among others, as in words of Western Europe.  Raises UserError."""
+    """cp1252 if non-ASCII letters stand alone among others, as in Western words.  Raises UserError."""
     try:
         runs = re.findall(r"[^\x00-\x7f]+", block.decode("cp1252"))
     except UnicodeDecodeError:

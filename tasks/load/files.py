@@ -1,4 +1,4 @@
-"""An opened file of a table (or a query's snapshot): its columns and contents, and what a source is (digest)."""
+"""An open file of a table (or a query's snapshot): its columns and rows, and the digest of a source."""
 
 import difflib
 import hashlib
@@ -16,14 +16,14 @@ from tasks.load.numbers import PLAIN
 from tasks.load.snapshot import snapshot
 from tasks.load.text import listed
 
-os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")  # polars reads it once; with more it holds half a gigabyte
+os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")  # more holds half a gigabyte
 
 
 @dataclass(frozen=True)
 class Table:
-    """One opened file: its name for messages, where it lies, its lazy contents, its columns.
+    """One open file: its name in messages, its path, its lazy rows, its columns.
 
-    `bytes`: its size; `sha256` of them, where all were read to open it; `csv`: how the numbers of a text table are written.
+    `bytes`: its size; `sha256`: if opening read it all; `csv`: the number format of a text table.
     """
 
     name: str
@@ -37,9 +37,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Digest:
-    """What a source is: the names and sizes in bytes of its files, and one sha256 over names and contents.
+    """The digest of a source: names and sizes (bytes) of its files, one sha256 over names and contents.
 
-    Of a query: `env:NAME`, the size of its snapshot, and the sha256 over its text and rows.
+    For a query: `env:NAME`, the size of its snapshot, and the sha256 over its text and rows.
     """
 
     files: tuple[str, ...]
@@ -48,7 +48,7 @@ class Digest:
 
 
 def source_digest(data: DataParams, tables: Sequence[Table]) -> Digest:
-    """The digest of opened tables; reads those again whose bytes are not hashed yet.  Raises UserError where it cannot."""
+    """The digest of open tables; hashes those not hashed yet.  Raises UserError if unreadable."""
     sizes = tuple(table.bytes for table in tables)
     if data.path is None:
         return Digest((str(data.uri),), sizes, snapshot(data).sha256)
@@ -69,7 +69,7 @@ def _file_digest(file: Path) -> str:
 
 
 def require_column(table: Table, name: str, key: str) -> None:
-    """Raises UserError, with the columns found and the nearest one, where a table lacks a column that `key` names."""
+    """Raises UserError, listing the columns and the nearest, if a table lacks the one that `key` names."""
     if name in table.columns:
         return
     found = list(table.columns)
@@ -80,7 +80,7 @@ def require_column(table: Table, name: str, key: str) -> None:
 
 
 def collect(rows: pl.LazyFrame, name: str) -> pl.DataFrame:
-    """The rows of a query over `name`, streamed.  Raises UserError where a file turns out to be damaged."""
+    """The rows of a query over `name`, streamed.  Raises UserError if a file turns out to be damaged."""
     try:
         return rows.collect(engine="streaming")
     except (ComputeError, OSError) as error:
@@ -89,13 +89,13 @@ def collect(rows: pl.LazyFrame, name: str) -> pl.DataFrame:
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """A hint at the known name nearest to a mistaken one, or nothing."""
+    """A hint at the known name nearest to a mistaken one, or an empty string."""
     lower = {k.lower(): k for k in known}
     close = difflib.get_close_matches(name.lower(), lower, n=1)
     return f"; did you mean {lower[close[0]]!r}?" if close else ""
 
 
 def unreadable(file: Path, error: Exception) -> UserError:
-    """That a file is damaged, or not what its name says."""
+    """The error for a file that is damaged, or not what its name says."""
     reason = str(error).strip().split("\n")[0] or type(error).__name__
     return UserError(f"{file}: this file cannot be read ({reason}); is it complete, and of the kind that its name says?")

@@ -1,4 +1,4 @@
-"""Where the files of a table lie: a file, the tables of a folder (`store=A/part.parquet` too), or what a glob matches."""
+"""Finds the files of a table: a file, the tables in a folder (also `store=A/part.parquet`), or a glob."""
 
 import glob
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from tasks.load.remote import address_of, mirror
 from tasks.load.snapshot import snapshot
 from tasks.load.text import listed
 
-NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive and Spark write an empty cell in a folder's name
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # an empty cell in a folder name, as written by Hive and Spark
 
 
 def find_files(data: DataParams, root: Path) -> list[Path]:
-    """The files that `data.path` names, sorted: itself, the tables in a folder, or what a glob matches.
+    """The files that `data.path` names, sorted: itself, the tables in a folder, or the matches of a glob.
 
-    A relative path counts from `root`, or from the working folder where it exists only there.  An address has the files of its
-    mirror, a query the file of its snapshot; a Delta table is its folder.  Raises UserError.
+    Relative paths start at `root`, or at the working folder if they exist only there.  An address gives the
+    files of its mirror, a query that of its snapshot, a Delta table its folder.  Raises UserError.
     """
     if data.path is None:
         return [snapshot(data).file]
@@ -38,7 +38,7 @@ def find_files(data: DataParams, root: Path) -> list[Path]:
 
 
 def whole_path(path: str | Path) -> str:
-    """A path or an address that a caller names, from any folder.  Raises UserError for what can be neither."""
+    """A path or address from a caller, made absolute.  Raises UserError if it can be neither."""
     text = str(path)
     if (why := no_table(text)) is not None:
         raise UserError(f"{shown(text)}: {why}")
@@ -74,7 +74,7 @@ def _files_below(base: Path, name: str) -> list[Path]:
 
 
 def _tables_in(folder: Path) -> Iterator[Path]:
-    """The tables in a folder and in those below it that are called `column=value`; no link leads out of it."""
+    """The tables in a folder and its `column=value` subfolders; links to folders are not followed."""
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith((".", "_")):
             continue
@@ -85,7 +85,7 @@ def _tables_in(folder: Path) -> Iterator[Path]:
 
 
 def partition_of(file: Path) -> dict[str, str | None]:
-    """The columns that the folders of a file name, `store=A/year=2020/`, outermost first; None for an empty cell."""
+    """The columns in a file's folder names, `store=A/year=2020/`, outermost first; None for empty cells."""
     found: list[tuple[str, str | None]] = []
     for folder in file.parents:
         name, mark, value = folder.name.partition("=")

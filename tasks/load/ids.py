@@ -1,9 +1,9 @@
-"""What series are called: one rule that makes a text of the cells of the id columns.  models/serving.py has it once more.
+"""The names of series: one rule turns the cells of the id columns into text.  Copied in models/serving.py.
 
-Text is what it says, without blanks around it (001 is not 1), except that a whole number with nothing but zeros behind its
-point is that number (1.0 is 1), and True is true.  A number is written by its value: 1 and 1.0 are `1`, whole numbers of any
-size exactly.  Truth is `true` or `false`, a date ISO, as is a time, which at midnight is its date.
-Several columns name a series by their texts with `/` between them; a `/` or `\\` within one has a `\\` before it.
+Text is taken literally without surrounding blanks (001 is not 1), except that a whole number followed by a
+point and zeros is that number (1.0 is 1), and True is true.  Numbers are named by value: 1 and 1.0 are `1`;
+integers of any size are exact.  Booleans are `true` or `false`; dates are ISO, as are times, which at
+midnight are dates.  Several columns are joined by `/`; a `/` or `\\` within one is escaped with `\\`.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from params.errors import UserError
 from tasks.load.files import Table
 from tasks.names import column
 
-WHOLE = r"^(?:-(0)|(0|-?[1-9][0-9]*))\.0+$"  # as text: what stands before the point, and no sign before 0
+WHOLE = r"^(?:-(0)|(0|-?[1-9][0-9]*))\.0+$"  # as text: keeps what precedes the point, and drops the sign of 0
 TRUTHS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 
 
 def series_name(table: Table, data: DataParams) -> pl.Expr:
-    """The name of the series as text, null where one of its columns is empty; `NA` and `none` are names here.
+    """The name of the series as text, null if one of its columns is empty; `NA` and `none` are valid names.
 
-    Raises UserError for a column of a type that names nothing.
+    Raises UserError for a dtype that cannot name a series.
     """
     if not data.ids:
         return pl.lit(data.target)
@@ -40,12 +40,12 @@ def series_name(table: Table, data: DataParams) -> pl.Expr:
 
 
 def joined(parts: Sequence[pl.Expr]) -> pl.Expr:
-    """One text of several, null where one of them is; no two ways of saying the same."""
+    """Several texts joined into one, null if any is; unambiguous."""
     return pl.concat_str([_escaped(part) for part in parts], separator="/")
 
 
 def text_of(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """The text that a cell says, null where it says nothing: names of series and categories are held equal by it."""
+    """A cell as text, null if it says nothing; names of series and categories are compared by this text."""
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         return cell.cast(pl.String).map_batches(_plain, return_dtype=pl.String, is_elementwise=True)
     if dtype.is_decimal():
@@ -56,7 +56,7 @@ def text_of(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def _plain(cells: pl.Series) -> pl.Series:
-    """Texts as names, each run of the same once: the rows of a series mostly stand together."""
+    """Texts as names, computed once per run of equal cells: rows of a series are mostly adjacent."""
     runs = cells.alias("cells").rle().struct.unnest()
     text = pl.col("value").str.strip_chars().str.replace(WHOLE, "${1}${2}").replace(TRUTHS)
     names = runs.select(text).select(pl.when(pl.col("value") != "").then(pl.col("value"))).to_series()
@@ -64,18 +64,18 @@ def _plain(cells: pl.Series) -> pl.Series:
 
 
 def _said(cells: pl.Series) -> pl.Series:
-    """Numbers and times as text, each value once."""
-    cells = cells.alias("cells")  # a series of polars that is called ^...$ is a pattern to it
+    """Numbers and times as text, computed once per distinct value."""
+    cells = cells.alias("cells")  # polars reads a name like ^...$ as a pattern
     values = cells.drop_nulls().unique()
     if values.dtype.is_float():
-        texts = [_float_text(value) for value in values.to_numpy()]  # a float32 of numpy has the digits of its own width
+        texts = [_float_text(value) for value in values.to_numpy()]  # a numpy float32 prints its own digits
     else:
         texts = [_time_text(value) for value in values]
     return cells.replace_strict(values, pl.Series(texts, dtype=pl.String), default=None, return_dtype=pl.String)
 
 
 def _float_text(value: Any) -> str | None:
-    """A whole number without a point; else the fewest digits that say it; None for what is no number."""
+    """An integer without a point, else the shortest exact digits; None for NaN."""
     if value != value:
         return None
     return str(int(value)) if abs(value) != float("inf") and value == int(value) else str(value)

@@ -1,4 +1,4 @@
-"""The keys of a table, read in one pass: every row has the name of its series and a time that can be read."""
+"""Checks the keys of a table in one pass: every row has a series name and a readable time."""
 
 from dataclasses import dataclass
 
@@ -14,15 +14,15 @@ from tasks.load.source import Source
 from tasks.load.unread import SOME, what_to_write
 from tasks.names import column
 
-DAY = len("2020-1-1")  # letters, the fewest that name one
+DAY = len("2020-1-1")  # the shortest text that names a day
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Keys:
-    """The keys of one file.  `lost`: times that are none; `unnamed`: rows without a series.
+    """The keys of one file.  `lost`: unreadable times; `unnamed`: rows without a series.
 
-    `zoned`, `naive`: whether there are times with and without an offset from UTC.  `shortest`, `longest`: letters of a time
-    that may be of several forms.
+    `zoned`, `naive`: whether there are times with and without a UTC offset.  `shortest`, `longest`:
+    characters of a time that may have several forms.
     """
 
     rows: int
@@ -37,8 +37,8 @@ class _Keys:
 def check_keys(source: Source) -> int:
     """The number of rows, after one pass over ids and times.
 
-    Raises UserError for a table without rows, a row without a series or time, a time that does not parse (the first is shown),
-    or a time column in which some rows have an offset from UTC and some have none.
+    Raises UserError for a table without rows, a row without a series or time, an unreadable time (the first
+    is shown), or a time column that mixes times with and without a UTC offset.
     """
     data, rows, zoned, naive = source.data, 0, "", ""
     source.require_keys()
@@ -76,13 +76,13 @@ def _keys_of(table: Table, data: DataParams) -> _Keys:
 
 
 def _first(table: Table, data: DataParams, which: pl.Expr) -> str | None:
-    """The first time of some rows, as it is written."""
+    """The first time of some rows, as written."""
     found = collect(table.rows.select(which=which, shown=_shown(data)).filter("which").head(1), table.name)
     return found["shown"].first()  # type: ignore[return-value]
 
 
 def _shown(data: DataParams) -> pl.Expr:
-    """The time of a row as it is written; of several columns each with its name."""
+    """A row's time as written; for several columns, each with its name."""
     texts = [column(name).cast(pl.String) for name in data.times]
     if len(texts) == 1:
         return texts[0]
@@ -92,7 +92,7 @@ def _shown(data: DataParams) -> pl.Expr:
 
 
 def _size(table: Table, data: DataParams) -> pl.Expr:
-    """The letters of a time in one column that may be of any form that is year first."""
+    """The characters of a time in one column that may have any year-first form."""
     dtype = table.columns[data.times[0]]
     if isinstance(data.frequency, int) or len(data.times) > 1 or data.time_format or data.time_unit or dtype.is_temporal():
         return pl.lit(None, pl.UInt32)
@@ -123,7 +123,7 @@ def _refuse_lost(table: Table, data: DataParams, keys: _Keys) -> None:
 
 
 def _first_lost(table: Table, data: DataParams) -> tuple[int, list[str]]:
-    """The row of the first time that cannot be read, from 1, and some that cannot, as they are written."""
+    """The row number, from 1, of the first unreadable time, and examples of such times."""
     rows = table.rows.select(lost=time_of(table, data).is_null(), shown=_shown(data)).with_row_index("row", 1)
     found = collect(rows.filter("lost").drop_nulls("shown").head(SOME).select("row", "shown"), table.name)
     return int(found["row"][0]), found["shown"].to_list()

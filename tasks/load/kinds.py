@@ -1,4 +1,4 @@
-"""The kinds of table that are read, by the endings of their names."""
+"""The supported kinds of tables, by file name suffix."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from tasks.load.text import SEPARATORS
 TEXTS = (*SEPARATORS, *(f"{ending}.gz" for ending in SEPARATORS))
 ARROW = (".arrow", ".feather", ".ipc")
 SUFFIXES = (*TEXTS, ".parquet", *ARROW)
-DELTA_LOG = "_delta_log"  # the folder that makes a folder a Delta table
+DELTA_LOG = "_delta_log"  # a folder that contains this is a Delta table
 
 
 def suffix_of(file: Path) -> str | None:
-    """The ending that says what kind of table a file is, if one does."""
+    """The suffix that tells the kind of a table, if it has one."""
     name = file.name.lower()
     return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
 

@@ -1,7 +1,8 @@
-"""The time of each row, as its columns say it: an instant where they name a zone, else as if they stood in UTC.
+"""The time of each row as its columns give it: an instant if they name a zone, else as if in UTC.
 
-Times are written year first, as data.time_format says, or as numbers since 1970 (data.time_unit); whole numbers are dates where
-they say so (20200131, 202001).  Several columns say a time together.  What it means in the zone of its table: `cells.time_of`.
+Times are year-first text, text in data.time_format, or numbers since 1970 (data.time_unit); integers are
+dates if they look so (20200131, 202001).  Several columns give a time together.  `cells.time_of` applies the
+zone.
 """
 
 import re
@@ -18,13 +19,13 @@ from tasks.load.parts import Part, parts_of
 from tasks.names import column as named
 
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-CLOCKED = {Part.HOUR: (24, 3_600_000_000), Part.MINUTE: (59, 60_000_000), Part.SECOND: (60, 1_000_000)}  # the most, and one
+CLOCKED = {Part.HOUR: (24, 3_600_000_000), Part.MINUTE: (59, 60_000_000), Part.SECOND: (60, 1_000_000)}  # most, unit
 
 
 def read_time(table: Table, data: DataParams) -> pl.Expr:
-    """Microseconds UTC, or whole numbers where the frequency is one; null where it cannot be read.
+    """Microseconds UTC, or integers if the frequency is one; null if unreadable.
 
-    Raises UserError for a column of a type that is no time on this grid.
+    Raises UserError for a dtype that is not a time on this grid.
     """
     if len(data.times) > 1:
         return _together(table, data)
@@ -33,7 +34,7 @@ def read_time(table: Table, data: DataParams) -> pl.Expr:
 
 
 def has_offset(table: Table, data: DataParams) -> pl.Expr:
-    """Whether the time of a row has an offset from UTC; null where there is none to have one."""
+    """Whether a row's time has a UTC offset; null without a time."""
     if isinstance(data.frequency, int):
         return pl.lit(None, pl.Boolean)
     name = dated(table, data)
@@ -48,7 +49,7 @@ def has_offset(table: Table, data: DataParams) -> pl.Expr:
 
 
 def dated(table: Table, data: DataParams) -> str:
-    """The column that says the day, or more than the others do."""
+    """The column that gives the day, or more of it than the others."""
     if len(data.times) == 1:
         return data.times[0]
     parts = parts_of(table, data.times, data.time_format)
@@ -86,7 +87,7 @@ def _moment(table: Table, name: str, data: DataParams) -> pl.Expr:
 
 
 def _as_text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """A number without the .0 of a float; one that is not whole is no time."""
+    """A number without the .0 of a float; a fraction is not a time."""
     if dtype.is_float() or dtype.is_decimal():
         whole = column.cast(pl.Float64)
         column = pl.when(whole == whole.floor()).then(whole).cast(pl.Int64, strict=False)
@@ -105,7 +106,7 @@ def _since_1970(column: pl.Expr, unit: str) -> pl.Expr:
 
 
 def _together(table: Table, data: DataParams) -> pl.Expr:
-    """The day that one column says, or year and month, week or quarter, and what the others add to it."""
+    """The day from one column, or from year and month, week or quarter, plus what the other columns add."""
     parts = parts_of(table, data.times, data.time_format)
     if isinstance(data.frequency, int):
         raise UserError(
@@ -138,7 +139,7 @@ def _day(number: Mapping[Part, pl.Expr]) -> pl.Expr:
 
 
 def _whole(column: pl.Expr, dtype: pl.DataType, part: Part) -> pl.Expr:
-    """A whole number, whatever it is written as (5, 05, 5.0); a month may be named."""
+    """An integer, however written (5, 05, 5.0); a month may be a name."""
     text = dtype in (pl.String, pl.Categorical, pl.Enum)
     value = (column.cast(pl.String).str.strip_chars() if text else column).cast(pl.Float64, strict=False)
     whole = pl.when(value == value.floor()).then(value).cast(pl.Int64, strict=False)

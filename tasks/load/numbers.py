@@ -1,4 +1,4 @@
-"""Numbers as people write them (1.234,56; 1 234,5; 1'234.5): read as `data.csv` says, and what the cells of a table tell."""
+"""Numbers as people write them (1.234,56; 1 234,5; 1'234.5): reads a given format, or detects it."""
 
 import re
 from collections.abc import Iterable
@@ -11,21 +11,21 @@ from tasks.names import column
 
 PLAIN = CsvParams()
 NULLS = ("", "na", "n/a", "nan", "null", "none")  # words for nothing
-SPACES = " \u00a0\u2007\u2009\u202f"  # what stands between thousands where one writes a space
+SPACES = " \u00a0\u2007\u2009\u202f"  # characters used as a space between thousands
 QUOTES = "'\u2019"
 SIGN, POWER = "[+\u2212-]?", "(?:[eE][+-]?[0-9]+)?"
-CAST = rf"^{SIGN}(?:[0-9]+\.?[0-9]*|\.[0-9]+){POWER}$"  # what polars takes for a number
+CAST = rf"^{SIGN}(?:[0-9]+\.?[0-9]*|\.[0-9]+){POWER}$"  # what polars accepts as a number
 
 
 def is_plain(csv: CsvParams) -> bool:
-    """Whether numbers are written as a program writes them: 1234.5."""
+    """Whether numbers are written as programs write them: 1234.5."""
     return csv.decimal == "." and csv.thousands is None
 
 
 def read_numbers(text: pl.Expr, csv: CsvParams) -> pl.Expr:
-    """A column of stripped text whose numbers are written as polars reads them; what is no number stays as it is.
+    """A column of stripped text with its numbers rewritten for polars; other text is unchanged.
 
-    A number of another form, such as 1.5 where the decimal is a comma, is no number, and what it is told with says so.
+    A number in another format, such as 1.5 if the decimal mark is a comma, is marked as such, not read.
     """
     if is_plain(csv):
         return text
@@ -39,7 +39,7 @@ def read_numbers(text: pl.Expr, csv: CsvParams) -> pl.Expr:
 
 
 def own_form(csv: CsvParams) -> str:
-    """The pattern of a number as `csv` writes it."""
+    """The pattern of a number in the format of `csv`."""
     whole = "[0-9]+"
     if csv.thousands is not None:
         mark = _class(csv.thousands)
@@ -49,12 +49,12 @@ def own_form(csv: CsvParams) -> str:
 
 
 def _class(mark: str) -> str:
-    """All the characters that are written for a mark between thousands, as a class of a pattern."""
+    """A character class of all variants of a thousands separator."""
     alike = next((chars for chars in (SPACES, QUOTES) if mark in chars), mark)
     return f"[{re.escape(alike)}]"
 
 
-# what a cell says of the file that it stands in; the first form that fits counts
+# what a cell tells about the format of its file; the first match counts
 FORMS = {
     "plain": r"[0-9]{1,3}",
     "long": r"[0-9]{4,}",
@@ -72,33 +72,33 @@ FORMS = {
     "quote": rf"[0-9]{{1,3}}(?:[{QUOTES}][0-9]{{3}})+",
 }
 ANY = rf"^{SIGN}(?:{'|'.join(FORMS.values())}){POWER}$"
-MONTHS = r"^(?:(?:1[89]|20)[0-9]{2}[.](?:0[1-9]|1[0-2])|(?:0[1-9]|1[0-2])[.](?:1[89]|20)[0-9]{2})$"  # 2020.01 is no number
-LEAST_NUMBERS = 0.9  # of the filled cells of a column whose forms count
+MONTHS = r"^(?:(?:1[89]|20)[0-9]{2}[.](?:0[1-9]|1[0-2])|(?:0[1-9]|1[0-2])[.](?:1[89]|20)[0-9]{2})$"  # not numbers
+LEAST_NUMBERS = 0.9  # share of numbers among a column's filled cells, for its forms to count
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The forms of number in which the number columns of a table are written, each with the column and a cell of it.
+    """The number forms seen in a table's number columns, each with a column and a cell as an example.
 
-    `grouped`: that of a column in which 1.234 stands among whole numbers below 1,000 and nothing else: are there thousands?
+    `grouped`: the example of a column with 1.234 among integers below 1,000 only: perhaps thousands.
     """
 
     seen: dict[str, tuple[str, str]]
     grouped: tuple[str, str] | None = None
 
     def example(self, *forms: str) -> tuple[str, str] | None:
-        """Column and cell of the first of the forms that was seen."""
+        """Column and cell of the first of these forms that was seen."""
         return next((self.seen[form] for form in forms if form in self.seen), None)
 
 
 def form_of(cell: str) -> str | None:
-    """The form of number in which a cell is written, if it is one."""
+    """The number form of a cell, if it is a number."""
     bare = re.sub(POWER + "$", "", re.sub("^" + SIGN, "", cell))
     return next((name for name, form in FORMS.items() if re.fullmatch(form, bare)), None)
 
 
 def evidence_of(rows: pl.LazyFrame, columns: Iterable[str]) -> Evidence:
-    """Which forms of number a table of text is written in; one pass."""
+    """The number forms in a text table; one pass."""
     seen: dict[str, tuple[str, str]] = {}
     grouped: tuple[str, str] | None = None
     for name in columns:
@@ -113,9 +113,10 @@ def evidence_of(rows: pl.LazyFrame, columns: Iterable[str]) -> Evidence:
 
 
 def _forms_of(rows: pl.LazyFrame, name: str) -> tuple[dict[str, str], int, int]:
-    """The forms of a column with a cell of each, and how many of its cells are numbers, of how many.
+    """The forms of a column with an example cell each, how many of its cells are numbers, and how many
+    filled.
 
-    Cells are told apart by their shape, all digits alike but a leading zero: there are few, however many rows.
+    Cells are grouped by shape, with all digits alike except a leading zero: there are few, however many rows.
     """
     cell = pl.col("cell")
     text = column(name).str.strip_chars().alias("cell")

@@ -1,4 +1,4 @@
-"""Opens the files of a source: CSV as text throughout, Parquet with its types; files without a row are left out."""
+"""Opens the files of a source: CSV as text throughout, Parquet with its dtypes; skips files without rows."""
 
 import zlib
 from csv import Error
@@ -21,9 +21,9 @@ from tasks.load.unite import aligned, partitioned
 
 
 def open_tables(data: DataParams, root: Path) -> tuple[Table, ...]:
-    """Every file of the source that holds rows, opened lazily, each column of one type; a CSV file is read once through.
+    """Every file of the source with rows, opened lazily, with one dtype per column; CSV files are read once.
 
-    Raises UserError where one cannot be read or has other columns than another.
+    Raises UserError if a file cannot be read or its columns differ from the others'.
     """
     csv = data.csv or PLAIN
     tables = [_open(file, csv) for file in find_files(data, root)]
@@ -35,7 +35,7 @@ def open_tables(data: DataParams, root: Path) -> tuple[Table, ...]:
 
 
 def _is_empty(table: Table) -> bool:
-    """Whether a file has no row: its columns then have no types that count."""
+    """Whether a file has no rows, so that the dtypes of its columns mean nothing."""
     return not table.columns or collect(table.rows.head(1), table.name).is_empty()
 
 
@@ -54,16 +54,16 @@ def _open(file: Path, csv: CsvParams) -> Table:
         text = read_through(file, csv)
         rows = pl.scan_csv(
             text.utf8, separator=separator_of(file, csv), skip_lines=csv.skip, infer_schema=False, glob=False,
-            with_column_names=lambda _: list(text.header),  # polars leaves doubled quotes in a name as they are
+            with_column_names=lambda _: list(text.header),  # polars does not unescape doubled quotes in names
         )  # fmt: skip
-        written = rows.filter(~pl.all_horizontal(pl.all().is_null()))  # a blank line comes back as a row of nulls
+        written = rows.filter(~pl.all_horizontal(pl.all().is_null()))  # polars reads a blank line as nulls
         return Table(name, file, written, rows.collect_schema(), size, text.sha256, csv)
     except (PolarsError, OSError, EOFError, UnicodeDecodeError, Error, zlib.error) as error:
         raise unreadable(file, error) from None
 
 
 def _arrow(file: Path) -> pl.LazyFrame:
-    """An Arrow file (Feather is one), or a stream of Arrow, which has no index and is read whole."""
+    """An Arrow (or Feather) file, or an Arrow stream, which has no index and is read whole."""
     with file.open("rb") as start:
         indexed = start.read(6) == b"ARROW1"
     return pl.scan_ipc(file, glob=False, hive_partitioning=False) if indexed else pl.read_ipc_stream(file).lazy()

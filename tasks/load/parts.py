@@ -1,4 +1,4 @@
-"""Which of several columns says what of a time: year, month, day, hour; or a date, and the clock beside it."""
+"""Which of several columns gives which part of a time: year, month, day, hour; or a date and a clock."""
 
 import re
 import unicodedata
@@ -12,11 +12,11 @@ from tasks.grid.times import parse_format, parse_time
 from tasks.load.files import Table, collect
 from tasks.names import column
 
-LOOKED_AT = 100  # rows, where no name tells
+LOOKED_AT = 100  # rows examined if the names do not tell
 
 
 class Part(Enum):
-    """What a column says of a time, and the words of its name that tell it; other names are told by their values and place."""
+    """A part of a time, and the words in column names that mean it; else values and order decide."""
 
     DATE = "date", "datum", "fecha", "data", "dato"
     YEAR = "year", "yr", "yyyy", "jahr", "annee", "ano", "anno", "jaar"
@@ -35,9 +35,9 @@ IN_ORDER = (Part.YEAR, Part.MONTH, Part.DAY, Part.HOUR, Part.MINUTE, Part.SECOND
 
 
 def parts_of(table: Table, names: Sequence[str], form: str | None = None) -> dict[str, Part]:
-    """The part that each column says; `form`: how a date is written.
+    """The part that each column gives; `form`: the format of dates.
 
-    Raises UserError where two say the same, or none says the year.
+    Raises UserError if two give the same part, or none the year.
     """
     found = {name: part for name, part in zip(names, told_by_name(names), strict=True) if part is not None}
     found |= _by_value(table, names, form)
@@ -49,7 +49,7 @@ def parts_of(table: Table, names: Sequence[str], form: str | None = None) -> dic
 
 
 def told_by_name(names: Sequence[str]) -> list[Part | None]:
-    """What each name says; a date beside a year is the day of a month."""
+    """The part that each name means; next to a year, a date is the day of the month."""
     parts = [part_of(name) for name in names]
     if Part.YEAR in parts and Part.DAY not in parts:
         parts = [Part.DAY if part is Part.DATE else part for part in parts]
@@ -57,7 +57,7 @@ def told_by_name(names: Sequence[str]) -> list[Part | None]:
 
 
 def part_of(name: str) -> Part | None:
-    """What a name says: the whole of it, or its first word that does; "date" and "time" stand for other parts, too."""
+    """The part that a name means: all of it, or its first matching word; "date" and "time" match last."""
     plain = unicodedata.normalize("NFKD", re.sub(r"([a-z])([A-Z])", r"\1_\2", name)).encode("ascii", "ignore").decode().lower()
     words = [word for word in re.split("[^a-z]+", plain) if word]
     told = ["".join(words), *words, *(re.sub("s$", "", word) for word in words)]
@@ -66,7 +66,7 @@ def part_of(name: str) -> Part | None:
 
 
 def _by_value(table: Table, names: Sequence[str], form: str | None) -> dict[str, Part]:
-    """Those of the columns whose type or first values are clocks, or days in themselves, whatever they are called."""
+    """The columns whose dtype or first values are clocks or whole days, whatever their names."""
     found = {name: Part.CLOCK for name in names if table.columns[name] == pl.Time}
     found |= {name: Part.DATE for name in names if table.columns[name].is_temporal() and name not in found}
     texts = {str(i): column(name).cast(pl.String).str.strip_chars() for i, name in enumerate(names) if name not in found}

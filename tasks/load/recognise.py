@@ -1,4 +1,4 @@
-"""Opens text tables of any form that their bytes make plain, and says what to write where a run file names another."""
+"""Opens text tables in any format that their bytes make clear, and suggests what a run file should say."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +20,7 @@ from tasks.load.text import UnknownForm
 from tasks.names import column
 
 COMMA, GROUPS = {"decimal": ","}, {"thousands": ","}
-WAYS: dict[str, tuple[dict[str, str], ...]] = {  # of a form of number: what reads it
+WAYS: dict[str, tuple[dict[str, str], ...]] = {  # number form -> settings that read it
     "decimal,": (COMMA,), "either,": (COMMA, GROUPS), "thousands,": (GROUPS,), "thousands.": ({**COMMA, "thousands": "."},),
     **{f"{name}{end}": ({"thousands": mark},) for name, mark in (("space", " "), ("quote", "'")) for end in ("", ".")},
     **{f"{name},": ({**COMMA, "thousands": mark},) for name, mark in (("space", " "), ("quote", "'"))},
@@ -30,11 +30,10 @@ WAYS: dict[str, tuple[dict[str, str], ...]] = {  # of a form of number: what rea
 def open_recognised(
     data: DataParams, root: Path, files: Sequence[Path], said: Mapping[str, Any]
 ) -> tuple[DataParams, tuple[Table, ...]]:
-    """The tables of a source, whatever separator, encoding and marks of numbers they are written with, and its params with what
-    was found in `csv` (None where it is what the endings say).
+    """The tables of a source, whatever their separator, encoding and number format, and its params, with what
+    was found in `csv` (None if it is the default for the suffix).
 
-    `files`: those of the source; `said`: keys of `csv` that are known.  Raises UserError where one cannot be read, or may be
-    read in two ways.
+    `files`: of the source; `said`: known keys of `csv`.  Raises UserError if one is unreadable or ambiguous.
     """
     texts = [file for file in files if suffix_of(file) in TEXTS]
     if not texts:
@@ -56,7 +55,7 @@ def open_recognised(
 def open_alike(
     data: DataParams, root: Path, files: Sequence[Path], read: Collection[str]
 ) -> tuple[DataParams, tuple[Table, ...]]:
-    """The tables of a source that may be written another way than `data.csv` says, where their bytes make plain how.
+    """The tables of a source whose text may differ from `data.csv`, if their bytes make clear how.
 
     `read`: the columns whose numbers count.  Raises UserError as `open_tables` does.
     """
@@ -75,20 +74,20 @@ def open_alike(
     names = [name for name in tables[0].columns if name in read and tables[0].columns[name] == pl.String]
     rows = pl.concat([table.rows.select(map(column, names)) for table in tables if table.file in texts])
     if names and any(not re.fullmatch(own_form(own), cell) for _, cell in evidence_of(rows, names).seen.values()):
-        with suppress(UserError):  # the cell itself is told where it is read
+        with suppress(UserError):  # the cell is reported where it is read
             csv = with_numbers(texts, own.model_copy(update={"decimal": ".", "thousands": None}), rows, names)
             data, tables = data.model_copy(update={"csv": csv}), tuple(replace(table, csv=csv) for table in tables)
     return data, tables
 
 
 def _has_keys(data: DataParams, csv: CsvParams, file: Path) -> bool:
-    """Whether a header, cut as `csv` says, names the time."""
+    """Whether a header, split as `csv` says, names the time."""
     header = header_of(file, csv)
     return set(data.times) <= set(header) or "ds" in header
 
 
 def what_to_write(files: Sequence[Path], csv: CsvParams | None) -> str:
-    """How files look written, as the words that a run file needs, where that is not what it says; else nothing."""
+    """What to write in the run file, if files look different from what it says; else empty."""
     texts = [file for file in files if suffix_of(file) in TEXTS]
     for file in texts[:1]:
         try:
@@ -112,6 +111,6 @@ def _layout_alone(file: Path) -> CsvParams | None:
 
 
 def as_a_number(cell: str, csv: CsvParams | None) -> str:
-    """What to write where a cell that is no number as `csv` has it is one in another form; else nothing."""
+    """What to write if a cell that is not a number under `csv` is one in another form; else empty."""
     ways = [(csv or PLAIN).model_copy(update=way).written for way in WAYS.get(form_of(cell) or "", ())]
     return f"; if {cell!r} is a number, write data.csv: {' or '.join(ways)} in the run file" if ways else ""

@@ -1,6 +1,6 @@
-"""Tables elsewhere (s3://, gs://, az://, abfss://, https://): read once a command into a private folder that mirrors them.
+"""Remote tables (s3://, gs://, az://, abfss://, https://): downloaded once per command to a private mirror.
 
-What is opened then is local, so that nothing changes between two reads and the digest is over the bytes themselves.
+Only the mirror is opened, so nothing changes between two reads and the digest covers the bytes themselves.
 """
 
 import fnmatch
@@ -34,7 +34,7 @@ _taken: dict[tuple[str, str], "Mirror"] = {}
 
 @dataclass(frozen=True)
 class Mirror:
-    """What was read of an address.  `path`: what stands for it in `folder`, a file, a folder or a pattern.
+    """The download of an address.  `path`: its counterpart in `folder`, a file, a folder or a pattern.
 
     `name`: what messages call `folder`.
     """
@@ -45,7 +45,7 @@ class Mirror:
 
 
 def address_of(path: str) -> str | None:
-    """The address that `data.path` is, or that the variable of `env:NAME` holds; None for a path.  Raises UserError."""
+    """The address in `data.path`, or in the variable of `env:NAME`; None for a path.  Raises UserError."""
     name = in_environment(path)
     if name is None:
         return path if ADDRESS.match(path) else None
@@ -59,7 +59,7 @@ def address_of(path: str) -> str | None:
 
 
 def mirror(path: str) -> Mirror:
-    """The files of an address, read now or earlier in this process.  Raises UserError, without a secret, where none are."""
+    """The files of an address, downloaded once per process.  Raises UserError without secrets."""
     address = address_of(path)
     assert address is not None, "a path is read where it is"
     with _here:
@@ -72,19 +72,19 @@ def mirror(path: str) -> Mirror:
 
 
 def is_here(path: str | None) -> bool:
-    """Whether nothing has to be read from elsewhere for what this path names."""
+    """Whether this path needs no further download."""
     return path is None or address_of(path) is None or any(key[0] == path for key in _taken)
 
 
 def forget(path: str) -> None:
-    """The next `mirror` of this path reads it again, for a process that runs one comparison after another."""
+    """Makes the next `mirror` of this path download again, for a process with several comparisons."""
     with _here:
         for key in [key for key in _taken if key[0] == path]:
             shutil.rmtree(_taken.pop(key).folder, ignore_errors=True)
 
 
 def named(text: str) -> str:
-    """A text with the addresses in place of the folders that mirror them."""
+    """A text with the mirrors' folders replaced by their addresses."""
     for one in list(_taken.values()):
         text = text.replace(f"{one.folder}/", one.name).replace(str(one.folder), one.name)
     return text
@@ -117,7 +117,7 @@ def _read_store(address: str, path: str, folder: Path) -> Mirror:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Where a key lies in a folder.  Raises UserError for one that leads out of it."""
+    """The path of a key in a folder.  Raises UserError for one that leads out of it."""
     if any(part in ("", ".", "..") or "\0" in part for part in name.split("/")):
         raise UserError(f"the object {name!r} has a name that can be no file: name others, or rename it")
     return folder / name
@@ -133,7 +133,7 @@ def _copy(system: "FileSystem", file: "FileInfo", target: Path) -> None:
 
 
 def _files(system: "FileSystem", inside: str) -> Iterator["FileInfo"]:
-    """The objects that a path within a store names, as `find_files` would find them on a disk."""
+    """The objects that a path in a store names, as `find_files` would find them on disk."""
     from pyarrow.fs import FileType
 
     if glob.has_magic(inside):
@@ -149,7 +149,7 @@ def _files(system: "FileSystem", inside: str) -> Iterator["FileInfo"]:
 
 
 def _below(system: "FileSystem", folder: str, everywhere: bool = False) -> Iterator["FileInfo"]:
-    """The objects below a prefix: in it, in its folders called `column=value` and, all of a Delta table."""
+    """The objects below a prefix: in it, in `column=value` folders and, for a Delta table, everywhere."""
     from pyarrow.fs import FileSelector, FileType
 
     found = system.get_file_info(FileSelector(folder, allow_not_found=True))
@@ -163,7 +163,7 @@ def _below(system: "FileSystem", folder: str, everywhere: bool = False) -> Itera
 
 
 def _matches(parts: list[str], pattern: list[str]) -> bool:
-    """Whether the parts of a path fit those of a pattern; `**` stands for any number of folders."""
+    """Whether the parts of a path match a pattern's; `**` matches any number of folders."""
     if not parts or not pattern:
         return not parts and not pattern
     if pattern[0] == "**":

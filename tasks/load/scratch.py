@@ -1,4 +1,4 @@
-"""Private folders of this process, removed when it ends: what is read from elsewhere lies there."""
+"""Private folders of this process for downloads and copies, removed at exit."""
 
 import atexit
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def scratch(what: str) -> Path:
-    """A new folder of mode 0700, called `lagline-<what>-...`, that goes with this process."""
+    """A new folder of mode 0700, named `lagline-<what>-...`, removed at exit."""
     folder = Path(tempfile.mkdtemp(prefix=f"lagline-{what}-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -1,7 +1,7 @@
-"""What a database query gives, kept as a Parquet file of this process's own, so that the database is asked once.
+"""The result of a database query, kept as this process's Parquet file, so that the query runs once.
 
-All steps of a command see the same rows.  Batches may disagree about a column (only nulls, then numbers): each is kept with
-its own types, and the type that holds all of them is known at the end.
+All steps of a command see the same rows.  Batches may disagree about a column (only nulls, then numbers):
+each keeps its own dtypes, and a common dtype is chosen at the end.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from tasks.names import column
 
 
 class Kind(Enum):
-    """What a column holds: in words, and as a type of polars."""
+    """What a column holds, in words and as a polars dtype."""
 
     NOTHING = "nothing", pl.Null()
     TRUTHS = "true or false", pl.Boolean()
@@ -42,14 +42,14 @@ class Kind(Enum):
         self.words, self.dtype = words, dtype
 
 
-WIDER = (Kind.TRUTHS, Kind.WHOLE, Kind.NUMBERS)  # each holds what stands before it
+WIDER = (Kind.TRUTHS, Kind.WHOLE, Kind.NUMBERS)  # each includes those before it
 _here = threading.Lock()
 _taken: dict[tuple[str, str, str], "Snapshot"] = {}
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The rows of a query in `file`; `sha256` over the query's text and the rows in the order in which they came."""
+    """The rows of a query in `file`; `sha256` covers the query's text and the rows in order."""
 
     file: Path
     rows: int
@@ -57,7 +57,7 @@ class Snapshot:
 
 
 def snapshot(data: DataParams) -> Snapshot:
-    """The rows of `data.query`, read now or earlier in this process.  Raises UserError where they cannot be had."""
+    """The rows of `data.query`, read once per process.  Raises UserError if that fails."""
     assert data.query is not None and data.uri is not None, "the schema lets no run without them come here"
     key = (data.query, data.uri, url_text(data.uri))
     with _here:
@@ -67,7 +67,7 @@ def snapshot(data: DataParams) -> Snapshot:
 
 
 def forget(data: DataParams) -> None:
-    """The next snapshot of this source reads the database again, for a process that runs one comparison after another."""
+    """Makes the next snapshot query the database again, for a process with several comparisons."""
     with _here:
         for key in [key for key in _taken if key[:2] == (data.query, data.uri)]:
             shutil.rmtree(_taken.pop(key).file.parent, ignore_errors=True)
@@ -85,7 +85,7 @@ def _read(query: str, uri: str) -> Snapshot:
 
 
 def _write(batches: Iterator[Batch], query: str, folder: Path) -> Snapshot:
-    """One part a batch, each with the types that its values have; then one file, with the type that holds all of a column."""
+    """Writes a part per batch with its own dtypes, then one file with common dtypes."""
     digest = hashlib.sha256(query.encode() + b"\0")
     kinds: dict[str, Kind] = {}
     count = 0
@@ -117,7 +117,7 @@ def _refuse_names(names: list[str]) -> None:
 
 
 def _kind(name: str, values: Sequence[Any]) -> Kind:
-    """What a column of a batch holds.  Raises UserError for a mixture, and for what no table holds."""
+    """What a batch's column holds.  Raises UserError for mixed or unsupported values."""
     kind = Kind.NOTHING
     examples = {(type(value), getattr(value, "tzinfo", None) is None): value for value in values}
     for example in examples.values():
@@ -147,7 +147,7 @@ def _kind_of(name: str, value: Any) -> Kind:
 
 
 def _wider(name: str, one: Kind, other: Kind, example: object = None) -> Kind:
-    """The kind that holds both.  Raises UserError where there is none."""
+    """The kind that includes both.  Raises UserError if there is none."""
     if one is other or other is Kind.NOTHING:
         return one
     if one is Kind.NOTHING:
@@ -161,7 +161,7 @@ def _wider(name: str, one: Kind, other: Kind, example: object = None) -> Kind:
 
 
 def _plain(values: Sequence[Any], kind: Kind) -> list[Any]:
-    """The values as polars takes them for their kind."""
+    """The values converted for the polars dtype of their kind."""
     if kind is Kind.TEXT:
         return [value if value is None else str(value) for value in values]
     if kind is Kind.WHOLE:

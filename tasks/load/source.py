@@ -1,6 +1,6 @@
-"""A table of the user, opened once a command, as a lazy long frame: unique_id, ds (UTC, wall clock or integer), y and features.
+"""A user's table, opened once per command, as a lazy long frame: unique_id, ds, y, features.
 
-Nothing is sorted or filled here.
+`ds` is UTC, local time or an integer.  Nothing is sorted or filled here.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -39,7 +39,7 @@ KEYS = ("unique_id", "ds")
 
 @dataclass(frozen=True)
 class Source:
-    """A table that is open: the params that say which columns are what, and its files (of a query: of its snapshot)."""
+    """An open table: the params that give its columns' roles, and its files (for a query, its snapshot)."""
 
     data: DataParams
     tables: tuple[Table, ...]
@@ -51,21 +51,21 @@ class Source:
 
     @cached_property
     def digest(self) -> Digest:
-        """Names, sizes and sha256, taken on first use."""
+        """Names, sizes and sha256, computed on first use."""
         return source_digest(self.data, self.tables)
 
     @cached_property
     def clock(self) -> Clock:
-        """The zone of its times, looked up on first use."""
+        """The time zone of the table, determined on first use."""
         return clock_of(self.tables, self.data)
 
     @cached_property
     def frequency(self) -> Frequency:
-        """The grid that its times should lie on."""
+        """The grid that its times should be on."""
         return Frequency(self.data.frequency, self.clock.zone, holidays_of(self.data.holidays))
 
     def require_keys(self) -> None:
-        """Raises UserError where a file lacks the id, time or target column."""
+        """Raises UserError if a file lacks the id, time or target column."""
         keys = {"data.id": self.data.ids, "data.time": self.data.times, "data.target": (self.data.target,)}
         for table in self.tables:
             for key, name in ((key, name) for key, names in keys.items() for name in names):
@@ -76,7 +76,7 @@ class Source:
 
 
 def open_source(data: DataParams, root: Path = ROOT) -> Source:
-    """Opens the files of a source, or the snapshot of its query.  Raises UserError where they cannot be read."""
+    """Opens the files of a source, or its query's snapshot.  Raises UserError if they cannot be read."""
     try:
         return Source(data, open_tables(data, root))
     except UserError as error:
@@ -84,9 +84,9 @@ def open_source(data: DataParams, root: Path = ROOT) -> Source:
 
 
 def look_into(data: DataParams, root: Path = ROOT, said: Mapping[str, Any] | None = None) -> Source:
-    """The same, whatever way text tables are written; `data.csv` then says which.  `said`: keys of it that are known.
+    """Like `open_source` for text in any format, which `data.csv` then holds.  `said`: known keys of it.
 
-    Raises UserError where that is not plain.
+    Raises UserError if the format is unclear.
     """
     try:
         return Source(*open_recognised(data, root, find_files(data, root), said or {}))
@@ -95,7 +95,7 @@ def look_into(data: DataParams, root: Path = ROOT, said: Mapping[str, Any] | Non
 
 
 def open_like(data: DataParams, read: Collection[str], root: Path) -> Source:
-    """A table like that of a run, though its text may be written another way.  `read`: the columns whose numbers count."""
+    """A table like that of a run, whose text format may differ.  `read`: the columns whose numbers count."""
     try:
         return Source(*open_alike(data, root, find_files(data, root), read))
     except UserError as error:
@@ -107,15 +107,15 @@ def _hint(data: DataParams, root: Path) -> str:
         return ""
     try:
         return what_to_write(find_files(data, root), data.csv)
-    except UserError:  # there are no files, as was said
+    except UserError:  # there are no files, as already reported
         return ""
 
 
 def scan_series(source: Source, columns: Sequence[str], categories: Collection[str] = ()) -> pl.LazyFrame:
-    """unique_id, ds, y and those of `columns` that exist, as they stand in the files: text stays text, true and false are "1"
-    and "0"; `categories` are text.
+    """unique_id, ds, y and the existing `columns`, unparsed: text stays text, true and false are "1" and "0";
+    `categories` are text.
 
-    Raises UserError for a missing id, time or target column, or a column of a wrong type.
+    Raises UserError for a missing id, time or target column, or an unsuitable dtype.
     """
     for name in columns:
         if name in KEYS:
@@ -133,18 +133,18 @@ def _long(source: Source, number: int, columns: Sequence[str], categories: Colle
 
 
 def categories_of(run: RunParams) -> list[str]:
-    """The static covariates that are names and no numbers."""
+    """The categorical static covariates."""
     return [name for name, kind in run.windows.static.items() if kind == "categorical"]
 
 
 def long_frame(
     run: RunParams, source: Source, dropped_features: Collection[str] = (), dropped_series: Collection[str] = ()
 ) -> pl.LazyFrame:
-    """The long frame with numbers for values (text for categories), less the features and series that the checks dropped.
+    """The long frame with numeric values (text for categories), without dropped features and series.
 
-    Its newest rows may be without a target; `history_frame` has none of those.
+    Its newest rows may lack a target; those of `history_frame` do not.
 
-    Raises UserError for a covariate that is no column of the table.
+    Raises UserError for a covariate that the table lacks.
     """
     kinds = run.windows.static
     columns = [name for name in run.windows.columns if name not in dropped_features or name in run.windows.future]
@@ -171,7 +171,7 @@ def history_frame(
     dropped_series: Collection[str] = (),
     has_tail: bool = True,
 ) -> pl.LazyFrame:
-    """The same up to the last observed target of each series; one pass more over the table, where it `has_tail`."""
+    """`long_frame` up to each series' last observed target; needs another pass if the table `has_tail`."""
     frame = long_frame(run, source, dropped_features, dropped_series)
     return without_tail(frame, tail_of(frame, run.data.where)) if has_tail else frame
 
@@ -179,7 +179,7 @@ def history_frame(
 @task(cache_policy=NO_CACHE)
 @discreet
 def load_series(run: RunParams) -> Source:
-    """Opens the source of a run, runs its query again if it has one, and takes its digest; the checks read its rows."""
+    """Opens the source of a run, reading query or address again, and takes its digest; checks follow."""
     forget(run.data)
     forget_mirror(run.data.path or "")
     source = open_source(run.data)

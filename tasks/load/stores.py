@@ -1,4 +1,4 @@
-"""Object stores, as pyarrow speaks to them: it finds the credentials in the environment and the usual places by itself."""
+"""Object stores via pyarrow, which finds credentials in the environment and the usual places by itself."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 CONNECT, ANSWER = 10, 60  # seconds
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 KINDS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "azure": "az", "abfs": "az", "abfss": "az"}
-REASONS = {  # words in what a store or a server says -> what it means
+REASONS = {  # words in the error of a store or server -> what it means
     ("no_such_bucket", "bucket does not exist", "containernotfound"): "there is no such bucket",
     ("access_denied", "access denied", "forbidden", "403", "401", "unauthorized", "invalid_access_key", "signature"): (
         "access is denied: are the credentials in the environment, and may they list and read this?"
@@ -33,7 +33,7 @@ def store(address: str) -> tuple["FileSystem", str]:
     parts = urlsplit(address, allow_fragments=False)
     kind, inside = KINDS[parts.scheme.lower()], f"{parts.netloc}{parts.path}".strip("/")
     if parts.query:
-        inside += f"?{parts.query}"  # a pattern, or a letter of a key
+        inside += f"?{parts.query}"  # part of a pattern or key
     if not parts.netloc:
         raise UserError("the address names no bucket: write it like s3://bucket/folder")
     if kind == "s3":
@@ -96,7 +96,7 @@ def _azure(inside: str) -> tuple["FileSystem", str]:
 
 
 def _variable(*names: str) -> str | None:
-    """The first of some variables of the environment that holds something."""
+    """The first of some environment variables that is not empty."""
     return next((value for name in names if (value := os.environ.get(name, "").strip())), None)
 
 
@@ -105,7 +105,7 @@ def _is_set(name: str) -> bool:
 
 
 def reason(error: Exception, address: str) -> str:
-    """Why a store or a server does not give a file, and what to do."""
+    """Why a store or server does not return a file, and what to do."""
     text = " ".join(masked(str(error), [address]).split())[:300]
     found = next((what for words, what in REASONS.items() if any(word in text.lower() for word in words)), None)
     return f"{found or 'it cannot be read'} ({text})"

@@ -1,6 +1,6 @@
-"""The tail of a table: the newest rows of a series whose target is empty, which are the ones to forecast.
+"""The tail of a table: the newest rows of a series without a target, which are to be forecast.
 
-They are no history: nothing is trained, tested or counted on them.
+They are not history: they are not used for training, testing or counts.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from tasks.names import apart, column
 
 @dataclass(frozen=True)
 class Tail:
-    """`ends`: unique_id and `until`, the time of the last observed target, of each series that has a tail; `rows` in all."""
+    """`ends`: per series with a tail, unique_id and `until`, the time of its last target; `rows`: in all."""
 
     ends: pl.DataFrame
     rows: int
 
     @property
     def series(self) -> int:
-        """How many series have one."""
+        """How many series have a tail."""
         return self.ends.height
 
 
 def is_observed(schema: pl.Schema) -> pl.Expr:
-    """Whether a row of a long frame has a target; a text that is no number is one, for the checks to refuse."""
+    """Whether a row has a target; non-numeric text counts, for the checks to refuse."""
     y = pl.col("y")
     return y.is_not_null() & y.is_not_nan() if schema["y"].is_float() else y.is_not_null()
 
@@ -37,7 +37,7 @@ def tail_of(frame: pl.LazyFrame, name: str) -> Tail:
 
 
 def tail_from(frame: pl.LazyFrame, series: pl.DataFrame, name: str) -> Tail:
-    """The same where `until` and `last` of each series are known.  A series without any target has no tail."""
+    """Like `tail_of`, with `until` and `last` of each series given.  Series without a target have none."""
     ends = series.filter(pl.col("until") < pl.col("last")).select("unique_id", "until")
     if ends.is_empty():
         return Tail(ends, 0)
@@ -46,7 +46,7 @@ def tail_from(frame: pl.LazyFrame, series: pl.DataFrame, name: str) -> Tail:
 
 
 def without_tail(frame: pl.LazyFrame, tail: Tail) -> pl.LazyFrame:
-    """The rows of a long frame up to the last observed target of each series."""
+    """The rows of a long frame up to each series' last observed target."""
     if tail.ends.is_empty():
         return frame
     names = frame.collect_schema().names()

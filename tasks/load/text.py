@@ -1,7 +1,7 @@
-"""A text table read from end to end once: every row has the fields of the header, and the sha256 of its bytes.
+"""Reads a text table from end to end once: checks that every row has the header's fields, and hashes it.
 
-polars pads a short row and renames a repeated header without a word, so both are refused here.  It reads UTF-8 alone, so that
-any other encoding is written anew.
+polars silently pads short rows and renames repeated headers, so both are refused here.  It reads only UTF-8,
+so other encodings are converted.
 """
 
 import codecs
@@ -24,14 +24,14 @@ from tasks.load.scratch import scratch
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-BLOCK = 1 << 20  # bytes looked at together
+BLOCK = 1 << 20  # bytes processed at a time
 MOST_NAMED = 20
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".psv": "|"}
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text table that was read through: the sha256 of its bytes, the file that holds it as UTF-8, and its columns."""
+    """A text table that was read through: the sha256 of its bytes, the file with it as UTF-8, its columns."""
 
     sha256: str
     utf8: Path
@@ -39,16 +39,16 @@ class Text:
 
 
 def separator_of(file: Path, csv: CsvParams) -> str:
-    """What stands between two cells: as `csv` says, or else the ending of the file."""
+    """The separator of cells: as `csv` says, else by the suffix of the file."""
     return csv.separator or SEPARATORS.get(Path(file.name.lower().removesuffix(".gz")).suffix, ",")
 
 
 def read_through(file: Path, csv: CsvParams) -> Text:
-    """The sha256 of a text table's bytes, compressed as they are, and where polars may read it.
+    """The sha256 of a text table's bytes (as compressed), and the file that polars may read.
 
-    Raises UserError, naming the line, for a row with more or fewer fields than the header (blank lines are passed over), for a
-    header that names a column twice, and for bytes that are not of the encoding; csv.Error, zlib.error, EOFError and OSError
-    for a damaged file.
+    Raises UserError, with the line, for a row with more or fewer fields than the header (blank lines are
+    skipped), a repeated column, and bytes invalid in the encoding; csv.Error, zlib.error, EOFError and
+    OSError for a damaged file.
     """
     with file.open("rb", buffering=0) as raw:
         hashed = _Hashed(raw)
@@ -62,13 +62,13 @@ def read_through(file: Path, csv: CsvParams) -> Text:
             _write_utf8(stream, utf8, file, csv.encoding)
             with utf8.open("rb") as copy:
                 header = _check_rows(copy, file, mark, csv.skip)
-        while whole.read(BLOCK):  # what stands behind the end of an archive
+        while whole.read(BLOCK):  # bytes after the end of an archive
             pass
     return Text(hashed.digest.hexdigest(), utf8, tuple(header))
 
 
 def opened(whole: "io.BufferedReader[Any]", file: Path) -> io.BufferedIOBase:
-    """The bytes of a text table, unpacked where its name says that they are packed."""
+    """The bytes of a text table, decompressed if its name ends in .gz."""
     return gzip.GzipFile(fileobj=whole) if file.name.lower().endswith(".gz") else whole
 
 
@@ -87,7 +87,7 @@ def _write_utf8(stream: io.BufferedIOBase, utf8: Path, file: Path, encoding: str
 
 
 class UnknownForm(UserError):
-    """A text whose form is not plain; its message says what to write in `data.csv`."""
+    """A text whose format is unclear; its message says what to write in `data.csv`."""
 
 
 def _other_encoding(file: Path, line: int, encoding: str) -> UnknownForm:
@@ -113,7 +113,7 @@ class _Hashed(io.RawIOBase):
 
 
 def _check_rows(stream: io.BufferedIOBase, file: Path, separator: str, skip: int) -> list[str]:
-    """Counts the separators of whole lines; from the first quote on, inside which they may stand, it takes a CSV reader.
+    """Counts the separators of whole lines; from the first quote on, it uses a CSV reader instead.
 
     Returns the header.
     """
@@ -141,7 +141,7 @@ def _utf8(block: bytes, file: Path, line: int) -> str:
 def _blocks(stream: io.BufferedIOBase, skip: int) -> Iterator[bytes]:
     """The bytes in whole lines, without a byte order mark and the first `skip` lines.
 
-    Where a block is left half used, the stream goes on after it.
+    If a block is only partly consumed, the stream continues after it.
     """
     rest = stream.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8)
     for _ in range(skip):
@@ -155,7 +155,7 @@ def _blocks(stream: io.BufferedIOBase, skip: int) -> Iterator[bytes]:
 
 
 def _first_uneven(block: bytes, separator: int, width: int) -> int | None:
-    """The number, from 0, of the first line that has not `width - 1` separators and is not blank."""
+    """The number, from 0, of the first non-blank line without exactly `width - 1` separators."""
     values = np.frombuffer(block, np.uint8)
     ends = np.flatnonzero(values == ord("\n"))
     if not block.endswith(b"\n"):
@@ -168,7 +168,7 @@ def _first_uneven(block: bytes, separator: int, width: int) -> int | None:
 
 
 def _check_quoted(lines: Iterable[bytes], file: Path, separator: str, header: list[str], line: int) -> list[str]:
-    """The rest of a file by a CSV reader, from line number `line` on; with the header, where it is not known yet."""
+    """Checks the rest of a file, from line `line` on, with a CSV reader; returns the header."""
     reader = csv.reader((_utf8(text, file, line + number) for number, text in enumerate(lines)), delimiter=separator)
     header = header or _header(reader, file)
     for row in reader:
@@ -178,7 +178,7 @@ def _check_quoted(lines: Iterable[bytes], file: Path, separator: str, header: li
 
 
 def _header(rows: Iterable[list[str]], file: Path) -> list[str]:
-    """The columns that the first row names that is not blank; none where there is none."""
+    """The columns of the first non-blank row; empty if there is none."""
     header = next((row for row in rows if row), [])
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
@@ -191,6 +191,6 @@ def _refusal(file: Path, line: int, width: int) -> UserError:
 
 
 def listed(names: Sequence[str]) -> str:
-    """At most 20 names in a row; nothing in them acts on a terminal."""
+    """At most 20 names, separated by commas; nothing in them affects a terminal."""
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(repr(name)[1:-1] or "(empty)" for name in names[:MOST_NAMED]) + more

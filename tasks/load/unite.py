@@ -1,4 +1,4 @@
-"""The files of a table as one: the columns that their folders name, the same columns in each, and one type for each column."""
+"""Unites the files of a table: adds columns from folder names, requires equal columns, unifies dtypes."""
 
 import re
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from tasks.load.text import listed
 from tasks.names import column
 
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
-PANDAS_INDEX = re.compile(r"__index_level_[0-9]+__")  # pandas writes it to some files of a table and not to others
+PANDAS_INDEX = re.compile(r"__index_level_[0-9]+__")  # pandas writes it to some files of a table only
 
 
 def partitioned(tables: Sequence[Table]) -> list[Table]:
-    """Each table with the columns that its folders name (`store=A/`): whole numbers where all values are, else text.
+    """Adds the columns in each table's folder names (`store=A/`): integers if all values are, else text.
 
-    A column that a file has itself stays as it is there.
+    A column that a file itself has stays as it is there.
     """
     found = [{name: value for name, value in partition_of(table.file).items() if name not in table.columns} for table in tables]
     values: dict[str, list[str]] = {}
@@ -41,9 +41,9 @@ def partitioned(tables: Sequence[Table]) -> list[Table]:
 
 
 def aligned(tables: Sequence[Table]) -> tuple[Table, ...]:
-    """The tables with each column of one type, the one that holds all; times stay as they are: their zones are compared later.
+    """The tables with one common dtype per column; times stay as they are, since zones are compared later.
 
-    Raises UserError where one has other columns than another, or no type holds both.
+    Raises UserError if their columns differ, or have no common dtype.
     """
     tables = _of_the_same_columns(tables)
     first = tables[0]

@@ -1,4 +1,4 @@
-"""What to write where a time cannot be read: a format for days and months, a unit for numbers since 1970."""
+"""Advice on unreadable times: a format for days and months, or a unit for numbers since 1970."""
 
 import re
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from params.data import DataParams
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 SOONEST, LATEST = 315_532_800, 4_102_444_800  # seconds since 1970: the years 1980 to 2100
 DAY_OR_MONTH = r"\s*(\d{1,2})([-/. ])(\d{1,2})\2(\d{4}|\d{2})(?!\d)(.*)"
-SOME = 10_000  # of the times that cannot be read, from which it is seen what would read them
+SOME = 10_000  # unreadable times examined for what would read them
 YEAR_FIRST = "write it year first, such as 2013-01-31T18:00:00Z"
 
 
 def what_to_write(some: Sequence[str], data: DataParams) -> str:
-    """What a time is on this grid, and what to write so that these texts, which are none, are read."""
+    """What a time is on this grid, and what to write so that these unreadable texts can be read."""
     if isinstance(data.frequency, int):
         return "a whole number"
     if data.time_format is not None:
@@ -36,7 +36,7 @@ def _other_form(some: Sequence[str]) -> str:
 
 
 def form_of(some: Sequence[str]) -> str | None:
-    """What reads texts that are days and months in another order, or numbers since 1970; None for others."""
+    """What reads texts with days and months in another order, or numbers since 1970; None for others."""
     days = [found for text in some if text and (found := re.fullmatch(DAY_OR_MONTH, text))]
     if days and len(days) == len(some):
         first, second = (max(int(found[group]) for found in days) for group in (1, 3))
@@ -63,7 +63,7 @@ def _clock(rest: str) -> str:
 
 
 def unit_of(some: Sequence[str]) -> str | None:
-    """The unit in which all of these texts would be numbers that count from 1970 to a plausible year; None for none."""
+    """The unit in which all of these numbers count from 1970 to a plausible year; None if there is none."""
     if not some or not all(re.fullmatch(r"\s*\d{9,20}(\.\d*)?\s*", text) for text in some):
         return None
     low, high = (bound(float(text) for text in some) for bound in (min, max))

@@ -1,4 +1,4 @@
-"""One file from a web address, read to its end; never follows a way from https to http."""
+"""Downloads one file from a web address; never follows a redirect from https to http."""
 
 import base64
 import http.client
@@ -19,9 +19,9 @@ TYPES = {"text/csv": ".csv", "text/tab-separated-values": ".tsv", "application/v
 
 
 def fetch(address: str, folder: Path) -> Path:
-    """The file of an http or https address, in `folder` under its own name.
+    """Downloads an http or https address to `folder`, under its own name.
 
-    Raises UserError where nothing says what kind of table it is, and OSError as the network does.
+    Raises UserError if the kind of table is unclear, and OSError for network errors.
     """
     parts = urlsplit(address)
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
@@ -49,7 +49,7 @@ def fetch(address: str, folder: Path) -> Path:
 
 
 def _name(path: str, headers: Message) -> str:
-    """The name of the file: the end of the address, or what the server calls it or its kind."""
+    """The file's name: the end of the address, or what the server says of its name or type."""
     called = PurePosixPath(unquote(path)).name or "table"
     for name in (called, PurePosixPath(headers.get_filename() or "").name, called + TYPES.get(headers.get_content_type(), "")):
         if suffix_of(Path(name)) and "\0" not in name:
@@ -58,7 +58,7 @@ def _name(path: str, headers: Message) -> str:
 
 
 def _unpacked_name(file: Path) -> Path:
-    """A text that a server keeps packed is one whose name ends in .gz."""
+    """Appends .gz to the name of a text that the server sends compressed."""
     with file.open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
     return (
@@ -69,7 +69,7 @@ def _unpacked_name(file: Path) -> Path:
 
 
 class _Careful(urllib.request.HTTPRedirectHandler):
-    """Follows no redirection from https to http, where anyone could read along or answer."""
+    """Refuses redirects from https to http, where anyone could read along or answer."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage, newurl: str

@@ -1,1 +1,1 @@
-"""Tracking: MLflow, and the one place that speaks to it besides the registry."""
+"""Experiment tracking with MLflow; besides the registry, only this package talks to it."""

@@ -1,6 +1,6 @@
-"""The MLflow server that we talk to: one client, and how long a server that is away is waited for.
+"""The MLflow client, and how long calls wait for a server that does not answer.
 
-Within `patience` a server that is away for a while is waited for (`LAGLINE_PATIENCE` seconds, 900 by default), call by call.
+Within `patience` each call waits for an unreachable server (`LAGLINE_PATIENCE` seconds, default 900).
 """
 
 import contextlib
@@ -27,15 +27,15 @@ PATIENCE = 900  # seconds
 AGAIN = 5.0  # seconds between two tries
 AGAIN_LATER = "start the same command again once it is back"
 log = logging.getLogger("lagline.tracking")
-_patient = threading.Event()  # whether a server that is away is waited for
-_waiting: list[Waiting] = []  # what bounds the block that we are in, all of its calls together
+_patient = threading.Event()  # set while calls wait for an unreachable server
+_waiting: list[Waiting] = []  # time limits of the enclosing blocks, for all their calls together
 
 
 @cache
 def client() -> "MlflowClient":
-    """The client of MLFLOW_TRACKING_URI, which `flows/runtime/state.py` has set.
+    """The client for MLFLOW_TRACKING_URI, which `flows/runtime/state.py` has set.
 
-    Caps the timeout and the retries of MLflow's HTTP calls, here and in child processes, unless the user has set them.
+    Caps timeout and retries of MLflow's HTTP calls, here and in child processes, unless the user set them.
     """
     import mlflow
 
@@ -48,7 +48,7 @@ def client() -> "MlflowClient":
 
 
 class _Patient:
-    """A client every call of which waits for a server that is away, within `patience`."""
+    """A client whose calls all wait for an unreachable server, within `patience`."""
 
     def __init__(self, direct: Any) -> None:
         self._direct = direct
@@ -59,9 +59,10 @@ class _Patient:
 
 
 def patiently(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """The result of a call, tried again while the server is away.  Raises Unavailable after `LAGLINE_PATIENCE` seconds.
+    """The result of a call, retried while the server is away.  Raises Unavailable after LAGLINE_PATIENCE
+    seconds.
 
-    Within `answered` and outside of `patience` it is tried again as long as that block may wait.
+    Within `answered` and outside `patience`, it is retried as long as that block may wait.
     """
     if _waiting and not _patient.is_set():
         return _waiting[-1].ask(partial(call, *arguments, **named), _away)
@@ -88,7 +89,7 @@ def patiently(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
 
 
 def _longest() -> float:
-    """The seconds to wait.  Raises UserError for what is no number of them."""
+    """The seconds to wait.  Raises UserError for an invalid number."""
     text = os.environ.get("LAGLINE_PATIENCE", "").strip() or str(PATIENCE)
     try:
         seconds = float(text)
@@ -101,7 +102,7 @@ def _longest() -> float:
 
 @contextlib.contextmanager
 def patience() -> Iterator[None]:
-    """While there is something to lose a server that is away is waited for; `give_up` or the end of the block ends that."""
+    """Within the block, calls wait for an unreachable server, until `give_up` or the end."""
     _longest()
     _patient.set()
     try:
@@ -121,7 +122,7 @@ def direct() -> "MlflowClient":
 
 
 def every(ask: Callable[[str | None], Any]) -> Iterator[Any]:
-    """All that a search finds, page by page; `ask` takes the token of a page."""
+    """All results of a search, page by page; `ask` takes a page token."""
     token: str | None = None
     while True:
         page = ask(token)
@@ -132,7 +133,7 @@ def every(ask: Callable[[str | None], Any]) -> Iterator[Any]:
 
 
 def _away(error: BaseException) -> bool:
-    """Whether an error says that the server did not answer, rather than what it answered."""
+    """Whether an error means that the server did not answer, as opposed to an error in its answer."""
     import requests
     from mlflow.exceptions import MlflowException
 
@@ -148,20 +149,20 @@ def _unreachable(text: str) -> bool:
 
 
 def raise_if_away(error: BaseException) -> None:
-    """Raises an error again where it says that the server did not answer."""
+    """Re-raises an error that means that the server did not answer."""
     if _away(error):
         raise error
 
 
 def fetched(call: Callable[[], Any], folder: Path) -> Any:
-    """The result of a call that fetches files into a folder: as long as they come in nobody waits in vain."""
+    """The result of a call that fetches files into a folder; time does not count while they arrive."""
     if not _waiting or _patient.is_set() or not _served():
         return call()
     return _waiting[-1].ask(call, _away, partial(_bytes_in, folder))
 
 
 def _bytes_in(folder: Path) -> int:
-    """How much lies below a folder in which somebody is at work."""
+    """The bytes in a folder that somebody is writing to."""
     found = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):
@@ -175,9 +176,9 @@ def _served() -> bool:
 
 @contextlib.contextmanager
 def answered(so_far: str | Callable[[], str] = AGAIN_LATER) -> Iterator[None]:
-    """Bounds what the block waits in vain for the server, all calls together.
+    """Limits the time that the block waits for the server, over all its calls.
 
-    Raises Unavailable, with the cause in words and what stands `so_far`, where it does not answer.
+    Raises Unavailable, with the cause and what is done `so_far`, if it does not answer.
     """
     try:
         with _bounded():
@@ -192,7 +193,7 @@ def answered(so_far: str | Callable[[], str] = AGAIN_LATER) -> Iterator[None]:
 
 
 def lost(error: BaseException) -> str | None:
-    """What to say of an error by which the server did not answer; None of any other."""
+    """The message for an error by which the server did not answer; None for any other."""
     if not _away(error):
         return None
     return f"MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']}: the tracking server does not answer ({_cause(error)})"
@@ -211,7 +212,7 @@ def _bounded() -> Iterator[None]:
 
 
 def _cause(error: BaseException) -> str:
-    """Why nothing came from the server, in words."""
+    """Why the server did not answer, in words."""
     import requests
     from mlflow.exceptions import MlflowException
 
@@ -225,19 +226,19 @@ def _cause(error: BaseException) -> str:
         if isinstance(below, OSError) and below.strerror:
             return below.strerror.lower()
         below = below.__cause__ or below.__context__
-    if isinstance(error, requests.Timeout) or "timeout exception" in str(error) or "timed out" in str(error):  # MLflow's words
+    if isinstance(error, requests.Timeout) or "timeout exception" in str(error) or "timed out" in str(error):  # by MLflow
         return f"no reply within {os.environ[TIMEOUT]} s"
     return "the connection broke"
 
 
 def connect(home: Path) -> None:
-    """Makes the store where it is missing, under a lock: MLflow's migrations break when two processes run them at once.
+    """Creates the store if missing, under a lock: MLflow's migrations break if run twice at once.
 
-    Raises Unavailable where it does not answer, UserError where its driver is missing.
+    Raises Unavailable if it does not answer, UserError if its driver is missing.
     """
     from mlflow.exceptions import MlflowException
 
-    made_here = contextlib.nullcontext() if _served() else shared(home, "mlflow")  # who waits for a server holds up nobody
+    made_here = contextlib.nullcontext() if _served() else shared(home, "mlflow")  # a server needs none
     with made_here, _bounded():
         try:
             client().search_experiments(max_results=1)

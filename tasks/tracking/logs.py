@@ -1,4 +1,4 @@
-"""What is logged to a run in MLflow: params, metrics in batches, files, data, descriptions."""
+"""What is logged to an MLflow run: params, metrics in batches, files, data, descriptions."""
 
 import contextlib
 import math
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 Value = str | float | Sequence[str | float] | None
 LONGEST_VALUE = 500
 NOTE = "mlflow.note.content"
-FIRST = "val_mae"  # MLflow's pages that compare runs open on the first metric that they all have, in the order of logging
-MOST, LEAST = 6, 4  # significant digits of a metric, decimals being six: what a table of MLflow's shows.  The files have all
+FIRST = "val_mae"  # logged first: MLflow's comparison pages open on the first common metric
+MOST, LEAST = 6, 4  # significant digits of a metric in MLflow's tables; the files have them all
 
 
 def tag(run_id: str, tags: Mapping[str, str]) -> None:
-    """Sets tags, cut at what the store holds."""
+    """Sets tags, cut to the longest that the store accepts."""
     for key, value in tags.items():
         client().set_tag(run_id, key, value[:5000])
 
 
 def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Value]:
-    """A nested mapping as one level of dotted keys; lists as text, empty mappings left out."""
+    """Flattens a nested mapping to dotted keys; lists stay values, empty mappings are dropped."""
     result: dict[str, Value] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -43,20 +43,20 @@ def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Value]:
 
 
 def log_params(run_id: str, values: Mapping[str, Value]) -> None:
-    """Params of a run, once; long values are cut here (the whole stands in params.yaml)."""
+    """Logs the params of a run once; cuts long values (params.yaml has them whole)."""
     from mlflow.entities import Param
 
     here = client().get_run(run_id).data.params
-    named = {re.sub(r"[^\w. :-]", "_", key)[:250]: value for key, value in values.items()}  # MLflow takes a/b, but not a//b
+    named = {re.sub(r"[^\w. :-]", "_", key)[:250]: value for key, value in values.items()}  # MLflow refuses a//b
     params = [Param(key, str(value)[:LONGEST_VALUE]) for key, value in named.items() if key not in here]
     for start in range(0, len(params), 100):
         client().log_batch(run_id, params=params[start : start + 100])
 
 
 def log_metrics(run_id: str, values: Mapping[str, float | None], step: int = 0) -> None:
-    """Metrics at one step in one call; what is not a finite number is left out (MLflow would draw it as 1e308).
+    """Logs metrics at one step in one call, without non-finite values (MLflow would draw them as 1e308).
 
-    So is what the run has already: a comparison that goes on says most things once more.
+    Skips values that the run already has: a resumed comparison repeats most of them.
     """
     from mlflow.entities import Metric
 
@@ -68,7 +68,7 @@ def log_metrics(run_id: str, values: Mapping[str, float | None], step: int = 0) 
 
 
 def rounded(value: float) -> float:
-    """A value as people read it; a whole number stays as it is."""
+    """A value rounded for reading; an integer stays as it is."""
     if value == int(value):
         return float(value)
     digits = min(MOST, max(LEAST, MOST + 1 + math.floor(math.log10(abs(value)))))
@@ -76,18 +76,18 @@ def rounded(value: float) -> float:
 
 
 def log_history(run_id: str, rows: Sequence[Mapping[str, float]]) -> None:
-    """Rows of `epoch` (from 0) and metrics, each at step epoch + 1; a step that the run already has is not logged again."""
+    """Logs rows of `epoch` (from 0) and metrics at step epoch + 1; skips points that the run already has."""
     log_rows(run_id, rows, steps_logged(run_id, rows))
 
 
 def steps_logged(run_id: str, rows: Sequence[Mapping[str, float]]) -> set[tuple[str, int]]:
-    """(metric, step) of every point that a run has of the metrics in some rows."""
+    """(metric, step) of every logged point of a run, for the metrics in some rows."""
     names = {name for row in rows for name in row if name != "epoch"}
     return {(name, metric.step) for name in names for metric in client().get_metric_history(run_id, name)}
 
 
 def log_rows(run_id: str, rows: Sequence[Mapping[str, float]], there: set[tuple[str, int]]) -> None:
-    """Rows as in `log_history`, less the points `there`, in one call; afterwards they are there too."""
+    """Logs rows as `log_history` does, except the points in `there`, to which it adds the new ones."""
     from mlflow.entities import Metric
 
     now, metrics = int(time.time() * 1000), []
@@ -102,7 +102,7 @@ def log_rows(run_id: str, rows: Sequence[Mapping[str, float]], there: set[tuple[
 
 
 class Sample(NamedTuple):
-    """What a machine did at a time, in milliseconds; `step` counts the samples of a run."""
+    """The load of a machine `at` a time, in milliseconds; `step` counts the samples of a run."""
 
     at: int
     step: int
@@ -110,7 +110,7 @@ class Sample(NamedTuple):
 
 
 def machine() -> Callable[[], dict[str, float]]:
-    """A function that says what the processor, the memory and (where nvidia-ml-py finds any) the GPUs are doing now."""
+    """A function that returns the current load of processor, memory and GPUs (if nvidia-ml-py finds any)."""
     from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
     from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
 
@@ -130,7 +130,7 @@ def machine() -> Callable[[], dict[str, float]]:
 
 
 def log_system_metrics(run_id: str, samples: Sequence[Sample]) -> None:
-    """Samples under the names that MLflow's tab of system metrics shows; a server that is away is not waited for."""
+    """Logs samples under the names that MLflow's system metrics tab shows; does not wait for the server."""
     from mlflow.entities import Metric
 
     metrics = [
@@ -143,21 +143,21 @@ def log_system_metrics(run_id: str, samples: Sequence[Sample]) -> None:
 
 
 def log_text(run_id: str, text: str, file: str) -> None:
-    """A text as an artifact, `file` being its path in the run."""
+    """Logs a text as an artifact; `file` is its path in the run."""
     client().log_text(run_id, text, file)
 
 
 def log_file(run_id: str, path: Path, folder: str | None = None) -> None:
-    """A file as an artifact, below `folder` of the run."""
+    """Logs a file as an artifact, below `folder` of the run."""
     client().log_artifact(run_id, str(path), folder)
 
 
 def log_dataset(run_id: str, head: "pl.DataFrame", name: str, source: str, digest: str) -> None:
-    """The data as a logged dataset: its first rows stand for the schema, our digest for the content."""
+    """Logs the data as a dataset: the first rows give the schema, our digest identifies the content."""
     import mlflow.data
     from mlflow.entities import DatasetInput, InputTag
 
-    with warnings.catch_warnings():  # a local path could be two kinds of source, and either will do
+    with warnings.catch_warnings():  # the source type of a local path is ambiguous, but either will do
         warnings.filterwarnings("ignore", message="The specified dataset source")
         dataset = mlflow.data.from_polars(  # type: ignore[attr-defined]  # made on access
             head, source=source, name=name, digest=digest[:36]
@@ -167,7 +167,7 @@ def log_dataset(run_id: str, head: "pl.DataFrame", name: str, source: str, diges
 
 
 def share_datasets(parent: str, run_ids: Sequence[str]) -> None:
-    """Gives the logged datasets of a run to others, where they have none yet."""
+    """Copies the logged datasets of a run to others that have none yet."""
 
     def inputs_of(run_id: str) -> list[Any]:
         inputs = client().get_run(run_id).inputs
@@ -180,19 +180,19 @@ def share_datasets(parent: str, run_ids: Sequence[str]) -> None:
 
 
 def describe(run_id: str, text: str) -> None:
-    """The description that a run's page shows (Markdown)."""
+    """Sets the description on a run's page (Markdown)."""
     client().set_tag(run_id, NOTE, text[:5000])
 
 
 def describe_experiment(run_id: str, text: str, tags: Mapping[str, str]) -> None:
-    """The description of the experiment of a run, and tags of it."""
+    """Sets the description and tags of a run's experiment."""
     experiment_id = experiment_of(run_id)
     for key, value in {NOTE: text[:5000], **tags}.items():
         client().set_experiment_tag(experiment_id, key, value)
 
 
 def artifact(run_id: str, file: str) -> Path:
-    """A local copy of an artifact of a run.  Raises UserError where the run has none of that name."""
+    """A local copy of a run's artifact.  Raises UserError if the run has no such file."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -1,6 +1,6 @@
-"""Experiments and runs in MLflow: found by identity, made once, ended in any case.
+"""MLflow experiments and runs: found by identity, created once, always ended.
 
-Everything goes through the client by run id: MLflow's active run is shared between threads and is not used.
+Everything goes through the client by run id: MLflow's active run is shared between threads and not used.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ IDENTITY, AGAIN_TAG, MARK = "identity", "again", "lagline.mark"
 
 
 def experiment(name: str, home: Path) -> str:
-    """The id of the experiment of a run file, made or restored where needed, by any number of homes at once."""
+    """The id of a run file's experiment, created or restored if needed; safe with several homes at once."""
     from mlflow.exceptions import MlflowException
 
     place = artifacts(home)
@@ -37,7 +37,7 @@ def experiment(name: str, home: Path) -> str:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-            found = client().get_experiment_by_name(name)  # another home was quicker
+            found = client().get_experiment_by_name(name)  # another home was faster
             assert found is not None
         if found.lifecycle_stage == "deleted":
             client().restore_experiment(found.experiment_id)
@@ -45,9 +45,10 @@ def experiment(name: str, home: Path) -> str:
 
 
 def artifacts(home: Path) -> str | None:
-    """Where the files of new experiments go, as an address: LAGLINE_ARTIFACTS, or below the home; None: as a server has it.
+    """The artifact address of new experiments: LAGLINE_ARTIFACTS, or in the home; None: as the server
+    decides.
 
-    Raises UserError for what is neither a folder nor s3://bucket/folder, for a password in it, and where boto3 is missing.
+    Raises UserError unless it is a folder or s3://bucket/folder, without a password and with boto3 installed.
     """
     given = os.environ.get(PLACE, "").strip()
     if not given:
@@ -69,7 +70,7 @@ def artifacts(home: Path) -> str | None:
 
 
 def experiment_of(run_id: str) -> str:
-    """The id of the experiment of a run."""
+    """The id of a run's experiment."""
     return str(client().get_run(run_id).info.experiment_id)
 
 
@@ -81,9 +82,9 @@ def find_run(experiment_id: str, tags: Mapping[str, str]) -> "Run | None":
 
 
 def _make_run(experiment_id: str, name: str, tags: Mapping[str, str], began: int | None = None) -> str:
-    """A new run, begun now or at a time in milliseconds.
+    """Creates a run, begun now or at a time in milliseconds.
 
-    Where its answer is lost on the way, the run that was made is found by its mark, and not made twice.
+    If the answer is lost on the way, the created run is found by its mark instead of created again.
     """
     marked = {**tags, **_origin(), MARK: uuid.uuid4().hex}
 
@@ -102,9 +103,9 @@ def made_run(experiment_id: str, name: str, identity: str, tags: Mapping[str, st
 
 
 def parent_run(experiment_id: str, name: str, identity: str, fresh: bool = False, kind: str = "comparison") -> tuple[str, bool]:
-    """The run of a comparison or a search and whether it had finished before: the same identity goes on in the same run.
+    """The run of a comparison or search, and whether it had finished: equal identities share a run.
 
-    One that finished with a fit that may do better on another try (tag `again`) has not.
+    A finished run tagged `again` (a fit may succeed on another try) counts as unfinished.
     """
     found = None if fresh else find_run(experiment_id, {"kind": kind, IDENTITY: identity})
     if found is not None:
@@ -116,14 +117,14 @@ def parent_run(experiment_id: str, name: str, identity: str, fresh: bool = False
 
 
 def go_on(run_id: str) -> None:
-    """A run that had finished is at work again."""
+    """Marks a finished run as running again."""
     client().update_run(run_id, status="RUNNING")
 
 
 def child_run(parent: str, name: str, identity: str, tags: Mapping[str, str], began: int | None = None) -> str:
-    """The run of one fit or baseline below its comparison; the same identity goes on in the same run.
+    """The run of a fit or baseline below its comparison; equal identities share a run.
 
-    `began`: when what it is of began, in milliseconds, where that was not now.
+    `began`: when the work began, in milliseconds, if not now.
     """
     experiment_id = experiment_of(parent)
     found = find_run(experiment_id, {"mlflow.parentRunId": parent, IDENTITY: identity})
@@ -134,7 +135,7 @@ def child_run(parent: str, name: str, identity: str, tags: Mapping[str, str], be
 
 
 def try_again(run_id: str, labels: Sequence[str]) -> None:
-    """Marks a comparison some of whose fits failed for want of memory, so that the same command tries them again."""
+    """Tags a comparison in which fits ran out of memory, so that the same command tries them again."""
     if labels:
         client().set_tag(run_id, AGAIN_TAG, ", ".join(labels)[:5000])
     elif AGAIN_TAG in client().get_run(run_id).data.tags:
@@ -142,7 +143,7 @@ def try_again(run_id: str, labels: Sequence[str]) -> None:
 
 
 def _origin() -> dict[str, str]:
-    """What the UI shows as a run's user and source."""
+    """The user and source of a run in the UI."""
     tags = {"mlflow.source.name": "python -m flows", "mlflow.source.type": "LOCAL"}
     with contextlib.suppress(OSError, KeyError):  # a container may have no name for its user
         tags["mlflow.user"] = getpass.getuser()
@@ -150,24 +151,24 @@ def _origin() -> dict[str, str]:
 
 
 def finish(run_id: str, status: str = "FINISHED", ended: int | None = None) -> None:
-    """Ends a run as FINISHED, FAILED or KILLED: now, or at a time in milliseconds."""
+    """Ends a run as FINISHED, FAILED or KILLED, now or at a time in milliseconds."""
     client().set_terminated(run_id, status, ended)
 
 
 def ended(run_id: str) -> int | None:
-    """When a run that goes on had ended before, in milliseconds; None where it never had."""
+    """When a resumed run had ended before, in milliseconds; None if it never had."""
     found: int | None = client().get_run(run_id).info.end_time
     return found or None
 
 
 def abandon(run_id: str, status: str) -> None:
-    """Ends a run that did not end well, if the server is there: the error that is on its way out must not be replaced."""
+    """Ends a run that failed, if the server is reachable; never replaces the error that is being raised."""
     with contextlib.suppress(Exception):
         direct().set_terminated(run_id, status)
 
 
 def newest_comparisons() -> list[tuple[str, str, str]]:
-    """(name, experiment id, run id) of the newest finished comparison of each run file, the newest first."""
+    """(name, experiment id, run id) of each run file's newest finished comparison, newest first."""
     found = []
     for one in client().search_experiments():
         clauses = "tags.kind = 'comparison' and attributes.status = 'FINISHED'"
@@ -177,7 +178,7 @@ def newest_comparisons() -> list[tuple[str, str, str]]:
 
 
 def last_comparison(name: str) -> "Run":
-    """The newest finished comparison of a run name.  Raises UserError where there is none."""
+    """The newest finished comparison of a run name.  Raises UserError if there is none."""
     found = client().get_experiment_by_name(name)
     runs: list[Run] = []
     if found is not None:

@@ -1,8 +1,8 @@
-"""What MLflow's pages show of an experiment by themselves: columns, order, charts, addresses.
+"""The view of an experiment in MLflow's UI: columns, order, charts, addresses.
 
-The pages keep columns and charts in the browser, out of our reach.  But a tag of an experiment may hold a named view, which the
-pages list under "Views" and open at once where an address names it.  The form of a view is no public interface of MLflow: where
-a later MLflow does not understand ours, the pages are as they are without it, and tests/ui tells.
+The UI keeps columns and charts in the browser, out of our reach.  But an experiment's tag may hold a named
+view, listed under "Views" and opened by its address.  The format is not public: if a later MLflow does not
+understand it, its pages look as they do without it, and tests/ui fails.
 """
 
 import base64
@@ -16,32 +16,32 @@ from urllib.parse import quote, urlencode
 VIEW = "lagline"  # the key of the view in the tag's name and in the address
 TAG = f"mlflow.sharedViewState.{VIEW}"
 NAME = "Newest comparison"
-LONGEST_TAG = 5000  # what MLflow's table of experiment tags holds
-TRAINING = ("workflowType", "machine_learning")  # without it a browser that is new here gets the pages for language models
+LONGEST_TAG = 5000  # limit of MLflow's table of experiment tags
+TRAINING = ("workflowType", "machine_learning")  # else new browsers get the pages for language models
 
 PARAMS = ("variant", "family", "seed")
-# column -> pixels: every name can be read, and with those of the metrics the table fits a window of 1,600
+# column -> pixels: every name is readable, and with the metrics the table fits a window of 1,600 pixels
 WIDTHS = {
     "attributes.`Run Name`": 160,
-    "runDateAndNestInfo": 130,  # when it was made
+    "runDateAndNestInfo": 130,  # creation time
     **dict(zip((f"params.`{name}`" for name in PARAMS), (145, 95, 50), strict=True)),
 }
 LINES = ("val_mae", "test_mae_by_step")
 BARS = ("test_mae", "test_skill", "test_interval_score_90", "test_worst_fifth_coverage_90", "train_seconds")
-AXES = ["num_parameters", "train_seconds", "best_val_mae", "test_mae"]  # of the parallel coordinates; the last gives the colour
-OURS, REST = "Comparison", ("Model metrics", "System metrics")  # MLflow's own have a chart of every metric: there, but folded
+AXES = ["num_parameters", "train_seconds", "best_val_mae", "test_mae"]  # the last sets the colour
+OURS, REST = "Comparison", ("Model metrics", "System metrics")  # MLflow's own, folded
 
 
 def view_tag(parent: str, metrics: Mapping[str, int]) -> tuple[str, str]:
-    """The tag of an experiment that makes the view of one comparison: its fits and baselines, the best on validation first.
+    """The tag that defines the view of one comparison: its fits and baselines, best on validation first.
 
-    `metrics`: what is shown of each, and how many pixels wide.
+    `metrics`: the columns shown, and their widths in pixels.
     """
     return TAG, _envelope(view(parent, metrics))
 
 
 def experiment_url(base: str, experiment_id: str, charts: bool = False) -> str:
-    """The page of an experiment with our view: the table of runs, or the charts beside it."""
+    """The page of an experiment with our view: the table of runs, optionally with charts next to it."""
     query = [TRAINING, ("viewStateShareKey", VIEW)] + ([("compareRunsMode", "CHART")] if charts else [])
     return _url(base, f"experiments/{quote(experiment_id)}/runs", query)
 
@@ -53,9 +53,10 @@ def run_url(base: str, experiment_id: str, run_id: str, artifact: str = "") -> s
 
 
 def view(parent: str, metrics: Mapping[str, int]) -> dict[str, Any]:
-    """What the pages keep of a view: which runs in which order, columns and their widths, charts in sections.
+    """The state of a view: which runs in which order, columns and their widths, charts in sections.
 
-    Sorted by a metric the runs stand in one flat list; sorted by date, which is MLflow's way, they hide below their parent.
+    Sorted by a metric, the runs form one flat list; by date, MLflow's default, they are hidden below their
+    parent.
     """
     widths = WIDTHS | {f"metrics.`{name}`": pixels for name, pixels in metrics.items()}
     return {
@@ -93,7 +94,7 @@ def _chart(kind: str, name: str, **more: Any) -> dict[str, Any]:
 
 
 def _envelope(state: object) -> str:
-    """The state under a name, as the pages' own "Save view" writes it; packed, since a tag is short."""
+    """The state under a name, as the UI's "Save view" writes it; compressed to fit a tag."""
     packed = base64.b64encode(zlib.compress(json.dumps(state, separators=(",", ":")).encode(), 9)).decode()
     text = json.dumps({"name": NAME, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})
     assert len(text) <= LONGEST_TAG
@@ -101,12 +102,12 @@ def _envelope(state: object) -> str:
 
 
 def pages(store: str, artifacts: str) -> Any:
-    """The ASGI application of a server of MLflow that `mlflow server` does not start: `store`, and where files go."""
+    """The ASGI application of an MLflow server on `store` with these artifacts, without `mlflow server`."""
     from mlflow.environment_variables import _MLFLOW_SGI_NAME
     from mlflow.server.constants import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR, REGISTRY_STORE_URI_ENV_VAR
 
     os.environ |= {BACKEND_STORE_URI_ENV_VAR: store, REGISTRY_STORE_URI_ENV_VAR: store}
     os.environ |= {ARTIFACT_ROOT_ENV_VAR: artifacts, _MLFLOW_SGI_NAME.name: "uvicorn"}
-    from mlflow.server.fastapi_app import app  # which reads them now
+    from mlflow.server.fastapi_app import app  # reads the variables on import
 
     return app

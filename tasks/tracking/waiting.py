@@ -1,6 +1,6 @@
-"""How long a block waits in vain for the tracking server: all of its calls together, whatever else the machine is busy with.
+"""Limits how long a block waits for the tracking server, over all its calls.
 
-MLflow bounds a single try of a request, and not what a call that makes many of them takes, or a decision that makes many calls.
+MLflow limits one try of a request, but not a call that makes many requests, or a step that makes many calls.
 """
 
 import contextlib
@@ -13,29 +13,29 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 TRIES, TIMEOUT = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"
-BOUNDS = {TRIES: "3", TIMEOUT: "15"}  # MLflow's own: 7 and 120 s, 20 minutes in all
-LONGEST = 30.0  # seconds, where the user sets no bounds
-SLOW = 10.0  # seconds: a call that is answered as late counts as waiting in vain from there on
-PAUSES = (0.5, 2.0, 4.0)  # seconds before another try
-LOOK = 0.5  # seconds between two looks at what arrives
+BOUNDS = {TRIES: "3", TIMEOUT: "15"}  # MLflow's defaults, 7 and 120 s, add up to 20 minutes
+LONGEST = 30.0  # seconds, if the user sets no bounds
+SLOW = 10.0  # seconds: time beyond this counts as waiting, even if the call is then answered
+PAUSES = (0.5, 2.0, 4.0)  # seconds before each retry
+LOOK = 0.5  # seconds between checks for arriving data
 
 
 def set_bounds() -> None:
-    """Bounds MLflow's tries of a request, here and in child processes, unless the user has."""
+    """Bounds MLflow's retries and timeout, here and in child processes, unless the user set them."""
     os.environ.update({name: value for name, value in BOUNDS.items() if not os.environ.get(name)})
 
 
 class Silent(Exception):
-    """The server did not reply for the seconds of a block."""
+    """The server did not reply within the time limit of a block."""
 
 
 class Waiting:
-    """`left`: the seconds that may still be waited in vain."""
+    """The time limit of a block; `left`: the seconds that it may still wait."""
 
     def __init__(self) -> None:
         own = all(os.environ.get(name) == value for name, value in BOUNDS.items())
         self.left = LONGEST
-        with contextlib.suppress(LookupError, ValueError):  # what is no number MLflow refuses
+        with contextlib.suppress(LookupError, ValueError):  # MLflow itself rejects invalid numbers
             if not own:
                 self.left = max(LONGEST, 1.5 * (int(os.environ[TRIES]) + 1) * float(os.environ[TIMEOUT]))
         self.pauses, self.longest = PAUSES if own else (), self.left
@@ -43,9 +43,9 @@ class Waiting:
     def ask(
         self, call: Callable[[], Any], away: Callable[[BaseException], bool], arrived: Callable[[], object] = lambda: None
     ) -> Any:
-        """The result of a call, tried again where the server was `away`.  Raises Silent once no second is left.
+        """The result of a call, retried while the server is `away`.  Raises Silent when no time is left.
 
-        `arrived`: what changes while something comes in; then nobody waits in vain.
+        `arrived`: a value that changes while data come in; that time does not count.
         """
         for pause in (*self.pauses, None):
             try:
@@ -58,7 +58,7 @@ class Waiting:
         raise AssertionError
 
     def _once(self, call: Callable[[], Any], arrived: Callable[[], object]) -> Any:
-        """In a thread of its own, which is left alone where it hangs: no read of a socket can be ended from outside."""
+        """Runs a call in its own thread, abandoned if it hangs: a socket read cannot be cancelled."""
         answers: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
         within = contextvars.copy_context()
 
@@ -88,7 +88,7 @@ class Waiting:
 
 @contextlib.contextmanager
 def one_try_a_call(waiting: Waiting) -> Iterator[None]:
-    """MLflow itself tries a request once in the block, where `ask` tries again, so that what was left alone ends soon."""
+    """Within the block MLflow does not retry, since `ask` does, so that abandoned calls end soon."""
     before = os.environ.get(TRIES)
     if waiting.pauses:
         os.environ[TRIES] = "0"
