@@ -1,4 +1,4 @@
-"""A baseline on a panel: what it forecasts, and its fit, which has no weights but the sha256 of its forecasts."""
+"""A baseline on a panel: its forecasts, and its fit, which has no weights but the sha256 of its forecasts."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from models.fit.job import Job, write_result
 from models.fit.settings import Result, Status
 from models.serving import History, baseline
 
-# Origins of a split whose forecasts are hashed, evenly spread; what `weights` of a registered version means hangs on them.
+# Evenly spread origins per split whose forecasts are hashed; the `weights` of registered versions depend on it.
 MOST = {"naive2": 1024, "theta": 64, "auto_ets": 16}
 OTHERS = 1 << 16
 SPLITS = ("validation", "test")
@@ -28,26 +28,26 @@ def forecast_baseline(
     ahead: np.ndarray,
     told: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
-    """[origins, ahead] of a baseline at rows of a panel, float64, NaN where it forecasts nothing; `ahead`: rows after each."""
+    """[origins, ahead] forecasts, float64, NaN where missing; `ahead`: rows after each origin."""
     return baseline(name, dict(arguments), *history_of(panel, origins), ahead, told)
 
 
 def history_of(panel: Panel, origins: np.ndarray) -> History:
-    """What a baseline reads at rows of a panel; padding is no history."""
+    """What a baseline reads at some panel rows; padding is not history."""
     at = np.asarray(origins, np.int64)
     start = panel.offsets[np.searchsorted(panel.offsets, at, side="right") - 1] + panel.facts.start_padding
     return History(np.asarray(panel.target, np.float64), start, at)
 
 
 def fit_baseline(job: Job, folder: Path) -> Result:
-    """Carries out the job of a baseline: writes `result.json` to `folder`, `weights` in it the sha256 of its forecasts."""
+    """Runs a baseline's job: writes `result.json`, whose `weights` is the sha256 of its forecasts."""
     result = Result(status=Status.FINISHED, weights=forecasts_hash(job, Panel.open(job.panel)))
     write_result(result, folder)
     return result
 
 
 def forecasts_hash(job: Job, panel: Panel) -> str:
-    """sha256 over what a baseline forecasts, bit for bit, on evenly spread origins of validation and of test."""
+    """sha256 over a baseline's forecasts, bit for bit, on evenly spread origins of validation and test."""
     found, params = hashlib.sha256(), job.windows
     ahead = params.gap + np.arange(1, params.horizon + 1)
     for split in SPLITS:

@@ -1,4 +1,4 @@
-"""Several trained forecasters as one: the median or the mean of their forecasts, or (beside baselines) all of them.
+"""Several trained forecasters as one: the median or mean of their forecasts, or, for baselines, all of them.
 
 Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, E channels read in 64
 bits, H horizon, M members, Q quantiles.
@@ -16,20 +16,22 @@ Combine = Literal["median", "mean"]
 
 
 class Ensemble(nn.Module):
-    """Raw inputs (`models.data.windows.Inputs`) -> the members' point forecasts combined, then their quantiles, [B, H, 1 + Q].
+    """Raw inputs (`windows.Inputs`) -> the members' combined points, then their quantiles, [B, H, 1 + Q].
 
-    `apart`: the points are left apart, and the quantiles less the combined point, [B, H, M + Q]: what baselines are combined
-    with, which are no part of a graph.
+    `apart`: the points stay separate, followed by the quantiles minus the combined point, [B, H, M + Q], to
+    be combined with baselines, which are not part of a graph.
 
-    The median is that of each step by itself; of an even number, the mean of the middle two.  Each member scales by itself, so
-    that they may differ in everything but their windows.  One member is itself: what a median over seeds is with one seed.
+    The median is taken per step; for an even number of members it is the mean of the middle two.  Each member
+    has its own scaling, so members may differ in everything but their windows.  A single member is returned
+    unchanged, as the median over one seed.
 
-    A quantile is the mean of the members' quantiles of its level (Lichtendahl et al. 2013: narrower, and of the members' own
-    shape, where a mean of probabilities is wider), whatever combines the points.  A member without quantiles counts with the
-    mean offsets of the others, around its own point.  `quantiles`: the levels that all members with quantiles share.
+    A quantile is the mean of the members' quantiles at its level, however the points are combined
+    (Lichtendahl et al. 2013: of the members' shape, and narrower than a mean of probabilities).  A member without
+    quantiles takes the others' mean offsets around its own point.  `quantiles`: the levels that all members
+    with quantiles share.
 
-    `counts`: of a weighted mean, how often each member counts, in points and quantiles, and after them each baseline; where
-    none of the members does, they count alike.  They are among its buffers.
+    `counts`: the weights of the members in a weighted mean, for points and quantiles, then those of the
+    baselines; if all members have weight 0, they count equally.  They are stored as a buffer.
     """
 
     dense = False
@@ -56,7 +58,7 @@ class Ensemble(nn.Module):
     def forward(
         self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor, wide_BLE: Tensor, wide_BAE: Tensor
     ) -> Tensor:
-        """[B, H, 1 + Q] of some `Inputs`; [B, H, M + Q] where the points are left apart."""
+        """[B, H, 1 + Q] for some `Inputs`; [B, H, M + Q] if the points stay separate."""
         given = past_BLF, ahead_BAK, static_BC, series_B, wide_BLE, wide_BAE
         found = [member(*given) for member in self.members]
         points_BHM = torch.cat([one[..., :1] for one in found], dim=-1)
@@ -87,16 +89,16 @@ class Ensemble(nn.Module):
 
 
 def _shares(counts: Sequence[float]) -> list[float]:
-    """The share of each in a mean; all alike where none counts."""
+    """Each count's share of the total; equal shares if all are 0."""
     counts = counts if any(counts) else [1] * len(counts)
     return [count / sum(counts) for count in counts]
 
 
 def _mean(parts: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
-    """Their mean, or, with some `shares`, their sum weighted by these."""
+    """The mean, or the sum weighted by `shares` if there are any."""
     if not shares:
         return torch.stack(list(parts)).mean(0)
     return torch.stack([part * share for part, share in zip(parts, shares, strict=True)]).sum(0)
 
 
-Model = Forecaster | Ensemble  # what forecasts
+Model = Forecaster | Ensemble  # anything that forecasts

@@ -1,4 +1,4 @@
-"""The families of networks by name, and a forecaster built from one: a new family is a class in `networks/` and a line here."""
+"""The network families by name, and `build_forecaster`; a new one is a class in `networks/` and a line."""
 
 from collections.abc import Mapping, Sequence
 from typing import get_args
@@ -54,12 +54,13 @@ def build_forecaster(
     quantiles: Sequence[float] = (),
     point: Point | None = None,
 ) -> Forecaster:
-    """A forecaster of a family (a key of FAMILIES) with the arguments of its constructor; without `scaling` nothing is scaled.
+    """A forecaster of a family (a key of FAMILIES), from its constructor's arguments.
 
-    `categories`: how many each categorical static covariate has.  `quantiles`: rising, beside the point forecast; a family
-    whose constructor has no `outputs` gives the point alone.  `point`: made of them, where it is no output of its own.
-    `network` may also hold `skip: linear` or `skip: ridge`, for any family that is not linear itself, and `lookback`: how many
-    of the newest samples of a window it sees.
+    Without `scaling` nothing is scaled.  `categories`: how many each categorical covariate has.  `quantiles`:
+    ascending, in addition to the point forecast; a family whose constructor has no `outputs` returns the
+    point alone.  `point`: how it is derived from the quantiles, unless it is an output of its own.  `network`
+    may also hold `skip: linear` or `skip: ridge`, for any family that is not itself linear, and `lookback`:
+    how many of the newest samples of a window it sees.
     Raises ValueError for an unknown family, argument or type.
     """
     if family not in FAMILIES:
@@ -93,7 +94,7 @@ def build_forecaster(
 
 
 def _lookback(network: Arguments, params: WindowParams) -> int:
-    """How many samples of a window a network sees.  Raises ValueError for a number that is none of these."""
+    """How many samples of a window a network sees.  Raises ValueError for a number out of range."""
     given = network.get("lookback", params.lookback)
     if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= params.lookback:
         raise ValueError(f"network.lookback: write a whole number from 1 to {params.lookback}, the window's, not {given!r}")
@@ -101,7 +102,7 @@ def _lookback(network: Arguments, params: WindowParams) -> int:
 
 
 def target_of(family: str, params: WindowParams) -> Target:
-    """Where y stands in the sequence that a network sees.  Raises ValueError where it is no feature."""
+    """The position of y in a network's input sequence.  Raises ValueError if y is not a feature."""
     if "y" not in params.features:
         raise ValueError(f"family {family} needs y among the features")
     place, window = list(params.features).index("y"), params.features["y"]

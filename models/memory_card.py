@@ -1,7 +1,8 @@
-"""The memory card: what of its window a network uses, measured and not derived.
+"""The memory card: how much of its window a network uses, measured rather than derived.
 
-Hochreiter 1991 and Bengio et al. 1994 (gradients that vanish or explode through time).
-Shapes: B batch, L lookback, F past channels, N inputs of a network, H horizon, K rows before the cutoff, D hidden size.
+Hochreiter 1991 and Bengio et al. 1994 (vanishing and exploding gradients through time).
+Shapes: B batch, L lookback, F past channels, N network inputs, H horizon, K rows before the cutoff, D hidden
+size.
 """
 
 import contextlib
@@ -18,24 +19,26 @@ from models.data.windows import Inputs
 from models.ensemble import Ensemble, Model
 from models.forecaster import Forecaster
 
-MOST_STEPS = 24  # steps of the horizon whose gradients are taken, evenly spread over a longer one
-ROUNDING = 1e-9  # relative: half of an even sensitivity is reached in the middle, whatever its sum loses
-FAINT = 0.01  # the share of all sensitivity below which the oldest rows count as unused
-SATURATED = 0.1  # a gate below this or above one minus this hardly moves
+MOST_STEPS = 24  # steps whose gradients are taken, evenly spread over a longer horizon
+ROUNDING = 1e-9  # relative tolerance: the half-life of a constant sensitivity is the middle row despite rounding
+FAINT = 0.01  # the oldest rows count as unused below this share of the total sensitivity
+SATURATED = 0.1  # a gate below this, or above 1 minus this, hardly moves
 GATES = {"LSTM": ("input", "forget", "candidate", "output"), "GRU": ("reset", "update", "candidate")}
 
 
 @dataclass(frozen=True)
 class MemoryCard:
-    """What a trained network remembers.  Rows are counted back from the cutoff (1: the cutoff's own row), whatever the rate.
+    """What a trained network remembers; rows count back from the cutoff's own row, 1, at any sampling rate.
 
-    `sensitivity`: by row, the mean over steps and the windows that observed it of |d forecast / d x|, summed over the past
-    channels; forecast and x scaled, x as the network sees it (y against the level of its window, which is no part of this), so
-    that channels compare and units fall out.
-    `half_life`: the fewest newest rows that hold half of it.  `receptive_field`: the oldest row that moves any forecast, 0
-    where none does.  `theoretical_field`: what the structure allows, where that is known.  `rows`: those of the window.
-    `spectral_radius`: the largest |eigenvalue| of each recurrent matrix, gate by gate.  `gates`: of the first LSTM or GRU
-    layer, the mean of each gate and the share of it that is `saturated`.  `attention`: [H, L], the mean weights.
+    `sensitivity`: per row, the mean |d forecast / d x| over steps and over the windows that observed x,
+    summed over the past channels; forecast and x are scaled, and y is relative to its window's level (which
+    is treated as constant), so that channels are comparable and units cancel.
+    `half_life`: the smallest number of newest rows that hold half of it.  `receptive_field`: the oldest row
+    that moves any forecast; 0 if none does.  `theoretical_field`: what the structure allows, if known.
+    `rows`: the rows of the window.
+    `spectral_radius`: the largest |eigenvalue| of each recurrent matrix, per gate.  `gates`: for the first
+    LSTM or GRU layer, the mean of each gate and its `saturated` share.  `attention`: [H, L], the mean
+    weights.
     """
 
     sensitivity: list[float]
@@ -54,8 +57,10 @@ class MemoryCard:
 
     @property
     def unused_from(self) -> int | None:
-        """The first of the oldest rows that hold less than 1 % of it all together; None where they are under a quarter of the
-        window, or where no row moves the forecast."""
+        """The first of the oldest rows that together hold less than 1 % of the sensitivity.
+
+        None if these are less than a quarter of the window, or if no row moves the forecast.
+        """
         total, older, used = sum(self.sensitivity), 0.0, self.rows
         while used and total and (older + self.sensitivity[used - 1]) / total < FAINT:
             older += self.sensitivity[used - 1]
@@ -64,7 +69,7 @@ class MemoryCard:
 
     @property
     def warning(self) -> str:
-        """A plain sentence where much of the window is unused, or all of it, else empty."""
+        """A sentence if much or all of the window is unused, otherwise empty."""
         if not sum(self.sensitivity):
             return "nothing in the window moves the forecast"
         if self.unused_from is None:
@@ -73,9 +78,9 @@ class MemoryCard:
 
 
 def memory_card(forecaster: Model, params: WindowParams, inputs: Inputs) -> MemoryCard:
-    """The card of a trained forecaster (on the CPU; it is left in 64 bits and in eval mode) over some windows.
+    """The card of a trained forecaster (on the CPU; left in 64 bits and eval mode) over some windows.
 
-    That of an ensemble is the mean of its members'.
+    The card of an ensemble is the mean of its members'.
     """
     if isinstance(forecaster, Ensemble):
         return _mean_card([memory_card(member, params, inputs) for member in forecaster.members])  # type: ignore[arg-type]
@@ -98,7 +103,7 @@ def memory_card(forecaster: Model, params: WindowParams, inputs: Inputs) -> Memo
 
 
 def _reach(sensitivity: Tensor) -> MemoryCard:
-    """What a card says of a sensitivity by row, and no more."""
+    """A card with only what follows from a sensitivity by row."""
     cumulative, total = sensitivity.cumsum(0), float(sensitivity.sum())
     moved = sensitivity.nonzero()
     return MemoryCard(
@@ -114,7 +119,7 @@ def _mean_card(cards: list[MemoryCard]) -> MemoryCard:
 
 
 def _sensitivity(network: Callable[..., Tensor], x_BLN: Tensor, beside: Mapping[str, Tensor], observed_BLF: Tensor) -> Tensor:
-    """[L, F]: the mean over steps and the windows that observed x of |d forecast / d x|; 0 where none did."""
+    """[L, F]: the mean |d forecast / d x| over steps and the windows that observed x; 0 if none did."""
     x_BLN = x_BLN.detach().requires_grad_()
     forecast_BH = network(x_BLN, **beside)
     steps = torch.linspace(0, forecast_BH.shape[1] - 1, min(MOST_STEPS, forecast_BH.shape[1])).long().unique().tolist()
@@ -126,9 +131,11 @@ def _sensitivity(network: Callable[..., Tensor], x_BLN: Tensor, beside: Mapping[
 
 
 def _by_row(slope_LF: Tensor, params: WindowParams) -> Tensor:
-    """[K]: every sample of every channel put at the row it was read from, 0 being the cutoff's own."""
+    """[K]: the sensitivity of every sample, added at the row it was read from; 0 is the cutoff's row."""
     by_row = slope_LF.new_zeros(params.reach + 1)
-    slope_LF = nn.functional.pad(slope_LF, (0, 0, params.lookback - slope_LF.shape[0], 0))  # what the network does not see
+    slope_LF = nn.functional.pad(
+        slope_LF, (0, 0, params.lookback - slope_LF.shape[0], 0)
+    )  # samples that the network does not see
     for column, window in enumerate(params.channels.values()):
         rows = window.delay + window.sampling_rate * torch.arange(window.lookback - 1, -1, -1)
         by_row.index_add_(0, rows, slope_LF[slope_LF.shape[0] - window.lookback :, column])
@@ -136,7 +143,7 @@ def _by_row(slope_LF: Tensor, params: WindowParams) -> Tensor:
 
 
 def _theoretical(own: Forecaster, params: WindowParams) -> int | None:
-    """The rows that the newest samples within the network's own field reach back to; None where it states none."""
+    """The rows covered by the network's own receptive field; None if it states none."""
     field = own.network.receptive_field
     if field is None:
         return None
@@ -160,7 +167,7 @@ def spectral_radius(network: nn.Module) -> dict[str, float]:
 
 
 def gate_saturation(network: nn.Module, x_BLN: Tensor, beside: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
-    """gate -> mean and saturated share, of the first LSTM or GRU that reads the window; empty where there is none."""
+    """gate -> mean and saturated share, for the first LSTM or GRU on the window; empty without one."""
     layer = next((module for module in network.modules() if isinstance(module, nn.LSTM | nn.GRU)), None)
     if layer is None:
         return {}
@@ -177,7 +184,7 @@ def gate_saturation(network: nn.Module, x_BLN: Tensor, beside: Mapping[str, Tens
 
 @contextlib.contextmanager
 def _inputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    """What a module is called with, first argument only."""
+    """Collects the first argument of each call of a module."""
     caught: list[Tensor] = []
     handle = module.register_forward_pre_hook(lambda _, arguments: caught.append(arguments[0].detach()))
     try:
@@ -187,7 +194,8 @@ def _inputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def run_gates(layer: nn.LSTM | nn.GRU, x_BLF: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """The gates [B, L, D] of the first layer, forward in time, by its equations written out; and its states [B, L, D]."""
+    """The gates [B, L, D] of the first forward layer, from its written-out equations, and its states [B, L,
+    D]."""
     weights = [getattr(layer, f"{name}_l0").detach() for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")]
     w, b, u, c = weights
     gated_BLG = x_BLF @ w.T + b
@@ -213,10 +221,10 @@ def run_gates(layer: nn.LSTM | nn.GRU, x_BLF: Tensor) -> tuple[dict[str, Tensor]
 
 
 def receptive_field(forecaster: Forecaster, params: WindowParams) -> int:
-    """Samples from the newest back to the oldest that moves any forecast, by the gradient at a random window."""
+    """Samples from the newest to the oldest that moves any forecast, by the gradient at a random window."""
     generator = torch.Generator().manual_seed(0)
     blank = Inputs.zeros(params, 8)
-    past_BLF = torch.randn(blank.past_BLF.shape, generator=generator, dtype=torch.float64).abs()  # log1p takes these
+    past_BLF = torch.randn(blank.past_BLF.shape, generator=generator, dtype=torch.float64).abs()  # positive for log1p
     past_BLF.requires_grad_()
     own = forecaster.double().eval()
     wide_BLE = past_BLF[..., own.wide]

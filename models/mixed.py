@@ -1,6 +1,6 @@
-"""Ensembles of networks and baselines: what the baselines forecast, and both combined as `models/serving.py` combines them.
+"""Ensembles of networks and baselines: the baselines' forecasts, and both combined as in `models/serving.py`.
 
-A baseline reads the target of its series as it was observed, from the first row on, and is no part of a graph.
+A baseline reads the observed target of its series from the first row on, and is not part of a graph.
 Shapes: B windows, H horizon, M networks, K baselines.
 """
 
@@ -17,13 +17,15 @@ from models.data.windows import Windows
 from models.fit.job import Job, windows_of
 from models.fit.settings import Stopped
 
-Told = Callable[[], None]  # hears of each fit of a baseline
+Told = Callable[[], None]  # called after each fit of a baseline
 
 
 @dataclass(frozen=True)
 class OwnForecasts:
-    """What a fit or a baseline forecasts on a validation range: `points` [W, H], float64; `quantiles` [W, H, Q] of some levels,
-    less them."""
+    """The forecasts of a fit or baseline on a validation range, float64.
+
+    `points` [W, H]; `quantiles` [W, H, Q] at some levels, minus the point.
+    """
 
     points: np.ndarray
     quantiles: np.ndarray | None = None
@@ -32,23 +34,23 @@ class OwnForecasts:
 
 @dataclass(frozen=True)
 class Beside:
-    """What the baselines of an ensemble forecast, by split [windows, horizon, baselines]; what one window of the test cost.
+    """The forecasts of an ensemble's baselines by split [windows, horizon, baselines], and their cost.
 
-    Of a greedy ensemble also on the validation of its other ranges: `validation 1`, `validation 2` ...
+    A greedy ensemble also has those of its other validation ranges: `validation 1`, `validation 2` ...
     """
 
     forecasts: Mapping[str, np.ndarray] = field(default_factory=dict)
     milliseconds: float = 0.0
 
     def only(self, places: Sequence[int]) -> "Beside":
-        """The same of some of the baselines."""
+        """The same for some of the baselines."""
         return replace(self, forecasts={split: made[..., list(places)] for split, made in self.forecasts.items()})
 
 
 def beside_of(job: Job, stop: Callable[[], bool], warn: Callable[[str], None]) -> Beside:
-    """What they forecast on each split that is scored; nothing for a job without baselines, or one on all rows.
+    """The baselines' forecasts on each scored split; empty for a job without baselines or on all rows.
 
-    Raises Stopped between two of their fits where `stop` says so.
+    Raises Stopped between two of their fits if `stop` returns true.
     """
     if not job.baselines or job.on_all_rows:
         return Beside()
@@ -70,15 +72,15 @@ def beside_of(job: Job, stop: Callable[[], bool], warn: Callable[[str], None]) -
 
 
 def ranges_of(job: Job, panel: Panel) -> dict[str, Windows]:
-    """The windows of every validation range of a job: its own, `validation`, and of a greedy ensemble the others."""
+    """The windows of a job's validation ranges: its own, `validation`, and a greedy ensemble's others."""
     splits = (job.split, *(job.greedy.others if job.greedy else ()))
     found = [windows_of(replace(job, split=split), panel, ("validation",))["validation"] for split in splits]
     return {f"validation {number}" if number else "validation": one for number, one in enumerate(found)}
 
 
 def baseline_forecasts(job: Job, panel: Panel, origins: np.ndarray, told: Told = lambda: None) -> np.ndarray:
-    """[B, H, K] of the baselines of an ensemble at some rows of the panel, in order; NaN where one forecasts nothing."""
-    from models.baseline_fit import forecast_baseline  # with pandas: for those that need it
+    """[B, H, K] forecasts of an ensemble's baselines at some panel rows, in order; NaN where one has none."""
+    from models.baseline_fit import forecast_baseline  # imports pandas: only when needed
 
     ahead = job.windows.gap + np.arange(1, job.windows.horizon + 1)
     parts = [forecast_baseline(one.family, one.network, panel, origins, ahead, lambda done: told()) for one in job.baselines]
@@ -86,9 +88,9 @@ def baseline_forecasts(job: Job, panel: Panel, origins: np.ndarray, told: Told =
 
 
 def combined(networks_BHM: np.ndarray, baselines_BHK: np.ndarray, how: str, counts: Sequence[int] = ()) -> np.ndarray:
-    """[B, H] of both; a baseline that forecasts nothing is left out, and a network that does makes all of it NaN.
+    """[B, H] of both; a baseline without a forecast is left out, a network without one makes the result NaN.
 
-    `counts`: how often each counts in a mean, networks first; alike where there are none.
+    `counts`: weights in a mean, networks first; equal if empty.
     """
     from models import serving
 
@@ -97,7 +99,7 @@ def combined(networks_BHM: np.ndarray, baselines_BHK: np.ndarray, how: str, coun
 
 
 def digest(forecasts: Mapping[str, np.ndarray]) -> str:
-    """sha256 of what baselines forecast, by split."""
+    """sha256 of the baselines' forecasts, by split."""
     found = hashlib.sha256()
     for split, values in sorted(forecasts.items()):
         found.update(hashed_bytes(split, values))

@@ -1,6 +1,7 @@
-"""The measure of a run (`evaluation.choose_by`) as the weights of an ensemble are learnt by it, of arrays.
+"""The measure of a run (`evaluation.choose_by`) on arrays, as ensemble weights are learnt by it.
 
-The same as `tasks/compare/measures.py`, which has the formulas, on the rows that all members forecast and that have an actual.
+Equal to `tasks/compare/measures.py`, which has the formulas, on the rows with an actual and all members'
+forecasts.
 Shapes: W windows, H horizon, S series of the panel.
 """
 
@@ -14,7 +15,7 @@ from models.fit.settings import Measure
 from models.serving import seasonal
 
 Kind = Literal["plain", "square", "relative"]  # |e|, e^2, 200 |e| / (|y| + |forecast|)
-Sums = dict[Kind, np.ndarray]  # [S] of the errors of one model, by series
+Sums = dict[Kind, np.ndarray]  # [S] sums of one model's errors, by series
 KINDS: dict[Measure, tuple[Kind, ...]] = {
     "mae": ("plain",),
     "mase": ("plain",),
@@ -27,14 +28,17 @@ KINDS: dict[Measure, tuple[Kind, ...]] = {
 
 @dataclass(frozen=True)
 class Shares:
-    """What an error of each kind has in a score, by series [S].  `roots`: the score is the mean over so many series of the root
-    of the sum of their shares; 0: it is the sum of all."""
+    """The weight of each kind of error in a score, by series [S].
+
+    `roots`: the score is the mean, over this many series, of the root of the sum of their shares; 0: the sum
+    of all.
+    """
 
     of: Sums
     roots: int = 0
 
     def score(self, sums: Sums) -> float:
-        """The score of a model by the sums of its errors."""
+        """The score of a model from the sums of its errors."""
         parts = [sums[kind] * share for kind, share in self.of.items()]
         if self.roots:
             return float(np.sqrt(parts[0]).sum()) / self.roots
@@ -42,7 +46,7 @@ class Shares:
 
 
 def errors(y: np.ndarray, forecast: np.ndarray, kind: Kind) -> np.ndarray:
-    """The errors of some forecasts in a kind, NaN (or 0) where there is no actual or no forecast."""
+    """The errors of one kind, NaN (or 0) where the actual or forecast is missing."""
     error: np.ndarray = np.abs(forecast - y)
     if kind == "plain":
         return error
@@ -53,8 +57,10 @@ def errors(y: np.ndarray, forecast: np.ndarray, kind: Kind) -> np.ndarray:
 
 
 def units(panel: Panel, split: Split, season: int, by: Measure) -> np.ndarray:
-    """[S] what errors of each series are divided by, from its training rows: the MAE or MSE of the seasonal naive, or the
-    population standard deviation; NaN where there is none or it is 0.  Ones for a MAE."""
+    """[S] what each series' errors are divided by, from its training rows.
+
+    The MAE or MSE of the seasonal naive, or the population standard deviation; NaN if missing or 0.  1 for an MAE.
+    """
     if by == "mae":
         return np.ones(len(panel.ids))
     y, begins, counts = np.asarray(panel.target, np.float64), panel.offsets[:-1].astype(np.int64), np.diff(panel.offsets)
@@ -73,15 +79,18 @@ def units(panel: Panel, split: Split, season: int, by: Measure) -> np.ndarray:
 
 
 def _means(values: np.ndarray, series: np.ndarray, inside: np.ndarray, count: int) -> np.ndarray:
-    """[S] the mean of the values of each series that lie inside; NaN where none does."""
+    """[S] the mean of each series' values that lie inside; NaN if none does."""
     sums = np.bincount(series[inside], values[inside], minlength=count)
     rows = np.bincount(series[inside], minlength=count)
     return np.asarray(np.divide(sums, rows, out=np.full(count, np.nan), where=rows > 0))
 
 
 def shares_of(by: Measure, unit: np.ndarray, rows: np.ndarray, naive2: Sums | None = None) -> Shares | None:
-    """The shares of a measure.  [S] `unit` of each series and its number of `rows`; `naive2`: the errors of that baseline on
-    them, for an OWA.  None where there is nothing to score."""
+    """The shares of a measure; None if there is nothing to score.
+
+    `unit` [S], `rows` [S]: the unit and row count of each series; `naive2`: that baseline's errors on them,
+    for an OWA.
+    """
     known = np.isfinite(unit) & (rows > 0)
     series, count = int(known.sum()), float(rows[known].sum())
     if not series:
@@ -91,7 +100,7 @@ def shares_of(by: Measure, unit: np.ndarray, rows: np.ndarray, naive2: Sums | No
         return Shares({"plain": np.where(known, 1 / (safe * count), 0.0)})
     if by == "mse_scaled":
         return Shares({"square": np.where(known, 1 / (safe**2 * count), 0.0)})
-    alike = np.where(known, 1 / (safe * number), 0.0)  # an error counts as a mean of its series does
+    alike = np.where(known, 1 / (safe * number), 0.0)  # weights errors so that every series counts equally
     if by == "rmsse":
         return Shares({"square": alike}, series)
     if by == "mase":

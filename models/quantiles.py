@@ -1,4 +1,4 @@
-"""What the levels of a distribution's quantiles say: where those of a normal one lie, and what each counts in the mean."""
+"""The positions of a normal distribution's quantiles, and their weights in the mean of a distribution."""
 
 from collections.abc import Sequence
 from statistics import NormalDist
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def normal_steps(quantiles: Sequence[float]) -> Tensor:
-    """[Q]: of a standard normal distribution, where its middle quantile lies and how far each other from the next inwards."""
+    """[Q]: the middle quantile of a standard normal, and each other's distance from its inner neighbour."""
     places, middle = [NormalDist().inv_cdf(level) for level in quantiles], (len(quantiles) - 1) // 2
     steps = [places[at + 1] - one if at < middle else one - places[at - 1] for at, one in enumerate(places[:-1])]
     steps += [places[-1] - places[-2]] if len(places) > 1 else places
@@ -16,7 +16,9 @@ def normal_steps(quantiles: Sequence[float]) -> Tensor:
 
 
 def shares(quantiles: Sequence[float]) -> Tensor:
-    """[Q]: what each quantile counts in the mean of a distribution, the integral of its quantiles over their levels: half the
-    way to the next level on each side, the outermost up to 0 and 1."""
+    """[Q]: each quantile's weight in the mean of a distribution, which integrates quantiles over levels.
+
+    A quantile's interval reaches half-way to the next level on each side; the outermost reach to 0 and 1.
+    """
     levels = torch.tensor([-quantiles[0], *quantiles, 2 - quantiles[-1]], dtype=torch.float64)
     return ((levels[2:] - levels[:-2]) / 2).float()

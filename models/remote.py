@@ -1,8 +1,8 @@
-"""A fit on a worker of a cluster: carried out in a folder of its node, it yields all that comes of it, and keeps nothing.
+"""A fit on a cluster worker: runs in a folder of its node, yields everything it produces, and keeps nothing.
 
-The worker has torch, numpy and this package, and no more.  It refuses a fit that would not be the same one here: another torch,
-other code, another kind of arithmetic.  Panels lie in a cache of the node, found by their digest; LAGLINE_CACHE names its
-folder (by default one of the user's below the system's folder for temporary files).
+The worker has only torch, numpy and this package.  It refuses a fit that would differ here: another torch
+version, other code, another kind of arithmetic.  Panels are cached on the node by digest, in the folder
+LAGLINE_CACHE (default: a folder of the user's below the system's folder for temporary files).
 """
 
 import contextlib
@@ -33,10 +33,10 @@ from models.fit.job import Job
 from models.fit.settings import Epoch, Stopped
 from models.worker import FULL, PATIENCE, STOPPED, keep_memory, quantiles_file, warned_by, work
 
-TICK, LOOK = 0.2, 1.0  # seconds between two looks for a new checkpoint, and whether to stop
-YOUNG = 60.0  # seconds in which a process that has made its lock has it
-MOST_PANELS = 50e9  # bytes of panels that a node keeps: the longest unused go first
-# what a fit leaves, in the order in which it is told: a result is believed once it is there
+TICK, LOOK = 0.2, 1.0  # seconds between checks for a new checkpoint, and for a request to stop
+YOUNG = 60.0  # seconds after which a process surely holds the lock file it made
+MOST_PANELS = 50e9  # bytes of panels that a node keeps; the least recently used go first
+# a fit's files in the order they are sent: the result comes last
 LEFT = (
     *("weights.pt", "validation.npy", "test.npy", quantiles_file("validation"), quantiles_file("test")),
     *("result.json", "evaluation.json"),
@@ -46,7 +46,7 @@ Files = Mapping[str, np.ndarray]  # name -> content, uint8
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a node says of itself.  `kinds`: torch's device -> its arithmetic; `code`: the digest of models/ there."""
+    """What a node reports.  `kinds`: torch device -> its arithmetic; `code`: the digest of models/ there."""
 
     kinds: Mapping[str, str]
     torch: str
@@ -56,9 +56,9 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A fit to carry out.  `job`: as `Job.to_dict` gives it.  `panel`: its digest.  `files`: what there is of it already, its
-    newest checkpoint, or the weights and result of one that has only to forecast.  `code`: what forecasts, kept in
-    `evaluation.json`.  `torch`, `models`, `kind`: what it must find."""
+    """A fit to run.  `job`: from `Job.to_dict`.  `panel`: its digest.  `files`: what exists of it already:
+    its newest checkpoint, or weights and result if it only has to forecast.  `code`: the forecasting code's
+    digest, stored in `evaluation.json`.  `torch`, `models`, `kind`: what the worker must have."""
 
     job: Mapping[str, Any]
     panel: str
@@ -71,14 +71,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Row:
-    """An epoch has ended."""
+    """The end of an epoch."""
 
     row: Epoch
 
 
 @dataclass(frozen=True)
 class Warned:
-    """A warning, for people."""
+    """A warning to show to people."""
 
     words: str
 
@@ -93,14 +93,14 @@ class Saved:
 
 @dataclass(frozen=True)
 class Refused:
-    """The fit would be another one here; nothing was done."""
+    """The fit would differ here; nothing was done."""
 
     words: str
 
 
 @dataclass(frozen=True)
 class Over:
-    """The fit has ended: the exit status that a process would have had, the last words, the seconds that it took here."""
+    """The fit has ended: the exit status a process would have had, its last words, and its seconds here."""
 
     status: int
     words: str
@@ -111,7 +111,7 @@ Said = Row | Warned | Saved | Refused | Over
 
 
 def arithmetic(device: str) -> str:
-    """What computes on a device here: the accelerator's name, or the processor's instruction set."""
+    """What computes on a device: the accelerator's name, or the CPU's instruction set."""
     if device.startswith("cuda"):
         return f"cuda {torch.cuda.get_device_name(torch.device(device))}"
     if device == "mps":
@@ -120,12 +120,12 @@ def arithmetic(device: str) -> str:
 
 
 def kind_of(device: str, threads: int) -> str:
-    """What arithmetic a fit of so many threads runs on here."""
+    """The kind of arithmetic of a fit with this many threads here."""
     return with_threads(arithmetic(device), threads)
 
 
 def with_threads(kind: str, threads: int) -> str:
-    """The same as the identity of a fit says it: on a CPU the number of threads counts."""
+    """The kind as used in a fit's identity: on a CPU it includes the number of threads."""
     return f"{kind} {threads} threads" if kind.startswith("cpu") else kind
 
 
@@ -139,7 +139,7 @@ def models_digest() -> str:
 
 
 def facts(gpus: bool) -> Facts:
-    """What this node is; `gpus`: whether it gives some, whose name is then asked in a process that may see them."""
+    """This node's facts; `gpus`: whether it offers any, whose name a process that may see them then finds."""
     kinds = {"cpu": arithmetic("cpu")}
     if gpus:
         code = "import torch; print(torch.cuda.get_device_name(0))"
@@ -151,7 +151,7 @@ def facts(gpus: bool) -> Facts:
 
 
 def unlike(order: Order) -> str:
-    """Why the fit would not be the same one here, in words; empty where it would."""
+    """Why the fit would differ here, in words; empty if it would not."""
     job = Job.from_dict(order.job)
     if torch.__version__ != order.torch:
         return f"torch is {torch.__version__} on {platform.node()} and {order.torch} where the fit was planned"
@@ -165,17 +165,17 @@ def unlike(order: Order) -> str:
 
 
 def carry_out(order: Order, fetch: Callable[[], Files], stopped: Callable[[], bool] = lambda: False) -> Iterator[Said]:
-    """Carries a fit out and says what comes of it; `fetch` gives the files of its panel, where the node has none.
+    """Runs a fit and yields what it produces; `fetch` returns the panel's files if the node does not have it.
 
-    While whoever listens is late, the fit goes on, and of its checkpoints the newest alone is said.  Where `stopped`, which is
-    asked once a second, says so, or nobody listens any more (the generator is closed), it ends after the step that it is at.
+    A slow consumer does not delay the fit: only the newest checkpoint is yielded.  If `stopped` (polled once
+    a second) returns true, or the generator is closed, the fit ends after its current step.
     """
     if why := unlike(order):
         yield Refused(why)
         return
     try:
         yield from _carried_out(order, fetch, stopped)
-    except checkpoint.StorageFull as error:  # before the fit has begun: its panel, or what there was of it
+    except checkpoint.StorageFull as error:  # before the fit began: its panel or existing files
         yield Over(FULL, f"{platform.node()}: {error.filename}: {error.strerror}", 0.0)
 
 
@@ -201,13 +201,13 @@ def _carried_out(order: Order, fetch: Callable[[], Files], stopped: Callable[[],
         finally:
             asked.set()
             fit.join(PATIENCE)
-            if fit.is_alive():  # a step that takes too long: the process is the worker's own
+            if fit.is_alive():  # a step takes too long: end the worker's own process
                 os._exit(STOPPED)
     yield Over(*fit.came_to, time.monotonic() - started)
 
 
 class Fit(threading.Thread):
-    """A fit at work.  `came_to`: its exit status and last words, once it has ended."""
+    """A running fit.  `came_to`: its exit status and last words, once it has ended."""
 
     def __init__(self, work: Callable[[], tuple[int, str]]) -> None:
         super().__init__(name="fit")
@@ -215,21 +215,21 @@ class Fit(threading.Thread):
         self.came_to = (1, "the fit said nothing")
 
     def run(self) -> None:
-        """Carries it out."""
+        """Runs the fit."""
         self.came_to = self._work()
 
 
 def _worked(job: Job, folder: Path, code: str, asked: threading.Event, heard: SimpleQueue[Said]) -> tuple[int, str]:
-    """The exit status and last words of a fit; `heard` gets what it says meanwhile."""
+    """Runs a fit; returns its exit status and last words.  `heard` receives its messages meanwhile."""
 
     def say(line: Mapping[str, Any]) -> None:
         heard.put(Warned(line["warning"]) if "warning" in line else Row(dict(line)))
 
     keep_memory()
     with contextlib.suppress(OSError), Path("/proc/self/clear_refs").open("w") as file:
-        file.write("5")  # the most memory that this process has held is counted from here on
+        file.write("5")  # resets the process's peak memory
     with warnings.catch_warnings():
-        warnings.simplefilter("default")  # a warning that the fit before gave in this process is given again
+        warnings.simplefilter("default")  # repeat warnings that an earlier fit in this process gave
         warnings.showwarning = warned_by(say)
         try:
             work(job, folder, (), code, asked, say)
@@ -243,14 +243,13 @@ def _worked(job: Job, folder: Path, code: str, asked: threading.Event, heard: Si
 
 
 def _told(fit: Fit, heard: SimpleQueue[Said], folder: Path, known: str) -> Iterator[Said | None]:
-    """What a fit says until it has ended, its newest checkpoint where that is not the one `known`, at last its files; now and
-    then nothing."""
+    """What a fit says until it ends: new checkpoints (not `known`), last its files; None now and then."""
     over = False
     while not over:
         over = not fit.is_alive() and heard.empty()
         for path in checkpoint.newest_first(folder)[:1]:
             if path.name != known:
-                with contextlib.suppress(FileNotFoundError):  # cleared, or not the newest any more
+                with contextlib.suppress(FileNotFoundError):  # removed, or no longer the newest
                     content, known = path.read_bytes(), path.name
                     yield Saved(known, content)
         try:
@@ -263,7 +262,7 @@ def _told(fit: Fit, heard: SimpleQueue[Said], folder: Path, known: str) -> Itera
 
 
 def cache_folder() -> Path:
-    """Where this node keeps panels, and fits work; the user's own.  Raises PermissionError where it is another's."""
+    """The user's folder for cached panels and running fits; PermissionError if another user owns it."""
     named = os.environ.get("LAGLINE_CACHE", "").strip()
     folder = Path(named) if named else Path(tempfile.gettempdir()) / f"lagline-{os.getuid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -275,9 +274,9 @@ def cache_folder() -> Path:
 
 
 def sweep(cache: Path, most: float = MOST_PANELS) -> None:
-    """Removes what fits have left whose process is gone, and the longest unused panels where all have more than `most` bytes.
+    """Removes what dead processes left, and the least recently used panels above `most` bytes in total.
 
-    Where another process does that already, nothing.
+    Does nothing if another process is sweeping.
     """
     with _locked(cache / "sweep.lock", fcntl.LOCK_EX | fcntl.LOCK_NB) as ours, contextlib.suppress(FileNotFoundError):
         if ours is None:
@@ -295,7 +294,7 @@ def sweep(cache: Path, most: float = MOST_PANELS) -> None:
 
 
 def _removed(folder: Path, mark: Path) -> bool:
-    """Removes a folder that no process uses, which would hold its lock; whether that is so."""
+    """Removes a folder unless a process uses it (and so holds its lock); returns whether it did."""
     with _locked(mark, fcntl.LOCK_EX | fcntl.LOCK_NB) as ours:
         if ours is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -304,8 +303,7 @@ def _removed(folder: Path, mark: Path) -> bool:
 
 @contextlib.contextmanager
 def _locked(path: Path, how: int) -> Iterator[int | None]:
-    """Holds a lock of the kernel for a block, which its holder's death frees; None where another has it and `how` is not to
-    wait."""
+    """Holds a kernel lock, freed if its holder dies, for a block; None if taken and `how` does not wait."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         try:
@@ -320,7 +318,7 @@ def _locked(path: Path, how: int) -> Iterator[int | None]:
 
 @contextlib.contextmanager
 def _work_folder(cache: Path) -> Iterator[Path]:
-    """A folder of its own for a block; what a killed process leaves of it is swept at the next start."""
+    """A work folder for a block; what a killed process leaves is swept at the next start."""
     name = f"{os.getpid()}-{os.urandom(4).hex()}"
     folder, mark = cache / "work" / name, cache / "work" / f"{name}.lock"
     with _locked(mark, fcntl.LOCK_EX):
@@ -334,7 +332,7 @@ def _work_folder(cache: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _panel(cache: Path, digest: str, fetch: Callable[[], Files]) -> Iterator[Path]:
-    """The panel of a digest in the cache of this node, for a block in which it is not swept."""
+    """The cached panel of a digest, protected from sweeping for a block."""
     folder = cache / "panels" / digest
     with _locked(folder.with_suffix(".lock"), fcntl.LOCK_EX) as lock:
         assert lock is not None
@@ -343,17 +341,17 @@ def _panel(cache: Path, digest: str, fetch: Callable[[], Files]) -> Iterator[Pat
             if not _is_whole(folder):
                 _written(folder, fetch())
             os.utime(folder)
-            fcntl.flock(lock, fcntl.LOCK_SH)  # not at once: another may have swept it in between
+            fcntl.flock(lock, fcntl.LOCK_SH)  # not atomic: another process may have swept it in between
             if folder.is_dir():
                 break
         yield folder
 
 
-_WHOLE: dict[Path, int] = {}  # panels that this process has read through, and when they were written
+_WHOLE: dict[Path, int] = {}  # panels this process has verified, and their modification time
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a panel is what it is named by; read once by a process."""
+    """Whether a panel matches the digest it is named by; verified once per process."""
     try:
         written = (folder / "panel.json").stat().st_mtime_ns
         if _WHOLE.get(folder) != written:
@@ -366,7 +364,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _written(folder: Path, files: Files) -> None:
-    """Puts a panel in place, whole or not at all.  Raises ValueError where it is not what it is named by."""
+    """Puts a panel in place atomically.  Raises ValueError if it does not match its digest."""
     partial = folder.with_name(f".{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(mode=0o700)

@@ -1,9 +1,10 @@
-"""Forward selection with replacement (Caruana et al. 2004, "Ensemble selection from libraries of models", ICML).
+"""Forward selection with replacement (Caruana et al. 2004, "Ensemble selection from libraries of models",
+ICML).
 
-The best member by itself is picked first; then, time after time, whichever makes the mean of all picks so far the best.  How
-often a member was picked is its weight.  Of all these means the best is kept, so that on the rows that it was learnt on none
-is worse than the best member.  Sums are in float64 and in one order, and of equals the first is taken: the same rows give the
-same counts.  Shapes: W windows, H horizon, M members, S series.
+The best single member is picked first; each later pick is the member that most improves the mean of all
+picks.  A member's weight is how often it was picked.  The best of these means is kept, so it is never worse
+than the best member on the rows it was learnt on.  Sums are in float64 and in fixed order, and ties go to the
+first member: the same rows give the same counts.  Shapes: W windows, H horizon, M members, S series.
 """
 
 import math
@@ -18,15 +19,16 @@ from models.objective import KINDS, Shares, Sums, errors, shares_of
 from models.serving import Bounds
 
 PICKS = 50
-ROWS = 1 << 15  # looked at together: what they need stays in the cache, and memory does not grow with the windows
+ROWS = 1 << 15  # per chunk: fits in the cache, so memory does not grow with the windows
 
 
 @dataclass(frozen=True)
 class Range:
-    """Rows of one validation range and what every member forecasts for them.
+    """Rows of one validation range and every member's forecasts for them.
 
-    `y` [W, H], NaN where there is none; `members`: M arrays [W, H], which may lie on a disk; `series` [W], rising; `unit` [S]:
-    of `objective.units`; `naive2`: which member that is, for an OWA.  `some`: the windows that count, all where None.
+    `y` [W, H], NaN where missing; `members`: M arrays [W, H], possibly memory-mapped; `series` [W],
+    ascending; `unit` [S]: from `objective.units`; `naive2`: the index of that member, for an OWA.  `some`:
+    the windows that count; None: all.
     """
 
     by: Measure
@@ -39,7 +41,7 @@ class Range:
     some: np.ndarray | None = None
 
     def _chunks(self) -> Iterator[tuple[np.ndarray | slice, np.ndarray]]:
-        """Some windows at a time, and which of their rows count: those with an actual that all members forecast."""
+        """Chunks of windows, with a mask of the rows that have an actual and all members' forecasts."""
         count = len(self.y) if self.some is None else len(self.some)
         step = max(ROWS // max(self.y.shape[1], 1), 1)
         for start in range(0, count, step):
@@ -56,7 +58,7 @@ class Range:
 
     @cached_property
     def shares(self) -> Shares | None:
-        """What each error has in the score; None where there is nothing to score."""
+        """The weight of each error in the score; None if there is nothing to score."""
         rows = np.zeros(len(self.unit))
         for at, there in self._there:
             rows += np.bincount(self.series[at], there.sum(axis=1), minlength=len(self.unit))
@@ -64,12 +66,12 @@ class Range:
         return shares_of(self.by, self.unit, rows, naive2)
 
     def scores(self, total: np.ndarray, count: int) -> np.ndarray:
-        """[M] the score of `total` [W, H] and one member more, over `count`."""
+        """[M] the score of the sum `total` [W, H] plus each member, divided by `count`."""
         assert self.shares is not None
         return np.array([self.shares.score(one) for one in self._sums(total, count, range(len(self.members)))])
 
     def _sums(self, total: np.ndarray, count: int, members: Sequence[int]) -> list[Sums]:
-        """The errors of each of some members, picked besides, by series."""
+        """The errors of `total` plus each given member, by series."""
         found: list[Sums] = [{kind: np.zeros(len(self.unit)) for kind in KINDS[self.by]} for _ in members]
         for at, there in self._there:
             y, before, series, whole = self.y[at], total[at], self.series[at], bool(there.all())
@@ -86,7 +88,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Selected:
-    """How often each member was picked, the score of that, and of each member by itself [M]."""
+    """How often each member was picked, the score of that mean, and each member's own score [M]."""
 
     counts: tuple[int, ...]
     score: float
@@ -94,7 +96,7 @@ class Selected:
 
 
 def select(ranges: Sequence[Range], picks: int = PICKS) -> Selected | None:
-    """The counts that forward selection learns, by the mean of the scores of some ranges; None where none has a score."""
+    """The counts that forward selection learns from the mean score over `ranges`; None without a score."""
     ranges = [one for one in ranges if one.shares is not None]
     if not ranges:
         return None

@@ -1,15 +1,15 @@
-"""A fit as a process of its own: `python -m models.worker FOLDER` trains `job.json`, then forecasts with what it trained.
+"""A fit as a process: `python -m models.worker FOLDER` trains `job.json`, then forecasts with the result.
 
-What it leaves in the folder beside the fit's own files (`fit/job.py`), and the parent reads without loading a weight:
+It leaves these files next to the fit's own (`fit/job.py`), which the parent reads without loading weights:
 
-validation.npy, test.npy   point forecasts [windows, horizon] in original units, float64, of every window of the split; of an
-                           ensemble with baselines those of both kinds, combined; of a greedy one those of validation are by
-                           weights that were learnt without it (`fit/greedy.py`)
-validation-quantiles.npy, test-quantiles.npy   where there are quantiles: how far each lies from the point forecast, [windows,
-                           horizon, quantiles], float32
-evaluation.json            their cost, whether they are finite, and the memory card; written last
+validation.npy, test.npy   point forecasts [windows, horizon] in original units, float64, of every window of
+                           the split; an ensemble with baselines combines both kinds; a greedy ensemble's
+                           validation forecasts are out of sample (`fit/greedy.py`)
+validation-quantiles.npy, test-quantiles.npy   if there are quantiles: their distance from the point forecast,
+                           [windows, horizon, quantiles], float32
+evaluation.json            cost, whether all forecasts are finite, and the memory card; written last
 
-SIGTERM or Ctrl-C ends it after the step it is at, with a checkpoint; the same command goes on from there.
+SIGTERM or Ctrl-C stops it after the current step, with a checkpoint; the same command resumes from there.
 """
 
 import argparse
@@ -43,23 +43,23 @@ from models.fit.settings import Stopped
 from models.memory_card import MemoryCard, memory_card
 from models.mixed import Beside, OwnForecasts, baseline_forecasts, beside_of, combined, digest, ranges_of
 
-STOPPED, FULL, USAGE = 130, 28, 2  # exit status: stopped on request, with a checkpoint; the disk is full (ENOSPC); no job
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's numbers of them
-PATIENCE = 20.0  # seconds that a step may take once its parent is gone
-BATCH = 64  # windows forecast at a time: what they need stays in the cache, and in memory that is already there
-CARD_WINDOWS = 64  # on which the memory card is measured
-LOOKED_AT = 256  # windows of a refit whose forecasts must be finite
+STOPPED, FULL, USAGE = 130, 28, 2  # exit status: stopped with a checkpoint; disk full (ENOSPC); no job
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's mallopt constants
+PATIENCE = 20.0  # seconds that a step may still take after its parent died
+BATCH = 64  # windows per forecast call: fits in the cache and reuses memory
+CARD_WINDOWS = 64  # windows the memory card is measured on
+LOOKED_AT = 256  # windows of a refit whose forecasts are checked to be finite
 EVALUATED = ("validation", "test")
-Say = Callable[[Mapping[str, Any]], None]  # hears the row of an epoch, or {"warning": text}
+Say = Callable[[Mapping[str, Any]], None]  # receives an epoch's row, or {"warning": text}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """What a worker found out about the forecasts of a fit, as `evaluation.json` holds it.
+    """What a worker found when it forecast with a fit, as stored in `evaluation.json`.
 
-    `code`: of the code that evaluated.  `files`: the sha256 of each file of forecasts.  `not_finite`: the splits in which a
-    forecast is no number (a refit: `train`).  `quantiles`: the levels of those that were forecast beside the point; none where
-    one of them is no number.  A fit on all rows, or one whose forecasts are not finite, has no memory card.
+    `code`: digest of the evaluating code.  `files`: sha256 of each forecast file.  `not_finite`: the splits
+    with a non-finite forecast (a refit: `train`).  `quantiles`: the levels forecast besides the point; empty
+    if any of them is not finite.  A fit on all rows, or one with non-finite forecasts, has no memory card.
     """
 
     code: str
@@ -72,7 +72,7 @@ class Evaluated:
 
     @classmethod
     def read(cls, folder: Path) -> "Evaluated | None":
-        """That of a folder; None where there is none that can be read, or where its forecasts are others."""
+        """The evaluation of a folder; None if it is unreadable or its forecast files differ."""
         try:
             raw = json.loads((folder / "evaluation.json").read_text())
             card = MemoryCard.from_dict(raw["memory"]) if raw["memory"] else None
@@ -90,17 +90,17 @@ def _sha256(path: Path) -> str:
 
 
 class Forecasts(NamedTuple):
-    """`points` [windows, horizon] in original units, float64; `quantiles` [windows, horizon, Q] less them, float32."""
+    """`points` [windows, horizon], original units; `quantiles` [windows, horizon, Q] float32, minus these."""
 
     points: np.ndarray
     quantiles: np.ndarray
 
 
-HeldOut = Callable[[Sequence[float]], Forecasts]  # of some levels
+HeldOut = Callable[[Sequence[float]], Forecasts]  # at the given levels
 
 
 def forecast(forecaster: Model, windows: Windows, job: Job | None = None, beside_BHK: np.ndarray | None = None) -> np.ndarray:
-    """Point forecasts [windows, horizon] in original units, float64, as `forecast_all` gives them."""
+    """Point forecasts [windows, horizon] in original units, float64, from `forecast_all`."""
     return forecast_all(forecaster, windows, job, beside_BHK).points
 
 
@@ -108,9 +108,10 @@ def forecast(forecaster: Model, windows: Windows, job: Job | None = None, beside
 def forecast_all(
     forecaster: Model, windows: Windows, job: Job | None = None, beside_BHK: np.ndarray | None = None
 ) -> Forecasts:
-    """Those of every window, no last batch dropped.
+    """Forecasts of every window, including a smaller last batch.
 
-    `job`: its own, where it may be an ensemble with baselines, and `beside_BHK` theirs, where they are known already.
+    `job`: needed if it may be an ensemble with baselines; `beside_BHK`: the baselines' forecasts, if already
+    known.
     """
     mixed = job is not None and bool(job.baselines)
     if job and mixed and beside_BHK is None:
@@ -129,22 +130,22 @@ def forecast_all(
 
 
 def memory_of(forecaster: Model, windows: Windows) -> MemoryCard:
-    """The memory card of a trained forecaster, measured on windows spread evenly over a split."""
+    """The memory card of a trained forecaster, measured on windows evenly spread over a split."""
     some = _spread(windows, CARD_WINDOWS)
     return memory_card(copy.deepcopy(forecaster).eval(), windows.params, Inputs(*windows.inputs(some)))
 
 
 def _spread(windows: Windows, most: int) -> torch.Tensor:
-    """The origins of at most so many windows, evenly spread."""
+    """The origins of at most `most` windows, evenly spread."""
     index = np.unique(np.linspace(0, len(windows) - 1, min(most, len(windows))).astype(np.int64))
     return windows.origins[torch.from_numpy(index)]
 
 
 def evaluate(job: Job, folder: Path, code: str, beside: Beside, say: Say, held_out: HeldOut | None = None) -> Evaluated:
-    """Forecasts validation and test with the weights of a finished fit; writes the forecasts and, last, `evaluation.json`.
+    """Forecasts validation and test with a finished fit; writes the forecasts and, last, `evaluation.json`.
 
-    `held_out`: how validation is forecast instead, where the weights were learnt on it.  Of a fit on all rows, which nothing
-    can be scored on, some forecasts are looked at and none is kept.
+    `held_out`: forecasts validation instead, if the weights were learnt on it.  For a fit on all rows, which
+    cannot be scored, some forecasts are checked and none is kept.
     """
     torch.set_num_threads(job.threads)
     forecaster, panel = load_model(job, folder), Panel.open(job.panel)
@@ -188,12 +189,12 @@ def evaluate(job: Job, folder: Path, code: str, beside: Beside, say: Say, held_o
 
 
 def quantiles_file(split: str) -> str:
-    """The file of the quantiles on a split, in the folder of a fit."""
+    """The name of the file with the quantiles of a split."""
     return f"{split}-quantiles.npy"
 
 
 def _write_array(path: Path, values: np.ndarray) -> str:
-    """Writes an array, whole or not at all; returns the sha256 of the file."""
+    """Writes an array atomically; returns the file's sha256."""
     buffer = io.BytesIO()
     np.save(buffer, values)
     checkpoint.write_bytes(path, buffer.getbuffer())
@@ -201,9 +202,9 @@ def _write_array(path: Path, values: np.ndarray) -> str:
 
 
 def _asked_to_stop(with_parent: bool) -> threading.Event:
-    """Set by SIGTERM; by Ctrl-C too, or, with a parent (who is the one to hear it), as soon as the pipe from it closes.
+    """An event set by SIGTERM, and by Ctrl-C or (`with_parent`) as soon as the parent's pipe closes.
 
-    However the parent went, its pipe closes with it; a step that takes longer than `PATIENCE` is then not waited for.
+    The pipe closes however the parent ends; a step that then takes longer than `PATIENCE` is aborted.
     """
     asked = threading.Event()
 
@@ -222,23 +223,28 @@ def _asked_to_stop(with_parent: bool) -> threading.Event:
 
 
 def keep_memory() -> None:
-    """What a step frees is kept for the next one, where the C library is glibc: it hands it back to the system otherwise, and
-    the pages that come again and again are a third of a step (docs/performance.md).  For a process that does nothing else."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
+    """Makes glibc keep freed memory, for a process that does nothing else.
+
+    By default it returns the pages to the system after each step, which costs a third of a step
+    (docs/performance.md).
+    """
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
         libc = ctypes.CDLL(None)
         for threshold in (TRIM_THRESHOLD, MMAP_THRESHOLD):
             libc.mallopt(threshold, 2**31 - 1)
 
 
 def printed(line: Mapping[str, Any]) -> None:
-    """Says something to a parent: one line of JSON on standard output."""
-    with contextlib.suppress(BrokenPipeError):  # a parent that is gone: the fit is about to be asked to stop
+    """Reports to the parent: one line of JSON on standard output."""
+    with contextlib.suppress(BrokenPipeError):  # the parent is gone: the fit will soon be asked to stop
         print(json.dumps(line), flush=True)
 
 
 def work(job: Job, folder: Path, members: Sequence[Path], code: str, asked: threading.Event, say: Say = printed) -> None:
-    """Trains, or puts an ensemble together, where the folder has no finished result; then forecasts.  A baseline has a result
-    and no more.  `say` hears each epoch's row, and warnings as `{"warning": text}`."""
+    """Trains or assembles unless the folder has a finished result, then forecasts; a baseline has no weights.
+
+    `say` receives each epoch's row, and warnings as `{"warning": text}`.
+    """
     if is_baseline(job.family):
         from models.baseline_fit import fit_baseline
 
@@ -262,8 +268,8 @@ def work(job: Job, folder: Path, members: Sequence[Path], code: str, asked: thre
 
 
 def _work_greedily(job: Job, folder: Path, fits: Sequence[Path], code: str, asked: threading.Event, say: Say) -> None:
-    """The same of a greedy ensemble, whose validation is forecast by weights that were learnt without it."""
-    from models.fit import greedy  # with pandas: for those that need it
+    """The same for a greedy ensemble, whose validation forecasts come from weights learnt without it."""
+    from models.fit import greedy  # imports pandas: only when needed
 
     torch.set_num_threads(job.threads)
     panel, beside = Panel.open(job.panel), beside_of(job, asked.is_set, lambda text: say({"warning": text}))
@@ -275,7 +281,7 @@ def _work_greedily(job: Job, folder: Path, fits: Sequence[Path], code: str, aske
     if asked.is_set():
         raise Stopped("stopped before it forecast; the weights are there")
     learnt = read_result(folder).learnt
-    assert learnt is not None  # of a finished one
+    assert learnt is not None  # a finished greedy ensemble has it
     places = [at for at, one in enumerate(job.members) if is_baseline(one.family)]
     kept = beside.only([places.index(at) for at in job.kept(learnt.mix) if at in places])
 
@@ -286,7 +292,7 @@ def _work_greedily(job: Job, folder: Path, fits: Sequence[Path], code: str, aske
 
 
 def _own_forecasts(folder: Path) -> OwnForecasts | None:
-    """What a fit forecast on its validation range; None where it failed, or its forecasts are not finite."""
+    """A fit's forecasts on its validation range; None if it failed or they are not finite."""
     evaluated = Evaluated.read(folder) if is_done(folder) else None
     if evaluated is None or evaluated.not_finite:
         return None
@@ -295,7 +301,7 @@ def _own_forecasts(folder: Path) -> OwnForecasts | None:
 
 
 def is_done(folder: Path) -> bool:
-    """Whether the folder has the result and the weights of a fit that ended well."""
+    """Whether the folder has the result and weights of a successful fit."""
     try:
         return read_result(folder).finished and (folder / "weights.pt").exists()
     except (OSError, ValueError, KeyError, TypeError):
@@ -303,13 +309,13 @@ def is_done(folder: Path) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carries out `job.json` in a folder; one JSON line an epoch or warning on standard output; returns the exit status."""
+    """Runs the `job.json` of a folder; prints one JSON line per epoch or warning; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m models.worker", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--with-parent", action="store_true", help="end as soon as standard input closes")
     parser.add_argument("--code", default="", help="recorded in evaluation.json")
     parser.add_argument("--members", type=Path, nargs="+", default=[], help="the fits that an ensemble is made of")
-    parser.error = _usage  # type: ignore[method-assign]  # one line, where argparse prints several
+    parser.error = _usage  # type: ignore[method-assign]  # one line instead of argparse's several
     given = parser.parse_args(arguments)
     asked = _asked_to_stop(given.with_parent)
     keep_memory()
@@ -338,7 +344,7 @@ def _usage(message: str) -> NoReturn:
 
 
 def warned_by(say: Say) -> Callable[..., None]:
-    """What Python shows a warning with: one of ours goes to whoever listens; what torch warns of is not for them."""
+    """A replacement for `warnings.showwarning`: passes our own warnings to `say`, drops those of torch."""
 
     def warned(message: Warning | str, _category: type[Warning], filename: str, *_: Any) -> None:
         if Path(__file__).parent in Path(filename).parents:

@@ -1,6 +1,7 @@
-"""Weights averaged over the last steps of a fit, which forecast better than those of any one step.
+"""An average of the weights over the last steps of a fit, which forecasts better than any single step's.
 
-Polyak & Juditsky 1992 (SIAM J. Control Optim. 30); as an exponential moving average, Tarvainen & Valpola 2017 (1703.01780).
+Polyak & Juditsky 1992 (SIAM J. Control Optim. 30); as an exponential moving average, Tarvainen & Valpola 2017
+(1703.01780).
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,13 +10,13 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-EARLY = 4  # at this step the newest counts one half: the first weights are forgotten soon
+EARLY = 4  # the newest weights count one half at this step: early ones are soon forgotten
 
 
 class Average:
-    """An exponential moving average of weights with a memory of `steps`; with one step or less it is nothing, and free.
+    """An exponential moving average of weights over about `steps` steps; with one or less it does nothing.
 
-    `values`: the averages, in the order of the weights; empty where there is none.
+    `values`: the averages, in the order of the weights; empty if there is none.
     """
 
     def __init__(self, weights: Sequence[nn.Parameter], steps: float) -> None:
@@ -25,17 +26,17 @@ class Average:
 
     @torch.no_grad()
     def take(self, step: int) -> None:
-        """Takes the weights after a step, counted from 1, into the average."""
+        """Adds the weights after a step, counted from 1, to the average."""
         if self.values:
             torch._foreach_lerp_(self.values, self.weights, max(1 / self.steps, EARLY / (step + EARLY)))
 
     def put(self) -> None:
-        """The averages, where there are any, in the place of the weights."""
+        """Replaces the weights by the averages, if there are any."""
         self._set(self.values)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The averages in the place of the weights, as long as it lasts."""
+        """The averages in place of the weights, for a block."""
         own = [weight.detach().clone() for weight in self.weights] if self.values else []
         self.put()
         try:
@@ -44,7 +45,7 @@ class Average:
             self._set(own)
 
     def load(self, values: Sequence[Tensor]) -> None:
-        """Takes up the averages of a checkpoint."""
+        """Restores the averages of a checkpoint."""
         for own, value in zip(self.values, values, strict=True):
             own.copy_(value)
 

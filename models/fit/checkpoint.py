@@ -1,4 +1,4 @@
-"""Checkpoints of a running fit, each sealed by a hash; never unpickles code, never leaves half a file visible."""
+"""Checkpoints of a running fit, verified by hash; never unpickles code, never leaves half a file visible."""
 
 import contextlib
 import errno
@@ -22,7 +22,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Best(TypedDict):
-    """The epoch that a fit would end with; of a refit the last one, without a score."""
+    """The epoch that a fit would end with; for a refit the last one, without a score."""
 
     epoch: int
     val_mae: float | None
@@ -46,11 +46,11 @@ class State(TypedDict):
 
 
 class StorageFull(OSError):
-    """The disk (or a quota, or a limit) takes no more."""
+    """The disk is full, or a quota or limit is reached."""
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Writes beside, flushes to disk, then renames.  Raises StorageFull where there is no room; nothing half-written stays."""
+    """Writes a temporary file, flushes and renames it; nothing partial stays.  Raises StorageFull."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
@@ -67,7 +67,7 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 
 
 def save(folder: Path, step: int, epoch: int, state: State) -> None:
-    """Writes the state after a step (and so many whole epochs) and removes all but the newest `KEEP` files."""
+    """Writes the state after `step` steps and `epoch` whole epochs; keeps only the newest `KEEP` files."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
@@ -75,9 +75,9 @@ def save(folder: Path, step: int, epoch: int, state: State) -> None:
 
 
 def keep(folder: Path, name: str, content: bytes) -> None:
-    """Puts a checkpoint in place, whole or not at all, and removes all but the newest `KEEP`.
+    """Puts a checkpoint in place atomically and removes all but the newest `KEEP`.
 
-    Raises StorageFull, and ValueError where the name is none, or not of this content.
+    Raises StorageFull, and ValueError if the name is not a checkpoint's or does not match the content.
     """
     if not NAME.fullmatch(name) or _seal(content) != Path(name).stem.rsplit("-", 1)[-1]:
         raise ValueError(f"{name} is not the checkpoint that it is named")
@@ -87,11 +87,11 @@ def keep(folder: Path, name: str, content: bytes) -> None:
 
 
 def load_newest(folder: Path) -> State | None:
-    """The newest state whose content matches the hash in its name, on the CPU; None where there is none.
+    """The newest state whose content matches the hash in its name, on the CPU; None if there is none.
 
-    A damaged one is set aside (`*.damaged`) with a warning, and the one before it is taken.
+    A damaged one is renamed to `*.damaged` with a warning, and the one before it is used.
     """
-    for partial in folder.glob(".*.partial"):  # of a process that was killed while it wrote
+    for partial in folder.glob(".*.partial"):  # left by a process killed while writing
         partial.unlink(missing_ok=True)
     for path in newest_first(folder):
         content = path.read_bytes()
@@ -105,7 +105,7 @@ def load_newest(folder: Path) -> State | None:
 
 
 def clear(folder: Path) -> None:
-    """Removes every checkpoint of a fit that is done."""
+    """Removes every checkpoint of a finished fit."""
     for path in (*newest_first(folder), *folder.glob("step-*.damaged")):
         path.unlink(missing_ok=True)
 
@@ -115,5 +115,5 @@ def _seal(content: bytes) -> str:
 
 
 def newest_first(folder: Path) -> list[Path]:
-    """The checkpoints in a folder."""
+    """The checkpoints in a folder, newest first."""
     return sorted(folder.glob("step-*.pt"), reverse=True)

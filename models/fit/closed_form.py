@@ -1,6 +1,6 @@
-"""The fit of a network that is solved and not trained: each penalty is a row of the history, the best on validation is kept.
+"""The fit of a network that is solved rather than trained: a history row per penalty, the best is kept.
 
-So is the ridge regression beside a network that is trained (`network.skip: ridge`), before its first epoch.
+It also solves the ridge regression next to a trained network (`network.skip: ridge`), before the first epoch.
 """
 
 import time
@@ -24,11 +24,11 @@ def solve(
     training: Training,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> FitResult:
-    """Solves for each penalty and keeps the best on validation; a refit for its one, without validation.
+    """Solves for each penalty and keeps the best on validation; a refit solves for its own, unvalidated.
 
-    Without `on_epoch`, which is told of each penalty, the loss in training is not looked at either.
+    Without `on_epoch`, which receives each penalty's row, the training loss is not computed either.
 
-    Raises FitFailed where none has a finite solution.
+    Raises FitFailed if no penalty has a finite solution.
     """
     started = time.perf_counter()
 
@@ -65,9 +65,9 @@ def solve(
 
 
 def solve_skip(forecaster: Forecaster, train: Windows, validation: Windows, training: Training) -> float:
-    """Solves the ridge regression beside a network, and measures the reach of the quantiles around it; returns the penalty.
+    """Solves the skip ridge and measures the reach of the quantiles around it; returns the penalty.
 
-    Raises FitFailed as `solve` does.
+    Raises FitFailed like `solve`.
     """
     found = solve(forecaster.skip_alone(), train, validation, training)
     forecaster.reach_H.copy_(reach_of(forecaster, train))
@@ -76,5 +76,5 @@ def solve_skip(forecaster: Forecaster, train: Windows, validation: Windows, trai
 
 
 def _wide(values: Tensor) -> Tensor:
-    """Where 64 bits are: the GPU of a Mac has none."""
+    """Moves values to where 64 bits are available: the GPU of a Mac has none."""
     return values.cpu() if values.device.type == "mps" else values

@@ -1,7 +1,8 @@
-"""Greedy ensembles: weights learnt on validation from what the members forecast there, and scored where they were not learnt.
+"""Greedy ensembles: weights learnt on the members' validation forecasts and scored on held-out parts.
 
-Whatever is learnt on some rows looks good on them, so the forecasts of validation that an ensemble is judged by are held out:
-those of a part come from weights that were learnt without it (`parts_of`).  The weights that forecast are learnt on all of it.
+Weights look good on the rows they were learnt on.  So an ensemble is judged on held-out forecasts: each part
+of validation is forecast with weights learnt without it (`parts_of`).  The final weights are learnt on all of
+validation.
 Shapes: W windows, H horizon, Q quantiles, M networks, K baselines.
 """
 
@@ -22,14 +23,14 @@ from models.objective import units
 from models.selection import Range, select
 from models.serving import Bounds, combine
 
-BLOCKS = (4, 3, 2)  # of origins: as many as leave something to learn from
-GROUPS = 5  # of series
-AT_A_TIME = 1024  # windows
+BLOCKS = (4, 3, 2)  # of origins: the first number that leaves enough to learn from
+GROUPS = 5  # of series, if there are too few origins
+AT_A_TIME = 1024  # windows per chunk
 
 
 @dataclass(frozen=True)
 class Validated:
-    """A validation range: its borders and windows, and what each member of an ensemble forecasts there; None: it failed."""
+    """A validation range: its borders, its windows, and each member's forecasts there; None: it failed."""
 
     split: Split
     windows: Windows
@@ -37,7 +38,7 @@ class Validated:
 
 
 class Part(NamedTuple):
-    """A part of validation: its windows, and those that say nothing of it, by number."""
+    """The indices of a part's windows, and of those that share nothing with it and can teach its weights."""
 
     held_out: np.ndarray
     learnt_on: np.ndarray
@@ -46,7 +47,7 @@ class Part(NamedTuple):
 def validated(
     job: Job, windows: Mapping[str, Windows], beside: Beside, networks: Sequence[OwnForecasts | None]
 ) -> list[Validated]:
-    """Every validation range of a job; `networks`: what the fits of `job.trained` forecast there, in their order."""
+    """Every validation range of a job; `networks`: the forecasts of the fits of `job.trained`, in order."""
     assert job.greedy is not None and job.split is not None
     trained, found = iter(networks), []
     for split, (name, own) in zip((job.split, *job.greedy.others), windows.items(), strict=True):
@@ -57,7 +58,7 @@ def validated(
 
 
 def learn(job: Job, panel: Panel, ranges: Sequence[Validated]) -> Learnt:
-    """The weights of a greedy ensemble; `ranges`: its own, then the others.  Raises FitFailed where nothing can be learnt."""
+    """The weights of a greedy ensemble; `ranges`: its own first.  Raises FitFailed if it cannot learn."""
     usable = [at for at in range(len(job.members)) if all(_forecasts(one.columns[at], panel, one.windows) for one in ranges)]
     if not any(not is_baseline(job.members[at].family) for at in usable):
         raise FitFailed("none of its networks gave a forecast")
@@ -86,7 +87,7 @@ def _actuals(panel: Panel, windows: Windows) -> np.ndarray:
 def _learnt(
     job: Job, panel: Panel, ranges: Sequence[Validated], usable: Sequence[int], some: np.ndarray | None = None
 ) -> tuple[Mix, float, Sequence[float]]:
-    """What is learnt on some ranges (of the windows `some`): the mix, its score, that of each usable member by itself."""
+    """The mix learnt on some ranges (on the windows `some`), its score, and each usable member's score."""
     found = select([_range(job, panel, one, usable, some) for one in ranges])
     if found is None:
         raise FitFailed("validation has no row with an actual that all of its members forecast, or nothing to divide by")
@@ -115,17 +116,17 @@ def _range(job: Job, panel: Panel, one: Validated, usable: Sequence[int], some: 
 
 
 def parts_of(job: Job, panel: Panel, windows: Windows) -> tuple[By, list[Part]]:
-    """The parts of the only validation range that there is.
+    """The parts of a single validation range.
 
-    Blocks of origins, one after another; what a block's weights are learnt on has no target among those of the block, so that
-    its origins lie a horizon and more away.  Where there are too few origins for that, groups of series, by a hash of their
-    names.  Raises FitFailed where there is one origin of one series.
+    Consecutive blocks of origins; the weights for a block are learnt from origins that share no target with
+    it, at least a horizon away.  With too few origins, groups of series by a hash of their names.  Raises
+    FitFailed for a single origin of a single series.
     """
     assert job.split is not None
     origins = windows.origins.cpu().numpy().astype(np.int64)
     owner = np.searchsorted(panel.offsets, origins, side="right") - 1
     rows = [origins + windows.params.gap + 1, origins + windows.params.gap + windows.params.horizon]
-    ends = panel.offsets[owner + 1]  # series that are split by rows end at different times
+    ends = panel.offsets[owner + 1]  # with a split by rows, series end at different times
     first, last = (np.asarray(panel.times[at] if job.split.by == "time" else at - ends) for at in rows)
     moments = np.unique(first)
     for count in BLOCKS:
@@ -146,7 +147,7 @@ def parts_of(job: Job, panel: Panel, windows: Windows) -> tuple[By, list[Part]]:
 def held_out(
     job: Job, learnt: Learnt, own: Validated, panel: Panel, levels: Sequence[float] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points [W, H] and quantiles [W, H, Q] less them of its own validation range, each part by weights learnt without it."""
+    """Points [W, H] and quantiles [W, H, Q] minus them on its own validation, with held-out weights."""
     count = len(own.windows)
     parts = [np.arange(count)] if learnt.by == "folds" else [part.held_out for part in parts_of(job, panel, own.windows)[1]]
     points, quantiles = np.empty((count, job.windows.horizon)), np.empty((count, job.windows.horizon, len(levels)), np.float32)
@@ -160,7 +161,7 @@ def held_out(
 
 @dataclass(frozen=True)
 class _Mixed:
-    """The columns of a mix, networks and baselines, how often each counts, networks first, and the `others`."""
+    """The columns of a mix, networks then baselines, the weights in the same order, and the `others`."""
 
     networks: Sequence[OwnForecasts]
     baselines: Sequence[OwnForecasts]
@@ -169,7 +170,7 @@ class _Mixed:
 
     @classmethod
     def of(cls, job: Job, mix: Mix, columns: Sequence[OwnForecasts | None]) -> "_Mixed":
-        """That of a mix of the members of a job."""
+        """The columns of a mix of a job's members."""
         kept = job.kept(mix)
         networks, baselines = (
             [one for at in kept if is_baseline(job.members[at].family) is which and (one := columns[at])]
@@ -187,10 +188,10 @@ class _Mixed:
         return combined(networks_BHM, baselines_BHK, "mean", self.counts)
 
     def quantiles(self, some: np.ndarray, levels: Sequence[float]) -> np.ndarray:
-        """[some, H, Q] less the points: the weighted mean of the networks' own, as in `models/ensemble.py`.
+        """[some, H, Q] minus the points: the networks' weighted mean, as in `models/ensemble.py`.
 
-        A network that lacks one of the levels counts as one without quantiles.  Where all of the mix do, the networks that are
-        not in it speak for it, all alike; NaN where none has them.
+        A network that lacks one of the levels counts as one without quantiles.  If all of the mix do, the
+        networks outside it supply them with equal weights; NaN if none has any.
         """
         picked = [(one, times) for one, times in zip(self.networks, self.counts, strict=False) if _has(one, levels)]
         having = picked or [(one, 1) for one in self.others if _has(one, levels)]
@@ -206,9 +207,9 @@ def _has(one: OwnForecasts, levels: Sequence[float]) -> bool:
 
 
 def assemble(job: Job, fits: Sequence[Path], folder: Path, ranges: Sequence[Validated], panel: Panel, forecasts: str) -> Result:
-    """Makes a greedy ensemble of the fits of `job.trained`, in their order: writes `weights.pt` and `result.json`.
+    """Makes a greedy ensemble of the fits of `job.trained`, in order: writes `weights.pt` and `result.json`.
 
-    `ranges`: its own validation range, then the others.  `forecasts`: the sha256 of what its baselines forecast.
+    `ranges`: its own validation range, then the others.  `forecasts`: the sha256 of its baselines' forecasts.
     """
     told = [read_result(fit) for fit in fits]
     try:

@@ -1,6 +1,7 @@
-"""A fit as data and as a function: its job, everything that it depends on, and how the job is carried out in a folder.
+"""A fit as data and as a function: its job, which holds all it depends on, and how the job runs in a folder.
 
-The folder receives checkpoints while the fit runs, then `weights.pt`, and last `result.json`: where that stands, it is done.
+The folder receives checkpoints while the fit runs, then `weights.pt`, and last `result.json`, which marks it
+done.
 """
 
 import hashlib
@@ -45,13 +46,13 @@ from models.fit.step import out_of_memory
 from models.forecaster import Forecaster, Level, Point
 from models.networks.contract import Network
 
-SHARED = ("panel", "threads", "device")  # what the job of an ensemble says once for all its members
+SHARED = ("panel", "threads", "device")  # stored once in an ensemble's job for all members
 Forecast = Callable[[Model, Windows], np.ndarray]  # [windows, horizon] in original units
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How values are scaled: statistics `per` series or of all, by a `method`, after a `target` transform; then by `window`."""
+    """How values are scaled: `per` series or global, by `method`, after a `target` transform; then by `window`."""
 
     per: Literal["series", "global"]
     window: Level
@@ -61,12 +62,13 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Everything that a fit depends on; of an ensemble, `members` are the jobs of the fits that it combines.
+    """All that a fit depends on; for an ensemble, `members` are the jobs of the fits that it combines.
 
-    A baseline has its name for a family and its arguments for a network (`tasks/train/job.py` makes it).  Without a `split` (a
-    refit on all rows) every row is training's.  `point`: made of the quantiles, where it is no output of the network.
-    `greedy`: how the weights of its members are learnt; `counts`: how often each counts, where that is known (`resolved`).
-    `panel`: the folder of the panel.  `save_every`: seconds between checkpoints.  `resources`: what it needs of a machine.
+    A baseline has its name as family and its arguments as network (`tasks/train/job.py` makes it).  Without a
+    `split` (a refit on all rows) every row is a training row.  `point`: how it is derived from the quantiles,
+    if it is not a network output.  `greedy`: how the members' weights are learnt; `counts`: the weights, once
+    known (`resolved`).  `panel`: the panel's folder.  `save_every`: seconds between checkpoints.
+    `resources`: what it needs of a machine.
     """
 
     family: str
@@ -95,12 +97,12 @@ class Job:
 
     @property
     def baselines(self) -> tuple["Job", ...]:
-        """The members that are baselines, in order: they have no weights, and are no part of a graph."""
+        """The members that are baselines, in order: without weights, and not part of a graph."""
         return tuple(member for member in self.members if is_baseline(member.family))
 
     @property
     def trained(self) -> tuple["Job", ...]:
-        """The fits that an ensemble needs: its networks, and, where its weights are learnt, they in other validation ranges."""
+        """The fits an ensemble needs: its networks, and for learnt weights theirs in other validation ranges."""
         if self.greedy is None:
             return self.networks
         ranges = [replace(member, split=split) for split in self.greedy.others for member in self.members]
@@ -109,7 +111,7 @@ class Job:
         return (*self.networks, *(one for one in others if not is_baseline(one.family)))
 
     def resolved(self, learnt: Learnt | None) -> "Job":
-        """The weighted mean that a greedy ensemble has come to: the members in it, networks first.  Others are themselves."""
+        """A greedy ensemble as the weighted mean it learnt, networks first; any other job is unchanged."""
         if self.greedy is None or learnt is None:
             return self
         kept = self.kept(learnt.mix)
@@ -117,21 +119,22 @@ class Job:
         return replace(self, members=tuple(self.members[at] for at in kept), greedy=None, counts=counts)
 
     def kept(self, mix: Mix) -> list[int]:
-        """The places of the members that are in a mix, networks first."""
+        """The indices of the members in a mix, networks first."""
         return sorted(mix.kept, key=lambda at: is_baseline(self.members[at].family))
 
     @property
     def on_all_rows(self) -> bool:
-        """Whether it trains on every row, so that nothing of it can be scored."""
+        """Whether it trains on every row, so that it cannot be scored."""
         return self.split is None
 
     def with_training(self, **numbers: Any) -> "Job":
-        """The same with other numbers of its training."""
+        """The same job with other training numbers."""
         return replace(self, training=replace(self.training, **numbers))
 
     def numbers(self) -> dict[str, Any]:
-        """What decides the weights beside data, code and device, JSON-ready; nothing is said of averages where none are taken,
-        as in what an older lagline says."""
+        """What determines the weights besides data, code and device, JSON-ready.
+
+        Averages are left out when none are taken, as in an older lagline."""
         training = asdict(self.training)
         if not self.training.average_epochs:
             del training["average_epochs"]
@@ -152,19 +155,19 @@ class Job:
         return found | ({"counts": list(self.counts)} if self.counts else {})
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; `from_dict` gives it back."""
+        """A JSON-ready dict; `from_dict` is the inverse."""
         place = {"threads": self.threads, "device": self.device, "panel": str(self.panel)}
         rest = {} if self.save_every == SAVE_EVERY else {"save_every": self.save_every}
         return self._needing() | place | rest
 
     def _needing(self) -> dict[str, Any]:
-        """The numbers of a job and of its members, each with what it needs of a machine where that is said."""
+        """The numbers of a job and its members, each with its resources, if given."""
         found = self.numbers() | ({"members": [member._needing() for member in self.members]} if self.members else {})
         return found if self.resources == Resources() else found | {"resources": asdict(self.resources)}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Job":
-        """The inverse of `to_dict`.  Raises KeyError, TypeError or ValueError for what is no job."""
+        """The inverse of `to_dict`.  Raises KeyError, TypeError or ValueError for an invalid job."""
         shared = {name: raw[name] for name in SHARED}
         own = {name: value for name, value in raw.items() if name not in ("windows", "split", "scaling", "training", "members")}
         return cls(
@@ -186,17 +189,17 @@ class Job:
 
 
 def is_baseline(family: str) -> bool:
-    """Whether a family is a baseline's name: no network, and no weights."""
+    """Whether a family is a baseline: no network and no weights."""
     return family in BASELINES
 
 
 def is_closed_form(family: str) -> bool:
-    """Whether a family is solved and not trained: no epochs, no seeds, and on the CPU."""
+    """Whether a family is solved rather than trained: no epochs, no seeds, on the CPU."""
     return FAMILIES.get(family, Network).closed_form
 
 
 def build(job: Job, panel: Panel, scaling: Scaling) -> Forecaster:
-    """The forecaster of a job that is no ensemble, with fresh weights from its seed."""
+    """The forecaster of a job that is not an ensemble, with initial weights from its seed."""
     with own_generators():
         torch.manual_seed(stream(job.training, "weights"))
         return build_forecaster(
@@ -213,7 +216,7 @@ def build(job: Job, panel: Panel, scaling: Scaling) -> Forecaster:
 
 
 def windows_of(job: Job, panel: Panel, splits: Iterable[str] = SPLITS, device: str = "cpu") -> dict[str, Windows]:
-    """The windows of each split of a job; without a split (a refit) all are training's, and the others are empty."""
+    """The windows of each split of a job; without a split (a refit) all are training windows."""
     params, every = job.windows, job.evaluation_stride
     origins = {}
     for name in splits:
@@ -231,7 +234,7 @@ def windows_of(job: Job, panel: Panel, splits: Iterable[str] = SPLITS, device: s
 
 
 def prepare(job: Job) -> tuple[Forecaster, dict[str, Windows]]:
-    """The forecaster of a job that is no ensemble, scaled on training rows, and the windows of each split, on its device."""
+    """The scaled forecaster of a job that is no ensemble, and the windows of each split, on its device."""
     panel, rule = Panel.open(job.panel), job.scaling
     scaling = fit_scaling(panel, job.windows, job.split, rule.per, rule.method, rule.target)
     forecaster = build(job, panel, Scaling(*(part.to(widest(job.device)) for part in scaling)))
@@ -248,9 +251,9 @@ def prepare(job: Job) -> tuple[Forecaster, dict[str, Windows]]:
 
 
 def run(job: Job, folder: Path, on_epoch: OnEpoch, stop: Callable[[], bool] = lambda: False) -> Result:
-    """Carries a job out in this process: writes `weights.pt` and, last, `result.json` to `folder`; returns the result.
+    """Runs a job in this process: writes `weights.pt` and, last, `result.json`; returns the result.
 
-    Raises Stopped where `stop` said so, StorageFull where the folder takes no more.
+    Raises Stopped if `stop` returned true, StorageFull if the folder is full.
     """
     torch.set_num_threads(job.threads)
     if job.device.startswith("cuda"):
@@ -270,7 +273,7 @@ def run(job: Job, folder: Path, on_epoch: OnEpoch, stop: Callable[[], bool] = la
             history=error.history,
             num_parameters=parameters,
         )
-    except (RuntimeError, MemoryError) as error:  # in a place where smaller parts of a batch are no help
+    except (RuntimeError, MemoryError) as error:  # where smaller parts of a batch do not help
         if not out_of_memory(error):
             raise
         result = Result(status=Status.FAILED, reason=f"out of memory: {str(error).splitlines()[0]}", again=True)
@@ -282,14 +285,15 @@ def run(job: Job, folder: Path, on_epoch: OnEpoch, stop: Callable[[], bool] = la
     result = replace(result, peak_memory_mb=host, peak_gpu_memory_mb=device)
     write_result(result, folder)
     if result.finished:
-        checkpoint.clear(folder)  # only now: until then a kill would lose all
+        checkpoint.clear(folder)  # only now: before, a kill would lose everything
     return result
 
 
 def assemble(job: Job, fits: Sequence[Path], folder: Path, forecast: Forecast, forecasts: str = "") -> Result:
-    """Makes an ensemble of the finished fits of its `networks`, in their order: writes `weights.pt` and `result.json`.
+    """Makes an ensemble of its `networks`' finished fits, in order; writes `weights.pt` and `result.json`.
 
-    `forecast`: how the ensemble, its baselines included, forecasts.  `forecasts`: the sha256 of what the baselines forecast.
+    `forecast`: how the ensemble forecasts, with its baselines.  `forecasts`: the sha256 of the baselines'
+    forecasts.
     """
     ensemble, panel = put_together(job, fits), Panel.open(job.panel)
     validation = windows_of(job, panel, ("validation",))["validation"]
@@ -299,16 +303,16 @@ def assemble(job: Job, fits: Sequence[Path], folder: Path, forecast: Forecast, f
 
 
 def put_together(job: Job, fits: Sequence[Path]) -> Ensemble:
-    """The ensemble of the finished fits of its `networks`, in their order."""
+    """The ensemble of the finished fits of its `networks`, in order."""
     torch.set_num_threads(job.threads)
     members = [load_model(member, fit) for member, fit in zip(job.networks, fits, strict=True)]
     return Ensemble(members, job.combine, bool(job.baselines), job.counts).eval()
 
 
 def assembled(members: Sequence[Job], told: Sequence[Result]) -> Result:
-    """What becomes of an ensemble of some members, of which `told` has the results of those that are trained.
+    """The result of an ensemble; `told` has the results of its trained members.
 
-    Nothing is trained: `train_seconds` is what they took, and the history is empty.
+    Nothing is trained: `train_seconds` is theirs, and the history is empty.
     """
     seconds = sum(found.train_seconds for found in told)
     windows = sum(found.windows_per_second * found.train_seconds for found in told)
@@ -324,7 +328,7 @@ def assembled(members: Sequence[Job], told: Sequence[Result]) -> Result:
 
 
 def write_ensemble(ensemble: Ensemble, result: Result, folder: Path, **found: Any) -> Result:
-    """Writes `weights.pt` and, last, `result.json`, in which `found` stands too; returns the result."""
+    """Writes `weights.pt` and, last, `result.json` with the fields of `found`; returns the result."""
     weights, result = dict(ensemble.state_dict()), replace(result, **found)
     parameters = sum(p.numel() for p in ensemble.parameters())
     result = replace(result, num_parameters=parameters, weights=weights_hash(weights, result.forecasts))
@@ -334,36 +338,36 @@ def write_ensemble(ensemble: Ensemble, result: Result, folder: Path, **found: An
 
 
 def _for_a_refit(result: Result) -> Result:
-    """What a member's refit has to know of its fit: without the epochs that were not the best."""
+    """What a member's refit needs of its fit: no epochs but the best."""
     return replace(result, history=[row for row in result.history if row["epoch"] == result.best_epoch])
 
 
 def mae(forecasts: np.ndarray, panel: Panel, windows: Windows) -> float | None:
-    """In raw units; None without a target."""
+    """The MAE in raw units; None without a target."""
     rows = windows.origins.cpu().numpy()[:, None] + windows.params.gap + 1 + np.arange(windows.params.horizon)
     errors = np.abs(panel.target[rows] - forecasts)
     return float(np.nanmean(errors)) if np.isfinite(errors).any() else None
 
 
 def write_weights(weights: Mapping[str, Tensor], folder: Path) -> None:
-    """Writes `weights.pt`, whole or not at all."""
+    """Writes `weights.pt` atomically."""
     buffer = io.BytesIO()
     torch.save(dict(weights), buffer)
     checkpoint.write_bytes(folder / "weights.pt", buffer.getvalue())
 
 
 def write_result(result: Result, folder: Path) -> None:
-    """Writes `result.json`, whole or not at all."""
+    """Writes `result.json` atomically."""
     checkpoint.write_bytes(folder / "result.json", json.dumps(result.to_dict(), indent=1).encode())
 
 
 def read_result(folder: Path) -> Result:
-    """The result of a fit that has ended.  Raises OSError or ValueError where there is none or it is damaged."""
+    """The result of a fit that has ended.  Raises OSError or ValueError if it is missing or damaged."""
     return Result.from_dict(json.loads((folder / "result.json").read_text()))
 
 
 def weights_hash(weights: Mapping[str, Tensor], forecasts: str = "") -> str:
-    """sha256 over names, shapes and bits of all weights and buffers; where an ensemble has baselines, with that of theirs."""
+    """sha256 over names, shapes and bits of all weights and buffers, and over `forecasts` of baselines."""
     digest = hashlib.sha256(forecasts.encode())
     for name, value in sorted(weights.items()):
         digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
@@ -372,7 +376,7 @@ def weights_hash(weights: Mapping[str, Tensor], forecasts: str = "") -> str:
 
 
 def load_model(job: Job, folder: Path) -> Model:
-    """The trained forecaster of a finished fit, on the CPU.  Raises ValueError where the weights are not its own."""
+    """The trained forecaster of a finished fit, on the CPU.  Raises ValueError for weights of another job."""
     weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
     result = read_result(folder)
     if weights_hash(weights, result.forecasts) != result.weights:
@@ -383,7 +387,7 @@ def load_model(job: Job, folder: Path) -> Model:
 
 
 def _empty(job: Job, panel: Panel, weights: Mapping[str, Tensor], prefix: str = "") -> Model:
-    """The forecaster of a job for `weights`, whose scaling is among them: it is not fitted again."""
+    """The forecaster of a job, to be filled with `weights`, which include the scaling."""
     if job.members:
         members = [_empty(member, panel, weights, f"{prefix}members.{i}.") for i, member in enumerate(job.networks)]
         return Ensemble(members, job.combine, bool(job.baselines), job.counts)

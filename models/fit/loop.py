@@ -1,7 +1,8 @@
 """The training loop: epochs, learning rate, early stopping, checkpoints; a callback receives each epoch.
 
-A fit is a function of its job: the panel, the windows, the variant, its numbers and the seed.  Every random number comes from
-a stream of its own, named by variant, seed, epoch and purpose, so that a fit that was killed goes on as if it had not been.
+A fit is a function of its job: the panel, the windows, the variant, its numbers and the seed.  Each random
+number comes from a stream named by variant, seed, epoch and purpose, so that a killed fit resumes as if never
+interrupted.
 """
 
 import math
@@ -36,8 +37,8 @@ from models.fit.settings import (
 from models.fit.step import Step, validate
 from models.forecaster import Forecaster
 
-WARMUP = 0.05  # the share of the steps over which the learning rate rises; then it falls by a cosine
-SAVE_EVERY = 5.0  # seconds between two checkpoints: what a kill may cost
+WARMUP = 0.05  # share of the steps with a rising learning rate; then a cosine decay
+SAVE_EVERY = 5.0  # seconds between checkpoints: the most a kill can cost
 HINT = "lower training.learning_rate or training.clip_norm, or look at the ranges of the features"
 
 OnEpoch = Callable[[Epoch], None]
@@ -53,16 +54,17 @@ def fit(
     stop: Callable[[], bool] = lambda: False,
     save_every: float = SAVE_EVERY,
 ) -> FitResult:
-    """Trains in place and hands back the best weights on validation (by `training.monitor`), not the last.
+    """Trains in place and ends with the best weights on validation (by `training.monitor`), not the last.
 
-    A refit (`training.refit`) hands back the last: `validation` may be empty and is not looked at.
+    A refit (`training.refit`) ends with the last; its `validation` may be empty and is ignored.
 
-    Goes on from the newest checkpoint in `folder`; one is written every `save_every` seconds, and `checkpoint.clear` removes
-    them once the result is safe.  `on_epoch` gets the row of each epoch, with the seconds `left` at most and the `best` error
-    so far.  `stop` is asked after every step.  Leaves torch's own generators as they were.
-    Raises FitFailed where loss or gradients are no longer finite or memory runs out (the last finite state stays as a
-    checkpoint), Stopped after `stop` said so, StorageFull where a checkpoint has no room (those before it stay), ValueError
-    where a split has no window.
+    Resumes from the newest checkpoint in `folder`; one is written every `save_every` seconds, and
+    `checkpoint.clear` removes them once the result is safe.  `on_epoch` receives each epoch's row, with the
+    most seconds `left` and the `best` error so far.  `stop` is polled after every step.  Torch's own
+    generators are left unchanged.
+    Raises FitFailed if loss or gradients are not finite or memory runs out (the last finite state stays as a
+    checkpoint), Stopped after `stop` returned true, StorageFull if a checkpoint does not fit (earlier ones
+    stay), ValueError if a split has no window.
     """
     for name, windows in (("training", train), ("validation", validation)):
         if not len(windows) and not (training.refit and windows is validation):
@@ -77,7 +79,7 @@ def fit(
 
 
 class TrainingLoop:
-    """A fit under way: where it stands is `steps` (optimizer steps taken) and the history; all of it goes into a checkpoint."""
+    """A running fit, at `steps` optimizer steps and with its history; a checkpoint holds all of it."""
 
     def __init__(
         self,
@@ -99,12 +101,12 @@ class TrainingLoop:
         self.steps, self.spent, self.losses = 0, 0.0, torch.zeros((), device=self.device)
         self.history: list[Epoch] = []
         self.best = Best(epoch=-1, val_mae=math.inf, score=math.inf, weights=None)
-        self.step = Step(forecaster, training, self.device, self._half())  # torch's optimizers load for a second
+        self.step = Step(forecaster, training, self.device, self._half())  # importing torch's optimizers takes a second
         self.average = Average(self.step.parameters, training.average_epochs * self.steps_per_epoch)
         self.started = self.saved = time.perf_counter()
 
     def _half(self) -> bool:
-        """Whether to multiply in bfloat16, as the run asks, where that works."""
+        """Whether to multiply in bfloat16: if the run asks for it and it works."""
         if self.training.precision == "float32":
             return False
         batch = next(self.train.batches(self.training.batch_size))
@@ -115,16 +117,16 @@ class TrainingLoop:
 
     @property
     def seconds(self) -> float:
-        """Seconds that this fit has taken so far, those before a kill included."""
+        """The seconds this fit has taken so far, including those before a kill."""
         return self.spent + time.perf_counter() - self.started
 
     @property
     def position(self) -> int:
-        """Steps taken in the epoch that is not validated yet."""
+        """Steps taken in the current epoch, which is not yet validated."""
         return self.steps - len(self.history) * self.steps_per_epoch
 
     def run(self, on_epoch: OnEpoch, stop: Callable[[], bool]) -> FitResult:
-        """Epoch after epoch, until something ends it; the best weights are then in the forecaster."""
+        """Runs epochs until something ends the fit; the best weights are then in the forecaster."""
         while (ended := self._ended()) is None:
             try:
                 self._epoch(stop)
@@ -159,7 +161,7 @@ class TrainingLoop:
         )
 
     def _ended(self) -> Ended | None:
-        """What ends the fit before its next epoch; an epoch that was begun is always validated first."""
+        """What ends the fit before the next epoch; an epoch once begun is always validated first."""
         training = self.training
         if self.position > 0 or not self.history:
             return None
@@ -173,7 +175,7 @@ class TrainingLoop:
         return Ended.MAX_EPOCHS if len(self.history) >= training.max_epochs else None
 
     def _spent(self) -> Ended | None:
-        """The budget of steps or seconds that is used up."""
+        """The budget of steps or seconds that is used up, if any."""
         training = self.training
         if training.stop_step is not None:
             return Ended.STOP_STEP if self.steps >= training.stop_step else None
@@ -184,7 +186,7 @@ class TrainingLoop:
         return Ended.MAX_SECONDS if training.max_seconds is not None and self.seconds >= training.max_seconds else None
 
     def _epoch(self, stop: Callable[[], bool]) -> None:
-        """The rest of a pass over the training windows in this epoch's own order, or as much of it as the budgets allow."""
+        """The rest of this epoch's pass over the training windows, as far as the budgets allow."""
         epoch = len(self.history)
         if self.position == 0:
             torch.manual_seed(stream(self.training, "dropout", epoch))
@@ -206,7 +208,7 @@ class TrainingLoop:
                 self.save()
 
     def _validated(self) -> Epoch:
-        """The epoch's row of the history; the best weights are kept, those of a refit looked at alone."""
+        """The epoch's history row; keeps the best weights, of a refit only checks them."""
         epoch, taken = len(self.history), self.position
         train_loss = float(self.losses) / taken
         if not math.isfinite(train_loss):
@@ -223,7 +225,7 @@ class TrainingLoop:
         return row
 
     def _best_so_far(self, epoch: int) -> Epoch:
-        """The errors on validation; the weights are kept where they are the best."""
+        """The errors on validation; keeps the weights if they are the best."""
         val_loss, val_mae, chooses = validate(self.forecaster, self.validation, self.training.loss)
         score = val_mae if self.training.monitor == "mae" else chooses
         if not math.isfinite(val_mae) or not math.isfinite(score):
@@ -233,7 +235,7 @@ class TrainingLoop:
         return {"val_loss": val_loss, "val_mae": val_mae}
 
     def _failed(self, error: FitFailed, step: int) -> FitFailed:
-        """The same failure with its place and what to do; on a CPU the state before it, the last finite one, is saved."""
+        """The same failure with its place and advice; on a CPU the last finite state is saved first."""
         rate = self._rate(step - 1)
         if self.device.type == "cpu":
             self.save()
@@ -242,11 +244,11 @@ class TrainingLoop:
         return type(error)(f"{error} ({where}){advice}", step, rate, self.history)
 
     def _rate(self, steps: int) -> float:
-        """The learning rate of the step after so many."""
+        """The learning rate of the step after `steps`."""
         return self.training.learning_rate * schedule(steps, self.planned)
 
     def _left(self) -> float:
-        """The seconds that the rest may take at most, at the pace so far."""
+        """The most seconds that the rest can take, at the pace so far."""
         left = self.seconds / self.steps * max(self.last - self.steps, 0)
         most = None if self.training.refit else self.training.max_seconds
         return left if most is None else max(min(left, most - self.seconds), 0.0)
@@ -255,8 +257,8 @@ class TrainingLoop:
         return time.perf_counter() - self.saved >= self.save_every
 
     def save(self) -> None:
-        """Writes everything that the rest of the fit depends on.  Raises FitFailed in place of a state that is not finite."""
-        if self.device.type != "cpu" and not math.isfinite(float(self.losses)):  # on a CPU every step has looked
+        """Writes all state that the rest of the fit depends on.  Raises FitFailed if it is not finite."""
+        if self.device.type != "cpu" and not math.isfinite(float(self.losses)):  # on a CPU every step has checked
             raise Diverged("diverged: the training loss is not finite")
         state: State = {
             "steps": self.steps,
@@ -274,7 +276,7 @@ class TrainingLoop:
         self.saved = time.perf_counter()
 
     def go_on(self) -> None:
-        """Takes up the newest checkpoint, if there is one."""
+        """Restores the newest checkpoint, if there is one."""
         state = checkpoint.load_newest(self.folder)
         if state is None:
             return
@@ -287,7 +289,7 @@ class TrainingLoop:
 
 
 def schedule(step: int, steps: int) -> float:
-    """The share of the learning rate at a step: a linear rise, then a cosine to zero (Loshchilov & Hutter 2017)."""
+    """The learning rate's factor: a linear rise, then a cosine to zero (Loshchilov & Hutter 2017)."""
     rise = max(1, round(WARMUP * steps))
     if step < rise:
         return (step + 1) / rise

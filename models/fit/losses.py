@@ -1,4 +1,4 @@
-"""Losses that leave missing targets out."""
+"""Losses that ignore missing targets."""
 
 from collections.abc import Callable
 
@@ -14,9 +14,9 @@ ELEMENTWISE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def masked_loss(name: str, forecast_BH: Tensor, y_BH: Tensor, count: Tensor | None = None) -> Tensor:
-    """The mean loss (`mae`, `mse` or `huber`, delta 1) over the observed targets; 0 where none is observed.
+    """The mean loss (`mae`, `mse` or `huber`, delta 1) over the observed targets; 0 if none is observed.
 
-    `count`: the observed targets of a whole batch, where this is a part of it; the means of its parts then add up to its own.
+    `count`: the observed targets of the whole batch if this is part of one, so that the parts' losses add up.
     """
     observed = ~y_BH.isnan()
     errors = ELEMENTWISE[name](forecast_BH, torch.where(observed, y_BH, forecast_BH.detach()))
@@ -24,9 +24,9 @@ def masked_loss(name: str, forecast_BH: Tensor, y_BH: Tensor, count: Tensor | No
 
 
 def pinball_loss(quantiles_HQ: Tensor, y_H: Tensor, level_Q: Tensor, count: Tensor | None = None) -> Tensor:
-    """The mean pinball loss (Koenker & Bassett 1978) of quantiles [..., Q] over the observed targets [...]; 0 without levels.
+    """The mean pinball loss (Koenker & Bassett 1978) of quantiles [..., Q] over the observed targets [...].
 
-    `y_H`: NaN where not observed; `count` as in `masked_loss`.
+    0 without levels.  `y_H`: NaN where not observed; `count` as in `masked_loss`.
     """
     if not len(level_Q):
         return quantiles_HQ.new_zeros(())
@@ -38,6 +38,6 @@ def pinball_loss(quantiles_HQ: Tensor, y_H: Tensor, level_Q: Tensor, count: Tens
 
 
 def absolute_errors(forecast_BH: Tensor, y_BH: Tensor) -> tuple[Tensor, Tensor]:
-    """The sum of |y - forecast| over the observed targets, and their number, both where the forecasts are."""
+    """The sum of |y - forecast| over the observed targets and their number, on the forecasts' device."""
     observed = ~y_BH.isnan()
     return (forecast_BH - y_BH).abs().masked_fill(~observed, 0.0).sum(), observed.sum()

@@ -1,4 +1,4 @@
-"""The most memory that this process has held."""
+"""The peak memory of this process."""
 
 import re
 import resource
@@ -9,12 +9,12 @@ import torch
 
 
 def peak_memory(device: str) -> tuple[float, float | None]:
-    """The most memory that this process has held, and on a GPU what torch held there (else None), in megabytes."""
+    """The peak memory of this process in MB, and on a GPU the peak that torch held there (else None)."""
     return _peak_bytes() / 1e6, torch.cuda.max_memory_allocated(device) / 1e6 if device.startswith("cuda") else None
 
 
 def _peak_bytes(status: Path = Path("/proc/self/status")) -> int:
-    """By Linux's own count of this program; ru_maxrss begins at what its parent held, which it keeps across exec."""
+    """Peak by Linux's count for this program; ru_maxrss starts at the parent's, which survives exec."""
     try:
         found = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(), re.MULTILINE)
     except OSError:

@@ -1,4 +1,4 @@
-"""How far targets lie from the level of their window, step by step: the unit in which a network's quantiles are learnt.
+"""How far targets lie from their window's level, per step: the unit in which quantiles are learnt.
 
 Shapes: B batch, H horizon, N windows.
 """
@@ -11,17 +11,18 @@ from torch import Tensor
 from models.data.windows import Windows
 from models.forecaster import Forecaster
 
-MOST = 4096  # windows that are looked at, evenly spread
-OF_NORMAL = math.sqrt(math.pi / 2)  # the standard deviation of a normal distribution over its mean absolute deviation
+MOST = 4096  # windows used, evenly spread
+OF_NORMAL = math.sqrt(math.pi / 2)  # standard deviation / mean absolute deviation of a normal distribution
 
 
 @torch.no_grad()
 def reach_of(forecaster: Forecaster, train: Windows) -> Tensor:
-    """[H] in the units of a network's outputs, of training windows; 1 where no target is known or none differs.
+    """[H] in the units of the network's outputs, from training windows; 1 if targets are unknown or constant.
 
-    Beside a ridge regression it is what this leaves of the targets that is measured, in place of the targets.
+    With a skip ridge, its residuals are measured instead of the targets.
 
-    A normal distribution of the same mean absolute deviation from the median has this standard deviation.
+    It is the standard deviation of a normal distribution with the same mean absolute deviation from the
+    median.
     """
     some, parts = torch.linspace(0, len(train) - 1, min(MOST, len(train))).round().long(), []
     for inputs, y_BH in train.batches(256, some):

@@ -1,4 +1,4 @@
-"""What a fit is asked for and what it gives, and its random numbers; never the loop."""
+"""Settings, result and random streams of one fit."""
 
 import hashlib
 import threading
@@ -18,7 +18,7 @@ By = Literal["folds", "origins", "series"]
 
 
 class Status(StrEnum):
-    """Whether a fit gave a model."""
+    """Whether a fit produced a model."""
 
     FINISHED = "finished"
     FAILED = "failed"
@@ -38,9 +38,10 @@ class Ended(StrEnum):
 
 
 class FitFailed(Exception):
-    """The fit gave no model, and that is its result: it diverged or ran out of memory.
+    """The fit produced no model, which is its result: it diverged or ran out of memory.
 
-    `step` (counted from 1) and `learning_rate` say where, None where that has no meaning; `history` has the epochs before it.
+    `step` (counted from 1) and `learning_rate` say where, if that applies; `history` has the epochs before
+    it.
     """
 
     def __init__(
@@ -55,24 +56,25 @@ class Diverged(FitFailed):
 
 
 class OutOfMemory(FitFailed):
-    """The fit gave no model for want of memory: on another day, or with less beside it, it may."""
+    """The fit ran out of memory; it may succeed later, or with less running next to it."""
 
 
 class Stopped(Exception):
-    """The fit was asked to stop and did, after a step, with a checkpoint: it goes on from there."""
+    """The fit stopped on request, after a step and with a checkpoint, from which it resumes."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """The numbers of a fit; `params/schema.py` says what they mean.
+    """The numbers of a fit; `params/schema.py` explains them.
 
-    `micro_batches`: the parts that a batch is trained in.  `monitor`: what of validation decides which epoch is the best, the
-    MAE in raw units (mae) or the loss in scaled ones (loss).  `average_epochs`: over how many epochs the weights are averaged
-    that are validated and kept; 0: they are those of the last step.  `stop_step`: where an equal fit was stopped by its
-    `max_seconds`, which is then not looked at.
+    `micro_batches`: the parts a batch is trained in.  `monitor`: what picks the best epoch on validation, the
+    MAE in raw units (mae) or the loss in scaled ones (loss).  `average_epochs`: over how many epochs the
+    validated and kept weights are averaged; 0: those of the last step.  `stop_step`: where an equal fit was
+    stopped by its `max_seconds`, which is then ignored.
 
-    A refit has what another fit's validation chose, the number of its epochs (`refit_epochs`) or its penalty
-    (`refit_penalty`), both beside a ridge regression: it validates nothing and ends there, or in its last epoch at `stop_step`.
+    A refit has what another fit's validation chose, the number of epochs (`refit_epochs`) or the penalty
+    (`refit_penalty`), or both with a skip ridge: it validates nothing and ends there, or in its last epoch at
+    `stop_step`.
     """
 
     max_epochs: int
@@ -100,16 +102,17 @@ class Training:
 
     @property
     def refit(self) -> bool:
-        """Whether this trains for as long as another fit's validation chose, and has none of its own."""
+        """Whether this trains for as long as another fit's validation chose, without validation."""
         return self.refit_epochs is not None or self.refit_penalty is not None
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a machine must give for a fit, where an engine has several: where a fit runs, and not what it is.
+    """What a fit needs from a machine, for engines with several: where a fit runs, not part of its identity.
 
-    `cpus`: of its cores (None: as many as threads), `gpus`: of its GPUs (None: one where the fit's device is one, else none), a
-    share of one below 1; `memory`: of its main memory, in bytes; `kind`: a word of what it computes on (H100, AVX512).
+    `cpus`: cores (None: as many as threads); `gpus`: GPUs, below 1 a share of one (None: one if the fit's
+    device is a GPU, else none); `memory`: main memory in bytes; `kind`: a word for the processor (H100,
+    AVX512).
     """
 
     cpus: float | None = None
@@ -120,10 +123,11 @@ class Resources:
 
 @dataclass(frozen=True)
 class Greedy:
-    """By what the weights of a greedy ensemble are learnt: the measure of the run, its season, what a forecast can be
-    (`lowest`, `highest`, `integer`), and the borders of the `others` of its validation ranges, beside its own.
+    """What a greedy ensemble's weights are learnt by.
 
-    `stops`: of each member in each of these, in turn, the step at which an equal fit was stopped by its `max_seconds`.
+    The run's measure, its season, the bounds of a forecast (`lowest`, `highest`, `integer`), and the borders
+    of its `others`, the further validation ranges.  `stops`: per member in each of these, the step at which
+    an equal fit was stopped by its `max_seconds`.
     """
 
     measure: Measure
@@ -142,15 +146,18 @@ class Greedy:
 
 @dataclass(frozen=True)
 class Mix:
-    """How often each member of an ensemble counts.  `network`: where no network does, the one that is best by itself, which the
-    ensemble keeps to have a graph: its quantiles lie around the forecast of the others."""
+    """How often each member of an ensemble counts.
+
+    `network`: if no network counts, the best single one, kept so that the ensemble has a graph; its quantiles
+    are placed around the others' forecast.
+    """
 
     counts: tuple[int, ...]
     network: int | None = None
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """The members that there are in it, in order."""
+        """The indices of the members in the mix, in order."""
         return tuple(at for at, count in enumerate(self.counts) if count or at == self.network)
 
     @classmethod
@@ -161,11 +168,11 @@ class Mix:
 
 @dataclass(frozen=True)
 class Learnt:
-    """The weights of a greedy ensemble, learnt on all of validation, and those that its validation scores come from.
+    """The weights of a greedy ensemble, learnt on all of validation, and those behind its validation scores.
 
-    `held_out`: for each part of its validation range, the mix that was learnt without that part: parts of one range are blocks
-    of `origins` or, where these are too few, of `series`; where there are several validation ranges (`folds`) a range is one.
-    `score`: of the mix on the rows that it was learnt on; `singles`: of each member by itself, None where it was left out.
+    `held_out`: for each part of validation, the mix learnt without it.  Parts are blocks of `origins` or, if
+    too few, groups of `series`; with several validation ranges (`folds`) each range is a part.  `score`: the
+    mix's on the rows it was learnt on; `singles`: each member's own, None if it was left out.
     """
 
     mix: Mix
@@ -183,10 +190,10 @@ class Learnt:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What the loop found: the best weights are in the forecaster; the history has one row an epoch.
+    """What the loop produced: the best weights are in the forecaster; the history has one row per epoch.
 
-    `ended_by` says what ended it, `steps` after how many optimizer steps (`epoch_steps` are an epoch), `parts` in how many
-    parts a batch was trained; `penalty` is that of a closed form, also of one beside a network.  A refit has no `val_mae`, its
+    `ended_by`: why it ended; `steps`: optimizer steps taken (`epoch_steps` per epoch); `parts`: how many
+    parts a batch was trained in; `penalty`: of a closed form or a skip ridge.  A refit has no `val_mae`; its
     best epoch is its last.
     """
 
@@ -205,12 +212,13 @@ class FitResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of a fit, as `result.json` holds it: what the loop found, or `reason`, why there is no model.
+    """The outcome of a fit, as in `result.json`: what the loop produced, or the `reason` for no model.
 
-    `again`: another try may do, since it was for want of memory.  `step`, `learning_rate`: where it failed.  `weights`: the
-    sha256 of weights and buffers.  `members`: of an ensemble, what a refit of each has to know; of a greedy one, after them
-    those of its members in other validation ranges.  `forecasts`: of an ensemble with baselines, the sha256 of what these
-    forecast, which counts in `weights`: they are a part of what it is.  `learnt`: the weights of a greedy ensemble.
+    `again`: another try may succeed, since memory ran out.  `step`, `learning_rate`: where it failed.
+    `weights`: the sha256 of weights and buffers.  `members`: of an ensemble, what a refit of each needs; a
+    greedy one's are followed by those in its other validation ranges.  `forecasts`: of an ensemble with
+    baselines, the sha256 of their forecasts, which is part of `weights`.  `learnt`: the weights of a greedy
+    ensemble.
     """
 
     status: Status
@@ -243,16 +251,16 @@ class Result:
         return self.status is Status.FINISHED
 
     def failed(self, reason: str) -> "Result":
-        """The same as one that failed."""
+        """The same result, marked as failed."""
         return replace(self, status=Status.FAILED, reason=reason)
 
     def to_dict(self) -> dict[str, object]:
-        """JSON-ready; `from_dict` gives it back."""
+        """A JSON-ready dict; `from_dict` is the inverse."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Result":
-        """The inverse of `to_dict`; a member's own record may lack what a refit of it does not need."""
+        """The inverse of `to_dict`; a member's record may lack what its refit does not need."""
         own = {name: value for name, value in raw.items() if name in {one.name for one in fields(cls)}}
         own["status"] = Status(own.get("status", "finished"))
         own["ended_by"] = Ended(own["ended_by"]) if own.get("ended_by") else None
@@ -261,7 +269,7 @@ class Result:
 
 
 def stream(training: Training, purpose: str, epoch: int = 0) -> int:
-    """The seed of one stream of random numbers (63 bits)."""
+    """The seed of one random stream (63 bits)."""
     name = f"{training.variant}|{training.seed}|{purpose}|{epoch}"
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
 
@@ -271,16 +279,16 @@ _TURN = threading.RLock()
 
 @contextmanager
 def own_generators(device: torch.device | None = None) -> Iterator[None]:
-    """What is drawn within leaves torch's generators as they were.
+    """Restores torch's generators after a block.
 
-    torch has one for weights and dropout in each process (and one on each GPU), so threads that come here take turns.
+    torch has one per process for weights and dropout (and one per GPU), so threads take turns here.
     """
     with _TURN, torch.random.fork_rng([device] if device is not None and device.type == "cuda" else []):
         yield
 
 
 def generators(device: torch.device) -> dict[str, torch.Tensor]:
-    """The state of every generator that a step on this device draws from; `set_generators` puts it back."""
+    """The state of every generator that a step on this device draws from; `set_generators` restores it."""
     found = {"cpu": torch.get_rng_state()}
     return found | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else found
 

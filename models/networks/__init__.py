@@ -1,1 +1,1 @@
-"""The networks, one family a file: [batch, lookback, features] in, [batch, horizon, outputs] out."""
+"""The networks, one family per file: [batch, lookback, features] in, [batch, horizon, outputs] out."""

@@ -1,8 +1,10 @@
-"""An encoder and a decoder whose every step attends over the samples of the window; never sees a target in eval mode.
+"""An encoder and a decoder with attention over the window's samples; never sees a target in eval mode.
 
-Bahdanau et al. 2015 ("Neural machine translation by jointly learning to align and translate"), Luong et al. 2015 ("Effective
-approaches to attention-based neural machine translation"), Vaswani et al. 2017 (the scaled dot product).
-Shapes: B batch, L lookback, F features, H horizon, O outputs, K channels known ahead, D hidden size, A attention size.
+Bahdanau et al. 2015 ("Neural machine translation by jointly learning to align and translate"), Luong et al.
+2015 ("Effective approaches to attention-based neural machine translation"), Vaswani et al. 2017 (the scaled
+dot product).
+Shapes: B batch, L lookback, F features, H horizon, O outputs, K channels known ahead, D hidden size, A
+attention size.
 """
 
 import math
@@ -20,12 +22,14 @@ from models.networks.sequence import ONE_STEP, Feedback, fed_back, first_layer, 
 class Attention(Network):
     """Encoder and decoder with attention: [B, L, F], [B, H, K] -> [B, H, O].
 
-    At each step the decoder's state s before it (at first the encoder's last state) is scored against every encoder state h:
-    additive: v . tanh(W s + U h + b) (Bahdanau); dot: (W s) . (U h) / sqrt(A) (Luong, scaled).  The softmax of the scores
-    weighs the encoder states; their sum, the context, is an input of the decoder's cell, beside output 0 of the step before
-    (the first step: a learned linear map of the newest sample) and what is known ahead of the step.  A linear head, shared,
-    sees the new state and the context.  `feedback` and `teacher_share` as in `EncoderDecoder`.
-    Initialisation: `initialise_recurrence`, Xavier for W, U and v.  Raises ValueError for numbers out of range.
+    At each step the decoder's previous state s (at first the encoder's last state) is scored against every
+    encoder state h: additive: v . tanh(W s + U h + b) (Bahdanau); dot: (W s) . (U h) / sqrt(A) (Luong,
+    scaled).  The softmax of the scores weighs the encoder states; their sum, the context, is an input of the
+    decoder's cell, together with output 0 of the previous step (at first: a learned linear map of the newest
+    sample) and what is known ahead of the step.  A shared linear head sees the new state and the context.
+    `feedback` and `teacher_share` as in `EncoderDecoder`.
+    Initialisation: `initialise_recurrence`, Xavier for W, U and v.  Raises ValueError for numbers out of
+    range.
     """
 
     guided = True
@@ -55,7 +59,7 @@ class Attention(Network):
         self.decoder = ONE_STEP[cell](1 + num_ahead + hidden_size, hidden_size)
         self.begin = nn.Linear(num_features, 1)
         self.query = nn.Linear(hidden_size, attention_size, bias=False)
-        # what is the same for every sample falls out of the softmax: v has no bias, nor has U under the dot product
+        # a constant shift of the scores cancels in the softmax: v needs no bias, nor does U with the dot product
         self.key = nn.Linear(hidden_size, attention_size, bias=score == "additive")
         self.energy = nn.Linear(attention_size, 1, bias=False) if score == "additive" else None
         self.dropout = nn.Dropout(dropout)
@@ -67,9 +71,9 @@ class Attention(Network):
         initialise_recurrence(self.decoder)
 
     def forward(self, x_BLF: Tensor, ahead_BHK: Tensor | None = None, y_BH: Tensor | None = None) -> Tensor:
-        """[B, L, F], [B, H, K] -> [B, H, O]; `y_BH`: the targets, NaN where missing, which only training looks at.
+        """[B, L, F], [B, H, K] -> [B, H, O]; `y_BH`: the targets, NaN where missing, used in training only.
 
-        Raises ValueError where what is known ahead is missing or of another shape.
+        Raises ValueError if the values known ahead are missing or have another shape.
         """
         taught_BH = taught(y_BH if self.training else None, self.feedback, self.teacher_share)
         forecasts, _ = self._decode(x_BLF, ahead_BHK, taught_BH)
@@ -77,7 +81,7 @@ class Attention(Network):
 
     @torch.no_grad()
     def weights(self, x_BLF: Tensor, ahead_BHK: Tensor | None = None) -> Tensor:
-        """[B, H, L]: how much each step attends to each sample, fed with its own outputs; the rows sum to 1."""
+        """[B, H, L]: each step's attention to each sample, fed with its own outputs; the rows sum to 1."""
         _, weights = self._decode(x_BLF, ahead_BHK, None)
         return torch.stack(weights, dim=1)
 
@@ -102,7 +106,7 @@ class Attention(Network):
         """[B, L]: the score of each sample for one step."""
         query_BA = self.query(state_BD)
         if self.energy is None:
-            # a product and a sum: faster than bmm with a matrix of one column
+            # faster than bmm with a one-column matrix
             dot_BL: Tensor = (query_BA.unsqueeze(1) * key_BLA).sum(dim=2)
             return dot_BL / math.sqrt(key_BLA.shape[-1])
         energy_BL1: Tensor = self.energy((query_BA.unsqueeze(1) + key_BLA).tanh())

@@ -1,4 +1,4 @@
-"""The contract of a network: what the forecaster and the training loop may ask of it, and the parts that networks share.
+"""The network contract: what forecaster and training loop may ask of a network, and shared parts of networks.
 
 Shapes: B batch, L lookback, F features, H horizon, O outputs, K channels known ahead, D hidden size.
 """
@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args, 
 import torch
 from torch import Tensor, nn
 
-Arguments = Mapping[str, int | float | str]  # of a constructor, as a variant's `network` gives them
-CONTRACT = ("num_features", "lookback", "horizon", "outputs", "num_ahead", "target")  # what the forecaster gives each network
+Arguments = Mapping[str, int | float | str]  # constructor arguments, from a variant's `network` section
+CONTRACT = ("num_features", "lookback", "horizon", "outputs", "num_ahead", "target")  # arguments that the forecaster supplies
 Cell = Literal["elman", "lstm", "gru"]
 
 
 class Apart(NamedTuple):
-    """What a dense network gives in training where its `Head` is apart."""
+    """The training output of a dense network whose `Head` is apart."""
 
-    points_BLH1: Tensor  # of every sample
-    others_BHQ: Tensor  # what becomes the quantiles, of the newest sample alone
+    points_BLH1: Tensor  # for every sample
+    others_BHQ: Tensor  # become the quantiles; for the newest sample only
 
 
 class Target(NamedTuple):
-    """Where a network that treats y apart from the other channels finds it, and when.
+    """Where and when a network that treats y specially finds it in its input.
 
-    `channel`: that of y; `mask`: the one that is 1 where y is observed, else 0 (None: it is everywhere).  `gap`: rows between
-    its newest sample and the first step.  `rate`: rows between two samples.
+    `channel`: that of y; `mask`: the channel that is 1 where y is observed, else 0 (None: observed
+    everywhere).  `gap`: rows between the newest sample and the first step.  `rate`: rows between two samples.
     """
 
     channel: int = 0
@@ -36,31 +36,32 @@ class Target(NamedTuple):
     rate: int = 1
 
     def season(self, rows: int, lookback: int) -> int:
-        """Samples of a season of so many rows; 1, no season, where a window is shorter or no whole samples make one."""
+        """Samples per season of `rows` rows; 1 (no season) if that is longer than the window or not whole."""
         return rows // self.rate if rows % self.rate == 0 and rows // self.rate <= lookback else 1
 
     def steps(self, horizon: int) -> list[int]:
-        """How many samples after the newest each step lies; between two samples, the later one."""
+        """How many samples after the newest each step lies; rounded up between two samples."""
         return [-(-(self.gap + step) // self.rate) for step in range(1, horizon + 1)]
 
 
-FIRST = Target()  # y is the first channel, and observed everywhere
+FIRST = Target()  # y is the first channel and always observed
 
 
 class Network(nn.Module):
-    """[B, L, F] -> [B, H, O]; a family is a subclass of this one.
+    """[B, L, F] -> [B, H, O]; each family is a subclass.
 
-    The constructor takes `num_features`, `lookback` and `horizon` by name, and after them its own arguments, which are the only
-    schema of a variant's `network` section.  With `outputs` it has quantiles, which a `Head` trains apart from the point; with
-    `num_ahead` its forward takes `ahead_BHK`; with `target` it is told which channel is y, and with `season`, which a variant
-    need not give, how many rows a season has (`evaluation.season`).
+    The constructor takes `num_features`, `lookback` and `horizon` by name, followed by its own arguments,
+    which are the only schema of a variant's `network` section.  With `outputs` it has quantiles, which a
+    `Head` trains apart from the point; with `num_ahead` its forward takes `ahead_BHK`; with `target` it
+    learns which channel is y, and with `season`, optional in a variant, the rows of a season
+    (`evaluation.season`).
 
-    `closed_form`: it is solved and not trained (`ClosedForm`).  `linear`: a linear map beside it would add nothing.
+    `closed_form`: solved rather than trained (`ClosedForm`).  `linear`: a linear skip map would add nothing.
     `guided`: in training its forward takes the targets `y_BH`, NaN where missing.
-    `dense`: in training it forecasts from every sample, [B, L, H, O]; quantiles that are trained apart are learnt at the newest
-    sample alone, so that a window costs as much more as without `dense`: its head gives `Apart` then (`Head.of_every`).
-    `fixed_cell`: that of its recurrence, where it is no argument of the constructor.
-    `micro_batched`: on a CPU its batches are trained in parts, by `params/rules/micro_batches.yaml`.
+    `dense`: in training it forecasts from every sample, [B, L, H, O]; quantiles trained apart are learnt at the newest sample only, at no more cost than without `dense`: its head returns `Apart` then
+    (`Head.of_every`).
+    `fixed_cell`: the cell of its recurrence, if not a constructor argument.
+    `micro_batched`: on a CPU its batches are split into parts, by `params/rules/micro_batches.yaml`.
     """
 
     closed_form: ClassVar[bool] = False
@@ -72,16 +73,16 @@ class Network(nn.Module):
 
     @property
     def receptive_field(self) -> int | None:
-        """How many of the newest samples can move the forecast; None where the structure sets no limit."""
+        """How many of the newest samples can move the forecast; None if the structure sets no limit."""
         return None
 
     def weights(self, x_BLF: Tensor, ahead_BHK: Tensor | None = None) -> Tensor | None:
-        """[B, H, L]: how much each step attends to each sample; None for a network without attention."""
+        """[B, H, L]: each step's attention to each sample; None for a network without attention."""
         return None
 
 
 class ClosedForm(Network, ABC):
-    """A network whose weights are the solution of equations, one for each penalty: no epochs and no seeds, and on the CPU."""
+    """A network whose weights solve equations, one set per penalty: no epochs, no seeds, on the CPU."""
 
     closed_form = True
     penalties: ClassVar[tuple[float, ...]]
@@ -90,11 +91,11 @@ class ClosedForm(Network, ABC):
     def candidates(
         self, batches: Iterable[tuple[Tensor, Tensor]], penalties: Sequence[float]
     ) -> Iterator[tuple[float, dict[str, Tensor]]]:
-        """Each penalty that has a solution, with its weights, over all (x [B, L, F], y [B, H])."""
+        """Each solvable penalty with its weights, over all (x [B, L, F], y [B, H])."""
 
 
 class Still(nn.Linear):
-    """A linear map that begins at zero and draws nothing."""
+    """A linear map that starts at zero and draws no random numbers."""
 
     def reset_parameters(self) -> None:
         """Zero weights and biases."""
@@ -105,8 +106,9 @@ class Still(nn.Linear):
 class Head(nn.Linear):
     """The last map of a network, from one vector to all steps and outputs: [..., D] -> [..., H, O].
 
-    Output 0 is its own; those after it are of `beside`, whose weights begin at zero and draw nothing.  `apart`: in training
-    these learn from the vector and it learns nothing from them, so that output 0 is trained as if they were not there.
+    Output 0 has its own weights; the others come from `beside`, whose weights start at zero without random
+    draws.  `apart`: in training the others send no gradient to the vector, so that output 0 trains as if they
+    did not exist.
     """
 
     def __init__(self, width: int, horizon: int, outputs: int) -> None:
@@ -117,11 +119,11 @@ class Head(nn.Linear):
             self.beside = Still(width, horizon * (outputs - 1))
 
     def begin_at_zero(self) -> None:
-        """Output 0 is 0, whatever the vector, until it is trained."""
+        """Makes output 0 zero for any vector until it is trained."""
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
 
-    if TYPE_CHECKING:  # nn.Module says Any
+    if TYPE_CHECKING:  # nn.Module declares Any
 
         def __call__(self, input: Tensor) -> Tensor: ...
 
@@ -134,7 +136,7 @@ class Head(nn.Linear):
         return torch.cat((first, others), dim=-1)
 
     def of_every(self, states_BLD: Tensor) -> Tensor | Apart:
-        """What a dense network gives in training, of the vectors of every sample."""
+        """A dense network's training output, from the vectors of every sample."""
         if self.beside is None or not self.apart:
             return self(states_BLD)
         others_BHQ = self.beside(states_BLD[:, -1].detach()).unflatten(-1, self.shape)
@@ -165,7 +167,7 @@ def takes(kind: type, argument: str) -> bool:
 
 
 def check_arguments(kind: type, family: str, given: Arguments) -> None:
-    """Refuses (ValueError) what the constructor of a network does not take: unknown, missing or of another type."""
+    """Raises ValueError for constructor arguments that are unknown, missing or of another type."""
     signature = inspect.signature(kind).parameters
     own = [name for name in signature if name not in CONTRACT]
     for name in given:

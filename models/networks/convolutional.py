@@ -17,7 +17,7 @@ Pooling = Literal["none", "max", "min", "average"]
 
 
 class MinPool1d(nn.MaxPool1d):
-    """The smallest value of each pool: -maxpool(-x), so that what stands outside the maps is never the smallest."""
+    """The smallest value of each pool: -maxpool(-x), so that padding is never the smallest."""
 
     def forward(self, input: Tensor) -> Tensor:
         """[B, C, T] -> [B, C, ceil(T / size)]."""
@@ -36,9 +36,9 @@ def convolution_stack(
 ) -> tuple[nn.Sequential, int]:
     """`num_layers` of convolution, ReLU and pooling, [B, F, L] -> [B, C, T], and T.
 
-    A convolution makes the length ceil(length / stride): what it reads before the first step is 0, and the newest step is
-    always the last that it reads.  Pools of `pool_size` steps follow each other from the oldest step on without overlap; the
-    newest pool takes what is left and is computed from those steps alone (ceil(length / pool_size) pools, one at the least).
+    A convolution yields ceil(length / stride) steps: it is zero-padded before the first step, and the newest
+    step is always the last it reads.  Pools of `pool_size` steps follow without overlap from the oldest step
+    on; the newest pool covers the remaining steps alone (ceil(length / pool_size) pools, at least one).
     Raises ValueError for numbers out of range.
     """
     check_ranges(channels=channels, kernel_size=kernel_size, num_layers=num_layers, stride=stride)
@@ -51,7 +51,7 @@ def convolution_stack(
     width, length = num_features, lookback
     for _ in range(num_layers):
         shorter = -(-length // stride)
-        padding = (shorter - 1) * stride + kernel_size - length  # below 0: the oldest steps that no kernel reaches go
+        padding = (shorter - 1) * stride + kernel_size - length  # below 0: drops the oldest steps that no kernel reaches
         convolution = nn.Conv1d(width, channels, kernel_size, stride)
         initialise(convolution)
         layers += [nn.ConstantPad1d((padding, 0), 0.0), convolution, nn.ReLU()]
@@ -63,10 +63,10 @@ def convolution_stack(
 
 
 class Convolutional(Network):
-    """Convolutions with ReLU and, where `pooling` says so, a pool after each; their maps flattened to the horizon.
+    """Convolutions with ReLU and, with `pooling`, a pool after each; their maps are flattened to the horizon.
 
-    [B, L, F] -> [B, H, O].  Lengths, padding and pools: `convolution_stack`; `pool_size` counts only where there is pooling.
-    Kaiming initialisation (He et al. 2015).  Raises ValueError for numbers out of range.
+    [B, L, F] -> [B, H, O].  Lengths, padding and pools: `convolution_stack`; `pool_size` matters only with
+    pooling.  Kaiming initialisation (He et al. 2015).  Raises ValueError for numbers out of range.
     """
 
     def __init__(
@@ -99,10 +99,10 @@ class Convolutional(Network):
 
 
 class CnnLstm(Network):
-    """Convolutions find what is local, an LSTM over their maps carries what is long: [B, L, F] -> [B, H, O].
+    """Convolutions for local patterns, an LSTM over their maps for long ones: [B, L, F] -> [B, H, O].
 
-    The forecast is one linear map of the LSTM's last state.  Pooling or stride shorten what the LSTM runs over; lengths,
-    padding and pools: `convolution_stack`.  Initialisation: Kaiming below, that of `Recurrent` above.
+    The forecast is a linear map of the LSTM's last state.  Pooling or stride shorten the LSTM's sequence;
+    lengths, padding and pools: `convolution_stack`.  Initialisation: Kaiming below, as in `Recurrent` above.
     Raises ValueError for numbers out of range.
     """
 

@@ -1,11 +1,12 @@
 """Dilated causal convolutions over the time axis, the last step to all steps: TCN and WaveNet.
 
-Bai et al. 2018 ("An empirical evaluation of generic convolutional and recurrent networks for sequence modeling"); van den
-Oord et al. 2016 ("WaveNet").  Shapes: B batch, L lookback, F features, H horizon, O outputs, C channels, T steps.
+Bai et al. 2018 ("An empirical evaluation of generic convolutional and recurrent networks for sequence
+modeling"); van den Oord et al. 2016 ("WaveNet").  Shapes: B batch, L lookback, F features, H horizon, O
+outputs, C channels, T steps.
 
-Only the last step makes the forecast.  Layer i, of dilation 2^i, hands it on through the steps at a distance of 0, 2^(i+1),
-2 * 2^(i+1), ... from it: no other step of the layer counts.  So each layer keeps every second step of its input, counted from
-the newest, and a kernel that would be dilated becomes a plain one.  The result is the same, at 2 L steps in place of L log2 L.
+Only the last step makes the forecast.  It reads layer i, of dilation 2^i, only at distances 0, 2^(i+1), 2 *
+2^(i+1), ... from itself.  So each layer keeps every second step of its input, counted from the newest, and a
+dilated kernel becomes a plain one: the same result in 2 L steps instead of L log2 L.
 """
 
 import torch
@@ -29,20 +30,21 @@ def every_second(maps_BCT: Tensor) -> Tensor:
 
 
 def causal(maps_BCT: Tensor, kernel_size: int) -> Tensor:
-    """[B, C, T] -> [B, C, T + kernel_size - 1]: zeros before the window, none after, so that no kernel sees a later step."""
+    """[B, C, T] -> [B, C, T + kernel_size - 1]: zeros before the window only: no kernel sees a later step."""
     return nn.functional.pad(maps_BCT, (kernel_size - 1, 0))
 
 
 def every_second_causal(maps_BCT: Tensor, kernel_size: int) -> Tensor:
-    """As `causal`, but so that a convolution of stride 2 ends on the newest step."""
+    """Like `causal`, but a convolution of stride 2 ends on the newest step."""
     even = 1 - maps_BCT.shape[-1] % 2
     return nn.functional.pad(maps_BCT, (kernel_size - 1 - even, 0))
 
 
 class ResidualBlock(nn.Module):
-    """ReLU(x + F(x)), F two causal convolutions each with ReLU and dropout; x by a 1 x 1 convolution where the width changes.
+    """ReLU(x + F(x)), F: two causal convolutions with ReLU and dropout; a 1 x 1 one adapts the width of x.
 
-    The input is every 2^i-th step of the window, the output every 2^(i+1)-th: [B, C_in, T] -> [B, C, ceil(T / 2)].
+    The input is every 2^i-th step of the window, the output every 2^(i+1)-th: [B, C_in, T] -> [B, C, ceil(T /
+    2)].
     """
 
     def __init__(self, width: int, channels: int, kernel_size: int, dropout: float) -> None:
@@ -107,9 +109,9 @@ class Tcn(Network):
 
 
 class GatedLayer(nn.Module):
-    """z = tanh(W x) * sigmoid(V x), W and V causal convolutions; the next layer sees x + R z, the head the newest z.
+    """z = tanh(W x) * sigmoid(V x), W, V causal convolutions; passes on x + R z, and the newest z to the head.
 
-    The input is every 2^i-th step of the window, the output every 2^(i+1)-th.  The last layer has nobody to hand x + R z to.
+    The input is every 2^i-th step of the window, the output every 2^(i+1)-th.  The last layer omits x + R z.
     """
 
     def __init__(self, channels: int, kernel_size: int, dropout: float, last: bool) -> None:
@@ -120,7 +122,7 @@ class GatedLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, maps_BCT: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, C, T] -> x + R z [B, C, ceil(T / 2)] (x where this is the last layer), newest z [B, C]."""
+        """[B, C, T] -> x + R z [B, C, ceil(T / 2)] (x in the last layer), newest z [B, C]."""
         value, gate = self.gates(every_second_causal(maps_BCT, self.kernel_size)).chunk(2, dim=1)
         z_BCT = self.dropout(value.tanh() * gate.sigmoid())
         kept = every_second(maps_BCT)
@@ -154,7 +156,7 @@ class WaveNet(Network):
         count = num_layers or fewest_layers(lookback, kernel_size - 1)
         self.enter = nn.Conv1d(num_features, channels, 1)
         self.layers = nn.ModuleList(GatedLayer(channels, kernel_size, dropout, i == count - 1) for i in range(count))
-        self.skip = nn.Linear(count * channels, channels)  # the sum of one map a layer, as one map of all of them
+        self.skip = nn.Linear(count * channels, channels)  # the sum of one map per layer, as a single map
         self.mix = nn.Linear(channels, channels)
         self.head = Head(channels, horizon, outputs)
         of_head = {*self.head.modules()}

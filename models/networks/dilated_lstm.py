@@ -3,10 +3,10 @@
 Chang et al. 2017, "Dilated recurrent neural networks"; Smyl 2020 (ES-RNN, the winner of M4).
 Shapes: B batch, L lookback, F features, H horizon, O outputs, D hidden size.
 
-Only the newest state makes the forecast.  It hangs on the states 2^i, 2 * 2^i, ... samples before it in layer i, and those
-on states at such distances in the layer below: no other sample of the layer counts.  So each layer from the second on keeps
-every second step of the one below, counted from the newest, and a dilated recurrence becomes a plain one.  The result is
-that of all samples interleaved into the batch, at 2 L steps in place of L times the number of layers.
+Only the newest state makes the forecast.  In layer i it depends on the states 2^i, 2 * 2^i, ... samples
+earlier, and these on states at such distances in the layer below.  So each layer from the second on keeps
+every second step of the one below, counted from the newest, and a dilated recurrence becomes a plain one: the
+same result as with all samples, in 2 L steps instead of L per layer.
 """
 
 from torch import Tensor, nn
@@ -16,10 +16,12 @@ from models.networks.layers import initialise_recurrence
 
 
 class DilatedLstm(Network):
-    """`num_layers` LSTMs of dilation 1, 2, 4, ..., each from the second on added to what it reads: [B, L, F] -> [B, H, O].
+    """`num_layers` LSTMs of dilation 1, 2, 4, ..., with residual sums from the second on: [B, L, F] -> [B, H,
+    O].
 
-    A gradient reaches sample t - k over about log2(k) + k / 2^(layers - 1) steps in place of k.  The forecast is a linear map
-    of the newest state.  Initialisation: that of `Recurrent`.  Raises ValueError for numbers out of range.
+    A gradient reaches sample t - k over about log2(k) + k / 2^(layers - 1) steps instead of k.  The forecast
+    is a linear map of the newest state.  Initialisation: as in `Recurrent`.  Raises ValueError for numbers
+    out of range.
     """
 
     fixed_cell = "lstm"

@@ -1,7 +1,7 @@
-"""Exponential smoothing of level and season inside the window, and a dilated LSTM for what it leaves.
+"""Exponential smoothing of level and season inside the window, and a dilated LSTM for the rest.
 
-Smyl 2020 (ES-RNN, the winner of M4; IJF 36(1)); Hyndman et al. 2008 (smoothing as the correction of errors).
-Shapes: B batch, L lookback, F features, H horizon, O outputs, S season, P seasons of a window, K smoothers.
+Smyl 2020 (ES-RNN, the winner of M4; IJF 36(1)); Hyndman et al. 2008 (smoothing as error correction).
+Shapes: B batch, L lookback, F features, H horizon, O outputs, S season, P seasons per window, K smoothers.
 """
 
 from typing import NamedTuple
@@ -13,15 +13,15 @@ from models.networks.contract import FIRST, Network, Target, check_ranges
 from models.networks.dilated_lstm import DilatedLstm
 from models.networks.min_gru import scan
 
-PACE = 10.0  # by which the few weights of the smoothing learn faster than those of the LSTM
-LEAST = 1e-8  # added to a mean of squares before its logarithm
+PACE = 10.0  # learning rate of the smoothing's few weights, relative to the LSTM's
+LEAST = 1e-8  # added to a mean square before its logarithm
 
 
 class Smoothed(NamedTuple):
-    """What K smoothers make of a window.
+    """The smoothing of a window by K smoothers.
 
-    `level_BK`: the newest.  `season_BSK`: the newest of each phase, counted from the oldest sample.  `under_BLK`: the season of
-    each sample as it was before that sample.  `squares_BK`: the mean square of the errors one sample ahead.
+    `level_BK`: the newest.  `season_BSK`: the newest per phase, counted from the oldest sample.  `under_BLK`:
+    each sample's season as known before that sample.  `squares_BK`: the mean square one-sample-ahead error.
     """
 
     level_BK: Tensor
@@ -31,7 +31,7 @@ class Smoothed(NamedTuple):
 
 
 def first_season(y_BL: Tensor, seen_BL: Tensor, season: int) -> tuple[Tensor, Tensor]:
-    """[B, 1] the mean of what is observed first in each phase, and [B, S] what it is above that; 0 where nothing is."""
+    """[B, 1] the mean of the phases' first observations, and [B, S] their deviation from it; else 0."""
     padding = (0, -y_BL.shape[1] % season)
     y_BPS = nn.functional.pad(y_BL, padding).unflatten(1, (-1, season))
     seen_BPS = nn.functional.pad(seen_BL, padding).unflatten(1, (-1, season))
@@ -42,11 +42,12 @@ def first_season(y_BL: Tensor, seen_BL: Tensor, season: int) -> tuple[Tensor, Te
 
 
 def smooth(y_BL: Tensor, seen_BL: Tensor, alpha_K: Tensor, gamma_K: Tensor | None, season: int) -> Smoothed:
-    """Additive smoothing of level and season from the second season of a window on; `seen_BL` is 0 at a sample to be skipped.
+    """Additive smoothing of level and season from a window's second season on; skips where `seen_BL` is 0.
 
-    e = y_t - (level + season of its phase); level += alpha e; season of its phase += gamma e (without a `gamma_K`: no season).
-    Both begin as `first_season` has them.  Within a season no phase comes twice, so that the level alone recurs: it is
-    (1 - alpha) level + alpha (y_t - season), of which one parallel scan gives every sample.
+    e = y_t - (level + season of its phase); level += alpha e; season of its phase += gamma e (no season
+    without `gamma_K`).  Both start from `first_season`.  Within one season each phase comes once, so only the
+    level recurs: it is (1 - alpha) level + alpha (y_t - season), which one parallel scan computes for every
+    sample.
     """
     length = y_BL.shape[1]
     level_B1, season_BS = first_season(y_BL, seen_BL, season)
@@ -71,17 +72,19 @@ def smooth(y_BL: Tensor, seen_BL: Tensor, alpha_K: Tensor, gamma_K: Tensor | Non
 
 
 class EsRnn(Network):
-    """Level, season and what a dilated LSTM forecasts of the rest, added up: [B, L, F] -> [B, H, O].
+    """Level, season and a dilated LSTM's forecast of the rest, added up: [B, L, F] -> [B, H, O].
 
-    `smoothers` smoothings of y with coefficients of their own (logits; in the beginning alpha evenly between 0 and 1, gamma one
-    half) run over the observed samples of the window.  Each counts in proportion to exp(b) / (its mean square error one sample
-    ahead in this window)^p, with learned b and p: what Smyl fits for each series is chosen for each window, also of a series
-    that training did not see.  The LSTM reads the window less its newest level and less the season, in place of y, the season,
-    and all other channels.  Output 0 is the newest level, the season of the step and output 0 of the LSTM.
-    Departs from the paper: there the first season and one alpha and gamma are learned for every series, level and season are
-    multiplied (which adding is on a logarithm, `scaling.target: log1p`), and several specialists are averaged.
-    `season`: in rows; a window that is shorter shows none, and has a level alone.  A window of one season teaches the
-    smoothing nothing.  Initialisation: that of `DilatedLstm`.  Raises ValueError for numbers out of range.
+    `smoothers` smoothings of y, each with learned coefficients (logits; alpha starts evenly spread over 0 to
+    1, gamma at one half), run over the observed samples of the window.  Each is weighted by exp(b) / (its
+    mean square one-sample-ahead error in this window)^p, with learned b and p: what Smyl fits per series is
+    chosen per window, so it also works for unseen series.  The LSTM reads the window minus its newest level
+    and minus the season (in place of y), the season, and all other channels.  Output 0 is the newest level
+    plus the step's season plus output 0 of the LSTM.
+    Differences from the paper: there the first season and one alpha and gamma are learned per series, level
+    and season are multiplied (which is adding on a logarithm, `scaling.target: log1p`), and several
+    specialists are averaged.
+    `season`: in rows; a shorter window has no season, only a level.  A window of one season teaches the
+    smoothing nothing.  Initialisation: as in `DilatedLstm`.  Raises ValueError for numbers out of range.
     """
 
     fixed_cell = "lstm"
@@ -128,7 +131,7 @@ class EsRnn(Network):
         return torch.cat((rest_BHO[..., :1] + smooth_BH1, rest_BHO[..., 1:]), dim=-1)
 
     def shares(self, squares_BK: Tensor) -> Tensor:
-        """[B, K]: how much each smoother counts in each window, by the mean square of its errors there."""
+        """[B, K]: each smoother's weight in each window, from the mean square of its errors there."""
         if self.bias_K is None or self.power is None:
             return torch.ones_like(squares_BK)
         return (PACE * self.bias_K - PACE * self.power * (squares_BK + LEAST).log()).softmax(-1)

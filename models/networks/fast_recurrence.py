@@ -1,11 +1,12 @@
-"""Elman and GRU layers that train faster on a CPU than torch's own; the weights and the mathematics are the same.
+"""Elman and GRU layers that train faster on a CPU than torch's, with the same weights and mathematics.
 
-In training on a CPU torch walks through time with a dozen small operations a step, and asks for a product with the weights'
-gradient at each.  Here a whole layer is one function: the input's share of the gates is one product for `STEPS_PER_MATMUL`
-steps, the weights' gradient one product for as many, both while their operands are still in the cache (Appleyard et al. 2016,
-arXiv 1604.01946, did so for GPUs), nothing is allocated inside the loop, and tanh a = 2 sigmoid(2 a) - 1, whose factor 2 lies
-in the weights: torch's sigmoid is five times as fast as its tanh.  Everywhere else (evaluation, export, other devices, relu,
-mixed precision) the layers are torch's own.  An LSTM stays torch's: oneDNN has one for the CPU.
+In training on a CPU torch runs a dozen small operations per time step, with a product for the weights'
+gradient in each.  Here a whole layer is one function: the input's part of the gates is one product for
+`STEPS_PER_MATMUL` steps, and so is the weights' gradient, both while their operands are still in the cache
+(Appleyard et al. 2016, arXiv 1604.01946, did so for GPUs); nothing is allocated inside the loop; and tanh a =
+2 sigmoid(2 a) - 1, with the factor 2 in the weights, since torch's sigmoid is five times as fast as its tanh.
+Everywhere else (evaluation, export, other devices, relu, mixed precision) the layers are torch's own.  LSTMs
+stay torch's: oneDNN has one for the CPU.
 Shapes: L lookback, B batch, F features, D hidden size; time comes first in here.
 """
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-STEPS_PER_MATMUL = 8  # steps of a product: their gates and gradients stay in a core's second cache
+STEPS_PER_MATMUL = 8  # steps per product: their gates and gradients stay in a core's second-level cache
 MINUS_ONE, ZERO = torch.tensor(-1.0), torch.tensor(0.0)
 
 tanh_backward = torch.ops.aten.tanh_backward.grad_input
@@ -72,7 +73,7 @@ class GruLayer(torch.autograd.Function):
         ctx: Any, x_LBF: Tensor, first_BD: Tensor, w_GF: Tensor, u_GD: Tensor, b_G: Tensor, c_G: Tensor
     ) -> tuple[Tensor, Tensor]:
         (length, batch, _), size = x_LBF.shape, u_GD.shape[1]
-        both = 2 * size  # of r and z, which lie side by side
+        both = 2 * size  # r and z are adjacent
         states = x_LBF.new_empty(length + 1, batch, size)
         states[0] = first_BD
         rz, n, inner = (x_LBF.new_empty(length, batch, width) for width in (both, size, size))  # inner: 2 (U h + c) of n
@@ -105,7 +106,7 @@ class GruLayer(torch.autograd.Function):
         above = None if d_states is None else d_states.unbind(0)
         d_BD = torch.zeros_like(states[0]) if d_last is None else d_last.clone()
         kept, other = torch.empty_like(d_BD), torch.empty_like(d_BD)
-        # of the products with x (r, z, n) and with h (r, z, n times r): they differ in n alone
+        # gradients of the products with x (r, z, n) and h (r, z, n times r): only n differs
         with_h, with_x = (states.new_empty(STEPS_PER_MATMUL, *d_BD.shape[:1], 3 * size) for _ in range(2))
         d_h, d_rz = with_h.unbind(0), with_h[..., : 2 * size].unbind(0)
         d_r, d_z, d_inner = (part.unbind(0) for part in with_h.split(size, dim=-1))
@@ -131,7 +132,7 @@ class GruLayer(torch.autograd.Function):
 
 
 class _Gradients:
-    """The gradients of a layer's input and weights, summed chunk by chunk out of those of its gates."""
+    """The gradients of a layer's input and weights, summed chunk by chunk from those of its gates."""
 
     def __init__(self, ctx: Any, x_LBF: Tensor, w_GF: Tensor, u_GD: Tensor) -> None:
         self.x = torch.empty_like(x_LBF) if ctx.needs_input_grad[0] else None
@@ -150,18 +151,18 @@ class _Gradients:
 
 
 def _chunks(length: int, backwards: bool = False) -> list[tuple[int, int]]:
-    """(first step, steps) of every run of `STEPS_PER_MATMUL` steps."""
+    """(first step, steps) of every chunk of `STEPS_PER_MATMUL` steps."""
     found = [(start, min(STEPS_PER_MATMUL, length - start)) for start in range(0, length, STEPS_PER_MATMUL)]
     return found[::-1] if backwards else found
 
 
 def _rows(part_LBX: Tensor, start: int, steps: int) -> Tensor:
-    """[steps B, X]: some steps as the rows of a matrix, without a copy."""
+    """[steps B, X]: some steps as the rows of a matrix, without copying."""
     return part_LBX[start : start + steps].flatten(0, 1)
 
 
 def _apply(layer: nn.RNNBase, name: str, x_LBF: Tensor, first_BD: Tensor) -> tuple[Tensor, Tensor]:
-    """One layer in one direction; `name`: the end of its weights' names."""
+    """One layer in one direction; `name`: the suffix of its weights' names."""
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     w, u, b, c = (getattr(layer, f"{kind}_{name}") for kind in kinds)
     if isinstance(layer, nn.GRU):
@@ -172,7 +173,7 @@ def _apply(layer: nn.RNNBase, name: str, x_LBF: Tensor, first_BD: Tensor) -> tup
 
 
 def _fast(layer: nn.RNNBase, x: object, first: object) -> bool:
-    """Whether a call is one that the functions above are for."""
+    """Whether the functions above support a call."""
     if not isinstance(x, Tensor) or x.dim() != 3 or x.device.type != "cpu" or not (first is None or isinstance(first, Tensor)):
         return False
     training = layer.training and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
@@ -200,7 +201,7 @@ class Elman(nn.RNN):
     """`torch.nn.RNN`, faster in training on a CPU."""
 
     def forward(self, x: Any, first: Any = None) -> Any:
-        """As torch's."""
+        """Same signature as torch's."""
         return _forward(self, x, first) if self.nonlinearity == "tanh" and _fast(self, x, first) else super().forward(x, first)
 
 
@@ -208,5 +209,5 @@ class Gru(nn.GRU):
     """`torch.nn.GRU`, faster in training on a CPU."""
 
     def forward(self, x: Any, first: Any = None) -> Any:
-        """As torch's."""
+        """Same signature as torch's."""
         return _forward(self, x, first) if _fast(self, x, first) else super().forward(x, first)

@@ -1,4 +1,4 @@
-"""Initial weights: one rule for each kind of layer, the same in every network."""
+"""Initial weights: one rule per kind of layer, the same in every network."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 def initialise(layer: nn.Conv1d | nn.Linear, nonlinearity: Literal["relu", "tanh"] = "relu") -> None:
-    """Zero bias; Kaiming weights (He et al. 2015) in front of a ReLU, Xavier ones (Glorot & Bengio 2010) elsewhere."""
+    """Zero bias; Kaiming weights (He et al. 2015) before a ReLU, else Xavier (Glorot & Bengio 2010)."""
     if nonlinearity == "relu":
         nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
     else:

@@ -1,6 +1,7 @@
-"""One map from all lags to all steps at once: linear, by ridge or by descent, or with a hidden layer.
+"""One map from all lags to all steps: linear (ridge or gradient descent), or with a hidden layer.
 
-Hoerl & Kennard 1970 (ridge); Zeng et al. 2023, "Are transformers effective for time series forecasting?" (linear, nlinear).
+Hoerl & Kennard 1970 (ridge); Zeng et al. 2023, "Are transformers effective for time series forecasting?"
+(linear, nlinear).
 Shapes: B batch, L lookback, F features, H horizon, O outputs, P = L * F lags, D hidden size.
 """
 
@@ -20,9 +21,9 @@ LEAST_TARGETS = 2
 class Linear(Network):
     """y = W x + b over the flattened window, by gradient descent: [B, L, F] -> [B, H, O].
 
-    `subtract_last` (nlinear): every channel is measured against its newest sample, so that a shift of the window's level
-    is none of the map's business; the level itself is put back by the forecaster (`scaling.window: last`).
-    Zero weights to begin with: the first forecast is the level alone.
+    `subtract_last` (nlinear): every channel is relative to its newest sample, so the map does not depend on
+    the window's level; the forecaster adds the level back (`scaling.window: last`).
+    Weights start at zero: the first forecast is the level alone.
     """
 
     linear = True
@@ -43,10 +44,10 @@ class Linear(Network):
 
 
 class Dense(Network):
-    """The unit without a loop, h = f(W x + b), then a linear map: [B, L, F] -> [B, H, O].
+    """A layer without recurrence, h = f(W x + b), then a linear map: [B, L, F] -> [B, H, O].
 
-    Every lag has weights of its own and nothing is carried from sample to sample: what a recurrence adds shows beside it.
-    Xavier weights, zero biases (Kaiming for relu).  Raises ValueError for numbers out of range.
+    Every lag has its own weights and nothing is carried between samples; comparing it shows what a recurrence
+    adds.  Xavier weights, zero biases (Kaiming for relu).  Raises ValueError for numbers out of range.
     """
 
     def __init__(
@@ -75,9 +76,9 @@ class Dense(Network):
 
 
 class Ridge(ClosedForm):
-    """y = W x + b over the flattened window: [B, L, F] -> [B, H].  `candidates` gives the ridge solutions of `PENALTIES`.
+    """y = W x + b over the flattened window, by ridge regression for each penalty: [B, L, F] -> [B, H].
 
-    The point forecast alone: it has no `outputs`.
+    Only a point forecast: it has no `outputs`.
     """
 
     linear = True
@@ -95,21 +96,23 @@ class Ridge(ClosedForm):
     def candidates(
         self, batches: Iterable[tuple[Tensor, Tensor]], penalties: Sequence[float] = PENALTIES
     ) -> Iterator[tuple[float, dict[str, Tensor]]]:
-        """Each penalty with the weights that minimise |y - W x - b|^2 + penalty |W|^2 over all (x [B, L, F], y [B, H]).
+        """Each penalty with the weights that minimise |y - W x - b|^2 + penalty |W|^2 over all (x [B, L, F],
+        y [B, H]).
 
-        A missing target (NaN) is left out of its own step only.  The bias is not penalised; a lag that never varies gets 0,
-        and so does a step with fewer than two targets.  A penalty too small to solve with is left out.
-        Memory: 8 (P + 1)^2 bytes, and as much again for each step that misses a target, whatever the number of windows.
+        A missing target (NaN) is left out of its own step only.  The bias is not penalised; a constant lag
+        gets weight 0, as does a step with fewer than two targets.  A penalty too small to solve with is left
+        out.
+        Memory: 8 (P + 1)^2 bytes, plus as much for each step that misses a target, for any number of windows.
         """
         moments, cross, own = _normal_equations((x.flatten(1).double(), y.double()) for x, y in batches)
         varies = _varying(moments)
         moments, cross = moments[varies][:, varies], cross[varies]
-        for step in own:  # one after another: they may be large
+        for step in own:  # one at a time: they may be large
             own[step] = own[step][varies][:, varies]
         for penalty in penalties:
             try:
                 solved = _solve(moments, cross, own, penalty)
-            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # singular in 64 bits: a larger penalty may do
+            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # singular in 64 bits: a larger penalty may work
                 continue
             full = cross.new_zeros(len(varies), cross.shape[1])
             full[varies] = solved
@@ -118,7 +121,7 @@ class Ridge(ClosedForm):
 
 
 def _normal_equations(batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
-    """X'X [P+1, P+1] over all windows and X'Y [P+1, H], with a column of ones last, and the own X'X of each step with gaps."""
+    """X'X [P+1, P+1] and X'Y [P+1, H] over all windows, ones last; and X'X of each step with gaps."""
     moments = cross = None
     own: dict[int, Tensor] = {}
     for x_BP, y_BH in batches:
@@ -139,7 +142,7 @@ def _normal_equations(batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor,
 
 
 def _varying(moments: Tensor) -> Tensor:
-    """Which columns have a variance above rounding; the column of ones, last, always stays."""
+    """Which columns vary by more than rounding; the last one, of ones, always stays."""
     count, sums = moments[-1, -1], moments[-1]
     squares = moments.diagonal()
     varies = squares / count - (sums / count) ** 2 > 1e-9 * (1 + squares / count)
@@ -148,16 +151,16 @@ def _varying(moments: Tensor) -> Tensor:
 
 
 def _solve(moments: Tensor, cross: Tensor, own: Mapping[int, Tensor], penalty: float) -> Tensor:
-    """[P+1, H]: all steps without a gap at once, each other one with its own moments; zero where it has fewer than 2 targets.
+    """[P+1, H]: all complete steps at once, each other one with its own moments; 0 with fewer than 2 targets.
 
-    Raises LinAlgError where a matrix is not positive definite.
+    Raises LinAlgError if a matrix is not positive definite.
     """
     solved = torch.zeros_like(cross)
     whole = [step for step in range(cross.shape[1]) if step not in own]
     if whole:
         solved[:, whole] = _ridge(moments, cross[:, whole], penalty)
     for step, matrix in own.items():
-        if matrix[-1, -1] >= LEAST_TARGETS:  # the count of ones, which sums and differences keep exact
+        if matrix[-1, -1] >= LEAST_TARGETS:  # the count of ones, exact under sums and differences
             solved[:, [step]] = _ridge(matrix, cross[:, [step]], penalty)
     return solved
 

@@ -1,6 +1,7 @@
-"""The minimal GRU, whose states all come at once from a parallel scan.
+"""The minimal GRU, whose states a parallel scan computes all at once.
 
-Feng et al. 2024, "Were RNNs all we needed?" (arXiv 2410.01201); Ladner & Fischer 1980, Blelloch 1990 (the scan).
+Feng et al. 2024, "Were RNNs all we needed?" (arXiv 2410.01201); Ladner & Fischer 1980, Blelloch 1990 (the
+scan).
 Shapes: B batch, L lookback, F features, H horizon, O outputs, D hidden size.
 """
 
@@ -12,36 +13,37 @@ from torch import Tensor, nn
 from models.networks.contract import Head, Network, check_ranges
 from models.networks.layers import initialise
 
-LONGEST = 1000.0  # samples over which the slowest units begin to remember
+LONGEST = 1000.0  # initial memory of the slowest units, in samples
 
 
 def _pairs(keep_BLD: Tensor, add_BLD: Tensor) -> tuple[Tensor, Tensor]:
-    """Neighbouring maps h -> a h + b, two by two from the oldest, as one map each: [B, L, D] twice -> [B, L // 2, D] twice."""
+    """Merges pairs of maps h -> a h + b from the oldest on: [B, L, D] twice -> [B, L // 2, D] twice."""
     even = keep_BLD.shape[1] // 2 * 2
     first, second = keep_BLD[:, 0:even:2], keep_BLD[:, 1:even:2]
     return first * second, second * add_BLD[:, 0:even:2] + add_BLD[:, 1:even:2]
 
 
 def scan(keep_BLD: Tensor, add_BLD: Tensor) -> Tensor:
-    """h_t = keep_t h_(t-1) + add_t for every t, h_0 = 0: [B, L, D] twice -> [B, L, D], in 2 log2(L) steps of 2 L work in all.
+    """h_t = keep_t h_(t-1) + add_t for every t, h_0 = 0: [B, L, D] twice -> [B, L, D], in O(L) work.
 
-    Two neighbouring maps h -> a h + b are one map of that kind: the scan over pairs gives every second state, and one step
-    more gives those between.  Nothing is divided and no logarithm taken: with keep between 0 and 1 nothing overflows.
+    Two neighbouring maps h -> a h + b compose to one: the scan over pairs gives every second state, and one
+    more step gives the others (2 log2(L) steps, 2 L work).  Without divisions or logarithms: with keep
+    between 0 and 1 nothing overflows.
     """
     length = add_BLD.shape[1]
     if length == 1:
         return add_BLD
     odd = scan(*_pairs(keep_BLD, add_BLD))  # the states of samples 1, 3, 5, ...
     later = keep_BLD[:, 2::2] * odd[:, : (length - 1) // 2] + add_BLD[:, 2::2]
-    even = torch.cat([add_BLD[:, :1], later], dim=1)  # of samples 0, 2, 4, ...
+    even = torch.cat([add_BLD[:, :1], later], dim=1)  # the states of samples 0, 2, 4, ...
     woven = torch.stack([even[:, : odd.shape[1]], odd], dim=2).flatten(1, 2)
     return woven if length % 2 == 0 else torch.cat([woven, even[:, -1:]], dim=1)
 
 
 def last(keep_BLD: Tensor, add_BLD: Tensor) -> Tensor:
-    """The newest state of `scan` alone, at half its work: [B, L, D] twice -> [B, D]."""
+    """Only the newest state of `scan`, with half the work: [B, L, D] twice -> [B, D]."""
     while (length := add_BLD.shape[1]) > 1:
-        if length % 2:  # the oldest map acts on the zero state, so only what it adds counts
+        if length % 2:  # the oldest map acts on the zero state: only its addend counts
             add = torch.cat([keep_BLD[:, 1:2] * add_BLD[:, :1] + add_BLD[:, 1:2], add_BLD[:, 2:]], dim=1)
             keep_BLD, add_BLD = keep_BLD[:, 1:], add
         keep_BLD, add_BLD = _pairs(keep_BLD, add_BLD)
@@ -49,7 +51,7 @@ def last(keep_BLD: Tensor, add_BLD: Tensor) -> Tensor:
 
 
 def loop(keep_BLD: Tensor, add_BLD: Tensor) -> Tensor:
-    """What `scan` gives, one sample after the other: the definition, for tests."""
+    """The definition of `scan`, one sample after another, for tests."""
     state, states = torch.zeros_like(add_BLD[:, 0]), []
     for step in range(add_BLD.shape[1]):
         state = keep_BLD[:, step] * state + add_BLD[:, step]
@@ -60,9 +62,9 @@ def loop(keep_BLD: Tensor, add_BLD: Tensor) -> Tensor:
 class MinGruLayer(nn.Module):
     """z_t = sigmoid(W x_t), h_t = (1 - z_t) h_(t-1) + z_t V x_t: [B, L, F] -> [B, L, D].
 
-    No gate sees a state, so all of them are known before the first.  The biases of z are spread so that the units begin to
-    remember over 2 to LONGEST samples (Tallec & Ollivier 2018, "chrono initialisation"): a unit that forgets within some
-    samples never sees what an early sample would have taught it.  Xavier weights.
+    No gate sees a state, so all gates are known in advance.  The biases of z are spread so that the units
+    initially remember 2 to LONGEST samples (Tallec & Ollivier 2018, "chrono initialisation"): a unit that
+    forgets quickly never learns from early samples.  Xavier weights.
     """
 
     def __init__(self, num_features: int, hidden_size: int) -> None:
@@ -76,16 +78,17 @@ class MinGruLayer(nn.Module):
             self.gate.bias.copy_(-torch.log(spans - 1))  # z = 1 / span where the features are 0
 
     def forward(self, x_BLF: Tensor, newest: bool = False) -> Tensor:
-        """[B, L, F] -> [B, L, D]; `newest`: the last state alone, [B, D]."""
+        """[B, L, F] -> [B, L, D]; `newest`: only the last state, [B, D]."""
         z_BLD = self.gate(x_BLF).sigmoid()
         return (last if newest else scan)(1 - z_BLD, z_BLD * self.candidate(x_BLF))
 
 
 class MinGru(Network):
-    """Layers of the minimal GRU, then one linear map from the last state to the whole horizon: [B, L, F] -> [B, H, O].
+    """Layers of the minimal GRU, then a linear map from the last state to the whole horizon: [B, L, F] -> [B,
+    H, O].
 
-    Between the layers a state is taken through a linear map and a ReLU-like gate (SiLU) and added to itself, since the
-    recurrence alone is linear in the candidates.  `dropout` before each map.  Raises ValueError for numbers out of range.
+    Between layers a state passes a linear map and a SiLU and is added to itself, since the recurrence alone
+    is linear in the candidates.  `dropout` before each map.  Raises ValueError for numbers out of range.
     """
 
     def __init__(

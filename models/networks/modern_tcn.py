@@ -1,4 +1,4 @@
-"""Convolution with large kernels over patches of the window, which makes long windows short.
+"""Convolution with large kernels over patches of the window, which shorten long windows.
 
 Luo & Wang 2024, "ModernTCN" (ICLR).
 Shapes: B batch, L lookback, F features, H horizon, O outputs, P patches, C channels.
@@ -10,9 +10,9 @@ from models.networks.contract import Head, Network
 
 
 class Block(nn.Module):
-    """x + W gelu(V norm(depth-wise convolution of x)): what lies apart in time, then what lies apart in channels.
+    """x + W gelu(V norm(depth-wise convolution of x)): mixes along time, then across channels.
 
-    The norm runs over the channels of each patch alone, never over a batch.
+    The norm runs over the channels of each patch, never over a batch.
     """
 
     def __init__(self, channels: int, kernel_size: int, expansion: int, dropout: float) -> None:
@@ -31,12 +31,13 @@ class Block(nn.Module):
 
 
 class ModernTcn(Network):
-    """Patches of the window, blocks of large-kernel depth-wise convolution, one linear map of all patches.
+    """Patches of the window, blocks of large-kernel depth-wise convolution, a linear map of all patches.
 
-    [B, L, F] -> [B, H, O].  A patch is `patch_size` samples of all features, `patch_stride` samples after the one before it;
-    zeros stand before the oldest sample so that the newest patch ends with the window.  `kernel_size` (odd) counts patches;
-    it is cut to twice their number where that is smaller.  Unlike the paper, features share their patches (our networks see
-    one sequence of all channels) and the norm is over channels, not over the batch.  torch's own initialisation.
+    [B, L, F] -> [B, H, O].  A patch has `patch_size` samples of all features and starts `patch_stride`
+    samples after the previous one; zeros before the oldest sample make the newest patch end with the window.
+    `kernel_size` (odd) counts patches and is cut to twice their number minus one.  Unlike in the paper,
+    features share their patches (our networks see one sequence of all channels) and the norm is over
+    channels, not the batch.  torch's own initialisation.
     Raises ValueError for numbers out of range.
     """
 
@@ -67,7 +68,7 @@ class ModernTcn(Network):
         patches = 1 + -(-max(lookback - patch_size, 0) // patch_stride)
         self.padding = patch_size + (patches - 1) * patch_stride - lookback
         self.enter = nn.Conv1d(num_features, channels, patch_size, patch_stride)
-        kernel_size = min(kernel_size, 2 * patches - 1)  # a wider one would only see padding
+        kernel_size = min(kernel_size, 2 * patches - 1)  # a wider kernel would only see padding
         self.blocks = nn.Sequential(*(Block(channels, kernel_size, expansion, dropout) for _ in range(num_blocks)))
         self.dropout = nn.Dropout(dropout)
         self.head = Head(patches * channels, horizon, outputs)

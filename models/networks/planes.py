@@ -1,4 +1,4 @@
-"""Convolution and pooling of one plane of numbers, as a textbook draws them.
+"""Convolution and pooling of a 2-D array, as in a textbook.
 
 LeCun et al. 1989.  Shapes: n x p the plane, k x l the kernel or the pool.
 """
@@ -9,10 +9,11 @@ from torch import Tensor, get_default_dtype
 
 
 def convolve(plane: Tensor, kernel: Tensor) -> Tensor:
-    """The kernel laid on every place where it fits whole, products summed: [n, p], [k, l] -> [n - k + 1, p - l + 1].
+    """Sums of products wherever the whole kernel fits: [n, p], [k, l] -> [n - k + 1, p - l + 1].
 
-    The kernel is not turned around (a cross-correlation, which deep learning calls a convolution).
-    Raises ValueError where either has not two dimensions, or the kernel is empty or larger than the plane.
+    The kernel is not flipped (a cross-correlation, which deep learning calls a convolution).
+    Raises ValueError unless both have two dimensions and the kernel is neither empty nor larger than the
+    plane.
     """
     if plane.dim() != 2 or kernel.dim() != 2:
         raise ValueError(f"plane and kernel must have two dimensions, not {plane.dim()} and {kernel.dim()}")
@@ -23,10 +24,11 @@ def convolve(plane: Tensor, kernel: Tensor) -> Tensor:
 def pool(
     plane: Tensor, size: int | tuple[int, int], stride: int | tuple[int, int], kind: Literal["max", "min", "average"]
 ) -> Tensor:
-    """One number for each pool of `size` that fits whole, `stride` apart: [n, p] -> [(n - k) // s + 1, (p - l) // s + 1].
+    """One number per whole pool of `size`, `stride` apart: [n, p] -> [(n - k) // s + 1, (p - l) // s + 1].
 
-    `size` and `stride`: one number for both directions, or (down, across).  An average of whole numbers is a float.
-    Raises ValueError for a plane without two dimensions, a pool larger than it, numbers below 1 and an unknown kind.
+    `size` and `stride`: one number for both directions, or (down, across).  An average of integers is a
+    float.
+    Raises ValueError for a plane without two dimensions, a larger pool, numbers below 1 or an unknown kind.
     """
     if plane.dim() != 2:
         raise ValueError(f"plane must have two dimensions, not {plane.dim()}")

@@ -1,7 +1,8 @@
 """Recurrent networks, last state to all steps (seq2vec): Elman, LSTM, GRU, stacked and bidirectional.
 
-Elman 1990 ("Finding structure in time"), Hochreiter & Schmidhuber 1997 (LSTM), Cho et al. 2014 (GRU), Schuster & Paliwal 1997
-(bidirectional).  Shapes: B batch, L lookback, F features, H horizon, O outputs, D hidden size.
+Elman 1990 ("Finding structure in time"), Hochreiter & Schmidhuber 1997 (LSTM), Cho et al. 2014 (GRU),
+Schuster & Paliwal 1997 (bidirectional).  Shapes: B batch, L lookback, F features, H horizon, O outputs, D
+hidden size.
 """
 
 from collections.abc import Callable
@@ -18,12 +19,13 @@ CELLS: dict[Cell, Callable[..., nn.RNNBase]] = {"elman": Elman, "lstm": nn.LSTM,
 
 
 class Recurrent(Network):
-    """A recurrence over the window, then one linear map from its last state to the whole horizon: [B, L, F] -> [B, H, O].
+    """A recurrence over the window, then a linear map from its last state: [B, L, F] -> [B, H, O].
 
-    elman: h_t = f(W x_t + U h_(t-1) + b), f = tanh or relu.  Stacked (`num_layers`): each layer hands its sequence to the
-    next, `dropout` between.  `bidirectional`: a second network over the reversed window; both last states are used.
-    Initialisation: orthogonal recurrent weights gate by gate, Xavier input weights, zero biases, LSTM forget gate bias 1
-    (Jozefowicz et al. 2015).  Raises ValueError for numbers out of range.
+    elman: h_t = f(W x_t + U h_(t-1) + b), f = tanh or relu.  Stacked (`num_layers`): each layer passes its
+    sequence to the next, with `dropout` between.  `bidirectional`: a second network over the reversed window;
+    both last states are used.  Initialisation: orthogonal recurrent weights per gate, Xavier input weights,
+    zero biases, LSTM forget gate bias 1 (Jozefowicz et al. 2015).  Raises ValueError for numbers out of
+    range.
     """
 
     micro_batched = True

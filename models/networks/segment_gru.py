@@ -1,4 +1,4 @@
-"""A GRU over segments of the window in place of samples, which makes long windows short.
+"""A GRU over segments of the window instead of samples, which shortens long windows.
 
 Lin et al. 2023, "SegRNN" (arXiv 2308.11200).
 Shapes: B batch, L lookback, F features, H horizon, O outputs, D hidden size, P segments.
@@ -15,10 +15,11 @@ from models.networks.layers import initialise, initialise_recurrence
 class SegmentGru(Network):
     """A GRU over segments of the window, then all segments of the horizon at once: [B, L, F] -> [B, H, O].
 
-    `segment` samples of all features become one vector by a linear map and a ReLU, so the recurrence takes L / segment steps;
-    zeros stand before the oldest sample where L is no multiple.  Decoding is parallel: each segment of the horizon has an
-    embedding of its place, which takes the same GRU one step on from the last state; a linear map makes it `segment` steps.
-    Initialisation: orthogonal recurrent weights gate by gate, Xavier, zero biases, small embeddings.
+    A linear map and a ReLU turn `segment` samples of all features into one vector, so the recurrence takes L
+    / segment steps; zeros precede the oldest sample if L is not a multiple.  Decoding is parallel: each
+    segment of the horizon has a position embedding, with which the same GRU takes one step from the last
+    state; a linear map turns the result into `segment` steps.  Initialisation: orthogonal recurrent weights
+    per gate, Xavier, zero biases, small embeddings.
     Raises ValueError for numbers out of range.
     """
 
@@ -52,7 +53,7 @@ class SegmentGru(Network):
         segments = padded.unflatten(1, (-1, self.segment)).flatten(2)
         _, last_1BD = self.recurrence(self.enter(segments).relu())
         count, width = self.places.shape
-        states = last_1BD.squeeze(0).unsqueeze(1).expand(-1, count, -1).reshape(1, -1, width)  # one for each segment to come
+        states = last_1BD.squeeze(0).unsqueeze(1).expand(-1, count, -1).reshape(1, -1, width)  # one per segment of the horizon
         places = self.places.expand(last_1BD.shape[1], -1, -1).reshape(-1, 1, width)
         decoded, _ = self.recurrence(places, states)
         made = self.head(self.dropout(decoded))

@@ -1,9 +1,10 @@
-"""Sequence to sequence: an output at every step, a vector to a sequence, encoder and decoder; never sees a target in eval mode.
+"""Sequence to sequence: SeqToSeq, VecToSeq and EncoderDecoder; never sees a target in eval mode.
 
-Graves 2013 ("Generating sequences with recurrent neural networks"; an output at every step), Cho et al. 2014 (GRU, a summary
-handed to every step of the decoder), Sutskever et al. 2014 ("Sequence to sequence learning with neural networks"), Williams &
-Zipser 1989 (teacher forcing), S. Bengio et al. 2015 (scheduled sampling).
-Shapes: B batch, L lookback, F features, H horizon, O outputs, K channels known ahead, D hidden size, S parts of a window.
+Graves 2013 ("Generating sequences with recurrent neural networks"; an output at every step), Cho et al. 2014
+(GRU, a summary as input of every decoder step), Sutskever et al. 2014 ("Sequence to sequence learning with
+neural networks"), Williams & Zipser 1989 (teacher forcing), S. Bengio et al. 2015 (scheduled sampling).
+Shapes: B batch, L lookback, F features, H horizon, O outputs, K channels known ahead, D hidden size, S parts
+of a window.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from models.networks.layers import initialise, initialise_recurrence
 from models.networks.recurrent import CELLS
 
 Feedback = Literal["own", "teacher", "scheduled"]
-State = Tensor | tuple[Tensor, Tensor]  # an LSTM's is (h, c), its output and its memory
+State = Tensor | tuple[Tensor, Tensor]  # for an LSTM (h, c): output and memory
 
 ONE_STEP: dict[Cell, Callable[..., nn.RNNCellBase]] = {"elman": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
 
@@ -25,9 +26,10 @@ ONE_STEP: dict[Cell, Callable[..., nn.RNNCellBase]] = {"elman": nn.RNNCell, "lst
 class SeqToSeq(Network):
     """A recurrence that forecasts the next horizon at every sample of the window: [B, L, F] -> [B, H, O].
 
-    In training [B, L, H, O] (or `Apart`), each sample's own forecast from what lies up to it (dense supervision, all with equal
-    weight), so that one window gives L examples; in eval mode the last sample's.  One linear head for all samples.  Stacked
-    (`num_layers`): each layer hands its sequence to the next, `dropout` between and before the head.
+    In training [B, L, H, O] (or `Apart`): each sample's own forecast from the samples up to it (dense
+    supervision with equal weights), so that one window gives L examples; in eval mode only the last sample's.
+    One linear head for all samples.  Stacked (`num_layers`): each layer passes its sequence to the next, with
+    `dropout` between and before the head.
     Initialisation: `initialise_recurrence`.  Raises ValueError for numbers out of range.
     """
 
@@ -63,14 +65,16 @@ class SeqToSeq(Network):
 
 
 class VecToSeq(Network):
-    """The window in one vector, and a recurrence from that vector over the horizon: [B, L, F], [B, H, K] -> [B, H, O].
+    """The window as one vector, and a recurrence from it over the horizon: [B, L, F], [B, H, K] -> [B, H, O].
 
-    The vector is tanh of a linear map of the newest sample and the means of `parts` equal parts of the window, oldest first.
-    Means rather than every n-th sample, which would alias what is faster than n; parts rather than one mean, which would lose
-    the order of time; not every sample, whose map would outweigh the rest of the network; the newest by itself, because a
-    forecast begins there.  The vector is the first state (an LSTM's memory begins at 0) and an input of every step, beside
-    what is known ahead of it.  No step sees an earlier output, so that the whole horizon is one call.  A linear head, shared.
-    Initialisation: `initialise_recurrence`, Xavier for the vector.  Raises ValueError for numbers out of range.
+    The vector is tanh of a linear map of the newest sample and the means of `parts` equal parts of the
+    window, oldest first.  Means, because every n-th sample alone would alias faster changes; parts, because
+    one mean would lose the order of time; not every sample, whose map would outweigh the rest of the network;
+    the newest separately, because a forecast starts there.  The vector is the first state (an LSTM's memory
+    starts at 0) and an input of every step, with what is known ahead of it.  No step sees an earlier output,
+    so the whole horizon is one call.  A shared linear head.
+    Initialisation: `initialise_recurrence`, Xavier for the vector.  Raises ValueError for numbers out of
+    range.
     """
 
     share_SL: Tensor
@@ -100,7 +104,7 @@ class VecToSeq(Network):
         initialise_recurrence(self.decoder)
 
     def forward(self, x_BLF: Tensor, ahead_BHK: Tensor | None = None) -> Tensor:
-        """[B, L, F], [B, H, K] -> [B, H, O].  Raises ValueError where what is known ahead is missing or of another shape."""
+        """[B, L, F], [B, H, K] -> [B, H, O]; ValueError if `ahead_BHK` is missing or of another shape."""
         ahead_BHK = known_ahead(ahead_BHK, x_BLF, self.horizon, self.num_ahead)
         seen = torch.cat((torch.matmul(self.share_SL, x_BLF), x_BLF[:, -1:]), dim=1)
         vector_BD = self.vector(seen.flatten(1)).tanh()
@@ -112,12 +116,13 @@ class VecToSeq(Network):
 
 
 class EncoderDecoder(Network):
-    """A recurrence that reads the window and one that writes the forecast, fed with its own: [B, L, F], [B, H, K] -> [B, H, O].
+    """A recurrence that reads the window and one that writes the forecast: [B, L, F], [B, H, K] -> [B, H, O].
 
-    The decoder begins at the encoder's last state.  Each step sees output 0 of the step before (the first: a learned linear
-    map of the newest sample, in place of the last value) and what is known ahead of it; the gradient flows through.
-    `feedback`, in training only: `teacher` feeds the true target of the step before, the own output where it is missing;
-    `scheduled` feeds it with probability `teacher_share`, drawn for each window and step.  A linear head, shared.
+    The decoder starts from the encoder's last state.  Each step sees output 0 of the previous step (at first:
+    a learned linear map of the newest sample instead of the last value) and what is known ahead of it;
+    gradients flow through.  `feedback`, in training only: `teacher` feeds the true previous target, or the
+    model's output where it is missing; `scheduled` does so with probability `teacher_share`, drawn per window
+    and step.  A shared linear head.
     Initialisation: `initialise_recurrence`.  Raises ValueError for numbers out of range.
     """
 
@@ -152,9 +157,9 @@ class EncoderDecoder(Network):
         initialise_recurrence(self.decoder)
 
     def forward(self, x_BLF: Tensor, ahead_BHK: Tensor | None = None, y_BH: Tensor | None = None) -> Tensor:
-        """[B, L, F], [B, H, K] -> [B, H, O]; `y_BH`: the targets, NaN where missing, which only training looks at.
+        """[B, L, F], [B, H, K] -> [B, H, O]; `y_BH`: the targets, NaN where missing, used in training only.
 
-        Raises ValueError where what is known ahead is missing or of another shape.
+        Raises ValueError if the values known ahead are missing or have another shape.
         """
         ahead_BHK = known_ahead(ahead_BHK, x_BLF, self.horizon, self.num_ahead)
         taught_BH = taught(y_BH if self.training else None, self.feedback, self.teacher_share)
@@ -169,7 +174,7 @@ class EncoderDecoder(Network):
 
 
 def known_ahead(ahead_BHK: Tensor | None, x_BLF: Tensor, horizon: int, num_ahead: int) -> Tensor:
-    """[B, H, K]: what is known ahead of each step as given, without a channel where a network takes none."""
+    """[B, H, K]: the values known ahead of each step as given; no channels if a network takes none."""
     if ahead_BHK is None:
         if num_ahead:
             raise ValueError(f"num_ahead is {num_ahead}: the network needs ahead_BHK, what is known ahead of each step")
@@ -180,24 +185,25 @@ def known_ahead(ahead_BHK: Tensor | None, x_BLF: Tensor, horizon: int, num_ahead
 
 
 def equal_parts(lookback: int, parts: int) -> Tensor:
-    """[S, L]: the share of each sample in the mean of each of S successive parts, whose sizes differ by one at most."""
+    """[S, L]: each sample's share in the means of S successive parts, whose sizes differ by at most one."""
     part_L = torch.arange(lookback) * parts // lookback
     inside_SL = (part_L == torch.arange(parts).unsqueeze(1)).to(torch.get_default_dtype())
     return inside_SL / inside_SL.sum(1, keepdim=True)
 
 
 def first_layer(state: State) -> State:
-    """The state of a recurrence of one layer as its one-step cell takes it: [1, B, D] -> [B, D]."""
+    """The state of a one-layer recurrence in the shape its one-step cell takes: [1, B, D] -> [B, D]."""
     return (state[0][0], state[1][0]) if isinstance(state, tuple) else state[0]
 
 
 def output_of(state: State) -> Tensor:
-    """h, what a cell shows of its state."""
+    """h, the output part of a cell's state."""
     return state[0] if isinstance(state, tuple) else state
 
 
 def taught(y_BH: Tensor | None, feedback: Feedback, teacher_share: float) -> Tensor | None:
-    """[B, H] the targets that are fed back in place of the own outputs, NaN where the own output is; None: everywhere."""
+    """[B, H] the targets fed back instead of the model's outputs, NaN where the output is used; None:
+    everywhere."""
     if y_BH is None or feedback == "own":
         return None
     if feedback == "scheduled":
@@ -206,7 +212,7 @@ def taught(y_BH: Tensor | None, feedback: Feedback, teacher_share: float) -> Ten
 
 
 def fed_back(forecast_BO: Tensor, taught_BH: Tensor | None, step: int) -> Tensor:
-    """[B, 1]: what the step after `step` sees of it."""
+    """[B, 1]: the feedback that the step after `step` sees."""
     own_B1 = forecast_BO[:, :1]
     if taught_BH is None:
         return own_B1

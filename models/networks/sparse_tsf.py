@@ -1,7 +1,8 @@
-"""Cross-period sparse forecasting: one map from the periods seen to the periods ahead, shared by all phases of a season.
+"""Cross-period sparse forecasting: one map from past to future periods, shared by all phases of a season.
 
 Lin et al. 2024, "SparseTSF" (ICML, arXiv 2405.00946).
-Shapes: B batch, L lookback, F features, H horizon, O outputs, K channels known ahead, S season, P periods seen, M ahead.
+Shapes: B batch, L lookback, F features, H horizon, O outputs, K channels known ahead, S season, P periods
+seen, M ahead.
 """
 
 import torch
@@ -15,14 +16,15 @@ from models.networks.sequence import known_ahead
 class SparseTsf(Network):
     """One linear map of P periods to M, the same for each of the S phases: [B, L, F], [B, H, K] -> [B, H, O].
 
-    The channels are added up by one weight each (in the beginning y by 1, all others by 0), and a convolution over a season is
-    added to the sum, so that each sample also knows its neighbours.  Zeros, which stand for the level, come before the oldest
-    sample where L is no multiple of the season.  What is known ahead of a step moves its point by one weight a channel.  The
-    720 samples and 720 steps of the paper take fewer than 1,000 weights for the point.
-    It begins as the seasonal naive forecast, and draws nothing.  `hidden_size` above 0 puts a hidden layer (ReLU, Kaiming
-    weights) in place of the linear map, the paper's SparseTSF/MLP.
-    `season`: in rows.  A window that is shorter shows no season, which then counts as 1: a linear map of all samples to all
-    steps, without a convolution.  The level is the forecaster's business (`scaling.window`).
+    The channels are summed with one weight each (initially 1 for y, 0 for all others), and a convolution over
+    a season is added to the sum, so that each sample also knows its neighbours.  Zeros, which stand for the
+    level, precede the oldest sample if L is not a multiple of the season.  Values known ahead of a step move
+    its point by one weight per channel.  The paper's 720 samples and 720 steps take fewer than 1,000 weights
+    for the point.
+    It starts as the seasonal naive forecast, without random draws.  `hidden_size` above 0 replaces the linear
+    map by one with a hidden layer (ReLU, Kaiming weights), the paper's SparseTSF/MLP.
+    `season`: in rows.  A window shorter than that has no season, which then counts as 1: a linear map of all
+    samples to all steps, without a convolution.  The level is handled by the forecaster (`scaling.window`).
     Raises ValueError for numbers out of range.
     """
 
@@ -43,7 +45,7 @@ class SparseTsf(Network):
         self.season = target.season(season, lookback)
         self.horizon, self.num_ahead = horizon, num_ahead
         steps = target.steps(horizon)
-        left_out = (steps[0] - 1) // self.season * self.season  # whole periods of a gap
+        left_out = (steps[0] - 1) // self.season * self.season  # whole periods inside a gap
         places = [step - 1 - left_out for step in steps]
         self.places = slice(places[0], places[-1] + 1) if target.rate == 1 else places
         seen, ahead = -(-lookback // self.season), places[-1] // self.season + 1
@@ -66,7 +68,7 @@ class SparseTsf(Network):
                 self.head.bias.zero_()
 
     def forward(self, x_BLF: Tensor, ahead_BHK: Tensor | None = None) -> Tensor:
-        """[B, L, F], [B, H, K] -> [B, H, O].  Raises ValueError where what is known ahead is missing or of another shape."""
+        """[B, L, F], [B, H, K] -> [B, H, O]; ValueError if `ahead_BHK` is missing or of another shape."""
         sum_BL = x_BLF @ self.share_F
         sum_BL = nn.functional.pad(sum_BL, (-x_BLF.shape[1] % self.season, 0))
         if self.around is not None:
