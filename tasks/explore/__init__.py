@@ -1,1 +1,1 @@
-"""Looking at a table that nobody has described yet, and writing a run file for it."""
+"""Explores an unknown table and writes a run file for it."""

@@ -1,4 +1,4 @@
-"""What the caller of `init` says of a table; the rest is guessed."""
+"""What the caller of `init` specifies about a table; the rest is guessed."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from tasks.load.text import listed
 
 @dataclass(frozen=True)
 class Asked:
-    """The words of each option, as they were given; empty where one was not.  `horizon`: rows, or a duration such as 28d."""
+    """The values of each option as given; empty if not given.  `horizon`: rows, or a duration such as 28d."""
 
     target: str | None = None
     ids: tuple[str, ...] = ()
@@ -30,9 +30,9 @@ class Asked:
     csv: str | None = None
 
     def of(self, known: Sequence[str]) -> "Asked":
-        """The same with names of columns alone: each word is one, or several with commas between.
+        """The same with column names only: each word is one name, or several separated by commas.
 
-        Raises UserError for a word that names no column, and for a column that was given two parts.
+        Raises UserError for a word that is not a column, and for a column given two roles.
         """
         target = next(iter(_named((self.target,), known, "--target")), None) if self.target else None
         ids, times = _named(self.ids, known, "--id"), _named(self.times, known, "--time")
@@ -49,7 +49,7 @@ class Asked:
 
     @property
     def form(self) -> dict[str, Any]:
-        """The keys of data.csv that were given.  Raises UserError for what are none."""
+        """The given keys of data.csv.  Raises UserError for invalid ones."""
         if self.csv is None:
             return {}
         try:
@@ -63,7 +63,7 @@ class Asked:
 
     @property
     def zone(self) -> str | None:
-        """The zone whose clocks the times are of.  Raises UserError for a name that no zone has."""
+        """The zone of local times.  Raises UserError for an unknown zone."""
         try:
             return None if self.time_zone is None else zone_name(self.time_zone)
         except ValueError as error:
@@ -71,12 +71,12 @@ class Asked:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All columns that were asked for."""
+        """All columns that were named."""
         return (*self.ids, *self.times, *self.future, *self.static, *([self.target] if self.target else []))
 
     @property
     def steps(self) -> str | int | None:
-        """The horizon as a run file writes a span.  Raises UserError for what is none."""
+        """The horizon as a run file writes a span.  Raises UserError if it is invalid."""
         if self.horizon is None:
             return None
         text = self.horizon.strip()
@@ -90,7 +90,7 @@ class Asked:
 
 
 def _named(words: Sequence[str | None], known: Sequence[str], option: str) -> tuple[str, ...]:
-    """Each word as a column, or its parts between commas as columns."""
+    """Each word as a column, or split at commas into columns."""
     found: list[str] = []
     for word in filter(None, words):
         parts = [word] if word in known else [part.strip() for part in word.split(",")]

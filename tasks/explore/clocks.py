@@ -1,4 +1,4 @@
-"""What clocks have to do with the times of a table: days of other lengths, and an hour that comes twice."""
+"""Effects of local clocks on a table: days of unequal length, and repeated hours."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,12 +13,12 @@ from tasks.load.moments import read_time
 from tasks.load.source import Source, scan_series
 from tasks.names import column
 
-SHORTEST_DAY = 20 * MICROSECONDS["h"]  # that clocks show
-MOST_TRIED = 200  # times that stand twice
+SHORTEST_DAY = 20 * MICROSECONDS["h"]  # on any clock
+MOST_TRIED = 200  # repeated times examined
 
 
 def on_its_clock(source: Source, path: str) -> tuple[Source, pl.LazyFrame, pl.LazyFrame]:
-    """The source, its long frame and its keys in order; on the wall clock where the rows are a day or more apart."""
+    """The source, its long frame and its keys in order; on the wall clock if rows are a day or more apart."""
     for frequency in (source.data.frequency, "1d"):
         source = replace(source, data=source.data.model_copy(update={"frequency": frequency}))
         frame = scan_series(source, [])
@@ -32,7 +32,7 @@ def on_its_clock(source: Source, path: str) -> tuple[Source, pl.LazyFrame, pl.La
 
 
 def clocks_went_back(source: Source, times: Times | None, keys: Sequence[str]) -> str:
-    """That clocks went back at all times that repeat within the series that some columns name; empty where they did not."""
+    """A message that clocks went back at all times repeated within series named by `keys`; empty if not."""
     if times is None or times.steps or times.unit is not None:
         return ""
     data = source.data.model_copy(update=times.keys)

@@ -1,4 +1,4 @@
-"""What the columns of a table hold, and which of them say the time and name the series."""
+"""What the columns of a table hold, and which of them give the time and name the series."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from tasks.load.files import Table, collect
 from tasks.load.numbers import read_numbers
 from tasks.names import column
 
-TRIED = 2_000  # rows in which a text column must hold nothing but times
-HEAD = 200_000  # rows that are looked at first
-FEWEST_STEPS = 4  # rows that a series has at least, on average, where its name is a guess
+TRIED = 2_000  # rows of a text column that must all be times
+HEAD = 200_000  # rows examined first
+FEWEST_STEPS = 4  # average rows per series, at least, if its name is a guess
 
 Kind = Literal["time", "whole", "number", "text", "empty", "other"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: what it holds, its share of nulls, about how many distinct values, and its lowest and highest number.
+    """One column: content, share of nulls, approximate number of distinct values, lowest and highest number.
 
-    `whole`: every number of it is a whole one.
+    `whole`: all its numbers are integers.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Column:
 
     @property
     def switch(self) -> bool:
-        """Whether it holds 0 and 1 and nothing else."""
+        """Whether it holds only 0 and 1."""
         return self.whole and self.low == 0 and self.high == 1
 
 
@@ -113,7 +113,7 @@ def _kind(dtype: pl.DataType, found: dict[str, int], head: pl.Series) -> Kind:
 
 
 def sorted_by_name(columns: Sequence[Column], hints: Sequence[str]) -> list[Column]:
-    """The columns whose names are a hint first, then those with a hint in their name."""
+    """The columns sorted by name: those that equal a hint first, then those that contain one."""
     order = by_name([c.name for c in columns], hints)
     return sorted(columns, key=lambda one: order.index(one.name))
 
@@ -127,10 +127,11 @@ def ids_of(
     why: Callable[[Sequence[str]], str] = lambda keys: "",
     excused: bool = False,
 ) -> tuple[str, ...]:
-    """The columns that name the series: those that were asked for, none where each time stands once, or the fewest that do it.
+    """The columns that name the series: as asked, none if times are unique, or the fewest that make them
+    unique.
 
-    `why`: what else there is to say where times repeat within the series that some columns name; where it says something,
-    they may (`excused`).  Raises UserError where no such columns make the times unique: there are duplicates.
+    `why`: another explanation for times that repeat within the series of some columns; if `excused`, they may
+    repeat then.  Raises UserError if no columns make the times unique: there are duplicates.
     """
     twice = _Twice(tables, rows, times)
 
@@ -169,7 +170,7 @@ def _repeats(name: str, count: int, when: str, keys: Sequence[str]) -> str:
 
 
 def _may_name(columns: Sequence[Column], rows: int, times: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The columns that may name a series, likeliest first, and whole numbers whose names say nothing."""
+    """The columns that may name a series, likeliest first, and integers whose names do not tell."""
     may = [c for c in columns if c.name not in times and not c.null_share and 1 < c.distinct <= rows / 2]
     texts = [c.name for c in may if c.kind == "text"]
     numbers = [c for c in may if c.whole and not c.switch and likely_target(c.name)[0] in (Likely.PLAIN, Likely.OTHER)]
@@ -179,14 +180,14 @@ def _may_name(columns: Sequence[Column], rows: int, times: Sequence[str]) -> tup
 
 
 class _Twice:
-    """How many rows repeat a time within the series that some columns name."""
+    """Counts rows that repeat a time within the series named by some columns."""
 
     def __init__(self, tables: Sequence[Table], rows: int, times: Sequence[str]) -> None:
         self.tables, self.rows, self.times = tables, rows, times
         self.head = self._scan(list(tables[0].columns)).head(HEAD) if rows > 2 * HEAD else None
 
     def any(self, keys: Sequence[str]) -> bool:
-        """Whether there is one.  A large table is read to its end where its first rows are no answer."""
+        """Whether there are any; reads all of a large table only if its first rows do not tell."""
         names = (*self.times, *keys)
         return (self.head is not None and self._distinct(self.head, names) < HEAD) or self.count(keys) > 0
 
@@ -196,7 +197,7 @@ class _Twice:
         return self.rows - self._distinct(self._scan(names), names)
 
     def fills(self, keys: Sequence[str]) -> bool:
-        """Whether at least a third of all series and times are rows: a chance key leaves most of them empty."""
+        """Whether a third of all (series, time) pairs exist; a random key leaves most of them empty."""
         rows = self._scan((*self.times, *keys))
         return self._distinct(rows, keys) * self._distinct(rows, self.times) <= 3 * self.rows
 
@@ -208,9 +209,9 @@ class _Twice:
 
 
 def constant_within(rows: pl.LazyFrame, columns: Sequence[Column], name: str) -> list[str]:
-    """Those columns of a long frame, numbers or text, that never change within a series."""
+    """The columns of a long frame, numbers or text, that are constant within each series."""
     value = {c.name: column(c.name).cast(pl.Float64 if c.number else pl.String, strict=False) for c in columns}
-    for some in (rows.head(HEAD), rows):  # what changes among the first rows need not be looked for in all
+    for some in (rows.head(HEAD), rows):  # most columns already vary in the first rows
         if value:
             spread = some.group_by("unique_id").agg((v.max() == v.min()).alias(n) for n, v in value.items())
             same = collect(spread.select(column(n).fill_null(True).all() for n in value), name).row(0)

@@ -1,4 +1,4 @@
-"""What a fit costs, by `params/rules/costs.yaml`: found once by `python -m benchmarks.costs`, never while a fit runs."""
+"""The cost of a fit by `params/rules/costs.yaml`, measured once by `python -m benchmarks.costs`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from functools import cache
 from params.load import PARAMS
 from params.strict_yaml import read_yaml
 
-START = 6.0  # seconds of a core that the process of a fit takes to start and to end
-EVERY_RUN = 45.0  # seconds that a comparison takes beside its fits and baselines
-STEP, BATCH = 1.5e-3, 256  # seconds of a step whatever its windows, and the batch that was measured
-MEMORY = 0.3, 1.1  # GB that the process of a fit holds, and that of the comparison with its server, beside their data
+START = 6.0  # core seconds to start and end a fit's process
+EVERY_RUN = 45.0  # seconds of a comparison besides fits and baselines
+STEP, BATCH = 1.5e-3, 256  # fixed seconds per step, and the measured batch size
+MEMORY = 0.3, 1.1  # GB of a fit's process, and of the comparison with its server, besides their data
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Microseconds of a core for a window in training: `fixed`, for each sample, each cell (a sample of a channel), each square
-    of the cells; `forecast`: the share of that in forecasting."""
+    """Core microseconds per training window: `fixed`, per sample, per cell (a sample of a channel), per
+    square of the cells; `forecast`: the share of that per forecast window."""
 
     fixed: float
     sample: float
@@ -30,14 +30,14 @@ class Cost:
         return self.square > 0
 
     def window(self, samples: int, channels: int) -> float:
-        """Microseconds of a window in training."""
+        """Microseconds per training window."""
         cells = samples * channels
         return self.fixed + self.sample * samples + self.cell * cells + self.square * cells**2
 
 
 @dataclass(frozen=True)
 class Work:
-    """What every fit of a run goes through: samples and channels of a window, windows of each split."""
+    """The work of every fit of a run: samples and channels per window, windows per split."""
 
     samples: int
     channels: int
@@ -53,16 +53,16 @@ def costs() -> dict[str, Cost]:
 
 
 def cost_of(variant: str) -> Cost:
-    """Of a variant that is no ensemble; one that was never measured is taken for the dearest."""
+    """The cost of a variant that is not an ensemble; an unmeasured one counts as the most expensive."""
     return costs().get(variant) or max(costs().values(), key=lambda cost: cost.window(96, 3))
 
 
 def fit_seconds(cost: Cost, work: Work, epochs: int, batch: int = BATCH, skip: object = None) -> float:
-    """Seconds of a core that a fit takes, its start and its forecasts included.  `skip`: what stands beside the network; a
-    ridge regression is solved first."""
+    """Core seconds of a fit, including its start and its forecasts.
+    `skip`: the path parallel to the network; a ridge regression is solved first."""
     passes = 1 if cost.solved else epochs
     windows = work.train * passes + cost.forecast * (work.validation * (passes + 1) + work.test)
-    steps = 0.0 if cost.solved else STEP * work.train * epochs * max(0.0, 1 / batch - 1 / BATCH)  # beside those of such batches
+    steps = 0.0 if cost.solved else STEP * work.train * epochs * max(0.0, 1 / batch - 1 / BATCH)  # extra
     solved = cost_of("ridge").window(work.samples, work.channels) * work.train / 1e6 if skip == "ridge" else 0.0
     return START + solved + steps + cost.window(work.samples, work.channels) * windows / 1e6
 
@@ -70,7 +70,7 @@ def fit_seconds(cost: Cost, work: Work, epochs: int, batch: int = BATCH, skip: o
 def run_seconds(
     variants: Mapping[str, Sequence[str]], work: Work, epochs: int, batch: int, linear: Collection[str] = ()
 ) -> float:
-    """The seconds of all fits of a run, each once and with one seed, beside a ridge regression but for the `linear` ones.
+    """Core seconds of all fits of a run, each once with one seed, beside a ridge unless `linear`.
 
     `variants`: the members of each ensemble, else none."""
     fits = {name for variant, members in variants.items() for name in members or (variant,)}

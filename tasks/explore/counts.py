@@ -1,4 +1,4 @@
-"""Columns that count the rows of a table, and so say nothing of what it holds: row numbers of any name."""
+"""Finds row numbers: columns of any name that only count the rows of a table."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -10,17 +10,17 @@ from tasks.load.cells import cleaned
 from tasks.load.files import Table, collect
 from tasks.names import column
 
-# row numbers by the names that pandas, polars and R give them, also where rows are missing from the count
+# names that pandas, polars and R give to row numbers, recognised even if some numbers are missing
 WRITTEN = re.compile(r"|unnamed: ?\d+(\.\d+)*|__index_level_\d+__|rownames|row\.names|\.\.\.1|level_0", re.IGNORECASE)
-FEWEST = 12  # rows from which on it is no chance that a column takes each value once
+FEWEST = 12  # rows from which a column is unlikely to take each value once by chance
 
 
 def row_numbers(
     tables: Sequence[Table], columns: Sequence[Column], rows: int, ids: Sequence[str], spoken: Collection[str]
 ) -> list[str]:
-    """The columns that count the rows: of the whole table in any order, of each file, or of each series that `ids` name.
+    """The columns that count rows: of the whole table in any order, of each file, or of each series (`ids`).
 
-    Never one of `spoken`, and none where no other column holds numbers that change.
+    None of `spoken`, and none at all unless another column holds numbers that vary.
     """
     may = [c for c in columns if c.kind == "whole" and c.name not in (*spoken, *ids) and not c.null_share]
     found = [c.name for c in may if WRITTEN.fullmatch(c.name.strip())]
@@ -32,7 +32,7 @@ def row_numbers(
 
 
 def _counting(tables: Sequence[Table], names: Sequence[str], rows: int, ids: Sequence[str]) -> list[str]:
-    """Those of whole numbers from 0 or 1 on that take every value once, in the table, in each file, or in each series."""
+    """The columns with every integer from 0 or 1 on once, in the table, in each file, or in each series."""
     numbers = {f"{i}": _number(tables[0], name) for i, name in enumerate(names)}
     every = [table.rows.select(*map(column, ids), **numbers) for table in tables]
     whole = pl.concat(every, how="vertical_relaxed")

@@ -1,4 +1,4 @@
-"""From what was found in a table to the text of its run file."""
+"""Drafts the text of a run file from what was found in a table."""
 
 import json
 import math
@@ -24,7 +24,7 @@ MAX_GAP_SHARE = 0.01  # params/base.yaml
 
 @dataclass(frozen=True)
 class Draft:
-    """All that a run file says of a table.  `where`: lines of the section data on how the table is read."""
+    """All that a run file says about a table.  `where`: lines of section data on how to read it."""
 
     name: str
     path: str
@@ -39,13 +39,13 @@ class Draft:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The columns that are read beside the target."""
+        """The columns read besides the target."""
         asked = self.roles.future
         rest = [name for name in self.roles.features if name not in asked]
         return (*asked, *rest[: max(0, MOST_FEATURES - len(asked))])
 
     def text(self) -> str:
-        """The run file as commented YAML, a key a line; what it does not name comes from params/base.yaml."""
+        """The run file as commented YAML, one key per line; params/base.yaml has the rest."""
         lines = [
             f'# Written by `python -m flows init` from "{visible(self.path)}": a first guess to change.',
             "# What is not named here stands in params/base.yaml.",
@@ -147,7 +147,7 @@ class Draft:
         yield f"  test: {border}"
 
     def _checks(self) -> Iterator[str]:
-        """The limits of params/base.yaml that this table would break, as wide as it needs them."""
+        """The limits of params/base.yaml that this table would exceed, widened as needed."""
         limits = []
         if self.grid.worst_gap_share > MAX_GAP_SHARE:
             limits.append(f"  max_gap_share: {min(1.0, math.ceil(self.grid.worst_gap_share * 110) / 100)}")
@@ -171,8 +171,8 @@ class Draft:
 
     @property
     def pooled(self) -> bool:
-        """Whether one scale is for all series, each window being measured against itself: what they share is worth more than
-        what few rows say of each."""
+        """Whether all series share one scale, with each window measured against itself: what they have in
+        common is worth more than the few rows of each."""
         nature, many = self.nature, len(self.grid.lengths) >= MANY
         return nature.log1p if nature.spread else many
 
@@ -201,13 +201,13 @@ class Draft:
 
 
 def name_of(stem: str) -> str:
-    """A file's name as the name of an experiment and a model."""
+    """A file name as the name of an experiment and a model."""
     text = re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._")
     return text[:64] or "series"
 
 
 def some(names: Sequence[str], most: int = 10) -> str:
-    """Names in a comment: nothing in them ends its line."""
+    """Names for a comment: none of them ends its line."""
     shown = ", ".join(visible(name) for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
@@ -218,7 +218,7 @@ def listed(names: Sequence[str], as_list: bool = False) -> str:
 
 
 def scalar(text: str) -> str:
-    """A text as YAML that is read as that text again."""
+    """A text as YAML that reads back as the same text."""
     plain = re.fullmatch(r"[A-Za-z_][\w./-]*", text, re.ASCII) and text.lower() not in YAML_WORDS
     return text if plain else json.dumps(text)
 

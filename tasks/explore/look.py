@@ -1,4 +1,4 @@
-"""Looks at a table: its columns, step, gaps and season, and what to forecast."""
+"""Looks at a table: its columns, step, gaps, season and likely target."""
 
 import glob
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ MELT = "add --melt to write it long and a run file for that"
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in a table, and the draft of its run file.  `melted`: the long table that was written for it.
+    """What was found in a table, and the draft of its run file.  `melted`: the long table written for it.
 
-    `counted`: the columns that number the rows, which are left out.
+    `counted`: row number columns, which are not used.
     """
 
     draft: Draft
@@ -54,7 +54,7 @@ class Found:
         return self.draft.text()
 
     def facts(self) -> list[tuple[str, str]]:
-        """What people want to know, as pairs of a word and a sentence."""
+        """The main findings as pairs of a word and a sentence."""
         draft = self.draft
         grid, roles, sizes, pace = draft.grid, draft.roles, draft.sizes, draft.pace
         lengths = grid.lengths
@@ -97,7 +97,7 @@ class Found:
 
 
 def _as_shown(grid: Grid, zone: str | None) -> Grid:
-    """The same with its ends as the table's own clocks show them."""
+    """The same grid with its ends on the table's own clock."""
     if isinstance(grid.span, int) or Frequency(grid.span).by_day:
         return grid
     ends = pl.DataFrame({"ends": [grid.first, grid.last]}).select(to_wall(pl.col("ends"), zone)).to_series()
@@ -105,16 +105,17 @@ def _as_shown(grid: Grid, zone: str | None) -> Grid:
 
 
 def _said(time: object) -> str:
-    """A time of a grid for people: no more of its clock than says something."""
+    """A grid's time for people, without a meaningless clock."""
     if not isinstance(time, datetime):
         return str(time)
     return f"{time:%Y-%m-%d}" if time.time() == midnight() else f"{time:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
 
 
 def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
-    """Looks at the table at `path` (from the working folder) and drafts a run file for it; `asked` is taken, the rest guessed.
+    """Looks at the table at `path` and drafts a run file for it; `asked` is respected, the rest guessed.
 
-    With `melting` a wide table is written long next to `out`.  Raises UserError for a table that cannot be forecast as it is.
+    If `melting`, a wide table is written long next to `out`.  Raises UserError if it cannot be forecast as it
+    is.
     """
     try:
         path.encode()
@@ -162,7 +163,7 @@ def _wide_of(columns: Sequence[Column], rows: int, times: Times | None, ids: tup
 
 
 def _keys(data: DataParams, columns: Sequence[Column], times: Times, ids: tuple[str, ...], asked: Asked) -> DataParams:
-    """The table's keys by name; its frequency is not known yet: one second, or 1."""
+    """The params with the table's keys; the frequency is not known yet: one second, or 1."""
     numbers = [c.name for c in columns if c.number and c.name not in (*times.names, *ids)]
     target = asked.target or next(iter(numbers), times.names[0])
     id_ = (ids[0] if len(ids) == 1 else ids) if ids else None
@@ -191,7 +192,7 @@ def _found(path: str, source: Source, columns: Sequence[Column], asked: Asked) -
 
 
 def _roles(path: str, source: Source, columns: Sequence[Column], asked: Asked) -> Roles:
-    """The roles of all columns; what is constant within each series is found in one pass."""
+    """The roles of all columns; constant ones are found in one pass."""
     data = source.data
     rest = [c for c in columns if c.name not in (*data.ids, *data.times, *KEYS) and c.kind in ("whole", "number", "text")]
     constant: list[str] = []
@@ -204,7 +205,7 @@ def _roles(path: str, source: Source, columns: Sequence[Column], asked: Asked) -
 
 
 def settled(path: str) -> str:
-    """A path of the working folder as the run file names it from any folder: whole, or relative to the repository within it."""
+    """A path that a run file can use from any folder: absolute, or relative to the repository if inside."""
     if (why := no_table(path)) is not None:
         raise UserError(f"{shown(path)}: {why}")
     if address_of(path) is not None:
@@ -212,5 +213,5 @@ def settled(path: str) -> str:
     here = Path(path).expanduser()
     whole = here if here.is_absolute() else Path.cwd() / here
     if not (whole.exists() or glob.glob(str(whole), recursive=True)):  # noqa: PTH207 - an absolute pattern
-        return path  # find_files tells what is wrong, or finds it in the repository
+        return path  # find_files reports the problem, or finds it in the repository
     return str(whole.relative_to(ROOT)) if whole.is_relative_to(ROOT) else str(whole)

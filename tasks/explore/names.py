@@ -1,4 +1,4 @@
-"""What a column's name says of it: an amount to forecast, a driver such as a price, what is known ahead; hints, never proof."""
+"""Hints from column names: an amount to forecast, a driver such as a price, values known ahead."""
 
 import re
 import unicodedata
@@ -12,8 +12,8 @@ CALENDAR_NAMES = {
     *("quarter", "year", "yr"),
 }
 
-TARGETS = ("y", "target", "label")  # the whole name
-AMOUNTS = (  # the first is the likeliest
+TARGETS = ("y", "target", "label")  # matched as a whole name
+AMOUNTS = (  # likeliest first
     *("sales", "sold", "demand", "load", "consumption", "units", "quantity", "qty", "volume", "count", "cnt", "orders"),
     *("revenue", "turnover", "visitors", "passengers", "customers", "guests", "arrivals", "departures", "trips", "rides"),
     *("rentals", "bookings", "reservations", "transactions", "tickets", "calls", "clicks", "views", "pageviews", "visits"),
@@ -44,13 +44,13 @@ WEATHER = {
     *("rainfall", "precip", "precipitation", "snow", "snowfall", "pressure", "pres", "cloud", "clouds", "weather", "sunshine"),
     *("radiation", "irradiance", "visib", "visibility", "uv", "temperatur", "wetter", "regen", "meteo", "sun"),
 }
-RATES = {  # what is paid, and what stands in relation to something else
+RATES = {  # prices, and ratios to something else
     *("price", "cost", "rate", "index", "idx", "share", "pct", "percent", "percentage", "ratio", "factor", "discount", "tax"),
     *("fee", "tariff", "fare", "markdown", "cpi", "unemployment", "inflation", "gdp", "interest", "fuel", "exchange", "rank"),
     *("preis", "kosten", "prix", "cout", "precio", "preco", "prezzo", "prijs", "cena", "rabatt", "anteil", "kurs", "zins"),
     *("taux", "tasa", "tasso", "wechselkurs"),
 }
-OTHERS = {  # names, places, sizes, switches, and what was computed from a target
+OTHERS = {  # names, places, sizes, switches, and values computed from a target
     *("id", "key", "code", "zip", "postcode", "plz", "weight", "latitude", "lat", "longitude", "lon", "lng", "altitude", "x"),
     *("elevation", "setpoint", "capacity", "size", "area", "sqft", "sqm", "population", "distance", "gewicht", "flag", "is"),
     *(
@@ -70,12 +70,12 @@ OTHERS = {  # names, places, sizes, switches, and what was computed from a targe
     *("aktion", "lag", "lagged", "rolling", "forecast", "forecasted", "predicted", "prediction", "pred", "yhat", "plan"),
     *("planned", "budget", "version", "cluster", "class", "type", "category", "grade", "nbr"),
 }
-AHEAD = {  # what is often known ahead
+AHEAD = {  # often known ahead
     *("promo", "promotion", "onpromotion", "coupon", "campaign", "holiday", "event", "price", "discount", "markdown", "open"),
     *("closed", "school", "tariff", "fare", "planned", "plan", "schedule", "scheduled", "forecast", "preis", "prix", "precio"),
     *("preco", "prezzo", "prijs", "cena", "feiertag", "ferien", "aktion", "rabatt", "vacation", "workingday", "weekend"),
 }
-ENTITIES = {  # what a series is one of
+ENTITIES = {  # words for the things that series belong to
     *("id", "nbr", "nr", "no", "number", "num", "code", "key", "series", "item", "sku", "article", "product", "store", "shop"),
     *("dept", "department", "outlet", "branch", "site", "station", "sensor", "meter", "device", "machine", "line", "plant"),
     *("household", "building", "room", "warehouse", "hub", "city", "state", "country", "region", "zone", "area", "district"),
@@ -112,11 +112,11 @@ CATEGORY = {
     "family",
     "id",
 }
-WHOLE_UNIT = 5  # letters that a hint has at least to be the end of a longer word: Stromverbrauch
+WHOLE_UNIT = 5  # shortest hint that may end a longer word: Stromverbrauch
 
 
 class Likely(IntEnum):
-    """How likely a column of numbers is what one wants to forecast, by its name; the lowest first."""
+    """How likely a numeric column is the target, by its name; likeliest first."""
 
     CALLED_TARGET = 0
     AMOUNT = 1
@@ -128,7 +128,7 @@ class Likely(IntEnum):
 
 
 def words_of(name: str) -> tuple[str, ...]:
-    """The words of a name, lower-case and without accents: StoreNbr, store_nbr and store-nbr give store, nbr."""
+    """The words of a name, lower-case, without accents: StoreNbr, store_nbr and store-nbr give store, nbr."""
     plain = unicodedata.normalize("NFKD", name.replace("ß", "ss").replace("ł", "l"))
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     plain = re.sub(r"[kKMGT]?Wh?(?![a-z])", lambda unit: "_" + unit[0].lower(), plain)  # kWh is one word
@@ -137,13 +137,13 @@ def words_of(name: str) -> tuple[str, ...]:
 
 
 def _forms(word: str) -> tuple[str, ...]:
-    """A word and what it may be the plural of."""
+    """A word and its possible singulars."""
     plurals = (("ies", "y"), ("es", ""), ("s", ""), ("en", ""), ("e", ""))
     return (word, *(word[: -len(end)] + new for end, new in plurals if word.endswith(end)))
 
 
 def place_of(name: str, hints: Sequence[str]) -> int | None:
-    """The place of the first hint that a name contains as a word, in singular or plural, or as the end of a long word."""
+    """The index of the first hint in a name as a word, singular or plural, or as a long word's end."""
     words = words_of(name)
     at = {hint: place for place, hint in reversed(list(enumerate(hints)))}
     found = [at[form] for word in words for form in _forms(word) if form in at]
@@ -158,7 +158,7 @@ def says(name: str, hints: Iterable[str]) -> bool:
 
 
 def likely_target(name: str) -> tuple[Likely, int, int]:
-    """How likely a column is the target; among those that are as likely, first by its hint, then the shorter name."""
+    """A sort key for likely targets: by likelihood, then by hint, then by length of the name."""
     whole, length = name.strip().lower(), len(words_of(name))
     if whole in TARGETS:
         return Likely.CALLED_TARGET, TARGETS.index(whole), length
@@ -173,7 +173,7 @@ def likely_target(name: str) -> tuple[Likely, int, int]:
 
 
 def by_name(names: Sequence[str], hints: Sequence[str]) -> list[str]:
-    """The names that are a hint first, in the order of the hints; then those with a hint among their words."""
+    """The names sorted: those that equal a hint, in its order, then those with a hint among their words."""
 
     def rank(name: str) -> tuple[int, int]:
         whole = name.lower()

@@ -1,4 +1,4 @@
-"""What the numbers of a target are like: negative or not, whole or not, skewed; how different the series are in size."""
+"""Properties of a target's numbers: sign, integers, skew, and how much the sizes of series differ."""
 
 import math
 from dataclasses import dataclass
@@ -10,16 +10,15 @@ from params.errors import UserError
 from tasks.explore.columns import Column
 from tasks.load.files import collect
 
-SKEWED = 1.0  # the median skewness of series from which their logarithm is proposed
+SKEWED = 1.0  # median skewness from which logarithms are proposed
 TENFOLD = 10.0
 
 
 @dataclass(frozen=True)
 class Nature:
-    """`negative`: whether any value is; `whole`: whether all are whole; `constant`: whether some series never changes.
+    """`negative`: some value is; `whole`: all are integers; `constant`: some series never changes.
 
-    `sizes`: how many times as large as the smallest series (of those that are not 0) the largest is; `skew`: the median over
-    series.
+    `sizes`: the ratio of the largest to the smallest non-zero series; `skew`: the median over series.
     """
 
     negative: bool
@@ -30,19 +29,19 @@ class Nature:
 
     @property
     def spread(self) -> bool:
-        """Whether series differ in size tenfold."""
+        """Whether sizes of series differ tenfold."""
         return self.sizes >= TENFOLD
 
     @property
     def log1p(self) -> bool:
-        """Whether to forecast logarithms: ratios count, and not differences."""
+        """Whether to forecast logarithms: ratios matter, not differences."""
         return not self.negative and (self.spread or self.skew >= SKEWED)
 
 
 def nature_of(frame: pl.LazyFrame, target: Column, some: list[np.ndarray], path: str) -> Nature:
-    """What the target of a long frame is like; `some`: the values of some series.
+    """The properties of a long frame's target; `some`: the values of some series.
 
-    Raises UserError where some series have no value at all.
+    Raises UserError if a series has no value at all.
     """
     value = pl.col("y").cast(pl.Float64, strict=False).fill_nan(None)
     facts = {"n": value.count(), "low": value.min(), "high": value.max(), "size": value.abs().mean()}
@@ -63,7 +62,7 @@ def nature_of(frame: pl.LazyFrame, target: Column, some: list[np.ndarray], path:
 
 
 def skewness(values: np.ndarray) -> float:
-    """The third standardized moment of the values that are there; NaN of a constant."""
+    """The third standardised moment of the finite values; NaN for a constant."""
     there = values[np.isfinite(values)]
     deviation = there.std() if len(there) > 2 else 0.0
     return float(np.mean(((there - there.mean()) / deviation) ** 3)) if deviation > 0 else math.nan

@@ -1,4 +1,4 @@
-"""How much a first run file asks for, so that it computes in minutes whatever the table: strides, variants, epochs."""
+"""Sizes a first run so that it takes minutes, whatever the table: strides, variants, epochs."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -19,20 +19,20 @@ WRITTEN = (
     "segment_gru",
     "tcn",
 )  # dropped from the end
-FEWEST = 5  # of them: an ensemble and its members, and ridge
-BASE = PARAMS / "smoke.yaml"  # any run file: what is asked of a variant is who its members are
+FEWEST = 5  # of these: an ensemble, its members and ridge
+BASE = PARAMS / "smoke.yaml"  # any run file: only the ensembles' members are read
 CORES = 2
-FITS = 200.0  # seconds of a core, by the table of costs, that all fits together may take
-BASELINES, ROW = 2 * 2 * 60.0, 2 * 30 * 1e-3  # seconds of a core that theta and auto_ets take: at most, and for a row
-MOST_ORIGINS, MOST_FORECASTS = 10_000, 400_000  # of a split: origins, and rows of its forecast frame
-ENOUGH = 30_000  # windows to train on: fewer epochs come before fewer windows than that
+FITS = 200.0  # core seconds, by the table of costs, for all fits together
+BASELINES, ROW = 2 * 2 * 60.0, 2 * 30 * 1e-3  # core seconds of theta and auto_ets: at most, and per row
+MOST_ORIGINS, MOST_FORECASTS = 10_000, 400_000  # per split: origins, and rows of the forecast frame
+ENOUGH = 30_000  # training windows: epochs are cut before windows fall below this
 EPOCHS = (30, 20, 12, 8)
-BATCHES = ((4_000, 256), (800, 64), (0, 16))  # from so many windows on, a batch of so many
+BATCHES = ((4_000, 256), (800, 64), (0, 16))  # least windows, batch size
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What is trained and for how long; of `possible` windows so many are trained on, and about so many seconds it takes."""
+    """What is trained and for how long: `windows` of `possible` windows, in about `seconds`."""
 
     variants: tuple[str, ...]
     epochs: int
@@ -43,7 +43,7 @@ class Pace:
 
     @property
     def patience(self) -> int:
-        """Epochs without a better one that end a fit."""
+        """Epochs without improvement that end a fit."""
         return max(3, self.epochs // 5)
 
     def words(self, sizes: Sizes) -> str:
@@ -56,9 +56,9 @@ class Pace:
 
 
 def paced(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int], channels: int) -> tuple[Sizes, Pace]:
-    """The sizes with their strides, and the pace, of a run that two cores compute in about four minutes.
+    """The sizes with strides, and the pace, of a run that takes two cores about four minutes.
 
-    First the windows are thinned to ENOUGH, then variants are cut, then epochs, then windows again.
+    Windows are thinned to ENOUGH first, then variants are cut, then epochs, then windows again.
     """
     sizes = _evaluated(sizes, lengths, seasons)
     origins, possible = sizes.origins(lengths), sizes.windows(lengths)
@@ -71,7 +71,7 @@ def paced(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int], channe
         return run_seconds({name: known[name] for name in variants}, work, epochs, _batch(work.train), linear)
 
     def stride_for(epochs: int, variants: Sequence[str], most: int) -> int | None:
-        """The first stride, up to `most`, that is in time."""
+        """The first stride, up to `most`, that is fast enough."""
         stride = 1
         while took(stride, epochs, variants) > FITS:
             stride = coprime(stride + max(1, stride // 4), seasons)
@@ -98,7 +98,7 @@ def _batch(windows: int) -> int:
 
 
 def _evaluated(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int]) -> Sizes:
-    """With a stride of evaluation: a quarter of the horizon, or what keeps the forecast frames small."""
+    """Sets the evaluation stride: a quarter of the horizon, or what keeps the forecast frames small."""
     stride = coprime(max(1, sizes.horizon // 4), seasons)
     while stride < sizes.split:
         found = replace(sizes, evaluation_stride=stride)

@@ -1,4 +1,4 @@
-"""The step, the gaps and the season of series, from their times and values."""
+"""The step, gaps and season of series, from their times and values."""
 
 import math
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from tasks.load.files import collect
 
 MONTH = 28 * MICROSECONDS["d"]
 UNITS = ("w", "d", "h", "m", "s")
-WHOLE_SEASONS = (4, 7, 12, 24, 48, 52, 96, 168)  # tried where steps are whole numbers
+WHOLE_SEASONS = (4, 7, 12, 24, 48, 52, 96, 168)  # tried for integer steps
 CALENDAR_SEASONS = {1: (12,), 3: (4,), 12: ()}
-CLEAR = 0.1  # the least autocorrelation that counts as a season
-MOST_MISSING = 0.8  # more, and the step is no step
-SEVERAL = 5  # series whose mean may show what none of them does
-SERIES, ROWS = 24, 20_000  # what the season is read from: this many series, their newest rows
+CLEAR = 0.1  # least autocorrelation of a season
+MOST_MISSING = 0.8  # with more steps missing, the step is wrong
+SEVERAL = 5  # series whose mean may show what none of them does alone
+SERIES, ROWS = 24, 20_000  # sample for the season: this many series, their newest rows
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What the times of a table are like; `lengths` are the steps of each series, gaps included, in rising order."""
+    """Properties of a table's times; `lengths`: the steps of each series, gaps included, ascending."""
 
     span: str | int
     lengths: tuple[int, ...]
@@ -37,7 +37,7 @@ class Grid:
 
     @property
     def days(self) -> float:
-        """How long the table is, from its first to its last time; 0 where steps are whole numbers."""
+        """The time from the first to the last row in days; 0 for integer steps."""
         return (
             (self.last - self.first) / timedelta(days=1)
             if isinstance(self.last, date) and isinstance(self.first, date)
@@ -46,9 +46,10 @@ class Grid:
 
 
 def span_of(keys: pl.LazyFrame, whole: bool, name: str) -> str | int:
-    """The usual step of a frame (unique_id, ds; sorted): the commonest difference, or a finer one that all times lie on.
+    """The step of a frame (unique_id, ds; sorted): the commonest difference, or a finer one that fits all
+    times.
 
-    Raises UserError where no series has two rows, or the times lie on no grid.
+    Raises UserError if no series has two rows, or the times are on no grid.
     """
     same = pl.col("unique_id") == pl.col("unique_id").shift()
     months = pl.col("ds").dt.year().cast(pl.Int64) * 12 + pl.col("ds").dt.month() if not whole else pl.lit(0)
@@ -81,7 +82,7 @@ def _on_weekends(keys: pl.LazyFrame, name: str) -> bool:
 
 
 def _calendar_span(counts: pl.DataFrame, usual: int, keys: pl.LazyFrame, name: str) -> str:
-    """Months, quarters or years where the times lie on their grid; else the fixed step."""
+    """Months, quarters or years if the times are on their grid; else the fixed step."""
     months = math.gcd(*(int(m) for m in counts["months"].to_list()))
     unit = next((unit for unit, size in reversed(MONTHS.items()) if months and months % size == 0), None)
     for text in (f"{months // MONTHS[unit]}{unit}" if unit else None, span_text(usual)):
@@ -95,7 +96,7 @@ def _calendar_span(counts: pl.DataFrame, usual: int, keys: pl.LazyFrame, name: s
 
 
 def span_text(step: int) -> str | None:
-    """Microseconds as a duration: 604_800_000_000 is 1w; None for what is no whole number of seconds."""
+    """Microseconds as a duration: 604_800_000_000 is 1w; None for fractions of a second."""
     unit = next((unit for unit in UNITS if step % MICROSECONDS[unit] == 0), None)
     return f"{step // MICROSECONDS[unit]}{unit}" if unit else None
 
@@ -103,7 +104,7 @@ def span_text(step: int) -> str | None:
 def grid_of(keys: pl.LazyFrame, span: str | int, name: str) -> Grid:
     """The lengths and gaps of all series of a frame (unique_id, ds; sorted) on the grid of `span`.
 
-    Raises UserError where most steps are missing.
+    Raises UserError if most steps are missing.
     """
     frequency, ds = Frequency(span), pl.col("ds")
     each = keys.group_by("unique_id").agg(first=ds.min(), last=ds.max(), rows=pl.len(), day=frequency.day(ds))
@@ -125,7 +126,7 @@ def grid_of(keys: pl.LazyFrame, span: str | int, name: str) -> Grid:
 
 
 def seasons_to_try(span: str | int) -> tuple[int, ...]:
-    """The seasons that are usual at a step, in rows, shortest first."""
+    """The usual seasons at a step, in rows, shortest first."""
     if isinstance(span, int):
         return WHOLE_SEASONS
     frequency = Frequency(span)
@@ -142,9 +143,9 @@ def seasons_to_try(span: str | int) -> tuple[int, ...]:
 
 
 def strength(values: np.ndarray, season: int) -> float:
-    """Autocorrelation at one season of the values less their moving mean over a season; NaN where there is too little.
+    """Autocorrelation at a season of the values minus their moving mean over it; NaN if there are too few.
 
-    0 or less also where it is no higher than at lags a little shorter and longer.  `values` on a grid, NaN for missing.
+    0 or less if it does not exceed that at slightly different lags.  `values` on a grid, NaN for missing.
     """
     if np.isfinite(values).sum() < 3 * season:
         return float("nan")
@@ -166,7 +167,7 @@ def _moving_sum(values: np.ndarray, season: int) -> np.ndarray:
 
 
 def correlation(values: np.ndarray, lag: int) -> float:
-    """The autocorrelation at a lag, of the pairs that are both observed; NaN where there are fewer than 10."""
+    """The autocorrelation at a lag over observed pairs; NaN for fewer than 10."""
     if len(values) - lag < 10:
         return float("nan")
     early, late = values[:-lag], values[lag:]
@@ -195,15 +196,15 @@ def some_series(frame: pl.LazyFrame, span: str | int, name: str) -> list[np.ndar
 
 
 def seasons_of(arrays: list[np.ndarray], span: str | int) -> dict[int, float]:
-    """The clear seasons of some series, which end together, and how strong each is (the median over them), shortest first.
+    """The clear seasons of series that end together, shortest first, with their median strength.
 
-    Where no season is clear in half of them, since each is small and noisy, those of their mean count.
+    If none is clear in half of the series, as each is small and noisy, those of their mean count.
     """
     return _clear_in(arrays, span) or (_clear_in([_mean_of(arrays)], span) if len(arrays) >= SEVERAL else {})
 
 
 def _mean_of(arrays: list[np.ndarray]) -> np.ndarray:
-    """The mean of series that end together, each in units of its own mean, over the newest rows that all of them have."""
+    """The mean of series that end together, each divided by its own mean, over the rows that all have."""
     rows = min(map(len, arrays))
     sizes = [float(np.nanmean(np.abs(one))) if np.isfinite(one).any() else 0.0 for one in arrays]
     parts = [one[len(one) - rows :] / size for one, size in zip(arrays, sizes, strict=True) if size > 0]
@@ -218,7 +219,7 @@ def _clear_in(arrays: list[np.ndarray], span: str | int) -> dict[int, float]:
     found = {}
     for season in seasons_to_try(span):
         each = [strength(values, season) for values in arrays]
-        # what chance alone gives in a short series is not clear
+        # short series show some autocorrelation by chance
         clear = [
             v - max(CLEAR, 3 / math.sqrt(np.isfinite(a).sum())) for v, a in zip(each, arrays, strict=True) if math.isfinite(v)
         ]

@@ -1,4 +1,4 @@
-"""Who is what in a table: the target, its features, what is known ahead, what is constant for a series."""
+"""The roles of a table's columns: target, features, values known ahead, static covariates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tasks.explore.asked import Asked
 from tasks.explore.columns import Column
 from tasks.explore.names import AHEAD, CALENDAR_NAMES, CATEGORY, ENTITIES, Likely, likely_target, says
 
-MOST_NULL = 0.2  # params/base.yaml drops a feature with more
+MOST_NULL = 0.2  # params/base.yaml drops features above this
 MOST_STATIC, MOST_CATEGORIES = 8, 50
 SAID = {
     Likely.CALLED_TARGET: "it is called so",
@@ -27,9 +27,10 @@ SAID = {
 
 @dataclass(frozen=True)
 class Roles:
-    """Which column is what.  `why`: of the target; `others`: what else may be one; `left`: what is not used.
+    """The role of each column.  `why`: for the target; `others`: other possible targets; `left`: unused
+    columns.
 
-    `future`: asked for as known ahead; `ahead`: those of the features that may be.
+    `future`: known ahead, as asked; `ahead`: features that may be known ahead.
     """
 
     times: tuple[str, ...]
@@ -47,9 +48,10 @@ class Roles:
 def roles_of(
     columns: Sequence[Column], constant: Sequence[str], asked: Asked, series: int, keys: DataParams, source: str
 ) -> Roles:
-    """Who is target and who is feature.  `constant`: the columns that never change within a series, of `series`.
+    """Assigns target and features.  `constant`: the columns that never change within a series; `series`: how
+    many.
 
-    Raises UserError where no column can be a target, or what was asked for cannot be what it shall be.
+    Raises UserError if no column can be a target, or a request cannot be met.
     """
     ids, times = keys.ids, keys.times
     rest = [c for c in columns if c.name not in (*times, *ids)]
@@ -77,7 +79,7 @@ def roles_of(
 
 
 def check_numbers(columns: Sequence[Column], asked: Asked) -> None:
-    """Raises UserError for a column that was asked for as a number and holds none."""
+    """Raises UserError for a column that was requested as a number but is not."""
     for option, names in (("--target", (asked.target,)), ("--future", asked.future)):
         for column in columns:
             if column.name in names and not column.number:
@@ -87,7 +89,7 @@ def check_numbers(columns: Sequence[Column], asked: Asked) -> None:
 
 
 def _check_static(rest: Sequence[Column], constant: Sequence[str], asked: Asked) -> None:
-    """Raises UserError for a column that changes and was asked for as one that does not."""
+    """Raises UserError for a column that was requested as static but varies."""
     for column in rest:
         if column.name in asked.static and column.name not in constant:
             raise UserError(
@@ -96,7 +98,7 @@ def _check_static(rest: Sequence[Column], constant: Sequence[str], asked: Asked)
 
 
 def _targets(numbers: Sequence[Column]) -> list[Column]:
-    """The columns that may be the target, likeliest first."""
+    """The possible targets, likeliest first."""
     likely = [c for c in numbers if not c.switch and c.name.lower() not in CALENDAR_NAMES and c.null_share <= MOST_NULL]
     return [*sorted(likely, key=lambda c: likely_target(c.name)), *(c for c in numbers if c not in likely)]
 
@@ -108,7 +110,7 @@ def _may_be_feature(column: Column) -> bool:
 def _static(
     rest: Sequence[Column], columns: Sequence[Column], constant: Sequence[str], ids: Sequence[str], asked: Asked, series: int
 ) -> dict[str, Literal["numeric", "categorical"]]:
-    """What describes a series and is not another name of it: some numbers, and categories that several series share."""
+    """Columns that describe a series without renaming it: some numbers, and categories that series share."""
     named = {c.distinct for c in columns if c.name in ids}
     found: dict[str, Literal["numeric", "categorical"]] = {}
     for column in rest:

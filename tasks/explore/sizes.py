@@ -1,4 +1,4 @@
-"""Windows, strides and split for a table: a season in every window, and windows for most series in every split."""
+"""Windows, strides and split for a table: a season per window, and windows of most series in every split."""
 
 import math
 import re
@@ -12,15 +12,16 @@ from tasks.explore.rhythm import Grid
 from tasks.grid.frequency import MICROSECONDS, Frequency
 
 LONGEST_HORIZON = 192
-MOST_SAMPLES = 192  # of a feature in a window: a recurrence takes a step for each
+MOST_SAMPLES = 192  # per feature of a window: a recurrence takes a step for each
 USUAL_HORIZON = {"s": 60, "m": 60, "h": 24, "d": 14, "bd": 10, "w": 13, "mo": 12, "q": 4, "y": 4}
 FEWEST_ROWS = 12
-SHORT_SEASON = 48  # up to which a window holds four of them, else two
+SHORT_SEASON = 48  # a window holds four seasons up to this length, else two
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Rows: horizon, padding, validation and test each, strides, season; samples: lookback of the target and of the features.
+    """In rows: horizon, padding, validation = test, strides, season; in samples: lookback, features'
+    lookback.
 
     `rate`: rows between two samples of the target.
     """
@@ -41,21 +42,21 @@ class Sizes:
         return self.rate * (self.lookback - 1) + 1
 
     def windows(self, lengths: Sequence[int]) -> int:
-        """How many windows there are to train on, by their stride."""
+        """The number of training windows at their stride."""
         behind = self.reach - self.padding + self.horizon - 1
         each = (np.asarray(lengths) - 2 * self.split - behind).clip(0)
         return int(-(-each // self.stride).sum())
 
     def origins(self, lengths: Sequence[int]) -> int:
-        """From how many origins each of validation and test is forecast."""
+        """The number of origins of validation, and of test."""
         each = (self.split - self.horizon) // self.evaluation_stride + 1
         return sum(each for length in lengths if length > 2 * self.split)
 
 
 def sizes_of(grid: Grid, seasons: dict[int, float], asked: int | None, source: str) -> Sizes:
-    """Sizes with which at least three of four series give windows to every split; strides are 1.
+    """Sizes with which at least three of four series have windows in every split; strides are 1.
 
-    `asked`: the horizon.  Raises UserError where the series are too short for any.
+    `asked`: the horizon.  Raises UserError if the series are too short.
     """
     lengths, season = grid.lengths, best_season(seasons)
     length, short = lengths[len(lengths) // 4], lengths[len(lengths) // 20]
@@ -80,23 +81,24 @@ def sizes_of(grid: Grid, seasons: dict[int, float], asked: int | None, source: s
 
 
 def _usual_horizon(span: str | int, seasons: Collection[int]) -> int:
-    """The shortest clear season, where it is no more than three times what is usual at this step."""
+    """The shortest clear season, unless it exceeds three times the usual horizon at this step."""
     usual = 12 if isinstance(span, int) else USUAL_HORIZON.get(re.sub(r"\d", "", span), 12)
     cycle = next(iter(sorted(seasons)), usual)
     return min(cycle if cycle <= 3 * usual else usual, LONGEST_HORIZON)
 
 
 def _split_rows(horizon: int, length: int, short: int) -> int:
-    """The rows of validation and of test: several origins, a quarter of a series at most, and what leaves short ones some."""
+    """The rows of validation and of test: several origins, at most a quarter of a series."""
     wanted = max(2 * horizon, min(length * 3 // 20, 60 * max(horizon, 7)))
     return max(horizon, min(wanted, length // 4, max(horizon, (short - horizon - 4) // 2)))
 
 
 def _reach(season: int, seasons: Mapping[int, float], horizon: int, longest: int, training: int) -> tuple[int, int]:
-    """How many rows a window spans, and how many lie between two samples of it.
+    """How many rows a window spans, and how many lie between its samples.
 
-    Two or four whole seasons, and one of a longer season that is as clear, as far as there are as many before validation ends;
-    where that is too many samples, only every so many rows, so that a season is a whole number of samples.
+    Two or four whole seasons, plus one of an equally clear longer season, as far as rows suffice before
+    validation ends; if these are too many samples, only every few rows, with a whole number of samples per
+    season.
     """
     if season == 1:
         return min(3 * horizon, MOST_SAMPLES, max(1, (training - horizon) // 2)), 1
@@ -117,14 +119,14 @@ def _reach(season: int, seasons: Mapping[int, float], horizon: int, longest: int
 
 
 def _padding(span: int, horizon: int, training: int) -> int:
-    """The missing rows before a series of so many training rows that give it some windows, a quarter of each observed; or one,
-    where it has too few for that."""
+    """Rows of padding that give a series of `training` rows some windows, a quarter of each observed; or one
+    window, if it has too few rows."""
     some, one = (span + horizon + count - training for count in (max(3, horizon // 2), 1))
     return max(0, min(some, max(span * 3 // 4, min(one, span - 3))))
 
 
 def best_season(seasons: dict[int, float]) -> int:
-    """The shortest of the clear seasons, unless a longer one is clearer by a tenth; 1 where there is none."""
+    """The shortest clear season, unless a longer one is clearer by a tenth; 1 if there is none."""
     best = 1
     for season, strength in seasons.items():
         if best == 1 or strength > seasons[best] + 0.1:
@@ -133,14 +135,14 @@ def best_season(seasons: dict[int, float]) -> int:
 
 
 def coprime(stride: int, seasons: Collection[int]) -> int:
-    """The first stride from this one on that shares no factor with a season: all its phases are then met."""
+    """The first stride from this one on that shares no factor with a season, so that all phases occur."""
     while any(math.gcd(stride, season) > 1 for season in seasons):
         stride += 1
     return stride
 
 
 def split_text(rows: int, grid: Grid) -> str | int:
-    """A split as a duration in whole days where all series end together, else as rows of each series."""
+    """A split as a duration in whole days if all series end together, else in rows per series."""
     step = None if isinstance(grid.span, int) else Frequency(grid.span).microseconds
     if step is None or not grid.together:
         return rows

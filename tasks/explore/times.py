@@ -1,4 +1,4 @@
-"""Which columns of a table say its time, and in which form."""
+"""Which columns of a table give its time, and in which form."""
 
 import re
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ EPOCH_NAMES = {"epoch", "unix", "ts", "timestamp", "time", "datetime", "ds", "da
 
 @dataclass(frozen=True)
 class Times:
-    """The columns that say the time together, and how: `steps` are whole numbers that count, `unit` counts from 1970.
+    """The columns that give the time together, and how: `steps` are integers, `unit` counts from 1970.
 
-    `took`: what was taken for what, in words, where it does not go without saying.
+    `took`: what was assumed, in words, where it is not obvious.
     """
 
     names: tuple[str, ...]
@@ -41,7 +41,7 @@ class Times:
 
     @property
     def keys(self) -> dict[str, Any]:
-        """What DataParams are told of it; the step is not known yet: one second, or 1."""
+        """The keys for DataParams; the step is not known yet: one second, or 1."""
         time = self.names[0] if len(self.names) == 1 else self.names
         step = 1 if self.steps else "1s"
         return {
@@ -50,8 +50,8 @@ class Times:
 
 
 def times_of(tables: Sequence[Table], columns: Sequence[Column], asked: Asked) -> Times | None:
-    """What says the time: what was asked for, or one column of times or dates, several together, numbers since 1970, or steps
-    that are named so."""
+    """The columns of the time: as asked, else one column of times or dates, several together, numbers since
+    1970, or integer steps with a telling name."""
     if asked.times:
         columns = [c for c in columns if c.name in asked.times]
         if len(asked.times) > 1:
@@ -85,7 +85,7 @@ def times_of(tables: Sequence[Table], columns: Sequence[Column], asked: Asked) -
 
 
 def _in_format(tables: Sequence[Table], columns: Sequence[Column], form: str) -> Times:
-    """The column that a format reads.  Raises UserError where none is."""
+    """The column that a format reads.  Raises UserError if there is none."""
     texts = sorted_by_name([c for c in columns if c.kind in ("text", "time", "whole") and not c.null_share], TIME_NAMES)
     found = next((times for c in texts if _reads(tables, times := Times((c.name,), form=form))), None)
     if found is None:
@@ -94,7 +94,7 @@ def _in_format(tables: Sequence[Table], columns: Sequence[Column], form: str) ->
 
 
 def _with_clock(tables: Sequence[Table], columns: Sequence[Column], date: Column) -> Times:
-    """A column of times; where it holds days alone and others the clock, those too."""
+    """A column of times; if it holds only days and others the clock, these too."""
     alone = Times((date.name,))
     moments, t = pl.concat([table.rows.select(_read(table, alone).alias("t")) for table in tables]), pl.col("t")
     days = collect(moments.select(days=(t == t.dt.truncate("1d")).all(), twice=t.is_duplicated().any()), tables[0].name)
@@ -109,7 +109,7 @@ def _with_clock(tables: Sequence[Table], columns: Sequence[Column], date: Column
 
 
 def _together(tables: Sequence[Table], columns: Sequence[Column]) -> Times | None:
-    """Year, month, day and what follows, each in a column of its own."""
+    """Year, month, day and so on, each in its own column."""
     for days in DAYS:
         names = _named(columns, days, "")
         if len(names) < 2:
@@ -123,7 +123,7 @@ def _together(tables: Sequence[Table], columns: Sequence[Column]) -> Times | Non
 
 
 def _named(columns: Sequence[Column], parts: Sequence[Part], other: str) -> tuple[str, ...]:
-    """The columns whose names say these parts, up to the first part that none says."""
+    """The columns whose names mean these parts, up to the first part without one."""
     found: list[str] = []
     for part in parts:
         name = next((c.name for c in columns if part_of(c.name) is part and not c.null_share and c.name != other), None)
@@ -146,7 +146,7 @@ def _reads(tables: Sequence[Table], times: Times) -> bool:
 
 
 def _fewer(tables: Sequence[Table], more: Sequence[str], fewer: Sequence[str]) -> bool:
-    """Whether more columns tell more rows apart."""
+    """Whether more columns distinguish more rows."""
     rows = pl.concat([table.rows.select(more) for table in tables], how="vertical_relaxed")
     counts = collect(
         rows.select(pl.struct(more).n_unique().alias("more"), pl.struct(fewer).n_unique().alias("fewer")), tables[0].name
@@ -155,7 +155,7 @@ def _fewer(tables: Sequence[Table], more: Sequence[str], fewer: Sequence[str]) -
 
 
 def _digits(tables: Sequence[Table], name: str) -> int | None:
-    """How many digits all numbers of a column have, where all are dates; None where they are none."""
+    """The number of digits of all numbers of a column if all are dates; else None."""
     text = column(name).cast(pl.Float64, strict=False).cast(pl.Int64, strict=False).cast(pl.String).str.len_chars()
     found = set()
     for table in tables:
@@ -166,14 +166,14 @@ def _digits(tables: Sequence[Table], name: str) -> int | None:
 
 
 def _unit(tables: Sequence[Table], name: str) -> str | None:
-    """The unit in which the numbers of a column count from 1970; None where they may be anything else."""
+    """The unit in which a column's numbers count from 1970; None if they may be anything else."""
     number = column(name).cast(pl.Int64, strict=False)
     ends = [collect(table.rows.select(number.min().alias("a"), number.max().alias("b")), table.name).row(0) for table in tables]
     return unit_of([str(end) for pair in ends for end in pair])
 
 
 def no_time(path: str, tables: Sequence[Table], columns: Sequence[Column]) -> UserError:
-    """Why no column of a table can be its time, and what to write."""
+    """The error that no column of a table can be its time, with advice."""
     texts = sorted_by_name(
         [c for c in columns if c.kind in ("text", "whole") and not c.null_share and c.distinct > 2], TIME_NAMES
     )

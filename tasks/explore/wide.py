@@ -21,12 +21,12 @@ from tasks.load.files import Table
 from tasks.load.numbers import read_numbers
 from tasks.names import column
 
-MANY = 20  # so many number columns and a time are series rather than features
+MANY = 20  # this many numeric columns with one time are series rather than features
 FEWEST = 3
 
 
 class Form(Enum):
-    """How a table is not long."""
+    """The kinds of wide tables."""
 
     COLUMN_PER_SERIES = auto()
     ROW_PER_SERIES = auto()
@@ -34,7 +34,7 @@ class Form(Enum):
 
 @dataclass(frozen=True)
 class Wide:
-    """A table that is not long.  `columns`: those that melt; `keys`: those that stay, which name a series or are its time."""
+    """A wide table.  `columns`: those to melt; `keys`: those to keep, which name a series or are its time."""
 
     form: Form
     keys: tuple[str, ...]
@@ -42,7 +42,7 @@ class Wide:
 
     @property
     def sentence(self) -> str:
-        """What was seen, for people."""
+        """What was recognised, for people."""
         some = ", ".join(map(visible, self.columns[:3])) + (", ..." if len(self.columns) > 3 else "")
         count = len(self.columns)
         return {
@@ -52,7 +52,7 @@ class Wide:
 
 
 def column_a_series(columns: Sequence[Column], time: str) -> Wide | None:
-    """A table of one series whose number columns bear one name with numbers (store_1, store_2), or are very many."""
+    """A table of one series whose numeric columns share a numbered name (store_1, store_2), or are many."""
     numbers = [c.name for c in columns if c.kind in ("whole", "number", "empty") and c.name != time]
     others = [c for c in columns if c.name not in (*numbers, time)]
     alike = [name for name in numbers if stem(name) == Counter(map(stem, numbers)).most_common(1)[0][0]]
@@ -63,7 +63,7 @@ def column_a_series(columns: Sequence[Column], time: str) -> Wide | None:
 
 
 def row_a_series(columns: Sequence[Column], rows: int) -> Wide | None:
-    """A table without a time whose columns are its steps (V1, V2, ... or dates), one of the others naming the series."""
+    """A table without a time whose columns are its steps (V1, V2, ... or dates), one naming the series."""
     steps = [c.name for c in columns if c.kind in ("whole", "number", "empty") and _step_of(c.name)]
     first = columns[0]
     if first.name in steps and first.kind == "text":
@@ -76,12 +76,12 @@ def row_a_series(columns: Sequence[Column], rows: int) -> Wide | None:
 
 
 def stem(name: str) -> str:
-    """A name with every number in it as #: MT_001 is MT_#."""
+    """A name with every number replaced by #: MT_001 is MT_#."""
     return re.sub(r"\d+", "#", name)
 
 
 def _step_of(name: str) -> str | None:
-    """The number or date that a column's name ends in: V12 gives 12, 2020-01-31 itself."""
+    """The number or date in which a column's name ends: V12 gives 12, 2020-01-31 itself."""
     found = re.fullmatch(r"\d{4}[-/]\d{2}([-/]\d{2})?.*|[A-Za-z_ ]{0,8}?(\d+)", name.strip())
     return (found[2] or found[0]) if found else None
 
@@ -89,7 +89,7 @@ def _step_of(name: str) -> str | None:
 def melt(tables: Sequence[Table], wide: Wide, out: Path) -> None:
     """Writes the table long as Parquet (unique_id, ds, y), streamed.
 
-    Empty cells are left out.  Raises UserError where it cannot be written.
+    Empty cells are dropped.  Raises UserError if it cannot be written.
     """
     rows = pl.concat([table.rows for table in tables], how="vertical_relaxed")
     try:
@@ -101,7 +101,7 @@ def melt(tables: Sequence[Table], wide: Wide, out: Path) -> None:
 
 def _long(rows: pl.LazyFrame, wide: Wide, csv: CsvParams) -> pl.LazyFrame:
     texts = [cleaned(column(name).cast(pl.String)) for name in wide.columns]
-    places = [str(i) for i in range(len(texts))]  # by number, so that no name meets one of ours
+    places = [str(i) for i in range(len(texts))]  # numbered, so that no name collides with ours
     values = [read_numbers(text, csv).cast(pl.Float64).alias(place) for text, place in zip(texts, places, strict=True)]
     kept = rows.select(column(wide.keys[0]).alias("key"), *values)
     long = kept.unpivot(places, index="key", variable_name="place", value_name="y").drop_nulls("y")

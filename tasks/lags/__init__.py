@@ -1,1 +1,1 @@
-"""Windows: the panel that they are cut from, and the same as a table."""
+"""Windows: the panel that they are cut from, and the same as a lag table."""

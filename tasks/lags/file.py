@@ -1,4 +1,4 @@
-"""Lag table -> Parquet or CSV, part by part, so that its size does not matter."""
+"""Writes the lag table to Parquet or CSV part by part, in constant memory."""
 
 import mmap
 from collections.abc import Callable, Iterator, Sequence
@@ -17,12 +17,12 @@ from tasks.grid.frequency import Frequency
 from tasks.lags.rows import table_rows
 from tasks.lags.table import Edges, table_part, table_reach
 
-PART = 32 << 20  # bytes of the table that are made at a time, where no window is longer
+PART = 32 << 20  # bytes of the table made at a time, unless a window is longer
 LEAST = 1024  # rows
 
 
 class Written(NamedTuple):
-    """The size of a table in a file."""
+    """The size of a written table."""
 
     rows: int
     columns: int
@@ -37,10 +37,10 @@ def write_lag_table(
     part: int | None = None,
     report: Callable[[int, int], None] = lambda done, rows: None,
 ) -> Written:
-    """Writes the lag table as CSV or Parquet (the ending of `out`), whole or not at all, in memory that does not grow with it.
+    """Writes the lag table as CSV or Parquet (by the suffix of `out`), atomically and in constant memory.
 
-    `part`: rows made at a time, by default as many as suit their width.  `report` is called after each part with the number of
-    rows done and of all rows (edges kept).
+    `part`: rows made at a time, by default according to their width.  `report` is called after each part with
+    the number of rows done and of all rows (edges kept).
     """
     rows, instants = table_rows(panel), Frequency.of(panel.facts).instants(pl.col("ds"))
     first = _arrow(table_part(panel, params, edges, rolling, 0, 0))
@@ -50,7 +50,7 @@ def write_lag_table(
     def writer_of(path: Path) -> pq.ParquetWriter | pc.CSVWriter:
         if out.suffix.lower() == ".csv":
             return pc.CSVWriter(path, first.schema)
-        # no dictionary for numbers: lags of real values fill it in vain, at four times the time
+        # no dictionary for numbers: it does not pay for lags of real values, and takes four times as long
         return pq.ParquetWriter(path, first.schema, compression="zstd", use_dictionary=text)
 
     with placed(out) as partial, writer_of(partial) as writer:
@@ -66,7 +66,7 @@ def write_lag_table(
 
 
 def _part(columns: int, params: WindowParams, rolling: Sequence[int]) -> int:
-    """Rows to make at a time; no fewer than the rows that each part reads twice."""
+    """Rows to make at a time; at least those that adjacent parts read twice."""
     return max(PART // (4 * columns), sum(table_reach(params, rolling)), LEAST)
 
 
@@ -79,7 +79,7 @@ def _arrow(table: pl.DataFrame) -> pa.Table:
 
 
 def _release(panel: Panel) -> None:
-    """Lets the system drop the pages of the panel read so far; they count as this process's memory."""
+    """Releases the panel's pages read so far, which count as this process's memory."""
     for array in (panel.target, panel.values, panel.times):
         if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             array.base.madvise(mmap.MADV_DONTNEED)

@@ -1,8 +1,8 @@
-"""Long frame -> panel: the table as arrays on a regular grid, in a folder named by its content, in bounded memory.
+"""Writes the panel: a long frame as arrays on a regular grid, named by content, in bounded memory.
 
-The rows are streamed and each goes straight to its place in a mapped file, so their order does not matter.  The target is kept
-as observed; features are carried forward over at most `forward_fill` rows, never from another series, and stay NaN beyond.
-What 32 bits do not hold well enough (`wide.py`) is there in 64 bits too.
+Rows are streamed straight to their place in a mapped file, so their order does not matter.  The target is
+kept as observed; features are carried forward over at most `forward_fill` rows, never across series, and stay
+NaN beyond.  Values that 32 bits hold too coarsely (`wide.py`) are also kept in 64 bits.
 """
 
 import functools
@@ -39,11 +39,12 @@ CHUNK = 1 << 17  # rows in memory at a time
 
 
 def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency, forward_fill: int, folder: Path) -> Path:
-    """Writes the panel of a long frame (unique_id, ds, y, covariates; any order) below `folder`; returns its own folder.
+    """Writes the panel of a long frame (unique_id, ds, y, covariates; any order) below `folder`; returns its
+    folder.
 
-    Missing steps become rows of NaN.  `params.wide` are kept in 64 bits whatever they hold.  Writes to a temporary folder, then
-    renames it; reuses an identical panel and rebuilds a damaged one with a warning.  Raises UserError for a value that float32
-    cannot hold or a static covariate that varies.
+    Missing steps become rows of NaN.  `params.wide` are always kept in 64 bits.  Writes to a temporary
+    folder, then renames it; reuses an identical panel and rebuilds a damaged one with a warning.  Raises
+    UserError for a value that float32 cannot hold or a static covariate that varies.
     """
     spans, covariates = _spans(frame, params, frequency)
     if not spans.height:
@@ -53,7 +54,7 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
     folder.mkdir(parents=True, exist_ok=True)
     ask_for_room(panel_bytes(int(offsets[-1]), params), folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-", ignore_cleanup_errors=True) as name:
-        partial = Path(name) / "panel"  # what is in `partial` has usual permissions
+        partial = Path(name) / "panel"  # its contents have the usual permissions
         partial.mkdir()
         np.save(partial / "offsets.npy", offsets)
         np.save(partial / "static.npy", static)
@@ -76,7 +77,7 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
 
 
 def ask_for_room(size: int, folder: Path) -> None:
-    """Raises Unavailable where the disk has less room."""
+    """Raises Unavailable if the disk has less free space."""
     free = shutil.disk_usage(folder).free
     if size > free:
         room = f"{size_text(free)} are free at {folder}"
@@ -84,10 +85,10 @@ def ask_for_room(size: int, folder: Path) -> None:
 
 
 def _spans(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
-    """One row per series, sorted by name: unique_id, ds (its first), day, size and offset in rows; its static covariates."""
+    """Per series, sorted by name: unique_id, first ds, day, size and offset in rows; static covariates."""
     names = [name for name in params.static if name != "unique_id"]
     facts = [pl.col("ds").min(), pl.col("ds").max().alias("last"), frequency.day(pl.col("ds")).alias("day")]
-    for number, name in enumerate(names):  # by number: what stands here besides has names of ours
+    for number, name in enumerate(names):  # numbered, so that no name collides with ours
         value = column(name).drop_nulls()
         facts += [value.first().alias(f"value {number}"), value.n_unique().alias(f"different {number}")]
     found = frame.group_by("unique_id").agg(facts).sort("unique_id").collect(engine="streaming")
@@ -100,7 +101,7 @@ def _spans(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency) -> t
             )
     static = {"unique_id": found["unique_id"]} | {name: found[f"value {number}"] for number, name in enumerate(names)}
     spans, ds, day = found.select("unique_id", "ds", "last", "day"), pl.col("ds"), pl.col("day")
-    if params.start_padding:  # every series begins so many steps earlier
+    if params.start_padding:  # each series starts this many steps earlier
         spans = spans.with_columns(ds=frequency.at(ds, -params.start_padding, day))
     size = frequency.position(pl.col("last"), ds, day) + 1
     spans = spans.select("unique_id", "ds", "day", size=size)
@@ -110,7 +111,7 @@ def _spans(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency) -> t
 def _static(
     covariates: Mapping[str, pl.Series], params: WindowParams, series: int
 ) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
-    """float64 [S, C]: numbers, and the place of each category in its sorted list, from 1; 0 where it is missing."""
+    """float64 [S, C]: numbers, and category codes from 1 in sorted order, 0 for missing."""
     columns = []
     categories: dict[str, tuple[str, ...]] = {}
     for name, kind in params.static.items():
@@ -129,7 +130,7 @@ def _static(
 def _write_rows(
     partial: Path, frame: pl.LazyFrame, spans: pl.DataFrame, params: WindowParams, frequency: Frequency, rests: Rests
 ) -> None:
-    """Every row of the frame to its place in the mapped target and values, and what these leave of it to its rests."""
+    """Writes every row to its place in the mapped target and values, and 64-bit remainders to `rests`."""
     size, width = int(spans["size"].sum()), len(params.panel_channels)
     target = open_memmap(partial / "target.npy", "w+", np.float64, (size,))
     values = open_memmap(partial / "values.npy", "w+", np.float32, (size, width))
@@ -140,7 +141,7 @@ def _write_rows(
     past, future = [columns.index(name) for name in params.features], [columns.index(name) for name in params.future]
     first, number = spans["ds"], pl.col("unique_id").cast(pl.Enum(spans["unique_id"])).to_physical()
     chosen = [column(name).cast(pl.Float64).alias(str(place)) for place, name in enumerate(columns)]
-    numbered = frame.select(number.alias("series"), "ds", *chosen)  # a join would hold back its rows to weigh both sides
+    numbered = frame.select(number.alias("series"), "ds", *chosen)  # a join would buffer the rows
     row = pl.col("offset") + frequency.position(pl.col("ds"), pl.col("first"), pl.col("day"))
     for batch in numbered.collect_batches(chunk_size=CHUNK, maintain_order=False, engine="streaming"):
         series = batch["series"]
@@ -148,7 +149,7 @@ def _write_rows(
         located = batch.select("ds", *(facts.gather(series).alias(name) for name, facts in of_series.items()))
         at: Any = located.select(row).to_series().to_numpy()
         block = np.empty((len(columns), len(at)), np.float32)
-        if len(at) and (np.diff(at) == 1).all():  # rows that came in order lie side by side
+        if len(at) and (np.diff(at) == 1).all():  # rows in order are contiguous
             at = slice(int(at[0]), int(at[-1]) + 1)
         for place, name in enumerate(columns):
             exact = batch[str(place)].to_numpy()
@@ -163,7 +164,7 @@ def _write_rows(
 
 
 def _write_wide(partial: Path, offsets: np.ndarray, params: WindowParams, rests: Rests) -> WindowParams:
-    """Finds the columns that 32 bits do not hold well enough and writes them in 64, as they came; names them in the params."""
+    """Finds the columns that 32 bits hold too coarsely and writes them in 64; names them in the params."""
     target: np.ndarray = np.load(partial / "target.npy", mmap_mode="r")
     values: np.ndarray = np.load(partial / "values.npy", mmap_mode="r")
     channels = {name + AHEAD: name for name in params.future} | {name: name for name in params.features}
@@ -172,7 +173,7 @@ def _write_wide(partial: Path, offsets: np.ndarray, params: WindowParams, rests:
         given = values[rows, params.panel_channels.index(channel)]
         return target[rows] if channel == "y" else rests.exact(channels[channel], rows, given)
 
-    once = {name: functools.partial(exact, channel) for channel, name in channels.items()}  # a column of both too
+    once = {name: functools.partial(exact, channel) for channel, name in channels.items()}  # each column once
     found = small_changes(once, _chunks(len(target)), offsets)
     params = replace(params, wide=tuple(name for name in once if name in found or name in params.wide))
     if params.wide:
@@ -200,14 +201,14 @@ def _float32(values: np.ndarray, name: str) -> np.ndarray:
 def _finish_rows(
     partial: Path, spans: pl.DataFrame, offsets: np.ndarray, params: WindowParams, frequency: Frequency, forward_fill: int
 ) -> None:
-    """The timestamps of the grid, the calendar, and features carried forward; chunk by chunk."""
+    """Writes the grid's timestamps and the calendar, and carries features forward; chunk by chunk."""
     times = open_memmap(partial / "times.npy", "w+", np.int64, (int(offsets[-1]),))
     values = np.load(partial / "values.npy", mmap_mode="r+")
     features = len(params.features)
     filled = [(values, features)]
     if params.wide_channels:
         filled.append((np.load(partial / f"{WIDE}.npy", mmap_mode="r+"), len(params.wide_features)))
-    held = [(np.full(count, -1), np.full(count, np.nan)) for _, count in filled]  # the row and value last observed
+    held = [(np.full(count, -1), np.full(count, np.nan)) for _, count in filled]  # last row and value
     first = spans["ds"]
     for rows in _chunks(len(times)):
         at = np.arange(rows.start, rows.stop)
@@ -231,9 +232,10 @@ def _finish_rows(
 def _carry_forward(
     part: np.ndarray, at: np.ndarray, start: np.ndarray, limit: int, column: int, held: tuple[np.ndarray, np.ndarray]
 ) -> bool:
-    """Fills NaN in place with the last value of the same series, at most `limit` rows old; says whether there was any.
+    """Fills NaN in place with the series' last value, at most `limit` rows old; returns whether it filled
+    any.
 
-    `at`: the rows of the part, `start` the first row of their series.  `held` goes on from chunk to chunk.
+    `at`: the rows of the part; `start`: the first row of their series.  `held` carries over between chunks.
     """
     missing = np.isnan(part)
     last = at if not missing.any() else np.maximum.accumulate(np.where(missing, held[0][column], at))
@@ -256,18 +258,18 @@ def _put_in_place(partial: Path, facts: Mapping[str, Any], size: int, folder: Pa
     (partial / "panel.json").write_text(json.dumps(facts, indent=1))
     try:
         os.replace(partial, final)
-    except OSError:  # it is there, from an earlier run or a quicker process
+    except OSError:  # it exists, from an earlier run or a faster process
         if not final.is_dir():
             raise
         if not is_whole(final):
-            for name in (*(f"{array}.npy" for array in arrays), "panel.json"):  # who reads it now keeps what it has opened
+            for name in (*(f"{array}.npy" for array in arrays), "panel.json"):  # readers keep theirs
                 os.replace(partial / name, final / name)
             print(f"the kept panel {final} was damaged and has been built again from the data", file=sys.stderr)
     return final
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a panel is what it is named by."""
+    """Whether the content of a panel matches its name."""
     try:
         return Panel.open(folder).digest == content_digest(folder) == folder.name
     except (OSError, DamagedPanel):
@@ -277,5 +279,5 @@ def is_whole(folder: Path) -> bool:
 @task(cache_policy=NO_CACHE)
 @discreet
 def generate_lags(frame: pl.LazyFrame, windows: WindowParams, run: RunParams, frequency: Frequency, folder: Path) -> Panel:
-    """Writes the panel of a run (`windows`: without the features that the checks dropped) and opens it, memory-mapped."""
+    """Writes the panel of a run (`windows`: without dropped features) and opens it, memory-mapped."""
     return Panel.open(write_panel(frame, windows, frequency, run.windows.forward_fill, folder))

@@ -1,4 +1,4 @@
-"""The observed target of a panel, some whole series at a time: what is found of each series needs no frame of all.
+"""The observed target of a panel, whole series at a time, for computations per series without a full frame.
 
 Shapes: S series of one part, R rows of them end to end.
 """
@@ -12,12 +12,12 @@ import polars as pl
 from models.data.panel import Panel, Split
 from tasks.grid.frequency import Frequency
 
-ROWS = 1 << 20  # of a panel, in memory together; one series may have more
+ROWS = 1 << 20  # of a panel in memory at a time; one series may have more
 
 
 class Past(NamedTuple):
-    """Rows of some series on the grid: their `ids` [S], `y` [R] float64, NaN where missing, and `offsets` [S + 1]; a series may
-    have no row."""
+    """Rows of some series on the grid: their `ids` [S], `y` [R] float64, NaN where missing, and `offsets` [S
+    + 1]; a series may have no rows."""
 
     ids: Sequence[str]
     y: np.ndarray
@@ -25,7 +25,7 @@ class Past(NamedTuple):
 
     @property
     def counts(self) -> np.ndarray:
-        """[S] rows."""
+        """[S] rows per series."""
         return np.diff(self.offsets)
 
     @property
@@ -34,7 +34,7 @@ class Past(NamedTuple):
         return np.repeat(self.offsets[:-1], self.counts)
 
     def means(self, values: np.ndarray) -> np.ndarray:
-        """[S] the mean of the values [R] of each series that are not NaN; NaN where there is none."""
+        """[S] the mean of each series' non-NaN values [R]; NaN if it has none."""
         there, full = ~np.isnan(values), self.counts > 0
         found, starts = np.full(len(full), np.nan), self.offsets[:-1][full]
         if len(starts):
@@ -44,7 +44,7 @@ class Past(NamedTuple):
 
 
 def series_parts(offsets: np.ndarray, rows: int = ROWS) -> Iterator[slice]:
-    """All series of a panel, as many at a time as have about so many rows, at least one."""
+    """All series of a panel in slices of about `rows` rows, at least one series each."""
     first, series = 0, len(offsets) - 1
     while first < series:
         stop = max(int(np.searchsorted(offsets, offsets[first] + rows, side="right")) - 1, first + 1)
@@ -53,7 +53,7 @@ def series_parts(offsets: np.ndarray, rows: int = ROWS) -> Iterator[slice]:
 
 
 def pasts(panel: Panel, split: Split, name: str = "train", rows: int = ROWS) -> Iterator[Past]:
-    """The rows of a split, less the padding, of all series in the order of the panel."""
+    """The rows of a split, without padding, of all series in panel order."""
     lows, highs = (np.maximum(one, panel.facts.start_padding) for one in split.target_ranges(panel.times, panel.offsets, name))
     for some in series_parts(panel.offsets, rows):
         offsets = panel.offsets[some.start : some.stop + 1]
@@ -65,7 +65,7 @@ def pasts(panel: Panel, split: Split, name: str = "train", rows: int = ROWS) -> 
 
 
 def past_of(history: pl.DataFrame) -> Past:
-    """The same of a frame: unique_id, ds, y (null or NaN where missing), on the regular grid."""
+    """The same for a frame: unique_id, ds, y (null or NaN where missing), on the regular grid."""
     rows = history.select("unique_id", "ds", pl.col("y").cast(pl.Float64).fill_null(np.nan)).sort("unique_id", "ds")
     counts = rows.group_by("unique_id", maintain_order=True).agg(len=pl.len().cast(pl.Int64))
     return Past(counts["unique_id"].to_list(), rows["y"].to_numpy(), np.append(0, np.cumsum(counts["len"].to_numpy())))
@@ -78,8 +78,8 @@ def frame_of(past: Past) -> pl.DataFrame:
 
 
 def target_frame(panel: Panel, names: Sequence[str]) -> pl.DataFrame:
-    """unique_id, ds and the observed target (float64, null where missing) of some series in the order of the panel, one row per
-    step of the grid, without padding."""
+    """unique_id, ds and the observed target (float64, null where missing) of some series in panel order, one
+    row per step of the grid, without padding."""
     wanted = set(names)
     numbers = [number for number, name in enumerate(panel.ids) if name in wanted]
     parts = [np.arange(panel.offsets[one] + panel.facts.start_padding, panel.offsets[one + 1]) for one in numbers]

@@ -1,9 +1,9 @@
-"""Panel -> the rows of the lag table before any lag: keys, static covariates and source columns.
+"""The rows of the lag table before any lag: keys, static covariates and source columns, from the panel.
 
-The table has one row more than the panel for each series: the step past its end.  Row q of the table lies in series s where
-q - s is its row of the panel.
-Beside unique_id, ds and row a column is called by a word of ours, a blank and its own name (`static size`), so that no name
-that a user chose meets any other.
+For each series the table has one row more than the panel: the step past its end.  Row q of the table, in
+series s, is row q - s of the panel.
+Besides unique_id, ds and row, a column is named by a word of ours, a blank and its own name (`static size`),
+so that no user's name collides.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,12 +18,13 @@ from models.data.window import calendar_channels
 from tasks.grid.calendar import calendar_columns
 from tasks.grid.frequency import Frequency
 
-BLOCK = 1 << 14  # rows at a time, so that a block of the panel stays in the processor's cache for all its channels
+BLOCK = 1 << 14  # rows at a time, so that a block of the panel stays in the CPU cache for all channels
 
 
 @dataclass(frozen=True)
 class Source:
-    """A column to lay out: a channel of the panel (None: the observed target), or the mean of its newest `window` rows.
+    """A column to lay out: a channel of the panel (None: the observed target), or its mean over `window`
+    rows.
 
     `ends`: whether the row past the end of a series is read, and so must be null.
     """
@@ -35,7 +36,7 @@ class Source:
 
 @dataclass(frozen=True)
 class _Block:
-    """Some neighbouring rows of the table: where they go, which lie `inside` a series, and their rows of the panel."""
+    """Adjacent rows of the table: their place, which are `inside` a series, and their rows of the panel."""
 
     to: slice
     series: np.ndarray
@@ -52,11 +53,11 @@ def table_rows(panel: Panel) -> int:
 def lay_out(
     panel: Panel, sources: Mapping[str, Source], calendar: tuple[str, ...], start: int, stop: int, most: int
 ) -> pl.DataFrame:
-    """Rows start .. stop of the table, which may begin before its first and end past its last, as they are before any lag.
+    """Rows start .. stop of the table before any lag; they may begin before its first and end past its last.
 
-    unique_id, ds, `row` (the place in the series from 0, or `most` beyond that), `wave NAME` of the calendar, `static NAME`,
-    and the sources under their names: float32 (float64 of what the panel holds so), null where missing, and outside a series
-    where a source says that it is read there.
+    unique_id, ds, `row` (position in the series from 0, capped at `most`), `wave NAME` of the calendar,
+    `static NAME`, and the sources by name: float32 (float64 if the panel has it so), null where missing, and
+    outside a series if the source is read there.
     """
     size = stop - start
     series, times = np.zeros(size, np.uint32), np.zeros(size, np.int64)
@@ -84,14 +85,14 @@ def lay_out(
     found = {name: column.gather(number) for name, column in of_series.items()}
     found["ds"] = pl.Series(pa.array(times)).cast(frequency.dtype)
     found |= {"row": pl.Series(pa.array(place))} | {name: _column(wave) for name, wave in waves.items()}
-    while columns:  # one by one: a column that has become polars' own is not held twice
+    while columns:  # one by one, so that no column is held twice
         name, values = columns.popitem()
         found[name] = _column(values)
     return pl.DataFrame(found)
 
 
 def statics(panel: Panel) -> dict[str, pl.Series]:
-    """The static covariates [S] by name: categories as text, numbers as numbers, null where missing; unique_id is a key."""
+    """The static covariates [S] by name: text or numbers, null where missing; without unique_id, a key."""
     found = {}
     for number, name in enumerate(panel.facts.static):
         values = panel.static[:, number]
@@ -104,7 +105,7 @@ def statics(panel: Panel) -> dict[str, pl.Series]:
 
 
 def _ends(panel: Panel) -> np.ndarray:
-    """The row of the table that is one step past the end of each series."""
+    """The table's row one step past the end of each series."""
     return np.asarray(panel.offsets[1:] + np.arange(len(panel.ids)))
 
 
@@ -124,7 +125,7 @@ def _blocks(panel: Panel, start: int, stop: int) -> Iterator[_Block]:
 
 
 def _add_past_ends(times: np.ndarray, panel: Panel, start: int) -> None:
-    """Writes the time past the end of each series, one step after its last, into the rows of a table from `start`."""
+    """Writes the time one step past each series' end into the rows of a table from `start`."""
     ends = _ends(panel)
     first, last = np.searchsorted(ends, (start, start + len(times)))
     if first < last:
@@ -136,13 +137,13 @@ def _add_past_ends(times: np.ndarray, panel: Panel, start: int) -> None:
 
 
 def _fill(column: np.ndarray, panel: Panel, source: Source, block: _Block) -> None:
-    """The rows of a block of one source, written to its place in the column."""
+    """Writes a source's rows of a block to its place in the column."""
     values = _values(panel, source)
     if source.window > 1:
         first = block.rows.start - source.window + 1
         known = values[max(first, 0) : block.rows.stop]
         part = window_means(np.concatenate([np.full(max(-first, 0), np.nan, known.dtype), known]), source.window)
-        part[block.place[block.inside] < source.window - 1] = np.nan  # they reach into the series before
+        part[block.place[block.inside] < source.window - 1] = np.nan  # reaches into the previous series
     else:
         part = values[block.rows]
     if len(part) == len(column):
@@ -153,20 +154,20 @@ def _fill(column: np.ndarray, panel: Panel, source: Source, block: _Block) -> No
 
 
 def _values(panel: Panel, source: Source) -> np.ndarray:
-    """[rows] of the panel that a source is laid out from."""
+    """[rows] of the panel from which a source is laid out."""
     return panel.target if source.channel is None else panel.channel(panel.channels[source.channel])
 
 
 def _outside(source: Source) -> float:
-    """What stands outside the series: a number where it is never read, so that a column without gaps needs no mask."""
+    """The value outside a series: a number if never read, so that gapless columns need no mask."""
     return np.nan if source.ends else 0.0
 
 
 def window_means(values: np.ndarray, window: int) -> np.ndarray:
-    """The mean of every `window` neighbouring values, of their type [rows - window + 1]; NaN where one is missing.
+    """The mean of every `window` adjacent values, in their dtype [rows - window + 1]; NaN if one is missing.
 
-    Sums of 1, 2, 4 ... neighbours are added up (float64): a mean depends on its own values alone, and in one order, as it would
-    not with a sum that runs along; so it is the same wherever a table is cut, and one huge value spoils no other mean.
+    Adds sums of 1, 2, 4 ... neighbours (float64): a mean depends only on its own values, in one order, unlike
+    with a running sum; so it is the same wherever a table is cut, and one huge value spoils no other mean.
     """
     count, covered, length = len(values) - window + 1, 0, 1
     sums = values.astype(np.float64)

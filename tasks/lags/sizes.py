@@ -1,6 +1,6 @@
-"""How many rows, windows and bytes a run will need, before it trains.
+"""The rows, windows and bytes that a run will need, computed before training.
 
-Bytes are exact for the panel; what a fit holds besides (weights, the network's own activations) is not counted.
+Bytes are exact for the panel; weights and activations of the network are not included.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from models.data.window import WindowParams
 from params.errors import UserError
 from params.shown import visible
 
-FLOAT, INDEX = 4, 4  # bytes of a value, and of an origin row while a panel has fewer than 2^31 rows
-WIDE = 8  # of a time, a target, and a value that is there in 64 bits too
+FLOAT, INDEX = 4, 4  # bytes of a value, and of an origin row if a panel has fewer than 2^31 rows
+WIDE = 8  # bytes of a time, a target, and a value kept in 64 bits
 UNITS = ("kB", "MB", "GB", "TB")
 
 
 class Budget(NamedTuple):
-    """Rows and channels of the panel, windows by split, and bytes: the panel on disk, on a device, and one batch there."""
+    """Rows and channels of the panel, windows by split, and bytes: on disk, on a device, and of a batch."""
 
     rows: int
     channels: int
@@ -31,7 +31,7 @@ class Budget(NamedTuple):
     batch_bytes: int
 
     def line(self) -> str:
-        """What people read before the training begins."""
+        """The line that is printed before training."""
         windows = ", ".join(f"{name} {count:,}" for name, count in self.windows.items())
         disk, device, batch = (size_text(count) for count in (self.disk_bytes, self.device_bytes, self.batch_bytes))
         return (
@@ -48,14 +48,14 @@ class Budget(NamedTuple):
 
 @dataclass(frozen=True)
 class Sizes:
-    """The windows of each series, and what they take; `earlier`: the windows of validation ranges before the last, by split."""
+    """The windows of each series, and their sizes; `earlier`: windows of earlier validation ranges."""
 
     counts: pl.DataFrame
     budget: Budget
     earlier: tuple[dict[str, int], ...] = ()
 
     def lines(self) -> list[str]:
-        """What people read before the training begins."""
+        """The lines that are printed before training."""
         folds = [
             f"validation range {number} of {len(self.earlier) + 1}: train {one['train']:,}, validation {one['validation']:,}"
             for number, one in enumerate(self.earlier, start=1)
@@ -64,7 +64,7 @@ class Sizes:
 
 
 def sizes_of(data: Data, evaluation_stride: int, batch_size: int) -> Sizes:
-    """The windows of a run and what they take.  Raises UserError for a split, or a validation range, without a window."""
+    """The windows of a run and their sizes.  Raises UserError for a split or range without one."""
     counts = window_counts(data, evaluation_stride)
     whole = budget(counts, data.windows, batch_size)
     earlier = [window_counts(fold, evaluation_stride) for fold in data.folds[:-1]]
@@ -76,12 +76,12 @@ def sizes_of(data: Data, evaluation_stride: int, batch_size: int) -> Sizes:
 
 
 def panel_bytes(rows: int, params: WindowParams) -> int:
-    """Bytes of the arrays of a panel on disk, less a header of 128 each: target, values, times and what is there in 64 bits."""
+    """Bytes of a panel's arrays on disk, less headers of 128 each: target, values, times, 64-bit copies."""
     return rows * (FLOAT * len(params.panel_channels) + WIDE * (2 + len(params.wide_channels)))
 
 
 def window_counts(data: Data, evaluation_stride: int) -> pl.DataFrame:
-    """One row per series: unique_id, rows, and the number of windows of each split as they are trained and evaluated."""
+    """One row per series: unique_id, rows, and the windows of each split as trained and evaluated."""
     panel = data.panel
     columns = [pl.Series("unique_id", panel.ids, pl.String), pl.Series("rows", np.diff(panel.offsets))]
     for name in SPLITS:
@@ -92,21 +92,21 @@ def window_counts(data: Data, evaluation_stride: int) -> pl.DataFrame:
 
 
 def budget(counts: pl.DataFrame, params: WindowParams, batch_size: int) -> Budget:
-    """What the windows of `window_counts` take; a batch is its raw inputs and targets.
+    """The sizes of the windows of `window_counts`; a batch is its raw inputs and targets.
 
-    Raises UserError for a split without a window: what the checks, which do not look into windows, could not know.
+    Raises UserError for a split without a window: the checks, which do not look into windows, cannot know.
     """
     rows, windows = int(counts["rows"].sum()), _windows(counts, params)
     values = params.lookback * len(params.channels) + params.ahead * len(params.known)
     wide = params.lookback * len(params.wide_features) + params.ahead * len(params.wide_future)
     wide += len(params.static) + params.horizon
     disk, origins = panel_bytes(rows, params), sum(windows.values()) + windows["train"]
-    device = disk - WIDE * rows + INDEX * origins  # the times stay on the host
+    device = disk - WIDE * rows + INDEX * origins  # times stay on the host
     return Budget(rows, len(params.panel_channels), windows, disk, device, batch_size * (FLOAT * values + WIDE * wide))
 
 
 def _windows(counts: pl.DataFrame, params: WindowParams, where: str = "") -> dict[str, int]:
-    """The windows of each split.  Raises UserError for one without any."""
+    """The windows of each split.  Raises UserError for a split without any."""
     windows = {name: int(counts[name].sum()) for name in SPLITS}
     for name, count in windows.items():
         if not count:
@@ -118,7 +118,7 @@ def _windows(counts: pl.DataFrame, params: WindowParams, where: str = "") -> dic
 
 
 def counts_lines(counts: pl.DataFrame, most: int = 8) -> list[str]:
-    """The table of windows as lines of text: the first series and all together; the whole is in windows.csv."""
+    """The table of windows as text: the first series and the total; windows.csv has all."""
     total = counts.select(pl.lit(f"all {counts.height:,} series").alias("unique_id"), pl.exclude("unique_id").sum())
     shown = pl.concat([counts.head(most), total], how="vertical_relaxed") if counts.height > 1 else counts
     cells = [["windows of", *shown.columns[1:]]]
@@ -131,7 +131,7 @@ def counts_lines(counts: pl.DataFrame, most: int = 8) -> list[str]:
 
 
 def size_text(count: int) -> str:
-    """12.3 MB: a number of bytes as people read it."""
+    """A number of bytes for people: 12.3 MB."""
     if count < 1000:
         return f"{count} bytes"
     power = min((len(str(count)) - 1) // 3, len(UNITS))

@@ -1,4 +1,4 @@
-"""Panel -> lag table: the windows as columns, for people, checks and tabular models."""
+"""The lag table: the windows of a panel as columns, for people, checks and tabular models."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -17,7 +17,7 @@ Edges = Literal["keep", "drop"]
 
 
 class Lag(NamedTuple):
-    """A column of the table: a source moved by `back` rows (ahead where negative)."""
+    """A column of the table: a source shifted back by `back` rows (ahead if negative)."""
 
     name: str
     source: str
@@ -27,21 +27,22 @@ class Lag(NamedTuple):
 def lag_table(panel: Panel, params: WindowParams, edges: Edges = "keep", rolling: Sequence[int] = ()) -> pl.DataFrame:
     """The windows of a panel as columns.
 
-    `ds` is the time of the target of step 1; k counts rows before it.  Columns: `{feature}_lag{k}`, oldest first;
-    `{feature}_mean{w}`, the mean of the w newest known values, for each w of `rolling`; covariates known ahead, as
-    `{name}_lag{k}` in the gap and `{name}_step{h}` at the targets; the calendar at `ds`; static covariates;
-    `y_step1 .. y_step{horizon}` as observed.  Null: missing or outside the series.
-    keep: n + 1 rows for a series of n rows, the last one step past its end; drop: only the rows whose window, means and targets
-    lie wholly within the series.  Every row of the grid is here: `stride`, `start_index`, `end_index` and `max_missing_share`
-    choose windows and leave no row out.
+    `ds` is the time of the target of step 1; k counts rows before it.  Columns: `{feature}_lag{k}`, oldest
+    first; `{feature}_mean{w}`, the mean of the w newest known values, for each w of `rolling`; covariates
+    known ahead, as `{name}_lag{k}` in the gap and `{name}_step{h}` at the targets; the calendar at `ds`;
+    static covariates; `y_step1 .. y_step{horizon}` as observed.  Null: missing or outside the series. keep: n
+    + 1 rows for a series of n rows, the last one step past its end; drop: only rows whose window, means and
+    targets are entirely inside.  Every row of the grid is here, whatever `stride`, `start_index`, `end_index`
+    and `max_missing_share`, which choose windows.
     """
     return table_part(panel, params, edges, rolling, 0, table_rows(panel))
 
 
 def table_part(panel: Panel, params: WindowParams, edges: Edges, rolling: Sequence[int], start: int, stop: int) -> pl.DataFrame:
-    """Rows start .. stop of the lag table as it is with edges kept; reads no more of the panel than they need.
+    """Rows start .. stop of the lag table (as with edges kept); reads only the rows of the panel that they
+    need.
 
-    On whole columns a shift is a view and a mask one bit per row, so the table costs a small part of its own size in memory.
+    On whole columns a shift is a view and a mask one bit per row, so the memory overhead is small.
     """
     lags, first, (back, ahead) = list(_lags(params, rolling)), first_whole_row(params, rolling), table_reach(params, rolling)
     check_names(params, rolling)
@@ -60,18 +61,18 @@ def table_part(panel: Panel, params: WindowParams, edges: Edges, rolling: Sequen
 
 
 def table_reach(params: WindowParams, rolling: Sequence[int]) -> tuple[int, int]:
-    """How many rows before and after a row of the table are laid out for it."""
+    """How many rows before and after a row of the table are needed for it."""
     return max(lag.back for lag in _lags(params, rolling)), params.horizon
 
 
 def first_whole_row(params: WindowParams, rolling: Sequence[int]) -> int:
-    """The first row of a series whose window and means lie within it."""
+    """The first row of a series whose window and means are inside it."""
     reach = [max(window.reach, window.delay + max(rolling, default=1) - 1) for window in params.features.values()]
     return params.gap + 1 + max(reach)
 
 
 def _lags(params: WindowParams, rolling: Sequence[int]) -> Iterator[Lag]:
-    """Every shifted column in order, the targets last."""
+    """Every shifted column in order, targets last."""
     for name, window in params.features.items():
         newest = params.gap + 1 + window.delay
         for k in range(newest + window.sampling_rate * (window.lookback - 1), newest - 1, -window.sampling_rate):
@@ -86,7 +87,7 @@ def _lags(params: WindowParams, rolling: Sequence[int]) -> Iterator[Lag]:
 
 
 def _sources(panel: Panel, params: WindowParams, rolling: Sequence[int]) -> dict[str, Source]:
-    """The columns that are shifted, by what `lay_out` calls them: a word of ours before the name."""
+    """The columns to shift, by their names in `lay_out`: a word of ours before the name."""
     past = {f"past {name}": Source(panel.column(name)) for name in params.features}
     means = {f"mean{w} {name}": Source(panel.column(name), w) for name in params.features for w in rolling}
     ahead = {f"ahead {name}": Source(panel.column(name + AHEAD), ends=True) for name in params.future}
@@ -94,9 +95,9 @@ def _sources(panel: Panel, params: WindowParams, rolling: Sequence[int]) -> dict
 
 
 def _shifted(frame: pl.DataFrame, lags: Sequence[Lag]) -> Iterator[pl.Expr]:
-    """The columns of the table: a whole column moved, null where the move left the series.
+    """The columns of the table: a shifted column, null where the shift left the series.
 
-    A source without missing values takes its mask from here, shared by all columns with the same lag.
+    Sources without missing values share one mask per lag.
     """
     gapless = {lag.source for lag in lags if not frame[lag.source].null_count()}
     masks = {lag.back: frame["row"] >= lag.back for lag in lags if lag.source in gapless and lag.back > 0}
@@ -111,9 +112,9 @@ def _shifted(frame: pl.DataFrame, lags: Sequence[Lag]) -> Iterator[pl.Expr]:
 
 
 def check_names(params: WindowParams, rolling: Sequence[int]) -> None:
-    """Raises UserError for a static covariate that is called as a column of lags or of the calendar.
+    """Raises UserError for a static covariate named like a lag or calendar column.
 
-    Of the other columns no two meet: of `{feature}_lag{k}` and the like the ends are ours.
+    No other names can collide: the suffixes of `{feature}_lag{k}` and the like are ours.
     """
     for name in {lag.name for lag in _lags(params, rolling)}.union(KEYS, params.waves) & {*params.static} - {"unique_id"}:
         raise UserError(f"windows.static: {name!r} is also the name of a column of lags: rename it in the table")
@@ -122,7 +123,7 @@ def check_names(params: WindowParams, rolling: Sequence[int]) -> None:
 def lag_head(
     panel: Panel, params: WindowParams, edges: Edges = "drop", rolling: Sequence[int] = (), rows: int = 20, series: int = 1
 ) -> pl.DataFrame:
-    """The first rows of the lag table of each of the first series; reads only these."""
+    """The first rows of the lag table for each of the first series; reads only these."""
     skip = first_whole_row(params, rolling) if edges == "drop" else 0
     parts = []
     for number in range(min(series, len(panel.ids))):
@@ -133,10 +134,10 @@ def lag_head(
 
 
 def head_text(table: pl.DataFrame, clock: str | None = None) -> str:
-    """Rows of a lag table as people read them; the middle columns of a wide one are left out.
+    """Rows of a lag table for people; omits the middle columns of a wide table.
 
-    `clock`: the zone whose clocks its times show, which then name none.  Values have the seven digits that 32 bits hold: 39.92,
-    not 39.919998.
+    `clock`: the zone of its times, which are then shown without one.  Values are rounded to the seven digits
+    of 32 bits: 39.92, not 39.919998.
     """
     rounded = table.with_columns(pl.col(pl.Float32).cast(pl.Float64).round_sig_figs(7))
     if clock is not None:

@@ -1,7 +1,7 @@
-"""Which columns of a panel are kept in 64 bits too: those whose usual change is small beside what 32 bits hold at their level.
+"""Which columns of a panel are also kept in 64 bits: those whose changes are small at 32-bit resolution.
 
-32 bits have 24 for a number: at 48,213,907 one step is 4.  A meter that counts on by 0.3 would stand still, a price of 1.05
-loses nothing.  The rest of a value, what 32 bits leave of it, is kept in a file of its own until this is known.
+32 bits have 24 for the digits: near 48,213,907 one step is 4.  A meter that grows by 0.3 would stand still; a
+price of 1.05 loses nothing.  The remainders after rounding are kept in files until this is known.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.format import open_memmap
 
-STEPS = 256  # of 32 bits at the level of a value: a change of fewer counts as small
-SHARE = 0.25  # of the changes of a series that may be small
+STEPS = 256  # 32-bit steps at a value's level: smaller changes count as small
+SHARE = 0.25  # of a series' changes that may be small
 LEAST = 2  # small changes that a series needs to count
 
 
 class Rests:
-    """What 32 bits leave of the values of each column, by row; a file a column, made when the first is not 0."""
+    """The remainders of each column after rounding to 32 bits, by row; a file each, if any is not 0."""
 
     def __init__(self, folder: Path, rows: int, make_room: Callable[[int], None]) -> None:
-        """`make_room` is called with the bytes of a file before it is made."""
+        """`make_room` is called with a file's size in bytes before it is created."""
         self._folder, self._rows, self._make_room = folder, rows, make_room
         self._files: dict[str, np.ndarray] = {}
 
     def keep(self, name: str, at: np.ndarray | slice, exact: np.ndarray, small: np.ndarray) -> None:
-        """Of some rows: their values, and what became of them in 32 bits."""
+        """Stores the remainders of some rows: their values, and the same rounded to 32 bits."""
         rest = exact - small
         rest[np.isnan(rest)] = 0.0
         if name not in self._files and rest.any():
@@ -35,7 +35,7 @@ class Rests:
             self._files[name][at] = rest
 
     def exact(self, name: str, rows: slice, values: np.ndarray) -> np.ndarray:
-        """Values of some rows as they came, from what 32 bits hold of them."""
+        """The original values of some rows, from their 32-bit values."""
         wide = values.astype(np.float64)
         return wide + self._files[name][rows] if name in self._files else wide
 
@@ -43,10 +43,11 @@ class Rests:
 def small_changes(
     columns: Mapping[str, Callable[[slice], np.ndarray]], chunks: Iterable[slice], offsets: np.ndarray
 ) -> list[str]:
-    """The columns in which, in any series, many changes from one observed value to the next are small beside a step of 32 bits.
+    """The columns in which, for any series, many changes between observed values are small at 32-bit
+    resolution.
 
-    `columns`: a function each that gives the values of some rows; `chunks`: all rows, some at a time, and a change from one to
-    the next is not looked at.
+    `columns`: functions that return the values of some rows; `chunks`: all rows in parts, without comparing
+    across parts.
     """
     counts = {name: np.zeros((2, len(offsets) - 1), np.int64) for name in columns}
     for rows in chunks:

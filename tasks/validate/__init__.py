@@ -1,1 +1,1 @@
-"""The data checks: a profile, rules on it, the verdict."""
+"""The data checks: a profile of the table, rules on it, and a verdict."""

@@ -1,11 +1,11 @@
-"""What would fit a table whose series are all too short for one training window."""
+"""Suggests changes when no series is long enough for a training window."""
 
 from params.schema import RunParams
 from tasks.validate.profile import Profile
 
 
 def what_fits(run: RunParams, profile: Profile) -> str:
-    """What a window needs, what the series with the most rows to train on has, and each change that alone would do."""
+    """What a window needs, the rows of the longest series, and each change that would suffice by itself."""
     window = run.windows.window_params()
     best = profile.series.sort("training_rows", "steps", "unique_id", descending=[True, True, False]).row(0, named=True)
     rows, behind, ahead = best["training_rows"], window.behind + 1, window.ahead
@@ -26,7 +26,7 @@ def what_fits(run: RunParams, profile: Profile) -> str:
 
 
 def _most_held_out(run: RunParams, profile: Profile, steps: int, last: object) -> int | None:
-    """The rows at the end of a series that may be kept from training; None where no split of it fits, or it ends early."""
+    """The most rows that may be held out at a series' end; None if no split fits, or it ends early."""
     window, horizon = run.windows.window_params(), run.windows.horizon
     if profile.split_problem or (isinstance(run.split.test, str) and last != profile.table["last"].item()):
         return None

@@ -1,7 +1,7 @@
-"""What the times of each series leave of the grid: duplicates, gaps, rows off it, and the targets that each split observes.
+"""Checks times against the grid, per series: duplicates, gaps, rows off it, observed targets per split.
 
-The rows go by some at a time, in whatever order the series stand in the table: of each series only what its last row said is
-held.  Rows of series whose times are out of order go by once more, sorted.  Shapes: S series, R rows of one part.
+Rows are processed in parts, in any order of series: only the last row of each series is remembered.  Series
+whose times are out of order are sorted and processed again.  Shapes: S series, R rows of one part.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,9 +17,9 @@ ROWS = 1 << 17  # in memory at a time
 def grid_of(
     keys: pl.LazyFrame, series: pl.DataFrame, frequency: Frequency, ranges: Mapping[str, tuple[np.ndarray, np.ndarray]]
 ) -> pl.DataFrame:
-    """A row for each of `series` (unique_id, first, day; each once), in its order: ordered, duplicates, off_grid, positions
-    (steps that have a row), largest_gap, and for each of the `ranges` (rows of the grid, half-open, [S] each) observed:NAME.
-
+    """A row for each of `series` (unique_id, first, day; each once), in its order: ordered, duplicates,
+    off_grid, positions (steps with a row), largest_gap, and observed:NAME for each of the `ranges` (rows of
+    the grid, half-open, [S] each).
     `keys`: unique_id, ds, y (null where missing) of all series.
     """
     numbered = keys.select(
@@ -45,8 +45,8 @@ def _parts(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
 
 
 class _Counts:
-    """The counts of each series over the rows that have gone by, and where its last row was; `ordered` [S]: whether every row
-    came after the one before it, or with it.  Only then are the counts right."""
+    """Counts per series over the rows so far, and the place of its last row; `ordered` [S]: whether no row
+    came before its predecessor.  Only then are the counts right."""
 
     def __init__(self, series: pl.DataFrame, frequency: Frequency, ranges: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
         self.series, self.frequency, self.ranges = series, frequency, ranges
@@ -56,13 +56,13 @@ class _Counts:
         self.time, self.place = np.full((2, series.height), np.iinfo(np.int64).min)
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Rows (series, ds, seen) that come after all that were added before."""
+        """Adds rows (series, ds, seen) that follow all rows added before."""
         if rows.is_empty():
             return
         series, time, place, off, seen = self._located(rows)
         begins = np.flatnonzero(np.diff(series, prepend=-1))
         some, ends = series[begins], np.append(begins[1:], len(series)) - 1
-        first = self.place[some] == np.iinfo(np.int64).min  # nothing of the series has gone by
+        first = self.place[some] == np.iinfo(np.int64).min  # the series' first row
         before, older = (np.concatenate(([0], part[:-1])) for part in (place, time))
         before[begins] = np.where(first, place[begins] - 1, self.place[some])
         older[begins] = np.where(first, time[begins] - 1, self.time[some])
@@ -77,8 +77,8 @@ class _Counts:
         self.time[some], self.place[some] = time[ends], place[ends]
 
     def _located(self, rows: pl.DataFrame) -> tuple[np.ndarray, ...]:
-        """[R] the series of each row, series by series, its time as a number, its step of the grid, whether it lies off the
-        grid, and whether it has a target."""
+        """[R] each row's series (sorted), time as a number, step of the grid, whether it is off the grid, and
+        whether it has a target."""
         if not rows["series"].is_sorted():
             rows = rows.sort("series", maintain_order=True)
         facts = (self.series[name].gather(rows["series"]) for name in ("first", "day"))

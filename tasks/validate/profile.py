@@ -1,6 +1,6 @@
 """The profile of a table: one row per series and one for the whole, streamed by polars.
 
-The checks judge this profile and not the rows: their cost does not grow with the table.
+The checks judge this profile, not the rows, so their cost does not grow with the table.
 """
 
 import math
@@ -23,18 +23,18 @@ from tasks.load.tail import Tail, is_observed, tail_from, without_tail
 from tasks.names import column
 from tasks.validate.grid import grid_of
 
-MOST_TRIED = 200  # times that stand twice
+MOST_TRIED = 200  # repeated times examined
 
 
 @dataclass(frozen=True)
 class Profile:
     """`series`: one row per series.  `table`: one row.  `columns`: the values measured.
 
-    `missing`: wanted values that are no column of the table; `found`: the columns that there are.
-    `split_problem`: why the split does not fit the data, if it does not.  `frequency`: the grid that times are held against;
-    `tail`: the newest rows, without a target, which are to be forecast: nothing above counts them.
-    `told`: how their zone was found, in words, where that was a guess.  `went_back`: a zone whose clocks went back at all
-    times that stand twice.
+    `missing`: wanted values without a column; `found`: the table's columns.  `split_problem`: why the split
+    does not fit the data, if so.  `frequency`: the grid to compare times with.  `tail`: the newest rows,
+    without a target, to be forecast; not counted above.  `told`: how the zone was found, in words, if it was
+    guessed.
+    `went_back`: a zone whose clocks went back at all repeated times.
     """
 
     series: pl.DataFrame
@@ -49,21 +49,22 @@ class Profile:
     went_back: str | None = None
 
     def shown(self, time: object) -> str:
-        """A time of the table as people read it: with its zone."""
+        """A time of the table for people, with its zone."""
         text, zone = str(time), self.frequency.clock
         return text if zone in NO_SHIFT else f"{text.removesuffix('+00:00')} {zone}"
 
 
 def make_profile(run: RunParams, source: Source) -> Profile:
-    """Two passes over the table, four where it has a tail; series whose rows are out of order are sorted in one more.
+    """Two passes over the table, four if it has a tail; one more sorts series whose rows are out of order.
 
-    A series: first, last, rows, steps (of the grid), duplicates, off_grid, missing_steps, gap_share, largest_gap,
-    ordered, y_outside and y_between (targets beyond the run's bounds, and between whole numbers where those are asked for),
-    y_distinct (0 none, 1 constant, 2 more), y_varies; each column c: null_share:c, infinite:c, text:c, example:c,
-    min:c, max:c, size:c (the largest number either way); training_rows (of the grid); scored (windows of validation or test,
-    the fewer; null where none trains); windows:train, windows:validation, windows:test; observed:train, observed:validation,
-    observed:test (targets that are not null); of an earlier validation range, as of_fold names them, those of train and
-    validation.  The table has the sums of the last over the series that give training windows.
+    Per series: first, last, rows, steps (of the grid), duplicates, off_grid, missing_steps, gap_share,
+    largest_gap, ordered; y_outside and y_between (targets beyond the run's bounds, and fractions where
+    integers are asked for); y_distinct (0 none, 1 constant, 2 more), y_varies.  Per column c: null_share:c,
+    infinite:c, text:c, example:c, min:c, max:c, size:c (largest absolute value).  training_rows (of the
+    grid); scored (windows of validation or test, the fewer; null if none trains); windows:train,
+    windows:validation, windows:test; observed:train, observed:validation, observed:test (non-null targets);
+    train and validation of earlier validation ranges, named by of_fold.  The table row sums the last two over
+    the series with training windows.
     """
     wanted = list(dict.fromkeys([*run.windows.columns, *(c for c in run.validation.ranges if c != "y")]))
     frame = scan_series(source, wanted, categories_of(run))
@@ -102,7 +103,7 @@ def make_profile(run: RunParams, source: Source) -> Profile:
 
 
 def _went_back(keys: pl.LazyFrame, source: Source) -> str | None:
-    """A zone whose clocks went back at all times that stand twice, where the times name none."""
+    """A zone whose clocks went back at all repeated times, if the times are naive."""
     if source.frequency.by_day or isinstance(source.frequency.span, int) or source.clock.zone is not None:
         return None
     twice = keys.group_by("unique_id", "ds").len().filter(pl.col("len") == 2).select(pl.col("ds").unique()).head(MOST_TRIED)
@@ -114,7 +115,7 @@ def _number(name: str) -> pl.Expr:
 
 
 def _split(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
-    """Row by row, each column as what it holds: finite:c, infinite:c and, of a text column, text:c (that is no number)."""
+    """Per row and column: finite:c, infinite:c and, for text columns, text:c (not a number)."""
     found = []
     for name in columns:
         number = _number(name)
@@ -143,7 +144,7 @@ def _values(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
 
 
 def _beyond(run: RunParams) -> list[pl.Expr]:
-    """How many targets lie where no forecast can: outside the bounds, and between whole numbers."""
+    """How many targets are impossible as forecasts: outside the bounds, or not integers."""
     y, data = pl.col("finite:y"), run.data
     low, high = -math.inf if data.lowest is None else data.lowest, math.inf if data.highest is None else data.highest
     between = y != y.round() if data.integer else pl.col("finite:y").is_infinite()
@@ -162,7 +163,7 @@ def _with_gaps(series: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
 
 
 def _splits_of(values: pl.DataFrame, run: RunParams, frequency: Frequency) -> tuple[list[Split], str | None]:
-    """The borders of every validation range on this table, the run's own last, or why they do not fit the data at all."""
+    """The borders of all validation ranges in this table, the run's own last, or why they do not fit."""
     try:
         oldest, newest = values["first"].to_physical().min(), values["last"].to_physical().max()
         return resolve_folds(run, frequency, oldest, newest), None  # type: ignore[arg-type]
@@ -171,12 +172,12 @@ def _splits_of(values: pl.DataFrame, run: RunParams, frequency: Frequency) -> tu
 
 
 def of_fold(name: str, number: int) -> str:
-    """The name of a split of an earlier validation range, which are counted from 1, the oldest."""
+    """The name of a split of an earlier validation range; these count from 1, the oldest."""
     return f"{name}~{number}"
 
 
 def _named(splits: Sequence[Split]) -> list[tuple[str, str, Split]]:
-    """Every range that windows are counted in: its name here, its name in its split, and that split."""
+    """Every range in which windows are counted: its name here, its name in its split, and that split."""
     earlier = [
         (of_fold(name, number), name, split)
         for number, split in enumerate(splits[:-1], start=1)
@@ -186,7 +187,7 @@ def _named(splits: Sequence[Split]) -> list[tuple[str, str, Split]]:
 
 
 def _with_windows(series: pl.DataFrame, run: RunParams, splits: Sequence[Split], frequency: Frequency) -> pl.DataFrame:
-    """How many windows each series gives to each split, how many rows it has to train on, and whether it is scored."""
+    """Adds windows per series and split, training rows, and whether the series is scored."""
     window = run.windows.window_params()
     if not splits:
         series = series.with_columns(pl.lit(1).alias(f"observed:{name}") for name in SPLITS)
@@ -204,7 +205,7 @@ def _with_windows(series: pl.DataFrame, run: RunParams, splits: Sequence[Split],
 
 
 def _rows_of(splits: Sequence[Split], series: pl.DataFrame, frequency: Frequency) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The rows of each series that are targets of each split, in which they are counted."""
+    """The half-open row ranges [S] of each split's targets."""
     place, found = (frequency, pl.col("steps"), pl.col("first"), pl.col("day")), {}
     for name, own, split in _named(splits) if splits else ():
         low, high = _ranges(split, *place)[own]
@@ -216,9 +217,10 @@ def _rows_of(splits: Sequence[Split], series: pl.DataFrame, frequency: Frequency
 def _ranges(
     split: Split, frequency: Frequency, steps: pl.Expr, first: pl.Expr, day: pl.Expr
 ) -> dict[str, tuple[pl.Expr, pl.Expr]]:
-    """The half-open range of rows (Int64, 0 .. steps) of each split in a series of `steps` rows from `first` on.
+    """The half-open range of rows (Int64, 0 .. steps) of each split in a series of `steps` rows from `first`
+    on.
 
-    The same as `Split.target_ranges` of models/data/panel.py, which needs a panel; here as expressions, before there is one.
+    The same as `Split.target_ranges` of models/data/panel.py, which needs a panel; here as expressions.
     """
     steps = steps.cast(pl.Int64)
     if split.by == "rows":
@@ -235,7 +237,7 @@ def _ranges(
 
 def _table(series: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     nulls = [(pl.col(f"nulls:{c}").sum() / pl.col("rows").sum()).alias(f"null_share:{c}") for c in columns]
-    trained = pl.col("windows:train") > 0  # a series that gives none is left out, or fails
+    trained = pl.col("windows:train") > 0  # other series are dropped, or fail
     counts = [pl.col(name).filter(trained).sum() for name in series.columns if name.startswith(("windows:", "observed:"))]
     return series.select(
         pl.len().alias("series"), pl.col("rows").sum(), pl.col("first").min(), pl.col("last").max(), *counts, *nulls

@@ -1,4 +1,4 @@
-"""The verdict of the data checks as people read it: lines for a terminal, and a page that works offline."""
+"""Reports of the data checks: lines for a terminal, and an offline web page."""
 
 from collections.abc import Sequence
 
@@ -14,12 +14,12 @@ MOST_NAMED = 10
 
 
 def outcome(finding: Finding) -> str:
-    """ok, or the severity of what did not pass."""
+    """ok, or the severity of a failed check."""
     return "ok" if finding.passed else finding.severity
 
 
 def number(value: float | None, unit: str) -> str:
-    """A figure as people read it: counts in full, shares in percent, values with six digits."""
+    """A figure for people: counts in full, shares in percent, values with six digits."""
     if value is None:
         return ""
     if unit == "share":
@@ -30,14 +30,14 @@ def number(value: float | None, unit: str) -> str:
 
 
 def found(finding: Finding) -> str:
-    """The worst that the check met."""
+    """The worst value that the check found."""
     if finding.unit == "answer":
         return "yes" if finding.passed else "no"
     return number(finding.worst, finding.unit)
 
 
 def allowed(finding: Finding) -> str:
-    """What the check allows, in words."""
+    """The limit of the check, in words."""
     if finding.unit == "answer":
         return "yes"
     if finding.low is not None:
@@ -47,7 +47,7 @@ def allowed(finding: Finding) -> str:
 
 
 def heading(verdict: Verdict) -> str:
-    """What was checked: rows, series and the time that they span."""
+    """What was checked: rows, series and their time span."""
     facts = verdict.facts
     first, last = (str(facts[end]).removesuffix("+00:00") for end in ("first", "last"))
     zone = " UTC" if str(facts["last"]).endswith("+00:00") else ""
@@ -69,7 +69,7 @@ def _line(finding: Finding) -> str:
 
 
 def report_lines(verdict: Verdict) -> list[str]:
-    """One line for each check that did not pass, for what is left out, and for what else there is to tell."""
+    """One line per failed check, and for what is dropped and other remarks."""
     return _lines(verdict, verdict.findings)
 
 
@@ -84,12 +84,12 @@ def _lines(verdict: Verdict, findings: Sequence[Finding]) -> list[str]:
         lines.append(f"left out: feature {', '.join(map(visible, verdict.dropped_features))}")
     if verdict.dropped_series:
         lines.append(f"left out: series {named(verdict.dropped_series)}")
-    rows, series = verdict.facts.get("to_forecast", (0, 0))  # an older one does not say
+    rows, series = verdict.facts.get("to_forecast", (0, 0))  # older verdicts lack it
     return [*lines, to_forecast(rows, series)] if rows else lines
 
 
 def to_forecast(rows: int, series: int) -> str:
-    """That the newest rows have no target, in words."""
+    """A sentence that the newest rows have no target."""
     both = f"{rows:,} {'row' if rows == 1 else 'rows'} after the last observed target, of {series:,} series"
     return f"{both}: {'this is the one' if rows == 1 else 'these are the ones'} to forecast"
 
@@ -113,13 +113,13 @@ def report_table(verdict: Verdict) -> Table:
 
 
 def checks(verdict: Verdict) -> Html:
-    """The verdict as a part of a page: what did not pass in words, then all checks."""
+    """The verdict as part of a page: failures in words, then all checks."""
     answer = ("ok", "passed") if verdict.passed else ("fail", "failed")
     return pages.paragraph(heading(verdict), *answer) + pages.bullets(report_lines(verdict))
 
 
 def rows(verdict: Verdict) -> Html:
-    """All checks as the table of a page."""
+    """All checks as a table of a page."""
     heads = (("check", ""), ("outcome", ""), ("found", NUMBER), ("allowed", ""), ("series", ""), ("what to do", ""))
     body = [
         Row(
@@ -138,5 +138,5 @@ def rows(verdict: Verdict) -> Html:
 
 
 def report_html(verdict: Verdict, name: str) -> str:
-    """The verdict as a page of its own."""
+    """The verdict as a page."""
     return pages.page(f"{name}: data checks", "", [Section("checks", "All checks", body=checks(verdict) + rows(verdict))])

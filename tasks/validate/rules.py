@@ -1,4 +1,4 @@
-"""The rules of the data checks, made from the params: what each column of the profile must be."""
+"""The rules of the data checks, derived from the params: the allowed range of each column of the profile."""
 
 import math
 from dataclasses import KW_ONLY, dataclass
@@ -20,10 +20,10 @@ Level = Literal["series", "table"]
 
 @dataclass(frozen=True)
 class Rule:
-    """A column of the profile (of its series, or of the whole table) must lie between `low` and `high`.
+    """A column of the profile (per series, or of the table) must lie between `low` and `high`.
 
-    `about`: what is wrong where it does not hold, and what to do.  `feature`: what is left out by a rule that drops.
-    `examples`: the column of the profile that holds an example of what is wrong, which is shown.
+    `about`: what is wrong otherwise, and what to do.  `feature`: dropped if the rule's severity is drop.
+    `examples`: the column of the profile with an example of what is wrong, for the message.
     """
 
     name: str
@@ -40,9 +40,9 @@ class Rule:
 
 
 def rules_of(run: RunParams, profile: Profile, table_alone: bool = False) -> list[Rule]:
-    """Every rule of a run, in the order in which people read them.
+    """Every rule of a run, in reading order.
 
-    `table_alone`: those on columns, times, numbers and duplicates; none on what a model is trained and scored on.
+    `table_alone`: those on columns, times, numbers and duplicates; none on what training and scoring need.
     """
     features = [name for name in run.windows.features if name != "y" and name not in profile.missing]
     rules = [*_form(run, profile), *_grid(run, profile.went_back), *([] if table_alone else _target(run))]
@@ -102,7 +102,7 @@ def _target(run: RunParams) -> list[Rule]:
 
 
 def _bounds(run: RunParams) -> list[Rule]:
-    """Of the run's bounds for forecasts: they hold the targets themselves."""
+    """Rules that targets respect the run's bounds for forecasts."""
     data, rules = run.data, []
     if data.lowest is not None or data.highest is not None:
         ends = (
@@ -150,7 +150,7 @@ def _ranges(run: RunParams, profile: Profile) -> list[Rule]:
 
 
 def _history(run: RunParams, profile: Profile) -> list[Rule]:
-    if not (profile.series["windows:train"] > 0).any():  # one cause, one line
+    if not (profile.series["windows:train"] > 0).any():  # report the one cause once
         return [Rule("history", "windows:train", what_fits(run, profile), low=1)]
     window = run.windows.window_params()
     need = window.behind + 1 + window.ahead
@@ -174,11 +174,11 @@ def _history(run: RunParams, profile: Profile) -> list[Rule]:
 
 
 def _folds(run: RunParams, profile: Profile) -> list[Rule]:
-    """Of the earlier validation ranges (split.folds): each has something to train on before it, and something to score."""
+    """Rules for earlier validation ranges (split.folds): each needs rows to train on, and rows to score."""
     folds, rules = run.split.folds, list[Rule]()
     able = [
         number for number in range(1, folds) if (profile.series[f"windows:{of_fold('train', number)}"] > 0).any()
-    ]  # what an older range has, a newer one has too
+    ]  # newer ranges have at least what older ones have
     if len(able) < folds - 1:
         about = (
             f"no series is long enough to be trained on before the first of {folds} validation ranges: lower split.folds to "

@@ -1,6 +1,6 @@
-"""The data checks: a Great Expectations suite, built from the params, judges the profile of a table.
+"""The data checks: a Great Expectations suite, derived from the params, judges the profile of a table.
 
-Each check has a severity: `fail` stops the flow, `warn` is reported, `drop` leaves out a feature or a series and says so.
+Severities: `fail` stops the flow, `warn` is reported, `drop` leaves out a feature or a series and says so.
 """
 
 import html
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 def validate(
     run: RunParams, source: Source, docs: Path | None = None, look: bool = False, table_alone: bool = False
 ) -> Verdict:
-    """Profiles the table of a run and judges it; with `docs`, Data Docs are written there; `look`, `table_alone`: see `judge`.
+    """Profiles the table of a run and judges it; `docs`: a folder for Data Docs; the rest: see `judge`.
 
-    Raises UserError for what cannot be read as a table of series and times.
+    Raises UserError if it cannot be read as a table of series and times.
     """
     check_keys(source)
     return judge(make_profile(run, source), run, docs=docs, look=look, table_alone=table_alone)
@@ -50,10 +50,10 @@ def judge(
     look: bool = False,
     table_alone: bool = False,
 ) -> Verdict:
-    """The verdict on a profile.  What a dropped feature or a dropped series would fail besides does not count.
+    """The verdict on a profile.  Other failures of a dropped feature or series do not count.
 
-    `look`: for a glance that leaves no record, the same rules are applied without the library, whose import takes seconds.
-    `table_alone`: only what concerns the table itself, as nothing is trained.
+    `look`: for a glance without a record, the same rules without the library, whose import takes seconds.
+    `table_alone`: only checks of the table itself, as nothing is trained.
     """
     rules = rules_of(run, profile, table_alone)
     frames: dict[Level, pl.DataFrame] = {"series": profile.series, "table": _table(profile, run, now or datetime.now(UTC))}
@@ -75,7 +75,7 @@ def judge(
 
 
 def _moot(finding: Finding, features: list[str], series: list[str]) -> bool:
-    """Whether only features and series that are left out did not pass."""
+    """Whether a rule failed only for features and series that are dropped."""
     if finding.passed or finding.severity == Severity.DROP:
         return False
     return finding.feature in features or (bool(finding.series) and set(finding.series) <= set(series))
@@ -91,7 +91,7 @@ def _extent(profile: Profile) -> Extent:
 
 
 def _table(profile: Profile, run: RunParams, now: datetime) -> pl.DataFrame:
-    """The row of the whole table with the answers that need the params or the clock."""
+    """The row of the whole table, plus answers that need the params or the clock."""
     table = profile.table.with_columns(
         missing_columns=pl.lit(len(profile.missing)),
         split_problem=pl.lit(int(bool(profile.split_problem))),
@@ -108,19 +108,19 @@ def _table(profile: Profile, run: RunParams, now: datetime) -> pl.DataFrame:
 def _for_pandas(frame: pl.DataFrame, rules: list[Rule], level: Level) -> "pd.DataFrame":
     wanted = list(dict.fromkeys(rule.column for rule in rules if rule.level == level))
     keys = ["unique_id"] if level == "series" else []
-    if keys:  # the library puts names into its pages as they are
+    if keys:  # the library does not escape names in its pages
         frame = frame.with_columns(pl.col("unique_id").map_elements(html.escape, pl.String))
     return frame.select(*keys, *(pl.col(name).cast(pl.Float64) for name in wanted)).to_pandas()
 
 
 def _run_suites(frames: dict[Level, "pd.DataFrame"], rules: list[Rule], docs: Path | None) -> list[SuiteResult]:
-    """A suite and a checkpoint for the series and for the table; the library's results as plain JSON."""
+    """Runs a suite and a checkpoint for series and table; the library's results as plain JSON."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
 
-    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)  # it sets itself to INFO
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)  # not INFO
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]  # what its own documentation writes
+    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]  # as documented
     source = context.data_sources.add_pandas("profile")
     results = []
     for level, frame in frames.items():
@@ -162,7 +162,7 @@ def _write_docs(context: Any, folder: Path) -> None:
 
 
 def _failures(result: SuiteResult) -> dict[str, list[str]]:
-    """The names of the rules that failed, each with the series that failed it (none for a rule of the table)."""
+    """The failed rules by name, each with the series that failed it (empty for table rules)."""
     failed = {}
     for item in result["results"]:
         name = item["expectation_config"]["meta"]["rule"]
@@ -177,7 +177,7 @@ def _failures(result: SuiteResult) -> dict[str, list[str]]:
 
 
 def _out_of_bounds(frames: dict[Level, pl.DataFrame], rules: list[Rule]) -> dict[str, list[str]]:
-    """What `_failures` finds in the library's results; a missing value breaks no rule, as there."""
+    """The equivalent of `_failures` without the library; missing values break no rule here either."""
     failed = {}
     for rule in rules:
         value = pl.col(rule.column).cast(pl.Float64).fill_nan(None)
@@ -202,7 +202,7 @@ def _finding(rule: Rule, failed: list[str] | None, frame: pl.DataFrame) -> Findi
 @task(cache_policy=NO_CACHE)
 @discreet
 def validate_series(run: RunParams, source: Source, folder: Path) -> Verdict:
-    """Judges the data of a run; writes checks.json and checks.html, and Data Docs if the run asks for them, to a folder."""
+    """Judges the data of a run; writes checks.json, checks.html and, if asked for, Data Docs to a folder."""
     docs = folder / "data_docs" if run.validation.data_docs else None
     verdict = validate(run, source, docs)
     (folder / "checks.json").write_text(json.dumps(asdict(verdict), indent=1, allow_nan=False), encoding="utf-8")

@@ -1,14 +1,14 @@
-"""What the data checks found, as plain values; `dataclasses.asdict` of a verdict is what checks.json holds."""
+"""The results of the data checks as plain values; checks.json is `dataclasses.asdict` of a verdict."""
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, Self, TypedDict
 
-Unit = Literal["count", "share", "value", "answer"]  # how people read a figure
+Unit = Literal["count", "share", "value", "answer"]  # how a figure is displayed
 
 
 class Severity(StrEnum):
-    """What happens where a rule does not hold: the flow stops, it is reported, or a feature or series is left out."""
+    """The effect of a broken rule: the flow stops, it is reported, or a feature or series is dropped."""
 
     FAIL = "fail"
     WARN = "warn"
@@ -16,9 +16,9 @@ class Severity(StrEnum):
 
 
 class Extent(TypedDict):
-    """How much was checked: the numbers of series and rows, the first and the last time.
+    """What was checked: numbers of series and rows, first and last time.
 
-    `to_forecast`: the rows after the last observed target, which are none of them, and of how many series.
+    `to_forecast`: the rows after the last observed target (not included above), and their series.
     """
 
     series: int
@@ -29,7 +29,7 @@ class Extent(TypedDict):
 
 
 class SuiteResult(TypedDict):
-    """The result of a Great Expectations suite as JSON; it holds more than is read here."""
+    """The result of a Great Expectations suite as JSON, of which only this is read."""
 
     success: bool
     results: list[Any]
@@ -37,7 +37,7 @@ class SuiteResult(TypedDict):
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of a rule: `series` names those that failed it (none for the whole table), `worst` the value found."""
+    """The outcome of a rule: `series` that failed it (empty for table rules), and the `worst` value."""
 
     name: str
     severity: Severity
@@ -57,11 +57,11 @@ class Finding:
 
     @property
     def dropped(self) -> bool:
-        """Whether a feature or series is left out for it."""
+        """Whether it drops a feature or series."""
         return not self.passed and self.severity == Severity.DROP
 
     def less(self, dropped: list[str]) -> Self:
-        """The same without the series that are left out anyway."""
+        """The same without series that are dropped anyway."""
         return replace(self, series=[name for name in self.series if name not in dropped])
 
 
@@ -69,7 +69,7 @@ class Finding:
 class Verdict:
     """The answer of the checks, JSON-ready; `library` holds the results of Great Expectations.
 
-    `told`: what is said of the table whatever the outcome."""
+    `told`: remarks on the table whatever the outcome."""
 
     passed: bool
     findings: list[Finding]
