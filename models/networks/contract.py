@@ -58,8 +58,8 @@ class Network(nn.Module):
 
     `closed_form`: solved rather than trained (`ClosedForm`).  `linear`: a linear skip map would add nothing.
     `guided`: in training its forward takes the targets `y_BH`, NaN where missing.
-    `dense`: in training it forecasts from every sample, [B, L, H, O]; quantiles trained apart are learnt at the newest sample only, at no more cost than without `dense`: its head returns `Apart` then
-    (`Head.of_every`).
+    `dense`: in training it forecasts from every sample, [B, L, H, O]; quantiles trained apart are learnt at the
+    newest sample only, at no more cost than without `dense`: its head returns `Apart` then (`Head.of_every`).
     `fixed_cell`: the cell of its recurrence, if not a constructor argument.
     `micro_batched`: on a CPU its batches are split into parts, by `params/rules/micro_batches.yaml`.
     """

@@ -1,1 +1,1 @@
-"""Intervals that hold for every series: calibrated on validation, by the method that does best there."""
+"""Prediction intervals that hold for every series, calibrated on validation by the best method there."""

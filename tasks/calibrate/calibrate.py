@@ -1,4 +1,4 @@
-"""The calibration of one model: by the method that does best on rows that it was not calibrated on, then on all rows."""
+"""Calibration of one model: picks the best method on rows it was not calibrated on, then uses all rows."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,16 @@ from tasks.calibrate.yardsticks import LATEST, NOW, Yardsticks
 from tasks.evaluate.frames import Outcome
 
 AUTO = "auto"
-CHOOSING_ROWS = 1 << 17  # that choose the method
+CHOOSING_ROWS = 1 << 17  # rows for choosing the method
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A calibration, the `method` that made it, and the interval score of each method on rows that it was not calibrated on
-    (the mean over the intervals of 50 % and more, in seasonal naive errors of each series; empty where nothing was chosen)."""
+    """A calibration, the `method` that made it, and the interval score of each method on held-out rows.
+
+    The score is the mean over the intervals of 50 % and more, in seasonal naive errors per series; empty if
+    nothing was chosen.
+    """
 
     calibration: Calibration
     method: str
@@ -29,7 +32,7 @@ class Calibrated:
 
 
 def calibrate(found: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> Calibrated:
-    """The calibration of a model from what it forecast on validation (`calibrating`).
+    """The calibration of a model from its validation forecasts (`calibrating`).
 
     `intervals`: auto, or the name of a method (`named`).
     """
@@ -50,7 +53,7 @@ def calibrate(found: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> 
 
 
 def _for_serving(one: Calibration, method: Method, yardsticks: Yardsticks) -> Calibration:
-    """The same with what a served forecast needs: units after the last row, and how a series that is not there has its own."""
+    """The same with what serving needs: units after the last row, and how to find those of unknown series."""
     if method.unit == "none":
         return one._replace(season=yardsticks.season)
     units, naive = yardsticks.units(method.unit, method.transform), yardsticks.units("naive", method.transform)[NOW]
@@ -59,9 +62,9 @@ def _for_serving(one: Calibration, method: Method, yardsticks: Yardsticks) -> Ca
 
 
 def named(name: str, own: bool, yardsticks: Yardsticks) -> Method:
-    """The method of a name, for a model without quantiles of its own (`own`) that of its point.
+    """The method of a name; for a model without quantiles (`own`), the version of it around the point.
 
-    Raises UserError where there is none, or its series cannot be grouped so.
+    Raises UserError if it does not exist, or its series cannot be grouped that way.
     """
     method = Method.of(name)
     if method is None:
@@ -73,14 +76,14 @@ def named(name: str, own: bool, yardsticks: Yardsticks) -> Method:
 
 
 def _best(known: Sequence[Method], scores: Mapping[str, float]) -> Method:
-    """The method with the lowest score, of equal ones the simplest; without scores, errors in units of the spread."""
+    """The method with the lowest score, the simplest on a tie; without scores, errors per spread."""
     if not scores:
         return next(method for method in known if method.unit == "spread")
     return min(known, key=lambda method: scores.get(method.name, math.inf))
 
 
 def _scores(known: Sequence[Method], rows: Outcome, parts: Sequence[Part], yardsticks: Yardsticks) -> dict[str, float]:
-    """The interval score of each method over all parts, those that have one on the most rows."""
+    """The interval score of each method over all parts, for the methods that have one on the most rows."""
     fold = np.zeros(len(rows.y), np.int64) if rows.fold is None else rows.fold
     scale = yardsticks.units("naive", "none")
     sums: dict[str, tuple[int, float]] = {}
@@ -98,8 +101,10 @@ def _scores(known: Sequence[Method], rows: Outcome, parts: Sequence[Part], yards
 
 
 def interval_score(calibration: Calibration, rows: Outcome, yardsticks: Yardsticks) -> np.ndarray:
-    """[R] the mean over the intervals of 50 % and more of width plus 2 / alpha times what lies outside (Gneiting & Raftery
-    2007); NaN where one of them is not there."""
+    """[R] the mean, over intervals of 50 % and more, of width plus 2 / alpha times what lies outside.
+
+    Gneiting & Raftery 2007; NaN if one of them is missing.
+    """
     quantiles = calibration.quantiles(rows.point, rows.step, rows.series, rows.own if calibration.own else None)
     quantiles = yardsticks.bounds.outward(quantiles, calibration.levels)
     scores = []

@@ -1,20 +1,22 @@
-"""Conformal quantiles of errors, step by step, with the correction for finite samples.
+"""Conformal quantiles of errors, per step, with the finite-sample correction.
 
-A score is what lies between a forecast and what came, in units of its series.  Shapes: N scores, R rows, Q levels, G groups of
-series, H steps.
+A score is the distance between a forecast and the actual, in units of its series.  Shapes: N scores, R rows,
+Q levels, G groups of series, H steps.
 """
 
 from typing import Protocol
 
 import numpy as np
 
-LEAST = 200  # scores of a step that speak for themselves; where there are fewer, the steps beside it help
+LEAST = 200  # scores a step needs; with fewer, neighbouring steps are added
 FLAT = 1e-30
 
 
 def conformal(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """[Q] the quantiles of `scores` [N, Q], each so far out that one more lies inside with the probability of its level (Vovk
-    et al. 2005); NaN where there are too few for it.  Scores [N, 1] are those of every level."""
+    """[Q] the quantiles of `scores` [N, Q] that cover one more score with their level's probability.
+
+    Vovk et al. 2005; NaN if there are too few scores.  Scores [N, 1] are those of every level.
+    """
     count = len(scores)
     places = np.round((count + 1) * levels, 9)
     rank = np.where(levels < 0.5, np.floor(places), np.ceil(places)).astype(int)
@@ -29,8 +31,10 @@ def conformal(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 
 def symmetric(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """[Q] the same where an interval reaches as far down as up: its two ends are moved outward by one quantile of how far a
-    row lies outside it (the score of Romano et al. 2019); 0 at one half, NaN for a level whose counterpart is not there."""
+    """[Q] the same for intervals that reach equally far down and up: both ends move outward by one quantile.
+
+    It is that of how far a row lies outside (the score of Romano et al. 2019); 0 at one half, NaN for a level
+    without its counterpart."""
     alone, found, count = scores.shape[1] == 1, np.full(len(levels), np.nan), len(scores)
     size = np.abs(scores[:, 0]) if alone else np.empty(0)
     for low, level in enumerate(levels):
@@ -48,12 +52,12 @@ def symmetric(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 
 def _ranked(values: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """The values of some ranks, from 1."""
+    """The values of the given ranks, counted from 1."""
     return np.asarray(np.partition(values, rank - 1)[rank - 1]) if len(rank) else np.empty(0)
 
 
 class Rows(Protocol):
-    """Scores [R, Q] or [R, 1], of which some rows can be asked for."""
+    """Scores [R, Q] or [R, 1] that can be indexed by row."""
 
     def __getitem__(self, some: np.ndarray, /) -> np.ndarray: ...
 
@@ -63,19 +67,21 @@ def offsets_of(
 ) -> np.ndarray:
     """[G, H, Q] the conformal quantiles of each group and step.
 
-    `some` [N]: the rows that count; `cells` [N]: group times H, plus step; `shape`: G, H.  A step with fewer than LEAST scores
-    is joined by those beside it, in units of the mean size of a score of each step, until there are enough or no more.
-    `even`: intervals that reach as far down as up.  So they do too where there are too few scores for one side alone.
+    `some` [N]: the rows that count; `cells` [N]: group times H, plus step; `shape`: G, H.  A step with fewer
+    than LEAST scores borrows those of neighbouring steps, in units of each step's mean score size, until
+    there are enough or none left.
+    `even`: intervals that reach equally far down and up, as they also do if one side alone has too few
+    scores.
     """
     groups, horizon = shape
-    cells = cells.astype(np.min_scalar_type(groups * horizon))  # few bytes: sorted at once
+    cells = cells.astype(np.min_scalar_type(groups * horizon))  # small integers sort faster
     order = np.argsort(cells, kind="stable")
     ends = np.searchsorted(cells, np.arange(groups * horizon + 1), sorter=order)
     counts = np.diff(ends).reshape(shape)
 
     def scores_in(group: int, step: int) -> np.ndarray:
         cell = group * horizon + step
-        return scores[some[order[ends[cell] : ends[cell + 1]]]]  # a cell at a time: never all
+        return scores[some[order[ends[cell] : ends[cell + 1]]]]  # one cell at a time, never all
 
     found = np.full((*shape, len(levels)), np.nan)
     for group in range(groups):
@@ -95,14 +101,14 @@ def offsets_of(
 
 
 def _sizes(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """[H] the mean size of a score of each step; of all steps, where a step has none or only zeros."""
+    """[H] the mean score size of each step; of all steps for a step that has none or only zeros."""
     whole = sums.sum() / max(counts.sum(), 1)
     each = sums / np.maximum(counts, 1)
     return np.where(each > FLAT, each, whole if whole > FLAT else 1.0)
 
 
 def _near(counts: np.ndarray, step: int) -> range:
-    """The steps whose scores a step takes: its own, and as many on both sides as there must be for LEAST scores."""
+    """The steps whose scores a step uses: itself, and equally many on both sides until LEAST is reached."""
     width = 0
     while counts[max(step - width, 0) : step + width + 1].sum() < LEAST and width < len(counts):
         width += 1

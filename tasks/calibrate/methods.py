@@ -1,4 +1,4 @@
-"""The methods of calibration: what is added to what, in which unit, over which series.  Each makes a `Calibration` of rows.
+"""The calibration methods: what is added to what, in which unit, over which series.
 
 Shapes: R rows, Q levels, S series, F folds.
 """
@@ -13,17 +13,18 @@ from tasks.calibrate.conformal import offsets_of
 from tasks.calibrate.yardsticks import NOW, Yardsticks
 from tasks.evaluate.frames import Outcome
 
-INSIDE = 1 - 1e-6  # of a whole step: a quantile this far inside a whole number is still rounded outward to it
-SHRUNK = 4.0  # origins of a series that weigh as much as all other series do
+INSIDE = 1 - 1e-6  # a quantile that reaches this far to a whole number is rounded outward to it
+SHRUNK = 4.0  # a series with this many origins weighs as much as all others together
 SERIES = "series"
-AT_A_TIME = 1 << 16  # rows whose scores are in memory together
+AT_A_TIME = 1 << 16  # rows whose scores are in memory at once
 
 
 @dataclass(frozen=True)
 class Method:
-    """`own`: added to the model's own quantiles, else to its point.  `unit`: none, naive or spread.  `transform`: in which it
-    is added.  `even`: an interval reaches as far down as up.  `by`: a grouping of series, each with offsets of its own;
-    `series`: the unit of each is moved towards its own errors, the more the more origins it has."""
+    """`own`: added to the model's own quantiles, else to its point.  `unit`: none, naive or spread.
+    `transform`: the scale on which it is added.  `even`: intervals reach equally far down and up.  `by`: a
+    grouping of series with offsets per group; `series`: each series' unit moves towards its own errors, the
+    more origins it has."""
 
     own: bool = False
     unit: str = "none"
@@ -33,7 +34,7 @@ class Method:
 
     @property
     def name(self) -> str:
-        """Such as `spread-by-size-log1p`, `cqr-naive`, `split`."""
+        """For example `spread-by-size-log1p`, `cqr-naive` or `split`."""
         parts = ["cqr"] if self.own else [] if self.unit != "none" else ["split"]
         parts += [self.unit] if self.unit != "none" else []
         parts += [f"by-{self.by}"] if self.by else []
@@ -42,7 +43,7 @@ class Method:
 
     @classmethod
     def of(cls, name: str) -> "Method | None":
-        """The method of a name; None where there is none."""
+        """The method of a name; None if there is none."""
         found = re.fullmatch(r"(cqr)?-?(split|naive|spread)?(?:-by-(.+?))?(-even)?(?:-(log1p|asinh))?", name)
         if found is None or not (found[1] or found[2]):
             return None
@@ -52,11 +53,11 @@ class Method:
 
 
 def methods(yardsticks: Yardsticks, own: bool, origins: int, over_time: bool) -> list[Method]:
-    """Those that suit a model, simpler ones first.  `own`: it has quantiles of its own; `origins`: how many a series has at
-    most; `over_time`: that is enough for errors of each series.
+    """The methods that suit a model, simpler ones first.
 
-    With one origin alone all series were off on the same days, and whether above or below is no news of other days: intervals
-    then reach as far down as up.
+    `own`: it has quantiles of its own; `origins`: the most per series; `over_time`: enough for errors per
+    series.  With a single origin all series were off on the same days, and the side says nothing about other
+    days: intervals then reach equally far down and up.
     """
     change, even = yardsticks.transform, origins == 1
     groupings = yardsticks.groupings() + ([SERIES] if over_time else [])
@@ -74,7 +75,7 @@ def methods(yardsticks: Yardsticks, own: bool, origins: int, over_time: bool) ->
 
 
 def fitted(method: Method, rows: Outcome, fold: np.ndarray, yardsticks: Yardsticks, at: int = NOW) -> Calibration:
-    """The calibration by a method from `rows`, of the folds `fold` [R].  `at`: the fold whose units it is to have."""
+    """A method's calibration from `rows` of the folds `fold` [R].  `at`: the fold whose units it uses."""
     units, groups = yardsticks.units(method.unit, method.transform), yardsticks.groups("" if method.by == SERIES else method.by)
     levels, horizon = yardsticks.levels, yardsticks.horizon
     scores = Scores(method, rows, units[fold, rows.series], levels, yardsticks.bounds.integer)
@@ -85,7 +86,7 @@ def fitted(method: Method, rows: Outcome, fold: np.ndarray, yardsticks: Yardstic
         factor = _factors(sizes[some], step, series, horizon, len(factor), min(yardsticks.stride / horizon, 1.0))
         scores = scores.by(factor)
     offsets, count = offsets_of(scores, some, step, (1, horizon), levels, method.even), int(groups.max())
-    if count:  # the last group is of all series
+    if count:  # the last group is all series
         each = offsets_of(scores, some, groups[series] * horizon + step, (count, horizon), levels, method.even)
         offsets = np.concatenate([each, offsets])
     return Calibration(levels, offsets, units[at] * factor, groups, method.own, method.transform)
@@ -93,8 +94,7 @@ def fitted(method: Method, rows: Outcome, fold: np.ndarray, yardsticks: Yardstic
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of rows by a method (`scores_of`), made when they are asked for: of a model with quantiles of its own all
-    together are the largest array of a comparison."""
+    """The scores of rows by a method (`scores_of`), on demand: possibly a comparison's largest array."""
 
     method: Method
     rows: Outcome
@@ -103,43 +103,44 @@ class Scores:
     integer: bool
 
     def __getitem__(self, some: np.ndarray | slice) -> np.ndarray:
-        """[r, Q] or [r, 1] those of some rows."""
+        """[r, Q] or [r, 1] the scores of some rows."""
         own = None if self.rows.own is None or not self.method.own else self.rows.own[some]
         y, point = self.rows.y[some], self.rows.point[some]
         rows = Outcome(y, point, self.rows.step[some], self.rows.series[some], self.rows.cutoff[some], own)
         return scores_of(self.method, rows, self.units[some], self.levels, self.integer)
 
     def sizes(self) -> np.ndarray:
-        """[R] the mean |score| of each row; not finite where one of its scores is not."""
+        """[R] the mean |score| of each row; not finite if one of its scores is not."""
         parts = (np.abs(self[start : start + AT_A_TIME]).mean(axis=1) for start in range(0, len(self.units), AT_A_TIME))
         return np.concatenate([np.empty(0), *parts])
 
     def by(self, factor: np.ndarray) -> "Scores":
-        """The same in units that are larger by a factor [S + 1] of each series."""
+        """The same in units larger by a factor [S + 1] per series."""
         return replace(self, units=self.units * factor[self.rows.series])
 
 
 def scores_of(method: Method, rows: Outcome, units: np.ndarray, levels: np.ndarray, integer: bool) -> np.ndarray:
-    """[R, Q], or [R, 1] where they are the same for all levels: how far what came lies above what is added to, in units.
+    """[R, Q], or [R, 1] if equal for all levels: how far the actual lies above the base, in units.
 
-    `integer`: quantiles are rounded outward after they are added, and reach what came as soon as they come within a whole step.
+    `integer`: quantiles are rounded outward after adding, so one within a whole step of the actual reaches
+    it.
     """
     there = TRANSFORMS[method.transform][0]
     base = rows.own if method.own and rows.own is not None else rows.point[:, None]
     y = rows.y[:, None]
     if integer:
         y = y + INSIDE * np.where(levels <= 0.25, 1.0, np.where(levels >= 0.75, -1.0, 0.0))
-        y = np.maximum(y, -0.5) if method.transform == "log1p" else y  # rounded up to 0, as every number above -1
+        y = np.maximum(y, -0.5) if method.transform == "log1p" else y  # rounded up to 0, like every number above -1
     with np.errstate(invalid="ignore", divide="ignore"):
         scores = np.asarray(there(y) - there(base))
-        scores /= units[:, None]  # of a model's own quantiles these are the largest arrays of a comparison
+        scores /= units[:, None]  # in place: the largest arrays of a comparison
         return scores
 
 
 def _factors(size: np.ndarray, step: np.ndarray, series: np.ndarray, horizon: int, count: int, apart: float) -> np.ndarray:
-    """[S + 1] how much larger the errors (`size` [R]) of each series are than usual at the same steps, shrunk towards 1.
+    """[S + 1] how much larger each series' errors (`size` [R]) are than usual at their steps, shrunk to 1.
 
-    `apart`: of a horizon, by which one origin lies after another: those that overlap count less.
+    `apart`: the distance between origins as a share of the horizon: overlapping ones count less.
     """
     usual = np.bincount(step, size, horizon) / np.maximum(np.bincount(step, minlength=horizon), 1)
     rows = np.bincount(series, minlength=count)

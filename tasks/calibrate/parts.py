@@ -1,4 +1,4 @@
-"""Which rows choose a method: parts that are scored by what the others calibrate.  No randomness but that of a fixed seed.
+"""Parts of the rows for choosing a method: each is scored by what the others calibrate.  Deterministic.
 
 Shapes: R rows.
 """
@@ -12,12 +12,12 @@ import numpy as np
 from tasks.evaluate.frames import Outcome
 
 PARTS = 5
-MANY = 10  # series of which some can stand for the others
+MANY = 10  # series, from which some can represent the others
 SEED = 0
 
 
 class Part(NamedTuple):
-    """Rows [R] that calibrate, and those that are scored, which are of one `fold`."""
+    """Rows [R] that calibrate, and rows that are scored, which belong to one `fold`."""
 
     calibrate: np.ndarray
     score: np.ndarray
@@ -25,7 +25,7 @@ class Part(NamedTuple):
 
 
 class Origins(NamedTuple):
-    """Of each row [R], which origin it belongs to, and how many later ones its series has; how many a series has at most."""
+    """Each row's origin [R], how many later ones its series has, and the most origins of a series."""
 
     number: np.ndarray
     later: np.ndarray
@@ -47,7 +47,7 @@ def origins_of(rows: Outcome) -> Origins:
 
 
 def over_time(rows: Outcome, reach: int) -> bool:
-    """Whether series have origins enough for errors of their own: in several folds, or three times as many as overlap."""
+    """Whether series have enough origins for their own errors: several folds, or three times the overlap."""
     return bool(len(rows.y)) and (_folds(rows) > 1 or origins_of(rows).most >= 3 * reach)
 
 
@@ -56,10 +56,11 @@ def _folds(rows: Outcome) -> int:
 
 
 def parts_of(rows: Outcome, reach: int) -> list[Part]:
-    """The parts of rows; none where there are too few to tell methods apart.  `reach`: origins that share target rows.
+    """The parts of rows; none if too few to tell methods apart.  `reach`: origins that share target rows.
 
-    Folds, where there are several; else blocks of origins, without those beside a block that share its targets; else disjoint
-    sets of series (a cross-conformal choice, Vovk 2015); else, of few series with few origins, blocks that may share targets.
+    Folds, if there are several; else blocks of origins, without neighbours that share their targets; else
+    disjoint sets of series (a cross-conformal choice, Vovk 2015); else, for few series with few origins,
+    blocks that may share targets.
     """
     if rows.fold is not None and _folds(rows) > 1:
         found = [Part(rows.fold != fold, rows.fold == fold, int(fold)) for fold in np.unique(rows.fold)]

@@ -1,4 +1,4 @@
-"""The rows that calibrate a model: those that have a forecast and an actual, and of very many every so manieth origin."""
+"""The rows that calibrate a model: those with a forecast and an actual, thinned by origin if very many."""
 
 import math
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ import numpy as np
 from tasks.calibrate.parts import origins_of
 from tasks.evaluate.frames import Forecasts, Outcome
 
-MOST_ROWS = 1 << 21  # that calibrate
+MOST_ROWS = 1 << 21  # rows that calibrate
 
 
 def calibrating(found: Forecasts, model: str, levels: Sequence[float], most: int = MOST_ROWS) -> Outcome:
-    """The `known` rows of a model, `thinned`, while they are read: no more than those are in memory, and a block."""
-    counts = np.zeros((max(len(found.folds), 1), len(found.ids) + 1), np.int64)  # of the origins of each series, fold by fold
+    """The `known` rows of a model, `thinned` while reading: memory holds no more than these and a block."""
+    counts = np.zeros((max(len(found.folds), 1), len(found.ids) + 1), np.int64)  # origins per fold and series
     rows = 0
     for block in found.outcomes(model, ()) if found.rows > most else ():
         part = known(block)
@@ -34,7 +34,7 @@ def calibrating(found: Forecasts, model: str, levels: Sequence[float], most: int
 
 
 def _begins(rows: Outcome) -> np.ndarray:
-    """[R] whether an origin begins, of the rows of a block, which stand series by series."""
+    """[R] whether an origin starts at each row of a block, whose rows are ordered by series."""
     changes = (rows.series[1:] != rows.series[:-1]) | (rows.cutoff[1:] != rows.cutoff[:-1])
     return np.append(True, changes)[: len(rows.y)]
 
@@ -44,13 +44,13 @@ def _fold(rows: Outcome) -> int:
 
 
 def known(rows: Outcome) -> Outcome:
-    """Those that have a forecast and an actual."""
+    """The rows that have a forecast and an actual."""
     there = np.isfinite(rows.y) & np.isfinite(rows.point)
     return rows if there.all() else taken(rows, there)
 
 
 def thinned(rows: Outcome, most: int) -> Outcome:
-    """Every so manieth origin of each series, the last one among them, where there are more rows."""
+    """Every n-th origin of each series, including the last, if there are more than `most` rows."""
     every = math.ceil(len(rows.y) / most)
     if every <= 1:
         return rows

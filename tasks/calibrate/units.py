@@ -1,8 +1,9 @@
-"""The unit of each series: how far a simple forecast of it is off in rows that are known, so that errors of all series compare.
+"""The unit of each series: the error of a simple forecast on known rows, which makes errors comparable.
 
-naive: the mean error of the value one season before (what a MASE divides by).  spread: the recent error of a small regression
-that is fitted to each series by itself, of one step, a quarter of the horizon and the whole horizon (their geometric mean).
-Both are in the target's unit, or in that of its transform.  Shapes: T rows of one series, S series.
+naive: the mean error of the value one season earlier (what a MASE divides by).  spread: the recent error of a
+small regression per series, as the geometric mean over one step, a quarter of the horizon and the whole
+horizon.
+Both are on the target's scale, or that of its transform.  Shapes: T rows of one series, S series.
 """
 
 from collections.abc import Iterator
@@ -13,22 +14,23 @@ from models.data.panel import Panel
 from models.serving import TRANSFORMS
 
 ROWS = 8  # errors that a unit needs
-RECENT, FEWEST = 4, 50  # horizons back over which the spread is measured, and rows at the least
-SEASONS = 7  # of which the regression sees the row in phase with its target
-RIDGE = 0.1  # of the mean of the regression's diagonal
+RECENT, FEWEST = 4, 50  # the spread covers this many horizons, and at least this many rows
+SEASONS = 7  # the regression sees the row in phase with its target in each of these
+RIDGE = 0.1  # ridge penalty, relative to the mean of the diagonal
 UNITS = ("none", "naive", "spread")
-VALUES = 1 << 13  # of a table of series that lie side by side; a regression needs ten times as much
+VALUES = 1 << 13  # values in a table of series; a regression needs ten times as much
 
 
 def naive(y: np.ndarray, season: int) -> np.ndarray:
-    """[S] the mean of |y_t - y_(t - season)| over observed rows of each series [S, T]; NaN with fewer than ROWS of them."""
+    """[S] the mean |y_t - y_(t - season)| of each series [S, T]; NaN with fewer than ROWS observed rows."""
     errors = np.abs(y[:, season:] - y[:, :-season])
     return _means(errors, np.isfinite(errors))
 
 
 def spread(y: np.ndarray, season: int, horizon: int) -> np.ndarray:
-    """[S] the mean error of a regression over the last RECENT horizons (or FEWEST rows) of each series [S, T], which ends with
-    its last row and is filled up with NaN before its first; NaN with fewer than ROWS rows."""
+    """[S] each series' mean error of a regression over the last RECENT horizons (or FEWEST rows) of [S, T].
+
+    A series ends with its last row and is padded with NaN before its first; NaN with fewer than ROWS rows."""
     steps = sorted({1, max(horizon // 4, 1), horizon})
     errors = np.stack([_regression_errors(y, season, step, max(RECENT * horizon, FEWEST)) for step in steps])
     most = errors.max(axis=0)
@@ -37,9 +39,11 @@ def spread(y: np.ndarray, season: int, horizon: int) -> np.ndarray:
 
 
 def _regression_errors(y: np.ndarray, season: int, step: int, recent: int) -> np.ndarray:
-    """[S] the mean |error|, over the last `recent` rows, of the least squares of y_(t + step) - y_t on y_(t - lag) - y_t: the
-    rows just before t, those in phase with the target over SEASONS seasons, and a constant.  A lag that is not there counts
-    as 0; rows before the longest lag, of a short series the first half, are left out."""
+    """[S] the mean |error|, over the last `recent` rows, of a regression on lags.
+
+    Least squares of y_(t + step) - y_t on y_(t - lag) - y_t.  The lags: the rows just before t, those in
+    phase with the target over SEASONS seasons, and a constant.  A missing lag counts as 0; rows before the
+    longest lag (in a short series the first half) are left out."""
     phase = -step % season
     lags = sorted({1, 2} | {phase + season * k for k in range(SEASONS)} - {0}) if season > 1 else [1, 2, 3]
     target = y[:, step:] - y[:, :-step]
@@ -65,17 +69,17 @@ def _regression_errors(y: np.ndarray, season: int, step: int, recent: int) -> np
 
 
 def _means(values: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """[S] the mean of some values [S, T] of each row; NaN with fewer than ROWS."""
+    """[S] the mean of the valid values [S, T] of each row; NaN with fewer than ROWS."""
     counts = there.sum(axis=1)
     sums = np.where(there, values, 0.0).sum(axis=1)
     return np.where(counts >= ROWS, sums / np.maximum(counts, 1), np.nan)
 
 
 def units_of(panel: Panel, stops: np.ndarray, unit: str, transform: str, season: int, horizon: int) -> np.ndarray:
-    """[S + 1] the unit of each series from its rows before `stops` [S]; last, of one that is not there, the median.
+    """[S + 1] the unit of each series from its rows before `stops` [S]; last the median, for unknown series.
 
-    A series with too few rows, or none that differ, has what its changes from row to row, else its level, say of it, by the
-    median ratio of those that have a unit.
+    A series with too few or only equal rows gets one from its row-to-row changes, else its level, by the
+    median ratio in the series that have a unit.
     """
     count = len(panel.ids)
     if unit == "none":
@@ -89,8 +93,10 @@ def units_of(panel: Panel, stops: np.ndarray, unit: str, transform: str, season:
 
 
 def _tables(panel: Panel, stops: np.ndarray, transform: str, least: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The numbers of some series of similar length, and their rows side by side [S, T]: each ends with its last row, and NaN
-    stands before its first.  T is `least` or more."""
+    """Series of similar length: their numbers, and their rows [S, T], right-aligned and padded with NaN.
+
+    T is at least `least`.
+    """
     order = np.argsort(stops, kind="stable")
     while len(order):
         length = max(int(stops[order[-1]]), least)
@@ -104,9 +110,9 @@ def _tables(panel: Panel, stops: np.ndarray, transform: str, least: int) -> Iter
 
 
 def completed(units: np.ndarray, other: np.ndarray, last: bool = False) -> np.ndarray:
-    """[S] units with those that are missing or 0 filled by `other` [S], by the median ratio of those that have both.
+    """[S] units; missing or zero ones come from `other` [S] by the median ratio of series with both.
 
-    `last`: those that are missing then are filled by the median (1 where there is none), which is added: [S + 1].
+    `last`: fills those still missing with the median (1 if there is none) and appends it: [S + 1].
     """
     known, helps = units > 0, other > 0
     filled = np.where(known, units, np.nan)
@@ -119,7 +125,7 @@ def completed(units: np.ndarray, other: np.ndarray, last: bool = False) -> np.nd
 
 
 def _plain_means(values: np.ndarray) -> np.ndarray:
-    """[S] the mean of the finite values [S, T] of each row; NaN where there is none."""
+    """[S] the mean of the finite values [S, T] of each row; NaN if there is none."""
     there = np.isfinite(values)
     counts = there.sum(axis=1)
     return np.where(counts > 0, np.where(there, values, 0.0).sum(axis=1) / np.maximum(counts, 1), np.nan)

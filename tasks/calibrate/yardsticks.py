@@ -1,4 +1,4 @@
-"""What calibrations of all models share: the units and sizes of series, of rows that each split may see; found once."""
+"""What the calibrations of all models share: series units and sizes from the rows each split may see."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,19 +12,18 @@ from tasks.calibrate.units import units_of
 from tasks.evaluate.bounds import bounds_of
 from tasks.lags.past import Past, series_parts
 
-SMALL = 10  # series that a group needs
-NOW, LATEST = -2, -1  # places among the units of a panel: before the test, and after its last row
-SIZES = 3  # groups of series by size
-TAKEN = ("size", "series")  # words for groupings that are no column
+SMALL = 10  # the fewest series per group
+NOW, LATEST = -2, -1  # indices of units: before the test, and after the last row
+SIZES = 3  # size groups of series
+TAKEN = ("size", "series")  # groupings that are not columns
 
 
 @dataclass(frozen=True)
 class Yardsticks:
-    """Of a panel of S series, with validation ranges in F folds.
+    """The yardsticks of a panel of S series with F validation folds.
 
-    `before`: for each fold, how many rows of each series [S] are known before its validation begins; `now`: before the test;
-    `all_rows`: at the end.
-    `transform`: of the target, in which the networks forecast.  `stride`: rows between two origins.
+    `before`: per fold, each series' rows [S] known before its validation; `now`: before the test; `all_rows`:
+    at the end.  `transform`: the target's, in which networks forecast.  `stride`: rows between two origins.
     """
 
     panel: Panel
@@ -42,7 +41,7 @@ class Yardsticks:
 
     @classmethod
     def of(cls, run: RunParams, data: Data) -> "Yardsticks":
-        """Those of a run."""
+        """The yardsticks of a run."""
         panel, gap = data.panel, data.windows.gap
 
         def known(split: Split, name: str) -> np.ndarray:
@@ -63,11 +62,11 @@ class Yardsticks:
 
     @property
     def series(self) -> int:
-        """How many series there are."""
+        """The number of series."""
         return len(self.panel.ids)
 
     def units(self, unit: str, transform: str) -> np.ndarray:
-        """[F + 2, S + 1] the units before each fold's validation, before the test, and (LATEST) at the end."""
+        """[F + 2, S + 1] the units before each fold's validation, before the test, and at the end (LATEST)."""
         if (unit, transform) not in self._units:
             stops = [*self.before, self.now, self.all_rows]
             found = [units_of(self.panel, stop, unit, transform, self.season, self.horizon) for stop in stops]
@@ -75,8 +74,10 @@ class Yardsticks:
         return self._units[unit, transform]
 
     def groups(self, by: str) -> np.ndarray:
-        """[S + 1] the group of each series: `size` (thirds by the mean |y| of the rows before the last fold's validation), the
-        name of a categorical static covariate, or none.  The last group is of all series, and of one that is not there."""
+        """[S + 1] each series' group; the last is all series, and for unknown ones.
+
+        `size`: thirds by mean |y| before the last fold's validation; else a categorical covariate, or
+        none."""
         if by not in self._groups:
             self._groups[by] = self._found_groups(by)
         return self._groups[by]
@@ -92,7 +93,7 @@ class Yardsticks:
         return np.append(numbers, numbers.max() + 1)
 
     def groupings(self) -> list[str]:
-        """What series can be grouped by: each group has SMALL of them or more."""
+        """The possible groupings of series: each group has at least SMALL of them."""
         found = ["size"] if self.series >= SIZES * SMALL else []
         for name in self.panel.facts.categories:
             counts = np.unique(self.panel.static[:, self.panel.facts.static.index(name)], return_counts=True)[1]
@@ -100,7 +101,7 @@ class Yardsticks:
         return found
 
     def _mean_sizes(self) -> np.ndarray:
-        """[S] the mean |y| of the rows before the last fold's validation; 0 where there is none."""
+        """[S] the mean |y| of the rows before the last fold's validation; 0 if there is none."""
         parts = []
         for some in series_parts(self.panel.offsets):
             offsets = self.panel.offsets[some.start : some.stop + 1]
