@@ -1,7 +1,7 @@
-"""The bar: the best of all baselines on validation, which a variant has to beat, and the best of the naive ones.
+"""The bar: the best baseline on validation, which a variant has to beat, and the best naive one.
 
-Theta and AutoETS forecast some origins only, and none of a series that is too short for them: baselines are compared on the
-rows that all of them forecast, without those that leave out most of the series.
+Theta and AutoETS forecast only some origins, and no series that is too short for them: baselines are compared
+on the rows that all of them forecast, without those that leave out most series.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from tasks.compare.board import Score, best_naive
 from tasks.compare.measures import Measured, Scale, measured_from, sums_of
 from tasks.evaluate.frames import Forecasts, numbers_of
 
-LEAST_SHARE = 0.5  # of the series that any baseline forecasts: one with fewer is no bar
+LEAST_SHARE = 0.5  # of the series that any baseline forecasts: with fewer, it cannot be the bar
 
 
 @dataclass(frozen=True)
 class Bar:
-    """The names of the best baseline and of the best naive one; `notes` on each baseline that forecasts too few series."""
+    """The names of the best baseline and the best naive one; `notes` on baselines with too few series."""
 
     name: str
     naive: str
@@ -28,9 +28,9 @@ class Bar:
 
 
 def find_bar(validation: Forecasts, baselines: Sequence[str], scales: Sequence[Scale]) -> Bar:
-    """The bar of the baselines of a run, in its measure, a mean over folds; the first on a tie.  `scales`: one a fold.
+    """The bar among a run's baselines, in its measure (the mean over folds); the first on a tie.
 
-    Raises ValueError where no naive baseline forecast anything.
+    `scales`: one per fold.  Raises ValueError if no naive baseline forecast anything.
     """
     known = _Known.of(validation, baselines)
     few = {name for name, count in known.series.items() if 0 < count < LEAST_SHARE * known.most}
@@ -46,8 +46,10 @@ def find_bar(validation: Forecasts, baselines: Sequence[str], scales: Sequence[S
 
 @dataclass(frozen=True)
 class _Known:
-    """Which baselines forecast what came: `series`: of how many each does, `most`: of how many any does; `rows`: which ones
-    forecast the same row, of all rows."""
+    """Which baselines forecast rows with an actual.
+
+    `series`: how many series each covers; `most`: the most any covers; `rows`: which rows are forecast
+    together."""
 
     series: Mapping[str, int]
     most: int
@@ -55,7 +57,7 @@ class _Known:
 
     @classmethod
     def of(cls, validation: Forecasts, baselines: Sequence[str]) -> "_Known":
-        """Of all folds."""
+        """Over all folds."""
         series = np.zeros((len(baselines), len(validation.ids) + 1), bool)
         patterns: set[int] = set()
         for block in validation.blocks(*baselines):
@@ -70,20 +72,20 @@ class _Known:
         return cls(counts, int(series.any(axis=0).sum()), frozenset(names))
 
     def together(self, names: Sequence[str]) -> dict[str, Sequence[str]]:
-        """For each the baselines that must forecast a row that counts: all of them, or itself where there is no such row."""
+        """Per baseline, those that must forecast a row for it to count: all, or itself if no row has all."""
         common = any({*names} <= row for row in self.rows)
         return {name: names if common else [name] for name in names}
 
 
 def _there(names: Sequence[str]) -> pl.Expr:
-    """Whether there are an actual and a forecast of each."""
+    """Whether the actual and all forecasts exist."""
     return pl.all_horizontal(pl.col("y", *names).cast(pl.Float64).fill_nan(None).is_not_null())
 
 
 def _scores(
     frames: Forecasts, groups: Sequence[Mapping[str, Sequence[str]]], scales: Sequence[Scale]
 ) -> list[dict[str, Score]]:
-    """Of each group name -> the score on the rows that all of its names forecast, in one pass over each fold."""
+    """Per group, name -> its score on the rows that the whole group forecasts, in one pass over each fold."""
     columns = {name for group in groups for names in group.values() for name in names}
     folds: list[list[dict[str, Measured]]] = []
     for fold, scale in enumerate(scales):

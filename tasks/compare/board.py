@@ -1,4 +1,4 @@
-"""The leaderboard: the rows in order, which is chosen, the bar, and which may be as good as the best."""
+"""The leaderboard: the order of its rows, the chosen one, the bar, and which may be as good as the best."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -9,7 +9,7 @@ from typing import Any
 from models.baselines import NAIVES
 from tasks.train.kind import Kind
 
-LEVEL = 0.05  # of a false alarm, over all comparisons with one model
+LEVEL = 0.05  # family-wise error rate, over all comparisons with one model
 Score = float | None
 
 
@@ -25,8 +25,9 @@ class Standing(StrEnum):
 class ScoreRow:
     """A fit, a variant over its seeds, or a baseline.
 
-    `numbers`: scores and costs by the names of `report/columns.py`; `row["test_mae"]` is None where it is unknown.  `seed` is
-    that of one fit; `seeds` counts those of a variant, None for what has none to vary.  `copies`: it repeats the last value.
+    `numbers`: scores and costs by the names in `report/columns.py`; `row["test_mae"]` is None if unknown.
+    `seed`: that of a single fit; `seeds`: how many a variant has, None if none can vary.  `copies`: it only
+    repeats the last value.
     """
 
     name: str
@@ -52,12 +53,12 @@ class ScoreRow:
 
     @property
     def score(self) -> Score:
-        """The validation error that ranks it: the MAE where nothing says another; None without a row that the bar has too."""
+        """The validation error that ranks it (by default the MAE); None if it shares no row with the bar."""
         return self["val_score" if "val_score" in self.numbers else "val_mae"]
 
     @property
     def scores(self) -> dict[str, Score]:
-        """Its errors and the like on validation and test, without costs."""
+        """Its errors and other scores on validation and test, without costs."""
         return {name: value for name, value in self.numbers.items() if name.startswith(("val_", "test_"))}
 
     def with_numbers(self, **numbers: Score) -> "ScoreRow":
@@ -66,7 +67,7 @@ class ScoreRow:
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> "ScoreRow":
-        """A row as `leaderboard.json` holds it: its numbers stand among its other keys."""
+        """A row of `leaderboard.json`, where its numbers stand among its other keys."""
         own = {one.name: raw[one.name] for one in fields(cls) if raw.get(one.name) is not None}
         own |= {"kind": Kind(own["kind"]), "status": Standing(own["status"]), "variant": own.get("variant", own["name"])}
         numbers = {name: value for name, value in raw.items() if name not in own and isinstance(value, int | float)}
@@ -77,11 +78,11 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class Difference:
-    """The score of one model less that of another on the `rows` that both forecast, in the measure of the run.
+    """The score of one model minus that of another on the `rows` both forecast, in the run's measure.
 
-    `low`, `high`: its 90 % interval; `statistic`, `p` (two-sided, of this difference alone; `p_holm`: corrected for all of the
-    `tested` against the same model): None where nothing can be said.  `over`: origins or series, `count` of them.  `skill`:
-    1 - score / score of the other, with the ends of its 90 % interval; None where the other makes no error.
+    `low`, `high`: its 90 % interval; `statistic`, `p` (two-sided, for this difference alone) and `p_holm`
+    (corrected for all `tested` against the same model): None if unknown.  `over`: origins or series, `count`
+    of them.  `skill`: 1 - score / score of the other, with its 90 % interval; None if the other has no error.
     """
 
     mean: float
@@ -101,12 +102,13 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """`rows`: the lowest error on validation first, what has none last.  `bar`: the best of all baselines, which a variant has
-    to beat; `naive`: the best of last value, drift and seasonal naive.  `best`: the variant that stands highest; `chosen`: the
-    same if it beats the bar, else the bar.  `alike`: the variants that may be as good as the best, since the difference on
-    test is no more than chance makes.
+    """`rows`: by rising validation error, those without one last.
 
-    Validation decides all but `alike`, which chooses nothing.
+    `bar`: the best baseline, which a variant has to beat; `naive`: the best of last value, drift and seasonal
+    naive.  `best`: the best variant; `chosen`: the same if it beats the bar, else the bar.  `alike`: the
+    variants that may be as good as the best, as their difference on test may be chance.
+
+    Validation decides everything but `alike`, which chooses nothing.
     """
 
     rows: tuple[ScoreRow, ...]
@@ -123,11 +125,11 @@ class Board:
 
     @classmethod
     def of(cls, rows: Iterable[ScoreRow], bar: str | None = None, naive: str | None = None) -> "Board":
-        """The board of one row a variant and baseline.
+        """The board of one row per variant and baseline.
 
-        `bar`, `naive`: the best of all baselines and of the naive ones, on the rows that all of these forecast (None: that with
-        the lowest score).  A row whose score is of other rows than the bar's stands where its skill on common rows puts it, so
-        that none stands above the bar that is not better on the same rows.
+        `bar`, `naive`: the best baseline and best naive on the rows that all baselines forecast (None: the
+        lowest score).  A row scored on other rows than the bar's is placed by its skill on common rows, so
+        only what is better than the bar on the same rows stands above it.
         """
         rows = list(rows)
         baselines = {row.name: row for row in rows if row.kind is Kind.BASELINE}
@@ -149,7 +151,7 @@ class Board:
         )
 
     def row(self, name: str) -> ScoreRow:
-        """The row of a variant or baseline.  Raises KeyError where there is none."""
+        """The row of a variant or baseline.  Raises KeyError if there is none."""
         for row in self.rows:
             if row.name == name:
                 return row
@@ -157,9 +159,10 @@ class Board:
 
 
 def best_naive(errors: Mapping[str, Score]) -> str:
-    """The name among last_value, drift, seasonal_naive with the lowest error on validation (the first on a tie).
+    """The one of last_value, drift and seasonal_naive with the lowest validation error (the first on a tie).
 
-    `errors`: that error by name, of all baselines.  Raises ValueError where none of the three forecast anything.
+    `errors`: that error by name, for all baselines.  Raises ValueError if none of the three forecast
+    anything.
     """
     found = lowest_naive(errors)
     if found is None:
@@ -168,14 +171,15 @@ def best_naive(errors: Mapping[str, Score]) -> str:
 
 
 def lowest_naive(errors: Mapping[str, Score]) -> str | None:
-    """`best_naive`, or None where none of the three forecast anything."""
+    """Like `best_naive`, but None if none of the three forecast anything."""
     known = {name: value for name, value in errors.items() if name in NAIVES and value is not None}
     return min(known, key=known.__getitem__, default=None)
 
 
 def _standing(bar: ScoreRow | None) -> Callable[[ScoreRow], float]:
-    """The validation error of a row on the rows of the bar: its own where it is of those, else what its skill makes of the
-    bar's; infinite where there is none."""
+    """A row's validation error on the bar's rows: its own if these are the same, else the bar's by its skill.
+
+    Infinite if there is none."""
 
     def standing(row: ScoreRow) -> float:
         score, skill = row.score, row["val_skill"]

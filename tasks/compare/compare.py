@@ -1,6 +1,6 @@
-"""All variants and baselines on the same origins: one forecast frame, a row of scores each.  The test chooses nothing.
+"""All variants and baselines on the same origins, one score row each.  The test set chooses nothing.
 
-Every figure is made of sums over blocks of the forecast frames on disk, so that memory holds one block of one model.
+Figures are sums over blocks of the forecast frames on disk, so memory holds one block of one model.
 """
 
 import math
@@ -39,15 +39,16 @@ COPIES = "repeats the last value"
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What a comparison found.
+    """The result of a comparison.
 
-    `rows`: one a fit and baseline, with its scores; `board`: one a variant and baseline, over its seeds.  `test`: the wide
-    forecast frame of the test origins with intervals.  `baseline`: the best of all baselines, the bar; `naive`: the best of the
-    three naive ones.  `chosen_fit`: the label of the best seed of the chosen variant, or the bar where no variant beats it.
-    `calibrations`: how the intervals of each model are made.  `to_best`,
-    `to_baseline`, `to_naive`: how much larger each model's error is than that of the best variant, baseline, naive.
-    `slices`: the scores by series, fifth of series by size, step, hour and weekday (`scores.breakdown`).  `shapes`: how the
-    actuals lie in the distributions that each model forecast.  `scales`: what was measured by in each fold, the oldest first.
+    `rows`: one per fit and baseline, with its scores; `board`: one per variant and baseline, over seeds.
+    `test`: the wide forecast frame of the test origins with intervals.  `baseline`: the best baseline, which
+    is the bar; `naive`: the best of the three naive ones.  `chosen_fit`: the label of the chosen variant's
+    best seed, or the bar if no variant beats it.  `calibrations`: how each model's intervals are made.
+    `to_best`, `to_baseline`, `to_naive`: how much larger each model's error is than that of the best variant,
+    baseline, naive.  `slices`: the scores by series, size fifth, step, hour and weekday (`scores.breakdown`).
+    `shapes`: where the actuals lie in each model's forecast distributions.  `scales`: the scale of each fold,
+    oldest first.
     """
 
     rows: Sequence[ScoreRow]
@@ -67,36 +68,36 @@ class Comparison:
 
     @property
     def best(self) -> str | None:
-        """The variant that stands highest on validation; None where none finished."""
+        """The best variant on validation; None if none finished."""
         return self.board.best.name if self.board.best else None
 
     @property
     def chosen(self) -> str:
-        """The same if it beats the best baseline, else that."""
+        """The best variant if it beats the best baseline, else that baseline."""
         return self.board.chosen.name if self.board.chosen else self.baseline
 
     @property
     def models(self) -> list[str]:
-        """Every model that has a column in the forecast frames: fits, then baselines."""
+        """Every model with a column in the forecast frames: fits, then baselines."""
         return [row.name for row in self.rows if row.finished]
 
     def first_fit(self, name: str) -> str:
-        """The label of the first finished fit of a variant (its own name, where its first seed did not fail)."""
+        """The label of a variant's first finished fit (its own name, unless its first seed failed)."""
         return next(row.name for row in self.rows if row.variant == name and row.finished)
 
     @property
     def shown(self) -> str:
-        """The model whose forecasts are drawn."""
+        """The model whose forecasts are plotted."""
         return self.chosen_fit
 
     def errors_by_series(self, model: str) -> pl.DataFrame:
-        """unique_id and the MAE of one model on test."""
+        """unique_id and the test MAE of one model."""
         return scores.wide(self.slices.filter(pl.col("model") == model), "series").rename({"_value": "unique_id"})
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """What validation says of every model: its `numbers` by name (`val_mae` ...), and the bar; and all forecasts."""
+    """What validation says of every model (`numbers`: `val_mae` ... by name), the bar, and all forecasts."""
 
     test: Forecasts
     validation: Forecasts
@@ -108,7 +109,7 @@ class _Judged:
 
     @property
     def scale(self) -> Scale:
-        """That of the last fold, which the test is measured by too."""
+        """The last fold's scale, which also measures the test."""
         return self.scales[-1]
 
 
@@ -120,10 +121,10 @@ def compare(
     folder: Path,
     step: Callable[[str], None] = lambda model: None,
 ) -> Comparison:
-    """Scores every fit and every baseline of a run; a failed fit is a row with its reason and no number.
+    """Scores every fit and baseline of a run; a failed fit is a row with its reason and no numbers.
 
-    The forecast frames are written to `folder`: forecasts.parquet (test) and validation.parquet.  `step` is called with each
-    model before it is scored.
+    Writes the forecast frames to `folder`: forecasts.parquet (test) and validation.parquet.  `step` is called
+    with each model before it is scored.
     """
     panel, windows = data.panel, data.windows
     judged = _validated(run, data, fits, baselines, folder)
@@ -167,8 +168,7 @@ def compare(
 
 
 def _tallied(judged: _Judged, model: str, ruler: Ruler, levels: Sequence[float]) -> tuple[scores.Tally, Shape, np.ndarray]:
-    """All blocks of the test: what the scores of a model are made of, its shape, and the forecasts that are probed for copies
-    [origins, horizon]."""
+    """A model's test sums and shape over all blocks, and the forecasts to probe for copies [origins, horizon]."""
     bar, scale, horizon = judged.bar, judged.scale, judged.test.horizon
     tally = scores.Tally(model, bar.name, bar.naive, scale, judged.scaled, ruler.groups)
     rows = RowScores(judged.calibrations[model].calibration, ruler.bounds, ruler.levels)
@@ -184,7 +184,7 @@ def _tallied(judged: _Judged, model: str, ruler: Ruler, levels: Sequence[float])
 
 
 def _scored(row: ScoreRow, tally: scores.Tally, judged: _Judged, look: copycat.Probe) -> ScoreRow:
-    """A row with its scores on validation and test."""
+    """A row with its validation and test scores."""
     val = judged.numbers[row.name]
     if look.copies and row.kind is not Kind.BASELINE:
         row = replace(row, note="; ".join(word for word in (row.note, COPIES) if word), copies=True)
@@ -204,7 +204,7 @@ def _score_of(row: ScoreRow) -> float:
 def _differences(
     judged: _Judged, columns: Mapping[str, tuple[str, ...]], others: Mapping[str, str]
 ) -> dict[str, dict[str, Difference]]:
-    """How much larger the error of each variant and baseline is on test than that of some others, by the name of each."""
+    """How much larger each variant's and baseline's test error is than that of `others`, by name."""
     pairs = {
         (word, name): Pair(columns[name], columns[other])
         for word, other in others.items()
@@ -224,7 +224,7 @@ def _differences(
 
 
 def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Baselines, folder: Path) -> _Judged:
-    """Writes the frames of validation and test; finds the bar, calibrates and ranks every model by the first."""
+    """Writes the frames of both splits; finds the bar, calibrates and ranks every model on validation."""
     horizon = data.windows.horizon
     sources = {
         split: {fit.label: _forecasts_of(fit, split) for fit in fits if fit.finished}
@@ -256,7 +256,7 @@ def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Basel
 
 def _forecasts_of(fit: Fit, split: str) -> Path:
     path = fit.validation if split == "validation" else fit.test
-    assert path is not None  # it has finished, and so has forecast
+    assert path is not None  # a finished fit has forecasts
     return path
 
 

@@ -1,7 +1,7 @@
-"""Whether a forecast only repeats the last value that it saw: the lag at which it looks most like the actuals.
+"""Detects forecasts that only repeat the last value, from the lag at which they resemble the actuals most.
 
-A forecast of step h made at row t is held against the actuals of rows t + gap + h - k.  One that is in time looks most like
-them at lag k = 0; one that repeats the last value at k = gap + h, a row that it has seen.
+A forecast of step h made at row t is compared with the actuals of rows t + gap + h - k.  A timely one
+resembles them most at lag k = 0; one that repeats the last value at k = gap + h, a row it has seen.
 """
 
 from dataclasses import dataclass
@@ -11,29 +11,29 @@ import numpy as np
 from models.data.panel import Panel
 from tasks.files import spread
 
-STEPS = 12  # of the horizon that are probed, evenly spread
-ORIGINS = 2000  # at most, evenly spread
-MOST_STEPS = 0.9  # the share of steps that look most like the last value, and
-LEAST_GAIN = 0.02  # the share of the last value's error that is saved: a forecast with less than that is a copy
+STEPS = 12  # steps probed, evenly spread over the horizon
+ORIGINS = 2000  # origins probed at most, evenly spread
+MOST_STEPS = 0.9  # a copy has this share of steps that resemble the last value most, and
+LEAST_GAIN = 0.02  # saves less than this share of the last value's error
 
 
 @dataclass(frozen=True)
 class Probe:
-    """`lag`: rows by which the forecasts look late (the middle of the probed steps); `copies`: whether that is all they do."""
+    """`lag`: how many rows late forecasts look (median over steps); `copies`: whether they only copy."""
 
     lag: float | None
     copies: bool
 
 
 def probed(count: int) -> np.ndarray:
-    """The places of the origins that are probed, of so many."""
+    """The indices of the origins to probe, out of `count`."""
     return np.array(spread(count, ORIGINS), np.int64)
 
 
 def probe(panel: Panel, origins: np.ndarray, forecasts: np.ndarray, gap: int) -> Probe:
-    """Probes forecasts [origins, horizon], NaN where missing; `origins`: their rows of the panel, `probed` of all.
+    """Probes forecasts [origins, horizon], NaN where missing; `origins`: their panel rows, already `probed`.
 
-    Correlations are taken within each series (its own mean is taken off) at the lags 0 .. gap + h.
+    Correlations are computed within each series (minus its mean) at the lags 0 .. gap + h.
     """
     horizon = forecasts.shape[1]
     series = np.searchsorted(panel.offsets, origins, side="right") - 1
@@ -64,7 +64,7 @@ def _at(panel: Panel, origins: np.ndarray, series: np.ndarray, ahead: int) -> np
 
 
 def _correlation(one: np.ndarray, two: np.ndarray, series: np.ndarray) -> float:
-    """The correlation of two arrays, each less its mean in a series; NaN where either does not move."""
+    """The correlation of two arrays, minus their mean per series; NaN if either is constant."""
     known = ~np.isnan(one + two)
     one, two, group = one[known], two[known], series[known]
     if len(one) < 3:

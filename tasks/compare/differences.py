@@ -1,4 +1,4 @@
-"""How much larger the error of one model is than that of another, in the measure of the run, and whether by more than chance.
+"""How much larger one model's error is than another's, in the run's measure, and whether that may be chance.
 
 Blocks: as in `measures.py`.
 """
@@ -15,13 +15,14 @@ from tasks.compare.measures import UNITS, Factors, Scale, errors_of, shares_of
 from tasks.compare.significance import Shares
 from tasks.compare.sums import merged
 
-AT_A_TIME = 1024  # series whose errors at every origin are in memory together
+AT_A_TIME = 1024  # series whose errors at every origin are in memory at once
 
 
 def compared(blocks: Iterable[pl.DataFrame], models: Sequence[str], others: Sequence[str], scale: Scale) -> Difference | None:
-    """How much larger the score of `models` (the fits of one variant, whose mean counts) is than that of `others`.
+    """How much larger the score of `models` (a variant's fits, whose mean counts) is than that of `others`.
 
-    On the rows that all of them forecast; None where there is none, or nothing to divide by.  An RMSSE reads `blocks` again.
+    On the rows that all of them forecast; None if there are none or nothing to divide by.  For an RMSSE,
+    reads `blocks` again.
     """
     return differences(blocks, [Pair(tuple(dict.fromkeys(models)), tuple(dict.fromkeys(others)))], scale)[0]
 
@@ -35,12 +36,12 @@ class Pair:
 
     @property
     def both(self) -> list[str]:
-        """All of them, each once."""
+        """All fits of both, without repeats."""
         return list(dict.fromkeys((*self.models, *self.others)))
 
 
 def differences(blocks: Iterable[pl.DataFrame], pairs: Sequence[Pair], scale: Scale) -> list[Difference | None]:
-    """`compared` of each pair, all in one pass over the blocks; of an RMSSE a second."""
+    """`compared` for each pair, in one pass over the blocks (two for an RMSSE)."""
     origins: list[list[pl.DataFrame]] = [[] for _ in pairs]
     series: list[list[pl.DataFrame]] = [[] for _ in pairs]
     for block in blocks:
@@ -59,7 +60,7 @@ def differences(blocks: Iterable[pl.DataFrame], pairs: Sequence[Pair], scale: Sc
 
 
 def _of_sides(block: pl.DataFrame, pair: Pair, scale: Scale) -> pl.DataFrame:
-    """The shares of each origin and series; of either side, `0` and `1`, the mean over its models, and of Naive2 as `2`."""
+    """The shares per origin and series: `0` and `1`, each side's mean over its models, and Naive2 as `2`."""
     both = pair.both
     shares = shares_of(block, both, scale, ("cutoff",))
     parts = [part for part in ("plain", "even") if f"_{part}0" in shares.columns]
@@ -77,7 +78,7 @@ def _by(shares: pl.DataFrame, key: str) -> pl.DataFrame:
 
 
 def _last(block: pl.DataFrame, models: Sequence[str], scale: Scale, series: pl.Series) -> pl.DataFrame:
-    """cutoff, _last: the latest row of each origin that all models forecast, of some series."""
+    """cutoff, _last: the latest row of each origin that all models forecast, for some series."""
     columns = ["y", *models, *scale.besides]
     there = [pl.col(name).cast(pl.Float64).fill_nan(None).is_not_null() for name in dict.fromkeys(columns)]
     rows = block.filter(pl.all_horizontal(there)).select("unique_id", "cutoff", "ds")
@@ -89,7 +90,7 @@ def _last(block: pl.DataFrame, models: Sequence[str], scale: Scale, series: pl.S
 def _shares_of_pair(
     blocks: Iterable[pl.DataFrame], pair: Pair, scale: Scale, origins: Sequence[pl.DataFrame], series: Sequence[pl.DataFrame]
 ) -> Shares | None:
-    """What is judged of a pair; None where nothing can be said."""
+    """The shares that a pair is judged by; None if nothing can be said."""
     ends = pl.concat(part.select("cutoff", "_last") for part in origins).group_by("cutoff").agg(pl.col("_last").max())
     tables = [merged([part.drop("_last") for part in origins], ["cutoff"]), merged(series, ["unique_id"])]
     total = tables[0].select(pl.lit(0).alias("_slice"), pl.exclude("cutoff"))
@@ -106,8 +107,10 @@ def _shares_of_pair(
 def _roots(
     blocks: Iterable[pl.DataFrame], pair: Pair, scale: Scale, cutoffs: pl.Series, draws: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """[draws] the RMSSE of either side, a mean over its models, where each origin counts as often as it was drawn: `draws`
-    [draws, origins], of the origins `cutoffs`."""
+    """[draws] each side's RMSSE (the mean over its models), with origins weighted as drawn.
+
+    `draws` [draws, origins]: these counts, for the origins `cutoffs`.
+    """
     both, known = pair.both, np.zeros(len(draws))
     totals = np.zeros((len(both), len(draws)))
     for block in blocks:

@@ -1,4 +1,4 @@
-"""Scores of the distribution that a model forecasts: whether its intervals hold, how wide they are, what its quantiles cost.
+"""Scores of forecast distributions: interval coverage and width, and quantile losses.
 
 For a row with the actual y, an interval of L percent from lo to hi, and quantiles q at levels a:
 
@@ -10,8 +10,8 @@ msis_L              interval score / mean |y_t - y_(t-m)| of all rows of the ser
 wql                 sum of 2 * pinball / sum of |y|, the mean over the levels 0.1, 0.2 .. 0.9
 crps                twice the pinball loss, each level weighing as much as lies nearest to it: an integral over the levels
 
-A row counts where it has an actual and what the score needs.  Its own scores stand in columns that begin with an underscore,
-since they may stand beside those of models.
+A row counts if it has an actual and what the score needs.  The scores of single rows are in columns with a
+leading underscore, since they may stand next to those of models.
 """
 
 from collections.abc import Sequence
@@ -30,18 +30,19 @@ from tasks.evaluate.frames import Outcome
 from tasks.lags.past import series_parts
 
 DECILES = tuple(k / 10 for k in range(1, 10))
-FEW = 10  # series: with fewer each is a group by itself
+FEW = 10  # series: with fewer, each series is a group
 GROUPS = 5
 FIFTHS = {"1": "smallest fifth", "2": "second fifth", "3": "third fifth", "4": "fourth fifth", "5": "largest fifth"}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How the actuals lie in the forecast distributions of one model.
+    """Where the actuals lie in the forecast distributions of one model.
 
-    `under`, `upto` [Q]: the share of actuals below, and not above, its quantiles of `levels` [Q]; NaN where none is known.
-    `pit` [10]: the share of the `rows` that lie between two deciles, the first below 0.1, the last above 0.9.  An actual that
-    equals some deciles, as counts do, is spread evenly over what touches them (Czado et al. 2009, Biometrics 65).
+    `under`, `upto` [Q]: the share of actuals below, and not above, its quantiles of `levels` [Q]; NaN if
+    unknown.  `pit` [10]: the share of the `rows` between two deciles, the first below 0.1, the last above
+    0.9.  An actual that equals several deciles, as counts do, is spread evenly over them (Czado et al. 2009,
+    Biometrics 65).
     """
 
     levels: np.ndarray
@@ -53,10 +54,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Ruler:
-    """What the distributions on the test of a run are scored by.
+    """What a run's test distributions are scored by.
 
-    `levels`: of the intervals, in percent.  `scale` [O]: what an MSIS divides the rows of each origin by.  `groups`: unique_id,
-    _fifth.
+    `levels`: of the intervals, in percent.  `scale` [O]: an MSIS's divisor for each origin's rows.  `groups`:
+    unique_id, _fifth.
     """
 
     levels: Sequence[int]
@@ -66,17 +67,17 @@ class Ruler:
 
     @classmethod
     def of(cls, run: RunParams, data: Data, origins: np.ndarray, sizes: pl.DataFrame) -> "Ruler":
-        """That of some origins.  `sizes`: of `fifths`."""
+        """The ruler for some origins.  `sizes`: as for `fifths`."""
         scale = season_errors(data.panel, origins, run.evaluation.season)
         groups = fifths(sizes).rename({"fifth": "_fifth"})
         return cls(run.evaluation.levels, bounds_of(run.data), scale, groups)
 
 
 def fifths(sizes: pl.DataFrame) -> pl.DataFrame:
-    """unique_id, fifth: the group of each series by size, the mean of |y| in its training rows: "1" (the smallest) to "5".
+    """unique_id, fifth: each series' size group, "1" (smallest) to "5", by its mean |y| in the training rows.
 
-    With fewer than ten series each is a group of its own name.  A series without a training row has none, and is not there.
-    `sizes`: unique_id, size, as `Scale.series` has them.
+    With fewer than ten series each is a group with its own name.  A series without training rows has no group
+    and is left out.  `sizes`: unique_id, size, as in `Scale.series`.
     """
     sizes = sizes.select("unique_id", "size").drop_nulls().sort("size", "unique_id")
     place = pl.int_range(pl.len()) * GROUPS // max(sizes.height, 1) + 1
@@ -85,8 +86,9 @@ def fifths(sizes: pl.DataFrame) -> pl.DataFrame:
 
 
 def season_errors(panel: Panel, origins: np.ndarray, season: int) -> np.ndarray:
-    """[O] the mean |y_t - y_(t-m)| of all rows of a series up to each of some origin rows, by the rule of `measures.scales` for
-    missing values; NaN where there is none, or it is 0."""
+    """[O] the mean |y_t - y_(t-m)| over a series' rows up to each origin; NaN if missing or 0.
+
+    Missing values are handled as in `measures.scales`."""
     found = np.full(len(origins), np.nan)
     for some in series_parts(panel.offsets):
         offsets = panel.offsets[some.start : some.stop + 1]
@@ -98,7 +100,7 @@ def season_errors(panel: Panel, origins: np.ndarray, season: int) -> np.ndarray:
 
 
 def _mean_errors(y: np.ndarray, start: np.ndarray, season: int) -> np.ndarray:
-    """[rows] the mean error of the seasonal naive in all rows of a series, which begins at `start`, up to each row."""
+    """[rows] the mean error of the seasonal naive over a series' rows, from `start`, up to each row."""
     error = pl.Series("error", np.abs(y - seasonal(y, np.arange(len(y)) - season, start, season))).fill_nan(None)
     mean = pl.col("error").fill_null(0.0).cum_sum() / pl.col("error").is_not_null().cum_sum()
     found: np.ndarray = pl.DataFrame([error, pl.Series("start", start)]).select(mean.over("start")).to_series().to_numpy()
@@ -106,17 +108,17 @@ def _mean_errors(y: np.ndarray, start: np.ndarray, season: int) -> np.ndarray:
 
 
 class RowScores:
-    """The scores of the rows of one model, block by block, and the shape of all of them."""
+    """The row scores of one model, block by block, and the shape over all blocks."""
 
     def __init__(self, calibration: Calibration, bounds: Bounds, levels: Sequence[int]) -> None:
         self.calibration, self.bounds, self.levels = calibration, bounds, levels
         self.counts = _Counts(calibration.levels)
 
     def of(self, block: Outcome, scale: np.ndarray | None = None) -> pl.DataFrame:
-        """`_coverage_L` and so on for every level in percent, `_crps`, and what a WQL is made of, `_loss` and `_size`, and an
-        MSIS, `_scale`; null where one is unknown.
+        """The columns `_coverage_L` ... per level in percent, `_crps`, and the parts of a WQL (`_loss`,
+        `_size`) and MSIS (`_scale`).
 
-        `scale` [R]: what an MSIS divides each row by; None: without one.
+        Null where unknown.  `scale` [R]: the MSIS divisor of each row; None: no MSIS.
         """
         quantiles, tenths = self.counted(block)
         found: dict[str, np.ndarray] = {}
@@ -129,7 +131,7 @@ class RowScores:
         return known.with_columns(pl.col("^_coverage_.*$").cast(pl.Boolean))
 
     def counted(self, block: Outcome) -> tuple[np.ndarray, np.ndarray]:
-        """The quantiles [R, Q] and deciles [R, 9] of a block, which then counts in the shape."""
+        """The quantiles [R, Q] and deciles [R, 9] of a block, which is also added to the shape."""
         quantiles = self.calibration.quantiles(block.point, block.step, block.series, block.own)
         quantiles = self.bounds.outward(quantiles, self.calibration.levels)
         tenths = _deciles(self.calibration, quantiles)
@@ -137,12 +139,12 @@ class RowScores:
         return quantiles, tenths
 
     def shape(self) -> Shape:
-        """That of all blocks so far."""
+        """The shape over all blocks so far."""
         return self.counts.shape()
 
 
 def _at(calibration: Calibration, quantiles: np.ndarray, asked: Sequence[float]) -> np.ndarray:
-    """`Calibration.at`, without arithmetic where all levels that are asked for are forecast."""
+    """Like `Calibration.at`, but without arithmetic if all requested levels are forecast."""
     places = [np.flatnonzero(calibration.levels == level) for level in asked]
     if all(len(place) for place in places):
         return np.asarray(quantiles[:, [place[0] for place in places]])
@@ -150,7 +152,7 @@ def _at(calibration: Calibration, quantiles: np.ndarray, asked: Sequence[float])
 
 
 def _deciles(calibration: Calibration, quantiles: np.ndarray) -> np.ndarray:
-    """[R, 9]; NaN where the levels that are forecast do not reach 0.1 and 0.9."""
+    """[R, 9]; NaN if the forecast levels do not reach 0.1 and 0.9."""
     known = len(calibration.levels) and calibration.levels[0] <= DECILES[0] and calibration.levels[-1] >= DECILES[-1]
     return _at(calibration, quantiles, DECILES) if known else np.full((len(quantiles), len(DECILES)), np.nan)
 
@@ -169,7 +171,9 @@ def _of_interval(y: np.ndarray, low: np.ndarray, high: np.ndarray, level: int) -
 def _of_quantiles(y: np.ndarray, quantiles: np.ndarray, levels: np.ndarray, tenths: np.ndarray) -> dict[str, np.ndarray]:
     borders = np.r_[0.0, (levels[1:] + levels[:-1]) / 2, 1.0]
     loss = 2 * _pinball(y, tenths, np.array(DECILES)).mean(axis=1)
-    crps = 2 * (_pinball(y, quantiles, levels) * np.diff(borders)).sum(axis=1)  # a product of matrices may round by place
+    crps = 2 * (_pinball(y, quantiles, levels) * np.diff(borders)).sum(
+        axis=1
+    )  # not a matrix product, whose rounding may depend on position
     return {"_loss": loss, "_size": np.where(np.isnan(loss), np.nan, np.abs(y)), "_crps": crps}
 
 
@@ -180,7 +184,7 @@ def _pinball(y: np.ndarray, quantiles: np.ndarray, levels: np.ndarray) -> np.nda
 
 
 class _Counts:
-    """The counts that a `Shape` is made of, over blocks of rows."""
+    """The counts behind a `Shape`, over blocks of rows."""
 
     def __init__(self, levels: np.ndarray) -> None:
         self.levels = levels
@@ -205,7 +209,7 @@ class _Counts:
 
 
 def sums_of(block: pl.DataFrame) -> dict[str, np.ndarray]:
-    """What the scores of each row of `RowScores` are added up from, each beside how many rows have it (`_with_...`)."""
+    """The sums of the row scores, each with the number of rows that have it (`_with_...`)."""
     names = [name for name in block.columns if name.startswith(("_coverage_", "_width_", "_interval_score_", "_crps"))]
     values = {name: _numbers(block[name]) for name in names}
     scale = _numbers(block["_scale"])
@@ -217,7 +221,7 @@ def sums_of(block: pl.DataFrame) -> dict[str, np.ndarray]:
 
 
 def means_from(sums: pl.DataFrame) -> pl.DataFrame:
-    """Each score, `coverage_L` and so on, from the sums of some rows; null where no row has it.  An MSIS weighs rows alike."""
+    """Each score, `coverage_L` ..., from sums over rows; null if no row has it.  An MSIS weighs rows equally."""
     named = [name for name in sums.columns if f"_with{name}" in sums.columns]
     size = pl.col("_size")
     return sums.select(
@@ -227,10 +231,10 @@ def means_from(sums: pl.DataFrame) -> pl.DataFrame:
 
 
 def overall(series: pl.DataFrame, groups: pl.DataFrame) -> dict[str, Score]:
-    """Each score over all rows, and `worst_fifth_coverage_L`: the lowest coverage of a group by size.
+    """Each score over all rows, and `worst_fifth_coverage_L`: the lowest coverage of a size group.
 
-    `series`: unique_id and the sums of each series; `groups`: unique_id, _fifth.  An MSIS is the mean over series of the mean
-    over their rows.
+    `series`: unique_id and the sums per series; `groups`: unique_id, _fifth.  An MSIS is the mean over series
+    of the mean over their rows.
     """
     columns = [name for name in series.columns if name != "unique_id"]
     whole = means_from(merged([series.select(pl.lit(0).alias("_all"), *columns)], ["_all"]))
@@ -245,7 +249,7 @@ def overall(series: pl.DataFrame, groups: pl.DataFrame) -> dict[str, Score]:
 
 
 def in_groups(series: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
-    """The sums of each series with its group, `_fifth`, in place of its name; without one that is of none."""
+    """The sums per series with its group, `_fifth`, instead of its name; drops series without a group."""
     found = series.join(groups, on="unique_id", how="left", maintain_order="left").drop("unique_id")
     return found.filter(pl.col("_fifth").is_not_null())
 

@@ -1,4 +1,4 @@
-"""What validation says of a model: the mean over its folds, each in units of the rows that were trained on for it."""
+"""Validation scores of a model: the mean over folds, each in units of its own training rows."""
 
 import statistics
 from collections.abc import Sequence
@@ -18,15 +18,16 @@ from tasks.lags.past import pasts
 
 
 def scales_of(evaluation: EvaluationParams, data: Data) -> list[Scale]:
-    """The scale of each fold, the oldest first: of its own training rows."""
+    """The scale of each fold, oldest first, from its own training rows."""
     return [scale_of(evaluation, pasts(data.panel, fold.split)) for fold in data.folds]
 
 
 def validated(found: Forecasts, model: str, bar: str, scales: Sequence[Scale], scaled: bool) -> dict[str, Score]:
-    """The `val_*` numbers of a model: its errors, and its score and skill on the rows that the bar forecasts too.
+    """The `val_*` numbers of a model: its errors, and its score and skill on the rows the bar forecasts too.
 
-    Of several folds they are means over those that have one, the skill that of the mean scores; `val_mae_fold_1`,
-    `val_score_fold_1` ... are those of each, the oldest first, and `..._fold_spread` their standard deviation (n - 1).
+    With several folds: the means over those that have the number, the skill that of the mean scores;
+    `val_mae_fold_1`, `val_score_fold_1` ... per fold, oldest first, and `..._fold_spread`, their standard
+    deviation (n - 1).
     """
     errors, common, both = [], [], [model, bar]
     for fold, scale in enumerate(scales):
@@ -45,10 +46,12 @@ def validated(found: Forecasts, model: str, bar: str, scales: Sequence[Scale], s
 
 
 def naive_errors(run: RunParams, data: Data, baselines: Baselines) -> list[Score]:
-    """The MAE of the best of some baselines in each fold, the oldest first, which a fit's skill is measured against while it
-    trains; None where no window has an observed past.  Theta and AutoETS, which may be the bar, still forecast at that time.
+    """The MAE of the best of some baselines per fold, oldest first: the reference for skill in training.
 
-    Raises UserError, before anything is trained, where the run chooses by a score that these data do not have.
+    None if no window has an observed past.  Theta and AutoETS, which may become the bar, are still
+    forecasting then.
+
+    Raises UserError, before any training, if the run chooses by a score that these data do not have.
     """
     if run.evaluation.choose_by in ("mase", "owa", "rmsse"):
         _check_scales(run, scales_of(run.evaluation, data))

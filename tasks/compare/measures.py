@@ -1,18 +1,20 @@
-"""The measure of a run (`evaluation.choose_by`): one error by which models are ranked, tested and judged.
+"""The measure of a run (`evaluation.choose_by`): the error by which models are ranked, tested and promoted.
 
-Frames are wide forecast frames: unique_id, ds, cutoff, step, y and a column a model; they come as blocks, each of whole series,
-and what is said is of all of them.  Whatever compares models does so on the rows that all of them forecast and that have an
-actual.  Every measure is the mean of a share of each row:
+Frames are wide forecast frames: unique_id, ds, cutoff, step, y and a column per model; they come in blocks of
+whole series, and results are over all blocks.  Models are always compared on the rows that all of them
+forecast and that have an actual.  Every measure is the mean of a share of each row:
 
-mae, mae_scaled, mse_scaled    |e|, |e| / d, (e / d)^2                  d: standard deviation of the series' training rows
+mae, mae_scaled, mse_scaled    |e|, |e| / d, (e / d)^2                  d: standard deviation of the series'
+training rows
 mase                           |e| / q, series weighing alike           q: error of the seasonal naive in the training rows
 rmsse                          the root of the mean of (e / q2)^2 of each series, series weighing alike
 owa                            (sMAPE / sMAPE of Naive2 + MASE / MASE of Naive2) / 2, Naive2 on the same rows
 
-MASE and its like: Hyndman & Koehler 2006 (IJF 22); OWA: Makridakis et al. 2020, "The M4 Competition" (IJF 36).
-Where series weigh alike, a row counts 1 / (rows of its series), times (all rows) / (series): the first is known in a block, the
-second at the end.  So the share of a row is p times its `_plain` part plus q times its `_even` part, and only p and q need all
-blocks.  Columns of ours that stand beside those of models begin with an underscore, which no model's name does.
+MASE and its like: Hyndman & Koehler 2006 (IJF 22); OWA: Makridakis et al. 2020, "The M4 Competition" (IJF
+36). Where series weigh alike, a row counts 1 / (rows of its series), times (all rows) / (series): the first
+factor is known within a block, the second at the end.  So a row's share is p times its `_plain` part plus q
+times its `_even` part, and only p and q need all blocks.  Our own columns start with an underscore, which no
+model's name does.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,16 +33,17 @@ from tasks.compare.sums import merged, summed
 from tasks.lags.past import Past
 
 NAIVE2 = "naive2"  # the baseline that an OWA divides by
-EVEN = ("mase", "rmsse", "owa")  # in which series weigh alike
+EVEN = ("mase", "rmsse", "owa")  # measures that weigh series alike
 UNITS = {"mase": "mae", "owa": "mae", "rmsse": "mse", "mae_scaled": "deviation", "mse_scaled": "deviation"}
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What a run measures errors `by`, and what those of each series are divided by.
+    """What a run measures errors `by`, and the divisors of each series.
 
-    `series`: unique_id; mae, mse: of the seasonal naive of `season` in the training rows; deviation: the population standard
-    deviation of these; size: the mean of |y| in them.  A series without one (null or 0) does not count where it is needed.
+    `series`: unique_id; mae, mse: of the seasonal naive of `season` in the training rows; deviation: their
+    population standard deviation; size: their mean |y|.  A series without one (null or 0) does not count
+    where it is needed.
     """
 
     by: Measure
@@ -49,11 +52,11 @@ class Scale:
 
     @property
     def besides(self) -> tuple[str, ...]:
-        """The columns that a frame needs besides those of the models."""
+        """The columns a frame needs besides those of the models."""
         return (NAIVE2,) if self.by == "owa" else ()
 
     def units(self, names: pl.Series, kind: str) -> np.ndarray:
-        """What errors of some series are divided by: `mae`, `mse` or `deviation`; NaN where there is none."""
+        """The divisors of some series' errors: `mae`, `mse` or `deviation`; NaN if missing."""
         places, values = self._places, self._values[kind]
         return np.array([values[places[name]] if name in places else np.nan for name in names], np.float64)
 
@@ -72,7 +75,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Measured:
-    """The score of each model on the `rows` that all of them forecast; None where there is none, or nothing to divide by."""
+    """Each model's score on the `rows` that all of them forecast; None without rows or a divisor."""
 
     rows: int
     scores: Mapping[str, Score]
@@ -84,7 +87,7 @@ class Measured:
 
     @classmethod
     def mean(cls, folds: Sequence["Measured"]) -> "Measured":
-        """The mean over folds, of those in which every model has a score, and all of their rows."""
+        """The mean over the folds in which every model has a score, with all their rows."""
         known = [one for one in folds if None not in one.scores.values()]
         if len(folds) == 1 or not known:
             return folds[0]
@@ -93,18 +96,18 @@ class Measured:
 
 
 def scale_of(evaluation: EvaluationParams, training: Iterable[Past]) -> Scale:
-    """The scale of a run, by the training rows of all series."""
+    """The scale of a run, from the training rows of all series."""
     return Scale(evaluation.choose_by, evaluation.season, pl.concat(units(past, evaluation.season) for past in training))
 
 
 def measured(blocks: Iterable[pl.DataFrame], models: Sequence[str], scale: Scale) -> Measured:
-    """The scores of some models on the rows that all of them forecast (and Naive2, for an OWA)."""
+    """The scores of some models on the rows that all of them (and Naive2, for an OWA) forecast."""
     models = list(dict.fromkeys(models))
     return measured_from([sums_of(block, models, scale) for block in blocks], models, scale)
 
 
 def measured_from(sums: Sequence[pl.DataFrame], models: Sequence[str], scale: Scale) -> Measured:
-    """The same from the `sums_of` blocks, which have one slice."""
+    """The same from the `sums_of` blocks without slices."""
     found = scores_from(sums, models, scale)
     if found.is_empty():
         return Measured(0, dict.fromkeys(models))
@@ -115,17 +118,17 @@ def measured_from(sums: Sequence[pl.DataFrame], models: Sequence[str], scale: Sc
 def measured_by(
     blocks: Iterable[pl.DataFrame], models: Sequence[str], scale: Scale, slices: pl.Expr | None = None
 ) -> pl.DataFrame:
-    """The same of every slice by itself: `_slice`, `_rows`, and the score of each model, null where there is none.
+    """The same per slice: `_slice`, `_rows`, and each model's score, null if there is none.
 
-    `slices`: an expression over a block that says which slice a row is of; None: all rows are one.
+    `slices`: an expression over a block for a row's slice; None: all rows are one.
     """
     return scores_from([sums_of(block, models, scale, slices) for block in blocks], models, scale)
 
 
 def sums_of(block: pl.DataFrame, models: Sequence[str], scale: Scale, slices: pl.Expr | None = None) -> pl.DataFrame:
-    """What the scores of some models are made of in one block, which adds up over blocks: `_slice` and sums of it."""
+    """The additive sums behind the scores of some models in one block: `_slice` and its sums."""
     models = list(dict.fromkeys(models))
-    if scale.by == "mae":  # no series has a unit
+    if scale.by == "mae":  # without units per series
         rows, errors = _rows(block, models, scale, (), slices)
         plain = {f"_plain{k}": errors[f"_abs{k}"] for k in range(len(models))}
         return summed(rows.select("_slice"), {"_n": errors["_n"], "_one": np.zeros(rows.height), **plain})
@@ -143,20 +146,20 @@ def scores_from(sums: Sequence[pl.DataFrame], models: Sequence[str], scale: Scal
 
 
 def score(blocks: Iterable[pl.DataFrame], model: str, scale: Scale) -> Score:
-    """The error of a model in the measure; None where there is none."""
+    """A model's error in the measure; None if there is none."""
     return measured(blocks, [model], scale).scores[model]
 
 
 def skill(blocks: Iterable[pl.DataFrame], model: str, other: str, scale: Scale) -> Score:
-    """1 - score / score of `other`, on the rows that both forecast; None where the latter is 0 or nothing is there."""
+    """1 - score / score of `other`, on the rows both forecast; None if the latter is 0 or without rows."""
     return measured(blocks, [model, other], scale).skill(model, other)
 
 
 def shares_by(blocks: Iterable[pl.DataFrame], models: Sequence[str], scale: Scale, keys: Sequence[str]) -> pl.DataFrame:
-    """The keys, `_n` rows, and for each model what these have together in its score: over all it is the score times the rows.
+    """The keys, `_n` rows, and per model their total share in its score; these add up to score times rows.
 
-    Rows are those that all of the models forecast, of series that have what their errors are divided by.  `keys`: columns of a
-    block, unique_id among them or not.
+    Rows that all models forecast, in series that have a divisor.  `keys`: columns of a block, with or without
+    unique_id.
     """
     models = list(dict.fromkeys(models))
     own = [name for name in keys if name != "unique_id"]
@@ -169,14 +172,15 @@ def shares_by(blocks: Iterable[pl.DataFrame], models: Sequence[str], scale: Scal
 
 
 def units(training: Past, season: int) -> pl.DataFrame:
-    """The columns of `Scale.series` for some series that have training rows; null where one has none.
+    """The columns of `Scale.series` for some series with training rows; null where unknown.
 
-    mae, mse: the errors of the seasonal naive (`seasonal`) over all observed rows, which MASE and RMSSE divide by.  An error in
-    standard units is the same whatever mean was taken off both sides, so only the deviation is needed; a constant has none.
+    mae, mse: errors of the seasonal naive (`seasonal`) over all observed rows, the divisors of MASE and
+    RMSSE.  Standardised errors do not depend on the mean, so only the deviation is needed; a constant has
+    none.
     """
     y, starts, there = training.y, training.starts, training.counts > 0
     errors = np.abs(y - seasonal(y, np.arange(len(y)) - season, starts, season))
-    apart = y - np.repeat(_first(training), training.counts)  # of a constant exactly 0, however its mean is rounded
+    apart = y - np.repeat(_first(training), training.counts)  # exactly 0 for a constant, however its mean is rounded
     deviation = np.sqrt(training.means((apart - np.repeat(training.means(apart), training.counts)) ** 2))
     found = {
         "mae": training.means(errors),
@@ -189,7 +193,7 @@ def units(training: Past, season: int) -> pl.DataFrame:
 
 
 def _first(past: Past) -> np.ndarray:
-    """[S] the first observed value of each series; NaN where there is none."""
+    """[S] each series' first observed value; NaN if there is none."""
     observed = np.append(np.flatnonzero(~np.isnan(past.y)), len(past.y))
     first = observed[np.searchsorted(observed[:-1], past.offsets[:-1])]
     return np.where(first < past.offsets[1:], np.append(past.y, np.nan)[first], np.nan)
@@ -198,8 +202,9 @@ def _first(past: Past) -> np.ndarray:
 def errors_of(
     block: pl.DataFrame, models: Sequence[str], scale: Scale, keys: Sequence[str], slices: pl.Expr | None = None
 ) -> pl.DataFrame:
-    """`_slice`, unique_id and the keys, in order; `_n` rows; `_scale` of the series; and for the place of each model (Naive2
-    last, for an OWA) `_abs0`, `_square0`, `_smape0`: sums of its errors, as far as they are needed."""
+    """`_slice`, unique_id and the keys, in order; `_n` rows; the series' `_scale`; each model's error sums.
+
+    By the model's position (Naive2 last, for an OWA): `_abs0`, `_square0`, `_smape0`, as far as needed."""
     rows, errors = _rows(block, models, scale, keys, slices)
     found = summed(rows.select("_slice", "unique_id", *keys), errors)
     if scale.by not in UNITS:
@@ -213,7 +218,7 @@ def errors_of(
 def _rows(
     block: pl.DataFrame, models: Sequence[str], scale: Scale, keys: Sequence[str], slices: pl.Expr | None
 ) -> tuple[pl.DataFrame, dict[str, np.ndarray]]:
-    """The rows that all models forecast, with `_slice`, unique_id and the keys; and what `errors_of` adds up of them."""
+    """The rows that all models forecast, with `_slice`, unique_id and the keys; and what `errors_of` sums."""
     columns = [*models, *scale.besides]
     numbers = pl.col("y", *dict.fromkeys(columns)).cast(pl.Float64).fill_nan(None)
     of_slice = (pl.lit(0) if slices is None else slices).alias("_slice")
@@ -224,7 +229,7 @@ def _rows(
 
 
 def _errors(y: np.ndarray, forecast: np.ndarray, number: int, by: Measure) -> Iterator[tuple[str, np.ndarray]]:
-    """What a measure is made of, of each row of a model."""
+    """The per-row error terms of a measure for one model."""
     error = np.abs(forecast - y)
     if by in ("rmsse", "mse_scaled"):
         yield f"_square{number}", error**2
@@ -238,8 +243,10 @@ def _errors(y: np.ndarray, forecast: np.ndarray, number: int, by: Measure) -> It
 def shares_of(
     block: pl.DataFrame, models: Sequence[str], scale: Scale, keys: Sequence[str] = (), slices: pl.Expr | None = None
 ) -> pl.DataFrame:
-    """`_slice`, unique_id and the keys, in order; `_n` rows; `_one`: the part of its series, which is 1 over the slice if it
-    has what its errors are divided by; and for the place of each model `_plain0`, `_even0`, as far as the measure has them."""
+    """`_slice`, unique_id and the keys, in order; `_n` rows; `_one`; and the shares of each model.
+
+    `_one`: the row's part of its series, 1 over the slice if the series has a divisor.  By the model's
+    position: `_plain0`, `_even0`, as far as the measure has them."""
     sums = errors_of(block, models, scale, keys, slices)
     n, places = sums["_n"].to_numpy(), range(len(models) + len(scale.besides))
     found = {"_n": n, "_one": np.zeros(len(n))}
@@ -270,25 +277,25 @@ def _columns(found: Mapping[str, np.ndarray]) -> dict[str, pl.Series]:
 
 
 def _share_of_root(square: np.ndarray, n: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """The part of rows in the root of their series' mean square, by its derivative: r / 2 + square / (2 r), whose mean is r."""
+    """The share of rows in the root of their series' mean square, r / 2 + square / (2 r), with mean r."""
     return np.where(root > 0, (n * root + square / np.where(root > 0, root, 1.0)) / 2, 0.0)
 
 
 class _Series:
-    """The rows of each series in each slice, which stand together."""
+    """The rows of each series in each slice, which are contiguous."""
 
     def __init__(self, sums: pl.DataFrame) -> None:
         ids = sums.select(pl.struct("_slice", "unique_id").rle_id()).to_series().to_numpy().astype(np.int64)
         self.ids, self.count = ids, int(ids.max(initial=-1)) + 1
 
     def sum(self, values: np.ndarray) -> np.ndarray:
-        """For each row the sum over its series."""
+        """Per row, the sum over its series."""
         return np.asarray(np.bincount(self.ids, values, self.count)[self.ids])
 
 
 @dataclass(frozen=True)
 class Factors:
-    """What shares are multiplied by in each slice: `plain`, `even`; its `rows`, and its `series` that have a scale."""
+    """The factors of shares in each slice: `plain`, `even`; its `rows`, and its `series` with a scale."""
 
     by: Measure
     rows: np.ndarray
@@ -298,7 +305,7 @@ class Factors:
 
     @classmethod
     def of(cls, whole: pl.DataFrame, by: Measure, base: int) -> "Factors":
-        """`whole`: the sums of every slice; `base`: the place of Naive2 among them, for an OWA."""
+        """`whole`: the sums of every slice; `base`: the position of Naive2 in them, for an OWA."""
         rows, series = whole["_n"].to_numpy(), np.rint(whole["_one"].to_numpy())
         with np.errstate(divide="ignore", invalid="ignore"):
             if by == "owa":
@@ -307,14 +314,14 @@ class Factors:
             return cls(by, rows, series, 1.0, rows / series)
 
     def share(self, sums: pl.DataFrame, place: int) -> np.ndarray:
-        """What rows have together in the score of their slice, so that the sum over the slice is score times rows."""
+        """The rows' total share in their slice's score: over the slice it adds up to score times rows."""
         parts = (("_plain", self.plain), ("_even", self.even))
         with np.errstate(invalid="ignore", over="ignore"):
             found = [sums[f"{n}{place}"].to_numpy() * factor for n, factor in parts if f"{n}{place}" in sums.columns]
             return np.asarray(sum(found[1:], found[0]))
 
     def weight(self, sums: pl.DataFrame) -> np.ndarray:
-        """The rows; where series weigh alike each as much as its series gives it."""
+        """The number of rows; where series weigh alike, weighted so that each series counts equally."""
         n, one = sums["_n"].to_numpy(), sums["_one"].to_numpy()
         if self.by not in EVEN:
             return n

@@ -1,9 +1,9 @@
 """Scores of forecasts in original units; never fills a missing actual or forecast.
 
-Frames are wide forecast frames: unique_id, ds, cutoff, step, y and a column a model; they come as blocks, each of whole series.
-A row counts for a model where it has both an actual and a forecast.  Everything is a sum over rows, added up by series, step,
-hour and weekday, so that no more than one block is in memory.
-Columns of ours that stand beside those of models begin with an underscore, which no model's name does.
+Frames are wide forecast frames: unique_id, ds, cutoff, step, y and a column per model; they come in blocks of
+whole series.  A row counts for a model if it has both an actual and a forecast.  Everything is a sum over
+rows, by series, step, hour and weekday, so memory holds one block.
+Our own columns start with an underscore, which no model's name does.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ PLAIN = Scale("mae", 1, pl.DataFrame())
 
 
 def mae(blocks: Iterable[pl.DataFrame], model: str) -> Score:
-    """The mean of |y - forecast| over all rows with both; None where there is none."""
+    """The mean |y - forecast| over all rows with both; None if there are none."""
     return measures.score(blocks, model, PLAIN)
 
 
@@ -39,14 +39,16 @@ class Errors:
         self.measured: list[pl.DataFrame] = []
 
     def add(self, block: pl.DataFrame) -> None:
-        """Of whole series, or rows of a series that others have too."""
+        """Adds a block of whole series, or some rows of a series."""
         self.series.append(summed(block.select("unique_id"), _errors(block, self.model)))
         if self.scale.by == "owa":
             self.measured.append(measures.sums_of(block, [self.model], self.scale))
 
     def found(self) -> dict[str, Score]:
-        """`mae`, `smape`, `mase`, `rmsse` on all rows with both; `owa` where the run chooses by it (on those that Naive2
-        forecasts too), and where asked for `mae_scaled` and `mse_scaled`, in units of the deviation of each series."""
+        """`mae`, `smape`, `mase`, `rmsse` on all rows with both.
+
+        `owa` if the run chooses by it (on the rows that Naive2 forecasts too), and on request `mae_scaled`
+        and `mse_scaled`, in units of each series' deviation."""
         found = errors_from(self.by_series(), self.scale, self.scaled)
         if self.scale.by != "owa":
             return found
@@ -61,7 +63,7 @@ class Errors:
 
 
 def errors_from(series: pl.DataFrame, scale: Scale, scaled: bool) -> dict[str, Score]:
-    """The same, but an OWA, from the sums of each series."""
+    """The same without OWA, from the sums per series."""
     n, size, square, smape = (series[name].to_numpy() for name in ("_n", "_abs", "_square", "_smape"))
     found = {"mae": _ratio(size.sum(), n.sum()), "smape": _ratio(smape.sum(), n.sum())}
     names = series["unique_id"]
@@ -78,10 +80,9 @@ def errors_from(series: pl.DataFrame, scale: Scale, scaled: bool) -> dict[str, S
 
 
 class Tally(Errors):
-    """All scores of one model on test, whole and by slice: `add` each block, beside the scores of its rows
-    (`distribution.RowScores`).
+    """All test scores of a model, overall and by slice: `add` each block with its `distribution.RowScores`.
 
-    `bar`: what the skill of a slice is against, in the measure of the run.  `naive`: another that it is against.  `groups`:
+    `bar`: the reference of a slice's skill, in the run's measure.  `naive`: another reference.  `groups`:
     unique_id, _fifth.
     """
 
@@ -94,7 +95,7 @@ class Tally(Errors):
         self.to_naive: list[pl.DataFrame] = []
 
     def add(self, block: pl.DataFrame) -> None:
-        """Of whole series."""
+        """Adds a block of whole series."""
         errors = _errors(block, self.model)
         rows = errors | _scaled(block, errors, self.scale) | distribution.sums_of(block)
         if self.scale.by == "owa":
@@ -109,14 +110,15 @@ class Tally(Errors):
         self.to_naive.append(measures.sums_of(block, [self.model, self.naive], PLAIN))
 
     def by_series(self) -> pl.DataFrame:
-        """unique_id, and the sums of each series, those of the distribution among them."""
+        """unique_id and the sums per series, including those of the distribution."""
         return merged(self.sums["series"], ["_value"]).rename({"_value": "unique_id"})
 
     def score(self) -> dict[str, Score]:
-        """The `test_*` scores on all rows with both; None where there is nothing to score.
+        """The `test_*` scores on all rows with both; None if there is nothing to score.
 
-        sMAPE is in percent, 0 to 200; bias is forecast minus actual; MASE and RMSSE are means over series, without those whose
-        scale is 0.  `test_score`, `test_rows`, `test_skill`: in the measure of the run, on the rows that the bar forecasts too.
+        sMAPE is in percent, 0 to 200; bias is forecast minus actual; MASE and RMSSE are means over series,
+        without those whose scale is 0.  `test_score`, `test_rows`, `test_skill`: in the run's measure, on the
+        rows that the bar forecasts too.
         """
         series = self.by_series()
         n, square, bias = (series[name].to_numpy().sum() for name in ("_n", "_square", "_bias"))
@@ -137,19 +139,18 @@ class Tally(Errors):
         }
 
     def slices(self) -> list[str]:
-        """What rows are scored by besides all of them: series, fifth of series by size (where these are ten and more), step,
-        and the hour and weekday where there are several."""
+        """What rows are sliced by: series, size fifth (of ten or more series), step, and, if these vary, hour, weekday."""
         grouped = self.groups.select((pl.col("_fifth") != pl.col("unique_id")).any()).item()
         several = [by for by in SLICES if by in self.sums and merged(self.sums[by], ["_value"]).height > 1]
         return ["series", *(["fifth"] if grouped else []), "step", *several]
 
     def breakdown(self, by: str) -> pl.DataFrame:
-        """One row a slice: model, by, value (text), n (rows), mae, rmse, mase, rmsse, smape, bias as in `score`, skill, and the
-        scores of the distribution.
+        """One row per slice: model, by, value (text), n (rows), mae, rmse, mase, rmsse, smape, bias, skill,
+        and the distribution's scores.
 
-        Within a slice MASE and RMSSE are means over its rows, each error divided by its series' scale.  `skill`: against the
-        bar, in the measure of the run, as if the slice were all.  `mae_corrected` of an hour or weekday: what is left of its
-        MAE when that of its steps is taken out (`_corrected`).
+        Within a slice MASE and RMSSE are means over its rows, each error divided by its series' scale.
+        `skill`: against the bar, in the run's measure, as if the slice were all.  `mae_corrected` of an hour
+        or weekday: its MAE without the effect of its steps (`_corrected`).
         """
         sums, to_bar = self.sums["series" if by == "fifth" else by], self.to_bar["series" if by == "fifth" else by]
         if by == "fifth":
@@ -192,17 +193,17 @@ class Tally(Errors):
 
 
 def calendar(block: pl.DataFrame) -> dict[str, pl.Expr]:
-    """The hour and the weekday of a row, where its time is one."""
+    """The hour and weekday of a row, if its time has them."""
     return SLICES if block.schema["ds"].is_temporal() else {}
 
 
 def corrected(cells: pl.DataFrame, error: str) -> pl.DataFrame:
-    """_value, _corrected: the mean error of a slice less the mean, over its rows, of the mean error of their step, plus the
-    mean of all rows.
+    """_value, _corrected: a slice's mean error minus its rows' mean error by step, plus the overall mean.
 
-    `cells`: step, _value, and of the rows of both `_n` and the sum of their `error`.  With origins every six hours an hour is
-    reached by every sixth step alone, and its error says how far ahead those are: a saw.  Where origins are at every hour it is
-    the plain mean.  Null where a step reaches one slice alone, so that the two cannot be told apart.
+    `cells`: step, _value, and for the rows of both `_n` and the sum of their `error`.  With origins every six
+    hours, an hour is reached by every sixth step alone, so its error mostly shows how far ahead these are.
+    With origins at every hour the result is the plain mean.  Null if a step reaches only one slice, so that
+    the two cannot be separated.
     """
     cells = cells.filter(pl.col("_n") > 0)
     if cells.is_empty() or cells.group_by("step").agg(pl.len())["len"].min() == 1:
@@ -215,7 +216,8 @@ def corrected(cells: pl.DataFrame, error: str) -> pl.DataFrame:
 
 
 def wide(table: pl.DataFrame, by: str, metric: str = "mae") -> pl.DataFrame:
-    """Of a `breakdown` of several models: `_value` and a column a model; the numbers of steps, hours and weekdays in order."""
+    """The `breakdown`s of several models as `_value` and a column per model, in numeric order of steps,
+    hours, weekdays."""
     rows = table.filter(pl.col("by") == by).rename({"value": "_value"}).pivot("model", index="_value", values=metric)
     return (
         rows.sort("_value") if by in ("series", "fifth") else rows.with_columns(pl.col("_value").cast(pl.Int64)).sort("_value")
@@ -223,7 +225,7 @@ def wide(table: pl.DataFrame, by: str, metric: str = "mae") -> pl.DataFrame:
 
 
 def _errors(block: pl.DataFrame, model: str) -> dict[str, np.ndarray]:
-    """Of each row, 0 where it has no actual or no forecast: `_n` 1, the errors, and in percent the sMAPE."""
+    """Per row, 0 without an actual or forecast: `_n` 1, the errors, and the sMAPE in percent."""
     y, forecast = (block[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in ("y", model))
     known = ~np.isnan(y) & ~np.isnan(forecast)
     y, forecast = np.where(known, y, 0.0), np.where(known, forecast, 0.0)
@@ -234,7 +236,7 @@ def _errors(block: pl.DataFrame, model: str) -> dict[str, np.ndarray]:
 
 
 def _scaled(block: pl.DataFrame, errors: dict[str, np.ndarray], scale: Scale) -> dict[str, np.ndarray]:
-    """The errors in units of their series, where it has some, and how many rows do."""
+    """The errors in units of their series, where it has one, and the number of such rows."""
     runs = block["unique_id"].rle().struct.unnest()
     mae, mse = (scale.units(runs["value"], kind).repeat(runs["len"].to_numpy()) for kind in ("mae", "mse"))
     there = ~np.isnan(mae)
@@ -246,7 +248,7 @@ def _scaled(block: pl.DataFrame, errors: dict[str, np.ndarray], scale: Scale) ->
 
 
 def _regrouped(sums: pl.DataFrame, key: str, groups: pl.DataFrame) -> pl.DataFrame:
-    """Sums of each series (`key`) as those of its group."""
+    """Sums per series (`key`) regrouped by the series' group."""
     return distribution.in_groups(sums.rename({key: "unique_id"}), groups).rename({"_fifth": key})
 
 
@@ -255,6 +257,6 @@ def _ratio(total: float, rows: float) -> Score:
 
 
 def _mean(values: np.ndarray) -> Score:
-    """Of those that are known."""
+    """The mean of the known values."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else None

@@ -1,4 +1,4 @@
-"""The fits of a variant, one a seed, as one row: the mean of their scores, and their spread."""
+"""A variant's fits, one per seed, as one row: the mean of their scores, and their spread."""
 
 import math
 import statistics
@@ -16,7 +16,7 @@ COST = ("train_seconds", "windows_per_second", "forecast_ms_per_series", "memory
 
 
 def by_variant(rows: Sequence[ScoreRow]) -> dict[str, list[ScoreRow]]:
-    """The rows of fits and baselines by their variant (a baseline is its own), in order."""
+    """The rows of fits and baselines by variant (a baseline is its own), in order."""
     found: dict[str, list[ScoreRow]] = {}
     for row in rows:
         found.setdefault(row.variant, []).append(row)
@@ -24,10 +24,10 @@ def by_variant(rows: Sequence[ScoreRow]) -> dict[str, list[ScoreRow]]:
 
 
 def merged(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
-    """One row a variant: scores and cost as means over its finished seeds, `<score>_spread` their standard deviation.
+    """One row per variant: scores and costs as means over its finished seeds, `<score>_spread` as deviation.
 
-    `seeds`: how many finished, None for what has none to vary; with one the spread is None: unknown.  A variant is finished
-    where one of its seeds is; the reasons of the others stand in its note.
+    `seeds`: how many finished, None if nothing can vary; with one the spread is None: unknown.  A variant is
+    finished if one of its seeds is; the others' reasons are in its note.
     """
     return [_merged(name, fits) for name, fits in by_variant(rows).items()]
 

@@ -1,12 +1,13 @@
 """Whether one model is better than another by more than chance: Diebold-Mariano and a block bootstrap.
 
-What is compared is the measure of the run (`measures.py`) on the rows that both forecast, for a variant with several seeds the
-mean of theirs.  The series of one origin have their weather in common, so an origin counts once: the test runs over the
-origins in time order, each with the share that its rows have in the score.  Forecasts of neighbouring origins overlap, which
-makes their errors alike: `overlap` origins in a row share a target.  Where there are too few origins for that (one, on M4),
-the series are what is counted.  A score that is no mean over rows (RMSSE) is tested by the bootstrap alone.
-Diebold & Mariano 1995 (JBES 13); Harvey, Leybourne & Newbold 1997 (IJF 13) for few origins; Kuensch 1989 for the bootstrap;
-Holm 1979 for many comparisons.
+Models are compared in the run's measure (`measures.py`) on the rows both forecast; a variant counts by the
+mean over its seeds.  The series of one origin share their weather, so an origin counts once: the test runs
+over the origins in time order, each with its rows' share in the score.  Forecasts of neighbouring origins
+overlap, which correlates their errors: `overlap` consecutive origins share a target.  With too few origins
+for that (one, on M4), series are counted instead.  A score that is not a mean over rows (RMSSE) is tested by
+the bootstrap alone.
+Diebold & Mariano 1995 (JBES 13); Harvey, Leybourne & Newbold 1997 (IJF 13) for few origins; Kuensch 1989 for
+the bootstrap; Holm 1979 for multiple comparisons.
 """
 
 import math
@@ -19,21 +20,22 @@ from scipy.stats import t as student
 
 from tasks.compare.board import Difference
 
-FEWEST = 10  # origins, and twice as many as overlap, or else series: fewer say nothing
+FEWEST = 10  # the fewest origins (and twice the overlap), or else series, to say anything
 RESAMPLES = 2000
-AT_A_TIME = 250  # of them drawn at once
-NUMBERS = 1 << 20  # of them in memory
+AT_A_TIME = 250  # resamples drawn at once
+NUMBERS = 1 << 20  # numbers in memory at once
 
 Again = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Shares:
-    """What the errors of two models have in either score on the `rows` that both forecast.
+    """The errors' shares of two models in their scores on the `rows` both forecast.
 
-    `origins` [O, 3], `series` [S, 3]: for each, in order, a weight and the shares of one and the other model, whose sum over
-    `rows` is its score.  `overlap`: of the origins (`overlap_in`).  `again`: both scores where the origins count as often as
-    they were drawn [draws, O], for a score that is no mean over rows; its p value is of that bootstrap.
+    `origins` [O, 3], `series` [S, 3]: for each, in order, a weight and both models' shares, whose sum over
+    `rows` is the score.  `overlap`: of the origins (`overlap_in`).  `again`: both scores with origins
+    weighted as drawn [draws, O], for a score that is not a mean over rows; its p value comes from that
+    bootstrap.
     """
 
     rows: float
@@ -45,7 +47,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class _Units:
-    """What is counted of a pair: `over` origins or series, and how many in a row `overlap`."""
+    """What is counted for a pair: `over` origins or series, and how many in a row `overlap`."""
 
     over: str
     table: np.ndarray
@@ -60,12 +62,12 @@ class _Units:
 
     @property
     def drawn(self) -> tuple[int, int]:
-        """What its resamples are made of: pairs that have the same are drawn together."""
+        """What its resamples depend on: pairs with equal values share their draws."""
         return len(self.table), self.overlap
 
 
 def judged(pairs: Sequence[Shares]) -> list[Difference]:
-    """What the errors of two models on the same rows say, of each pair."""
+    """The verdict of each pair on the errors of two models on the same rows."""
     units = [_Units.of(pair) for pair in pairs]
     again = _again([one for one in units if enough(one.table, one.overlap)])
     return [_judged(pair, one, again.get(id(one))) for pair, one in zip(pairs, units, strict=True)]
@@ -91,7 +93,7 @@ def _judged(pair: Shares, units: _Units, again: tuple[np.ndarray, np.ndarray] | 
 
 
 def _again(units: Sequence[_Units]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Both scores of each resample, by the id of its units; each resample is drawn once for all that are alike."""
+    """Both scores of each resample, by the id of its units; equal resamples are drawn once."""
     found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for drawn in dict.fromkeys(one.drawn for one in units):
         alike = [one for one in units if one.drawn == drawn]
@@ -114,7 +116,7 @@ def _again(units: Sequence[_Units]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
 
 
 def _influence(units: np.ndarray, mean: float) -> np.ndarray:
-    """[units] what each says of the mean difference, which is their mean: of equal weight, the difference of each."""
+    """[units] each unit's influence on the mean difference; with equal weights its own difference."""
     weight, apart = units[:, 0], units[:, 1] - units[:, 2]
     return np.asarray(mean + (apart - mean * weight) * (len(units) / weight.sum()))
 
@@ -125,7 +127,7 @@ def _interval(values: np.ndarray, coverage: float = 0.9) -> tuple[float, float]:
 
 
 def _centred(found: float, again: np.ndarray) -> tuple[float, float] | None:
-    """(found over its spread, two-sided p): the share of resamples that lie as far from `found` as that lies from zero."""
+    """(found over its spread, two-sided p): resamples as far from `found` as that is from zero."""
     spread = float(again.std())
     if not spread:
         return (math.copysign(math.inf, found), 0.0) if found else None
@@ -134,10 +136,10 @@ def _centred(found: float, again: np.ndarray) -> tuple[float, float] | None:
 
 
 def overlap_in(frame: pl.DataFrame) -> int:
-    """How many origins in a row forecast a common row, or one that the next has seen, so that their errors are alike.
+    """How many consecutive origins forecast a common row, or one that the next has seen: errors correlate.
 
-    `frame`: cutoff and the targets' ds (or `_last`, the latest of them); counted in the origins that are there, so that those
-    of a baseline which are few and far between hardly overlap.  At least 1.
+    `frame`: cutoff and the targets' ds (or `_last`, the latest of them); counted over existing origins, so a
+    baseline's sparse origins hardly overlap.  At least 1.
     """
     last = "_last" if "_last" in frame.columns else "ds"
     origins = frame.group_by("cutoff").agg(pl.col(last).max()).sort("cutoff")
@@ -148,15 +150,15 @@ def overlap_in(frame: pl.DataFrame) -> int:
 
 
 def enough(values: np.ndarray, overlap: int) -> bool:
-    """Whether there are enough origins (or series, of overlap 1) to say anything."""
+    """Whether there are enough origins (or series, with overlap 1) to say anything."""
     return len(values) >= max(FEWEST, 2 * overlap)
 
 
 def diebold_mariano(difference: np.ndarray, overlap: int) -> tuple[float, float] | None:
-    """(statistic, two-sided p) of a mean difference of zero; None where there are too few origins or nothing differs.
+    """(statistic, two-sided p) for a mean difference of zero; None with too few origins or no difference.
 
-    The variance of the mean counts the autocovariances of the first `overlap` - 1 lags in full; where that is not positive,
-    with falling weights (Bartlett's), under which it always is.
+    The variance of the mean counts the autocovariances of the first `overlap` - 1 lags in full; if that is
+    not positive, with falling (Bartlett) weights, under which it always is.
     """
     count = len(difference)
     if not enough(difference, overlap) or not difference.any():
@@ -166,7 +168,7 @@ def diebold_mariano(difference: np.ndarray, overlap: int) -> tuple[float, float]
     variance = covariances[0] + 2 * covariances[1:].sum()
     if variance <= 0:
         variance = covariances[0] + 2 * ((1 - np.arange(1, overlap) / overlap) * covariances[1:]).sum()
-    if variance <= 0:  # every origin differs by the same
+    if variance <= 0:  # every origin has the same difference
         return math.copysign(math.inf, difference.mean()), 0.0
     small = math.sqrt((count + 1 - 2 * overlap + overlap * (overlap - 1) / count) / count)
     statistic = small * float(difference.mean()) / math.sqrt(variance / count)
@@ -174,10 +176,11 @@ def diebold_mariano(difference: np.ndarray, overlap: int) -> tuple[float, float]
 
 
 def share_p(apart: np.ndarray, hits: np.ndarray, rows: np.ndarray, overlap: int) -> np.ndarray:
-    """[G] how likely shares lie by chance as far from a number as they do (`apart` [G]), two-sided; 1 of fewer than two blocks.
+    """[G] two-sided p of shares this far from a number (`apart` [G]) by chance; 1 with fewer than two blocks.
 
-    A share is the sum of its `hits` [V, O, G] over O origins, in order, by that of its `rows` [O, G].  Its spread is that of a
-    block bootstrap, of the V views of it the largest; Student's t has a degree of freedom for each block but one.
+    A share is the sum of its `hits` [V, O, G] over O origins, in order, by that of its `rows` [O, G].  Its
+    spread is a block bootstrap's, the largest of its V views; Student's t has one degree of freedom per block
+    minus one.
     """
     again = [(some @ hits) / (some @ rows) for some in resamples(len(rows), overlap)]
     blocks = np.maximum((rows > 0).sum(axis=0) / block_of(len(rows), overlap), 1.0)
@@ -188,15 +191,16 @@ def share_p(apart: np.ndarray, hits: np.ndarray, rows: np.ndarray, overlap: int)
 
 
 def block_of(count: int, overlap: int) -> int:
-    """How many origins in a row are drawn together."""
+    """How many consecutive origins are drawn together."""
     return min(count, max(overlap, math.ceil(count ** (1 / 3)))) if overlap > 1 else 1
 
 
 def resamples(count: int, overlap: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """[some, count] how often each origin is drawn, RESAMPLES rows in all: blocks of origins in a row, `count` origins a row.
+    """[some, count] how often each origin is drawn, RESAMPLES rows in all, in blocks of consecutive origins.
 
-    The last block of a row is cut.  About NUMBERS are in memory at a time, and AT_A_TIME rows if these are more: that is how
-    many are drawn at once, which their order hangs on where a row has a last block that is cut.
+    A row's last block is cut so that it has `count` origins.  About NUMBERS are in memory at a time, or
+    AT_A_TIME rows if these are more: that many are drawn at once, on which the order of draws depends if last
+    blocks are cut.
     """
     block = block_of(count, overlap)
     whole, rest = divmod(count, block)
@@ -219,7 +223,7 @@ def resamples(count: int, overlap: int, seed: int = 0) -> Iterator[np.ndarray]:
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """The same p values, each raised so that all that lie below a level are wrong together with at most its probability."""
+    """Holm's correction: all p values below a level are wrong together with at most that probability."""
     found: dict[str, float] = {}
     least = 0.0
     for rank, name in enumerate(sorted(p_values, key=lambda name: (p_values[name], name))):
@@ -229,6 +233,6 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def corrected(found: Mapping[str, Difference]) -> dict[str, Difference]:
-    """The same differences with `p_holm`, over all that have a p value, and how many those are."""
+    """The same differences with `p_holm`, over all that have a p value, and their number."""
     raised = holm({name: difference.p for name, difference in found.items() if difference.p is not None})
     return {name: replace(one, p_holm=raised.get(name), tested=len(raised)) for name, one in found.items()}
