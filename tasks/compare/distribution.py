@@ -30,7 +30,7 @@ from tasks.evaluate.frames import Outcome
 from tasks.lags.past import series_parts
 
 DECILES = tuple(k / 10 for k in range(1, 10))
-FEW = 10  # series: with fewer, each series is a group
+FEW = 10  # series; with fewer, each is its own group
 GROUPS = 5
 FIFTHS = {"1": "smallest fifth", "2": "second fifth", "3": "third fifth", "4": "fourth fifth", "5": "largest fifth"}
 

@@ -1,8 +1,8 @@
-"""The alias champion of a name: one decision at a time, repaired where it differs from the ledger, moved, and rolled back.
+"""The alias champion of a name: one decision at a time, repair from the ledger, move and rollback.
 
-The lock of a name is freed however its holder ends.  The ledger is the truth: an alias that differs from it (a
-kill between the two writes) is set right before the next decision.  Any error leaves the alias as it is, and so does a ledger
-that does not chain: then nobody decides anything.
+A name's lock is freed however its holder ends.  The ledger is the truth: an alias that differs from it (after
+a kill between the two writes) is corrected before the next decision.  Any error leaves the alias unchanged,
+and a ledger with a broken chain stops all decisions.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,9 +30,9 @@ GO_ON = "Once it is back, `python -m flows history {name}` shows how things stan
 
 @dataclass
 class Turn:
-    """One decision on a name: the ledger that it is made on, and how things `stand`, should the server be lost.
+    """One decision on a name: the ledger it is based on, and how things `stand` if the server is lost.
 
-    `champion`: who is champion before it, in words.  `still_ours` raises Unavailable where the lock of the name is lost.
+    `champion`: the champion before it, in words.  `still_ours` raises Unavailable if the name's lock is lost.
     """
 
     book: Ledger
@@ -43,10 +43,10 @@ class Turn:
 
 @contextmanager
 def held(name: str, home: Path, say: Say = lambda text: None) -> Iterator[Turn]:
-    """One decision on a name at a time; repairs what a killed one left, says what it found, and gives the ledger to decide on.
+    """Locks a name for a decision: repairs what a killed one left, reports it, and yields the ledger.
 
-    Raises Held where another is at it, UserError for what is no name, Broken where the ledger does not chain, Unavailable where
-    the tracking server does not answer.
+    Raises Held if another process has the lock, UserError for an invalid name, Broken if the ledger's chain
+    is broken, Unavailable if the tracking server does not answer.
     """
     check_name(name)
     turn = Turn(Ledger(name), f"nothing was decided, and the champion of {name} is who it was, or who the ledger says")
@@ -71,7 +71,7 @@ def held(name: str, home: Path, say: Say = lambda text: None) -> Iterator[Turn]:
 def carry_out(
     turn: Turn, home: Path, draft: Draft, files: Mapping[str, str] | None = None, scores: Mapping[str, float] | None = None
 ) -> Entry:
-    """Writes the entry of a decision, with files and scores beside it, and moves the alias where it says so."""
+    """Writes the entry of a decision with its files and scores, and moves the alias if it says so."""
     opened = ledger.open_entry(turn.book, home, draft, files)
     if scores is not None:
         logs.log_metrics(opened.run_id, scores)
@@ -89,8 +89,8 @@ def carry_out(
 def repair(name: str, home: Path) -> str | None:
     """Sets the alias to what the ledger says; returns what it did, if anything.
 
-    An alias that somebody set by hand, without a ledger, stays.  A champion that was deleted is none, and an entry says so.
-    Raises Broken, and the alias stays, where the ledger does not chain.
+    An alias set by hand without a ledger stays.  A deleted champion counts as none, and an entry says so.
+    Raises Broken, leaving the alias, if the ledger's chain is broken.
     """
     book = ledger.sound(name)
     if book.tip is None:
@@ -110,9 +110,9 @@ def repair(name: str, home: Path) -> str | None:
 
 
 def accept(name: str, home: Path, reason: str) -> Entry | None:
-    """Takes a ledger that does not chain as it stands, with the champion of now; an entry says who did so, and what it was.
+    """Accepts a ledger with a broken chain and the current champion as they are; an entry says who and why.
 
-    None where it chains.
+    None if the chain is not broken.
     """
     check_name(name)
     stands = f"the ledger of {name} may or may not be accepted, and the alias is where it was.  {GO_ON.format(name=name)}"
@@ -129,12 +129,12 @@ def accept(name: str, home: Path, reason: str) -> Entry | None:
 
 
 def _made(version: "ModelVersion") -> int:
-    """When a version was made, in milliseconds."""
+    """When a version was created, in milliseconds."""
     return int(version.creation_timestamp)
 
 
 def _about(entry: Entry, version: "ModelVersion") -> bool:
-    """Whether an entry is about this very version: a name that was deleted whole counts its versions from 1 again."""
+    """Whether an entry is about this very version: a fully deleted name counts its versions from 1 again."""
     if entry.version != str(version.version):
         return False
     if entry.created is not None:
@@ -143,7 +143,7 @@ def _about(entry: Entry, version: "ModelVersion") -> bool:
 
 
 def _is_there(name: str, version: str, book: Ledger) -> bool:
-    """Whether a champion by the ledger is still registered, and is the one that the ledger means."""
+    """Whether a champion in the ledger is still registered, and is the version that the ledger means."""
     found = find(name, version)
     crowned = [entry for entry in book.entries if entry.version == version and entry.decision.moves]
     return found is not None and (not crowned or _about(crowned[-1], found))
@@ -156,17 +156,17 @@ def holder(name: str, alias: str = CHAMPION) -> str | None:
 
 
 def undecided(name: str) -> bool:
-    """Whether the challenger waits for a decision: it is not champion, and no decision was about it."""
+    """Whether the challenger awaits a decision: it is not champion, and no decision was about it."""
     found, there = find(name, CHALLENGER), ledger.entries(name)
     decided = [entry for entry in there if entry.decision is not Event.GONE]
     if found is None or any(_about(entry, found) for entry in decided):
         return False
-    namesake = any(entry.version == str(found.version) for entry in decided)  # of a name that was deleted and made anew
+    namesake = any(entry.version == str(found.version) for entry in decided)  # from a name that was deleted and created again
     return namesake or str(found.version) != ledger.champion(there)
 
 
 def set_alias(name: str, version: str | None) -> None:
-    """Moves the alias and reads it back.  Raises RuntimeError where it is not there."""
+    """Moves the alias and reads it back.  Raises RuntimeError if it did not move."""
     client = connection.client()
     if version is None:
         client.delete_registered_model_alias(name, CHAMPION)
@@ -178,9 +178,9 @@ def set_alias(name: str, version: str | None) -> None:
 
 
 def roll_back(name: str, home: Path, unsealed: bool = False, reason: str = "", say: Say = lambda text: None) -> tuple[str, str]:
-    """Makes the champion before the present one champion again; returns (who was, who is).
+    """Makes the previous champion champion again; returns (the old one, the new one).
 
-    Versions that were deleted are skipped.  Raises UserError where none came before that is still there, or it is damaged, or
+    Skips deleted versions.  Raises UserError if no earlier champion exists any more, or it is damaged, or it
     has no seal (unless `unsealed`).
     """
     with held(name, home, say) as turn:
@@ -193,7 +193,7 @@ def roll_back(name: str, home: Path, unsealed: bool = False, reason: str = "", s
             raise UserError(f"{name}: no champion came {before}: there is nothing to roll back to")
         was, found = now or stack[-1], needed(name, earlier)
         why = f"version {earlier} is champion again, after {was}"
-        with opened(found, servable=True, unsealed=unsealed) as version:  # a damaged one is no champion
+        with opened(found, servable=True, unsealed=unsealed) as version:  # a damaged version cannot be champion
             why += "" if version.sealed else ", without a seal (--unsealed)"
             draft = Draft(Event.ROLLBACK, earlier, earlier, now, why, _made(found), reason)
             carry_out(turn, home, draft)
@@ -201,7 +201,7 @@ def roll_back(name: str, home: Path, unsealed: bool = False, reason: str = "", s
 
 
 def _stack(some: Sequence[Entry]) -> list[str]:
-    """All champions up to the newest: a rollback takes those above its version away, and they do not come back."""
+    """All champions up to the newest; a rollback removes those above its version for good."""
     stack: list[str] = []
     for entry in some:
         if entry.decision in (Event.ROLLBACK, Event.ACCEPTED) and entry.version in stack:

@@ -1,7 +1,8 @@
-"""The entries of a ledger and the chain between them: what each says, and whether it still says what it said; touches no store.
+"""The entries of a ledger and the hash chain between them; touches no store.
 
-An entry carries the digest of all that it says, with the digest of the entry before in it.  The first one that does names the
-digest of all entries before it, which lagline 0.2 and older wrote without any; so does one that accepts a broken chain.
+An entry carries the digest of all it says, including the previous entry's digest.  The first entry with one
+also carries the digest of all entries before it, which lagline 0.2 and older wrote without; so does one that
+accepts a broken chain.
 """
 
 import hashlib
@@ -16,12 +17,12 @@ from typing import NamedTuple
 
 KIND = "promotion"  # the tag `kind` of a run that is an entry
 COUNT = re.compile(r"[1-9][0-9]{0,8}")
-MOST = 999_999  # a higher number without a digest is nobody's
-MOST_MARKS = 200  # that fit into a tag
+MOST = 999_999  # a higher number without a digest is not an entry of ours
+MOST_MARKS = 200  # marks that fit into a tag
 
 
 class Event(StrEnum):
-    """What an entry says happened: a decision on a version, that the champion was deleted, or a broken ledger accepted."""
+    """What an entry records: a decision on a version, a deleted champion, or an accepted broken ledger."""
 
     PROMOTED = "promoted"
     REFUSED = "refused"
@@ -36,7 +37,7 @@ class Event(StrEnum):
 
 
 class Head(NamedTuple):
-    """The newest entry as it is noted down outside the ledger: its number and digest."""
+    """The newest entry's number and digest, as noted outside the ledger."""
 
     number: int
     digest: str
@@ -44,11 +45,11 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """A decision: `version` is what it was about, `champion` who is champion after it (None: nobody).
+    """A decision about `version`; `champion`: the champion after it (None: nobody).
 
-    `created`: when that version was made, in milliseconds: a registry that lost a name counts from 1 again.  `files`: the
-    digest of the files beside it.  `previous` and `digest`: the chain, both empty in an entry of lagline 0.2 and older;
-    `stood`: where `previous` is of all entries before, what tells which of them was changed.
+    `created`: when that version was made, in milliseconds: a registry that lost a name counts from 1 again.
+    `files`: the digest of its files.  `previous` and `digest`: the chain, both empty in an entry of lagline
+    0.2 and older; `stood`: if `previous` covers all earlier entries, what tells which of them changed.
     """
 
     number: int
@@ -69,7 +70,7 @@ class Entry:
 
     @classmethod
     def of(cls, tags: Mapping[str, str], run_id: str) -> "Entry | None":
-        """The entry that the tags of a run hold, or None where they hold none."""
+        """The entry in the tags of a run, or None if they hold none."""
         versions = [tags.get(key) for key in ("version", "champion", "before")]
         decision, created = tags.get("decision", ""), tags.get("created", "")
         if tags.get("kind") != KIND or decision not in set(Event) or not COUNT.fullmatch(tags.get("number", "")):
@@ -88,12 +89,12 @@ class Entry:
         return found if found.number <= MOST or found.digest == found.computed() else None
 
     def tags(self) -> dict[str, str]:
-        """The same as tags of a run, with the digest of what it says."""
+        """The entry as tags of a run, with its digest."""
         texts = {key: "" if value is None else str(value) for key, value in self._said().items()}
         return {"kind": KIND, **texts, "digest": self.computed(), "stood": self.stood}
 
     def computed(self) -> str:
-        """The digest of all that it says."""
+        """The digest of all it says."""
         return digest_of(self._said())
 
     def _said(self) -> dict[str, str | int | None]:
@@ -114,12 +115,12 @@ def _is_moment(text: str) -> bool:
 
 
 def digest_of_all(some: Sequence[Entry]) -> str:
-    """The digest of entries as they stand, whatever stands in them."""
+    """The digest of entries as they stand, valid or not."""
     return digest_of(sorted(entry.computed() for entry in some))
 
 
 def chained(entry: Entry, some: Sequence[Entry]) -> Entry:
-    """A new entry as it follows those before it, which are `some`."""
+    """A new entry, chained to those before it (`some`)."""
     links = [one for one in some if one.digest]
     if links and entry.decision is not Event.ACCEPTED:
         entry = replace(entry, previous=max(links, key=lambda one: one.number).computed())
@@ -129,9 +130,9 @@ def chained(entry: Entry, some: Sequence[Entry]) -> Entry:
 
 
 def faults(some: Sequence[Entry], deleted: Sequence[Entry], head: Head | None) -> list[str]:
-    """What does not chain, a line for each entry in question; empty where all is well.
+    """What is wrong with the chain, one line per entry concerned; empty if it is sound.
 
-    `deleted`: entries that lie in the trash.
+    `deleted`: entries in the trash.
     """
     accepted = max((entry.number for entry in some if entry.decision is Event.ACCEPTED), default=0)
     root = accepted or min((entry.number for entry in some if entry.digest), default=0)
@@ -158,7 +159,7 @@ def faults(some: Sequence[Entry], deleted: Sequence[Entry], head: Head | None) -
 
 
 def _wrong(here: Sequence[Entry], before: Sequence[Entry], root: int, head: Head | None) -> str | None:
-    """What is wrong with the entry of a number, by itself and with the one before; None where nothing is."""
+    """What is wrong with the entry of a number, or its link to the one before; None if nothing is."""
     if len(here) != 1:
         return f"is there {len(here)} times (runs {', '.join(entry.run_id for entry in here)})"
     (entry,) = here
@@ -173,7 +174,7 @@ def _wrong(here: Sequence[Entry], before: Sequence[Entry], root: int, head: Head
 
 
 def _changed_before(root: Entry, before: Sequence[Entry]) -> dict[int, str]:
-    """What differs among the entries that a first one counted as they stood."""
+    """What differs among the entries covered by a first entry's digest."""
     if root.previous == digest_of_all(before):
         return {}
     apart = {one.partition(":")[0] for one in {*root.stood.split()} ^ {*marks(before).split()}}
@@ -186,5 +187,5 @@ def _changed_before(root: Entry, before: Sequence[Entry]) -> dict[int, str]:
 
 
 def marks(some: Sequence[Entry]) -> str:
-    """Entries as they stand, in as few letters as tell one that was changed; empty where there are too many."""
+    """Entries in just enough letters to tell which one changed; empty if there are too many."""
     return " ".join(sorted(f"{entry.number}:{entry.computed()[:12]}" for entry in some)) if len(some) <= MOST_MARKS else ""

@@ -1,12 +1,12 @@
-"""Whether an interval holds for every part of a panel, not for its pool alone: the gate `coverage`.
+"""The gate `coverage`: whether an interval holds for every part of a panel, not only overall.
 
-Parts are all rows, every fifth of the series by size (every series, where there are fewer than ten) and every quarter of the
-horizon.  One is refused where its coverage lies outside what is asked for by more than chance: the spread of its share over
-a block bootstrap of the origins (the rows of an origin have their weather in common, neighbours their targets), 99 %, Holm over
-the parts.  A part that covers everything has no spread of its own: there that of the same rows is taken whose interval is
-stretched or shrunk until it covers exactly what is asked for.
-A value on an end of its interval is inside where coverage may be too low and outside where it may be too high: whole numbers,
-and many zeros, cannot be covered to the percent.
+Parts are all rows, every size fifth of the series (every series, if there are fewer than ten) and every
+quarter of the horizon.  A part is refused if its coverage lies outside the limits by more than chance: the
+spread of its share over a block bootstrap of the origins (rows of an origin share their weather, neighbours
+their targets), 99 %, with Holm's correction over the parts.  A part that covers everything has no spread:
+that of the same rows is used, with intervals stretched or shrunk to exactly the limit.
+A value on the end of its interval counts as inside when coverage may be too low and as outside when it may be
+too high: whole numbers, and many zeros, cannot be covered to the percent.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,17 +22,17 @@ from tasks.compare.distribution import FIFTHS
 from tasks.evaluate.frames import COVERAGE
 from tasks.promote.gates import LEAST_ORIGINS, OURS, GateResult, part_of_horizon
 
-LEVEL = 0.01  # of a false alarm, over all parts
+LEVEL = 0.01  # family-wise error rate, over all parts
 ALL = "all rows"
 NAMES = {group: f"the {name} of the series" for group, name in FIFTHS.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The `share` of the rows of a part that their interval covers, and whether it is judged.
+    """The `share` of a part's rows that their interval covers, and whether it is judged.
 
-    `outside`: whether the share lies below the lower number asked for or above the upper one; `p`: how likely chance does that,
-    after Holm's correction.  `judged`: whether it has origins enough; else `p` is 1.
+    `outside`: whether the share is below the lower limit or above the upper; `p`: its probability by chance,
+    after Holm's correction.  `judged`: whether it has enough origins; else `p` is 1.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Part:
 
 
 def coverage(frame: pl.DataFrame, fifths: pl.DataFrame, rules: PromotionParams) -> tuple[GateResult, tuple[Part, ...]]:
-    """Whether the 90 % interval of the challenger covers as much as it may, and the parts that say so, all rows first.
+    """Whether the challenger's 90 % interval covers what it should, and the parts, all rows first.
 
     `fifths`: unique_id, fifth (`distribution.fifths`).
     """
@@ -62,19 +62,19 @@ def coverage(frame: pl.DataFrame, fifths: pl.DataFrame, rules: PromotionParams) 
 
 
 def interval_rows(frame: pl.DataFrame, model: str, level: int = COVERAGE) -> pl.DataFrame:
-    """unique_id, cutoff, ds, step, y, low, high: the rows that have an actual and an interval of the model."""
+    """unique_id, cutoff, ds, step, y, low, high: the rows with an actual and an interval of the model."""
     low, high = (pl.col(f"{model}-{side}-{level}").alias(name) for side, name in (("lo", "low"), ("hi", "high")))
     rows = frame.filter(pl.col(model).cast(pl.Float64).is_finite())
     return rows.select("unique_id", "cutoff", "ds", "step", pl.col("y").cast(pl.Float64).fill_nan(None), low, high).drop_nulls()
 
 
 def covered(frame: pl.DataFrame, model: str) -> float | None:
-    """The share of its `interval_rows` that are covered; None where there is none."""
+    """The share of its `interval_rows` that are covered; None if there are none."""
     return interval_rows(frame, model).select(pl.col("y").is_between("low", "high").mean()).item()  # type: ignore[no-any-return]
 
 
 def _bare(frame: pl.DataFrame) -> str:
-    """Of which steps or series a forecast has no interval, in words; empty where each has one."""
+    """The steps or series whose forecasts have no interval, in words; empty if each has one."""
     rows = frame.filter(pl.col(OURS).cast(pl.Float64).is_finite(), pl.col("y").is_not_null())
     bare = rows.filter(pl.col(f"{OURS}-lo-{COVERAGE}").is_null() | pl.col(f"{OURS}-hi-{COVERAGE}").is_null())
     if bare.is_empty():
@@ -86,7 +86,7 @@ def _bare(frame: pl.DataFrame) -> str:
 
 
 def parts(rows: pl.DataFrame, fifths: pl.DataFrame, limits: tuple[float, float]) -> tuple[Part, ...]:
-    """Every part of some `interval_rows`, all rows first; `limits`: between which shares each has to lie."""
+    """Every part of some `interval_rows`, all rows first; `limits`: the bounds of each share."""
     rows = rows.join(fifths, on="unique_id", how="left", maintain_order="left")
     origin, overlap = rows["cutoff"].rank("dense").to_numpy().astype(np.int64) - 1, significance.overlap_in(rows)
     count = int(origin.max()) + 1
@@ -108,7 +108,7 @@ def parts(rows: pl.DataFrame, fifths: pl.DataFrame, limits: tuple[float, float])
 
 
 def _places(rows: pl.DataFrame, fifths: pl.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
-    """Each part by name, and [R] which rows are of it; none by size or by step where there is one alone."""
+    """Each part by name, with a mask [R] of its rows; none by size or step if there is only one."""
     yield ALL, np.ones(rows.height, bool)
     found = []
     if fifths["fifth"].n_unique() > 1:
@@ -124,9 +124,9 @@ def _places(rows: pl.DataFrame, fifths: pl.DataFrame) -> Iterator[tuple[str, np.
 
 
 class _Sample(NamedTuple):
-    """A part: its `share`, and how far that lies below or above what is asked for (`apart`, 0 inside), O origins in all.
+    """A part's `share`, and how far that is below or above the limits (`apart`, 0 inside), over O origins.
 
-    `rows` [O]; `hits` [2, O]: those of them that are covered, and that would be if as many were as is asked for.
+    `rows` [O]; `hits` [2, O]: the covered rows, and those covered if exactly the limit were.
     """
 
     share: float
@@ -136,12 +136,12 @@ class _Sample(NamedTuple):
 
     @property
     def origins(self) -> int:
-        """How many it has rows of."""
+        """The number of origins with rows."""
         return int((self.rows > 0).sum())
 
 
 def _sample(rows: pl.DataFrame, origin: np.ndarray, origins: int, limits: tuple[float, float]) -> _Sample:
-    """`origin` [R]: the number of each row's."""
+    """The sample of a part; `origin` [R]: the number of each row's origin."""
     y, low, high = (rows[name].cast(pl.Float64).to_numpy() for name in ("y", "low", "high"))
     inside, within = (low <= y) & (y <= high), (low < y) & (y < high)
     share, (least, most) = float(inside.mean()), limits
@@ -156,7 +156,7 @@ def _sample(rows: pl.DataFrame, origin: np.ndarray, origins: int, limits: tuple[
 
 
 def _chances(tested: Mapping[str, _Sample], overlap: int) -> dict[str, float]:
-    """How likely each part is as far outside by chance, by itself."""
+    """Each part's probability to be this far outside by chance, on its own."""
     if not tested:
         return {}
     apart = np.array([one.apart for one in tested.values()])
@@ -165,7 +165,7 @@ def _chances(tested: Mapping[str, _Sample], overlap: int) -> dict[str, float]:
 
 
 def said(found: Sequence[Part], limits: tuple[float, float]) -> str:
-    """What the pool covers, which parts lie outside, by more than chance or not, and how many are not judged."""
+    """The overall coverage, the parts outside (by chance or not), and how many are not judged, in words."""
     least, most = limits
     words = f"the {COVERAGE} % interval covers {found[0].share:.1%}, between {least:.0%} and {most:.0%} is asked for"
     low, high = (end(found, key=lambda one: one.share) for end in (min, max))

@@ -1,4 +1,4 @@
-"""The time that the gates of a promotion may take together, and at which of them it was over; judges nothing."""
+"""The time limit of a promotion's gates together, and the gate at which it ran out; judges nothing."""
 
 import math
 import subprocess
@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from params.errors import UserError
 from tasks.engine.contract import Interrupted
 
-LONGEST = 1e6  # seconds: a process is waited for no longer at a time, whatever the time is
+LONGEST = 1e6  # seconds: the longest single wait for a process, whatever the limit
 
 
 class Overdue(UserError):
-    """The time was over before every gate had given its verdict: nothing is decided."""
+    """Time ran out before every gate had its verdict: nothing is decided."""
 
 
 class Deadline:
-    """`stop` is set once the time is over; what a gate starts is to end with it."""
+    """`stop` is set when time runs out; everything that a gate starts must end with it."""
 
     def __init__(self, minutes: float | None) -> None:
         self.gate, self.minutes, self.stop = "", minutes, threading.Event()
@@ -26,11 +26,11 @@ class Deadline:
 
     @property
     def left(self) -> float | None:
-        """Seconds until it is over, or None where nothing bounds it."""
+        """Seconds left, or None without a limit."""
         return None if self._end is None else min(max(self._end - time.monotonic(), 0.0), LONGEST)
 
     def at(self, gate: str) -> None:
-        """The next gate begins.  Raises Overdue, naming the one before it, where the time is over."""
+        """Starts the next gate.  Raises Overdue, naming the gate before it, if time has run out."""
         if self.gate and self.left == 0:
             raise self.overdue()
         self.gate = gate
@@ -45,7 +45,7 @@ class Deadline:
 
 @contextmanager
 def deadline(minutes: float | None) -> Iterator[Deadline]:
-    """A bound on the block in minutes, None for none.  Raises Overdue where it cut off a process of a gate."""
+    """Limits a block in minutes; None: no limit.  Raises Overdue if it cut off a gate's process."""
     found = Deadline(minutes)
     timer = threading.Timer(min(60 * (minutes or math.inf), threading.TIMEOUT_MAX), found.stop.set)
     timer.daemon = True

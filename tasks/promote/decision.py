@@ -1,4 +1,4 @@
-"""The decision whether a challenger becomes champion: every gate judged, the answer in the ledger, then the alias moved."""
+"""Decides whether a challenger becomes champion: judges every gate, writes the ledger, moves the alias."""
 
 import json
 import shlex
@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 
 
 class Outcome(StrEnum):
-    """What came of a promotion; nothing was decided where the version was champion already or the run was a dry one."""
+    """The outcome of a promotion; nothing was decided if the version was already champion or in a dry run."""
 
     PROMOTED = "promoted"
     REFUSED = "refused"
@@ -41,11 +41,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PromoteOptions:
-    """How a promotion judges: the `version` in place of the challenger, a dry run; a version of changed code allowed, or one
-    without a seal, or a first champion whose lead over the best baseline may be chance.
+    """How a promotion judges: a `version` instead of the challenger, a dry run, and gates that may be waived.
 
-    `rules`: the thresholds, by default those of the version's own params; `minutes` in place of their `timeout_minutes`;
-    `reason`: what the one who decides says why.
+    These are: changed code, a version without a seal, a first champion whose lead over the best baseline may
+    be chance.  `rules`: the thresholds, by default those of the version's params; `minutes` replaces their
+    `timeout_minutes`; `reason`: a reason given by whoever decides.
     """
 
     version: str | None = None
@@ -60,7 +60,7 @@ class PromoteOptions:
 
 @dataclass(frozen=True)
 class Decision:
-    """What came of a promotion, what each gate said, and who is champion now; `entry`: its number in the ledger, if any."""
+    """The outcome of a promotion, each gate's result, and the champion now; `entry`: its ledger number."""
 
     name: str
     outcome: Outcome
@@ -72,12 +72,12 @@ class Decision:
 
     @property
     def promoted(self) -> bool:
-        """Whether the answer is yes."""
+        """Whether the version was promoted."""
         return self.outcome in (Outcome.PROMOTED, Outcome.UNCHANGED, Outcome.WOULD_PROMOTE)
 
     @property
     def again(self) -> str:
-        """The command that judges the same version again, with the options by which gates are passed that are not met."""
+        """The command that judges the same version again, with the options that waive its unmet gates."""
         options = [one.option for one in self.gates if one.option]
         return shlex.join(["python", "-m", "flows", "promote", self.name, "--version", self.version, *options])
 
@@ -97,9 +97,9 @@ class Decision:
 def promote(
     name: str, home: Path, device: str, options: PromoteOptions = PromoteOptions(), say: Say = lambda text: None
 ) -> Decision:
-    """Holds the challenger against the champion; moves the alias only if every gate is passed.
+    """Judges the challenger against the champion; moves the alias only if every gate is passed.
 
-    Raises Overdue, and decides nothing, where the gates take too long.
+    Raises Overdue, deciding nothing, if the gates take too long.
     """
     with alias.held(name, home, say) as turn, ExitStack() as open_:
         found, holder = needed(name, options.version or CHALLENGER), find(name, CHAMPION)
@@ -110,7 +110,7 @@ def promote(
         gone = None if holder is None else lost_file(holder)
         champion = None if holder is None or gone else open_.enter_context(opened(holder))
         results, figures = judge(challenger, champion, home, device, options, say)
-        if gone:  # it can neither be served nor be compared with
+        if gone:  # it can be neither served nor compared with
             results = (*results, GateResult("champion", True, f"version {before} has lost {gone}: nothing is left to beat"))
         passed = all(one.passed for one in results)
         if options.dry_run:
@@ -128,7 +128,7 @@ def promote(
 def _files(
     results: tuple[GateResult, ...], figures: Figures | None, challenger: Version, champion: Version | None
 ) -> dict[str, str]:
-    """What a ledger entry keeps: what each gate said, the scores, the fingerprints of both versions."""
+    """The files of a ledger entry: each gate's result, the scores, both versions' fingerprints."""
     prints: dict[str, Fingerprint | None] = {OURS: challenger.trained_on.fingerprint}
     if champion is not None:
         prints[THEIRS] = champion.facts.trained_on.fingerprint if champion.facts.trained_on else None
@@ -143,7 +143,7 @@ def _files(
 def judge(
     challenger: Version, champion: Version | None, home: Path, device: str, options: PromoteOptions, say: Say
 ) -> tuple[tuple[GateResult, ...], Figures | None]:
-    """What every gate says, the cheap ones first, and both scores on the same unseen origins.  Raises Overdue."""
+    """Every gate's result, cheap ones first, and both scores on the same unseen origins.  Raises Overdue."""
     made = challenger.trained_on
     rules = options.rules or made.run.promotion
     results = [gates.checks(challenger.checked), gates.code(made.fingerprint, options.allow_dirty)]
@@ -167,5 +167,5 @@ def judge(
 @task(cache_policy=NO_CACHE)
 @discreet
 def promote_challenger(name: str, home: Path, device: str, options: PromoteOptions, say: Say) -> Decision:
-    """Scores challenger and champion on the same unseen origins and moves the alias if every gate is passed."""
+    """Scores challenger and champion on the same unseen origins; moves the alias if all gates are passed."""
     return promote(name, home, device, options, say)

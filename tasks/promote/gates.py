@@ -1,7 +1,7 @@
-"""The gates between a challenger and the alias champion, each a function that says whether it is passed, and why.
+"""The gates between a challenger and the alias champion: functions that say whether each is passed, and why.
 
-Frames are wide forecast frames of origins that no version has seen: unique_id, ds, cutoff, step, y, a column a version with its
-interval, and the baselines that they are measured against.
+Frames are wide forecast frames of origins that no version has seen: unique_id, ds, cutoff, step, y, a column
+per version with its interval, and the baselines they are compared with.
 """
 
 import math
@@ -23,17 +23,17 @@ from tasks.report.leaderboard import SCORES
 from tasks.train.identity import Fingerprint
 from tasks.train.revision import standing
 
-BLOCKS = 4  # parts of the horizon that are judged by themselves
-LEAST_ORIGINS = 30  # with fewer, unless they are far apart, a series or a block is not judged by itself
+BLOCKS = 4  # parts of the horizon that are judged separately
+LEAST_ORIGINS = 30  # with fewer, unless far apart, a series or block is not judged on its own
 INTERVAL_UNITS: Mapping[str, Measure] = {"mae": "mae", "mae_scaled": "mae_scaled", "mse_scaled": "mae_scaled"}
 OURS, THEIRS = "challenger", "champion"  # the columns of the two versions
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """What a gate says, and why; `way`: what to type where it is not passed and something may be done at once.
+    """A gate's result and its reason; `way`: what to type if it is not passed and that helps at once.
 
-    `option`: with which it is passed without having been met.
+    `option`: the option that waived it.
     """
 
     gate: str
@@ -45,9 +45,9 @@ class GateResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Yardstick:
-    """What versions are measured by: the best baseline (`bar`) and the best `naive` one, columns of the frame, in a measure.
+    """What versions are measured by: the best baseline (`bar`) and best `naive` one (columns), and a measure.
 
-    `fifths`: unique_id, fifth: the group of each series by size (`distribution.fifths`).
+    `fifths`: unique_id, fifth: the size group of each series (`distribution.fifths`).
     """
 
     bar: str
@@ -57,16 +57,16 @@ class Yardstick:
 
     @property
     def name(self) -> str:
-        """The measure, as people write it."""
+        """The measure's name for people."""
         return SCORES[self.scale.by]
 
     def lead(self, frame: pl.DataFrame, one: str, other: str) -> Difference | None:
-        """How much larger the score of one model is than that of another; None where there is nothing to compare."""
+        """How much larger one model's score is than another's; None if there is nothing to compare."""
         return compared([frame], [one], [other], self.scale)
 
 
 def enough_origins(frame: pl.DataFrame) -> GateResult:
-    """Whether there are origins (or else series) enough to say anything."""
+    """Whether there are enough origins (or else series) to say anything."""
     rows = frame.drop_nulls("y")
     origins, series = rows["cutoff"].n_unique(), rows["unique_id"].n_unique()
     overlap = significance.overlap_in(rows)
@@ -78,10 +78,10 @@ def enough_origins(frame: pl.DataFrame) -> GateResult:
 
 
 def whole(frame: pl.DataFrame, versions: Mapping[str, bool]) -> GateResult:
-    """Whether every forecast is a number: one that is none must not drop out of the scores.
+    """Whether every forecast is a number: others must not drop out of the scores.
 
-    `versions`: column -> whether it is a baseline, which may have none (of a history that is too short for it: what is served
-    then is a fallback's), but neither none at all nor an infinite one.
+    `versions`: column -> whether it is a baseline, which may lack some forecasts (too short a history: a
+    fallback is served then), but not all, and may have no infinite one.
     """
     wrong: list[str] = []
     lacking: list[str] = []
@@ -98,7 +98,7 @@ def whole(frame: pl.DataFrame, versions: Mapping[str, bool]) -> GateResult:
 
 
 def skill(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) -> GateResult:
-    """Skill against the best baseline, over everything that both forecast."""
+    """Skill against the best baseline, over all rows that both forecast."""
     every = measures.measured([frame], [OURS, yard.bar], yard.scale)
     found, lead = _skill(every.scores[OURS], every.scores[yard.bar]), yard.lead(frame, OURS, yard.bar)
     if found is None:
@@ -110,7 +110,7 @@ def skill(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) -> GateR
 
 
 def skill_naive(frame: pl.DataFrame, yard: Yardstick, least: float) -> GateResult:
-    """The MAE against that of the best of last value, drift and seasonal naive, for those who ask for it."""
+    """Skill by MAE against the best of last value, drift and seasonal naive, for those who ask for it."""
     found = scores.skill([frame], OURS, yard.naive)
     if found is None:
         return GateResult("skill_naive", False, f"no row that challenger and {yard.naive} both forecast gives a skill")
@@ -119,7 +119,7 @@ def skill_naive(frame: pl.DataFrame, yard: Yardstick, least: float) -> GateResul
 
 
 def chance(frame: pl.DataFrame, yard: Yardstick, allowed: bool) -> GateResult:
-    """Whether a first champion, which has no other to beat, is better than the best baseline by more than chance."""
+    """Whether a first champion, with no predecessor to beat, beats the best baseline by more than chance."""
     lead = yard.lead(frame, OURS, yard.bar)
     if lead is not None and lead.skill_low is not None and lead.skill_low > 0:
         return GateResult("chance", True, f"better than {yard.bar} by more than chance{_between(lead)}")
@@ -131,7 +131,7 @@ def chance(frame: pl.DataFrame, yard: Yardstick, allowed: bool) -> GateResult:
 
 
 def bar_itself(yard: Yardstick, rules: PromotionParams) -> list[GateResult]:
-    """Skill and slices of a challenger that is the best baseline itself."""
+    """Skill and slices of a challenger that is itself the best baseline."""
     told = f"it is {yard.bar}, the best baseline itself: its skill{{}} is 0; at least {{:+.1%}} is asked for"
     return [
         GateResult("skill", rules.min_skill <= 0, told.format("", rules.min_skill)),
@@ -140,9 +140,9 @@ def bar_itself(yard: Yardstick, rules: PromotionParams) -> list[GateResult]:
 
 
 def slice_skill(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) -> GateResult:
-    """Whether no series and no part of the horizon with origins enough is weaker than is asked for by more than chance.
+    """Whether no slice with enough origins is below the required skill by more than chance.
 
-    One of many slices always looks weak: what counts is what is left after Holm's correction for all of them.
+    Slices are series and parts of the horizon. One of many always looks weak, so Holm's correction applies.
     """
     least = rules.min_slice_skill
     rows = frame.with_columns(pl.col("y", OURS, yard.bar).cast(pl.Float64).fill_nan(None)).drop_nulls(["y", OURS, yard.bar])
@@ -173,8 +173,8 @@ def _skills(rows: pl.DataFrame, yard: Yardstick, place: pl.Expr) -> dict[str, fl
 
 
 def _chance_of(found: float, rows: pl.DataFrame, yard: Yardstick, least: float) -> float:
-    """How likely a slice whose skill is `least` looks as weak as this one (one-sided); 1 where nobody can tell."""
-    if found == -math.inf:  # the bar is without error
+    """The one-sided p of a slice with skill `least` looking as weak as this one; 1 if unknown."""
+    if found == -math.inf:  # the bar has no error
         return 0.0
     lead = yard.lead(rows, OURS, yard.bar)
     if lead is None or lead.skill_low is None or lead.skill_high is None:
@@ -184,7 +184,7 @@ def _chance_of(found: float, rows: pl.DataFrame, yard: Yardstick, least: float) 
 
 
 def part_of_horizon(frame: pl.DataFrame) -> pl.Expr:
-    """Says, in words, of which part of the horizon a row is."""
+    """The part of the horizon a row belongs to, in words."""
     horizon = int(frame["step"].max() or 1)  # type: ignore[arg-type]
     edges = np.linspace(0, horizon, min(BLOCKS, horizon) + 1).round().astype(int)
     parts = (
@@ -195,21 +195,21 @@ def part_of_horizon(frame: pl.DataFrame) -> pl.Expr:
 
 
 def _skill(ours: Score, bar: Score) -> Score:
-    """Skill of two scores; 0 where neither errs, minus infinity where only the bar does not."""
+    """The skill from two scores; 0 if neither errs, minus infinity if only the bar has no error."""
     if ours is None or bar is None:
         return None
     return 1 - ours / bar if bar else -math.inf if ours else 0.0
 
 
 def _between(lead: Difference | None) -> str:
-    """The interval of a skill, in words; empty where it is not known."""
+    """The interval of a skill, in words; empty if unknown."""
     if lead is None or lead.skill_low is None or lead.skill_high is None:
         return ""
     return f", 90 % of resampled {lead.over} between {lead.skill_low:+.1%} and {lead.skill_high:+.1%}"
 
 
 def against_champion(frame: pl.DataFrame, yard: Yardstick, newer: bool, rules: PromotionParams) -> GateResult:
-    """`better`: by the margin, and the interval clear of zero; `not_worse`: newer data, and no loss beyond the margin."""
+    """`better`: by the margin, the interval clear of zero; `not_worse`: newer data, no loss beyond the margin."""
     found = yard.lead(frame, OURS, THEIRS)
     if found is None or found.skill is None or found.skill_low is None or found.skill_high is None:
         return GateResult("champion", False, "the two cannot be told apart: too few origins with an actual")
@@ -227,9 +227,9 @@ def against_champion(frame: pl.DataFrame, yard: Yardstick, newer: bool, rules: P
 
 
 def against_its_intervals(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) -> GateResult:
-    """Whether the interval score is not worse than the champion's: by more than the margin, and by more than chance.
+    """Whether the interval score is worse than the champion's by more than the margin and more than chance.
 
-    In the units of the run's measure; on the rows on which both have an interval.
+    In units of the run's measure, on the rows where both have an interval.
     """
     found, name = interval_lead(frame, yard), f"interval score of {COVERAGE} %"
     if found is None or found.skill is None:
@@ -245,9 +245,10 @@ def against_its_intervals(frame: pl.DataFrame, yard: Yardstick, rules: Promotion
 
 
 def interval_scores(frame: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
-    """The frame with y 0 and, in the column of each model, the interval score of a row: an error of its interval, as it were.
+    """The frame with y 0 and each row's interval score in the model's column, as if it were an error.
 
-    Width, and 20 times (2 / alpha) what lies outside (Gneiting & Raftery 2007, JASA 102); null without an interval.
+    Width plus 20 (2 / alpha) times what lies outside (Gneiting & Raftery 2007, JASA 102); null without an
+    interval.
     """
     y, outside = pl.col("y"), 200 / (100 - COVERAGE)
     scores = []
@@ -258,17 +259,17 @@ def interval_scores(frame: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
 
 
 def interval_scale(scale: Scale) -> Scale:
-    """What interval scores are in units of, given what errors are."""
+    """The units of interval scores, given those of errors."""
     return replace(scale, by=INTERVAL_UNITS.get(scale.by, "mase"))
 
 
 def interval_lead(frame: pl.DataFrame, yard: Yardstick) -> Difference | None:
-    """How much larger the interval score of the challenger is than the champion's."""
+    """How much larger the challenger's interval score is than the champion's."""
     return compared([interval_scores(frame, [OURS, THEIRS])], [OURS], [THEIRS], interval_scale(yard.scale))
 
 
 def checks(passed: bool | None) -> GateResult:
-    """Whether the data checks passed, as the version keeps their verdict; what the leakage canary stops is never registered."""
+    """Whether the data checks passed, as stored in the version; a leaking run is never registered."""
     if passed:
         return GateResult("checks", True, "the data checks and the leakage canary passed before it was registered")
     words = "nothing says that the data checks passed" if passed is None else "the data checks failed before it was registered"
@@ -276,7 +277,7 @@ def checks(passed: bool | None) -> GateResult:
 
 
 def code(fingerprint: Fingerprint, allowed: bool) -> GateResult:
-    """Whether a revision holds the code that trained it, then or by now."""
+    """Whether a revision holds the code that trained the version."""
     found = standing(fingerprint)
     if found.kept:
         return GateResult("code", True, found.words)
@@ -286,7 +287,7 @@ def code(fingerprint: Fingerprint, allowed: bool) -> GateResult:
 
 
 def summary(results: Sequence[GateResult]) -> str:
-    """Why a challenger was refused, or that every gate was passed, and which by an option alone."""
+    """Why a challenger was refused, or that every gate was passed and which ones an option waived."""
     against = [f"{one.gate}: {one.words}" for one in results if not one.passed]
     allowed = [f"{one.gate}: {one.words}" for one in results if one.passed and one.option]
     return "; ".join(against or [f"all {len(results)} gates were passed", *allowed])

@@ -1,9 +1,9 @@
-"""The ledger of a name: one entry for each decision on its champion, numbered, chained and never changed.
+"""The ledger of a name: one entry per decision on its champion, numbered, chained and never changed.
 
-An entry is an MLflow run in the experiment NAME.promotions.  It counts once it is FINISHED: one that was cut off does not, and
-is ended as KILLED by whoever comes next.  The registered model notes down the newest one (tag `lagline.ledger`), so that it
-is missed where it is gone.  The caller holds the lock of the name.  Where that is one home's alone, two machines are told
-apart by the numbers that they take.
+An entry is an MLflow run in the experiment NAME.promotions.  It counts once it is FINISHED; an interrupted
+one does not, and the next decision ends it as KILLED.  The registered model notes the newest entry (tag
+`lagline.ledger`), so that its loss is noticed.  The caller holds the lock of the name.  If that lock is local
+to one home, two machines are told apart by the entry numbers they take.
 """
 
 from collections.abc import Mapping
@@ -25,14 +25,14 @@ from tasks.tracking.logs import NOTE
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
-HEAD = "lagline.ledger"  # a tag of the registered model: number and digest of the newest entry
+HEAD = "lagline.ledger"  # tag of the registered model: number and digest of the newest entry
 LONGEST = 5000  # letters of a tag
 HOW = """Until then nothing is decided, and the alias champion stays where it is.  Look at it: python -m flows history {name}
 Once you know why, accept it as it stands, with the champion of now: python -m flows history {name} --accept --reason \"WHY\""""
 
 
 class Broken(UserError):
-    """The ledger does not chain: nothing is decided, and the alias stays as it is, until somebody has looked."""
+    """The ledger's chain is broken: nothing is decided and the alias stays until somebody has looked."""
 
 
 class Conflict(UserError):
@@ -41,9 +41,9 @@ class Conflict(UserError):
 
 @dataclass(frozen=True)
 class Ledger:
-    """All entries that count, oldest first; the runs that are none (`foreign`); a line for each that does not chain (`faults`).
+    """All entries that count, oldest first; runs that are not (`foreign`); a line per fault of the chain.
 
-    `trashed`: whether the experiment lies in MLflow's trash.  `deleted`: the entries that lie there by themselves.
+    `trashed`: whether the experiment is in MLflow's trash.  `deleted`: single entries in the trash.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Ledger:
 
     @property
     def notes(self) -> list[str]:
-        """What one who decides or looks should know, and what stops nobody."""
+        """What people should know without it stopping a decision."""
         told = []
         if self.trashed:
             told.append(f"the experiment {self.name}{LEDGER} lies in MLflow's trash; the next decision takes it out again")
@@ -73,14 +73,14 @@ class Ledger:
 
     @property
     def broken(self) -> str:
-        """What does not chain, in words."""
+        """The faults of the chain, in words."""
         return "\n".join([f"the ledger of {self.name} (experiment {self.name}{LEDGER} in MLflow) does not chain:",
                           *(f"  {fault}" for fault in self.faults)])  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What an entry is to say; `champion`: who is champion after it, `created`: when `version` was made."""
+    """The content of a new entry; `champion`: after it; `created`: when `version` was made."""
 
     decision: Event
     version: str
@@ -93,7 +93,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Opened:
-    """An entry that is written and does not count yet."""
+    """An entry that is written but does not count yet."""
 
     name: str
     entry: Entry
@@ -135,7 +135,7 @@ def entries(name: str) -> list[Entry]:
 
 
 def sound(name: str) -> Ledger:
-    """The ledger.  Raises Broken where it does not chain."""
+    """The ledger.  Raises Broken if its chain is broken."""
     found = read(name)
     if found.faults:
         raise Broken(f"{found.broken}\n{HOW.format(name=name)}")
@@ -143,19 +143,19 @@ def sound(name: str) -> Ledger:
 
 
 def champion(some: list[Entry] | tuple[Entry, ...]) -> str | None:
-    """Who is champion after these entries."""
+    """The champion after these entries."""
     return some[-1].champion if some else None
 
 
 def at(some: list[Entry], moment: datetime) -> list[Entry]:
-    """The entries up to a moment."""
+    """The entries up to a given time."""
     return [entry for entry in some if datetime.fromisoformat(entry.time) <= moment]
 
 
 def ready(name: str) -> bool:
-    """Before a decision: takes the experiment out of MLflow's trash, or numbers would be counted without its entries.
+    """Takes the experiment out of MLflow's trash before a decision, or its entries would not be counted.
 
-    Returns whether it lay there.
+    Returns whether it was there.
     """
     found = _experiment(name)
     if found is None or found.lifecycle_stage != "deleted":
@@ -165,7 +165,7 @@ def ready(name: str) -> bool:
 
 
 def clear(name: str) -> int:
-    """Ends entries that were cut off; returns how many."""
+    """Ends interrupted entries; returns how many."""
     client, found = connection.client(), _experiment(name)
     cut = f"attributes.status = 'RUNNING' and tags.kind = '{chain.KIND}'"
     some = client.search_runs([found.experiment_id], cut) if found else []
@@ -175,9 +175,9 @@ def clear(name: str) -> int:
 
 
 def open_entry(book: Ledger, home: Path, draft: Draft, files: Mapping[str, str] | None = None) -> Opened:
-    """Writes the next entry whole, but does not let it count yet.  `files`: name -> text.
+    """Writes the next entry completely, but does not let it count yet.  `files`: name -> text.
 
-    `book`: the ledger that was decided on.  Raises Conflict where it has grown since.
+    `book`: the ledger that the decision was based on.  Raises Conflict if it has grown since.
     """
     client, experiment = connection.client(), runs.experiment(f"{book.name}{LEDGER}", home)
     if read(book.name).entries != book.entries:
@@ -203,10 +203,10 @@ def open_entry(book: Ledger, home: Path, draft: Draft, files: Mapping[str, str] 
 
 
 def close_entry(opened: Opened) -> Entry:
-    """From here on the entry counts.  Raises KeyboardInterrupt where a Ctrl-C was lost on the way here.
+    """Makes the entry count.  Raises KeyboardInterrupt if a Ctrl-C arrived on the way here.
 
-    Raises Conflict, and the entry does not count, where another machine took its number.  Of two that do so at once both may
-    come to nothing, and never both count.
+    Raises Conflict, and the entry does not count, if another machine took its number.  Of two at the same
+    time both may fail, but never both count.
     """
     interrupt.check()
     if _rivals(opened):
@@ -220,7 +220,7 @@ def close_entry(opened: Opened) -> Entry:
 
 
 def note_down(name: str, entry: Entry | None) -> None:
-    """Has the registered model name the newest entry; where there is no such model there is nothing to miss either."""
+    """Notes the newest entry in the registered model, if there is one."""
     from mlflow.exceptions import MlflowException
 
     if entry is None or not entry.digest:
@@ -233,7 +233,7 @@ def note_down(name: str, entry: Entry | None) -> None:
 
 
 def _head(name: str) -> Head | None:
-    """The newest entry that the registered model names, if it names one."""
+    """The newest entry noted in the registered model, if any."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -252,7 +252,7 @@ def _experiment(name: str) -> "Experiment | None":
 
 
 def _rivals(opened: Opened) -> bool:
-    """Whether another entry of the same number counts."""
+    """Whether another entry with the same number counts."""
     found = _experiment(opened.name)
     clause = f"tags.number = '{opened.entry.number}' and tags.kind = '{chain.KIND}' and attributes.status = 'FINISHED'"
     some = connection.client().search_runs([found.experiment_id], clause) if found else []
@@ -267,5 +267,5 @@ def _conflict(name: str) -> Conflict:
 
 
 def _line(text: str) -> str:
-    """A text as it may stand in a tag, a table or a log; of one that went through it before nothing changes."""
+    """A text made fit for a tag, a table or a log; idempotent."""
     return shown(text).replace("\n", "\\n").replace("\t", "\\t")

@@ -1,6 +1,6 @@
-"""Training a registered version again from its fingerprint alone, in a fresh process, and holding the two together.
+"""Trains a registered version again in a fresh process, from its fingerprint alone, and compares the two.
 
-A baseline is not trained: it forecasts again, from the kept panel.
+A baseline is not trained: it forecasts again, from the stored panel.
 """
 
 import math
@@ -31,18 +31,18 @@ from tasks.train.identity import Fingerprint, fingerprint
 from tasks.train.process import fit_folder, run_fit
 from tasks.train.revision import named
 
-TOLERANCE = 1e-2  # of the forecasts' own spread, across kinds of devices; on the same kind nothing may differ
-DECISIVE = ("data", "numbers", "code")  # where one of them differs, the same weights cannot come out
-OF_FORECASTS = ("data", "numbers")  # the same of a baseline, which forecasts by other code too: what comes out is the answer
-FIELDS = (*DECISIVE, "torch", "statsforecast", "device", "python", "lock")  # the others are said and may not matter
-LONGEST = 200  # characters of a value that is shown
-WINDOWS = 256  # on which forecasts are compared
+TOLERANCE = 1e-2  # relative to the forecasts' spread, across kinds of devices; on the same kind nothing may differ
+DECISIVE = ("data", "numbers", "code")  # if one of them differs, the weights cannot be the same
+OF_FORECASTS = ("data", "numbers")  # the same for a baseline, which other code may reproduce too
+FIELDS = (*DECISIVE, "torch", "statsforecast", "device", "python", "lock")  # the others are reported but may not matter
+LONGEST = 200  # characters shown of a value
+WINDOWS = 256  # windows whose forecasts are compared
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Change:
-    """A field in which two fingerprints differ, and how: one changed cell of data is `data`, another seed `numbers`."""
+    """How a field differs between two fingerprints: a changed data cell is `data`, another seed `numbers`."""
 
     field: str
     words: str
@@ -53,7 +53,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Proof:
-    """`same`: whether the version came out again; `exact`: to the bit; `differing`: what differs between the fingerprints."""
+    """`same`: whether the version was reproduced; `exact`: to the bit; `differing`: the changed fields."""
 
     same: bool
     exact: bool
@@ -62,7 +62,7 @@ class Proof:
 
 
 def differing(recorded: Fingerprint, found: Fingerprint) -> tuple[Change, ...]:
-    """Each field in which two fingerprints differ; where their `code` is taken by different rules it cannot be compared."""
+    """Each field in which two fingerprints differ; `code` under different rules cannot be compared."""
     then, now = dict(recorded), dict(found)
     apart = {name: _changed(then.get(name), now.get(name)) for name in FIELDS}
     old, new = recorded.get("code_rule", 1), found.get("code_rule", 1)
@@ -73,7 +73,7 @@ def differing(recorded: Fingerprint, found: Fingerprint) -> tuple[Change, ...]:
 
 
 def _changed(then: object, now: object) -> str:
-    """How a field differs; empty where it does not.  A number that is missing is one that is None: it is younger."""
+    """How a field differs; empty if it does not.  A missing number equals None: it was added later."""
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         a, b = _flat(then), _flat(now)
         names = [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
@@ -96,11 +96,11 @@ def _short(value: object) -> str:
 def reproduce(
     version: Version, home: Path, device: str, say: Say = lambda text: None, stop: threading.Event | None = None
 ) -> Proof:
-    """Trains a version again and compares: weights to the bit, or, on another kind of device, forecasts within TOLERANCE.
+    """Trains a version again; compares weights to the bit, on another kind of device forecasts by TOLERANCE.
 
-    A baseline forecasts again, by the code of now, and is compared to the bit.  A version with refitted weights is trained
-    twice, and holds where both come out again.  Where data, numbers or (of weights) code differ nothing is trained: it cannot
-    come out the same.  Raises Interrupted after `stop`.
+    A baseline forecasts again with the current code and is compared to the bit.  A version with refitted
+    weights is trained twice; both must be reproduced.  If data, numbers or (for weights) code differ, nothing
+    is trained: the result could not be the same.  Raises Interrupted after `stop`.
     """
     made = version.trained_on
     judged = _again(version, made, home, device, say, stop)
@@ -109,15 +109,15 @@ def reproduce(
     say("  and once more on all rows ...")
     refitted = _again(version, made.refit, home, device, say, stop)
     words = f"the judged weights: {judged.words}; the refitted weights: {refitted.words}"
-    if judged.words == refitted.words:  # what keeps both from being trained again
+    if judged.words == refitted.words:  # the same reason keeps both from being trained
         words = f"neither the judged nor the refitted weights: {judged.words}"
     apart = tuple(dict.fromkeys((*judged.differing, *refitted.differing)))
     return Proof(judged.same and refitted.same, judged.exact and refitted.exact, apart, words)
 
 
 def _again(version: Version, kept: Trained, home: Path, device: str, say: Say, stop: threading.Event | None) -> Proof:
-    """The proof of one set of weights."""
-    panel_of(version, home)  # says so where it is gone
+    """The proof for one set of weights."""
+    panel_of(version, home)  # raises if it is gone
     job = kept.job_in(home / "panels", device)
     apart = differing(kept.fingerprint, fingerprint(job, content_digest(job.panel)))
     fields, told = {change.field for change in apart}, "; ".join(map(str, apart))
@@ -145,9 +145,9 @@ def _again(version: Version, kept: Trained, home: Path, device: str, say: Say, s
 
 
 def _unknown_argument(job: Job) -> str:
-    """What a network of the job is given and cannot take, in words; empty where there is nothing."""
+    """An argument that one of the job's networks cannot take, in words; empty if there is none."""
     for one in job.members or (job,):
-        if is_baseline(one.family):  # its arguments are those that the schema knows
+        if is_baseline(one.family):  # the schema has checked its arguments
             continue
         try:
             check_arguments(FAMILIES[one.family], one.family, {name: v for name, v in one.network.items() if name != "skip"})
@@ -157,7 +157,7 @@ def _unknown_argument(job: Job) -> str:
 
 
 def _stopped(job: Job, kept: Trained) -> Job:
-    """The job that ends at the step at which the seconds of the fit, or of a member of the ensemble, were over."""
+    """The job, ending at the step where the time of the fit (or of an ensemble's member) ran out."""
     if kept.stop_step is not None:
         job = job.with_training(stop_step=kept.stop_step)
     if not kept.stop_steps:
@@ -169,7 +169,7 @@ def _stopped(job: Job, kept: Trained) -> Job:
 
 
 def _fitted(job: Job, home: Path, scratch: Path, say: Say, stop: threading.Event | None) -> Result:
-    with engine().turn(home, job.device, stop):  # a comparison at work on the same device goes first
+    with engine().turn(home, job.device, stop):  # waits for a comparison running on the same device
         return run_fit(job, scratch, Listener(lambda row: say(_line(row)), say), stop or threading.Event()).result
 
 
@@ -190,7 +190,7 @@ def _forecast_gap(version: Version, home: Path, job: Job, folder: Path, refit: b
 
 
 def _way_back(recorded: Fingerprint) -> str:
-    """How to come by the code of a fit, to train it again bit for bit there."""
+    """How to get the code of a fit, to reproduce it bit for bit there."""
     revision = recorded.get("revision")
     if not revision:
         return ""

@@ -1,4 +1,4 @@
-"""A version in a process without this repository, loaded by MLflow as others load it: the copy whose every file was checked."""
+"""Loads a version's verified copy through MLflow, in a process without this repository."""
 
 import json
 import os
@@ -22,13 +22,13 @@ model = mlflow.pyfunc.load_model(sys.argv[1])
 with open(sys.argv[2]) as given, open(sys.argv[3], "w") as made:
     json.dump(model.predict(pd.DataFrame(**json.load(given)))["yhat"].tolist(), made)
 """
-CLOSE = 1e-5  # of a forecast, or of one unit where that is more: between two processes
+CLOSE = 1e-5  # tolerance between two processes, relative to the forecast, at least to 1
 
 
 def reloads(version: Version, seconds: float | None = None) -> GateResult:
-    """Whether the version, loaded through MLflow in a process without this repository, forecasts what it does here.
+    """Whether MLflow, in a process without this repository, forecasts with the version as we do here.
 
-    It reads and writes no bytecode beside the version's code.  Raises TimeoutExpired after so many seconds.
+    Reads and writes no bytecode next to the version's code.  Raises TimeoutExpired after `seconds`.
     """
     given = version.folder / "example.json"
     here = version.model.forecast(example_frame(version.folder))["yhat"].to_numpy(float)

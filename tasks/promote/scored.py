@@ -1,4 +1,4 @@
-"""Challenger, champion and the baselines scored on the same unseen origins, and the gates that these scores answer."""
+"""Challenger, champion and baselines scored on the same unseen origins, and the gates these scores answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,14 +25,15 @@ from tasks.report.leaderboard import SCORES
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """Scores on the `rows` that the versions and the best baseline all forecast, which are of so many `origins` and `series`.
+    """Scores on the `rows` that the versions and the best baseline all forecast, over `origins` and `series`.
 
-    `mae` and `score` (in the `measure` that chooses) of the versions, of the best baseline (`bar`) and of the best `naive` one;
-    `skill` of each version against the bar in the measure, `skill_naive` against the naive one in MAE.  `less`: by (one,
-    other), how much larger the error of one is, with its interval; None where too few origins say so.
+    `mae` and `score` (in the `measure` that chooses) of the versions, the best baseline (`bar`) and the best
+    `naive` one; `skill` of each version against the bar in the measure, `skill_naive` against the naive one
+    by MAE.  `less`: by (one, other), how much larger the error of one is, with its interval; None if too few
+    origins say so.
 
-    `coverage`, `interval_score` of the 90 % interval of each version, the latter in the units of the measure; `parts`: what
-    that of the challenger covers of every part of the panel.
+    `coverage`, `interval_score`: of each version's 90 % interval, the latter in units of the measure;
+    `parts`: the challenger's coverage in every part of the panel.
     """
 
     origins: int
@@ -58,12 +59,12 @@ class Figures:
 
     @property
     def lead(self) -> str:
-        """The skill of the challenger against the bar."""
+        """The challenger's skill against the bar."""
         found = self.skill[OURS]
         return f"skill {'unknown' if found is None else f'{found:+.1%}'} against {self.bar} in {SCORES[self.measure]}"
 
     def metrics(self) -> dict[str, float]:
-        """Every score that is a number, by its name in MLflow."""
+        """Every score that is a number, by its MLflow name."""
         intervals: dict[str, float | None] = {}
         for name in self.skill:
             lead = self.less.get((name, self.bar))
@@ -92,7 +93,7 @@ class Figures:
 def score(
     challenger: Version, champion: Version | None, home: Path, rules: PromotionParams, allow_chance: bool = False
 ) -> tuple[list[GateResult], Figures]:
-    """The results of all gates that scores on the same unseen origins answer, and the scores."""
+    """The results of all gates that depend on scores on the same unseen origins, and the scores."""
     versions = {OURS: challenger} | ({THEIRS: champion} if champion else {})
     frame, yard = _forecast(versions, home)
     made, itself = challenger.trained_on, challenger.facts.family == challenger.trained_on.bar
@@ -117,11 +118,11 @@ def score(
 
 
 def _forecast(versions: Mapping[str, Version], home: Path) -> tuple[pl.DataFrame, Yardstick]:
-    """The wide forecast frame of versions and of what the challenger is measured against, on origins that none has seen."""
+    """The wide frame of the versions and of what the challenger is compared with, on unseen origins."""
     challenger = versions[OURS]
     made, run = challenger.trained_on, challenger.trained_on.run
     stride, split = run.evaluation.stride, made.job.split
-    assert split is not None  # what is judged was trained on a split
+    assert split is not None  # a judged version was trained on a split
     panel = panel_of(challenger, home)
     origins = common_origins(panel, split, stride, list(versions.values()))
     origins = spread_origins([name for version in versions.values() for name in _baselines(version)], panel, origins, run)
@@ -134,13 +135,13 @@ def _forecast(versions: Mapping[str, Version], home: Path) -> tuple[pl.DataFrame
 
 
 def _baselines(version: Version) -> list[str]:
-    """The baselines that a version forecasts by: itself, or members of an ensemble."""
+    """The baselines a version forecasts with: itself, or members of an ensemble."""
     facts = version.facts
     return [facts.family, *(one.name for one in (facts.combined.baselines if facts.combined else ()))]
 
 
 def unlike(challenger: Version, champion: Version | None) -> str | None:
-    """What makes two versions no answers to the same question; None where nothing does."""
+    """Why two versions cannot be compared; None if they can."""
     if champion is None:
         return None
     if champion.facts.trained_on is None:
@@ -161,7 +162,7 @@ def unlike(challenger: Version, champion: Version | None) -> str | None:
 
 
 def _figures(frame: pl.DataFrame, versions: Sequence[str], yard: Yardstick) -> Figures:
-    """Scores on the rows that the versions and the bar forecast; that of another naive one on those of them that it does."""
+    """Scores on the rows the versions and the bar forecast; another naive one's on those of them it has."""
     models, plain = list(dict.fromkeys((*versions, yard.bar))), replace(yard.scale, by="mae")
     found, errors = (measured([frame], models, scale) for scale in (yard.scale, plain))
     other = {} if yard.naive in models else {yard.naive: [*models, yard.naive]}

@@ -1,14 +1,15 @@
-"""Intervals of scheduled forecasts whose level follows the coverage that came true (`promotion.intervals: aci`).
+"""Intervals of scheduled forecasts whose level follows the realised coverage (`promotion.intervals: aci`).
 
-Gibbs & Candes 2021, "Adaptive conformal inference under distribution shift" (NeurIPS 34): each series has a share of rows that
-its 90 % interval is set to `miss`, 0.1 at first.  After each forecast that has come true, miss += RATE * (0.1 - what it
-missed), so that in the long run it misses a tenth, whatever the data do.  A forecast of several steps counts row by row, as
-actuals come.  Below A0, where no trained quantile is left, the outermost one widens until the clip: the paper has an infinite
-interval there.
+Gibbs & Candes 2021, "Adaptive conformal inference under distribution shift" (NeurIPS 34): each series has a
+target miss rate of its 90 % interval, `miss`, initially 0.1.  After each realised forecast, miss += RATE *
+(0.1 - what it missed), so that in the long run a tenth is missed, whatever the data do.  A forecast of
+several steps counts row by row, as actuals arrive.  Below A0, where no trained quantile is left, the
+outermost one widens up to a limit; the paper uses an infinite interval there.
 
-The state is an input of a served forecast and is kept beside it: `miss`; `seen`, the newest row with an actual at that time;
-`turn`, which counts.  The next one follows from the kept forecasts and the actuals since, so that a run again, with the same
-data, makes the same.  A version, its proof and plain `forecast` never read it.
+The state is an input of a served forecast and is stored with it: `miss`; `seen`, the newest row with an
+actual at that time; `turn`, a counter.  The next state follows from the stored forecasts and the actuals
+since, so running again on the same data gives the same state.  A version, its proof and plain `forecast`
+never read it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,18 +22,18 @@ import polars as pl
 from models.serving import Bounds, ends_of
 from tasks.evaluate.frames import COVERAGE
 
-RATE = 0.02  # by simulation: a panel whose deviation triples covers 90 % again after 60 forecasts, one at rest pays nothing
+RATE = 0.02  # by simulation: if the deviation triples, coverage is 90 % again after 60 forecasts; a stable panel loses nothing
 ALPHA = (100 - COVERAGE) / 100
-LEAST, MOST = -0.35, 0.5  # of what may be missed: a hundred times as wide as A0, and an interval of 50 %
+LEAST, MOST = -0.35, 0.5  # limits of `miss`: a hundred times as wide as at A0, and an interval of 50 %
 A0 = 0.01
 STATE = ("miss", "seen", "turn")
 KEPT = ("unique_id", "cutoff", "ds", f"yhat-lo-{COVERAGE}", f"yhat-hi-{COVERAGE}", *STATE)
 
 
 def next_state(files: Iterable[Path], history: pl.DataFrame) -> pl.DataFrame:
-    """unique_id, miss, seen, turn of the next forecast of each series that has an actual in `history` (unique_id, ds, y).
+    """unique_id, miss, seen, turn for the next forecast of each series with an actual in `history`.
 
-    `files`: of forecasts that were served; those that no state made say nothing here.
+    `history`: unique_id, ds, y.  `files`: served forecasts; those made without a state are ignored.
     """
     actuals = history.select("unique_id", "ds", _y=pl.col("y").cast(pl.Float64).fill_nan(None)).drop_nulls()
     now = actuals.group_by("unique_id", maintain_order=True).agg(_now=pl.col("ds").max().to_physical().cast(pl.Int64))
@@ -53,9 +54,9 @@ def _of_a_state(schema: Mapping[str, pl.DataType], ds: pl.DataType) -> bool:
 
 
 def _come_true(files: Iterable[Path], last: pl.DataFrame, actuals: pl.DataFrame) -> pl.DataFrame:
-    """unique_id, _less: the sum over forecasts of ALPHA less the share that they missed, of rows since the `last` state.
+    """unique_id, _less: the sum over forecasts of ALPHA minus their miss rate, since the `last` state.
 
-    Of a cutoff that was forecast twice the later forecast counts.
+    If a cutoff was forecast twice, the later forecast counts.
     """
     ds, oldest, low, high = pl.col("ds").to_physical(), last["seen"].min(), f"yhat-lo-{COVERAGE}", f"yhat-hi-{COVERAGE}"
     some = [file for file in files if pl.scan_parquet(file).select((ds > oldest).any()).collect().item()]
@@ -70,10 +71,10 @@ def _come_true(files: Iterable[Path], last: pl.DataFrame, actuals: pl.DataFrame)
 
 
 def adapted(made: pl.DataFrame, state: pl.DataFrame, levels: Sequence[float], bounds: Bounds) -> pl.DataFrame:
-    """Forecasts with their 90 % interval set to miss what the state says, and the state beside each; its columns in order.
+    """Forecasts with their 90 % interval adapted to the state, and the state's columns in order.
 
-    `made`: yhat and `yhat-q-LEVEL` of all `levels` that the version has, which are taken out.  A series without a state, of
-    which no actual is known, starts one.
+    `made`: yhat and `yhat-q-LEVEL` for all the version's `levels`, which are removed.  A series without a
+    state, since no actual is known, starts one.
     """
     rows = made.join(state, on="unique_id", how="left", maintain_order="left").with_columns(
         pl.col("miss").fill_null(ALPHA), pl.col("turn").fill_null(1), pl.col("seen").fill_null(pl.col("cutoff").to_physical())
@@ -88,19 +89,19 @@ def adapted(made: pl.DataFrame, state: pl.DataFrame, levels: Sequence[float], bo
 
 
 def interval(point: np.ndarray, quantiles: np.ndarray, levels: np.ndarray, miss: np.ndarray) -> np.ndarray:
-    """[R, 2] the ends of intervals that are to miss a share of rows `miss` [R], around a `point` [R]; NaN where none is known.
+    """[R, 2] the ends of intervals with miss rate `miss` [R] around `point` [R]; NaN if unknown.
 
-    Between two of the quantiles [R, Q], which are of rising `levels` [Q], along a normal distribution; beyond the outermost
-    that is known as far from the point as a normal one would be.
+    Interpolated along a normal distribution between the quantiles [R, Q] at ascending `levels` [Q]; beyond
+    the outermost known one, as far from the point as a normal distribution's.
     """
     found, wanted = np.empty((len(point), 2)), reach_of(miss)
     for end, sign in enumerate((-1, 1)):
         normal = sign * np.array([NormalDist().inv_cdf(level) for level in levels])
         some = np.flatnonzero(normal > 0)
-        some = some[np.argsort(normal[some])]  # outward from the middle
+        some = some[np.argsort(normal[some])]  # from the middle outward
         reach, away = np.r_[0.0, normal[some]], np.c_[np.zeros(len(point)), sign * (quantiles[:, some] - point[:, None])]
-        away = np.maximum(away, 0.0)  # NaN stays
-        for k in range(2, len(reach)):  # too few errors for it
+        away = np.maximum(away, 0.0)  # keeps NaN
+        for k in range(2, len(reach)):  # NaN: too few errors
             away[:, k] = np.where(np.isnan(away[:, k]), away[:, k - 1] * reach[k] / reach[k - 1], away[:, k])
         above = np.clip(np.searchsorted(reach, wanted), 1, len(reach) - 1)
         row = np.arange(len(point))
@@ -112,16 +113,16 @@ def interval(point: np.ndarray, quantiles: np.ndarray, levels: np.ndarray, miss:
 
 
 def reach_of(miss: np.ndarray) -> np.ndarray:
-    """How many deviations a normal interval reaches that misses a share of rows; from A0 down on a smooth way to infinity."""
+    """How many deviations a normal interval of this miss rate reaches; below A0 smoothly towards infinity."""
     normal = NormalDist()
     last = normal.inv_cdf(1 - A0 / 2)
     steep = 1 / (2 * normal.pdf(last) * last)
-    each, at = np.unique(miss, return_inverse=True)  # a series has one for all its rows
+    each, at = np.unique(miss, return_inverse=True)  # all rows of a series share one
     inside = np.array([normal.inv_cdf(1 - one / 2) for one in np.clip(each, A0, 1.0)])
     return np.asarray(np.where(each >= A0, inside, last * np.exp(steep * (A0 - each)))[at])
 
 
 def told(state: pl.DataFrame) -> str:
-    """What the intervals were set to miss, in words."""
+    """The miss rates that the intervals were set to, in words."""
     least, most = state["miss"].min(), state["miss"].max()
     return f"intervals of {COVERAGE} % adapted by what came true, to levels of {1 - most:.0%} to {1 - least:.0%}"  # type: ignore[operator]

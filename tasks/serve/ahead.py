@@ -1,4 +1,4 @@
-"""What is known ahead as a table of its own (`forecast --future FILE`): its rows stand after the last target of each series."""
+"""Values known ahead from their own table (`forecast --future FILE`), placed after the last targets."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -23,9 +23,9 @@ Y = pl.col("y").fill_nan(None)
 
 
 def open_ahead(version: Version, file: str | Path, data: DataParams) -> Source:
-    """The table of what is known ahead, with the id and time columns of the history, or under unique_id and ds.
+    """The table of values known ahead, with the history's id and time columns, or unique_id and ds.
 
-    Its target, if it has one, is not read.  Raises UserError where a column is missing.
+    A target in it is not read.  Raises UserError if a column is missing.
     """
     future = version.facts.windows.future
     if not future:
@@ -54,10 +54,10 @@ def open_ahead(version: Version, file: str | Path, data: DataParams) -> Source:
 def with_ahead(
     version: Version, history: pl.DataFrame, source: Source, short: Collection[str] = ()
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """The history of each series up to its last target, and after it the rows of `source`; what is not used, in words.
+    """Each series' history up to its last target, then the rows of `source`; and what is unused, in words.
 
-    Raises ValueError for a series without a row there, a step that is missing, and a cell that is empty or no number; not for
-    those that are too `short` to be forecast by what reads them.
+    Raises ValueError for a series without a row there, a missing step, or a cell that is empty or not a
+    number, except in series too `short` to be forecast with these.
     """
     future = list(version.facts.windows.future)
     raw = scan_series(source, future)
@@ -79,7 +79,7 @@ def with_ahead(
 
 
 def refuse_words(raw: pl.LazyFrame, names: Iterable[str], data: DataParams) -> None:
-    """Raises ValueError, as serving does, for the first cell that holds something and no number."""
+    """Raises ValueError, like serving, for the first cell that holds something other than a number."""
     types = raw.collect_schema()
     for name in names:
         if types[name] == pl.String:
@@ -91,7 +91,7 @@ def refuse_words(raw: pl.LazyFrame, names: Iterable[str], data: DataParams) -> N
 
 
 def _after(rows: pl.DataFrame, ends: pl.DataFrame) -> pl.Series:
-    """Which rows lie after the last target of their series; null for a series that has none."""
+    """Which rows lie after their series' last target; null for a series without one."""
     keys = rows.select("unique_id", "ds").join(ends, on="unique_id", how="left", maintain_order="left")
     return keys.select(pl.col("ds") > pl.col("last")).to_series()
 
@@ -130,7 +130,7 @@ def _said(time: datetime | int, frequency: Frequency) -> str:
 
 
 def _notes(tail: pl.DataFrame, rows: pl.DataFrame, future: Sequence[str]) -> Iterator[str]:
-    """Where the table itself says otherwise; the covariates of both stand by number."""
+    """Notes on values that the table and the history state differently; counts covariates in both."""
     one, other = (
         frame.select("unique_id", "ds", *(column(name).fill_nan(None).alias(f"{mark}{at}") for at, name in enumerate(future)))
         for frame, mark in ((tail, "old"), (rows, "new"))

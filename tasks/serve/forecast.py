@@ -1,4 +1,4 @@
-"""Forecasts of a registered version for a table of one's own, by the serving code in its bundle; trains nothing."""
+"""Forecasts of a registered version for a user's table, by the serving code in its bundle; trains nothing."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,15 +27,16 @@ from tasks.serve.given import Given, given_in
 from tasks.serve.newest import Newest, newest
 from tasks.validate.report import named, to_forecast
 
-ROWS = 1 << 17  # of a table that are forecast from at a time, unless one batch reads more
+ROWS = 1 << 17  # rows of a table forecast from at a time, unless one batch reads more
 
 
 @dataclass(frozen=True)
 class Forecasts:
-    """What was `made` (unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90 ..., model), and how the table says it (`given`).
+    """The forecasts `made`, and the form of the table they were made from (`given`).
 
-    `history`: the long frame that it was made from, where it is drawn.  `notes`: which series are left out, forecast by a
-    baseline or new to the version, and what of the tables is not used, in words.
+    `made`: unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90 ..., model.  `history`: the long frame, for
+    plots.  `notes`: in words, which series are left out, forecast by a baseline or new to the version, and
+    what of the tables is unused.
     """
 
     made: pl.DataFrame
@@ -46,10 +47,11 @@ class Forecasts:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Which forecasts: every cutoff from `start` with a `stride`, by the weights that were `judged`, with what `future` holds.
+    """Which forecasts: cutoffs from `start` every `stride`, by the `judged` weights, with a `future` table.
 
-    `strict`: none by a baseline in the version's place.  `levels`: of the intervals, in percent; `quantiles`: which besides.
-    How they are given back: under Nixtla's names, drawn in `plot`, there of these `series`.
+    `strict`: never by a baseline instead of the version.  `levels`: of the intervals, in percent;
+    `quantiles`: in addition.  Then how they are returned: under Nixtla's names, drawn in `plot`, there for
+    these `series`.
     """
 
     start: str | None = None
@@ -67,8 +69,8 @@ class Asked:
 def forecast(version: Version, data: str | Path, asked: Asked | None = None) -> Forecasts:
     """Forecasts after each series' last row, or at every cutoff from a start on.
 
-    By the weights that were trained on all rows where there are any, or by those that were `judged`.  Raises UserError naming
-    what cannot be used.
+    By the weights trained on all rows, if any, or by the `judged` ones.  Raises UserError naming what cannot
+    be used.
     """
     asked = asked or Asked()
     try:
@@ -107,12 +109,12 @@ def _with_ahead(
 def forecast_frame(
     version: Version, frame: pl.DataFrame, asked: Asked | None = None, always: Collection[str] = (), clean: bool = False
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """The same for a long frame, its times those of the grid: columns as of `Forecasts`, and what there is to say, in words.
+    """The same for a long frame on the grid: columns as in `Forecasts`, and notes in words.
 
-    `clean`: nothing can be refused of it, and so it is forecast some series at a time.
+    `clean`: the frame holds nothing to refuse, so it is forecast some series at a time.
 
-    Where no baseline forecasts what the version cannot (`strict`, an older version), series with too short a history are left
-    out, but for those that are there `always`.  Raises ValueError naming series and column for what cannot be used.
+    If no baseline may replace the version (`strict`, an older version), series with too short a history are
+    left out, except those in `always`.  Raises ValueError naming series and column for what cannot be used.
     """
     asked = asked or Asked()
     alone = asked.strict or not version.facts.fallbacks
@@ -120,7 +122,7 @@ def forecast_frame(
     frequency, left, start = Frequency.of(version.facts), list[str](), _start(version, asked)
     parts = []
     for some in _some_series(version, kept) if clean and start is None and not short else (kept,):
-        given = some.with_columns(pl.col("ds").dt.replace_time_zone(None)) if frequency.by_day else some  # a clock of no zone
+        given = some.with_columns(pl.col("ds").dt.replace_time_zone(None)) if frequency.by_day else some  # without a zone
         part = pl.from_pandas(
             version.model.forecast(given, start, asked.stride, asked.judged, left, asked.strict, asked.levels, asked.quantiles)
         )
@@ -132,24 +134,25 @@ def forecast_frame(
 
 
 def _start(version: Version, asked: Asked) -> str | int | None:
-    """The first cutoff that was asked for, a whole number where times are."""
+    """The first requested cutoff, as a whole number where times are."""
     whole = isinstance(version.facts.frequency, int) and asked.start is not None and asked.start.lstrip("-").isdecimal()
     return int(asked.start) if whole and asked.start else asked.start
 
 
 def _some_series(version: Version, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """A frame of which nothing is refused in parts of whole series, rising; a part has as many forecasts of the version's own
-    as several of its batches (the last part more), so that each batch is the one that it would be in the whole frame; all where
-    that is not known.
+    """A frame without anything to refuse in parts of whole series, ascending.
+
+    A part has a multiple of the version's batch size of forecasts (the last one more), so that each batch
+    equals that of the whole frame; if that is unknown, everything is one part.
     """
     model, frequency, ds = version.model, Frequency.of(version.facts), pl.col("ds")
     last = ds.filter(is_observed(frame.schema)).max()
     ends = frame.group_by("unique_id").agg(first=ds.min(), last=last, day=frequency.day(ds)).sort("unique_id")
     own = frequency.position(pl.col("last"), pl.col("first"), pl.col("day")) >= version.facts.windows.behind
-    size = max(ROWS * ends.height // frame.height // BATCH, 1) * BATCH  # forecasts of a part
+    size = max(ROWS * ends.height // frame.height // BATCH, 1) * BATCH  # forecasts per part
     number = own.fill_null(False).cum_sum().sub(1).clip(0) // size
     parts = ends.select("unique_id", part=number.clip(0, (number.max() - 1).clip(0)))
-    late = "y" in model.features and model.channels[model.features.index("y")][2] > 0  # its window may hold no y
+    late = "y" in model.features and model.channels[model.features.index("y")][2] > 0  # its window may have no y
     if late or model.alone or parts["part"][-1] == 0:
         yield frame
         return
@@ -160,9 +163,9 @@ def _some_series(version: Version, frame: pl.DataFrame) -> Iterator[pl.DataFrame
 
 
 def _left_out(series: list[str], frame: pl.DataFrame, version: Version, alone: bool) -> Iterator[str]:
-    """That there is no forecast of some series, and why, in words."""
+    """That some series have no forecast, and why, in words."""
     short: list[str] = []
-    if not alone or is_baseline(version.facts.family):  # no window: any target may do
+    if not alone or is_baseline(version.facts.family):  # no window: any target may suffice
         short = (
             frame.filter(pl.col("unique_id").is_in(series), is_observed(frame.schema))["unique_id"].unique().sort().to_list()
         )
@@ -174,17 +177,17 @@ def _left_out(series: list[str], frame: pl.DataFrame, version: Version, alone: b
 
 
 def rows_ahead(frame: pl.DataFrame) -> tuple[str, ...]:
-    """How many of the newest rows of a long frame have no target, in words; nothing where all have one."""
+    """How many of a long frame's newest rows have no target, in words; nothing if all have one."""
     tail = tail_of(frame.lazy(), "the table")
     return (to_forecast(tail.rows, tail.series),) if tail.rows else ()
 
 
 def rows_trained_on(version: Version, made: pl.DataFrame) -> int:
-    """How many forecasts, in rows, are of times of their series that the refit of a version was trained on."""
+    """How many forecast rows are at times of their series that the version's refit was trained on."""
     refit = version.trained_on.refit
     if refit is None:
         return 0
-    made = made.filter(model=version.facts.variant)  # no baseline was
+    made = made.filter(model=version.facts.variant)  # baselines were not trained
     until, ds = refit.seen_until, pl.col("ds").to_physical()
     if isinstance(until, int):
         known = pl.col("unique_id").is_in(list(version.model.known))
@@ -195,9 +198,9 @@ def rows_trained_on(version: Version, made: pl.DataFrame) -> int:
 
 
 def table_of(version: Version, data: str | Path, ahead: bool = False) -> Source:
-    """The table, opened as the run opened its own: the same names, or unique_id, ds and y.
+    """The table, opened like the run's own: with the same names, or unique_id, ds and y.
 
-    `ahead`: what is known ahead comes from another table; this one may lack its columns.
+    `ahead`: values known ahead come from another table; this one may lack their columns.
     """
     run = version.trained_on.run
     zone = version.facts.zone or run.data.time_zone
@@ -214,25 +217,26 @@ def table_of(version: Version, data: str | Path, ahead: bool = False) -> Source:
 
 
 def _with_empty(table: Table, names: Sequence[str]) -> Table:
-    """A table with further columns that hold nothing."""
+    """A table with additional empty columns."""
     rows = table.rows.with_columns(pl.lit(None, pl.Float64).alias(name) for name in names)
     return replace(table, rows=rows, columns=pl.Schema({**table.columns, **dict.fromkeys(names, pl.Float64())}))
 
 
 def read(version: Version, source: Source, asked: Asked) -> Newest:
-    """Its long frame, all of it or what the forecasts read; text turned to times and numbers."""
+    """The table's long frame, all of it or what forecasts read; text is converted to times and numbers."""
     run = version.trained_on.run
     run = run.model_copy(update={"data": source.data})
     given = numbers(run, source, version, None if asked.plot else asked)
-    if not source.data.ids:  # a single series is named after its target, whatever that is called here
+    if not source.data.ids:  # a single series is named after its target, whatever its name here
         given = replace(given, rows=given.rows.with_columns(unique_id=pl.lit(run.data.target)))
     return given
 
 
 def numbers(run: RunParams, source: Source, version: Version, asked: Asked | None = None) -> Newest:
-    """The long frame of a run, less what the version does not read; where it is known what is `asked`, its newest rows.
+    """A run's long frame without what the version does not read; if `asked` is known, only its newest rows.
 
-    Raises ValueError, as serving does, for the first cell that holds something and no number: a null would take its place.
+    Raises ValueError, like serving, for the first cell that holds something other than a number, which a null
+    would replace.
     """
     run = _read_by(version, run)
     dropped = [name for name in run.windows.features if name not in version.facts.windows.features]
@@ -245,17 +249,18 @@ def numbers(run: RunParams, source: Source, version: Version, asked: Asked | Non
 
 
 def _read_by(version: Version, run: RunParams) -> RunParams:
-    """The same run, with no covariate where the version is a baseline: its table may be without them."""
+    """The run without covariates if the version is a baseline: its table may lack them."""
     if not is_baseline(version.facts.family):
         return run
     return run.model_copy(update={"windows": run.windows.model_copy(update={"features": {}, "future": (), "static": {}})})
 
 
 def long_enough(frame: pl.DataFrame, version: Version, always: Collection[str] = ()) -> tuple[pl.DataFrame, list[str]]:
-    """The rows of the series that the windows of a version fit into, or that are there `always`, and the names of the others;
-    all rows where no series would be left."""
+    """The rows of series that the version's windows fit into (or in `always`), and the other series' names.
+
+    All rows if no series would be left."""
     windows, ds = version.facts.windows, pl.col("ds")
-    last = ds.filter(is_observed(frame.schema)).max()  # null in one without a target, which is left out for that
+    last = ds.filter(is_observed(frame.schema)).max()  # null for a series without a target, which is left out for that
     frequency = Frequency.of(version.facts)
     ends = frame.group_by("unique_id").agg(first=ds.min(), last=last, day=frequency.day(ds))
     position = frequency.position(pl.col("last"), pl.col("first"), pl.col("day"))
@@ -265,13 +270,13 @@ def long_enough(frame: pl.DataFrame, version: Version, always: Collection[str] =
 
 
 def too_short(series: list[str], version: Version) -> str | None:
-    """That there is no forecast of some series, in words."""
+    """That some series have no forecast because they are too short, in words."""
     rows = version.facts.windows.behind + 1
     return f"no forecast of {named(series)}: too short a history, {rows:,} rows are needed" if series else None
 
 
 def check_out(out: Path, data: str | Path) -> None:
-    """Raises UserError where `out` can be no table, or is one of the files that the forecasts are made from."""
+    """Raises UserError if `out` cannot be a table, or is one of the files being forecast from."""
     require_writable("--out", out, TABLES)
     source, here = DataParams.model_construct(path=whole_path(data)), address_of(str(data)) is None
     try:
@@ -282,7 +287,7 @@ def check_out(out: Path, data: str | Path) -> None:
 
 
 def write_out(rows: pl.DataFrame, out: Path) -> None:
-    """Writes beside, then renames.  Raises UserError where nothing can be written there."""
+    """Writes a temporary file, then renames it.  Raises UserError if that fails."""
     try:
         write_table(rows, out)
     except (OSError, PolarsError) as error:

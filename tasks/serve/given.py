@@ -1,7 +1,7 @@
-"""How a caller's table names its series and says its times, and forecasts given back in the same columns.
+"""How a user's table names its series and writes its times, and forecasts returned in the same columns.
 
-Every place that writes forecasts writes them through here: the id columns (several: each), the time under the name of the time
-column, `cutoff` like the time, `yhat` and its interval; names, types and zone are those of the table.
+All written forecasts pass through here: the id columns, the time under the name of the time column, `cutoff`
+like the time, `yhat` and its interval; names, types and zone are those of the table.
 """
 
 from dataclasses import dataclass, replace
@@ -17,14 +17,14 @@ from tasks.load.ids import series_name
 from tasks.load.source import KEYS, Source
 from tasks.names import all_apart, column
 
-SAMPLE = 10_000  # times that the form of a column is learnt from
+SAMPLE = 10_000  # times from which a column's format is learnt
 
 
 @dataclass(frozen=True)
 class Given:
-    """How a table names its series and says its times: the columns, the cells that name each series, the form of each time.
+    """How a table names its series and writes its times: columns, each series' cells, each time's format.
 
-    `series`: unique_id, and a column `0`, `1` ... for each of `ids`.  `zone`: whose clock a naive time shows.
+    `series`: unique_id, and a column `0`, `1` ... for each of `ids`.  `zone`: the zone of naive times.
     """
 
     ids: tuple[str, ...]
@@ -37,16 +37,16 @@ class Given:
 
 @dataclass(frozen=True)
 class Returned:
-    """Forecasts in the caller's columns, and which of those are called otherwise, in words."""
+    """Forecasts in the user's columns, and which of those were renamed, in words."""
 
     rows: pl.DataFrame
     renamed: str | None = None
 
 
 def given_in(source: Source) -> Given:
-    """What a table says, learnt from its rows.
+    """The form of a table, learnt from its rows.
 
-    A table of text (CSV) is taken as whoever reads one takes it: whole numbers are numbers, all else is text as it stands.
+    Text tables (CSV) are read as usual: whole numbers become numbers, everything else stays text.
     """
     data, frequency, zone = source.data, source.frequency, source.clock.zone
     ids = [column(name).alias(str(at)) for at, name in enumerate(data.ids)]
@@ -72,10 +72,10 @@ def given_in(source: Source) -> Given:
 
 
 def in_columns_of(given: Given, made: pl.DataFrame, out: Path | None = None, nixtla: bool = False) -> Returned:
-    """Forecasts (unique_id, cutoff, ds, yhat ...) in the columns of a table, sorted by series, cutoff and time.
+    """Forecasts (unique_id, cutoff, ds, yhat ...) in a table's columns, sorted by series, cutoff and time.
 
-    Text times stay text as it is written where `out` is a CSV; elsewhere they are dates and times.  `nixtla`: under `unique_id`
-    and `ds`; the types are the table's still.
+    Text times keep their format if `out` is a CSV; otherwise they become dates and times.  `nixtla`: under
+    `unique_id` and `ds`, still with the table's types.
     """
     if out is None or out.suffix.lower() != ".csv":
         given = replace(given, forms=tuple(form.typed() for form in given.forms))
@@ -98,7 +98,7 @@ def in_columns_of(given: Given, made: pl.DataFrame, out: Path | None = None, nix
 
 
 def _times(given: Given, made: pl.DataFrame) -> tuple[dict[str, pl.Series], pl.Series]:
-    """The time columns of forecasts, and their cutoffs in the same form; where several say a time, a cutoff is one."""
+    """The time columns of forecasts, and their cutoffs in the same form (one column if there are several)."""
     at = moments(pl.concat([made["ds"], made["cutoff"]]), given.frequency, given.zone)
     if len(given.forms) > 1:
         here = moments(made["ds"], given.frequency, given.zone)
@@ -110,7 +110,7 @@ def _times(given: Given, made: pl.DataFrame) -> tuple[dict[str, pl.Series], pl.S
 
 
 def on_clock(given: Given, ds: pl.Series) -> pl.Series:
-    """Times as the clock of the table shows them, in one column and without a zone."""
+    """Times on the table's clock, in one column and without a zone."""
     at: Moments = moments(ds, given.frequency, given.zone)
     found = at.step if at.wall is None else at.wall
     assert found is not None
@@ -118,7 +118,7 @@ def on_clock(given: Given, ds: pl.Series) -> pl.Series:
 
 
 def _as_numbers(texts: pl.Series) -> pl.Series:
-    """Numbers, where all texts are written as those numbers are; else the texts (001 is one)."""
+    """Texts as numbers if all of them are written that way, else unchanged (001 is text)."""
     for dtype in (pl.Int64, pl.Float64):
         numbers = texts.cast(dtype, strict=False)
         if (numbers.cast(pl.String) == texts).fill_null(False).all():

@@ -1,8 +1,9 @@
-"""The rows of a table that the forecasts of a version read, found while the table streams by: never all of it in memory.
+"""The rows of a table that a version's forecasts read, found while streaming it: never all of it in memory.
 
-Most series end in the rows that a window needs.  A series is kept whole where anything of it may ask for more: it is too short,
-training did not see it (its unit is measured on its history), a baseline may take the version's place in it, or something is
-amiss, which the serving code then refuses in its own words.  So forecasts and messages are those of the whole table.
+Most series need only the newest rows of a window.  A series is kept whole if something may need more: it is
+too short, it was not in training (its unit is measured on its history), a baseline may replace the version in
+it, or it holds something that the serving code then refuses in its own words.  So forecasts and messages
+equal those of the whole table.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from models.serving import Model
 
 CHUNK = 1 << 17  # rows in memory at a time
-WHOLE = np.iinfo(np.int64).min  # from this time on: all rows
-THERE, OBSERVED = 1, 1  # of a byte
+WHOLE = np.iinfo(np.int64).min  # keep from this time on: all rows
+THERE, OBSERVED = 1, 1  # bits of a byte
 
 
 @dataclass(frozen=True)
 class Newest:
-    """The `rows` of a long frame that forecasts need, as they stand there; `clean`: nothing can be refused of any of them."""
+    """The `rows` of a long frame that forecasts need, unchanged; `clean`: none of them can be refused."""
 
     rows: pl.DataFrame
     clean: bool
@@ -36,8 +37,10 @@ class Newest:
 
 @dataclass(frozen=True)
 class _Series:
-    """What one pass tells of each series [S], the nameless one among them: first and last time, that of the last target (with
-    `seen` where there is one), rows; whether it may be cut, and whether something is amiss."""
+    """What one pass learns of each series [S], including the nameless one.
+
+    First and last time, that of the last target (`seen` if there is one), rows; whether it may be cut, and
+    whether it has a fault."""
 
     names: pl.Series
     first: np.ndarray
@@ -50,9 +53,10 @@ class _Series:
 
 
 def newest(model: "Model", frame: pl.LazyFrame, name: str, start: str | int | datetime | None = None) -> Newest:
-    """What the forecasts of a model read of a long frame: after each last target, or (`start`) at every cutoff from there on.
+    """The rows of a long frame that a model's forecasts read, after each last target or from `start` on.
 
-    All rows where the frame cannot be cut: a grid of months, whose day is told by all rows, or a baseline that reads all.
+    All rows if the frame cannot be cut: a grid of months, whose day depends on all rows, or a baseline that
+    reads all.
     """
     reach, schema = _reach(model), frame.collect_schema()
     if reach is None or not _is_plain(model, schema):
@@ -69,7 +73,7 @@ def newest(model: "Model", frame: pl.LazyFrame, name: str, start: str | int | da
 
 
 def _reach(model: "Model") -> int | None:
-    """The rows before a cutoff that forecasts read; None where that is all of them."""
+    """The rows before a cutoff that forecasts read; None: all of them."""
     reach = [0 if model.alone else model.reach + int(model.facts["forward_fill"])]
     for one in (*model.combined, *filter(None, [model.alone])):
         if "rows" not in one.arguments:
@@ -79,14 +83,14 @@ def _reach(model: "Model") -> int | None:
 
 
 def _is_plain(model: "Model", schema: pl.Schema) -> bool:
-    """Whether times count on the grid as they stand, and numbers are numbers."""
+    """Whether times count on the grid as they are, and numbers are numbers."""
     grid, ds = model.grid, schema["ds"]
     zoned = isinstance(ds, pl.Datetime) and (ds.time_zone is not None or grid.by_day or grid.zone in (None, "UTC"))
     return grid.unit not in MONTHS and (ds.is_integer() if isinstance(grid.span, int) else zoned)
 
 
 def _time(model: "Model") -> pl.Expr:
-    """Each time as the grid counts it: whole numbers, or microseconds (of the wall clock where a step is a day or more)."""
+    """Each time as the grid counts it: whole numbers or microseconds (local time for steps of days)."""
     if isinstance(model.grid.span, int):
         return pl.col("ds").cast(pl.Int64)
     clock = pl.col("ds").dt.replace_time_zone(None) if model.grid.by_day else pl.col("ds")
@@ -125,20 +129,21 @@ def _facts(model: "Model", frame: pl.LazyFrame, name: str) -> _Series:
 
 
 def _places(model: "Model", facts: _Series, times: np.ndarray) -> np.ndarray:
-    """[S] the position of a time of each series."""
+    """[S] the grid position of a time of each series."""
     return positions(times, facts.first, np.zeros_like(facts.first), model.grid)[0]
 
 
 def _since(model: "Model", frame: pl.LazyFrame, facts: _Series, least: np.ndarray, gapless: bool) -> tuple[np.ndarray, bool]:
-    """[S] the time of the row that each series is kept from: the newest at or before position `least`; and whether anything is
-    amiss.  `gapless`: a series that lacks a target after that row is kept whole.
+    """[S] the time from which each series is kept (its newest row at or before `least`); and any faults.
 
-    Every row of a series that may be cut gets its place on the grid, a byte for each: one that stands twice, or lies off the
-    grid, is found so, whatever order the rows come in.
+    `gapless`: a series that lacks a target after that row is kept whole.
+
+    Every row of a series that may be cut gets its place on the grid, one byte each: so duplicates and rows
+    off the grid are found in any row order.
     """
     size, may = _places(model, facts, facts.end) + 1, facts.may.copy()
     sparse = size > 2 * facts.rows
-    if size[sparse].sum() > MOST_STEPS:  # the serving code weighs how far rows are spread against how many there are
+    if size[sparse].sum() > MOST_STEPS:  # the serving code checks how sparse rows may be
         return np.full(len(may), WHOLE), True
     may &= ~sparse
     counted = np.where(may | ~sparse, size, 0)
@@ -155,7 +160,7 @@ def _since(model: "Model", frame: pl.LazyFrame, facts: _Series, least: np.ndarra
     may &= ~amiss & (least > 0)
     at = np.where(may, least, 0)
     while len(gap := np.flatnonzero(may & (grid[np.where(may, offsets + at, 0)] == 0))):
-        at[gap] -= 1  # there is a first row
+        at[gap] -= 1  # the first row is always there
     if gapless:
         last = np.where(may, _places(model, facts, facts.last), 0)
         begin = np.where(may, offsets + at, 0)
@@ -164,20 +169,20 @@ def _since(model: "Model", frame: pl.LazyFrame, facts: _Series, least: np.ndarra
 
 
 def _sums(some: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """[S] how many of `some`, whose last is none, are true from `begin` to before `end`; no number where these are one."""
+    """[S] how many of `some` (the last is False) are true from `begin` to before `end`, if these differ."""
     return np.add.reduceat(some, np.stack((begin, end), axis=1).ravel(), dtype=np.int64)[::2]
 
 
 def _coded(frame: pl.LazyFrame, facts: _Series, columns: Sequence[str], ordered: bool = False) -> Iterator[pl.DataFrame]:
-    """Some columns of a frame, CHUNK rows at a time, with the number of each row's series."""
+    """Some columns of a frame, CHUNK rows at a time, with each row's series number."""
     named = facts.names.drop_nulls()
     number = pl.col("unique_id").cast(pl.Enum(named)).to_physical().cast(pl.Int64) + facts.names.null_count()
-    coded = frame.select(*(column(one) for one in columns), _code=number.fill_null(0))  # the nameless one stands first
+    coded = frame.select(*(column(one) for one in columns), _code=number.fill_null(0))  # the nameless one is first
     return coded.collect_batches(chunk_size=CHUNK, maintain_order=ordered, engine="streaming")
 
 
 def _kept(frame: pl.LazyFrame, facts: _Series, since: np.ndarray, names: list[str]) -> pl.DataFrame:
-    """The rows of each series since a time, in the order of the table."""
+    """The rows of each series since a time, in table order."""
     parts = []
     for batch in _coded(frame, facts, [*(one for one in names if one != "unique_id"), "_time"], ordered=True):
         code = batch["_code"].to_numpy()

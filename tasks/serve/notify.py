@@ -1,4 +1,4 @@
-"""Telling somebody: LAGLINE_NOTIFY_COMMAND is run with a JSON of what happened; never stops what it tells of."""
+"""Notifications: runs LAGLINE_NOTIFY_COMMAND with a JSON of what happened; never stops what it reports."""
 
 import json
 import logging
@@ -12,17 +12,17 @@ from typing import IO, Any
 
 from params.shown import shown_tree
 
-LIMIT = 60.0  # seconds that the command may take
-ARGUMENT = 100_000  # bytes of one argument: Linux takes 131,072 and no more, whatever ARG_MAX is
-CUT = 2_000  # characters of a text that stay where the whole does not fit
+LIMIT = 60.0  # seconds the command may take
+ARGUMENT = 100_000  # bytes of one argument: Linux allows 131,072, whatever ARG_MAX is
+CUT = 2_000  # characters kept of a text if the whole does not fit
 log = logging.getLogger("lagline.notify")
 
 
 def notify(event: str, name: str, **facts: Any) -> bool:
-    """Runs the command with the JSON as its last argument and on its standard input; whether it was run and ended well.
+    """Runs the command with the JSON as last argument and on standard input; returns whether it succeeded.
 
-    What is too long for an argument is cut there (`cut`: true), and whole on the standard input.  `event`: failure, refusal,
-    promotion, warning or missed.
+    What is too long for an argument is cut there (`cut`: true) but complete on standard input.  `event`:
+    failure, refusal, promotion, warning or missed.
     """
     command = os.environ.get("LAGLINE_NOTIFY_COMMAND", "").strip()
     if not command:
@@ -34,7 +34,7 @@ def notify(event: str, name: str, **facts: Any) -> bool:
             status = _run([*shlex.split(command), text if len(text) <= ARGUMENT else _short(whole)], told)
     except subprocess.TimeoutExpired:
         log.warning("LAGLINE_NOTIFY_COMMAND did not end within %.0f s and was stopped", LIMIT)
-    except (OSError, ValueError) as error:  # the words of an error may hold the command, and that a secret
+    except (OSError, ValueError) as error:  # an error's text may contain the command, and that a secret
         log.warning("LAGLINE_NOTIFY_COMMAND did not work: %s", getattr(error, "strerror", None) or error)
     else:
         if status == 0:
@@ -44,7 +44,7 @@ def notify(event: str, name: str, **facts: Any) -> bool:
 
 
 def _run(command: list[str], told: IO[bytes]) -> int:
-    """The exit status of a command, whose prints go nowhere; one that takes too long is ended with all that it has started."""
+    """A command's exit status; its output is discarded.  After a timeout it is killed with its children."""
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command, stdin=told, stdout=quiet, stderr=quiet, start_new_session=True)
     try:
@@ -57,7 +57,7 @@ def _run(command: list[str], told: IO[bytes]) -> int:
 
 
 def _file(text: str) -> IO[bytes]:
-    """A text as an open file, in memory where the system can, since what is told may be that the disk is full."""
+    """A text as an open file, in memory if possible, since the disk may be full."""
     in_memory = hasattr(os, "memfd_create")
     file = os.fdopen(os.memfd_create("lagline"), "w+b") if in_memory else tempfile.TemporaryFile()  # noqa: SIM115
     file.write(text.encode())
@@ -66,7 +66,7 @@ def _file(text: str) -> IO[bytes]:
 
 
 def _short(whole: dict[str, Any]) -> str:
-    """The JSON with its long texts cut, and without what is long otherwise."""
+    """The JSON with long texts cut, without what is still too long."""
     some: dict[str, Any] = {"cut": True}
     for key, value in whole.items():
         kept = f"{value[:CUT]} ... (cut; whole on standard input)" if isinstance(value, str) and len(value) > CUT else value

@@ -1,4 +1,4 @@
-"""Forecasts of chosen series as a page that works offline, or as one picture: history, forecast and intervals."""
+"""Forecasts of chosen series as an offline page or a picture: history, forecast and intervals."""
 
 import math
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from tasks.report.plots.outlook import Outlook, outlook_of, outlook_picture, out
 from tasks.serve.forecast import Forecasts
 from tasks.serve.given import in_columns_of, on_clock
 
-SHOWN = 6  # series where nobody chose
+SHOWN = 6  # series shown by default
 MOST = 100
-MOST_STEPS = 200  # in a table of the page
-LOOKBACKS, LEAST, LARGEST = 3, 4, 12  # the rows before a forecast: lookbacks, but no fewer and no more horizons
+MOST_STEPS = 200  # rows in a table of the page
+LOOKBACKS, LEAST, LARGEST = 3, 4, 12  # rows before a forecast: in lookbacks; at least and at most in horizons
 
 
 def chosen_series(made: pl.DataFrame, history: pl.DataFrame, names: str | None) -> tuple[list[str], str]:
-    """The series to draw, and which they are in words.  Raises UserError for a name that no forecast has."""
+    """The series to draw, and a description of them.  Raises UserError for a name without forecasts."""
     there = made["unique_id"].unique().sort().to_list()
     if names is not None:
         wanted = [names] if names in there else list(dict.fromkeys(filter(None, map(str.strip, names.split(",")))))
@@ -44,7 +44,7 @@ def chosen_series(made: pl.DataFrame, history: pl.DataFrame, names: str | None) 
 
 
 def draw(found: Forecasts, version: Version, plot: Path, names: str | None = None) -> str:
-    """Writes the page or the picture and returns what it shows, in words.  Raises UserError where it cannot."""
+    """Writes the page or picture and returns what it shows, in words.  Raises UserError if it cannot."""
     series, which = chosen_series(found.made, found.history, names)
     unit, clock = version.trained_on.run.data.target, found.given.zone or ""
     some = [_outlook(found, version, one) for one in series]
@@ -71,7 +71,7 @@ def _outlook(found: Forecasts, version: Version, series: str) -> Outlook:
 
 
 def _by(one: Outlook, version: Version) -> str:
-    """Which baselines forecast a series in the version's place, in words; nothing where it did so itself."""
+    """The baselines that forecast a series instead of the version, in words; nothing if none did."""
     others = [name for name in one.forecasts["model"].unique(maintain_order=True) if name != version.facts.variant]
     return f", by {', '.join(others)}" if others else ""
 
@@ -112,7 +112,7 @@ def _page(found: Forecasts, version: Version, some: Sequence[Outlook], which: st
 
 
 def _numbers(found: Forecasts, one: Outlook) -> pages.Html:
-    """The newest forecast of a series as a table that opens."""
+    """A series' newest forecast as a collapsible table."""
     made = found.made.filter(pl.col("unique_id") == one.series)
     newest = made.filter(pl.col("cutoff") == made["cutoff"].max()).head(MOST_STEPS)
     rows = in_columns_of(found.given, newest, Path("x.csv")).rows
@@ -129,7 +129,7 @@ def _numbers(found: Forecasts, one: Outlook) -> pages.Html:
 
 
 def _said(name: str) -> str:
-    """The column of a forecast, one of its intervals or of its quantiles, in words."""
+    """The column of a forecast, an interval or a quantile, in words."""
     for start, words in (("yhat-lo-", "low, {} %"), ("yhat-hi-", "high, {} %"), ("yhat-q-", "quantile {}")):
         if name.startswith(start):
             return words.format(name.removeprefix(start))

@@ -1,6 +1,7 @@
-"""What became of the champion's earlier forecasts: kept when they are made, scored on the actuals that have come since.
+"""How the champion's earlier forecasts turned out: stored when made, scored on the actuals since then.
 
-They lie in LAGLINE_HOME/served/NAME, a file for each version and newest cutoff; a forecast counts once its row has an actual.
+They are in LAGLINE_HOME/served/NAME, a file per version and newest cutoff; a forecast counts once its row has
+an actual.
 """
 
 import json
@@ -38,19 +39,20 @@ from tasks.serve.newest import Newest
 from tasks.tracking import connection, logs, runs
 
 RECENT = 30  # cutoffs
-MOST_FILES = 400  # that are scored: more than a year of nights
-COLUMNS = ("unique_id", "ds", "cutoff", "yhat", "version", "newest")  # of what was kept those that are scored
+MOST_FILES = 400  # files scored: more than a year of daily runs
+COLUMNS = ("unique_id", "ds", "cutoff", "yhat", "version", "newest")  # the stored columns that are scored
 ENDS = (f"yhat-lo-{COVERAGE}", f"yhat-hi-{COVERAGE}")
-SCORED = "scored.json"  # beside them: `until`, the newest row (microseconds since 1970, or the step) that had an actual
+SCORED = "scored.json"  # next to them; `until`: the newest row (microseconds since 1970, or the step) with an actual
 
 
 @dataclass(frozen=True)
 class Realised:
-    """Scores of forecasts that have come true: `by_age` has age (steps between a version's newest row and the cutoff), n, mae,
-    naive_mae, skill, coverage (of the 90 % interval).
+    """Scores of realised forecasts.
 
-    `skill`, `coverage`: of the champion's RECENT newest cutoffs together; None where nothing of it has come true.  `outside`:
-    which part of the series or of the horizon its intervals do not hold for, by the rule of the gate `coverage`, in words.
+    `by_age`: age (steps from a version's newest row to the cutoff), n, mae, naive_mae, skill, coverage (of
+    the 90 % interval).  `skill`, `coverage`: over the champion's RECENT newest cutoffs; None if none is
+    realised.  `outside`: the parts of the series or horizon where its intervals fail, by the rule of the gate
+    `coverage`, in words.
     """
 
     by_age: pl.DataFrame
@@ -60,7 +62,7 @@ class Realised:
 
 
 def keep(made: pl.DataFrame, version: str, newest: int, name: str, home: Path, variant: str | None = None) -> Path:
-    """Keeps forecasts that were served; `variant`: what their column `model` calls the version itself."""
+    """Stores served forecasts; `variant`: the version's own name in their column `model`."""
     folder = home / "served" / name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{version}-{int(made['cutoff'].to_physical().max())}.parquet"  # type: ignore[arg-type]
@@ -70,9 +72,9 @@ def keep(made: pl.DataFrame, version: str, newest: int, name: str, home: Path, v
 
 
 def own_forecasts(kept: pl.DataFrame) -> pl.DataFrame:
-    """What is scored of a kept file: the rows that its version itself forecast, and no baseline in its place.
+    """The scored rows of a stored file: those the version itself forecast, not a baseline in its place.
 
-    The ends of the interval are null where they were not kept.
+    The ends of the interval are null if they were not stored.
     """
     own = kept.filter("own") if "own" in kept.columns else kept
     lacking = [pl.lit(None, pl.Float64).alias(name) for name in ENDS if name not in kept.columns]
@@ -84,7 +86,7 @@ def realised(
 ) -> Realised:
     """Scores some `own_forecasts` on `history` (unique_id, ds, y on the regular grid).
 
-    `champion`: the version that is champion now.
+    `champion`: the current champion version.
     """
     frequency = frequency or Frequency(run.data.frequency)
     rows = kept.join(history, on=["unique_id", "ds"], how="inner").filter(pl.col("y").is_not_null())
@@ -119,7 +121,7 @@ def realised(
 
 
 def _covered(own: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> tuple[float | None, str]:
-    """The share of the champion's rows that their interval covers, and where that does not hold, in words."""
+    """The share of the champion's rows covered by their interval, and where that fails, in words."""
     step = pl.col("ds").rank("dense").over("unique_id", "cutoff").cast(pl.Int64)
     rows = own.select("unique_id", "cutoff", "ds", step.alias("step"), "y", low=ENDS[0], high=ENDS[1]).drop_nulls()
     if rows.is_empty():
@@ -131,9 +133,9 @@ def _covered(own: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> tuple[
 @task(cache_policy=NO_CACHE)
 @discreet
 def score_realised(run: RunParams, home: Path) -> str | None:
-    """Scores what champions have forecast so far, logs it by model age; a warning where the present one is below the floor.
+    """Scores past champion forecasts, logs them by model age; returns a warning if skill is below the floor.
 
-    Looking back stops nothing: what goes wrong in it is a warning too.
+    It never stops a run: its own failures become a warning too.
     """
     try:
         return _score_realised(run, home)
@@ -168,7 +170,7 @@ def _score_realised(run: RunParams, home: Path) -> str | None:
 
 
 def _warned(found: Realised, run: RunParams, champion: str | None) -> str | None:
-    """What is not as it should be of the forecasts that a champion has served; None where nothing is."""
+    """What is wrong with the forecasts a champion has served; None if nothing is."""
     asked = run.promotion
     floor = asked.min_skill if asked.min_skill_naive is None else asked.min_skill_naive
     told = []
@@ -180,7 +182,7 @@ def _warned(found: Realised, run: RunParams, champion: str | None) -> str | None
 
 
 def on_grid(history: pl.DataFrame, frequency: Frequency) -> pl.DataFrame:
-    """The rows on the regular grid of their series, missing steps with a null."""
+    """The rows on their series' regular grid, with null for missing steps."""
     ends = history.group_by("unique_id", maintain_order=True).agg(
         pl.col("ds").min().alias("first"), pl.col("ds").max().alias("last"), frequency.day(pl.col("ds")).alias("day")
     )
@@ -194,10 +196,10 @@ def on_grid(history: pl.DataFrame, frequency: Frequency) -> pl.DataFrame:
 @task(cache_policy=NO_CACHE)
 @discreet
 def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str | None, str | None]:
-    """Forecasts the run's data with the champion, keeps them, and writes them to `out` too.
+    """Forecasts the run's data with the champion, stores the forecasts, and also writes them to `out`.
 
-    Returns what was written and a warning, each None where there is none: there may be no champion, a series that is left out,
-    that a baseline forecasts in the champion's place, or that training did not see is named.
+    Returns what was written and a warning, each None if there is none: a missing champion, and series that
+    are left out, forecast by a baseline instead, or new to the version.
     Raises UserError for what cannot be used.
     """
     found = find(run.name, CHAMPION)
@@ -222,8 +224,7 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
 
 
 def _made(version: Version, given: Newest, run: RunParams, home: Path) -> tuple[pl.DataFrame, tuple[str, ...], str]:
-    """The forecasts of a version for a long frame, with the state that made their intervals where they adapt; the notes; and
-    what there is to say of the intervals."""
+    """A version's forecasts (with the state of adaptive intervals), the notes, and remarks on intervals."""
     if run.promotion.intervals == "fixed":
         return *forecast_frame(version, given.rows, clean=given.clean), ""
     levels = version.facts.calibrated.calibration.levels.tolist()
@@ -233,5 +234,5 @@ def _made(version: Version, given: Newest, run: RunParams, home: Path) -> tuple[
 
 
 def _files(name: str, home: Path) -> list[Path]:
-    """The newest forecasts that were served and kept, the oldest of them first."""
+    """The newest stored forecasts, oldest first."""
     return sorted((home / "served" / name).glob("*.parquet"), key=lambda path: path.stat().st_mtime)[-MOST_FILES:]

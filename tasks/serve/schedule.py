@@ -1,4 +1,4 @@
-"""Whether a scheduled run has anything to do, which did not happen, and whether one that failed is tried again."""
+"""Whether a scheduled run has anything to do, which runs were missed, and whether a failed one is retried."""
 
 import errno
 import json
@@ -10,19 +10,26 @@ from pathlib import Path
 from models.fit.checkpoint import write_bytes
 from params.errors import Unavailable, UserError
 
-WAITS = (30.0, 120.0, 480.0)  # seconds before each further try of a scheduled run
-SERVERS = ("httpx", "requests", "urllib3", "sqlalchemy", "sqlite3", "mlflow")  # whose errors are of a server or a store
-# a path that is wrong or not ours: waiting mends none of these
+WAITS = (30.0, 120.0, 480.0)  # seconds before each retry of a scheduled run
+SERVERS = (
+    "httpx",
+    "requests",
+    "urllib3",
+    "sqlalchemy",
+    "sqlite3",
+    "mlflow",
+)  # libraries whose errors come from a server or a store
+# a wrong or inaccessible path: waiting does not help
 PATHS = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, IsADirectoryError)
 PATH_ERRNOS = (errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS, errno.EINVAL, errno.ENOTEMPTY, errno.EXDEV)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What is known of the runs of a name.
+    """What is known of a name's runs.
 
-    When the last one `began`; when the one that is at work, or was cut off, did (`open`); up to when the due times of `cron` in
-    `zone` are `accounted` for: each had its run or was told as missed.
+    When the last one `began`; when the running or interrupted one did (`open`); up to when the due times of
+    `cron` in `zone` are `accounted` for: each had its run or was reported as missed.
     """
 
     began: datetime | None = None
@@ -32,25 +39,25 @@ class Memory:
     zone: str | None = None
 
     def ahead(self, now: datetime) -> datetime | None:
-        """A time of it that has not come yet, of a clock that was ahead then; None where there is none."""
+        """One of its times that lies in the future, from a clock that was ahead; None if there is none."""
         return max((time for time in (self.began, self.open, self.accounted) if time is not None and time > now), default=None)
 
     def without(self, now: datetime) -> "Memory":
-        """The same without the times that have not come yet."""
+        """The same without times in the future."""
         some = {name: None for name in ("began", "open", "accounted") if (getattr(self, name) or now) > now}
         return replace(self, **some)
 
 
 @dataclass(frozen=True)
 class Missed:
-    """Scheduled runs that did not happen: when they were `due`, and when one began that was cut off."""
+    """Scheduled runs that did not happen: when they were `due`, and when an interrupted one began."""
 
     due: Sequence[datetime]
     cut_off: datetime | None = None
 
     @property
     def runs(self) -> int:
-        """How many."""
+        """The number of runs."""
         return len(self.due) + (self.cut_off is not None)
 
     @property
@@ -74,13 +81,13 @@ class Missed:
 
 
 def missed(due: Sequence[datetime], own: datetime | None, cut_off: datetime | None) -> Missed | None:
-    """What did not happen of the runs that were `due`, less the one that begins now, and a run that was cut off; or None."""
+    """The `due` runs that did not happen, except the one starting now, and an interrupted one; or None."""
     others = [time for time in due if own is None or abs((time - own).total_seconds()) >= 1]
     return Missed(others, cut_off) if others or cut_off else None
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether another try may do: a server that is away, a full disk; not bad data, a wrong path, or a fault of ours."""
+    """Whether a retry may help: an unreachable server or full disk, not bad data, a wrong path or a bug."""
     if isinstance(error, UserError):
         return isinstance(error, Unavailable)
     if isinstance(error, PATHS) or (isinstance(error, OSError) and error.errno in PATH_ERRNOS):
@@ -89,16 +96,16 @@ def may_pass(error: BaseException) -> bool:
 
 
 def superseded(home: Path, name: str, due: datetime | None, now: datetime | None = None) -> bool:
-    """Whether a run was due before the last one of its name began: of several that a machine slept over, one is enough.
+    """Whether a run was due before the last one of its name began: after sleep, one of several is enough.
 
-    A beginning that has not come yet says nothing: the clock was ahead then.
+    A start in the future says nothing: the clock was ahead.
     """
     began = recall(home, name).began
     return due is not None and began is not None and due <= began <= (now or datetime.now(UTC))
 
 
 def remember(home: Path, name: str, memory: Memory) -> None:
-    """Keeps what is known of the runs of a name."""
+    """Stores what is known of a name's runs."""
     path = _memory(home, name)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     known = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(memory).items()}
@@ -106,7 +113,7 @@ def remember(home: Path, name: str, memory: Memory) -> None:
 
 
 def recall(home: Path, name: str) -> Memory:
-    """What is known of the runs of a name; nothing where the file is missing or damaged: a run too many is better than none."""
+    """What is known of a name's runs; nothing if the file is unreadable: better an extra run than none."""
     try:
         known = json.loads(_memory(home, name).read_bytes())
         texts = {field.name: str(known[field.name]) for field in fields(Memory) if known.get(field.name)}

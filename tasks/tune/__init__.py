@@ -1,1 +1,1 @@
-"""Searches: which values of a variant's search are tried, what came of each trial, and the variant files of the best."""
+"""Searches: which values of a variant are tried, the outcome of each trial, and variant files of the best."""

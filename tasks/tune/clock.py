@@ -1,6 +1,6 @@
-"""What a preset and a budget of minutes make of a run: which variants are tried and tuned, over how many seeds and ranges.
+"""What a preset and a budget of minutes make of a run: variants tried and tuned, number of seeds and ranges.
 
-A clock decides here and nowhere else; what it decided is recorded, so that the same command does the same again.
+Only here does a clock decide; decisions are recorded, so that the same command does the same again.
 """
 
 import json
@@ -16,25 +16,25 @@ from params.preset import Preset
 from tasks.files import placed
 from tasks.train.identity import canonical, sha256
 
-FEWEST = 4  # trials, below which a search finds nothing that a draw by hand would not
-RANGES = 0.4  # of the time that is left after the first look, for the further validation ranges of all variants
-RESERVE = 0.15  # of the minutes, for scores, pictures and the registration
+FEWEST = 4  # trials: with fewer, a search is no better than guessing by hand
+RANGES = 0.4  # share of the time left after the first fits, for further validation ranges
+RESERVE = 0.15  # share of the minutes, for scores, pictures and registration
 
 
 @dataclass(frozen=True)
 class Clock:
-    """The minutes that everything together may take, from `began` on (`time.monotonic`); None: as many as it needs."""
+    """The minutes for everything together, from `began` (`time.monotonic`); None: no limit."""
 
     minutes: float | None
     began: float = field(default_factory=time.monotonic)
     now: Callable[[], float] = time.monotonic
 
     def used(self) -> float:
-        """Seconds."""
+        """Seconds used so far."""
         return self.now() - self.began
 
     def left(self, share: float = 1.0) -> float:
-        """Seconds until a share of the minutes, less what is kept for the end, is used up; infinite without a budget."""
+        """Seconds until a share of the minutes, minus the reserve, is used up; infinite without a budget."""
         if self.minutes is None:
             return math.inf
         return 60 * self.minutes * (1 - RESERVE) * share - self.used()
@@ -42,7 +42,7 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """A variant after its first fit: what it took, its error on validation (None: it failed), whether further seeds differ,
+    """A variant after its first fit: its cost, its validation error (None: it failed), whether seeds matter,
     whether it can be tuned."""
 
     name: str
@@ -61,8 +61,10 @@ class Pick(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What is done of a preset.  `left_out`: variants that the clock did not let begin.  `tuned`: those that were searched, by
-    the `search` of that identity, of which `picks` are trained."""
+    """What is done of a preset.
+
+    `left_out`: variants that there was no time to start.  `tuned`: the variants searched, in the `search` of
+    that identity, from which `picks` are trained."""
 
     preset: str
     minutes: float | None
@@ -75,11 +77,11 @@ class Decision:
     folds: int = 1
 
     def settings(self) -> list[str]:
-        """The `--set` texts that do it, but for the picks."""
+        """The `--set` texts for it, except for the picks."""
         return [variants_setting(self.variants), f"training.seeds={self.seeds}", f"split.folds={self.folds}"]
 
     def words(self, preset: Preset) -> list[str]:
-        """What is done, and what the preset has and the clock has cut."""
+        """What is done, and what of the preset was cut for time."""
         done = f"{_counted(len(self.variants), 'variant')}, {len(self.tuned) or 'none'} of them tuned"
         repeated = f"{_counted(self.seeds, 'seed')}, {_counted(self.folds, 'validation range')}"
         lines = [f"preset {self.preset}: {done}, {repeated}"]
@@ -94,16 +96,16 @@ class Decision:
 
 
 def begins(clock: Clock, share: float, estimates: Sequence[float], pace: float, jobs: int) -> bool:
-    """Whether some fits may begin: the share is not used up, and what they take, at the pace so far, ends in time.
+    """Whether some fits may start: the share is not used up, and at the pace so far they end in time.
 
-    `estimates`: seconds of each by the table of costs.  `pace`: what fits took in units of that.
+    `estimates`: seconds of each by the cost table.  `pace`: actual seconds per estimated second.
     """
     slowest = max(max(estimates), sum(estimates) / jobs)
     return clock.left(share) > 0 and pace * slowest <= clock.left()
 
 
 def ranges(preset: Preset, clock: Clock, look_seconds: float, jobs: int) -> int:
-    """The validation ranges that there is time for.  `look_seconds`: what the first fits of all variants took, on one core."""
+    """The validation ranges there is time for.  `look_seconds`: all variants' first fits, on one core."""
     room = clock.left() * jobs * RANGES
     return _most(preset.folds, lambda n: (n - 1) * look_seconds <= room)
 
@@ -111,9 +113,9 @@ def ranges(preset: Preset, clock: Clock, look_seconds: float, jobs: int) -> int:
 def searched(
     preset: Preset, clock: Clock, tried: Sequence[Tried], folds: int, owed: float, jobs: int
 ) -> tuple[tuple[str, ...], int, float | None]:
-    """The variants that are tuned, the best first, the trials of all of them, and the minutes that these may take.
+    """The variants to tune, best first, their total number of trials, and the minutes for these.
 
-    None at all where fewer trials than are worth it are in time.  `owed`: seconds of a core for what is decided already.
+    None if there is no time for enough trials.  `owed`: core seconds of what is already decided.
     """
     best = sorted((one for one in tried if one.searched and one.score is not None), key=lambda one: (one.score, one.name))
     chosen = best[: preset.tune.variants] if preset.tune.trials else []
@@ -126,7 +128,7 @@ def searched(
 
 
 def repeated(preset: Preset, clock: Clock, seed_seconds: float, owed: float, jobs: int) -> int:
-    """The seeds that there is time for.  `seed_seconds`: what one more of everything takes, on one core.  `owed`: as above."""
+    """The seeds there is time for.  `seed_seconds`: one more seed of everything, on one core."""
     room = clock.left() * jobs - owed
     return _most(preset.seeds, lambda n: (n - 1) * seed_seconds <= room)
 
@@ -140,13 +142,13 @@ def _counted(number: int, what: str) -> str:
 
 
 def decision_file(home: Path, preset: str, minutes: float | None, identities: Sequence[str]) -> Path:
-    """Where a decision is recorded, by what it was made for.  `identities`: of the first fits of all that was wanted."""
+    """The file of a decision, by what it was made for.  `identities`: of the first fits of all variants."""
     facts = {"preset": preset, "minutes": minutes, "fits": sorted(identities)}
     return home / "decisions" / f"{sha256(canonical(facts))}.json"
 
 
 def recorded_decision(file: Path) -> Decision | None:
-    """What was decided before, or None."""
+    """The recorded decision, or None."""
     if not file.exists():
         return None
     kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -155,7 +157,7 @@ def recorded_decision(file: Path) -> Decision | None:
 
 
 def record_decision(file: Path, decision: Decision) -> None:
-    """Keeps a decision."""
+    """Stores a decision."""
     file.parent.mkdir(mode=0o700, exist_ok=True)
     with placed(file) as partial:
         partial.write_text(json.dumps(asdict(decision), indent=1), encoding="utf-8")

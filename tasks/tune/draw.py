@@ -1,7 +1,8 @@
-"""Which values a trial tries: TPE (Bergstra et al. 2011; multivariate, Falkner et al. 2018) as a function of what is known.
+"""Which values a trial tries: TPE (Bergstra et al. 2011; multivariate, Falkner et al. 2018),
+deterministically.
 
-Every draw has a sampler of its own, seeded by seed, variant and number, over the trials that it may know: the same whoever runs
-it, when, and however many trials are under way.
+Every draw has its own sampler, seeded by seed, variant and number, over the trials it may know: the same
+whoever runs it, when, and with however many trials in progress.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
-    """A dimension as Optuna has it."""
+    """A dimension in Optuna's form."""
     low, high, step = dimension.low, dimension.high, dimension.step
     if low is None or high is None:
         return CategoricalDistribution(dimension.choices)
@@ -36,8 +37,9 @@ def distribution(dimension: Dimension) -> BaseDistribution:
 
 
 def draw(space: Space, trials: Sequence[Trial], seed: int, number: int, ahead: int) -> dict[str, Value]:
-    """The values that the trial of a number tries.  `trials`: those of the variant before it, of which it knows the outcome but
-    for the last few.  The first takes the values that the variant has."""
+    """The values that the trial with a number tries; the first takes the variant's own.
+
+    `trials`: the variant's earlier ones; the outcomes of the last few are not known."""
     if number == 0 and space.start is not None:
         return dict(space.start)
     past = [_seen(one, space) for one in known_to(number, trials, ahead)]
@@ -58,14 +60,14 @@ def _unknown(trial: Trial) -> Trial:
 
 
 def _seen(trial: Trial, space: Space) -> FrozenTrial:
-    """A trial as the sampler sees it: one that failed is worse than any that was pruned, which is worse than any other."""
+    """A trial for the sampler: a failed one is worse than any pruned one, which is worse than any other."""
     if trial.state is State.FAILED:
         return frozen(trial, space.dimensions, TrialState.PRUNED, {})
     return frozen(trial, space.dimensions, STATES[trial.state], trial.rungs)
 
 
 def frozen(trial: Trial, dimensions: Mapping[str, Dimension], state: TrialState, rungs: Mapping[int, float]) -> FrozenTrial:
-    """A trial as Optuna keeps it."""
+    """A trial in Optuna's form."""
     return create_trial(
         state=state,
         value=trial.score if state is TrialState.COMPLETE else None,

@@ -1,4 +1,4 @@
-"""The variant files that a search writes, each known by its first line; never replaces a file that somebody else wrote."""
+"""The variant files a search writes, marked by their first line; never replaces anybody else's file."""
 
 import re
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ FIRST = "# Written by `python -m flows tune`, which replaces it; keep a copy und
 
 
 def file_of(variant: str, place: int = 0) -> Path:
-    """Where the best trial of a variant goes (`place` 0), the second best (1), and so on."""
+    """The path for the best trial of a variant (`place` 0), the second best (1), and so on."""
     return PARAMS / "variants" / f"{variant}_tuned{f'_{place + 1}' if place else ''}.yaml"
 
 
 def check_free(path: Path) -> None:
-    """Raises UserError where no variant file may be put, or where one stands that no search wrote."""
+    """Raises UserError if no variant file can be put there, or a file exists that no search wrote."""
     require_writable("--out", path, RUN_FILES[:1])
     if not re.fullmatch(NAME, path.stem):
         raise UserError(f"--out {path}: a variant is called by 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit")
@@ -39,7 +39,7 @@ def is_ours(path: Path) -> bool:
 
 
 def best_as_file(plan: Plan, space: Space, trial: Trial, path: Path, words: str) -> VariantParams:
-    """Writes the values of a trial as a variant file; returns the variant that it is.  `words`: what it is, in a line."""
+    """Writes a trial's values as a variant file; returns the variant.  `words`: its one-line description."""
     about = f"{space.variant} with the values that tune found best for {plan.run.name}"
     variant, tree = plan.tuned(space.variant, path.stem, space.changed(trial.values), about)
     check_free(path)

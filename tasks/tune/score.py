@@ -1,4 +1,4 @@
-"""The score of a trial: its error on validation in the measure of the run, a mean over folds.  Never reads the test."""
+"""The score of a trial: its validation error in the run's measure, over folds.  Never reads the test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,14 @@ from tasks.evaluate.baselines import only_naive, with_baselines, write_baselines
 from tasks.evaluate.forecasts import forecast_frame
 from tasks.train.fits import Fit
 
-MODEL = "model"  # the column of a trial's forecasts
+MODEL = "model"  # column of a trial's forecasts
 
 
 @dataclass(frozen=True)
 class Ruler:
-    """What trials are measured with: the data, the scale of each fold, and what stands beside forecasts there (Naive2 of an
-    OWA), the oldest fold first."""
+    """What trials are measured with: the data, each fold's scale, and other columns (Naive2 for an OWA).
+
+    The oldest fold comes first."""
 
     data: Data
     scales: Sequence[Scale]
@@ -31,7 +32,7 @@ class Ruler:
 
     @classmethod
     def of(cls, run: RunParams, data: Data, folder: Path) -> "Ruler":
-        """Raises UserError where the run chooses by a score that these data do not have."""
+        """Raises UserError if the run chooses by a score that these data do not have."""
         names = (NAIVE2,) if run.evaluation.choose_by == "owa" else ()
         own = with_baselines(run, names or only_naive(run).evaluation.baselines[:1])
         baselines = write_baselines(own, data, folder)
@@ -44,7 +45,7 @@ class Ruler:
         return cls(data, folds.scales_of(run.evaluation, data), [part.select(keys) for part in parts])
 
     def score(self, fits: Sequence[Fit]) -> float | None:
-        """Of the fits of one trial, one a fold, the oldest first; None where nothing can be measured."""
+        """The score of a trial's fits, one per fold, oldest first; None if it cannot be measured."""
         parts = [self._measured(fit, place) for place, fit in enumerate(fits)]
         return Measured.mean(parts).scores[MODEL]
 

@@ -1,4 +1,4 @@
-"""What is searched of a variant in a run: its dimensions, less those that a setting holds fast, and the values that it has."""
+"""The search space of a variant in a run: its dimensions without those a setting fixes, its own values."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,10 @@ from tasks.train.check import check_variant, own_network
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched of a variant.  `start`: the values that it has, which the first trial takes; None where some of them lie
-    `outside` of the search.  `fixed`: the keys that a setting holds fast.  `monitor`: what says which epoch is the best."""
+    """The search space of a variant.
+
+    `start`: its own values, which the first trial takes; None if some lie `outside` the search.  `fixed`: the
+    keys that a setting fixes.  `monitor`: what picks the best epoch."""
 
     variant: str
     dimensions: Mapping[str, Dimension]
@@ -26,17 +28,17 @@ class Space:
 
     @property
     def column(self) -> str:
-        """Of an epoch's row, the error that trials are pruned by: one in scaled units only where all are scaled alike."""
+        """The error in an epoch's row that prunes trials: a scaled one only if all are scaled alike."""
         alike = not any(path_of(key)[0] == "scaling" for key in self.dimensions)
         return "val_loss" if self.monitor == "loss" and alike else "val_mae"
 
     def changed(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """The values that differ from those that the variant has: none of it as it is, whose fit is then its own."""
+        """The values that differ from the variant's own; if none does, its fit is the variant's."""
         return {key: value for key, value in values.items() if self.start is None or self.start.get(key) != value}
 
 
 def searched(plan: Plan) -> dict[str, Space]:
-    """The space of each variant of a plan.  Raises UserError for one that has none, or whose ends cannot be built."""
+    """The space of each variant of a plan.  Raises UserError if it is missing or its ends cannot be built."""
     lacking = [name for name, variant in plan.variants.items() if not variant.search]
     if lacking:
         raise UserError(f"{', '.join(lacking)}: no `search:` in {place_of(lacking[0])}; {_that_have(plan)}")
@@ -44,7 +46,7 @@ def searched(plan: Plan) -> dict[str, Space]:
 
 
 def those_with_search(plan: Plan) -> Plan:
-    """The plan with those of its variants that have a search.  Raises UserError where none has."""
+    """The plan with only those variants that have a search.  Raises UserError if none has."""
     names = [name for name, variant in plan.variants.items() if variant.search]
     if not names:
         raise UserError(f"{plan.path}: no variant of this run has a `search:` section; {_that_have(plan)} (--variants A,B)")
@@ -70,7 +72,7 @@ def _space(plan: Plan, variant: VariantParams) -> Space:
 
 
 def _values_of(variant: VariantParams, keys: Sequence[str] | Mapping[str, Dimension]) -> dict[str, Value | None]:
-    """What a variant has: as its file or the run says, else as its network's constructor does."""
+    """A variant's values: from its file or the run, else its network constructor's defaults."""
     kind = FAMILIES.get(variant.family)
     defaults = {name: one.default for name, one in inspect.signature(kind).parameters.items()} if kind else {}
     network = {**{name: one for name, one in defaults.items() if one is not inspect.Parameter.empty}, **own_network(variant)}
@@ -84,7 +86,7 @@ def _values_of(variant: VariantParams, keys: Sequence[str] | Mapping[str, Dimens
 
 
 def _check_ends(plan: Plan, variant: VariantParams, dimensions: Mapping[str, Dimension]) -> None:
-    """Builds the variant with either end of every dimension, without memory."""
+    """Builds the variant at both ends of every dimension, without allocating memory."""
     windows, lines = plan.run.windows.window_params(), plan.layers.own(variant.variant)[1]
     for key, dimension in dimensions.items():
         for value in dimension.ends:

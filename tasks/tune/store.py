@@ -1,6 +1,6 @@
-"""Where searches are kept: Optuna's tables in `tune.db` of the state folder, or in a schema of MLflow's PostgreSQL.
+"""The store of searches: Optuna's tables in `tune.db` of the state folder, or in MLflow's PostgreSQL.
 
-A trial is written with all of its values, in one transaction, before it runs; what comes of it is written when it has ended.
+A trial is written with all its values, in one transaction, before it runs, and its outcome when it has ended.
 """
 
 import os
@@ -27,18 +27,18 @@ from tasks.tune.draw import STATES, frozen
 from tasks.tune.space import Space
 from tasks.tune.trial import State, Trial
 
-SCHEMA = "lagline_tune"  # in one with MLflow's tables both would fight over alembic_version
-KEPT = ("identity", "run_id", "seconds", "reason")  # of a trial, beside what Optuna has columns for
-RUNGS = "rungs"  # those that count of a trial that has ended: it may have come further before it was stopped
-WHOLE = "whole"  # marks a study all of whose facts are written
-RULE = 1  # how trials are drawn and pruned
-LEAST = 8  # finished trials below which the importance of a key says nothing
+SCHEMA = "lagline_tune"  # shared with MLflow's tables, both would use alembic_version
+KEPT = ("identity", "run_id", "seconds", "reason")  # of a trial, besides Optuna's own columns
+RUNGS = "rungs"  # an ended trial's rungs that count: it may have run further before it stopped
+WHOLE = "whole"  # marks a study whose facts are all written
+RULE = 1  # version of the rule for drawing and pruning trials
+LEAST = 8  # finished trials needed for a key's importance
 
 
 def identity_of(run: RunParams, fits: Mapping[str, Sequence[Planned]], spaces: Mapping[str, Space], seed: int) -> str:
-    """What makes a search the same: the fits of its variants as they are, what may change of them, what scores, the seed.
+    """The identity of a search: its variants' fits as they are, what may change in them, the score, the seed.
 
-    How many trials it has, or minutes, is no part of it.
+    The number of trials or minutes is not part of it.
     """
     facts = {
         "run": run.name,
@@ -56,9 +56,10 @@ def identity_of(run: RunParams, fits: Mapping[str, Sequence[Planned]], spaces: M
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What a search is: of which run, by what identity, from which seed, how many trials of a variant may be under way.
+    """A search: its run, identity and seed, and how many trials of a variant may be in progress.
 
-    `began`: when it was started last, in seconds since 1970.  `spent`: the seconds that it has run for.  `measure`: of scores.
+    `began`: when it was last started, in seconds since 1970.  `spent`: the seconds it has run.  `measure`: of
+    scores.
     """
 
     identity: str
@@ -78,7 +79,7 @@ class Store:
         self._storage = _open(home, os.environ.get("MLFLOW_TRACKING_URI", ""))
 
     def begin(self, search: Search, spaces: Mapping[str, Space]) -> Search:
-        """The search as it is kept: one of this identity goes on."""
+        """The search as stored; an existing one with this identity continues."""
         there = {one.study_name: one for one in self._storage.get_all_studies()}
         for variant in spaces:
             name = f"{search.identity}/{variant}"
@@ -93,7 +94,7 @@ class Store:
         return found
 
     def searches(self, run: str) -> list[Search]:
-        """Those of a run by its name, the last started first."""
+        """The searches of a run by name, last started first."""
         found = dict[str, Search]()
         for study in self._storage.get_all_studies():
             if study.user_attrs.get("run") == run and WHOLE in study.user_attrs:
@@ -107,7 +108,7 @@ class Store:
         return [one.user_attrs["variant"] for one in studies if one.study_name.partition("/")[0] == search.identity]
 
     def spend(self, search: Search, seconds: float) -> None:
-        """Keeps how long a search has run for."""
+        """Stores how long a search has run."""
         self._set(search, "spent", seconds)
 
     def trials(self, search: Search, variant: str) -> list[Trial]:
@@ -115,18 +116,18 @@ class Store:
         return [_trial(variant, one) for one in self._storage.get_all_trials(self._study(search, variant))]
 
     def add(self, search: Search, space: Space, values: Mapping[str, Value], number: int) -> Trial:
-        """Keeps a trial that is about to run."""
+        """Stores a trial that is about to run."""
         trial = Trial(variant=space.variant, number=number, values=values)
         made = frozen(trial, space.dimensions, TrialState.RUNNING, {})
         self._storage.create_new_trial(self._study(search, space.variant), made)
         return trial
 
     def heard(self, search: Search, trial: Trial, rung: int, error: float) -> None:
-        """Keeps the error of a running trial at a rung."""
+        """Stores a running trial's error at a rung."""
         self._storage.set_trial_intermediate_value(self._id(search, trial), rung, error)
 
     def end(self, search: Search, trial: Trial) -> None:
-        """Keeps what came of a trial."""
+        """Stores the outcome of a trial."""
         place = self._id(search, trial)
         for rung, error in trial.rungs.items():
             self._storage.set_trial_intermediate_value(place, rung, error)
@@ -137,8 +138,9 @@ class Store:
         self._storage.set_trial_state_values(place, STATES[trial.state], values)
 
     def importance(self, search: Search, variant: str) -> dict[str, float]:
-        """How much each key says of whether a trial is among the best (PED-ANOVA, Watanabe et al. 2023), as shares of one, the
-        largest first; none where too few trials have finished."""
+        """How much each key says about being among the best trials, as shares of one, largest first.
+
+        PED-ANOVA, Watanabe et al. 2023; empty if too few trials have finished."""
         done = [one for one in self.trials(search, variant) if one.state is State.FINISHED]
         if len(done) < LEAST:
             return {}
@@ -157,11 +159,11 @@ class Store:
 
 
 def _open(home: Path, store: str) -> RDBStorage:
-    """Raises Unavailable where the database does not answer, or is none of Optuna's."""
+    """Raises Unavailable if the database does not answer or is not Optuna's."""
     there = store if store.startswith("postgresql") else f"sqlite:///{home}/tune.db"
     try:
         return _opened(there)
-    except (SQLAlchemyError, RuntimeError) as error:  # the second: its tables are of another version of Optuna
+    except (SQLAlchemyError, RuntimeError) as error:  # RuntimeError: tables of another Optuna version
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Unavailable(f"{there}: the searches of tune cannot be read ({why})") from None
 

@@ -1,4 +1,4 @@
-"""One trial: its fits, the newest validation range first, cut short where it is pruned; and its run in MLflow."""
+"""One trial: its fits, the newest validation range first, stopped early if pruned; and its run in MLflow."""
 
 import math
 import threading
@@ -26,7 +26,7 @@ from tasks.tune.trial import State, Trial
 
 @dataclass(frozen=True)
 class Asked:
-    """A trial that is to run: its fits, the oldest fold last, the rule that may prune it; `heard` keeps an error at a rung."""
+    """A trial to run: its fits, oldest fold last, and its pruning rule; `heard` stores an error at a rung."""
 
     trial: Trial
     fits: Sequence[Planned]
@@ -35,7 +35,7 @@ class Asked:
 
 
 def planned(trial: Trial, variant: VariantParams, data: Data, device: str) -> list[Planned]:
-    """The fits of a trial: of the newest validation range, then of those before it, as a comparison has them."""
+    """A trial's fits: the newest validation range, then the ones before it, as in a comparison."""
     last = len(data.earlier) + 1
     splits = [(last, data.split), *((number, data.earlier[number - 1]) for number in range(last - 1, 0, -1))]
     return [
@@ -52,7 +52,7 @@ def planned(trial: Trial, variant: VariantParams, data: Data, device: str) -> li
 
 
 class _Watch:
-    """Hears the epochs of a trial's first fit; asks it to stop where the trial is pruned."""
+    """Receives the epochs of a trial's first fit; stops it if the trial is pruned."""
 
     def __init__(self, asked: Asked, trainer: Trainer) -> None:
         self.asked, self.trainer, self.stop = asked, trainer, threading.Event()
@@ -60,12 +60,12 @@ class _Watch:
         self.heard, self.best, self.seconds = 0, math.inf, 0.0
 
     def epoch(self, label: str, row: Epoch) -> None:
-        """Takes the row of an epoch; of a fit that goes on where it was, those before are not heard again."""
+        """Takes the row of an epoch; a resumed fit does not repeat earlier ones."""
         halving, epochs = self.asked.halving, int(row["epoch"]) + 1
         self.trainer.on_epoch(label, row)
         self.heard, self.seconds = self.heard + 1, row.get("seconds", 0.0)
         self.best = min(self.best, row[halving.column])
-        late = self.stop.is_set()  # a fit goes on for a step, or an epoch, after it was asked to stop
+        late = self.stop.is_set()  # a fit continues for a step, or an epoch, after a stop request
         if self.heard == epochs and epochs in halving.peers and epochs not in self.errors and not late:
             self.errors[epochs] = self.best
             self.asked.heard(self.asked.trial, epochs, self.best)
@@ -76,20 +76,20 @@ class _Watch:
 @task(cache_policy=NO_CACHE, task_run_name="trial {asked.trial.label}")
 @discreet
 def run_trial(asked: Asked, trainer: Trainer, ruler: Ruler) -> Trial:
-    """Carries a trial out; returns what came of it.  Raises Interrupted where the whole search was asked to stop."""
+    """Runs a trial and returns its outcome.  Raises Interrupted if the whole search was asked to stop."""
     trial, first = asked.trial, asked.fits[0]
     cut = asked.halving.cut(trial.rungs, max(trial.rungs, default=0))
-    if cut is not None:  # heard before a process was killed
+    if cut is not None:  # recorded before a process was killed
         return _pruned(asked, trainer, cut, dict(trial.rungs), 0.0)
     watch = _Watch(asked, trainer)
     fit = _trained(first, replace(trainer, on_epoch=watch.epoch), watch.stop)
     rungs = watch.errors
-    if fit is not None and fit.finished:  # a row may have been lost with a process that was killed
+    if fit is not None and fit.finished:  # a killed process may have lost a row
         rungs = asked.halving.at(fit.result.history)
     cut = asked.halving.cut(rungs, len(fit.result.history) if fit is not None else max(rungs))
     if cut is not None and (fit is None or fit.finished):
         return _pruned(asked, trainer, cut, rungs, watch.seconds)
-    assert fit is not None  # it is stopped by the rule alone
+    assert fit is not None  # only the rule stops it
     fits = [fit]
     for one in asked.fits[1:]:
         if fits[-1].finished:
@@ -98,7 +98,7 @@ def run_trial(asked: Asked, trainer: Trainer, ruler: Ruler) -> Trial:
 
 
 def _trained(first: Planned, trainer: Trainer, stop: threading.Event) -> Fit | None:
-    """The first fit of a trial; None where the rule has stopped it.  The whole search may be stopped meanwhile, too."""
+    """A trial's first fit; None if the rule stopped it.  The whole search may also be stopped meanwhile."""
     own, over = threading.Event(), threading.Event()
 
     def either() -> None:
@@ -121,7 +121,7 @@ def _trained(first: Planned, trainer: Trainer, stop: threading.Event) -> Fit | N
 
 
 def _pruned(asked: Asked, trainer: Trainer, cut: Cut, rungs: Mapping[int, float], seconds: float) -> Trial:
-    """A trial that was pruned, after its fit had trained for so many seconds; its run has ended as it should."""
+    """A pruned trial, after its fit trained for `seconds`; ends its MLflow run properly."""
     first = asked.fits[0]
     identity = fit_folder(first.job, trainer.home).name
     run_id = runs.child_run(trainer.parent, first.label, identity, {"kind": str(Kind.TRIAL), "variant": asked.trial.variant})
@@ -132,7 +132,7 @@ def _pruned(asked: Asked, trainer: Trainer, cut: Cut, rungs: Mapping[int, float]
 
 
 def _ended(asked: Asked, fits: Sequence[Fit], ruler: Ruler, rungs: Mapping[int, float]) -> Trial:
-    """A trial whose fits have ended, with its score, or why it has none."""
+    """A trial whose fits have ended, with its score or the reason why it has none."""
     failed = next((why for fit in fits if (why := _why_failed(fit))), "")
     score = None if failed else ruler.score([*fits[1:][::-1], fits[0]])
     if score is None and not failed:
@@ -158,7 +158,7 @@ def _why_failed(fit: Fit) -> str:
 
 
 def _logged(trial: Trial, status: str) -> Trial:
-    """The trial, after its run in MLflow has what is known of it; only a finished fit has logged its params by itself."""
+    """The trial, after logging what is known to its MLflow run; only a finished fit logs its own params."""
     values = {".".join(path_of(key)): value for key, value in trial.values.items()}
     logs.log_params(trial.run_id, {"variant": trial.variant, "trial": trial.number, **values})
     logs.log_metrics(trial.run_id, {"val_score": trial.score})

@@ -1,4 +1,4 @@
-"""A trial of a search: the values that were drawn, and what came of them."""
+"""A trial of a search: its drawn values and its outcome."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,11 +7,11 @@ from enum import StrEnum
 from params.search import Value
 from params.shown import visible
 
-AHEAD = 4  # trials of a variant that may be under way together, and whose outcome the next draw does not know
+AHEAD = 4  # a variant's trials in progress at once, whose outcome the next draw does not know
 
 
 class State(StrEnum):
-    """What became of a trial."""
+    """The outcome of a trial."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -23,9 +23,9 @@ class State(StrEnum):
 class Trial:
     """A trial by its number among those of its variant, from 0.
 
-    `rungs`: the best error so far after so many epochs, where the halving looks.  `score`: on validation, in the measure of the
-    run, a mean over folds; None where it did not finish.  `identity`: of its newest fit, whose MLflow run is `run_id`.
-    `seconds`: what its fits trained for.  `reason`: why it was pruned or failed.
+    `rungs`: the best error so far at each epoch where halving looks.  `score`: on validation, in the run's
+    measure, averaged over folds; None if it did not finish.  `identity`: of its newest fit, whose MLflow run
+    is `run_id`.  `seconds`: of its fits' training.  `reason`: why it was pruned or failed.
     """
 
     variant: str
@@ -46,21 +46,21 @@ class Trial:
 
     @property
     def words(self) -> str:
-        """Its values in a line."""
+        """Its values in one line."""
         return ", ".join(f"{key.removeprefix('training.')} {visible(str(value))}" for key, value in self.values.items())
 
     @property
     def ended(self) -> bool:
-        """Whether anything came of it."""
+        """Whether it has an outcome."""
         return self.state is not State.RUNNING
 
 
 def known_to(number: int, trials: Sequence[Trial], ahead: int) -> list[Trial]:
-    """The trials of a variant whose outcome the trial of a number knows: however many run at a time, the same."""
+    """The trials whose outcome the trial with a number knows, however many run at a time."""
     return [one for one in trials if one.number <= number - ahead]
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """The finished trials, the best first; of equal ones that of the lowest number, then by name."""
+    """The finished trials, best first; ties by lowest number, then name."""
     done = [one for one in trials if one.state is State.FINISHED and one.score is not None]
     return sorted(done, key=lambda one: (one.score, one.number, one.variant))
