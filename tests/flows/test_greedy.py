@@ -66,10 +66,10 @@ def test_its_version_forecasts_as_it_was_scored_and_is_promoted_served_and_repro
     scored = scored.select(*counts, origin="unique_id", time_hour="ds", cutoff="cutoff", scored="ensemble_greedy")
     both = judged.join(scored, on=KEYS, nulls_equal=True)
     assert both.height == judged.height - 3 * 6  # the comparison needs an actual beside each
-    np.testing.assert_array_equal(both["yhat"], both["scored"])
+    np.testing.assert_array_equal(both["yhat"].cast(pl.Float32), both["scored"])  # which the file keeps in 32 bits
     assert any(counts[name] for name in BASELINES)  # which are no part of the graph
     mean = sum(count * both[name].to_numpy() for name, count in counts.items()) / sum(counts.values())
-    np.testing.assert_allclose(both["scored"], mean, rtol=1e-6)
+    np.testing.assert_allclose(both["scored"], mean, rtol=3e-6)
 
     promoted = warm("promote", "greedy", "--allow-dirty", "--allow-chance", home=home)
     assert promoted.returncode == 0, promoted.stdout + promoted.stderr
