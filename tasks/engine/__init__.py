@@ -1,1 +1,1 @@
-"""Where fits run: child processes of this machine, or the workers of a cluster."""
+"""Engines run fits: as child processes of this machine, or on the workers of a cluster."""

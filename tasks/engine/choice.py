@@ -1,4 +1,4 @@
-"""Which engine carries fits out: LAGLINE_ENGINE, by default processes of this machine."""
+"""Selects the engine by LAGLINE_ENGINE; the default is processes of this machine."""
 
 import os
 from functools import cache
@@ -11,7 +11,7 @@ ENGINES = ("local", "ray")
 
 
 def engine() -> Engine:
-    """The engine that LAGLINE_ENGINE names.  Raises UserError for another word."""
+    """The engine that LAGLINE_ENGINE names.  Raises UserError for an unknown one."""
     name = os.environ.get("LAGLINE_ENGINE", "").strip() or "local"
     if name == "local":
         return LOCAL
@@ -22,7 +22,7 @@ def engine() -> Engine:
 
 @cache
 def _ray() -> Engine:
-    """One connection for the process; nothing of Ray is imported before it is asked for."""
+    """One connection per process; Ray is imported only on demand."""
     from tasks.engine.ray import Ray
 
     return Ray()

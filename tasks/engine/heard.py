@@ -1,4 +1,4 @@
-"""What a fit on another machine says, put where a process of this machine would have left it; what there is to go on from."""
+"""Stores what a remote fit reports where a local process would have, and finds what it can resume from."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tasks.engine.contract import Listener
 
 
 class Heard:
-    """The folder of a fit, and who hears of it.  A row that was heard before a worker died is not heard again."""
+    """The folder of a fit and its listener.  Rows reported before a worker died are not passed on again."""
 
     def __init__(self, folder: Path, listener: Listener) -> None:
         self.folder, self.listener = folder, listener
@@ -19,8 +19,8 @@ class Heard:
         self._files: set[str] = set()
 
     def hear(self, said: Said) -> None:
-        """Takes one thing that was said.  Raises UserError for a fit that was refused, StorageFull where a file has no room
-        here, ValueError for a file that no fit leaves."""
+        """Takes one message.  Raises UserError for a refused fit, StorageFull if a file does not fit on this
+        disk, ValueError for a file that no fit writes."""
         if isinstance(said, Refused):
             raise UserError(f"{said.words}; what trains must be the same everywhere (docs/cluster.md)")
         if isinstance(said, Warned):
@@ -37,7 +37,7 @@ class Heard:
             self._ended(said)
 
     def _ended(self, said: Over) -> None:
-        """Of a fit that has ended well, what it has no more is removed: forecasts of before, checkpoints."""
+        """After a fit that ended well, removes its checkpoints and forecasts of earlier runs."""
         if said.status == 0 and is_done(self.folder):
             for path in self.folder.glob("*.npy"):
                 if path.name not in self._files:
@@ -46,11 +46,11 @@ class Heard:
 
 
 def newest(folder: Path) -> str:
-    """How far a fit is: the name of its result where it has only to forecast, or of its newest checkpoint, or nothing."""
+    """How far a fit is: the name of its result if only forecasts are missing, or of its newest checkpoint."""
     return "result.json" if is_done(folder) else next((path.name for path in newest_first(folder)), "")
 
 
 def there(folder: Path) -> dict[str, bytes]:
-    """What a worker goes on from: the weights of a fit that is trained, or its checkpoints, the newest first."""
+    """What a worker resumes from: the weights of a trained fit, or its checkpoints, newest first."""
     names = ["weights.pt", "result.json"] if is_done(folder) else [path.name for path in newest_first(folder)[:KEEP]]
     return {name: (folder / name).read_bytes() for name in names}

@@ -1,6 +1,6 @@
-"""Fits as processes of this machine: started, listened to, asked to stop; the device that they run on, how many at a time.
+"""Fits as processes of this machine: starts, monitors and stops them; devices, and how many run at a time.
 
-The process is ours to end, frees what it held when it ends, and ends with us.
+Such a process is ours to end, frees its resources when it ends, and does not outlive us.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from tasks.locks import Held, lock
 
 
 class Local:
-    """The engine that needs nothing but this machine."""
+    """The engine that needs only this machine."""
 
     name, here = "local", True
 
@@ -50,8 +50,8 @@ class Local:
         return Pool(address="this machine", nodes=(node,))
 
     def device(self) -> str:
-        """LAGLINE_DEVICE, or the best there is: cuda, mps, cpu.  Raises UserError for a device that is not here."""
-        import torch  # a second or two, which not every verb needs
+        """LAGLINE_DEVICE, or the best available: cuda, mps, cpu.  Raises UserError for a missing device."""
+        import torch  # takes a second or two, and not every verb needs it
 
         wanted = os.environ.get("LAGLINE_DEVICE", "").strip()
         here = {name: _available(name) for name in ("cuda", "mps", "cpu")}
@@ -65,9 +65,9 @@ class Local:
         return wanted
 
     def jobs(self, threads: int, device: str, resources: Resources = ANY) -> int:
-        """LAGLINE_JOBS, or as many fits as the cores and the memory carry at once, on an accelerator one.
+        """LAGLINE_JOBS, or as many fits as cores and memory allow; one on an accelerator.
 
-        Raises UserError for a bad number.
+        Raises UserError for an invalid number.
         """
         text = os.environ.get("LAGLINE_JOBS", "").strip()
         if text:
@@ -80,7 +80,7 @@ class Local:
         return max(1, min(slots([here], needs_of(threads, device, replace(resources, gpus=0.0))), 16))
 
     def kind(self, device: str, threads: int, resources: Resources = ANY) -> str:
-        """What arithmetic a fit runs on here."""
+        """The arithmetic of a fit here."""
         return kind_of(device, threads)
 
     def summary(self, device: str, resources: Resources = ANY) -> str:
@@ -88,19 +88,19 @@ class Local:
         return device
 
     def round_trips(self) -> Mapping[str, float]:
-        """None: nothing travels."""
+        """Empty: nothing is sent."""
         return {}
 
     def remark(self) -> str | None:
-        """Nothing."""
+        """None."""
         return None
 
     @contextlib.contextmanager
     def turn(self, home: Path, device: str, stop: threading.Event | None = None) -> Iterator[tuple[int, ...]]:
-        """One fit at a time on an accelerator, also between comparisons, unless LAGLINE_JOBS says more.
+        """One fit at a time on an accelerator, also across comparisons, unless LAGLINE_JOBS is set.
 
-        Gives the lock's descriptor.  The kernel frees it however its holder ends; Prefect's own limits leak a slot after a
-        kill.  Raises Interrupted where `stop` is set before our turn comes.
+        Yields the lock's descriptor.  The kernel frees it however its holder ends; Prefect's own limits leak
+        a slot after a kill.  Raises Interrupted if `stop` is set before our turn comes.
         """
         if device == "cpu" or os.environ.get("LAGLINE_JOBS", "").strip():
             yield ()
@@ -125,9 +125,9 @@ class Local:
         stop: threading.Event,
         locks: tuple[int, ...] = (),
     ) -> tuple[int, str]:
-        """Carries `job.json` of a folder out in a process of its own.
+        """Runs a folder's `job.json` in a child process.
 
-        The child holds our locks too: where we are killed, whoever comes next waits until it has stopped.
+        The child holds our locks too: if we are killed, others wait until it has stopped.
         """
         environment = os.environ | variables(job.threads) | {"PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "models.worker", str(folder), "--with-parent", "--code", code]
@@ -146,7 +146,7 @@ class Local:
                 return _heard(child, listener, stop)
             except BaseException:
                 assert child.stdout is not None
-                child.stdout.close()  # else one whose words nobody reads any more waits with the next of them
+                child.stdout.close()  # a child with an unread pipe would block on its next line
                 _end(child)
                 raise
 
@@ -155,19 +155,19 @@ LOCAL: Engine = Local()
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _available(device: str) -> bool:
-    """Whether there is a device here."""
+    """Whether this machine has a device."""
     import torch
 
     return device == "cpu" or (torch.cuda if device == "cuda" else torch.backends.mps).is_available()
 
 
 def _heard(child: subprocess.Popen[str], listener: Listener, stop: threading.Event) -> tuple[int, str]:
-    """Listens to a worker until it ends; its exit status, and the end of what it said of errors."""
+    """Reads a worker's messages until it ends; returns its exit status and the end of its error output."""
     assert child.stdout is not None and child.stderr is not None
     tail: deque[str] = deque(maxlen=40)
     errors = child.stderr
@@ -189,14 +189,14 @@ def _heard(child: subprocess.Popen[str], listener: Listener, stop: threading.Eve
 
 
 def _stop_when(child: subprocess.Popen[str], stop: threading.Event) -> None:
-    """Asks a process to stop after its step when `stop` is set, and ends it where the step takes too long."""
+    """Asks a process to stop after its step once `stop` is set, and kills it if the step takes too long."""
     while child.poll() is None:
         if stop.wait(0.2):
             _end(child)
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    """Asks a process to stop after its step, with a checkpoint, and ends it where the step takes too long."""
+    """Asks a process to stop after its step, with a checkpoint, and kills it if the step takes too long."""
     child.terminate()
     try:
         child.wait(PATIENCE)

@@ -1,8 +1,8 @@
-"""Fits on the workers of a Ray cluster that is there already, with the same bits as on this machine.
+"""Runs fits on an existing Ray cluster, with the same bits as on this machine.
 
-Only a job and the digest of a panel go to a worker; what comes of the fit is yielded by it and written here, where a process of
-this machine would have written it.  Retries are ours: a fit whose node has died goes on elsewhere from its newest checkpoint.
-The only file that knows Ray, and imported only where LAGLINE_ENGINE asks for it.
+Only a job and a panel's digest are sent to a worker; it yields its results, which are stored here as by a
+local process.  Retries are ours: a fit whose node died resumes elsewhere from its newest checkpoint.  The
+only file that knows Ray, imported only if LAGLINE_ENGINE asks for it.
 """
 
 import logging
@@ -32,26 +32,26 @@ from tasks.engine.heard import Heard, newest, there
 from tasks.engine.room import fitting, needs_of, node_of, slots
 from tasks.files import ROOT
 
-MOST_FITS = 256  # at a time: each has a thread here, and a run in MLflow
-TRIES = 3  # of a fit whose nodes die, without a step more than before
-WAITING = 4.0  # seconds more before each of them
-LOOK = 0.2  # seconds between two looks at what a fit says, and whether it is to stop
-KNOCK = 3.0  # seconds that an address has to answer
-CONNECTING = 45.0  # seconds that a cluster has to take us
-ASKING = 120.0  # seconds that the nodes have to say what they are
-STOPPING = 4.0  # seconds that a fit has to end after its step
-GONE = 20.0  # seconds without a node that could carry a fit out until that is an answer
-SHIPPED = 2e9  # bytes of a panel that goes through this machine even where there is a shelf
-UNREAD = 2  # things said that wait for us before a worker keeps its newest checkpoint to itself
+MOST_FITS = 256  # at a time: each has a thread here, and an MLflow run
+TRIES = 3  # of a fit whose nodes die without any progress
+WAITING = 4.0  # further seconds before each try
+LOOK = 0.2  # seconds between checks for messages and for a stop
+KNOCK = 3.0  # seconds for an address to answer
+CONNECTING = 45.0  # seconds to connect to a cluster
+ASKING = 120.0  # seconds for nodes to describe themselves
+STOPPING = 4.0  # seconds for a fit to end after its step
+GONE = 20.0  # seconds without a suitable node before giving up
+SHIPPED = 2e9  # bytes up to which a panel is sent by this machine even if there is a shelf
+UNREAD = 2  # unread messages after which a worker keeps its newest checkpoint to itself
 INSTALL = "install it beside lagline with: .venv/bin/python -m pip install -c constraints.txt -e '.[ray]'"
 TOKEN = "where the cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
 
 
 def _ray() -> Any:
-    """The library.  Raises UserError where it is not installed."""
+    """The library.  Raises UserError if it is not installed."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray warns of another default to come
-    os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")  # what an autoscaler does is not for our output
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a deprecation warning
+    os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")  # no autoscaler messages in our output
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -62,11 +62,11 @@ def _ray() -> Any:
 
 
 class Lost(Exception):
-    """A fit's node or process has died, and the fit with it."""
+    """A fit's node or process died, and the fit with it."""
 
 
 class Ray:
-    """The engine of a cluster; connected when it is first asked for something."""
+    """The engine of a Ray cluster; connects on first use."""
 
     name, here = "ray", False
 
@@ -75,11 +75,11 @@ class Ray:
         self._lock = threading.RLock()
         self._pool: Pool | None = None
         self._panels: dict[Path, Any] = {}
-        self._took: list[tuple[float, float]] = []  # of each fit, the seconds at its worker, and those on the way
+        self._took: list[tuple[float, float]] = []  # per fit: seconds on its worker, seconds of overhead
 
     def pool(self) -> Pool:
-        """What every node of the cluster says of itself.  Raises UserError where the cluster does not answer, or a node has
-        another torch or other code."""
+        """All nodes as they describe themselves.  Raises UserError if the cluster does not answer, or a node
+        has another torch or other code."""
         with self._lock:
             if self._pool is None:
                 self._connect()
@@ -95,7 +95,7 @@ class Ray:
         return wanted or found[0]
 
     def jobs(self, threads: int, device: str, resources: Resources = ANY) -> int:
-        """As many as the nodes have room for; those that have come or gone are asked first."""
+        """As many as the nodes have room for; asks again if nodes have come or gone."""
         with self._lock:
             if self._pool and {node.name for node in self._pool.nodes} != {one["NodeID"] for one in self._giving()}:
                 self._pool = None
@@ -107,22 +107,22 @@ class Ray:
         return min(count, MOST_FITS)
 
     def kind(self, device: str, threads: int, resources: Resources = ANY) -> str:
-        """What arithmetic a fit runs on there."""
+        """The arithmetic of a fit on the cluster."""
         nodes = self._fitting(device, resources)
         return with_threads(nodes[0].kinds[device.partition(":")[0]], threads)
 
     def summary(self, device: str, resources: Resources = ANY) -> str:
-        """The cluster, how much it gives, and of what."""
+        """The cluster, and how many of which devices it offers."""
         nodes = self._fitting(device, resources)
         count = sum(node.gpus if device == "cuda" else node.cpus for node in nodes)
         return f"ray {self.address} ({count:g} x {nodes[0].kinds[device]})"
 
     def round_trips(self) -> dict[str, float]:
-        """By the name of each node the seconds that 1 MB takes there and back."""
+        """Seconds to send 1 MB there and back, by node name."""
         ray, found, content = _ray(), {}, np.zeros(1_000_000, np.uint8)
         for node in self.pool().nodes:
             there = ray.remote(lambda content: content).options(**self._at(node.name))
-            ray.get(there.remote(b""))  # a worker is there
+            ray.get(there.remote(b""))  # starts a worker
             started = time.perf_counter()
             ray.get(there.remote(content))
             found[node.name] = time.perf_counter() - started
@@ -130,11 +130,11 @@ class Ray:
 
     @contextmanager
     def turn(self, home: Path, device: str, stop: threading.Event | None = None) -> Iterator[tuple[int, ...]]:
-        """None is needed: the cluster gives slots."""
+        """Not needed: the cluster assigns slots."""
         yield ()
 
     def remark(self) -> str | None:
-        """That a cluster is slower here, where the fits so far took less time than their way."""
+        """That a cluster does not pay, if the fits so far took less time than their overhead."""
         took, self._took = self._took, []
         if not took:
             return None
@@ -153,7 +153,7 @@ class Ray:
         stop: threading.Event,
         locks: tuple[int, ...] = (),
     ) -> tuple[int, str]:
-        """Carries a fit out on a worker, and on another where that one dies."""
+        """Runs a fit on a worker, and on another if that one dies."""
         started, tries, heard = time.monotonic(), 0, Heard(folder, listener)
         kind = self.kind(job.device, job.threads, job.resources)
         while True:
@@ -174,7 +174,7 @@ class Ray:
                 if tries > TRIES:
                     return KILLED, f"its worker died {tries} times: {error}"
                 listener.warning(f"{error}; it goes on from {newest(folder) or 'its beginning'} elsewhere")
-                stop.wait(WAITING * (tries - 1))  # a dead node is listed as alive for a while
+                stop.wait(WAITING * (tries - 1))  # a dead node remains listed for a while
             except checkpoint.StorageFull as error:
                 return FULL, f"{error.filename}: {error.strerror}"
             else:
@@ -182,7 +182,7 @@ class Ray:
                 return over.status, over.words
 
     def _carried_out(self, order: Order, job: Job, heard: Heard, stop: threading.Event) -> Over:
-        """One try.  Raises Lost, UserError for what is refused, Unavailable where no node is left."""
+        """One try.  Raises Lost, UserError for a refused fit, Unavailable if no node is left."""
         ray, panel = _ray(), self._shipped(job.panel)
         word = f"lagline-stop-{os.urandom(16).hex()}"
         stream = ray.remote(_task()).options(**self._options(job)).remote(vars(order), [panel], word)
@@ -190,7 +190,7 @@ class Ray:
         try:
             while not isinstance(said, Over) and time.monotonic() < patience:
                 if stop.is_set() and patience == float("inf"):
-                    ray.experimental.internal_kv._internal_kv_put(word, b"1")  # a cancel would lose what it has not said
+                    ray.experimental.internal_kv._internal_kv_put(word, b"1")  # a cancel loses messages
                     patience = time.monotonic() + STOPPING
                 ready, _ = ray.wait([stream], timeout=LOOK, fetch_local=False)
                 alone = time.monotonic() if ready else self._still_there(job, alone)
@@ -204,14 +204,14 @@ class Ray:
             return Over(STOPPED, "", 0.0) if stop.is_set() else self._broken(error)
         finally:
             if not isinstance(said, Over):
-                with suppress(Exception):  # of a cluster that is gone
+                with suppress(Exception):  # the cluster may be gone
                     ray.cancel(stream, force=True)
             if stop.is_set():
                 with suppress(Exception):
                     ray.experimental.internal_kv._internal_kv_del(word)
 
     def _broken(self, error: Exception) -> Over:
-        """What an error of Ray's means for the fit: its end, or, raised, another try."""
+        """What a Ray error means for the fit: its end, or, if raised, another try."""
         words = str(error).strip().splitlines()
         failed = _ray().exceptions
         if isinstance(error, failed.OutOfMemoryError):
@@ -226,7 +226,7 @@ class Ray:
         return Over(1, "\n".join(words[-40:]), 0.0)
 
     def _still_there(self, job: Job, alone: float) -> float:
-        """Since when no node could carry the fit out; raises Unavailable where that is too long."""
+        """The time since when no node was suitable; raises Unavailable if that is too long ago."""
         if time.monotonic() - alone < 1.0:
             return alone
         if self._answers() and any(self._can(node, job) for node in _ray().nodes()):
@@ -239,7 +239,7 @@ class Ray:
         return alone
 
     def _answers(self) -> bool:
-        """Whether the cluster's address takes a connection."""
+        """Whether the cluster's address accepts a connection."""
         host, _, port = self.address.rpartition(":")
         try:
             socket.create_connection((host, int(port)), KNOCK).close()
@@ -255,7 +255,7 @@ class Ray:
         return bool(node["Alive"] and enough)
 
     def _options(self, job: Job) -> dict[str, Any]:
-        """What Ray is told of a fit."""
+        """Ray's options for a fit."""
         cpus, gpus, memory = needs_of(job.threads, job.device, job.resources)
         ids = [node.name for node in self._fitting(job.device, job.resources)] if job.resources.kind else []
         return {
@@ -271,7 +271,7 @@ class Ray:
         }
 
     def _shipped(self, panel: Path) -> Any:
-        """The panel, put into the object store once (the last two stay), or what reads a large one from a shelf that has it."""
+        """The panel in the object store (the last two stay), or a reader of a large one on a shelf."""
         with self._lock:
             if panel not in self._panels:
                 large = sum(path.stat().st_size for path in panel.iterdir()) > SHIPPED
@@ -285,18 +285,18 @@ class Ray:
         return fitting(self.pool(), device, resources)
 
     def _connect(self) -> None:
-        """Raises UserError where no cluster answers."""
+        """Connects.  Raises UserError if no cluster answers."""
         ray = _ray()
         if ray.is_initialized():
             self.address = ray.get_runtime_context().gcs_address
             return
-        if hasattr(ray._private.worker, "print_to_stdstream"):  # of a dead node Ray prints pages to our standard output
+        if hasattr(ray._private.worker, "print_to_stdstream"):  # Ray prints pages about dead nodes to stdout
             ray._private.worker.print_to_stdstream = lambda *_, **__: None
         wanted = os.environ.get("RAY_ADDRESS", "").strip() or "auto"
         self._knock(wanted)
         ended: SimpleQueue[Exception | None] = SimpleQueue()
 
-        def connect() -> None:  # in a thread of its own: Ray takes SIGTERM in the main one, and waits for minutes
+        def connect() -> None:  # in a thread: in the main one Ray handles SIGTERM and blocks for minutes
             try:
                 ray.init(
                     address=wanted,
@@ -318,7 +318,7 @@ class Ray:
         self.address = ray.get_runtime_context().gcs_address
 
     def _knock(self, wanted: str) -> None:
-        """Raises UserError where there is nobody at an address."""
+        """Raises UserError if nothing answers at an address."""
         if wanted == "auto":
             return
         host, _, port = wanted.rpartition(":")
@@ -331,7 +331,7 @@ class Ray:
             )
 
     def _nodes(self) -> Iterator[Node]:
-        """Every node that gives something, asked by a task of its own."""
+        """Every node that offers resources, as described by a task on it."""
         ray = _ray()
         asked, giving = [], self._giving()
         for one in giving:
@@ -343,7 +343,7 @@ class Ray:
             try:
                 facts: Facts = ray.get(answer, timeout=ASKING)
             except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
-                continue  # it has died meanwhile
+                continue  # it has died in the meantime
             except ray.exceptions.RayError as error:
                 words = str(error).strip().splitlines()[-1]
                 raise UserError(f"ray {self.address}: node {one['NodeManagerAddress']} cannot run a fit: {words}") from None
@@ -351,12 +351,12 @@ class Ray:
 
     @staticmethod
     def _giving() -> list[Mapping[str, Any]]:
-        """The nodes that are there and give fits something, as Ray says it."""
+        """The live nodes that offer resources to fits, as Ray lists them."""
         return [one for one in _ray().nodes() if one["Alive"] and {"CPU", "GPU"} & one["Resources"].keys()]
 
     @staticmethod
     def _at(node: str) -> dict[str, Any]:
-        """What Ray is told of a question to one node, which waits for no slot."""
+        """Ray's options for a question to one node, which waits for no slot."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         there = NodeAffinitySchedulingStrategy(node, soft=False)
@@ -364,7 +364,7 @@ class Ray:
 
 
 def _task() -> Callable[..., Any]:
-    """What a worker does for a fit; a function inside a function is sent whole, and needs nothing of tasks/ there."""
+    """The task of a worker; nested functions are pickled by value, so tasks/ is not needed there."""
 
     def lagline_fit(order: Mapping[str, Any], panel: Sequence[Any], word: str) -> Iterator[Any]:
         import os
@@ -373,7 +373,7 @@ def _task() -> Callable[..., Any]:
         import ray
         from ray.experimental.internal_kv import _internal_kv_exists
 
-        sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # what was shipped, before a checkout of the node's
+        sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # shipped code first
         from models import remote
 
         def fetch() -> Any:
@@ -385,7 +385,7 @@ def _task() -> Callable[..., Any]:
 
 
 def _question() -> Callable[[bool], Any]:
-    """What a node does to say what it is."""
+    """The task by which a node describes itself."""
 
     def lagline_facts(gpus: bool) -> Any:
         import os

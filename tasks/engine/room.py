@@ -1,4 +1,4 @@
-"""Which machines of a pool a fit may run on, and how many fits they have room for; no engine is asked."""
+"""Which machines of a pool suit a fit, and how many fits they hold; computed from their description."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from tasks.engine.contract import Node, Pool
 
 
 class Needs(NamedTuple):
-    """What a fit takes of a machine: cores, GPUs, bytes of memory (0: not said)."""
+    """The resources of a fit: cores, GPUs, bytes of memory (0: not given)."""
 
     cpus: float
     gpus: float
@@ -20,29 +20,29 @@ class Needs(NamedTuple):
 
 
 def needs_of(threads: int, device: str, resources: Resources) -> Needs:
-    """Where nothing else is said, a core a thread, and a GPU on `cuda`; what runs on the CPU takes none."""
+    """Defaults: one core per thread, and one GPU on `cuda`, none on the CPU."""
     gpus = (1.0 if resources.gpus is None else resources.gpus) if device.startswith("cuda") else 0.0
     return Needs(resources.cpus or float(threads), gpus, resources.memory or 0)
 
 
 def slots(nodes: Sequence[Node], needs: Needs) -> int:
-    """How many fits of such needs the machines carry at a time."""
+    """How many fits with such needs the machines hold at a time."""
     return sum(int(min(_shares(node, needs)) + 1e-9) for node in nodes)
 
 
 def _shares(node: Node, needs: Needs) -> list[float]:
-    """How often each thing that is needed is there."""
+    """How often each needed resource is available."""
     there = zip((node.cpus, node.gpus, node.memory), needs, strict=True)
     return [has / wanted for has, wanted in there if wanted]
 
 
 def is_of(node: Node, word: str) -> bool:
-    """Whether a machine is of a kind: also a fit on its CPU may ask for the one with an H200."""
+    """Whether a machine is of a kind: a CPU fit, too, may ask for the machine with an H200."""
     return any(word.lower() in kind.lower() for kind in node.kinds.values())
 
 
 def fitting(pool: Pool, device: str, resources: Resources) -> list[Node]:
-    """The machines that a fit may run on.  Raises UserError where there are none, or they would not compute the same."""
+    """The machines that suit a fit.  Raises UserError if there are none, or they compute differently."""
     name, word, where = device.partition(":")[0], resources.kind, f"ray {pool.address}"
     if name == "cuda" and resources.gpus == 0:
         raise UserError("training.resources.gpus: 0, and fits run on cuda: take it out, or set LAGLINE_DEVICE=cpu")
@@ -63,7 +63,7 @@ def fitting(pool: Pool, device: str, resources: Resources) -> list[Node]:
 
 
 def node_of(one: Mapping[str, Any], facts: Facts, address: str) -> Node:
-    """A node of Ray's list, as it has answered.  Raises UserError for one on which no fit would be the same."""
+    """A node of Ray's list with its answer.  Raises UserError for one whose fits would differ."""
     where, has = f"ray {address}: node {one['NodeManagerAddress']}", one["Resources"]
     if facts.torch != torch.__version__:
         raise UserError(

@@ -1,1 +1,1 @@
-"""Forecasts of what was trained, of baselines, and the leakage canary."""
+"""Evaluation: forecasts of fits and of baselines, and the leakage canary."""

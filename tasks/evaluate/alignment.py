@@ -1,6 +1,6 @@
-"""The alignment probe: y_t = t goes through a run's own windows, scaling and forecast frame, and t + gap + k must come back.
+"""The alignment probe: sends y_t = t through a run's own code; t + gap + k must return.
 
-Instead of a trained network one that adds up is asked, so a shift anywhere on the way shows as what it is; it never sees data.
+It uses an adding network instead of a trained one, so that any shift shows; it needs no data.
 """
 
 from pathlib import Path
@@ -22,11 +22,11 @@ from tasks.evaluate.forecasts import forecast_frame
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 
-STEP = 0.25  # of a step: how far a ramp may come back from where it belongs
+STEP = 0.25  # largest accepted deviation of the ramp, in steps
 
 
 class Successor(Network):
-    """A network that reads the newest value of one feature, whatever its scaling, and counts on: t + gap + 1, + 2, ..."""
+    """A network that reads the newest value of one feature, whatever its scaling, and counts on."""
 
     def __init__(self, params: WindowParams, scaling: Scaling, rule: Rule) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Successor(Network):
         self.column, self.is_y = list(params.features).index(name), name == "y"
         self.own = scaling.loc[0, self.column], scaling.scale[0, self.column]
         self.y = scaling.y_loc[0], scaling.y_scale[0]
-        self.rule, self.level = rule, len(params.channels) + len(params.features)  # where the level stands among the inputs
+        self.rule, self.level = rule, len(params.channels) + len(params.features)  # index of the level input
         self.steps = params.features[name].delay + params.gap + 1 + torch.arange(params.horizon)
 
     def forward(self, x_BLN: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class Successor(Network):
 
 
 def find_shift(params: WindowParams, frequency: Frequency, rule: Rule, forward_fill: int, folder: Path) -> str | None:
-    """How the forecasts of a run's windows are shifted, in words, or None: y_t = t must come back as t + gap + k."""
+    """How the forecasts of a run's windows are shifted, or None: y_t = t must return as t + gap + k."""
     size = params.reach + 1 + 3 * (params.ahead + 8)
     ramp = pl.int_range(size, dtype=pl.Int64, eager=True)
     first = pl.Series([0 if isinstance(frequency.span, int) else 1_700_006_400_000_000]).cast(frequency.dtype)

@@ -1,4 +1,4 @@
-"""On how many origins theta and auto_ets are fitted, by counts alone, and what that costs."""
+"""The origins on which theta and auto_ets are fitted, by counts alone, and what that costs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,30 +15,31 @@ from params.schema import RunParams, VariantParams
 from tasks.files import spread
 from tasks.lags.past import series_parts
 
-# `auto` gives theta and auto_ets the origins of a split that so many milliseconds of a core allow by the prices below, which
-# for a few series are all; ORIGINS of them may take longer.  Models are compared where the best baseline forecasts.
+# `auto` allows ALLOWED core milliseconds per split by the prices below, which for a few series covers all
+# origins; ORIGINS of them may take ALLOWED_FEW.  Models are compared where the best baseline forecasts.
 ALLOWED, ALLOWED_FEW = 30_000.0, 60_000.0
 ORIGINS = 30
-ORIGINS_LEAST = 10  # fewer say little: the baseline is then left out
+ORIGINS_LEAST = 10  # with fewer, the baseline is left out
 
 
 class Fitted(NamedTuple):
-    """What a fit of a baseline costs, and the longest season that it takes.
+    """The cost of fitting a baseline, and the longest season that it supports.
 
-    `prices`: (longest season, milliseconds a row) of a fit, measured on one core; a row is one that it gets or forecasts.
+    `prices`: (longest season, core milliseconds per row), as measured; rows are those that it reads or
+    forecasts.
     """
 
     longest: int
     prices: tuple[tuple[int, float], ...]
 
     def price(self, season: int) -> float:
-        """The milliseconds of a row."""
+        """Milliseconds per row."""
         return next(price for longest, price in self.prices if season <= longest)
 
 
-# Theta at 8760 cost 100 times what it does at 1000, hence `longest`; auto_ets has a parameter for each row of a season.
-# auto_ets: 500 rows of the shipped data (season 24) cost twice what 240 do, for 1 % less error; three seasons are what it
-# needs to start from a decomposition.  docs/comparison.md has this table.
+# Theta at 8760 cost 100 times what it does at 1000, hence `longest`; auto_ets has a parameter per row of a
+# season. auto_ets: 500 rows of the shipped data (season 24) cost twice as much as 240, for 1 % less error; it
+# needs three seasons to start from a decomposition.  docs/comparison.md has this table.
 FITTED = {
     "theta": Fitted(LONGEST_SEASON["theta"], ((52, 0.01), (100, 0.016), (168, 0.03), (336, 0.045), (1000, 0.12))),
     "auto_ets": Fitted(LONGEST_SEASON["auto_ets"], ((1, 0.05), (12, 0.6), (24, 0.7), (52, 0.95), (100, 1.3), (168, 3.2))),
@@ -47,10 +48,10 @@ FITTED = {
 
 @dataclass(frozen=True)
 class Origins:
-    """Every series' values and where its origins stand in them.
+    """All series' values, and the positions of origins in them.
 
-    `y` [rows], NaN where missing; `start`, `at`, `cutoff` [origins]: the first row of the origin's series, the row of its
-    cutoff, the cutoff as a number.
+    `y` [rows], NaN where missing; `start`, `at`, `cutoff` [origins]: the first row of the origin's series,
+    the row of its cutoff, the cutoff as a number.
     """
 
     y: np.ndarray
@@ -60,11 +61,11 @@ class Origins:
 
     @classmethod
     def of(cls, panel: Panel, origins: np.ndarray) -> "Origins":
-        """That of some rows of a panel."""
+        """The origins at some rows of a panel."""
         return cls(*history_of(panel, origins), panel.times[origins])
 
     def parts(self) -> Iterator[slice]:
-        """The origins, which rise, of so many whole series at a time that their rows are not too many."""
+        """Slices of the (ascending) origins by whole series, with a limited number of rows each."""
         first = np.flatnonzero(np.diff(self.start, prepend=-1))
         ends = np.append(first[1:], len(self.start))
         for some in series_parts(np.append(self.start[first], self.at.max(initial=-1) + 1)) if len(first) else ():
@@ -72,14 +73,14 @@ class Origins:
 
 
 class Chosen(NamedTuple):
-    """At which origins a baseline forecasts [origins], and why not at all of them, in words."""
+    """The origins at which a baseline forecasts [origins], and why not at all of them, in words."""
 
     tried: np.ndarray
     note: str = ""
 
 
 def choices(past: Origins, run: RunParams) -> dict[str, Chosen]:
-    """What every baseline that a run names tries: the naive ones all origins, theta and auto_ets evenly spread cutoffs."""
+    """The origins of each baseline of a run: all for naive ones, spread cutoffs for theta and auto_ets."""
     return {name: _chosen(name, past, run) for name in run.evaluation.baselines}
 
 
@@ -105,8 +106,8 @@ def _chosen(name: str, past: Origins, run: RunParams) -> Chosen:
 
 
 def _most_origins(name: str, past: Origins, run: RunParams) -> int:
-    """The most origins that a baseline is fitted on: what the run says, or what counts alone (series, rows, season, horizon)
-    make of `auto`."""
+    """The most origins that a baseline is fitted on: as the run says, or for `auto` by counts alone (series,
+    rows, season, horizon)."""
     evaluation, limits = run.evaluation, FITTED[name]
     if evaluation.baseline_origins != "auto":
         return evaluation.baseline_origins
@@ -118,13 +119,14 @@ def _most_origins(name: str, past: Origins, run: RunParams) -> int:
 
 
 def _allowed(one: float) -> int:
-    """How many origins `auto` allows; `one` of them costs so many milliseconds."""
+    """How many origins `auto` allows, at `one` milliseconds each."""
     return max(int(ALLOWED / one), min(ORIGINS, int(ALLOWED_FEW / one)))
 
 
 def spread_origins(names: Sequence[str], panel: Panel, origins: np.ndarray, run: RunParams) -> np.ndarray:
-    """The `origins` (rows of a panel, rising) on which a model that forecasts by these baselines is judged: those of the
-    slowest that is fitted, as in a comparison, but not fewer than ORIGINS_LEAST by `auto`.  All, where none is fitted."""
+    """The `origins` (rows of a panel, ascending) on which a model with these baselines is judged: those of
+    the slowest fitted one, as in a comparison, but at least ORIGINS_LEAST by `auto`.  All if none is
+    fitted."""
     evaluation = run.evaluation
     past = Origins.of(panel, origins)
     moment = _moments(past) if len(origins) else origins
@@ -137,8 +139,8 @@ def spread_origins(names: Sequence[str], panel: Panel, origins: np.ndarray, run:
 
 
 def with_whole_members(variants: Mapping[str, VariantParams], run: RunParams, data: Data) -> dict[str, VariantParams]:
-    """The variants of a run, their greedy ensembles without the baselines that are fitted at some origins only: a mean with one
-    would be another at each origin."""
+    """The variants, with greedy ensembles stripped of baselines that are fitted at some origins only: their
+    mean would differ between origins."""
     left_out = _thinned(run, data) if any(one.greedy for one in variants.values()) else ()
 
     def whole(one: VariantParams) -> VariantParams:
@@ -149,7 +151,7 @@ def with_whole_members(variants: Mapping[str, VariantParams], run: RunParams, da
 
 
 def _thinned(run: RunParams, data: Data) -> set[str]:
-    """The baselines that are fitted at some of the origins of a split, or at none."""
+    """The baselines that are not fitted at all origins of a split."""
     found, evaluation = set[str](), run.evaluation
     for fold, split in [*((fold, "validation") for fold in data.folds), (data, "test")]:
         origins = origin_rows(fold.panel, fold.windows, fold.split, split, evaluation.stride)
@@ -164,9 +166,9 @@ def _thinned(run: RunParams, data: Data) -> set[str]:
 
 
 def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float]:
-    """About how many seconds of a core theta and auto_ets take on validation, of every fold, and test; 0 where one is left out.
+    """Estimated core seconds of theta and auto_ets on validation (all folds) and test; none if left out.
 
-    `rows` of each series, `origins` of each in a split.
+    `rows`: of each series; `origins`: of each in a split.
     """
     evaluation, found, ranges = run.evaluation, [], run.split.folds + 1
     for name in _fitted(run):
@@ -184,9 +186,9 @@ def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float
 
 
 def member_seconds(job: Job, rows: np.ndarray, origins: int) -> float:
-    """About how many seconds of a core the baselines of an ensemble take, which are fitted on all of its origins.
+    """Estimated core seconds of an ensemble's baselines, which are fitted on all of its origins.
 
-    `rows` of each series; `origins` of both splits together.
+    `rows`: of each series; `origins`: of both splits together.
     """
     ahead = job.windows.gap + job.windows.horizon
     fitted = [one for one in job.baselines if one.family in FITTED]
@@ -196,14 +198,15 @@ def member_seconds(job: Job, rows: np.ndarray, origins: int) -> float:
 
 
 def _fitted(run: RunParams) -> list[str]:
-    """Theta and auto_ets, where a run names them."""
+    """Theta and auto_ets, if the run names them."""
     return [name for name in run.evaluation.baselines if name in FITTED]
 
 
 def _moments(past: Origins) -> np.ndarray:
-    """[origins] what is fitted together: the cutoff, or, where series end at different times, the place from its own last one.
+    """[origins] what is fitted together: cutoffs or, if series end at different times, places counted from
+    their ends.
 
-    Otherwise thirty cutoffs would leave out most series of a split by rows.
+    Otherwise thirty cutoffs would miss most series of a split by rows.
     """
     _, first, counts = np.unique(past.start, return_index=True, return_counts=True)
     if len(np.unique(past.cutoff)) <= counts.max(initial=0):

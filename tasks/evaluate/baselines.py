@@ -1,7 +1,7 @@
-"""The forecasts of the baselines, the best of which every variant has to beat.  They read no row after a cutoff.
+"""Forecasts of the baselines, the best of which every variant has to beat.  They read no row after a cutoff.
 
-Arrays hold all series end to end, so that ten thousand of them cost no loop: shapes are [rows] for the history, [origins] in
-the order of the forecast frame, `ahead` = gap + 1 .. gap + horizon.
+Arrays hold all series end to end, so that ten thousand series need no Python loop: shapes are [rows] for the
+history, [origins] in forecast frame order, `ahead` = gap + 1 .. gap + horizon.
 """
 
 import itertools
@@ -24,15 +24,17 @@ from tasks.evaluate.forecasts import KEYS, origin_frame
 from tasks.evaluate.frames import Targets, targets_of, write_blocks
 from tasks.grid.frequency import Frequency
 
-Progress = Callable[[str, int, int], None]  # which baseline is at work, and how many of its fits are done, of how many
+Progress = Callable[[str, int, int], None]  # the current baseline, fits done, fits in all
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """The forecasts of baselines as files: for each split and baseline the one that has its column, as in `frames.write`.
+    """The forecasts of baselines as files: per split and baseline, the file with its column, as in
+    `frames.write`.
 
-    `notes`: on each that left out origins of the test.  `times`: when the work on each began and ended, in milliseconds.
-    `errors`: the MAE of each on every validation range, the oldest first; None where no row has a forecast and an actual.
+    `notes`: on baselines that left out test origins.  `times`: when work on each began and ended, in
+    milliseconds.
+    `errors`: the MAE of each per validation range, oldest first; None without any row to score.
     """
 
     files: Mapping[str, Mapping[str, Path]]
@@ -41,18 +43,19 @@ class Baselines:
     errors: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
     def joined(self, other: "Baselines") -> "Baselines":
-        """Those of both."""
+        """Both together."""
         files = {split: {**self.files[split], **other.files[split]} for split in EVALUATED}
         notes, times = {**self.notes, **other.notes}, {**self.times, **other.times}
         return Baselines(files, notes, times, {**self.errors, **other.errors})
 
 
 def write_baselines(run: RunParams, data: Data, folder: Path, progress: Progress | None = None) -> Baselines:
-    """Forecasts validation, of each fold as if it were the only one, and test with the baselines that a run names, into files
-    in `folder`, a block at a time.
+    """Forecasts validation (of each fold separately) and test with a run's baselines, into files in `folder`,
+    a block at a time.
 
-    Nothing is shared with other calls: those of `only_naive` and of `only_fitted` may run at the same time, each in a thread
-    or process of its own.  `progress` is called after each fit; an exception that it raises ends the call.
+    Calls share nothing: those with `only_naive` and `only_fitted` may run at the same time, in threads or
+    processes.
+    `progress` is called after each fit; an exception from it ends the call.
     """
     names, began = run.evaluation.baselines, _now()
     if not names:
@@ -78,9 +81,10 @@ def _now() -> int:
 
 @dataclass(frozen=True)
 class _Work:
-    """The forecasts of baselines at some targets: what each tries in each fold, and what has come of it until now.
+    """The forecasts of baselines at some targets: the origins of each per fold, and running sums.
 
-    `sums` [folds, baselines, 4]: errors, rows with one, series that were tried, and those of them that lack forecasts.
+    `sums` [folds, baselines, 4]: errors, rows with one, series tried, and series among them without
+    forecasts.
     """
 
     run: RunParams
@@ -96,7 +100,7 @@ class _Work:
 
     @property
     def fits(self) -> int:
-        """How many Theta and AutoETS take."""
+        """The number of Theta and AutoETS fits."""
         return sum(int(one.tried.sum()) for fold in self.chosen for name, one in fold.items() if name in FITTED)
 
     def frames(self, told: Callable[[str], None]) -> Iterator[pl.DataFrame]:
@@ -123,13 +127,13 @@ class _Work:
         return {name: [one[0] / one[1] if one[1] else None for one in self.sums[:, place].tolist()] for place, name in rows}
 
     def notes(self) -> dict[str, str]:
-        """On each baseline that left something out in the last fold."""
+        """Notes on baselines that left something out in the last fold."""
         names = self.run.evaluation.baselines
         return _notes({name: (self.chosen[-1][name], self.sums[-1, place, 2:]) for place, name in enumerate(names)})
 
 
 def _notes(found: Mapping[str, tuple[Chosen, np.ndarray]]) -> dict[str, str]:
-    """In words, of each of some baselines that left something out: what it tried, and how many series that lacks forecasts."""
+    """Notes on baselines that left something out: origins, and series without forecasts."""
     notes = {}
     for name, (chosen, (series, lacking)) in found.items():
         part = f"{lacking:.0f} of {series:.0f} series lack forecasts" if name in FITTED and lacking else ""
@@ -144,12 +148,12 @@ def forecast_baselines(
     progress: Progress | None = None,
     frequency: Frequency | None = None,
 ) -> tuple[pl.DataFrame, dict[str, str]]:
-    """Wide frame (unique_id, ds, cutoff, step, a column a baseline; no y) and a note for each baseline that left origins out.
+    """Wide frame (unique_id, ds, cutoff, step, a column per baseline; no y), and notes on left-out origins.
 
-    `history`: unique_id, ds, y on the regular grid, null where missing; `origins`: unique_id, cutoff.  A series without an
-    observed value up to its cutoff gets nulls; so does a seasonal naive where no season before has one.  All lie within the
-    run's bounds.  `frequency`: the grid of the history, where the run alone does not say it.  Raises ValueError for a cutoff
-    off the grid.
+    `history`: unique_id, ds, y on the regular grid, null where missing; `origins`: unique_id, cutoff.  A
+    series without an observed value up to its cutoff gets nulls; so does a seasonal naive without an earlier
+    season.  All are within the run's bounds.  `frequency`: the grid of the history, if the run alone does not
+    define it.  Raises ValueError for a cutoff off the grid.
     """
     frequency = frequency or Frequency(run.data.frequency)
     history, origins = history.sort("unique_id", "ds"), origins.sort("unique_id", "cutoff")
@@ -164,13 +168,13 @@ def forecast_baselines(
 
 
 def baselines_at(panel: Panel, origins: np.ndarray, run: RunParams) -> Iterator[pl.Series]:
-    """The column of each baseline that a run names in the forecast frame of some rows of a panel, which rise."""
+    """The column of each baseline of a run in the forecast frame of some (ascending) rows of a panel."""
     for name, values in _forecasts(Origins.of(panel, origins), run)[0].items():
         yield pl.Series(name, bounds_of(run.data).of(values).ravel(), pl.Float64).fill_nan(None)
 
 
 def _forecasts(past: Origins, run: RunParams, progress: Progress | None = None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """[origins, horizon] of every baseline that a run names, and the notes on them."""
+    """[origins, horizon] of every baseline of a run, and notes on them."""
     columns, found = {}, {}
     for name, chosen in choices(past, run).items():
         done, total = itertools.count(1), int(chosen.tried.sum())
@@ -185,12 +189,12 @@ def _forecasts(past: Origins, run: RunParams, progress: Progress | None = None) 
 
 
 def only_naive(run: RunParams) -> RunParams:
-    """The same run with no baselines but the naive ones that it names."""
+    """The same run with only its naive baselines."""
     return with_baselines(run, tuple(name for name in run.evaluation.baselines if name not in FITTED))
 
 
 def only_fitted(run: RunParams) -> RunParams:
-    """The same run with no baselines but theta and auto_ets, where it names them."""
+    """The same run with only theta and auto_ets, if it names them."""
     return with_baselines(run, tuple(name for name in run.evaluation.baselines if name in FITTED))
 
 
@@ -200,7 +204,7 @@ def with_baselines(run: RunParams, names: tuple[str, ...]) -> RunParams:
 
 
 def _targets(origins: pl.DataFrame, run: RunParams, frequency: Frequency) -> pl.DataFrame:
-    """One row an origin and step: unique_id, ds, cutoff, step."""
+    """One row per origin and step: unique_id, ds, cutoff, step."""
     ahead = pl.col("step") + run.windows.gap
     return (
         origins.with_columns(pl.int_ranges(1, run.windows.horizon + 1, dtype=pl.Int64).alias("step"))
@@ -212,7 +216,7 @@ def _targets(origins: pl.DataFrame, run: RunParams, frequency: Frequency) -> pl.
 
 
 def _origins(history: pl.DataFrame, origins: pl.DataFrame, frequency: Frequency) -> Origins:
-    """`origins`: with the `start` of their series in `history`, its `first` ds and its number of `rows`.
+    """`origins`: with their series' `start` in `history`, `first` ds and number of `rows`.
 
     Raises ValueError for a cutoff that is not one of its series' rows.
     """
@@ -227,7 +231,7 @@ def _origins(history: pl.DataFrame, origins: pl.DataFrame, frequency: Frequency)
 
 
 def _forecast(name: str, past: Origins, run: RunParams, tried: np.ndarray, told: Callable[[str], None]) -> np.ndarray:
-    """[origins, horizon] of a baseline at those of the origins that are tried, NaN elsewhere."""
+    """[origins, horizon] of a baseline at the tried origins, NaN elsewhere."""
     ahead = run.windows.gap + np.arange(1, run.windows.horizon + 1)
     arguments, values = (
         arguments_of(name, run.evaluation.season).to_dict(),
@@ -245,6 +249,6 @@ def _forecast(name: str, past: Origins, run: RunParams, tried: np.ndarray, told:
 
 
 def _lacking(values: np.ndarray, start: np.ndarray, tried: np.ndarray) -> np.ndarray:
-    """[2] of how many series an origin was tried, and how many of these lack a forecast there."""
+    """[2] the series with a tried origin, and those among them that lack a forecast there."""
     failed = tried & np.isnan(values).any(axis=1)
     return np.array([len(np.unique(start[tried])), len(np.unique(start[failed]))])

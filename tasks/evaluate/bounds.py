@@ -1,4 +1,4 @@
-"""What a forecast can be (data.lowest, data.highest, data.integer): the same rule for what is scored and what is served."""
+"""Bounds on forecasts (data.lowest, data.highest, data.integer), the same for scoring and serving."""
 
 from collections.abc import Iterable
 
@@ -12,12 +12,12 @@ NO_BOUNDS = Bounds()
 
 
 def bounds_of(data: DataParams) -> Bounds:
-    """The bounds that a run file gives."""
+    """The bounds in a run file."""
     return Bounds(data.lowest, data.highest, data.integer)
 
 
 def within(frame: pl.DataFrame, models: Iterable[str], bounds: Bounds) -> pl.DataFrame:
-    """A forecast frame with every forecast of some models within bounds; null where there is none."""
+    """A forecast frame with the forecasts of some models clipped to bounds; null without a forecast."""
     if bounds == NO_BOUNDS:
         return frame
     return frame.with_columns(

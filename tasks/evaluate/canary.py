@@ -1,6 +1,6 @@
-"""The leakage canary: spoil everything after a cutoff, make the panel again, and nothing that was forecast may change.
+"""The leakage canary: alters everything after a cutoff, rebuilds the panel, and no forecast may change.
 
-It goes through the code of the run itself, from the long frame to the forecast: a leak anywhere on the way is seen.
+It uses the run's own code from the long frame to the forecast, so that a leak anywhere shows.
 """
 
 import tempfile
@@ -33,20 +33,21 @@ from tasks.lags.panel import write_panel
 from tasks.names import column
 from tasks.train.fits import Fit
 
-SERIES, CUTOFFS = 8, 3  # how many are tried, spread evenly
+SERIES, CUTOFFS = 8, 3  # how many are tried, evenly spread
 SPOILED = 12345.678
 
 BuildPanel = Callable[[pl.LazyFrame, Path], Path]
 
 
 class Leak(ChecksFailed):
-    """A forecast saw what it must not, or is shifted: a fault of the pipeline or of a feature, never of the data."""
+    """A forecast sees past its cutoff, or is shifted: a fault of the pipeline or a feature, not of data."""
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What the canary is sent through: how a panel is made, its windows and splits, forecasters by label, how they scale, and
-    the ensembles with baselines, whose graphs are without these; `tried`: the split whose cutoffs are tried."""
+    """What the canary tests: how to build a panel, windows and split, forecasters by label, their scaling,
+    and `mixed` ensembles, whose forecasters lack their baselines; `tried`: the split with the cutoffs to
+    try."""
 
     build: BuildPanel
     params: WindowParams
@@ -65,10 +66,10 @@ class Pipeline:
 def find_leak(frame: pl.LazyFrame, ids: Sequence[str], pipeline: Pipeline) -> str | None:
     """What leaks, in words, or None.
 
-    `frame`: the long frame of a run, `ids` its series.  For some cutoffs of some series all values after the cutoff are
-    spoiled, less what is declared known ahead; forecasts at the cutoff must keep their bits, and scaling fitted again its
-    numbers.  A split by rows has no moment of its own: while one series is tested a longer one still trains, and those rows
-    of it are left alone.
+    `frame`: the long frame of a run, `ids` its series.  For some cutoffs of some series, alters all values
+    after the cutoff except those known ahead; forecasts at the cutoff must keep their bits, and refitted
+    scaling its numbers. In a split by rows a longer series may still train while another is tested: rows that
+    a series trains on are not altered.
     """
     some = _rows_tried(frame, ids)
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +91,7 @@ def _rows_tried(frame: pl.LazyFrame, ids: Sequence[str]) -> pl.DataFrame:
 
 
 def _leak_at(frame: pl.DataFrame, before: Windows, cutoff: int, pipeline: Pipeline, folder: Path) -> str | None:
-    ahead = {"unique_id", "ds", *pipeline.params.future, *pipeline.params.static}  # known ahead, and so left alone
+    ahead = {"unique_id", "ds", *pipeline.params.future, *pipeline.params.static}  # known ahead: not altered
     values = [name for name in frame.columns if name not in ahead]
 
     borders = _borders(before.panel, pipeline.split)
@@ -101,7 +102,7 @@ def _leak_at(frame: pl.DataFrame, before: Windows, cutoff: int, pipeline: Pipeli
 
     if changed_by(values) is None:
         return None
-    for name in values:  # which one?
+    for name in values:  # find the column
         what = changed_by([name])
         if what:
             when = pl.Series([cutoff]).cast(frame["ds"].dtype)[0]
@@ -110,15 +111,15 @@ def _leak_at(frame: pl.DataFrame, before: Windows, cutoff: int, pipeline: Pipeli
 
 
 def _borders(panel: Panel, split: Split) -> pl.DataFrame:
-    """unique_id and the time of the last row of each series that it is trained on (_border)."""
+    """unique_id and the time of the last training row of each series (_border)."""
     _, stops = split.target_ranges(panel.times, panel.offsets, "train")
     last = panel.times[panel.offsets[:-1] + np.maximum(stops - 1, 0)]
     return pl.DataFrame({"unique_id": panel.ids, "_border": last}, schema={"unique_id": pl.String, "_border": pl.Int64})
 
 
 def spoil(frame: pl.DataFrame, names: Sequence[str], cutoff: int, borders: pl.DataFrame) -> pl.DataFrame:
-    """The frame with every value of some columns overwritten where its row lies after the cutoff and the border of its series
-    (of `_borders`); missing ones too."""
+    """The frame with some columns overwritten, missing values included, in rows after both the cutoff and
+    their series' border (of `_borders`)."""
     border = frame.select("unique_id").join(borders, on="unique_id", how="left", maintain_order="left")["_border"]
     after = pl.lit(frame.select(pl.col("ds").to_physical() > pl.max_horizontal(pl.lit(cutoff), pl.lit(border))).to_series())
     return frame.with_columns(pl.when(after).then(SPOILED).otherwise(column(name)).alias(name) for name in names)
@@ -162,9 +163,10 @@ def _same(a: Tensor, b: Tensor) -> bool:
 @task(cache_policy=NO_CACHE)
 @discreet
 def try_canary(frame: pl.LazyFrame, run: RunParams, data: Data, fits: Sequence[Fit]) -> None:
-    """Raises Leak, naming the feature, where the forecast of any trained variant sees past its cutoff or is shifted.
+    """Raises Leak, naming the feature, if the forecast of a trained variant sees past its cutoff or is
+    shifted.
 
-    Cutoffs are those of the test; for the fits of an earlier fold, those of its validation range.
+    Cutoffs are in the test range; for fits of an earlier fold, in its validation range.
     """
     params, frequency, fill = data.windows, Frequency.of(data.panel.facts), run.windows.forward_fill
     rules = tuple(dict.fromkeys(rule for fit in fits for rule in rules_of(fit.job)))
@@ -177,7 +179,7 @@ def try_canary(frame: pl.LazyFrame, run: RunParams, data: Data, fits: Sequence[F
     def build(rows: pl.LazyFrame, folder: Path) -> Path:
         return write_panel(rows, params, frequency, fill, folder)
 
-    if data.earlier:  # the table is read once
+    if data.earlier:  # read the table only once
         frame = _rows_tried(frame, data.panel.ids).lazy()
     for number, split in enumerate((data.split, *data.earlier)):
         own = [fit for fit in fits if fit.finished and fit.job.split == split]
@@ -190,5 +192,5 @@ def try_canary(frame: pl.LazyFrame, run: RunParams, data: Data, fits: Sequence[F
 
 
 def rules_of(job: Job) -> list[Rule]:
-    """How a fit scales, or each member of an ensemble."""
+    """The scaling of a fit, or of each member of an ensemble."""
     return [rule for member in job.networks for rule in rules_of(member)] or [job.scaling]

@@ -1,4 +1,4 @@
-"""About how long a comparison takes, and what it holds: from tables of measured costs, said before it trains."""
+"""Estimates the time and memory of a comparison from measured costs, before it trains."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +13,14 @@ from tasks.explore.costs import EVERY_RUN, MEMORY, START, Work, cost_of, fit_sec
 from tasks.lags.sizes import Sizes, size_text
 from tasks.train.job import Planned
 
-HIDDEN = 12 * 32 * 4  # bytes that the layers of a network keep of a sample for the way back
-FRAMES = 8  # columns of a block of the forecast frame that are in memory at a time
-NUMBERS = 60  # that scoring holds until its end of each origin (measured: 100,000 series against 20,000)
+HIDDEN = 12 * 32 * 4  # bytes per sample that a network's layers keep for the backward pass
+FRAMES = 8  # columns of a block of the forecast frame in memory at a time
+NUMBERS = 60  # per origin, held by scoring until its end (measured: 100,000 series against 20,000)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds by the clock, where every fit ends early and where none does; bytes of memory of all processes together."""
+    """Wall clock seconds if every fit ends early, and if none does; memory of all processes in bytes."""
 
     least: float
     most: float
@@ -28,7 +28,7 @@ class Estimate:
     jobs: int
 
     def line(self) -> str:
-        """What people read before the training begins."""
+        """The line that is printed before training."""
         low, high = _time(self.least), _time(self.most)
         took = f"about {high}" if low == high else f"{low} to {high}"
         at_a_time = f"{self.jobs} fits at a time" if self.jobs > 1 else "one fit at a time"
@@ -39,7 +39,7 @@ class Estimate:
 
 
 def estimate(run: RunParams, data: Data, sizes: Sizes, fits: Sequence[Planned], jobs: int) -> Estimate:
-    """Of a comparison on a CPU, as if nothing of it had been trained before."""
+    """For a comparison on a CPU in which nothing was trained before."""
     counts, training = sizes.budget, run.training
     windows = [counts.windows[name] for name in ("train", "validation", "test")]
     work, rows = _last_work(data, sizes), np.diff(data.panel.offsets)
@@ -54,12 +54,12 @@ def estimate(run: RunParams, data: Data, sizes: Sizes, fits: Sequence[Planned], 
 
 
 def most_seconds(data: Data, sizes: Sizes, fits: Sequence[Planned]) -> list[float]:
-    """Seconds of a core that each of some fits takes at most, where none is an ensemble or of an earlier fold."""
+    """The most core seconds of each fit, none of which is an ensemble or of an earlier fold."""
     return _every_fit(fits, _last_work(data, sizes), False, np.diff(data.panel.offsets))
 
 
 def _last_work(data: Data, sizes: Sizes) -> Work:
-    """What a fit of the newest validation range goes through."""
+    """The work of a fit for the newest validation range."""
     windows = [sizes.budget.windows[name] for name in ("train", "validation", "test")]
     return Work(data.windows.lookback, len(data.windows.channels) + 1, *windows)
 
@@ -67,8 +67,9 @@ def _last_work(data: Data, sizes: Sizes) -> Work:
 def _every_fit(
     fits: Sequence[Planned], last: Work, early: bool, rows: np.ndarray, earlier: Mapping[Split, Work] | None = None
 ) -> list[float]:
-    """Seconds of a core of every fit and of every network of an ensemble, each once, and of every ensemble, whose baselines
-    forecast then.  `early`: as soon as patience ends it.  `rows` of each series.  `earlier`: the work of earlier folds."""
+    """Core seconds of every fit and every network of an ensemble, each once, and of every ensemble, which
+    runs its baselines.  `early`: if patience ends them at once.  `rows`: of each series.  `earlier`: work of
+    earlier folds."""
     found: dict[tuple[str, int, Split | None], float] = {}
     works = {fit.label: (earlier or {}).get(fit.job.split, last) if fit.job.split else last for fit in fits}
     for fit in fits:
@@ -87,7 +88,7 @@ def _every_fit(
 
 
 def _by_the_clock(seconds: Sequence[float], jobs: int) -> float:
-    """What so many at a time take: no less than the longest."""
+    """The time for jobs that run so many at a time; at least the longest."""
     return max(sum(seconds) / jobs, *seconds)
 
 

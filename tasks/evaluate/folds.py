@@ -1,7 +1,7 @@
-"""Several validation ranges, one before another (`split.folds`): every variant is trained for each, on what was before it.
+"""Several validation ranges in sequence (`split.folds`): every variant is trained for each, on prior rows.
 
-A fit of an earlier fold is an ordinary fit on borders that lie further back, which any other run with these borders shares.  It
-forecasts its own validation range; what is scored on the test, registered and trained again is the fit of the last fold.
+A fit of an earlier fold is an ordinary fit on earlier borders, shared by any run with these borders.  It
+forecasts its own validation range; scored on the test, registered and refitted is the fit of the last fold.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from tasks.train.kind import Kind
 
 
 def join_folds(fits: Sequence[Fit]) -> list[Fit]:
-    """The fits of the last fold, each with its validation forecasts of all folds, one after another, the oldest first.
+    """The fits of the last fold, each with its validation forecasts of all folds in sequence, oldest first.
 
-    A fit of which an earlier fold failed has failed: nothing may choose it by what is left.
+    A fit fails if one of its earlier folds did: it must not be chosen by the remaining ones.
     """
     return with_repeats(fits, Kind.FOLD, _joined)
 

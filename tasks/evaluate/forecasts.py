@@ -1,7 +1,7 @@
-"""The forecasts of a trained variant on rolling origins that training never saw, as a frame in original units.
+"""Forecasts of a trained variant on rolling origins outside training, as a frame in original units.
 
-A forecast frame (polars): unique_id, ds, cutoff, step (1 .. horizon), y (null where missing), and one column a model.  The file
-of a variant has its own quantiles beside it, in columns of `own_column`.
+A forecast frame (polars): unique_id, ds, cutoff, step (1 .. horizon), y (null where missing), and a column
+per model.  The file of a variant also has its own quantiles, in columns named by `own_column`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ from tasks.grid.frequency import Frequency
 from tasks.tracking import runs
 from tasks.train.fits import Fit
 
-ROWS = 1 << 17  # held in memory at a time
+ROWS = 1 << 17  # in memory at a time
 KEYS = ("unique_id", "ds", "cutoff", "step")
 
 
@@ -37,17 +37,17 @@ def forecast_frame(panel: Panel, windows: Windows, forecasts: np.ndarray, name: 
 
 
 def own_column(model: str, level: float) -> str:
-    """The column of a model's own quantile in the file of its forecasts: how far it lies from the point, in 32 bits."""
+    """The column of a model's own quantile in its file: the distance from the point, in 32 bits."""
     return f"{model}-q-{level:g}"
 
 
 def own_columns(columns: Iterable[str], model: str) -> list[str]:
-    """Those of a model among the columns of its file."""
+    """The own-quantile columns of a model in its file."""
     return [name for name in columns if name.startswith(f"{model}-q-")]
 
 
 def origin_frame(panel: Panel, params: WindowParams, origins: np.ndarray) -> pl.DataFrame:
-    """The same without a model: unique_id, ds, cutoff, step, y; `origins`: rows of the panel."""
+    """The frame without a model: unique_id, ds, cutoff, step, y; `origins`: rows of the panel."""
     horizon, origins = params.horizon, np.asarray(origins, np.int64)
     rows = (origins[:, None] + params.gap + 1 + np.arange(horizon)).ravel()
     series = np.searchsorted(panel.offsets, origins, side="right") - 1
@@ -68,9 +68,10 @@ def origin_frame(panel: Panel, params: WindowParams, origins: np.ndarray) -> pl.
 def write_forecasts(
     path: Path, panel: Panel, windows: Windows, name: str, points: np.ndarray, levels: Sequence[float], own: np.ndarray
 ) -> None:
-    """The forecast frame of one model as a file, some ROWS rows at a time.
+    """Writes the forecast frame of one model to a file, ROWS rows at a time.
 
-    `points` [windows, horizon]; `own` [windows, horizon, Q]: its own quantiles of some `levels` [Q], less them.
+    `points` [windows, horizon]; `own` [windows, horizon, Q]: its own quantiles at `levels` [Q], minus the
+    points.
     """
     some = max(ROWS // windows.params.horizon, 1)
     with placed(path) as partial, ExitStack() as opened:
@@ -88,13 +89,13 @@ def write_forecasts(
 @task(cache_policy=NO_CACHE, task_run_name="evaluate {fit.planned.label}")
 @discreet
 def evaluate_variant(fit: Fit, panel: Panel) -> Fit:
-    """Puts what the worker of a fit forecast into `<folder>/<split>.parquet`; no weights are loaded.
+    """Writes the forecasts of a fit's worker to `<folder>/<split>.parquet`; loads no weights.
 
-    A variant that failed stays failed; one whose forecasts are not all finite becomes so: it is never scored.
+    A failed variant stays failed; one with non-finite forecasts becomes so: it is never scored.
     """
     if not fit.finished:
         return fit
-    assert fit.evaluated is not None  # a worker that ends well leaves it
+    assert fit.evaluated is not None  # written by every worker that ends well
     for split in fit.evaluated.not_finite:
         runs.finish(fit.run_id, "FAILED")
         return fit.failed(f"forecasts on {split} are not finite")

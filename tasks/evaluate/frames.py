@@ -1,11 +1,11 @@
-"""The wide forecast frame of a split as one Parquet file, written and read a few columns or a block of rows at a time.
+"""The wide forecast frame of a split as a Parquet file, written and read by columns or by blocks of rows.
 
-unique_id, ds, cutoff, y and a column a model, with `<model>-lo-90`, `<model>-hi-90` and so on where it has intervals: what
-people get as `forecasts.parquet`, and what every figure of a comparison is computed from.  `step` is not in it: an origin has
-a row a step.
+unique_id, ds, cutoff, y and a column per model, with `<model>-lo-90`, `<model>-hi-90` and so on if it has
+intervals: users get it as `forecasts.parquet`, and all figures of a comparison come from it.  It has no
+`step`: an origin has a row per step.
 
-A block is some whole series of one fold, in the order of the panel, of about ROWS rows: one row group of the file.  Whatever is
-scored is made of sums over blocks, so that memory holds one of them, however many series there are.
+A block is whole series of one fold, in panel order, with about ROWS rows: one row group of the file.  Scores
+are sums over blocks, so that memory holds one block, however many series there are.
 """
 
 from collections import Counter
@@ -35,14 +35,14 @@ from tasks.grid.frequency import Frequency
 TIMES = ("ds", "cutoff")
 COVERAGE = 90  # percent: of the interval that is shown first
 OWN = "_"
-SAME = ("unique_id", "cutoff", "step")  # of a row in every file
+SAME = ("unique_id", "cutoff", "step")  # must match between files
 OTHER = "{}: its forecasts are of other origins than those of this comparison"
-ROWS = 1 << 16  # of a block, unless one series has more
+ROWS = 1 << 16  # per block, unless one series has more
 
 
 class Outcome(NamedTuple):
-    """What one model forecast and what came, R rows: `y`, `point` (NaN: missing), `step` (from 0), the number of its `series`,
-    `cutoff` as a number; `own` [R, Q]: its own quantiles, where it has some; `fold` from 0, where there are several."""
+    """Forecasts and actuals of one model, R rows: `y`, `point` (NaN: missing), `step` (from 0), `series`
+    number, numeric `cutoff`; `own` [R, Q]: its own quantiles, if any; `fold` from 0, if there are several."""
 
     y: np.ndarray
     point: np.ndarray
@@ -54,7 +54,7 @@ class Outcome(NamedTuple):
 
     @classmethod
     def gathered(cls, parts: Iterable["Outcome"], most: int) -> "Outcome":
-        """All of the parts, at least one, of `most` rows together: each goes into its place, never two copies of all."""
+        """All of at least one part, with `most` rows together, filled in place without a second copy."""
         found, done = list[np.ndarray | None](), 0
         for part in parts:
             found = found or [None if one is None else np.empty((most, *one.shape[1:]), one.dtype) for one in part]
@@ -69,7 +69,8 @@ class Outcome(NamedTuple):
 class Targets:
     """What is forecast: a horizon of rows after each of some origins.
 
-    `folds`: the origin rows of each fold [O], rising.  Where there are several, a frame has its number in `_fold`, from 0.
+    `folds`: the origin rows of each fold [O], ascending.  With several, a frame has its number in `_fold`,
+    from 0.
     """
 
     panel: Panel
@@ -78,11 +79,11 @@ class Targets:
 
     @property
     def rows(self) -> int:
-        """Of the forecast frame."""
+        """The rows of the forecast frame."""
         return self.params.horizon * sum(len(origins) for origins in self.folds)
 
     def parts(self) -> Iterator[tuple[int, np.ndarray]]:
-        """The fold and the origins of each block; one empty block where there are none."""
+        """The fold and the origins of each block; one empty block if there are none."""
         some = max(ROWS // self.params.horizon, 1)
         for fold, origins in enumerate(self.folds):
             series = np.searchsorted(self.panel.offsets, origins, side="right") - 1
@@ -95,22 +96,23 @@ class Targets:
             yield 0, np.empty(0, np.int64)
 
     def blocks(self) -> Iterator[pl.DataFrame]:
-        """The forecast frame without a model, a block at a time: unique_id, ds, cutoff, step, y, and `_fold`."""
+        """The forecast frame without a model, in blocks: unique_id, ds, cutoff, step, y, and `_fold`."""
         for fold, origins in self.parts():
             frame = origin_frame(self.panel, self.params, origins)
             yield frame.with_columns(_fold=pl.lit(fold, pl.Int32)) if len(self.folds) > 1 else frame
 
     def frame(self) -> pl.DataFrame:
-        """All blocks, for those who have few rows."""
+        """All blocks together, for few rows."""
         return pl.concat(self.blocks())
 
 
 @dataclass(frozen=True)
 class Forecasts:
-    """A wide forecast frame on disk, an origin's `horizon` rows together and in order, its times instants.
+    """A wide forecast frame on disk, with each origin's `horizon` rows together and in order, and times as
+    instants.
 
-    `sources`: for each model the file that has its own quantiles, if it has some; `ids`: of the panel's series, in order.
-    `folds`: how many rows each validation range has, one after another; empty where there is one alone.
+    `sources`: per model, the file with its own quantiles, if any; `ids`: of the panel's series, in order.
+    `folds`: the rows of each validation range, in sequence; empty if there is only one.
     """
 
     path: Path
@@ -122,20 +124,20 @@ class Forecasts:
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         return int(pq.read_metadata(self.path).num_rows)
 
     def read(self, *columns: str, series: Sequence[str] | None = None) -> pl.DataFrame:
-        """unique_id, ds, cutoff, step, y and the columns asked for, of some series: all of them only where they are few."""
+        """unique_id, ds, cutoff, step, y and some columns, of some series; of all only if they are few."""
         table = pl.scan_parquet(self.path).select("unique_id", "ds", "cutoff", "y", *dict.fromkeys(columns))
         return self.shown((table if series is None else table.filter(pl.col("unique_id").is_in(list(series)))).collect())
 
     def blocks(self, *columns: str, fold: int | None = None) -> "Blocks":
-        """The same, a block at a time, as often as it is asked; of one fold alone, or of all, one after another."""
+        """The same in blocks, which may be iterated repeatedly; of one fold, or of all in sequence."""
         return Blocks(self, columns, fold)
 
     def shown(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Whole origins of it with their steps, numbers of 64 bits, and times on the clock of the data."""
+        """Rows of whole origins with their steps, 64-bit numbers, and times on the clock of the data."""
         times = (self.frequency.shown(pl.col(name)).alias(name) for name in TIMES)
         frame = frame.with_columns(pl.col(pl.Float32).cast(pl.Float64), *times)
         return frame.with_columns(step=pl.int_range(pl.len(), dtype=pl.Int64) % self.horizon + 1)
@@ -147,11 +149,11 @@ class Forecasts:
         return np.searchsorted(np.cumsum(self.folds), starts, side="right").tolist() if self.folds else [0] * len(sizes)
 
     def outcome(self, model: str, levels: Sequence[float]) -> Outcome:
-        """The forecasts of a model beside what came, with its own quantiles of some levels, if it has all of them."""
+        """The forecasts and actuals of a model, with its own quantiles at `levels`, if it has all of them."""
         return Outcome.gathered(self.outcomes(model, levels), self.rows)
 
     def outcomes(self, model: str, levels: Sequence[float]) -> Iterator[Outcome]:
-        """The same, a block at a time."""
+        """The same in blocks."""
         names = [own_column(model, level) for level in levels]
         own = names if names and {*names} <= {*pq.read_schema(self.sources[model]).names} else []
         with pq.ParquetFile(self.path) as file, _Rows(self.sources[model], own) as beside:
@@ -166,7 +168,7 @@ class Forecasts:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Some columns of a forecast frame, block by block; each iteration reads the file anew."""
+    """Some columns of a forecast frame in blocks; each iteration reads the file again."""
 
     found: Forecasts
     columns: tuple[str, ...]
@@ -181,7 +183,7 @@ class Blocks:
 
 
 class _Rows:
-    """Some columns of a file, so many rows at a time as are asked for, whatever its row groups."""
+    """Some columns of a file, any number of rows at a time, whatever its row groups."""
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path, self.columns = path, list(columns)
@@ -196,7 +198,7 @@ class _Rows:
         self.file.close()
 
     def take(self, rows: int) -> pl.DataFrame:
-        """The next rows; fewer where the file ends."""
+        """The next rows; fewer at the end of the file."""
         while self.left.num_rows < rows and (batch := next(self.batches, None)) is not None:
             self.left = pa.concat_tables([self.left, pa.Table.from_batches([batch])])
         found, self.left = self.left.slice(0, rows), self.left.slice(rows)
@@ -204,12 +206,12 @@ class _Rows:
 
     @property
     def rows(self) -> int:
-        """Of the whole file."""
+        """The rows of the whole file."""
         return int(self.file.metadata.num_rows)
 
 
 def numbers_of(names: pl.Series, ids: Sequence[str]) -> np.ndarray:
-    """[R] the number of each series among the panel's; one past the last for a name that is none of them."""
+    """[R] the number of each series in the panel; one past the last for unknown names."""
     runs, places = names.rle().struct.unnest(), _places(tuple(ids))
     numbers = np.array([places.get(name, len(ids)) for name in runs["value"]], np.int64)
     return np.repeat(numbers, runs["len"].to_numpy())
@@ -232,11 +234,11 @@ def write(
     bounds: Bounds = NO_BOUNDS,
     narrow: bool = False,
 ) -> Forecasts:
-    """Joins files side by side, a block at a time.
+    """Joins files side by side, in blocks.
 
-    `targets`: the blocks of `Targets`.  `sources`: for each model the Parquet file that has its column, with the rows of
-    `targets`.  `calibrations`: of the models that get intervals, which are of `levels` in percent.  All forecasts lie within
-    `bounds`, and are kept in 32 bits where `narrow`.  Raises ValueError where a file has other rows.
+    `targets`: the blocks of `Targets`.  `sources`: per model, the Parquet file with its column, with the rows
+    of `targets`.  `calibrations`: of the models that get intervals, at `levels` in percent.  Forecasts are
+    clipped to `bounds`, and stored in 32 bits if `narrow`.  Raises ValueError for a file with other rows.
     """
     folds: Counter[int] = Counter()
     with placed(path) as partial, ExitStack() as opened:
@@ -264,10 +266,11 @@ def with_intervals(
     bounds: Bounds = NO_BOUNDS,
     units: np.ndarray | None = None,
 ) -> pl.DataFrame:
-    """A frame with `<model>-lo-L` and `<model>-hi-L` of some levels in percent; null without a forecast or too few errors.
+    """Adds `<model>-lo-L` and `<model>-hi-L` at some levels in percent; null without a forecast or enough
+    errors.
 
-    The model's own quantiles stand in it in columns of `own_column`, with an underscore before them.  `units`: of each row,
-    where they are not those of its series.
+    The frame holds the model's own quantiles in columns named by `own_column` after an underscore.  `units`:
+    per row, if not those of its series.
     """
     own = [OWN + own_column(model, level) for level in calibration.levels]
     point = frame[model].cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -280,14 +283,14 @@ def with_intervals(
 
 
 def targets_of(data: Data, split: str, stride: int) -> Targets:
-    """What is forecast of a split; of validation in all folds, the oldest first."""
+    """What is forecast in a split; for validation in all folds, oldest first."""
     folds = data.folds if split == "validation" else (data,)
     origins = tuple(origin_rows(fold.panel, fold.windows, fold.split, split, stride) for fold in folds)
     return Targets(data.panel, data.windows, origins)
 
 
 def _own_columns(sources: Mapping[str, Path], calibrations: Mapping[str, Calibration]) -> dict[str, Path]:
-    """The columns with own quantiles that calibrations need, with an underscore before them, and the file of each."""
+    """The own-quantile columns that calibrations need, named with an underscore, and the file of each."""
     needed = {model: [own_column(model, level) for level in one.levels] for model, one in calibrations.items() if one.own}
     return {OWN + name: sources[model] for model, names in needed.items() for name in names}
 
@@ -295,7 +298,7 @@ def _own_columns(sources: Mapping[str, Path], calibrations: Mapping[str, Calibra
 def _joined(
     targets: Iterable[pl.DataFrame], sources: Mapping[str, Path], own: Mapping[str, Path], opened: ExitStack
 ) -> Iterator[pl.DataFrame]:
-    """The blocks of the targets with every model's column, and some of its own quantiles."""
+    """The blocks of the targets with every model's column, and some own quantiles."""
     columns: dict[Path, list[str]] = {}
     for name, path in {**sources, **own}.items():
         columns.setdefault(path, []).append(name)
@@ -319,7 +322,7 @@ def _joined(
 
 
 def blocks_of(path: Path, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-    """The rows of a file of ours, about ROWS at a time, at least once; some columns, or all."""
+    """The rows of one of our files, in blocks of about ROWS, at least one; some columns, or all."""
     with pq.ParquetFile(path) as file:
         yield from (pl.DataFrame(part) for part in file.iter_batches(ROWS, columns=columns))
         if not file.metadata.num_rows:
@@ -327,7 +330,7 @@ def blocks_of(path: Path, columns: Sequence[str] | None = None) -> Iterator[pl.D
 
 
 def write_blocks(blocks: Iterable[pl.DataFrame], path: Path) -> None:
-    """Writes frames of the same columns, at least one, one after another in place of `path`, whole or not at all."""
+    """Writes at least one frame, all with the same columns, one after another to `path`, atomically."""
     with placed(path) as partial, ExitStack() as opened:
         writer: pq.ParquetWriter | None = None
         for block in blocks:
@@ -337,6 +340,6 @@ def write_blocks(blocks: Iterable[pl.DataFrame], path: Path) -> None:
 
 
 def write_columns(frame: pl.DataFrame, models: Sequence[str], path: Path) -> dict[str, Path]:
-    """The columns of some models as a file of their own; for each the file that has it."""
+    """Writes the columns of some models to a file; returns that file for each."""
     write_parquet(frame.select(*KEYS, *models), path)
     return dict.fromkeys(models, path)

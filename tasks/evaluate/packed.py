@@ -1,7 +1,8 @@
-"""How the wide forecast frame is packed: in 32 bits where rounding is far below what a naive forecast errs, and compressed.
+"""Packs the wide forecast frame: 32 bits if rounding is far below a naive forecast's error, and compressed.
 
-A forecast of 15.3 C loses 5e-7 in 32 bits, which no figure shows; one of 16,777,217.0 with errors of hundredths loses 1.  Bytes
-of equal weight stand together (BYTE_STREAM_SPLIT): digits that differ do not repeat, signs and exponents do.
+In 32 bits a forecast of 15.3 C loses 5e-7, which no figure shows; one of 16,777,217.0 with errors of
+hundredths loses 1.  BYTE_STREAM_SPLIT groups bytes by significance: digits vary, but signs and exponents
+repeat.
 """
 
 from collections.abc import Mapping
@@ -16,16 +17,17 @@ from models.data.panel import Panel
 from models.serving import Bounds
 from tasks.evaluate.bounds import NO_BOUNDS
 
-SHARE = 1e-3  # of the in-sample naive error of a series, which rounding stays below
-VALUES = 1 << 20  # of the panel that are looked at together
-KEPT = ("unique_id", "ds", "cutoff", "y", "_fold")  # of the frame, besides the forecasts
+SHARE = 1e-3  # of a series' in-sample naive error: the limit for rounding
+VALUES = 1 << 20  # values of the panel examined at a time
+KEPT = ("unique_id", "ds", "cutoff", "y", "_fold")  # columns besides forecasts
 
 
 def is_narrow(panel: Panel, naive: Mapping[str, float], bounds: Bounds = NO_BOUNDS) -> bool:
-    """Whether 32 bits hold forecasts of every series: rounding at its largest |y| is below SHARE of its naive training error.
+    """Whether 32 bits suffice for every series: rounding at its largest |y| is below SHARE of its naive
+    error.
 
-    `naive`: of each series that has one.  A series without, or whose error is 0, needs values that 32 bits hold exactly, and
-    so do `bounds`, which no rounded forecast may pass.
+    `naive`: in-sample errors of series that have one.  A series without, or with an error of 0, needs values
+    that 32 bits hold exactly, and so do `bounds`, which no rounded forecast may pass.
     """
     if any(one is not None and float(np.float32(one)) != one for one in (bounds.lowest, bounds.highest)):
         return False
@@ -40,7 +42,7 @@ def is_narrow(panel: Panel, naive: Mapping[str, float], bounds: Bounds = NO_BOUN
 
 
 def _holds(y: np.ndarray, starts: np.ndarray, errors: np.ndarray) -> bool:
-    """The same of series that begin at rows `starts` of `y`, whose naive errors are given."""
+    """The same for series that begin at rows `starts` of `y`, with their naive errors."""
     y = np.nan_to_num(y, nan=0.0)
     if (np.abs(y) > np.finfo(np.float32).max).any():
         return False
@@ -50,13 +52,13 @@ def _holds(y: np.ndarray, starts: np.ndarray, errors: np.ndarray) -> bool:
 
 
 def table_of(frame: pl.DataFrame, narrow: bool) -> pa.Table:
-    """A block of the frame as it is written: forecasts in 32 bits where `narrow`, else in 64."""
+    """A block of the frame as stored: forecasts in 32 bits if `narrow`, else in 64."""
     kind = pl.Float32 if narrow else pl.Float64
     return frame.with_columns(pl.exclude(*KEPT).cast(kind)).to_arrow()
 
 
 def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A file for such blocks."""
+    """A writer for such blocks."""
     numbers = [field.name for field in schema if field.name not in KEPT]
     split = dict.fromkeys(numbers, "BYTE_STREAM_SPLIT") | {"ds": "DELTA_BINARY_PACKED"}
     names = [name for name in ("unique_id", "cutoff", "_fold") if name in schema.names]

@@ -1,7 +1,7 @@
-"""Training again as time goes on: every variant anew after so many test origins (`evaluation.refit`).
+"""Rolling refits: every variant is retrained after every few test origins (`evaluation.refit`).
 
-Each refit is an ordinary fit on borders that are moved on by the rows of those origins; it forecasts the test origins from its
-own border to the next.  What validation chooses is chosen once, by the first fits, and intervals come from their residuals.
+Each refit is an ordinary fit on borders moved on by those origins' rows; it forecasts the test origins from
+its border to the next.  Validation chooses once, by the first fits, whose residuals give the intervals.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ from tasks.train.kind import Kind
 
 
 def refit_splits(run: RunParams, data: Data) -> list[Split]:
-    """The borders of each refit, oldest first; none without `evaluation.refit`, or where the test has no more origins."""
+    """The borders of each refit, oldest first; empty without `evaluation.refit` or test origins."""
     every, stride = run.evaluation.refit, run.evaluation.stride
     found: list[Split] = []
     while every:
@@ -42,15 +42,15 @@ def _moved(split: Split, rows: int, frequency: Frequency) -> Split:
 
 
 def join_refits(fits: Sequence[Fit]) -> list[Fit]:
-    """The first fits, each with the test forecasts of whichever of its refits was the newest at each origin.
+    """The first fits, each with the test forecasts of its newest refit at each origin.
 
-    A fit of which a refit failed has failed.
+    A fit fails if one of its refits did.
     """
     return with_repeats(fits, Kind.REFIT, _joined)
 
 
 def with_repeats(fits: Sequence[Fit], kind: Kind, join: Callable[[Fit, Sequence[Fit]], Fit]) -> list[Fit]:
-    """The fits that are not of a kind, each joined with those of the kind that repeat it.  One fails where one of these did."""
+    """The fits not of a kind, each joined with its repetitions of that kind; fails if one of these did."""
     repeats: dict[str, list[Fit]] = {}
     for fit in fits:
         if fit.planned.kind is kind:
@@ -72,8 +72,8 @@ def _joined(fit: Fit, again: Sequence[Fit]) -> Fit:
 
 
 def newest(files: Sequence[Path], label: str) -> Iterator[pl.DataFrame]:
-    """The rows of the first file, a block at a time, each with the forecast of the last file that has its origin; and with the
-    own quantiles of that one, where all files have them.  In all files rows stand by series and cutoff."""
+    """The rows of the first file, in blocks, each with the forecast of the last file that has its origin, and
+    with its own quantiles if all files have them.  All files are sorted by series and cutoff."""
     own = own_columns(pl.read_parquet_schema(files[0]), label)
     if not all({*own} <= {*pl.read_parquet_schema(file)} for file in files):
         own = []
@@ -95,7 +95,7 @@ class _Later:
         self.blocks, self.left = blocks, next(blocks)
 
     def upto(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Those that come no later than the last row of a frame, and were not handed out before."""
+        """The rows up to the last row of a frame that were not handed out before."""
         found, keys = [self.left.clear()], ("unique_id", "cutoff", "step")
         for last in frame.select(keys).tail(1).rows():
             while True:

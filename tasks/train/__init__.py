@@ -1,1 +1,1 @@
-"""Fits: their jobs, identity and processes."""
+"""Fits: their jobs, identities and processes."""

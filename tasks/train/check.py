@@ -1,4 +1,4 @@
-"""Checks variants by building them without memory, before any data is read; counts their parameters, measures their field."""
+"""Checks variants by building them without memory, before data are read; measures their size and field."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,8 +25,8 @@ from tasks.engine.choice import engine
 
 
 def own_network(variant: VariantParams) -> dict[str, Any]:
-    """The arguments of a variant's network, less those that the run gives to all and this family does not take; a season that
-    nobody gives is that of the evaluation."""
+    """The arguments of a variant's network, without shared ones that its family does not take; `season`
+    defaults to that of the evaluation."""
     kind = FAMILIES.get(variant.family)
     takes = [*inspect.signature(kind).parameters, *([] if kind.linear else ["skip"])] if kind else []
     season = {"season": variant.run.evaluation.season} if "season" in takes else {}
@@ -34,10 +34,10 @@ def own_network(variant: VariantParams) -> dict[str, Any]:
 
 
 def check_shared(variants: Sequence[VariantParams]) -> None:
-    """Raises UserError for a network argument that the run gives to all of its variants and none of them takes."""
+    """Raises UserError for a shared network argument that none of the run's variants takes."""
     variants = [one for variant in variants for one in (variant.members or (variant,))]
     for name in sorted(set().union(*(variant.shared for variant in variants))):
-        if name == "skip":  # none of what is linear takes it, and that is right
+        if name == "skip":  # linear families rightly ignore it
             _check_skip(next(variant.network[name] for variant in variants if name in variant.network))
         elif not any(name in own_network(variant) for variant in variants):
             known = sorted({argument for variant in variants for argument in own_network(variant)})
@@ -50,11 +50,11 @@ def _check_skip(value: object) -> None:
 
 
 def check_variant(variant: VariantParams, windows: WindowParams) -> int:
-    """Builds a variant without memory and sends a window through; returns its number of parameters.
+    """Builds a variant without memory and passes a window through; returns its number of parameters.
 
-    Raises UserError naming the variant where an argument is unknown, of the wrong type, or the shapes do not fit, and where an
-    ensemble has a baseline for which the season is too long.  A greedy ensemble has the variants of the run, which are checked
-    by themselves, and leaves out what does not forecast.
+    Raises UserError naming the variant for an unknown argument, a wrong type or shapes that do not fit, and
+    for an ensemble with a baseline that does not support the season.  A greedy ensemble uses the run's own
+    variants, which are checked separately, and omits what does not forecast.
     """
     if variant.greedy:
         return 0
@@ -91,12 +91,12 @@ class Size(NamedTuple):
 
 
 def sizes(variants: Mapping[str, VariantParams], windows: WindowParams) -> dict[str, Size]:
-    """The size of each variant, every network built once; an ensemble is as large as all its members.
+    """The size of each variant, building every network once; an ensemble is as large as all its members.
 
     Raises UserError as `check_variant` does.
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # networks as small as these wait for each other's threads
+    torch.set_num_threads(1)  # for such small networks threads only wait for each other
     try:
         found = {name: _size(one, windows) for name, one in variants.items() if not one.members}
         for name, ensemble in variants.items():
@@ -109,7 +109,7 @@ def sizes(variants: Mapping[str, VariantParams], windows: WindowParams) -> dict[
 
 
 def _size(variant: VariantParams, windows: WindowParams) -> Size:
-    """Of fresh weights; what begins at zero is drawn, to hide no sample.  A baseline has no weights, and no window."""
+    """With new weights; those that start at zero are drawn, so as to hide no sample.  Baselines have none."""
     if is_baseline(variant.family):
         return Size(0, 0)
     with _named(variant), own_generators():
@@ -129,7 +129,7 @@ def _build(variant: VariantParams, windows: WindowParams) -> Forecaster:
 
 @contextmanager
 def _named(variant: VariantParams) -> Iterator[None]:
-    """Raises UserError naming the variant for what its network refuses."""
+    """Converts errors of a network into a UserError that names the variant."""
     try:
         yield
     except (ValueError, TypeError, RuntimeError) as error:
@@ -137,13 +137,13 @@ def _named(variant: VariantParams) -> Iterator[None]:
 
 
 def seeds_of(variant: VariantParams) -> int:
-    """How many fits a variant has: one for what has no seed of its own, a closed form, an ensemble or a baseline."""
+    """The number of fits of a variant: one for a closed form, an ensemble or a baseline (no seed)."""
     seedless = is_closed_form(variant.family) or is_baseline(variant.family) or bool(variant.members)
     return 1 if seedless else variant.run.training.seeds
 
 
 def member_labels(variant: VariantParams) -> tuple[str, ...]:
-    """What the members of an ensemble are called, as fits and baselines of a run are, in the order of its job's."""
+    """The labels of an ensemble's members, as fits and baselines of a run, in the order of its job."""
     return tuple(_label(one.variant, seed) for one in variant.members for seed in range(seeds_of(one)))
 
 
@@ -152,7 +152,7 @@ def _label(variant: str, seed: int) -> str:
 
 
 def labels_of(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tuple[str, str, int]]:
-    """Every fit of a run: (label, variant, seed); the first seed carries the variant's own name.
+    """Every fit of a run: (label, variant, seed); the first seed has the variant's own name.
 
     A closed form has no seed to vary and is fitted once.
     """
@@ -160,7 +160,7 @@ def labels_of(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tup
     for name in run.variants:
         seeds = seeds_of(variants[name])
         found += [(_label(name, seed), name, seed) for seed in range(seeds)]
-    found.sort(key=lambda fit: bool(variants[fit[1]].members))  # an ensemble when its members are done
+    found.sort(key=lambda fit: bool(variants[fit[1]].members))  # ensembles after their members
     for label, _, _ in found:
         if sum(label == other for other, _, _ in found) > 1:
             raise UserError(f"variants: {label!r} is a variant and a further seed of another: rename it ({place_of(label)})")
@@ -168,7 +168,7 @@ def labels_of(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tup
 
 
 def check_target(panel: Panel, jobs: Sequence[Job]) -> None:
-    """Raises UserError where a fit is to take the logarithm of a target that has none, as the checks do of the run's own."""
+    """Raises UserError if a fit takes the logarithm of a target that has none, like the run's checks."""
     every = [one for job in jobs for one in (job, *job.members)]
     bad = np.flatnonzero(panel.target <= LOG1P)
     for job in every:
@@ -179,13 +179,13 @@ def check_target(panel: Panel, jobs: Sequence[Job]) -> None:
 
 
 def resources_of(training: TrainingParams) -> Resources:
-    """What a fit needs of a machine, as its params say it."""
+    """The resources of a fit, from its params."""
     return Resources(**training.resources.model_dump())
 
 
 def check_plan(plan: Plan) -> None:
-    """Checks device and shelf, and builds every variant of a run without memory, before any data is read.  Raises UserError."""
-    from tasks.shelf import shelf  # with polars and Prefect, which a list of variants does not need
+    """Checks device and shelf, builds every variant without memory, before data are read.  Raises UserError."""
+    from tasks.shelf import shelf  # imports polars and Prefect, which listing variants does not need
 
     shelf()
     device = engine().device()
@@ -200,7 +200,7 @@ def check_plan(plan: Plan) -> None:
 
 
 def check_levels(run: RunParams) -> None:
-    """Raises UserError for an interval of evaluation.levels that ends outside the quantiles that are forecast."""
+    """Raises UserError for an interval of evaluation.levels beyond the forecast quantiles."""
     low, high = run.quantile_levels[0], run.quantile_levels[-1]
     for level in run.evaluation.levels:
         outside = (100 - level) / 200
@@ -212,9 +212,9 @@ def check_levels(run: RunParams) -> None:
 
 
 def only_those_that_fit(plan: Plan, say: Callable[[str], None]) -> Plan:
-    """The plan without the variants whose structure does not allow the run's windows; says which and why.
+    """The plan without variants that cannot handle the run's windows; says which and why.
 
-    Raises UserError where none is left.
+    Raises UserError if none is left.
     """
     fitting, last = [], None
     for name, variant in plan.variants.items():
@@ -225,7 +225,7 @@ def only_those_that_fit(plan: Plan, say: Callable[[str], None]) -> Plan:
             last = error
             say(f"  left out: {error}")
     if last is not None and not any(not plan.variants[name].members for name in fitting):
-        fitting = [name for name in fitting if not plan.variants[name].greedy]  # it has nothing to combine
+        fitting = [name for name in fitting if not plan.variants[name].greedy]  # they have nothing to combine
     if last is not None and not fitting:
         raise last
     return plan.only(fitting)

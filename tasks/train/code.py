@@ -1,4 +1,4 @@
-"""The code that decides what a fit or a comparison is: the files below models/ that are imported, as one hash."""
+"""Digests of the code that determines a fit or a comparison: a file below models/ and its imports."""
 
 import ast
 import hashlib
@@ -9,23 +9,23 @@ from pathlib import Path
 
 from tasks.files import ROOT
 
-CODE_RULE = 2  # how `code` is taken: 1 (up to lagline 0.1) hashed every file of models, tasks and params
-# where the code that trains, the code that forecasts, and the code of a baseline begins
+CODE_RULE = 2  # version of `code`: 1 (up to lagline 0.1) hashed every file of models, tasks and params
+# entry points of the code that trains, that forecasts, and of a baseline
 FIT, WORKER, SERVING = "models/fit/job.py", "models/worker.py", "models/serving.py"
-GREEDY = "models/fit/greedy.py"  # the code that learns the weights of an ensemble, with all that it combines by
-_PARSING = threading.Lock()  # Python 3.11 counts the depth of all threads' trees as one, and breaks where two parse at once
-JUDGING = ("tasks/evaluate", "tasks/calibrate", "tasks/compare")  # what makes scores of forecasts
+GREEDY = "models/fit/greedy.py"  # learns the weights of an ensemble; imports all that it combines with
+_PARSING = threading.Lock()  # Python 3.11 counts parsing depth across threads: two at once fail
+JUDGING = ("tasks/evaluate", "tasks/calibrate", "tasks/compare")  # turn forecasts into scores
 
 
 @cache
 def code_digest(root: Path = ROOT, start: str = FIT) -> str:
-    """sha256 over the names and contents of the file `start` below models/ and of every file there that it imports."""
+    """sha256 over names and contents of the file `start` below models/ and of all that it imports there."""
     return _digest(root, imported_by(root, start))
 
 
 @cache
 def judging_digest(root: Path = ROOT) -> str:
-    """The same of what judges trained weights: the code that forecasts with them and the code that scores the forecasts."""
+    """The same for judging: the code that forecasts with trained weights and that scores forecasts."""
     return _digest(root, {*imported_by(root, WORKER), *(path for folder in JUDGING for path in (root / folder).rglob("*.py"))})
 
 
@@ -39,7 +39,7 @@ def _digest(root: Path, paths: Collection[Path]) -> str:
 
 @cache
 def imported_by(root: Path, start: str) -> frozenset[Path]:
-    """The files below models/ that a file there imports, itself and the packages on the way included, at any depth."""
+    """The files below models/ that `start` imports, at any depth, itself and packages included."""
     found: set[Path] = set()
     todo = [root / start]
     while todo:
@@ -51,7 +51,7 @@ def imported_by(root: Path, start: str) -> frozenset[Path]:
 
 
 def _modules(path: Path) -> Iterator[str]:
-    """Every module of models/ that a file may import, imports inside functions included."""
+    """Every module of models/ that a file may import, also inside functions."""
     with _PARSING:
         tree = ast.parse(path.read_bytes())
     for node in ast.walk(tree):
@@ -62,7 +62,7 @@ def _modules(path: Path) -> Iterator[str]:
 
 
 def _files(root: Path, module: str) -> Iterator[Path]:
-    """The files that importing a dotted name runs: the packages on the way, and the module where there is one."""
+    """The files run by importing a dotted name: the packages on the way, and the module if there is one."""
     parts = module.split(".")
     for count in range(1, len(parts) + 1):
         base = root.joinpath(*parts[:count])

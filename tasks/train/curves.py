@@ -1,6 +1,6 @@
-"""The rows of a fit on their way to its run while it trains; never keeps the fit waiting, never drops a row.
+"""Sends the epoch rows of a fit to its MLflow run while it trains, without blocking the fit or losing rows.
 
-What a server that is away does not take is kept and sent when it answers; `logs.log_history` after the fit looks again.
+Rows that an unreachable server does not take are sent later; `logs.log_history` completes them after the fit.
 """
 
 import threading
@@ -16,14 +16,14 @@ CLOCK = ("seconds", "left", "best")  # for people who watch
 
 
 def without_clock(row: Row) -> Row:
-    """What of a row goes into a curve."""
+    """The part of a row that belongs in a curve."""
     return {name: value for name, value in row.items() if name not in CLOCK}
 
 
 class Curves:
-    """Sends rows from a thread of its own, all that wait in one call; a context whose end waits for the last of them.
+    """Sends waiting rows in batches from its own thread; leaving the context waits for the last of them.
 
-    `begun` is set once the run has some.
+    `begun` is set once the run has rows.
     """
 
     def __init__(self, run_id: str, begun: threading.Event | None = None) -> None:
@@ -32,7 +32,7 @@ class Curves:
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def add(self, row: Row) -> None:
-        """Hands a row over and returns at once."""
+        """Queues a row and returns at once."""
         self._waiting.put(without_clock(row))
 
     def _work(self) -> None:
@@ -49,7 +49,7 @@ class Curves:
                 if there is not None:
                     logs.log_rows(self.run_id, some, there)
                     self.begun.set()
-            except Exception:  # the whole history is sent once more when the fit is done, and that one tells
+            except Exception:  # the whole history is sent again after the fit, and that call reports errors
                 connection.log.debug("curves of %s: not sent", self.run_id, exc_info=True)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What is known to be slow on the device that fits run on, or is not there."""
+"""Cautions about a run: settings that are slow on its device, and resources that this machine lacks."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from tasks.engine.local import cores
 from tasks.engine.room import is_of
 from tasks.lags.sizes import size_text
 
-PERSISTENT = 128  # the hidden size up to which cuDNN keeps an LSTM's or GRU's weights on the chip
+PERSISTENT = 128  # largest hidden size for which cuDNN keeps an LSTM's or GRU's weights on the chip
 
 
 def cautions(variants: Sequence[VariantParams], jobs: int, device: str) -> list[str]:
-    """What was measured to be slow in what a run is about to do: more threads than cores, recurrences too wide for a GPU; and
-    what it asks for that this machine has not, where fits run on it."""
+    """Settings measured to be slow (more threads than cores, recurrences too wide for a GPU), and requested
+    resources that this machine lacks, if fits run on it."""
     found = _not_here(variants, device) if engine().here else []
     threads = max(variant.run.training.threads for variant in variants)
     if engine().here and device == "cpu" and threads > 1 and jobs * threads > cores():
@@ -38,7 +38,7 @@ def cautions(variants: Sequence[VariantParams], jobs: int, device: str) -> list[
 
 
 def _not_here(variants: Sequence[VariantParams], device: str) -> list[str]:
-    """What is asked of a machine and this one does not give, in a line: a fit is trained here all the same."""
+    """One line per resource that variants ask for and this machine lacks: they train all the same."""
     (here,), name = engine().pool().nodes, device.partition(":")[0]
     asked: dict[str, list[str]] = {}
     for variant in variants:

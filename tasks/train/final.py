@@ -1,7 +1,7 @@
-"""The chosen variant once more on all data, for as long as validation chose (`training.refit: all`); never chooses or judges.
+"""Retrains the chosen variant on all data, for as long as validation chose (`training.refit: all`).
 
-It is a fit like any other, but its job has no split: every row is training's, and so nothing of it is ever scored on the test
-range.  What is judged is the fit that has not seen that range.
+It is an ordinary fit whose job has no split: all rows train, so it is never scored on the test range.  Judged
+is the fit that has not seen that range.
 """
 
 from dataclasses import replace
@@ -18,17 +18,18 @@ from tasks.train.kind import Kind
 
 
 def planned_on_all_rows(fit: Fit) -> Planned:
-    """The fit to come that trains the variant of a finished fit once more on all rows."""
+    """The planned fit that retrains the variant of a finished fit on all rows."""
     job = job_on_all_rows(fit.job, fit.result)
     return Planned(label=f"{fit.label}-all", variant=fit.planned.variant, job=job, kind=Kind.REFIT_ALL)
 
 
 def job_on_all_rows(job: Job, result: Result) -> Job:
-    """The job that trains on every row for the epochs, or with the penalty, that validation chose in a finished fit.
+    """The job that trains on every row for the epochs, or with the penalty, that validation chose in a
+    finished fit.
 
-    Budgets of steps grow with the epoch, so that the learning rate goes through the same share of its schedule; where the
-    best epoch was one that a budget had cut short, the refit's last is cut at the same share.  Seconds are not looked at.  The
-    refit of an ensemble is that of each of its members, by the weights that it has.  A baseline stays what it is.
+    Step budgets grow with the epoch, so that the learning rate goes through the same share of its schedule;
+    if a budget cut the best epoch short, the refit's last epoch is cut at the same share.  `max_seconds` is
+    ignored.  The refit of an ensemble is that of each member, with its weights.  A baseline is unchanged.
     """
     if is_baseline(job.family):
         return replace(job, split=None)
@@ -39,7 +40,7 @@ def job_on_all_rows(job: Job, result: Result) -> Job:
         return replace(mixed, split=None, members=tuple(refits))
     again = replace(job, split=None).with_training(max_seconds=None)
     best = next(row for row in result.history if row["epoch"] == result.best_epoch)
-    penalty = best.get("penalty", result.penalty)  # its own, or that of the ridge regression beside it
+    penalty = best.get("penalty", result.penalty)  # its own, or that of its ridge skip path
     if penalty is not None:
         again = again.with_training(refit_penalty=penalty)
     if "penalty" in best:
@@ -48,7 +49,7 @@ def job_on_all_rows(job: Job, result: Result) -> Job:
     again = again.with_training(refit_epochs=epochs)
     if job.training.max_steps is not None:
         again = again.with_training(max_steps=max(1, round(job.training.max_steps * new / old)))
-    missing = epochs * old - result.steps  # of the best epoch, where it was the last and cut short
+    missing = epochs * old - result.steps  # steps missing from the best epoch, if it was cut short
     if missing > 0:
         again = again.with_training(stop_step=(epochs - 1) * new + max(1, round((old - missing) * new / old)))
     return again
@@ -61,7 +62,7 @@ def _epoch_steps(job: Job) -> int:
 
 
 def seen_until(panel: Panel) -> int | dict[str, int]:
-    """The time of the newest target: one for all series, or one for each that has any where they differ."""
+    """The time of the newest target: one for all series, or, if they differ, one per series with targets."""
     observed = np.flatnonzero(np.isfinite(panel.target))
     series, first = np.unique(np.searchsorted(panel.offsets, observed, side="right")[::-1] - 1, return_index=True)
     times = panel.times[observed[::-1][first]].tolist()

@@ -1,4 +1,4 @@
-"""One fit of one variant and seed: its process, and its run in MLflow."""
+"""One fit of one variant and seed: its process, and its MLflow run."""
 
 import json
 import threading
@@ -29,7 +29,7 @@ OnEpoch = Callable[[str, Epoch], None]
 
 @dataclass(frozen=True)
 class Trainer:
-    """What the fits of a run have in common: the state folder, the comparison's run, who hears of them, how they end early."""
+    """What the fits of a run share: state folder, parent run, callbacks, and how they are stopped early."""
 
     home: Path
     parent: str
@@ -41,11 +41,11 @@ class Trainer:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """One fit of a variant and seed: what was asked for, its run in MLflow and folder, and what became of it.
+    """One fit of a variant and seed: its plan, its MLflow run and folder, and its result.
 
-    `evaluated`: what its worker found out about its forecasts.  `validation`, `test`: the files of its forecast frames, None
-    until they are written (`evaluate/forecasts.py`).  `reused`: it was trained before.  `earlier`: the same of the validation
-    ranges before its own, the oldest first (`evaluate/folds.py`).
+    `evaluated`: its worker's findings on its forecasts.  `validation`, `test`: the files of its forecast
+    frames, None until written (`evaluate/forecasts.py`).  `reused`: trained before.  `earlier`: its fits for
+    earlier validation ranges, oldest first (`evaluate/folds.py`).
     """
 
     planned: Planned
@@ -75,22 +75,22 @@ class Fit:
 
     @property
     def job(self) -> Job:
-        """What it was trained with."""
+        """The job that it was trained by."""
         return self.planned.job
 
     @property
     def members(self) -> tuple[str, ...]:
-        """What the members of an ensemble are called, in the order of its job's."""
+        """The labels of an ensemble's members, in the order of its job."""
         return member_labels(self.planned.variant)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How often each of them counts, where that was learnt."""
+        """How often each member counts, if that was learnt."""
         return dict(zip(self.members, self.result.learnt.mix.counts, strict=True)) if self.result.learnt else {}
 
     @property
     def identity(self) -> str:
-        """What makes it the same fit (`identity.py`)."""
+        """Its identity (`identity.py`)."""
         return self.folder.name
 
     @property
@@ -99,13 +99,13 @@ class Fit:
         return self.result.finished
 
     def failed(self, reason: str) -> "Fit":
-        """The same as one that failed: it is never scored."""
+        """The same fit marked as failed, so that it is never scored."""
         return replace(self, result=self.result.failed(reason), evaluated=None, validation=None, test=None)
 
 
 def curves_of(planned: Planned, result: Result) -> list[Mapping[str, float]]:
-    """The rows of a fit's curves by epoch.  A closed form has one, the best; its penalties are a curve of their own, where
-    validation looked at them.  An ensemble has one, of its error alone."""
+    """The rows of a fit's curves by epoch.  A closed form has one row, its best, and a separate curve over
+    the penalties that validation compared.  An ensemble has one row with its error."""
     rows = [without_clock(row) for row in result.history]
     if planned.variant.members:
         return [{"epoch": 0, "val_mae": result.val_mae}] if result.val_mae is not None else []
@@ -117,7 +117,7 @@ def curves_of(planned: Planned, result: Result) -> list[Mapping[str, float]]:
 
 
 def log_fit(run_id: str, planned: Planned, result: Result) -> None:
-    """Params, fingerprint, curves and cost of a fit to its MLflow run."""
+    """Logs params, fingerprint, curves and cost of a fit to its MLflow run."""
     variant, job = planned.variant, planned.job
     digest = job.panel.name
     dump = variant.run.model_dump(mode="json") | {"network": own_network(variant)}
@@ -127,7 +127,7 @@ def log_fit(run_id: str, planned: Planned, result: Result) -> None:
     logs.log_text(run_id, json.dumps({**fingerprint(job, digest), **ending(result)}, indent=1), "fingerprint.json")
     logs.log_history(run_id, curves_of(planned, result))
     logs.log_metrics(run_id, {name: getattr(result, name) for name in ("peak_memory_mb", "peak_gpu_memory_mb")})
-    if job.members:  # what an ensemble is made of must not be pruned; first what is in it, since a store cuts what is too long
+    if job.members:  # protects members from pruning; those in use come first, since the store cuts long tags
         needed = (*job.resolved(result.learnt).networks, *job.trained)
         logs.tag(run_id, {"members": " ".join(dict.fromkeys(identity(member, digest) for member in needed))})
     if not result.finished:
@@ -139,7 +139,7 @@ def log_fit(run_id: str, planned: Planned, result: Result) -> None:
     if result.learnt is not None:
         told = asdict(result.learnt) | {"members": member_labels(variant)}
         logs.log_text(run_id, json.dumps(told, indent=1), "members.json")
-        logs.log_metrics(run_id, {"val_score_in": result.learnt.score})  # on the rows that its weights were learnt on
+        logs.log_metrics(run_id, {"val_score_in": result.learnt.score})  # in sample
     if not (planned.variant.members or is_closed_form(planned.variant.family)):
         logs.log_metrics(run_id, {"best_epoch": result.best_epoch + 1, "optimizer_steps": result.steps})
     logs.tag(run_id, {"weights": result.weights, "ended_by": str(result.ended_by), "precision": result.precision})
@@ -151,20 +151,20 @@ COST = ("train_seconds", "windows_per_second", "num_parameters")
 @task(cache_policy=NO_CACHE, task_run_name="train {planned.label}")
 @discreet
 def train_variant(planned: Planned, trainer: Trainer) -> Fit:
-    """Trains one variant and seed, and has its worker forecast.  Curves are logged as they come.
+    """Trains one variant and seed and lets its worker forecast.  Curves are logged as they come.
 
-    Its run ends when the fit has; where that was before, in a comparison that goes on, when it had.
+    Its MLflow run ends with the fit; in a resumed comparison, at the time when the fit had ended.
     """
     folder = fit_folder(planned.job, trainer.home)
     about = {"kind": str(planned.kind), "variant": planned.variant.variant, "family": planned.variant.family}
     about |= {"fold": str(planned.fold)} if planned.variant.run.split.folds > 1 else {}
     run_id = runs.child_run(trainer.parent, planned.label, folder.name, about)
     try:
-        with system_metrics(run_id) if engine().here else nullcontext() as begun:  # this machine is not the one that trains
+        with system_metrics(run_id) if engine().here else nullcontext() as begun:  # trains here
             with Curves(run_id, begun) as curves:
 
                 def heard(row: Epoch) -> None:
-                    if planned.variant.members:  # of one that is trained for it alone
+                    if planned.variant.members:  # the row is of a member, trained only for the ensemble
                         return
                     trainer.on_epoch(planned.label, row)
                     if not is_closed_form(planned.variant.family):

@@ -1,6 +1,6 @@
-"""What makes a fit the same fit: data, numbers, the code that trains it, torch and device, as one hash.
+"""The identity of a fit: data, numbers, code, torch and device as one hash.
 
-No path, date or name is in it.  A fit's folder and its MLflow run are found by it.
+It contains no path, date or name.  The folder of a fit and its MLflow run are found by it.
 """
 
 import hashlib
@@ -35,10 +35,10 @@ class Determinism(TypedDict):
 
 
 class Fingerprint(TypedDict):
-    """The identity of a fit and what stands behind it, JSON-ready, as a version and a run keep it.
+    """The identity of a fit and its parts, JSON-ready, as stored with a version and a run.
 
-    `changed`: the files of code that the `revision` does not hold as they ran, each with git's id of its content.
-    `statsforecast`: its version, where a baseline of the fit is one of its.
+    `changed`: code files that the `revision` does not hold as they ran, with git's id of their content.
+    `statsforecast`: its version, if a baseline of the fit uses it.
     """
 
     identity: str
@@ -58,7 +58,7 @@ class Fingerprint(TypedDict):
 
 
 class Ending(TypedDict):
-    """Where a fit ended and by what, the parts of a batch, and the precision."""
+    """Where a fit ended and why, the parts of a batch, and the precision."""
 
     ended_by: Ended | None
     steps: int
@@ -68,7 +68,7 @@ class Ending(TypedDict):
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a comparison comes from: what the data checks found, the command that does it again, and its fingerprint."""
+    """The origin of a comparison: the verdict on its data, the command to repeat it, and its fingerprint."""
 
     verdict: Verdict
     command: str
@@ -76,25 +76,26 @@ class Provenance:
 
 
 def canonical(value: Any) -> str:
-    """JSON that is the same for the same value, whatever the order of keys."""
+    """Canonical JSON: equal for equal values, whatever the order of keys."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def sha256(text: str) -> str:
-    """Hexadecimal sha256 of a text."""
+    """The hexadecimal sha256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @cache
 def revision() -> Revision:
-    """The revision of this checkout, and what of the code that runs, or trains, or forecasts, it does not hold."""
+    """The revision of this checkout, and the code running, training or forecasting that it does not hold."""
     return revision_of(imported_by(ROOT, FIT) | imported_by(ROOT, WORKER))
 
 
 def identity(job: Job, panel_digest: str) -> str:
-    """The identity of a fit: sha256 of its data, its numbers, the code that trains it, the torch version and device kind.
+    """The identity of a fit: sha256 of its data, numbers, training code, torch version and device kind.
 
-    Of a baseline, which torch has no part in: its data, its numbers, its code, and statsforecast's version if it is one of its.
+    For a baseline, which does not use torch: data, numbers, code, and statsforecast's version if it uses
+    that.
     """
     facts = {"data": panel_digest, "numbers": job.numbers(), "code": _code_of(job), **statsforecast(_baselines(job))}
     if not is_baseline(job.family):
@@ -103,12 +104,12 @@ def identity(job: Job, panel_digest: str) -> str:
 
 
 def _baselines(job: Job) -> set[str]:
-    """The baselines of a job: itself, or members of it."""
+    """The baselines of a job: itself, or its members."""
     return {one.family for one in (job, *job.members) if is_baseline(one.family)}
 
 
 def _code_of(job: Job) -> str:
-    """The digest of the code that a job is carried out by."""
+    """The digest of the code that runs a job."""
     if is_baseline(job.family):
         return code_digest(start=SERVING)
     if job.greedy is not None:
@@ -117,14 +118,15 @@ def _code_of(job: Job) -> str:
 
 
 def statsforecast(baselines: Iterable[str]) -> dict[str, str]:
-    """Its version, where one of some baselines is one of its."""
+    """statsforecast's version, if one of these baselines uses it."""
     return {"statsforecast": installed("statsforecast")} if {*baselines} & {*FITTED_ROWS} else {}
 
 
 def comparison_identity(run: RunParams, fits: Sequence[Planned]) -> str:
-    """The identity of a comparison: that of its fits, what judges them, and on what the chosen one is trained again.
+    """The identity of a comparison: its fits, what judges them, and the data that the chosen one is refitted
+    on.
 
-    Raises UserError where two of its fits are one and the same: they would write to one folder.
+    Raises UserError if two of its fits are identical: they would write to one folder.
     """
     identities = {fit.label: identity(fit.job, fit.job.panel.name) for fit in fits}
     same = {one: label for label, one in identities.items()}
@@ -145,7 +147,7 @@ def comparison_identity(run: RunParams, fits: Sequence[Planned]) -> str:
 
 
 def fingerprint(job: Job, panel_digest: str) -> Fingerprint:
-    """The identity of a fit and what stands behind it, for people who ask why two runs differ."""
+    """The identity of a fit and its parts, to explain why two runs differ."""
     lock, stands = ROOT / "constraints.txt", revision()
     return {
         "identity": identity(job, panel_digest),
@@ -166,8 +168,8 @@ def fingerprint(job: Job, panel_digest: str) -> Fingerprint:
 
 
 def ending(result: Result) -> Ending:
-    """What a fit was like that its numbers alone do not say: where it ended and by what, the parts of a batch, the precision.
+    """What the numbers of a fit do not say: where it ended and why, the parts of a batch, the precision.
 
-    A fit that its `max_seconds` ended is repeated by a job whose training has its `steps` as `stop_step`.
+    A fit ended by `max_seconds` is repeated by a job whose training has its `steps` as `stop_step`.
     """
     return {"ended_by": result.ended_by, "steps": result.steps, "parts": result.parts, "precision": result.precision}

@@ -1,4 +1,4 @@
-"""The fits of a run to come: what each variant and seed trains with, and its label."""
+"""Plans the fits of a run: the job and label of each variant and seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +18,8 @@ from tasks.train.micro_batches import micro_batches
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A fit to come.  `first`: the label of the fit that it repeats on later borders (a refit as time goes on) or on earlier
-    ones (a fold), else empty.  `fold`: the number of the validation range that it has, from 1."""
+    """A planned fit.  `first`: the label of the fit that it repeats on later borders (a rolling refit) or on
+    earlier ones (a fold), else empty.  `fold`: the number of its validation range, from 1."""
 
     label: str
     variant: VariantParams
@@ -35,7 +35,7 @@ class Planned:
 
     @property
     def most_epochs(self) -> int:
-        """The most rows that its history may have: its epochs, or the penalties of a closed form."""
+        """The longest possible history: its epochs, or the penalties of a closed form."""
         if self.variant.members:
             return 1
         if is_closed_form(self.variant.family):
@@ -52,9 +52,9 @@ def make_job(
     device: str,
     others: Sequence[Split] = (),
 ) -> Job:
-    """Everything that a fit depends on; of an ensemble, `members` are the jobs of the fits that it combines.
+    """Everything that a fit depends on; for an ensemble, `members` are the jobs of the fits that it combines.
 
-    `others`: the other validation ranges of the run, on which the weights of a greedy ensemble are learnt too.
+    `others`: the run's other validation ranges, on which a greedy ensemble's weights are learnt too.
     """
     training, scaling = variant.run.training, variant.run.scaling
     names = (
@@ -69,7 +69,7 @@ def make_job(
         "average_epochs",
     )
     numbers = {name: getattr(training, name) for name in (*names, "precision", "max_steps", "max_seconds")}
-    whole = device != "cpu" and training.micro_batches == "auto"  # the rule is one for CPUs
+    whole = device != "cpu" and training.micro_batches == "auto"  # the rule is for CPUs
     parts = 1 if whole or variant.members else micro_batches(variant, windows.lookback)
     return Job(
         family=variant.family,
@@ -94,7 +94,7 @@ def make_job(
 
 
 def _greedy(run: RunParams, others: Sequence[Split]) -> Greedy:
-    """By what the weights of a greedy ensemble are learnt: as the run chooses."""
+    """How a greedy ensemble's weights are learnt: by the measure that the run chooses by."""
     bounds = run.data.lowest, run.data.highest, bool(run.data.integer)
     return Greedy(run.evaluation.choose_by, run.evaluation.season, *bounds, tuple(others))
 
@@ -102,7 +102,7 @@ def _greedy(run: RunParams, others: Sequence[Split]) -> Greedy:
 def _member_jobs(
     variant: VariantParams, panel: Path, windows: WindowParams, split: Split, device: str, threads: int
 ) -> list[Job]:
-    """Those of every seed of a member; of a baseline the one, in as many threads as its ensemble."""
+    """The jobs of every seed of a member; for a baseline one, with its ensemble's threads."""
     if is_baseline(variant.family):
         evaluation = variant.run.evaluation
         job = baseline_job(variant.family, evaluation.season, windows, split, evaluation.stride, panel)
@@ -111,9 +111,9 @@ def _member_jobs(
 
 
 def baseline_job(name: str, season: int, windows: WindowParams, split: Split, stride: int, panel: Path) -> Job:
-    """A baseline as a job: its family is its name, its network what it is given; no number of a training counts.
+    """A baseline as a job: its family is its name, its network its arguments; training numbers do not matter.
 
-    `windows`: those of the run, of which it reads the target alone.
+    `windows`: those of the run, of which it reads only the target.
     """
     idle = Training(
         max_epochs=1, patience_epochs=1, batch_size=1, learning_rate=1.0, weight_decay=0.0, clip_norm=1.0, loss="mae",
@@ -142,9 +142,9 @@ def plan_fits(
     device: str,
     earlier: Sequence[Split] = (),
 ) -> list[Planned]:
-    """Every fit of a run, then, for each further split, the fits that repeat them as time goes on (lstm@2, lstm@3, ...), and
-    for each `earlier` validation range, the oldest first, those of its fold (lstm~1, lstm~2, ...).  Greedy ensembles come last:
-    they wait for all others."""
+    """Every fit of a run; for each further split, rolling refits of these (lstm@2, lstm@3, ...); and for each
+    `earlier` validation range, oldest first, those of its fold (lstm~1, lstm~2, ...).  Greedy ensembles come
+    last: they wait for all others."""
     last = len(earlier) + 1
 
     def fits(split: Split, others: Sequence[Split], mark: str, kind: Kind, fold: int) -> list[Planned]:

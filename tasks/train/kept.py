@@ -1,6 +1,6 @@
-"""What a fit has left in its folder, held against what it wrote before any of it is used again; what is damaged goes aside.
+"""Verifies the files in a fit's folder before they are used again; moves damaged ones aside.
 
-A link, a pipe, a device or a folder in place of a file is never read and never written to: it is not what a fit leaves.
+A link, pipe, device or folder in place of a file is never read or written: no fit creates one.
 """
 
 import json
@@ -19,7 +19,7 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, Recur
 
 
 def own_folder(folder: Path) -> list[str]:
-    """Makes the folder of a fit where none is; what stands in its place, or in that of a file in it, is put aside and named."""
+    """Creates a fit's folder if missing; moves aside, and names, what is not a folder or regular file."""
     gone = [folder.name[:16]] if folder.is_symlink() or (folder.exists() and not folder.is_dir()) else []
     if gone:
         _put_aside(folder)
@@ -31,7 +31,7 @@ def own_folder(folder: Path) -> list[str]:
 
 
 def put_damaged_aside(folder: Path) -> list[str]:
-    """Puts the files of a fit aside that are not what it wrote, so that it is trained, or forecasts, again; names them."""
+    """Moves damaged files of a fit aside, so that it trains or forecasts again; returns their names."""
     bad = [name for name in ("job.json", "result.json") if (folder / name).exists() and not _is_json(folder / name)]
     if "result.json" not in bad:
         bad += _unlike_result(folder)
@@ -43,7 +43,7 @@ def put_damaged_aside(folder: Path) -> list[str]:
 
 
 def emptied(folder: Path) -> None:
-    """Removes all that a fit has left but its job."""
+    """Removes everything in a fit's folder except its job."""
     for old in folder.iterdir():
         if old.name != "job.json":
             _remove(old)
@@ -57,7 +57,7 @@ def _is_json(path: Path) -> bool:
 
 
 def _unlike_result(folder: Path) -> list[str]:
-    """Of a result that says that a fit ended well: itself where it is no result, and the weights where they are others."""
+    """The damaged files of a fit that ended well: an invalid result, or weights with another hash."""
     if not (folder / "result.json").exists():
         return []
     try:
@@ -71,13 +71,13 @@ def _unlike_result(folder: Path) -> list[str]:
     try:
         weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
         found = weights_hash(weights, result.forecasts)
-    except Exception:  # whatever a damaged archive makes torch say
+    except Exception:  # whatever torch raises for a damaged archive
         found = ""
     return [] if found == result.weights else ["weights.pt", "result.json"]
 
 
 def _is_whole(result: Result) -> bool:
-    """Whether a result has the types of one."""
+    """Whether a result's fields have the right types."""
     rows = isinstance(result.history, list) and all(isinstance(row, dict) and "epoch" in row for row in result.history)
     counts = (result.best_epoch, result.steps, result.parts, result.epoch_steps, result.num_parameters)
     numbers = (result.train_seconds, result.windows_per_second, result.val_mae or 0.0)
@@ -85,7 +85,7 @@ def _is_whole(result: Result) -> bool:
 
 
 def _put_aside(path: Path) -> None:
-    """Renames what may tell somebody something; a link or a pipe is only removed, and where it leads to stays."""
+    """Renames a file or folder that may be worth a look; removes a link or a pipe, without following it."""
     if not (path.is_symlink() or path.is_file() or path.is_dir()) or path.is_symlink():
         path.unlink()
         return

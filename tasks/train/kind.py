@@ -1,10 +1,10 @@
-"""What a row of a leaderboard or a run in MLflow stands for."""
+"""The kinds of leaderboard rows and MLflow runs."""
 
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a row of a leaderboard or a run in MLflow stands for."""
+    """What a leaderboard row or an MLflow run stands for."""
 
     VARIANT = "variant"
     FOLD = "fold"

@@ -1,4 +1,4 @@
-"""In how many parts a batch is trained on a CPU, by `params/rules/micro_batches.yaml`: equal fits stay equal."""
+"""The number of parts of a batch on a CPU, by `params/rules/micro_batches.yaml`: fits stay reproducible."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -18,7 +18,7 @@ def _micro_batch_rule() -> dict[str, dict[str, int]]:
 
 
 def parts_by_rule(family: str, network: Mapping[str, Any], lookback: int, batch_size: int) -> int:
-    """In how many parts `params/rules/micro_batches.yaml` has a batch trained, by cell, hidden size, lookback and batch."""
+    """The parts of a batch by `params/rules/micro_batches.yaml`: by cell, sizes and lookback."""
     kind = FAMILIES.get(family, Network)
     rule = _micro_batch_rule().get(str(network.get("cell", kind.fixed_cell)))
     if rule is None or not kind.micro_batched:
@@ -28,7 +28,7 @@ def parts_by_rule(family: str, network: Mapping[str, Any], lookback: int, batch_
 
 
 def micro_batches(variant: VariantParams, lookback: int) -> int:
-    """In how many parts a batch of a variant is trained on a CPU: as its `training.micro_batches` says, or by the rule."""
+    """The parts of a variant's batch on a CPU: as set in `training.micro_batches`, or by the rule."""
     training = variant.run.training
     if training.micro_batches != "auto":
         return min(training.micro_batches, training.batch_size)

@@ -1,7 +1,7 @@
-"""One fit in its folder: carried out by the engine, or taken as it is.
+"""One fit in its folder: run by the engine, or reused.
 
-The folder is named by the identity of the fit, so a fit that is done is taken as it is and a fit that was killed goes on from
-its last checkpoint.
+The folder is named by the fit's identity: a finished fit is reused, and one that was killed resumes from its
+last checkpoint.
 """
 
 import json
@@ -28,7 +28,7 @@ MAKE_ROOM = ": make room and start the same command again; what was saved before
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fit came to: its result, what its worker found out about its forecasts, and whether it was trained before."""
+    """The outcome of a fit: its result, its worker's findings on its forecasts, and whether it was reused."""
 
     result: Result
     evaluated: Evaluated | None = None
@@ -36,17 +36,17 @@ class Outcome:
 
 
 def fit_folder(job: Job, home: Path) -> Path:
-    """Where the checkpoints and the result of a fit lie: a folder named by its identity."""
+    """The folder of a fit's checkpoints and result, named by its identity."""
     return home / "checkpoints" / identity.identity(job, job.panel.name)
 
 
 def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fresh: bool = False) -> Outcome:
-    """Carries a job out by the engine, or hands back its finished result; one at a time for one identity.
+    """Runs a job with the engine, or returns its finished result; one at a time per identity.
 
-    Finished weights that another version of the code has forecast with are kept and forecast with again.  A `fresh` fit that
-    its `max_seconds` ended before ends at the same step again.  The networks of an ensemble are trained first; those of a
-    greedy one are its run's own, which have been trained when it begins, and one that failed is left out of it.
-    Raises Interrupted after `stop`, Unavailable where the disk is full, RuntimeError where the process broke otherwise.
+    Finished weights are kept and forecast again if the forecasting code has changed.  A `fresh` fit that
+    `max_seconds` once ended stops at the same step.  An ensemble's networks are trained first; those of a
+    greedy one are the run's own, already trained, and failed ones are left out. Raises Interrupted after
+    `stop`, Unavailable on a full disk, RuntimeError if the process broke otherwise.
     """
     members: list[Path] = []
     folder = fit_folder(job, home)
@@ -67,7 +67,7 @@ def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fre
         job = _written(job, folder)
         if fresh:
             emptied(folder)
-        runs = LOCAL if job.members or is_baseline(job.family) else engine()  # what they need lies here
+        runs = LOCAL if job.members or is_baseline(job.family) else engine()  # inputs are local
         with runs.turn(home, job.device) as devices:
             if stop.is_set():
                 raise Interrupted
@@ -77,7 +77,7 @@ def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fre
 
 
 def _mend(folder: Path, listener: Listener) -> None:
-    """Whatever an earlier process, a disk or a hand has left of a fit that is not what the fit wrote is told and not used."""
+    """Moves aside whatever is not as the fit wrote it, with a warning."""
     names = [*own_folder(folder), *put_damaged_aside(folder)]
     if names:
         again = "forecasts" if names == ["evaluation.json"] else "is trained"
@@ -85,7 +85,7 @@ def _mend(folder: Path, listener: Listener) -> None:
 
 
 def _is_current(evaluated: Evaluated | None) -> bool:
-    """Whether the code of now has forecast."""
+    """Whether the forecasts were made by the current code."""
     return evaluated is not None and evaluated.code == _code()
 
 
@@ -95,7 +95,7 @@ def _code() -> str:
 
 
 def _written(job: Job, folder: Path) -> Job:
-    """Puts `job.json` in place and returns what it says: the step at which an equal fit's seconds were over is kept in it."""
+    """Writes `job.json` and returns the job; keeps the step at which an equal fit ran out of seconds."""
     stop_step = _recorded_stop(folder)
     if stop_step is not None:
         job = job.with_training(stop_step=stop_step)
@@ -107,7 +107,7 @@ def _written(job: Job, folder: Path) -> Job:
 
 
 def _result(job: Job, folder: Path, code: int, errors: str, stop: threading.Event) -> Result:
-    """What a process that has ended with an exit status has left."""
+    """The result of a process that ended with an exit status.  Raises as `run_fit` does."""
     if stop.is_set() or code == STOPPED:
         raise Interrupted
     if code in (KILLED, 128 + signal.SIGKILL):
@@ -121,7 +121,7 @@ def _result(job: Job, folder: Path, code: int, errors: str, stop: threading.Even
 
 
 def _recorded_stop(folder: Path) -> int | None:
-    """The step at which the seconds of an equal fit were over, though its repetition may have been cut off since."""
+    """The step at which an equal fit ran out of seconds, even if a repetition was interrupted since."""
     found = finished_result(folder)
     if found is not None and found.ended_by is Ended.MAX_SECONDS:
         return found.steps

@@ -1,7 +1,7 @@
-"""Where the code that runs here can be found again: the git revision of this checkout, and the files of ours it does not hold.
+"""The git revision of this checkout, and the running code files that it does not hold.
 
-Only code counts that has run: a run file, data, or a file of code that nothing imported is no changed code.  A git that is not
-there, refuses, or does not answer means no revision, and never "changed".
+Only code that was loaded counts: run files, data and modules that nothing imported are not changed code.  If
+git is missing, refuses or does not answer, there is no revision, rather than a changed one.
 """
 
 import os
@@ -21,14 +21,14 @@ from tasks.files import ROOT
 from tasks.train.code import CODE_RULE, code_digest
 
 CODE = ("flows", "tasks", "models", "params")
-SECONDS = 10.0  # that git may take: a repository on a disk that is away must not hold a run up
+SECONDS = 10.0  # for git: a repository on an unreachable disk must not hold a run up
 OF_ANOTHER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")  # in a hook
 ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-SHOWN = 5  # files that a message names
+SHOWN = 5  # files named in a message
 
 
 class NoRevision(Exception):
-    """Why git names no revision of this checkout; `way`: what its owner may type."""
+    """Why git names no revision of this checkout; `way`: a command that helps."""
 
     def __init__(self, why: str, way: str = "") -> None:
         super().__init__(why)
@@ -37,9 +37,9 @@ class NoRevision(Exception):
 
 @dataclass(frozen=True)
 class Revision:
-    """The `commit` of this checkout, and each file of code that ran and that it does not hold: path -> git's id of its content.
+    """The `commit` of this checkout, and the loaded code files not in it: path -> git's id of the content.
 
-    `why`: where there is no commit, the reason.
+    `why`: the reason if there is no commit.
     """
 
     commit: str | None
@@ -48,12 +48,12 @@ class Revision:
 
 
 def revision_of(files: Iterable[Path], root: Path = ROOT) -> Revision:
-    """The revision of the checkout at `root`, beside which its `files` of code and all modules of it that are loaded stand."""
+    """The revision of the checkout at `root`, compared with `files` and all loaded modules of it."""
     try:
         commit = _commit(root)
         held = _held(commit, root)
         ran = sorted(path.relative_to(root).as_posix() for path in {*files, *_loaded(root)})
-        if not held.keys() & set(ran):  # a checkout without a .git of its own, in a folder of somebody's repository
+        if not held.keys() & set(ran):  # a checkout without .git, inside somebody's repository
             raise NoRevision("git does not keep this checkout's code", _start(root))
         ids = _git(root, "hash-object", "--stdin-paths", given="\n".join(ran)).split()
         return Revision(commit, {path: own for path, own in zip(ran, ids, strict=True) if held.get(path) != own})
@@ -62,7 +62,7 @@ def revision_of(files: Iterable[Path], root: Path = ROOT) -> Revision:
 
 
 def _loaded(root: Path) -> set[Path]:
-    """Every file of code below `root` that this process has imported."""
+    """Every code file below `root` that this process has imported."""
     some = [module for name, module in list(sys.modules.items()) if name.split(".")[0] in (*CODE, "__main__")]
     paths = {Path(file) for module in some if (file := vars(module).get("__file__"))}
     return {path for path in paths if any(path.is_relative_to(root / folder) for folder in CODE) and path.is_file()}
@@ -73,14 +73,14 @@ def _commit(root: Path) -> str:
 
 
 def _held(commit: str, root: Path) -> dict[str, str]:
-    """The files of code in a revision: path -> git's id of the content."""
+    """The code files in a revision: path -> git's id of the content."""
     lines = _git(root, "ls-tree", "-r", "-z", commit, "--", *CODE).split("\0")
     return {path: about.split()[2] for about, _, path in (line.partition("\t") for line in lines if line)}
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Whether the code that trained something stands in a revision: in `words`, and where not, what to type (`way`)."""
+    """Whether a revision holds the code that trained something: in `words`; if not, what to type (`way`)."""
 
     kept: bool
     words: str
@@ -88,9 +88,9 @@ class Standing:
 
 
 def standing(recorded: Mapping[str, object], root: Path = ROOT) -> Standing:
-    """Whether the code of a fingerprint stands in a revision of this checkout: then, or committed since.
+    """Whether the code of a fingerprint is in a revision of this checkout: that of the time, or a later one.
 
-    What is compared is the content of files, so that nothing has to be trained again after a commit.
+    Compares contents of files, so that nothing needs retraining after a commit.
     """
     commit = recorded.get("revision")
     commit = commit if isinstance(commit, str) and ID.fullmatch(commit) else None
@@ -107,7 +107,7 @@ def standing(recorded: Mapping[str, object], root: Path = ROOT) -> Standing:
 
 
 def _committed(told: str, changed: Mapping[str, str], root: Path) -> Standing:
-    """Whether every file that was changed then has been committed as it was."""
+    """Whether every file that was changed then has since been committed as it was."""
     missing = [path for path, own in changed.items() if not _in_history(path, own, root)]
     if not missing:
         return Standing(True, f"{told} with {named(changed)}, committed since")
@@ -124,12 +124,12 @@ def _in_history(path: str, own: str, root: Path) -> bool:
 
 
 def _now(path: str, root: Path) -> str:
-    """git's id of a file as it is; empty where it is gone."""
+    """git's id of a file as it is now; empty if it is gone."""
     return _git(root, "hash-object", "--", path).strip() if (root / path).is_file() else ""
 
 
 def _by_digest(told: str, recorded: Mapping[str, object], commit: str | None, root: Path) -> Standing:
-    """Where nothing says which files were changed: whether the code that a fit imports is that of a revision."""
+    """Without a list of changed files: whether a revision holds the code that the fit imports."""
     now = _commit(root)
     if recorded.get("code_rule", 1) == CODE_RULE:
         for one in dict.fromkeys(filter(None, (commit, now))):
@@ -141,7 +141,7 @@ def _by_digest(told: str, recorded: Mapping[str, object], commit: str | None, ro
 
 
 def _unpacked(commit: str, folder: Path, root: Path) -> bool:
-    """Puts models/ of a revision into a folder; whether the revision is here."""
+    """Extracts models/ of a revision into a folder; returns whether the revision exists here."""
     try:
         content = _said(root, "archive", "--format=tar", commit, "models")
     except NoRevision:
@@ -152,13 +152,13 @@ def _unpacked(commit: str, folder: Path, root: Path) -> bool:
 
 
 def named(paths: Collection[str]) -> str:
-    """Some files in words, a few of many."""
+    """Some files in words, shortened if there are many."""
     some = list(paths)
     return ", ".join(some[:SHOWN]) + (f" and {len(some) - SHOWN} more" if len(some) > SHOWN else "")
 
 
 def commit_these(paths: Collection[str]) -> str:
-    """What to type so that a revision holds some files."""
+    """The command that commits some files."""
     files = shlex.join(paths) if len(paths) <= SHOWN else " ".join(CODE)
     return f"git add {files} && git commit -m 'The code that trained it'"
 
@@ -172,7 +172,7 @@ def _git(root: Path, *arguments: str, given: str = "") -> str:
 
 
 def _said(root: Path, *arguments: str, given: str = "") -> bytes:
-    """What git says in a checkout.  Raises NoRevision where it says nothing; whatever it began ends with it."""
+    """git's output in a checkout.  Raises NoRevision if it fails; its child processes end with it."""
     ours = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER}
     quiet = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     pipe = subprocess.PIPE
@@ -197,7 +197,7 @@ def _said(root: Path, *arguments: str, given: str = "") -> bytes:
 
 
 def _way_on(root: Path) -> str:
-    """What to type where git names no revision of a checkout."""
+    """The command that helps if git names no revision of a checkout."""
     inside = root / ".git"
     if not inside.exists():
         return _start(root)

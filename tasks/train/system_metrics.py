@@ -1,4 +1,4 @@
-"""What the machine does while a fit trains, in its run's tab of system metrics; a sample that cannot be sent is left out."""
+"""Samples the machine's load while a fit trains, for its run's system metrics; skips what cannot be sent."""
 
 import threading
 import time
@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 from tasks.tracking import connection, logs
 
-FIRST, LONGEST = 1.0, 10.0  # seconds between two samples: a twentieth of the fit's time so far, within these
+FIRST, LONGEST = 1.0, 10.0  # bounds in seconds for the interval, a twentieth of the elapsed time
 
 
 @contextmanager
 def system_metrics(run_id: str) -> Iterator[threading.Event]:
-    """Samples processor, memory and GPUs from a thread of its own, for as long as the block lasts.
+    """Samples processor, memory and GPUs from a thread while the block runs.
 
-    They are kept until the event that it gives is set, or the block ends: the run then has metrics of its own.  MLflow's pages
-    that compare runs open on what was logged first.
+    Samples are held back until the yielded event is set, or the block ends: by then the run has metrics of
+    its own. MLflow's comparison pages open on what was logged first.
     """
     over, begun = threading.Event(), threading.Event()
     thread = threading.Thread(target=_watch, args=(run_id, over, begun), name="system-metrics", daemon=True)
@@ -24,7 +24,7 @@ def system_metrics(run_id: str) -> Iterator[threading.Event]:
         yield begun
     finally:
         over.set()
-        thread.join(2.0)  # a server that is away is not waited for: these are no results
+        thread.join(2.0)  # not longer, even if the server is unreachable: these are not results
 
 
 def _watch(run_id: str, over: threading.Event, begun: threading.Event) -> None:
