@@ -2,7 +2,7 @@
 
 Trigger: the deployment of `python -m flows serve`, or prefect.yaml on a work pool; by hand
 `python -m flows retrain PARAMS`.  A run that starts while another is running, or that was due before the
-last one began (the machine slept), is skipped.  Failures of servers and disks are retried with back-off.
+last one began (the machine slept), is skipped.  Server and disk failures are retried; data and params are not.
 """
 
 import json

@@ -21,7 +21,7 @@ class EvaluationParams(Section):
     """Rolling origins and baselines.
 
     `season`: of the baselines and MASE.  `baseline_origins`: how many origins theta and auto_ets are fitted
-    on (auto: by counts alone, docs/comparison.md).  `save_forecasts`: to MLflow, not only
+    on (auto: by counts alone, docs/comparison.md).  `save_forecasts`: to MLflow, not only to
     LAGLINE_HOME.  `refit`: after how many test origins every model is retrained.  `levels`: of the intervals,
     in percent.  `intervals`: how they are calibrated (auto: best for each model).  `scaled`: also errors in
     units of each series' training standard deviation.  `choose_by`: the measure that ranks and chooses on

@@ -281,7 +281,7 @@ class _Layers:
             return ()
         names, where = own["ensemble"], lines[("ensemble",)]
         if names == GREEDY:
-            return self._of_the_run(variant)
+            return self._greedy_members(variant)
         if not isinstance(names, list) or not names or len({str(name) for name in names}) < len(names):
             raise UserError(f"{where}: ensemble: write what it combines, each once, such as [gru, nlinear, theta]")
         for name in names:
@@ -297,7 +297,7 @@ class _Layers:
             )
         return tuple(self._baseline(name) if name in BASELINES else self.variant(name) for name in names)
 
-    def _of_the_run(self, variant: str) -> tuple[VariantParams, ...]:
+    def _greedy_members(self, variant: str) -> tuple[VariantParams, ...]:
         """The members of a greedy ensemble: the run's variants except ensembles, then its baselines."""
         (own, lines), run = self.own(variant), self.run()
         if "combine" in own:
@@ -327,7 +327,7 @@ class Plan:
     layers: _Layers = field(repr=False, compare=False)
 
     def only(self, names: Sequence[str]) -> "Plan":
-        """The same plan with other variants; no file is read again."""
+        """The same plan with other variants; files already read are not read again."""
         text = variants_setting(names)
         layers = replace(self.layers, above=(*self.layers.above, _setting(text)))
         return _plan(self.path, (*self.settings, text), layers)

@@ -79,16 +79,16 @@ def account(home: Path, name: str, now: datetime, own: datetime | None = None, a
     ahead = known.ahead(now)
     if ahead is not None:
         why = f"the clock was ahead: the last run is noted for {ahead:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M} now; "
-        _tell("warning", name, f"{why}that is forgotten, and the schedule goes on")
+        _report("warning", name, f"{why}that is forgotten, and the schedule goes on")
         known = known.without(now)
     due = due_times(known.cron, known.zone, known.accounted, now) if known.cron and known.accounted else []
     cut_off = None if at_work else known.open
     found = missed(due, own, cut_off)
     if found is not None:
-        _tell("missed", name, found.words, runs=found.runs, since=found.since.isoformat())
+        _report("missed", name, found.words, runs=found.runs, since=found.since.isoformat())
     return known if at_work else replace(known, open=None)
 
 
-def _tell(event: str, name: str, why: str, **facts: object) -> None:
+def _report(event: str, name: str, why: str, **facts: object) -> None:
     print(f"{name}: {why}", file=sys.stderr, flush=True)
     notify(event, name, why=why, **facts)

@@ -226,7 +226,7 @@ def _end(result: "Result") -> str:
 def _table(fits: Mapping[str, _Fit], width: int) -> Table:
     """One line per fit: its whole name, and as much of the rest as fits."""
     names = max(map(len, fits)) + 3
-    notes = {label: _that_fit(fit.note, width - names) for label, fit in fits.items()}
+    notes = {label: _shortened(fit.note, width - names) for label, fit in fits.items()}
     room = min(BAR, width - names - max(map(len, notes.values())) - 1)
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True, overflow="fold", min_width=min(names - 1, width))
@@ -236,7 +236,7 @@ def _table(fits: Mapping[str, _Fit], width: int) -> Table:
     return grid
 
 
-def _that_fit(note: Mapping[str, str], width: int) -> str:
+def _shortened(note: Mapping[str, str], width: int) -> str:
     """As much of a note as fits into `width` cells."""
     kept = dict(note)
     for name in ("loss", "skill", "left", "error"):  # the least important first

@@ -50,7 +50,7 @@ def recorded(flow: Flow[P, R], *arguments: P.args, **named: P.kwargs) -> R:
             raise
         finally:
             if FlowRunContext.get() is not None and (why := silence()):
-                _tell(why)
+                _report_outage(why)
 
     watched = copy.copy(flow)
     watched.fn = body
@@ -64,7 +64,7 @@ def recorded(flow: Flow[P, R], *arguments: P.args, **named: P.kwargs) -> R:
         if kept.error is not None:
             raise kept.error from kept.error.__cause__
         if kept.results:
-            _tell(_words(error))
+            _report_outage(_words(error))
             return kept.results[0]
         if kept.began or not _is_away(error):
             raise
@@ -72,7 +72,7 @@ def recorded(flow: Flow[P, R], *arguments: P.args, **named: P.kwargs) -> R:
             raise Unavailable(
                 f"Prefect does not answer ({_words(error)}); start the same command again once it does"
             ) from error
-        _tell(_words(error))
+        _report_outage(_words(error))
         return flow.fn(*arguments, **named)
 
 
@@ -88,7 +88,7 @@ def displayed(call: Callable[..., R], *arguments: Any, **named: Any) -> R | None
             if not _is_away(error):
                 raise
             why = _words(error)
-    _tell(why)
+    _report_outage(why)
     return None
 
 
@@ -107,7 +107,7 @@ def _words(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [""])[0] or type(error).__name__
 
 
-def _tell(why: str) -> None:
+def _report_outage(why: str) -> None:
     """Reports once per outage that the server is unreachable."""
     if not _away_since or time.monotonic() - _away_since[-1] > 10 * AGAIN:
         print(f"lagline: Prefect does not answer ({why}); the run goes on, and is not shown there meanwhile", file=sys.stderr)

@@ -50,7 +50,7 @@ def show_compared(home: Path, plan: Plan, asked: Asked) -> None:
 
 def _compared(home: Path, plan: Plan, asked: Asked) -> "Comparison":
     name = asked.preset or USUAL
-    clock, preset = Clock(asked.minutes), _held(load_preset(name), plan, asked.named)
+    clock, preset = Clock(asked.minutes), _with_user_values(load_preset(name), plan, asked.named)
     base = [text for text in plan.settings if text.partition("=")[0].strip() not in OURS]
     with prefect_api(home) as server:
         from flows.runtime.progress import Board
@@ -79,7 +79,7 @@ def _compared(home: Path, plan: Plan, asked: Asked) -> "Comparison":
     return found
 
 
-def _held(preset: Preset, plan: Plan, named: bool) -> Preset:
+def _with_user_values(preset: Preset, plan: Plan, named: bool) -> Preset:
     """The preset, with values that the user set explicitly in place of its own."""
     given = {text.partition("=")[0].strip() for text in plan.settings}
     changed: dict[str, object] = {"variants": plan.run.variants} if named or "variants" in given else {}

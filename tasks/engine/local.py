@@ -143,7 +143,7 @@ class Local:
             pass_fds=locks,
         ) as child:
             try:
-                return _heard(child, listener, stop)
+                return _listen_to(child, listener, stop)
             except BaseException:
                 assert child.stdout is not None
                 child.stdout.close()  # a child with an unread pipe would block on its next line
@@ -166,7 +166,7 @@ def _available(device: str) -> bool:
     return device == "cpu" or (torch.cuda if device == "cuda" else torch.backends.mps).is_available()
 
 
-def _heard(child: subprocess.Popen[str], listener: Listener, stop: threading.Event) -> tuple[int, str]:
+def _listen_to(child: subprocess.Popen[str], listener: Listener, stop: threading.Event) -> tuple[int, str]:
     """Reads a worker's messages until it ends; returns its exit status and the end of its error output."""
     assert child.stdout is not None and child.stderr is not None
     tail: deque[str] = deque(maxlen=40)

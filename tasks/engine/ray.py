@@ -97,7 +97,7 @@ class Ray:
     def jobs(self, threads: int, device: str, resources: Resources = ANY) -> int:
         """As many as the nodes have room for; asks again if nodes have come or gone."""
         with self._lock:
-            if self._pool and {node.name for node in self._pool.nodes} != {one["NodeID"] for one in self._giving()}:
+            if self._pool and {node.name for node in self._pool.nodes} != {one["NodeID"] for one in self._offering()}:
                 self._pool = None
         needs = needs_of(threads, device, resources)
         count = slots(self._fitting(device, resources), needs)
@@ -168,7 +168,7 @@ class Ray:
                 kind=kind,
             )
             try:
-                over = self._carried_out(order, job, heard, stop)
+                over = self._try_once(order, job, heard, stop)
             except Lost as error:
                 tries = 1 if newest(folder) != before else tries + 1
                 if tries > TRIES:
@@ -181,9 +181,9 @@ class Ray:
                 self._took.append((over.seconds, time.monotonic() - started - over.seconds))
                 return over.status, over.words
 
-    def _carried_out(self, order: Order, job: Job, heard: Heard, stop: threading.Event) -> Over:
+    def _try_once(self, order: Order, job: Job, heard: Heard, stop: threading.Event) -> Over:
         """One try.  Raises Lost, UserError for a refused fit, Unavailable if no node is left."""
-        ray, panel = _ray(), self._shipped(job.panel)
+        ray, panel = _ray(), self._panel_ref(job.panel)
         word = f"lagline-stop-{os.urandom(16).hex()}"
         stream = ray.remote(_task()).options(**self._options(job)).remote(vars(order), [panel], word)
         alone, patience, said = time.monotonic(), float("inf"), None
@@ -270,7 +270,7 @@ class Ray:
             **({"runtime_env": {"env_vars": variables(job.threads)}} if job.threads != 1 else {}),
         }
 
-    def _shipped(self, panel: Path) -> Any:
+    def _panel_ref(self, panel: Path) -> Any:
         """The panel in the object store (the last two stay), or a reader of a large one on a shelf."""
         with self._lock:
             if panel not in self._panels:
@@ -293,7 +293,7 @@ class Ray:
         if hasattr(ray._private.worker, "print_to_stdstream"):  # Ray prints pages about dead nodes to stdout
             ray._private.worker.print_to_stdstream = lambda *_, **__: None
         wanted = os.environ.get("RAY_ADDRESS", "").strip() or "auto"
-        self._knock(wanted)
+        self._check_reachable(wanted)
         ended: SimpleQueue[Exception | None] = SimpleQueue()
 
         def connect() -> None:  # in a thread: in the main one Ray handles SIGTERM and blocks for minutes
@@ -317,7 +317,7 @@ class Ray:
             raise UserError(f"ray {wanted}: no answer within {CONNECTING:g} s; see docs/cluster.md; {TOKEN}") from None
         self.address = ray.get_runtime_context().gcs_address
 
-    def _knock(self, wanted: str) -> None:
+    def _check_reachable(self, wanted: str) -> None:
         """Raises UserError if nothing answers at an address."""
         if wanted == "auto":
             return
@@ -333,7 +333,7 @@ class Ray:
     def _nodes(self) -> Iterator[Node]:
         """Every node that offers resources, as described by a task on it."""
         ray = _ray()
-        asked, giving = [], self._giving()
+        asked, giving = [], self._offering()
         for one in giving:
             task = ray.remote(_question()).options(**self._at(one["NodeID"]))
             asked.append(task.remote(bool(one["Resources"].get("GPU"))))
@@ -350,7 +350,7 @@ class Ray:
             yield node_of(one, facts, self.address)
 
     @staticmethod
-    def _giving() -> list[Mapping[str, Any]]:
+    def _offering() -> list[Mapping[str, Any]]:
         """The live nodes that offer resources to fits, as Ray lists them."""
         return [one for one in _ray().nodes() if one["Alive"] and {"CPU", "GPU"} & one["Resources"].keys()]
 

@@ -91,7 +91,7 @@ def _chosen(name: str, past: Origins, run: RunParams) -> Chosen:
     limits = FITTED[name]
     if run.evaluation.season > limits.longest:
         return Chosen(none, f"left out: it takes a season of {limits.longest} rows at most")
-    moment = _moments(past)
+    moment = _groups(past)
     cutoffs = np.unique(moment)
     if not len(cutoffs):
         return Chosen(every)
@@ -129,7 +129,7 @@ def spread_origins(names: Sequence[str], panel: Panel, origins: np.ndarray, run:
     fitted."""
     evaluation = run.evaluation
     past = Origins.of(panel, origins)
-    moment = _moments(past) if len(origins) else origins
+    moment = _groups(past) if len(origins) else origins
     cutoffs = np.unique(moment)
     fitted = [name for name in names if name in FITTED and len(origins)]
     most = [_most_origins(name, past, run) for name in fitted if evaluation.season <= FITTED[name].longest]
@@ -158,7 +158,7 @@ def _thinned(run: RunParams, data: Data) -> set[str]:
         if not len(origins):
             continue
         past = Origins.of(fold.panel, origins)
-        cutoffs = len(np.unique(_moments(past)))
+        cutoffs = len(np.unique(_groups(past)))
         for name in _fitted(run):
             if evaluation.season > FITTED[name].longest or _most_origins(name, past, run) < cutoffs:
                 found.add(name)
@@ -202,7 +202,7 @@ def _fitted(run: RunParams) -> list[str]:
     return [name for name in run.evaluation.baselines if name in FITTED]
 
 
-def _moments(past: Origins) -> np.ndarray:
+def _groups(past: Origins) -> np.ndarray:
     """[origins] what is fitted together: cutoffs or, if series end at different times, places counted from
     their ends.
 

@@ -63,14 +63,14 @@ def write_baselines(run: RunParams, data: Data, folder: Path, progress: Progress
     work = {split: _Work.of(targets_of(data, split, run.evaluation.stride), run) for split in EVALUATED}
     done, total = itertools.count(1), sum(one.fits for one in work.values())
 
-    def told(name: str) -> None:
+    def count_fit(name: str) -> None:
         if progress is not None:
             progress(name, next(done), total)
 
     files: dict[str, Mapping[str, Path]] = {}
     for split, one in work.items():
         path = folder / f"{names[0]}-{split}.parquet"
-        write_blocks((frame.select(*KEYS, *names) for frame in one.frames(told)), path)
+        write_blocks((frame.select(*KEYS, *names) for frame in one.frames(count_fit)), path)
         files[split] = dict.fromkeys(names, path)
     return Baselines(files, work["test"].notes(), dict.fromkeys(names, (began, _now())), work["validation"].errors())
 
@@ -103,7 +103,7 @@ class _Work:
         """The number of Theta and AutoETS fits."""
         return sum(int(one.tried.sum()) for fold in self.chosen for name, one in fold.items() if name in FITTED)
 
-    def frames(self, told: Callable[[str], None]) -> Iterator[pl.DataFrame]:
+    def frames(self, count_fit: Callable[[str], None]) -> Iterator[pl.DataFrame]:
         """The forecast frame of each block."""
         names, bounds = self.run.evaluation.baselines, bounds_of(self.run.data)
         for fold, origins in self.targets.parts():
@@ -112,7 +112,7 @@ class _Work:
             begin = int(np.searchsorted(self.targets.folds[fold], origins[:1]).sum())
             for place, name in enumerate(names):
                 tried = self.chosen[fold][name].tried[begin : begin + len(origins)]
-                values = _forecast(name, past, self.run, tried, told)
+                values = _forecast(name, past, self.run, tried, count_fit)
                 self.sums[fold, place, 2:] += _lacking(values, past.start, tried)
                 frame = frame.with_columns(pl.Series(name, values.ravel(), pl.Float64).fill_nan(None))
             frame = within(frame, names, bounds)
@@ -179,11 +179,11 @@ def _forecasts(past: Origins, run: RunParams, progress: Progress | None = None) 
     for name, chosen in choices(past, run).items():
         done, total = itertools.count(1), int(chosen.tried.sum())
 
-        def told(name: str, done: Iterator[int] = done, total: int = total) -> None:
+        def count_fit(name: str, done: Iterator[int] = done, total: int = total) -> None:
             if progress is not None:
                 progress(name, next(done), total)
 
-        columns[name] = _forecast(name, past, run, chosen.tried, told)
+        columns[name] = _forecast(name, past, run, chosen.tried, count_fit)
         found[name] = (chosen, _lacking(columns[name], past.start, chosen.tried))
     return columns, _notes(found)
 
@@ -230,7 +230,7 @@ def _origins(history: pl.DataFrame, origins: pl.DataFrame, frequency: Frequency)
     return Origins(y, origins["start"].to_numpy(), at.to_numpy(), origins["cutoff"].to_physical().to_numpy())
 
 
-def _forecast(name: str, past: Origins, run: RunParams, tried: np.ndarray, told: Callable[[str], None]) -> np.ndarray:
+def _forecast(name: str, past: Origins, run: RunParams, tried: np.ndarray, count_fit: Callable[[str], None]) -> np.ndarray:
     """[origins, horizon] of a baseline at the tried origins, NaN elsewhere."""
     ahead = run.windows.gap + np.arange(1, run.windows.horizon + 1)
     arguments, values = (
@@ -243,7 +243,7 @@ def _forecast(name: str, past: Origins, run: RunParams, tried: np.ndarray, told:
             low, high = past.start[some[0]], past.at[some].max() + 1
             y = np.asarray(past.y[low:high], np.float64)
             values[some] = baseline(
-                name, arguments, y, past.start[some] - low, past.at[some] - low, ahead, lambda _: told(name)
+                name, arguments, y, past.start[some] - low, past.at[some] - low, ahead, lambda _: count_fit(name)
             )
     return values
 

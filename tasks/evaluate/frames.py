@@ -54,7 +54,7 @@ class Outcome(NamedTuple):
 
     @classmethod
     def gathered(cls, parts: Iterable["Outcome"], most: int) -> "Outcome":
-        """All of at least one part, with `most` rows together, filled in place without a second copy."""
+        """Concatenates parts (at least one) of at most `most` rows in all, without a second copy of them."""
         found, done = list[np.ndarray | None](), 0
         for part in parts:
             found = found or [None if one is None else np.empty((most, *one.shape[1:]), one.dtype) for one in part]

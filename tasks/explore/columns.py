@@ -133,7 +133,7 @@ def ids_of(
     `why`: another explanation for times that repeat within the series of some columns; if `excused`, they may
     repeat then.  Raises UserError if no columns make the times unique: there are duplicates.
     """
-    twice = _Twice(tables, rows, times)
+    twice = _RepeatCounter(tables, rows, times)
 
     def clear(keys: Sequence[str]) -> bool:
         return not twice.any(keys) or (excused and bool(why(keys)))
@@ -179,7 +179,7 @@ def _may_name(columns: Sequence[Column], rows: int, times: Sequence[str]) -> tup
     return [name for some in (texts, named) for name in by_name(some, ID_NAMES)], others
 
 
-class _Twice:
+class _RepeatCounter:
     """Counts rows that repeat a time within the series named by some columns."""
 
     def __init__(self, tables: Sequence[Table], rows: int, times: Sequence[str]) -> None:

@@ -66,7 +66,7 @@ class Found:
         seen = f"{sizes.lookback:,} samples of y in" + (f" ({sizes.reach:,} rows)" if sizes.rate > 1 else "")
         found = [
             ("series", f"{series}, {each} steps each"),
-            ("rows", f"{grid.rows:,}, {_said(grid.first)} to {_said(grid.last)}"),
+            ("rows", f"{grid.rows:,}, {_time_text(grid.first)} to {_time_text(grid.last)}"),
             (
                 "time",
                 f"{' and '.join(map(visible, roles.times))}, every {grid.span}"
@@ -104,7 +104,7 @@ def _as_shown(grid: Grid, zone: str | None) -> Grid:
     return replace(grid, first=ends[0], last=ends[1])
 
 
-def _said(time: object) -> str:
+def _time_text(time: object) -> str:
     """A grid's time for people, without a meaningless clock."""
     if not isinstance(time, datetime):
         return str(time)

@@ -99,7 +99,7 @@ class Frequency:
         if self.months is None:
             return pl.lit(0, pl.Int64).first()
         day = ds.dt.day().cast(pl.Int64)
-        return pl.when((day == _length(ds)).all()).then(MONTH_END).otherwise(day.max())
+        return pl.when((day == _last_day(ds)).all()).then(MONTH_END).otherwise(day.max())
 
     def days(self, times: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """[S] `day` for series stored one after another, each from its offset to the next."""
@@ -116,7 +116,7 @@ class Frequency:
         if self.microseconds is not None:
             return _elapsed(ds, first) // self.microseconds
         if self.business_days is not None:
-            return (self._workday(ds - _clock(first)) - self._workday(first)) // self.business_days
+            return (self._workday(ds - _time_of_day(first)) - self._workday(first)) // self.business_days
         months = _month_number(ds) - _month_number(first)
         return (months - (_plus_months(first, months, day) > ds).cast(pl.Int64)) // self.months
 
@@ -132,7 +132,7 @@ class Frequency:
             later = first.dt.date().dt.add_business_days(
                 position * self.business_days, holidays=list(self.holidays), roll="backward"
             )
-            return later.cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + _clock(first)
+            return later.cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + _time_of_day(first)
         return _plus_months(first, position * self.months, day)
 
     def on_grid(self, ds: pl.Expr, first: pl.Expr, day: pl.Expr | None = None) -> pl.Expr:
@@ -198,7 +198,7 @@ def _elapsed(ds: pl.Expr, first: pl.Expr) -> pl.Expr:
     return ds.cast(pl.Int64) - first.cast(pl.Int64)
 
 
-def _clock(ds: pl.Expr) -> pl.Expr:
+def _time_of_day(ds: pl.Expr) -> pl.Expr:
     """The time of day as a duration since midnight."""
     return ds - ds.dt.truncate("1d")
 
@@ -207,7 +207,7 @@ def _month_number(ds: pl.Expr) -> pl.Expr:
     return ds.dt.year().cast(pl.Int64) * 12 + ds.dt.month().cast(pl.Int64) - 1
 
 
-def _length(ds: pl.Expr) -> pl.Expr:
+def _last_day(ds: pl.Expr) -> pl.Expr:
     """The last day of the month."""
     return ds.dt.month_end().dt.day().cast(pl.Int64)
 
@@ -221,5 +221,5 @@ def _plus_months(first: pl.Expr, months: pl.Expr, day: pl.Expr | None) -> pl.Exp
     start = pl.datetime(number // 12, number % 12 + 1, 1, time_unit="us", time_zone="UTC")
     if day is None:
         own = first.dt.day().cast(pl.Int64)
-        day = pl.when(own == _length(first)).then(MONTH_END).otherwise(own)
-    return start + pl.duration(days=pl.min_horizontal(day, _length(start)) - 1) + _clock(first)
+        day = pl.when(own == _last_day(first)).then(MONTH_END).otherwise(own)
+    return start + pl.duration(days=pl.min_horizontal(day, _last_day(start)) - 1) + _time_of_day(first)

@@ -79,15 +79,15 @@ class Form:
         """These times, written in this form."""
         if self.how is How.STEP:
             assert at.step is not None
-            return _held(at.step, self.dtype)
+            return _cast_integers(at.step, self.dtype)
         assert at.wall is not None and at.instant is not None
         if self.how is How.EPOCH:
             count = at.instant.to_physical()
-            return _held(count * 1000 if self.unit == 0 else count // self.unit, self.dtype)
+            return _cast_integers(count * 1000 if self.unit == 0 else count // self.unit, self.dtype)
         if self.how is How.TIME:
             return _as_time(at, self.dtype)
         text = _clock(at, self.zone).dt.strftime(self.format) + self.ending
-        return text if self.how is How.TEXT else _held(text.cast(pl.Int64), self.dtype)
+        return text if self.how is How.TEXT else _cast_integers(text.cast(pl.Int64), self.dtype)
 
     def typed(self) -> "Form":
         """The same as a time dtype if the text has a day: a date, a naive time, or UTC (with an offset)."""
@@ -239,7 +239,7 @@ def _clock(at: Moments, zone: str | None) -> pl.Series:
     return at.instant.dt.convert_time_zone(zone)
 
 
-def _held(numbers: pl.Series, dtype: pl.DataType) -> pl.Series:
+def _cast_integers(numbers: pl.Series, dtype: pl.DataType) -> pl.Series:
     """Integers in a dtype, or unchanged if they do not fit."""
     found = numbers.cast(dtype, strict=False)
     return found if found.null_count() == numbers.null_count() else numbers

@@ -47,15 +47,15 @@ def joined(parts: Sequence[pl.Expr]) -> pl.Expr:
 def text_of(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """A cell as text, null if it says nothing; names of series and categories are compared by this text."""
     if dtype in (pl.String, pl.Categorical, pl.Enum):
-        return cell.cast(pl.String).map_batches(_plain, return_dtype=pl.String, is_elementwise=True)
+        return cell.cast(pl.String).map_batches(_texts_as_names, return_dtype=pl.String, is_elementwise=True)
     if dtype.is_decimal():
         return cell.cast(pl.String).str.replace(r"\.0*$", "").str.replace(r"(\.[0-9]*[1-9])0+$", "${1}")
     if dtype.is_float() or dtype.is_temporal():
-        return cell.map_batches(_said, return_dtype=pl.String, is_elementwise=True)
+        return cell.map_batches(_values_as_text, return_dtype=pl.String, is_elementwise=True)
     return cell.cast(pl.String)
 
 
-def _plain(cells: pl.Series) -> pl.Series:
+def _texts_as_names(cells: pl.Series) -> pl.Series:
     """Texts as names, computed once per run of equal cells: rows of a series are mostly adjacent."""
     runs = cells.alias("cells").rle().struct.unnest()
     text = pl.col("value").str.strip_chars().str.replace(WHOLE, "${1}${2}").replace(TRUTHS)
@@ -63,7 +63,7 @@ def _plain(cells: pl.Series) -> pl.Series:
     return names.gather(np.repeat(np.arange(runs.height), runs["len"].to_numpy()))
 
 
-def _said(cells: pl.Series) -> pl.Series:
+def _values_as_text(cells: pl.Series) -> pl.Series:
     """Numbers and times as text, computed once per distinct value."""
     cells = cells.alias("cells")  # polars reads a name like ^...$ as a pattern
     values = cells.drop_nulls().unique()

@@ -34,7 +34,7 @@ def put_damaged_aside(folder: Path) -> list[str]:
     """Moves damaged files of a fit aside, so that it trains or forecasts again; returns their names."""
     bad = [name for name in ("job.json", "result.json") if (folder / name).exists() and not _is_json(folder / name)]
     if "result.json" not in bad:
-        bad += _unlike_result(folder)
+        bad += _damaged_results(folder)
     if not bad and (folder / "evaluation.json").exists() and Evaluated.read(folder) is None:
         bad.append("evaluation.json")
     for name in bad:
@@ -56,7 +56,7 @@ def _is_json(path: Path) -> bool:
         return False
 
 
-def _unlike_result(folder: Path) -> list[str]:
+def _damaged_results(folder: Path) -> list[str]:
     """The damaged files of a fit that ended well: an invalid result, or weights with another hash."""
     if not (folder / "result.json").exists():
         return []

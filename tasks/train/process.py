@@ -51,7 +51,7 @@ def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fre
     members: list[Path] = []
     folder = fit_folder(job, home)
     with lock(home, f"fit-{folder.name[:16]}"):
-        _mend(folder, listener)
+        _put_damaged_aside(folder, listener)
     if job.members and (fresh or finished_result(folder) is None or (job.greedy and not _is_current(Evaluated.read(folder)))):
         for member in job.trained:
             found = run_fit(member, home, listener, stop, fresh and not job.greedy)
@@ -64,7 +64,7 @@ def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fre
         done, evaluated = finished_result(folder), Evaluated.read(folder)
         if done and not fresh and evaluated is not None and _is_current(evaluated):
             return Outcome(done, evaluated, reused=True)
-        job = _written(job, folder)
+        job = _write_job(job, folder)
         if fresh:
             emptied(folder)
         runs = LOCAL if job.members or is_baseline(job.family) else engine()  # inputs are local
@@ -76,7 +76,7 @@ def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fre
         return Outcome(result, Evaluated.read(folder) if result.finished else None, reused=bool(done) and not fresh)
 
 
-def _mend(folder: Path, listener: Listener) -> None:
+def _put_damaged_aside(folder: Path, listener: Listener) -> None:
     """Moves aside whatever is not as the fit wrote it, with a warning."""
     names = [*own_folder(folder), *put_damaged_aside(folder)]
     if names:
@@ -94,7 +94,7 @@ def _code() -> str:
     return code_digest(start=WORKER)
 
 
-def _written(job: Job, folder: Path) -> Job:
+def _write_job(job: Job, folder: Path) -> Job:
     """Writes `job.json` and returns the job; keeps the step at which an equal fit ran out of seconds."""
     stop_step = _recorded_stop(folder)
     if stop_step is not None:

@@ -51,7 +51,7 @@ def revision_of(files: Iterable[Path], root: Path = ROOT) -> Revision:
     """The revision of the checkout at `root`, compared with `files` and all loaded modules of it."""
     try:
         commit = _commit(root)
-        held = _held(commit, root)
+        held = _files_in(commit, root)
         ran = sorted(path.relative_to(root).as_posix() for path in {*files, *_loaded(root)})
         if not held.keys() & set(ran):  # a checkout without .git, inside somebody's repository
             raise NoRevision("git does not keep this checkout's code", _start(root))
@@ -72,7 +72,7 @@ def _commit(root: Path) -> str:
     return _git(root, "rev-parse", "--verify", "HEAD").strip()
 
 
-def _held(commit: str, root: Path) -> dict[str, str]:
+def _files_in(commit: str, root: Path) -> dict[str, str]:
     """The code files in a revision: path -> git's id of the content."""
     lines = _git(root, "ls-tree", "-r", "-z", commit, "--", *CODE).split("\0")
     return {path: about.split()[2] for about, _, path in (line.partition("\t") for line in lines if line)}
@@ -112,7 +112,7 @@ def _committed(told: str, changed: Mapping[str, str], root: Path) -> Standing:
     if not missing:
         return Standing(True, f"{told} with {named(changed)}, committed since")
     words = f"{told} with {named(missing)} changed, and no commit holds {'it' if len(missing) == 1 else 'them'}"
-    other = [path for path in missing if _now(path, root) != changed[path]]
+    other = [path for path in missing if _current_id(path, root) != changed[path]]
     if other:
         return Standing(False, f"{words} as then ({named(other)} is another now)", "commit what is there, and compare again")
     return Standing(False, words, commit_these(missing))
@@ -123,7 +123,7 @@ def _in_history(path: str, own: str, root: Path) -> bool:
     return bool(found)
 
 
-def _now(path: str, root: Path) -> str:
+def _current_id(path: str, root: Path) -> str:
     """git's id of a file as it is now; empty if it is gone."""
     return _git(root, "hash-object", "--", path).strip() if (root / path).is_file() else ""
 
@@ -143,7 +143,7 @@ def _by_digest(told: str, recorded: Mapping[str, object], commit: str | None, ro
 def _unpacked(commit: str, folder: Path, root: Path) -> bool:
     """Extracts models/ of a revision into a folder; returns whether the revision exists here."""
     try:
-        content = _said(root, "archive", "--format=tar", commit, "models")
+        content = _run_git(root, "archive", "--format=tar", commit, "models")
     except NoRevision:
         return False
     with tarfile.open(fileobj=BytesIO(content)) as archive:
@@ -168,10 +168,10 @@ def _start(root: Path) -> str:
 
 
 def _git(root: Path, *arguments: str, given: str = "") -> str:
-    return _said(root, *arguments, given=given).decode("utf-8", "replace")
+    return _run_git(root, *arguments, given=given).decode("utf-8", "replace")
 
 
-def _said(root: Path, *arguments: str, given: str = "") -> bytes:
+def _run_git(root: Path, *arguments: str, given: str = "") -> bytes:
     """git's output in a checkout.  Raises NoRevision if it fails; its child processes end with it."""
     ours = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER}
     quiet = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
@@ -192,11 +192,11 @@ def _said(root: Path, *arguments: str, given: str = "") -> bytes:
             raise NoRevision(f"git does not answer within {SECONDS:g} s") from None
     if process.returncode:
         first = next(iter(errors.decode("utf-8", "replace").splitlines()), f"exit status {process.returncode}")
-        raise NoRevision(f"git says: {first[:200].removeprefix('fatal: ')}", _way_on(root))
+        raise NoRevision(f"git says: {first[:200].removeprefix('fatal: ')}", _advice(root))
     return said
 
 
-def _way_on(root: Path) -> str:
+def _advice(root: Path) -> str:
     """The command that helps if git names no revision of a checkout."""
     inside = root / ".git"
     if not inside.exists():

@@ -78,7 +78,7 @@ def make_profile(run: RunParams, source: Source) -> Profile:
         pl.col("ds").max().alias("last"),
         frequency.day(pl.col("ds")).alias("day"),
     ]
-    facts += [pl.when("observed").then("ds").max().alias("until"), *_beyond(run)]
+    facts += [pl.when("observed").then("ds").max().alias("until"), *_impossible_targets(run)]
 
     def values_in(frame: pl.LazyFrame) -> pl.DataFrame:
         rows = frame.select("unique_id", "ds", is_observed(schema).alias("observed"), *_split(columns, texts))
@@ -143,7 +143,7 @@ def _values(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
     return found
 
 
-def _beyond(run: RunParams) -> list[pl.Expr]:
+def _impossible_targets(run: RunParams) -> list[pl.Expr]:
     """How many targets are impossible as forecasts: outside the bounds, or not integers."""
     y, data = pl.col("finite:y"), run.data
     low, high = -math.inf if data.lowest is None else data.lowest, math.inf if data.highest is None else data.highest
