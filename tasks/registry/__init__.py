@@ -1,1 +1,1 @@
-"""What is registered: the bundle and its place in the MLflow registry; never a training step."""
+"""Registration of the winner: its bundle and its version in the MLflow registry."""

@@ -1,15 +1,16 @@
 """A forecaster as a folder that forecasts without this repository: weights, graph, serving code; no pickle.
 
-A baseline has neither weights nor a graph: its serving code forecasts it.
+A baseline has no weights and no graph: its serving code forecasts it.
 
-model.json            what it is: variant, windows, channels, ids, calibration; with the weights the source of truth
+model.json            what it is: variant, windows, channels, ids, calibration; with the weights the source of
+truth
 weights.safetensors   all parameters and buffers
 graph.pt2             the same forecaster as an exported graph, on the CPU, for any batch size
-refitted.safetensors, refitted.pt2   the same of the variant trained on all rows (`training.refit`), whose forecasts are served
+refitted.safetensors, refitted.pt2   the same for the refit on all rows (`training.refit`), which is served
 code/lagline_serving_<hash>.py   a verbatim copy of models/serving.py; two versions never share a module
-card.md, constraints.txt, checks.json   what it is in words, the lock, the verdict of the data checks (where there are any)
+card.md, constraints.txt, checks.json   the model card, the lock file, the verdict of the data checks (if any)
 example.json          a long frame of one series, just long enough to forecast from
-manifest.json         sha256 and size of every other file, written last; its own sha256 is the digest of the bundle
+manifest.json         sha256 and size of every other file, written last; its own sha256 is the bundle's digest
 """
 
 import copy
@@ -38,9 +39,9 @@ from tasks.files import placed
 from tasks.registry.facts import LAYOUT, BundleFacts
 from tasks.registry.schema import check_told
 
-BATCHES = (1, 2, 7, 256)  # the sizes at which graph and forecaster are compared
+BATCHES = (1, 2, 7, 256)  # batch sizes at which graph and forecaster are compared
 TOLERANCE, RELATIVE = 1e-4, 1e-5
-SEASONS, LEAST = 3, 10  # of an example for a baseline, and rows
+SEASONS, LEAST = 3, 10  # seasons in a baseline's example, and at least this many rows
 TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn")
 
 
@@ -52,12 +53,11 @@ def write_bundle(
     refitted: Model | None = None,
     papers: Mapping[str, bytes] | None = None,
 ) -> str:
-    """Writes the bundle (an older one in its place goes) and returns its digest.
+    """Writes the bundle (replacing an older one) and returns its digest.
 
-    `judged`: None for a baseline.  `refitted`: the forecaster trained on all rows, if there is one.  `papers`: files that only
-    people read.
-    Raises ValueError where the exported graph does not forecast as the forecaster does, or the facts are none that could be
-    read again.
+    `judged`: None for a baseline.  `refitted`: the forecaster trained on all rows, if any.  `papers`: files
+    for people only.
+    Raises ValueError if the exported graph and the forecaster disagree, or the facts could not be read again.
     """
     params = facts.windows
     programs = _programs("weights.safetensors", "graph.pt2", judged, params, panel) if judged is not None else {}
@@ -70,13 +70,13 @@ def write_bundle(
         "example.json": json.dumps(example(panel, facts), allow_nan=False).encode(),
         **(papers or {}),
     }
-    for name in ("model.json", "example.json"):  # what could not be opened again is not written
+    for name in ("model.json", "example.json"):  # never write what could not be opened again
         check_told(name, files[name])
     return _store(folder, files)
 
 
 def _programs(weights: str, graph: str, forecaster: Model, params: WindowParams, panel: Panel) -> dict[str, bytes]:
-    """The two files of a forecaster, the graph held against it."""
+    """The two files of a forecaster, with the graph checked against it."""
     own = copy.deepcopy(forecaster).cpu().eval()
     archive = export(own, params)
     check_parity(serving.open_graph(archive), own, params, panel)
@@ -84,19 +84,19 @@ def _programs(weights: str, graph: str, forecaster: Model, params: WindowParams,
 
 
 def serving_name() -> str:
-    """The name of the serving module as bundles carry it, by its content."""
+    """The content-based name of the serving module in bundles."""
     return f"lagline_serving_{hashlib.sha256(serving.SOURCE).hexdigest()[:12]}"
 
 
 @torch.no_grad()
 def export(forecaster: Model, params: WindowParams) -> bytes:
-    """A .pt2 archive of a forecaster that lies on the CPU: `Inputs` -> [B, H, Q], any B.
+    """A .pt2 archive of a forecaster on the CPU: `Inputs` -> [B, H, Q], any B.
 
-    It holds numbers and calls of aten alone: no sample inputs (torch would unpickle them), no guards (it would run them), and
-    no stack traces (they name the folders of this machine).
+    It holds only numbers and calls of aten: no sample inputs (torch would unpickle them), no guards (it would
+    run them), and no stack traces (they name local folders).
     """
     batch = {0: torch.export.Dim.DYNAMIC}
-    with warnings.catch_warnings():  # torch's own recurrent layers keep a list of their weights, and export warns of it
+    with warnings.catch_warnings():  # export warns of the weight lists in torch's recurrent layers
         warnings.filterwarnings("ignore", message="The tensor attributes .*_flat_weights")
         program = torch.export.export(forecaster, tuple(Inputs.zeros(params, 2)), dynamic_shapes=(batch,) * len(Inputs._fields))
     program.example_inputs = None
@@ -112,9 +112,10 @@ def export(forecaster: Model, params: WindowParams) -> bytes:
 
 @torch.no_grad()
 def check_parity(graph: Callable[..., Tensor], forecaster: Model, params: WindowParams, panel: Panel) -> float:
-    """The largest difference between graph and forecaster on windows of the panel, over several batch sizes, raw units.
+    """The largest difference between graph and forecaster on the panel's windows, over several batch sizes,
+    raw units.
 
-    Raises ValueError where it is above 1e-4 and above 1e-5 of the forecast.
+    Raises ValueError if it is above 1e-4 and above 1e-5 of the forecast.
     """
     origins = origin_rows(panel, params, None, "all", 1)
     if not len(origins):
@@ -124,7 +125,7 @@ def check_parity(graph: Callable[..., Tensor], forecaster: Model, params: Window
     for size in BATCHES:
         at = windows.origins[torch.linspace(0, len(origins) - 1, size).long()]
         inputs = windows.inputs(at)
-        inputs.series_B[-1] = len(panel.ids)  # one that training did not see
+        inputs.series_B[-1] = len(panel.ids)  # a series that is not in training
         expected, found = forecaster(*inputs), graph(*inputs)
         difference = (found - expected).abs()
         if found.shape != expected.shape or not (difference <= (RELATIVE * expected.abs()).clamp(min=TOLERANCE)).all():
@@ -134,7 +135,7 @@ def check_parity(graph: Callable[..., Tensor], forecaster: Model, params: Window
 
 
 def inputs_of(params: WindowParams) -> dict[str, str]:
-    """What the graph of a forecaster takes, in order, and of which type."""
+    """The inputs of a forecaster's graph in order, with their types."""
     return {name: str(part.dtype).removeprefix("torch.") for name, part in Inputs.zeros(params, 1)._asdict().items()}
 
 
@@ -146,23 +147,23 @@ class Example(TypedDict):
 
 
 def _rows_shown(facts: BundleFacts) -> int:
-    """The rows up to its cutoff that the example has: a whole window, or seasons enough for any baseline."""
+    """The rows up to the cutoff in the example: a whole window, or enough seasons for any baseline."""
     if is_baseline(facts.family):
         return max(LEAST, SEASONS * int(facts.network["season"]))
     return facts.windows.reach + 1
 
 
 def example(panel: Panel, facts: BundleFacts) -> Example:
-    """A long frame as columns and rows: the end of the longest series, no longer than a forecast needs; None where missing.
+    """A long frame as columns and rows: the end of the longest series, just long enough to forecast.
 
-    With covariates known ahead the last rows carry them alone.
+    None where missing.  With covariates known ahead, the last rows have only these.
     """
     params, series = facts.windows, int(np.argmax(np.diff(panel.offsets)))
     whole, ahead = panel.rows(series), params.ahead if params.future else 0
     rows = slice(max(whole.start, whole.stop - ahead - _rows_shown(facts)), whole.stop)
     past = np.arange(rows.start, rows.stop) < whole.stop - ahead
     columns = {"unique_id": np.full(len(past), panel.ids[series], object), "ds": _times(panel, rows)}
-    alone = is_baseline(facts.family)  # it reads the target, which a panel has also where no network reads it
+    alone = is_baseline(facts.family)  # it reads the target, which a panel always has
     if params.future or facts.combined or alone:
         columns["y"] = np.where(past, panel.target[rows], np.nan)
     for name in () if alone else params.features:
@@ -196,7 +197,7 @@ def _weights(forecaster: Model) -> bytes:
 
 
 def _store(folder: Path, files: Mapping[str, bytes]) -> str:
-    """Writes the files and their manifest in place of `folder`, whole or not at all; returns the sha256 of the manifest."""
+    """Writes the files and their manifest in place of `folder`, atomically; returns the manifest's sha256."""
     listed = {name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()}
     manifest = json.dumps({"layout": LAYOUT, "files": listed}, indent=1).encode()
     with placed(folder) as partial:

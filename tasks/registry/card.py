@@ -1,4 +1,4 @@
-"""The model card of a version in Markdown: what it is, on what data, how good, where not, how to make it again."""
+"""The model card of a version in Markdown: its data, accuracy, limits, and how to reproduce it."""
 
 from collections.abc import Mapping
 from importlib.metadata import version as installed
@@ -53,7 +53,7 @@ def card(facts: BundleFacts, made: TrainedOn, about: Provenance, memory: MemoryC
 
 
 def _folds(scores: Mapping[str, float | None]) -> list[str]:
-    """What each validation range said, where there were several; the weights are of the last."""
+    """The score of each validation range, if there are several; the weights come from the last."""
     found = {name: value for name, value in scores.items() if name.startswith("val_mae_fold_") and name[-1].isdigit()}
     each = ", ".join("none" if value is None else f"{value:.4g}" for value in found.values())
     if not found:
@@ -62,7 +62,7 @@ def _folds(scores: Mapping[str, float | None]) -> list[str]:
 
 
 def kind_of(family: str) -> str:
-    """A family with its article: what is no network is not called one, and an abbreviation is spelled out (an lstm)."""
+    """A family with its article, called a network only if it is one; abbreviations as spoken (an lstm)."""
     what = NO_NETWORKS.get(family) or f"{_plain(family)} network"
     spelled = not set(what.split()[0].lower()) & set("aeiouy")
     return f"{'An' if what[0].lower() in ('aefhilmnorsx' if spelled else 'aeio') else 'A'} {what}"
@@ -81,7 +81,7 @@ def _reads(facts: BundleFacts) -> str:
 
 
 def _memory(facts: BundleFacts, card: MemoryCard | None) -> list[str]:
-    """How far back it listens, which of a baseline is known."""
+    """How far back it looks, which is known for a baseline."""
     if is_baseline(facts.family):
         return []
     found = f"half-life {card.half_life} rows, receptive field {card.receptive_field} samples" if card else "not measured"
@@ -90,7 +90,7 @@ def _memory(facts: BundleFacts, card: MemoryCard | None) -> list[str]:
 
 
 def _limits(facts: BundleFacts, verdict: Verdict, memory: MemoryCard | None) -> list[str]:
-    """What the forecasts are not."""
+    """The limits of the forecasts."""
     ahead, alone = facts.windows.horizon, is_baseline(facts.family)
     unseen = f"Series that training did not see are scaled as all {len(facts.ids)} together are."
     enough = "history enough" if alone else "a whole window of history"
@@ -108,7 +108,7 @@ def _limits(facts: BundleFacts, verdict: Verdict, memory: MemoryCard | None) -> 
 
 
 def _again(facts: BundleFacts, made: TrainedOn, about: Provenance) -> list[str]:
-    """How the version is made again."""
+    """How to reproduce the version."""
     prints = made.fingerprint
     files = named(prints.get("changed", ()))
     changed = f" ({files} changed)" if files else "" if prints["clean"] else " (with changed files)"
@@ -128,7 +128,7 @@ def _again(facts: BundleFacts, made: TrainedOn, about: Provenance) -> list[str]:
 
 
 def _intervals(facts: BundleFacts) -> list[str]:
-    """How the intervals are made, and why so."""
+    """How the intervals are made, and why."""
     found, shown = facts.calibrated, 4
     one, best = found.calibration, sorted(found.scores, key=lambda name: found.scores[name])
     base = "quantiles of its own" if one.own else "errors around its point forecast"
@@ -153,7 +153,7 @@ def _intervals(facts: BundleFacts) -> list[str]:
 
 
 def _weights(refit: Refitted | None) -> list[str]:
-    """What the two sets of weights are; nothing where there is one."""
+    """What the two sets of weights are; empty if there is one."""
     if refit is None:
         return []
     how = "; ".join(dict.fromkeys(_length(one.training) for one in refit.job.networks or (refit.job,)))
@@ -169,7 +169,7 @@ def _weights(refit: Refitted | None) -> list[str]:
 
 
 def _members(made: TrainedOn) -> list[str]:
-    """How much each member of an ensemble counts, where that was learnt, the weightiest first; those that do not are named."""
+    """Each member's weight in an ensemble, if learnt, largest first; members without weight are named."""
     picks, ranked = sum(made.counts.values()), sorted(made.counts.items(), key=lambda one: -one[1])
     if not picks:
         return []
@@ -196,7 +196,7 @@ def _length(training: Training) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text of the data as text: no HTML, no Markdown."""
+    """A text from the data as plain text: no HTML, no Markdown."""
     return "".join(f"\\{letter}" if letter in "\\`*_[]#|" else "&lt;" if letter == "<" else letter for letter in text).replace(
         "\n", " "
     )

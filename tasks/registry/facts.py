@@ -1,4 +1,4 @@
-"""What a version says of itself: model.json in its bundle, which `models/serving.py` reads as plain JSON."""
+"""A version's description of itself: model.json in its bundle, read by `models/serving.py` as plain JSON."""
 
 import json
 import math
@@ -19,7 +19,7 @@ from tasks.registry.schema import check_told
 from tasks.train.identity import Fingerprint
 
 LAYOUT = 1
-Border = int | Mapping[str, int]  # a time for all series, or one for each
+Border = int | Mapping[str, int]  # a time for all series, or one per series
 Json = Mapping[str, Any]
 NEEDED = (
     "job",
@@ -30,15 +30,15 @@ NEEDED = (
     "naive",
     "newest",
     "newest_time",
-)  # to judge it, or to train it again
+)  # to judge it or train it again
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What it takes to train one set of weights again, and to know that they are the same.
+    """What is needed to train a set of weights again and to compare the result.
 
-    `job`: its panel is where the caller keeps the data (`job_in`).  `stop_step`, `stop_steps`: where the seconds of the fit, or
-    of the members of an ensemble, were over.
+    `job`: the caller supplies its panel (`job_in`).  `stop_step`, `stop_steps`: where the time of the fit, or
+    of an ensemble's members, ran out.
     """
 
     job: Job
@@ -48,19 +48,19 @@ class Trained:
     stop_steps: tuple[int | None, ...] = ()
 
     def job_in(self, panels: Path, device: str) -> Job:
-        """The job that trains it again with the data in a folder of panels, on a device; a fit of the CPU stays there."""
+        """The job to train it again with the data in a folder of panels; a CPU fit stays on the CPU."""
         return _moved(self.job, panels / self.fingerprint["data"], device)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refitted(Trained):
-    """The weights that were trained on all rows; `seen_until`: the time of the newest row that each series taught them."""
+    """The weights trained on all rows; `seen_until`: per series, the time of the newest training row."""
 
     identity: str
     seen_until: Border
 
     def to_dict(self) -> dict[str, object]:
-        """JSON-ready."""
+        """A JSON-ready dict."""
         return {
             "job": _stored(self.job),
             "weights": self.weights,
@@ -77,11 +77,11 @@ class Refitted(Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedOn(Trained):
-    """What a version was trained on and how it was judged: its run's params, its scores, the first row that it has not seen.
+    """What a version was trained on and how it was judged: its run's params, scores, first unseen row.
 
-    `newest`: the time of the newest row, also as text.  `naive`, `baseline`: the best of the naive baselines, and of all, which
-    is the bar.  `counts`: how often each member counts, by its label, where that was learnt.  What has a default is missing in
-    some versions; `bar` is never.
+    `newest`: the time of the newest row, also as text.  `naive`, `baseline`: the best naive baseline, and the
+    best of all, the bar.  `counts`: each member's weight by its label, if learnt.  Fields with a default are
+    missing in some versions; `bar` never is.
     """
 
     run: RunParams
@@ -100,11 +100,11 @@ class TrainedOn(Trained):
 
     @property
     def bar(self) -> str:
-        """The baseline that it is measured against; an older lagline measured against the best naive one."""
+        """The baseline it is measured against; an older lagline used the best naive one."""
         return self.baseline or self.naive
 
     def to_dict(self) -> dict[str, object]:
-        """JSON-ready; a score that is not a number is None."""
+        """A JSON-ready dict; a score that is not a number is None."""
         found = {
             "name": self.name,
             "label": self.label,
@@ -137,7 +137,7 @@ class TrainedOn(Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """A baseline by its `name` and what it is given (`models/baselines.py`)."""
+    """A baseline by `name`, with its arguments (`models/baselines.py`)."""
 
     name: str
     arguments: Mapping[str, int]
@@ -145,16 +145,16 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class Fallback(Baseline):
-    """One that forecasts what the version cannot, and how its intervals are made."""
+    """A baseline for what the version cannot forecast, and how its intervals are made."""
 
     calibrated: Calibrated = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Combined:
-    """`how` the `baselines` that are members of an ensemble are combined with the others, which are outputs of the graph.
+    """`how` the `baselines` in an ensemble are combined with the other members, the graph's outputs.
 
-    `counts`: how often each of all counts in a mean, the outputs of the graph first; none: alike.
+    `counts`: all members' weights in a mean, the graph's outputs first; empty: equal.
     """
 
     how: Combine
@@ -164,13 +164,13 @@ class Combined:
 
 @dataclass(frozen=True, kw_only=True)
 class BundleFacts:
-    """A forecaster in words and numbers: what it reads, what it forecasts, how its intervals are made, what it was trained on.
+    """A forecaster in words and numbers: its inputs, its forecasts, its intervals and its training.
 
-    `trained_on`: None where a version of an older lagline does not say all of it, but lacks what `lacks` names.
-    `calibrated`: how its intervals are made; an older version has those of 90 % alone.
-    `inputs`: what the graph takes, and of which type.
-    `zone`: of the times that it was trained on, None where they named none; an older version took all times for UTC.
-    `fallbacks`: what forecasts a series that it cannot, the best on validation first; none in an older version.
+    `trained_on`: None if an older version lacks some of it, which `lacks` names.
+    `calibrated`: how its intervals are made; an older version has only those of 90 %.
+    `inputs`: the graph's inputs and their types.
+    `zone`: of its training times, None if they had none; an older version took all times as UTC.
+    `fallbacks`: what forecasts series that it cannot, best on validation first; none in an older version.
     """
 
     name: str
@@ -196,12 +196,12 @@ class BundleFacts:
 
     @property
     def needed(self) -> frozenset[str]:
-        """The names of all baselines that it forecasts with: itself, fallbacks, members."""
+        """The names of all baselines it forecasts with: itself, fallbacks, members."""
         return baselines_in(self.to_dict())
 
     @classmethod
     def read(cls, content: bytes) -> "BundleFacts":
-        """What a model.json says, held against the schema first.  Raises ValueError naming the key that says something else."""
+        """Reads a model.json, checked against the schema first.  Raises ValueError naming the invalid key."""
         check_told("model.json", content)
         raw = json.loads(content)
         found = cls.from_dict(raw)
@@ -237,7 +237,7 @@ class BundleFacts:
 
     @classmethod
     def from_dict(cls, raw: Json) -> "BundleFacts":
-        """The inverse of `to_dict`, of any version there is.  Raises KeyError, TypeError or ValueError for what is none."""
+        """The inverse of `to_dict`, for any version so far.  Raises KeyError, TypeError or ValueError."""
         lacks = tuple(name for name in NEEDED if name not in raw["trained_on"])
         own: dict[str, Any] = {name: tuple(raw[name]) for name in ("quantiles", "ids")}
         own |= {"calibrated": _calibrated(raw, len(raw["ids"]))}
@@ -282,13 +282,13 @@ def _calibrated(raw: Json, series: int) -> Calibrated:
 
 
 def _known(kind: type, raw: Json) -> dict[str, Any]:
-    """The fields of a class in a JSON object."""
+    """The fields of a class found in a JSON object."""
     names = {field.name for field in fields(kind)}
     return {name: value for name, value in raw.items() if name in names}
 
 
 def _stored(job: Job) -> dict[str, object]:
-    """A job as a version keeps it: the panel is found by its digest."""
+    """A job as stored in a version: its panel is found by digest."""
     return {name: value for name, value in job.to_dict().items() if name != "panel"}
 
 

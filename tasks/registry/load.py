@@ -1,4 +1,4 @@
-"""A registered version: fetched once, held against its seal before anything of it is opened, and that copy then used."""
+"""A registered version: fetched once and checked against its seal before it is opened."""
 
 import hashlib
 import json
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a name, whole and unchanged: the `folder` of its bundle, and what its model.json says (`facts`).
+    """A version, complete and unchanged: the `folder` of its bundle, and its model.json (`facts`).
 
-    `checked`: whether the data checks passed, as its checks.json says; None where there is none.  `root`: the folder that
-    MLflow loads, the bundle in it.  `sealed`: whether every file of that is known to be the one that was registered.
+    `checked`: whether the data checks passed, by its checks.json; None without one.  `root`: the folder that
+    MLflow loads, with the bundle in it.  `sealed`: whether every file in it is known to be the registered
+    one.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Version:
 
     @property
     def trained_on(self) -> TrainedOn:
-        """What it was trained on.  Raises UserError where it does not say what it takes to train it again."""
+        """What it was trained on.  Raises UserError if it lacks what training it again needs."""
         if self.facts.trained_on is None:
             raise UserError(f"{self} was registered by an older lagline and lacks {', '.join(self.facts.lacks)}: compare again")
         return self.facts.trained_on
@@ -68,10 +69,10 @@ UNSEALED = "was registered by a lagline that put no seal on what MLflow reads of
 
 @contextmanager
 def opened(version: "ModelVersion", servable: bool = False, unsealed: bool = False) -> Iterator[Version]:
-    """Fetches a version for the block.  Raises UserError where a file of it is missing, extra or changed.
+    """Fetches a version for a block.  Raises UserError if one of its files is missing, extra or changed.
 
-    A version of a lagline that made no seals is opened, and a line on stderr says so.  `servable`: it is to be champion, or to
-    be run by MLflow, which such a version may be only where the caller says so (`unsealed`).
+    A version from a lagline without seals is opened with a line on stderr.  `servable`: it is to be champion
+    or run by MLflow, which such a version may only if the caller allows it (`unsealed`).
     """
     what = f"{version.name} version {version.version}"
     digest = version.tags.get("manifest") or ""
@@ -106,7 +107,7 @@ def opened(version: "ModelVersion", servable: bool = False, unsealed: bool = Fal
 
 
 def _said(files: dict[str, bytes]) -> tuple[BundleFacts, bool | None]:
-    """What a bundle says of itself, and whether its data checks passed.  Raises ValueError for what no bundle of ours says."""
+    """What a bundle says about itself, and whether its data checks passed.  Raises ValueError if invalid."""
     for name in {"checks.json", "example.json"} & set(files):
         check_told(name, files[name])
     checked = bool(json.loads(files["checks.json"])["passed"]) if "checks.json" in files else None
@@ -114,9 +115,9 @@ def _said(files: dict[str, bytes]) -> tuple[BundleFacts, bool | None]:
 
 
 def on_disk(root: Path, seal: Seal, name: str, number: str) -> Version:
-    """A version that lies in a folder of this machine, no registry asked: every file is held against its seal first.
+    """A version in a local folder, without asking a registry: every file is checked against its seal first.
 
-    Raises Broken where one differs, or the version does not say of itself what one of ours does.
+    Raises Broken if one differs, or the version's own description is invalid.
     """
     seal.check(root)
     bundle = _bundle_in(root, seal)
@@ -129,14 +130,14 @@ def on_disk(root: Path, seal: Seal, name: str, number: str) -> Version:
 
 
 def _bundle_in(root: Path, seal: Seal) -> Path:
-    """Where the bundle lies in the folder of a version."""
+    """The bundle's place in a version's folder."""
     return (root / next((path for path in seal.files if Path(path).match("data/*/manifest.json")), MANIFEST)).parent
 
 
 def _sealed(version: "ModelVersion", scratch: Path) -> tuple[Path, Path]:
-    """A copy of a version's folder in which every file is the one that was sealed, and where the bundle lies in it.
+    """A copy of a version's folder with every file as sealed, and the bundle's place in it.
 
-    What is extra, missing or of another size is found before it is fetched.  Raises Broken.
+    Extra or missing files and wrong sizes are found before fetching.  Raises Broken.
     """
     store = _store(version)
     listing = _listing(store)
@@ -152,7 +153,7 @@ def _sealed(version: "ModelVersion", scratch: Path) -> tuple[Path, Path]:
 
 
 def _without_seal(version: "ModelVersion", scratch: Path) -> tuple[Path, Path]:
-    """The same of a version that has none: nothing is known of what lies around the bundle.  Raises Broken."""
+    """The same for a version without a seal: only the bundle itself is checked.  Raises Broken."""
     store = _store(version)
     check_plain(_listing(store))
     root = _fetched(store, "", scratch / "version")
@@ -161,7 +162,7 @@ def _without_seal(version: "ModelVersion", scratch: Path) -> tuple[Path, Path]:
 
 
 def lost(version: "ModelVersion") -> str | None:
-    """What of a version is gone: a file, or its run; None where it is whole, or only changed."""
+    """What of a version is gone: a file, or its run; None if it is complete, even if changed."""
     from mlflow.exceptions import MlflowException
 
     what = f"version {version.version}"
@@ -178,7 +179,7 @@ def lost(version: "ModelVersion") -> str | None:
 
 
 def lost_file(version: "ModelVersion") -> str | None:
-    """The first file that a version's own record names and that is gone; None where all are there, changed or not."""
+    """The first file in a version's own record that is gone; None if all exist, changed or not."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
 
         def look() -> str | None:
@@ -201,14 +202,14 @@ def _first_gone(version: "ModelVersion", scratch: Path) -> str | None:
         else:
             named = ["MLmodel", *(f"{PurePosixPath(MANIFEST).parent}/{name}" for name in json.loads(content)["files"])]
     except (Broken, ValueError, LookupError, TypeError):
-        return None  # damaged, which is told where it is opened
+        return None  # damaged, which opening it reports
     folders = {str(PurePosixPath(path).parent).removeprefix(".") for path in named}
     there = {entry.path for folder in folders for entry in listing(folder) if not entry.folder}
     return next((path for path in sorted(named) if path not in there), None)
 
 
 def _store(version: "ModelVersion") -> "ModelsArtifactRepository":
-    """Where the files of a version lie."""
+    """The store of a version's files."""
     from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
     return ModelsArtifactRepository(f"models:/{version.name}/{version.version}")
@@ -216,7 +217,7 @@ def _store(version: "ModelVersion") -> "ModelsArtifactRepository":
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Raises Broken where MLflow cannot give what it has; that the server does not answer says nothing of a version."""
+    """Raises Broken if MLflow cannot supply what it has, unless its server is unreachable."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -227,7 +228,7 @@ def _readable() -> Iterator[None]:
 
 
 def _listing(store: "ModelsArtifactRepository") -> Listing:
-    """What lies in a folder of a store: on this machine as the file system says, which hides nothing and follows no link."""
+    """The contents of a store's folder; a local one as the file system lists it, following no link."""
     here = getattr(store.repo, "artifact_dir", None)
 
     def listing(below: str) -> Iterable[Entry]:
@@ -241,14 +242,14 @@ def _listing(store: "ModelsArtifactRepository") -> Listing:
 
 
 def _fetched(store: "ModelsArtifactRepository", path: str, folder: Path) -> Path:
-    """A copy of a file, or ("") of all."""
+    """A copy of a file, or ("") of all files."""
     folder.mkdir()
     with _readable():
         return Path(store.download_artifacts(path, str(folder)))
 
 
 def _contents(bundle: Path, digest: str) -> dict[str, bytes]:
-    """Every file of a bundle.  Raises Broken where it is not whole and unchanged."""
+    """Every file of a bundle.  Raises Broken unless it is complete and unchanged."""
     from models import serving
 
     try:

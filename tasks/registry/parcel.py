@@ -1,13 +1,13 @@
-"""A version as one file, its panel with it: written in one home, and registered from it in another, of any store.
+"""A version and its panel as one file: exported from one home, registered in another, whatever the store.
 
-A zip whose members are stored as they are:
+A zip with uncompressed members:
 
 export.json   what it is: name, version, and the sha256 of seal and panel
 version/      the folder of the version, every file in its seal
-panel/        the panel that it was trained on, and is judged by
+panel/        the panel it was trained on and is judged by
 
-What is in it is believed where it is what the seal says.  The seal itself is what the sender says: it is printed on both sides,
-and code that is not of this checkout is told, since a promotion runs it.
+Its content is trusted as far as it matches the seal.  The seal itself is the sender's word: it is printed on
+both sides, and code that differs from this checkout's is reported, since a promotion runs it.
 """
 
 import hashlib
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 LAYOUT, TOLD, VERSION, PANEL, FACTS = 1, "export.json", "version/", "panel/", "panel.json"
-BLOCK, DAY_0 = 1 << 23, (1980, 1, 1, 0, 0, 0)  # no time of ours: the same version gives the same bytes
-KIND = "import"  # of the run that an imported version belongs to
+BLOCK, DAY_0 = 1 << 23, (1980, 1, 1, 0, 0, 0)  # a fixed time: the same version gives the same bytes
+KIND = "import"  # kind of an imported version's run
 
 
 class Told(BaseModel):
-    """What export.json says: of which name and version it is, by which seal, with which panel."""
+    """The content of export.json: name and version, its seal and its panel."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     layout: int = Field(ge=LAYOUT, le=LAYOUT)
@@ -58,7 +58,7 @@ class Told(BaseModel):
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import came to; `own_code`: whether it forecasts by the code that this checkout has too."""
+    """The result of an import; `own_code`: whether its code is the same as this checkout's."""
 
     told: Told
     registered: Registered
@@ -66,9 +66,9 @@ class Imported:
 
 
 def export(found: "ModelVersion", home: Path, file: Path) -> Told:
-    """Writes a version with its panel in place of `file`, whole or not at all.
+    """Writes a version with its panel in place of `file`, atomically.
 
-    Raises UserError where it is damaged, has no seal, or its panel is not there.
+    Raises UserError if it is damaged, has no seal, or its panel is gone.
     """
     with opened(found, servable=True) as version:
         panel = panel_of(version, home)
@@ -89,9 +89,9 @@ def export(found: "ModelVersion", home: Path, file: Path) -> Told:
 
 
 def import_(file: Path, home: Path) -> Imported:
-    """Registers the version of a file as challenger of its name, and keeps its panel; one that is there is not made again.
+    """Registers a file's version as challenger and keeps its panel; an existing one is not made again.
 
-    Raises UserError for what no export wrote, and where anything in it is not what its seal says: then nothing is kept.
+    Raises UserError for files that no export wrote or that do not match their seal; then nothing is kept.
     """
     try:
         with file.open("rb") as opened_, zipfile.ZipFile(opened_) as given:
@@ -104,7 +104,7 @@ def import_(file: Path, home: Path) -> Imported:
 
 @dataclass(frozen=True)
 class _Parcel:
-    """An opened file: what it says it is, the seal of the version, and its members by name."""
+    """An open file: what it says it is, the version's seal, and its members by name."""
 
     given: zipfile.ZipFile
     told: Told
@@ -113,11 +113,11 @@ class _Parcel:
 
     @classmethod
     def opened(cls, given: zipfile.ZipFile) -> Self:
-        """Every member is one that export would write, of the size that is said.  Raises Broken."""
+        """Checks that every member is one that export writes, of the stated size.  Raises Broken."""
         members = {one.filename: one for one in given.infolist()}
         if len(members) != len(given.infolist()):
             raise Broken("two of its members have one name")
-        for name, one in members.items():  # before any is read
+        for name, one in members.items():  # before reading any
             if one.compress_type != zipfile.ZIP_STORED or one.flag_bits & 1 or one.file_size != one.compress_size:
                 raise Broken(f"{name} is packed, which no export does")
         try:
@@ -139,11 +139,11 @@ class _Parcel:
 
     @property
     def size(self) -> int:
-        """Bytes that all members hold."""
+        """The bytes of all members."""
         return sum(one.file_size for one in self.given.infolist())
 
     def unpack(self, members: Mapping[str, Path]) -> None:
-        """Members to files."""
+        """Writes members to files."""
         for name, path in members.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             with self.given.open(name) as given, path.open("wb") as taken:
@@ -151,10 +151,10 @@ class _Parcel:
 
 
 def _taken(parcel: _Parcel, scratch: Path, home: Path) -> Imported:
-    """Unpacks into a folder, holds all of it against seal and digest, keeps the panel, then registers."""
+    """Unpacks into a folder, checks all against seal and digest, keeps the panel, then registers."""
     told, root, panel = parcel.told, scratch / "version", scratch / parcel.told.panel
     check_name(told.name)
-    ask_for_room(2 * parcel.size, scratch)  # the version once more, where it is put
+    ask_for_room(2 * parcel.size, scratch)  # the version is copied once more
     parcel.unpack({f"{VERSION}{path}": root / path for path in (*parcel.seal.files, SEAL)})
     parcel.unpack({f"{PANEL}{name}": panel / name for name in parcel.panel})
     version = on_disk(root, parcel.seal, told.name, told.version)
@@ -173,7 +173,7 @@ def _taken(parcel: _Parcel, scratch: Path, home: Path) -> Imported:
 
 
 def _registered(version: Version, tags: Mapping[str, str], home: Path) -> "ModelVersion":
-    """Makes the version, with a run of its own that says its scores and keeps its panel from `prune`."""
+    """Makes the version, with a run of its own for its scores, which keeps its panel from `prune`."""
     client, made = connection.client(), version.trained_on
     about = {name: tags[name] for name in ("variant", "seed", "imported_version") if name in tags}
     about |= {"kind": KIND, "data": made.fingerprint["data"]}
@@ -189,7 +189,7 @@ def _registered(version: Version, tags: Mapping[str, str], home: Path) -> "Model
 
 
 def _code_of(sealed: Seal) -> set[str]:
-    """The sha256 of each file of code."""
+    """The sha256 of each code file."""
     return {sha256 for path, (sha256, _) in sealed.files.items() if path.endswith(".py")}
 
 
@@ -204,7 +204,7 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 
 def _small(given: zipfile.ZipFile, name: str) -> bytes:
-    """A member that is read whole.  Raises Broken where it is missing or too large for that."""
+    """A small member, read whole.  Raises Broken if it is missing or too large."""
     try:
         one = given.getinfo(name)
     except KeyError:

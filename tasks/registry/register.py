@@ -1,4 +1,4 @@
-"""What a comparison chose as a registered version with the alias `challenger`: a variant, or the baseline that none beat."""
+"""Registers a comparison's choice as `challenger`: a variant, or the baseline that no variant beat."""
 
 import json
 import tempfile
@@ -39,8 +39,7 @@ from tasks.train.kind import Kind
 
 @dataclass(frozen=True)
 class Judged:
-    """How a comparison judged what is registered: by which baselines, the best `naive` and the best of all, its scores, and
-    whether its data passed the checks."""
+    """How a comparison judged what is registered: best `naive` and best baseline, scores, data checks."""
 
     naive: str
     baseline: str
@@ -49,7 +48,7 @@ class Judged:
 
     @classmethod
     def of(cls, found: Comparison, model: str, about: Provenance) -> "Judged":
-        """That of one model, by its label."""
+        """The judgement of one model, by its label."""
         scores = next(row.scores for row in found.rows if row.name == model)
         return cls(found.naive, found.baseline, scores, about.verdict.passed)
 
@@ -65,10 +64,12 @@ def register_best(
     about: Provenance,
     refit: Fit | None = None,
 ) -> Registered:
-    """Bundles and registers what was chosen under the run's name: a fit, with `refit`, the same variant trained on all rows;
-    or, where no variant beats it on validation, the best baseline.  `parent`: the comparison's run.
+    """Bundles and registers what was chosen, under the run's name.
 
-    Registers nothing, and the aliases stay, where nothing has a score on validation, or the refit failed.
+    A fit, with `refit`, the same variant trained on all rows; or, if no variant beats it on validation, the
+    best baseline.  `parent`: the comparison's run.
+
+    Registers nothing, leaving the aliases, if nothing has a validation score or the refit failed.
     """
     if found.board.chosen is None:
         return Registered()
@@ -104,7 +105,7 @@ def _write(
     fallbacks = fallbacks_of(found, made.run.evaluation.season)
     mixed = fit.job.resolved(fit.result.learnt)
     facts = facts_of(mixed, panel, made, judged.quantiles, found.calibrations[fit.label], fallbacks)
-    facts = replace(facts, variant=fit.variant)  # its job may draw its random numbers by another name
+    facts = replace(facts, variant=fit.variant)  # its job may name its random streams differently
     refitted = load_model(refit.job, refit.folder) if refit else None
     return _with_papers(bundle, facts, panel, about, (judged, refitted), fit.evaluated.memory if fit.evaluated else None)
 
@@ -117,9 +118,10 @@ def _with_papers(
     weights: tuple[Model | None, Model | None] = (None, None),
     memory: MemoryCard | None = None,
 ) -> str:
-    """Writes a bundle with its card, which is returned, the verdict of the checks and the lock; `weights`: judged, refitted."""
+    """Writes a bundle with its card (returned), the checks' verdict and the lock; `weights`: judged,
+    refitted."""
     lock, made = ROOT / "constraints.txt", facts.trained_on
-    assert made is not None  # what is registered says all of it
+    assert made is not None  # a registered version has all of it
     papers = {
         "card.md": card(facts, made, about, memory).encode(),
         "checks.json": json.dumps(asdict(about.verdict), indent=1).encode(),
@@ -130,15 +132,15 @@ def _with_papers(
 
 
 def _register_baseline(run: RunParams, found: Comparison, like: Job, parent: str, home: Path, about: Provenance) -> Registered:
-    """Bundles and registers the best baseline; `like`: the job of a fit, which says the panel, the split and the windows."""
+    """Bundles and registers the best baseline; `like`: a fit's job, for panel, split and windows."""
     name, season = found.baseline, run.evaluation.season
-    assert like.split is not None  # that of a fit that is judged
+    assert like.split is not None  # a judged fit has one
     job = baseline_job(name, season, like.windows, like.split, run.evaluation.stride, like.panel)
     panel, judged = Panel.open(job.panel), Judged.of(found, name, about)
     made = _made(job, name, forecasts_hash(job, panel), run, panel, judged)
     facts = facts_of(job, panel, made, (), found.calibrations[name], fallbacks_of(found, season, name))
     ours = runs.find_run(runs.experiment_of(parent), {"mlflow.parentRunId": parent, "kind": "baseline", "variant": name})
-    assert ours is not None  # the comparison has logged its scores there
+    assert ours is not None  # the comparison logged its scores there
     run_id, (identity, tags) = str(ours.info.run_id), tags_of(name, made)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
@@ -150,7 +152,7 @@ def _register_baseline(run: RunParams, found: Comparison, like: Job, parent: str
 
 
 def tags_of(variant: str, made: TrainedOn) -> tuple[str, dict[str, str]]:
-    """The identity of a version, and the tags that say what it is."""
+    """A version's identity and its descriptive tags."""
     fit = made.fingerprint["identity"]
     seed = {} if is_baseline(made.job.family) else {"seed": str(made.seed)}
     tags = {"variant": variant, **seed, "val_mae": f"{made.scores['val_mae']:.6g}"}
@@ -160,7 +162,7 @@ def tags_of(variant: str, made: TrainedOn) -> tuple[str, dict[str, str]]:
 
 
 def fallbacks_of(found: Comparison, season: int, itself: str = "") -> tuple[Fallback, ...]:
-    """The baselines that have a score on validation, the best of all first, then as they stand on the board."""
+    """The baselines with a validation score, the best of all first, then in board order."""
     ranked = [row for row in found.board.rows if row.kind is Kind.BASELINE and row.finished and row.score is not None]
     ranked.sort(key=lambda row: row.name != found.baseline)
     return tuple(
@@ -182,7 +184,7 @@ def facts_of(
     calibrated: Calibrated,
     fallbacks: Sequence[Fallback] = (),
 ) -> BundleFacts:
-    """What model.json says of a forecaster."""
+    """The content of a forecaster's model.json."""
     data = made.run.data
     members = tuple(Baseline(name=one.family, arguments=one.network) for one in job.members if is_baseline(one.family))
     return BundleFacts(
@@ -209,7 +211,7 @@ def facts_of(
 
 
 def trained_on(fit: Fit, refit: Fit | None, run: RunParams, panel: Panel, judged: Judged) -> TrainedOn:
-    """What a bundle has to know so that its version can be judged and trained again."""
+    """What a bundle needs so that its version can be judged and trained again."""
     return replace(
         _made(fit.job, fit.label, fit.result.weights, run, panel, judged),
         stop_step=_stopped_at(fit.result),
@@ -220,9 +222,9 @@ def trained_on(fit: Fit, refit: Fit | None, run: RunParams, panel: Panel, judged
 
 
 def _made(job: Job, label: str, weights: str, run: RunParams, panel: Panel, judged: Judged) -> TrainedOn:
-    """The same of what is not trained, too."""
+    """The same, also for what is not trained."""
     newest = int(panel.times.max())
-    assert job.split is not None  # what is judged was trained on a split
+    assert job.split is not None  # a judged model was trained on a split
     return TrainedOn(
         name=run.name,
         label=label,
@@ -242,7 +244,7 @@ def _made(job: Job, label: str, weights: str, run: RunParams, panel: Panel, judg
 
 
 def refitted(refit: Fit, panel: Panel) -> Refitted:
-    """What a version keeps of its refit so that it can be trained again, and what rows it has seen."""
+    """What a version keeps of its refit to train it again, and the rows it has seen."""
     printed = fingerprint(refit.job, panel.digest)
     return Refitted(
         job=refit.job,
@@ -254,5 +256,5 @@ def refitted(refit: Fit, panel: Panel) -> Refitted:
 
 
 def _stopped_at(result: Result) -> int | None:
-    """The step at which the seconds of a fit were over, which an equal fit has to stop at."""
+    """The step at which a fit's time ran out, where an equal fit has to stop."""
     return result.steps if result.ended_by in (Ended.MAX_SECONDS, Ended.STOP_STEP) else None

@@ -1,6 +1,7 @@
-"""What model.json and its neighbours in a bundle may say: types, ranges and forms, held against them before anything is used.
+"""The schema of model.json and its neighbours in a bundle: types, ranges and forms, checked before use.
 
-They come from a registry that others may write to.  What they say is data: a revision is no command, a digest no path.
+They come from a registry that others may write to, so their content is data: a revision is not a command, a
+digest not a path.
 """
 
 from datetime import date
@@ -60,16 +61,16 @@ def _a_date(text: str) -> str:
 
 
 class BaselineTold(Exactly):
-    """A baseline that a version forecasts with besides."""
+    """A baseline that a version also forecasts with."""
 
     name: Baseline
     arguments: ArgumentsTold
 
 
 class CalibrationTold(Exactly):
-    """How the intervals of a model are made (`models/serving.py::Calibration`)."""
+    """How a model's intervals are made (`models/serving.py::Calibration`)."""
 
-    method: Text  # with the name of a column in it, where it groups series by that
+    method: Text  # includes a column name if it groups series by one
     scores: dict[Text, Float | None]
     levels: Annotated[Quantiles, Field(min_length=2)]
     offsets: Annotated[list[list[list[Float | None]]], Field(min_length=1)]
@@ -82,7 +83,7 @@ class CalibrationTold(Exactly):
     latest: list[Annotated[float, Field(ge=0, le=1e300)]] | None
 
     def check(self, where: str, series: int, horizon: int) -> None:
-        """Raises ValueError where its sizes are not those of a version."""
+        """Raises ValueError if its sizes do not match the version."""
         if {len(self.units), len(self.groups), len(self.units if self.latest is None else self.latest)} != {series + 1}:
             raise ValueError(f"{where}calibration: one unit and one group for each series and one more")
         if max(self.groups) >= len(self.offsets) or sorted({*self.levels}) != self.levels:
@@ -99,7 +100,7 @@ class FallbackTold(BaselineTold):
 
 
 class CombinedTold(Exactly):
-    """What is combined with the outputs of the graph, the members of an ensemble."""
+    """What is combined with the graph's outputs, an ensemble's other members."""
 
     how: Literal["median", "mean"]
     baselines: Annotated[list[BaselineTold], Field(min_length=1, max_length=1000)]
@@ -107,7 +108,7 @@ class CombinedTold(Exactly):
 
 
 class RefitTold(Told):
-    """The fit that was trained once more on all rows."""
+    """The fit trained again on all rows."""
 
     job: JobTold
     weights: Digest
@@ -117,7 +118,7 @@ class RefitTold(Told):
 
 
 class TrainedOnTold(Told):
-    """What an older lagline left out is missing: `BundleFacts.lacks` names it."""
+    """What a version was trained on; what an older lagline left out is in `BundleFacts.lacks`."""
 
     job: JobTold | None = None
     run: Annotated[dict[str, Any], AfterValidator(_run)] | None = None
@@ -204,7 +205,7 @@ class FactsTold(Told):
 
 
 class ChecksTold(Told):
-    """checks.json: the gate asks for this one word of it."""
+    """checks.json: the gate reads only this word of it."""
 
     passed: bool
 
@@ -226,7 +227,7 @@ SCHEMAS: dict[str, type[Told]] = {"model.json": FactsTold, "checks.json": Checks
 
 
 def check_told(name: str, content: bytes) -> None:
-    """Holds the content of a file of a bundle against its schema.  Raises ValueError that names file, key and value."""
+    """Checks a bundle file's content by its schema.  Raises ValueError that names file, key and value."""
     try:
         SCHEMAS[name].model_validate_json(content)
     except ValidationError as error:

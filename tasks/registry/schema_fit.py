@@ -1,4 +1,4 @@
-"""What a version says of a fit: its numbers, where it ran, and its fingerprint (`schema.py` has the rest of model.json)."""
+"""The schema of a fit in model.json: numbers, place and fingerprint (`schema.py` has the rest)."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -15,7 +15,7 @@ from params.schema import can_be_built
 from params.section import MOST, MOST_FOLDS, MOST_ROWS, Name, Share, Text, Threads
 from tasks.registry.seal import Digest
 
-SIZE = 10**7  # the most samples, steps or units of a network
+SIZE = 10**7  # the most samples, steps or units in a network
 
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Rows = Annotated[int, Field(ge=0, le=MOST_ROWS)]
@@ -24,13 +24,13 @@ Size = Annotated[int, Field(ge=1, le=SIZE)]
 Float = Annotated[float, Field(ge=-1e300, le=1e300)]
 Above = Annotated[float, Field(gt=0, le=MOST)]
 Border = Int64 | dict[str, Int64]
-Picks = Annotated[int, Field(ge=0, le=1000)]  # of a member
+Picks = Annotated[int, Field(ge=0, le=1000)]  # picks of a member
 Counts = Annotated[list[Picks], Field(max_length=1000)]
 Quantiles = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(max_length=1000)]
 HalfWidths = list[Annotated[float, Field(ge=0, le=1e300)] | None]
 Word = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,200}$")]  # printable
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
-Installed = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+_-]{1,64}$")]  # the version of a package
+Installed = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+_-]{1,64}$")]  # a package version
 Device = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda)( [ -~]{1,200})?$")]
 File = Annotated[str, StringConstraints(pattern=r"^(flows|tasks|models|params)(/\w[\w.-]*)+$", max_length=500)]
 
@@ -46,13 +46,13 @@ Network = Annotated[dict[Text, bool | int | float | Word], AfterValidator(can_be
 
 
 class Told(BaseModel):
-    """A part of what a version says: strict about types.  A key that is not known here is one of a younger lagline."""
+    """A part of a version's content, with strict types.  Unknown keys come from a newer lagline."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Exactly(Told):
-    """A part every key of which counts."""
+    """A part whose keys must all be known."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -103,7 +103,7 @@ class SplitTold(Exactly):
 
 
 class ScalingTold(Exactly):
-    """How the network's inputs are scaled."""
+    """How a network's inputs are scaled."""
 
     per: Literal["series", "global"]
     window: Literal["none", "last", "mean", "revin"]
@@ -140,7 +140,7 @@ class TrainingTold(Exactly):
 
 
 class ArgumentsTold(Exactly):
-    """What a baseline is given."""
+    """A baseline's arguments."""
 
     season: Annotated[int, Field(ge=1, le=SIZE)]
     rows: Some | None = None
@@ -153,7 +153,7 @@ class ArgumentsTold(Exactly):
 
 
 def arguments_fit(family: str, network: dict[str, Any]) -> None:
-    """Raises ValueError where a baseline is given something else than it takes."""
+    """Raises ValueError if a baseline has unsuitable arguments."""
     if is_baseline(family):
         try:
             ArgumentsTold.model_validate(network)
@@ -162,7 +162,7 @@ def arguments_fit(family: str, network: dict[str, Any]) -> None:
 
 
 class GreedyTold(Exactly):
-    """By what weights are learnt."""
+    """What weights are learnt by."""
 
     measure: Measure
     season: Size
@@ -174,7 +174,7 @@ class GreedyTold(Exactly):
 
 
 class MemberTold(Exactly):
-    """The numbers of a fit, or of a baseline, which may be one of an ensemble."""
+    """The numbers of a fit or baseline, possibly a member of an ensemble."""
 
     family: Family
     network: Network
@@ -202,7 +202,7 @@ class MemberTold(Exactly):
 
 
 class JobTold(MemberTold):
-    """The job of a version, which says once for all its members where it ran."""
+    """A version's job, which says once for all members where it ran."""
 
     threads: Threads
     device: Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda(:\d{1,3})?)$")]
@@ -217,7 +217,7 @@ class DeterminismTold(Told):
 
 
 class FingerprintTold(Told):
-    """Everything in it is shown to people, some of it as a command, and `data` names a folder."""
+    """A fingerprint; all of it is shown to people, some as a command, and `data` names a folder."""
 
     identity: Digest
     data: Digest
@@ -236,7 +236,7 @@ class FingerprintTold(Told):
 
 
 def first_fault(error: ValidationError) -> str:
-    """Where the first fault lies, what stands there, as text without control characters, and what is wrong with it."""
+    """The place, the value (as text without control characters) and the reason of the first fault."""
     one = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in one["loc"])
     value, whole = ascii(one["input"]), isinstance(one["input"], dict | list | BaseModel)

@@ -1,7 +1,8 @@
-"""The outer seal of a version: path, size and sha256 of every file of its folder, MLflow's own among them; opens none of them.
+"""The outer seal of a version: path, size and sha256 of every file in its folder, including MLflow's own.
 
-`seal.json` lies in the folder and lists every other file.  Its own sha256 is the tag `seal` of the version: whoever can write
-to the artifact store, and not to the registry, can make no other.
+`seal.json` in the folder lists every other file.  Its own sha256 is the version's tag `seal`: whoever can
+write to the artifact store, but not to the registry, cannot forge it.  Sealing opens none of the files as
+anything but bytes.
 """
 
 import hashlib
@@ -16,28 +17,28 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 SEAL, TAG = "seal.json", "seal"
-ADDED = "registered_model_meta"  # MLflow writes it into a folder that it fetches, or loads in place; it is never read
+ADDED = "registered_model_meta"  # MLflow writes it into folders that it fetches or loads in place; we never read it
 LAYOUT = 1
 MOST_FILES, MOST_BYTES, LONGEST_LIST, LONGEST_PATH = 1000, 64 * 2**30, 2**20, 512
-MOST_FOLDERS = 20  # that are looked into for the name of a file that is extra
+MOST_FOLDERS = 20  # folders searched for the name of an extra file
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Broken(ValueError):
-    """A folder is not the one that was sealed; says which file, and how it differs."""
+    """A folder differs from the sealed one; names the file and the difference."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What lies at a path of a folder: a file of so many bytes, a `folder`, or something else (`bytes` is None)."""
+    """What lies at a path: a file of so many bytes, a `folder`, or something else (`bytes` is None)."""
 
     path: str
     bytes: int | None = None
     folder: bool = False
 
 
-Listing = Callable[[str], Iterable[Entry]]  # what lies directly in a folder below the sealed one; "" is that itself
+Listing = Callable[[str], Iterable[Entry]]  # the direct contents of a folder below the sealed one; "" is that itself
 
 
 class _Listed(BaseModel):
@@ -54,13 +55,13 @@ class _List(BaseModel):
 
 @dataclass(frozen=True)
 class Seal:
-    """What `seal.json` lists: path -> (sha256, bytes)."""
+    """The content of `seal.json`: path -> (sha256, bytes)."""
 
     files: Mapping[str, tuple[str, int]]
 
     @classmethod
     def read(cls, content: bytes, digest: str) -> Self:
-        """The seal in the bytes of `seal.json`.  Raises Broken where they have another sha256 or are no such list."""
+        """Parses the bytes of `seal.json`.  Raises Broken if their sha256 or their form is wrong."""
         if hashlib.sha256(content).hexdigest() != digest:
             raise Broken(f"{SEAL} is not the one that was registered (sha256 {digest[:12]}...)")
         try:
@@ -77,10 +78,10 @@ class Seal:
         return cls({path: (one.sha256, one.bytes) for path, one in found.files.items()})
 
     def compare(self, listing: Listing) -> None:
-        """Holds the names and sizes of a folder against the list, without opening a file.
+        """Compares the names and sizes in a folder with the list, without opening a file.
 
-        Raises Broken for the first file, by name, that is extra, missing, of another size or no plain file.  Of a folder in
-        which nothing is listed the first file is looked for and no more, so that this ends.
+        Raises Broken for the first file, by name, that is extra, missing, of another size or not a plain
+        file.  In a folder where nothing is listed, only the first file is looked for, so that this ends.
         """
         folders = {str(above) for path in self.files for above in PurePosixPath(path).parents} - {"."}
         todo, seen = [""], set[str]()
@@ -97,7 +98,7 @@ class Seal:
             raise Broken(f"{missing[0]} is missing")
 
     def _one(self, entry: Entry, folders: set[str]) -> None:
-        """Raises Broken where a file, or what lies in place of one, is not what the list says."""
+        """Raises Broken if a file, or what is in its place, does not match the list."""
         if entry.path not in {*self.files, *folders, SEAL, ADDED}:
             raise _extra(entry.path)
         if entry.bytes is None:
@@ -110,7 +111,7 @@ class Seal:
             raise Broken(f"{entry.path} has changed since it was registered")
 
     def check(self, folder: Path) -> None:
-        """Holds a folder on this machine against the list, every byte.  Raises Broken as `compare` does."""
+        """Compares a local folder with the list, every byte.  Raises Broken like `compare`."""
         self.compare(lambda below: entries(folder, below))
         for path, (sha256, _) in self.files.items():
             if _sha256(folder / path) != sha256:
@@ -118,18 +119,18 @@ class Seal:
 
 
 def write(folder: Path) -> str:
-    """Seals a folder as it stands, which must be whole; returns the digest for the tag of the version."""
+    """Seals a complete folder as it is; returns the digest for the version's tag."""
     files = {path: _sha256(folder / path) for path in sorted(_files(folder))}
     listed = {path: {"sha256": sha256, "bytes": (folder / path).stat().st_size} for path, sha256 in files.items()}
     content = json.dumps({"layout": LAYOUT, "files": listed}, indent=1).encode()
     digest = hashlib.sha256(content).hexdigest()
-    Seal.read(content, digest)  # nothing is sealed that could not be opened
+    Seal.read(content, digest)  # never seal what could not be opened
     (folder / SEAL).write_bytes(content)
     return digest
 
 
 def entries(folder: Path, below: str = "") -> Iterator[Entry]:
-    """What lies directly in a folder on this machine; a link is neither a file nor a folder."""
+    """The direct contents of a local folder; a link counts as neither file nor folder."""
     with os.scandir(folder / below) as found:
         for one in found:
             path, about = f"{below}/{one.name}" if below else one.name, one.stat(follow_symlinks=False)
@@ -138,7 +139,7 @@ def entries(folder: Path, below: str = "") -> Iterator[Entry]:
 
 
 def _files(folder: Path, below: str = "") -> Iterator[str]:
-    """Every file below a folder.  Raises Broken for what is neither a file nor a folder."""
+    """Every file below a folder.  Raises Broken for anything that is neither file nor folder."""
     for entry in entries(folder, below):
         if entry.folder:
             yield from _files(folder, entry.path)
@@ -149,7 +150,7 @@ def _files(folder: Path, below: str = "") -> Iterator[str]:
 
 
 def _plain(path: str) -> bool:
-    """Whether a path names a file in the folder, the same one on every system."""
+    """Whether a path names a file in the folder, the same on every system."""
     parts = path.split("/")
     return (
         len(path) <= LONGEST_PATH
@@ -161,7 +162,7 @@ def _plain(path: str) -> bool:
 
 
 def _first_file(folder: str, listing: Listing) -> str | None:
-    """The path of a file at some depth of a folder, None where none comes soon."""
+    """The path of a file at some depth of a folder; None if none is found soon."""
     todo = [folder]
     for _ in range(MOST_FOLDERS):
         if not todo:
@@ -179,7 +180,7 @@ def _extra(path: str) -> Broken:
 
 
 def _shown(path: str) -> str:
-    """A path as text for a message: what cannot be printed as an escape."""
+    """A path for a message, with unprintable characters escaped."""
     short = path if len(path) <= LONGEST_PATH else path[:LONGEST_PATH] + "..."
     return short if short.isprintable() else ascii(short)
 

@@ -1,4 +1,4 @@
-"""Whether what a comparison registered is still there: a version that was deleted by hand, its run, or files of it."""
+"""Whether a comparison's registered version still exists, with its run and its files."""
 
 import re
 from collections.abc import Collection
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-MADE, AS = "registered_version", "registered_identity"  # tags of the run of the fit, or baseline, that was registered
+MADE, AS = "registered_version", "registered_identity"  # tags on the run of the registered fit or baseline
 
 
 def fallen(name: str, parent: str) -> str | None:
-    """Why the version that a finished comparison registered is not there any more; None where it is, or there was none."""
+    """Why the version that a finished comparison registered is gone; None if it exists, or there was none."""
     made = [run for run in _below(parent) if re.fullmatch("[1-9][0-9]{0,8}", run.data.tags.get(MADE, ""))]
     if not made:
         return None
@@ -30,12 +30,12 @@ def fallen(name: str, parent: str) -> str | None:
 
 
 def _is_of(version: "ModelVersion", fits: Collection[str]) -> bool:
-    """Whether a version is of one of some fits: a name that was deleted whole counts its versions from 1 again."""
+    """Whether a version is from one of some fits: a fully deleted name counts its versions from 1 again."""
     return bool({version.tags.get("identity"), version.tags.get("fit")} & set(fits))
 
 
 def _below(parent: str) -> "list[Run]":
-    """The runs below a comparison, those in the trash too."""
+    """The runs below a comparison, including those in the trash."""
     from mlflow.entities import ViewType
 
     client, clause = connection.client(), f"tags.`mlflow.parentRunId` = '{parent}'"

@@ -1,4 +1,4 @@
-"""What can be said of a version without a seal: it is made of plain files, and MLflow would run the code of its bundle."""
+"""Checks of a version without a seal: it consists of plain files, and MLflow would run its bundle's code."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ LONGEST_MLMODEL = 2**20
 
 
 def check_plain(listing: Listing) -> None:
-    """Raises Broken where a folder holds a link, a seal whose tag is gone, or more files than any version has."""
+    """Raises Broken if a folder holds a link, a seal whose tag is gone, or too many files."""
     todo, count = [""], 0
     while todo:
         for entry in listing(todo.pop()):
@@ -26,9 +26,9 @@ def check_plain(listing: Listing) -> None:
 
 
 def check_served(root: Path, bundle: Path, servable: bool) -> None:
-    """The code beside the bundle must be the bundle's own; `servable`: and be there, and be what MLflow would run.
+    """The code next to the bundle must be the bundle's own; `servable`: it exists and is what MLflow runs.
 
-    Bytecode is left there by whoever loads a version in place; nothing of ours uses it.  Raises Broken.
+    Whoever loads a version in place leaves bytecode there, which we never use.  Raises Broken.
     """
     own = {path.name: path.read_bytes() for path in (bundle / "code").iterdir()}
     beside = [path for path in sorted((root / "code").rglob("*")) if path.parent.relative_to(root) != Path("code/__pycache__")]
@@ -44,7 +44,7 @@ def check_served(root: Path, bundle: Path, servable: bool) -> None:
 
 
 def _check_mlmodel(root: Path, bundle: Path, code: str) -> None:
-    """What MLflow is told to run must be the code of the bundle, on the bundle."""
+    """What MLflow is told to run must be the bundle's code, on the bundle."""
     path = root / "MLmodel"
     wanted = {"loader_module": Path(code).stem, "code": "code", "data": bundle.relative_to(root).as_posix()}
     try:

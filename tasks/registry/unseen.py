@@ -1,4 +1,4 @@
-"""Forecasts of registered versions on origins that none of them has seen in training or in choosing."""
+"""Forecasts of registered versions on origins that none has seen in training or selection."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +29,7 @@ from tasks.shelf import VARIABLE, get, shelf
 
 
 def border(panel: Panel, split: Split) -> int | dict[str, int]:
-    """The first row that a fit on this split has not seen: a time for all series, or (a split by rows) one for each."""
+    """The first row a fit on this split has not seen: one time, or (for a split by rows) one per series."""
     if split.by == "time":
         return split.test
     first, _ = split.target_ranges(panel.times, panel.offsets, "test")
@@ -38,7 +38,7 @@ def border(panel: Panel, split: Split) -> int | dict[str, int]:
 
 
 def common_origins(panel: Panel, split: Split, stride: int, versions: Sequence[Version]) -> np.ndarray:
-    """The test origins of a split for which every version has its whole window and whose targets none has seen."""
+    """The test origins of a split with every version's whole window, and targets that none has seen."""
     found: np.ndarray | None = None
     for version in versions:
         params = _within(version.facts.windows, panel)
@@ -54,13 +54,13 @@ def common_origins(panel: Panel, split: Split, stride: int, versions: Sequence[V
 
 
 def _within(params: WindowParams, panel: Panel) -> WindowParams:
-    """The windows that do not reach into padding which their own version would not have had."""
+    """Windows that do not reach into padding that their own version would not have had."""
     more = panel.facts.start_padding - params.start_padding
     return replace(params, start_index=max(params.start_index, more, 0))
 
 
 def _borders(version: Version, panel: Panel) -> np.ndarray:
-    """[S] the first time of each series of a panel that a version has not seen; of one that it does not know, any."""
+    """[S] per series, the first timestamp the version has not trained on (int64 min if unknown)."""
     seen = version.trained_on.unseen_from
     if isinstance(seen, int):
         return np.full(len(panel.ids), seen)
@@ -69,8 +69,10 @@ def _borders(version: Version, panel: Panel) -> np.ndarray:
 
 
 def _origins(version: Version, panel: Panel, params: WindowParams, split: Split, stride: int) -> np.ndarray:
-    """The test origins of one version.  A baseline reads the target, which every panel has, and needs enough of it: a naive one
-    what gives numbers, which costs nothing to see."""
+    """The test origins of one version.
+
+    A baseline reads the target, which every panel has, and needs enough of it: a naive one is simply tried,
+    which costs nothing."""
     facts = version.facts
     if not is_baseline(facts.family):
         return origin_rows(restricted(panel, params, version), params, split, "test", stride)
@@ -81,7 +83,7 @@ def _origins(version: Version, panel: Panel, params: WindowParams, split: Split,
 
 
 def restricted(panel: Panel, params: WindowParams, version: Version) -> Panel:
-    """The panel with the channels of a version alone, in its order.  Raises UserError where one is missing."""
+    """The panel with only a version's channels, in its order.  Raises UserError if one is missing."""
     missing = [name for name in params.panel_channels if name not in panel.channels]
     known = list(panel.facts.static)
     missing += [name for name in params.static if name not in known]
@@ -97,8 +99,10 @@ def restricted(panel: Panel, params: WindowParams, version: Version) -> Panel:
 
 
 def forecasts(version: Version, panel: Panel, origins: np.ndarray, refitted: bool = False) -> np.ndarray:
-    """[origins, horizon] of a version's exported graph: the judged one, which has seen no row of the test range, or the
-    `refitted` one, which a version has that was trained on all rows once more.  Of a baseline NaN where there is none."""
+    """[origins, horizon] of a version's exported graph, NaN where a baseline has no forecast.
+
+    The judged graph has seen no row of the test range; `refitted`: the one trained again on all rows, if
+    there is one."""
     return _points(
         version, panel, origins, None if is_baseline(version.facts.family) else _raw(version, panel, origins, refitted)
     )
@@ -130,7 +134,7 @@ def _raw(version: Version, panel: Panel, origins: np.ndarray, refitted: bool = F
 
 
 def _codes(version: Version, panel: Panel, params: WindowParams) -> torch.Tensor:
-    """[S, C] the static covariates, categories by the version's own codes; 0 for one that it does not know."""
+    """[S, C] the static covariates, categories by the version's own codes; 0 for an unknown one."""
     static = np.array(restricted(panel, params, version).static)
     for column, (name, kind) in enumerate(params.static.items()):
         if kind == "categorical":
@@ -143,7 +147,7 @@ def _codes(version: Version, panel: Panel, params: WindowParams) -> torch.Tensor
 def forecast_frames(
     panel: Panel, origins: np.ndarray, versions: Mapping[str, Version], run: RunParams, baselines: Sequence[str]
 ) -> pl.DataFrame:
-    """The wide forecast frame of versions (by column name, with their intervals) and of some baselines."""
+    """The wide forecast frame of versions (by column name, with their intervals) and some baselines."""
     frame = origin_frame(panel, next(iter(versions.values())).facts.windows, origins)
     for name, version in versions.items():
         frame = frame.with_columns(_distribution(version, name, panel, origins))
@@ -156,7 +160,7 @@ def forecast_frames(
 
 
 def _distribution(version: Version, name: str, panel: Panel, origins: np.ndarray) -> Iterator[pl.Series]:
-    """The column of a version's points, and those of the own quantiles that its intervals are made from."""
+    """The columns of a version's points, and of the model quantiles that its intervals are made from."""
     raw = None if is_baseline(version.facts.family) else _raw(version, panel, origins)
     points, calibration = _points(version, panel, origins, raw), version.facts.calibrated.calibration
     yield pl.Series(name, bounds_of(version.trained_on.run.data).of(points).ravel(), pl.Float64)
@@ -167,8 +171,9 @@ def _distribution(version: Version, name: str, panel: Panel, origins: np.ndarray
 
 
 def _units(version: Version, panel: Panel, origins: np.ndarray) -> np.ndarray:
-    """[origins x horizon] the unit of each row's series; of one that the version was not trained on from its rows up to the
-    cutoff, as in what is served."""
+    """[origins x horizon] the unit of each row's series.
+
+    For a series that was not in training, from its rows up to the cutoff, as in serving."""
     calibration, other = version.facts.calibrated.calibration, len(version.facts.ids)
     owner = np.searchsorted(panel.offsets, origins, side="right") - 1
     numbers = np.array([version.model.known.get(name, other) for name in panel.ids])
@@ -180,9 +185,9 @@ def _units(version: Version, panel: Panel, origins: np.ndarray) -> np.ndarray:
 
 
 def panel_of(version: Version, home: Path) -> Panel:
-    """The kept panel that a version was trained on, from the shelf where the state folder lacks it.
+    """The stored panel that a version was trained on, from the shelf if the state folder lacks it.
 
-    Raises UserError where it is gone or damaged, Unavailable where the shelf does not answer.
+    Raises UserError if it is gone or damaged, Unavailable if the shelf does not answer.
     """
     digest, panels = version.trained_on.fingerprint["data"], home / "panels"
     try:

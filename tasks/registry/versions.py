@@ -1,4 +1,4 @@
-"""Versions of a name in the MLflow registry: found by alias or version, made from a bundle, one for each identity.
+"""Versions of a name in the MLflow registry: found by alias or version, made from a bundle, one per identity.
 
 The model goes to its run by run id: MLflow's active run is shared between threads and is not used.
 """
@@ -33,9 +33,9 @@ STATSFORECAST = "statsforecast"
 
 @dataclass(frozen=True)
 class Registered:
-    """What registering came to: the `version` and whether it is `new`; no version where nothing was registered.
+    """The result of registering: the `version` and whether it is `new`; no version if nothing was registered.
 
-    `why`: why nothing was, or what is gone of an older version of the same, where it was.  `baseline`: its name, where no
+    `why`: why nothing was registered, or what is gone of an older equal version.  `baseline`: its name, if no
     variant beat it and it was registered.
     """
 
@@ -56,7 +56,7 @@ class Registered:
 
 
 def check_name(name: str) -> None:
-    """Raises UserError for what no run file may have as its name."""
+    """Raises UserError for a name that a run file cannot have."""
     if not NAME.fullmatch(name):
         shown = name if len(name) <= 64 else name[:61] + "..."
         raise UserError(f"the name {shown!r}: use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit, as in a run file")
@@ -65,7 +65,7 @@ def check_name(name: str) -> None:
 
 
 def parse(reference: str) -> tuple[str, str]:
-    """(name, alias or version) of NAME, NAME@ALIAS or NAME@VERSION; the champion where nothing is said.  Raises UserError."""
+    """(name, alias or version) from NAME, NAME@ALIAS or NAME@VERSION; default champion.  Raises UserError."""
     name, at, which = reference.partition("@")
     if not NAME.fullmatch(name) or (at and not re.fullmatch(r"[a-z]+|[1-9]\d*", which)):
         raise UserError(f"{reference}: write NAME@champion, NAME@challenger or NAME@3, such as nyc-weather@champion")
@@ -73,11 +73,11 @@ def parse(reference: str) -> tuple[str, str]:
 
 
 def find(name: str, which: str) -> "ModelVersion | None":
-    """The version that an alias or a version's number names, or None."""
+    """The version with an alias or version number, or None."""
     from mlflow.exceptions import MlflowException
 
     client = connection.client()
-    if which.isdecimal() and len(which) > 9:  # no store counts so far, and some fail on it
+    if which.isdecimal() and len(which) > 9:  # no store counts this far, and some fail on it
         return None
     try:
         found = client.get_model_version(name, which) if which.isdecimal() else client.get_model_version_by_alias(name, which)
@@ -89,7 +89,7 @@ def find(name: str, which: str) -> "ModelVersion | None":
 
 
 def needed(name: str, which: str) -> "ModelVersion":
-    """The same.  Raises UserError, saying what there is, where there is none."""
+    """Like `find`, but raises UserError, saying what exists, if there is none."""
     found = find(name, which)
     if found is None:
         there = connection.client().search_model_versions(f"name = '{name}'")
@@ -104,9 +104,9 @@ def register(
 ) -> Registered:
     """Logs a bundle to its run and makes it a version of `name`; the alias moves last.
 
-    A version of the same identity is not made again, unless its run or a file of it is gone.  `tags` (variant, val_mae, ...)
-    go on the version with `identity`, `manifest`, the digest of the bundle, and `seal`, that of the whole folder; `words`
-    describe it.  `home` holds the lock.  Raises ValueError where the bundle is damaged.
+    A version with the same identity is not made again, unless its run or a file of it is gone.  The version's
+    tags are `tags` (variant, val_mae, ...), `identity`, `manifest` (the bundle's digest) and `seal` (the
+    whole folder's); `words` describe it.  `home` holds the lock.  Raises ValueError if the bundle is damaged.
     """
     from models import serving
 
@@ -117,13 +117,13 @@ def register(
 
 
 def once(name: str, identity: str, home: Path, make: Callable[[], "ModelVersion"]) -> Registered:
-    """The version of an identity as challenger, made where there is none that is whole: one at a time in all homes."""
+    """The version of an identity as challenger, made if none is complete: one at a time in all homes."""
     from tasks.registry.load import lost
 
     with shared(home, f"register-{name}"):
         newest = find_version(name, identity)
         why = None if newest is None else lost(newest)
-        found = None if why or (newest and seal.TAG not in newest.tags) else newest  # earlier laglines made no seal
+        found = None if why or (newest and seal.TAG not in newest.tags) else newest  # earlier versions of lagline made no seal
         version = found or make()
         if CHALLENGER not in version.aliases:
             connection.client().set_registered_model_alias(name, CHALLENGER, version.version)
@@ -134,7 +134,7 @@ def find_version(name: str, identity: str) -> "ModelVersion | None":
     """The newest version of a name with an identity, or None."""
     clauses = f"name = '{name}' and tags.identity = '{identity}'"
     found = connection.client().search_model_versions(clauses, order_by=["version_number DESC"], max_results=1)
-    return connection.client().get_model_version(name, found[0].version) if found else None  # the search leaves the aliases out
+    return connection.client().get_model_version(name, found[0].version) if found else None  # the search omits the aliases
 
 
 def _new_version(folder: Path, name: str, run_id: str, tags: Mapping[str, str], words: str) -> "ModelVersion":
@@ -144,7 +144,7 @@ def _new_version(folder: Path, name: str, run_id: str, tags: Mapping[str, str], 
 
 
 def version_of(name: str, model_id: str, run_id: str, tags: Mapping[str, str], words: str) -> "ModelVersion":
-    """Makes the version of a logged model, with the tags in the same write: there is none that is not sealed yet."""
+    """Makes a logged model's version, with its tags in the same write: it is never without its seal."""
     from mlflow.exceptions import MlflowException
 
     client = connection.client()
@@ -159,13 +159,13 @@ def version_of(name: str, model_id: str, run_id: str, tags: Mapping[str, str], w
 
 
 class _Sealing:
-    """MLflow's pyfunc as a flavor to log a model by, which seals the folder once all of it is written."""
+    """MLflow's pyfunc as a model flavor that seals the folder once it is completely written."""
 
     def __init__(self) -> None:
         self.digest = ""
 
     def save_model(self, path: str, validate_serving_input: bool, **how: Any) -> None:
-        """What MLflow calls before it stores the folder; nothing is validated after it, for that writes to the folder."""
+        """MLflow calls this before storing the folder; validation afterwards would write to the folder."""
         import mlflow.pyfunc
 
         mlflow.pyfunc.save_model(path=path, **how)
@@ -173,8 +173,8 @@ class _Sealing:
 
 
 def log_bundle(folder: Path, run_id: str) -> tuple[str, str]:
-    """Logs a bundle as a pyfunc model of a run, no pickle in it, its folder sealed; returns the model's id and the digest."""
-    with warnings.catch_warnings():  # MLflow warns of a type hint of its own
+    """Logs a bundle as a sealed pyfunc model of a run, without pickle; returns the model's id and digest."""
+    with warnings.catch_warnings():  # MLflow warns about its own type hint
         warnings.filterwarnings("ignore", message=".*type hint is inferred as AnyType")
         import mlflow.pyfunc  # noqa: F401
     from mlflow.models import Model
@@ -184,7 +184,7 @@ def log_bundle(folder: Path, run_id: str) -> tuple[str, str]:
     (code,) = folder.glob("code/*.py")
     frame = example_frame(folder)
     client = connection.client()
-    run = client.get_run(run_id)  # else the model would land in the experiment that is active
+    run = client.get_run(run_id)  # otherwise the model would land in the active experiment
     model, sealing = client.create_logged_model(run.info.experiment_id, "model", run_id, params=run.data.params), _Sealing()
     Model.log(
         artifact_path=None,
@@ -204,25 +204,25 @@ def log_bundle(folder: Path, run_id: str) -> tuple[str, str]:
 
 
 def requirements(baselines: Collection[str]) -> list[str]:
-    """The packages that a version which forecasts with some baselines needs, as pip reads them."""
+    """The packages needed by a version that forecasts with some baselines, as pip requirements."""
     more = (STATSFORECAST,) if {*baselines} & {*FITTED_ROWS} else ()
     return [f"{package}=={installed(package).split('+')[0]}" for package in (*NEEDS, *more)]
 
 
 def example_frame(folder: Path) -> "pd.DataFrame":
-    """The example of a bundle as a long frame."""
+    """A bundle's example as a long frame."""
     import pandas as pd
 
     return pd.DataFrame(**json.loads((folder / "example.json").read_text()))
 
 
 def signature(folder: Path, columns: list[str]) -> "ModelSignature":
-    """The columns of the long frame in, those of a forecast out, and what else may be asked: other intervals, and quantiles.
+    """The long frame's columns in, a forecast's columns out, and the options: other intervals, and quantiles.
 
-    Series, time and target may have the names of the run.
+    Series, time and target may have the run's own names.
 
-    MLflow refuses whole numbers in a `double` or `string` column and zones in a `datetime` one, all ordinary in a long frame.
-    So it checks the names, and the bundle's own code the types, naming series and column.
+    MLflow refuses whole numbers in `double` or `string` columns and zones in `datetime` ones, all common in a
+    long frame.  So it checks only names, and the bundle's own code the types, naming series and column.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema

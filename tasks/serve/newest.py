@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 17  # rows in memory at a time
 WHOLE = np.iinfo(np.int64).min  # keep from this time on: all rows
-THERE, OBSERVED = 1, 1  # bits of a byte
+THERE, OBSERVED = 1, 1  # summed in a byte: 0 no row, 1 a row, 2 an observed one
 
 
 @dataclass(frozen=True)
