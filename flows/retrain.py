@@ -136,7 +136,8 @@ def attempt(plan: Plan, forecast: str | None, options: PromoteOptions, home: Pat
         looked_back = score_realised(run, home)
         if forecast is not None:
             served, short = serve_forecasts(run, home, Path(forecast) if forecast else None)
-    untrained = _failed(compared) if found.outcome is not Outcome.NOTHING_REGISTERED else ""  # a baseline stands in
+    # every variant may have failed while a baseline was registered
+    untrained = _failed(compared) if found.outcome is not Outcome.NOTHING_REGISTERED else ""
     warnings = tuple(filter(None, (untrained, looked_back, short)))
     for warning in warnings:
         notify("warning", run.name, why=warning)

@@ -39,7 +39,7 @@ def serve(
     """
     run = load_run(params, settings)
     begin_serving(ready(), run.name, cron, zone)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for the runs
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     os.environ[SERVED_BY] = str(os.getpid())
     sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")  # of ended runs
     parameters: dict[str, Any] = {"params": str(params.absolute()), "settings": settings}

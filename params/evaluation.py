@@ -13,7 +13,8 @@ Baseline = Literal[Naive, "naive2", "theta", "auto_ets"]
 BASELINES = get_args(Baseline)
 Measure = Literal["mae", "mase", "owa", "rmsse", "mae_scaled", "mse_scaled"]
 LEVELS = (80, 90, 95)  # percent
-INTERVALS = r"auto|(split|naive|spread|cqr(-naive|-spread)?)(-by-.+?)?(-even)?(-log1p|-asinh)?"  # tasks/calibrate/methods.py
+# as tasks/calibrate/methods.py names them
+INTERVALS = r"auto|(split|naive|spread|cqr(-naive|-spread)?)(-by-.+?)?(-even)?(-log1p|-asinh)?"
 Percent = Annotated[int, Field(ge=1, le=99)]
 
 

@@ -104,7 +104,8 @@ def write_table(frame: "pl.DataFrame", path: Path) -> None:
     with placed(path) as partial:
         if path.suffix.lower() == ".csv":
             zoned = {name: dtype.time_zone for name, dtype in frame.schema.items() if hasattr(dtype, "time_zone")}
-            form, plain = "%Y-%m-%d %H:%M:%S%.f", {name: frame[name].alias("times") for name in zoned}  # ^...$ is a pattern
+            # columns are aliased, since polars reads a name like ^...$ as a pattern
+            form, plain = "%Y-%m-%d %H:%M:%S%.f", {name: frame[name].alias("times") for name in zoned}
             times = [plain[name].dt.strftime(form + ("%:z" if zone else "")).alias(name) for name, zone in zoned.items()]
             frame.with_columns(times).write_csv(partial)
         else:

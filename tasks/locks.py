@@ -1,4 +1,4 @@
-"""Locks between processes of one machine (flock) and between machines (PostgreSQL); freed when the holder dies.
+"""Locks between processes of a machine (flock) and between machines (PostgreSQL); freed if the holder dies.
 
 The kernel holds a machine's locks, a database session those between machines: no file needs cleaning up.
 """

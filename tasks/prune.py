@@ -2,7 +2,7 @@
 
 Comparisons and searches stay whole if among the newest of their name, or if they made a version with an
 alias.  For others that made a version, keep what rollback and retraining need: its run and that of the
-comparison, its panel, its fit.  The runs and fits of the losers go, and all forecasts.
+comparison, its panel, its fit.  The runs and fits of the losers go, as do all their forecasts.
 """
 
 import json
@@ -54,7 +54,8 @@ class _Kept:
     def add(self, parent: "Run", runs: "list[Run]") -> None:
         self.panels.add(parent.data.tags.get("data", ""))
         self.fits |= {run.data.tags.get("identity", "") for run in runs}
-        self.fits |= {member for run in runs for member in run.data.tags.get("members", "").split()}  # of an ensemble
+        # members of ensembles
+        self.fits |= {member for run in runs for member in run.data.tags.get("members", "").split()}
 
 
 def prune(home: Path, keep: int, dry_run: bool = False) -> Plan:
@@ -84,7 +85,8 @@ def _plan(home: Path, keep: int) -> Plan:
         for kind, parent, below in _whole(experiment.experiment_id):
             newest = parent.info.status == "FINISHED" and left[kind] > 0
             left[kind] -= newest
-            ours = Path(parent.data.tags.get("panel", home / "panels")).is_relative_to(home)  # not another machine's
+            # a panel of another machine is not ours to judge
+            ours = Path(parent.data.tags.get("panel", home / "panels")).is_relative_to(home)
             if newest or parent.info.status == "RUNNING" or not ours or any(run.info.run_id in aliased for run in below):
                 kept.add(parent, below)
                 continue

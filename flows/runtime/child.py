@@ -167,7 +167,7 @@ def answers(port: int, path: str, limit: float = 5.0) -> bool:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=limit)  # ignores proxies
     try:
         connection.request("GET", path)
-        return connection.getresponse().status in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED)  # one that asks for its key is up
+        return connection.getresponse().status in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED)  # asks for its key
     except (OSError, http.client.HTTPException):
         return False
     finally:

@@ -100,7 +100,7 @@ def start_prefect(home: Path, lasting: bool = False, pages: int | None = None) -
         return PrefectServer(None)
     if why := no_room(home):
         raise Unavailable(why)
-    key = f"lagline:{secrets.token_urlsafe(24)}"  # other users of the machine, and web pages, reach loopback too
+    key = f"lagline:{secrets.token_urlsafe(24)}"  # other users and web pages reach loopback too
     environment = {
         "PREFECT_API_URL": "",
         "PREFECT_SERVER_API_AUTH_STRING": key,

@@ -205,12 +205,12 @@ def set_environment(folder: Path) -> None:
     values = {
         "PREFECT_HOME": str(prefect_home(folder)),
         "PREFECT_LOGGING_SETTINGS_PATH": str(Path(__file__).with_name("logging.yml")),
-        "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the terminal belongs to our own progress, and an error is told once, by us
-        "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # else each event that a server has missed is a screenful
-        "PREFECT_CLIENT_MAX_RETRIES": "3",  # 5 are a minute, at every state of a run whose server is gone
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are reported once, by us
+        "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # else each missed event fills a screen
+        "PREFECT_CLIENT_MAX_RETRIES": "3",  # 5 take a minute per state if the server is gone
         "PREFECT_API_REQUEST_TIMEOUT": "20",
-        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",  # else a normal exit prints tracebacks of cancelled writes
-        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # the default, pickle, runs whatever someone puts into the results folder
+        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",  # no tracebacks of cancelled writes
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # pickle would run what is in the folder
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true",
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
@@ -220,7 +220,7 @@ def set_environment(folder: Path) -> None:
         "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
         "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for every run, where the store is a server
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # else two lines per run
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
     }

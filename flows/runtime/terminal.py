@@ -108,7 +108,7 @@ def guard() -> None:
             with suppress(AttributeError, ValueError, OSError):  # unencodable: escapes, no errors
                 stream.reconfigure(errors="backslashreplace")
             setattr(sys, name, Shown(stream))
-    rich.text.strip_control_codes = shown  # type: ignore[assignment,attr-defined]  # where rich itself takes out some, of every text
+    rich.text.strip_control_codes = shown  # type: ignore[assignment,attr-defined]  # for all text
     logging.setLogRecordFactory(_Record)
     os.environ["PYTHON_COLORS"] = "0"  # Python's own tracebacks go to the stream as plain text
     learn()

@@ -55,7 +55,7 @@ def show_lags(home: Path, run: RunParams, out: Path | None, head: bool, edges: A
     frame = history_frame(run, source, verdict.dropped_features, verdict.dropped_series, tail)
     windows, frequency = run.windows.window_params().without(verdict.dropped_features), source.frequency
     windows = replace(windows, start_padding=0)  # the table's rows are those of the data
-    with TemporaryDirectory(prefix=".lags-", dir=home) as scratch:  # a head needs a panel of the series shown and no more
+    with TemporaryDirectory(prefix=".lags-", dir=home) as scratch:  # for a head: only series shown
         panels, frame = (Path(scratch), first_series(frame, HEADS)) if out is None else (home / "panels", frame)
         with board, board.stage("write the panel"):
             panel = Panel.open(write_panel(frame, windows, frequency, run.windows.forward_fill, panels))

@@ -17,7 +17,7 @@ def bounds_of(data: DataParams) -> Bounds:
 
 
 def within(frame: pl.DataFrame, models: Iterable[str], bounds: Bounds) -> pl.DataFrame:
-    """A forecast frame with the forecasts of some models clipped to bounds; null without a forecast."""
+    """A forecast frame with the forecasts of some models brought within bounds; null without a forecast."""
     if bounds == NO_BOUNDS:
         return frame
     return frame.with_columns(

@@ -238,7 +238,7 @@ def write(
 
     `targets`: the blocks of `Targets`.  `sources`: per model, the Parquet file with its column, with the rows
     of `targets`.  `calibrations`: of the models that get intervals, at `levels` in percent.  Forecasts are
-    clipped to `bounds`, and stored in 32 bits if `narrow`.  Raises ValueError for a file with other rows.
+    brought within `bounds`, and stored in 32 bits if `narrow`.  Raises ValueError for a file with other rows.
     """
     folds: Counter[int] = Counter()
     with placed(path) as partial, ExitStack() as opened:

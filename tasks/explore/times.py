@@ -100,7 +100,7 @@ def _with_clock(tables: Sequence[Table], columns: Sequence[Column], date: Column
     days = collect(moments.select(days=(t == t.dt.truncate("1d")).all(), twice=t.is_duplicated().any()), tables[0].name)
     if days.row(0) != (True, True):
         return alone
-    clocks = [c.name for c in columns if c.kind in ("text", "other") and not c.null_share][:MOST_TRIED]  # by their values
+    clocks = [c.name for c in columns if c.kind in ("text", "other") and not c.null_share][:MOST_TRIED]
     for names in [*(_named(columns, parts, date.name) for parts in CLOCKS), *((name,) for name in clocks)]:
         both = Times((date.name, *names), took="read together")
         if names and _reads(tables, both) and _fewer(tables, both.names, alone.names):

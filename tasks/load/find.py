@@ -57,7 +57,7 @@ def _files_below(base: Path, name: str) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        found = (base / match for match in glob.glob(name, root_dir=base, recursive=True))  # noqa: PTH207 - it takes absolute patterns
+        found = (base / match for match in glob.glob(name, root_dir=base, recursive=True))  # noqa: PTH207
         return sorted(file for file in found if file.is_file())
     if is_delta(path):
         return [path]

@@ -19,7 +19,7 @@ from tasks.load.parts import Part, parts_of
 from tasks.names import column as named
 
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-CLOCKED = {Part.HOUR: (24, 3_600_000_000), Part.MINUTE: (59, 60_000_000), Part.SECOND: (60, 1_000_000)}  # most, unit
+CLOCKED = {Part.HOUR: (24, 3_600_000_000), Part.MINUTE: (59, 60_000_000), Part.SECOND: (60, 1_000_000)}
 
 
 def read_time(table: Table, data: DataParams) -> pl.Expr:

@@ -226,7 +226,7 @@ def _cause(error: BaseException) -> str:
         if isinstance(below, OSError) and below.strerror:
             return below.strerror.lower()
         below = below.__cause__ or below.__context__
-    if isinstance(error, requests.Timeout) or "timeout exception" in str(error) or "timed out" in str(error):  # by MLflow
+    if isinstance(error, requests.Timeout) or "timeout exception" in str(error) or "timed out" in str(error):
         return f"no reply within {os.environ[TIMEOUT]} s"
     return "the connection broke"
 

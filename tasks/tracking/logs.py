@@ -47,7 +47,7 @@ def log_params(run_id: str, values: Mapping[str, Value]) -> None:
     from mlflow.entities import Param
 
     here = client().get_run(run_id).data.params
-    named = {re.sub(r"[^\w. :-]", "_", key)[:250]: value for key, value in values.items()}  # MLflow refuses a//b
+    named = {re.sub(r"[^\w. :-]", "_", key)[:250]: value for key, value in values.items()}
     params = [Param(key, str(value)[:LONGEST_VALUE]) for key, value in named.items() if key not in here]
     for start in range(0, len(params), 100):
         client().log_batch(run_id, params=params[start : start + 100])

@@ -184,7 +184,7 @@ def resources_of(training: TrainingParams) -> Resources:
 
 
 def check_plan(plan: Plan) -> None:
-    """Checks device and shelf, builds every variant without memory, before data are read.  Raises UserError."""
+    """Checks device and shelf, builds all variants without memory before data are read.  Raises UserError."""
     from tasks.shelf import shelf  # imports polars and Prefect, which listing variants does not need
 
     shelf()

@@ -22,7 +22,8 @@ from tasks.train.code import CODE_RULE, code_digest
 
 CODE = ("flows", "tasks", "models", "params")
 SECONDS = 10.0  # for git: a repository on an unreachable disk must not hold a run up
-OF_ANOTHER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")  # in a hook
+# set by git in hooks, for the repository that the hook belongs to
+OF_ANOTHER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 SHOWN = 5  # files named in a message
 
