@@ -1,1 +1,1 @@
-"""What a comparison found, put where people look."""
+"""Publishes what a comparison found: report, pictures, leaderboard, MLflow and Prefect."""

@@ -1,4 +1,4 @@
-"""The error of each model along the horizon and the calendar: in the measure of the run, on rows that the bar forecasts too."""
+"""Each model's error along horizon and calendar, in the run's measure, on rows the bar forecasts too."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,12 @@ from tasks.compare.sums import merged
 
 
 def along(found: Comparison, models: Sequence[str], scale: Scale) -> pl.DataFrame:
-    """model, by (step, hour, weekday), value (text), rows, error, corrected: of variants and baselines, means over their seeds.
+    """model, by (step, hour, weekday), value (text), rows, error, corrected: per variant and baseline.
 
-    `error`: the mean of what each row has in the score (`measures.shares_by`), so that the mean over all rows is the score.
-    `corrected`: the same less what the steps of these rows have, plus the score; null where a step reaches one value alone, so
-    that the two cannot be told apart.  Hour and weekday are UTC, and there where the rows have several.
+    `error`: the mean of the rows' shares in the score (`measures.shares_by`), so that the mean over all rows
+    is the score.  `corrected`: the same minus the effect of the rows' steps, plus the score; null if a step
+    reaches only one value, so that the two cannot be separated.  Hour and weekday are UTC, and only present
+    if they vary.
     """
     fits = {name: [row.name for row in found.rows if row.variant == name and row.finished] for name in models}
     parts = [_along(found, name, fit, scale) for name, some in fits.items() for fit in some]

@@ -1,6 +1,7 @@
-"""The columns of a leaderboard: the one table of scores for terminal, report, MLflow, model card and docs/comparison.md.
+"""The columns of a leaderboard, shared by terminal, report, MLflow, model card and docs/comparison.md.
 
-`rows`, in the order of the files, holds every column; the tuples below say which of them each place shows, and in what order.
+`rows`, in file order, holds every column; the tuples below say which ones each place shows, and in what
+order.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ class Form(StrEnum):
 
     TEXT = "text"
     COUNT = "count"  # a whole number
-    FIGURE = "figure"  # the decimals suit the whole column
+    FIGURE = "figure"  # decimals chosen for the whole column
     SHARE = "share"  # a fraction, shown in percent
     CHANCE = "chance"  # a p value
     SECONDS = "seconds"
@@ -24,11 +25,12 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One score, cost or fact of a row.
+    """A score, cost or fact of a row.
 
-    `words`: its name in full; `meaning`: what the name alone does not say.  `metric`: what MLflow calls it in the run of a fit,
-    where it is there.  `pixels`: its width in MLflow's table of runs, where it is shown.  `like`: the column whose decimals it
-    takes, as it is read next to that one.  `scaled`: null unless `evaluation.scaled`; `folds`: unless `split.folds` is above 1.
+    `words`: its full name; `meaning`: what the name does not say.  `metric`: its name in MLflow, in a fit's
+    run, if logged there.  `pixels`: its width in MLflow's table of runs, if shown.  `like`: the column whose
+    decimals it takes, since they are read side by side.  `scaled`: null unless `evaluation.scaled`; `folds`:
+    unless `split.folds` is above 1.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Whether the intervals of a model hold, in words and for pictures: over all, in every fifth of series by size, in each."""
+"""Whether a model's intervals hold, in words and for pictures: overall, per size fifth, and per series."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from tasks.report.plots.coverage import Strip
 from tasks.report.plots.fans import Fan
 from tasks.report.plots.forecasts import newest_apart
 
-ORIGINS, ROWS = 4, 24  # in a fan chart: so many forecasts, or as many as have so many rows
-BEFORE = 2  # horizons of rows before them
+ORIGINS, ROWS = 4, 24  # in a fan chart: this many forecasts, or as many as have this many rows
+BEFORE = 2  # horizons of history before them
 
 
 @dataclass(frozen=True)
 class Held:
-    """The share of the actuals inside the `level` (percent) intervals of a `model`: `pool`, and by `groups` of series, by name.
+    """The share of actuals inside a `model`'s `level` (percent) intervals: `pool`, and `groups` of series.
 
-    `fifths`: whether the groups are fifths, or each series is one; `wanted`: from, to, as promotion.coverage has it, which is
-    for 90 % (None: of another level).
+    `fifths`: whether the groups are size fifths or single series; `wanted`: the limits of promotion.coverage,
+    which apply to 90 % (None for other levels).
     """
 
     model: str
@@ -36,7 +36,7 @@ class Held:
     wanted: tuple[float, float] | None
 
     def words(self) -> str:
-        """In a sentence: whether they hold for every group."""
+        """A sentence on whether they hold for every group."""
         said = f"The {self.level} % intervals of {self.model} hold {_percent(self.pool)} of the actuals on test"
         every = "every fifth of the series by size" if self.fifths else "every series"
         if self.wanted is None:
@@ -60,7 +60,7 @@ class Held:
 
 
 def held(found: Comparison, model: str, levels: Sequence[int], wanted: tuple[float, float]) -> Held | None:
-    """What the intervals of a model hold; None where it has none."""
+    """The coverage of a model's intervals; None if it has none."""
     level = shown_level(levels)
     row = next((row for row in found.rows if row.name == model), None)
     pool = None if row is None or level is None else row[f"test_coverage_{level}"]
@@ -74,7 +74,7 @@ def held(found: Comparison, model: str, levels: Sequence[int], wanted: tuple[flo
 
 
 def shown_level(levels: Sequence[int]) -> int | None:
-    """The level in percent of the interval that is told first: 90, or the nearest to it that there is."""
+    """The level in percent of the interval reported first: 90, or the nearest available."""
     return min(levels, key=lambda level: abs(level - COVERAGE), default=None)
 
 
@@ -95,7 +95,7 @@ def strip_of(found: Comparison, one: Held, fifths: pl.DataFrame) -> Strip:
 
 
 def by_step(found: Comparison, model: str, levels: Sequence[int], what: str) -> dict[float, np.ndarray]:
-    """`coverage` or `width` of the interval of each level in percent by step [H], NaN where there is none."""
+    """`coverage` or `width` of each level's interval (percent) by step [H], NaN if there is none."""
     rows = found.slices.filter((pl.col("model") == model) & (pl.col("by") == "step"))
     rows = rows.with_columns(pl.col("value").cast(pl.Int64)).sort("value")
     names = {level: f"{what}_{level}" for level in levels if f"{what}_{level}" in rows.columns}
@@ -103,7 +103,7 @@ def by_step(found: Comparison, model: str, levels: Sequence[int], what: str) -> 
 
 
 def shapes_of(test: Forecasts, model: str, calibration: Calibration, bounds: Bounds, fifths: pl.DataFrame) -> dict[str, Shape]:
-    """How the actuals of each group of series lie in the distributions of a model, by the group's name."""
+    """Where each group's actuals lie in a model's distributions, by group name."""
     groups = dict(fifths.iter_rows())
     alone = fifths.select((pl.col("fifth") == pl.col("unique_id")).all()).item()
     own = {group: np.array([*(groups.get(name) == group for name in test.ids), False]) for group in sorted({*groups.values()})}
@@ -116,19 +116,19 @@ def shapes_of(test: Forecasts, model: str, calibration: Calibration, bounds: Bou
 
 
 def shares_below(shape: Shape) -> np.ndarray:
-    """[Q] the share of actuals below each quantile; of those that equal it as many as make it its level."""
+    """[Q] the share of actuals below each quantile, counting as many equal ones as bring it to its level."""
     return np.asarray(np.clip(shape.levels, shape.under, shape.upto))
 
 
 def fans_of(found: Comparison, one: Held, calibration: Calibration, bounds: Bounds, panel: Panel) -> list[Fan]:
-    """The worst and the best series by the interval score, in units of each series where it has one."""
+    """The worst and best series by interval score, per unit of each series where it has one."""
     ranked, inside = (
         _ranked(found, one),
         dict(_covered(found, one.model, one.level, "series").select("value", "_share").iter_rows()),
     )
     places = {0: "worst", len(ranked) - 1: "best"} if len(ranked) > 1 else dict.fromkeys(range(len(ranked)), "")
     frame = found.test.read(one.model, series=[ranked[place] for place in places])
-    fans = list[Fan]()  # on the clock of the panel
+    fans = list[Fan]()  # in the panel's local time
     origins = max(ORIGINS, ROWS // found.test.horizon)
     for place, words in places.items():
         name = ranked[place]
@@ -146,7 +146,7 @@ def fans_of(found: Comparison, one: Held, calibration: Calibration, bounds: Boun
 
 
 def _quantiles(test: Forecasts, model: str, name: str, calibration: Calibration, bounds: Bounds) -> np.ndarray:
-    """[r, Q] the quantiles of one series, in the order of its rows."""
+    """[r, Q] the quantiles of one series, in row order."""
     number, parts = test.ids.index(name), []
     for part in test.outcomes(model, calibration.levels.tolist()):
         own = _where(part, part.series == number)
@@ -157,7 +157,7 @@ def _quantiles(test: Forecasts, model: str, name: str, calibration: Calibration,
 
 
 def _ranked(found: Comparison, one: Held) -> list[str]:
-    """The series that have an interval score, the largest first."""
+    """The series with an interval score, largest first."""
     rows = found.slices.filter((pl.col("model") == one.model) & (pl.col("by") == "series"))
     for score in (f"msis_{one.level}", f"interval_score_{one.level}"):
         some = rows.filter(pl.col(score).is_finite()).sort(score, "value", descending=[True, False])
@@ -172,7 +172,7 @@ def _where(rows: Outcome, some: np.ndarray) -> Outcome:
 
 
 def _covered(found: Comparison, model: str, level: int, by: str) -> pl.DataFrame:
-    """value, n, _share: the coverage of a model's interval by series or fifth, where it is known."""
+    """value, n, _share: the coverage of a model's interval by series or fifth, where known."""
     name, schema = f"coverage_{level}", {"value": pl.String, "n": pl.Int64, "_share": pl.Float64}
     if name not in found.slices.columns:
         return pl.DataFrame(schema=schema)

@@ -1,6 +1,6 @@
-"""What the training rows, the windows and the epochs prove against the networks of a comparison.
+"""What training rows, windows and epochs prove against the networks of a comparison.
 
-Nothing is guessed: each function gives a reason where its condition holds, and None elsewhere.
+Nothing is guessed: each function returns a reason if its condition holds, otherwise None.
 """
 
 import math
@@ -18,12 +18,12 @@ from tasks.explore.rhythm import correlation
 from tasks.lags.past import Past, frame_of
 from tasks.report.told import Reason
 
-FEW = 1000  # windows to train on: fewer are few
-NEARER = 0.1  # by this share values have to be nearer to those of a longer season than to those of one that a window holds
-FLAT, CHANGES = 0.1, (1, 2, 3)  # an autocorrelation that says nothing, at each of these lags
-MOVED = 1.0  # deviations of the training rows by which a level has moved
-SPREAD = 2.0  # times by which the changes from row to row are larger or smaller
-TENFOLD = 10.0  # the largest series against the smallest
+FEW = 1000  # training windows: fewer count as few
+NEARER = 0.1  # a longer season must fit better, by this share, than one that a window holds
+FLAT, CHANGES = 0.1, (1, 2, 3)  # an autocorrelation below this, at each of these lags, says nothing
+MOVED = 1.0  # a level has moved by this many deviations of the training rows
+SPREAD = 2.0  # row-to-row changes are larger or smaller by this factor
+TENFOLD = 10.0  # the largest series relative to the smallest
 BUDGETS = {Ended.MAX_EPOCHS: "max_epochs", Ended.MAX_STEPS: "max_steps", Ended.MAX_SECONDS: "max_seconds"}
 TRANSFORMS: Mapping[str, Callable[[pl.Expr], pl.Expr]] = {
     "none": lambda y: y,
@@ -33,7 +33,7 @@ TRANSFORMS: Mapping[str, Callable[[pl.Expr], pl.Expr]] = {
 
 
 class Trained(NamedTuple):
-    """A fit: the name of its variant, what it was asked for and what it gave."""
+    """A fit: its variant's name, its settings and its result."""
 
     name: str
     training: Training
@@ -41,10 +41,11 @@ class Trained(NamedTuple):
 
 
 def season_out_of_sight(arrays: Sequence[np.ndarray], seasons: Mapping[int, float], windows: WindowParams) -> Reason | None:
-    """A season of the training rows that no window of y holds, and that tells more than those that it holds.
+    """A season in the training rows that no window of y covers, and that says more than covered ones.
 
-    `arrays`: the training rows of some series on the grid, NaN for missing.  `seasons`: rows -> autocorrelation, of those that
-    are clear (`rhythm.seasons_of`).  A window holds a season of n rows where the row n before the first step is in it.
+    `arrays`: the training rows of some series on the grid, NaN for missing.  `seasons`: rows ->
+    autocorrelation, for clear ones (`rhythm.seasons_of`).  A window covers a season of n rows if it has the
+    row n before the first step.
     """
     seen = windows.features.get("y")
     if seen is None:
@@ -71,7 +72,7 @@ def season_out_of_sight(arrays: Sequence[np.ndarray], seasons: Mapping[int, floa
 
 
 def _error_at(arrays: Sequence[np.ndarray], lag: int) -> float:
-    """How far values are from those `lag` rows before, in deviations of their series: the median over series."""
+    """The distance of values from those `lag` rows earlier, in deviations of a series: the median over series."""
     found = []
     for values in arrays:
         away, unit = np.abs(values[lag:] - values[:-lag]), np.nanstd(values)
@@ -81,7 +82,7 @@ def _error_at(arrays: Sequence[np.ndarray], lag: int) -> float:
 
 
 def no_memory(arrays: Sequence[np.ndarray], seasons: Mapping[int, float]) -> Reason | None:
-    """Series whose changes from row to row tell nothing of the next: random walks, which their last values forecast best.
+    """Series whose row-to-row changes say nothing about the next: random walks, best left at the last value.
 
     `arrays`: the training rows of some series on the grid, NaN for missing.
     """
@@ -91,7 +92,7 @@ def no_memory(arrays: Sequence[np.ndarray], seasons: Mapping[int, float]) -> Rea
     for lag in CHANGES:
         known = [one for one in (correlation(np.diff(values), lag) for values in arrays) if math.isfinite(one)]
         found.append(float(np.median(known)) if known else math.nan)
-    if not all(abs(one) < FLAT for one in found):  # NaN too: too short to say
+    if not all(abs(one) < FLAT for one in found):  # NaN: too short to say
         return None
     return Reason(
         f"the series move like random walks: no season is clear, and a change from row to row tells nothing of the next "
@@ -100,7 +101,7 @@ def no_memory(arrays: Sequence[np.ndarray], seasons: Mapping[int, float]) -> Rea
 
 
 def few_windows(counts: Sequence[int], windows: WindowParams) -> Reason | None:
-    """Few windows to train on, or series that have none.  `counts`: those of each series."""
+    """Few windows to train on, or series without any.  `counts`: per series."""
     total, without = sum(counts), sum(count == 0 for count in counts)
     words, settings = [], []
     if total < FEW:
@@ -114,9 +115,9 @@ def few_windows(counts: Sequence[int], windows: WindowParams) -> Reason | None:
 
 
 def level_moved(past: Iterable[Past], after: Iterable[Past], scaling: ScalingParams) -> Reason | None:
-    """Between training and validation the level or the size of the changes moved where the scaling does not follow it.
+    """The level or size of changes moved between training and validation, and the scaling does not follow.
 
-    `past`, `after`: the training and the validation rows of all series.
+    `past`, `after`: the training and validation rows of all series.
     """
     if scaling.window == "revin":
         return None
@@ -140,7 +141,7 @@ def level_moved(past: Iterable[Past], after: Iterable[Past], scaling: ScalingPar
 
 
 def _shape(rows: Past, transform: str) -> pl.DataFrame:
-    """unique_id, level (median), deviation and change (mean size of a step) of each series, as the networks are given them."""
+    """unique_id, level (median), deviation and change (mean step size) per series, as networks see them."""
     y = TRANSFORMS[transform](pl.col("y"))
     return (
         frame_of(rows)
@@ -150,7 +151,7 @@ def _shape(rows: Past, transform: str) -> pl.DataFrame:
 
 
 def unlike_sizes(sizes: pl.DataFrame, scaling: ScalingParams) -> Reason | None:
-    """Series of unlike size that one scale for all measures as they came.  `sizes`: unique_id, size of the training rows."""
+    """Series of unlike size under one common scale.  `sizes`: unique_id, size of the training rows."""
     if scaling.per != "global" or scaling.target != "none" or scaling.window == "revin":
         return None
     ends = _ends(_sizes(sizes))
@@ -161,14 +162,14 @@ def unlike_sizes(sizes: pl.DataFrame, scaling: ScalingParams) -> Reason | None:
 
 
 def none_finished(failed: Sequence[Trained]) -> Reason:
-    """The reason of each fit, where all of them failed; smaller steps where one diverged.  `failed`: all fits, at least one."""
+    """Why each fit failed, if all did; advises smaller steps if one diverged.  `failed`: all fits."""
     words = "; ".join(dict.fromkeys(f"{name}: {result.reason}" for name, _, result in failed))
     rates = [training.learning_rate for _, training, result in failed if result.step is not None and not result.again]
     return Reason(f"no variant finished ({words})", (f"training.learning_rate={min(rates) / 10:g}",) if rates else ())
 
 
 def still_improving(trained: Sequence[Trained]) -> Reason | None:
-    """Trainings whose best epoch is the last that their budget allowed."""
+    """Fits whose best epoch is the last that their budget allowed."""
     cut: dict[str, dict[str, float]] = defaultdict(dict)
     for name, training, result in trained:
         budget = BUDGETS.get(result.ended_by) if result.ended_by else None
@@ -186,7 +187,7 @@ def still_improving(trained: Sequence[Trained]) -> Reason | None:
 
 
 def best_at_once(trained: Sequence[Trained]) -> Reason | None:
-    """Trainings that were best after their first epoch of at least three, and went on to be worse."""
+    """Fits that were best after their first epoch, of at least three, and then got worse."""
     rates = {
         name: training.learning_rate
         for name, training, result in trained
@@ -200,7 +201,7 @@ def best_at_once(trained: Sequence[Trained]) -> Reason | None:
 
 
 def other_epoch(trained: Sequence[Trained], choose_by: str) -> Reason | None:
-    """Trainings that kept an epoch by the raw MAE, where the loss in scaled units, which weighs series alike, has another."""
+    """Fits that kept an epoch by raw MAE where the scaled loss, equal for all series, prefers another."""
     names = []
     for name, training, result in trained:
         known = [row for row in result.history if "val_loss" in row]
@@ -218,9 +219,9 @@ def other_epoch(trained: Sequence[Trained], choose_by: str) -> Reason | None:
 
 
 def size_note(sizes: pl.DataFrame, by_series: pl.DataFrame, model: str, choose_by: str) -> str:
-    """That a run which says `mae` goes by its largest series; nothing where series are alike, or the measure weighs them so.
+    """A note that a run with `mae` is dominated by its largest series; empty if series or weights are alike.
 
-    `sizes`: unique_id, size of the training rows.  `by_series`: unique_id and the MAE of `model` on test.
+    `sizes`: unique_id, size of the training rows.  `by_series`: unique_id and the test MAE of `model`.
     """
     sizes = _sizes(sizes)
     ends = _ends(sizes)
@@ -241,12 +242,12 @@ def size_note(sizes: pl.DataFrame, by_series: pl.DataFrame, model: str, choose_b
 
 
 def _sizes(sizes: pl.DataFrame) -> pl.DataFrame:
-    """Those of the series that are not 0 throughout."""
+    """The sizes of the series that are not always 0."""
     return sizes.select("unique_id", "size").filter(pl.col("size") > 0)
 
 
 def _ends(sizes: pl.DataFrame) -> tuple[float, float] | None:
-    """The smallest and the largest size, where they are tenfold apart."""
+    """The smallest and largest size, if they differ tenfold."""
     values = sizes["size"].to_numpy()
     smallest, largest = (float(values.min()), float(values.max())) if len(values) else (1.0, 1.0)
     return (smallest, largest) if largest >= TENFOLD * smallest else None

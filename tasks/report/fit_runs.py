@@ -1,4 +1,4 @@
-"""What a comparison found of each fit and baseline, in the MLflow run of each: scores and pictures."""
+"""The results of a comparison in each fit's and baseline's MLflow run: scores and pictures."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -26,15 +26,15 @@ from tasks.train.fits import Fit
 from tasks.train.identity import Provenance, sha256
 from tasks.train.kind import Kind
 
-DRAWN = 4  # series in the picture of a fit's forecasts
-RESIDUALS = 5000  # series in that of its residuals, evenly spread among all
+DRAWN = 4  # series in a fit's forecast picture
+RESIDUALS = 5000  # series in its residual picture, evenly spread
 
 
 @dataclass(frozen=True)
 class Publication:
-    """Where a comparison belongs: its params and provenance, its run in MLflow, the state folder; who hears of each model.
+    """Where a comparison is published: params and provenance, MLflow run, state folder; a progress callback.
 
-    `times`: when the work on each baseline began and ended.
+    `times`: when work on each baseline began and ended.
     """
 
     run: RunParams
@@ -46,7 +46,7 @@ class Publication:
 
 
 def publish_fits(found: Comparison, where: Publication, fits: Sequence[Fit], folder: Path) -> None:
-    """Logs what belongs to each fit and baseline, and ends the runs of baselines; `step` is called with each before."""
+    """Logs each fit's and baseline's results, ends the runs of baselines; calls `step` before each."""
     run, run_ids = where.run, {fit.label: fit.run_id for fit in fits}
     run_ids |= {name: _baseline_run(name, where) for name in found.models if name not in run_ids}
     logs.share_datasets(where.parent, [*run_ids.values(), *(one.run_id for fit in fits for one in fit.earlier)])
@@ -54,7 +54,7 @@ def publish_fits(found: Comparison, where: Publication, fits: Sequence[Fit], fol
     for number, row in enumerate(row for row in found.rows if row.finished):
         where.step(row.name)
         run_id = run_ids[row.name]
-        if row.kind is Kind.BASELINE and row["val_mae"] is not None:  # what MLflow's pages that compare runs open on
+        if row.kind is Kind.BASELINE and row["val_mae"] is not None:  # what MLflow's comparison pages show first
             logs.log_history(run_id, [{"epoch": 0, "val_mae": row["val_mae"]}])
         logs.log_metrics(run_id, metrics_of(row))
         curve = scores.wide(steps.filter(pl.col("model") == row.name), "step")
@@ -82,8 +82,7 @@ def publish_fits(found: Comparison, where: Publication, fits: Sequence[Fit], fol
 
 
 def metrics_of(row: ScoreRow) -> dict[str, float | None]:
-    """The numbers of a row under MLflow's names for them, less what its training has logged; `best_val_score` where another
-    error than the MAE ranks."""
+    """A row's numbers by MLflow name, except those its training logged; `best_val_score` unless MAE ranks."""
     columns = (column for column in report.columns_of([row]) if column.metric and column.name not in training.COST)
     found = {column.metric: row[column.name] for column in columns}
     if "val_score" not in report.shown([row], ("val_mae",)):
@@ -92,7 +91,7 @@ def metrics_of(row: ScoreRow) -> dict[str, float | None]:
 
 
 def color(number: int) -> str:
-    """A colour for MLflow's charts, which has only some and repeats them: hues a golden angle apart."""
+    """A colour for MLflow's charts, whose palette is small and repeats: hues a golden angle apart."""
     red, green, blue = hls_to_rgb(0.58 + number * 0.381966 % 1, (0.42, 0.55, 0.35)[number // 3 % 3], 0.62)
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
@@ -121,7 +120,7 @@ def _baseline_run(name: str, where: Publication) -> str:
 
 
 def _pictures(found: Comparison, name: str, run: RunParams, run_id: str, folder: Path) -> None:
-    """Forecasts of its worst and best series, and its residuals."""
+    """A fit's forecasts of its worst and best series, and its residuals."""
     some = plotted(found.errors_by_series(name), name, DRAWN)
     frame = found.test.read(name, found.baseline, *interval_columns(name, run.evaluation.levels), series=some)
     figure = variant_forecast_plot(frame, some, name, found.baseline, run.data.target)
@@ -134,7 +133,7 @@ def _pictures(found: Comparison, name: str, run: RunParams, run_id: str, folder:
 
 
 def _log_losses(fit: Fit, run: RunParams, folder: Path) -> None:
-    """The losses of a fit by epoch, or by penalty, as a picture; an ensemble has none."""
+    """A picture of a fit's losses by epoch, or by penalty; an ensemble has none."""
     rows = fit.result.history
     if not rows:
         return
@@ -147,7 +146,7 @@ def _log_losses(fit: Fit, run: RunParams, folder: Path) -> None:
 
 
 def _log_memory(fit: Fit, folder: Path) -> None:
-    """The memory card of a fit: whole, as a picture, and its attention where it has any."""
+    """A fit's memory card: as data, as a picture, and its attention if it has any."""
     card = fit.evaluated.memory if fit.evaluated else None
     if card is None:
         return

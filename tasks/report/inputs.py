@@ -1,4 +1,4 @@
-"""What goes into a comparison, written to its run before anything is trained: params, data, checks, windows."""
+"""The inputs of a comparison, logged to its run before training: params, data, checks, windows."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from tasks.tracking import connection, logs, runs
 
 
 def log_checks(run_id: str, folder: Path) -> None:
-    """The report of the data checks, every file below `folder`."""
+    """Logs the report of the data checks, every file below `folder`."""
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         below = path.parent.relative_to(folder).as_posix()
         logs.log_file(run_id, path, "checks" if below == "." else f"checks/{below}")
 
 
 def log_failed_checks(experiment: str, run: RunParams, folder: Path) -> str:
-    """The report of checks that failed, in a run of its own; returns its id."""
+    """Logs the report of failed checks in a run of its own; returns its id."""
     tags = {"kind": "checks"}
     failed: str = connection.client().create_run(experiment, run_name=f"{run.name} (checks failed)", tags=tags).info.run_id
     log_checks(failed, folder)
@@ -34,7 +34,7 @@ def log_inputs(
     sizes: Sizes,
     checks: Path,
 ) -> None:
-    """Params flat and whole, the head of the lag table, the data's digests, windows by series and split, memory, checks."""
+    """Logs params, the head of the lag table, data digests, windows by series and split, memory, checks."""
     dump = run.model_dump(mode="json")
     logs.log_params(parent, logs.flat(dump))
     logs.log_text(parent, logs.to_yaml(dump), "params.yaml")

@@ -1,4 +1,4 @@
-"""The section of the report on intervals: what those of every model cover, and how they are made."""
+"""The report's section on intervals: their coverage for every model, and how they are made."""
 
 from params.schema import RunParams
 from tasks import pages
@@ -29,13 +29,13 @@ PARTS = (
 
 
 def intervals_of(found: Comparison, run: RunParams) -> Html:
-    """Scores of all distributions, coverage by group, and how the intervals of each model are made."""
+    """Scores of all distributions, coverage by group, and how each model's intervals are made."""
     scores = to_html(found.board, ("rank", "name", *DISTRIBUTION))
     return scores + pages.folded("coverage by group of series", _groups(found, run)) + _methods(found)
 
 
 def _groups(found: Comparison, run: RunParams) -> Html:
-    """A row a model, a column a fifth of the series by size, or a series where there are few."""
+    """A row per model, a column per size fifth, or per series if there are few."""
     every = [held(found, model, run.evaluation.levels, run.promotion.coverage) for model in found.models]
     some = [one for one in every if one and one.groups]
     names = list(dict.fromkeys(name for one in some for name in one.groups))
@@ -48,7 +48,7 @@ def _share(share: float | None) -> str:
 
 
 def _methods(found: Comparison) -> Html:
-    """The method of each model, and the scores behind the choice."""
+    """Each model's method, and the scores behind the choice."""
     words = {}
     for model in found.models:
         one = found.calibrations.get(model)

@@ -22,20 +22,20 @@ SCORES: dict[str, str] = {
     "mae": "MAE", "mase": "MASE", "owa": "OWA", "rmsse": "RMSSE", "mae_scaled": "scaled MAE", "mse_scaled": "scaled MSE",
 }  # fmt: skip
 MAE = ("val_mae", "test_mae", "test_mae_spread", *(one.name for one in (*COLUMNS, *FOLDS) if one.folds and "_mae" in one.name))
-INSTEAD = {name: name.replace("_mae", "_score") for name in MAE}  # where the errors differ
+INSTEAD = {name: name.replace("_mae", "_score") for name in MAE}  # if another error than the MAE ranks
 UNSCALED, SCALED = "test_interval_score_90", "test_msis_95"
 SAME = 1e-9
-UNKNOWN = "?"  # the spread of one seed
+UNKNOWN = "?"  # the spread with one seed
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
 def columns_of(rows: Sequence[ScoreRow]) -> list[Column]:
-    """Every column of some rows: those of `COLUMNS`, and one for each validation range where there are several."""
+    """Every column for some rows: `COLUMNS`, plus one per validation range if there are several."""
     return [*COLUMNS, *(column for column in FOLDS if any(column.name in row.numbers for row in rows))]
 
 
 def frame(rows: Sequence[ScoreRow]) -> pl.DataFrame:
-    """Rows in their order, a column each of `columns_of`; what has no score has no rank."""
+    """Rows in order, with the columns of `columns_of`; rows without scores have no rank."""
     schema = {column.name: DTYPES.get(column.form, pl.Float64) for column in columns_of(rows)}
     return pl.DataFrame(
         [{name: value_of(row, name, place) for name in schema} for place, row in enumerate(rows)], schema=schema
@@ -43,7 +43,7 @@ def frame(rows: Sequence[ScoreRow]) -> pl.DataFrame:
 
 
 def value_of(row: ScoreRow, column: str, place: int) -> Value:
-    """What a row has in a column; `place`: where it stands, from 0."""
+    """A row's value in a column; `place`: its position, from 0."""
     own: dict[str, Value] = {
         "rank": None if row.score is None else place + 1,
         "name": row.name,
@@ -62,7 +62,7 @@ def value_of(row: ScoreRow, column: str, place: int) -> Value:
 
 
 def rendered(board: Board) -> list[dict[str, str]]:
-    """The rows as people read them, all text: a star at the chosen one, `failed` in place of a score, nothing for null."""
+    """The rows as text for people: a star marks the chosen one, `failed` replaces a score, null is empty."""
     columns = columns_of(board.rows)
     values = {one.name: [value_of(row, one.name, place) for place, row in enumerate(board.rows)] for one in columns}
     decimals = {column.name: _decimals(column, values) for column in columns}
@@ -79,7 +79,7 @@ def rendered(board: Board) -> list[dict[str, str]]:
 
 
 def _decimals(column: Column, values: dict[str, list[Value]]) -> int | None:
-    """Decimals that suit a whole column, so that its points stand below each other; None: significant digits instead."""
+    """Decimals for a whole column, so that its points line up; None: use significant digits."""
     known = [abs(value) for value in values[column.like or column.name] if isinstance(value, float)]
     largest = max(known, default=None)
     if largest is None or (largest != 0 and not 0.1 <= largest < 1e6):
@@ -109,12 +109,12 @@ def _cell(column: Column, value: Value, decimals: int | None) -> str:
 
 
 def _figure(value: float) -> str:
-    """Three decimals for everyday sizes, else four significant digits."""
+    """Three decimals for everyday sizes, otherwise four significant digits."""
     return f"{value:.3f}" if 0.1 <= abs(value) < 1000 or value == 0 else f"{value:.4g}"
 
 
 def remarks(board: Board, choose_by: Measure = "mae") -> list[str]:
-    """What the figures alone do not say: the choice, the bar and the rows, what failed and why, every note."""
+    """What the figures do not say: the choice, the bar and the rows, failures with reasons, every note."""
     highest = board.best
     lines = [_choice(board), *([_measured(board, board.bar, choose_by)] if board.bar else [])]
     if highest and board.alike:
@@ -149,7 +149,7 @@ def _choice(board: Board) -> str:
 
 
 def _measured(board: Board, bar: ScoreRow, choose_by: Measure) -> str:
-    """What skill and scores are measured against, by which error and over how many rows."""
+    """The reference of skill and scores: the bar, the error, and over how many rows."""
     rows = sorted({int(count) for row in board.rows if (count := row["test_rows"])})
     many = f"; on test {rows[0]:,}" + (f" to {rows[-1]:,}" if len(rows) > 1 else "") if rows else ""
     where = f"by {SCORES[choose_by]} on the rows that both forecast{many}"
@@ -157,8 +157,10 @@ def _measured(board: Board, bar: ScoreRow, choose_by: Measure) -> str:
 
 
 def shown(rows: Sequence[ScoreRow], columns: Sequence[str], choose_by: Measure = "mae") -> list[str]:
-    """The columns less those of scaled scores, folds or intervals that no row has; in place of the MAE what ranks, where that
-    differs; in place of the interval score one in units of each series, where such a measure ranks."""
+    """The columns without scaled scores, folds or intervals that no row has.
+
+    If another error than the MAE ranks, it replaces the MAE, and the interval score is per unit of series if
+    that measure is."""
     if choose_by != "mae" and SCALED not in columns and any(row[SCALED] is not None for row in rows):
         columns = [SCALED if name == UNSCALED else name for name in columns]
     differ = [split for split in ("val", "test") if any(_differ(row[f"{split}_mae"], row[f"{split}_score"]) for row in rows)]
@@ -174,12 +176,12 @@ def shown(rows: Sequence[ScoreRow], columns: Sequence[str], choose_by: Measure =
 
 
 def _differ(one: float | None, other: float | None) -> bool:
-    """Whether both are known and no mere sums of the same numbers in another order."""
+    """Whether both are known and differ by more than rounding."""
     return one is not None and other is not None and not math.isclose(one, other, rel_tol=SAME)
 
 
 def to_table(board: Board, width: int = 80, choose_by: Measure = "mae") -> Table:
-    """The leaderboard for a terminal of `width` columns (more columns from 110 on), remarks below."""
+    """The leaderboard for a terminal of `width` columns (more columns from 110 on), with remarks below."""
     caption = Text("\n".join(remarks(board, choose_by)))
     table = Table(title="Leaderboard", title_justify="left", caption=caption, caption_justify="left", box=None, pad_edge=False)
     columns = shown(board.rows, WIDE if width >= 110 else NARROW, choose_by)
@@ -194,7 +196,7 @@ def to_table(board: Board, width: int = 80, choose_by: Measure = "mae") -> Table
 
 
 def to_markdown(board: Board, columns: Sequence[str] = (), choose_by: Measure = "mae") -> str:
-    """The leaderboard as a Markdown table with its remarks; names cannot break out of their cells."""
+    """The leaderboard as a Markdown table with remarks; names cannot break out of their cells."""
     columns = shown(board.rows, columns or [column.name for column in columns_of(board.rows)], choose_by)
     lines = ["| " + " | ".join(BY_NAME[name].heading for name in columns) + " |"]
     lines.append("|" + "|".join("---" if BY_NAME[name].form is Form.TEXT else "---:" for name in columns) + "|")
@@ -207,15 +209,15 @@ def _markdown(text: str) -> str:
 
 
 def error_name(choose_by: Measure, target: str = "") -> str:
-    """What a measure is called, with the target where it is in the unit of that."""
+    """A measure's name, with the target if it is in the target's unit."""
     return SCORES[choose_by] + (f" ({target})" if target and choose_by == "mae" else "")
 
 
 def sentence(board: Board, target: str = "", gain: Difference | None = None, choose_by: Measure = "mae") -> str:
-    """In words: who won on validation, how it stands on test to the best baseline, to ridge and to the best naive, and if that
-    is more than chance; `gain`: the score of the highest variant less that of the best baseline (None: unknown).
+    """A sentence: who won on validation, and the test result against best baseline, ridge and best naive.
 
-    That variant was not chosen on test, and so its p value stands for itself: nothing is to be corrected.
+    It says whether that is more than chance; `gain`: the best variant's score minus the best baseline's
+    (None: unknown).  That variant was not chosen on test, so its p value needs no correction.
     """
     bar, best = board.bar, board.best
     if bar is None and best is None:
@@ -236,7 +238,7 @@ def sentence(board: Board, target: str = "", gain: Difference | None = None, cho
 
 
 def _on_test(board: Board, best: ScoreRow, choose_by: Measure) -> str:
-    """How the highest variant stands on test: in the measure to the best baseline and to ridge, by MAE to the best naive."""
+    """The best variant's test result against best baseline and ridge in the measure, best naive by MAE."""
     column, score = _tested(best, choose_by)
     ours, bar, naive = best[column], board.bar, board.naive
     if ours is None:
@@ -244,7 +246,7 @@ def _on_test(board: Board, best: ScoreRow, choose_by: Measure) -> str:
     stands = []
     if bar and (theirs := _of_the_same_rows(best, bar, column)) is not None:
         both = f", on the {int(rows):,} rows that both forecast" if (rows := best["test_rows"]) else ""
-        named = ", the best baseline" if board.won else ""  # else it was named before
+        named = ", the best baseline" if board.won else ""  # otherwise named before
         stands.append(f"{_against(ours, theirs)} {bar.name} ({_figure(theirs)}){named}{both}")
     ridge = next((row for row in board.rows if row.name == "ridge" and row is not best), None)
     if ridge and (theirs := ridge[column]):
@@ -258,18 +260,18 @@ def _on_test(board: Board, best: ScoreRow, choose_by: Measure) -> str:
 
 
 def _tested(row: ScoreRow, choose_by: Measure) -> tuple[str, str]:
-    """The column of a row's error on test and what it is called: the raw MAE where nothing else is there (lagline 0.2)."""
+    """The column and name of a row's test error: the raw MAE if nothing else exists (lagline 0.2)."""
     return ("test_mae", SCORES["mae"]) if row["test_score"] is None else ("test_score", SCORES[choose_by])
 
 
 def _of_the_same_rows(row: ScoreRow, bar: ScoreRow, column: str, of: str = "test_skill") -> float | None:
-    """The score of the bar on the rows of a model, which its skill gives."""
+    """The bar's score on the rows of a model, derived from its skill."""
     ours, skill = row[column], row[of]
     return bar[column] if ours is None or skill is None or skill == 1 else ours / (1 - skill)
 
 
 def headline(board: Board, choose_by: Measure = "mae") -> str:
-    """The outcome in a few words, for a line that is cut."""
+    """The outcome in a few words, for a line that may be cut."""
     bar, best, chosen = board.bar, board.best, board.chosen
     if chosen is None:
         return "nothing was scored"
@@ -283,7 +285,7 @@ def headline(board: Board, choose_by: Measure = "mae") -> str:
 
 
 def _real(bar: str, gain: Difference | None) -> str:
-    """Whether the difference to the best baseline is more than chance; says so where there are too few origins to tell."""
+    """Whether the difference to the best baseline is more than chance, or that too few origins can tell."""
     if gain is None:
         return ""
     if gain.p is None:
@@ -299,7 +301,7 @@ def _real(bar: str, gain: Difference | None) -> str:
 
 
 def _among(bar: str, gain: Difference) -> str:
-    """Why the p of the leaderboard is another one, where it is."""
+    """Why the leaderboard's p differs, if it does."""
     if gain.p is None or gain.p_holm is None or gain.tested is None or _chance(gain.p) == _chance(gain.p_holm):
         return ""
     among = f" As one of {gain.tested} that are tested against {bar} it has p {_chance(gain.p_holm)} after Holm's correction"
@@ -320,7 +322,7 @@ def _against(ours: float, theirs: float) -> str:
 
 
 def to_html(board: Board, columns: Sequence[str], choose_by: Measure = "mae") -> Html:
-    """Columns of the leaderboard as the table of a page, the chosen row marked, baselines quiet."""
+    """Columns of the leaderboard as an HTML table, the chosen row marked, baselines muted."""
     columns = shown(board.rows, columns, choose_by)
     sides = {column: "" if BY_NAME[column].form is Form.TEXT else NUMBER for column in columns}
     body = []

@@ -1,4 +1,4 @@
-"""What a greedy ensemble came to: how much each member counts, and what its weights are worth where they were not learnt."""
+"""A greedy ensemble's result: each member's weight, and what the weights are worth on held-out rows."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +18,7 @@ PARTS = {
 
 
 def members_of(fits: Sequence[Fit], scores: Mapping[str, Score], run: RunParams) -> Html:
-    """A table of members for each greedy ensemble; `scores`: what validation says of each fit."""
+    """A table of members per greedy ensemble; `scores`: each fit's validation scores."""
     error = error_name(run.evaluation.choose_by, run.data.target)
     return Html().join(_table(fit, fit.result.learnt, scores.get(fit.label), error) for fit in fits if fit.result.learnt)
 

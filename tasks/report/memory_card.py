@@ -14,20 +14,21 @@ from tasks.train.fits import Fit
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMNS, WIDTH, HEIGHT = 4, 3.1, 2.1  # panels in a row, inches of one
+COLUMNS, WIDTH, HEIGHT = 4, 3.1, 2.1  # panels per row, and inches of one
 TITLE = """Memory: how much a row moves the forecast,
 as a share of the row that moves it most
 (line: half-life; grey: less than 1 % in all)"""
-FLOOR = 1e-5  # of the largest sensitivity: what lies below is drawn here
+FLOOR = 1e-5  # relative to the largest sensitivity: smaller ones are drawn here
 
 
 def cards_of(fits: Sequence[Fit]) -> dict[str, MemoryCard]:
-    """The cards of the fits that have one, by label."""
+    """The memory cards of the fits that have one, by label."""
     return {fit.label: fit.evaluated.memory for fit in fits if fit.evaluated is not None and fit.evaluated.memory is not None}
 
 
 def card_table(cards: Mapping[str, MemoryCard]) -> pl.DataFrame:
-    """One row a variant: half-life and fields in rows, the largest spectral radius, the most saturated gate, the warning."""
+    """One row per variant: half-life and fields in rows, largest spectral radius, most saturated gate,
+    warning."""
     rows = []
     for name, card in cards.items():
         rows.append(
@@ -49,9 +50,9 @@ def card_table(cards: Mapping[str, MemoryCard]) -> pl.DataFrame:
 
 
 def card_figure(cards: Mapping[str, MemoryCard]) -> "Figure":
-    """Side by side, the sensitivity of each variant over the rows before the cutoff, its half-life marked; one scale for all.
+    """The sensitivity of each variant over the rows before the cutoff, side by side, with its half-life.
 
-    Each curve is divided by its own largest value, so that shapes compare; faint where the card warns.
+    Each curve is divided by its maximum, so that shapes compare; it is faint if the card warns.
     """
     from matplotlib.figure import Figure
 
@@ -78,14 +79,14 @@ def card_figure(cards: Mapping[str, MemoryCard]) -> "Figure":
         axes.tick_params(labelsize=7, colors=QUIET)
     for axes in grid.ravel()[len(cards) :]:
         axes.set_axis_off()
-    for axes in grid.ravel()[max(len(cards) - across, 0) : len(cards)]:  # the lowest panel of each column
+    for axes in grid.ravel()[max(len(cards) - across, 0) : len(cards)]:  # each column's lowest panel
         axes.tick_params(labelbottom=True)
         axes.set_xlabel("rows before the cutoff", fontsize=8)
     return figure
 
 
 def attention_figure(card: MemoryCard, name: str) -> "Figure":
-    """How much each step of the horizon attends to each sample.  Raises ValueError where there is no attention."""
+    """Each horizon step's attention to each sample.  Raises ValueError without attention."""
     if card.attention is None:
         raise ValueError(f"{name} has no attention to draw")
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""The pictures of a comparison, each drawn when it is asked for."""
+"""The pictures of a comparison, each drawn on demand."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,13 +29,13 @@ from tasks.train.kind import Kind
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LINES = 9  # variants in a picture of lines
-SHOWN = 3  # of the worst and of the best series, in the report
-BOTH = (False, True)  # on a desk, and in a hand
+LINES = 9  # variants in a line picture
+SHOWN = 3  # worst and best series in the report
+BOTH = (False, True)  # for a desktop, and for a phone
 
 
 class Picture(NamedTuple):
-    """A picture by its file name; `narrow`: the same for a phone, where it has one."""
+    """A picture by file name; `narrow`: the same for a phone, if it has one."""
 
     name: str
     figure: "Figure"
@@ -43,7 +43,7 @@ class Picture(NamedTuple):
 
 
 def pictures_of(found: Comparison, run: RunParams, data: Data, fits: Sequence[Fit]) -> Iterable[Picture]:
-    """Every picture of the comparison's run, drawn one after the other."""
+    """Every picture of the comparison's run, drawn one after another."""
     unit, board = run.data.target, report.frame(found.board.rows)
     error = report.error_name(run.evaluation.choose_by, unit)
     models = lines_of(board)
@@ -82,7 +82,7 @@ def pictures_of(found: Comparison, run: RunParams, data: Data, fits: Sequence[Fi
 
 
 def _distributions(found: Comparison, run: RunParams, data: Data) -> Iterable[Picture]:
-    """What the intervals and quantiles of the model that is shown hold; nothing where it has none."""
+    """Pictures of the shown model's intervals and quantiles; nothing if it has none."""
     model, levels, unit = found.shown, run.evaluation.levels, run.data.target
     one = distribution.held(found, model, levels, run.promotion.coverage)
     if one is None or not one.groups:
@@ -105,19 +105,19 @@ def _distributions(found: Comparison, run: RunParams, data: Data) -> Iterable[Pi
 
 
 def lines_of(board: pl.DataFrame) -> list[str]:
-    """The models that a picture has lines of: the best on validation, and every baseline."""
+    """The models with a line in pictures: the best on validation, and every baseline."""
     scored = board.filter(pl.col("val_score").is_not_null())
     best = scored.filter(pl.col("kind") != "baseline").head(LINES)["name"].to_list()
     return [name for name, kind in scored.select("name", "kind").iter_rows() if name in best or kind == "baseline"]
 
 
 def drawn_series(found: Comparison) -> list[str]:
-    """The series that are drawn, worst first."""
+    """The series to draw, worst first."""
     return plotted(found.errors_by_series(found.shown), found.shown)
 
 
 def beside(found: Comparison) -> str:
-    """The model that is drawn beside the one that is shown: the best baseline, or the best variant where that is shown."""
+    """The model drawn for comparison: the best baseline, or the best variant if that baseline is shown."""
     bar = found.baseline
     return found.first_fit(found.best) if found.shown == bar and found.best else bar
 
@@ -132,7 +132,7 @@ def _distances(found: Comparison, to: Mapping[str, Difference]) -> list[Distance
 
 
 def _skills(found: Comparison) -> list[Distance]:
-    """Each model's skill against the best baseline, in percent; alike are the variants that chance may set apart from it."""
+    """Each model's skill against the best baseline, in percent; `alike`: its difference may be chance."""
     rows = []
     for row in found.board.rows:
         one = found.to_baseline.get(row.name)

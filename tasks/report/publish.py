@@ -1,4 +1,4 @@
-"""What a comparison found, put where people look: tables, pictures, a report and the forecast frame."""
+"""Publishes a comparison: tables, pictures, a report and the forecast frame."""
 
 import itertools
 import json
@@ -41,12 +41,12 @@ from tasks.train.revision import named
 from tasks.validate.report import checks, rows
 
 Advance = Callable[[int, int, str], None]
-Drawn = tuple[bytes, bytes | None]  # the PNG of a picture, and that for a phone
+Drawn = tuple[bytes, bytes | None]  # a picture's PNG, and its version for a phone
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison that is published: what it found, what is said of it, and its leaderboard in Markdown."""
+    """A published comparison: its results, its conclusion, and its leaderboard in Markdown."""
 
     found: Comparison
     told: Told
@@ -116,7 +116,7 @@ def _drawn(pictures: Iterable[Picture], folder: Path) -> Iterable[tuple[str, Dra
 def _sections(
     found: Comparison, where: Publication, told: Told, fits: Sequence[Fit], pictures: Mapping[str, Drawn]
 ) -> list[pages.Section]:
-    """The report from top to bottom: who is better, by how much, where, and whether it is real; then all that stands behind."""
+    """The report from top to bottom: who is better, by how much, where, whether it is real; then details."""
 
     def drawn(captions: Mapping[str, str]) -> list[Html]:
         return [pages.figure(caption, *pictures[name]) for name, caption in captions.items() if name in pictures]
@@ -148,7 +148,7 @@ def _sections(
 
 
 def _checks(where: Publication) -> Html:
-    """What did not pass in words, then all checks."""
+    """The failed checks in words, then all checks."""
     verdict = where.about.verdict
     return checks(verdict) + pages.folded("all checks", rows(verdict))
 
@@ -163,7 +163,7 @@ def _common(found: Comparison) -> str:
 
 
 def _why(told: Told) -> Html:
-    """The reasons and what to type next; nothing where a variant won."""
+    """The reasons and what to type next; nothing if a variant won."""
     if told.reasons is None:
         return Html()
     commands = next_commands(told.reasons, told.command)
@@ -172,7 +172,7 @@ def _why(told: Told) -> Html:
 
 
 def _where_errors(found: Comparison, pictures: Mapping[str, Drawn]) -> tuple[str, dict[str, str]]:
-    """What is to be said of the pictures of errors, and the caption of each."""
+    """A comment on the error pictures, and each one's caption."""
     variants = sum(row.kind is not Kind.BASELINE and row.score is not None for row in found.board.rows)
     few = f"The {LINES} best of {variants} variants, and the baselines; all are in scores.csv." if variants > LINES else ""
     errors = {"error_by_step.png": "By step of the horizon"}
@@ -187,7 +187,7 @@ def _where_errors(found: Comparison, pictures: Mapping[str, Drawn]) -> tuple[str
 
 
 def _scores(board: Board, choose_by: Measure) -> Html:
-    """The leaderboard, further scores, and what each column means."""
+    """The leaderboard, further scores, and the meaning of each column."""
     meanings = [
         f"{BY_NAME[name].heading}: {BY_NAME[name].meaning}"
         for name in dict.fromkeys((*report.shown(board.rows, ACCURACY, choose_by), *report.shown(board.rows, MORE)))
@@ -199,7 +199,7 @@ def _scores(board: Board, choose_by: Measure) -> Html:
 
 
 def _ends(found: Comparison, pictures: Mapping[str, Drawn]) -> dict[str, str]:
-    """The pictures of the worst and of the best series, and their captions."""
+    """The pictures of the worst and best series, with captions."""
     shown = [name for name in pictures if name.startswith("forecasts/")]
     ends = shown if len(shown) <= 2 * SHOWN else [*shown[:SHOWN], *shown[-SHOWN:]]
     series = drawn_series(found)
@@ -211,9 +211,9 @@ def _caption(series: Sequence[str], place: int) -> str:
 
 
 def _scope(found: Comparison, run: RunParams) -> str:
-    """What was forecast: unit, horizon, and how many origins and series."""
+    """What was forecast: unit, horizon, and the number of origins and series."""
     cutoffs, series, rows = set[object](), 0, 0
-    for block in found.test.blocks():  # each of whole series
+    for block in found.test.blocks():  # blocks are whole series
         cutoffs.update(block["cutoff"].unique())
         series, rows = series + block["unique_id"].n_unique(), rows + block.height
     origins = f"{len(cutoffs):,} test origins, {series:,} series, {rows // found.test.horizon:,} forecasts a model"
@@ -235,7 +235,7 @@ def _how_real(found: Comparison, choose_by: Measure) -> str:
 
 
 def _over(differences: Mapping[str, Difference]) -> str:
-    """Over how many origins, or series, models are compared with one of them."""
+    """The number of origins, or series, over which models are compared."""
     found: dict[str, list[int]] = {}
     for one in differences.values():
         found.setdefault(one.over, []).append(one.count)
@@ -276,7 +276,7 @@ def _keep_forecasts(found: Comparison, where: Publication) -> None:
 
 
 def _conclude(found: Comparison, where: Publication, told: Told) -> None:
-    """The description of the run and of its experiment, the view of its page, and the winner's scores."""
+    """Writes the run's and the experiment's description, its page's view, and the winner's scores."""
     parent, by, board = where.parent, where.run.evaluation.choose_by, found.board
     logs.tag(parent, {"chosen": found.chosen, "best_baseline": found.baseline, "best_naive": found.naive})
     text = f"{told.markdown()}\n\n{report.to_markdown(board, NARROW, by)}\nThe whole report: `report.html` among the artifacts."
@@ -306,9 +306,10 @@ def compare_variants(
     home: Path,
     advance: Advance = lambda done, total, what: None,
 ) -> Compared:
-    """Compares all fits and baselines and publishes what came out, below the run `parent`.
+    """Compares all fits and baselines and publishes the result below the run `parent`.
 
-    `advance`: hears how many steps are done, of how many, and which model is at work; a model is two: its scores, its pages.
+    `advance`: receives the steps done, their total, and the current model; a model counts as two: its scores
+    and its pages.
     """
     models, count = sum(fit.finished for fit in fits) + len(run.evaluation.baselines), itertools.count()
 

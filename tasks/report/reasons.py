@@ -24,7 +24,7 @@ from tasks.train.fits import Fit
 
 
 def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, command: str) -> Told:
-    """What is said of a comparison; the reasons are looked for where no variant won.  `command`: what ran."""
+    """The conclusions of a comparison, with reasons if no variant won.  `command`: the command that ran."""
     by, sizes = run.evaluation.choose_by, found.scales[-1].series
     sentence = report.sentence(found.board, run.data.target, gain_of(found), by)
     note = evidence.size_note(sizes, found.errors_by_series(found.shown), found.shown, by)
@@ -34,7 +34,7 @@ def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, com
         return told
     best = next((fit for fit in fits if fit.variant == found.best), None)
     reasons = reasons_of(best.planned.variant.run if best else run, data, sizes, fits)
-    if best and not best.planned.variant.members:  # an ensemble can be no member of another
+    if best and not best.planned.variant.members:  # an ensemble cannot be a member of another
         labels = [row.name for row in found.rows if row.variant == found.best and row.finished]
         together = better_together(found.validation, best.variant, labels, found.baseline, found.scales)
         reasons += [together] if together else []
@@ -42,14 +42,14 @@ def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, com
 
 
 def gain_of(found: Comparison) -> Difference | None:
-    """The score of the highest variant less that of the best baseline, and how sure that is."""
+    """The best variant's score minus the best baseline's, and how certain that is."""
     return found.to_baseline.get(found.best or "")
 
 
 def reasons_of(run: RunParams, data: Data, sizes: pl.DataFrame, fits: Sequence[Fit]) -> list[Reason]:
-    """Every reason that holds: what the series are like first, then how the networks were trained.
+    """Every reason that holds: first about the series, then about the training.
 
-    `run`: of the variant that stands highest.  `sizes`: unique_id, size, as `Scale.series` has them.
+    `run`: that of the best variant.  `sizes`: unique_id, size, as in `Scale.series`.
     """
     panel, grid = data.panel, data.panel.facts.frequency
     arrays = some_series(_longest(panel, data.split).lazy(), grid, run.name)
@@ -74,8 +74,9 @@ def reasons_of(run: RunParams, data: Data, sizes: pl.DataFrame, fits: Sequence[F
 def better_together(
     validation: Forecasts, variant: str, fits: Sequence[str], bar: str, scales: Sequence[Scale]
 ) -> Reason | None:
-    """That the mean of a variant's forecasts (of all its `fits`, one a seed) and of the best baseline's beats that baseline on
-    validation.  `scales`: one a fold."""
+    """That the mean of a variant's and the best baseline's forecasts beats that baseline on validation.
+
+    `fits`: the variant's, one per seed.  `scales`: one per fold."""
     members = [*fits, bar]
     mean = sum((pl.col(name).fill_nan(None) for name in members), pl.lit(0.0)) / len(members)
 
@@ -96,10 +97,10 @@ def better_together(
 
 
 def _longest(panel: Panel, split: Split) -> pl.DataFrame:
-    """unique_id, ds, y of the training rows of as many of the longest series as a season is read from."""
+    """unique_id, ds, y of the training rows of the longest series, as many as seasons are read from."""
     padding, (_, stops) = panel.facts.start_padding, split.target_ranges(panel.times, panel.offsets, "train")
     counts = np.maximum(stops - padding, 0)
-    some = np.sort(np.argsort(-counts, kind="stable")[:SERIES])  # of the same length by name, in whose order series stand
+    some = np.sort(np.argsort(-counts, kind="stable")[:SERIES])  # equal lengths by name, which is the order of series
     rows = target_frame(panel, [panel.ids[number] for number in some])
     limits = np.repeat(counts[some], np.diff(panel.offsets)[some] - padding)
     return rows.filter(pl.int_range(pl.len()).over("unique_id") < pl.Series(limits))

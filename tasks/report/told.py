@@ -1,4 +1,4 @@
-"""What is said of a comparison: its conclusion, why no variant won, and what to type next; words alone, quick to import."""
+"""The conclusion of a comparison, why no variant won, and what to type next; only text, quick to import."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ from params.evaluation import Measure
 
 @dataclass(frozen=True)
 class Reason:
-    """A fact that stands against the networks, and what would change it: settings (`key=value`), and a file to write before.
+    """A fact that counts against the networks, and what would change it: settings (`key=value`) and a file.
 
-    `file`: its path and text, both empty where there is none to write.
+    `file`: path and text of a file to write first, both empty if there is none.
     """
 
     words: str
@@ -21,15 +21,16 @@ class Reason:
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> "Reason":
-        """The inverse of `dataclasses.asdict`, by way of JSON.  Raises LookupError, TypeError or ValueError for others."""
+        """The inverse of `dataclasses.asdict`, from JSON.  Raises LookupError, TypeError or ValueError."""
         path, text = raw["file"]
         return cls(str(raw["words"]), tuple(map(str, raw["settings"])), (str(path), str(text)))
 
 
 @dataclass(frozen=True)
 class Told:
-    """What is said of a comparison: its conclusion and the measure that chose; a note on that, empty where there is none; where
-    no variant won the reasons that are proven (else None); the command that ran; and whether the intervals hold."""
+    """The texts of a comparison: its conclusion, its measure, a note, and whether the intervals hold.
+
+    If no variant won, the proven reasons (else None), and the command that ran."""
 
     sentence: str
     choose_by: Measure = "mae"
@@ -40,19 +41,19 @@ class Told:
 
     @classmethod
     def read(cls, sentence: str, facts: Mapping[str, Any]) -> "Told":
-        """The same as leaderboard.json holds it; one of lagline 0.2 has the conclusion alone."""
+        """The texts in leaderboard.json; one of lagline 0.2 has only the conclusion."""
         reasons = facts.get("reasons")
         found = None if reasons is None else tuple(Reason.read(one) for one in reasons)
         note, command, intervals = (str(facts.get(name) or "") for name in ("note", "command", "intervals"))
         return cls(sentence, facts.get("choose_by", "mae"), note, found, command, intervals)
 
     def lines(self) -> list[str]:
-        """What follows the conclusion: whether the intervals hold, why no variant won and what to type next, the note."""
+        """What follows the conclusion: whether intervals hold, why no variant won, what to type, the note."""
         lines = [] if self.reasons is None else lines_of(self.reasons, self.command)
         return [*([self.intervals] if self.intervals else []), *lines, *([f"Note: {self.note}"] if self.note else [])]
 
     def markdown(self) -> str:
-        """The conclusion and what follows it, the commands as code."""
+        """The conclusion and what follows it, with the commands as code."""
         parts = [self.sentence, self.intervals]
         if self.reasons is not None:
             first, *rest = lines_of(self.reasons, "")
@@ -63,7 +64,7 @@ class Told:
 
 
 def lines_of(reasons: Sequence[Reason], command: str) -> list[str]:
-    """The reasons as people read them, and the commands that would change them.  `command`: what ran."""
+    """The reasons in words, and the commands that would change them.  `command`: the command that ran."""
     if not reasons:
         return ["Why is not proven: the windows hold the seasons, no level moved, the trainings were neither cut nor too fast."]
     lines = ["Why, as far as it is proven:", *(f"- {reason.words}" for reason in reasons)]
@@ -72,7 +73,7 @@ def lines_of(reasons: Sequence[Reason], command: str) -> list[str]:
 
 
 def next_commands(reasons: Sequence[Reason], command: str) -> list[str]:
-    """What to type: the comparison again with every setting; by itself what needs a file first."""
+    """What to type: the comparison with every setting; separately what needs a file first."""
     plain = [setting for reason in reasons if not reason.file[0] for setting in reason.settings]
     found = [_again(command, plain)] if plain else []
     for reason in reasons:
@@ -84,7 +85,7 @@ def next_commands(reasons: Sequence[Reason], command: str) -> list[str]:
 
 
 def _again(command: str, settings: Sequence[str]) -> str:
-    """The command with some settings, each in place of one of the same key."""
+    """The command with some settings, each replacing one with the same key."""
     keys, words, kept = {setting.partition("=")[0] for setting in settings}, shlex.split(command), []
     while words:
         word = words.pop(0)

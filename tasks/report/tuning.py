@@ -1,4 +1,4 @@
-"""A search in the MLflow run that its trials lie below: pictures, a table of all trials, and a summary in words."""
+"""A search in the MLflow run above its trials: pictures, a table of all trials, and a summary."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from tasks.tune.space import Space
 from tasks.tune.store import Search
 from tasks.tune.trial import State, Trial, ranked
 
-TABLED = 5  # of the best trials of a variant, in the summary
+TABLED = 5  # best trials per variant in the summary
 
 
 @dataclass(frozen=True)
 class Found:
-    """A search with all of its trials by variant, and how much each key says of the best ones."""
+    """A search with all its trials by variant, and each key's importance."""
 
     run: RunParams
     search: Search
@@ -32,31 +32,31 @@ class Found:
 
     @property
     def error(self) -> str:
-        """What the score is called, with its unit."""
+        """The score's name, with its unit."""
         return report.error_name(self.run.evaluation.choose_by, self.run.data.target)
 
     def as_it_is(self, variant: str) -> float | None:
-        """The score of a variant with its own values; None where that is not known."""
+        """The score of a variant with its own values; None if unknown."""
         first = next(iter(self.trials[variant]), None)
         mine = first is not None and not self.spaces[variant].changed(first.values)
         return first.score if first is not None and mine else None
 
     def words(self, trial: Trial) -> str:
-        """What a trial came to, in a line."""
+        """A trial's outcome in one line."""
         own = self.as_it_is(trial.variant)
         beside = "" if own is None else f"; {trial.variant} as it is: {own:.6g}"
         score = f"{self.search.measure} {trial.score:.6g} on validation"
         return f"Trial {trial.number} of {trial.variant} for {self.run.name}, seed {self.search.seed}: {score}{beside}"
 
     def counted(self) -> str:
-        """How many trials ended how, in words."""
+        """How many trials ended in each state, in words."""
         every = [one for some in self.trials.values() for one in some]
         parts = [f"{sum(one.state is state for one in every)} {state}" for state in State if state is not State.RUNNING]
         return f"{sum(one.ended for one in every)} trials: {', '.join(parts)}"
 
 
 def publish_search(found: Found, parent: str, folder: Path) -> None:
-    """Logs pictures, table and summary to the run of a search."""
+    """Logs pictures, table and summary to a search's run."""
     for name, figure, _ in pictures_of(found):
         logs.log_file(parent, save(figure, folder / name))
     logs.log_text(parent, table_of(found).write_csv(), "trials.csv")
@@ -83,7 +83,7 @@ def pictures_of(found: Found) -> Iterable[Picture]:
 
 
 def _axis(key: str, found: Found, variant: str) -> Axis:
-    """A key with the value of each finished trial."""
+    """A key with each finished trial's value."""
     dimension = found.spaces[variant].dimensions[key]
     values: list[Value] = [one.values[key] for one in found.trials[variant] if one.score is not None]
     ends = None if dimension.low is None or dimension.high is None else (float(dimension.low), float(dimension.high))
@@ -91,7 +91,7 @@ def _axis(key: str, found: Found, variant: str) -> Axis:
 
 
 def table_of(found: Found) -> pl.DataFrame:
-    """variant, trial, state, score, seconds, reason, and a column a key: every trial."""
+    """Every trial: variant, trial, state, score, seconds, reason, and a column per key."""
     rows = [
         {
             "variant": name,
@@ -110,7 +110,7 @@ def table_of(found: Found) -> pl.DataFrame:
 
 
 def summary(found: Found) -> str:
-    """What came of a search, in Markdown: the best trials of each variant and their values."""
+    """The result of a search in Markdown: the best trials of each variant and their values."""
     lines = [f"Search for {found.run.name}, {found.error} on validation, seed {found.search.seed}; {found.counted()}."]
     for name, trials in found.trials.items():
         own = found.as_it_is(name)

@@ -1,1 +1,1 @@
-"""Pictures of a comparison as matplotlib Figures.  Not by pyplot, whose state is shared by all threads."""
+"""Pictures of a comparison as matplotlib Figures, without pyplot, whose state all threads share."""

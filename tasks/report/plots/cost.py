@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 Segment = tuple[Spot, Spot]
 COSTS = {"train_seconds": "training (seconds)", "forecast_ms_per_series": "forecasting (milliseconds a series)"}
 PLAIN = {"variant": OTHERS[3], "ensemble": OTHERS[1], "baseline": QUIET}
-LONGEST = 28  # letters of a name beside a dot
+LONGEST = 28  # letters of a dot's name
 
 
 def pareto_front(cost: Sequence[float | None], error: Sequence[float | None]) -> list[int]:
-    """Indices of the points that no other beats in one and equals in the other, cheapest first; of equal points the first.
+    """Indices of points that no other beats in one value and equals in the other, cheapest first.
 
-    A point without cost or error (None, NaN) is on no front.
+    Of equal points the first.  A point without cost or error (None, NaN) is on no front.
     """
     known = [(c, e, i) for i, (c, e) in enumerate(zip(cost, error, strict=True)) if c is not None and e is not None]
     front: list[int] = []
@@ -36,11 +36,10 @@ def pareto_front(cost: Sequence[float | None], error: Sequence[float | None]) ->
 
 
 def pareto_plot(board: pl.DataFrame, chosen: str | None, bar: str, error: str) -> "Figure":
-    """The error on test against seconds of training and against milliseconds of a forecast, with the Pareto front of each.
+    """The test error against training seconds and against forecast milliseconds, each with its Pareto front.
 
-    `error`: what it is called, with its unit.
-    `board`: name, kind (variant or baseline), test_score, train_seconds, forecast_ms_per_series, num_parameters, with nulls;
-    what has no cost above 0 is not in that panel.
+    `error`: its name, with the unit.  `board`: name, kind (variant or baseline), test_score, train_seconds,
+    forecast_ms_per_series, num_parameters, with nulls; a row without a cost above 0 is not in that panel.
     """
     rows = board.filter(pl.col("test_score").is_finite())
     figure, axes = new_figure(12, max(5.0, 0.12 * rows.height + 4.2), columns=2, sharey=True)
@@ -54,7 +53,7 @@ def pareto_plot(board: pl.DataFrame, chosen: str | None, bar: str, error: str) -
     axes[0].set_title("Accuracy against cost (a larger dot has more weights)", loc="left")
     best = board.filter((pl.col("name") == bar) & pl.col("test_score").is_finite())["test_score"].to_list()
     _legend(figure, axes, chosen, bar, best[0] if best else None, rows["kind"].unique().to_list())
-    figure.draw_without_rendering()  # only now is it settled where on the paper a point lies
+    figure.draw_without_rendering()  # only now are the points' positions final
     figure.set_layout_engine("none")
     for ax, (points, lines) in zip(axes, drawn, strict=True):
         name_points(ax, points, lines + [((ax.get_xlim()[0], y), (ax.get_xlim()[1], y)) for y in best])
@@ -62,7 +61,7 @@ def pareto_plot(board: pl.DataFrame, chosen: str | None, bar: str, error: str) -
 
 
 def _panel(ax: "Axes", rows: pl.DataFrame, column: str, chosen: str | None, bar: str) -> tuple[list[Point], list[Segment]]:
-    """Dots and front of one cost; returns what is to be named, and the lines that names keep off."""
+    """Dots and front for one cost; returns the points to name, and the lines that names avoid."""
     ax.set_xlabel(COSTS[column])
     shown = rows.filter(pl.col(column).is_finite() & (pl.col(column) > 0))
     if shown.is_empty():
@@ -87,7 +86,7 @@ def _panel(ax: "Axes", rows: pl.DataFrame, column: str, chosen: str | None, bar:
 
 
 def _dot(ax: "Axes", name: str, spot: Spot, color: str, size: float, front: bool) -> Point:
-    """One dot, an arrow at the top for what lies above the picture."""
+    """One dot, or an arrow at the top if it lies above the picture."""
     (x, error), top, edge = spot, ax.get_ylim()[1], 1.2 if front else 0.4
     mark = "^" if error > top else "o"
     ax.plot([x], [min(error, top)], marker=mark, ms=size, mfc=color, mec=ACTUAL, mew=edge, zorder=3, clip_on=False)
@@ -96,7 +95,7 @@ def _dot(ax: "Axes", name: str, spot: Spot, color: str, size: float, front: bool
 
 
 def _cost_axis(ax: "Axes", least: float, most: float) -> None:
-    """Decades with plain numbers, 2 and 5 between them where there is room."""
+    """Decades with plain numbers, and 2 and 5 between them if there is room."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     ax.set_xscale("log")
@@ -110,7 +109,7 @@ def _cost_axis(ax: "Axes", least: float, most: float) -> None:
 def _legend(
     figure: "Figure", axes: Sequence["Axes"], chosen: str | None, bar: str, best: float | None, kinds: Sequence[str]
 ) -> None:
-    """Below both panels; draws the line of the best baseline too."""
+    """The legend below both panels; also draws the best baseline's line."""
     ax = axes[0]
     lines, words_of = ax.plot([], [], color=ACTUAL, lw=1.1), ["Pareto front (names in bold)"]
     dots = {f"chosen: {label(chosen, 40)}": CHOSEN} if chosen is not None else {}

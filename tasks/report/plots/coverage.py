@@ -1,4 +1,4 @@
-"""What intervals cover: each series as a dot, the worst named; and each step of the horizon, beside their width."""
+"""Interval coverage: each series as a dot, the worst named; and per horizon step, with the width."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WORST = 10  # series that are named
-BINS = 100  # places along a strip
+WORST = 10  # series to name
+BINS = 100  # positions along a strip
 
 
 @dataclass(frozen=True)
 class Strip:
-    """The coverage of the `level` (percent) interval in each series, with its `rows` [S] and the number of its `group` [S].
+    """The coverage of the `level` (percent) interval per series, with its `rows` [S] and `group` number [S].
 
-    `groups`: their names, from the smallest series to the largest, and what each covers; `wanted`: from, to, if said.
+    `groups`: names, from the smallest series to the largest, with each one's coverage; `wanted`: the limits,
+    if given.
     """
 
     level: float
@@ -45,15 +46,15 @@ class Strip:
     wanted: tuple[float, float] | None
 
     def worst(self, most: int = WORST) -> list[int]:
-        """The series that are covered least, of equal ones those with more rows first; those alone below the level."""
+        """The least covered series, ties by more rows first; only those below the level."""
         below = np.flatnonzero(self.coverage < self.level / 100).tolist()
         return sorted(below, key=lambda one: (self.coverage[one], -int(self.rows[one]), self.ids[one]))[:most]
 
 
 def coverage_strip(strip: Strip, model: str, narrow: bool = False) -> "Figure":
-    """A row a group with a dot a series and a bar at what the group covers; below it the series that are covered least.
+    """A row per group with a dot per series and a bar at its coverage; below, the least covered series.
 
-    Where each group is one series, these alone are drawn.
+    If each group is one series, only the latter are drawn.
     """
     alone = len(strip.groups) == len(strip.ids)
     named = list(range(len(strip.ids))) if alone else strip.worst()
@@ -82,12 +83,12 @@ def coverage_strip(strip: Strip, model: str, narrow: bool = False) -> "Figure":
 
 
 def _dots(ax: "Axes", strip: Strip) -> None:
-    """The dots of a group stacked around its middle, where several have the same coverage."""
+    """A group's dots, stacked around its middle where several series have the same coverage."""
     for place, (whole, color) in enumerate(zip(strip.groups.values(), ramp(len(strip.groups)), strict=True)):
         own = 100 * strip.coverage[(strip.group == place) & np.isfinite(strip.coverage)]
         x, up = stacked(own)
         step = min(0.8 / max(float(np.ptp(up)), 1.0) if len(up) else 0.1, 0.12)
-        rim = 0.4 if step > 0.05 else 0.0  # dots that lie on one another would be all rim
+        rim = 0.4 if step > 0.05 else 0.0  # overlapping dots would be nothing but rims
         ax.plot(x, place - step * up, ls="", marker="o", ms=4.5, color=color, mec="white", mew=rim, zorder=2)
         if np.isfinite(whole):
             ax.plot([100 * whole] * 2, [place - 0.42, place + 0.42], color=BAR, lw=2.4, solid_capstyle="butt", zorder=3)
@@ -98,7 +99,7 @@ def _dots(ax: "Axes", strip: Strip) -> None:
 
 
 def stacked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`values` in percent, rising, each beside how far from the middle it stands: those in the same place one above another."""
+    """Ascending `values` in percent, each with its offset from the middle: equal positions are stacked."""
     ordered = np.sort(values)
     places, first, counts = np.unique(np.floor(ordered * BINS / 100), return_index=True, return_counts=True)
     within = np.arange(len(ordered)) - np.repeat(first, counts)
@@ -142,7 +143,7 @@ def step_intervals_plot(
     span: str,
     narrow: bool = False,
 ) -> "Figure":
-    """Coverage and mean width of the interval of each level in percent by step [H].  `unit`: of widths; `span`: of a step."""
+    """Coverage and mean width of each level's interval (percent) by step [H]; `unit` of widths, `span` of a step."""
     figure, (upper, lower) = new_figure(4.2 if narrow else 9, 5.2, rows=2, sharex=True)
     colors = dict(zip(sorted(coverage), ramp(len(coverage)), strict=True))
     for level, color in colors.items():

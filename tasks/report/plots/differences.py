@@ -1,4 +1,4 @@
-"""How far each model is from one of them, with intervals (a forest plot)."""
+"""The distance of each model to one of them, with intervals (a forest plot)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ WORDS = {CHOSEN: "not told apart", ACTUAL: "variant", QUIET: "baseline"}
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a model is from another, `low` and `high` (None where there is no interval).
+    """The distance of a model to another, with `low` and `high` (None without an interval).
 
     `alike`: it may be as good.
     """
@@ -31,7 +31,7 @@ class Distance:
 
 
 def difference_plot(rows: Sequence[Distance], other: str, title: str, axis: str) -> "Figure":
-    """How far each model is from `other` with its 90 % interval, in the order given, those that are like it as a group."""
+    """Each model's distance to `other` with its 90 % interval, in the given order, alike ones grouped."""
     figure, ax = new_figure(9, 0.32 * len(rows) + 2.1)
     ax.grid(axis="y", visible=False)
     edge = ceiling(abs(end) for row in rows for end in (row.mean, row.low, row.high) if end) or 1.0
@@ -60,7 +60,7 @@ def _color(row: Distance) -> str:
 
 
 def _difference(ax: "Axes", place: int, row: Distance, edge: float) -> None:
-    """A dot and its interval; beyond the edge an arrow and the number."""
+    """A dot and its interval; beyond the edge an arrow with the number."""
     color, mean = _color(row), row.mean
     if row.low is not None and row.high is not None:
         ax.plot([row.low, row.high], [place, place], color=color, lw=1.8, solid_capstyle="butt", zorder=3)
@@ -76,7 +76,7 @@ def _difference(ax: "Axes", place: int, row: Distance, edge: float) -> None:
 
 
 def _groups(ax: "Axes", rows: Sequence[Distance]) -> None:
-    """A band and a bracket around each run of rows that cannot be told apart from the other."""
+    """A band and a bracket around each run of rows that may be as good as the other."""
     beside = ax.get_yaxis_transform()
     for alike, run in groupby(range(len(rows)), key=lambda place: bool(rows[place].alike)):
         places = list(run)

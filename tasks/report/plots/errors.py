@@ -29,7 +29,7 @@ SATURDAY = 6
 
 
 def step_plot(by_step: pl.DataFrame, models: Sequence[str], chosen: str | None, bar: str, error: str, span: str) -> "Figure":
-    """The error by horizon step, a line a model, each named at its right end.  `span`: the length of one step, such as 1h."""
+    """The error by horizon step, a line per model, named at its end.  `span`: a step's length, such as 1h."""
     figure, ax = new_figure(9, max(4.5, 0.26 * len(models) + 1.5))
     named_lines(ax, by_step, "step", models, looks_of(models, chosen, bar), mark=False)
     last = by_step.height
@@ -42,10 +42,10 @@ def step_plot(by_step: pl.DataFrame, models: Sequence[str], chosen: str | None, 
 
 
 def slice_plot(table: pl.DataFrame, by: str, models: Sequence[str], chosen: str | None, bar: str, error: str) -> "Figure":
-    """MAE on test by hour of the day or day of the week, corrected for the step, a line a model, each named at its right end.
+    """Test MAE by hour or weekday, corrected for the step, a line per model, named at its right end.
 
-    `table`: _value (hour 0 .. 23, or ISO weekday 1 .. 7) and the `mae_corrected` of each model, null where there is none.
-    `by`: hour or weekday.
+    `table`: _value (hour 0 .. 23, or ISO weekday 1 .. 7) and each model's `mae_corrected`, null if there is
+    none.  `by`: hour or weekday.
     """
     figure, ax = new_figure(9, max(3.6, 0.26 * len(models) + 1.2))
     table = table.sort("_value")
@@ -65,7 +65,7 @@ def slice_plot(table: pl.DataFrame, by: str, models: Sequence[str], chosen: str 
 
 
 def accuracy_plot(board: pl.DataFrame, chosen: str | None, bar: str, error: str) -> "Figure":
-    """The error on test as bars and on validation as marks, in the order of the leaderboard, without what has no score."""
+    """Test errors as bars and validation errors as marks, in leaderboard order, without rows that have none."""
     rows = board.filter(pl.col("test_score").is_not_null())
     figure, ax = new_figure(9, 0.34 * rows.height + 1.9)
     ax.grid(axis="y", visible=False)
@@ -74,7 +74,7 @@ def accuracy_plot(board: pl.DataFrame, chosen: str | None, bar: str, error: str)
     colors = [{bar: BAR, chosen: CHOSEN}.get(name, plain[kind]) for name, kind in rows.select("name", "kind").iter_rows()]
     ax.barh(places, rows["test_score"].to_numpy(), color=colors, height=0.66, zorder=2)
     largest = max([abs(value) for value in rows["test_score"]], default=0.0) or 1.0
-    digits = min(max(3 - math.floor(math.log10(largest)), 0), 9)  # four figures of the largest, the points below each other
+    digits = min(max(3 - math.floor(math.log10(largest)), 0), 9)  # four significant digits of the largest, points aligned
     ax.plot(
         rows["val_score"].to_numpy(), places, ls="", marker="D", ms=5, mfc="white", mec=ACTUAL, label="validation", zorder=4
     )

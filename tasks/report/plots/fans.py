@@ -1,4 +1,4 @@
-"""Fan charts: the whole distribution of some forecasts of a series, what came, and what was known before."""
+"""Fan charts: the whole distribution of some forecasts of a series, the actuals, and the history."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Color = tuple[float, float, float]
-FEW = 40  # rows: each is marked
-SHORT = 3  # rows of a forecast, and the gap behind it, that an area does not show
-SHADES = (0.14, 0.42)  # of the widest band, and how much darker all of them together are
+FEW = 40  # rows: with fewer, each is marked
+SHORT = 3  # rows of a forecast, with the gap after it, too few for an area
+SHADES = (0.14, 0.42)  # of the widest band, and how much darker all together become
 
 
 @dataclass(frozen=True)
 class Fan:
-    """One series: its `actual` rows (ds, y), over the forecasts and some before, and `forecasts` (ds, cutoff, step, y, point
-    and the quantiles as columns q0, q1 ...) of cutoffs that do not overlap; `words`: which series this is."""
+    """One series: its `actual` rows (ds, y), from some before the forecasts on, and separate `forecasts`.
+
+    `forecasts`: ds, cutoff, step, y, point and the quantiles as q0, q1 ...; `words`: which series this is."""
 
     words: str
     actual: pl.DataFrame
@@ -32,7 +33,7 @@ class Fan:
 
 
 def fan_plot(fans: Sequence[Fan], levels: Sequence[float], unit: str, model: str, narrow: bool = False) -> "Figure":
-    """One fan above another, each over its own time: bands between the quantiles of the same distance from the middle."""
+    """One fan above another, each over its own time: bands between quantiles equally far from the middle."""
     height = 2.9 if narrow else 3.1
     figure, _ = new_figure(4.2 if narrow else 10, 0.9 + height * max(len(fans), 1), rows=max(len(fans), 1))
     for ax, fan in zip(figure.axes, fans, strict=False):
@@ -52,7 +53,7 @@ def fan_plot(fans: Sequence[Fan], levels: Sequence[float], unit: str, model: str
 
 
 def pairs_of(levels: Sequence[float]) -> list[tuple[int, int]]:
-    """The quantiles that a band lies between, the widest first: those whose levels add up to one."""
+    """The pairs of quantiles around each band, widest first: those whose levels add up to one."""
     places = {round(level, 6): number for number, level in enumerate(levels)}
     found = [(number, places.get(round(1 - level, 6))) for level, number in sorted(places.items()) if level < 0.5]
     return [(low, high) for low, high in found if high is not None]
@@ -81,7 +82,7 @@ def _draw(ax: "Axes", fan: Fan, levels: Sequence[float], ticks: int) -> None:
 
 
 def _band(ax: "Axes", drawn: pl.DataFrame, ends: tuple[str, str], color: Color, front: float, words: str) -> None:
-    """One band; as a bar at each row where forecasts are too short for an area."""
+    """One band; as a bar at each row if forecasts are too short for an area."""
     x, (low, high) = times(drawn), (_values(drawn, end) for end in ends)
     if _short(drawn):
         ax.vlines(x, low, high, colors=[color], lw=6, zorder=front, label=words)
@@ -90,7 +91,7 @@ def _band(ax: "Axes", drawn: pl.DataFrame, ends: tuple[str, str], color: Color, 
 
 
 def _short(drawn: pl.DataFrame) -> bool:
-    """Whether each forecast is of few rows (`drawn`: with the row after each that breaks a line)."""
+    """Whether each forecast has few rows (`drawn`: including the row after each that breaks the line)."""
     return drawn.filter(pl.col("step") > SHORT).is_empty()
 
 
@@ -99,6 +100,6 @@ def _values(rows: pl.DataFrame, column: str) -> np.ndarray:
 
 
 def _lighter(color: str, share: float) -> Color:
-    """A colour on white, opaque: bands lie on one another."""
+    """A colour lightened towards white, opaque: bands overlap."""
     red, green, blue = (1 - share * (1 - int(color[at : at + 2], 16) / 255) for at in (1, 3, 5))
     return red, green, blue

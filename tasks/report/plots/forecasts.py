@@ -1,4 +1,4 @@
-"""Forecasts and what came, in one picture."""
+"""Forecasts and actuals in one picture."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_SERIES = 20
-STACKED = 4  # series in the one picture of a variant
-SHOWN_ROWS = 120  # target rows in the window of a forecast picture
-SHORT = 4  # horizons below this are drawn as one joined line, not origin by origin
+STACKED = 4  # series in a variant's picture
+SHOWN_ROWS = 120  # target rows shown in a forecast picture
+SHORT = 4  # shorter horizons are drawn as one joined line, not origin by origin
 
 
 def interval_columns(model: str, levels: Sequence[int]) -> list[str]:
@@ -24,7 +24,7 @@ def interval_columns(model: str, levels: Sequence[int]) -> list[str]:
 
 
 def plotted(by_series: pl.DataFrame, model: str, most: int = MOST_SERIES) -> list[str]:
-    """The series to draw, worst MAE first: all of them, or worst, best and evenly between."""
+    """The series to draw, worst MAE first: all of them, or worst, best and evenly spread between."""
     ranked = by_series.drop_nulls(model).sort(model, "unique_id", descending=[True, False])["unique_id"].to_list()
     if len(ranked) <= most:
         return ranked
@@ -32,9 +32,9 @@ def plotted(by_series: pl.DataFrame, model: str, most: int = MOST_SERIES) -> lis
 
 
 def forecast_plot(test: pl.DataFrame, series: str, model: str, other: str, unit: str, narrow: bool = False) -> "Figure":
-    """Actuals of one series over its last test origins that do not overlap, `model` with its band, an `other` model thin.
+    """One series' actuals over its last non-overlapping test origins, `model` with its band, `other` thin.
 
-    `test`: wide forecast frame, with the interval columns of `model` where it has them.  `unit`: what y is called.
+    `test`: wide forecast frame, with `model`'s interval columns if it has any.  `unit`: the name of y.
     """
     figure, ax = new_figure(*((4.2, 4.0) if narrow else (10, 4.2)))
     _draw(ax, test, series, model, other, 5 if narrow else 9)
@@ -48,7 +48,7 @@ def forecast_plot(test: pl.DataFrame, series: str, model: str, other: str, unit:
 
 
 def variant_forecast_plot(test: pl.DataFrame, series_list: Sequence[str], model: str, other: str, unit: str) -> "Figure":
-    """The same for the first STACKED series, one above the other, each over its own time; one legend for all."""
+    """The same for the first STACKED series, one above another, each over its own time; with one legend."""
     shown = series_list[:STACKED]
     figure, _ = new_figure(10, 1.0 + 2.5 * max(len(shown), 1), rows=max(len(shown), 1))
     if not shown:
@@ -65,7 +65,7 @@ def variant_forecast_plot(test: pl.DataFrame, series_list: Sequence[str], model:
 
 
 def _draw(ax: "Axes", test: pl.DataFrame, series: str, model: str, other: str, ticks: int = 9) -> None:
-    """One series: actuals, and all forecasts of a model as one line with a gap before each origin."""
+    """One series: actuals, and a model's forecasts as one line with a gap before each origin."""
     own = test.filter(pl.col("unique_id") == series)
     rows = own.filter(pl.col(model).is_not_null()).sort("cutoff", "step")
     both = rows.filter(pl.col(other).is_not_null())  # theta and auto_ets forecast some origins only
@@ -91,13 +91,13 @@ def _draw(ax: "Axes", test: pl.DataFrame, series: str, model: str, other: str, t
 
 
 def _levels_in(rows: pl.DataFrame, model: str) -> list[int]:
-    """The levels in percent of the intervals that a frame has of a model, rising."""
+    """The levels in percent of a model's intervals in a frame, ascending."""
     start = f"{model}-lo-"
     return sorted(int(name.removeprefix(start)) for name in rows.columns if name.startswith(start))
 
 
 def with_gaps(shown: pl.DataFrame) -> pl.DataFrame:
-    """A row without values after the last step of each cutoff, where a line breaks: one line is faster than one an origin."""
+    """Adds an empty row after each cutoff's last step to break the line: faster than a line per origin."""
     gap = shown.group_by("cutoff").agg(pl.col("ds").max(), (pl.col("step").max() + 1).cast(shown.schema["step"]))
     return pl.concat([shown, gap], how="diagonal").sort("cutoff", "step")
 
@@ -107,7 +107,7 @@ def _numbers(rows: pl.DataFrame, column: str) -> np.ndarray:
 
 
 def newest_apart(rows: pl.DataFrame) -> pl.Series:
-    """The newest cutoffs whose targets do not overlap, about SHOWN_ROWS target rows in all."""
+    """The newest cutoffs whose targets do not overlap, about SHOWN_ROWS target rows in total."""
     spans = rows.group_by("cutoff").agg(pl.col("ds").min().alias("first"), pl.col("ds").max().alias("last"), pl.len())
     found: list[object] = []
     taken, before = 0, None

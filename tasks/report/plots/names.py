@@ -1,4 +1,4 @@
-"""Lines with their names at the right, in place of a legend."""
+"""Lines named at their right end instead of in a legend."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Style = str | tuple[int, tuple[float, ...]]
 STYLES: tuple[Style, ...] = ("-", "--", "-.", ":", (0, (6, 1.5, 1, 1.5, 1, 1.5)))
-LABEL_INCHES = 0.24  # height of a name beside a line, with its share of the margins
+LABEL_INCHES = 0.24  # height of a line's name, including margins
 
 
 class Look(NamedTuple):
@@ -25,7 +25,7 @@ class Look(NamedTuple):
 
 
 def looks_of(models: Sequence[str], chosen: str | None, bar: str) -> dict[str, Look]:
-    """The look of each model; twenty others before one comes again."""
+    """Each model's look; twenty differ before one repeats."""
     special = {bar: Look(BAR, "--", 1.8), chosen: Look(CHOSEN, "-", 2.6)}
     rest = [name for name in models if name not in special]
     looks = {name: Look(OTHERS[i % len(OTHERS)], STYLES[i // len(OTHERS) % len(STYLES)], 1.3) for i, name in enumerate(rest)}
@@ -35,7 +35,7 @@ def looks_of(models: Sequence[str], chosen: str | None, bar: str) -> dict[str, L
 def named_lines(
     ax: "Axes", table: pl.DataFrame, along: str, models: Sequence[str], looks: Mapping[str, Look], mark: bool
 ) -> None:
-    """A line a model over the column `along`, broken at nulls, from 0 (or the lowest) to what does not squash the rest."""
+    """A line per model over the column `along`, broken at nulls, from 0 (or lower) to a readable maximum."""
     ends, peaks, lows = [], [], [0.0]
     for name in models:
         line = table.select(along, pl.col(name).cast(pl.Float64).fill_nan(None))
@@ -43,7 +43,7 @@ def named_lines(
         if known.is_empty():
             continue
         color, style, width = looks[name]
-        alone = mark or len(known) < 2 or line[name].null_count() > 0  # a value between two gaps has no line
+        alone = mark or len(known) < 2 or line[name].null_count() > 0  # a value between two gaps would have no line
         front = 3.0 if color == CHOSEN else 2.0
         x, y = line[along].to_numpy(), line[name].to_numpy()
         ax.plot(x, y, color=color, ls=style, lw=width, marker="o" if alone else None, ms=3.5, zorder=front)
@@ -58,9 +58,9 @@ def named_lines(
 
 
 def name_ends(ax: "Axes", ends: list[tuple[float, str]], looks: Mapping[str, Look]) -> None:
-    """Names right of the lines, pushed apart where they would overlap, each with a sample of its line and a thin leader.
+    """Names right of the lines, pushed apart where they would overlap, each with a line sample and a leader.
 
-    What ends above the picture is named at its top, with the value.
+    A line that ends above the picture is named at the top, with its value.
     """
     from matplotlib.transforms import blended_transform_factory
 
@@ -78,7 +78,8 @@ def name_ends(ax: "Axes", ends: list[tuple[float, str]], looks: Mapping[str, Loo
 
 
 def spread(values: Sequence[float], gap: float, bottom: float, top: float) -> list[float]:
-    """Rising `values` moved as little as a simple pass can so that neighbours are `gap` apart, within bottom .. top."""
+    """Ascending `values`, moved as little as a simple pass can so that they are `gap` apart within bottom ..
+    top."""
     places: list[float] = []
     for value in values:
         places.append(max(value, places[-1] + gap if places else bottom))

@@ -1,4 +1,4 @@
-"""What is forecast, in one picture a series: the newest rows that are known, and the forecasts with their intervals."""
+"""Forecasts in one picture per series: the newest known rows, and the forecasts with their intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from tasks.report.plots.style import ACTUAL, CHOSEN, QUIET, label, legend_above,
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDE, NARROW = (10.0, 3.4, 120), (4.2, 3.4, 180)  # inches, dots an inch: on a desk, and 390 dots wide in a hand
-FEW = 2  # rows that a line does not show
+WIDE, NARROW = (10.0, 3.4, 120), (4.2, 3.4, 180)  # inches, dots per inch: for a desktop, and 390 CSS pixels wide for a phone
+FEW = 2  # rows too few for a line
 LOW, HIGH = "yhat-lo-", "yhat-hi-"
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """One series on its own clock: what is `known` (ds, y), `forecasts` (ds, cutoff, step, yhat, yhat-lo-90 and so on)."""
+    """One series on its own clock: `known` (ds, y), `forecasts` (ds, cutoff, step, yhat, yhat-lo-90 ...)."""
 
     series: str
     known: pl.DataFrame
@@ -28,13 +28,13 @@ class Outlook:
 
     @property
     def levels(self) -> list[str]:
-        """The intervals of the forecasts, in percent as their columns say it, the widest first."""
+        """The forecasts' intervals in percent, as their columns write it, widest first."""
         said = [name.removeprefix(LOW) for name in self.forecasts.columns if name.startswith(LOW)]
         return sorted(said, key=float, reverse=True)
 
 
 def outlook_of(series: str, known: pl.DataFrame, forecasts: pl.DataFrame, rows: int) -> Outlook:
-    """The newest forecasts that do not overlap, and what is known over them and `rows` rows before."""
+    """The newest non-overlapping forecasts, and what is known over them and for `rows` rows before."""
     steps = pl.int_range(1, pl.len() + 1).over("cutoff").alias("step")
     forecasts = forecasts.sort("cutoff", "ds").with_columns(steps)
     forecasts = forecasts.filter(pl.col("cutoff").is_in(newest_apart(forecasts).implode()))
@@ -45,7 +45,7 @@ def outlook_of(series: str, known: pl.DataFrame, forecasts: pl.DataFrame, rows: 
 
 
 def outlook_picture(one: Outlook, unit: str, clock: str, narrow: bool = False) -> bytes:
-    """A PNG of one series, which a page names above it; `clock`: whose times they are, in words."""
+    """A PNG of one series, titled by its page; `clock`: the times' zone, in words."""
     width, height, dots = NARROW if narrow else WIDE
     figure, ax = new_figure(width, height)
     _draw(ax, one, clock, 5 if narrow else 9)
@@ -55,7 +55,7 @@ def outlook_picture(one: Outlook, unit: str, clock: str, narrow: bool = False) -
 
 
 def outlook_pictures(some: Sequence[Outlook], unit: str, clock: str) -> bytes:
-    """A PNG of several, one above the other, each over its own time."""
+    """A PNG of several series, one above another, each over its own time."""
     figure, _ = new_figure(WIDE[0], 0.8 + 2.6 * len(some), rows=len(some))
     for place, (ax, one) in enumerate(zip(figure.axes, some, strict=True)):
         _draw(ax, one, clock, 9)
@@ -68,18 +68,21 @@ def outlook_pictures(some: Sequence[Outlook], unit: str, clock: str) -> bytes:
 
 
 def _draw(ax: "Axes", one: Outlook, clock: str, ticks: int) -> None:
-    """What is known as a black line, each forecast in blue with its bands, the narrower the darker, and where it begins."""
+    """Known rows in black, each forecast in blue with bands (narrower is darker), and where it begins."""
     known, drawn = one.known, with_gaps(one.forecasts)
     mark = "o" if known.height <= FEW else None
     ax.plot(times(known), known["y"].to_numpy(), color=ACTUAL, lw=1.3, marker=mark, ms=3, label="actual", zorder=3)
     x, short = times(drawn), bool((one.forecasts.group_by("cutoff").len()["len"] <= FEW).any())
     centre = drawn["yhat"].cast(pl.Float64).to_numpy()
-    named = f"{', '.join(one.levels)} % interval{'s' if one.levels[1:] else ''}"  # in one entry, the others have none
+    named = f"{', '.join(one.levels)} % interval{'s' if one.levels[1:] else ''}"  # one legend entry for all levels
     for at, level in enumerate(one.levels):
         low, high = (drawn[f"{end}{level}"].cast(pl.Float64).to_numpy() for end in (LOW, HIGH))
         ax.fill_between(x, low, high, color=CHOSEN, alpha=0.16, lw=0, label=f"_{level}" if at else named)
         if short:
-            ends = [np.maximum(centre - low, 0), np.maximum(high - centre, 0)]  # of a narrow interval both may lie on one side
+            ends = [
+                np.maximum(centre - low, 0),
+                np.maximum(high - centre, 0),
+            ]  # both ends of a narrow interval may lie on one side
             ax.errorbar(x, centre, ends, color=CHOSEN, alpha=0.4, lw=0, elinewidth=5 + 3 * at, zorder=2)
     mark = "o" if short else None
     ax.plot(x, centre, color=CHOSEN, lw=1.8, marker=mark, ms=4, label="forecast", zorder=4)

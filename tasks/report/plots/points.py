@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.font_manager import FontProperties
 
-AWAY = (3, 10, 22, 34, 48, 64)  # points between a name and its dot, nearest first
+AWAY = (3, 10, 22, 34, 48, 64)  # distances in points between a name and its dot, nearest first
 DIRECTIONS = (0, 30, -30, 180, 150, -150, 60, -60, 90, -90, 120, -120)  # degrees, best first
 
 Spot = tuple[float, float]
@@ -28,9 +28,9 @@ class Point(NamedTuple):
 
 
 def name_points(ax: "Axes", points: Sequence[Point], lines: Sequence[tuple[Spot, Spot]], size: float = 8) -> None:
-    """A name beside each point, the bold ones first, each where it covers least; a thin leader to those that had to move.
+    """A name next to each point, bold ones first, each where it covers least; moved ones get a thin leader.
 
-    `lines`: level or upright ones, from and to, that names keep off.  The layout has to be settled: call
+    `lines`: horizontal or vertical ones, from and to, that names avoid.  The layout must be final: call
     `draw_without_rendering` before.
     """
     from matplotlib.font_manager import FontProperties
@@ -50,7 +50,7 @@ def name_points(ax: "Axes", points: Sequence[Point], lines: Sequence[tuple[Spot,
     for point, dot in sorted(zip(points, dots, strict=True), key=lambda pair: not pair[0].bold):
         font = FontProperties(size=size, weight="bold" if point.bold else "normal")
         width, height, _ = text_to_path.get_text_width_height_descent(point.text, font, ismath=False)
-        width, height = 1.06 * width, 1.25 * height  # letters on a grid of dots are wider than drawn
+        width, height = 1.06 * width, 1.25 * height  # letters snapped to pixels are wider than drawn
         here, away = beside(dot, point.radius, width, height, taken, (left, bottom, right, top))
         taken.append(box(*here, width, height))
         _annotate(ax, point, (here[0] - dot[0], here[1] - dot[1]), away > AWAY[0], font)
@@ -64,7 +64,7 @@ def _annotate(ax: "Axes", point: Point, offset: Spot, led: bool, font: "FontProp
 
 
 def beside(dot: Spot, radius: float, width: float, height: float, taken: Sequence[Box], frame: Box) -> tuple[Spot, float]:
-    """The middle of the name of a dot, and how far from it that lies: the nearest place that covers least."""
+    """The centre of a dot's name, and its distance: the nearest position that covers least."""
     best, found = math.inf, (dot, 0.0)
     for rank, (away, degrees) in enumerate((away, degrees) for away in AWAY for degrees in DIRECTIONS):
         across = math.cos(math.radians(degrees)) * (radius + away + width / 2)
@@ -75,7 +75,7 @@ def beside(dot: Spot, radius: float, width: float, height: float, taken: Sequenc
         if covered + 0.1 * rank < best:
             best, found = covered + 0.1 * rank, ((dot[0] + across, dot[1] + up), away)
         if not covered:
-            break  # those that follow lie further away
+            break  # later ones are further away
     return found
 
 
@@ -85,6 +85,6 @@ def box(x: float, y: float, width: float, height: float) -> Box:
 
 
 def overlap(one: Box, other: Box) -> float:
-    """The area that two boxes share."""
+    """The area shared by two boxes."""
     across = min(one[2], other[2]) - max(one[0], other[0])
     return max(across, 0.0) * max(min(one[3], other[3]) - max(one[1], other[1]), 0.0)

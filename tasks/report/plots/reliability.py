@@ -1,4 +1,4 @@
-"""Whether quantiles say what they claim: how many actuals lie below each, and where in its distribution each actual lies."""
+"""Whether quantiles mean what they say: how many actuals lie below each, and where each actual lies."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -16,9 +16,9 @@ PERCENT = (0, 20, 40, 60, 80, 100)
 def reliability_plot(
     levels: Sequence[float], pool: np.ndarray, groups: Mapping[str, np.ndarray], model: str, narrow: bool = False
 ) -> "Figure":
-    """The share of actuals below each quantile [Q] against its level, of all series and of each of some groups.
+    """The share of actuals below each quantile [Q] against its level, over all series and for some groups.
 
-    `groups`: from the smallest series to the largest.  NaN: not known.
+    `groups`: from the smallest series to the largest.  NaN: unknown.
     """
     figure, ax = new_figure(*((4.2, 5.3) if narrow else (9, 5.4)))
     at = 100 * np.asarray(levels, np.float64)
@@ -40,7 +40,7 @@ def reliability_plot(
 
 
 def pit_plot(shares: np.ndarray, count: int, model: str, narrow: bool = False) -> "Figure":
-    """The share of `count` actuals in each part of the distributions that were forecast: [10], by decile."""
+    """The share of `count` actuals in each tenth of the forecast distributions: [10]."""
     figure, ax = new_figure(*((4.2, 3.6) if narrow else (9, 3.8)))
     parts = len(shares)
     if count:

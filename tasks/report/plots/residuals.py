@@ -1,4 +1,4 @@
-"""What a model leaves unexplained: residuals over time, their spread and their memory."""
+"""A model's residuals: over time, their spread and their autocorrelation."""
 
 from typing import TYPE_CHECKING
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_POINTS = 1500  # more than a picture has pixels for
+MOST_POINTS = 1500  # more than a picture has pixels
 MOST_LAGS = 40
-TAIL = 0.005  # of the residuals on each side are not in the histogram
+TAIL = 0.005  # this share on each side is left out of the histogram
 
 
 def autocorrelation(values: np.ndarray, lags: int) -> np.ndarray:
     """[..., lags] the autocorrelation of values [..., time] at lags 1 .. `lags`; NaN values are missing.
 
-    A missing pair is left out, and the rest counts for it; without any missing this is the usual estimate, all lags divided
-    by the same variance.  NaN where no pair is known or nothing varies.
+    Missing pairs are left out and the rest scaled up; without any missing this is the usual estimate, with
+    one variance for all lags.  NaN if no pair is known or nothing varies.
     """
     known = np.isfinite(values)
     count = known.sum(-1, keepdims=True)
@@ -43,7 +43,7 @@ def autocorrelation(values: np.ndarray, lags: int) -> np.ndarray:
     length = values.shape[-1]
     found = np.full((*values.shape[:-1], lags), np.nan)
     variance = (apart**2).sum(-1) / np.maximum(count[..., 0], 1)
-    floor = (1e-12 * np.abs(mean[..., 0])) ** 2  # what rounding leaves of a constant
+    floor = (1e-12 * np.abs(mean[..., 0])) ** 2  # the rounding error of a constant
     for lag in range(1, min(lags, length - 1) + 1):
         pairs = np.einsum("...t,...t->...", weight[..., lag:], weight[..., :-lag])
         product = np.einsum("...t,...t->...", apart[..., lag:], apart[..., :-lag])
@@ -54,10 +54,10 @@ def autocorrelation(values: np.ndarray, lags: int) -> np.ndarray:
 
 
 def residual_plot(rows: pl.DataFrame, name: str, unit: str, of: str = "") -> "Figure":
-    """Residuals of one model over time, as a histogram, and their autocorrelation one step ahead.
+    """One model's residuals over time, as a histogram, and their autocorrelation one step ahead.
 
-    `rows`: unique_id, ds, cutoff, step, residual (actual minus forecast, in `unit`; null where there is none).  `of`: which
-    series they are of, for the title.
+    `rows`: unique_id, ds, cutoff, step, residual (actual minus forecast, in `unit`; null if there is none).
+    `of`: which series, for the title.
     """
     rows = rows.with_columns(pl.col("residual").cast(pl.Float64).fill_nan(None))
     figure, _ = new_figure(10, 6.4, rows=0)
@@ -75,7 +75,7 @@ def residual_plot(rows: pl.DataFrame, name: str, unit: str, of: str = "") -> "Fi
 
 
 def thinned(rows: pl.DataFrame, most: int = MOST_POINTS) -> pl.DataFrame:
-    """ds, mean, low and high (5 and 95 %) of the residuals over all series, at most `most` rows: neighbours are averaged."""
+    """ds, mean, low and high (5 and 95 %) of the residuals over all series, averaged to `most` rows at most."""
     residual = pl.col("residual")
     spread = {"mean": residual.mean(), "low": residual.quantile(0.05, "linear"), "high": residual.quantile(0.95, "linear")}
     by_ds = rows.group_by("ds").agg(**spread).sort("ds")
@@ -120,7 +120,7 @@ def _histogram(ax: "Axes", values: np.ndarray) -> None:
 
 
 def _by_origin(rows: pl.DataFrame) -> np.ndarray:
-    """[series, origins] the residuals, oldest origin first, NaN where a series has none."""
+    """[series, origins] the residuals, oldest origin first, NaN if a series has none."""
     place = rows.select(pl.col("unique_id", "cutoff").rank("dense").cast(pl.Int64) - 1, "residual")
     series, origins = place["unique_id"].to_numpy(), place["cutoff"].to_numpy()
     values_SO = np.full((series.max(initial=-1) + 1, origins.max(initial=-1) + 1), np.nan)
@@ -129,7 +129,7 @@ def _by_origin(rows: pl.DataFrame) -> np.ndarray:
 
 
 def _memory(ax: "Axes", rows: pl.DataFrame) -> None:
-    """Each series on the grid of all origins; the band is that of a single series, as series are seldom independent."""
+    """Each series on the grid of all origins; the band is for one series: they are seldom independent."""
     ax.set_title("Memory, one step ahead", loc="left", pad=24)
     ax.set_xlabel("lag (origins)")
     ax.set_ylabel("autocorrelation")

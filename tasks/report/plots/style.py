@@ -1,7 +1,7 @@
-"""The look that all pictures share: palette, empty figures, labels, times, files.
+"""The look of all pictures: palette, empty figures, labels, times, files.
 
-One palette (Okabe and Ito, safe for colour-blind eyes) throughout: actuals black, the chosen variant blue, the best
-baseline vermilion, other variants in the rest of it, further told apart by line style.
+There is one palette (Okabe and Ito, safe for colour-blind eyes): actuals black, the chosen variant blue, the
+best baseline vermilion, other variants in the remaining colours, also told apart by line style.
 """
 
 import io
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 ACTUAL, CHOSEN, BAR, QUIET, GRID = "#1a1a1a", "#0072B2", "#D55E00", "#9a9a9a", "#e4e4e4"
 OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-DESK, HAND = 120, 180  # dots an inch: of a picture, and of one that is 4.2 inches wide and shown on a phone
-UNIT = 40  # letters of an error and its unit beside an axis
-FAR = 4  # medians: what lies above would squash the rest of a picture
+DESK, HAND = 120, 180  # dots per inch: of a picture, and of a 4.2 inch wide one for a phone
+UNIT = 40  # letters of an error and its unit on an axis
+FAR = 4  # medians: values above would squash the rest of a picture
 
 
 def file_name(number: int, series: str) -> str:
-    """series-00-<slug>.png: safe on every file system, whatever the series is called."""
+    """series-00-<slug>.png: safe on every file system, whatever the series' name."""
     plain = unicodedata.normalize("NFKD", series).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-")
     return f"series-{number:02d}-{slug or 'unnamed'}.png"
 
 
 def ramp(count: int) -> list[str]:
-    """As many greens, from light to dark, for groups that have an order."""
+    """`count` greens from light to dark, for ordered groups."""
     from matplotlib.colors import LinearSegmentedColormap, to_hex
 
     scale = LinearSegmentedColormap.from_list("groups", ["#8fd6bd", OTHERS[0], "#003d2c"])
@@ -43,7 +43,7 @@ def ramp(count: int) -> list[str]:
 
 
 def save(figure: "Figure", path: Path) -> Path:
-    """Writes a PNG in place of `path`; the same figure gives the same bytes."""
+    """Writes a PNG to `path`; the same figure gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with placed(path) as partial:
         figure.savefig(partial, format="png", dpi=DESK, metadata={"Software": None})
@@ -51,14 +51,14 @@ def save(figure: "Figure", path: Path) -> Path:
 
 
 def png(figure: "Figure", dots: int) -> bytes:
-    """A PNG of `dots` an inch; the same figure gives the same bytes."""
+    """A PNG at `dots` per inch; the same figure gives the same bytes."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=dots, metadata={"Software": None})
     return content.getvalue()
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **shared: Any) -> tuple["Figure", Any]:
-    """A white figure, `width` by `height` inches, and its axes: one, or an array of them, or none where `rows` is 0."""
+    """A white figure, `width` by `height` inches, and its axes: one, an array, or none if `rows` is 0."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
@@ -69,21 +69,21 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **s
 
 
 def dress(ax: "Axes") -> None:
-    """Gives axes the look of all pictures."""
+    """Gives axes the common look."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color=GRID, lw=0.6)
     ax.set_axisbelow(True)
 
 
 def whole_ticks(ax: "Axes") -> None:
-    """Ticks of the x axis at whole numbers alone."""
+    """Puts ticks of the x axis at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
 def note(ax: "Axes", words: str) -> None:
-    """What to read where there is nothing to see."""
+    """A text in place of an empty picture."""
     ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=QUIET)
 
 
@@ -93,13 +93,13 @@ def legend_above(ax: "Axes", columns: int = 5) -> None:
 
 
 def ceiling(values: Iterable[float]) -> float:
-    """The largest value that is not FAR above the median, which a picture has to show; 0 where there is none."""
+    """The largest value not FAR above the median, which a picture has to show; 0 if there is none."""
     known = sorted(values)
     return max((value for value in known if value <= FAR * median(known)), default=0.0)
 
 
 def label(text: str, most: int = 60) -> str:
-    """Any text as a label: no mathtext, no line breaks, no letters that the font lacks, no endless names."""
+    """Any text as a label: no mathtext, no line breaks, no letters missing in the font, limited length."""
     from matplotlib import font_manager
 
     known = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
@@ -109,13 +109,13 @@ def label(text: str, most: int = 60) -> str:
 
 
 def times(rows: pl.DataFrame):  # type: ignore[no-untyped-def]
-    """Timestamps as matplotlib takes them: UTC without saying so, or whole numbers."""
+    """Timestamps for matplotlib: UTC without a zone, or whole numbers."""
     ds = rows["ds"]
     return ds.to_numpy() if ds.dtype.is_integer() else ds.dt.replace_time_zone(None).to_numpy()
 
 
 def time_axis(ax: "Axes", rows: pl.DataFrame, clock: str = "UTC", ticks: int = 9) -> None:
-    """Labels the x axis with times on a clock, or with integer time steps."""
+    """Labels the x axis with times of a clock, or with integer time steps."""
     if rows.schema["ds"].is_integer():
         ax.set_xlabel("time step")
         whole_ticks(ax)

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def loss_plot(losses: pl.DataFrame, name: str, best: float | None, unit: str) -> "Figure":
-    """Training loss and validation MAE, one above the other, the best one marked.
+    """Training loss and validation MAE, one above the other, with the best marked.
 
-    `losses`: train_loss, val_mae, and first what they go along: epoch, or the penalty of a closed form.
+    `losses`: train_loss, val_mae, and first the x axis: epoch, or the penalty of a closed form.
     """
     figure, (upper, lower) = new_figure(8, 5, rows=2, sharex=True)
     along = losses.columns[0]

@@ -1,4 +1,4 @@
-"""Pictures of a search: scores trial by trial, which keys matter, and the values of all trials side by side."""
+"""Pictures of a search: scores by trial, the keys' importance, and the values of all trials side by side."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANEL = 2.9  # inches high
-LONGEST = 20  # letters of a key
+PANEL = 2.9  # panel height in inches
+LONGEST = 20  # letters shown of a key
 FEW = "too few trials have finished"
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The trials of a variant as (number, score or None, state), and the score of the variant as it is."""
+    """A variant's trials as (number, score or None, state), and the score of the variant itself."""
 
     variant: str
     trials: Sequence[tuple[int, float | None, str]]
@@ -29,7 +29,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Axis:
-    """A key with the value of each finished trial; `ends` of numbers, on a scale of logarithms or not; else its `choices`."""
+    """A key with each finished trial's value; `ends` of numbers, log scale or not; else its `choices`."""
 
     key: str
     values: Sequence[Value]
@@ -38,7 +38,7 @@ class Axis:
     choices: Sequence[Value]
 
     def place(self, value: Value) -> float:
-        """Where a value lies on the axis, from 0 to 1."""
+        """A value's position on the axis, from 0 to 1."""
         if self.ends is None:
             return self.choices.index(value) / max(len(self.choices) - 1, 1)
         low, high = (math.log(end) if self.log else end for end in self.ends)
@@ -46,14 +46,14 @@ class Axis:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Places and what stands there."""
+        """The ticks: positions and labels."""
         if self.ends is None:
             return [(self.place(one), label(str(one), LONGEST)) for one in self.choices]
         return [(0.0, f"{self.ends[0]:.4g}"), (1.0, f"{self.ends[1]:.4g}")]
 
 
 def history_plot(curves: Sequence[Curve], error: str) -> "Figure":
-    """The score of each trial and the best so far, a panel a variant; pruned and failed ones stand at the foot."""
+    """Each trial's score and the best so far, a panel per variant; pruned and failed ones at the bottom."""
     figure, axes = _panels(len(curves))
     for ax, curve in zip(axes, curves, strict=True):
         done = [(number, score) for number, score, _ in curve.trials if score is not None]
@@ -87,7 +87,7 @@ def _history(ax: "Axes", curve: Curve, done: Sequence[tuple[int, float]]) -> Non
 
 
 def importance_plot(shares: Mapping[str, Mapping[str, float]]) -> "Figure":
-    """How much each key says of whether a trial is among the best tenth, a panel a variant, the largest first."""
+    """How much each key says about being in the best tenth, a panel per variant, largest first."""
     rows = max((len(one) for one in shares.values()), default=1)
     figure, axes = _panels(len(shares), max(1.6, 0.42 * rows + 1.0))
     for ax, (variant, found) in zip(axes, shares.items(), strict=True):
@@ -107,7 +107,7 @@ def importance_plot(shares: Mapping[str, Mapping[str, float]]) -> "Figure":
 
 
 def parallel_plot(axes: Mapping[str, Sequence[Axis]], scores: Mapping[str, Sequence[float]], error: str) -> "Figure":
-    """The values of every finished trial as a line across the keys, the better the darker, a panel a variant."""
+    """Every finished trial's values as a line across the keys, better is darker, a panel per variant."""
     figure, panels = _panels(len(axes), 3.4)
     for ax, (variant, keys) in zip(panels, axes.items(), strict=True):
         ax.set_title(f"{label(variant)}: the darker, the better; the best in blue", loc="left", pad=14)
@@ -127,7 +127,7 @@ def _lines(ax: "Axes", keys: Sequence[Axis], scores: Sequence[float]) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
     shades = LinearSegmentedColormap.from_list("scores", ["#1a1a1a", "#d9d9d9"])
-    order = sorted(range(len(scores)), key=lambda place: -scores[place])  # the best on top
+    order = sorted(range(len(scores)), key=lambda place: -scores[place])  # draw the best on top
     for rank, place in enumerate(order):
         behind = (len(order) - 1 - rank) / max(len(order) - 1, 1)
         best = rank == len(order) - 1
