@@ -25,8 +25,7 @@ class EvaluationParams(Section):
     on (auto: by counts alone, docs/comparison.md).  `save_forecasts`: to MLflow, not only to
     LAGLINE_HOME.  `refit`: after how many test origins every model is retrained.  `levels`: of the intervals,
     in percent.  `intervals`: how they are calibrated (auto: best for each model).  `scaled`: also errors in
-    units of each series' training standard deviation.  `choose_by`: the measure that ranks and chooses on
-    validation.
+    units of each series' training standard deviation.  `choose_by`: the measure that ranks on validation.
     """
 
     stride: Positive

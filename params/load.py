@@ -333,8 +333,7 @@ class Plan:
         return _plan(self.path, (*self.settings, text), layers)
 
     def tuned(self, variant: str, name: str, values: Mapping[str, Value], about: str = "a trial") -> tuple[VariantParams, Tree]:
-        """A variant with other values of some searched keys, as if read from a file `name`, and that file's
-        content.
+        """A variant with other values of some searched keys, as if read from a file `name`, and its content.
 
         Raises UserError for values that a run does not allow.
         """

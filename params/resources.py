@@ -16,8 +16,7 @@ KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,99}", re.ASCII)
 
 
 def in_bytes(value: object) -> object:
-    """A size such as 4GB (10^9 bytes each) or 512MiB (2^20 each), in bytes; other types are returned
-    unchanged.
+    """A size such as 4GB (10^9 bytes each) or 512MiB (2^20 each), in bytes; other types are unchanged.
 
     Raises ValueError for a malformed size.
     """

@@ -150,8 +150,7 @@ class SplitParams(Section):
     """How much is kept for validation and test, counted back from the end, or the dates at which they begin.
 
     A duration or a date cuts all series at the same time; a row count is taken from the end of each series.
-    `folds`: validation ranges, each as long as `validation`, which is the last; every model is trained per
-    fold.
+    `folds`: validation ranges as long as `validation`, which is the last; every model is trained for each.
     """
 
     validation: Border
@@ -209,13 +208,11 @@ class ScalingParams(Section):
 class TrainingParams(Section):
     """The training loop; the same for every variant unless its own file says otherwise.
 
-    The budget is `max_epochs` and, if given, `max_steps` (optimizer steps) and `max_seconds`, whichever ends
-    first.
+    The budget is `max_epochs` and, if given, `max_steps` (optimizer) and `max_seconds`, whichever ends first.
     `micro_batches`: parts of a batch, with equal gradients; auto: `rules/micro_batches.yaml`.
     `monitor`: what picks the best epoch on validation: the MAE in raw units, or the loss of the point
     forecast, in scaled units, where series of any size count alike.
-    `average_epochs`: validate and keep the mean of the weights over about so many epochs; 0: those of one
-    step.
+    `average_epochs`: validate and keep the mean of the weights over about so many epochs; 0: of one step.
     `refit`: all: the chosen variant is retrained on all rows, for the epochs that validation chose.
     `quantiles`: levels forecast besides the point; none: only those of the residuals.
     `point`: the forecast is the median or mean of these; null: a separate output, trained by `loss`.
@@ -337,8 +334,7 @@ class VariantParams(Section):
 
     `shared`: arguments that the run gives to all variants, for families that take them.  `members`: of an
     ensemble, the variants whose fits (all seeds) it combines, and baselines, whose `family` is their name.
-    `search`: what `tune` may change, by key.  `draws_as`: the name that seeds its random numbers, if not its
-    own.
+    `search`: what `tune` may change, by key.  `draws_as`: the name that seeds its random numbers, if another.
     `greedy`: the members are all of the run's, with weights learnt on validation.
     """
 

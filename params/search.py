@@ -24,8 +24,7 @@ MOST_DIMENSIONS, MOST_CHOICES = 30, 50
 
 
 class Dimension(Section):
-    """The values of one key: `low` to `high`, uniform or log-uniform, in steps of `step`; or one of
-    `choices`.
+    """The values of one key: `low` to `high`, uniform or log-uniform, in steps of `step`; or `choices`.
 
     Integers are drawn if both ends are integers.
     """

@@ -50,8 +50,7 @@ def lock(home: Path, name: str, wait: bool = True) -> Iterator[int]:
     """Holds `<home>/locks/<name>.lock` for the block; the file stays, the lock is in the kernel.
 
     Yields its descriptor: a child that inherits it (`pass_fds`) keeps the lock while it lives, even if we
-    die. Raises Held if another process has it and `wait` is False.  Not reentrant: nesting one name
-    deadlocks.
+    die.  Raises Held if another process has it and `wait` is False.  Not reentrant: nested, it deadlocks.
     """
     path = home / "locks" / f"{name}.lock"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

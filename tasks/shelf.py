@@ -140,8 +140,7 @@ def get(digest: str, panels: Path) -> bool:
 
 
 def reader(panel: Path) -> Callable[[], Mapping[str, "np.ndarray"]] | None:
-    """A function that reads a panel's files (name -> content, uint8) from the shelf on another machine,
-    lazily.
+    """A function that reads a panel's files (name -> content, uint8) lazily from the shelf elsewhere.
 
     It is pickled with everything it needs except numpy and pyarrow, and uses that machine's credentials.  It
     raises PermissionError if that machine cannot read.  None without a shelf, or if it lacks the panel.

@@ -29,8 +29,7 @@ Started = TypeVar("Started")
 
 def ui(home: Path, port: int | None = None, open_browser: bool = False) -> None:
     """Serves the pages until Ctrl-C (KeyboardInterrupt is the caller's), by default on the first free port
-    from 5000 on.  Raises UserError if nothing is tracked yet, the named port is taken or a server ends by
-    itself.
+    from 5000 on.  Raises UserError if nothing is tracked yet, the port is taken or a server ends by itself.
     """
     store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home}/mlflow.db"
     if store.startswith(("http://", "https://")):

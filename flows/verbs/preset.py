@@ -38,8 +38,7 @@ class Asked:
 def show_compared(home: Path, plan: Plan, asked: Asked) -> None:
     """Compares as a preset says, within the minutes if given, and shows the result.
 
-    Raises UserError, before reading data, for an unknown preset or variant and for files that cannot be
-    written.
+    Raises UserError, before reading data, for an unknown preset or variant and for unwritable files.
     """
     if asked.tuned is not None:
         raise UserError("--tuned: a preset searches by itself: leave it out, or --preset and --minutes")

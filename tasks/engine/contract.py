@@ -124,8 +124,6 @@ class Engine(Protocol):
     ) -> tuple[int, str]:
         """Runs the `job.json` of a folder; returns the exit status and the end of the error output.
 
-        `job`: the content of `job.json`.  `code`: digest of the forecasting code, stored in
-        `evaluation.json`.
-        `members`: the folders of an ensemble's networks.  `locks`: descriptors held as long as the fit may
-        write.
+        `job`: the content of `job.json`.  `code`: digest of the forecasting code, for `evaluation.json`.
+        `members`: the folders of an ensemble's networks.  `locks`: descriptors held while the fit may write.
         """

@@ -25,8 +25,7 @@ ORIGINS_LEAST = 10  # with fewer, the baseline is left out
 class Fitted(NamedTuple):
     """The cost of fitting a baseline, and the longest season that it supports.
 
-    `prices`: (longest season, core milliseconds per row), as measured; rows are those that it reads or
-    forecasts.
+    `prices`: (longest season, core milliseconds per row), as measured; rows are those read or forecast.
     """
 
     longest: int
@@ -125,8 +124,7 @@ def _allowed(one: float) -> int:
 
 def spread_origins(names: Sequence[str], panel: Panel, origins: np.ndarray, run: RunParams) -> np.ndarray:
     """The `origins` (rows of a panel, ascending) on which a model with these baselines is judged: those of
-    the slowest fitted one, as in a comparison, but at least ORIGINS_LEAST by `auto`.  All if none is
-    fitted."""
+    the slowest fitted one, as in a comparison, at least ORIGINS_LEAST by `auto`.  All if none is fitted."""
     evaluation = run.evaluation
     past = Origins.of(panel, origins)
     moment = _groups(past) if len(origins) else origins
@@ -203,8 +201,7 @@ def _fitted(run: RunParams) -> list[str]:
 
 
 def _groups(past: Origins) -> np.ndarray:
-    """[origins] what is fitted together: cutoffs or, if series end at different times, places counted from
-    their ends.
+    """[origins] what is fitted together: cutoffs or, if series end at different times, places from the end.
 
     Otherwise thirty cutoffs would miss most series of a split by rows.
     """

@@ -29,11 +29,9 @@ Progress = Callable[[str, int, int], None]  # the current baseline, fits done, f
 
 @dataclass(frozen=True)
 class Baselines:
-    """The forecasts of baselines as files: per split and baseline, the file with its column, as in
-    `frames.write`.
+    """The forecasts of baselines as files: per split and baseline, the file with its column.
 
-    `notes`: on baselines that left out test origins.  `times`: when work on each began and ended, in
-    milliseconds.
+    `notes`: on baselines that left out test origins.  `times`: start and end of work on each, in ms.
     `errors`: the MAE of each per validation range, oldest first; None without any row to score.
     """
 
@@ -50,11 +48,9 @@ class Baselines:
 
 
 def write_baselines(run: RunParams, data: Data, folder: Path, progress: Progress | None = None) -> Baselines:
-    """Forecasts validation (of each fold separately) and test with a run's baselines, into files in `folder`,
-    a block at a time.
+    """Forecasts validation (each fold separately) and test with a run's baselines, into files, in blocks.
 
-    Calls share nothing: those with `only_naive` and `only_fitted` may run at the same time, in threads or
-    processes.
+    Calls share nothing: those with `only_naive` and `only_fitted` may run at the same time.
     `progress` is called after each fit; an exception from it ends the call.
     """
     names, began = run.evaluation.baselines, _now()
@@ -83,8 +79,7 @@ def _now() -> int:
 class _Work:
     """The forecasts of baselines at some targets: the origins of each per fold, and running sums.
 
-    `sums` [folds, baselines, 4]: errors, rows with one, series tried, and series among them without
-    forecasts.
+    `sums` [folds, baselines, 4]: errors, rows with one, series tried, and those of them without forecasts.
     """
 
     run: RunParams

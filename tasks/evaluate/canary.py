@@ -46,8 +46,7 @@ class Leak(ChecksFailed):
 @dataclass(frozen=True)
 class Pipeline:
     """What the canary tests: how to build a panel, windows and split, forecasters by label, their scaling,
-    and `mixed` ensembles, whose forecasters lack their baselines; `tried`: the split with the cutoffs to
-    try."""
+    and `mixed` ensembles, whose forecasters lack their baselines; `tried`: the split to take cutoffs from."""
 
     build: BuildPanel
     params: WindowParams
@@ -163,8 +162,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 @task(cache_policy=NO_CACHE)
 @discreet
 def try_canary(frame: pl.LazyFrame, run: RunParams, data: Data, fits: Sequence[Fit]) -> None:
-    """Raises Leak, naming the feature, if the forecast of a trained variant sees past its cutoff or is
-    shifted.
+    """Raises Leak, naming the feature, if a trained variant's forecast sees past its cutoff or is shifted.
 
     Cutoffs are in the test range; for fits of an earlier fold, in its validation range.
     """

@@ -70,8 +70,7 @@ def write_forecasts(
 ) -> None:
     """Writes the forecast frame of one model to a file, ROWS rows at a time.
 
-    `points` [windows, horizon]; `own` [windows, horizon, Q]: its own quantiles at `levels` [Q], minus the
-    points.
+    `points` [windows, horizon]; `own` [windows, horizon, Q]: its own quantiles at `levels` [Q], less points.
     """
     some = max(ROWS // windows.params.horizon, 1)
     with placed(path) as partial, ExitStack() as opened:

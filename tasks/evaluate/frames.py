@@ -69,8 +69,7 @@ class Outcome(NamedTuple):
 class Targets:
     """What is forecast: a horizon of rows after each of some origins.
 
-    `folds`: the origin rows of each fold [O], ascending.  With several, a frame has its number in `_fold`,
-    from 0.
+    `folds`: the origin rows of each fold [O], ascending.  With several, a frame has `_fold`, from 0.
     """
 
     panel: Panel
@@ -108,8 +107,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Forecasts:
-    """A wide forecast frame on disk, with each origin's `horizon` rows together and in order, and times as
-    instants.
+    """A wide forecast frame on disk: each origin's `horizon` rows together, in order, with times as instants.
 
     `sources`: per model, the file with its own quantiles, if any; `ids`: of the panel's series, in order.
     `folds`: the rows of each validation range, in sequence; empty if there is only one.
@@ -266,8 +264,7 @@ def with_intervals(
     bounds: Bounds = NO_BOUNDS,
     units: np.ndarray | None = None,
 ) -> pl.DataFrame:
-    """Adds `<model>-lo-L` and `<model>-hi-L` at some levels in percent; null without a forecast or enough
-    errors.
+    """Adds `<model>-lo-L` and `<model>-hi-L` at levels in percent; null without forecast or enough errors.
 
     The frame holds the model's own quantiles in columns named by `own_column` after an underscore.  `units`:
     per row, if not those of its series.

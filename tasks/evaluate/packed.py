@@ -1,8 +1,7 @@
 """Packs the wide forecast frame: 32 bits if rounding is far below a naive forecast's error, and compressed.
 
 In 32 bits a forecast of 15.3 C loses 5e-7, which no figure shows; one of 16,777,217.0 with errors of
-hundredths loses 1.  BYTE_STREAM_SPLIT groups bytes by significance: digits vary, but signs and exponents
-repeat.
+hundredths loses 1.  BYTE_STREAM_SPLIT groups bytes by significance: signs and exponents repeat.
 """
 
 from collections.abc import Mapping
@@ -23,8 +22,7 @@ KEPT = ("unique_id", "ds", "cutoff", "y", "_fold")  # columns besides forecasts
 
 
 def is_narrow(panel: Panel, naive: Mapping[str, float], bounds: Bounds = NO_BOUNDS) -> bool:
-    """Whether 32 bits suffice for every series: rounding at its largest |y| is below SHARE of its naive
-    error.
+    """Whether 32 bits suffice for every series: rounding at its largest |y| is below SHARE of naive errors.
 
     `naive`: in-sample errors of series that have one.  A series without, or with an error of 0, needs values
     that 32 bits hold exactly, and so do `bounds`, which no rounded forecast may pass.

@@ -127,8 +127,7 @@ def ids_of(
     why: Callable[[Sequence[str]], str] = lambda keys: "",
     excused: bool = False,
 ) -> tuple[str, ...]:
-    """The columns that name the series: as asked, none if times are unique, or the fewest that make them
-    unique.
+    """The columns that name the series: as asked, none if times are unique, or the fewest that suffice.
 
     `why`: another explanation for times that repeat within the series of some columns; if `excused`, they may
     repeat then.  Raises UserError if no columns make the times unique: there are duplicates.

@@ -114,8 +114,7 @@ def _time_text(time: object) -> str:
 def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
     """Looks at the table at `path` and drafts a run file for it; `asked` is respected, the rest guessed.
 
-    If `melting`, a wide table is written long next to `out`.  Raises UserError if it cannot be forecast as it
-    is.
+    If `melting`, a wide table is written long next to `out`.  Raises UserError if it cannot be forecast.
     """
     try:
         path.encode()

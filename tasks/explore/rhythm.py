@@ -46,8 +46,7 @@ class Grid:
 
 
 def span_of(keys: pl.LazyFrame, whole: bool, name: str) -> str | int:
-    """The step of a frame (unique_id, ds; sorted): the commonest difference, or a finer one that fits all
-    times.
+    """The step of a frame (unique_id, ds; sorted): the commonest difference, or a finer one that fits all.
 
     Raises UserError if no series has two rows, or the times are on no grid.
     """

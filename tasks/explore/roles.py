@@ -27,8 +27,7 @@ SAID = {
 
 @dataclass(frozen=True)
 class Roles:
-    """The role of each column.  `why`: for the target; `others`: other possible targets; `left`: unused
-    columns.
+    """The role of each column.  `why`: for the target; `others`: other possible targets; `left`: unused.
 
     `future`: known ahead, as asked; `ahead`: features that may be known ahead.
     """
@@ -48,8 +47,7 @@ class Roles:
 def roles_of(
     columns: Sequence[Column], constant: Sequence[str], asked: Asked, series: int, keys: DataParams, source: str
 ) -> Roles:
-    """Assigns target and features.  `constant`: the columns that never change within a series; `series`: how
-    many.
+    """Assigns target and features.  `constant`: the columns that never change within a series, of `series`.
 
     Raises UserError if no column can be a target, or a request cannot be met.
     """

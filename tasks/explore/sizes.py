@@ -20,8 +20,7 @@ SHORT_SEASON = 48  # a window holds four seasons up to this length, else two
 
 @dataclass(frozen=True)
 class Sizes:
-    """In rows: horizon, padding, validation = test, strides, season; in samples: lookback, features'
-    lookback.
+    """In rows: horizon, padding, split (validation = test), strides, season; lookbacks in samples.
 
     `rate`: rows between two samples of the target.
     """
@@ -97,8 +96,7 @@ def _reach(season: int, seasons: Mapping[int, float], horizon: int, longest: int
     """How many rows a window spans, and how many lie between its samples.
 
     Two or four whole seasons, plus one of an equally clear longer season, as far as rows suffice before
-    validation ends; if these are too many samples, only every few rows, with a whole number of samples per
-    season.
+    validation ends; if these are too many samples, every few rows, with whole numbers of samples per season.
     """
     if season == 1:
         return min(3 * horizon, MOST_SAMPLES, max(1, (training - horizon) // 2)), 1

@@ -12,8 +12,7 @@ FIRST_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
 
 
 def calendar_columns(times: np.ndarray, name: str, frequency: Frequency) -> tuple[np.ndarray, ...]:
-    """The channels [rows], float32, of a calendar feature at a panel's `times`: its waves, or 1 on holidays
-    else 0.
+    """The channels [rows], float32, of a calendar feature at `times`: its waves, or 1 on holidays else 0.
 
     Days are those of the table's zone.
     """
@@ -26,8 +25,7 @@ def calendar_columns(times: np.ndarray, name: str, frequency: Frequency) -> tupl
 
 
 def calendar_waves(times: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine [rows], float32, of a calendar feature (a key of CALENDAR); `times` int64,
-    microseconds.
+    """Sine and cosine [rows], float32, of a calendar feature (a key of CALENDAR); `times` int64 in us.
 
     hour includes minutes; monthday, yearday and month count from 0; a whole period is an angle of 2 pi.
     """

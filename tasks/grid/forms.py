@@ -1,8 +1,7 @@
 """Notations of times as regular expressions with named groups: year-first forms, or a user's format.
 
 Groups: year or short (two digits), month, name (of the month) or quarter, day, weekday, yearday, week, hour,
-minute, second, half (am or pm), zone; months, days, hours, minutes, seconds without separators.  Copied in
-models/serving.py.
+minute, second, half (am or pm), zone; months, days, hours, ... without separators; also in models/serving.py.
 """
 
 import re

@@ -12,8 +12,7 @@ YEARS = range(1950, 2101)  # for countries; the package knows some for fewer yea
 
 
 def holidays_of(given: str | Sequence[str] | None) -> tuple[date, ...]:
-    """`data.holidays` as sorted dates: each a date, a country (DE), a part of one (DE-BY) or an exchange
-    (XNYS).
+    """`data.holidays` as sorted dates: each a date, a country (DE), a region (DE-BY) or an exchange (XNYS).
 
     Raises UserError if the package that knows them is missing, or does not know one.
     """

@@ -14,8 +14,7 @@ from tasks.grid.zone import to_instant, to_wall
 
 
 def resolve_split(run: RunParams, frequency: Frequency, oldest: int, newest: int) -> Split:
-    """The borders of a run: durations counted back from the newest row of all series, dates, or rows per
-    series.
+    """The borders of a run: durations back from the newest row of all series, dates, or rows per series.
 
     `oldest`, `newest`: the first and last timestamp of the table (microseconds, or integer steps).  Raises
     UserError if a border is outside the data.
@@ -44,8 +43,7 @@ def resolve_split(run: RunParams, frequency: Frequency, oldest: int, newest: int
 def resolve_folds(run: RunParams, frequency: Frequency, oldest: int, newest: int) -> list[Split]:
     """The borders of every validation range of a run, oldest first; the last are those of `resolve_split`.
 
-    Each range has the same length and ends where the next begins.  Raises UserError if one begins before the
-    data.
+    Each range has the same length and ends where the next begins.  Raises UserError if one precedes the data.
     """
     found = [resolve_split(run, frequency, oldest, newest)]
     while len(found) < run.split.folds:

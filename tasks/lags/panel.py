@@ -39,8 +39,7 @@ CHUNK = 1 << 17  # rows in memory at a time
 
 
 def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency, forward_fill: int, folder: Path) -> Path:
-    """Writes the panel of a long frame (unique_id, ds, y, covariates; any order) below `folder`; returns its
-    folder.
+    """Writes the panel of a long frame (unique_id, ds, y, covariates; any order); returns its folder.
 
     Missing steps become rows of NaN.  `params.wide` are always kept in 64 bits.  Writes to a temporary
     folder, then renames it; reuses an identical panel and rebuilds a damaged one with a warning.  Raises
@@ -232,8 +231,7 @@ def _finish_rows(
 def _carry_forward(
     part: np.ndarray, at: np.ndarray, start: np.ndarray, limit: int, column: int, held: tuple[np.ndarray, np.ndarray]
 ) -> bool:
-    """Fills NaN in place with the series' last value, at most `limit` rows old; returns whether it filled
-    any.
+    """Fills NaN in place with the series' last value, at most `limit` rows old; True if it filled any.
 
     `at`: the rows of the part; `start`: the first row of their series.  `held` carries over between chunks.
     """

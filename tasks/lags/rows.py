@@ -23,8 +23,7 @@ BLOCK = 1 << 14  # rows at a time, so that a block of the panel stays in the CPU
 
 @dataclass(frozen=True)
 class Source:
-    """A column to lay out: a channel of the panel (None: the observed target), or its mean over `window`
-    rows.
+    """A column to lay out: a channel of the panel (None: the target), or its mean over `window` rows.
 
     `ends`: whether the row past the end of a series is read, and so must be null.
     """

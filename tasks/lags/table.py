@@ -39,8 +39,7 @@ def lag_table(panel: Panel, params: WindowParams, edges: Edges = "keep", rolling
 
 
 def table_part(panel: Panel, params: WindowParams, edges: Edges, rolling: Sequence[int], start: int, stop: int) -> pl.DataFrame:
-    """Rows start .. stop of the lag table (as with edges kept); reads only the rows of the panel that they
-    need.
+    """Rows start .. stop of the lag table (as with edges kept); reads only the panel's rows that they need.
 
     On whole columns a shift is a view and a mask one bit per row, so the memory overhead is small.
     """

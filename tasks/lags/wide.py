@@ -43,11 +43,9 @@ class Rests:
 def small_changes(
     columns: Mapping[str, Callable[[slice], np.ndarray]], chunks: Iterable[slice], offsets: np.ndarray
 ) -> list[str]:
-    """The columns in which, for any series, many changes between observed values are small at 32-bit
-    resolution.
+    """The columns in which, for any series, many changes between observed values are small in 32 bits.
 
-    `columns`: functions that return the values of some rows; `chunks`: all rows in parts, without comparing
-    across parts.
+    `columns`: functions that return the values of some rows; `chunks`: all rows in parts, each for itself.
     """
     counts = {name: np.zeros((2, len(offsets) - 1), np.int64) for name in columns}
     for rows in chunks:

@@ -37,8 +37,7 @@ BEGINNING = 1000  # rows checked for UTC instants, where the zone only matters f
 class Clock:
     """`zone`: of a table's times, None if unknown; `told`: how it was found, in words, if it was guessed.
 
-    `zoned`: per file, whether its times are instants; `later`: per file, the rows that are the second of two
-    equal local times.
+    `zoned`: per file, whether its times are instants; `later`: per file, the second of equal local times.
     """
 
     zone: str | None = None

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 
 def open_delta(folder: Path, name: str) -> Table:
-    """The newest version of a Delta table; the digest covers its version number and the contents of its
-    files.
+    """The newest version of a Delta table; the digest covers its version number and its files' contents.
 
     Raises UserError if the package is missing or the table cannot be read.
     """

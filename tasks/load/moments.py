@@ -1,8 +1,7 @@
 """The time of each row as its columns give it: an instant if they name a zone, else as if in UTC.
 
 Times are year-first text, text in data.time_format, or numbers since 1970 (data.time_unit); integers are
-dates if they look so (20200131, 202001).  Several columns give a time together.  `cells.time_of` applies the
-zone.
+dates if they look so (20200131, 202001).  Several columns give a time together.  Zones: `cells.time_of`.
 """
 
 import re

@@ -114,8 +114,7 @@ def evidence_of(rows: pl.LazyFrame, columns: Iterable[str]) -> Evidence:
 
 
 def _forms_of(rows: pl.LazyFrame, name: str) -> tuple[dict[str, str], int, int]:
-    """The forms of a column with an example cell each, how many of its cells are numbers, and how many
-    filled.
+    """The forms of a column with an example cell each, how many cells are numbers, and how many filled.
 
     Cells are grouped by shape, with all digits alike except a leading zero: there are few, however many rows.
     """

@@ -59,8 +59,7 @@ class _Patient:
 
 
 def patiently(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """The result of a call, retried while the server is away.  Raises Unavailable after LAGLINE_PATIENCE
-    seconds.
+    """The result of a call, retried while the server is away.  Raises Unavailable after LAGLINE_PATIENCE s.
 
     Within `answered` and outside `patience`, it is retried as long as that block may wait.
     """

@@ -45,8 +45,7 @@ def experiment(name: str, home: Path) -> str:
 
 
 def artifacts(home: Path) -> str | None:
-    """The artifact address of new experiments: LAGLINE_ARTIFACTS, or in the home; None: as the server
-    decides.
+    """The artifact address of new experiments: LAGLINE_ARTIFACTS, or in the home; None: the server's.
 
     Raises UserError unless it is a folder or s3://bucket/folder, without a password and with boto3 installed.
     """

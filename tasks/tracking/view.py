@@ -55,8 +55,7 @@ def run_url(base: str, experiment_id: str, run_id: str, artifact: str = "") -> s
 def view(parent: str, metrics: Mapping[str, int]) -> dict[str, Any]:
     """The state of a view: which runs in which order, columns and their widths, charts in sections.
 
-    Sorted by a metric, the runs form one flat list; by date, MLflow's default, they are hidden below their
-    parent.
+    Sorted by a metric, the runs form one flat list; by date, the default, they are hidden below their parent.
     """
     widths = WIDTHS | {f"metrics.`{name}`": pixels for name, pixels in metrics.items()}
     return {

@@ -24,8 +24,7 @@ def planned_on_all_rows(fit: Fit) -> Planned:
 
 
 def job_on_all_rows(job: Job, result: Result) -> Job:
-    """The job that trains on every row for the epochs, or with the penalty, that validation chose in a
-    finished fit.
+    """The job that trains on all rows for the epochs, or with the penalty, that validation chose in a fit.
 
     Step budgets grow with the epoch, so that the learning rate goes through the same share of its schedule;
     if a budget cut the best epoch short, the refit's last epoch is cut at the same share.  `max_seconds` is

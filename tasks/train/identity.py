@@ -94,8 +94,7 @@ def revision() -> Revision:
 def identity(job: Job, panel_digest: str) -> str:
     """The identity of a fit: sha256 of its data, numbers, training code, torch version and device kind.
 
-    For a baseline, which does not use torch: data, numbers, code, and statsforecast's version if it uses
-    that.
+    For a baseline, without torch: data, numbers, code, and statsforecast's version if it uses that.
     """
     facts = {"data": panel_digest, "numbers": job.numbers(), "code": _code_of(job), **statsforecast(_baselines(job))}
     if not is_baseline(job.family):
@@ -123,8 +122,7 @@ def statsforecast(baselines: Iterable[str]) -> dict[str, str]:
 
 
 def comparison_identity(run: RunParams, fits: Sequence[Planned]) -> str:
-    """The identity of a comparison: its fits, what judges them, and the data that the chosen one is refitted
-    on.
+    """The identity of a comparison: its fits, what judges them, and the data for the final refit.
 
     Raises UserError if two of its fits are identical: they would write to one folder.
     """

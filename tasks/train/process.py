@@ -1,7 +1,6 @@
 """One fit in its folder: run by the engine, or reused.
 
-The folder is named by the fit's identity: a finished fit is reused, and one that was killed resumes from its
-last checkpoint.
+The folder is named by the fit's identity: a finished fit is reused, a killed one resumes from a checkpoint.
 """
 
 import json

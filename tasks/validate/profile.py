@@ -32,8 +32,7 @@ class Profile:
 
     `missing`: wanted values without a column; `found`: the table's columns.  `split_problem`: why the split
     does not fit the data, if so.  `frequency`: the grid to compare times with.  `tail`: the newest rows,
-    without a target, to be forecast; not counted above.  `told`: how the zone was found, in words, if it was
-    guessed.
+    without a target, to be forecast; not counted above.  `told`: how the zone was guessed, in words, if so.
     `went_back`: a zone whose clocks went back at all repeated times.
     """
 
@@ -217,8 +216,7 @@ def _rows_of(splits: Sequence[Split], series: pl.DataFrame, frequency: Frequency
 def _ranges(
     split: Split, frequency: Frequency, steps: pl.Expr, first: pl.Expr, day: pl.Expr
 ) -> dict[str, tuple[pl.Expr, pl.Expr]]:
-    """The half-open range of rows (Int64, 0 .. steps) of each split in a series of `steps` rows from `first`
-    on.
+    """The half-open range of rows (Int64, 0 .. steps) of each split in a series of `steps` rows from `first`.
 
     The same as `Split.target_ranges` of models/data/panel.py, which needs a panel; here as expressions.
     """
