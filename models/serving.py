@@ -1,10 +1,12 @@
-"""Serves a bundle: long frame -> regular grid -> windows -> exported graph -> frame; never unpickles, never changes its input.
+"""Serves a bundle: long frame -> grid -> windows -> graph -> frame; never unpickles or changes its input.
 
-numpy, pandas, torch and nothing of ours: a verbatim copy of this one file travels in each bundle (so it is long), and our own
-`forecast` uses it too.  Behind `mlflow models serve` it also reads the requests, within limits.
-Timestamps are microseconds inside (UTC, or for steps of a day or more what the clocks of the table's zone show), or whole
-numbers where the frequency is one; a position counts steps from the first row.
-Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, H horizon, S series.
+Needs numpy, pandas, torch and nothing of ours: a verbatim copy of this one file travels in each bundle (hence
+its length), and our own `forecast` uses it too.  Behind `mlflow models serve` it also reads the requests,
+within limits.
+Timestamps are microseconds internally (UTC, or local time of the table's zone for steps of a day or more), or
+integers where the frequency is one; a position counts steps from the first row.
+Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, H
+horizon, S series.
 """
 
 import contextlib
@@ -32,34 +34,34 @@ import pandas as pd
 import torch
 
 Graph = Callable[..., torch.Tensor]
-SOURCE = Path(__file__).read_bytes()  # what runs here, to be held against the copy that a manifest lists
+SOURCE = Path(__file__).read_bytes()  # the running code, to compare with the copy that a manifest lists
 BATCH = 256
 MICROSECONDS = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6, "w": 7 * 86400 * 10**6}
 MONTHS = {"mo": 1, "q": 3, "y": 12}
-# in a cell of a CSV, in any case: nothing; but for a series, which may be called so
+# null in a CSV cell, in any letter case, except for series, which may have such names
 NULLS = ("", "na", "n/a", "nan", "null", "none")
-# of the names of series, as in tasks/load/ids.py: blanks around them, whole numbers with nothing but zeros behind the point
+# in series names, as in tasks/load/ids.py: surrounding blanks, whole numbers with only zeros after the point
 BLANKS = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
 WHOLE = re.compile(r"(?:-(0)|(0|-?[1-9][0-9]*))\.0+", re.ASCII)
 TRUTHS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
-BEFORE = {"true": "1", "false": "0"}  # what a category that is true or false was called by an older lagline
-NAMED = 5  # series that a message names
-LEAST = 10  # values that a baseline needs in another model's place, or two seasons
-ERRORS = 8  # seasonal naive ones that say the unit of a series
-MOST_STEPS = 10**6  # of the grid that a baseline reads, however few the rows are
+BEFORE = {"true": "1", "false": "0"}  # names of the categories true and false in an older lagline
+NAMED = 5  # series named in a message
+LEAST = 10  # values (or two seasons) that a baseline needs to replace another model
+ERRORS = 8  # seasonal naive errors needed for a series' unit
+MOST_STEPS = 10**6  # the longest grid a baseline may read, however few the rows
 BLIND = "no observed y in its window"
 JSON_FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
-SERVES = "__pyfunc_model_path__"  # the variable in which MLflow names the model to the process that is to serve it
+SERVES = "__pyfunc_model_path__"  # MLflow names the model to the serving process in this variable
 MOST = {"LAGLINE_SERVE_MAX_BYTES": 16 * 2**20, "LAGLINE_SERVE_MAX_ROWS": 100_000}  # of one request
-LONGEST_ANSWER = 500  # letters of a refusal
-MOST_ASKED = 99  # levels or quantiles of one request
+LONGEST_ANSWER = 500  # letters of an error message
+MOST_ASKED = 99  # levels or quantiles in one request
 OLD_INPUTS = {"past_BLF": "float32", "ahead_BAK": "float32", "static_BC": "float32", "series_B": "int64"}  # of lagline 0.1
 DAY = MICROSECONDS["d"]
 HOLIDAY = "holiday"
-SKIPPED = 25 * MICROSECONDS["h"]  # no clock was ever put forward by more
-ZONED = re.compile(r"\d[T ].*([Zz]|[+-]\d\d(:?\d\d)?)$")  # a time that names its offset from UTC
+SKIPPED = 25 * MICROSECONDS["h"]  # no clock was ever moved forward by more
+ZONED = re.compile(r"\d[T ].*([Zz]|[+-]\d\d(:?\d\d)?)$")  # a time with a UTC offset
 MOST_SIZE, LOG1P = 1e30, -1.0  # as in models/data/refused.py, with the words
 REFUSED = {
     "text": "text where numbers are needed",
@@ -69,7 +71,7 @@ REFUSED = {
 }
 PERIODS = {"hour": 24.0, "weekday": 7.0, "monthday": 31.0, "yearday": 365.25, "month": 12.0}
 
-# All that an honest archive holds.  torch.export.load falls back to unpickling anything, and evaluates expressions and guards.
+# The contents of a legitimate archive.  torch.export.load would unpickle anything, and evaluate expressions and guards.
 _MEMBER = re.compile(
     r"archive/(data/(weights/(weight_\d+|model_weights_config\.json)|constants/(tensor_\d+|model_constants_config\.json)"
     r"|sample_inputs/model\.pt)|models/model\.json|archive_format|archive_version|byteorder|\.data/(version|serialization_id))"
@@ -99,7 +101,7 @@ def load(folder: str | Path, digest: str | None = None) -> "Model":
     """The model of a bundle folder.  Raises ValueError as `check` and `open_graph` do."""
     contents = check(folder, digest)
     facts = json.loads(contents["model.json"])
-    if is_baseline(facts.get("family", "")):  # which is computed below
+    if is_baseline(facts.get("family", "")):  # baselines are computed below
         return Model(facts)
     more = contents.get("refitted.pt2")
     refitted = open_graph(more, "refitted.pt2") if more is not None else None
@@ -107,8 +109,8 @@ def load(folder: str | Path, digest: str | None = None) -> "Model":
 
 
 def _load_pyfunc(path: str) -> "Model":
-    """What MLflow calls; also refuses a bundle whose copy of this file is not the one that runs."""
-    with contextlib.suppress(OSError):  # of a version that MLflow loads where it lies Python's bytecode would be no file
+    """MLflow's entry point; also refuses a bundle whose copy of this file is not the running one."""
+    with contextlib.suppress(OSError):  # removes Python's bytecode, which would be an extra file in a version loaded in place
         written = Path(cache_from_source(__file__))
         written.unlink()
         written.parent.rmdir()
@@ -120,9 +122,9 @@ def _load_pyfunc(path: str) -> "Model":
 
 
 def check(folder: str | Path, digest: str | None = None) -> dict[str, bytes]:
-    """Name -> content of every file of a bundle, read once and found to be what manifest.json lists.
+    """Name -> content of every file of a bundle, read once and verified against manifest.json.
 
-    Raises ValueError naming the file that is missing, extra or changed; `digest`: the sha256 that the manifest must have.
+    Raises ValueError naming a missing, extra or changed file; `digest`: the manifest's expected sha256.
     """
     folder = Path(folder)
     here = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_symlink() or not p.is_dir()}
@@ -150,7 +152,7 @@ def check(folder: str | Path, digest: str | None = None) -> dict[str, bytes]:
 
 
 def open_graph(content: bytes, name: str = "graph.pt2") -> Graph:
-    """The program in a .pt2 archive.  Raises ValueError for an archive that holds more than numbers and calls of aten."""
+    """The program in a .pt2 archive.  Raises ValueError if it holds more than numbers and aten calls."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _refuse_code(archive, name)
@@ -180,7 +182,7 @@ def _refuse_code(archive: zipfile.ZipFile, of: str) -> None:
 
 
 def _texts(node: Any, key: str = "key") -> Iterator[tuple[str, str]]:
-    """Every text in a JSON tree with the key that it stands under, and every key."""
+    """Every text in a JSON tree with its key, and every key."""
     if isinstance(node, str):
         yield key, node
     for name, below in node.items() if isinstance(node, dict) else [(key, x) for x in node] if isinstance(node, list) else []:
@@ -189,7 +191,7 @@ def _texts(node: Any, key: str = "key") -> Iterator[tuple[str, str]]:
 
 
 class _Grid(NamedTuple):
-    """The time axis: a step, the zone whose clocks count its days (None: not known), the holidays that it may pass over."""
+    """The time axis: a step, the zone that defines its days (None: unknown), the holidays it may skip."""
 
     span: str | int
     zone: str | None = "UTC"
@@ -201,7 +203,7 @@ class _Grid(NamedTuple):
 
     @property
     def step(self) -> int:
-        """The length of a step in microseconds, months, business days or whole numbers."""
+        """A step's length in microseconds, months, business days or whole numbers."""
         if isinstance(self.span, int):
             return self.span
         number = int(self.span.removesuffix(self.unit))
@@ -209,11 +211,11 @@ class _Grid(NamedTuple):
 
     @property
     def by_day(self) -> bool:
-        """Whether a step is a day or more, and so one on the wall clock."""
+        """Whether a step is a day or more, and so counted in local time."""
         return bool(self.unit) and (self.unit not in MICROSECONDS or self.step >= DAY)
 
     def shown(self, time: int) -> str:
-        """A time as people read it."""
+        """A time as text for people."""
         if not self.unit:
             return str(time)
         named = self.by_day and self.zone not in (None, "UTC")
@@ -221,14 +223,14 @@ class _Grid(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What a forecast can be: from `lowest` to `highest`, and a whole number where `integer`."""
+    """The possible forecasts: from `lowest` to `highest`, whole numbers if `integer`."""
 
     lowest: float | None = None
     highest: float | None = None
     integer: bool = False
 
     def of(self, values: np.ndarray) -> np.ndarray:
-        """The nearest that they can be: rounded (a half to the even neighbour), then clipped; NaN stays."""
+        """The nearest possible values: rounded (half to even), then clipped; NaN stays."""
         return self._clipped(np.rint(values) if self.integer else values)
 
     def _clipped(self, values: np.ndarray) -> np.ndarray:
@@ -237,7 +239,7 @@ class Bounds(NamedTuple):
         return np.asarray(np.clip(values, low, high)) + 0.0  # no -0
 
     def outward(self, quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
-        """Quantiles [..., Q] of some levels [Q]: those below one half rounded down, the others up; then clipped."""
+        """Quantiles [..., Q] at levels [Q], rounded down below one half and up above it, then clipped."""
         if self.integer:
             quantiles = np.where(levels < 0.5, np.floor(quantiles), np.ceil(quantiles))
         return self._clipped(quantiles)
@@ -251,14 +253,16 @@ TRANSFORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.nda
 
 
 class Calibration(NamedTuple):
-    """Where the quantiles of a model's forecasts lie, learnt from its errors on validation.  R rows, G groups of series.
+    """The quantiles of a model's forecasts, learnt from its validation errors.  R rows, G groups of series.
 
-    `levels` [Q], rising.  `offsets` [G, H, Q]: what is added, in units of the series; NaN where too few errors say it.
-    `own`: it is added to the model's own quantiles of these levels, else to the point.  `transform`: in which it is added.
-    `units`, `groups` [S + 1]: of each series of training and, last, of one that training did not see.
-    `ratio`: of the usual series' unit to its mean |y_t - y_(t - season)|, in the transform: such a series has that multiple of
-    its own, where its rows say it; None: always the last unit.
-    `latest` [S + 1]: the units after the newest row, for what was trained on all rows; None: the same.
+    `levels` [Q], ascending.  `offsets` [G, H, Q]: what is added, in units of the series; NaN with too few
+    errors.
+    `own`: added to the model's own quantiles at these levels, else to the point.  `transform`: the scale it
+    is added on.
+    `units`, `groups` [S + 1]: per training series and, last, for series not in training.
+    `ratio`: the typical series' unit over its mean |y_t - y_(t - season)|, on the transform's scale: a series
+    not in training has this multiple of its own mean if its rows suffice; None: always the last unit.
+    `latest` [S + 1]: the units after the newest row, for a model trained on all rows; None: the same.
     """
 
     levels: np.ndarray
@@ -273,7 +277,7 @@ class Calibration(NamedTuple):
 
     @classmethod
     def of(cls, said: dict[str, Any], series: int) -> "Calibration":
-        """That of a model.json, or of one of its fallbacks; an older one has half widths of the 90 % interval alone."""
+        """The calibration in a model.json or a fallback; an older one has only 90 % half widths."""
         found = said.get("calibration")
         if found is None:
             half = np.array([np.nan if width is None else width for width in said.get("half_widths", ())], np.float64)
@@ -284,7 +288,7 @@ class Calibration(NamedTuple):
         return cls(**{name: found[name] for name in cls._fields} | arrays)
 
     def told(self) -> dict[str, Any]:
-        """As model.json holds it, and `of` reads it."""
+        """As stored in model.json, the inverse of `of`."""
         offsets = self.offsets.astype(object)
         offsets[~np.isfinite(self.offsets)] = None
         parts = self._replace(offsets=offsets)._asdict().items()
@@ -298,10 +302,10 @@ class Calibration(NamedTuple):
         own: np.ndarray | None = None,
         units: np.ndarray | None = None,
     ) -> np.ndarray:
-        """[R, Q] the quantiles of rows, rising: `point`, `step` (from 0), `series` (its number) [R], `own` [R, Q]; `units` [R]
-        where they are not those of the series.
+        """[R, Q] ascending quantiles; intervals of 50 % and more keep both ends on their side of the point.
 
-        Those of intervals of 50 % and more lie on their side of the point.  Raises ValueError without quantiles that it needs.
+        `point`, `step` (from 0), `series` (its number) [R]; `own` [R, Q]; `units` [R] if they are not those
+        of the series.  Raises ValueError if quantiles it needs are missing.
         """
         if self.own and own is None:
             raise ValueError("these intervals are made from the model's own quantiles, and there are none")
@@ -318,13 +322,12 @@ class Calibration(NamedTuple):
         return found
 
     def asked(self, quantiles: np.ndarray, point: np.ndarray, levels: Sequence[float], bounds: Bounds) -> np.ndarray:
-        """[R, len(levels)] the quantiles of some levels as they are given out: `at`, on their side of the point, rounded
-        outward, within what a forecast can be."""
+        """[R, len(levels)] the quantiles to return: `at`, around the point, bounded, rounded outward."""
         wanted = np.array(levels, np.float64)
         return bounds.outward(_around(self.at(quantiles, levels), wanted, point), wanted)
 
     def own_units(self, position: np.ndarray, y: np.ndarray, until: np.ndarray) -> np.ndarray:
-        """[B] the unit, at cutoffs `until` [B], of one series that training did not see: `y` [T] at rising positions [T]."""
+        """[B] the unit at cutoffs `until` [B] of a series not in training: `y` [T] at ascending positions."""
         found = np.full(len(until), self.units[-1])
         with np.errstate(invalid="ignore", divide="ignore"):
             values = np.asarray(TRANSFORMS[self.transform][0](y), np.float64)
@@ -341,9 +344,9 @@ class Calibration(NamedTuple):
         return found
 
     def at(self, quantiles: np.ndarray, asked: Sequence[float]) -> np.ndarray:
-        """[R, len(asked)] the quantiles of other levels, between two of these along a normal distribution.
+        """[R, len(asked)] the quantiles at other levels, interpolated along a normal distribution.
 
-        Raises ValueError for one outside them.
+        Raises ValueError for a level outside them.
         """
         bad = [level for level in asked if not self.levels[0] - 1e-9 <= level <= self.levels[-1] + 1e-9]
         if bad or not len(self.levels):
@@ -360,7 +363,7 @@ class Calibration(NamedTuple):
 
 
 def _around(quantiles: np.ndarray, levels: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """Quantiles [R, Q], in place, with the ends of intervals of 50 % and more on their side of the point [R]."""
+    """Quantiles [R, Q], in place, keeping intervals of 50 % and more on both sides of the point [R]."""
     low, high = levels <= 0.25, levels >= 0.75
     quantiles[:, low] = np.minimum(quantiles[:, low], point[:, None])
     quantiles[:, high] = np.maximum(quantiles[:, high], point[:, None])
@@ -368,41 +371,38 @@ def _around(quantiles: np.ndarray, levels: np.ndarray, point: np.ndarray) -> np.
 
 
 def ends_of(level: float) -> tuple[float, float]:
-    """The quantiles at which the interval of a level in percent ends: 90 -> 0.05, 0.95."""
+    """The quantiles at the ends of a level's interval in percent: 90 -> 0.05, 0.95."""
     outside = round((100 - level) / 200, 6)
     return outside, round(1 - outside, 6)
 
 
 class _Rows(NamedTuple):
-    """A long frame sorted by series and time; the first five after `ids` are of each row, the others per series [S]."""
+    """A long frame sorted by series and time; the first five after `ids` are per row, the others [S]."""
 
     ids: list[str]
     series: np.ndarray
     position: np.ndarray
-    order: np.ndarray  # where each row stands in the frame, and so in `values`
-    values: list[np.ndarray]  # the features, then what is known ahead; as the frame has them: windows read few
-    y: np.ndarray  # as observed; NaN throughout where the frame has none
+    order: np.ndarray  # each row's index in the frame, and so in `values`
+    values: list[np.ndarray]  # the features, then values known ahead; in frame order: windows read few
+    y: np.ndarray  # as observed; all NaN if the frame has none
     first: np.ndarray  # time of the first row
     day: np.ndarray  # day of the month that a calendar grid keeps, from 0
-    last: np.ndarray  # position of the last row that may be a cutoff; -1 where there is none
+    last: np.ndarray  # position of the last row that may be a cutoff; -1 if there is none
     end: np.ndarray  # position of the last row
     static: np.ndarray  # [S, C]
 
 
 class _Own(NamedTuple):
-    """The names that the run's own table has for series (one column, several, none), time and target, beside unique_id, ds, y.
-
-    A request may be named so too, and is answered under the same names.
-    """
+    """The run's own names for series (one column, several, none), time and target; a request may use them."""
 
     ids: list[str]
     time: str
     target: str
-    single: str  # what a series is called that no column names
+    single: str  # the name of a series without id columns
 
     @classmethod
     def of(cls, facts: dict[str, Any]) -> "_Own | None":
-        """None where a time stands in several columns: such a request says unique_id and ds."""
+        """None if a time is spread over several columns: such requests use unique_id and ds."""
         ids, time, target = (facts.get("columns", {}).get(key) for key in ("unique_id", "ds", "y"))
         ids = [ids] if isinstance(ids, str) else list(ids or [])
         return cls(ids, time, target, facts["ids"][0]) if isinstance(time, str) and isinstance(target, str) else None
@@ -412,7 +412,7 @@ class _Own(NamedTuple):
         return [*self.ids, self.time, self.target]
 
     def names_of(self, there: set[str]) -> bool:
-        """Whether these columns go by the run's own names.  Raises ValueError for a mixture of both."""
+        """Whether these columns use the run's own names.  Raises ValueError for a mixture."""
         keys, house = {*self.ids, self.time}, {"unique_id", "ds"} <= there
         own = not house and keys <= there
         mine, ours = (keys | {self.target}) - {"unique_id", "ds", "y"}, {"unique_id", "ds", "y"} - {*self.names}
@@ -433,7 +433,7 @@ class _Own(NamedTuple):
         return frame.assign(**({"unique_id": names, "ds": frame[self.time]} | target))
 
     def back(self, made: pd.DataFrame, frame: pd.DataFrame, grid: _Grid) -> pd.DataFrame:
-        """Forecasts in the columns of a request: its own cells for the series, times of its type; NAME_ for a name of ours."""
+        """Forecasts in a request's columns: its series cells and time type; NAME_ if it uses our name."""
         values = made.drop(columns=["unique_id", "ds"])
         found: dict[str, Any] = {}
         if self.ids:
@@ -451,8 +451,7 @@ class _Own(NamedTuple):
 
 
 class History(NamedTuple):
-    """What a baseline reads: `y` [rows] of all series end to end, NaN where missing; [origins] the first row of the series, and
-    the row of the cutoff."""
+    """What a baseline reads: `y` [rows] of all series, NaN where missing; [origins] first and cutoff row."""
 
     y: np.ndarray
     start: np.ndarray
@@ -460,7 +459,7 @@ class History(NamedTuple):
 
 
 class _Baseline(NamedTuple):
-    """A baseline that takes the place of a model, or is a part of it."""
+    """A baseline that replaces a model, or is part of it."""
 
     name: str
     arguments: dict[str, int]
@@ -468,15 +467,16 @@ class _Baseline(NamedTuple):
 
     @classmethod
     def of(cls, said: dict[str, Any], series: int = 0) -> "_Baseline":
-        """As model.json says it, with the calibration that a fallback has."""
+        """From model.json, with the calibration that a fallback has."""
         return cls(str(said["name"]), dict(said["arguments"]), Calibration.of(said, series))
 
 
 class Model:
-    """A bundle in memory; `facts` is its model.json, `graph` what has not seen the test range and was judged.
+    """A bundle in memory; `facts`: its model.json; `graph`: the judged one, which has not seen the test.
 
-    `refitted`: the same network trained on all rows, where there is one; forecasts come from it.  A baseline has no graph.  An
-    ensemble of both kinds has a graph that gives the forecasts of its networks, and `combined` with its baselines.
+    `refitted`: the same network trained on all rows, if any; forecasts come from it.  A baseline has no
+    graph.  For an ensemble with baselines, the graph forecasts its networks, and `combined` joins them with
+    the baselines.
     """
 
     def __init__(self, facts: dict[str, Any], graph: Graph | None = None, refitted: Graph | None = None) -> None:
@@ -493,13 +493,13 @@ class Model:
         self.span: str | int = facts["frequency"]
         self.grid = _Grid(self.span, facts.get("zone", "UTC"), np.array(facts.get("holidays", []), "datetime64[D]"))
         self.own = _Own.of(facts)
-        self.ids = ["unique_id", *(self.own.ids if self.own is not None else [])]  # columns whose cells are names
+        self.ids = ["unique_id", *(self.own.ids if self.own is not None else [])]  # columns that hold names
         self.features: list[str] = list(facts["windows"]["features"])
         self.future: list[str] = list(facts["windows"]["future"])
         self.static: dict[str, str] = dict(facts["windows"]["static"])
         self.horizon, self.gap = int(facts["windows"]["horizon"]), int(facts["windows"]["gap"])
         self.ahead = self.gap + self.horizon
-        self.known: dict[str, int] = {}  # the number of each series of training
+        self.known: dict[str, int] = {}  # each training series' number
         for number, name in enumerate(facts["ids"]):
             self.known.setdefault(text_of(name) or "", number)
         self.columns = list(dict.fromkeys([*self.features, *self.future, *(n for n in self.static if n != "unique_id")]))
@@ -508,23 +508,24 @@ class Model:
         self.channels = [(int(c["lookback"]), int(c["sampling_rate"]), int(c["delay"])) for c in facts["channels"]]
         self.lookback = max(n for n, _, _ in self.channels)
         self.reach = max(d + r * (n - 1) for n, r, d in self.channels)
-        self.padding = int(facts["windows"].get("start_padding", 0))  # missing rows before the first of each series
+        self.padding = int(facts["windows"].get("start_padding", 0))  # missing rows before each series' first
         self.behind = self.reach - self.padding
-        wide = facts["windows"].get("wide", [])  # the columns that are read in 64 bits
+        wide = facts["windows"].get("wide", [])  # columns read in 64 bits
         self.wide = [place for place, name in enumerate(self.features) if name in wide]
         waves = 2 * len(facts["windows"]["calendar"])
         self.wide_ahead = [waves + place for place, name in enumerate(self.future) if name in wide]
         run = facts.get("trained_on", {}).get("run", {})
         self.log1p = "log1p" in _transforms(facts.get("trained_on", {}).get("job", {}))
-        self.gaps = float(run.get("validation", {}).get("max_gap_share", 0))  # missing steps that the checks allow
+        self.gaps = float(run.get("validation", {}).get("max_gap_share", 0))  # share of missing steps that the checks allow
         data = run.get("data", {})
         self.data: dict[str, Any] = data
         self.bounds = Bounds(data.get("lowest"), data.get("highest"), bool(data.get("integer")))
 
     def predict(self, frame: Any, params: Any = None) -> pd.DataFrame:
-        """What MLflow calls: the next horizon after the last row of every series, under the names of the frame: unique_id,
-        ds and y, or those of the run's own table.  Logs which series training did not see, and which a baseline forecasts.
-        `params`: `levels` and `quantiles`, as of `forecast`.  Raises ValueError for others."""
+        """MLflow's entry point: the next horizon of every series, under the frame's own names.
+
+        Logs new series and those a baseline forecasts.  `params`: `levels` and `quantiles`, as in `forecast`.
+        """
         frame = frame.to_pandas() if hasattr(frame, "to_pandas") else frame
         own = self.own if self.own is not None and self.own.names_of({*frame.columns}) else None
         asked = _asked(params)
@@ -545,25 +546,25 @@ class Model:
         levels: Sequence[float] = (90,),
         quantiles: Sequence[float] = (),
     ) -> pd.DataFrame:
-        """Forecasts of a long frame (unique_id, ds, the covariates; rows in any order; pandas, or polars with its to_pandas).
+        """Forecasts of a long frame: unique_id, ds, covariates; any row order; pandas, or polars (to_pandas).
 
-        Columns unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90, model; times are UTC.  A time without zone is one of the
-        zone of the table that the model was trained on, or UTC where that named none.  `levels`: of the intervals, in percent
-        (80 gives yhat-lo-80 and yhat-hi-80); `quantiles`: 0.1 gives yhat-q-0.1.
-        Cutoffs: the last row of every series that has a y (where y is given: the rows after it are the ones to forecast, and
-        carry what is known ahead), or, with `start`, every `stride` rows from the first row at or after it that has a whole
-        history behind it.  A series that training did not see is scaled as all together are, with the static covariates that
-        its rows give.  `judged`: by `graph`, also where there are refitted weights.
-        A series that the model can forecast at none of these cutoffs (too short, or no y in its window) is forecast by the
-        first of the fallbacks that its history allows, which `model` names; not where `strict`.  One without any y, and one
-        that no fallback forecasts, gets no forecast: its name is put into `left_out`, if that is given.  Raises ValueError
-        naming the series and column for anything that it cannot use.
+        Columns unique_id, cutoff, ds, yhat, yhat-lo-90, yhat-hi-90, model; times are UTC.  A time without
+        zone is in the zone of the training table, or UTC if that had none.  `levels`: of the intervals, in
+        percent (80 gives yhat-lo-80 and yhat-hi-80); `quantiles`: 0.1 gives yhat-q-0.1.
+        Cutoffs: every series' last row with a y (if y is given: the rows after it are to be forecast, and
+        hold values known ahead), or, with `start`, every `stride` rows from the first row at or after it with
+        a complete history.  A series not in training is scaled like all series together, with the static
+        covariates in its rows.  `judged`: by `graph`, even if there are refitted weights.
+        A series that the model cannot forecast at any of these cutoffs (too short, or no y in its window) is
+        forecast by the first fallback that its history allows, named in `model`; not if `strict`.  A series
+        without any y, or that no fallback forecasts, gets no forecast: its name is added to `left_out`, if
+        given.  Raises ValueError naming series and column for anything it cannot use.
         """
         if stride < 1:
             raise ValueError(f"stride must be at least 1, not {stride}")
         wanted = self.columns_of(levels, quantiles)
         rows = self._read(frame)
-        named = start is None or left_out is not None  # every series without a forecast
+        named = start is None or left_out is not None  # lists every series without a forecast
         if named:
             _leave_out(rows.ids, np.flatnonzero(rows.last < 0), left_out)
         series, origin = self._cutoffs(rows, start, stride)
@@ -589,7 +590,7 @@ class Model:
         return self._frame(rows, made, wanted)
 
     def columns_of(self, levels: Sequence[float], quantiles: Sequence[float]) -> dict[str, float]:
-        """The columns of some intervals and quantiles, and the level of each.  Raises ValueError for what is not forecast."""
+        """The columns of some intervals and quantiles, with their levels.  Raises ValueError for others."""
         found: dict[str, float] = {}
         for level in levels:
             if not 0 < level < 100:
@@ -614,8 +615,7 @@ class Model:
     def _own(
         self, rows: _Rows, series: np.ndarray, origin: np.ndarray, judged: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """[B, H] the model's own forecasts at some cutoffs, [B] 0 where there is one, else -1, and [B, H, Q] its quantiles less
-        them, if it has some."""
+        """[B, H] the model's forecasts, [B] 0 where there is one, else -1, [B, H, Q] quantiles minus these."""
         forecasts, by = np.full((len(series), self.horizon), np.nan), np.full(len(series), -1)
         if self.alone is not None:
             forecasts = self.points(None, _history(rows, series, origin))
@@ -651,8 +651,7 @@ class Model:
         return forecasts, by, quantiles
 
     def own_quantiles(self, raw: np.ndarray) -> np.ndarray | None:
-        """[B, H, Q] float32, how far the quantiles of what a graph gave (`raw`) that the intervals are made from lie from its
-        points; None where they are not made from any."""
+        """[B, H, Q] float32, a graph output's quantiles minus its points; None if intervals use none."""
         levels = np.array(self.facts.get("quantiles", ()))
         if not self.calibration.own:
             return None
@@ -661,9 +660,7 @@ class Model:
         return np.asarray(found if self.combined else found - raw[..., :1], np.float32)
 
     def points(self, raw: np.ndarray | None, history: History | None = None) -> np.ndarray:
-        """[B, H] float64, the point forecasts of what a graph gave: `raw` [B, H, Q], or [B, H, M] of the networks of an
-        ensemble of both kinds; None of a baseline.  A network alone reads no history.
-        """
+        """[B, H] float64 points from graph output `raw`: [B, H, Q], [B, H, M] (ensemble) or None (baseline)."""
         if history is None or not (self.alone or self.combined):
             return np.asarray(raw, np.float64)[..., 0]
         if self.alone is not None:
@@ -679,8 +676,7 @@ class Model:
         return np.asarray(baseline(one.name, one.arguments, *history, ahead), np.float64)
 
     def _fall_back(self, rows: _Rows, series: np.ndarray, origin: np.ndarray, forecasts: np.ndarray, by: np.ndarray) -> None:
-        """Fills in place, where a series has no forecast at all, those of the first fallback that its history allows, and the
-        number of that one, from 1."""
+        """Fills in series without any forecast by the first fallback their history allows; `by`: its number."""
         lacking = np.flatnonzero(~np.isin(series, series[by >= 0]))
         if not len(lacking):
             return
@@ -692,7 +688,7 @@ class Model:
             forecasts[lacking[some[whole]]], by[lacking[some[whole]]] = made[whole], number
 
     def run(self, graph: Graph, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Raw forecasts [B, H, Q] of a graph, which is handed those of the inputs that it takes, as it takes them."""
+        """A graph's raw forecasts [B, H, Q], from those of the inputs that it takes."""
         takes = self.facts.get("inputs", OLD_INPUTS)
         return graph(*(inputs[name].to(getattr(torch, kind)) for name, kind in takes.items()))
 
@@ -710,7 +706,7 @@ class Model:
         times = _times(frame["ds"], row_ids, self.grid, self.data)
         values = [_numbers(frame[name], name, row_ids) for name in (*self.features, *self.future)]
         y = np.full(len(frame), np.nan)
-        if "y" in frame.columns:  # as the checks do, also where no feature reads it
+        if "y" in frame.columns:  # as the checks do, even if no feature reads it
             y = _numbers(frame["y"], "y", row_ids)
             _refuse("y", frame["y"], row_ids, (y <= LOG1P) & self.log1p, f"is too low; {REFUSED['log1p']}")
         codes, ids = pd.factorize(row_ids, sort=True)
@@ -723,7 +719,7 @@ class Model:
         _refuse_coarse(ids, position, starts, self.span, self.gaps)
         ends = np.append(starts[1:], len(times)) - 1
         last = end = position[ends]
-        if "y" in frame.columns:  # the rows after the last y are the ones to forecast
+        if "y" in frame.columns:  # rows after the last y are to be forecast
             seen = ~np.isnan(y[order])
             if seen.any() or self.future or "y" in self.columns:
                 last = np.maximum.reduceat(np.where(seen, position, -1), starts)
@@ -731,7 +727,7 @@ class Model:
         return _Rows(ids.tolist(), series, position, order, values, y[order], first, day, last, end, static)
 
     def _static(self, frame: Any, ids: Any, row_ids: np.ndarray, order: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """[S, C]: the first number given, or the code in training of the first category; 0 for one unseen there."""
+        """[S, C]: the first number given, or the first category's training code; 0 for a new one."""
         found = np.zeros((len(ids), len(self.static)))
         for column, (name, kind) in enumerate(self.static.items()):
             if kind == "numeric":
@@ -745,7 +741,7 @@ class Model:
         return found
 
     def _cutoffs(self, rows: _Rows, start: str | int | datetime | None, stride: int) -> tuple[np.ndarray, np.ndarray]:
-        """Series and position of every cutoff, by series and time, whatever history it has."""
+        """Series and position of every cutoff, by series and time, with any history."""
         begin, known = rows.last, rows.last >= 0
         if not known.any():
             raise ValueError("no series has one observed y: there is nothing to forecast from")
@@ -754,7 +750,7 @@ class Model:
             known &= rows.last >= begin
             if not known.any():
                 raise ValueError(f"no series has a row at or after {start}")
-        step = min(stride, int(rows.last.max()) + 1)  # that reaches past every last row already
+        step = min(stride, int(rows.last.max()) + 1)  # already reaches past every last row
         counts = np.where(known, np.maximum((rows.last - begin) // step + 1, 0), 0)
         series = np.repeat(np.arange(len(rows.ids)), counts)
         number = np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -772,7 +768,7 @@ class Model:
             )
 
     def _refuse_unknown(self, rows: _Rows, series: np.ndarray, origin: np.ndarray) -> None:
-        """Raises ValueError for a cutoff without the rows after it that say what is known ahead."""
+        """Raises ValueError for a cutoff without the following rows of values known ahead."""
         late = np.flatnonzero(origin + self.ahead > rows.end[series])
         if self.future and len(late):
             lacking = int((origin + self.ahead - rows.end[series])[late[0]])
@@ -782,7 +778,7 @@ class Model:
             )
 
     def _grid(self, rows: _Rows, series: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The part of the regular grid that the windows read, float64 [rows, F], and the row of each origin in it."""
+        """The part of the regular grid that windows read, float64 [rows, F], and each origin's row in it."""
         limit, none = int(self.facts["forward_fill"]), np.iinfo(np.int64).max
         low, high = np.full(len(rows.ids), none), np.full(len(rows.ids), -1)
         np.minimum.at(low, series, origin)
@@ -807,14 +803,14 @@ class Model:
         return values, offsets[series] + origin - base[series]
 
     def _past(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """[B, L, F]: channel by channel the rows t - d - r * (n - 1 - j), right-aligned, NaN in the older places."""
+        """[B, L, F]: per channel the rows t - d - r * (n - 1 - j), right-aligned, NaN in older places."""
         past = np.full((len(at), self.lookback, len(self.channels)), np.nan)
         for column, (n, r, d) in enumerate(self.channels):
             past[:, self.lookback - n :, column] = values[at[:, None] - d - r * np.arange(n - 1, -1, -1), column]
         return past
 
     def _sees_y(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """Whether the window of each origin, its row given, holds one observed y."""
+        """Whether each origin's window, by its row, has an observed y."""
         y = self.features.index("y")
         n, r, d = self.channels[y]
         seen = np.zeros(len(at), bool)
@@ -823,12 +819,11 @@ class Model:
         return seen
 
     def _numbers_of(self, ids: list[str]) -> np.ndarray:
-        """The number of each series in training; one past the last for a series that training did not see."""
+        """Each series' number in training; one past the last for an unknown one."""
         return np.array([self.known.get(name, len(self.facts["ids"])) for name in ids], np.int64)
 
     def notes(self, ids: Iterable[str], models: Iterable[str]) -> list[str]:
-        """What there is to say of forecasts, given the series and the model of each row, in words: which series are none that
-        training saw, and which another model forecasts."""
+        """Notes from each row's series and model: which series are new, and which another model forecasts."""
         by: dict[str, dict[str, None]] = {}
         for name, model in dict.fromkeys(zip(ids, models, strict=True)):
             by.setdefault(model, {})[name] = None
@@ -841,7 +836,7 @@ class Model:
         return [words for words in told if words]
 
     def unseen(self, ids: Iterable[str]) -> str | None:
-        """That some series are none that training saw, which, and how they are scaled, in words; None where all are."""
+        """A note on series not in training: which, and how they are scaled; None if there are none."""
         names = list(dict.fromkeys(ids))
         new = [name for name in names if name not in self.known]
         if not new:
@@ -875,7 +870,7 @@ class Model:
         return pd.DataFrame(columns).astype({"unique_id": "str", "model": "str"})
 
     def _quantiles(self, rows: _Rows, made: "_Made", points: np.ndarray, asked: Sequence[float]) -> np.ndarray:
-        """[B H, asked] quantiles of forecasts, each row's by the calibration of the model that made it."""
+        """[B H, asked] forecast quantiles, each row's by the calibration of the model that made it."""
         found = np.full((len(points), len(asked)), np.nan)
         numbers, step = self._numbers_of(rows.ids)[made.series], np.tile(np.arange(self.horizon), len(made.by))
         others = [other.calibration for other in self.fallbacks]
@@ -897,8 +892,7 @@ class Model:
 
 
 class _Made(NamedTuple):
-    """Forecasts at cutoffs: number of the series, position of the cutoff, which model made it (0: its own, then fallbacks) [B];
-    `points` [B, H]; `own` [B, H, Q] quantiles of the model itself, less its points; `latest`: it was trained on all rows."""
+    """Forecasts: series, cutoff position, model (0: its own, then fallbacks) [B]; `latest`: by a refit."""
 
     series: np.ndarray
     origin: np.ndarray
@@ -909,7 +903,7 @@ class _Made(NamedTuple):
 
 
 def combine(members: np.ndarray, how: str, counts: Any = 1) -> np.ndarray:
-    """The median of the last axis, or the mean by `counts` (alike where all are 0), without what is NaN; NaN where all is."""
+    """The last axis' median, or mean by `counts` (equal if all are 0), ignoring NaN; NaN if all is."""
     there = ~np.isnan(members)
     if how == "mean":
         counts = there * np.where((there * counts).any(-1, keepdims=True), counts, 1)
@@ -935,11 +929,12 @@ def baseline(
     ahead: np.ndarray,
     told: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
-    """[origins, horizon] of a baseline, NaN where it forecasts nothing.
+    """[origins, horizon] forecasts of a baseline, NaN where it has none.
 
-    `y` [rows] holds all series end to end, NaN where missing; `start`, `at` [origins]: the first row of the origin's series and
-    the row of its cutoff; `ahead` [horizon]: rows after the cutoff.  `arguments`: `season`, and the `rows` of history that a
-    fit gets (models/baselines.py).  `told` hears after each fit how many are done.  Raises ValueError for an unknown name.
+    `y` [rows]: all series end to end, NaN where missing; `start`, `at` [origins]: the first row of the
+    origin's series and the row of its cutoff; `ahead` [horizon]: rows after the cutoff.  `arguments`:
+    `season`, and the `rows` of history for a fit (models/baselines.py).  `told` receives the number of fits
+    done after each.  Raises ValueError for an unknown name.
     """
     season = arguments["season"]
     newest = np.maximum.accumulate(np.where(np.isnan(y), -1, np.arange(len(y))))
@@ -948,7 +943,7 @@ def baseline(
     if name == "last_value":
         return np.broadcast_to(value, (len(at), len(ahead)))
     if name == "drift":
-        observed = np.append(np.flatnonzero(~np.isnan(y)), len(y) - 1)  # the end: there is always one to find
+        observed = np.append(np.flatnonzero(~np.isnan(y)), len(y) - 1)  # the end, so that a search always finds one
         first = observed[np.searchsorted(observed[:-1], start)]
         slope = (value[:, 0] - y[first]) / np.maximum(last - first, 1)
         return np.asarray(value + slope[:, None] * ((at - last)[:, None] + ahead))
@@ -961,7 +956,7 @@ def baseline(
     for origin, (begin, end) in enumerate(zip(start, at, strict=True)):
         low = max(begin, end + 1 - arguments.get("rows", end + 1))
         filled = newest[low : end + 1]
-        past = y[filled[filled >= low]]  # gaps hold the value before them
+        past = y[filled[filled >= low]]  # gaps repeat the value before them
         if len(past):
             found[origin] = model(past, ahead)
         told(origin + 1)
@@ -969,15 +964,15 @@ def baseline(
 
 
 def suffices(name: str, arguments: dict[str, Any], history: History) -> np.ndarray:
-    """[origins] whether a baseline reads values enough to forecast in another model's place."""
+    """[origins] whether a baseline has enough values to replace another model."""
     seen, end = np.append(0, np.cumsum(~np.isnan(history.y))), history.at + 1
     observed = seen[end] - seen[np.maximum(history.start, end - arguments.get("rows", end))]
-    least = max(2 * arguments["season"], LEAST)  # a drift over a few values errs far more than the last of them
+    least = max(2 * arguments["season"], LEAST)  # a drift over few values is far worse than the last value
     return np.asarray(observed >= (1 if name in ("last_value", "seasonal_naive") else least))
 
 
 def _history(rows: _Rows, series: np.ndarray, origin: np.ndarray) -> History:
-    """That of some cutoffs on the regular grid.  Raises ValueError where the grid is far larger than the frame."""
+    """The history at some cutoffs on the grid.  Raises ValueError if that is far larger than the frame."""
     sizes = np.zeros(len(rows.ids), np.int64)
     np.maximum.at(sizes, series, origin + 1)
     if sizes.sum() > max(MOST_STEPS, 100 * len(rows.y)):
@@ -991,22 +986,24 @@ def _history(rows: _Rows, series: np.ndarray, origin: np.ndarray) -> History:
 
 
 def seasonal(y: np.ndarray, source: np.ndarray, start: np.ndarray, season: int) -> np.ndarray:
-    """The newest observed value a whole number of seasons (0 too) before each row of `source`, NaN where there is none.
+    """The newest observed value a whole number of seasons (or 0) before each row of `source`, else NaN.
 
-    `y` [rows] holds all series end to end, NaN where missing; `start`: the first row of the series of each source.
+    `y` [rows]: all series end to end, NaN where missing; `start`: the first row of each source's series.
     """
     rows = np.arange(len(y))
-    back = np.where(np.isnan(y) & (rows >= season), rows - season, rows)  # the nearest row with a value, of any series
-    while not np.array_equal(further := back[back], back):  # each round doubles how far one goes back at once
+    back = np.where(np.isnan(y) & (rows >= season), rows - season, rows)  # the nearest row with a value, in any series
+    while not np.array_equal(further := back[back], back):  # each round doubles the distance of a step back
         back = further
     found = back[np.maximum(source, 0)]
-    # Going back may end in the series before: nothing was observed then.
+    # The result may be in the previous series: then nothing was observed.
     return np.where((source >= start) & (found >= start), y[found], np.nan)
 
 
 def _naive2(season: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The benchmark of the M4 competition: the last value, seasonally adjusted where the series is seasonal (Makridakis et al.
-    2020, "The M4 Competition").  The figure is additive where a value is not above zero, which the competition did not have."""
+    """The M4 competition's benchmark: the last value, seasonally adjusted if the series is seasonal.
+
+    Makridakis et al. 2020, "The M4 Competition"; additive if a value is not positive, which M4 did not
+    have."""
 
     def forecast(y: np.ndarray, ahead: np.ndarray) -> np.ndarray:
         if not _is_seasonal(y, season):
@@ -1026,7 +1023,7 @@ def _naive2(season: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
 
 
 def _is_seasonal(y: np.ndarray, season: int) -> bool:
-    """Whether the autocorrelation at the seasonal lag is told from zero (90 %); never with less than three seasons."""
+    """Whether the seasonal autocorrelation differs from zero (90 %); never with less than three seasons."""
     if season < 2 or len(y) < 3 * season:
         return False
     apart = y - y.mean()
@@ -1038,16 +1035,16 @@ def _is_seasonal(y: np.ndarray, season: int) -> bool:
 
 
 def _statsforecast(name: str, season: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Theta or AutoETS of statsforecast; NaN where the library fits nothing."""
+    """Theta or AutoETS from statsforecast; NaN if the library cannot fit."""
     from statsforecast import models  # takes seconds to import
 
     model = getattr(models, name)(season_length=season)
 
     def forecast(y: np.ndarray, ahead: np.ndarray) -> np.ndarray:
         try:
-            with np.errstate(all="ignore"):  # a constant series divides by its variance on the way to a sound forecast
+            with np.errstate(all="ignore"):  # a constant series divides by its zero variance, yet forecasts correctly
                 mean = model.forecast(y=y, h=int(ahead[-1]))["mean"][ahead - 1]
-        except Exception:  # too short and the like: the library has no type of its own for it
+        except Exception:  # too short, for example: the library has no exception type for it
             return np.full(len(ahead), np.nan)
         return np.where(np.isfinite(mean), mean, np.nan)
 
@@ -1062,7 +1059,7 @@ _FITS: dict[str, Callable[[int], Callable[[np.ndarray, np.ndarray], np.ndarray]]
 
 
 def text_of(cell: Any) -> str | None:
-    """The name that a cell gives its series, None where it gives none; the rule of tasks/load/ids.py."""
+    """The series name in a cell, None if empty; the rule of tasks/load/ids.py."""
     if isinstance(cell, str):
         text = cell.strip(BLANKS)
         whole = WHOLE.fullmatch(text)
@@ -1079,21 +1076,21 @@ def text_of(cell: Any) -> str | None:
 
 
 def _texts_of(column: Any, nothing: Sequence[str] = ()) -> np.ndarray:
-    """The texts of a column, each value looked at once; None for nothing and for texts that say so."""
+    """A column's texts, each value converted once; None for null and for texts that mean it."""
 
     def told(cell: Any) -> str | None:
         text = text_of(cell)
         return None if isinstance(cell, str) and (text or "").lower() in nothing else text
 
-    if pd.api.types.infer_dtype(column, skipna=True).startswith("mixed"):  # where 1 and true would be one value
+    if pd.api.types.infer_dtype(column, skipna=True).startswith("mixed"):  # 1 and true would be equal
         return np.array([told(cell) for cell in column], object)
     codes, values = pd.factorize(column)
-    cells = values.to_numpy() if values.dtype.kind == "f" else values  # which keep the digits of their own width
+    cells = values.to_numpy() if values.dtype.kind == "f" else values  # keeps the digits of its own width
     return np.asarray(np.array([*map(told, cells), None], object)[codes])
 
 
 def series_names(columns: Sequence[Any]) -> np.ndarray:
-    """The name of each row's series as text, None where a column gives none; several columns are joined by a `/`."""
+    """Each row's series name as text, None if a column has none; several columns are joined by `/`."""
     parts = [_texts_of(column) for column in columns]
     if len(parts) == 1:
         return parts[0]
@@ -1102,18 +1099,18 @@ def series_names(columns: Sequence[Any]) -> np.ndarray:
 
 
 def _joined(parts: Sequence[str | None]) -> str | None:
-    """One text of several, a `/` or `\\` within one behind a `\\`, so that no two series meet."""
+    """One text from several; a `/` or `\\` inside one is escaped by `\\`, so that names stay distinct."""
     texts = [re.sub(r"([\\/])", r"\\\1", text) for text in parts if isinstance(text, str)]
     return "/".join(texts) if len(texts) == len(parts) else None
 
 
 def _transforms(job: dict[str, Any]) -> set[str]:
-    """What the target of a job, or of the members of an ensemble, is measured in."""
+    """The target transforms of a job, or of an ensemble's members."""
     return {str(job.get("scaling", {}).get("target", "none"))}.union(*map(_transforms, job.get("members", ())))
 
 
 def _leave_out(ids: list[str], some: np.ndarray, left_out: list[str] | None, why: str = BLIND) -> None:
-    """Names series that get no forecast.  Raises ValueError where nobody asks for their names."""
+    """Records series without a forecast.  Raises ValueError if nobody asked for their names."""
     if len(some) and left_out is None:
         more = f" (and {len(some) - 1} more series)" if len(some) > 1 else ""
         raise ValueError(f"series {ids[some[0]]!r}{more}: {why}, so there is nothing to forecast from")
@@ -1122,12 +1119,12 @@ def _leave_out(ids: list[str], some: np.ndarray, left_out: list[str] | None, why
 
 
 def _some(names: list[str]) -> str:
-    """The first of some series, as a message names them."""
+    """The first of some series names, for a message."""
     return ", ".join(map(repr, names[:NAMED])) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _refuse_rows(ids: np.ndarray, series: np.ndarray, times: np.ndarray, on_grid: np.ndarray, grid: _Grid) -> None:
-    """Raises for a time that stands twice in a series or lies off its grid; rows are sorted."""
+    """Raises for a duplicate time in a series or one off its grid; rows are sorted."""
     twice = (np.diff(series, prepend=-1) == 0) & (np.diff(times, prepend=0) == 0)
     off = f"is not a whole number of steps of {grid.span} after its first row"
     if grid.unit == "bd":
@@ -1139,16 +1136,16 @@ def _refuse_rows(ids: np.ndarray, series: np.ndarray, times: np.ndarray, on_grid
 
 
 def _refuse_coarse(ids: np.ndarray, position: np.ndarray, starts: np.ndarray, span: str | int, gaps: float) -> None:
-    """Of a series of more than two rows; not where training took as large a share of missing steps (`gaps`) for data."""
-    apart = np.gcd.reduceat(position, starts)  # the steps of the coarsest grid that the rows of a series lie on
-    lacking = 1 - 1 / np.maximum(apart, 1)  # the share of the steps of the right grid
+    """Raises for a series of over two rows on a coarser grid, unless training had as many `gaps`."""
+    apart = np.gcd.reduceat(position, starts)  # the step of the coarsest grid that holds a series' rows
+    lacking = 1 - 1 / np.maximum(apart, 1)  # the share of missing steps on the right grid
     for at in np.flatnonzero((lacking > gaps) & (np.diff(starts, append=len(position)) > 2)):
         size = re.sub(r"\d+", lambda step, times=apart[at]: str(int(step[0]) * times), str(span))  # type: ignore[misc]
         raise ValueError(f"series {str(ids[at])!r}: its rows are {size} apart, the model's frequency is {span}; resample them")
 
 
 def _times(column: Any, ids: np.ndarray, grid: _Grid, data: dict[str, Any] | None = None) -> np.ndarray:
-    """int64: whole numbers, or microseconds as they count on the grid."""
+    """int64: whole numbers, or microseconds as counted on the grid."""
     span = grid.span
     numeric = column.dtype.kind in "iuf"
     if isinstance(span, int):
@@ -1182,7 +1179,7 @@ def _times(column: Any, ids: np.ndarray, grid: _Grid, data: dict[str, Any] | Non
 
 
 def _as_times(column: Any, grid: _Grid, data: dict[str, Any]) -> Any:
-    """Texts and numbers as times, by what the run's own table holds (`data`) or the year first; else as they are."""
+    """Texts and numbers as times, by the run table's format (`data`) or year first; others unchanged."""
     if data.get("time_unit") and pd.to_numeric(column, errors="coerce").notna().all():
         return pd.to_datetime(pd.to_numeric(column), unit=data["time_unit"], utc=True)
     if data.get("time_format") and column.dtype.kind == "O":
@@ -1197,7 +1194,7 @@ def _as_times(column: Any, grid: _Grid, data: dict[str, Any]) -> Any:
 
 
 def _year_first(cell: Any, years: bool) -> Any:
-    """A text that says a time, year first, as ISO 8601; what is none, or usual already, as it is.  See tasks/grid/forms.py."""
+    """A year-first time text as ISO 8601; others unchanged.  See tasks/grid/forms.py."""
     if not isinstance(cell, str) or USUAL.fullmatch(cell.strip()):
         return cell
     text = re.sub(r"^(\d{4})([/.])(\d{1,2})\2(\d{1,2})(?!\d)", r"\1-\3-\4", cell.strip())
@@ -1229,7 +1226,7 @@ def _whole(times: Any) -> np.ndarray:
 
 
 def _zoned(value: Any) -> bool:
-    """Whether a value names an offset from UTC or a zone."""
+    """Whether a value has a UTC offset or a zone."""
     return bool(ZONED.search(value.strip())) if isinstance(value, str) else getattr(value, "tzinfo", None) is not None
 
 
@@ -1242,14 +1239,14 @@ def _as_written(value: Any) -> Any:
 
 
 def _clock(instants: np.ndarray, zone: str | None) -> np.ndarray:
-    """What the clocks of a zone show."""
+    """Instants as local times of a zone."""
     if zone in (None, "UTC"):
         return instants
     return _whole(pd.DatetimeIndex(instants.astype("datetime64[us]")).tz_localize("UTC").tz_convert(zone).tz_localize(None))
 
 
 def _shown(instants: np.ndarray, zone: str | None) -> np.ndarray:
-    """The same for steps of a day or more: the first instant of a day is its midnight, also where clocks skipped that."""
+    """The same for steps of a day or more: a day's first instant is midnight, even if clocks skipped it."""
     if zone in (None, "UTC"):
         return instants
     clock = _clock(instants, zone)
@@ -1258,7 +1255,7 @@ def _shown(instants: np.ndarray, zone: str | None) -> np.ndarray:
 
 
 def _instants(clock: np.ndarray, zone: str | None, second: bool = False) -> np.ndarray:
-    """When the clocks of a zone show a time: the first (or `second`) of two, and as much later as they skipped it."""
+    """The instants of local times: the first (or `second`) of two; skipped ones move by the gap."""
     if zone in (None, "UTC"):
         return clock
     found, after = _found(clock, zone, second), _found(clock - SKIPPED, zone, second) + SKIPPED
@@ -1266,16 +1263,16 @@ def _instants(clock: np.ndarray, zone: str | None, second: bool = False) -> np.n
 
 
 def _found(clock: np.ndarray, zone: str | None, second: bool) -> np.ndarray:
-    """The same, and the least number for a time that was skipped."""
+    """The same, but the least int64 for skipped times."""
     times = pd.DatetimeIndex(clock.astype("datetime64[us]"))
     local = times.tz_localize(zone, ambiguous=np.full(len(clock), not second), nonexistent="NaT")
     return _whole(local.tz_convert("UTC").tz_localize(None))
 
 
 def _localized(clock: np.ndarray, ids: np.ndarray, zone: str) -> np.ndarray:
-    """Local times as instants; of an hour that came twice the rows of a series tell by their order which one they are.
+    """Local times as instants; row order tells which of a repeated hour is meant.
 
-    Raises ValueError for a time that clocks skipped, or that may be either.
+    Raises ValueError for a skipped or ambiguous time.
     """
     one, two = (_found(clock, zone, second) for second in (False, True))
 
@@ -1300,14 +1297,14 @@ def _localized(clock: np.ndarray, ids: np.ndarray, zone: str) -> np.ndarray:
 
 
 def _like(column: Any, times: Any, grid: _Grid) -> Any:
-    """Times (UTC) as a column says its own: without a zone on the clock of the table, dates as dates, days as text."""
+    """Times (UTC) in a column's own form: naive ones in the table's zone, dates as dates, days as text."""
     if not grid.unit:
         return times.astype(column.dtype) if column.dtype.kind in "iu" else times
     zone, instants = getattr(column.dtype, "tz", None), _whole(times.dt.tz_localize(None))
     shown = (_shown if grid.by_day else _clock)(instants, grid.zone)
     clock = pd.Series(shown.astype("datetime64[us]"))
     if zone is not None:
-        bare = grid.by_day and grid.zone is None  # days of no zone are those of any
+        bare = grid.by_day and grid.zone is None  # days without a zone match any
         local = clock.dt.tz_localize(zone, ambiguous=np.full(len(clock), True), nonexistent="shift_forward") if bare else times
         return local.dt.tz_convert(zone).dt.as_unit(column.dt.unit)
     if column.map(_zoned).any():
@@ -1320,12 +1317,12 @@ def _like(column: Any, times: Any, grid: _Grid) -> Any:
 
 
 def _dated(value: Any) -> bool:
-    """Whether a value may say a time: pandas takes "now", "today" and numbers for times too."""
+    """Whether a value can be a time: pandas also accepts "now", "today" and numbers."""
     return value.strip()[:1].isdigit() if isinstance(value, str) else isinstance(value, date | np.datetime64)
 
 
 def _numbers(column: Any, name: str, ids: np.ndarray) -> np.ndarray:
-    """float64 with NaN for what is missing."""
+    """float64, NaN where missing."""
     if column.dtype.kind in "biuf":
         values = column.to_numpy(np.float64, na_value=np.nan)
     else:
@@ -1347,7 +1344,7 @@ def _refuse(name: str, column: Any, ids: np.ndarray, bad: np.ndarray, what: str)
 
 
 def _carry_forward(values: np.ndarray, start: np.ndarray, limit: int) -> None:
-    """Fills NaN in place with the last value of the same series (which begins at row `start`), at most `limit` rows old."""
+    """Fills NaN in place with the same series' last value (from row `start` on), at most `limit` rows old."""
     rows = np.arange(len(values))
     last = np.maximum.accumulate(np.where(np.isnan(values), -1, rows))
     usable = np.isnan(values) & (last >= start) & (rows - last <= limit)
@@ -1355,7 +1352,7 @@ def _carry_forward(values: np.ndarray, start: np.ndarray, limit: int) -> None:
 
 
 def _calendar(times: np.ndarray, name: str, grid: _Grid) -> tuple[np.ndarray, ...]:
-    """The channels of a calendar feature: its waves, or 1 on a holiday of the zone's calendar and else 0."""
+    """The channels of a calendar feature: its waves, or 1 on a holiday of the zone's calendar, else 0."""
     if name != HOLIDAY:
         return _waves(times, name)
     days = (times if grid.by_day else _clock(times, grid.zone)) // DAY
@@ -1363,7 +1360,7 @@ def _calendar(times: np.ndarray, name: str, grid: _Grid) -> tuple[np.ndarray, ..
 
 
 def _waves(times: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine of the hour of the day (with its minutes), the weekday (Monday 0), the day or the month, from 0."""
+    """Sine and cosine of the hour (with minutes), weekday (Monday 0), day or month, from 0."""
     ds = pd.DatetimeIndex(times.astype("datetime64[us]"))
     days = {"weekday": ds.day_of_week, "monthday": ds.day - 1, "yearday": ds.day_of_year - 1, "month": ds.month - 1}
     value = (days[name] if name in days else ds.hour + ds.minute / 60).to_numpy(np.float64)
@@ -1376,8 +1373,7 @@ def _month(times: np.ndarray) -> np.ndarray:
 
 
 def _days(times: np.ndarray, starts: np.ndarray, grid: _Grid) -> np.ndarray:
-    """[S] the day of the month, from 0, that the grid of each series keeps: 30 for month ends, where every row is one, else the
-    latest of any row; 0 where no months are counted."""
+    """[S] the day of the month, from 0, of each series' grid: its rows' maximum, 30 if all are month ends."""
     if grid.unit not in MONTHS:
         return np.zeros(len(starts), np.int64)
     stamps = times.astype("datetime64[us]").astype("datetime64[D]")
@@ -1387,7 +1383,7 @@ def _days(times: np.ndarray, starts: np.ndarray, grid: _Grid) -> np.ndarray:
 
 
 def positions(times: np.ndarray, first: np.ndarray, day: np.ndarray, grid: _Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Whole steps from `first`, rounded down (months: to the month), and whether each time lies on the grid."""
+    """Whole steps from `first`, rounded down (months: to the month), and whether each time is on the grid."""
     if grid.unit in MONTHS:
         position = (_month(times) - _month(first)) // grid.step
     elif grid.unit == "bd":
@@ -1398,13 +1394,13 @@ def positions(times: np.ndarray, first: np.ndarray, day: np.ndarray, grid: _Grid
 
 
 def _workday(times: np.ndarray, grid: _Grid) -> np.ndarray:
-    """The number of the business day on which a time falls, or of the last one before it."""
+    """The number of a time's business day, or of the last one before it."""
     after = (times // DAY + 1).astype("datetime64[D]")
     return np.asarray(np.busday_count(np.datetime64("0001-01-01"), after, holidays=grid.holidays).astype(np.int64))
 
 
 def time_at(first: np.ndarray, day: np.ndarray, position: np.ndarray, grid: _Grid) -> np.ndarray:
-    """The time `position` steps after `first`; calendar steps keep the day, or take the last of a shorter month."""
+    """The time `position` steps after `first`; calendar steps keep the day, or a shorter month's last."""
     if grid.unit == "bd":
         begin = (first // DAY).astype("datetime64[D]")
         found = np.busday_offset(begin, position * grid.step, roll="backward", holidays=grid.holidays)
@@ -1423,7 +1419,7 @@ def first_from(start: int, first: np.ndarray, day: np.ndarray, grid: _Grid) -> n
 
 
 def moment_of(start: str | int | datetime, grid: _Grid) -> int:
-    """A moment as it counts on the grid; without a zone it is one of the model's own."""
+    """A time as counted on the grid; without a zone it is in the model's own."""
     try:
         if isinstance(grid.span, int):
             return int(np.int64(int(start)))  # type: ignore[arg-type]
@@ -1442,7 +1438,7 @@ def moment_of(start: str | int | datetime, grid: _Grid) -> int:
 
 
 def _asked(params: Any) -> dict[str, Sequence[float]]:
-    """The `levels` and `quantiles` that a request asks for.  Raises ValueError for anything else."""
+    """The `levels` and `quantiles` of a request.  Raises ValueError for anything else."""
     if not isinstance(params, dict | None) or {*(params or ())} - {"levels", "quantiles"}:
         raise ValueError('params: an object with "levels", "quantiles" or both, such as {"levels": [80, 95]}')
     for name, given in (params or {}).items():
@@ -1456,14 +1452,15 @@ def _is_number(one: Any) -> bool:
 
 
 class TooLarge(ValueError):
-    """A request with more bytes or rows than are allowed."""
+    """A request with too many bytes or rows."""
 
 
 def _read_requests(model: Model) -> None:
-    """Reads requests in place of MLflow's server, in a process that MLflow started to serve `model`; does nothing elsewhere.
+    """Reads requests instead of MLflow's server, in a process MLflow started to serve; else does nothing.
 
-    MLflow takes a request of any size, falls over JSON that is nested too deep, and has no type of column that fits both the
-    times and whole numbers of a CSV and those of a data frame; and a model has no other place to say what it takes.
+    MLflow accepts requests of any size, fails on deeply nested JSON, and has no column type for both the
+    times and whole numbers of a CSV and those of a data frame; and a model cannot say elsewhere what it
+    accepts.
     """
     server: Any = sys.modules.get("mlflow.pyfunc.scoring_server")
     if not os.environ.get(SERVES) or server is None:
@@ -1474,7 +1471,7 @@ def _read_requests(model: Model) -> None:
     whole = Request.stream
 
     async def stream(request: Request) -> AsyncIterator[bytes]:
-        """The body, of which no more is kept than it takes to see that it is too large."""
+        """The body, kept only up to the size that shows it is too large."""
         size = 0
         async for part in whole(request):
             if size <= most_bytes:
@@ -1499,14 +1496,14 @@ def _limit(name: str) -> int:
 def _answer(
     model: Model, body: bytes, kind: str | None, most_bytes: int, most_rows: int, write: Callable[[Any, io.StringIO], None]
 ) -> tuple[int, str]:
-    """The status and the JSON that answer a request; `write` is MLflow's, of a frame.  A refusal is one sentence."""
+    """The status and JSON that answer a request (an error: one sentence); `write`: MLflow's frame writer."""
     try:
         if len(body) > most_bytes:
             raise TooLarge(f"a request has at most {most_bytes:,} bytes (LAGLINE_SERVE_MAX_BYTES); send fewer rows or series")
         frame, params = _frame_of(body, kind, model, most_rows)
         made = model.predict(frame, params).astype(object)
         out = io.StringIO()
-        write(made.where(made.notna() & ~made.isin((np.inf, -np.inf)), None), out)  # JSON has no word for those
+        write(made.where(made.notna() & ~made.isin((np.inf, -np.inf)), None), out)  # JSON cannot represent these
         return 200, out.getvalue()
     except _OtherKind as error:
         return 415, _refusal(str(error))
@@ -1525,11 +1522,11 @@ def _refusal(words: str) -> str:
 
 
 class _OtherKind(ValueError):
-    """A content type that is not read."""
+    """An unsupported content type."""
 
 
 def _frame_of(body: bytes, kind: str | None, model: Model, most_rows: int) -> tuple[pd.DataFrame, Any]:
-    """The long frame in a request, of its columns those that the model reads, and the params of one in JSON.
+    """The long frame in a request, with only the columns that the model reads, and a JSON request's params.
 
     Raises ValueError for what it cannot use.
     """
@@ -1550,13 +1547,13 @@ def _frame_of(body: bytes, kind: str | None, model: Model, most_rows: int) -> tu
                 raise ValueError(f"column {name!r}, row {row + 1}: a cell is one number or text, not a {type(cell).__name__}")
             if isinstance(cell, int) and cell.bit_length() > 1000:
                 raise ValueError(f"column {name!r}, row {row + 1}: the number is too large")
-    exact = {*model.ids, *(name for name, kind in model.static.items() if kind != "numeric")}  # whole numbers beside nothing
+    exact = {*model.ids, *(name for name, kind in model.static.items() if kind != "numeric")}  # whole numbers next to nulls
     series = {name: pd.Series(cells, dtype=object if name in exact else None) for name, cells in columns.items()}
     return pd.DataFrame(series), given.get("params")
 
 
 def _csv_columns(text: str, wanted: list[str], most_rows: int, model: Model) -> dict[str, Any]:
-    """The wanted columns of a CSV with a header, comma between the fields: text for names and times, else numbers."""
+    """The wanted columns of a comma-separated CSV with a header: text for names and times, else numbers."""
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(lines, [])
@@ -1578,7 +1575,7 @@ def _csv_columns(text: str, wanted: list[str], most_rows: int, model: Model) -> 
 
 
 def _csv_cells(texts: Any, kind: str) -> Any:
-    """Texts of a column as what they say; what says no number stays text, which `_numbers` refuses by series and column."""
+    """A column's texts as values; what is not a number stays text, which `_numbers` then refuses."""
     words = texts.str.lower() if len(texts) else texts
     if kind not in ("number", "whole"):
         return texts.where(texts != "" if kind == "name" else ~words.isin(NULLS), None)
@@ -1591,7 +1588,7 @@ def _csv_cells(texts: Any, kind: str) -> Any:
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    """A JSON object with one of the forms of a table that MLflow's clients send."""
+    """A JSON object in one of the table forms that MLflow's clients send."""
     try:
         given = json.loads(text)
     except RecursionError:
@@ -1606,7 +1603,7 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _json_columns(given: dict[str, Any], wanted: list[str], most_rows: int) -> dict[str, Any]:
-    """The wanted columns of the table in a JSON object."""
+    """The wanted columns of a JSON object's table."""
     form = next(form for form in JSON_FORMS if form in given)
     table = given[form]
     if form == "dataframe_split":
@@ -1636,7 +1633,7 @@ def _of_split(table: Any, wanted: list[str], most_rows: int) -> dict[str, Any]:
 
 
 def _places(names: list[Any], wanted: list[str]) -> dict[str, int]:
-    """Where each wanted column stands among `names`, if it does.  Raises ValueError for one that stands twice."""
+    """The index of each wanted column in `names`, if present.  Raises ValueError for a duplicate."""
     for name in wanted:
         if names.count(name) > 1:
             raise ValueError(f"column {name!r} stands {names.count(name)} times; name each column once")
