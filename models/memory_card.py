@@ -194,8 +194,7 @@ def _inputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def run_gates(layer: nn.LSTM | nn.GRU, x_BLF: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """The gates [B, L, D] of the first forward layer, from its written-out equations, and its states [B, L,
-    D]."""
+    """The gates [B, L, D] of the first forward layer, by its equations, and its states [B, L, D]."""
     weights = [getattr(layer, f"{name}_l0").detach() for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")]
     w, b, u, c = weights
     gated_BLG = x_BLF @ w.T + b

@@ -56,8 +56,10 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A fit to run.  `job`: from `Job.to_dict`.  `panel`: its digest.  `files`: what exists of it already:
-    its newest checkpoint, or weights and result if it only has to forecast.  `code`: the forecasting code's
+    """A fit to run, as it is sent to a worker.
+
+    `job`: from `Job.to_dict`.  `panel`: its digest.  `files`: what exists already: the newest checkpoint, or
+    weights and result if it only has to forecast.  `code`: the forecasting code's
     digest, stored in `evaluation.json`.  `torch`, `models`, `kind`: what the worker must have."""
 
     job: Mapping[str, Any]

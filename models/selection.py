@@ -1,5 +1,4 @@
-"""Forward selection with replacement (Caruana et al. 2004, "Ensemble selection from libraries of models",
-ICML).
+"""Forward selection with replacement (Caruana et al. 2004, "Ensemble selection from libraries of models").
 
 The best single member is picked first; each later pick is the member that most improves the mean of all
 picks.  A member's weight is how often it was picked.  The best of these means is kept, so it is never worse

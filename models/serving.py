@@ -615,7 +615,7 @@ class Model:
     def _own(
         self, rows: _Rows, series: np.ndarray, origin: np.ndarray, judged: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """[B, H] the model's forecasts, [B] 0 where there is one, else -1, [B, H, Q] quantiles minus these."""
+        """[B, H] the model's forecasts, [B] 0 if there is one, else -1, [B, H, Q] quantiles minus these."""
         forecasts, by = np.full((len(series), self.horizon), np.nan), np.full(len(series), -1)
         if self.alone is not None:
             forecasts = self.points(None, _history(rows, series, origin))
@@ -660,7 +660,7 @@ class Model:
         return np.asarray(found if self.combined else found - raw[..., :1], np.float32)
 
     def points(self, raw: np.ndarray | None, history: History | None = None) -> np.ndarray:
-        """[B, H] float64 points from graph output `raw`: [B, H, Q], [B, H, M] (ensemble) or None (baseline)."""
+        """[B, H] float64 points from graph output: [B, H, Q], [B, H, M] (ensemble) or None (baseline)."""
         if history is None or not (self.alone or self.combined):
             return np.asarray(raw, np.float64)[..., 0]
         if self.alone is not None:
@@ -676,7 +676,7 @@ class Model:
         return np.asarray(baseline(one.name, one.arguments, *history, ahead), np.float64)
 
     def _fall_back(self, rows: _Rows, series: np.ndarray, origin: np.ndarray, forecasts: np.ndarray, by: np.ndarray) -> None:
-        """Fills in series without any forecast by the first fallback their history allows; `by`: its number."""
+        """Fills in series without any forecast, by the first fallback their history allows (number in `by`)."""
         lacking = np.flatnonzero(~np.isin(series, series[by >= 0]))
         if not len(lacking):
             return

@@ -1,6 +1,7 @@
 """Gathers the past of windows from the rows of a panel, at memory speed for most window shapes.
 
-Shapes: B batch, L lookback (the longest), W channels of the panel, F past channels (the first of them), R rows of a span.
+Shapes: B batch, L lookback (the longest), W channels of the panel, F past channels (the first of them), R
+rows of a span.
 """
 
 from collections import Counter
@@ -47,7 +48,7 @@ class PastGather:
     """
 
     def __init__(self, values: Tensor, windows: Sequence[FeatureWindow], reach: int, lookback: int = 0) -> None:
-        """`values` [rows, W]; `windows`: of the first F channels; `lookback`: L, if none of them is that long.
+        """`values` [rows, W]; `windows`: of the first F channels; `lookback`: L, if none is that long.
 
         `reach`: rows from the origin back to the first row read.
         """

@@ -24,8 +24,7 @@ BATCHES_PER_LOOKUP = 64  # batches per index lookup: one call costs as much as t
 
 
 class Inputs(NamedTuple):
-    """What a forecaster sees, raw values in original units: past [B, L, F], ahead [B, A, K], static [B, C],
-    series [B].
+    """A forecaster's inputs, in original units: past [B, L, F], ahead [B, A, K], static [B, C], series [B].
 
     NaN marks a missing value or a place outside a shorter feature's window.  `wide_BLE`, `wide_BAE`: the
     channels of `past_BLF` and `ahead_BAK` that need more than 32 bits (`WindowParams.wide`), repeated in 64
@@ -111,8 +110,8 @@ class Windows:
     def dense(self) -> Self:
         """The same windows with the targets of every sample, [B, r (L - 1) + H].
 
-        `unfold(1, H, r)` makes them [B, L, H]; r: the sampling rate of the clock.  Targets before the origin are
-        not imputed either.
+        `unfold(1, H, r)` makes them [B, L, H]; r: the sampling rate of the clock.  Targets before the origin
+        are not imputed either.
         """
         other, earlier = copy.copy(self), self.params.clock.reach
         starts, horizon = self._targets.shape

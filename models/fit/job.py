@@ -52,7 +52,7 @@ Forecast = Callable[[Model, Windows], np.ndarray]  # [windows, horizon] in origi
 
 @dataclass(frozen=True)
 class Rule:
-    """How values are scaled: `per` series or global, by `method`, after a `target` transform; then by `window`."""
+    """How values are scaled: `per` series or global, by `method`, after a `target` transform, by `window`."""
 
     per: Literal["series", "global"]
     window: Level
@@ -102,7 +102,7 @@ class Job:
 
     @property
     def trained(self) -> tuple["Job", ...]:
-        """The fits an ensemble needs: its networks, and for learnt weights theirs in other validation ranges."""
+        """The fits an ensemble needs: its networks, if weights are learnt also in other validation ranges."""
         if self.greedy is None:
             return self.networks
         ranges = [replace(member, split=split) for split in self.greedy.others for member in self.members]

@@ -66,9 +66,10 @@ class ResidualBlock(nn.Module):
 class Tcn(Network):
     """Residual blocks of dilated causal convolutions, dilation 1, 2, 4, ..., then one linear map of the last step.
 
-    [B, L, F] -> [B, H, O].  `num_blocks` 0: the fewest whose receptive field covers the lookback.  Without the paper's weight
-    normalisation.  Initialisation: Kaiming, the second convolution of a block divided by sqrt(blocks), so that the sum over
-    the blocks keeps its size; Xavier for the 1 x 1 convolution; zero biases.  Raises ValueError for numbers out of range.
+    [B, L, F] -> [B, H, O].  `num_blocks` 0: the fewest whose receptive field covers the lookback.  Without
+    the paper's weight normalisation.  Initialisation: Kaiming, the second convolution of a block divided by
+    sqrt(blocks), so that the sum over the blocks keeps its size; Xavier for the 1 x 1 convolution; zero
+    biases.  Raises ValueError for numbers out of range.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Tcn(Network):
 
 
 class GatedLayer(nn.Module):
-    """z = tanh(W x) * sigmoid(V x), W, V causal convolutions; passes on x + R z, and the newest z to the head.
+    """z = tanh(W x) * sigmoid(V x), W, V causal convolutions; passes on x + R z, the newest z to the head.
 
     The input is every 2^i-th step of the window, the output every 2^(i+1)-th.  The last layer omits x + R z.
     """
@@ -132,9 +133,11 @@ class GatedLayer(nn.Module):
 class WaveNet(Network):
     """Gated dilated causal convolutions, dilation 1, 2, 4, ..., residual and skip connections: [B, L, F] -> [B, H, O].
 
-    The features enter by a 1 x 1 convolution; the skips of all layers, summed, leave through ReLU, linear, ReLU, linear.
-    `num_layers` 0: the fewest whose receptive field covers the lookback, in one cycle of dilations (the paper repeats it).
-    Initialisation: Xavier, Kaiming between the ReLUs, zero biases.  Raises ValueError for numbers out of range.
+    The features enter by a 1 x 1 convolution; the skips of all layers, summed, leave through ReLU, linear,
+    ReLU, linear.
+    `num_layers` 0: the fewest whose receptive field covers the lookback, in one cycle of dilations (the paper
+    repeats it). Initialisation: Xavier, Kaiming between the ReLUs, zero biases.  Raises ValueError for
+    numbers out of range.
     """
 
     def __init__(

@@ -16,8 +16,7 @@ from models.networks.layers import initialise_recurrence
 
 
 class DilatedLstm(Network):
-    """`num_layers` LSTMs of dilation 1, 2, 4, ..., with residual sums from the second on: [B, L, F] -> [B, H,
-    O].
+    """LSTMs of dilation 1, 2, 4, ..., with residual sums from the second on: [B, L, F] -> [B, H, O].
 
     A gradient reaches sample t - k over about log2(k) + k / 2^(layers - 1) steps instead of k.  The forecast
     is a linear map of the newest state.  Initialisation: as in `Recurrent`.  Raises ValueError for numbers

@@ -96,13 +96,12 @@ class Ridge(ClosedForm):
     def candidates(
         self, batches: Iterable[tuple[Tensor, Tensor]], penalties: Sequence[float] = PENALTIES
     ) -> Iterator[tuple[float, dict[str, Tensor]]]:
-        """Each penalty with the weights that minimise |y - W x - b|^2 + penalty |W|^2 over all (x [B, L, F],
-        y [B, H]).
+        """Each penalty with its weights: the minimum of |y - W x - b|^2 + penalty |W|^2 over all batches.
 
-        A missing target (NaN) is left out of its own step only.  The bias is not penalised; a constant lag
-        gets weight 0, as does a step with fewer than two targets.  A penalty too small to solve with is left
-        out.
-        Memory: 8 (P + 1)^2 bytes, plus as much for each step that misses a target, for any number of windows.
+        Batches are (x [B, L, F], y [B, H]).  A missing target (NaN) is left out of its own step only.  The
+        bias is not penalised; a constant lag gets weight 0, as does a step with fewer than two targets.  A
+        penalty too small to solve with is left out. Memory: 8 (P + 1)^2 bytes, plus as much for each step
+        that misses a target, for any number of windows.
         """
         moments, cross, own = _normal_equations((x.flatten(1).double(), y.double()) for x, y in batches)
         varies = _varying(moments)

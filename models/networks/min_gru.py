@@ -84,8 +84,7 @@ class MinGruLayer(nn.Module):
 
 
 class MinGru(Network):
-    """Layers of the minimal GRU, then a linear map from the last state to the whole horizon: [B, L, F] -> [B,
-    H, O].
+    """Layers of the minimal GRU, then a linear map of the last state: [B, L, F] -> [B, H, O].
 
     Between layers a state passes a linear map and a SiLU and is added to itself, since the recurrence alone
     is linear in the candidates.  `dropout` before each map.  Raises ValueError for numbers out of range.

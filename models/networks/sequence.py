@@ -202,8 +202,7 @@ def output_of(state: State) -> Tensor:
 
 
 def taught(y_BH: Tensor | None, feedback: Feedback, teacher_share: float) -> Tensor | None:
-    """[B, H] the targets fed back instead of the model's outputs, NaN where the output is used; None:
-    everywhere."""
+    """[B, H] the targets fed back instead of outputs, NaN where the output is used; None: everywhere."""
     if y_BH is None or feedback == "own":
         return None
     if feedback == "scheduled":

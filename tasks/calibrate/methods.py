@@ -21,7 +21,9 @@ AT_A_TIME = 1 << 16  # rows whose scores are in memory at once
 
 @dataclass(frozen=True)
 class Method:
-    """`own`: added to the model's own quantiles, else to its point.  `unit`: none, naive or spread.
+    """One way to calibrate.
+
+    `own`: added to the model's own quantiles, else to its point.  `unit`: none, naive or spread.
     `transform`: the scale on which it is added.  `even`: intervals reach equally far down and up.  `by`: a
     grouping of series with offsets per group; `series`: each series' unit moves towards its own errors, the
     more origins it has."""

@@ -66,7 +66,7 @@ class Yardsticks:
         return len(self.panel.ids)
 
     def units(self, unit: str, transform: str) -> np.ndarray:
-        """[F + 2, S + 1] the units before each fold's validation, before the test, and at the end (LATEST)."""
+        """[F + 2, S + 1] the units before each fold's validation, before the test, and (LATEST) last."""
         if (unit, transform) not in self._units:
             stops = [*self.before, self.now, self.all_rows]
             found = [units_of(self.panel, stop, unit, transform, self.season, self.horizon) for stop in stops]

@@ -168,7 +168,7 @@ def compare(
 
 
 def _tallied(judged: _Judged, model: str, ruler: Ruler, levels: Sequence[float]) -> tuple[scores.Tally, Shape, np.ndarray]:
-    """A model's test sums and shape over all blocks, and the forecasts to probe for copies [origins, horizon]."""
+    """A model's test sums and shape over all blocks, and the probed forecasts [origins, horizon]."""
     bar, scale, horizon = judged.bar, judged.scale, judged.test.horizon
     tally = scores.Tally(model, bar.name, bar.naive, scale, judged.scaled, ruler.groups)
     rows = RowScores(judged.calibrations[model].calibration, ruler.bounds, ruler.levels)

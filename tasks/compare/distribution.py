@@ -115,10 +115,10 @@ class RowScores:
         self.counts = _Counts(calibration.levels)
 
     def of(self, block: Outcome, scale: np.ndarray | None = None) -> pl.DataFrame:
-        """The columns `_coverage_L` ... per level in percent, `_crps`, and the parts of a WQL (`_loss`,
-        `_size`) and MSIS (`_scale`).
+        """`_coverage_L` ... per level in percent, `_crps`, and the parts of WQL and MSIS.
 
-        Null where unknown.  `scale` [R]: the MSIS divisor of each row; None: no MSIS.
+        These are `_loss`, `_size` and `_scale`.  Null where unknown.  `scale` [R]: the MSIS divisor of each
+        row; None: no MSIS.
         """
         quantiles, tenths = self.counted(block)
         found: dict[str, np.ndarray] = {}
@@ -221,7 +221,7 @@ def sums_of(block: pl.DataFrame) -> dict[str, np.ndarray]:
 
 
 def means_from(sums: pl.DataFrame) -> pl.DataFrame:
-    """Each score, `coverage_L` ..., from sums over rows; null if no row has it.  An MSIS weighs rows equally."""
+    """Each score, `coverage_L` ..., from sums over rows; null if no row has it; MSIS weighs rows equally."""
     named = [name for name in sums.columns if f"_with{name}" in sums.columns]
     size = pl.col("_size")
     return sums.select(

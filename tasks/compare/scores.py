@@ -139,14 +139,15 @@ class Tally(Errors):
         }
 
     def slices(self) -> list[str]:
-        """What rows are sliced by: series, size fifth (of ten or more series), step, and, if these vary, hour, weekday."""
+        """What rows are sliced by: series, size fifth (from ten series on), step; if they vary, hour, weekday."""
         grouped = self.groups.select((pl.col("_fifth") != pl.col("unique_id")).any()).item()
         several = [by for by in SLICES if by in self.sums and merged(self.sums[by], ["_value"]).height > 1]
         return ["series", *(["fifth"] if grouped else []), "step", *several]
 
     def breakdown(self, by: str) -> pl.DataFrame:
-        """One row per slice: model, by, value (text), n (rows), mae, rmse, mase, rmsse, smape, bias, skill,
-        and the distribution's scores.
+        """One row per slice: model, by, value (text), n (rows), and the scores.
+
+        mae, rmse, mase, rmsse, smape, bias, skill, and the distribution's scores.
 
         Within a slice MASE and RMSSE are means over its rows, each error divided by its series' scale.
         `skill`: against the bar, in the run's measure, as if the slice were all.  `mae_corrected` of an hour
@@ -216,8 +217,7 @@ def corrected(cells: pl.DataFrame, error: str) -> pl.DataFrame:
 
 
 def wide(table: pl.DataFrame, by: str, metric: str = "mae") -> pl.DataFrame:
-    """The `breakdown`s of several models as `_value` and a column per model, in numeric order of steps,
-    hours, weekdays."""
+    """The `breakdown`s of several models as `_value` and a column per model; numbers in numeric order."""
     rows = table.filter(pl.col("by") == by).rename({"value": "_value"}).pivot("model", index="_value", values=metric)
     return (
         rows.sort("_value") if by in ("series", "fifth") else rows.with_columns(pl.col("_value").cast(pl.Int64)).sort("_value")

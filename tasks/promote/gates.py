@@ -209,7 +209,7 @@ def _between(lead: Difference | None) -> str:
 
 
 def against_champion(frame: pl.DataFrame, yard: Yardstick, newer: bool, rules: PromotionParams) -> GateResult:
-    """`better`: by the margin, the interval clear of zero; `not_worse`: newer data, no loss beyond the margin."""
+    """`better`: by the margin, interval clear of zero; `not_worse`: newer data, no loss beyond the margin."""
     found = yard.lead(frame, OURS, THEIRS)
     if found is None or found.skill is None or found.skill_low is None or found.skill_high is None:
         return GateResult("champion", False, "the two cannot be told apart: too few origins with an actual")

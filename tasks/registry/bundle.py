@@ -112,10 +112,9 @@ def export(forecaster: Model, params: WindowParams) -> bytes:
 
 @torch.no_grad()
 def check_parity(graph: Callable[..., Tensor], forecaster: Model, params: WindowParams, panel: Panel) -> float:
-    """The largest difference between graph and forecaster on the panel's windows, over several batch sizes,
-    raw units.
+    """The largest difference between graph and forecaster on a panel's windows, at several batch sizes.
 
-    Raises ValueError if it is above 1e-4 and above 1e-5 of the forecast.
+    In raw units.  Raises ValueError if it is above 1e-4 and above 1e-5 of the forecast.
     """
     origins = origin_rows(panel, params, None, "all", 1)
     if not len(origins):

@@ -118,8 +118,7 @@ def _with_papers(
     weights: tuple[Model | None, Model | None] = (None, None),
     memory: MemoryCard | None = None,
 ) -> str:
-    """Writes a bundle with its card (returned), the checks' verdict and the lock; `weights`: judged,
-    refitted."""
+    """Writes a bundle with its card (returned), the checks' verdict and the lock; `weights`: both models."""
     lock, made = ROOT / "constraints.txt", facts.trained_on
     assert made is not None  # a registered version has all of it
     papers = {

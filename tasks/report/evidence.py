@@ -72,7 +72,7 @@ def season_out_of_sight(arrays: Sequence[np.ndarray], seasons: Mapping[int, floa
 
 
 def _error_at(arrays: Sequence[np.ndarray], lag: int) -> float:
-    """The distance of values from those `lag` rows earlier, in deviations of a series: the median over series."""
+    """The median over series of the distance from values `lag` rows earlier, in deviations of a series."""
     found = []
     for values in arrays:
         away, unit = np.abs(values[lag:] - values[:-lag]), np.nanstd(values)

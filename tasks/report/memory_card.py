@@ -27,8 +27,7 @@ def cards_of(fits: Sequence[Fit]) -> dict[str, MemoryCard]:
 
 
 def card_table(cards: Mapping[str, MemoryCard]) -> pl.DataFrame:
-    """One row per variant: half-life and fields in rows, largest spectral radius, most saturated gate,
-    warning."""
+    """One row per variant: half-life and fields in rows, spectral radius, most saturated gate, warning."""
     rows = []
     for name, card in cards.items():
         rows.append(

@@ -42,8 +42,7 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """A variant after its first fit: its cost, its validation error (None: it failed), whether seeds matter,
-    whether it can be tuned."""
+    """A variant after its first fit: cost, validation error (None: failed), whether seeds matter, tunable."""
 
     name: str
     seconds: float

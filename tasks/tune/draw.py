@@ -1,5 +1,4 @@
-"""Which values a trial tries: TPE (Bergstra et al. 2011; multivariate, Falkner et al. 2018),
-deterministically.
+"""A trial's values by TPE (Bergstra et al. 2011; multivariate, Falkner et al. 2018), deterministically.
 
 Every draw has its own sampler, seeded by seed, variant and number, over the trials it may know: the same
 whoever runs it, when, and with however many trials in progress.

@@ -143,7 +143,7 @@ def step_intervals_plot(
     span: str,
     narrow: bool = False,
 ) -> "Figure":
-    """Coverage and mean width of each level's interval (percent) by step [H]; `unit` of widths, `span` of a step."""
+    """Coverage and mean width of each level's interval (percent) by step [H]; `span`: of a step."""
     figure, (upper, lower) = new_figure(4.2 if narrow else 9, 5.2, rows=2, sharex=True)
     colors = dict(zip(sorted(coverage), ramp(len(coverage)), strict=True))
     for level, color in colors.items():

@@ -65,7 +65,7 @@ def slice_plot(table: pl.DataFrame, by: str, models: Sequence[str], chosen: str 
 
 
 def accuracy_plot(board: pl.DataFrame, chosen: str | None, bar: str, error: str) -> "Figure":
-    """Test errors as bars and validation errors as marks, in leaderboard order, without rows that have none."""
+    """Test errors as bars and validation errors as marks, in leaderboard order; rows without are left out."""
     rows = board.filter(pl.col("test_score").is_not_null())
     figure, ax = new_figure(9, 0.34 * rows.height + 1.9)
     ax.grid(axis="y", visible=False)

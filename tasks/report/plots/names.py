@@ -78,8 +78,7 @@ def name_ends(ax: "Axes", ends: list[tuple[float, str]], looks: Mapping[str, Loo
 
 
 def spread(values: Sequence[float], gap: float, bottom: float, top: float) -> list[float]:
-    """Ascending `values`, moved as little as a simple pass can so that they are `gap` apart within bottom ..
-    top."""
+    """Ascending `values`, moved as little as a simple pass can, so that they are `gap` apart and in bounds."""
     places: list[float] = []
     for value in values:
         places.append(max(value, places[-1] + gap if places else bottom))

@@ -75,7 +75,7 @@ def residual_plot(rows: pl.DataFrame, name: str, unit: str, of: str = "") -> "Fi
 
 
 def thinned(rows: pl.DataFrame, most: int = MOST_POINTS) -> pl.DataFrame:
-    """ds, mean, low and high (5 and 95 %) of the residuals over all series, averaged to `most` rows at most."""
+    """ds, mean, low and high (5 and 95 %) of all series' residuals, averaged to at most `most` rows."""
     residual = pl.col("residual")
     spread = {"mean": residual.mean(), "low": residual.quantile(0.05, "linear"), "high": residual.quantile(0.95, "linear")}
     by_ds = rows.group_by("ds").agg(**spread).sort("ds")

@@ -24,7 +24,7 @@ ACTUAL, CHOSEN, BAR, QUIET, GRID = "#1a1a1a", "#0072B2", "#D55E00", "#9a9a9a", "
 OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DESK, HAND = 120, 180  # dots per inch: of a picture, and of a 4.2 inch wide one for a phone
 UNIT = 40  # letters of an error and its unit on an axis
-FAR = 4  # medians: values above would squash the rest of a picture
+CLIP_AT_MEDIANS = 4  # values above this many medians would squash the rest of a picture
 
 
 def file_name(number: int, series: str) -> str:
@@ -93,9 +93,9 @@ def legend_above(ax: "Axes", columns: int = 5) -> None:
 
 
 def ceiling(values: Iterable[float]) -> float:
-    """The largest value not FAR above the median, which a picture has to show; 0 if there is none."""
+    """The largest value up to CLIP_AT_MEDIANS medians, which a picture has to show; 0 if there is none."""
     known = sorted(values)
-    return max((value for value in known if value <= FAR * median(known)), default=0.0)
+    return max((value for value in known if value <= CLIP_AT_MEDIANS * median(known)), default=0.0)
 
 
 def label(text: str, most: int = 60) -> str:
