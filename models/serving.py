@@ -892,7 +892,10 @@ class Model:
 
 
 class _Made(NamedTuple):
-    """Forecasts: series, cutoff position, model (0: its own, then fallbacks) [B]; `latest`: by a refit."""
+    """Forecasts: series, cutoff position and model (0: its own, then fallbacks) [B].
+
+    `points` [B, H]; `own` [B, H, Q]: the model's quantiles minus its points; `latest`: trained on all
+    rows."""
 
     series: np.ndarray
     origin: np.ndarray

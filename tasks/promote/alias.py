@@ -110,7 +110,7 @@ def repair(name: str, home: Path) -> str | None:
 
 
 def accept(name: str, home: Path, reason: str) -> Entry | None:
-    """Accepts a ledger with a broken chain and the current champion as they are; an entry says who and why.
+    """Accepts a broken ledger and the current champion as they are; an entry says who did, and what broke.
 
     None if the chain is not broken.
     """
