@@ -41,12 +41,13 @@ def home(tmp_path_factory: pytest.TempPathFactory, house: Any) -> Iterator[Path]
     connection.client.cache_clear()
     connection.connect(folder)
     panel = write_panel(house.frame.lazy(), house.params, Frequency("1h"), 3, folder / "panels")
+    run = load_run(RUN, [f"windows.horizon={house.params.horizon}", f"windows.gap={house.params.gap}"])
     job = make_job(load_variant("gru", RUN, LONG), 0, panel, house.params, Split("rows", 30, 30), "cpu")
     printed = fingerprint(job, house.panel.digest) | {"clean": True}
-    house.write(folder / "bundle", house.build(), trained_on=house.made(job=job, fingerprint=printed, run=load_run(RUN)))
+    house.write(folder / "bundle", house.build(), trained_on=house.made(job=job, fingerprint=printed, run=run))
     parent, _ = runs.parent_run(runs.experiment("slow", folder), "slow", "0" * 64)
-    run = runs.child_run(parent, "gru", "1" * 64, {})
-    register(folder / "bundle", name="slow", run_id=run, identity="a" * 64, tags={}, home=folder)
+    child = runs.child_run(parent, "gru", "1" * 64, {})
+    register(folder / "bundle", name="slow", run_id=child, identity="a" * 64, tags={}, home=folder)
     yield folder
     patch.undo()
     connection.client.cache_clear()
