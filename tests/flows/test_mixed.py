@@ -1,14 +1,13 @@
 """models/mixed.py by the command line: an ensemble of networks and Theta from the comparison to a process without our code."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+
+from tests.flows.served import compared, promoted, served, settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data" / "nyc_weather.parquet"
@@ -19,24 +18,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
 ]
-SERVED = """
-import mlflow, pandas as pd, sys
-model = mlflow.pyfunc.load_model("models:/mixed@champion")
-rows = pd.read_parquet(sys.argv[1]).rename(columns={"origin": "unique_id", "time_hour": "ds", "temp": "y"})
-model.predict(rows[["unique_id", "ds", "y", "dewp"]]).to_parquet(sys.argv[2])
-assert not [name for name in sys.modules if name.split(".")[0] in ("flows", "tasks", "models", "params")]
-"""
 
 
 @pytest.fixture(scope="module")
 def home(new_home, warm, tmp_path_factory):
     """A state folder with the comparison and its version."""
-    home = new_home(tmp_path_factory.mktemp("mixed") / "home")
-    settings = [part for one in SETTINGS for part in ("--set", one)]
-    done = warm("compare", "params/smoke.yaml", *settings, home=home)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Registered as mixed version 1" in done.stdout, done.stdout
-    return home
+    return compared(warm, new_home(tmp_path_factory.mktemp("mixed") / "home"), "mixed", SETTINGS)
 
 
 def test_its_version_forecasts_as_it_was_scored_and_is_promoted_served_and_reproduced(home, warm, tmp_path) -> None:
@@ -59,24 +46,14 @@ def test_its_version_forecasts_as_it_was_scored_and_is_promoted_served_and_repro
     assert both.height == judged.height - 3 * 6  # the comparison needs an actual beside each
     np.testing.assert_array_equal(both["yhat"].cast(pl.Float32), both["scored"])  # which the file keeps in 32 bits
 
-    promoted = warm("promote", "mixed", "--allow-dirty", "--allow-chance", home=home)
-    assert promoted.returncode == 0, promoted.stdout + promoted.stderr
-    words = " ".join(promoted.stdout.split())  # the gate trains it again in processes of their own
-    assert "Promoted: mixed version 1 is champion" in words
-    assert "the judged weights: the same weights, bit for bit" in words and "the refitted weights: the same weights," in words
+    promoted(warm, home, "mixed")
 
     done = warm("forecast", "mixed@champion", *given[:4], home=home)
     assert done.returncode == 0, done.stderr
     ours = pl.read_parquet(out).sort(KEYS)
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    environment |= {"MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-    command = [sys.executable, "-P", "-c", SERVED, str(DATA), str(tmp_path / "served.parquet")]
-    served = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    assert served.returncode == 0, served.stderr
-    theirs = pl.read_parquet(tmp_path / "served.parquet").sort("unique_id", "ds")
+    theirs = served(home, "mixed", DATA, tmp_path)
     assert ours.height == theirs.height == 3 * 6 and set(theirs["model"]) == {"ensemble_theta"}
     np.testing.assert_array_equal(ours["yhat"], theirs["yhat"])
 
-    settings = [part for one in SETTINGS for part in ("--set", one)]
-    again = warm("compare", "params/smoke.yaml", *settings, home=home)
+    again = warm("compare", "params/smoke.yaml", *settings_of(SETTINGS), home=home)
     assert again.returncode == 0 and "Nothing has changed" in again.stdout

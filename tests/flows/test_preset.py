@@ -4,15 +4,14 @@ In a copy of the checkout, since variant files are written beside the shipped on
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-import pandas as pd
+import polars as pl
 import pytest
 from mlflow import MlflowClient
 
 from tests.flows.copied import copy_of_the_checkout, runner
+from tests.flows.served import served
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,13 +27,6 @@ tune: {variants: 1, trials: 6}
 clock: {variants: 0.5, tune: 0.5}
 """
 RUN = ("params/smoke.yaml", "--set", "training.max_epochs=3", "--set", "variants=[nlinear]", "--set", "name=preset")
-SERVED = """
-import mlflow, pandas as pd, sys
-model = mlflow.pyfunc.load_model("models:/preset@champion")
-rows = pd.read_parquet(sys.argv[1]).rename(columns={"origin": "unique_id", "time_hour": "ds", "temp": "y"})
-model.predict(rows[["unique_id", "ds", "y", "dewp"]]).to_parquet(sys.argv[2])
-assert not [name for name in sys.modules if name.split(".")[0] in ("flows", "tasks", "models", "params", "optuna")]
-"""
 
 
 @pytest.fixture(scope="module")
@@ -100,22 +92,12 @@ def test_a_tuned_greedy_ensemble_is_promoted_reproduced_and_served_without_our_c
     assert {name.partition("-s")[0] for name in told["trained_on"]["counts"]} >= {"ridge", "dense_relu", "dense_relu_tuned"}
     said = run(home, "reproduce", "preset@champion")
     assert "the same weights" in said
-    out = tmp_path / "served.parquet"
-    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db", "PATH": "/usr/bin:/bin"}
     table = checkout / "data" / "nyc_weather.parquet"
-    done = subprocess.run(
-        [sys.executable, "-c", SERVED, str(table), str(out)],
-        cwd=tmp_path,
-        env=store,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    theirs = served(home, "preset", table, tmp_path, {"PATH": "/usr/bin:/bin"})
     ours = tmp_path / "ours.parquet"
     run(home, "forecast", "preset@champion", "--data", str(table), "--out", str(ours), "--nixtla")
-    served, own = (pd.read_parquet(path).set_index(["unique_id", "ds"])["yhat"].sort_index() for path in (out, ours))
-    assert len(served) == len(own) > 0 and (served == own).all()
+    own = pl.read_parquet(ours).sort("unique_id", "ds")
+    assert theirs.height == own.height > 0 and theirs["yhat"].equals(own["yhat"])
 
 
 def test_a_clock_cuts_and_says_what(run, new_home, tmp_path) -> None:
