@@ -146,12 +146,8 @@ class Forecasts:
         starts = np.cumsum([0, *sizes])[:-1]
         return np.searchsorted(np.cumsum(self.folds), starts, side="right").tolist() if self.folds else [0] * len(sizes)
 
-    def outcome(self, model: str, levels: Sequence[float]) -> Outcome:
-        """The forecasts and actuals of a model, with its own quantiles at `levels`, if it has all of them."""
-        return Outcome.gathered(self.outcomes(model, levels), self.rows)
-
     def outcomes(self, model: str, levels: Sequence[float]) -> Iterator[Outcome]:
-        """The same in blocks."""
+        """The forecasts and actuals of a model in blocks, with its own quantiles at `levels`, if it has all."""
         names = [own_column(model, level) for level in levels]
         own = names if names and {*names} <= {*pq.read_schema(self.sources[model]).names} else []
         with pq.ParquetFile(self.path) as file, _Rows(self.sources[model], own) as beside:

@@ -9,7 +9,7 @@ import pytest
 from tasks.calibrate.thinned import calibrating, known, thinned
 from tasks.evaluate import frames
 from tasks.evaluate.forecasts import KEYS, own_column
-from tasks.evaluate.frames import Forecasts
+from tasks.evaluate.frames import Forecasts, Outcome
 from tasks.grid.frequency import Frequency
 
 HORIZON, LEVELS = 3, (0.1, 0.9)
@@ -42,7 +42,7 @@ def forecasts_of(folder: Path, folds: int, origins: dict[str, int], hole: bool) 
 @pytest.mark.parametrize("most", [1, 7, 40, 100, 10_000])
 def test_the_same_rows_are_kept(tmp_path: Path, most: int, folds: int, hole: bool) -> None:
     found = forecasts_of(tmp_path, folds, {"a": 9, "b": 2, "c": 13, "d": 1}, hole)
-    wanted = thinned(known(found.outcome("m", LEVELS)), most)
+    wanted = thinned(known(Outcome.gathered(found.outcomes("m", LEVELS), found.rows)), most)
     for name, part in calibrating(found, "m", LEVELS, most)._asdict().items():
         one = getattr(wanted, name)
         if one is None:

@@ -14,7 +14,7 @@ from params.load import load_plan
 from tasks.compare.compare import Comparison, compare
 from tasks.evaluate import frames
 from tasks.evaluate.baselines import write_baselines
-from tasks.evaluate.frames import own_column, targets_of
+from tasks.evaluate.frames import Outcome, own_column, targets_of
 from tasks.files import write_parquet
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
@@ -150,7 +150,7 @@ def test_the_worst_fifth_is_the_lowest_of_five_groups_by_size(found: Comparison,
 @pytest.mark.parametrize("model", ["net", "net-s1", "last_value"])
 def test_quantile_scores_are_of_the_quantiles_that_the_calibration_makes(found: Comparison, folder: Path, model: str) -> None:
     by = found.calibrations[model].calibration
-    outcome = found.test.outcome(model, QUANTILES)
+    outcome = Outcome.gathered(found.test.outcomes(model, QUANTILES), found.test.rows)
     assert (outcome.own is None) == (model != "net")
     quantiles = by.quantiles(outcome.point, outcome.step, outcome.series, outcome.own)
     nine = np.arange(1, 10) / 10

@@ -17,7 +17,7 @@ from params.load import load_plan, load_run
 from tasks.evaluate import frames
 from tasks.evaluate.baselines import write_baselines
 from tasks.evaluate.folds import join_folds
-from tasks.evaluate.frames import targets_of
+from tasks.evaluate.frames import Outcome, targets_of
 from tasks.grid.frequency import Frequency
 from tasks.grid.split import folds_of
 from tasks.lags.panel import write_panel
@@ -110,7 +110,7 @@ def test_the_frame_has_the_rows_of_all_folds_one_after_another(tmp_path: Path) -
     assert written.folds == tuple(part.height for part in alone)
     for number, part in enumerate(pl.concat(written.blocks("gru", fold=fold)) for fold in range(len(alone))):
         assert (part["gru"] - part["y"] == number).all() and part["cutoff"].equals(alone[number]["cutoff"])
-    assert np.array_equal(written.outcome("gru", ()).fold, found["_fold"].to_numpy())  # type: ignore[arg-type]
+    assert np.array_equal(Outcome.gathered(written.outcomes("gru", ()), written.rows).fold, found["_fold"].to_numpy())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("split", [SPLITS["durations"], SPLITS["rows"]])

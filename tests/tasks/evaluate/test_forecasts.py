@@ -16,7 +16,7 @@ from models.worker import Evaluated, work
 from params.load import load_variant
 from tasks.evaluate import forecasts
 from tasks.evaluate.forecasts import evaluate_variant, own_column, own_columns
-from tasks.evaluate.frames import Forecasts
+from tasks.evaluate.frames import Forecasts, Outcome
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.train.fits import Fit
@@ -69,10 +69,10 @@ def test_a_row_has_its_point_and_how_far_each_quantile_lies_from_it(
         np.testing.assert_allclose(frame.select(names).to_numpy(), outputs[:, 1:] - outputs[:, :1], rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(frame["y"].fill_null(np.nan), y.reshape(-1))
         shown = Forecasts(path, 3, Frequency(1), {"nlinear": path}, panel.ids)
-        own = shown.outcome("nlinear", LEVELS).own
+        own = Outcome.gathered(shown.outcomes("nlinear", LEVELS), shown.rows).own
         assert own is not None
         np.testing.assert_allclose(own, outputs[:, 1:], rtol=1e-5)
-        assert shown.outcome("nlinear", (0.1, 0.7)).own is None  # it has no such level
+        assert Outcome.gathered(shown.outcomes("nlinear", (0.1, 0.7)), shown.rows).own is None  # it has no such level
 
 
 def test_a_refit_carries_the_name_of_the_fit_that_it_repeats(folder: Path, tmp_path: Path) -> None:

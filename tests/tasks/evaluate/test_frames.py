@@ -11,6 +11,7 @@ from models.data.window import FeatureWindow, WindowParams
 from models.serving import Calibration
 from tasks.evaluate import frames
 from tasks.evaluate.forecasts import KEYS
+from tasks.evaluate.frames import Outcome
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 
@@ -79,7 +80,7 @@ def test_what_was_forecast_comes_in_parts_with_the_quantiles_of_the_model(
     monkeypatch.setattr(frames, "ROWS", rows)
     found = written(frame, tmp_path, CALIBRATION._replace(own=True))
     for model, levels in (("a", (0.05, 0.95)), ("a", (0.05, 0.5, 0.95)), ("b", (0.05, 0.95))):
-        parts, whole = list(found.outcomes(model, levels)), found.outcome(model, levels)
+        parts, whole = list(found.outcomes(model, levels)), Outcome.gathered(found.outcomes(model, levels), found.rows)
         assert [len(part.y) for part in parts] == [4 * HORIZON, 3 * HORIZON]
         for one in (whole, frames.Outcome(*map(np.concatenate, zip(*(part[:5] for part in parts), strict=True)))):
             np.testing.assert_array_equal(one.y, frame["y"])
@@ -103,7 +104,8 @@ def test_what_was_forecast_comes_in_parts_with_the_quantiles_of_the_model(
 def test_no_origin_gives_an_empty_frame(tmp_path: Path) -> None:
     found = written(a_frame(0), tmp_path)
     assert found.read("a", "a-lo-90").height == 0
-    assert [len(part.y) for part in found.outcomes("a", (0.05, 0.95))] == [0] == [len(found.outcome("a", ()).y)]
+    assert [len(part.y) for part in found.outcomes("a", (0.05, 0.95))] == [0]
+    assert len(Outcome.gathered(found.outcomes("a", ()), found.rows).y) == 0
 
 
 def test_forecasts_of_other_origins_are_refused(tmp_path: Path) -> None:
