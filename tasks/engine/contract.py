@@ -17,7 +17,7 @@ from models.worker import FULL, STOPPED
 from params.errors import UserError
 
 # exit status of a fit: stopped on request, no space on a disk, killed by the system
-__all__ = ["ANY", "FULL", "KILLED", "STOPPED", "Engine", "Interrupted", "Listener", "Node", "Pool", "variables"]
+__all__ = ["ANY", "FULL", "KILLED", "STOPPED", "Engine", "Interrupted", "Listener", "Node", "Pool", "Work", "variables"]
 KILLED = -9
 ANY = Resources()  # as its threads and device imply
 
@@ -74,6 +74,19 @@ class Pool:
         return tuple(sorted({node.kinds[name] for node in self.nodes if name in node.kinds}))
 
 
+@dataclass(frozen=True)
+class Work:
+    """A fit to run: its folder, the content of its `job.json`, and the folders of an ensemble's networks.
+
+    `code`: digest of the forecasting code, for `evaluation.json`.
+    """
+
+    folder: Path
+    job: Job
+    code: str
+    members: Sequence[Path] = ()
+
+
 class Engine(Protocol):
     """Where fits run.  All methods but `run` and `turn` raise UserError if it is unavailable."""
 
@@ -112,18 +125,8 @@ class Engine(Protocol):
         Raises Interrupted if `stop` is set before our turn comes.
         """
 
-    def run(
-        self,
-        folder: Path,
-        job: Job,
-        code: str,
-        members: Sequence[Path],
-        listener: Listener,
-        stop: threading.Event,
-        locks: tuple[int, ...] = (),
-    ) -> tuple[int, str]:
-        """Runs the `job.json` of a folder; returns the exit status and the end of the error output.
+    def run(self, work: Work, listener: Listener, stop: threading.Event, locks: tuple[int, ...] = ()) -> tuple[int, str]:
+        """Runs a fit; returns the exit status and the end of the error output.
 
-        `job`: the content of `job.json`.  `code`: digest of the forecasting code, for `evaluation.json`.
-        `members`: the folders of an ensemble's networks.  `locks`: descriptors held while the fit may write.
+        `locks`: descriptors held while the fit may write.
         """

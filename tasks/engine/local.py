@@ -11,18 +11,17 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
-from models.fit.job import Job
 from models.fit.settings import Resources
 from models.remote import arithmetic, kind_of
 from models.worker import PATIENCE
 from params.errors import UserError
-from tasks.engine.contract import ANY, Engine, Interrupted, Listener, Node, Pool, variables
+from tasks.engine.contract import ANY, Engine, Interrupted, Listener, Node, Pool, Work, variables
 from tasks.engine.room import needs_of, slots
 from tasks.files import ROOT
 from tasks.locks import Held, lock
@@ -115,23 +114,14 @@ class Local:
                         raise Interrupted from None
             yield (descriptor,)
 
-    def run(
-        self,
-        folder: Path,
-        job: Job,
-        code: str,
-        members: Sequence[Path],
-        listener: Listener,
-        stop: threading.Event,
-        locks: tuple[int, ...] = (),
-    ) -> tuple[int, str]:
-        """Runs a folder's `job.json` in a child process.
+    def run(self, work: Work, listener: Listener, stop: threading.Event, locks: tuple[int, ...] = ()) -> tuple[int, str]:
+        """Runs a fit in a child process.
 
         The child holds our locks too: if we are killed, others wait until it has stopped.
         """
-        environment = os.environ | variables(job.threads) | {"PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "models.worker", str(folder), "--with-parent", "--code", code]
-        command += ["--members", *map(str, members)] if members else []
+        environment = os.environ | variables(work.job.threads) | {"PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "models.worker", str(work.folder), "--with-parent", "--code", work.code]
+        command += ["--members", *map(str, work.members)] if work.members else []
         with subprocess.Popen(
             command,
             cwd=ROOT,

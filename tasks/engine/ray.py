@@ -27,7 +27,7 @@ from models.fit.settings import Resources
 from models.remote import Facts, Order, Over, models_digest, with_threads
 from params.errors import Unavailable, UserError
 from tasks import shelf
-from tasks.engine.contract import ANY, FULL, KILLED, STOPPED, Listener, Node, Pool, variables
+from tasks.engine.contract import ANY, FULL, KILLED, STOPPED, Listener, Node, Pool, Work, variables
 from tasks.engine.heard import Heard, newest, there
 from tasks.engine.room import fitting, needs_of, node_of, slots
 from tasks.files import ROOT
@@ -143,17 +143,9 @@ class Ray:
             return None
         return f"a cluster is slower than LAGLINE_JOBS here: the median fit took {work:.1f} s, and {way:.1f} s on its way"
 
-    def run(
-        self,
-        folder: Path,
-        job: Job,
-        code: str,
-        members: Sequence[Path],
-        listener: Listener,
-        stop: threading.Event,
-        locks: tuple[int, ...] = (),
-    ) -> tuple[int, str]:
+    def run(self, work: Work, listener: Listener, stop: threading.Event, locks: tuple[int, ...] = ()) -> tuple[int, str]:
         """Runs a fit on a worker, and on another if that one dies."""
+        folder, job = work.folder, work.job
         started, tries, heard = time.monotonic(), 0, Heard(folder, listener)
         kind = self.kind(job.device, job.threads, job.resources)
         while True:
@@ -162,7 +154,7 @@ class Ray:
                 job=job.to_dict(),
                 panel=job.panel.name,
                 files=there(folder),
-                code=code,
+                code=work.code,
                 torch=torch.__version__,
                 models=models_digest(),
                 kind=kind,

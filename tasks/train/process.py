@@ -15,7 +15,7 @@ from models.fit.settings import Ended, Result, Status
 from models.worker import Evaluated, is_done
 from params.errors import Unavailable
 from tasks.engine.choice import engine
-from tasks.engine.contract import FULL, KILLED, STOPPED, Interrupted, Listener
+from tasks.engine.contract import FULL, KILLED, STOPPED, Interrupted, Listener, Work
 from tasks.engine.local import LOCAL
 from tasks.locks import lock
 from tasks.train import identity
@@ -70,7 +70,7 @@ def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fre
         with runs.turn(home, job.device) as devices:
             if stop.is_set():
                 raise Interrupted
-            code, errors = runs.run(folder, job, _code(), members, listener, stop, (ours, *devices))
+            code, errors = runs.run(Work(folder, job, _code(), members), listener, stop, (ours, *devices))
         result = _result(job, folder, code, errors, stop)
         return Outcome(result, Evaluated.read(folder) if result.finished else None, reused=bool(done) and not fresh)
 

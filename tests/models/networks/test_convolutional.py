@@ -1,13 +1,12 @@
 """Convolutions, each pooling and the LSTM above them against their formulas written out in numpy; shapes, export, gradients."""
 
-import operator
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from models.networks.convolutional import CnnLstm, Convolutional, Pooling, convolution_stack
+from tests.models.networks.exported import check_export
 
 POOLINGS: list[Pooling] = ["none", "max", "min", "average"]
 SIZES = [(1, 1, 1), (3, 7, 2), (5, 1, 12), (2, 30, 5)]
@@ -157,13 +156,7 @@ def test_every_parameter_gets_a_gradient(kind, pooling, features, lookback, hori
 @each_pooling
 def test_an_exported_network_forecasts_the_same_for_any_batch(kind, pooling) -> None:
     network = _build(kind, 3, 13, 4, 2, pooling=pooling, stride=2, dropout=0.2).eval()
-    dynamic = ({0: torch.export.Dim.DYNAMIC},)
-    exported = torch.export.export(network, (torch.zeros(2, 13, 3),), dynamic_shapes=dynamic)
-    called = {node.target for node in exported.graph.nodes if node.op == "call_function"} - {operator.getitem}
-    assert all(str(target).startswith("aten.") for target in called), called
-    for batch in (1, 2, 7):
-        x = torch.randn(batch, 13, 3)
-        torch.testing.assert_close(exported.module()(x), network(x))
+    check_export(network, lambda batch: (torch.randn(batch, 13, 3),))
 
 
 @each_kind

@@ -1,13 +1,12 @@
 """TCN and WaveNet against the dilated sums of their papers in numpy; what they see, measured; shapes, export, gradients."""
 
-import operator
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from models.networks.dilated import GatedLayer, ResidualBlock, Tcn, WaveNet
+from tests.models.networks.exported import check_export
 
 SIZES = [(1, 1, 1), (3, 7, 2), (5, 1, 12), (2, 30, 5)]
 each_kind = pytest.mark.parametrize("kind", [Tcn, WaveNet])
@@ -159,13 +158,7 @@ def test_every_parameter_gets_a_gradient(kind, features, lookback, horizon, chan
 @pytest.mark.parametrize("lookback", [1, 12, 13])
 def test_an_exported_network_forecasts_the_same_for_any_batch(kind, lookback) -> None:
     network = _build(kind, 3, lookback, 4, 2, dropout=0.2).eval()
-    dynamic = ({0: torch.export.Dim.DYNAMIC},)
-    exported = torch.export.export(network, (torch.zeros(2, lookback, 3),), dynamic_shapes=dynamic)
-    called = {node.target for node in exported.graph.nodes if node.op == "call_function"} - {operator.getitem}
-    assert all(str(target).startswith("aten.") for target in called), called
-    for batch in (1, 2, 7):
-        x = torch.randn(batch, lookback, 3)
-        torch.testing.assert_close(exported.module()(x), network(x))
+    check_export(network, lambda batch: (torch.randn(batch, lookback, 3),))
 
 
 @each_kind

@@ -1,7 +1,5 @@
 """Sequence networks against their recurrences written out in numpy and torch's cells; causality, feedback, shapes, export."""
 
-import operator
-
 import numpy as np
 import pytest
 import torch
@@ -9,6 +7,7 @@ from torch import Tensor, nn
 
 from models.networks.attention import Attention
 from models.networks.sequence import EncoderDecoder, SeqToSeq, VecToSeq, equal_parts, taught
+from tests.models.networks.exported import check_export
 
 SIZES = [(1, 1, 1), (3, 7, 2), (5, 1, 12), (2, 30, 5)]
 KINDS = [SeqToSeq, VecToSeq, EncoderDecoder, Attention]
@@ -298,14 +297,7 @@ def test_the_least_window_leaves_no_parameter_alone_but_what_joins_samples(kind,
 @pytest.mark.parametrize(("cell", "known"), [("elman", 0), ("lstm", 3), ("gru", 0)])
 def test_an_exported_network_forecasts_the_same_for_any_batch(kind, cell, known) -> None:
     network = _build(kind, 3, 7, 4, 2, cell=cell, dropout=0.2, **_ahead(kind, known)).eval()
-    inputs = _inputs(kind, 2, 3, 7, 4, known)
-    dynamic = tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs)
-    exported = torch.export.export(network, inputs, dynamic_shapes=dynamic)
-    called = {node.target for node in exported.graph.nodes if node.op == "call_function"} - {operator.getitem}
-    assert all(str(target).startswith("aten.") for target in called), called
-    for batch in (1, 2, 7):
-        inputs = _inputs(kind, batch, 3, 7, 4, known)
-        torch.testing.assert_close(exported.module()(*inputs), network(*inputs))
+    check_export(network, lambda batch: _inputs(kind, batch, 3, 7, 4, known))
 
 
 @each_kind

@@ -1,7 +1,5 @@
 """Shapes, gradients and export of `models/networks/segment_gru.py`, `modern_tcn.py`, `dilated_lstm.py` and `min_gru.py`."""
 
-import operator
-
 import pytest
 import torch
 
@@ -9,6 +7,7 @@ from models.networks.dilated_lstm import DilatedLstm
 from models.networks.min_gru import MinGru
 from models.networks.modern_tcn import ModernTcn
 from models.networks.segment_gru import SegmentGru
+from tests.models.networks.exported import check_export
 
 SIZES = [(1, 1, 1), (3, 7, 2), (5, 1, 12), (2, 30, 5)]
 EACH = pytest.mark.parametrize(
@@ -49,10 +48,4 @@ def test_any_size_gives_a_forecast_and_a_gradient_in_every_parameter(kind, own, 
 def test_an_exported_network_forecasts_the_same_for_any_batch(kind, own, lookback) -> None:
     torch.manual_seed(1)
     network = kind(num_features=3, lookback=lookback, horizon=4, outputs=2, **own, dropout=0.2).eval()
-    dynamic = ({0: torch.export.Dim.DYNAMIC},)
-    exported = torch.export.export(network, (torch.zeros(2, lookback, 3),), dynamic_shapes=dynamic)
-    called = {node.target for node in exported.graph.nodes if node.op == "call_function"} - {operator.getitem}
-    assert all(str(target).startswith("aten.") for target in called), called
-    for batch in (1, 2, 7):
-        x = torch.randn(batch, lookback, 3)
-        torch.testing.assert_close(exported.module()(x), network(x), rtol=1e-5, atol=1e-5)
+    check_export(network, lambda batch: (torch.randn(batch, lookback, 3),), 1e-5)

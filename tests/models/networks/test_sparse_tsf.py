@@ -1,7 +1,5 @@
 """The sparse cross-period map: known answers by hand, its formula in numpy, its size, gaps, rates, short windows."""
 
-import operator
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +9,7 @@ from models.data.window import FeatureWindow, WindowParams
 from models.families import build_forecaster, target_of
 from models.networks.contract import Target
 from models.networks.sparse_tsf import SparseTsf
+from tests.models.networks.exported import check_export
 
 SIZES = [(1, 1, 1, 1), (3, 7, 2, 7), (5, 1, 12, 4), (2, 30, 5, 7), (1, 24, 30, 12)]  # features, lookback, horizon, season
 each_hidden = pytest.mark.parametrize("hidden_size", [0, 6])
@@ -121,10 +120,4 @@ def test_an_exported_network_forecasts_the_same_for_any_batch(lookback: int, tar
     torch.manual_seed(1)
     sizes = {"num_features": 3, "lookback": lookback, "horizon": 9, "outputs": 2, "target": target}
     network = SparseTsf(**sizes, season=4, hidden_size=hidden_size).eval()
-    dynamic = ({0: torch.export.Dim.DYNAMIC},)
-    exported = torch.export.export(network, (torch.zeros(2, lookback, 3),), dynamic_shapes=dynamic)
-    called = {node.target for node in exported.graph.nodes if node.op == "call_function"} - {operator.getitem}
-    assert all(str(target).startswith("aten.") for target in called), called
-    for batch in (1, 2, 7):
-        x = torch.randn(batch, lookback, 3)
-        torch.testing.assert_close(exported.module()(x), network(x), rtol=1e-5, atol=1e-5)
+    check_export(network, lambda batch: (torch.randn(batch, lookback, 3),), 1e-5)

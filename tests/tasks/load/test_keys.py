@@ -1,7 +1,5 @@
 """The one message for keys that are none: a time that cannot be read, a row without a series, offsets on some rows alone."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +11,11 @@ from params.load import load_run
 from params.schema import RunParams
 from tasks.load.keys import check_keys
 from tasks.load.source import open_source
-
-MIDNIGHT = datetime(2020, 1, 1, tzinfo=UTC)
+from tests.tasks.load.tables import MIDNIGHT, csv_of, parquet_of
 
 
 def run_on(path: Path, *settings: str) -> RunParams:
     return load_run("params/smoke.yaml", [f"data.path={path}", "data.id=id", "data.time=time", "data.target=temp", *settings])
-
-
-def csv_of(folder: Path, times: Sequence[str], name: str = "x.csv") -> Path:
-    file = folder / name
-    file.write_text("id,time,temp\n" + "".join(f"a,{time},{i}\n" for i, time in enumerate(times)))
-    return file
-
-
-def parquet_of(folder: Path, name: str = "x.parquet", **columns: Any) -> Path:
-    base = {"id": ["a", "b"], "time": [MIDNIGHT, MIDNIGHT], "temp": [1.0, 2.0]}
-    pl.DataFrame(base | columns).write_parquet(folder / name)
-    return folder / name
 
 
 def test_times_with_and_without_an_offset_are_refused_together(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The long frame (source.py) and its cells (cells.py): times to UTC, names and values of every type."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,26 +13,13 @@ from params.load import load_run
 from params.schema import RunParams
 from tasks.load.keys import check_keys
 from tasks.load.source import long_frame, open_source, scan_series
-
-MIDNIGHT = datetime(2020, 1, 1, tzinfo=UTC)
+from tests.tasks.load.tables import MIDNIGHT, csv_of, parquet_of
 
 
 def run_on(path: Path, *settings: str, features: str = "") -> RunParams:
     base = [f"data.path={path}", "data.id=id", "data.time=time", "data.target=temp", "windows.features={y: {lookback: 2}%s}"]
     base[-1] %= features and f", {features}"
     return load_run("params/smoke.yaml", [*base, *settings])
-
-
-def csv_of(folder: Path, times: Sequence[str], name: str = "x.csv") -> Path:
-    file = folder / name
-    file.write_text("id,time,temp\n" + "".join(f"a,{time},{i}\n" for i, time in enumerate(times)))
-    return file
-
-
-def parquet_of(folder: Path, name: str = "x.parquet", **columns: Any) -> Path:
-    base = {"id": ["a", "b"], "time": [MIDNIGHT, MIDNIGHT], "temp": [1.0, 2.0]}
-    pl.DataFrame(base | columns).write_parquet(folder / name)
-    return folder / name
 
 
 @pytest.mark.parametrize(
