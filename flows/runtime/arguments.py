@@ -36,7 +36,10 @@ Minutes = Annotated[
     typer.Option("--timeout", metavar="MINUTES", help="In place of promotion.timeout_minutes of the version's params."),
 ]
 Reason = Annotated[
-    str, typer.Option("--reason", metavar="WORDS", callback=a_reason, help="Why, beside who, in the entry of the ledger.")
+    str,
+    typer.Option(
+        "--reason", metavar="WORDS", callback=a_reason, help="The reason, kept in the entry of the ledger with who decided."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Table = Annotated[
@@ -110,7 +113,7 @@ Rolling = Annotated[
 OnlyVariants = Annotated[
     str | None, typer.Option("--variants", metavar="A,B|all", help="These variants only, or all that there are.")
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Train anew, also what was trained before.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Train again, including what was trained before.")]
 BestTrials = Annotated[
     int | None, typer.Option("--tuned", metavar="K", min=1, max=100, help="Also the best K trials of the last `tune`.")
 ]
@@ -143,7 +146,9 @@ OwnTable = Annotated[str, typer.Argument(metavar="DATA", help="A table: a file, 
 RunFile = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="The run file; by default named after the table, here.")
 ]
-Melt = Annotated[bool, typer.Option("--melt", help="Write a wide table (a column or row a series) long, beside the run file.")]
+Melt = Annotated[
+    bool, typer.Option("--melt", help="Write a wide table (one column or row per series) in long form, next to the run file.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Write over files that are there.")]
 
 

@@ -69,7 +69,7 @@ class Watch:
             try:
                 self.set_back()
             except Exception as error:
-                why += f"; the due times could not be made anew ({type(error).__name__}: {error}): start `serve` again"
+                why += f"; the due times could not be planned again ({type(error).__name__}: {error}): start `serve` again"
         notify("warning", "serve", why=why)
 
     def _start_again(self, how: str) -> bool:

@@ -70,7 +70,7 @@ def show_comparison(found: "Comparison") -> None:
     console = Console(highlight=False, soft_wrap=True)
     registered = found.registered
     if registered is None:
-        console.print("Nothing has changed since this comparison: nothing was trained or registered (--fresh trains anew).")
+        console.print("Nothing has changed since this comparison: nothing was trained or registered (--fresh trains again).")
     else:
         console.print(registered.words(found.name), markup=False)
     console.print(f"Look: python -m flows ui   (the report of run {found.parent}: report.html)", markup=False)

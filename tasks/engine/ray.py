@@ -43,7 +43,7 @@ STOPPING = 4.0  # seconds for a fit to end after its step
 GONE = 20.0  # seconds without a suitable node before giving up
 SHIPPED = 2e9  # bytes up to which a panel is sent by this machine even if there is a shelf
 UNREAD = 2  # unread messages after which a worker keeps its newest checkpoint to itself
-INSTALL = "install it beside lagline with: .venv/bin/python -m pip install -c constraints.txt -e '.[ray]'"
+INSTALL = "install it with: .venv/bin/python -m pip install -c constraints.txt -e '.[ray]'"
 TOKEN = "where the cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
 
 

@@ -62,7 +62,7 @@ def read_batches(query: str, uri: str) -> Iterator[Batch]:
     except ImportError as error:
         name = error.name or "its driver"
         raise UserError(
-            f"data.uri {uri}: the driver of {url.drivername} is missing ({name}); install it beside lagline: pip install {name}"
+            f"data.uri {uri}: the driver of {url.drivername} is missing ({name}); install it: pip install {name}"
         ) from None
     except UserError:
         raise

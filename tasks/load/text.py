@@ -187,7 +187,7 @@ def _header(rows: Iterable[list[str]], file: Path) -> list[str]:
 
 
 def _refusal(file: Path, line: int, width: int) -> UserError:
-    return UserError(f"{file}:{line}: this row does not have the {width} fields of the header; mend or remove it")
+    return UserError(f"{file}:{line}: this row does not have the {width} fields of the header; correct or remove it")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -191,7 +191,7 @@ def _length(training: Training) -> str:
     penalty, epochs = training.refit_penalty, training.refit_epochs
     if epochs is None:
         return f"with the penalty {penalty:g}"
-    beside = "" if penalty is None else f", beside a ridge regression with the penalty {penalty:g}"
+    beside = "" if penalty is None else f", next to a ridge regression with the penalty {penalty:g}"
     return f"for {epochs} epoch{'' if epochs == 1 else 's'}{beside}"
 
 

@@ -244,6 +244,6 @@ def connect(home: Path) -> None:
         except (MlflowException, ModuleNotFoundError, Silent) as error:
             where = f"MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']}"
             if isinstance(error, ModuleNotFoundError):
-                why = f"the driver of this database is missing ({error.name}); install it beside lagline"
+                why = f"the driver of this database is missing ({error.name}); install it"
                 raise UserError(f"{where}: {why}") from None
             raise Unavailable(f"{where}: MLflow does not answer ({_cause(error) if _away(error) else error})") from None

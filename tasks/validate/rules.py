@@ -142,7 +142,7 @@ def _ranges(run: RunParams, profile: Profile) -> list[Rule]:
     for name, (low, high) in run.validation.ranges.items():
         if name not in profile.missing:
             about = (
-                f"{name} lies outside validation.ranges, {low:,.15g} to {high:,.15g}: mend or remove those rows, or widen it"
+                f"{name} lies outside validation.ranges, {low:,.15g} to {high:,.15g}: correct or remove those rows, or widen it"
             )
             rules.append(Rule(f"range: {name}, lowest", f"min:{name}", about, low=low, feature=name, unit="value"))
             rules.append(Rule(f"range: {name}, highest", f"max:{name}", about, high=high, feature=name, unit="value"))

@@ -22,6 +22,6 @@ def test_a_home_that_was_lost_comes_back_to_its_place(
     shutil.rmtree(home)
     subprocess.run(["sh", "-c", restore], cwd=tmp_path, env=settings, check=True)
     again = flows("compare", *RUN, home=home)
-    assert again.returncode == 0 and "--fresh trains anew" in " ".join(again.stdout.split()), again.stdout + again.stderr
+    assert again.returncode == 0 and "--fresh trains again" in " ".join(again.stdout.split()), again.stdout + again.stderr
     proved = flows("reproduce", "smoke@challenger", home=home)
     assert proved.returncode == 0 and "the same weights, bit for bit" in proved.stdout, proved.stdout + proved.stderr
