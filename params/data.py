@@ -63,11 +63,11 @@ class CsvParams(Section):
     `skip`: lines before the header.
     """
 
-    separator: Annotated[str, BeforeValidator(_as_tab)] | None = None
-    decimal: Literal[".", ","] = "."
-    thousands: str | None = None
-    encoding: Text = "utf-8"
-    skip: NonNegative = 0
+    separator: Annotated[str, BeforeValidator(_as_tab)] | None = None  # between two cells; null: by the ending
+    decimal: Literal[".", ","] = "."  # the decimal mark
+    thousands: str | None = None  # what groups digits, such as "."
+    encoding: Text = "utf-8"  # any that Python knows, such as cp1252
+    skip: NonNegative = 0  # lines before the header
 
     @property
     def written(self) -> str:
@@ -118,21 +118,21 @@ class DataParams(Section):
     `lowest`, `highest`, `integer`: bounds on what a forecast can be.
     """
 
-    path: Text | None = None
-    query: Annotated[str, StringConstraints(max_length=100_000)] | None = None
-    uri: str | None = None
-    csv: CsvParams | None = None
-    id: Names | None = None
-    time: Names
-    time_zone: Text | None = None
-    time_format: Text | None = None
-    time_unit: Literal["s", "ms", "us", "ns"] | None = None
-    target: Text
-    frequency: Span
-    holidays: Annotated[Text | tuple[Text, ...], BeforeValidator(as_tuple)] | None = None
-    lowest: Annotated[float, Field(ge=-MOST, le=MOST)] | None = None
-    highest: Annotated[float, Field(ge=-MOST, le=MOST)] | None = None
-    integer: bool = False
+    path: Text | None = None  # a file, a folder, a glob, an address, or env:NAME
+    query: Annotated[str, StringConstraints(max_length=100_000)] | None = None  # one SELECT, in place of path
+    uri: str | None = None  # env:NAME, the variable that holds the URL of the database
+    csv: CsvParams | None = None  # how text files are written
+    id: Names | None = None  # the columns that name a series; null: there is one series
+    time: Names  # the columns that say the time
+    time_zone: Text | None = None  # whose clocks local times are of, such as Europe/Berlin
+    time_format: Text | None = None  # how text says a time, such as '%d/%m/%Y %H:%M'
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None  # of whole numbers that count from 1970
+    target: Text  # the column to forecast; it becomes y
+    frequency: Span  # the distance of two rows of a series
+    holidays: Annotated[Text | tuple[Text, ...], BeforeValidator(as_tuple)] | None = None  # dates, or codes such as DE
+    lowest: Annotated[float, Field(ge=-MOST, le=MOST)] | None = None  # no forecast is below
+    highest: Annotated[float, Field(ge=-MOST, le=MOST)] | None = None  # no forecast is above
+    integer: bool = False  # forecasts are rounded to whole numbers
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -1,0 +1,210 @@
+"""Reference pages of the site, made from the code: params, commands, variants, columns, the Python API."""
+
+import ast
+import re
+import tokenize
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+import yaml
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMED = {  # types of params/section.py and their neighbours by the function that checks them: what a user writes
+    "_is_span": "duration or rows",
+    "_is_border": "duration, date or rows",
+}
+PLAIN = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+
+
+def cell(text: str) -> str:
+    """A text as a cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("\n", " ").strip()
+
+
+def table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [headings, tuple("---" for _ in headings), *rows]
+    return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
+
+
+def comments(text: str) -> dict[int, str]:
+    """The comment at the end of each line of Python source, by line."""
+    tokens = tokenize.generate_tokens(StringIO(text).readline)
+    return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+
+
+def written_next_to_fields(model: type[BaseModel]) -> dict[str, str]:
+    """The comment next to each field of a section's class."""
+    file = ROOT / (model.__module__.replace(".", "/") + ".py")
+    text = file.read_text(encoding="utf-8")
+    by_line = comments(text)
+    (found,) = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == model.__name__)
+    fields = [node for node in found.body if isinstance(node, ast.AnnAssign)]
+    return {ast.unparse(node.target): by_line[node.end_lineno or 0] for node in fields if node.end_lineno in by_line}
+
+
+def written_in_yaml(path: Path) -> dict[str, str]:
+    """The comment next to each key of a run file, by its dotted name."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found: dict[str, str] = {}
+
+    def visit(node: yaml.Node, prefix: str) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                name = f"{prefix}{key.value}"
+                comment = re.search(r" # (.*)$", lines[key.start_mark.line])
+                if comment and key.start_mark.line == value.end_mark.line:
+                    found.setdefault(name, comment[1].strip())
+                visit(value, f"{name}.")
+
+    visit(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), "")
+    one_a_line = {name: lines for name, lines in found.items() if list(found.values()).count(lines) == 1}
+    return one_a_line
+
+
+def type_words(kind: Any) -> str:
+    """A type of the schema in the words of a run file."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        checks = [getattr(getattr(one, "func", None), "__name__", "") for one in inner[1:]]
+        return next((NAMED[name] for name in checks if name in NAMED), type_words(inner[0]))
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(type_words(one) for one in inner if one is not NoneType))
+    if origin is Literal:
+        return " or ".join(f"`{one}`" for one in inner)
+    if origin is tuple:
+        return "list of " + type_words(inner[0]) if inner[1:] == (...,) else f"list of {len(inner)}: {type_words(inner[0])}"
+    if origin in (dict, frozenset):
+        return f"name: {type_words(inner[-1])}"
+    return PLAIN.get(kind, "keys of its own")
+
+
+def bounds(metadata: list[Any]) -> str:
+    """The bounds of a number in words; empty if there are none."""
+    names = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    found = [f"{word} {getattr(one, name):,g}" for one in metadata for name, word in names.items() if hasattr(one, name)]
+    return ", ".join(found)
+
+
+def section_of(kind: Any) -> type[BaseModel] | None:
+    """The section that a field holds, alone or by name; None if it holds values."""
+    for one in (kind, *get_args(kind)):
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return one
+        if get_args(one) and one is not kind and (deeper := section_of(one)):
+            return deeper
+    return None
+
+
+def sections(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Every section below a model with its dotted name, the run file itself first."""
+    yield prefix.rstrip("."), model
+    for name, field in model.model_fields.items():
+        below = section_of(field.annotation)
+        if below is not None:
+            by_name = "NAME." if get_origin(field.annotation) is dict or "dict" in str(field.annotation) else ""
+            yield from sections(below, f"{prefix}{name}.{by_name}")
+
+
+def default_of(tree: Any, name: str, field: Any) -> str:
+    """What holds where a run file says nothing: the value in base.yaml, else that of the schema."""
+    for key in name.split("."):
+        tree = tree.get(key, PydanticUndefined) if isinstance(tree, dict) else PydanticUndefined
+    if tree is PydanticUndefined:
+        if field.is_required():
+            return "required"
+        tree = field.get_default(call_default_factory=True)
+        tree = list(tree) if isinstance(tree, tuple) else tree
+    if isinstance(tree, (BaseModel, dict)) and tree:
+        return "below"
+    text = yaml.safe_dump(tree, default_flow_style=True, width=1_000).replace("\n...", "").strip()
+    return f"`{text}`"
+
+
+def params_page() -> str:
+    """Every key of a run file: type, default and meaning, section by section."""
+    from params.schema import RunParams
+
+    base = ROOT / "params" / "base.yaml"
+    tree, said = yaml.safe_load(base.read_text(encoding="utf-8")), written_in_yaml(base)
+    parts = [
+        "# Every key of a run file",
+        "Made from `params/schema.py` and `params/base.yaml`. A run file overrides what it names; `--set KEY=VALUE` "
+        "overrides both. Durations are written `15m`, `1h`, `28d`, `1w`, `1mo`. An unknown key is an error.",
+    ]
+    for prefix, model in sections(RunParams):
+        own, rows = written_next_to_fields(model), []
+        for name, field in model.model_fields.items():
+            full = f"{prefix}.{name}".lstrip(".")
+            limits = bounds(field.metadata)
+            kind = type_words(field.annotation if "_is_" not in str(field.metadata) else Annotated[Any, *field.metadata])
+            rows.append((f"`{name}`", f"{kind}{f' ({limits})' if limits else ''}", default_of(tree, full, field), said.get(full, own.get(name, ""))))
+        title = f"## `{prefix}`" if prefix else "## The file itself"
+        parts += [title, model.__doc__ or "", table(("key", "type", "default", "meaning"), rows)]
+    return "\n\n".join(re.sub(r"(?m)^ {4}", "", part) for part in parts) + "\n"
+
+
+def without_rich(text: str) -> str:
+    """Help without rich's colours."""
+    return re.sub(r"\[/?[a-z ]+\]", "", text)
+
+
+def commands_page() -> str:
+    """Every verb of the command line: usage, purpose, arguments and options, from its own help."""
+    from flows.__main__ import app
+
+    group: Any = typer.main.get_command(app)
+    parts = ["# Every option of every command", "Made from `python -m flows VERB --help`. [Commands](../commands.md) explains them in context."]
+    for verb, command in group.commands.items():
+        rows = []
+        for one in command.params:
+            value = "" if getattr(one, "is_flag", False) else f" {one.metavar or one.name.upper()}"
+            shown = f"`{(', '.join(one.opts) + value) if one.param_type_name == 'option' else value.strip()}`"
+            default = "required" if one.required else "" if one.default in (None, False, "") else f"`{one.default}`"
+            rows.append((shown, default, without_rich(getattr(one, "help", "") or "")))
+        parts += [f"## {verb}", without_rich(command.help or ""), table(("argument", "default", "meaning"), rows) if rows else ""]
+    return "\n\n".join(parts) + "\n"
+
+
+def variants_page() -> str:
+    """Every shipped variant: family, what it is for, its file."""
+    folder, rows = ROOT / "params" / "variants", []
+    for path in sorted(folder.glob("*.yaml")):
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+        network = ", ".join(f"{key} {value}" for key, value in read.get("network", {}).items())
+        searched = ", ".join(f"`{key}`" for key in read.get("search", {}))
+        rows.append((f"`{path.stem}`", read.get("family", "ensemble"), read["about"], network, searched))
+    words = "Made from `params/variants/`. `python -m flows variants` shows their size too; [Variants](../variants.md) explains them."
+    headings = ("variant", "family", "what it is for", "network", "searched by `tune`")
+    return f"# Every variant\n\n{words}\n\n{table(headings, rows)}\n"
+
+
+def columns_page() -> str:
+    """Every column of a leaderboard: heading, name, meaning and metric."""
+    from tasks.report.columns import COLUMNS
+
+    rows = [
+        (f"`{one.name}`", one.heading, "; ".join(filter(None, (one.words, one.meaning))), f"`{one.metric}`" if one.metric else "")
+        for one in COLUMNS
+    ]
+    words = "Made from `tasks/report/columns.py`. [How to read a comparison](../comparison.md) explains how to use them."
+    return f"# Every column and metric\n\n{words}\n\n{table(('column', 'heading', 'meaning', 'metric in MLflow'), rows)}\n"
+
+
+def api_page() -> str:
+    """The functions of flows/api.py, from their signatures and docstrings."""
+    return "# The Python API\n\n::: flows.api\n"
+
+
+def pages() -> dict[str, str]:
+    """The reference as Markdown, by its place in the site."""
+    made = {"params": params_page, "commands": commands_page, "variants": variants_page, "columns": columns_page}
+    if (ROOT / "flows" / "api.py").is_file():
+        made["api"] = api_page
+    return {f"reference/{name}.md": make() for name, make in made.items()}
