@@ -12,7 +12,7 @@ NO_PYTHON := lagline needs Python 3.11, 3.12 or 3.13 with its venv module (on De
 RUNS := $(shell $(PY) -c '$(USABLE)' 2>/dev/null && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test test-fast test-faults test-engine test-stack test-ui lint format bench clean clean-state force
+.PHONY: help setup run ui test test-fast test-faults test-engine test-stack test-ui docs lint format bench clean clean-state force
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,12 @@ test-stack: $(ENV) ## a team's servers from packages: PostgreSQL, S3, MLflow, Pr
 
 test-ui: $(ENV) ## the tests in a browser (SCREENSHOTS=folder keeps the pictures)
 	$(PY) -m pytest -m ui -rs tests/ui
+
+# strict: a broken link or an unknown name ends it; the course is in it where `python -m docs.course build/course` has written it
+docs: $(ENV) ## the documentation as a site, in build/site (installs the extra [docs] into .venv)
+	@$(PY) -c "import mkdocs, material, mkdocstrings" 2>/dev/null || $(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "build/site/index.html; its search needs a server: $(PY) -m http.server --directory build/site --bind 127.0.0.1"
 
 lint: $(ENV) ## ruff and mypy, changing nothing
 	$(PY) -m ruff check .

@@ -28,9 +28,9 @@ class EvaluationParams(Section):
     units of each series' training standard deviation.  `choose_by`: the measure that ranks on validation.
     """
 
-    stride: Positive
-    baselines: Annotated[tuple[Baseline, ...], BeforeValidator(as_tuple)]
-    season: Annotated[int, Field(ge=1, le=10**6)]
+    stride: Positive  # rows from one scored origin to the next
+    baselines: Annotated[tuple[Baseline, ...], BeforeValidator(as_tuple)]  # forecasts to beat
+    season: Annotated[int, Field(ge=1, le=10**6)]  # rows of one season, of the baselines and MASE
     baseline_origins: Positive | Literal["auto"] = "auto"
     save_forecasts: bool
     refit: Positive | None
@@ -84,8 +84,8 @@ class PromotionParams(Section):
     horizon.  `intervals`: of scheduled forecasts; aci: their level follows the observed coverage.
     """
 
-    rule: Literal["better", "not_worse"]
-    margin: Annotated[float, Field(ge=0)]
+    rule: Literal["better", "not_worse"]  # what is asked against the champion
+    margin: Annotated[float, Field(ge=0)]  # by how much, as a share of its error
     min_skill: float
     min_skill_naive: float | None = None
     min_slice_skill: float

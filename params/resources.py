@@ -62,10 +62,10 @@ class ResourcesKept(Section):
     a word for the processor, such as H100 or AVX512, where the machines of a cluster differ.
     """
 
-    cpus: Cpus | None = None
-    gpus: Gpus | None = None
-    memory: Memory | None = None
-    kind: Kind | None = None
+    cpus: Cpus | None = None  # cores; null: training.threads
+    gpus: Gpus | None = None  # a share of one; null: one where fits run on GPUs
+    memory: Memory | None = None  # bytes
+    kind: Kind | None = None  # a word for the processor, such as H100
 
 
 class ResourceParams(ResourcesKept):

@@ -53,18 +53,18 @@ NetworkValue = bool | int | float | str
 class FeatureParams(Section):
     """The window of one feature, in samples (`lookback`) and rows (`sampling_rate`, `delay`)."""
 
-    lookback: Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
-    sampling_rate: Annotated[int, Field(ge=1, le=10**6)] = 1
-    delay: Annotated[int, Field(ge=0, le=10**6)] = 0
+    lookback: Annotated[int, Field(ge=1, le=MOST_SAMPLES)]  # how many samples a network sees
+    sampling_rate: Annotated[int, Field(ge=1, le=10**6)] = 1  # rows from one sample to the next
+    delay: Annotated[int, Field(ge=0, le=10**6)] = 0  # rows by which a value becomes known late
 
 
 class WindowsParams(Section):
     """What a network sees (each feature has its own window) and what it forecasts."""
 
-    horizon: Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
-    gap: Annotated[int, Field(ge=0, le=10**6)] = 0
-    stride: Positive = 1
-    features: Annotated[dict[Text, FeatureParams], Field(min_length=1)]
+    horizon: Annotated[int, Field(ge=1, le=MOST_SAMPLES)]  # steps to forecast
+    gap: Annotated[int, Field(ge=0, le=10**6)] = 0  # rows between the cutoff and the first step forecast
+    stride: Positive = 1  # rows from one training window to the next
+    features: Annotated[dict[Text, FeatureParams], Field(min_length=1)]  # the columns that networks see, y included
     calendar: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     future: Annotated[tuple[Text, ...], BeforeValidator(as_tuple)] = ()
     static: dict[Text, Literal["numeric", "categorical"]] = Field(default_factory=dict)
@@ -153,10 +153,10 @@ class SplitParams(Section):
     `folds`: validation ranges as long as `validation`, which is the last; every model is trained for each.
     """
 
-    validation: Border
-    test: Border
-    embargo: Span = 0
-    folds: Annotated[int, Field(ge=1, le=MOST_FOLDS)] = 1
+    validation: Border  # how much chooses; a date: where it begins
+    test: Border  # how much is scored in the end, after validation
+    embargo: Span = 0  # rows before each border that are nobody's target
+    folds: Annotated[int, Field(ge=1, le=MOST_FOLDS)] = 1  # validation ranges, one before the other
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -184,7 +184,7 @@ class ValidationParams(Section):
     on_constant_target: Severity
     fresh_within: Span | None = None
     ranges: dict[Text, Annotated[tuple[float, float], BeforeValidator(as_tuple)]] = Field(default_factory=dict)
-    data_docs: bool = False
+    data_docs: bool = False  # also the pages of Great Expectations
 
     @field_validator("ranges")
     @classmethod
@@ -219,17 +219,17 @@ class TrainingParams(Section):
     `resources`: of one fit; no effect on its result.
     """
 
-    seeds: Annotated[int, Field(ge=1, le=1000)]
-    max_epochs: Annotated[int, Field(ge=1, le=10**6)]
+    seeds: Annotated[int, Field(ge=1, le=1000)]  # fits of each variant
+    max_epochs: Annotated[int, Field(ge=1, le=10**6)]  # passes over the training windows
     max_steps: Positive | None = None
     max_seconds: Annotated[float, Field(gt=0, le=MOST_SECONDS)] | None = None
     micro_batches: Positive | Literal["auto"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
-    patience_epochs: Positive
-    batch_size: Annotated[int, Field(ge=1, le=10**6)]
-    learning_rate: Annotated[float, Field(gt=0, le=MOST)]
-    weight_decay: Annotated[float, Field(ge=0, le=MOST)]
-    clip_norm: Annotated[float, Field(gt=0, le=MOST)]
+    patience_epochs: Positive  # epochs without a better validation error that end a fit
+    batch_size: Annotated[int, Field(ge=1, le=10**6)]  # windows of one optimizer step
+    learning_rate: Annotated[float, Field(gt=0, le=MOST)]  # of AdamW
+    weight_decay: Annotated[float, Field(ge=0, le=MOST)]  # of AdamW
+    clip_norm: Annotated[float, Field(gt=0, le=MOST)]  # the largest norm of a gradient
     loss: Literal["mae", "mse", "huber"]
     monitor: Literal["mae", "loss"] = "mae"
     average_epochs: Annotated[float, Field(ge=0, le=1000)] = 0.0
@@ -237,7 +237,7 @@ class TrainingParams(Section):
     refit: Literal["all"] | None = None
     quantiles: Quantiles = QUANTILES
     point: Literal["median", "mean"] | None = None
-    resources: ResourceParams = ResourceParams()
+    resources: ResourceParams = ResourceParams()  # of a machine, for one fit
 
     @field_validator("quantiles")
     @classmethod
@@ -256,20 +256,23 @@ def can_be_built(value: dict[str, NetworkValue]) -> dict[str, NetworkValue]:
     return value
 
 
+NetworkArguments = Annotated[dict[str, NetworkValue], AfterValidator(can_be_built)]
+
+
 class RunParams(Section):
     """A whole run file, merged over `base.yaml` and overridden by `--set`."""
 
-    name: Name
-    data: DataParams
-    windows: WindowsParams
-    split: SplitParams
-    validation: ValidationParams
-    variants: Annotated[tuple[Name, ...], BeforeValidator(as_tuple), Field(min_length=1)]
-    scaling: ScalingParams
-    network: Annotated[dict[str, NetworkValue], AfterValidator(can_be_built)] = Field(default_factory=dict)
-    training: TrainingParams
-    evaluation: EvaluationParams
-    promotion: PromotionParams
+    name: Name  # of the experiment and the model: small letters, digits, . _ -
+    data: DataParams  # where the table is
+    windows: WindowsParams  # what a network sees and forecasts
+    split: SplitParams  # what validates and what tests
+    validation: ValidationParams  # what the data checks tolerate
+    variants: Annotated[tuple[Name, ...], BeforeValidator(as_tuple), Field(min_length=1)]  # what is compared
+    scaling: ScalingParams  # how values are scaled for networks
+    network: NetworkArguments = Field(default_factory=dict)  # for every network that takes them
+    training: TrainingParams  # the training loop
+    evaluation: EvaluationParams  # how models are scored
+    promotion: PromotionParams  # what a challenger must achieve
 
     @property
     def quantile_levels(self) -> tuple[float, ...]:

@@ -4,6 +4,7 @@ import ast
 import re
 import tokenize
 from collections.abc import Iterator
+from inspect import cleandoc
 from io import StringIO
 from pathlib import Path
 from types import NoneType, UnionType
@@ -16,9 +17,10 @@ from pydantic_core import PydanticUndefined
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMED = {  # types of params/section.py and their neighbours by the function that checks them: what a user writes
-    "_is_span": "duration or rows",
-    "_is_border": "duration, date or rows",
+    "_is_span": "duration or whole number",
+    "_is_border": "duration, date or number of rows",
 }
+FAR = 1e6  # a bound from here on only keeps out what no machine can do
 PLAIN = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 
 
@@ -41,12 +43,15 @@ def comments(text: str) -> dict[int, str]:
 
 def written_next_to_fields(model: type[BaseModel]) -> dict[str, str]:
     """The comment next to each field of a section's class."""
-    file = ROOT / (model.__module__.replace(".", "/") + ".py")
-    text = file.read_text(encoding="utf-8")
-    by_line = comments(text)
-    (found,) = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == model.__name__)
-    fields = [node for node in found.body if isinstance(node, ast.AnnAssign)]
-    return {ast.unparse(node.target): by_line[node.end_lineno or 0] for node in fields if node.end_lineno in by_line}
+    found: dict[str, str] = {}
+    for part in (one for one in model.__mro__ if one.__module__.startswith("params.")):
+        text = (ROOT / (part.__module__.replace(".", "/") + ".py")).read_text(encoding="utf-8")
+        by_line = comments(text)
+        (node,) = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == part.__name__)
+        for field in node.body:
+            if isinstance(field, ast.AnnAssign) and field.end_lineno in by_line:
+                found.setdefault(ast.unparse(field.target), by_line[field.end_lineno])
+    return found
 
 
 def written_in_yaml(path: Path) -> dict[str, str]:
@@ -64,8 +69,8 @@ def written_in_yaml(path: Path) -> dict[str, str]:
                 visit(value, f"{name}.")
 
     visit(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), "")
-    one_a_line = {name: lines for name, lines in found.items() if list(found.values()).count(lines) == 1}
-    return one_a_line
+    said = list(found.values())
+    return {name: comment for name, comment in found.items() if said.count(comment) == 1}  # next to several keys: of none alone
 
 
 def type_words(kind: Any) -> str:
@@ -75,6 +80,8 @@ def type_words(kind: Any) -> str:
         checks = [getattr(getattr(one, "func", None), "__name__", "") for one in inner[1:]]
         return next((NAMED[name] for name in checks if name in NAMED), type_words(inner[0]))
     if origin in (Union, UnionType):
+        if {int, str} < {*inner}:
+            return "value"
         return " or ".join(dict.fromkeys(type_words(one) for one in inner if one is not NoneType))
     if origin is Literal:
         return " or ".join(f"`{one}`" for one in inner)
@@ -85,11 +92,15 @@ def type_words(kind: Any) -> str:
     return PLAIN.get(kind, "keys of its own")
 
 
-def bounds(metadata: list[Any]) -> str:
+def bounds(kind: Any, metadata: list[Any]) -> str:
     """The bounds of a number in words; empty if there are none."""
     names = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    found = [f"{word} {getattr(one, name):,g}" for one in metadata for name, word in names.items() if hasattr(one, name)]
-    return ", ".join(found)
+    said = {name: getattr(one, name) for one in metadata for name in names if getattr(one, name, None) is not None}
+    said = {name: value for name, value in said.items() if abs(value) < FAR}
+    own = ", ".join(f"{names[name]} {value:,g}" for name, value in said.items())
+    inner = [bounds(one, getattr(one, "__metadata__", [])) for one in get_args(kind) if get_origin(kind) in (Union, UnionType)]
+    flat = [part for one in metadata for part in getattr(one, "metadata", [])]
+    return own or (bounds(None, flat) if flat else "") or next(filter(None, inner), "")
 
 
 def section_of(kind: Any) -> type[BaseModel] | None:
@@ -141,13 +152,12 @@ def params_page() -> str:
     for prefix, model in sections(RunParams):
         own, rows = written_next_to_fields(model), []
         for name, field in model.model_fields.items():
-            full = f"{prefix}.{name}".lstrip(".")
-            limits = bounds(field.metadata)
-            kind = type_words(field.annotation if "_is_" not in str(field.metadata) else Annotated[Any, *field.metadata])
-            rows.append((f"`{name}`", f"{kind}{f' ({limits})' if limits else ''}", default_of(tree, full, field), said.get(full, own.get(name, ""))))
+            full, limits = f"{prefix}.{name}".lstrip("."), bounds(field.annotation, field.metadata)
+            kind = type_words(Annotated[field.annotation, "", *field.metadata]) + (f" ({limits})" if limits else "")
+            rows.append((f"`{name}`", kind, default_of(tree, full, field), said.get(full, own.get(name, ""))))
         title = f"## `{prefix}`" if prefix else "## The file itself"
-        parts += [title, model.__doc__ or "", table(("key", "type", "default", "meaning"), rows)]
-    return "\n\n".join(re.sub(r"(?m)^ {4}", "", part) for part in parts) + "\n"
+        parts += [title, cleandoc(model.__doc__ or ""), table(("key", "type", "default", "meaning"), rows)]
+    return "\n\n".join(parts) + "\n"
 
 
 def without_rich(text: str) -> str:
@@ -160,7 +170,10 @@ def commands_page() -> str:
     from flows.__main__ import app
 
     group: Any = typer.main.get_command(app)
-    parts = ["# Every option of every command", "Made from `python -m flows VERB --help`. [Commands](../commands.md) explains them in context."]
+    parts = [
+        "# Every option of every command",
+        "Made from `python -m flows VERB --help`. [Commands](../commands.md) explains them in context.",
+    ]
     for verb, command in group.commands.items():
         rows = []
         for one in command.params:
@@ -168,7 +181,8 @@ def commands_page() -> str:
             shown = f"`{(', '.join(one.opts) + value) if one.param_type_name == 'option' else value.strip()}`"
             default = "required" if one.required else "" if one.default in (None, False, "") else f"`{one.default}`"
             rows.append((shown, default, without_rich(getattr(one, "help", "") or "")))
-        parts += [f"## {verb}", without_rich(command.help or ""), table(("argument", "default", "meaning"), rows) if rows else ""]
+        words = without_rich(command.help or "")
+        parts += [f"## {verb}", words, *([table(("argument", "default", "meaning"), rows)] if rows else [])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -180,7 +194,9 @@ def variants_page() -> str:
         network = ", ".join(f"{key} {value}" for key, value in read.get("network", {}).items())
         searched = ", ".join(f"`{key}`" for key in read.get("search", {}))
         rows.append((f"`{path.stem}`", read.get("family", "ensemble"), read["about"], network, searched))
-    words = "Made from `params/variants/`. `python -m flows variants` shows their size too; [Variants](../variants.md) explains them."
+    words = (
+        "Made from `params/variants/`; `python -m flows variants` adds their size. [Variants](../variants.md) explains them."
+    )
     headings = ("variant", "family", "what it is for", "network", "searched by `tune`")
     return f"# Every variant\n\n{words}\n\n{table(headings, rows)}\n"
 
@@ -189,10 +205,10 @@ def columns_page() -> str:
     """Every column of a leaderboard: heading, name, meaning and metric."""
     from tasks.report.columns import COLUMNS
 
-    rows = [
-        (f"`{one.name}`", one.heading, "; ".join(filter(None, (one.words, one.meaning))), f"`{one.metric}`" if one.metric else "")
-        for one in COLUMNS
-    ]
+    rows = []
+    for one in COLUMNS:
+        meaning = "; ".join(part for part in (one.words, one.meaning) if part)
+        rows.append((f"`{one.name}`", one.heading, meaning, f"`{one.metric}`" if one.metric else ""))
     words = "Made from `tasks/report/columns.py`. [How to read a comparison](../comparison.md) explains how to use them."
     return f"# Every column and metric\n\n{words}\n\n{table(('column', 'heading', 'meaning', 'metric in MLflow'), rows)}\n"
 
@@ -202,7 +218,7 @@ def api_page() -> str:
     return "# The Python API\n\n::: flows.api\n"
 
 
-def pages() -> dict[str, str]:
+def reference_pages() -> dict[str, str]:
     """The reference as Markdown, by its place in the site."""
     made = {"params": params_page, "commands": commands_page, "variants": variants_page, "columns": columns_page}
     if (ROOT / "flows" / "api.py").is_file():
