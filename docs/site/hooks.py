@@ -24,8 +24,8 @@ def on_files(files: Files, config: Any) -> Files:
     for name, text in made.items():
         files.append(File.generated(config, name, content=text))
     course = [path for path in sorted(COURSE.rglob("*")) if path.is_file()]
-    for path in course:
-        files.append(File.generated(config, f"course/{path.relative_to(COURSE).as_posix()}", abs_src_path=str(path)))
+    for file in course:
+        files.append(File.generated(config, f"course/{file.relative_to(COURSE).as_posix()}", abs_src_path=str(file)))
     for path in linked_files([*texts.values(), *made.values()]):
         files.append(File.generated(config, f"files/{path}", abs_src_path=str(ROOT / path)))
     return files

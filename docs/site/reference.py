@@ -3,7 +3,7 @@
 import ast
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from inspect import cleandoc
 from io import StringIO
 from pathlib import Path
@@ -29,7 +29,7 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ").strip()
 
 
-def table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table."""
     lines = [headings, tuple("---" for _ in headings), *rows]
     return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
@@ -59,7 +59,7 @@ def written_in_yaml(path: Path) -> dict[str, str]:
     lines = path.read_text(encoding="utf-8").splitlines()
     found: dict[str, str] = {}
 
-    def visit(node: yaml.Node, prefix: str) -> None:
+    def visit(node: yaml.Node | None, prefix: str) -> None:
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 name = f"{prefix}{key.value}"
