@@ -12,7 +12,7 @@ NO_PYTHON := lagline needs Python 3.11, 3.12 or 3.13 with its venv module (on De
 RUNS := $(shell $(PY) -c '$(USABLE)' 2>/dev/null && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test test-fast test-faults test-engine test-stack test-ui docs lint format bench clean clean-state force
+.PHONY: help setup run ui test test-fast test-faults test-engine test-stack test-ui test-course docs lint format bench clean clean-state force
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,10 @@ test-stack: $(ENV) ## a team's servers from packages: PostgreSQL, S3, MLflow, Pr
 	@$(PY) -c "import ray, psycopg2, flask_wtf" 2>/dev/null || \
 	    $(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[ray,postgresql,s3,auth]'
 	$(PY) -m pytest -m stack -rs
+
+# what it writes is in the site from then on
+test-course: $(ENV) ## execute the lessons of docs/course, with every claim in them, and write them for `make docs`
+	$(PY) -m docs.course build/course
 
 test-ui: $(ENV) ## the tests in a browser (SCREENSHOTS=folder keeps the pictures)
 	$(PY) -m pytest -m ui -rs tests/ui

@@ -1,0 +1,1 @@
+"""The documentation; `course/` holds lessons that run."""
