@@ -29,6 +29,7 @@ from tasks.evaluate import frames
 from tasks.evaluate.baselines import Baselines
 from tasks.evaluate.bounds import bounds_of
 from tasks.evaluate.frames import Forecasts
+from tasks.evaluate.importance import Importance
 from tasks.evaluate.packed import is_narrow
 from tasks.grid.frequency import Frequency
 from tasks.train.fits import Fit
@@ -48,7 +49,8 @@ class Comparison:
     `to_best`, `to_baseline`, `to_naive`: how much larger each model's error is than that of the best variant,
     baseline, naive.  `slices`: the scores by series, size fifth, step, hour and weekday (`scores.breakdown`).
     `shapes`: where the actuals lie in each model's forecast distributions.  `scales`: the scale of each fold,
-    oldest first.
+    oldest first.  `importance`: what drives the chosen fit, or the best if a baseline was chosen
+    (`driving.py`).
     """
 
     rows: Sequence[ScoreRow]
@@ -65,6 +67,7 @@ class Comparison:
     slices: pl.DataFrame
     shapes: Mapping[str, Shape]
     scales: Sequence[Scale]
+    importance: Importance | None = None
 
     @property
     def best(self) -> str | None:

@@ -1,0 +1,133 @@
+"""What drives the forecast, as a section of the report, pictures, a table, lines of the card, and in MLflow."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from params.shown import visible
+from tasks import pages
+from tasks.evaluate.importance import Driver, Effect, Importance
+from tasks.evaluate.permute import Role
+from tasks.pages import Html
+from tasks.report.plots.importance import effect_plot, gradient_plot, lag_plot, strongest_first
+from tasks.tracking import logs
+from tasks.train.fits import Fit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DRAWN = 20  # covariates in a picture, the largest effect first
+ON_CARD = 10
+BOTH = (False, True)  # for a desktop, and for a phone
+CAPTIONS = {
+    "importance.png": "By covariate, with the standard deviation over blocks; grey: not above it",
+    "importance_by_lag.png": "By block of lags, each exchanged by itself",
+}
+GRADIENTS = {"gradients.png": "Integrated gradients: which feature, how many rows before the first step, makes the forecast"}
+HEADS = ("covariate", "known", "error grows by", "spread", "strongest lags")
+
+
+def names_of(found: Importance, target: str) -> dict[str, str]:
+    """Each covariate's name as shown: the target's own instead of y."""
+    return {one.name: visible(target if one.role is Role.OWN else one.name) for one in found.drivers}
+
+
+def pictures_of(found: Importance | None, target: str) -> Iterable[tuple[str, "Figure", "Figure"]]:
+    """File name and figure for a desktop and a phone, of each picture that there is something to draw for."""
+    if found is None:
+        return
+    names, some = names_of(found, target), found.drivers[:DRAWN]
+    yield "importance.png", *(effect_plot(some, names, found.model, narrow) for narrow in BOTH)
+    if any(one.lags for one in some):
+        yield "importance_by_lag.png", *(lag_plot(some, names, narrow) for narrow in BOTH)
+    if found.gradients is not None:
+        strongest = strongest_first(found.gradients, DRAWN)
+        yield "gradients.png", *(gradient_plot(strongest, names, found.model, narrow) for narrow in BOTH)
+
+
+def section(found: Importance | None, target: str, pictures: Sequence[Html]) -> pages.Section:
+    """The section of the report; empty, and so left out, if nothing was measured."""
+    title = "What drives the forecast"
+    if found is None:
+        return pages.Section("drivers", title)
+    more = len(found.drivers) - DRAWN
+    rest = pages.bullets([f"The {DRAWN} largest of {len(found.drivers)}; all are in importance.csv."] if more > 0 else [])
+    return pages.Section("drivers", title, told(found), pictures, _table(found, target) + rest)
+
+
+def told(found: Importance) -> str:
+    """How it was measured, in words."""
+    draws = f", {found.draws} times each" if found.draws > 1 else ""
+    return (
+        f"How much the test error of {found.model} grows when one covariate's window, past and ahead, is exchanged with that of "
+        f"another origin of the same series and slot ({found.slot} rows), static ones between series: {found.windows:,} "
+        f"windows{draws}. Spread: the standard deviation over blocks of {found.over}. It chose nothing."
+    )
+
+
+def _table(found: Importance, target: str) -> Html:
+    names = names_of(found, target)
+    return pages.grid(HEADS, [_row(one, names) for one in found.drivers[:DRAWN]])
+
+
+def _row(one: Driver, names: Mapping[str, str]) -> tuple[str, ...]:
+    spread = "" if one.effect.spread is None else _percent(one.effect.spread)
+    return names[one.name], str(one.role), _percent(one.effect.share), spread, _lags(one)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.{1 if abs(share) < 1 else 0}f} %"
+
+
+def _lags(one: Driver) -> str:
+    """The rows before the first step that hold most of it; nothing if no block of them is clear."""
+    best = one.strongest
+    if best is None:
+        return ""
+    return f"{best.first}" if best.first == best.last else f"{best.first} to {best.last}"
+
+
+def card_lines(found: Importance | None, model: str, target: str) -> list[str]:
+    """The same for the card of a model, in Markdown; nothing if another model was measured."""
+    if found is None or found.model != model:
+        return []
+    names = names_of(found, target)
+    rows = [_row(one, names) for one in found.drivers[:ON_CARD]]
+    head = [f"| {' | '.join(HEADS)} |", "|---|---|---:|---:|---:|"]
+    return [told(found), "", *head, *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def table_of(found: Importance, target: str) -> pl.DataFrame:
+    """Every effect: by covariate, by block of lags (`first_lag`, `last_lag`, else null), overall (`step` null) and by step."""
+    names, rows = names_of(found, target), list[dict[str, object]]()
+    for one in found.drivers:
+        for first, last, effect in ((None, None, one.effect), *one.lags):
+            place = {"covariate": names[one.name], "known": str(one.role), "first_lag": first, "last_lag": last}
+            rows += [place | cells for cells in _by_step(effect)]
+    types = {"covariate": pl.String, "known": pl.String, "first_lag": pl.Int64, "last_lag": pl.Int64, "step": pl.Int64}
+    return pl.DataFrame(rows, schema={**types, "importance": pl.Float64, "spread": pl.Float64})
+
+
+def _by_step(effect: Effect) -> list[dict[str, object]]:
+    steps = [{"step": step, "importance": share, "spread": None} for step, share in enumerate(effect.by_step, 1)]
+    return [{"step": None, "importance": effect.share, "spread": effect.spread}, *steps]
+
+
+def log_importance(found: Importance | None, target: str, parent: str, fits: Sequence[Fit], folder: Path) -> None:
+    """Logs `importance.csv` to a comparison's run, and `importance_<covariate>` to that of the fit it was measured on."""
+    if found is None:
+        return
+    table_of(found, target).write_csv(folder / "importance.csv")
+    logs.log_file(parent, folder / "importance.csv")
+    run_id = next(fit.run_id for fit in fits if fit.label == found.model)
+    logs.log_metrics(run_id, metrics_of(found, target))
+
+
+def metrics_of(found: Importance, target: str) -> dict[str, float | None]:
+    """The effect of each covariate by a name that MLflow allows; of two that become alike, the larger."""
+    names = names_of(found, target)
+    effects = {f"importance_{names[one.name]}": one.effect.share for one in reversed(found.drivers)}
+    return {re.sub(r"[^\w. -]", "_", name, flags=re.ASCII)[:250]: share for name, share in effects.items()}
