@@ -38,6 +38,7 @@ HOMES = {
     "polars": ("tasks/", "data/"),
     "ray": ("tasks/engine/ray.py",),
     "optuna": ("tasks/tune/",),
+    "captum": ("tasks/evaluate/gradients.py",),
     "jinja2": ("tasks/pages.py",),
     "markupsafe": ("tasks/pages.py",),
     "sqlalchemy": ("tasks/load/database.py", "tasks/tune/store.py"),

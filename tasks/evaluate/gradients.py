@@ -1,9 +1,9 @@
-"""Which samples of which feature a forecast is made of: integrated gradients, by captum.
+"""Which rows of which covariate a forecast is made of: integrated gradients, by captum.
 
 Sundararajan et al. 2017: for each input, its distance from a reference times the mean gradient on the way
-there; over all inputs they add up to the forecast minus that of the reference.  The reference is the training
-mean of every channel, and y at the level of its window.
-Shapes: B windows, L lookback, N network inputs, F past channels, H horizon, K rows before the target of step 1.
+there; over all inputs they add up to the forecast minus that of the reference.  The reference has every channel
+at its training mean, so that the level of a window counts as what its y says.
+Shapes: B windows, L lookback, F past channels, A rows ahead, K channels known ahead, H horizon.
 """
 
 import copy
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.data.window import WindowParams
+from models.data.window import AHEAD, WindowParams
 from models.data.windows import Inputs
 from models.ensemble import Ensemble, Model
 from models.forecaster import Forecaster
@@ -25,10 +25,10 @@ AT_ONCE = 512  # windows in memory
 
 @dataclass(frozen=True)
 class Gradients:
-    """The mean |attribution| over windows and steps of each feature at each row, as a share of the total.
+    """The mean |attribution| over windows and steps of each covariate at each row, as a share of the total.
 
-    `shares`: a row per feature of `names`, from lag `first` (rows before the target of step 1) on; None where
-    the feature is not read.
+    `shares`: for each of `names`, from lag `first` (in rows before the target of step 1; 0 is that row, and
+    what is known of later rows has negative lags) on; None where it is not read.
     """
 
     names: tuple[str, ...]
@@ -39,53 +39,83 @@ class Gradients:
 def gradients_of(model: Model, params: WindowParams, inputs: Inputs) -> Gradients | None:
     """The integrated gradients of a model over some windows: for an ensemble, the mean of its networks'.
 
-    None if no feature moves the forecast.
+    Of features and future covariates, not of the calendar.  None if none of them moves the forecast.
     """
-    total_LF = _mean_LF(model, params, inputs)
-    total = float(total_LF.sum())
+    mean_LF, mean_AK = _means(model, params, inputs)
+    first = 1 + params.gap - (params.ahead if params.future else 0)
+    names = (*params.features, *(name for name in params.future if name not in params.features))
+    found: dict[str, list[float | None]] = {name: [None] * (2 + params.gap + params.reach - first) for name in names}
+    for column, (name, window) in enumerate(params.features.items()):
+        for sample in range(window.lookback):
+            lag = 1 + params.gap + window.delay + window.sampling_rate * sample
+            found[name][lag - first] = float(mean_LF[-1 - sample, column])
+    for name in params.future:
+        for row in range(params.ahead):
+            found[name][params.gap - row - first] = float(mean_AK[row, params.known.index(name + AHEAD)])
+    total = sum(share or 0.0 for row in found.values() for share in row)
     if not total > 0:
         return None
-    rows = []
-    for column, window in enumerate(params.features.values()):
-        by_row: list[float | None] = [None] * (params.reach + 1)
-        for sample in range(window.lookback):
-            by_row[window.delay + window.sampling_rate * sample] = float(total_LF[-1 - sample, column]) / total
-        rows.append(tuple(by_row))
-    return Gradients(tuple(params.features), 1 + params.gap, tuple(rows))
+    shares = tuple(tuple(None if one is None else one / total for one in row) for row in found.values())
+    return Gradients(names, first, shares)
 
 
-def _mean_LF(model: Model, params: WindowParams, inputs: Inputs) -> Tensor:
-    """[L, F] the mean |attribution| of the features, each model's adding up to 1 with all of its past."""
+def _means(model: Model, params: WindowParams, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """[L, F] and [A, K] the mean |attribution|; each network's adds up to 1."""
     if isinstance(model, Ensemble):
-        return torch.stack([_mean_LF(member, params, inputs) for member in model.members]).mean(0)  # type: ignore[arg-type]
-    own = copy.deepcopy(model).double().eval()
-    found_LF = params.lookback, len(params.features)
-    attributed_BLN = attributions(own, inputs)
-    mean_LF = attributed_BLN.abs().mean(0)[:, : found_LF[1]]
-    mean_LF = mean_LF / mean_LF.sum().clamp(min=torch.finfo(mean_LF.dtype).tiny)
-    return torch.nn.functional.pad(mean_LF, (0, 0, params.lookback - own.lookback, 0))
+        every = [_means(member, params, inputs) for member in model.members]  # type: ignore[arg-type]
+        return torch.stack([past for past, _ in every]).mean(0), torch.stack([ahead for _, ahead in every]).mean(0)
+    past_LF, ahead_AK = (part.abs().mean(0) for part in attributions(model, inputs))
+    total = (past_LF.sum() + ahead_AK.sum()).clamp(min=torch.finfo(past_LF.dtype).tiny)
+    return past_LF / total, ahead_AK / total
 
 
-def attributions(own: Forecaster, inputs: Inputs) -> Tensor:
-    """[steps * B, L, N] the integrated gradients of a forecaster (in 64 bits), of MOST_STEPS steps of the horizon.
+def attributions(forecaster: Forecaster, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """[steps * B, L, F] and [steps * B, A, K] the integrated gradients of MOST_STEPS steps of the horizon.
 
-    Those of one window and step add up to its scaled forecast, relative to the level, minus that of the reference.
+    Those of one window and step add up to its scaled forecast minus that of the reference.  A missing value
+    stays missing and has none.
     """
     from captum.attr import IntegratedGradients  # imports pyplot: only when needed
 
-    with torch.no_grad():
-        seen = own.inputs(*(part.double() if part.is_floating_point() else part for part in inputs))
-    beside = () if seen.ahead_BHK is None else (seen.ahead_BHK,)
-    x_BLN = seen.x_BLN.detach().requires_grad_()
+    own = copy.deepcopy(forecaster).double().eval()
+    given = Inputs(*(part.double() if part.is_floating_point() else part for part in inputs))
+    past_BLF, ahead_BAK = given.past_BLF.clone(), given.ahead_BAK.clone()
+    past_BLF[..., own.wide], ahead_BAK[..., own.wide_ahead] = given.wide_BLE, given.wide_BAE
+    x_BX, from_BX = _flat(past_BLF, ahead_BAK), _flat(*_reference(own, given))
+    gone_BX = x_BX.isnan()
 
-    def point(x_BLN: Tensor, *ahead: Tensor) -> Tensor:
-        return own.mapped(x_BLN, **dict(zip(("ahead_BHK",), ahead, strict=False)))
+    def point_BH(x_BX: Tensor, gone_BX: Tensor, static_BC: Tensor, series_B: Tensor) -> Tensor:
+        past_BLF, ahead_BAK = _apart(x_BX.masked_fill(gone_BX, torch.nan), inputs)
+        wide = past_BLF[..., own.wide], ahead_BAK[..., own.wide_ahead]
+        return own.scaled(past_BLF, ahead_BAK, static_BC, series_B, *wide)[..., 0]
 
-    method = IntegratedGradients(point)
-    found = []
-    for step in spread(own.horizon, MOST_STEPS):
-        one: Tensor = method.attribute(
-            x_BLN, target=step, additional_forward_args=beside or None, n_steps=POINTS, internal_batch_size=AT_ONCE
-        )
-        found.append(one.detach())
-    return torch.cat(found)
+    method, x_BX = IntegratedGradients(point_BH), x_BX.where(~gone_BX, from_BX).requires_grad_()
+    others = (gone_BX, given.static_BC, given.series_B)
+    found = [
+        method.attribute(x_BX, from_BX, step, others, n_steps=POINTS, internal_batch_size=AT_ONCE).detach()
+        for step in spread(own.horizon, MOST_STEPS)
+    ]
+    return _apart(torch.cat(found), inputs)
+
+
+def _flat(past_BLF: Tensor, ahead_BAK: Tensor) -> Tensor:
+    return torch.cat((past_BLF.flatten(1), ahead_BAK.flatten(1)), dim=1)
+
+
+def _apart(x_BX: Tensor, like: Inputs) -> tuple[Tensor, Tensor]:
+    """The inverse of `_flat`, for any number of windows."""
+    (_, lookback, features), (_, ahead, known) = like.past_BLF.shape, like.ahead_BAK.shape
+    past_BP, ahead_BP = x_BX.split((lookback * features, ahead * known), dim=1)
+    return past_BP.reshape(-1, lookback, features), ahead_BP.reshape(len(x_BX), ahead, known)
+
+
+def _reference(own: Forecaster, given: Inputs) -> tuple[Tensor, Tensor]:
+    """The training means of each window's series, for its past and for what is known ahead, in original units."""
+    row_B = given.series_B.clamp(max=own.loc.shape[0] - 1)
+    mean_BF, ahead_BK = own.loc[row_B], own.ahead_loc[row_B]
+    if own.y >= 0 and own.transform != "none":  # of y the mean was taken after its transform
+        back = torch.expm1 if own.transform == "log1p" else torch.sinh
+        mean_BF = mean_BF.clone()
+        mean_BF[:, own.y] = back(mean_BF[:, own.y])
+    past_BLF = mean_BF.unsqueeze(1).expand_as(given.past_BLF)
+    return past_BLF.contiguous(), ahead_BK.unsqueeze(1).expand_as(given.ahead_BAK).contiguous()

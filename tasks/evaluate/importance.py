@@ -164,7 +164,8 @@ def _effect(
 ) -> Effect:
     """The effect of exchanging a covariate, or some of its lags, averaged over the draws of partners."""
     moved = np.mean([errors(Exchanged(windows, one, covariate, lags)) for one in partners], axis=0)
-    each = [share for group in groups if np.isfinite(share := _increase(moved[group], base[group]))]
+    more, usual = moved - base, float(np.nanmean(base))
+    each = [float(np.nanmean(more[group])) / usual for group in groups if np.isfinite(more[group]).any()]
     spread = float(np.std(each, ddof=1)) if len(each) > 1 else None
     steps = tuple(_increase(moved[:, step], base[:, step]) for step in range(base.shape[1]))
     return Effect(_increase(moved, base), spread, steps)

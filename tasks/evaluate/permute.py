@@ -6,6 +6,7 @@ series.  Everything else of the window, and its targets, stay.
 Shapes: W sampled windows, B batch, L lookback.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def covariates_of(params: WindowParams, series: int) -> list[Covariate]:
 def lags_of(window: FeatureWindow) -> list[Lags]:
     """At most MOST_BLOCKS blocks of samples, of geometrically growing sizes; together they are the window."""
     edges = np.unique(np.geomspace(1, window.lookback + 1, MOST_BLOCKS + 1).round().astype(int)) - 1
-    return [Lags(int(low), int(high) - 1) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    return [Lags(int(low), int(high) - 1) for low, high in itertools.pairwise(edges)]
 
 
 def moved(own: Inputs, other: Inputs, params: WindowParams, covariate: Covariate, lags: Lags | None) -> Inputs:
@@ -171,7 +172,8 @@ def partners_of(windows: Windows, slot: int, most: int, draws: int, seed: int = 
 
 def _in_slot(rows: np.ndarray, origin: int, slot: int, params: WindowParams) -> np.ndarray:
     """The rows that share the slot of an origin, and none of the rows that its window spans."""
-    return rows[((rows - origin) % slot == 0) & (np.abs(rows - origin) >= params.reach + params.ahead)]
+    found: np.ndarray = rows[((rows - origin) % slot == 0) & (np.abs(rows - origin) >= params.reach + params.ahead)]
+    return found
 
 
 def _whole_windows(windows: Windows, series: int) -> np.ndarray:

@@ -7,18 +7,27 @@ from models.baselines import BASELINES, FITTED_ROWS
 from models.fit.job import is_baseline
 from models.fit.settings import Training
 from models.memory_card import MemoryCard
+from tasks.evaluate.importance import Importance
 from tasks.registry.facts import BundleFacts, Refitted, TrainedOn
 from tasks.report.columns import BY_NAME, CARD
+from tasks.report.importance import HEADS, rows_of, told
 from tasks.train.identity import Provenance
 from tasks.train.revision import named
 from tasks.validate.report import heading, report_lines
 from tasks.validate.verdict import Verdict
 
+DRIVERS = 10  # covariates with the largest effects
 NO_NETWORKS = {"ridge": "ridge regression", "linear": "linear model", "ensemble": "ensemble"}
 NO_NETWORKS |= {name: f"{name.replace('_', ' ')} baseline" for name in BASELINES}
 
 
-def card(facts: BundleFacts, made: TrainedOn, about: Provenance, memory: MemoryCard | None) -> str:
+def card(
+    facts: BundleFacts,
+    made: TrainedOn,
+    about: Provenance,
+    memory: MemoryCard | None,
+    importance: Importance | None = None,
+) -> str:
     """The card of a version that was trained on `made`."""
     verdict, windows, prints = about.verdict, facts.windows, made.fingerprint
     shown = ((BY_NAME[name].words, made.scores.get(name)) for name in CARD)
@@ -44,6 +53,7 @@ def card(facts: BundleFacts, made: TrainedOn, about: Provenance, memory: MemoryC
         *_members(made),
         *_weights(made.refit),
         *_memory(facts, memory),
+        *_drivers(importance, made, str(facts.columns["y"])),
         "## Limits",
         *(f"- {_plain(line)}" for line in _limits(facts, verdict, memory)),
         "",
@@ -87,6 +97,15 @@ def _memory(facts: BundleFacts, card: MemoryCard | None) -> list[str]:
     found = f"half-life {card.half_life} rows, receptive field {card.receptive_field} samples" if card else "not measured"
     whose = " (of its networks: a baseline reads all that it is given)" if facts.combined and card else ""
     return ["## Memory", f"- {found}{whose}", ""]
+
+
+def _drivers(found: Importance | None, made: TrainedOn, target: str) -> list[str]:
+    """What drives its forecasts; empty if another model was measured."""
+    if found is None or found.model != made.label:
+        return []
+    rows = [" | ".join(map(_plain, row)) for row in rows_of(found, target, DRIVERS)]
+    head = [f"| {' | '.join(HEADS)} |", "|---|---|---:|---:|---:|"]
+    return ["## What drives the forecast", _plain(told(found)), "", *head, *(f"| {row} |" for row in rows), ""]
 
 
 def _limits(facts: BundleFacts, verdict: Verdict, memory: MemoryCard | None) -> list[str]:

@@ -21,6 +21,7 @@ from params.schema import RunParams
 from params.shown import discreet
 from tasks.calibrate.calibrate import Calibrated
 from tasks.compare.compare import Comparison
+from tasks.evaluate.importance import Importance
 from tasks.files import ROOT
 from tasks.grid.frequency import Frequency
 from tasks.registry.bundle import inputs_of, write_bundle
@@ -107,7 +108,8 @@ def _write(
     facts = facts_of(mixed, panel, made, judged.quantiles, found.calibrations[fit.label], fallbacks)
     facts = replace(facts, variant=fit.variant)  # its job may name its random streams differently
     refitted = load_model(refit.job, refit.folder) if refit else None
-    return _with_papers(bundle, facts, panel, about, (judged, refitted), fit.evaluated.memory if fit.evaluated else None)
+    memory = fit.evaluated.memory if fit.evaluated else None
+    return _with_papers(bundle, facts, panel, about, (judged, refitted), memory, found.importance)
 
 
 def _with_papers(
@@ -117,12 +119,13 @@ def _with_papers(
     about: Provenance,
     weights: tuple[Model | None, Model | None] = (None, None),
     memory: MemoryCard | None = None,
+    importance: Importance | None = None,
 ) -> str:
     """Writes a bundle with its card (returned), the checks' verdict and the lock; `weights`: both models."""
     lock, made = ROOT / "constraints.txt", facts.trained_on
     assert made is not None  # a registered version has all of it
     papers = {
-        "card.md": card(facts, made, about, memory).encode(),
+        "card.md": card(facts, made, about, memory, importance).encode(),
         "checks.json": json.dumps(asdict(about.verdict), indent=1).encode(),
         **({"constraints.txt": lock.read_bytes()} if lock.exists() else {}),
     }

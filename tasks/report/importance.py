@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DRAWN = 20  # covariates in a picture, the largest effect first
-ON_CARD = 10
 BOTH = (False, True)  # for a desktop, and for a phone
 CAPTIONS = {
     "importance.png": "By covariate, with the standard deviation over blocks; grey: not above it",
@@ -40,12 +39,15 @@ def pictures_of(found: Importance | None, target: str) -> Iterable[tuple[str, "F
     if found is None:
         return
     names, some = names_of(found, target), found.drivers[:DRAWN]
-    yield "importance.png", *(effect_plot(some, names, found.model, narrow) for narrow in BOTH)
+    desk, phone = (effect_plot(some, names, found.model, narrow) for narrow in BOTH)
+    yield "importance.png", desk, phone
     if any(one.lags for one in some):
-        yield "importance_by_lag.png", *(lag_plot(some, names, narrow) for narrow in BOTH)
+        desk, phone = (lag_plot(some, names, narrow) for narrow in BOTH)
+        yield "importance_by_lag.png", desk, phone
     if found.gradients is not None:
         strongest = strongest_first(found.gradients, DRAWN)
-        yield "gradients.png", *(gradient_plot(strongest, names, found.model, narrow) for narrow in BOTH)
+        desk, phone = (gradient_plot(strongest, names, found.model, narrow) for narrow in BOTH)
+        yield "gradients.png", desk, phone
 
 
 def section(found: Importance | None, target: str, pictures: Sequence[Html]) -> pages.Section:
@@ -62,15 +64,20 @@ def told(found: Importance) -> str:
     """How it was measured, in words."""
     draws = f", {found.draws} times each" if found.draws > 1 else ""
     return (
-        f"How much the test error of {found.model} grows when one covariate's window, past and ahead, is exchanged with that of "
-        f"another origin of the same series and slot ({found.slot} rows), static ones between series: {found.windows:,} "
-        f"windows{draws}. Spread: the standard deviation over blocks of {found.over}. It chose nothing."
+        f"How much the test error of {found.model} grows when one covariate's window, past and ahead, is exchanged with that "
+        f"of another origin of the same series, whole seasons ({found.slot} rows) away; static ones between series. "
+        f"{found.windows:,} windows{draws}; spread: the standard deviation over blocks of {found.over}. It chose nothing."
     )
 
 
 def _table(found: Importance, target: str) -> Html:
+    return pages.grid(HEADS, rows_of(found, target, DRAWN))
+
+
+def rows_of(found: Importance, target: str, most: int) -> list[tuple[str, ...]]:
+    """The cells of HEADS for the covariates with the largest effects."""
     names = names_of(found, target)
-    return pages.grid(HEADS, [_row(one, names) for one in found.drivers[:DRAWN]])
+    return [_row(one, names) for one in found.drivers[:most]]
 
 
 def _row(one: Driver, names: Mapping[str, str]) -> tuple[str, ...]:
@@ -90,16 +97,6 @@ def _lags(one: Driver) -> str:
     return f"{best.first}" if best.first == best.last else f"{best.first} to {best.last}"
 
 
-def card_lines(found: Importance | None, model: str, target: str) -> list[str]:
-    """The same for the card of a model, in Markdown; nothing if another model was measured."""
-    if found is None or found.model != model:
-        return []
-    names = names_of(found, target)
-    rows = [_row(one, names) for one in found.drivers[:ON_CARD]]
-    head = [f"| {' | '.join(HEADS)} |", "|---|---|---:|---:|---:|"]
-    return [told(found), "", *head, *(f"| {' | '.join(row)} |" for row in rows)]
-
-
 def table_of(found: Importance, target: str) -> pl.DataFrame:
     """Every effect: by covariate, by block of lags (`first_lag`, `last_lag`, else null), overall (`step` null) and by step."""
     names, rows = names_of(found, target), list[dict[str, object]]()
@@ -112,7 +109,9 @@ def table_of(found: Importance, target: str) -> pl.DataFrame:
 
 
 def _by_step(effect: Effect) -> list[dict[str, object]]:
-    steps = [{"step": step, "importance": share, "spread": None} for step, share in enumerate(effect.by_step, 1)]
+    steps: list[dict[str, object]] = [
+        {"step": step, "importance": share, "spread": None} for step, share in enumerate(effect.by_step, 1)
+    ]
     return [{"step": None, "importance": effect.share, "spread": effect.spread}, *steps]
 
 

@@ -12,7 +12,7 @@ from tasks.compare.board import LEVEL, Difference
 from tasks.compare.compare import Comparison
 from tasks.compare.distribution import fifths
 from tasks.evaluate.bounds import bounds_of
-from tasks.report import distribution, memory_card
+from tasks.report import distribution, importance, memory_card
 from tasks.report import leaderboard as report
 from tasks.report.along import along
 from tasks.report.plots.cost import pareto_plot
@@ -79,6 +79,7 @@ def pictures_of(found: Comparison, run: RunParams, data: Data, fits: Sequence[Fi
     cards = {row.name: cards[row.name] for row in found.board.rows if row.name in cards}
     if cards:
         yield Picture("memory.png", memory_card.card_figure(cards))
+    yield from (Picture(*one) for one in importance.pictures_of(found.importance, unit))
 
 
 def _distributions(found: Comparison, run: RunParams, data: Data) -> Iterable[Picture]:

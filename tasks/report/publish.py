@@ -20,10 +20,11 @@ from tasks import pages
 from tasks.compare import scores
 from tasks.compare.board import LEVEL, Board, Difference, Score
 from tasks.compare.compare import Comparison, compare
+from tasks.compare.driving import explained
 from tasks.evaluate.baselines import Baselines
 from tasks.pages import Html
+from tasks.report import importance, memory_card
 from tasks.report import leaderboard as report
-from tasks.report import memory_card
 from tasks.report.columns import ACCURACY, BY_NAME, COST, IN_MLFLOW, MORE, NARROW
 from tasks.report.fit_runs import Publication, metrics_of, publish_fits
 from tasks.report.intervals import CAPTIONS, intervals_of
@@ -68,6 +69,7 @@ def publish(found: Comparison, where: Publication, data: Data, fits: Sequence[Fi
     for name in pictures:
         logs.log_file(parent, folder / name, str(Path(name).parent) if "/" in name else None)
     publish_fits(found, where, fits, folder)
+    importance.log_importance(found.importance, run.data.target, parent, fits, folder)
     _keep_forecasts(found, where)
     _conclude(found, where, told)
     by = run.evaluation.choose_by
@@ -125,6 +127,7 @@ def _sections(
     cards = memory_card.cards_of(fits)
     warnings = [f"{label}: {card.warning}" for label, card in cards.items() if card.warning]
     memory = {"memory.png": "How far back each variant listens: sensitivity to the rows before the cutoff"}
+    memory |= importance.GRADIENTS
     cost = {"pareto.png": "The front: no other model is both cheaper and more accurate"}
     error = report.error_name(by, where.run.data.target)
     accuracy = {"accuracy.png": f"{error} on test and validation, {_common(found)}"}
@@ -140,6 +143,7 @@ def _sections(
         pages.Section("intervals", "Do the intervals hold?", told.intervals, drawn(CAPTIONS), intervals_of(found, where.run)),
         pages.Section("forecasts", "Forecasts of the worst and the best series", "", drawn(_ends(found, pictures))),
         pages.Section("members", "Members of the greedy ensemble", "", (), members_of(fits, _validation(found), where.run)),
+        importance.section(found.importance, where.run.data.target, drawn(importance.CAPTIONS)),
         pages.Section("memory", "Memory", "", drawn(memory), pages.bullets(warnings)),
         pages.Section("cost", "Cost", "", drawn(cost), report.to_html(found.board, COST)),
         pages.Section("data", "Data checks", "", (), _checks(where)),
@@ -317,5 +321,5 @@ def compare_variants(
         advance(next(count), 2 * models, model)
 
     with tempfile.TemporaryDirectory(dir=home, prefix=".compare-") as folder:
-        found = compare(run, data, fits, baselines, Path(folder), step)
+        found = explained(compare(run, data, fits, baselines, Path(folder), step), run, data, fits)
         return publish(found, Publication(run, parent, about, home, step, baselines.times), data, fits, Path(folder))

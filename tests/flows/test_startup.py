@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"torch", "mlflow", "prefect", "polars", "great_expectations", "matplotlib", "statsforecast", "utilsforecast", "optuna"}
+HEAVY = {
+    "torch",
+    "mlflow",
+    "prefect",
+    "polars",
+    "great_expectations",
+    "matplotlib",
+    "statsforecast",
+    "utilsforecast",
+    "optuna",
+    "captum",
+}
 TOLD = """
 import atexit, runpy, sys
 atexit.register(lambda: print("MODULES", *sys.modules))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ROW = 0.32  # inches of a covariate
 AXIS = "increase of the test error, in %"
 LAGS = "rows before the first step forecast"
-SHADES = ["#f6f6f6", CHOSEN, "#00263d"]
+SHADES = ["#eeeeee", CHOSEN, "#00263d"]
 
 
 def effect_plot(drivers: Sequence[Driver], names: Mapping[str, str], model: str, narrow: bool = False) -> "Figure":
@@ -103,7 +103,9 @@ def lag_plot(drivers: Sequence[Driver], names: Mapping[str, str], narrow: bool =
     ax.set_yticks(range(len(some)), [label(names[one.name], 24) for one in some])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(some) - 0.4, -0.6)
-    ax.set_title("Which lags hold it" + ("" if narrow else f": each block exchanged by itself; {AXIS}"), loc="left", fontsize=11)
+    ax.set_title(
+        "Which lags hold it" + ("" if narrow else f": each block exchanged by itself; {AXIS}"), loc="left", fontsize=11
+    )
     return figure
 
 
