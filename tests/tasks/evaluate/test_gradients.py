@@ -80,7 +80,7 @@ def test_they_add_up_to_the_forecast_minus_that_of_the_reference(
     change = at(own, given, mean=False) - at(own, given, mean=True)
     assert change.abs().mean() > 0.1
     print((total - change).abs().max(), change.abs().mean())
-    assert torch.allclose(total, change, atol=2e-2 if level == "revin" else 1e-4)
+    assert torch.allclose(total, change, atol=1e-4)
     gone = given.past_BLF.isnan().repeat(MOST_STEPS, 1, 1)
     assert gone.any() and not past[gone].any()
 
