@@ -11,7 +11,7 @@ from params.shown import visible
 from tasks import pages
 from tasks.evaluate.importance import Driver, Effect, Importance
 from tasks.evaluate.permute import Role
-from tasks.pages import Html
+from tasks.pages import NUMBER, Cell, Html, Row
 from tasks.report.plots.importance import effect_plot, gradient_plot, lag_plot, strongest_first
 from tasks.tracking import logs
 from tasks.train.fits import Fit
@@ -71,7 +71,11 @@ def told(found: Importance) -> str:
 
 
 def _table(found: Importance, target: str) -> Html:
-    return pages.grid(HEADS, rows_of(found, target, DRAWN))
+    heads, *rows = (
+        [Cell(text, NUMBER if at > 1 else "") for at, text in enumerate(texts)]
+        for texts in (HEADS, *rows_of(found, target, DRAWN))
+    )
+    return pages.table(heads, [Row(cells) for cells in rows])
 
 
 def rows_of(found: Importance, target: str, most: int) -> list[tuple[str, ...]]:

@@ -1,5 +1,7 @@
 """Partners and exchanges: whose window is read, and that nothing else of it changes."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +124,6 @@ def test_blocks_are_of_origins_or_of_series_where_origins_are_few() -> None:
     groups, over = groups_of(windows(), 8)
     assert over == "origins" and sorted(np.concatenate(groups)) == list(range(len(windows())))
     ends = [windows().panel.times[windows().origins.numpy()[group]] for group in groups]
-    assert len(groups) == 8 and all(one.max() < two.min() for one, two in zip(ends[:-1], ends[1:], strict=True))
+    assert len(groups) == 8 and all(one.max() < two.min() for one, two in pairwise(ends))
     few, over = groups_of(windows(ROWS - PARAMS.ahead - 2), 8)
     assert over == "series" and [list(one) for one in few] == [[0, 1], [2, 3], [4, 5]]
