@@ -63,20 +63,9 @@ def compare(
         from flows.verbs.tune import with_tuned
 
         plan = with_tuned(plan, home, tuned)
-    from flows.runtime.progress import Board
+    from flows.started import run_comparison
 
-    with prefect_api(home) as server:
-        with Board() as board, board.stage("start"):
-            from tasks.train.check import check_plan, only_those_that_fit
-
-            if (variants or "").strip() == "all":
-                plan = only_those_that_fit(plan, board.say)
-            check_plan(plan)
-            from flows.compare import compare as flow
-            from flows.runtime.recorded import recorded
-
-            server.wait()
-        found = recorded(flow, str(params), list(plan.settings), fresh, plan)
+    found = run_comparison(home, plan, fresh, (variants or "").strip() == "all")
     from flows.verbs.runs import show_comparison
 
     show_comparison(found)
@@ -169,22 +158,14 @@ def promote(
     if minutes is not None and not 0 < minutes <= 10**6:
         raise UserError(f"--timeout {minutes:g}: write how many minutes the gates may take, such as 120")
     home = open_home(decides=True)
-    from flows.runtime.progress import Board
+    from flows.started import run_promotion
 
-    with prefect_api(home) as server:
-        with Board() as board, board.stage("start"):
-            from flows.promote import promote as flow
-            from flows.runtime.recorded import recorded
-            from flows.verbs.champion import show_decision
-            from tasks.promote.decision import PromoteOptions
+    found = run_promotion(
+        home, name, version=version, dry_run=dry_run, allow_dirty=allow_dirty, allow_chance=allow_chance,
+        unsealed=unsealed, minutes=minutes, reason=reason,
+    )  # fmt: skip
+    from flows.verbs.champion import show_decision
 
-            server.wait()
-        number = None if version is None else str(version)
-        options = PromoteOptions(
-            version=number, dry_run=dry_run, minutes=minutes, reason=reason, unsealed=unsealed,
-            allow_dirty=allow_dirty, allow_chance=allow_chance,
-        )  # fmt: skip
-        found = recorded(flow, name, options)
     show_decision(found)
     if not found.promoted:
         raise typer.Exit(1)

@@ -85,7 +85,7 @@ class PrefectServer:
             child.stop()
             for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", OURS):
                 os.environ.pop(name, None)
-            _refresh()
+            refresh()
 
 
 def start_prefect(home: Path, lasting: bool = False, pages: int | None = None) -> PrefectServer:
@@ -126,7 +126,7 @@ def start_prefect(home: Path, lasting: bool = False, pages: int | None = None) -
     child = Child(home, ["flows.runtime.server", kind, str(home)], pages, "/api/health", log, environment)
     os.environ |= {"PREFECT_API_URL": f"{child.url}/api", "PREFECT_API_AUTH_STRING": key, OURS: "1"}
     _past_proxies()
-    _refresh()
+    refresh()
     return PrefectServer(child, kind)
 
 
@@ -171,7 +171,7 @@ def _past_proxies() -> None:
             os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (value, LOOPBACK)))
 
 
-def _refresh() -> None:
+def refresh() -> None:
     """Makes an already imported prefect (a test, a second run in one process) read the environment again."""
     if "prefect.context" in sys.modules:
         from prefect.context import refresh_global_settings_context

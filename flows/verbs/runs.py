@@ -23,7 +23,7 @@ def leaderboard_of(name: str, run_id: str | None = None) -> dict[str, Any]:
     file = logs.artifact(run_id, "leaderboard.json")
     try:
         facts: dict[str, Any] = json.loads(file.read_bytes())
-        _board_of(facts)
+        board_in(facts)
         return facts | {"run": run_id}
     except (ValueError, LookupError, TypeError, AttributeError, OSError, RecursionError) as error:
         what = f"its leaderboard.json is not what a comparison writes ({type(error).__name__})"
@@ -43,10 +43,10 @@ def show_leaderboard(home: Path, name: str, as_json: bool) -> None:
 
 def print_leaderboard(facts: dict[str, Any]) -> None:
     """Prints the table and what it means in words."""
-    _print_board(*_board_of(facts))
+    _print_board(*board_in(facts))
 
 
-def _board_of(facts: dict[str, Any]) -> tuple[Board, Told]:
+def board_in(facts: dict[str, Any]) -> tuple[Board, Told]:
     """The rows of a leaderboard and its remarks; one of lagline 0.2 was measured against its best naive."""
     board = Board.of((ScoreRow.read(row) for row in facts["rows"]), facts.get("baseline", facts["naive"]), facts["naive"])
     gain = Difference(**facts["gain"]) if facts.get("gain") else None

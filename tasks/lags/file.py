@@ -15,7 +15,7 @@ from models.data.window import WindowParams
 from tasks.files import placed
 from tasks.grid.frequency import Frequency
 from tasks.lags.rows import table_rows
-from tasks.lags.table import Edges, table_part, table_reach
+from tasks.lags.table import Edges, lag_table, table_part, table_reach
 
 PART = 32 << 20  # bytes of the table made at a time, unless a window is longer
 LEAST = 1024  # rows
@@ -63,6 +63,11 @@ def write_lag_table(
             report(stop, rows)
             _release(panel)
     return Written(written, len(first.schema))
+
+
+def whole_table(panel: Panel, params: WindowParams, edges: Edges = "keep", rolling: Sequence[int] = ()) -> pl.DataFrame:
+    """The lag table in memory, its times as they are written."""
+    return lag_table(panel, params, edges, rolling).with_columns(ds=Frequency.of(panel.facts).instants(pl.col("ds")))
 
 
 def _part(columns: int, params: WindowParams, rolling: Sequence[int]) -> int:

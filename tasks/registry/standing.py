@@ -17,7 +17,7 @@ MADE, AS = "registered_version", "registered_identity"  # tags on the run of the
 
 def fallen(name: str, parent: str) -> str | None:
     """Why the version that a finished comparison registered is gone; None if it exists, or there was none."""
-    made = [run for run in _below(parent) if re.fullmatch("[1-9][0-9]{0,8}", run.data.tags.get(MADE, ""))]
+    made = _registered(parent)
     if not made:
         return None
     last = max(int(run.data.tags[MADE]) for run in made)
@@ -27,6 +27,17 @@ def fallen(name: str, parent: str) -> str | None:
     if version is None or not _is_of(version, fits):
         return f"version {last} was deleted"
     return lost(version)
+
+
+def made_by(parent: str) -> str | None:
+    """The number of the last version that a comparison registered; None if it registered none."""
+    numbers = [int(run.data.tags[MADE]) for run in _registered(parent)]
+    return str(max(numbers)) if numbers else None
+
+
+def _registered(parent: str) -> "list[Run]":
+    """The runs of a comparison whose fit or baseline is a version."""
+    return [run for run in _below(parent) if re.fullmatch("[1-9][0-9]{0,8}", run.data.tags.get(MADE, ""))]
 
 
 def _is_of(version: "ModelVersion", fits: Collection[str]) -> bool:

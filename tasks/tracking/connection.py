@@ -247,3 +247,23 @@ def connect(home: Path) -> None:
                 why = f"the driver of this database is missing ({error.name}); install it"
                 raise UserError(f"{where}: {why}") from None
             raise Unavailable(f"{where}: MLflow does not answer ({_cause(error) if _away(error) else error})") from None
+
+
+@contextlib.contextmanager
+def borrowed() -> Iterator[None]:
+    """For a block in somebody else's process: a client of its own, and mlflow's store afterwards as before."""
+    given = None
+    if "mlflow" in sys.modules:
+        import mlflow
+
+        given = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    client.cache_clear()  # the state folder may be another one
+    try:
+        yield
+    finally:
+        client.cache_clear()
+        if "mlflow" in sys.modules:
+            import mlflow
+
+            mlflow.set_tracking_uri(cast("str", given))  # None: not set
+            mlflow.set_registry_uri("")

@@ -78,3 +78,8 @@ class Verdict:
     facts: Extent
     library: list[SuiteResult]
     told: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Finding]:
+        """The findings that stop a comparison."""
+        return [finding for finding in self.findings if finding.failed]

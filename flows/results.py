@@ -1,0 +1,134 @@
+"""What flows/api.py gives back of comparisons and champions: facts with names, and how a notebook shows them."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.compare.board import Board as Scores
+    from tasks.load.memory import Frame
+    from tasks.report.told import Told
+
+WIDTH = 100  # columns of the text of a board
+
+
+@dataclass(frozen=True, repr=False)
+class Board:
+    """The outcome of a comparison.  `print(board)` shows what the command line shows, a notebook a table.
+
+    `rows`: one row a variant and baseline, the best on validation first; the columns are those of `leaderboard.csv`
+    (name, kind, val_mae, test_mae, test_skill ..., null where unknown).  `chosen`: the name of what validation chose, None
+    if nothing has a score.  `sentence`: the conclusion.  `remarks`: what follows it.  `version`: of the model that is
+    registered under `name`, None if nothing is.  `run`: the MLflow run.  `unchanged`: whether an equal comparison was
+    there already, so that nothing was trained.
+    """
+
+    name: str
+    rows: "Frame"
+    chosen: str | None
+    sentence: str
+    remarks: tuple[str, ...]
+    version: str | None
+    run: str
+    unchanged: bool
+    text: str = field(compare=False)
+    html: str = field(compare=False)
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+@dataclass(frozen=True, kw_only=True)
+class Champion:
+    """The version that is champion of a name.
+
+    `variant`, `family`: what it is; `horizon`: steps of `frequency` that it forecasts; `features`: the columns that it
+    reads besides the keys, in order; `columns`: what its own table calls unique_id, ds and y; `scores`: by the names of
+    the leaderboard, None where unknown; `newest`: the time of the newest row that it was judged on; `run`: its MLflow run.
+    """
+
+    name: str
+    version: str
+    variant: str
+    family: str
+    horizon: int
+    frequency: str | int
+    features: tuple[str, ...]
+    columns: Mapping[str, str | tuple[str, ...] | None]
+    scores: Mapping[str, float | None]
+    newest: str
+    run: str
+
+
+def board_of(name: str, run: str, version: str | None, unchanged: bool) -> Board:
+    """The board of a finished comparison, from its run in MLflow."""
+    from flows.verbs.runs import board_in, leaderboard_of
+    from tasks.report import leaderboard as report
+
+    found, told = board_in(leaderboard_of(name, run))
+    return Board(
+        name=name,
+        rows=report.frame(found.rows),
+        chosen=found.chosen.name if found.chosen else None,
+        sentence=told.sentence,
+        remarks=tuple(told.lines()),
+        version=version,
+        run=run,
+        unchanged=unchanged,
+        text=_text(found, told),
+        html=_html(found, told),
+    )
+
+
+def _text(found: "Scores", told: "Told") -> str:
+    """The leaderboard and its conclusion as the command line prints them."""
+    from rich.console import Console
+
+    from tasks.report.leaderboard import to_table
+
+    out = io.StringIO()
+    console = Console(width=WIDTH, file=out, color_system=None, force_jupyter=False)
+    console.print(to_table(found, WIDTH, told.choose_by))
+    lines: Sequence[str] = (told.sentence, *told.lines())
+    return "\n".join([*(line.rstrip() for line in out.getvalue().splitlines()), *lines])
+
+
+def _html(found: "Scores", told: "Told") -> str:
+    """The conclusion, then the leaderboard, as HTML with every text escaped."""
+    from tasks.pages import bullets, paragraph
+    from tasks.report.columns import NARROW
+    from tasks.report.leaderboard import remarks, to_html
+
+    first = paragraph(told.sentence) + bullets(told.lines())
+    return str(first + to_html(found, NARROW, told.choose_by) + bullets(remarks(found, told.choose_by)))
+
+
+def champion_of(name: str) -> Champion | None:
+    """The champion of a name, checked against its seal; None if there is none."""
+    from tasks.registry.load import opened
+    from tasks.registry.versions import CHAMPION, find
+
+    found = find(name, CHAMPION)
+    if found is None:
+        return None
+    with opened(found) as version:
+        facts, made = version.facts, version.facts.trained_on
+        windows = facts.windows
+        covariates = (*(one for one in windows.features if one != "y"), *windows.future, *windows.static)
+        return Champion(
+            name=name,
+            version=version.version,
+            variant=facts.variant,
+            family=facts.family,
+            horizon=windows.horizon,
+            frequency=facts.frequency,
+            features=tuple(dict.fromkeys(covariates)),
+            columns={key: tuple(one) if isinstance(one, list | tuple) else one for key, one in facts.columns.items()},  # type: ignore[misc]
+            scores=dict(made.scores) if made else {},
+            newest=made.newest_time if made else "",
+            run=version.run_id,
+        )

@@ -1,0 +1,59 @@
+"""Starts the flows as the command line and flows/api.py do: checks first, with a Prefect server for as long as they run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.runtime.begin import prefect_api
+
+if TYPE_CHECKING:
+    from flows.compare import Comparison
+    from params.load import Plan
+    from tasks.promote.decision import Decision
+
+
+def run_comparison(home: Path, plan: "Plan", fresh: bool = False, that_fit: bool = False) -> "Comparison":
+    """Runs a comparison of a plan; `that_fit`: without the variants that do not fit its windows, each named."""
+    from flows.runtime.progress import Board
+
+    with prefect_api(home) as server:
+        with Board() as board, board.stage("start"):
+            from tasks.train.check import check_plan, only_those_that_fit
+
+            if that_fit:
+                plan = only_those_that_fit(plan, board.say)
+            check_plan(plan)
+            from flows.compare import compare
+            from flows.runtime.recorded import recorded
+
+            server.wait()
+        return recorded(compare, str(plan.path), list(plan.settings), fresh, plan)
+
+
+def run_promotion(
+    home: Path,
+    name: str,
+    *,
+    version: int | str | None = None,
+    dry_run: bool = False,
+    allow_dirty: bool = False,
+    allow_chance: bool = False,
+    unsealed: bool = False,
+    minutes: float | None = None,
+    reason: str = "",
+) -> "Decision":
+    """Judges the challenger of a name, or another version, and moves the champion if every gate passes."""
+    from flows.runtime.progress import Board
+
+    with prefect_api(home) as server:
+        with Board() as board, board.stage("start"):
+            from flows.promote import promote
+            from flows.runtime.recorded import recorded
+            from tasks.promote.decision import PromoteOptions
+
+            server.wait()
+        number = None if version is None else str(version)
+        options = PromoteOptions(
+            version=number, dry_run=dry_run, minutes=minutes, reason=reason, unsealed=unsealed,
+            allow_dirty=allow_dirty, allow_chance=allow_chance,
+        )  # fmt: skip
+        return recorded(promote, name, options)
