@@ -1,13 +1,14 @@
-"""lagline from Python: tables in, polars frames and facts with names out, without a thought of servers or folders.
+"""lagline from Python: tables in memory or as paths go in, polars frames and named facts come out.
 
     from flows.api import compare, forecast
-    board = compare(df, id="store", time="date", target="sales", horizon=7, variants=["ridge", "gru"], name="sales")
+    board = compare(df, id="store", time="date", target="sales", horizon=7, name="sales")
     ahead = forecast("sales@challenger", df)
 
-Every call does what the verb of the same name does, with the same messages, in the same state folder (LAGLINE_HOME, by
-default .lagline in the working folder), and leaves environment, streams and signals of the process as they were. Progress
-goes to standard error. Errors are `UserError`: what is wrong, where, what to do. `ChecksFailed`: the data were read and
-judged, and the answer is no. After Ctrl-C the same call goes on where it was.
+Every call does what the verb of the same name does, with the same messages, in the same state folder
+(LAGLINE_HOME, by default .lagline in the working folder), and leaves environment, streams and signals of the
+process as they were. Progress goes to standard error. Errors are `UserError`: what is wrong, where, what to
+do. `ChecksFailed`: the data were read and judged, and the answer is no. After Ctrl-C the same call goes on
+where it was.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,8 +35,9 @@ __all__ = [
 class Sections(TypedDict, total=False):
     """The sections of a run file as dicts, and `settings`: dotted keys as of `--set`, which come last.
 
-    Each key replaces what was guessed or what a run file says there: `training={"max_epochs": 3}` is the same as
-    `settings={"training.max_epochs": 3}` and as `settings=["training.max_epochs=3"]`.  params/base.yaml has all keys.
+    Each key replaces what was guessed or what a run file says there: `training={"max_epochs": 3}` is the same
+    as `settings={"training.max_epochs": 3}` and as `settings=["training.max_epochs=3"]`.  params/base.yaml
+    has all keys.
     """
 
     data: Mapping[str, Any]
@@ -66,20 +68,22 @@ def compare(
     fresh: bool = False,
     **sections: Unpack[Sections],
 ) -> Board:
-    """Checks a table, cuts windows, trains every variant, scores all on the same unseen origins, registers the best.
+    """Checks a table, trains every variant, scores all on the same unseen origins, registers the best.
 
-    `table`: one row a series and time step: a polars DataFrame or LazyFrame, a pandas DataFrame, or a path. `id`, `time`:
-    one column, or several that together name a series or a time; `target`: the column to forecast; `horizon`: steps, or a
-    duration such as "28d"; `future`: columns known ahead; `static`: constant ones; `variants`: names, or "all"; `name`:
-    what the experiment and the model are called. What is not said is guessed as `init` does, or stands in a run file
-    (`params`); with one, the table may be left out. `fresh`: trains again what is trained already.
+    `table`: one row a series and time step: a polars DataFrame or LazyFrame, a pandas DataFrame, or a path.
+    `id`, `time`: one column, or several that together name a series or a time; `target`: the column to
+    forecast; `horizon`: steps, or a duration such as "28d"; `future`: columns known ahead; `static`: constant
+    ones; `variants`: names, or "all"; `name`: what the experiment and the model are called. What is not said
+    is guessed as `init` does, or stands in a run file (`params`); with one, the table may be left out.
+    `fresh`: trains again what is trained already.
 
-    A frame is kept as Parquet in the state folder (`tables/`), named by its content, so that `promote` and `reproduce`
-    find it; `prune` removes it once nothing refers to it. Nothing of the frame is changed.
+    A frame is kept as Parquet in the state folder (`tables/`), named by its content, so that `promote` and
+    `reproduce` find it; `prune` removes it once nothing refers to it. Nothing of the frame is changed.
 
     Raises UserError for a table or a value that cannot be used, ChecksFailed for data that fail the checks.
 
-        board = compare(df, id="store", time="date", target="sales", horizon=7, variants=["ridge", "gru"], name="sales")
+        roles = {"id": "store", "time": "date", "target": "sales"}
+        board = compare(df, **roles, horizon=7, variants=["ridge", "gru"], name="sales")
         board.chosen, board.version, board.rows
     """
     wanted = Wanted(
@@ -110,16 +114,18 @@ def forecast(
     strict: bool = False,
     nixtla: bool = False,
 ) -> "Frame":
-    """Forecasts with a registered version: NAME@champion, NAME@challenger or NAME@3 (NAME alone: its champion).
+    """Forecasts with a registered version: NAME@champion, NAME@challenger, NAME@3, or NAME: its champion.
 
-    `table`: the history, in memory or as a path, with the column names of the version's own table; `future`: values known
-    ahead, in a table of their own. One forecast a series, after its last row; with `start`, one at every `stride`-th
-    cutoff from there. `levels`: intervals in percent; `quantiles`: in addition; `judged`: by the weights that have not seen
-    the test range; `strict`: never by a baseline instead; `nixtla`: keys called unique_id and ds.
+    `table`: the history, in memory or as a path, with the column names of the version's own table; `future`:
+    values known ahead, in a table of their own. One forecast a series, after its last row; with `start`, one
+    at every `stride`-th cutoff from there. `levels`: intervals in percent; `quantiles`: in addition;
+    `judged`: by the weights that have not seen the test range; `strict`: never by a baseline instead;
+    `nixtla`: keys called unique_id and ds.
 
-    Returns, sorted by series, cutoff and time, the table's own id and time columns (types and zone as they came), `cutoff`
-    (the last row that a forecast saw), `yhat` in the unit of the target, `yhat-lo-90`, `yhat-hi-90` ..., and `model` (which
-    one forecast: the version's variant, or a baseline for series too short for it): `horizon` rows a series and cutoff.
+    Returns, sorted by series, cutoff and time, the table's own id and time columns (types and zone as they
+    came), `cutoff` (the last row that a forecast saw), `yhat` in the unit of the target, `yhat-lo-90`,
+    `yhat-hi-90` ..., and `model` (which one forecast: the version's variant, or a baseline for series too
+    short for it): `horizon` rows a series and cutoff.
 
     Raises UserError for a version that is not there, and for what a table lacks.
 
@@ -173,9 +179,9 @@ def validate(
 ) -> "Verdict":
     """Only the data checks of `compare`, whose arguments it takes; nothing is kept or trained.
 
-    The verdict has `passed`, `failed` (the findings that stop a comparison, each with `name`, `about`, `series`, `worst`),
-    all `findings`, `dropped_features` and `dropped_series`. It raises UserError for what is no table of series and times,
-    and not ChecksFailed: a no is an answer.
+    The verdict has `passed`, `failed` (the findings that stop a comparison, each with `name`, `about`,
+    `series`, `worst`), all `findings`, `dropped_features` and `dropped_series`. It raises UserError for what
+    is no table of series and times, and not ChecksFailed: a no is an answer.
 
         verdict = validate(df, id="store", time="date", target="sales")
         [finding.name for finding in verdict.failed]
@@ -209,14 +215,16 @@ def lag_table(
 ) -> "Frame":
     """The windows of `compare`, whose arguments it takes, as a wide frame for tabular models and for people.
 
-    Keys `unique_id` and `ds` (the time of the target of step 1), then `{feature}_lag{k}` (its value k rows before `ds`),
-    `{feature}_mean{w}` for each w of `rolling`, calendar and static columns, and `y_step1 .. y_step{horizon}`; null where
-    there is no value. A series of n rows has n + 1, the last one step past its end; `edges="drop"` leaves only rows whose
-    window and targets are whole. All of it is in memory; `python -m flows lags --out` writes in bounded memory.
+    Keys `unique_id` and `ds` (the time of the target of step 1), then `{feature}_lag{k}` (its value k rows
+    before `ds`), `{feature}_mean{w}` for each w of `rolling`, calendar and static columns, and `y_step1 ..
+    y_step{horizon}`; null where there is no value. A series of n rows has n + 1, the last one step past its
+    end; `edges="drop"` leaves only rows whose window and targets are whole. All of it is in memory; `python
+    -m flows lags --out` writes in bounded memory.
 
     Raises UserError and ChecksFailed as `compare` does; nothing is trained, so that no series is too short.
 
-        wide = lag_table(df, id="store", time="date", target="sales", horizon=2, windows={"features": {"y": {"lookback": 3}}})
+        y = {"lookback": 3}
+        wide = lag_table(df, id="store", time="date", target="sales", horizon=2, windows={"features": {"y": y}})
     """
     wanted = Wanted(
         table=table, id=id, time=time, target=target, horizon=horizon, future=future, static=static,
@@ -235,7 +243,7 @@ def lag_table(
 
 
 def leaderboard(name: str) -> "Frame":
-    """The rows of the last comparison of a name, as `Board.rows`: one row a variant and baseline, the best first.
+    """The rows of the last comparison of a name, as `Board.rows`: one per variant and baseline, best first.
 
     Raises UserError if there is none.
 
@@ -261,12 +269,12 @@ def promote(
     minutes: float | None = None,
     reason: str = "",
 ) -> "Decision":
-    """Holds the challenger (or a `version`) against the champion on origins that neither has seen, and decides.
+    """Judges the challenger (or a `version`) against the champion on origins that neither has seen.
 
-    The decision has `promoted`, `words` (a sentence), `gates` (each with `gate`, `passed`, `words`), `scores`, `champion`
-    (the version that holds the alias now, or None) and `entry` (its number in the ledger). A no is an answer and no error.
-    `dry_run`: every verdict, and nothing moves; `allow_dirty`, `allow_chance`: as of the command line; `minutes`: what the
-    gates may take; `reason`: kept in the ledger.
+    The decision has `promoted`, `words` (a sentence), `gates` (each with `gate`, `passed`, `words`),
+    `scores`, `champion` (the version that holds the alias now, or None) and `entry` (its number in the
+    ledger). A no is an answer and no error. `dry_run`: every verdict, and nothing moves; `allow_dirty`,
+    `allow_chance`: as of the command line; `minutes`: what the gates may take; `reason`: kept in the ledger.
 
     Raises UserError if there is nothing to promote.
 

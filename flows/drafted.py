@@ -1,4 +1,4 @@
-"""A table and keyword arguments of flows/api.py as the plan of a run: a run file drafted as `init` does, and settings."""
+"""The arguments of flows/api.py as the plan of a run: a run file drafted as `init` does, and settings."""
 
 import difflib
 import hashlib
@@ -28,8 +28,8 @@ Settings = Mapping[str, Any] | Sequence[str]
 class Wanted:
     """What a caller said: a table, the roles of its columns, a run file, and values of its keys.
 
-    `horizon`: rows, or a duration such as 28d.  `sections`: by section, or `settings`: dotted keys with values, or
-    texts as of `--set`.
+    `horizon`: rows, or a duration such as 28d.  `sections`: by section, or `settings`: dotted keys with
+    values, or texts as of `--set`.
     """
 
     table: "Table | None" = None
@@ -67,7 +67,7 @@ class Wanted:
             raise UserError("static=: with a run file, say what kind they are: windows={'static': {'size': 'numeric'}}")
 
     def settings(self) -> list[str]:
-        """What was said beyond the table, as the texts of `--set`; each replaces what a run file says there."""
+        """What was said beyond the table, as texts of `--set`; each replaces what a run file says there."""
         own: dict[str, Any] = {"variants": None if self.variants in (None, "all") else _names(self.variants)}
         if self.params is not None:  # a drafted file says these itself
             own |= {"name": self.name, "data.id": self.id, "data.time": self.time, "data.target": self.target}
@@ -135,7 +135,7 @@ def _checked(wanted: Wanted) -> Any:
 
 
 def _run_file(wanted: Wanted, path: str, folder: Path) -> tuple[Path, list[str]]:
-    """The run file of a table at `path`, drafted into `folder` if none was given, and the settings above it."""
+    """The run file of a table at `path`, drafted into `folder` if none was given, and the settings."""
     if wanted.params is not None:
         here = {"path": str(Path(path).absolute()) if Path(path).exists() else path, "query": None, "uri": None, "csv": None}
         return Path(wanted.params), [f"data.{key}={_text(value)}" for key, value in here.items()] + wanted.settings()

@@ -1,4 +1,4 @@
-"""What flows/api.py gives back of comparisons and champions: facts with names, and how a notebook shows them."""
+"""What flows/api.py returns of comparisons and champions: named facts, and how a notebook shows them."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ WIDTH = 100  # columns of the text of a board
 class Board:
     """The outcome of a comparison.  `print(board)` shows what the command line shows, a notebook a table.
 
-    `rows`: one row a variant and baseline, the best on validation first; the columns are those of `leaderboard.csv`
-    (name, kind, val_mae, test_mae, test_skill ..., null where unknown).  `chosen`: the name of what validation chose, None
-    if nothing has a score.  `sentence`: the conclusion.  `remarks`: what follows it.  `version`: of the model that is
-    registered under `name`, None if nothing is.  `run`: the MLflow run.  `unchanged`: whether an equal comparison was
-    there already, so that nothing was trained.
+    `rows`: one row a variant and baseline, the best on validation first; the columns are those of
+    `leaderboard.csv` (name, kind, val_mae, test_mae, test_skill ..., null where unknown).  `chosen`: the name
+    of what validation chose, None if nothing has a score.  `sentence`: the conclusion.  `remarks`: what
+    follows it.  `version`: of the model that is registered under `name`, None if nothing is.  `run`: the
+    MLflow run.  `unchanged`: whether an equal comparison was there already, so that nothing was trained.
     """
 
     name: str
@@ -46,9 +46,10 @@ class Board:
 class Champion:
     """The version that is champion of a name.
 
-    `variant`, `family`: what it is; `horizon`: steps of `frequency` that it forecasts; `features`: the columns that it
-    reads besides the keys, in order; `columns`: what its own table calls unique_id, ds and y; `scores`: by the names of
-    the leaderboard, None where unknown; `newest`: the time of the newest row that it was judged on; `run`: its MLflow run.
+    `variant`, `family`: what it is; `horizon`: steps of `frequency` that it forecasts; `features`: the
+    columns that it reads besides the keys, in order; `columns`: what its own table calls unique_id, ds and y;
+    `scores`: by the names of the leaderboard, None where unknown; `newest`: the time of the newest row that
+    it was judged on; `run`: its MLflow run.
     """
 
     name: str

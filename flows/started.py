@@ -1,4 +1,4 @@
-"""Starts the flows as the command line and flows/api.py do: checks first, with a Prefect server for as long as they run."""
+"""Starts flows for the command line and flows/api.py: checks first, with a Prefect server meanwhile."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def run_comparison(home: Path, plan: "Plan", fresh: bool = False, that_fit: bool = False) -> "Comparison":
-    """Runs a comparison of a plan; `that_fit`: without the variants that do not fit its windows, each named."""
+    """Runs a comparison of a plan; `that_fit`: without variants that do not fit its windows, each named."""
     from flows.runtime.progress import Board
 
     with prefect_api(home) as server:

@@ -1,4 +1,4 @@
-"""lagline inside somebody else's process (a script, a notebook): set up for a call, and as it was afterwards."""
+"""lagline inside somebody else's process (a script, a notebook): set up for a call, undone afterwards."""
 
 import asyncio
 import logging
@@ -34,7 +34,7 @@ def inside(decides: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def _without_a_loop() -> Iterator[None]:
-    """Hides a running event loop (a notebook's) from Prefect, which would hand it what we wait for: it waits, too."""
+    """Hides a running event loop (a notebook's) from Prefect, which would hand it what we wait for."""
     loop = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     try:
@@ -80,7 +80,7 @@ def _same_output() -> Iterator[None]:
 
 @contextmanager
 def _same_handler() -> Iterator[bool]:
-    """Whether this is the main thread, which alone hears signals; its handler of Ctrl-C is back afterwards."""
+    """Whether this is the main thread, which alone hears signals; its handler of Ctrl-C comes back."""
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
     try:

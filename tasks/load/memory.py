@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from zoneinfo import available_timezones
 
 import polars as pl
+import pyarrow as pa
 from polars.exceptions import PolarsError
 
 from params.errors import ChecksFailed, UserError
@@ -47,7 +49,7 @@ def in_memory(table: Table) -> bool:
 
 
 def frame_of(table: Table, time: str | None = None) -> pl.DataFrame:
-    """The rows of a frame with plain columns: categories become text; a pandas index that has a name, a column.
+    """The rows of a frame in plain columns: categories become text, a pandas index with a name a column.
 
     `time`: what an unnamed index of times is called.  Raises UserError for what is no table, has no rows,
     lacks names for its columns, or holds Python objects that are no values.
@@ -105,8 +107,12 @@ def _column(cells: Any, name: str) -> pl.Series:
     """A column of pandas.  Raises UserError naming it if its values are of no single kind."""
     if str(cells.dtype).startswith("period"):
         raise UserError(f"{CALLED}: column {name!r} holds periods: write df[{name!r}].dt.to_timestamp() in its place")
+    zone = getattr(cells.dtype, "tz", None)
+    if zone is not None:  # pyarrow would read it by a deprecated way of pandas
+        instants = pl.Series(name, pa.array(cells.dt.tz_convert(None), from_pandas=True)).dt.replace_time_zone("UTC")
+        return instants.dt.convert_time_zone(str(zone)) if str(zone) in available_timezones() else instants
     try:
-        return pl.Series(name, pl.from_pandas(cells))
+        return pl.Series(name, pa.array(cells, from_pandas=True))
     except (PolarsError, TypeError, ValueError, OverflowError) as error:  # pyarrow's errors are ValueErrors and TypeErrors
         why = str(error).splitlines()[0][:200]
         raise UserError(f"{CALLED}: column {name!r} mixes values of several kinds ({why}); make it one, or drop it") from None

@@ -49,6 +49,7 @@ def page(
     home, names = new_home(tmp_path_factory.mktemp("api") / "home"), dict[str, Any]()
 
     async def notebook(patch: pytest.MonkeyPatch) -> None:
+        before = state()[1:]
         for block in blocks():
             exec(block, names)
             for name, value in prefect_api.items() if "board" in names else ():
@@ -57,7 +58,7 @@ def page(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAGLINE_HOME", str(home))
-        before, environment = state()[1:], dict(os.environ)
+        environment = dict(os.environ)
         asyncio.run(notebook(patch))
         assert dict(os.environ) == environment | prefect_api
         yield names | {"home": home}
