@@ -6,7 +6,7 @@ Shapes: W sampled windows, H horizon, K baselines of an ensemble.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from tasks.evaluate.permute import Covariate, Exchanged, Lags, Partners, Role, c
 MOST_WINDOWS, LEAST_WINDOWS = 1000, 200
 MOST_DRAWS = 3  # partners of a window, where there are few windows
 FORECASTS = 100_000  # of one network, in all: what bounds the cost
+LAGGED = 20  # features whose lags are measured, the largest effect first
 BLOCKS = 8  # blocks of origins, over which the spread is taken
 
 
@@ -111,7 +112,7 @@ def threads(count: int) -> Iterator[None]:
 def sampled(model: Model, windows: Windows, slot: int) -> Partners:
     """The windows that a model's importance is measured on, with their partners: as many as the cost allows."""
     covariates = covariates_of(windows.params, len(windows.panel.ids))
-    exchanges = sum(1 + len(lags_of(one.window)) if one.window else 1 for one in covariates)
+    exchanges = len(covariates) + sum(len(lags_of(one.window)) for one in covariates[:LAGGED] if one.window)
     allowed = FORECASTS // (max(exchanges, 1) * _networks(model))
     most = min(max(allowed, LEAST_WINDOWS), MOST_WINDOWS)
     draws = min(max(allowed // max(min(most, len(windows)), 1), 1), MOST_DRAWS)
@@ -139,31 +140,24 @@ def drivers_of(
     base = errors(windows)
     if not np.nansum(base) > 0:
         return (), over
-    found = []
-    for covariate in covariates_of(windows.params, 2 if partners.others else 1):
+
+    def effect(covariate: Covariate, lags: Lags | None = None) -> Effect:
         origins = partners.others if covariate.role is Role.STATIC else partners.own
-        blocks = lags_of(covariate.window) if covariate.window else []
-        whole, *parts = (_effect(errors, windows, origins, covariate, lags, base, groups) for lags in (None, *blocks))
-        lags = [
-            LagEffect(*one.rows(covariate.window, windows.params.gap), effect)
-            for one, effect in zip(blocks, parts, strict=True)
-            if covariate.window
-        ]
-        found.append(Driver(covariate.name, covariate.role, whole, tuple(lags)))
-    return tuple(sorted(found, key=lambda one: -one.effect.share)), over
+        moved = np.mean([errors(Exchanged(windows, one, covariate, lags)) for one in origins], axis=0)
+        return _effect(moved, base, groups)
+
+    whole = {one: effect(one) for one in covariates_of(windows.params, 2 if partners.others else 1)}
+    ranked = sorted(whole, key=lambda one: -whole[one].share)
+    lags = {
+        one: [LagEffect(*some.rows(one.window, windows.params.gap), effect(one, some)) for some in lags_of(one.window)]
+        for one in [one for one in ranked if one.window][:LAGGED]
+        if one.window
+    }
+    return tuple(Driver(one.name, one.role, whole[one], tuple(lags.get(one, ()))) for one in ranked), over
 
 
-def _effect(
-    errors: Callable[[Windows], np.ndarray],
-    windows: Windows,
-    partners: Sequence[np.ndarray],
-    covariate: Covariate,
-    lags: Lags | None,
-    base: np.ndarray,
-    groups: Sequence[np.ndarray],
-) -> Effect:
-    """The effect of exchanging a covariate, or some of its lags, averaged over the draws of partners."""
-    moved = np.mean([errors(Exchanged(windows, one, covariate, lags)) for one in partners], axis=0)
+def _effect(moved: np.ndarray, base: np.ndarray, groups: Sequence[np.ndarray]) -> Effect:
+    """The effect of an exchange, from the errors [W, H] with and without it; `groups`: blocks of windows."""
     more, usual = moved - base, float(np.nanmean(base))
     each = [float(np.nanmean(more[group])) / usual for group in groups if np.isfinite(more[group]).any()]
     spread = float(np.std(each, ddof=1)) if len(each) > 1 else None

@@ -127,8 +127,8 @@ def test_runs_carry_the_fields_names(finished) -> None:
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     tables = {"forecasts.parquet", "leaderboard.json", "scores.csv", "differences.csv", "memory.csv", "params.yaml", "checks"}
     pictures = {"accuracy.png", "skill.png", "differences.png", "error_by_step.png", "error_by_hour.png", "pareto.png"}
-    pictures |= {"memory.png"}
-    assert {"report.html", *tables, *pictures} <= files
+    pictures |= {"memory.png", "importance.png", "importance_by_lag.png", "gradients.png"}
+    assert {"report.html", "importance.csv", *tables, *pictures} <= files
     assert "ridge" in parent.data.tags["mlflow.note.content"]
     experiment = client.get_experiment(parent.info.experiment_id)
     first, *rest = experiment.tags["mlflow.note.content"].splitlines()  # one line is seen of it
@@ -151,6 +151,7 @@ def test_runs_carry_the_fields_names(finished) -> None:
         assert {"forecasts.png", "residuals.png", "memory_card.png", "losses.png"} <= drawn
         curve = client.get_metric_history(run.info.run_id, "test_mae_by_step")
         assert sorted(point.step for point in curve) == [1, 2, 3, 4, 5, 6]
+    assert [run.data.params["variant"] for run in variants if "importance_temp" in run.data.metrics] == ["ridge"]  # the best
     elman = next(run for run in variants if run.data.params["variant"] == "elman")
     assert [point.step for point in client.get_metric_history(elman.info.run_id, "val_mae")] == [1, 2]
     assert {run.data.tags["variant"] for run in runs(client, kind="baseline")} == {

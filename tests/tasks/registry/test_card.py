@@ -8,6 +8,8 @@ import pytest
 
 from models.data.window import FeatureWindow, WindowParams
 from models.memory_card import MemoryCard
+from tasks.evaluate.importance import Driver, Effect, Importance, LagEffect
+from tasks.evaluate.permute import Role
 from tasks.registry.card import card, kind_of
 from tasks.registry.facts import Fallback, Refitted
 from tasks.train.identity import Provenance
@@ -136,3 +138,17 @@ def test_a_card_says_how_much_each_member_counts(house: Any) -> None:
     text = card(house.facts(), replace(made, counts={"elman": 1, "ridge": 3, "last_value": 0, "cnn": 0}), about, None)
     assert "| ridge | 75 % |\n| elman | 25 % |\n" in text and "Looked at and not taken: last\\_value, cnn." in text
     assert "## Members" not in card(house.facts(), made, about, None)
+
+
+def test_it_says_what_drives_the_model_and_nothing_of_another(house: Any) -> None:
+    effect = Effect(0.5, 0.1, (0.5,))
+    drivers = (Driver("y", Role.OWN, effect, (LagEffect(1, 3, effect),)), Driver("a|<b>", Role.AHEAD, effect))
+    made = house.made()
+    found = Importance(model=made.label, drivers=drivers, windows=84, draws=1, slot=24, over="origins")
+    extent = {"rows": 10, "series": 1, "first": "2024-01-01", "last": "2024-02-01"}
+    about = Provenance(Verdict(True, [], [], [], extent, []), "x", made.fingerprint)
+    text = card(house.facts(), made, about, None, found)
+    assert "## What drives the forecast" in text and "84 windows" in text
+    assert "| temp | own past | 50.0 % | 10.0 % | 1 to 3 |" in text and "| a\\|&lt;b> | ahead | 50.0 % | 10.0 % |  |" in text
+    assert "What drives" not in card(house.facts(), made, about, None, replace(found, model="another"))
+    assert "What drives" not in card(house.facts(), made, about, None)
