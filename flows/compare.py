@@ -103,7 +103,8 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
                 compared = _publish(run, prepared, judged, baselines, parent, about, home, board)
                 refit = _train_on_all_rows(run, prepared, judged, compared.found.chosen_fit, trainer, board)
                 with board.stage("register"):
-                    registered = register_best(run, compared.found, judged, parent, home, about, refit)
+                    verdict = compared.told.verdict
+                    registered = register_best(run, compared.found, judged, parent, home, about, refit, verdict)
                     registered = replace(registered, why=registered.why or gone)
                 board.log(registered.words(run.name))
                 _log_end(parent, [*trained, *([refit] if refit else [])], board)
@@ -182,7 +183,7 @@ def _publish(
     with board.stage("score") as stage:
         compared = compare_variants(run, prepared.cut.data, fits, baselines, parent, about, home, stage.advance)
         artifacts.show_comparison(run.name, parent, compared)
-    board.log(compared.told.sentence)
+    board.log(compared.told.verdict.sentence)
     return compared
 
 

@@ -1,6 +1,8 @@
 """Offline web pages from the templates in `tasks/templates/`; jinja2 escapes all text that is not `Html`."""
 
 import base64
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,6 +14,7 @@ from markupsafe import Markup
 
 Html = Markup  # text that is already HTML; what is joined to it is escaped
 TEMPLATES = Path(__file__).with_name("templates")
+EMPTY = Html()
 NUMBER = "n"  # the CSS class of numeric cells
 
 
@@ -31,19 +34,39 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page; omitted if it has neither pictures nor a body."""
+    """A part of a page; omitted if it has neither pictures nor a body.  `folded`: it opens on a click."""
 
     name: str
     title: str
     note: str = ""
     pictures: Sequence[Html] = field(default_factory=tuple)
     body: Html = field(default_factory=Html)
+    folded: bool = False
 
 
-def page(title: str, words: str, sections: Sequence[Section]) -> str:
-    """A complete page with links to its sections."""
+def page(title: str, words: str, sections: Sequence[Section], top: Html = EMPTY, script: str = "") -> str:
+    """A complete page with links to its sections.
+
+    `top`: what stands above the links.  `script`: the name of a template, the only script that may run.
+    """
     shown = [section for section in sections if section.pictures or section.body]
-    return _template("page.html.j2").render(title=title, words=words, sections=shown)
+    text = TEMPLATES.joinpath(script).read_text(encoding="utf-8") if script else ""
+    seal = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() if script else ""
+    return _template("page.html.j2").render(title=title, words=words, sections=shown, top=top, script=Html(text), seal=seal)
+
+
+def marks(given: Sequence[tuple[str, str, str, str]]) -> Html:
+    """Questions with their answers, each as (CSS class, question, answer, words)."""
+    signs = {"ok": "\N{CHECK MARK}", "fail": "\N{BALLOT X}", "warn": "?"}
+    return _part("marks", [(signs[look], look, *rest) for look, *rest in given])
+
+
+def chooser(data: object, words: str, names: Mapping[str, str], still: Html) -> Html:
+    """A picture that `chooser.js` draws from `data`, any JSON; `still` stands in its place where no script runs.
+
+    `names`: the legend, by the CSS class of a line.
+    """
+    return _part("chooser", _json(data), words, names.items(), still)
 
 
 def bullets(lines: Sequence[str]) -> Html:
@@ -100,6 +123,12 @@ def _template(name: str) -> Template:
 
 def _part(name: str, *values: object) -> Html:
     return Html(getattr(_template("parts.html.j2").module, name)(*values))
+
+
+def _json(data: object) -> Html:
+    """JSON that can stand in an HTML element: no character in it ends that or begins another."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return Html("".join(f"\\u{ord(letter):04x}" if letter in "<>&" else letter for letter in text))
 
 
 def _data(image: bytes) -> str:

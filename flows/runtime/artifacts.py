@@ -60,7 +60,7 @@ def show_comparison(name: str, parent: str, compared: "Compared") -> None:
     """The leaderboard with its conclusion and remarks, and links to the run and its report."""
     told = compared.told
     text = f"{told.markdown()}\n\n{compared.leaderboard}"
-    displayed(create_markdown_artifact, text, key=_key(name, "leaderboard"), description=told.sentence)
+    displayed(create_markdown_artifact, text, key=_key(name, "leaderboard"), description=told.verdict.sentence)
     base = masked(os.environ["MLFLOW_TRACKING_URI"])
     served = base.startswith("http")
     base = base if served else f"http://{LOOPBACK}:{UI_PORT}"

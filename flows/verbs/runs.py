@@ -11,6 +11,7 @@ from params.errors import UserError
 from tasks.compare.board import Board, Difference, ScoreRow
 from tasks.report import leaderboard as report
 from tasks.report.told import Told
+from tasks.report.verdict import Conclusion, verdict_on
 from tasks.tracking import connection, logs, runs
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def leaderboard_of(name: str, run_id: str | None = None) -> dict[str, Any]:
-    """The results of a comparison, by default the last: chosen, naive, sentence, unit, rows, run."""
+    """The results of a comparison, by default the last: chosen, naive, verdict, unit, rows, run."""
     run_id = run_id or runs.last_comparison(name).info.run_id
     file = logs.artifact(run_id, "leaderboard.json")
     try:
@@ -51,13 +52,14 @@ def board_in(facts: dict[str, Any]) -> tuple[Board, Told]:
     board = Board.of((ScoreRow.read(row) for row in facts["rows"]), facts.get("baseline", facts["naive"]), facts["naive"])
     gain = Difference(**facts["gain"]) if facts.get("gain") else None
     by = facts.get("choose_by", "mae")
-    return board, Told.read(report.sentence(board, facts["unit"], gain, by), facts)
+    verdict = Conclusion.read(facts["verdict"]) if "verdict" in facts else verdict_on(board, gain, by, facts["unit"])
+    return board, Told.read(verdict, facts)
 
 
 def _print_board(board: Board, told: Told) -> None:
     console = Console()
     console.print(report.to_table(board, console.width, told.choose_by))
-    for line in (told.sentence, *told.lines()):
+    for line in ("", *told.verdict.lines(console.width), *told.lines()):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
@@ -73,7 +75,7 @@ def show_comparison(found: "Comparison") -> None:
         console.print("Nothing has changed since this comparison: nothing was trained or registered (--fresh trains again).")
     else:
         console.print(registered.words(found.name), markup=False)
-    console.print(f"Look: python -m flows ui   (the report of run {found.parent}: report.html)", markup=False)
+    console.print(f"Look: python -m flows ui   (report.html of run {found.parent})", markup=False)
     if registered and registered.version:
         for line in (*_to_commit(), f"Next: python -m flows promote {found.name} --dry-run"):
             console.print(line, markup=False)

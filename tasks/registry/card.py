@@ -11,6 +11,7 @@ from tasks.evaluate.importance import Importance
 from tasks.registry.facts import BundleFacts, Refitted, TrainedOn
 from tasks.report.columns import BY_NAME, CARD
 from tasks.report.importance import HEADS, rows_of, told
+from tasks.report.verdict import Conclusion
 from tasks.train.identity import Provenance
 from tasks.train.revision import named
 from tasks.validate.report import heading, report_lines
@@ -27,8 +28,9 @@ def card(
     about: Provenance,
     memory: MemoryCard | None,
     importance: Importance | None = None,
+    concluded: Conclusion | None = None,
 ) -> str:
-    """The card of a version that was trained on `made`."""
+    """The card of a version that was trained on `made`.  `concluded`: the verdict of its comparison."""
     verdict, windows, prints = about.verdict, facts.windows, made.fingerprint
     shown = ((BY_NAME[name].words, made.scores.get(name)) for name in CARD)
     gap = f", {windows.gap} rows after the last one known" if windows.gap else ""
@@ -38,6 +40,7 @@ def card(
         "",
         f"{kind_of(facts.family)} that forecasts {target} {windows.horizon} steps of {facts.frequency} ahead{gap}.",
         "",
+        *(["## Verdict", concluded.markdown(), ""] if concluded else []),
         "## Data",
         f"- {_plain(heading(verdict))}",
         f"- {_plain(_reads(facts))}",

@@ -30,6 +30,7 @@ from tasks.registry.facts import Baseline, BundleFacts, Combined, Fallback, Refi
 from tasks.registry.standing import AS, MADE
 from tasks.registry.unseen import border
 from tasks.registry.versions import Registered, register
+from tasks.report.verdict import Conclusion
 from tasks.tracking import logs, runs
 from tasks.train.final import seen_until
 from tasks.train.fits import Fit
@@ -64,18 +65,19 @@ def register_best(
     home: Path,
     about: Provenance,
     refit: Fit | None = None,
+    concluded: Conclusion | None = None,
 ) -> Registered:
     """Bundles and registers what was chosen, under the run's name.
 
     A fit, with `refit`, the same variant trained on all rows; or, if no variant beats it on validation, the
-    best baseline.  `parent`: the comparison's run.
+    best baseline.  `parent`: the comparison's run; `concluded`: its verdict, for the card.
 
     Registers nothing, leaving the aliases, if nothing has a validation score or the refit failed.
     """
     if found.board.chosen is None:
         return Registered()
     if not found.board.won:
-        return _register_baseline(run, found, fits[0].job, parent, home, about)
+        return _register_baseline(run, found, fits[0].job, parent, home, about, concluded)
     if refit is not None and not refit.finished:
         why = f"{refit.label}, the chosen variant trained on all rows (training.refit), failed: {refit.result.reason}"
         return Registered(why=why)
@@ -85,7 +87,7 @@ def register_best(
     identity, tags = tags_of(fit.variant, made)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
-        words = _write(bundle, fit, refit, panel, made, found, about)
+        words = _write(bundle, fit, refit, panel, made, found, about, concluded)
         result = register(bundle, name=run.name, run_id=fit.run_id, identity=identity, tags=tags, home=home, words=words)
     for one in filter(None, (fit, refit)):
         logs.tag(one.run_id, {MADE: str(result.version)})
@@ -100,6 +102,7 @@ def _write(
     made: TrainedOn,
     found: Comparison,
     about: Provenance,
+    concluded: Conclusion | None,
 ) -> str:
     """Writes the bundle of a fit; returns its card."""
     judged = load_model(fit.job, fit.folder)
@@ -109,7 +112,7 @@ def _write(
     facts = replace(facts, variant=fit.variant)  # its job may name its random streams differently
     refitted = load_model(refit.job, refit.folder) if refit else None
     memory = fit.evaluated.memory if fit.evaluated else None
-    return _with_papers(bundle, facts, panel, about, (judged, refitted), memory, found.importance)
+    return _with_papers(bundle, facts, panel, about, concluded, (judged, refitted), memory, found.importance)
 
 
 def _with_papers(
@@ -117,6 +120,7 @@ def _with_papers(
     facts: BundleFacts,
     panel: Panel,
     about: Provenance,
+    concluded: Conclusion | None,
     weights: tuple[Model | None, Model | None] = (None, None),
     memory: MemoryCard | None = None,
     importance: Importance | None = None,
@@ -125,7 +129,7 @@ def _with_papers(
     lock, made = ROOT / "constraints.txt", facts.trained_on
     assert made is not None  # a registered version has all of it
     papers = {
-        "card.md": card(facts, made, about, memory, importance).encode(),
+        "card.md": card(facts, made, about, memory, importance, concluded).encode(),
         "checks.json": json.dumps(asdict(about.verdict), indent=1).encode(),
         **({"constraints.txt": lock.read_bytes()} if lock.exists() else {}),
     }
@@ -133,7 +137,15 @@ def _with_papers(
     return papers["card.md"].decode()
 
 
-def _register_baseline(run: RunParams, found: Comparison, like: Job, parent: str, home: Path, about: Provenance) -> Registered:
+def _register_baseline(
+    run: RunParams,
+    found: Comparison,
+    like: Job,
+    parent: str,
+    home: Path,
+    about: Provenance,
+    concluded: Conclusion | None,
+) -> Registered:
     """Bundles and registers the best baseline; `like`: a fit's job, for panel, split and windows."""
     name, season = found.baseline, run.evaluation.season
     assert like.split is not None  # a judged fit has one
@@ -146,7 +158,7 @@ def _register_baseline(run: RunParams, found: Comparison, like: Job, parent: str
     run_id, (identity, tags) = str(ours.info.run_id), tags_of(name, made)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
-        words = _with_papers(bundle, facts, panel, about)
+        words = _with_papers(bundle, facts, panel, about, concluded)
         result = register(bundle, name=run.name, run_id=run_id, identity=identity, tags=tags, home=home, words=words)
     logs.log_text(run_id, json.dumps(made.fingerprint, indent=1), "fingerprint.json")
     logs.tag(run_id, {MADE: str(result.version), AS: identity})

@@ -25,7 +25,7 @@ class Held:
     """The share of actuals inside a `model`'s `level` (percent) intervals: `pool`, and `groups` of series.
 
     `fifths`: whether the groups are size fifths or single series; `wanted`: the limits of promotion.coverage,
-    which apply to 90 % (None for other levels).
+    which apply to 90 % (None for other levels).  `fewest`: rows of the smallest group.
     """
 
     model: str
@@ -34,26 +34,32 @@ class Held:
     groups: Mapping[str, float]
     fifths: bool
     wanted: tuple[float, float] | None
+    fewest: int = 0
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether they hold overall and in every group; None if there are no limits."""
+        return None if self.wanted is None else all(map(self._fits, (self.pool, *self.groups.values())))
 
     def words(self) -> str:
-        """A sentence on whether they hold for every group."""
-        said = f"The {self.level} % intervals of {self.model} hold {_percent(self.pool)} of the actuals on test"
+        """Whether they hold for every group, as a clause."""
+        said = f"the {self.level} % intervals of {self.model} hold {_percent(self.pool)} of the actuals on test"
         every = "every fifth of the series by size" if self.fifths else "every series"
         if self.wanted is None:
             shares = sorted(self.groups.values())
-            return said + (f"; in {every} {_percent(shares[0])[:-2]} to {_percent(shares[-1])}." if len(shares) > 1 else ".")
+            return said + (f"; in {every} {_percent(shares[0])[:-2]} to {_percent(shares[-1])}" if len(shares) > 1 else "")
         low, high = (f"{100 * end:.0f}" for end in self.wanted)
         inside = self._fits(self.pool)
         if len(self.groups) < 2:
-            return f"{said}: {'within' if inside else 'outside'} the {low} to {high} % of promotion.coverage."
+            return f"{said}: {'within' if inside else 'outside'} the {low} to {high} % of promotion.coverage"
         out = {name: share for name, share in self.groups.items() if not self._fits(share)}
         if out:
             named = [f"{_percent(share)} in {'the ' if self.fifths else ''}{name}" for name, share in out.items()]
-            return f"{said}, but they do not hold in {every}: {', '.join(named)} (promotion.coverage: {low} to {high} %)."
+            return f"{said}, but they do not hold in {every}: {', '.join(named)} (promotion.coverage: {low} to {high} %)"
         ends = f"{_percent(min(self.groups.values()))[:-2]} to {_percent(max(self.groups.values()))}"
         if not inside:
-            return f"{said}, outside the {low} to {high} % of promotion.coverage, though {every} lies within ({ends})."
-        return f"{said}, and they hold in {every}: {ends}, within the {low} to {high} % of promotion.coverage."
+            return f"{said}, outside the {low} to {high} % of promotion.coverage, though {every} lies within ({ends})"
+        return f"{said}, and they hold in {every}: {ends}, within the {low} to {high} % of promotion.coverage"
 
     def _fits(self, share: float) -> bool:
         return self.wanted is None or self.wanted[0] <= share <= self.wanted[1]
@@ -70,7 +76,8 @@ def held(found: Comparison, model: str, levels: Sequence[int], wanted: tuple[flo
     if fifths.height:
         groups = fifths.with_columns(pl.col("value").replace_strict(FIFTHS))
     by_name = dict(groups.select("value", "_share").iter_rows())
-    return Held(model, level, float(pool), by_name, fifths.height > 0, wanted if level == COVERAGE else None)
+    limits, fewest = wanted if level == COVERAGE else None, min(groups["n"].to_list(), default=0)
+    return Held(model, level, float(pool), by_name, fifths.height > 0, limits, fewest)
 
 
 def shown_level(levels: Sequence[int]) -> int | None:

@@ -1,4 +1,4 @@
-"""The leaderboard as a frame, a terminal table, Markdown and a sentence: words and layout."""
+"""The leaderboard as a frame, a terminal table, Markdown and HTML: words and layout."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from params.evaluation import Measure
-from tasks.compare.board import LEVEL, Board, Difference, ScoreRow, Standing
+from tasks.compare.board import LEVEL, Board, ScoreRow, Standing
 from tasks.pages import NUMBER, Cell, Html, Row, table
 from tasks.report.columns import BY_NAME, COLUMNS, DISTRIBUTION, FOLDS, NARROW, WIDE, Column, Form
 from tasks.train.kind import Kind
@@ -105,10 +105,10 @@ def _cell(column: Column, value: Value, decimals: int | None) -> str:
             return "<.001" if value < 0.001 else f"{value:.3f}"
         case Form.SECONDS:
             return f"{value:,.1f}"
-    return _figure(value) if decimals is None else f"{value:.{decimals}f}"
+    return figure(value) if decimals is None else f"{value:.{decimals}f}"
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
     """Three decimals for everyday sizes, otherwise four significant digits."""
     return f"{value:.3f}" if 0.1 <= abs(value) < 1000 or value == 0 else f"{value:.4g}"
 
@@ -200,11 +200,12 @@ def to_markdown(board: Board, columns: Sequence[str] = (), choose_by: Measure = 
     columns = shown(board.rows, columns or [column.name for column in columns_of(board.rows)], choose_by)
     lines = ["| " + " | ".join(BY_NAME[name].heading for name in columns) + " |"]
     lines.append("|" + "|".join("---" if BY_NAME[name].form is Form.TEXT else "---:" for name in columns) + "|")
-    lines += ["| " + " | ".join(_markdown(row[column]) for column in columns) + " |" for row in rendered(board)]
-    return "\n".join([*lines, "", *(f"- {_markdown(line)}" for line in remarks(board, choose_by))]) + "\n"
+    lines += ["| " + " | ".join(escaped(row[column]) for column in columns) + " |" for row in rendered(board)]
+    return "\n".join([*lines, "", *(f"- {escaped(line)}" for line in remarks(board, choose_by))]) + "\n"
 
 
-def _markdown(text: str) -> str:
+def escaped(text: str) -> str:
+    """A text as plain text in Markdown: no markup of Markdown or HTML."""
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;")
 
 
@@ -213,120 +214,34 @@ def error_name(choose_by: Measure, target: str = "") -> str:
     return SCORES[choose_by] + (f" ({target})" if target and choose_by == "mae" else "")
 
 
-def sentence(board: Board, target: str = "", gain: Difference | None = None, choose_by: Measure = "mae") -> str:
-    """A sentence: who won on validation, and the test result against best baseline, ridge and best naive.
-
-    It says whether that is more than chance; `gain`: the best variant's score minus the best baseline's
-    (None: unknown).  That variant was not chosen on test, so its p value needs no correction.
-    """
-    bar, best = board.bar, board.best
-    if bar is None and best is None:
-        return "Nothing was scored."
-    score = error_name(choose_by, target)
-    if best is None:
-        assert bar is not None
-        return (
-            f"No variant finished: {bar.name}, the best baseline, is chosen with a validation {score} of {_number(bar.score)}."
-        )
-    if board.won or bar is None:
-        found = f"{best.name} has the lowest validation {score} of all variants, {_number(best.score)}; "
-    else:
-        theirs = _of_the_same_rows(best, bar, "val_score", "val_skill") or bar.score
-        found = f"No variant beats {bar.name}, the best baseline, which is chosen: its validation {score} is "
-        found += f"{_number(theirs)}, that of {best.name}, which comes nearest, {_number(best.score)}; "
-    return found + _on_test(board, best, choose_by) + (_real(bar.name, gain) if bar else "")
+def tested(row: ScoreRow) -> str:
+    """The column of a row's test error: the raw MAE if nothing else exists (lagline 0.2)."""
+    return "test_mae" if row["test_score"] is None else "test_score"
 
 
-def _on_test(board: Board, best: ScoreRow, choose_by: Measure) -> str:
-    """The best variant's test result against best baseline and ridge in the measure, best naive by MAE."""
-    column, score = _tested(best, choose_by)
-    ours, bar, naive = best[column], board.bar, board.naive
-    if ours is None:
-        return "the test has no row to score it on."
-    stands = []
-    if bar and (theirs := _of_the_same_rows(best, bar, column)) is not None:
-        both = f", on the {int(rows):,} rows that both forecast" if (rows := best["test_rows"]) else ""
-        named = ", the best baseline" if board.won else ""  # otherwise named before
-        stands.append(f"{_against(ours, theirs)} {bar.name} ({_figure(theirs)}){named}{both}")
-    ridge = next((row for row in board.rows if row.name == "ridge" and row is not best), None)
-    if ridge and (theirs := ridge[column]):
-        stands.append(f"{_against(ours, theirs)} ridge ({_figure(theirs)})")
-    whose = f"its {score}" if board.won else f"the {score} of {best.name}"
-    words = f"on test {whose} is {', and '.join([f'{_figure(ours)}, {stands[0]}', *stands[1:]]) if stands else _figure(ours)}."
-    share = best["test_skill_naive"]
-    if naive and naive is not bar and share is not None:
-        words += f" Its MAE is {_against(1 - share, 1)} that of {naive.name}, the best naive."
-    return words
-
-
-def _tested(row: ScoreRow, choose_by: Measure) -> tuple[str, str]:
-    """The column and name of a row's test error: the raw MAE if nothing else exists (lagline 0.2)."""
-    return ("test_mae", SCORES["mae"]) if row["test_score"] is None else ("test_score", SCORES[choose_by])
-
-
-def _of_the_same_rows(row: ScoreRow, bar: ScoreRow, column: str, of: str = "test_skill") -> float | None:
+def of_the_same_rows(row: ScoreRow, bar: ScoreRow, column: str, of: str = "test_skill") -> float | None:
     """The bar's score on the rows of a model, derived from its skill."""
     ours, skill = row[column], row[of]
     return bar[column] if ours is None or skill is None or skill == 1 else ours / (1 - skill)
 
 
-def headline(board: Board, choose_by: Measure = "mae") -> str:
-    """The outcome in a few words, for a line that may be cut."""
-    bar, best, chosen = board.bar, board.best, board.chosen
-    if chosen is None:
-        return "nothing was scored"
-    column, score = _tested(chosen, choose_by)
-    ours = chosen[column]
-    words = f"{chosen.name}: {score} {_figure(ours)} on test" if ours is not None else f"{chosen.name}"
-    if not board.won:
-        return _markdown(f"{words}; no variant beats that baseline" + (f", {best.name} comes nearest" if best else ""))
-    theirs = _of_the_same_rows(chosen, bar, column) if bar else None
-    return _markdown(f"{words}, {_against(ours, theirs)} {bar.name}" if bar and ours is not None and theirs else words)
-
-
-def _real(bar: str, gain: Difference | None) -> str:
-    """Whether the difference to the best baseline is more than chance, or that too few origins can tell."""
-    if gain is None:
-        return ""
-    if gain.p is None:
-        return f" Whether the difference to {bar} is real cannot be said from {gain.count} {gain.over}."
-    span = ""
-    if gain.skill_low is not None and gain.skill_high is not None:
-        ends = f"{100 * gain.skill_low:+.1f} and {100 * gain.skill_high:+.1f} %"
-        span = f", 90 % of resampled {gain.over} give a skill between {ends}"
-    elif gain.low is not None and gain.high is not None:
-        span = f", 90 % of resampled {gain.over} between {gain.low:+.3g} and {gain.high:+.3g}"
-    words = "is more than chance" if gain.p <= LEVEL else "may be chance"
-    return f" The difference to {bar} {words} (p {_chance(gain.p)} of this one test{span}).{_among(bar, gain)}"
-
-
-def _among(bar: str, gain: Difference) -> str:
-    """Why the leaderboard's p differs, if it does."""
-    if gain.p is None or gain.p_holm is None or gain.tested is None or _chance(gain.p) == _chance(gain.p_holm):
-        return ""
-    among = f" As one of {gain.tested} that are tested against {bar} it has p {_chance(gain.p_holm)} after Holm's correction"
-    return f"{among}, which it does not need: it was chosen on validation."
-
-
-def _chance(p: float) -> str:
+def chance(p: float) -> str:
+    """A p value as on the leaderboard."""
     return _cell(BY_NAME["test_p_naive"], p, None)
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else _figure(value)
-
-
-def _against(ours: float, theirs: float) -> str:
+def against(ours: float, theirs: float) -> str:
+    """How far an error is below or above another, in words."""
     share = 100 * (ours / theirs - 1) if theirs else 0.0 if not ours else math.inf
     return "level with" if abs(share) < 0.05 else f"{abs(share):.1f} % {'below' if share < 0 else 'above'}"
 
 
-def to_html(board: Board, columns: Sequence[str], choose_by: Measure = "mae") -> Html:
-    """Columns of the leaderboard as an HTML table, the chosen row marked, baselines muted."""
+def to_html(board: Board, columns: Sequence[str], choose_by: Measure = "mae", most: int | None = None) -> Html:
+    """Columns of the leaderboard as an HTML table, the chosen row marked, baselines muted.  `most`: rows."""
     columns = shown(board.rows, columns, choose_by)
     sides = {column: "" if BY_NAME[column].form is Form.TEXT else NUMBER for column in columns}
     body = []
-    for row, texts in zip(board.rows, rendered(board), strict=True):
+    for row, texts in list(zip(board.rows, rendered(board), strict=True))[:most]:
         looks = "quiet" if row.score is None or row.kind is Kind.BASELINE else ""
         looks = "chosen" if row is board.chosen else looks
         body.append(Row([Cell(texts[column], sides[column]) for column in columns], looks))

@@ -20,7 +20,7 @@ from tasks.report.plots.coverage import coverage_strip, step_intervals_plot
 from tasks.report.plots.differences import Distance, difference_plot
 from tasks.report.plots.errors import accuracy_plot, slice_plot, step_plot
 from tasks.report.plots.fans import fan_plot
-from tasks.report.plots.forecasts import forecast_plot, interval_columns, plotted
+from tasks.report.plots.forecasts import evenly, forecast_plot, interval_columns, plotted
 from tasks.report.plots.reliability import pit_plot, reliability_plot
 from tasks.report.plots.style import file_name
 from tasks.train.fits import Fit
@@ -29,8 +29,8 @@ from tasks.train.kind import Kind
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LINES = 9  # variants in a line picture
-SHOWN = 3  # worst and best series in the report
+LINES = 7  # in a line picture
+GROUPS = LINES - 2  # of series in one: next to all series, and to how it should be
 BOTH = (False, True)  # for a desktop, and for a phone
 
 
@@ -46,8 +46,8 @@ def pictures_of(found: Comparison, run: RunParams, data: Data, fits: Sequence[Fi
     """Every picture of the comparison's run, drawn one after another."""
     unit, board = run.data.target, report.frame(found.board.rows)
     error = report.error_name(run.evaluation.choose_by, unit)
-    models = lines_of(board)
     chosen, bar = found.chosen, found.baseline
+    models = drawn_models(board, bar)
     yield Picture("accuracy.png", accuracy_plot(board, chosen, bar, error))
     skills = _skills(found)
     if skills:
@@ -71,7 +71,7 @@ def pictures_of(found: Comparison, run: RunParams, data: Data, fits: Sequence[Fi
     drawn = drawn_series(found)
     test = found.test.read(shown, other, *interval_columns(shown, run.evaluation.levels), series=drawn)
     for number, series in enumerate(drawn):
-        sizes = BOTH if number < SHOWN or number >= len(drawn) - SHOWN else BOTH[:1]
+        sizes = BOTH if series == start_series(found) else BOTH[:1]
         figures = (forecast_plot(test, series, shown, other, unit, narrow) for narrow in sizes)
         yield Picture(f"forecasts/{file_name(number, series)}", *figures)
     yield Picture("pareto.png", pareto_plot(board, chosen, bar, error))
@@ -97,7 +97,9 @@ def _distributions(found: Comparison, run: RunParams, data: Data) -> Iterable[Pi
     span, steps = str(run.data.frequency), step_intervals_plot
     yield Picture("coverage_by_step.png", *(steps(inside, width, unit, model, span, narrow) for narrow in BOTH))
     whole, parts = found.shapes[model], distribution.shapes_of(found.test, model, calibration, bounds, groups)
-    below = {name: distribution.shares_below(part) for name, part in parts.items()} if len(parts) > 1 else {}
+    names = list(parts)
+    some = [names[place] for place in evenly(len(names), GROUPS)] if len(names) > 1 else []
+    below = {name: distribution.shares_below(parts[name]) for name in some}
     at, pool = calibration.levels.tolist(), distribution.shares_below(whole)
     yield Picture("reliability.png", *(reliability_plot(at, pool, below, model, narrow) for narrow in BOTH))
     yield Picture("pit.png", *(pit_plot(whole.pit, whole.rows, model, narrow) for narrow in BOTH))
@@ -105,11 +107,24 @@ def _distributions(found: Comparison, run: RunParams, data: Data) -> Iterable[Pi
     yield Picture("fans.png", *(fan_plot(fans, at, unit, model, narrow) for narrow in BOTH))
 
 
-def lines_of(board: pl.DataFrame) -> list[str]:
-    """The models with a line in pictures: the best on validation, and every baseline."""
+def drawn_models(board: pl.DataFrame, bar: str) -> list[str]:
+    """The models with a line in pictures, LINES at most: the best baseline, the best variants, other baselines."""
     scored = board.filter(pl.col("val_score").is_not_null())
-    best = scored.filter(pl.col("kind") != "baseline").head(LINES)["name"].to_list()
-    return [name for name, kind in scored.select("name", "kind").iter_rows() if name in best or kind == "baseline"]
+    kinds = dict(scored.select("name", "kind").iter_rows())
+    ranked = sorted(kinds, key=lambda name: (name != bar, kinds[name] == "baseline"))
+    return [name for name in kinds if name in ranked[:LINES]]
+
+
+def start_series(found: Comparison) -> str | None:
+    """The series that the report draws first: the one in the middle by error; None if nothing was forecast."""
+    drawn = drawn_series(found)
+    return drawn[len(drawn) // 2] if drawn else None
+
+
+def still(found: Comparison) -> str:
+    """The file name of its picture."""
+    drawn = drawn_series(found)
+    return f"forecasts/{file_name(len(drawn) // 2, drawn[len(drawn) // 2])}"
 
 
 def drawn_series(found: Comparison) -> list[str]:

@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -29,20 +29,20 @@ from tasks.report.columns import ACCURACY, BY_NAME, COST, IN_MLFLOW, MORE, NARRO
 from tasks.report.fit_runs import Publication, metrics_of, publish_fits
 from tasks.report.intervals import CAPTIONS, intervals_of
 from tasks.report.members import members_of
-from tasks.report.pictures import LINES, SHOWN, Picture, drawn_series, pictures_of
+from tasks.report.pictures import LINES, Picture, pictures_of
 from tasks.report.plots.style import HAND, png, save
-from tasks.report.reasons import gain_of, tell
+from tasks.report.reasons import tell
 from tasks.report.told import Told, lines_of, next_commands
+from tasks.report.top import SCRIPT, Drawn, top_of
+from tasks.report.verdict import INTERVALS, gain_of
 from tasks.tracking import logs, runs
 from tasks.tracking import view as mlflow_pages
 from tasks.train.fits import Fit
 from tasks.train.identity import Provenance
-from tasks.train.kind import Kind
 from tasks.train.revision import named
 from tasks.validate.report import checks, rows
 
 Advance = Callable[[int, int, str], None]
-Drawn = tuple[bytes, bytes | None]  # a picture's PNG, and its version for a phone
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,8 @@ def publish(found: Comparison, where: Publication, data: Data, fits: Sequence[Fi
     told = tell(run, data, fits, found, where.about.command)
     pictures = dict(_drawn(pictures_of(found, run, data, fits), folder))
     _tables(found, where, told, folder)
-    text = pages.page(
-        f"{run.name}: comparison", f"{told.sentence} {told.intervals}".strip(), _sections(found, where, told, fits, pictures)
-    )
+    title, parts = f"{run.name}: comparison", _sections(found, where, told, fits, pictures)
+    text = pages.page(title, told.verdict.sentence, parts, top_of(found, run, told.verdict, data, pictures), SCRIPT)
     (folder / "report.html").write_text(text, encoding="utf-8")
     for file in ("report.html", *(f"leaderboard.{kind}" for kind in ("csv", "json", "md")), "scores.csv", "differences.csv"):
         logs.log_file(parent, folder / file)
@@ -84,8 +83,7 @@ def _tables(found: Comparison, where: Publication, told: Told, folder: Path) -> 
         "chosen_fit": found.chosen_fit,
         "baseline": found.baseline,
         "naive": found.naive,
-        "sentence": told.sentence,
-        "intervals": told.intervals,
+        "verdict": asdict(told.verdict),
         "note": told.note,
         "reasons": None if told.reasons is None else [asdict(reason) for reason in told.reasons],
         "command": told.command,
@@ -118,7 +116,7 @@ def _drawn(pictures: Iterable[Picture], folder: Path) -> Iterable[tuple[str, Dra
 def _sections(
     found: Comparison, where: Publication, told: Told, fits: Sequence[Fit], pictures: Mapping[str, Drawn]
 ) -> list[pages.Section]:
-    """The report from top to bottom: who is better, by how much, where, whether it is real; then details."""
+    """What is folded, from top to bottom: who is better, by how much, where, whether it is real; then details."""
 
     def drawn(captions: Mapping[str, str]) -> list[Html]:
         return [pages.figure(caption, *pictures[name]) for name, caption in captions.items() if name in pictures]
@@ -135,13 +133,15 @@ def _sections(
     note = pages.bullets([told.note] if told.note else [])
     few, errors = _where_errors(found, pictures)
     few = f"{error} on test, {_common(found)}. {few}".strip()
-    return [
+    held = next(mark.words for mark in told.verdict.marks if mark.name.startswith(INTERVALS))
+    held = f"{held[0].upper()}{held[1:]}."
+
+    parts = [
         pages.Section("why", "Why no variant won", "", (), _why(told)),
         pages.Section("leaderboard", "Leaderboard", _scope(found, where.run), drawn(accuracy), _scores(found.board, by) + note),
         pages.Section("real", "Is the difference real?", _how_real(found, by), drawn(differ)),
         pages.Section("where", "Where the errors are", few, drawn(errors)),
-        pages.Section("intervals", "Do the intervals hold?", told.intervals, drawn(CAPTIONS), intervals_of(found, where.run)),
-        pages.Section("forecasts", "Forecasts of the worst and the best series", "", drawn(_ends(found, pictures))),
+        pages.Section("intervals", "Do the intervals hold?", held, drawn(CAPTIONS), intervals_of(found, where.run)),
         pages.Section("members", "Members of the greedy ensemble", "", (), members_of(fits, _validation(found), where.run)),
         importance.section(found.importance, where.run.data.target, drawn(importance.CAPTIONS)),
         pages.Section("memory", "Memory", "", drawn(memory), pages.bullets(warnings)),
@@ -149,6 +149,7 @@ def _sections(
         pages.Section("data", "Data checks", "", (), _checks(where)),
         pages.Section("again", "How to do it again", "", (), _again(where)),
     ]
+    return [replace(part, folded=True) for part in parts]
 
 
 def _checks(where: Publication) -> Html:
@@ -177,8 +178,9 @@ def _why(told: Told) -> Html:
 
 def _where_errors(found: Comparison, pictures: Mapping[str, Drawn]) -> tuple[str, dict[str, str]]:
     """A comment on the error pictures, and each one's caption."""
-    variants = sum(row.kind is not Kind.BASELINE and row.score is not None for row in found.board.rows)
-    few = f"The {LINES} best of {variants} variants, and the baselines; all are in scores.csv." if variants > LINES else ""
+    scored = sum(row.score is not None for row in found.board.rows)
+    which = f"{LINES} of {scored} models: the best baseline, then the best variants; all are in scores.csv."
+    few = which if scored > LINES else ""
     errors = {"error_by_step.png": "By step of the horizon"}
     errors |= {
         f"error_by_{by}.png": f"By {by} of the forecast row (UTC), corrected for the step: its error, less that of the steps "
@@ -200,18 +202,6 @@ def _scores(board: Board, choose_by: Measure) -> Html:
     table = report.to_html(board, ACCURACY, choose_by) + pages.bullets(report.remarks(board, choose_by))
     table += pages.folded("more scores", report.to_html(board, MORE))
     return table + pages.folded("what the columns say", pages.bullets(meanings))
-
-
-def _ends(found: Comparison, pictures: Mapping[str, Drawn]) -> dict[str, str]:
-    """The pictures of the worst and best series, with captions."""
-    shown = [name for name in pictures if name.startswith("forecasts/")]
-    ends = shown if len(shown) <= 2 * SHOWN else [*shown[:SHOWN], *shown[-SHOWN:]]
-    series = drawn_series(found)
-    return {name: _caption(series, shown.index(name)) for name in ends}
-
-
-def _caption(series: Sequence[str], place: int) -> str:
-    return f"{series[place]} (number {place + 1} of {len(series)} drawn, the largest error first)"
 
 
 def _scope(found: Comparison, run: RunParams) -> str:
@@ -292,7 +282,7 @@ def _conclude(found: Comparison, where: Publication, told: Told) -> None:
         ("charts", mlflow_pages.experiment_url("", experiment, charts=True)),
         ("report", mlflow_pages.run_url("", experiment, parent, "report.html")),
     )
-    first = f"{report.headline(board, by)} ({', '.join(f'[{what}]({address[1:]})' for what, address in links)})"
+    first = f"{report.escaped(told.verdict.sentence)} ({', '.join(f'[{what}]({address[1:]})' for what, address in links)})"
     logs.describe_experiment(parent, f"{first}\n\n{text}", {key: view})
     if board.chosen is not None:
         logs.log_metrics(parent, metrics_of(board.chosen))

@@ -8,7 +8,6 @@ import polars as pl
 
 from models.data.panel import Data, Panel, Split
 from params.schema import RunParams
-from tasks.compare.board import Difference
 from tasks.compare.compare import Comparison
 from tasks.compare.measures import Measured, Scale, measured
 from tasks.evaluate.frames import Forecasts
@@ -16,20 +15,17 @@ from tasks.explore.rhythm import SERIES, seasons_of, some_series
 from tasks.lags.past import pasts, target_frame
 from tasks.lags.sizes import window_counts
 from tasks.report import evidence
-from tasks.report import leaderboard as report
-from tasks.report.distribution import held
 from tasks.report.evidence import Trained
 from tasks.report.told import Reason, Told
+from tasks.report.verdict import verdict_of
 from tasks.train.fits import Fit
 
 
 def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, command: str) -> Told:
     """The conclusions of a comparison, with reasons if no variant won.  `command`: the command that ran."""
     by, sizes = run.evaluation.choose_by, found.scales[-1].series
-    sentence = report.sentence(found.board, run.data.target, gain_of(found), by)
     note = evidence.size_note(sizes, found.errors_by_series(found.shown), found.shown, by)
-    one = held(found, found.shown, run.evaluation.levels, run.promotion.coverage)
-    told = Told(sentence, by, note, None, command, one.words() if one else "")
+    told = Told(verdict_of(found, run), by, note, None, command)
     if found.board.won:
         return told
     best = next((fit for fit in fits if fit.variant == found.best), None)
@@ -39,11 +35,6 @@ def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, com
         together = better_together(found.validation, best.variant, labels, found.baseline, found.scales)
         reasons += [together] if together else []
     return replace(told, reasons=tuple(reasons))
-
-
-def gain_of(found: Comparison) -> Difference | None:
-    """The best variant's score minus the best baseline's, and how certain that is."""
-    return found.to_baseline.get(found.best or "")
 
 
 def reasons_of(run: RunParams, data: Data, sizes: pl.DataFrame, fits: Sequence[Fit]) -> list[Reason]:

@@ -1,4 +1,4 @@
-"""The conclusion of a comparison, why no variant won, and what to type next; only text, quick to import."""
+"""What is said of a comparison: the verdict, why no variant won, and what to type next."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from params.evaluation import Measure
+from tasks.report.verdict import Conclusion
 
 
 @dataclass(frozen=True)
@@ -28,33 +29,32 @@ class Reason:
 
 @dataclass(frozen=True)
 class Told:
-    """The texts of a comparison: its conclusion, its measure, a note, and whether the intervals hold.
+    """What is said of a comparison: its verdict, its measure, and a note.
 
     If no variant won, the proven reasons (else None), and the command that ran."""
 
-    sentence: str
+    verdict: Conclusion
     choose_by: Measure = "mae"
     note: str = ""
     reasons: tuple[Reason, ...] | None = None
     command: str = ""
-    intervals: str = ""
 
     @classmethod
-    def read(cls, sentence: str, facts: Mapping[str, Any]) -> "Told":
-        """The texts in leaderboard.json; one of lagline 0.2 has only the conclusion."""
+    def read(cls, verdict: Conclusion, facts: Mapping[str, Any]) -> "Told":
+        """The texts in leaderboard.json; one of lagline 0.2 has none."""
         reasons = facts.get("reasons")
         found = None if reasons is None else tuple(Reason.read(one) for one in reasons)
-        note, command, intervals = (str(facts.get(name) or "") for name in ("note", "command", "intervals"))
-        return cls(sentence, facts.get("choose_by", "mae"), note, found, command, intervals)
+        note, command = (str(facts.get(name) or "") for name in ("note", "command"))
+        return cls(verdict, facts.get("choose_by", "mae"), note, found, command)
 
     def lines(self) -> list[str]:
-        """What follows the conclusion: whether intervals hold, why no variant won, what to type, the note."""
+        """What follows the verdict: why no variant won, what to type, the note."""
         lines = [] if self.reasons is None else lines_of(self.reasons, self.command)
-        return [*([self.intervals] if self.intervals else []), *lines, *([f"Note: {self.note}"] if self.note else [])]
+        return [*lines, *([f"Note: {self.note}"] if self.note else [])]
 
     def markdown(self) -> str:
-        """The conclusion and what follows it, with the commands as code."""
-        parts = [self.sentence, self.intervals]
+        """The verdict and what follows it, with the commands as code."""
+        parts = [self.verdict.markdown()]
         if self.reasons is not None:
             first, *rest = lines_of(self.reasons, "")
             parts += [first, "\n".join(line for line in rest if line.startswith("- "))]

@@ -59,7 +59,7 @@ def test_theta_is_registered_promoted_served_elsewhere_and_reproduced(warm, home
     found = told("compare", str(params))
     assert "Registered as steady version 1, alias challenger. It is the baseline theta, which no variant beats" in found
     for words in (
-        "No variant beats theta, the best baseline, which is chosen",
+        "Use theta, the best baseline: no variant beats its validation MAE",
         "Why, as far as it is proven: ",
         "- elman was still improving when training.max_epochs (1) was used up",
         f"To try: python -m flows compare {params} --set ",

@@ -111,7 +111,12 @@ def test_it_tells_what_it_does_and_ends_with_the_leaderboard(finished) -> None:
         assert word in done.stderr
     for word in ("Leaderboard", "ridge", "best baseline: theta", "Registered as smoke version 1, alias challenger", "flows ui"):
         assert word in done.stdout
-    for word in ("No variant beats theta", "Why, as far as it is proven:", "(2) was used up", "--set training.max_epochs=8"):
+    for word in (
+        "Use theta, the best baseline: no variant beats its",
+        "Why, as far as it is proven:",
+        "(2) was used up",
+        "--set training.max_epochs=8",
+    ):
         assert word in done.stdout  # two epochs are few, and the run says so
     assert "Traceback" not in done.stdout + done.stderr
 
@@ -132,7 +137,7 @@ def test_runs_carry_the_fields_names(finished) -> None:
     assert "ridge" in parent.data.tags["mlflow.note.content"]
     experiment = client.get_experiment(parent.info.experiment_id)
     first, *rest = experiment.tags["mlflow.note.content"].splitlines()  # one line is seen of it
-    assert first.startswith("theta: MAE ") and "[report](#/" in first
+    assert first.startswith("Use theta, the best baseline: ") and "[report](#/" in first
     assert "\n".join(rest).strip() == parent.data.tags["mlflow.note.content"].strip()
     assert parent.inputs.dataset_inputs[0].dataset.digest == parent.data.tags["data"][:36]
     variants = runs(client, kind="variant")

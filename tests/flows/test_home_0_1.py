@@ -80,7 +80,7 @@ def test_the_leaderboard_of_its_last_comparison_is_printed(home: Path, capsys: p
     rows = {row["name"]: (row["kind"], row["val_score"]) for row in found["rows"]}
     assert rows["gru"] == ("variant", pytest.approx(0.775, abs=5e-4)) and rows["drift"][0] == "baseline"
     show_leaderboard(home, "old", False)
-    assert "gru has the lowest validation MAE (temp) of all variants, 0.775" in capsys.readouterr().out.replace("\n", " ")
+    assert "Use gru: its validation MAE (temp) of 0.775 is " in capsys.readouterr().out.replace("\n", " ")
 
 
 @pytest.mark.parametrize("given", ["old@champion", "old@champion judged", "old@2"])

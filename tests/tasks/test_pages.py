@@ -1,5 +1,9 @@
 """tasks/pages.py: a web page is offline, and nothing of the data breaks out of its place."""
 
+import base64
+import hashlib
+import json
+import re
 from html.parser import HTMLParser
 
 from tasks import pages
@@ -95,3 +99,30 @@ def test_a_table_says_what_its_cells_are() -> None:
     assert '<th scope="col">name</th><th scope="col" class="n">value</th>' in text
     assert '<tr><td>a</td><td class="n">1</td></tr>' in text
     assert pages.folded("more", pages.code("x")) == "<details><summary>more</summary><pre>x</pre></details>"
+
+
+def test_only_the_script_of_ours_may_run_and_data_stay_data() -> None:
+    given = {EVIL: [EVIL, "</script><script>alert(2)</script>", "<!--<script>", 1.5, None]}
+    still = pages.figure(EVIL, b"PNG")
+    top = pages.marks([("ok", EVIL, "yes", EVIL), ("fail", "q", "no", "w")]) + pages.chooser(
+        given, EVIL, {"model": EVIL}, still
+    )
+    text = pages.page(EVIL, EVIL, [pages.Section("a", "A", body=pages.code("x"), folded=True)], top, "chooser.js")
+    assert read(text).tags["script"] == 2  # the data, and the script
+    blocks = re.findall(r"<script([^>]*)>(.*?)</script>", text, re.DOTALL)
+    assert [attributes for attributes, _ in blocks] == [' type="application/json" id="chooser-data"', ""]
+    assert json.loads(blocks[0][1]) == given and not {*"<>&"} & {*blocks[0][1]}
+    ours = blocks[1][1]
+    assert ours == (pages.TEMPLATES / "chooser.js").read_text() and "</" not in ours and "innerHTML" not in ours
+    seal = base64.b64encode(hashlib.sha256(ours.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{seal}'\"" in text
+    assert "script-src" not in pages.page("t", "w", [])
+    assert "\N{CHECK MARK}" in text and "\N{BALLOT X}" in text and ">yes<" in text  # a sign and a word
+
+
+def test_a_folded_part_has_its_link_inside_so_that_a_browser_opens_it() -> None:
+    """A browser opens the folded element that holds the target of a link, and so needs no script."""
+    some, other = (pages.Section(name, name.title(), "", (), pages.code("x"), folded=True) for name in ("some", "other"))
+    text = pages.page("t", "w", [some, other])
+    assert 'href="#some"' in text and read(text).tags["details"] == 2
+    assert re.search(r'<details class="part"><summary><h2>Some</h2></summary><div id="some">', text)

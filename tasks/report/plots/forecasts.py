@@ -26,9 +26,14 @@ def interval_columns(model: str, levels: Sequence[int]) -> list[str]:
 def plotted(by_series: pl.DataFrame, model: str, most: int = MOST_SERIES) -> list[str]:
     """The series to draw, worst MAE first: all of them, or worst, best and evenly spread between."""
     ranked = by_series.drop_nulls(model).sort(model, "unique_id", descending=[True, False])["unique_id"].to_list()
-    if len(ranked) <= most:
-        return ranked
-    return [ranked[round(i * (len(ranked) - 1) / (most - 1))] for i in range(most)]
+    return [ranked[place] for place in evenly(len(ranked), most)]
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` of `count` places, evenly spread, the last among them."""
+    if count <= most:
+        return list(range(count))
+    return [count - 1] if most == 1 else [round(place * (count - 1) / (most - 1)) for place in range(most)]
 
 
 def forecast_plot(test: pl.DataFrame, series: str, model: str, other: str, unit: str, narrow: bool = False) -> "Figure":

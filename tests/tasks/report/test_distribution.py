@@ -29,30 +29,30 @@ def said(pool: float, groups: dict[str, float], fifths: bool = True) -> str:
 
 
 def test_the_sentence_says_whether_intervals_hold_in_every_fifth() -> None:
-    start = "The 90 % intervals of gru hold 90.1 % of the actuals on test"
-    within = "84.0 to 95.1 %, within the 80 to 97 % of promotion.coverage."
+    start = "the 90 % intervals of gru hold 90.1 % of the actuals on test"
+    within = "84.0 to 95.1 %, within the 80 to 97 % of promotion.coverage"
     assert said(0.901, FIFTHS) == f"{start}, and they hold in every fifth of the series by size: {within}"
     out = {**FIFTHS, "largest fifth": 0.52, "smallest fifth": 1.0}
     assert said(0.901, out) == (
         f"{start}, but they do not hold in every fifth of the series by size: 100.0 % in the smallest fifth, 52.0 % in the "
-        "largest fifth (promotion.coverage: 80 to 97 %)."
+        "largest fifth (promotion.coverage: 80 to 97 %)"
     )
 
 
 def test_of_few_series_each_is_named_and_of_one_the_pool_is_all() -> None:
     assert "but they do not hold in every series: 71.0 % in b (promotion" in said(0.85, {"a": 0.9, "b": 0.71}, fifths=False)
-    assert said(0.85, {"a": 0.85}, fifths=False).endswith("test: within the 80 to 97 % of promotion.coverage.")
-    assert said(0.7, {"a": 0.7}, fifths=False).endswith("test: outside the 80 to 97 % of promotion.coverage.")
+    assert said(0.85, {"a": 0.85}, fifths=False).endswith("test: within the 80 to 97 % of promotion.coverage")
+    assert said(0.7, {"a": 0.7}, fifths=False).endswith("test: outside the 80 to 97 % of promotion.coverage")
 
 
 def test_at_another_level_than_90_there_is_no_range_to_lie_in(made: Made) -> None:
     said = Held("gru", 80, 0.706, {"a": 0.6, "b": 0.8}, False, None).words()
-    assert said == "The 80 % intervals of gru hold 70.6 % of the actuals on test; in every series 60.0 to 80.0 %."
-    assert Held("gru", 80, 0.706, {"a": 0.706}, False, None).words().endswith("hold 70.6 % of the actuals on test.")
+    assert said == "the 80 % intervals of gru hold 70.6 % of the actuals on test; in every series 60.0 to 80.0 %"
+    assert Held("gru", 80, 0.706, {"a": 0.706}, False, None).words().endswith("hold 70.6 % of the actuals on test")
     found = judged(made(True), slices("series", {"small": 0.95}).rename({"coverage_90": "coverage_80"}))
     rows = [row.with_numbers(test_coverage_80=0.7) for row in found.rows]
     one = held(replace(found, rows=rows), "gru", (50, 80), WANTED)
-    assert one == Held("gru", 80, 0.7, {"small": 0.95}, False, None)
+    assert one == Held("gru", 80, 0.7, {"small": 0.95}, False, None, fewest=10)
 
 
 def test_a_group_at_the_border_is_within() -> None:
@@ -78,7 +78,7 @@ def judged(found: Comparison, *tables: pl.DataFrame) -> Comparison:
 def test_groups_are_fifths_where_there_are_some_and_else_the_series(made: Made) -> None:
     few = judged(made(True), slices("series", {"small": 0.95, "large": 0.85}))
     one = held(few, "gru", (80, 90), WANTED)
-    assert one == Held("gru", 90, 0.9, {"small": 0.95, "large": 0.85}, False, WANTED)
+    assert one == Held("gru", 90, 0.9, {"small": 0.95, "large": 0.85}, False, WANTED, fewest=10)
     names = {f"s{number}": number / 10 for number in range(10)}
     many = judged(made(True), slices("series", names), slices("fifth", {str(k): 0.9 for k in range(1, 6)}))
     one = held(many, "gru", (90,), WANTED)

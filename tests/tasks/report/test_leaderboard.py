@@ -3,14 +3,13 @@
 import io
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from tasks.compare.board import Board, Difference, ScoreRow
-from tasks.report.leaderboard import NARROW, SCHEMA, frame, headline, remarks, sentence, shown, to_markdown, to_table
+from tasks.compare.board import Board, ScoreRow
+from tasks.report.leaderboard import NARROW, SCHEMA, frame, remarks, shown, to_html, to_markdown, to_table
 
 EVIL = "<script>alert(1)</script> & [red]x[/red] | `a` \x1b[31m\n$y$"
 
@@ -91,7 +90,6 @@ def test_the_spread_over_folds_is_that_of_the_score_where_another_than_the_mae_r
 def test_no_rows_give_an_empty_board_that_can_be_shown() -> None:
     empty = board_of([])
     assert dict(frame(empty.rows).schema) == SCHEMA
-    assert sentence(empty) == "Nothing was scored."
     assert "Leaderboard" in printed(empty, 80) and to_markdown(empty)
 
 
@@ -106,69 +104,24 @@ def test_where_no_variant_beats_the_best_baseline_that_is_chosen(floor: float) -
     found = board(a_row("auto_ets", floor, 9.0, "baseline"))
     assert found.chosen is not None and found.chosen.name == "auto_ets" and not found.won
     assert remarks(found)[0] == "* chosen on validation: auto_ets, the best baseline: no variant beats it"
-    assert sentence(found, "temp") == (
-        f"No variant beats auto_ets, the best baseline, which is chosen: its validation MAE (temp) is {floor:.3f}, that of "
-        "lstm, which comes nearest, 4.000; on test the MAE of lstm is 4.200, 53.3 % below auto_ets (9.000), and 4.5 % below "
-        "ridge (4.400)."
-    )
-    assert headline(found) == r"auto\_ets: MAE 9.000 on test; no variant beats that baseline, lstm comes nearest"
 
 
-def test_where_no_variant_finished_the_best_baseline_is_chosen() -> None:
-    found = board_of(row for row in rows() if row["kind"] == "baseline" or row["val_mae"] is None)
-    assert sentence(found) == "No variant finished: theta, the best baseline, is chosen with a validation MAE of 4.300."
-    assert headline(found) == "theta: MAE 4.500 on test; no variant beats that baseline"
-
-
-def test_the_sentence_says_who_won_and_how_it_stands() -> None:
-    assert sentence(board(), "temp") == (
-        "lstm has the lowest validation MAE (temp) of all variants, 4.000; on test its MAE is 4.200, "
-        "6.7 % below theta (4.500), the best baseline, and 4.5 % below ridge (4.400)."
-    )
-    assert headline(board()) == "lstm: MAE 4.200 on test, 6.7 % below theta"
-
-
-def test_common_rows_the_measure_and_the_best_naive_are_told() -> None:
-    """0.44 against 0.55 of theta on the 900 rows that both forecast (theta's own row has other rows, and 0.6)."""
+def test_the_rows_that_skill_is_measured_on_are_told() -> None:
     found = board_of([
         a_row("lstm", 9.0, 9.5, val_score=0.4, test_score=0.44, test_skill=0.2, test_rows=900, test_skill_naive=0.105),
         a_row("ridge", 8.0, 8.5, val_score=0.5, test_score=0.4, test_skill=0.27, test_rows=880),
         a_row("theta", 7.0, 7.5, "baseline", val_score=0.5, test_score=0.6, test_skill=0.0, test_rows=1000),
         a_row("last_value", 6.0, 6.5, "baseline", val_score=0.9, test_score=1.1),
     ])  # fmt: skip
-    assert sentence(found, "temp", choose_by="owa") == (
-        "lstm has the lowest validation OWA of all variants, 0.400; on test its OWA is 0.440, 20.0 % below theta (0.550), the "
-        "best baseline, on the 900 rows that both forecast, and 10.0 % above ridge (0.400). "
-        "Its MAE is 10.5 % below that of last_value, the best naive."
-    )
-    assert headline(found, "owa") == "lstm: OWA 0.440 on test, 20.0 % below theta"
     assert remarks(found, "owa")[1] == (
         "best baseline: theta; skill is measured against it, by OWA on the rows that both forecast; on test 880 to 1,000"
     )
 
 
-def test_on_validation_too_both_scores_are_those_of_the_same_rows() -> None:
-    """Of the harder rows that both forecast theta's error is 0.5, over all of its own 0.45."""
-    found = board_of([
-        a_row("lstm", 9.0, 9.5, val_score=0.6, val_skill=-0.2, val_rows=90, test_score=0.6),
-        a_row("theta", 7.0, 7.5, "baseline", val_score=0.45, val_skill=0.0, val_rows=100, test_score=0.5),
-    ])  # fmt: skip
-    assert "its validation MASE is 0.500, that of lstm, which comes nearest, 0.600" in sentence(found, choose_by="mase")
-
-
-def test_the_sentence_does_not_compare_ridge_with_itself_and_owns_up_to_a_loss() -> None:
-    found = board_of([a_row("ridge", 4.0, 6.0), a_row("last_value", 5.0, 5.0, "baseline")])
-    assert sentence(found).endswith("on test its MAE is 6.000, 20.0 % above last_value (5.000), the best baseline.")
-
-
-def test_a_forecast_without_error_is_compared_with_one() -> None:
-    found = board_of([a_row("ridge", 0.0, 0.0), a_row("last_value", 1.0, 0.0, "baseline")])
-    assert "0.000, level with last_value (0.000)" in sentence(found)
-
-
-def test_the_sentence_without_test_rows() -> None:
-    found = board_of([a_row("lstm", 4.0), a_row("last_value", 5.0, None, "baseline")])
-    assert "the test has no row" in sentence(found)
+def test_the_first_rows_of_a_page_are_the_best() -> None:
+    text = str(to_html(board(), NARROW, most=2))
+    assert "lstm *" in text and "theta" in text and "ridge" not in text
+    assert to_html(board(), NARROW).count("<tr") == 1 + 7
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
@@ -212,7 +165,7 @@ def test_seeds_and_sizes_are_shown_as_people_read_them() -> None:
     assert "0.0001234" in tiny or "0.0001235" in tiny
 
 
-def test_who_is_not_told_apart_from_the_chosen_is_marked_and_the_sentence_says_if_the_gain_is_real() -> None:
+def test_who_is_not_told_apart_from_the_chosen_is_marked() -> None:
     found = board(
         a_row("elman", 3.9, 4.3, test_p_naive=0.9),
         a_row("tcn", 4.2, 4.1, test_p_best=0.3),
@@ -221,21 +174,7 @@ def test_who_is_not_told_apart_from_the_chosen_is_marked_and_the_sentence_says_i
     text = printed(found, 80)
     assert "elman *" in text and "tcn ~" in text and "dense ~" not in text and "ridge ~" not in text  # none was said of ridge
     assert "~ not told apart from elman on test" in " ".join(text.split())
-    gain = Difference(-0.9, -1.5, -0.25, -4.0, 0.0004, "origins", 50, skill=0.2, skill_low=0.051, skill_high=0.33)
-    words = sentence(found, "temp", gain)  # its own p, not one raised for the many that are on the board
-    assert words.endswith(" The difference to theta is more than chance (p <.001 of this one test, 90 % of resampled "
-                          "origins give a skill between +5.1 and +33.0 %).")  # fmt: skip
-    maybe = sentence(found, "", replace(gain, p=0.2, low=None, skill_low=None))
-    assert maybe.endswith(" The difference to theta may be chance (p 0.200 of this one test).")
-    among = sentence(found, "", replace(gain, p=0.2, p_holm=0.9, tested=14, low=None, skill_low=None))
-    assert among == maybe + (" As one of 14 that are tested against theta it has p 0.900 after Holm's correction, which "
-                             "it does not need: it was chosen on validation.")  # fmt: skip
-    assert sentence(found, "", replace(gain, p=0.2, p_holm=0.2, tested=1, low=None, skill_low=None)) == maybe
-    old = sentence(found, "", replace(gain, skill_low=None))  # a leaderboard of lagline 0.2
-    assert "90 % of resampled origins between -1.5 and -0.25)" in old
-    few = sentence(found, "", Difference(-0.9, None, None, None, None, "origins", 3))
-    assert few.endswith(" Whether the difference to theta is real cannot be said from 3 origins.")
-    assert "chance" not in sentence(board()) and "~" not in printed(board(), 80)
+    assert "~" not in printed(board(), 80)
 
 
 def test_the_spread_over_seeds_is_shown_and_unknown_with_one() -> None:
@@ -283,8 +222,6 @@ def test_another_validation_error_may_rank_and_choose() -> None:
     found = board_of(rows)
     assert [row.name for row in found.rows] == ["fair", "last_value", "big"]
     assert found.chosen is not None and found.chosen.name == "fair"
-    told = sentence(found, "temp", choose_by="mse_scaled")
-    assert told.startswith("fair has the lowest validation scaled MSE of all variants, 0.400")
     assert "  val score  " in printed(found, 80) and "  val score  " not in printed(board(), 80)
     assert "MSE, scaled" in printed(found, 140) and "MSE, scaled" not in printed(board(), 140)
     assert board_of([row | {"val_score": None} for row in rows]).won is False  # by MAE no variant beats the naive

@@ -8,9 +8,10 @@ import pytest
 from tasks.compare.board import Board
 from tasks.compare.compare import Comparison
 from tasks.report.publish import _common, _how_real, _range, _why
-from tasks.report.reasons import gain_of
 from tasks.report.told import Reason, Told
+from tasks.report.verdict import Conclusion
 
+THETA = Conclusion("theta", "Use theta.", ())
 Made = Callable[[bool], Comparison]
 
 
@@ -38,15 +39,9 @@ def test_the_rows_are_those_of_the_board(made: Made) -> None:
     assert _common(counted) == "on the rows that theta forecasts too (300 to 1,500 of the test)"
 
 
-def test_the_gain_is_that_of_the_highest_variant_whether_it_won_or_not(made: Made) -> None:
-    for won in (True, False):
-        found = made(won)
-        assert gain_of(found) is found.to_baseline["gru"] and found.board.won is won
-
-
 def test_reasons_are_a_list_and_each_command_a_box_of_its_own_all_escaped() -> None:
     reasons = (Reason("<b>few</b>", ("windows.stride=1",)), Reason("both", ("variants=[a_b]",), ("p/a_b.yaml", "x\n")))
-    html = _why(Told("theta is chosen.", "mae", "", reasons, "python -m flows compare a.yaml"))
+    html = _why(Told(THETA, "mae", "", reasons, "python -m flows compare a.yaml"))
     assert html.count("<pre>") == 2 and "<li>&lt;b&gt;few&lt;/b&gt;</li>" in html and "<b>" not in html
-    assert _why(Told("gru won.")) == ""
-    assert "not proven" in _why(Told("theta is chosen.", reasons=()))
+    assert _why(Told(THETA)) == ""
+    assert "not proven" in _why(Told(THETA, reasons=()))

@@ -3,7 +3,7 @@
 import json
 import shlex
 import subprocess
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +11,9 @@ import yaml
 
 from params.load import load_plan
 from tasks.report.told import Reason, Told, lines_of, next_commands
+from tasks.report.verdict import Conclusion
 
+THETA, GRU = Conclusion("theta", "Use theta.", ()), Conclusion("gru", "Use gru.", ())
 COMMAND = "python -m flows compare params/smoke.yaml --set 'evaluation.baselines=[last_value, theta]'"
 FILE = ("params/variants/gru_theta.yaml", "about: the mean of gru and theta\nensemble: [gru, theta]\ncombine: mean\n")
 REASONS = (
@@ -64,28 +66,25 @@ def test_reasons_are_told_with_what_to_type_and_without_any_that_is_said_too() -
 
 
 def test_what_is_said_survives_its_json_and_an_old_leaderboard_says_less() -> None:
-    told = Told("theta is chosen.", "mase", "series differ", REASONS, COMMAND)
-    told = replace(told, intervals="they hold in every fifth")
-    assert told.lines()[0] == told.intervals and told.markdown().split("\n\n")[:2] == ["theta is chosen.", told.intervals]
+    told = Told(THETA, "mase", "series differ", REASONS, COMMAND)
     facts = {
         "choose_by": "mase",
-        "intervals": told.intervals,
         "note": told.note,
         "reasons": [asdict(one) for one in REASONS],
         "command": COMMAND,
     }
-    assert Told.read(told.sentence, json.loads(json.dumps(facts))) == told
+    assert Told.read(told.verdict, json.loads(json.dumps(facts))) == told
     assert told.lines()[-1] == "Note: series differ"
-    won = Told.read("gru won.", {"rows": []})  # lagline 0.2
+    won = Told.read(GRU, {"rows": []})  # lagline 0.2
     assert won.reasons is None and won.lines() == [] and won.choose_by == "mae"
-    assert Told.read("theta is chosen.", {"reasons": []}).lines() == lines_of((), "")
+    assert Told.read(THETA, {"reasons": []}).lines() == lines_of((), "")
 
 
 def test_as_markdown_the_reasons_are_a_list_and_the_commands_code() -> None:
-    text = Told("theta is chosen.", "mae", "series differ", REASONS, COMMAND).markdown()
+    text = Told(THETA, "mae", "series differ", REASONS, COMMAND).markdown()
     parts = text.split("\n\n")
-    assert parts[0] == "theta is chosen." and parts[-1] == "Note: series differ"
+    assert parts[0] == "**Use theta.**" and parts[-1] == "Note: series differ"
     assert parts[2].splitlines() == [f"- {reason.words}" for reason in REASONS]
     assert parts[4].splitlines() == [f"    {command}" for command in next_commands(REASONS, COMMAND)]
-    assert Told("gru won.").markdown() == "gru won."
-    assert Told("theta is chosen.", reasons=()).markdown().split("\n\n") == ["theta is chosen.", *lines_of((), "")]
+    assert Told(GRU).markdown() == "**Use gru.**"
+    assert Told(THETA, reasons=()).markdown().split("\n\n") == ["**Use theta.**", *lines_of((), "")]
