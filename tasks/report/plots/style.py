@@ -123,7 +123,7 @@ def time_axis(ax: "Axes", rows: pl.DataFrame, clock: str = "UTC", ticks: int = 9
         return
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    locator = AutoDateLocator(minticks=min(4, ticks), maxticks=ticks)
+    locator = AutoDateLocator(minticks=min(4, ticks - 2), maxticks=ticks)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     ax.set_xlabel(f"time ({clock})" if clock else "time")
