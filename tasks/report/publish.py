@@ -26,6 +26,7 @@ from tasks.pages import Html
 from tasks.report import importance, memory_card
 from tasks.report import leaderboard as report
 from tasks.report.columns import ACCURACY, BY_NAME, COST, IN_MLFLOW, MORE, NARROW
+from tasks.report.conclude import gain_of
 from tasks.report.fit_runs import Publication, metrics_of, publish_fits
 from tasks.report.intervals import CAPTIONS, intervals_of
 from tasks.report.members import members_of
@@ -34,7 +35,7 @@ from tasks.report.plots.style import HAND, png, save
 from tasks.report.reasons import tell
 from tasks.report.told import Told, lines_of, next_commands
 from tasks.report.top import SCRIPT, Drawn, top_of
-from tasks.report.verdict import INTERVALS, gain_of
+from tasks.report.verdict import INTERVALS
 from tasks.tracking import logs, runs
 from tasks.tracking import view as mlflow_pages
 from tasks.train.fits import Fit

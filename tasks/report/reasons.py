@@ -15,9 +15,9 @@ from tasks.explore.rhythm import SERIES, seasons_of, some_series
 from tasks.lags.past import pasts, target_frame
 from tasks.lags.sizes import window_counts
 from tasks.report import evidence
+from tasks.report.conclude import verdict_of
 from tasks.report.evidence import Trained
 from tasks.report.told import Reason, Told
-from tasks.report.verdict import verdict_of
 from tasks.train.fits import Fit
 
 

@@ -1,26 +1,21 @@
-"""The verdict on a comparison: which model to use, why, and what four marks say of it."""
+"""The verdict on a comparison: which model to use, why, and what four marks say of it; quick to import."""
 
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from params.evaluation import Measure
-from params.schema import RunParams
-from params.shown import visible
 from tasks.compare.board import LEVEL, Board, Difference, ScoreRow
-from tasks.compare.compare import Comparison
-from tasks.compare.distribution import FIFTHS
 from tasks.report import leaderboard as report
-from tasks.report.distribution import Held, held
+
+if TYPE_CHECKING:
+    from tasks.report.distribution import Held  # imports torch, which a leaderboard does not need
 
 FEWEST = 30  # rows: a slice or a group of series with fewer is not judged by itself
 NAMED = 3  # slices named in a mark
 BEATS, CHANCE, INTERVALS, SLICES = "beats the best baseline", "more than chance", "intervals hold", "every slice gains"
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 class Answer(StrEnum):
@@ -72,24 +67,12 @@ class Conclusion:
         return "\n\n".join(part for part in (f"**{report.escaped(self.sentence)}**", "\n".join(marks)) if part)
 
 
-def verdict_of(found: Comparison, run: RunParams) -> Conclusion:
-    """The verdict on a comparison.  Test scores enter its marks and choose nothing."""
-    board, by = found.board, run.evaluation.choose_by
-    one = held(found, found.shown, run.evaluation.levels, run.promotion.coverage)
-    return verdict_on(board, gain_of(found), by, run.data.target, one, _slices(found))
-
-
-def gain_of(found: Comparison) -> Difference | None:
-    """The best variant's score minus the best baseline's, and how certain that is."""
-    return found.to_baseline.get(found.best or "")
-
-
 def verdict_on(
     board: Board,
     gain: Difference | None = None,
     choose_by: Measure = "mae",
     target: str = "",
-    intervals: Held | None = None,
+    intervals: "Held | None" = None,
     slices: Mapping[str, float] | None = None,
 ) -> Conclusion:
     """The verdict on a board.
@@ -178,7 +161,7 @@ def _span(gain: Difference) -> str:
     return ""
 
 
-def _hold(one: Held | None) -> Mark:
+def _hold(one: "Held | None") -> Mark:
     name = f"{INTERVALS} in every {'series' if one and not one.fifths else 'fifth of the series'}"
     if one is None:
         return Mark(name, Answer.UNKNOWN, "the model to use has no intervals")
@@ -205,36 +188,6 @@ def _every_slice(board: Board, skills: Mapping[str, float] | None) -> Mark:
     more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
     words = f"{best.name} is not better than {bar.name} in {len(lost)} of {len(ranked)} slices: skill {some}{more}"
     return Mark(SLICES, Answer.NO, words)
-
-
-def _slices(found: Comparison) -> dict[str, float] | None:
-    """The best variant's skill against the best baseline, the mean over its fits, by the name of a slice.
-
-    Slices: fifths of the series by size (of fewer than ten: series), steps, hours and weekdays with enough
-    rows.  None if no variant finished.
-    """
-    fits = [row.name for row in found.rows if row.variant == found.best and row.finished]
-    if not fits or "skill" not in found.slices.columns:
-        return None
-    rows = found.slices.filter(pl.col("model").is_in(fits))
-    left_out = "series" if (rows["by"] == "fifth").any() else ""
-    known = rows.filter(pl.col("by") != left_out, pl.col("skill").is_finite(), pl.col("n") >= FEWEST)
-    means = known.group_by("by", "value", maintain_order=True).agg(pl.col("skill").mean())
-    return {slice_name(by, value): skill for by, value, skill in means.iter_rows()}
-
-
-def slice_name(by: str, value: str) -> str:
-    """Where a slice of scores.csv is, in words."""
-    match by:
-        case "fifth":
-            return f"in the {FIFTHS[value]}"
-        case "hour":
-            return f"at hour {int(value)} UTC"
-        case "weekday":
-            return f"on {DAYS[int(value) - 1]}s"
-        case "series":
-            return f"in series {visible(value)}"
-    return f"at {by} {value}"
 
 
 def _number(value: float | None) -> str:
