@@ -1,7 +1,7 @@
 """What flows/api.py returns of comparisons and champions: named facts, and how a notebook shows them."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tasks.compare.board import Board as Scores
     from tasks.load.memory import Frame
     from tasks.report.told import Told
+    from tasks.report.verdict import Conclusion
 
 WIDTH = 100  # columns of the text of a board
 
@@ -19,21 +20,27 @@ class Board:
 
     `rows`: one row a variant and baseline, the best on validation first; the columns are those of
     `leaderboard.csv` (name, kind, val_mae, test_mae, test_skill ..., null where unknown).  `chosen`: the name
-    of what validation chose, None if nothing has a score.  `sentence`: the conclusion.  `remarks`: what
-    follows it.  `version`: of the model that is registered under `name`, None if nothing is.  `run`: the
-    MLflow run.  `unchanged`: whether an equal comparison was there already, so that nothing was trained.
+    of what validation chose, None if nothing has a score.  `verdict`: why, in a `sentence`, and four `marks`,
+    each with `name`, `answer` and `words`.  `remarks`: what follows it.  `version`: of the model that is
+    registered under `name`, None if nothing is.  `run`: the MLflow run.  `unchanged`: whether an equal
+    comparison was there already, so that nothing was trained.
     """
 
     name: str
     rows: "Frame"
     chosen: str | None
-    sentence: str
+    verdict: "Conclusion"
     remarks: tuple[str, ...]
     version: str | None
     run: str
     unchanged: bool
     text: str = field(compare=False)
     html: str = field(compare=False)
+
+    @property
+    def sentence(self) -> str:
+        """Which model to use and why, in one sentence."""
+        return self.verdict.sentence
 
     def __repr__(self) -> str:
         return self.text
@@ -75,7 +82,7 @@ def board_of(name: str, run: str, version: str | None, unchanged: bool) -> Board
         name=name,
         rows=report.frame(found.rows),
         chosen=found.chosen.name if found.chosen else None,
-        sentence=told.sentence,
+        verdict=told.verdict,
         remarks=tuple(told.lines()),
         version=version,
         run=run,
@@ -94,8 +101,8 @@ def _text(found: "Scores", told: "Told") -> str:
     out = io.StringIO()
     console = Console(width=WIDTH, file=out, color_system=None, force_jupyter=False)
     console.print(to_table(found, WIDTH, told.choose_by))
-    lines: Sequence[str] = (told.sentence, *told.lines())
-    return "\n".join([*(line.rstrip() for line in out.getvalue().splitlines()), *lines])
+    table = (line.rstrip() for line in out.getvalue().splitlines())
+    return "\n".join([*table, "", *told.verdict.lines(WIDTH), *told.lines()])
 
 
 def _html(found: "Scores", told: "Told") -> str:
@@ -103,8 +110,9 @@ def _html(found: "Scores", told: "Told") -> str:
     from tasks.pages import bullets, paragraph
     from tasks.report.columns import NARROW
     from tasks.report.leaderboard import remarks, to_html
+    from tasks.report.verdict import marks_of
 
-    first = paragraph(told.sentence) + bullets(told.lines())
+    first = paragraph(told.verdict.sentence) + marks_of(told.verdict) + bullets(told.lines())
     return str(first + to_html(found, NARROW, told.choose_by) + bullets(remarks(found, told.choose_by)))
 
 

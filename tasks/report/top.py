@@ -11,7 +11,7 @@ from tasks.report import leaderboard as report
 from tasks.report.chooser import Chooser, chooser_of
 from tasks.report.columns import NARROW
 from tasks.report.pictures import still
-from tasks.report.verdict import LOOKS, Conclusion
+from tasks.report.verdict import Conclusion, marks_of
 
 SCRIPT = "chooser.js"
 ROWS = 5  # of the leaderboard
@@ -20,7 +20,7 @@ Drawn = tuple[bytes, bytes | None]  # a picture's PNG, and its version for a pho
 
 def top_of(found: Comparison, run: RunParams, verdict: Conclusion, data: Data, pictures: Mapping[str, Drawn]) -> Html:
     """The marks, the forecasts of a series to choose, and the best rows of the leaderboard."""
-    marks = pages.marks([(LOOKS[mark.answer], mark.name, str(mark.answer), mark.words) for mark in verdict.marks])
+    marks = marks_of(verdict)
     shown, best = chooser_of(found, run, data), report.to_html(found.board, NARROW, run.evaluation.choose_by, ROWS)
     if shown is None:
         return marks + best

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from params.evaluation import Measure
 from tasks.compare.board import LEVEL, Board, Difference, ScoreRow
+from tasks.pages import Html, marks
 from tasks.report import leaderboard as report
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class Conclusion:
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> "Conclusion":
         """The inverse of `dataclasses.asdict`, from JSON.  Raises LookupError, TypeError or ValueError."""
-        marks = tuple(Mark(str(one["name"]), Answer(one["answer"]), str(one["words"])) for one in raw["marks"])
-        return cls(str(raw["model"]), str(raw["sentence"]), marks)
+        given = tuple(Mark(str(one["name"]), Answer(one["answer"]), str(one["words"])) for one in raw["marks"])
+        return cls(str(raw["model"]), str(raw["sentence"]), given)
 
     def lines(self, width: int) -> list[str]:
         """The sentence, and a paragraph per mark, in lines of at most `width` columns."""
@@ -63,8 +64,13 @@ class Conclusion:
 
     def markdown(self) -> str:
         """The sentence in bold and the marks as a list; nothing of the data is markup."""
-        marks = (f"- {report.escaped(mark.name)}: **{mark.answer}**. {report.escaped(mark.words)}" for mark in self.marks)
-        return "\n\n".join(part for part in (f"**{report.escaped(self.sentence)}**", "\n".join(marks)) if part)
+        listed = (f"- {report.escaped(mark.name)}: **{mark.answer}**. {report.escaped(mark.words)}" for mark in self.marks)
+        return "\n\n".join(part for part in (f"**{report.escaped(self.sentence)}**", "\n".join(listed)) if part)
+
+
+def marks_of(told: Conclusion) -> Html:
+    """The marks as HTML: each with a sign and a word for its answer."""
+    return marks([(LOOKS[mark.answer], mark.name, str(mark.answer), mark.words) for mark in told.marks])
 
 
 def verdict_on(
@@ -81,13 +87,13 @@ def verdict_on(
     model to use.  `slices`: the best variant's skill against the best baseline by the name of a slice.  What
     is None cannot be said, as for a leaderboard of lagline 0.4 and before.
     """
-    marks = (
+    found = (
         _beats(board, choose_by),
         _more_than_chance(board, gain),
         _hold(intervals),
         _every_slice(board, slices),
     )
-    return Conclusion(board.chosen.name if board.chosen else "", _sentence(board, choose_by, target), marks)
+    return Conclusion(board.chosen.name if board.chosen else "", _sentence(board, choose_by, target), found)
 
 
 def _sentence(board: Board, choose_by: Measure, target: str) -> str:
