@@ -82,6 +82,8 @@ class PromotionParams(Section):
     against the best of last value, drift and seasonal naive.  `coverage`: allowed range of the 90 %
     interval's coverage, over all rows, per fifth of the series by size and per quarter of the
     horizon.  `intervals`: of scheduled forecasts; aci: their level follows the observed coverage.
+    `rollback_below`, `rollback_after`: a schedule takes a champion back once its realised skill against the
+    best naive was below the one for so many origins in a row.
     """
 
     rule: Literal["better", "not_worse"]  # what is asked against the champion
@@ -92,3 +94,5 @@ class PromotionParams(Section):
     coverage: Annotated[tuple[Share, Share], BeforeValidator(as_tuple), AfterValidator(_rising_pair)]
     intervals: Literal["fixed", "aci"] = "fixed"
     timeout_minutes: Annotated[float, Field(gt=0, le=MOST_SECONDS / 60)] | None = None  # all gates together
+    rollback_below: Annotated[float, Field(lt=1)] | None = None
+    rollback_after: Annotated[int, Field(ge=1, le=1000)] = 10

@@ -28,6 +28,10 @@ Say = Callable[[str], None]
 GO_ON = "Once it is back, `python -m flows history {name}` shows how things stand, and the same command goes on from there"
 
 
+class NothingBefore(UserError):
+    """No earlier champion is there to roll back to."""
+
+
 @dataclass
 class Turn:
     """One decision on a name: the ledger it is based on, and how things `stand` if the server is lost.
@@ -184,20 +188,38 @@ def roll_back(name: str, home: Path, unsealed: bool = False, reason: str = "", s
     has no seal (unless `unsealed`).
     """
     with held(name, home, say) as turn:
-        book = turn.book
-        now, stack = ledger.champion(book.entries), _stack(book.entries)
-        others = [version for version in reversed(stack) if version != now]
-        earlier = next((version for version in others if _is_there(name, version, book)), None)
-        if earlier is None:
-            before = f"before {f'version {now}' if now else 'now'}{' that is still there' if others else ''}"
-            raise UserError(f"{name}: no champion came {before}: there is nothing to roll back to")
-        was, found = now or stack[-1], needed(name, earlier)
-        why = f"version {earlier} is champion again, after {was}"
-        with opened(found, servable=True, unsealed=unsealed) as version:  # a damaged version cannot be champion
-            why += "" if version.sealed else ", without a seal (--unsealed)"
-            draft = Draft(Event.ROLLBACK, earlier, earlier, now, why, _made(found), reason)
-            carry_out(turn, home, draft)
-        return was, earlier
+        return _back(turn, home, unsealed, reason)
+
+
+def take_back(name: str, home: Path, version: str, reason: str, say: Say = lambda text: None) -> str | None:
+    """Rolls back from `version` alone, and only if a promotion made it champion; returns the champion after it.
+
+    None if another version is champion by now, or `version` is champion by a rollback itself.  Raises like
+    `roll_back`.
+    """
+    with held(name, home, say) as turn:
+        moved = [entry for entry in turn.book.entries if entry.decision.moves]
+        if moved and (turn.book.tip is None or turn.book.tip.champion != version or moved[-1].decision is Event.ROLLBACK):
+            return None
+        return _back(turn, home, False, reason)[1]
+
+
+def _back(turn: Turn, home: Path, unsealed: bool, reason: str) -> tuple[str, str]:
+    """The rollback itself, in the turn of its caller."""
+    book, name = turn.book, turn.book.name
+    now, stack = ledger.champion(book.entries), _stack(book.entries)
+    others = [version for version in reversed(stack) if version != now]
+    earlier = next((version for version in others if _is_there(name, version, book)), None)
+    if earlier is None:
+        before = f"before {f'version {now}' if now else 'now'}{' that is still there' if others else ''}"
+        raise NothingBefore(f"{name}: no champion came {before}: there is nothing to roll back to")
+    was, found = now or stack[-1], needed(name, earlier)
+    why = f"version {earlier} is champion again, after {was}"
+    with opened(found, servable=True, unsealed=unsealed) as version:  # a damaged version cannot be champion
+        why += "" if version.sealed else ", without a seal (--unsealed)"
+        draft = Draft(Event.ROLLBACK, earlier, earlier, now, why, _made(found), reason)
+        carry_out(turn, home, draft)
+    return was, earlier
 
 
 def _stack(some: Sequence[Entry]) -> list[str]:

@@ -222,11 +222,11 @@ def _with_empty(table: Table, names: Sequence[str]) -> Table:
     return replace(table, rows=rows, columns=pl.Schema({**table.columns, **dict.fromkeys(names, pl.Float64())}))
 
 
-def read(version: Version, source: Source, asked: Asked) -> Newest:
+def read(version: Version, source: Source, asked: Asked | None = None) -> Newest:
     """The table's long frame, all of it or what forecasts read; text is converted to times and numbers."""
     run = version.trained_on.run
     run = run.model_copy(update={"data": source.data})
-    given = numbers(run, source, version, None if asked.plot else asked)
+    given = numbers(run, source, version, None if asked and asked.plot else asked)
     if not source.data.ids:  # a single series is named after its target, whatever its name here
         given = replace(given, rows=given.rows.with_columns(unique_id=pl.lit(run.data.target)))
     return given

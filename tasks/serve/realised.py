@@ -6,7 +6,7 @@ an actual.
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -50,8 +50,9 @@ class Realised:
     """Scores of realised forecasts.
 
     `by_age`: age (steps from a version's newest row to the cutoff), n, mae, naive_mae, skill, coverage (of
-    the 90 % interval).  `skill`, `coverage`: over the champion's RECENT newest cutoffs; None if none is
-    realised.  `outside`: the parts of the series or horizon where its intervals fail, by the rule of the gate
+    the 90 % interval).  `by_cutoff`: the same of the champion alone by its cutoff, oldest first, where every
+    step of the forecast has had its time.  `skill`, `coverage`: over the champion's RECENT newest cutoffs; None
+    if none is realised.  `outside`: the parts of the series or horizon where its intervals fail, by the rule of the gate
     `coverage`, in words.
     """
 
@@ -59,6 +60,16 @@ class Realised:
     skill: float | None
     coverage: float | None = None
     outside: str = ""
+    by_cutoff: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+
+@dataclass(frozen=True)
+class LookedBack:
+    """How the forecasts that were served turned out, and a `warning` if that is bad or unknown."""
+
+    warning: str | None = None
+    champion: str | None = None
+    realised: Realised | None = None
 
 
 def keep(made: pl.DataFrame, version: str, newest: int, name: str, home: Path, variant: str | None = None) -> Path:
@@ -102,22 +113,30 @@ def realised(
     naive = best_naive({name: scores.mae([rows], name) for name in naives.evaluation.baselines})
     error, theirs = (pl.col("yhat") - pl.col("y")).abs(), (pl.col(naive) - pl.col("y")).abs()
     steps = frequency.position(pl.col("cutoff"), pl.col("newest").cast(rows.schema["cutoff"]))
-    table = rows.group_by(steps.alias("age")).agg(
+    rows = rows.with_columns(age=steps)
+    table = _scored(rows, "age", naive).select(*schema)
+    own = rows.filter(pl.col("version") == pl.lit(champion, pl.String))
+    if own.is_empty():
+        return Realised(table, None)
+    through = kept.group_by("cutoff").agg(last=pl.col("ds").max()).filter(pl.col("last") <= history["ds"].max())
+    by_cutoff = _scored(own.join(through, on="cutoff", how="semi"), "cutoff", naive)
+    own = own.filter(pl.col("cutoff").is_in(own["cutoff"].unique().sort().tail(RECENT).implode()))
+    whole = own.select(error.mean().alias("ours"), theirs.mean().alias("naive")).row(0, named=True)
+    skill = 1 - whole["ours"] / whole["naive"] if whole["naive"] else 0.0 if not whole["ours"] else -math.inf
+    covered, outside = _covered(own, history, run)
+    return Realised(table, skill, covered, outside, by_cutoff)
+
+
+def _scored(rows: pl.DataFrame, by: str, naive: str) -> pl.DataFrame:
+    """n, mae, naive_mae, coverage and skill of rows by a column, in its order."""
+    error, theirs = ((pl.col(name) - pl.col("y")).abs() for name in ("yhat", naive))
+    table = rows.group_by(by).agg(
         pl.len().alias("n"),
         error.mean().alias("mae"),
         theirs.mean().alias("naive_mae"),
         pl.col("y").is_between(*ENDS).mean().alias("coverage"),
     )
-    table = table.with_columns(skill=pl.when(pl.col("naive_mae") > 0).then(1 - pl.col("mae") / pl.col("naive_mae")))
-    table = table.sort("age").select(*schema)
-    own = rows.filter(pl.col("version") == pl.lit(champion, pl.String))
-    if own.is_empty():
-        return Realised(table, None)
-    own = own.filter(pl.col("cutoff").is_in(own["cutoff"].unique().sort().tail(RECENT).implode()))
-    whole = own.select(error.mean().alias("ours"), theirs.mean().alias("naive")).row(0, named=True)
-    skill = 1 - whole["ours"] / whole["naive"] if whole["naive"] else 0.0 if not whole["ours"] else -math.inf
-    covered, outside = _covered(own, history, run)
-    return Realised(table, skill, covered, outside)
+    return table.sort(by).with_columns(skill=pl.when(pl.col("naive_mae") > 0).then(1 - pl.col("mae") / pl.col("naive_mae")))
 
 
 def _covered(own: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> tuple[float | None, str]:
@@ -132,27 +151,25 @@ def _covered(own: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> tuple[
 
 @task(cache_policy=NO_CACHE)
 @discreet
-def score_realised(run: RunParams, home: Path) -> str | None:
-    """Scores past champion forecasts, logs them by model age; returns a warning if skill is below the floor.
+def score_realised(run: RunParams, home: Path) -> LookedBack:
+    """Scores past champion forecasts, logs them by model age; warns if skill is below the floor.
 
     It never stops a run: its own failures become a warning too.
     """
     try:
         return _score_realised(run, home)
     except Exception as error:
-        return f"the forecasts that were served could not be scored: {type(error).__name__}: {error}"
+        return LookedBack(f"the forecasts that were served could not be scored: {type(error).__name__}: {error}")
 
 
-def _score_realised(run: RunParams, home: Path) -> str | None:
-    files = _files(run.name, home)
+def _score_realised(run: RunParams, home: Path) -> LookedBack:
     source = open_source(run.data)
     history = long_frame(run, source).select("unique_id", "ds", "y").collect().sort("unique_id", "ds")
-    some = [own_forecasts(frame) for frame in map(pl.read_parquet, files) if frame.schema["ds"] == history.schema["ds"]]
     holder = find(run.name, CHAMPION)
     champion = None if holder is None else str(holder.version)
-    found = realised(pl.concat(some), on_grid(history, source.frequency), run, champion, source.frequency) if some else None
+    found = served(run, home, history, champion, source.frequency)
     if found is None or found.by_age.is_empty():
-        return None
+        return LookedBack()
     until = int(history.drop_nulls("y")["ds"].to_physical().max())  # type: ignore[arg-type]
     write_bytes(home / "served" / run.name / SCORED, json.dumps({"until": until}).encode())
     experiment = runs.experiment(f"{run.name}{REALISED}", home)
@@ -166,14 +183,28 @@ def _score_realised(run: RunParams, home: Path) -> str | None:
     whole = {"realised_skill": found.skill, f"realised_coverage_{COVERAGE}": found.coverage}
     logs.log_metrics(run_id, {name: value for name, value in whole.items() if value is not None})
     runs.finish(run_id)
-    return _warned(found, run, champion)
+    return LookedBack(_warned(found, run, champion), champion, found)
+
+
+def served(run: RunParams, home: Path, history: pl.DataFrame, champion: str | None, frequency: Frequency) -> Realised | None:
+    """How the forecasts that were stored turned out (`realised`); None if none is stored.
+
+    `history`: unique_id, ds, y, sorted.
+    """
+    frames = map(pl.read_parquet, _files(run.name, home))
+    some = [own_forecasts(frame) for frame in frames if frame.schema["ds"] == history.schema["ds"]]
+    return realised(pl.concat(some), on_grid(history, frequency), run, champion, frequency) if some else None
+
+
+def floor_of(run: RunParams) -> float:
+    """The skill against the best naive below which a champion is warned of."""
+    asked = run.promotion
+    return asked.min_skill if asked.min_skill_naive is None else asked.min_skill_naive
 
 
 def _warned(found: Realised, run: RunParams, champion: str | None) -> str | None:
     """What is wrong with the forecasts a champion has served; None if nothing is."""
-    asked = run.promotion
-    floor = asked.min_skill if asked.min_skill_naive is None else asked.min_skill_naive
-    told = []
+    floor, told = floor_of(run), []
     if found.skill is not None and found.skill < floor:
         told.append(f"have a realised skill of {found.skill:+.1%} against the best naive, below the floor of {floor:+.1%}")
     if found.outside:

@@ -265,7 +265,7 @@ def test_a_champion_that_was_put_back_is_not_warned_of_for_the_version_after_it(
         return None if number is None else SimpleNamespace(version=number)
 
     monkeypatch.setattr(tasks.serve.realised, "find", champion)
-    told = [score_realised.fn(run, tmp_path) for _ in range(4)]
+    told = [score_realised.fn(run, tmp_path).warning for _ in range(4)]
     connection.client.cache_clear()
     assert told[0] is not None and "version 2 has served have a realised skill of -166.7% against the best naive" in told[0]
     assert told[1:] == [None, None, None]  # nothing of version 3 was kept, and then there is no champion
