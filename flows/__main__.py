@@ -10,13 +10,10 @@ from typing import Annotated
 import typer
 
 from flows.runtime import arguments as arg
-from flows.runtime.begin import collect_nothing, leave, open_home, prefect_api, read_plan, read_run, some_numbers, with_variants
+from flows.runtime.begin import collect_nothing, leave, open_home, read_plan, read_run, some_numbers, with_variants
 from flows.runtime.outcome import status_of
-from flows.runtime.terminal import hand_over
-from flows.verbs import parcel
-from params.errors import UserError
+from flows.verbs import decisions, parcel, scheduled, watch
 
-DEFAULT = Path("params/nyc_weather.yaml")
 app = typer.Typer(
     name="python -m flows",
     help="lagline: from a table of time series to a forecaster that may be trusted.",
@@ -37,9 +34,36 @@ def main(
 
 
 @app.command()
+def init(
+    data: arg.OwnTable,
+    out: arg.RunFile = None,
+    melt: arg.Melt = False,
+    force: arg.Force = False,
+    target: arg.TargetColumn = None,
+    ids: arg.IdColumns = None,
+    times: arg.TimeColumns = None,
+    time_format: arg.TimeFormat = None,
+    time_zone: arg.TimeZone = None,
+    horizon: arg.Horizon = None,
+    future: arg.FutureColumns = None,
+    static: arg.StaticColumns = None,
+    csv: arg.CsvForm = None,
+) -> None:
+    """Look at a table of your own and write a commented run file for it, which runs as it is; what is not said is guessed."""
+    open_home()
+    from flows.verbs.init import make_run_file
+    from tasks.explore.asked import Asked
+
+    found = {"ids": ids, "times": times, "future": future, "static": static}
+    columns = {name: tuple(words or ()) for name, words in found.items()}
+    asked = Asked(target=target, horizon=horizon, time_format=time_format, time_zone=time_zone, csv=csv, **columns)
+    make_run_file(data, out, melt, force, asked)
+
+
+@app.command()
 def compare(
     context: typer.Context,
-    params: arg.Params = DEFAULT,
+    params: arg.Params = arg.DEFAULT,
     settings: arg.Set = None,
     variants: arg.OnlyVariants = None,
     fresh: arg.Fresh = False,
@@ -74,7 +98,7 @@ def compare(
 @app.command()
 def tune(
     context: typer.Context,
-    params: arg.Params = DEFAULT,
+    params: arg.Params = arg.DEFAULT,
     settings: arg.Set = None,
     variants: arg.OnlyVariants = None,
     minutes: arg.SearchMinutes = None,
@@ -97,7 +121,7 @@ def tune(
 
 
 @app.command()
-def validate(params: arg.Params = DEFAULT, settings: arg.Set = None) -> None:
+def validate(params: arg.Params = arg.DEFAULT, settings: arg.Set = None) -> None:
     """Only the checks: a readable report; exit status 1 where they fail."""
     run = read_run(params, settings)
     open_home()
@@ -108,7 +132,7 @@ def validate(params: arg.Params = DEFAULT, settings: arg.Set = None) -> None:
 
 @app.command()
 def lags(
-    params: arg.Params = DEFAULT,
+    params: arg.Params = arg.DEFAULT,
     settings: arg.Set = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the table: .parquet or .csv.")] = None,
     head: Annotated[bool, typer.Option("--head", help="Print the first rows of each series (of ten at most).")] = False,
@@ -143,66 +167,9 @@ def leaderboard(name: arg.Name, as_json: arg.Json = False) -> None:
     show_leaderboard(home, name, as_json)
 
 
-@app.command()
-def promote(
-    name: arg.Name,
-    version: arg.Version = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Give every verdict and move nothing.")] = False,
-    allow_dirty: arg.AllowDirty = False,
-    allow_chance: arg.AllowChance = False,
-    unsealed: arg.Unsealed = False,
-    minutes: arg.Minutes = None,
-    reason: arg.Reason = "",
-) -> None:
-    """Hold the challenger against the champion on origins that neither has seen; exit status 1 where it is refused."""
-    if minutes is not None and not 0 < minutes <= 10**6:
-        raise UserError(f"--timeout {minutes:g}: write how many minutes the gates may take, such as 120")
-    home = open_home(decides=True)
-    from flows.started import run_promotion
-
-    found = run_promotion(
-        home, name, version=version, dry_run=dry_run, allow_dirty=allow_dirty, allow_chance=allow_chance,
-        unsealed=unsealed, minutes=minutes, reason=reason,
-    )  # fmt: skip
-    from flows.verbs.champion import show_decision
-
-    show_decision(found)
-    if not found.promoted:
-        raise typer.Exit(1)
-
-
-@app.command()
-def rollback(name: arg.Name, unsealed: arg.Unsealed = False, reason: arg.Reason = "") -> None:
-    """Put the champion before the present one back."""
-    home = open_home(decides=True)
-    from flows.verbs.champion import show_rollback
-
-    show_rollback(home, name, unsealed, reason)
-
-
-@app.command()
-def history(
-    name: arg.Name,
-    at: Annotated[str | None, typer.Option("--at", metavar="DATE", help="Who was champion then, such as 2026-11-24.")] = None,
-    as_json: arg.Json = False,
-    accept: Annotated[
-        bool, typer.Option("--accept", help="Take a ledger that does not chain as it stands; an entry says who did.")
-    ] = False,
-    reason: arg.Reason = "",
-) -> None:
-    """Every decision on a name, and who is champion; a ledger that does not chain, in words."""
-    if accept:
-        home = open_home(decides=True)
-        from flows.verbs.champion import accept_ledger
-
-        return accept_ledger(home, name, reason)
-    if reason:
-        raise UserError("history --reason: a reason goes with --accept alone")
-    collect_nothing()
-    home = open_home(frames=False)
-    from flows.verbs.champion import show_history
-
-    show_history(home, name, at, as_json)
+app.command("promote")(decisions.promote)
+app.command("rollback")(decisions.rollback)
+app.command("history")(decisions.history)
 
 
 @app.command()
@@ -249,56 +216,9 @@ def forecast(
     show_forecast(home, version, data, out, asked)
 
 
-@app.command()
-def retrain(
-    params: arg.Params = DEFAULT,
-    settings: arg.Set = None,
-    forecasts: arg.Forecasts = None,
-    allow_dirty: arg.AllowDirty = False,
-    allow_chance: arg.AllowChance = False,
-) -> None:
-    """Compare, then promote, then forecast: what a schedule runs, now."""
-    plan = read_plan(params, settings, forecasts)
-    home = open_home(decides=True)
-    with prefect_api(home) as server:
-        from flows.retrain import retrain as flow
-        from flows.runtime.recorded import recorded
-        from tasks.train.check import check_plan
-
-        check_plan(plan)
-        server.wait()
-        out = None if forecasts is None else str(forecasts.absolute())
-        found = recorded(flow, str(params), settings or [], out, allow_dirty, allow_chance)
-    print(found.words)
-
-
-@app.command()
-def serve(
-    params: arg.Params = DEFAULT,
-    settings: arg.Set = None,
-    cron: Annotated[str, typer.Option("--cron", metavar="CRON", help="When: minute, hour, day, month, weekday.")] = "0 6 * * *",
-    zone: Annotated[str, typer.Option("--timezone", metavar="ZONE", help="Whose clock, such as Europe/Berlin.")] = "UTC",
-    forecasts: arg.Forecasts = None,
-    allow_dirty: arg.AllowDirty = False,
-    allow_chance: arg.AllowChance = False,
-) -> None:
-    """Retrain, promote and forecast on a schedule, until Ctrl-C."""
-    plan = read_plan(params, settings, forecasts, files=False)
-    home = open_home()
-    from flows.runtime.due import check_cron
-
-    check_cron(cron, zone)
-    with prefect_api(home, lasting=True) as server:
-        from flows.schedule import serve as serve_runs
-        from tasks.train.check import check_plan
-
-        check_plan(plan)
-        server.wait()
-        for line in server.addresses():
-            hand_over(line)
-        print(f"{params}: due at {cron} ({zone}); Ctrl-C ends the schedule", flush=True)
-        with server.announced(home):
-            serve_runs(server, params, settings or [], cron, zone, forecasts, allow_dirty, allow_chance)
+app.command("watch")(watch.watch_version)
+app.command("retrain")(scheduled.retrain)
+app.command("serve")(scheduled.serve)
 
 
 @app.command()
@@ -327,33 +247,6 @@ def prune(
     from flows.verbs.prune import show_prune
 
     show_prune(home, keep, dry_run)
-
-
-@app.command()
-def init(
-    data: arg.OwnTable,
-    out: arg.RunFile = None,
-    melt: arg.Melt = False,
-    force: arg.Force = False,
-    target: arg.TargetColumn = None,
-    ids: arg.IdColumns = None,
-    times: arg.TimeColumns = None,
-    time_format: arg.TimeFormat = None,
-    time_zone: arg.TimeZone = None,
-    horizon: arg.Horizon = None,
-    future: arg.FutureColumns = None,
-    static: arg.StaticColumns = None,
-    csv: arg.CsvForm = None,
-) -> None:
-    """Look at a table of your own and write a commented run file for it, which runs as it is; what is not said is guessed."""
-    open_home()
-    from flows.verbs.init import make_run_file
-    from tasks.explore.asked import Asked
-
-    found = {"ids": ids, "times": times, "future": future, "static": static}
-    columns = {name: tuple(words or ()) for name, words in found.items()}
-    asked = Asked(target=target, horizon=horizon, time_format=time_format, time_zone=time_zone, csv=csv, **columns)
-    make_run_file(data, out, melt, force, asked)
 
 
 @app.command()

@@ -35,6 +35,7 @@ from tasks.promote.ledger import Broken
 from tasks.serve.notify import notify
 from tasks.serve.realised import score_realised, serve_forecasts
 from tasks.serve.schedule import WAITS, may_pass, superseded
+from tasks.serve.watched import watch_champion
 from tasks.tracking import connection
 
 
@@ -134,16 +135,18 @@ def attempt(plan: Plan, forecast: str | None, options: PromoteOptions, home: Pat
         found, stopped = _decided(plan.run.name, compared, options)
         served, short = None, None
         looked_back = score_realised(run, home)
+        outlook = watch_champion(run, home, looked_back)
         if forecast is not None:
             served, short = serve_forecasts(run, home, Path(forecast) if forecast else None)
     # every variant may have failed while a baseline was registered
     untrained = _failed(compared) if found.outcome is not Outcome.NOTHING_REGISTERED else ""
-    warnings = tuple(filter(None, (untrained, looked_back, short)))
+    warnings = tuple(filter(None, (untrained, looked_back.warning, *outlook.warnings, short)))
     for warning in warnings:
         notify("warning", run.name, why=warning)
     if stopped:
         raise stopped
-    return replace(found, forecast=served, warnings=warnings)
+    taken_back = outlook.rolled_back.champion if outlook.rolled_back else None
+    return replace(found, forecast=served, warnings=warnings, champion=taken_back or found.champion)
 
 
 def _decided(name: str, compared: Comparison, options: PromoteOptions) -> tuple[Retrained, Broken | None]:

@@ -1,9 +1,12 @@
 """What all tests share: a state folder of their own, no server from outside, calm hypothesis, one thread a process."""
 
+import json
 import os
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -96,3 +99,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("there is no CUDA device here")
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+    """What LAGLINE_NOTIFY_COMMAND was told since the last call."""
+    log = tmp_path / "told.txt"
+    (tmp_path / "tell.sh").write_text(f'#!/bin/sh\necho "$1" >> "{log}"\n')
+    (tmp_path / "tell.sh").chmod(0o700)
+    monkeypatch.setenv("LAGLINE_NOTIFY_COMMAND", str(tmp_path / "tell.sh"))
+
+    def read() -> list[dict[str, Any]]:
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return [json.loads(line) for line in lines]
+
+    return read

@@ -42,7 +42,7 @@ HOMES = {
     "jinja2": ("tasks/pages.py",),
     "markupsafe": ("tasks/pages.py",),
     "sqlalchemy": ("tasks/load/database.py", "tasks/tune/store.py"),
-    "scipy": ("tasks/compare/significance.py",),
+    "scipy": ("tasks/compare/significance.py", "tasks/serve/drift.py"),
     "statsforecast": ("models/serving.py",),
     "utilsforecast": (),
 }
@@ -58,6 +58,7 @@ MARKED = {
     *("tasks/load/source.py", "tasks/validate/suite.py", "tasks/lags/panel.py", "tasks/train/fits.py"),
     *("tasks/evaluate/forecasts.py", "tasks/evaluate/canary.py", "tasks/tune/study.py", "tasks/report/publish.py"),
     *("tasks/registry/register.py", "tasks/promote/decision.py", "tasks/serve/realised.py"),
+    "tasks/serve/watched.py",
 }
 
 

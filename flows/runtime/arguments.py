@@ -8,6 +8,7 @@ import typer
 from flows.runtime.begin import a_future, a_name, a_picture, a_reason, a_reference, a_table, an_output
 from params.errors import UserError
 
+DEFAULT = Path("params/nyc_weather.yaml")
 Params = Annotated[Path, typer.Argument(metavar="PARAMS", help="The run file (YAML), such as params/nyc_weather.yaml.")]
 Set = Annotated[
     list[str] | None,

@@ -148,6 +148,13 @@ def a_picture(plot: Path | None) -> Path | None:
     return plot and require_writable("--plot", plot, PICTURES)
 
 
+def a_page(out: Path | None) -> Path | None:
+    """An output file for a page.  Raises UserError if it cannot be written."""
+    from tasks.files import require_writable
+
+    return out and require_writable("--out", out, (".html",))
+
+
 def a_reason(text: str) -> str:
     """The reason that somebody gives.  Raises UserError if it is longer than MOST_REASON characters."""
     if len(text) > MOST_REASON:

@@ -5,7 +5,8 @@ buckets of training, N buckets since, B bins: missing, below training, training'
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import t as student
@@ -14,6 +15,9 @@ ALLOWED = 0.01  # share of windows like training's that exceed the bar, over all
 LEAST_PSI, LEAST_DISTANCE = 0.2, 0.05  # below these nothing is drift, however even training was
 GROUPS = 10  # of the PSI, equal shares of training
 FEWEST = 6  # windows of a length that training must hold to set a bar
+STRETCHES = (3, 7, 14, 28)  # buckets before and after a jump
+AROUND = 4  # lengths on each side of a jump in which its place is sought
+FEWEST_ROWS = 12  # on each side of a jump
 SHORTEST = 3  # buckets of a window, if there are so many
 SMALLEST = 1e-3  # a distance or PSI counts as at least this much, or training without any would allow none
 MOST_VALUES = 1 << 20  # values whose percentiles are taken
@@ -23,7 +27,8 @@ MOST_VALUES = 1 << 20  # values whose percentiles are taken
 class Drift:
     """How far a feature's newest `window` buckets are from training, and the bars that training's own set.
 
-    `psi`, `distance` (Kolmogorov-Smirnov): of the window that exceeds its bars by most.  `since`: the bucket
+    `psi`, `distance` (Kolmogorov-Smirnov): of the window that exceeds its bars by most.  `jump`: the distance of
+    the `stretch` buckets before and after the place where a jump is most likely.  `since`: the bucket
     after training, counted from 0, at which a drift began; None without one.  `judged`: False if there is
     nothing since, or too little training for a bar.  `missing`, `missing_before`: shares of rows without a
     value, in the window and in training.
@@ -35,6 +40,9 @@ class Drift:
     distance: float = 0.0
     distance_bar: float = LEAST_DISTANCE
     window: int = 0
+    jump: float = 0.0
+    jump_bar: float = 1.0
+    stretch: int = 0
     since: int | None = None
     missing: float = 0.0
     missing_before: float = 0.0
@@ -43,7 +51,12 @@ class Drift:
     @property
     def excess(self) -> float:
         """How far it is above its bars: drift if more than 1."""
-        return max(self.psi / self.psi_bar, self.distance / self.distance_bar)
+        return max(self.psi / self.psi_bar, above(self.distance, self.distance_bar), above(self.jump, self.jump_bar))
+
+
+def above(distance: float, bar: float) -> float:
+    """A distance as a share of its bar; one of 1, which a few rows reach easily, is no more than just below it."""
+    return min(distance, 1 - SMALLEST) / bar
 
 
 def edges_of(values: np.ndarray) -> np.ndarray:
@@ -64,21 +77,67 @@ def counted(values: np.ndarray, bucket: np.ndarray, buckets: int, edges: np.ndar
 
 
 def drift(feature: str, trained: np.ndarray, since: np.ndarray) -> Drift:
-    """Judges a feature by its counts in training [T, B] and since [N, B].
+    """Judges a feature by its counts in training [T, B] and since [N, B], in two ways.
 
-    The newest windows of several lengths are each held against training as a whole, and the bars are what
-    training's own windows of that length, each against the rest of training, exceed 1 % of the time.
+    The newest windows of several lengths are held against training as a whole: bars are what training's own
+    windows, each against the rest, exceed 1 % of the time.  And each bucket since is tried as the start of a jump,
+    the rows after it against as many before: which a season that is longer than training hides from the first.
     """
     lengths = _lengths(len(trained), len(since))
     if not lengths or not since.sum() or not trained.sum():
         return Drift(feature, judged=False)
     group = _groups(trained.sum(0))
-    below = np.concatenate((np.zeros((1, trained.shape[1]), np.int64), np.cumsum(trained, axis=0)))
-    found = [_window(feature, length, below, since, group, ALLOWED / len(lengths)) for length in lengths]
+    below = _below(trained)
+    found = [_window(feature, length, below, since, group, ALLOWED / 2 / len(lengths)) for length in lengths]
     worst = max(found, key=lambda one: one.excess)
-    if worst.excess <= 1:
-        return worst
-    return Drift(**{**vars(worst), "since": began(trained.sum(0), since)})
+    jump = _jump(trained, since)
+    begin = None
+    if jump.excess > 1:
+        begin = _placed(np.concatenate((trained, since)), len(trained), jump)
+    elif worst.excess > 1:
+        begin = began(trained.sum(0)[None], since)
+    return replace(worst, jump=jump.distance, jump_bar=jump.bar, stretch=jump.length, since=begin)
+
+
+def _below(counts: np.ndarray) -> np.ndarray:
+    """[rows + 1, B] sums of the rows before each."""
+    return np.concatenate((np.zeros((1, counts.shape[1]), np.int64), np.cumsum(counts, axis=0)))
+
+
+class _Jump(NamedTuple):
+    """The distance of the `length` buckets from `at` on from as many before, and its bar."""
+
+    distance: float = 0.0
+    bar: float = 1.0
+    length: int = 0
+    at: int = 0
+
+    @property
+    def excess(self) -> float:
+        return above(self.distance, self.bar)
+
+
+def _jump(trained: np.ndarray, since: np.ndarray) -> _Jump:
+    """The place in the rows since that looks most like the start of a jump, over several lengths."""
+    least = FEWEST_ROWS * len(trained) / max(trained.sum(), 1)
+    lengths = [one for one in STRETCHES if least <= one <= len(since) and len(trained) // one > FEWEST]
+    below, first, found = _below(np.concatenate((trained, since))), len(trained), [_Jump()]
+    for length in lengths:
+        allowed = ALLOWED / 2 / len(lengths) / len(since)
+        distances = _adjacent(below, np.arange(length, len(below) - length), length)
+        own, new = distances[: first - 2 * length + 1], distances[first - length :]
+        bar = max(_share(_bar(_logit(own[np.isfinite(own)]), len(trained) // length - 1, allowed)), LEAST_DISTANCE)
+        if np.isfinite(new).any():
+            at = int(np.nanargmax(new))
+            found.append(_Jump(float(new[at]), bar, length, at))
+    return max(found, key=lambda one: one.excess)
+
+
+def _adjacent(below: np.ndarray, places: np.ndarray, length: int) -> np.ndarray:
+    """[P] the distance of the buckets after each place from those before; NaN where either has no row."""
+    before, after = below[places] - below[places - length], below[places + length] - below[places]
+    full = (before.sum(1) > 0) & (after.sum(1) > 0)
+    return np.where(full, _distances(after, before), np.nan)
 
 
 def _lengths(trained: int, since: int) -> list[int]:
@@ -110,7 +169,7 @@ def _window(feature: str, length: int, below: np.ndarray, since: np.ndarray, gro
         float(_psis(newest[None], whole[None], group)[0]),
         max(math.exp(_bar(np.log(np.maximum(psis, SMALLEST)), separate, allowed)), LEAST_PSI),
         float(_distances(newest[None], whole[None])[0]),
-        max(1 / (1 + math.exp(-_bar(_logit(distances), separate, allowed))), LEAST_DISTANCE),
+        max(_share(_bar(_logit(distances), separate, allowed)), LEAST_DISTANCE),
         length,
         missing=float(newest[0] / max(newest.sum(), 1)),
         missing_before=float(whole[0] / whole.sum()),
@@ -141,21 +200,35 @@ def _logit(shares: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(some / (1 - some)))
 
 
+def _share(logit: float) -> float:
+    return 1 / (1 + math.exp(-logit))
+
+
 def _bar(values: np.ndarray, separate: int, allowed: float) -> float:
-    """What one more of some normal values exceeds with probability `allowed` (prediction interval).
+    """What one more of some normal values exceeds with probability `allowed` (prediction interval); at least their largest.
 
     `separate`: the number of independent values among them.
     """
     spread = student.ppf(1 - allowed, separate - 1) * math.sqrt(1 + 1 / separate)
-    return float(values.mean() + spread * values.std(ddof=1))
+    return max(float(values.mean() + spread * values.std(ddof=1)), float(values.max()))
 
 
-def began(trained: np.ndarray, since: np.ndarray) -> int:
-    """The bucket since which all rows differ most from those before: `trained` [B] and since [N, B].
+def _placed(counts: np.ndarray, first: int, jump: _Jump) -> int:
+    """Where a jump begins, by all rows around it: as many lengths as there are, four at most."""
+    at, reach = first + jump.at, AROUND * jump.length
+    low, high = max(first, at - jump.length), min(at + jump.length, len(counts) - 1)
+    return low - first + began(counts[max(low - reach, 0) : low], counts[low : high + reach], high + 1 - low)
 
-    It maximises the distance of the two sides, times the root of the share of buckets on each.
+
+def began(before: np.ndarray, since: np.ndarray, tried: int | None = None) -> int:
+    """The bucket since which all rows differ most from those before: `before` [.., B] and since [N, B].
+
+    It maximises the distance of the two sides, times the root of their harmonic size, over the first `tried`.
     """
-    after = np.cumsum(since[::-1], axis=0)[::-1]
-    before = trained + since.sum(0) - after
-    left = np.arange(len(since), 0, -1)
-    return int(np.argmax(_distances(after, before) * np.sqrt(left)))
+    counts = np.concatenate((before, since))
+    below, first = _below(counts), len(before)
+    places = np.arange(first, first + (len(since) if tried is None else tried))
+    places = places[(below[places].sum(1) > 0) & (below[places].sum(1) < below[-1].sum())]
+    left = below[places]
+    size = left.sum(1) * (below[-1] - left).sum(1) / below[-1].sum()
+    return int(places[np.argmax(_distances(below[-1] - left, left) * np.sqrt(size))]) - first if len(places) else 0

@@ -30,11 +30,11 @@ def reason_to_roll_back(run: RunParams, found: Realised) -> str | None:
     below, after = run.promotion.rollback_below, run.promotion.rollback_after
     if below is None or found.by_cutoff.height < after:
         return None
-    some = found.by_cutoff.tail(after)["skill"]
-    if some.null_count() or not (some < below).all():
+    some = found.by_cutoff.tail(after)["skill"].to_list()
+    if any(one is None or one >= below for one in some):
         return None
     each = f"each of its newest {after} origins" if after > 1 else "its newest origin"
-    spread = f"between {some.min():+.1%} and {some.max():+.1%}" if after > 1 else f"{some[0]:+.1%}"
+    spread = f"between {min(some):+.1%} and {max(some):+.1%}" if after > 1 else f"{some[0]:+.1%}"
     return f"realised skill against the best naive below {below:+.1%} on {each}, {spread} (promotion.rollback_below)"
 
 

@@ -18,7 +18,7 @@ from tasks.grid.frequency import Frequency
 from tasks.load.source import Source, open_source
 from tasks.registry.load import Version
 from tasks.registry.unseen import panel_of
-from tasks.serve.drift import Drift
+from tasks.serve.drift import Drift, above
 from tasks.serve.forecast import Asked, forecast_frame, numbers, read, table_of
 from tasks.serve.realised import RECENT, Realised, floor_of, on_grid, own_forecasts, realised, served
 from tasks.serve.since import Series, Since, moment, since
@@ -168,22 +168,24 @@ def measured(one: Drift) -> str:
         parts.append(f"missing in {one.missing:.0%} of rows, {one.missing_before:.0%} in training")
     if one.psi > one.psi_bar:
         parts.append(f"PSI {one.psi:.2g}, at most {one.psi_bar:.2g} is usual")
-    if one.distance > one.distance_bar:
+    if above(one.distance, one.distance_bar) > 1:
         parts.append(f"KS distance {one.distance:.2f}, at most {one.distance_bar:.2f} is usual")
+    if above(one.jump, one.jump_bar) > 1 and len(parts) < 2:
+        parts.append(f"KS distance {one.jump:.2f} from the {one.stretch} before, at most {one.jump_bar:.2f} is usual")
     return "; ".join(parts)
 
 
 def _of_series(found: Series) -> Iterator[Finding]:
     """Series of training that are absent or late; new ones are no reason to worry."""
     if found.absent:
-        yield Finding(About.SERIES, f"{_counted(len(found.absent))} of training absent ({named(found.absent)})")
+        yield Finding(About.SERIES, f"{_counted(len(found.absent), ' of training')} absent ({named(found.absent)})")
     if found.late:
         some = [f"{visible(name)}, {steps:,} steps" for name, steps in found.late]
         yield Finding(About.SERIES, f"{_counted(len(found.late))} late ({_some(some)})")
 
 
-def _counted(count: int) -> str:
-    return "1 series is" if count == 1 else f"{count:,} series are"
+def _counted(count: int, which: str = "") -> str:
+    return f"{count:,} series{which} {'is' if count == 1 else 'are'}"
 
 
 def named(names: Sequence[str]) -> str:

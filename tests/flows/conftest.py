@@ -163,19 +163,3 @@ def prefect_rows() -> Callable[..., list[tuple[Any, ...]]]:
             database.close()
 
     return read
-
-
-@pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
-    """What LAGLINE_NOTIFY_COMMAND was told since the last call."""
-    log = tmp_path / "told.txt"
-    (tmp_path / "tell.sh").write_text(f'#!/bin/sh\necho "$1" >> "{log}"\n')
-    (tmp_path / "tell.sh").chmod(0o700)
-    monkeypatch.setenv("LAGLINE_NOTIFY_COMMAND", str(tmp_path / "tell.sh"))
-
-    def read() -> list[dict[str, Any]]:
-        lines = log.read_text().splitlines() if log.exists() else []
-        log.unlink(missing_ok=True)
-        return [json.loads(line) for line in lines]
-
-    return read

@@ -1,0 +1,94 @@
+"""The verb watch: how a version does since it was trained; prints it, writes a page, logs and notifies."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.runtime.begin import a_page, a_reference, a_table, open_home
+
+if TYPE_CHECKING:
+    from tasks.serve.watch import Watched
+
+Watchable = Annotated[
+    str,
+    typer.Argument(metavar="NAME", callback=a_reference, help="Such as nyc-weather, nyc-weather@challenger or nyc-weather@3."),
+]
+OtherTable = Annotated[
+    str | None,
+    typer.Option(
+        "--data", metavar="TABLE", callback=lambda data: data and a_table(data), help="Another table than the run's own."
+    ),
+]
+Page = Annotated[Path | None, typer.Option("--out", metavar="FILE", callback=a_page, help="Write the page: .html.")]
+
+
+def watch_version(reference: Watchable, data: OtherTable = None, out: Page = None) -> None:
+    """How a champion does since it was trained: realised error, drift of its inputs, missing series.
+
+    Exit status 1 where something is found, which LAGLINE_NOTIFY_COMMAND is told too. A schedule does the same.
+    """
+    home = open_home()
+    seen = show_watch(home, reference, data, out)
+    if seen.findings:
+        raise typer.Exit(1)
+
+
+def show_watch(home: Path, reference: str, data: str | None, out: Path | None) -> "Watched":
+    """Looks, and prints the verdict, every finding and the columns that drift by most."""
+    from flows.runtime.progress import Board
+    from tasks.registry.load import opened
+    from tasks.registry.versions import needed, parse
+    from tasks.serve.watch import own_run, watch
+    from tasks.serve.watch_page import page
+    from tasks.serve.watched import record, tell
+    from tasks.tracking import connection
+
+    name, which = parse(reference)
+    with Board() as board, board.stage(f"watch {name}@{which}"), connection.answered():
+        connection.connect(home)
+        with opened(needed(name, which)) as version:
+            seen = watch(version, own_run(version), home, data)
+        text = page(seen)
+        if data is None:  # what another table looks like is no part of the version's history
+            record(seen, text, home)
+    if out is not None:
+        from tasks.files import placed
+
+        with placed(out) as partial:
+            partial.write_text(text, encoding="utf-8")
+    tell(seen)
+    _printed(seen, out)
+    return seen
+
+
+def _printed(seen: "Watched", out: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from params.shown import visible
+    from tasks.serve.watch import ranked
+
+    console = Console(highlight=False)
+    console.print(seen.verdict, markup=False, soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    for head, side in (
+        ("column", "left"),
+        ("drifts", "left"),
+        ("PSI", "right"),
+        ("usual", "right"),
+        ("KS", "right"),
+        ("usual", "right"),
+    ):
+        table.add_column(head, justify=side, no_wrap=head != "column")  # type: ignore[arg-type]
+    for one in ranked(seen.since.drifts)[:12]:
+        when = f"since {seen.since.began(one)}" if one.since is not None else "no" if one.judged else "not judged"
+        numbers = (f"{one.psi:.2g}", f"{one.psi_bar:.2g}", f"{one.distance:.2f}", f"{one.distance_bar:.2f}")
+        table.add_row(*(Text(cell) for cell in (visible(one.feature), when, *(numbers if one.judged else [""] * 4))))
+    if seen.since.rows:
+        console.print(table)
+    for line in map(str, seen.findings):
+        console.print(f"- {line}", markup=False, soft_wrap=True)
+    if out is not None:
+        console.print(f"{out}: the page", markup=False, soft_wrap=True)
