@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlparse
 
 import polars as pl
 
+from params.strict_yaml import read_yaml
+from tasks.load.memory import FOLDER as TABLES
 from tasks.locks import lock
 from tasks.registry.parcel import KIND as IMPORT
 from tasks.serve.realised import MOST_FILES, SCORED
@@ -46,13 +48,15 @@ class Plan:
 
 @dataclass
 class _Kept:
-    """What is still referred to: panels by digest, fits by identity."""
+    """What is still referred to: panels by digest, fits by identity, tables from Python by file name."""
 
     panels: set[str] = field(default_factory=set)
+    tables: set[str] = field(default_factory=set)
     fits: set[str] = field(default_factory=set)
 
     def add(self, parent: "Run", runs: "list[Run]") -> None:
         self.panels.add(parent.data.tags.get("data", ""))
+        self.tables.add(Path(parent.data.params.get("data.path", "")).name)
         self.fits |= {run.data.tags.get("identity", "") for run in runs}
         # members of ensembles
         self.fits |= {member for run in runs for member in run.data.tags.get("members", "").split()}
@@ -98,7 +102,7 @@ def _plan(home: Path, keep: int) -> Plan:
             gone += [(experiment.name, run.info.run_id) for run in unneeded]
             paths += [folder for run in unneeded for folder in _artifacts(run, home)]
             paths += [folder for folder in (home / "forecasts" / parent.info.run_id,) if folder.is_dir()]
-    paths = [path for path in (*_unreferenced(home, kept), *paths, *_served(home)) if _ours(path, home)]
+    paths = [path for path in (*_unreferenced(home, kept), *_tables(home, kept), *paths, *_served(home)) if _ours(path, home)]
     return Plan(tuple((path, _size(path)) for path in paths), tuple(gone))
 
 
@@ -133,6 +137,19 @@ def _unreferenced(home: Path, kept: _Kept) -> list[Path]:
     folders += [path for path in _below(home / "checkpoints") if path.name not in kept.fits]
     folders += [path for path in _below(home) if path.name.startswith(HIDDEN)]
     return [path for path in folders if not path.name.startswith(".") or time.time() - path.stat().st_mtime > DAY]
+
+
+def _tables(home: Path, kept: _Kept) -> list[Path]:
+    """Tables of Python callers that no kept comparison read, and their run files; after a day."""
+    files = sorted(path for path in (home / TABLES).glob("*") if time.time() - path.stat().st_mtime > DAY)
+    gone = [path for path in files if path.suffix == ".parquet" and path.name not in kept.tables]
+    names = {path.name for path in gone}
+    return gone + [path for path in files if path.suffix == ".yaml" and _table_of(path) in names]
+
+
+def _table_of(run_file: Path) -> str:
+    """The name of the table that a drafted run file reads."""
+    return Path(read_yaml(run_file)[0]["data"]["path"]).name
 
 
 def _forecasts(parent: "Run", home: Path) -> list[Path]:

@@ -77,7 +77,8 @@ class Board:
     """Stages and fits of one run.  Thread-safe.  `log` receives every line, on a terminal or not."""
 
     def __init__(self, console: Console | None = None, log: Callable[[str], None] = lambda _: None) -> None:
-        self.console, self.log = console or Console(stderr=True, highlight=False), log
+        # plain lines also in a notebook, where rich would make a block of HTML of each
+        self.console, self.log = console or Console(stderr=True, highlight=False, force_jupyter=False), log
         self.seconds: dict[str, float] = {}
         self._lock = threading.RLock()
         self._stages: list[Stage] = []

@@ -15,7 +15,7 @@ from polars.exceptions import PolarsError
 
 from params.errors import ChecksFailed, UserError
 from params.shown import visible
-from tasks.files import placed
+from tasks.files import ROOT, placed
 from tasks.load.files import did_you_mean
 from tasks.load.text import listed
 
@@ -166,6 +166,9 @@ def called(path: str, name: str = CALLED) -> Iterator[None]:
     try:
         yield
     except (UserError, ChecksFailed) as error:
-        if path not in str(error):
+        told = str(error).replace(path, name)
+        if Path(path).is_relative_to(ROOT):  # as a run file writes it
+            told = told.replace(str(Path(path).relative_to(ROOT)), name)
+        if told == str(error):
             raise
-        raise type(error)(str(error).replace(path, name)) from error.__cause__
+        raise type(error)(told) from error.__cause__

@@ -119,10 +119,11 @@ def test_a_champion_has_facts(page: dict[str, Any]) -> None:
 
 def test_checks_that_fail_are_an_answer(page: dict[str, Any]) -> None:
     gappy = page["df"].filter(pl.col("date").dt.day() != 3)
-    verdict = api.validate(gappy, **ROLES)
+    strict: dict[str, Any] = {"validation": {"max_gap_share": 0.01}}
+    verdict = api.validate(gappy, **ROLES, **strict)
     assert not verdict.passed and verdict.failed
     with pytest.raises(api.ChecksFailed, match="the data checks failed"):
-        api.lag_table(gappy, **ROLES, horizon=2)
+        api.lag_table(gappy, **ROLES, horizon=2, **strict)
 
 
 def test_a_user_s_file_is_typed(tmp_path: Path) -> None:

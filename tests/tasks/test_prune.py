@@ -11,6 +11,7 @@ import pytest
 
 from params.load import load_run
 from tasks import prune as pruning
+from tasks.load import memory
 from tasks.locks import Held, lock
 from tasks.prune import prune
 from tasks.serve.realised import keep, score_realised
@@ -82,6 +83,21 @@ def test_the_newest_and_the_registered_stay(home: Path) -> None:
     assert prune(home, 2).paths == () == prune(home, 2).runs
     prune(home, 0)
     assert left(home) == {"story-panel1", "story-fit1"}
+
+
+def test_a_table_from_python_stays_as_long_as_a_comparison_that_read_it(home: Path) -> None:
+    for number in range(3):
+        kept = memory.keep(pl.DataFrame({"y": [number]}), home)
+        (home / "tables" / f"story-{number}.yaml").write_text(f"data: {{path: {kept}}}\n")
+        if number < 2:
+            logs.log_params(a_comparison(home, number), {"data.path": str(kept)})
+    assert not [path for path, _ in prune(home, 1, dry_run=True).paths if path.parent.name == "tables"]  # made today
+    for path in (home / "tables").iterdir():
+        os.utime(path, (0, 0))
+    prune(home, 1)  # without the older comparison, and what was only looked at
+    assert sorted(path.name for path in (home / "tables").iterdir()) == sorted(
+        ["story-1.yaml", memory.keep(pl.DataFrame({"y": [1]}), home).name]
+    )
 
 
 def test_searches_are_counted_apart_from_comparisons_and_the_newest_stay(home: Path) -> None:

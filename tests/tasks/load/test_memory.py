@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from params.errors import UserError
+from tasks.files import ROOT
 from tasks.load.memory import called, frame_of, keep, opened, require_columns
 
 DAYS = [dt.date(2024, 1, day) for day in range(1, 4)]
@@ -109,3 +110,5 @@ def test_a_file_for_a_block_is_gone_after_it_and_has_no_name_in_messages(tmp_pat
         assert path == str(tmp_path / "own.csv")
     with pytest.raises(UserError, match=r"^/a/b: no$"), called("/c"):
         raise UserError("/a/b: no")
+    with pytest.raises(UserError, match=r"^the table: no$"), called(str(ROOT / ".lagline" / "a.parquet")):
+        raise UserError(".lagline/a.parquet: no")  # a home in the checkout, whose paths a run file writes so
