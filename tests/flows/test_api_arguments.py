@@ -32,7 +32,7 @@ def df(home: Path, monkeypatch: pytest.MonkeyPatch) -> pl.DataFrame:
 REFUSED: dict[str, tuple[Call, str]] = {
     "no name": (lambda df: api.compare(df, **ROLES), "name=: say what a table in memory is called, such as name='sales'"),
     "a bad name": (lambda df: api.compare(df, **ROLES, name="My Sales"), "the name 'My Sales': use 1 to 64 of a-z 0-9"),
-    "no table": (lambda df: api.compare(name="sales"), "give a table (a polars or pandas DataFrame, or a path), or the run file"),
+    "no table": (lambda df: api.compare(name="sales"), "give a table (a polars or pandas DataFrame, or a path), or the run"),
     "an unknown argument": (
         lambda df: api.compare(df, **ROLES, name="sales", horizn=7),  # type: ignore[call-arg]
         "horizn=: there is no such argument; did you mean horizon=?",
