@@ -62,9 +62,9 @@ def marks(given: Sequence[tuple[str, str, str, str]]) -> Html:
 
 
 def chooser(data: object, words: str, names: Mapping[str, str], still: Html) -> Html:
-    """A picture that `chooser.js` draws from `data`, any JSON; `still` stands in its place where no script runs.
+    """A picture that `chooser.js` draws from `data`, any JSON.
 
-    `names`: the legend, by the CSS class of a line.
+    `still` stands in its place where no script runs.  `names`: the legend, by the CSS class of a line.
     """
     return _part("chooser", _json(data), words, names.items(), still)
 

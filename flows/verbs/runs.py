@@ -60,7 +60,8 @@ def _print_board(board: Board, told: Told) -> None:
     console = Console()
     console.print(report.to_table(board, console.width, told.choose_by))
     for line in ("", *told.verdict.lines(console.width), *told.lines()):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        command = line.startswith("  ")  # stays one line, to be copied; so do the verdict's own, which fit
+        console.print(line, soft_wrap=command, highlight=False, markup=False)
 
 
 def show_comparison(found: "Comparison") -> None:

@@ -110,7 +110,7 @@ def chooser_of(found: Comparison, run: RunParams, data: Data) -> Chooser | None:
 
 
 def some_places(count: int, most: int, start: int) -> list[int]:
-    """At most `most` of `count` places: the first and the last ENDS, and a sample of the others, `start` among them.
+    """At most `most` of `count` places: the first and the last ENDS, `start`, and a sample of the others.
 
     The sample is the same at every call.
     """

@@ -8,6 +8,7 @@ import polars as pl
 
 from models.data.panel import Panel
 from models.serving import Bounds, Calibration
+from params.shown import visible
 from tasks.compare.compare import Comparison
 from tasks.compare.distribution import FIFTHS, RowScores, Shape
 from tasks.evaluate.frames import COVERAGE, Forecasts, Outcome
@@ -54,7 +55,7 @@ class Held:
             return f"{said}: {'within' if inside else 'outside'} the {low} to {high} % of promotion.coverage"
         out = {name: share for name, share in self.groups.items() if not self._fits(share)}
         if out:
-            named = [f"{_percent(share)} in {'the ' if self.fifths else ''}{name}" for name, share in out.items()]
+            named = [f"{_percent(share)} in {'the ' if self.fifths else ''}{visible(name)}" for name, share in out.items()]
             return f"{said}, but they do not hold in {every}: {', '.join(named)} (promotion.coverage: {low} to {high} %)"
         ends = f"{_percent(min(self.groups.values()))[:-2]} to {_percent(max(self.groups.values()))}"
         if not inside:

@@ -185,10 +185,12 @@ def _errors(path: Path, names: list[str]) -> dict[str, float]:
 
 @pytest.fixture
 def table() -> Callable[[Any, str], dict[str, str]]:
-    """`table(page, "test MAE")`: name -> figure in the first table of a report with that heading; marks at names are cut."""
+    """`table(page, "test MAE")`: name -> figure in the whole leaderboard of a report, opened; marks at names are cut."""
 
     def read(where: Any, heading: str) -> dict[str, str]:
-        one = where.locator("table", has=where.get_by_role("columnheader", name=heading, exact=True)).first
+        where.get_by_role("link", name="Leaderboard", exact=True).click()
+        one = where.locator("#leaderboard table").first
+        one.get_by_role("columnheader", name=heading, exact=True).wait_for()
         heads = one.locator("th").all_inner_texts()
         cells = [row.locator("td").all_inner_texts() for row in one.locator("tr", has=where.locator("td")).all()]
         name, figure = heads.index("name"), heads.index(heading)

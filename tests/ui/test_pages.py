@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tasks.tracking import view as addresses
@@ -113,8 +114,10 @@ def test_the_report_stands_among_the_artifacts(page: Any, pages: Any, table: Rea
     page.goto(addresses.run_url(pages.base, pages.experiment, pages.parent, pages.report.name))
     inside = page.frame_locator("iframe").first
     inside.locator("table").first.wait_for()
-    assert table(inside, "test MAE") == {name: f"{error:.3f}" for name, error in pages.of_variant().items()}
+    chooser = inside.locator("#chooser-drawing path.model")  # its frame is a sandbox in which scripts may run
+    chooser.wait_for()
     page.screenshot(path=shots / "artifact.png")
+    assert table(inside, "test MAE") == {name: f"{error:.3f}" for name, error in pages.of_variant().items()}
 
 
 def test_the_report_stands_alone(page: Any, pages: Any, table: Read, shots: Path) -> None:
@@ -131,3 +134,45 @@ def test_the_report_stands_alone(page: Any, pages: Any, table: Read, shots: Path
     page.screenshot(path=shots / "report.png", full_page=True)
     assert [url for url in asked if not url.startswith("data:")] == [pages.report.as_uri()]
     assert said == []
+
+
+def test_a_forecast_is_chosen_by_keyboard_and_its_numbers_are_those_of_the_file(page: Any, pages: Any, shots: Path) -> None:
+    page.goto(pages.report.as_uri())
+    page.locator("#chooser-series").focus()
+    page.keyboard.press("Home")
+    page.locator("#chooser-drawing").focus()
+    page.keyboard.press("ArrowLeft")
+    said = page.locator("#chooser-said").inner_text()
+    found = re.fullmatch(r"(\w+) from (\S+ \S+): mean error of (\S+) ([\d.]+), of (\S+) ([\d.]+); (\d) of 6 actuals .*", said)
+    assert found, said
+    series, cutoff, model, ours, other, theirs, inside = found.groups()
+    rows = pl.read_parquet(pages.report.with_name("forecasts.parquet")).filter(pl.col("unique_id") == series)
+    times = rows["cutoff"].dt.convert_time_zone("UTC").dt.strftime("%Y-%m-%d %H:%M")
+    assert cutoff == times.unique().sort()[-2]  # one before the newest
+    rows = rows.filter(times == cutoff)
+    for name, error in ((model, ours), (other, theirs)):
+        assert float(error) == pytest.approx((rows["y"] - rows[name]).abs().mean(), rel=1e-3)
+    held = rows.select(pl.col("y").is_between(f"{model}-lo-90", f"{model}-hi-90").sum()).item()
+    assert held == int(inside)
+    page.screenshot(path=shots / "chosen.png")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_is_wider_than_the_page(page: Any, pages: Any, shots: Path, scheme: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(color_scheme=scheme)
+    page.goto(pages.report.as_uri())
+    page.locator("#chooser-drawing path.model").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.screenshot(path=shots / f"phone-{scheme}.png", full_page=True)
+
+
+def test_without_scripts_a_picture_stands_in_the_place_of_the_chooser(browser: Any, pages: Any, shots: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(pages.report.as_uri())
+    assert page.locator("#chooser-still img").is_visible() and not page.locator("#chooser-box").is_visible()
+    page.get_by_role("link", name="Cost", exact=True).click()
+    page.locator("#cost table").wait_for()  # a link opens what it leads to
+    page.screenshot(path=shots / "noscript.png")
+    context.close()

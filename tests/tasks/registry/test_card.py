@@ -12,6 +12,7 @@ from tasks.evaluate.importance import Driver, Effect, Importance, LagEffect
 from tasks.evaluate.permute import Role
 from tasks.registry.card import card, kind_of
 from tasks.registry.facts import Fallback, Refitted
+from tasks.report.verdict import Answer, Conclusion, Mark
 from tasks.train.identity import Provenance
 from tasks.validate.verdict import Finding, Severity, Verdict
 
@@ -44,7 +45,11 @@ def test_a_card_tells_scores_limits_and_the_way_back_and_the_data_stay_text(hous
     assert "CRPS" not in text
     assert "<script" not in text and "[a](b)" not in text and "\n# e" not in text
     assert "not measured" in card(facts, made, about, None)
-    assert "Two sets of weights" not in text
+    assert "Two sets of weights" not in text and "## Verdict" not in text
+    marks = (Mark("more than chance", Answer.NO, f"p 0.3 of {EVIL}"),)
+    text = card(facts, made, about, None, concluded=Conclusion("gru", "Use gru: it is the best.", marks))
+    assert "## Verdict\n**Use gru: it is the best.**\n\n- more than chance: **no**. p 0.3 of &lt;script>x" in text
+    assert "\n# e" not in text
 
 
 def test_a_card_says_what_each_validation_range_said(house: Any) -> None:

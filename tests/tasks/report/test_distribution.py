@@ -41,6 +41,7 @@ def test_the_sentence_says_whether_intervals_hold_in_every_fifth() -> None:
 
 def test_of_few_series_each_is_named_and_of_one_the_pool_is_all() -> None:
     assert "but they do not hold in every series: 71.0 % in b (promotion" in said(0.85, {"a": 0.9, "b": 0.71}, fifths=False)
+    assert r"71.0 % in a\nb (" in said(0.85, {"a": 0.9, "a\nb": 0.71}, fifths=False)  # a name stays on one line
     assert said(0.85, {"a": 0.85}, fifths=False).endswith("test: within the 80 to 97 % of promotion.coverage")
     assert said(0.7, {"a": 0.7}, fifths=False).endswith("test: outside the 80 to 97 % of promotion.coverage")
 
