@@ -70,7 +70,7 @@ def show_comparison(found: "Comparison") -> None:
         print_leaderboard(leaderboard_of(found.name, found.parent))
     else:
         _print_board(found.compared.found.board, found.compared.told)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
     registered = found.registered
     if registered is None:
         console.print("Nothing has changed since this comparison: nothing was trained or registered (--fresh trains again).")
@@ -78,8 +78,9 @@ def show_comparison(found: "Comparison") -> None:
         console.print(registered.words(found.name), markup=False)
     console.print(f"Look: python -m flows ui   (report.html of run {found.parent})", markup=False)
     if registered and registered.version:
-        for line in (*_to_commit(), f"Next: python -m flows promote {found.name} --dry-run"):
+        for line in _to_commit():
             console.print(line, markup=False)
+        console.print(f"Next: python -m flows promote {found.name} --dry-run", markup=False, soft_wrap=True)
 
 
 def _to_commit() -> list[str]:
