@@ -9,7 +9,7 @@ One series (24 rows) and 1,000 series (24,000 rows) per request, to the same GRU
 *JSON*, *CSV*: `mlflow models serve` on loopback, one worker, one kept connection, from the request's bytes to the parsed
 answer's bytes.  *empty*: a model that returns one number, served in the same way and asked with one row.  *command*:
 `python -m flows forecast`, a process of its own.  All ways take turns in each round; p50 and p99 over the rounds, after one
-that does not count.  One thread each.  Last line: JSON with `ratio` = p50 of JSON of one series over the sum of graph and empty.
+that does not count.  One thread each.  Last line: JSON with `ratio` = p50 of JSON over graph plus empty, of one series.
 """
 
 import argparse

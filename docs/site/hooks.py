@@ -10,7 +10,7 @@ from docs.site.reference import reference_pages
 
 def on_config(config: Any) -> Any:
     """Puts the course into the menu, where it has been made, and its chapters in order."""
-    chapters = sorted(path.name for path in COURSE.glob("*.md"))
+    chapters = sorted((path.name for path in COURSE.glob("*.md")), key=lambda name: (name != "index.md", name))
     if chapters:
         place = next(number for number, entry in enumerate(config.nav) if "How-to" in entry)
         config.nav.insert(place, {"Course": [f"course/{name}" for name in chapters]})

@@ -34,7 +34,6 @@ class Block:
         if self.language == "console":
             text = "\n".join(line[2:] for line in text.splitlines() if line.startswith("$ "))
         joined = text.replace("\\\n", " ")
-        # a quoted text may go on over several lines
         return [words for words in (shlex.split(line, comments=True) for line in _whole_lines(joined)) if words]
 
 

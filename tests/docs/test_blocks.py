@@ -1,6 +1,6 @@
 """README.md and docs: every block of code is read by the program that it is for, and names nothing that is not there.
 
-What is run is in test_commands.py. The blocks that are not, and why: python -m pytest tests/docs -k listed -s
+What is run is in tests/flows/test_docs.py. The blocks that are not, and why: python -m pytest tests/docs -k listed -s
 """
 
 import ast

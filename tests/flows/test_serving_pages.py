@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -43,7 +44,8 @@ def place(warm, new_home, tmp_path_factory) -> Path:
     done = warm("compare", "params/nyc_weather.yaml", *few, home=home)
     assert done.returncode == 0 and "Registered as nyc-weather version 1" in done.stdout, done.stdout + done.stderr
     (folder / ".venv").symlink_to(sys.prefix)
-    (folder / "docs").symlink_to(ROOT / "docs")
+    for name in ("docs", "data"):
+        (folder / name).symlink_to(ROOT / name)
     return folder
 
 
@@ -101,12 +103,25 @@ def test_the_request_of_the_page_is_answered_as_it_says(served: int, place: Path
 
 
 def test_a_version_is_loaded_as_the_page_says(place: Path) -> None:
-    told = run(python(block("python", "load_model")), place, 0)
-    *lines, columns = told.splitlines()
+    told = run(python("".join(blocks("python", "model.predict"))), place, 0)
+    *lines, columns, polars, _, own, _, _ = told.splitlines()
     assert [line.split()[1:4] for line in lines[1:]] == [["JFK", "2013-12-31", f"0{n}:00:00+00:00"] for n in range(3)]
     (value,) = re.findall(r'"yhat": ([\d.]+)', block("json", "yhat"))
     assert float(lines[1].split()[4]) == pytest.approx(float(value), rel=0.01)
     assert ast.literal_eval(columns)[4:8] == ["yhat-lo-80", "yhat-hi-80", "yhat-lo-95", "yhat-hi-95"]
+    assert polars.startswith("[('JFK', datetime.datetime(2013, 12, 31, 0, 0") and f"{float(lines[1].split()[4]):.3f}" in polars
+    assert own.split()[1:3] == ["EWR", "2013-12-31"]
+
+
+def test_a_batch_is_forecast_as_the_page_says(warm, place: Path) -> None:
+    words = shlex.split(block("bash", "flows forecast"))[3:]
+    done = warm(*words, home=place / ".lagline", cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert pl.read_csv(place / "next.csv").group_by("origin").len().sort("origin").rows() == [
+        ("EWR", 24),
+        ("JFK", 24),
+        ("LGA", 24),
+    ]
 
 
 def test_the_request_is_the_end_of_the_shipped_data() -> None:
