@@ -63,6 +63,15 @@ def pages_from_outside() -> dict[str, str]:
     return {"index.md": home, "quick_start.md": first, "own_data.md": own, "code.md": code} | whole
 
 
+def course_pages() -> dict[str, str | Path]:
+    """The course as it was last executed: texts and pictures by their place in the site; else its first page alone."""
+    made = {f"lessons/{path.relative_to(COURSE).as_posix()}": path for path in sorted(COURSE.rglob("*")) if path.is_file()}
+    if "lessons/index.md" in made:
+        return dict(made)
+    text = (ROOT / "docs" / "course" / "index.md").read_text(encoding="utf-8")
+    return {"lessons/index.md": f"{text}\n*Not executed for this copy of the site: `make test-course`, then `make docs`.*\n"}
+
+
 def linked_files(texts: list[str]) -> list[str]:
     """The files of the repository that pages of the site link as files/PATH."""
     return sorted({link for text in texts for link in re.findall(r"\]\((?:\.\./)*files/([^)\s#]+)[#)]", text)})

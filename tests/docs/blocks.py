@@ -14,6 +14,7 @@ PAGES = (
 CODE = ("bash", "console", "python", "yaml")  # what is run, or read by the program
 SHOWN = ("json", "text")  # what a program said, and drawings
 MARK = re.compile(r"<!-- (no-run|run-by): (.+) -->")
+PAGE_MARK = re.compile(r"<!-- page run-by: (.+) -->")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,9 @@ def _whole_lines(text: str) -> Iterator[str]:
 
 
 def blocks_of(page: Path) -> list[Block]:
-    """All blocks of a page, in order."""
+    """All blocks of a page, in order; a `page run-by` holds for its code that has no mark of its own."""
     found, lines = [], page.read_text(encoding="utf-8").splitlines()
+    whole = next(filter(None, map(PAGE_MARK.fullmatch, lines)), None)
     number = 0
     while number < len(lines):
         fence = re.fullmatch(r"( *)```(\S*)", lines[number])
@@ -61,6 +63,8 @@ def blocks_of(page: Path) -> list[Block]:
         end = next(later for later in range(number + 1, len(lines)) if lines[later].strip() == "```")
         mark = MARK.fullmatch(lines[number - 1].strip()) if number else None
         said = {mark[1].replace("-", "_"): mark[2]} if mark else {}
+        if whole and not mark and fence[2] in ("bash", "python"):
+            said = {"run_by": whole[1]}
         text = "".join(f"{line.removeprefix(fence[1])}\n" for line in lines[number + 1 : end])
         name = page.relative_to(ROOT).as_posix()
         found.append(Block(page=name, line=number + 1, language=fence[2], text=text, **said))
