@@ -130,14 +130,20 @@
     draw();
   }
 
-  // a link to a folded part opens it
-  function open() {
-    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  // opens the folded part that a link leads to
+  function open(link) {
+    const target = link.length > 1 && document.getElementById(decodeURIComponent(link.slice(1)));
     const fold = target && target.closest("details");
-    if (!fold || fold.open) return;
+    if (!fold) return;
     fold.open = true;
-    target.scrollIntoView();
+    fold.scrollIntoView();
   }
+
+  // by hand: in the frame of MLflow's viewer a browser follows no link within a page
+  for (const link of document.querySelectorAll("nav a")) link.addEventListener("click", event => {
+    event.preventDefault();
+    open(link.hash);
+  });
 
   fill(series, data.series.map(one => `${one.name} (${one.place} of ${data.ranked})`), data.start);
   series.addEventListener("change", choose);
@@ -149,9 +155,9 @@
     if (by) { event.preventDefault(); move(by); }
   });
   addEventListener("resize", draw);
-  addEventListener("hashchange", open);
+  addEventListener("hashchange", () => open(location.hash));
   part("box").hidden = false;
   part("still").hidden = true;
   choose();
-  open();
+  open(location.hash);
 })();
