@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 ROW = 0.32  # inches of a covariate
 AXIS = "increase of the test error, in %"
-LAGS = "rows before the first step forecast"
+LAGS, KNOWN = "rows before the first step forecast", "; below 1: known ahead"
+FAINT = 0.1  # of the largest effect: lags whose effects are all smaller have no dark shade
 SHADES = ["#eeeeee", CHOSEN, "#00263d"]
 
 
@@ -91,7 +92,8 @@ def lag_plot(drivers: Sequence[Driver], names: Mapping[str, str], narrow: bool =
     some = [one for one in drivers if one.lags]
     figure, ax = new_figure(4.2 if narrow else 10, ROW * len(some) + 1.6)
     shades = LinearSegmentedColormap.from_list("effects", SHADES)
-    top = max(max(lag.effect.share for lag in one.lags) for one in some)
+    most = max(one.effect.share for one in drivers)
+    top = max(FAINT * most, max(lag.effect.share for one in some for lag in one.lags))
     for place, one in enumerate(some):
         for lag in one.lags:
             share = max(lag.effect.share, 0.0) / top if top > 0 and lag.effect.clear else 0.0
@@ -112,7 +114,7 @@ def lag_plot(drivers: Sequence[Driver], names: Mapping[str, str], narrow: bool =
 def _number(ax: "Axes", first: int, last: int, place: int, value: float, share: float) -> None:
     middle = math.sqrt(first * (last + 1))
     color = "white" if share > 0.35 else ACTUAL
-    ax.text(middle, place, f"{100 * value:.0f}", ha="center", va="center", fontsize=8, color=color)
+    ax.text(middle, place, f"{100 * value:.{0 if value >= 0.1 else 1}f}", ha="center", va="center", fontsize=8, color=color)
 
 
 def _lag_axis(ax: "Axes", lasts: Sequence[int], firsts: Sequence[int]) -> None:
@@ -137,7 +139,7 @@ def gradient_plot(found: Gradients, names: Mapping[str, str], model: str, narrow
     _heat(figure, ax, values[:, ::-1], (found.first + lags - 0.5, found.first - 0.5), "in %")
     ax.set_yticks(range(len(values)), [label(names[name], 24) for name in found.names])
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel(LAGS, fontsize=9)
+    ax.set_xlabel(LAGS + (KNOWN if found.first < 1 else ""), fontsize=8 if narrow else 9)
     _whole(ax, lags)
     words = f"Integrated gradients of {label(model, 24)}"
     ax.set_title(words + ("" if narrow else ": the share of each feature and lag in its forecasts"), loc="left", fontsize=11)
