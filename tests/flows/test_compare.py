@@ -159,12 +159,8 @@ def test_runs_carry_the_fields_names(finished) -> None:
     assert [run.data.params["variant"] for run in variants if "importance_temp" in run.data.metrics] == ["ridge"]  # the best
     elman = next(run for run in variants if run.data.params["variant"] == "elman")
     assert [point.step for point in client.get_metric_history(elman.info.run_id, "val_mae")] == [1, 2]
-    assert {run.data.tags["variant"] for run in runs(client, kind="baseline")} == {
-        "last_value",
-        "drift",
-        "seasonal_naive",
-        "theta",
-    }
+    baselines = {"last_value", "drift", "seasonal_naive", "theta"}
+    assert {run.data.tags["variant"] for run in runs(client, kind="baseline")} == baselines
 
 
 def test_runs_end_with_their_fits_and_pages_that_compare_them_open_on_val_mae_in_short_figures(finished) -> None:
