@@ -85,7 +85,7 @@ def verdict_on(
 
     `gain`: the best variant's score minus the best baseline's (None: unknown).  `intervals`: those of the
     model to use.  `slices`: the best variant's skill against the best baseline by the name of a slice.  What
-    is None cannot be said, as for a leaderboard of lagline 0.4 and before.
+    is None cannot be said, as of a leaderboard without a verdict, which an earlier lagline wrote.
     """
     found = (
         _beats(board, choose_by),
