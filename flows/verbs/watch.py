@@ -10,6 +10,7 @@ from flows.runtime.begin import a_page, a_reference, a_table, open_home
 if TYPE_CHECKING:
     from tasks.serve.watch import Watched
 
+MOST = 12  # columns in the table
 Watchable = Annotated[
     str,
     typer.Argument(metavar="NAME", callback=a_reference, help="Such as nyc-weather, nyc-weather@challenger or nyc-weather@3."),
@@ -68,27 +69,21 @@ def _printed(seen: "Watched", out: Path | None) -> None:
     from rich.text import Text
 
     from params.shown import visible
-    from tasks.serve.watch import ranked
+    from tasks.serve.watch import SAID, ranked
 
     console = Console(highlight=False)
     console.print(seen.verdict, markup=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    for head, side in (
-        ("column", "left"),
-        ("drifts", "left"),
-        ("PSI", "right"),
-        ("usual", "right"),
-        ("KS", "right"),
-        ("usual", "right"),
-    ):
-        table.add_column(head, justify=side, no_wrap=head != "column")  # type: ignore[arg-type]
-    for one in ranked(seen.since.drifts)[:12]:
+    for head in ("column", "drifts", "PSI", "usual", "KS", "usual", "jump", "usual"):
+        table.add_column(head, justify="left" if head in ("column", "drifts") else "right", no_wrap=head != "column")
+    for one in ranked(seen.since.drifts)[:MOST]:
         when = f"since {seen.since.began(one)}" if one.since is not None else "no" if one.judged else "not judged"
-        numbers = (f"{one.psi:.2g}", f"{one.psi_bar:.2g}", f"{one.distance:.2f}", f"{one.distance_bar:.2f}")
-        table.add_row(*(Text(cell) for cell in (visible(one.feature), when, *(numbers if one.judged else [""] * 4))))
+        pairs = ((one.psi, one.psi_bar), (one.distance, one.distance_bar), (one.jump, one.jump_bar))
+        numbers = [f"{number:.2g}" for pair in pairs for number in pair] if one.judged else [""] * 6
+        table.add_row(*(Text(cell) for cell in (visible(one.feature), when, *numbers)))
     if seen.since.rows:
         console.print(table)
-    for line in map(str, seen.findings):
+    for line in seen.findings[SAID:]:
         console.print(f"- {line}", markup=False, soft_wrap=True)
     if out is not None:
         console.print(f"{out}: the page", markup=False, soft_wrap=True)

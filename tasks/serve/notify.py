@@ -22,7 +22,7 @@ def notify(event: str, name: str, **facts: Any) -> bool:
     """Runs the command with the JSON as last argument and on standard input; returns whether it succeeded.
 
     What is too long for an argument is cut there (`cut`: true) but complete on standard input.  `event`:
-    failure, refusal, promotion, warning or missed.
+    failure, refusal, promotion, warning, watch, rollback or missed.
     """
     command = os.environ.get("LAGLINE_NOTIFY_COMMAND", "").strip()
     if not command:

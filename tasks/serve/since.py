@@ -41,6 +41,7 @@ class Since:
 
     `times`: the start of each time bucket since, which `Drift.since` counts.  `courses`: of each feature that
     drifts, by bucket from training's last on (start, low, mid, high: deciles and median in training's units).
+    `unit`: what a bucket is, days or steps.
     """
 
     rows: int
@@ -50,6 +51,7 @@ class Since:
     drifts: tuple[Drift, ...]
     series: Series
     courses: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    unit: str = "steps"
 
     def began(self, one: Drift) -> str:
         """The day or time at which a feature's drift began; empty without one."""
@@ -95,7 +97,7 @@ def since(version: Version, panel: Panel, table: pl.DataFrame, clock: str | None
     newest = here["ds"].max()
     steps = 0 if newest is None else max(_steps(grid, ends["last"].max(), newest), 0)
     found = _series(ends, here, grid, version.facts.windows.horizon)
-    return Since(new.height, steps, newest, times, drifts, found, courses)
+    return Since(new.height, steps, newest, times, drifts, found, courses, "days" if _by_days(grid) else "steps")
 
 
 def _trained(panel: Panel, features: Sequence[tuple[str, str]], grid: Frequency) -> pl.DataFrame:
@@ -148,10 +150,15 @@ def _one(name: str) -> pl.Expr:
     return ((pl.col(name).fill_nan(None) - level) / unit).round(ROUNDED).alias(name)
 
 
+def _by_days(grid: Frequency) -> bool:
+    """Whether several steps make a day, and days are the buckets."""
+    return not isinstance(grid.span, int) and not grid.by_day
+
+
 def _bucketed(rows: pl.DataFrame, grid: Frequency, clock: str | None) -> tuple[pl.DataFrame, pl.Series]:
     """Rows with the number of their time bucket, and the buckets' starts."""
     ds = pl.col("ds")
-    if not isinstance(grid.span, int) and not grid.by_day:
+    if _by_days(grid):
         ds = ds.dt.convert_time_zone(clock or "UTC").dt.truncate("1d")
     rows = rows.with_columns(start=ds)
     times = rows["start"].unique().sort()

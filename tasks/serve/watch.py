@@ -39,14 +39,16 @@ class About(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that somebody should know, with the day or time `since` which it holds, if known."""
+    """Something that somebody should know; if known, the time `since` which it holds, and its `measure`."""
 
     about: About
     words: str
     since: str = ""
+    measure: str = ""
 
     def __str__(self) -> str:
-        return f"{self.words}, since {self.since}" if self.since else self.words
+        words = f"{self.words} since {self.since}" if self.since else self.words
+        return f"{words} ({self.measure})" if self.measure else words
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def _of_drift(found: Since) -> Iterator[Finding]:
     """Features that drift, by most first."""
     for one in ranked(found.drifts):
         if one.since is not None:
-            yield Finding(About.DRIFT, f"{visible(one.feature)} drifts ({measured(one)})", found.began(one))
+            yield Finding(About.DRIFT, f"{visible(one.feature)} drifts", found.began(one), measured(one, found.unit))
 
 
 def ranked(some: Sequence[Drift]) -> list[Drift]:
@@ -161,17 +163,17 @@ def ranked(some: Sequence[Drift]) -> list[Drift]:
     return sorted(some, key=lambda one: (not one.judged, -one.excess, one.feature))
 
 
-def measured(one: Drift) -> str:
-    """How far a feature is from training, in words."""
+def measured(one: Drift, unit: str) -> str:
+    """How far a feature is from training, in words; each number with the largest that is usual."""
     parts = []
     if one.missing - one.missing_before > GONE:
-        parts.append(f"missing in {one.missing:.0%} of rows, {one.missing_before:.0%} in training")
+        parts.append(f"missing in {one.missing:.0%} of rows, in training in {one.missing_before:.0%}")
     if one.psi > one.psi_bar:
-        parts.append(f"PSI {one.psi:.2g}, at most {one.psi_bar:.2g} is usual")
+        parts.append(f"PSI {one.psi:.2g}, usually up to {one.psi_bar:.2g}")
     if above(one.distance, one.distance_bar) > 1:
-        parts.append(f"KS distance {one.distance:.2f}, at most {one.distance_bar:.2f} is usual")
-    if above(one.jump, one.jump_bar) > 1 and len(parts) < 2:
-        parts.append(f"KS distance {one.jump:.2f} from the {one.stretch} before, at most {one.jump_bar:.2f} is usual")
+        parts.append(f"KS distance {one.distance:.2f}, usually up to {one.distance_bar:.2f}")
+    if above(one.jump, one.jump_bar) > 1 and not parts:
+        parts.append(f"KS distance {one.jump:.2f} from the {one.stretch} {unit} before, usually up to {one.jump_bar:.2f}")
     return "; ".join(parts)
 
 

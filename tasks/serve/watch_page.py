@@ -109,12 +109,13 @@ def _drift(seen: Watched) -> pages.Section:
     """Every column that the version reads, those that drift first, and pictures of these."""
     some = ranked(seen.since.drifts)
     heads = [pages.Cell("column"), pages.Cell("drifts"), *(pages.Cell(head, pages.NUMBER) for head in
-             ("PSI", "usual", "KS distance", "usual", "newest", "missing"))]  # fmt: skip
+             ("PSI", "usual", "KS distance", "usual", "window", "jump", "usual", "missing"))]  # fmt: skip
     body = pages.table(heads, [_row(one, seen) for one in some])
     note = (
         "Of the columns that the version reads, less their usual level at that place of the season, in standard "
-        "deviations of each series' training. 'Usual' is what training's own windows of that length exceed 1 % of the "
-        "time (of the PSI at least 0.2); 'newest' is how many time steps or days were held against training."
+        "deviations of each series' training. 'Usual' is what training's own windows exceed 1 % of the time (of the "
+        f"PSI at least 0.2). 'Window' is how many of the newest {seen.since.unit} were held against training, 'jump' the "
+        "largest KS distance of some of them from as many before."
     )
     return pages.Section("drift", "Drift", note, list(_pictures(seen, some)), body)
 
@@ -123,7 +124,15 @@ def _row(one: Drift, seen: Watched) -> pages.Row:
     if not one.judged:
         return pages.Row([pages.Cell(visible(one.feature)), pages.Cell("not judged: too few rows", "long")], "quiet")
     when = f"since {seen.since.began(one)}" if one.since is not None else "no"
-    numbers = (f"{one.psi:.2g}", f"{one.psi_bar:.2g}", f"{one.distance:.2f}", f"{one.distance_bar:.2f}", f"{one.window:,}")
+    numbers = (
+        f"{one.psi:.2g}",
+        f"{one.psi_bar:.2g}",
+        f"{one.distance:.2f}",
+        f"{one.distance_bar:.2f}",
+        f"{one.window:,}",
+        f"{one.jump:.2f}",
+        f"{one.jump_bar:.2f}",
+    )
     cells = [pages.Cell(text, pages.NUMBER) for text in (*numbers, f"{one.missing:.1%}")]
     return pages.Row([pages.Cell(visible(one.feature)), pages.Cell(when, "fail" if one.since is not None else "ok"), *cells])
 
@@ -131,7 +140,7 @@ def _row(one: Drift, seen: Watched) -> pages.Row:
 def _pictures(seen: Watched, some: Sequence[Drift]) -> Iterator[pages.Html]:
     for one in [one for one in some if one.since is not None][:DRAWN]:
         course, when = seen.since.courses[one.feature], seen.since.began(one)
-        caption = f"{visible(one.feature)} drifts since {when} ({measured(one)}): median, and 8 rows of 10"
+        caption = f"{visible(one.feature)} drifts since {when} ({measured(one, seen.since.unit)}): median, and 8 rows of 10"
         yield pages.figure(
             caption, *(png(_course(course, one, seen, narrow), HAND if narrow else DESK) for narrow in (False, True))
         )

@@ -61,7 +61,7 @@ def metrics(seen: Watched) -> dict[str, float | None]:
 def tell(seen: Watched) -> None:
     """Runs LAGLINE_NOTIFY_COMMAND if something was found."""
     if seen.findings:
-        some = [{"about": one.about, "why": one.words, "since": one.since} for one in seen.findings]
+        some = [{"about": one.about, "why": str(one), "since": one.since} for one in seen.findings]
         notify(KIND, seen.name, version=seen.version, why=seen.verdict, findings=some)
 
 

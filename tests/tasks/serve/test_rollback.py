@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +30,23 @@ pytestmark = [
 ]
 ROOT = Path(__file__).resolve().parents[3]
 NONE = pl.DataFrame(schema={"age": pl.Int64})
+STEPS = ("open_entry", "close_entry", "set_alias")
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import polars as pl
-from params.load import load_run
+import mlflow.artifacts, mlflow.pyfunc
 from tasks.promote import alias, ledger
-from tasks.serve.realised import Realised
 from tasks.serve.rollback import roll_back_if_worse
 from tasks.tracking import connection
-name, step, home = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-owner = alias if step == "set_alias" else ledger
-setattr(owner, step, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
-connection.connect(home)
-found = Realised(pl.DataFrame(), -0.5, by_cutoff=pl.DataFrame({"skill": [-0.5] * 3}))
-run = load_run("params/smoke.yaml", [f"name={name}", "promotion.rollback_below=-0.1", "promotion.rollback_after=3"])
-roll_back_if_worse(run, found, "2", home)
+from tests.tasks.serve.test_rollback import STEPS, past, run_of
+home, names = Path(sys.argv[1]), sys.argv[2:]
+for name, step in zip(names, STEPS, strict=True):
+    child = os.fork()
+    if not child:
+        setattr(alias if step == "set_alias" else ledger, step, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        connection.connect(home)
+        roll_back_if_worse(run_of(name), past(-0.5, -0.5, -0.5), "2", home)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, step
 """
 
 
@@ -73,18 +75,22 @@ def logged(home: Path) -> tuple[str, str, str]:
     return run, *log_bundle(home / "bundle", run)
 
 
-@pytest.fixture
-def name(home: Path, logged: tuple[str, str, str], request: pytest.FixtureRequest) -> str:
-    """A name with three versions, of which 1 and then 2 became champion."""
-    made, (run, model, seal) = f"r{abs(hash(request.node.name)):x}", logged
-    digest = hashlib.sha256((home / "bundle" / "manifest.json").read_bytes()).hexdigest()
-    connection.client().create_registered_model(made)
-    for _ in range(3):
-        tags = {"manifest": digest, "seal": seal}
-        connection.client().create_model_version(made, f"models:/{model}", run, tags=tags, model_id=model)
-    for version in "12":
-        promote(made, home, version)
-    return made
+@pytest.fixture(scope="module")
+def new_name(home: Path, logged: tuple[str, str, str]) -> Callable[[str], str]:
+    """`new_name("shop")`: a name with three versions, of which 1 and then 2 became champion."""
+
+    def make(name: str) -> str:
+        run, model, seal = logged
+        digest = hashlib.sha256((home / "bundle" / "manifest.json").read_bytes()).hexdigest()
+        connection.client().create_registered_model(name)
+        for _ in range(3):
+            tags = {"manifest": digest, "seal": seal}
+            connection.client().create_model_version(name, f"models:/{model}", run, tags=tags, model_id=model)
+        for version in "12":
+            promote(name, home, version)
+        return name
+
+    return make
 
 
 def promote(name: str, home: Path, version: str) -> None:
@@ -108,7 +114,8 @@ def test_all_of_the_newest_origins_must_be_below() -> None:
     assert reason_to_roll_back(run_of("shop", "null"), past(-0.5, -0.5, -0.5)) is None
 
 
-def test_it_happens_once_and_the_ledger_says_why(name: str, home: Path, told: Any) -> None:
+def test_it_happens_once_and_the_ledger_says_why(new_name: Callable[[str], str], home: Path, told: Any) -> None:
+    name = new_name("once")
     run, bad = run_of(name), past(-0.5, -0.4, -0.3)
     looked = LookedBack("bad", "2", bad)
     found = watch_champion.fn(run, home, looked)
@@ -125,8 +132,8 @@ def test_it_happens_once_and_the_ledger_says_why(name: str, home: Path, told: An
     assert len(told_of(name)) == 4
 
 
-def test_without_an_earlier_champion_it_stays_and_that_is_said(home: Path, name: str) -> None:
-    only = f"{name}x"
+def test_without_an_earlier_champion_it_stays_and_that_is_said(home: Path) -> None:
+    only = "only"
     connection.client().create_registered_model(only)
     connection.client().create_model_version(only, "file:///nowhere")
     promote(only, home, "1")
@@ -135,14 +142,15 @@ def test_without_an_earlier_champion_it_stays_and_that_is_said(home: Path, name:
     assert told_of(only) == [("promoted", "1")]
 
 
-@pytest.mark.parametrize("step", ["open_entry", "close_entry", "set_alias"])
-def test_killed_between_two_steps_the_next_run_ends_the_same(name: str, home: Path, step: str) -> None:
+def test_killed_between_any_two_steps_the_next_run_ends_the_same(new_name: Callable[[str], str], home: Path) -> None:
+    names = [new_name(step.replace("_", "-")) for step in STEPS]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run([sys.executable, "-c", KILLED, name, step, str(home)], cwd=ROOT, env=environment, capture_output=True)
-    assert done.returncode == -9, done.stderr.decode()[-2000:]
-    found = roll_back_if_worse(run_of(name), past(-0.5, -0.5, -0.5), "2", home)
-    assert found is not None and found.champion == "1" and alias.holder(name) == "1"
-    assert told_of(name) == [("promoted", "1"), ("promoted", "2"), ("rollback", "1")]
+    done = subprocess.run([sys.executable, "-c", KILLED, str(home), *names], cwd=ROOT, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    for name in names:
+        found = roll_back_if_worse(run_of(name), past(-0.5, -0.5, -0.5), "2", home)
+        assert found is not None and found.champion == "1" and alias.holder(name) == "1"
+        assert told_of(name) == [("promoted", "1"), ("promoted", "2"), ("rollback", "1")]
 
 
 def test_a_threshold_that_no_skill_can_pass_is_refused_by_name() -> None:

@@ -75,8 +75,8 @@ def seen_of(made: tuple[Version, Path], rows: pl.DataFrame, folder: Path, monkey
 def test_a_planted_step_is_named_with_its_column_and_day_and_nothing_else_is(made, tmp_path, monkeypatch) -> None:
     seen = seen_of(made, table().with_columns(STEPPED), tmp_path, monkeypatch)
     (found,) = seen.findings
-    assert (found.about, found.since) == (About.DRIFT, "2024-04-20") and found.words.startswith("<b> drifts (PSI")
-    assert seen.verdict.startswith("Not fine: <b> drifts") and seen.verdict.endswith("since 2024-04-20.")
+    assert (found.about, found.since) == (About.DRIFT, "2024-04-20") and found.measure.startswith("PSI ")
+    assert seen.verdict.startswith("Not fine: <b> drifts since 2024-04-20 (PSI ")
     assert (seen.since.rows, seen.since.steps) == (4 * 24 * NEW, 24 * NEW)
     text = page(seen)
     assert "<b> drifts" not in text and "&lt;b&gt; drifts" in text and text.count("data:image/png") == 2
@@ -120,7 +120,7 @@ def test_a_missing_a_late_and_a_new_series_are_named(made, tmp_path, monkeypatch
 def test_values_that_stop_coming_are_drift_since_the_day_on_which_they_did(made, tmp_path, monkeypatch) -> None:
     gone = table().with_columns(x=pl.when(pl.col("ds") < STEP).then("x"))
     (found,) = seen_of(made, gone, tmp_path, monkeypatch).findings
-    assert found.since == "2024-04-20" and "missing in" in found.words and "0% in training" in found.words
+    assert found.since == "2024-04-20" and found.measure.startswith("missing in 100% of rows, in training in 0%")
 
 
 def test_without_the_panel_it_is_refused_in_words(made, tmp_path) -> None:
