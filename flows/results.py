@@ -27,7 +27,7 @@ class Board:
     """
 
     name: str
-    rows: "Frame"
+    rows: "Frame" = field(compare=False)
     chosen: str | None
     verdict: "Conclusion"
     remarks: tuple[str, ...]

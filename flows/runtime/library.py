@@ -14,6 +14,7 @@ from pathlib import Path
 from flows.runtime.begin import open_home
 from flows.runtime.terminal import Shown
 
+TALKATIVE = ("alembic", "httpcore", "httpx", "mlflow")  # loggers that tell of each request, where INFO is shown
 _one_at_a_time = threading.RLock()  # the environment, which our libraries read, is that of the whole process
 
 
@@ -57,10 +58,16 @@ def _same_environment() -> Iterator[None]:
 
 @contextmanager
 def _same_output() -> Iterator[None]:
-    """Takes our filter off the standard streams, and Prefect's handlers off the root logger."""
+    """Takes our filter off the standard streams, and Prefect's handlers off the root logger.
+
+    Meanwhile, libraries log warnings alone.
+    """
     make_record, errors, show = logging.getLogRecordFactory(), logging.raiseExceptions, warnings.showwarning
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in TALKATIVE}
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         yield
     finally:
@@ -76,6 +83,8 @@ def _same_output() -> Iterator[None]:
             warnings.showwarning = show
         root.handlers[:] = handlers
         root.setLevel(level)
+        for name, before in levels.items():
+            logging.getLogger(name).setLevel(before)
 
 
 @contextmanager

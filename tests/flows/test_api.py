@@ -35,7 +35,7 @@ def state() -> list[object]:
     """What a call must leave as it was."""
     root = logging.getLogger()
     streams = (sys.stdout, sys.stderr, logging.getLogRecordFactory(), signal.getsignal(signal.SIGINT))
-    return [dict(os.environ), *map(id, streams), root.handlers[:], root.level]
+    return [dict(os.environ), *map(id, streams), root.handlers[:], root.level, logging.getLogger("httpx").level]
 
 
 @pytest.fixture(scope="module")
