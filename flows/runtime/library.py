@@ -24,13 +24,12 @@ def inside(decides: bool = False) -> Iterator[Path]:
 
     One block at a time, from whichever thread.  `decides`: a champion is moved, and no Ctrl-C is lost.
     """
-    with _one_at_a_time, _without_a_loop(), _same_environment(), _same_output(), _same_handler() as main:
+    from tasks.tracking.connection import borrowed
+
+    with _one_at_a_time, _without_a_loop(), _same_environment(), _same_output(), _same_handler() as main, borrowed():
         home = open_home(decides and main, frames=main)
         _read_again()
-        from tasks.tracking.connection import borrowed
-
-        with borrowed():
-            yield home
+        yield home
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import polars as pl
 import pytest
 
@@ -84,8 +85,15 @@ def test_what_cannot_be_is_refused_in_one_message(what: str, df: pl.DataFrame) -
     assert dict(os.environ) == before and (sys.stdout, sys.stderr) == streams
 
 
-def test_nobody_is_champion_of_a_name_without_versions(df: pl.DataFrame) -> None:
+def test_nobody_is_champion_of_a_name_without_versions_and_mlflow_is_as_it_was(df: pl.DataFrame, tmp_path: Path) -> None:
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
     assert api.champion("sales") is None
+    assert not mlflow.is_tracking_uri_set() and mlflow.get_registry_uri() == mlflow.get_tracking_uri()
+    own = f"sqlite:///{tmp_path}/own.db"
+    mlflow.set_tracking_uri(own)
+    assert api.champion("sales") is None  # in the store that the caller named, as by the environment variable
+    assert mlflow.get_tracking_uri() == own and (tmp_path / "own.db").is_file()
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
 
 
 def test_sections_dotted_keys_and_texts_say_the_same() -> None:
