@@ -47,6 +47,7 @@ def main(folder: Path, names: list[str]) -> int:
         start = time.perf_counter()
         return execute(lesson, folder), time.perf_counter() - start
 
+    chosen.reverse()  # the longest is the last
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for lesson, (done, seconds) in zip(chosen, pool.map(timed, chosen), strict=True):
             failed += done.returncode != 0

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from docs.course import __main__ as course
 from docs.course.__main__ import LESSONS, about, execute
 from docs.course.render import cells_of, render, run_cell, table_text
 
@@ -69,6 +70,20 @@ def test_a_claim_that_does_not_hold_fails_with_its_line(lesson: Path, tmp_path: 
     line = LESSON.count("\n") + 3
     assert f'09_lesson.py", line {line}' in done.stderr and "AssertionError" in done.stderr
     assert not (tmp_path / "09_lesson.md").exists()
+
+
+def test_a_lesson_that_fails_is_named_and_the_others_are_written(
+    lesson: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = tmp_path / "10_wrong.py"
+    wrong.write_text('"""Wrong."""\n\n# %%\nassert False\n')
+    monkeypatch.setattr(course, "LESSONS", (lesson, wrong))
+    assert course.main(tmp_path / "out", []) == 1
+    said = capsys.readouterr()
+    assert "09_lesson: done" in said.out and "10_wrong: failed" in said.out and "AssertionError" in said.err
+    assert (tmp_path / "out/09_lesson.md").exists()
+    assert "1. [A lesson.](09_lesson.md)" in (tmp_path / "out/index.md").read_text()
+    assert course.main(tmp_path / "out", ["09_lesson"]) == 0
 
 
 def test_a_picture_without_a_title_is_refused(lesson: Path, tmp_path: Path) -> None:
