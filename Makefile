@@ -56,7 +56,7 @@ test-ui: $(ENV) ## the tests in a browser (SCREENSHOTS=folder keeps the pictures
 
 # strict: a broken link or an unknown name ends it; the course is in it where `python -m docs.course build/course` has written it
 docs: $(ENV) ## the documentation as a site, in build/site (installs the extra [docs] into .venv)
-	@$(PY) -c "import mkdocs, material, mkdocstrings" 2>/dev/null || $(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@$(PY) -c "import latex2mathml, material, mkdocs, mkdocstrings" 2>/dev/null || $(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 	@echo "build/site/index.html; its search needs a server: $(PY) -m http.server --directory build/site --bind 127.0.0.1"
 

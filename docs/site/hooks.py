@@ -1,12 +1,17 @@
 """MkDocs hooks: adds pages made from the code, README and the course, and the files outside docs/ that a page links."""
 
+import re
 from pathlib import Path
 from typing import Any
 
+from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
 from docs.site.pages import ROOT, course_pages, linked_files, outside, pages_from_outside
 from docs.site.reference import reference_pages
+
+CODE = re.compile(r"((?:^```.*?^```$)|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
+FORMULA = re.compile(r"\$([^$\n]+)\$")
 
 
 def on_config(config: Any) -> Any:
@@ -29,7 +34,16 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
+def with_formulas(text: str) -> str:
+    """A lesson whose formulas, TeX between dollars, are MathML, which browsers draw by themselves."""
+    parts = CODE.split(text)  # what lies between code, and code, in turn
+    parts[::2] = [FORMULA.sub(lambda found: convert(found[1]), part) for part in parts[::2]]
+    return "".join(parts)
+
+
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Links of a page in docs/ that lead out of it."""
+    """Links of a page in docs/ that lead out of it; formulas of a lesson."""
+    if page.file.src_uri.startswith("lessons/"):
+        return with_formulas(markdown)
     committed = (ROOT / "docs" / page.file.src_uri).is_file()
     return outside(markdown, "docs", page.file.src_uri) if committed else markdown
