@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tasks.report.distribution import Held  # imports torch, which a leaderboard does not need
 
 FEWEST = 30  # rows: a slice or a group of series with fewer is not judged by itself
+NO_BREAK = "\N{NO-BREAK SPACE}"
 NAMED = 3  # slices named in a mark
 BEATS, CHANCE, INTERVALS, SLICES = "beats the best baseline", "more than chance", "intervals hold", "every slice gains"
 
@@ -55,17 +56,23 @@ class Conclusion:
 
     def lines(self, width: int) -> list[str]:
         """The sentence, and a paragraph per mark, in lines of at most `width` columns."""
-        found = textwrap.wrap(self.sentence, width)
+        found = _wrapped(self.sentence, width)
         for mark in self.marks:
             sign = "?" if mark.answer is Answer.UNKNOWN else str(mark.answer)
             said = f"{mark.name} cannot be said" if mark.answer is Answer.UNKNOWN else mark.name
-            found += textwrap.wrap(f"  {sign:<3}  {said}: {mark.words}", width, subsequent_indent=" " * 7, drop_whitespace=True)
+            found += _wrapped(f"  {sign:<3}  {said}: {mark.words}", width, " " * 7)
         return found
 
     def markdown(self) -> str:
         """The sentence in bold and the marks as a list; nothing of the data is markup."""
-        listed = (f"- {report.escaped(mark.name)}: **{mark.answer}**. {report.escaped(mark.words)}" for mark in self.marks)
+        listed = (f"- {report.escaped(mark.name)}: **{mark.answer}**; {report.escaped(mark.words)}" for mark in self.marks)
         return "\n\n".join(part for part in (f"**{report.escaped(self.sentence)}**", "\n".join(listed)) if part)
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """A text in lines; a number and its % stay together."""
+    whole = text.replace(" %", f"{NO_BREAK}%")
+    return [line.replace(NO_BREAK, " ") for line in textwrap.wrap(whole, width, subsequent_indent=indent)]
 
 
 def marks_of(told: Conclusion) -> Html:

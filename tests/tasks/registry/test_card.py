@@ -48,7 +48,7 @@ def test_a_card_tells_scores_limits_and_the_way_back_and_the_data_stay_text(hous
     assert "Two sets of weights" not in text and "## Verdict" not in text
     marks = (Mark("more than chance", Answer.NO, f"p 0.3 of {EVIL}"),)
     text = card(facts, made, about, None, concluded=Conclusion("gru", "Use gru: it is the best.", marks))
-    assert "## Verdict\n**Use gru: it is the best.**\n\n- more than chance: **no**. p 0.3 of &lt;script>x" in text
+    assert "## Verdict\n**Use gru: it is the best.**\n\n- more than chance: **no**; p 0.3 of &lt;script>x" in text
     assert "\n# e" not in text
 
 

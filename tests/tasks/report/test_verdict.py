@@ -138,15 +138,16 @@ def test_a_verdict_survives_its_json() -> None:
         Conclusion.read({"model": "a", "sentence": "b", "marks": [{"name": "a", "answer": "maybe", "words": ""}]})
 
 
-@pytest.mark.parametrize("width", [40, 80])
+@pytest.mark.parametrize("width", [36, 40, 53, 80])
 def test_in_a_terminal_no_line_is_wider_and_every_mark_begins_with_its_answer(width: int) -> None:
     lines = verdict_on(WON, GAIN, slices={"step 1": -0.1}).lines(width)
     assert max(map(len, lines)) <= width
     first = [line for line in lines if line.startswith("  ") and line[2] != " "]
     assert [line.split()[0] for line in first] == ["yes", "yes", "?", "no"]
     assert " ".join(lines).split()[:2] == ["Use", "gru:"]
+    assert not any(line.lstrip().startswith("%") for line in lines) and "20.0 % below" in " ".join(" ".join(lines).split())
 
 
 def test_as_markdown_nothing_of_the_data_is_markup() -> None:
     text = Conclusion("a_b", "Use a_b.", (Mark("x", Answer.NO, "<script> in *s*"),)).markdown()
-    assert text.splitlines() == [r"**Use a\_b.**", "", r"- x: **no**. &lt;script> in \*s\*"]
+    assert text.splitlines() == [r"**Use a\_b.**", "", r"- x: **no**; &lt;script> in \*s\*"]
