@@ -15,6 +15,7 @@ from tasks.lags.sizes import Sizes, sizes_of
 from tasks.load.source import LongFrame, Source, history_frame, load_series
 from tasks.report.inputs import log_failed_checks
 from tasks.tracking import connection, runs
+from tasks.train.outside import take_in_all
 from tasks.validate.report import failure_message, notes
 from tasks.validate.suite import validate_series
 from tasks.validate.verdict import Verdict
@@ -65,6 +66,7 @@ def _checked(run: RunParams, source: Source, experiment: str, folder: Path, boar
 def cut_windows(plan: Plan, opened: Opened, home: Path, board: Board) -> Cut:
     """Cuts the windows and reports how many there are and how much memory they take."""
     run, source, verdict = plan.run, opened.source, opened.verdict
+    take_in_all(plan, home)
     with board.stage("cut the windows"):
         tail = bool(verdict.facts["to_forecast"][0])
         frame = history_frame(run, source, verdict.dropped_features, verdict.dropped_series, tail)

@@ -19,6 +19,7 @@ from models.networks.recurrent import Recurrent
 from models.networks.segment_gru import SegmentGru
 from models.networks.sequence import EncoderDecoder, SeqToSeq, VecToSeq
 from models.networks.sparse_tsf import SparseTsf
+from models.outside import network_of
 
 FAMILIES: dict[str, type[Network]] = {
     "attention": Attention,
@@ -42,6 +43,11 @@ FAMILIES: dict[str, type[Network]] = {
 }
 
 
+def family_of(name: str) -> type[Network] | None:
+    """A family by its name: one of FAMILIES, or one from outside that this process has taken in."""
+    return FAMILIES.get(name) or network_of(name)
+
+
 def build_forecaster(
     family: str,
     network: Arguments,
@@ -54,7 +60,7 @@ def build_forecaster(
     quantiles: Sequence[float] = (),
     point: Point | None = None,
 ) -> Forecaster:
-    """A forecaster of a family (a key of FAMILIES), from its constructor's arguments.
+    """A forecaster of a family (`family_of`), from its constructor's arguments.
 
     Without `scaling` nothing is scaled.  `categories`: how many each categorical covariate has.  `quantiles`:
     ascending, in addition to the point forecast; a family whose constructor has no `outputs` returns the
@@ -63,9 +69,9 @@ def build_forecaster(
     how many of the newest samples of a window it sees.
     Raises ValueError for an unknown family, argument or type.
     """
-    if family not in FAMILIES:
+    kind = family_of(family)
+    if kind is None:
         raise ValueError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
-    kind = FAMILIES[family]
     own = {name: value for name, value in network.items() if name != "lookback" and (name != "skip" or kind.linear)}
     check_arguments(kind, family, own)
     rule = network.get("skip", "none")

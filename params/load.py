@@ -154,6 +154,11 @@ def _with_settings(tree: dict[str, Any], lines: Lines, settings: Sequence[Settin
     return tree, lines
 
 
+def _family(name: Any, outside: Mapping[str, str]) -> Any:
+    """A variant's family; one from outside by its module and name, as its jobs and versions name it."""
+    return outside.get(name, name) if isinstance(name, str) else name
+
+
 def _setting(text: str) -> Setting:
     return (*parse_setting(text), f"--set {clipped(text, SHOWN)}")
 
@@ -260,7 +265,7 @@ class _Layers:
             return VariantParams.model_validate(
                 {
                     "variant": variant,
-                    "family": ENSEMBLE if members else own.get("family"),
+                    "family": ENSEMBLE if members else _family(own.get("family"), run.families),
                     "about": own.get("about"),
                     "network": {} if members else run.network,
                     "shared": frozenset({*self.under.get("network", {}), *everyones}),

@@ -29,6 +29,7 @@ from params.section import (
     Section,
     Share,
     Span,
+    Target,
     Text,
     Threads,
     as_tuple,
@@ -273,6 +274,7 @@ class RunParams(Section):
     training: TrainingParams  # the training loop
     evaluation: EvaluationParams  # how models are scored
     promotion: PromotionParams  # what a challenger must achieve
+    families: dict[Name, Target] = Field(default_factory=dict)  # networks of your own: name: module:Class
 
     @property
     def quantile_levels(self) -> tuple[float, ...]:

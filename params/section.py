@@ -35,9 +35,19 @@ Positive = Annotated[int, Field(ge=1, le=MOST_ROWS)]
 NonNegative = Annotated[int, Field(ge=0, le=MOST_ROWS)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 Share = Annotated[float, Field(ge=0, le=1)]
+TARGET = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"  # code from outside: package.module:Name
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
+def _is_target(value: object) -> object:
+    if not isinstance(value, str) or not re.fullmatch(TARGET, value) or len(value) > 200:
+        raise ValueError("write the module and the name in it, such as my_package.nets:MyNet")
+    return value
+
+
+Target = Annotated[str, BeforeValidator(_is_target)]
 
 
 def owner(name: str) -> str | None:

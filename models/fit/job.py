@@ -45,6 +45,7 @@ from models.fit.settings import (
 from models.fit.step import out_of_memory
 from models.forecaster import Forecaster, Level, Point
 from models.networks.contract import Network
+from models.outside import Outside, take_in
 
 SHARED = ("panel", "threads", "device")  # stored once in an ensemble's job for all members
 Forecast = Callable[[Model, Windows], np.ndarray]  # [windows, horizon] in original units
@@ -68,7 +69,7 @@ class Job:
     `split` (a refit on all rows) every row is a training row.  `point`: how it is derived from the quantiles,
     if it is not a network output.  `greedy`: how the members' weights are learnt; `counts`: the weights, once
     known (`resolved`).  `panel`: the panel's folder.  `save_every`: seconds between checkpoints.
-    `resources`: what it needs of a machine.
+    `resources`: what it needs of a machine.  `outside`: the code of its network, if from outside this repository.
     """
 
     family: str
@@ -89,6 +90,7 @@ class Job:
     counts: tuple[int, ...] = ()
     save_every: float = SAVE_EVERY
     resources: Resources = field(default_factory=Resources)
+    outside: tuple[Outside, ...] = ()
 
     @property
     def networks(self) -> tuple["Job", ...]:
@@ -161,8 +163,9 @@ class Job:
         return self._needing() | place | rest
 
     def _needing(self) -> dict[str, Any]:
-        """The numbers of a job and its members, each with its resources, if given."""
+        """The numbers of a job and its members, each with its resources and code from outside, if given."""
         found = self.numbers() | ({"members": [member._needing() for member in self.members]} if self.members else {})
+        found |= {"outside": [one.to_dict() for one in self.outside]} if self.outside else {}
         return found if self.resources == Resources() else found | {"resources": asdict(self.resources)}
 
     @classmethod
@@ -184,6 +187,7 @@ class Job:
                 "members": tuple(cls.from_dict({**member, **shared}) for member in raw.get("members", ())),
                 "greedy": Greedy.from_dict(raw["greedy"]) if raw.get("greedy") else None,
                 "counts": tuple(raw.get("counts", ())),
+                "outside": tuple(Outside(**one) for one in raw.get("outside", ())),
             }
         )
 
@@ -199,7 +203,9 @@ def is_closed_form(family: str) -> bool:
 
 
 def build(job: Job, panel: Panel, scaling: Scaling) -> Forecaster:
-    """The forecaster of a job that is not an ensemble, with initial weights from its seed."""
+    """The forecaster of a job that is not an ensemble, with initial weights from its seed.  Raises OutsideError."""
+    for one in job.outside:
+        take_in(one)
     with own_generators():
         torch.manual_seed(stream(job.training, "weights"))
         return build_forecaster(

@@ -178,7 +178,7 @@ def check_arguments(kind: type, family: str, given: Arguments) -> None:
             raise ValueError(f"network.{name}: family {family} needs it")
     hints = get_type_hints(kind.__init__)  # type: ignore[misc]
     for name, value in given.items():
-        if not _fits(value, hints[name]):
+        if name in hints and not _fits(value, hints[name]):
             raise ValueError(f"network.{name}: {value!r} is not {_words(hints[name])}")
 
 

@@ -16,11 +16,12 @@ import numpy as np
 from models.data.origins import origin_rows
 from models.data.panel import content_digest
 from models.data.windows import Windows
-from models.families import FAMILIES
+from models.families import family_of
 from models.fit.job import Job, is_baseline, load_model, read_result
 from models.fit.settings import Epoch, Result
 from models.networks.contract import check_arguments
 from models.worker import forecast
+from params.errors import UserError
 from tasks.engine.choice import engine
 from tasks.engine.contract import Listener
 from tasks.files import spread
@@ -28,11 +29,12 @@ from tasks.registry.facts import Refitted, Trained
 from tasks.registry.load import Version
 from tasks.registry.unseen import forecasts, panel_of
 from tasks.train.identity import Fingerprint, fingerprint
+from tasks.train.outside import located
 from tasks.train.process import fit_folder, run_fit
 from tasks.train.revision import named
 
 TOLERANCE = 1e-2  # relative to the forecasts' spread, across kinds of devices; on the same kind nothing may differ
-DECISIVE = ("data", "numbers", "code")  # if one of them differs, the weights cannot be the same
+DECISIVE = ("data", "numbers", "code", "outside")  # if one of them differs, the weights cannot be the same
 OF_FORECASTS = ("data", "numbers")  # the same for a baseline, which other code may reproduce too
 FIELDS = (*DECISIVE, "torch", "statsforecast", "device", "python", "lock")  # the others are reported but may not matter
 LONGEST = 200  # characters shown of a value
@@ -118,7 +120,10 @@ def reproduce(
 def _again(version: Version, kept: Trained, home: Path, device: str, say: Say, stop: threading.Event | None) -> Proof:
     """The proof for one set of weights."""
     panel_of(version, home)  # raises if it is gone
-    job = kept.job_in(home / "panels", device)
+    try:
+        job = located(kept.job_in(home / "panels", device), version.facts.name, home)
+    except UserError as error:
+        return Proof(False, False, (), f"cannot be trained again: {error}")
     apart = differing(kept.fingerprint, fingerprint(job, content_digest(job.panel)))
     fields, told = {change.field for change in apart}, "; ".join(map(str, apart))
     what = "forecasts" if is_baseline(job.family) else "weights"
@@ -150,7 +155,11 @@ def _unknown_argument(job: Job) -> str:
         if is_baseline(one.family):  # the schema has checked its arguments
             continue
         try:
-            check_arguments(FAMILIES[one.family], one.family, {name: v for name, v in one.network.items() if name != "skip"})
+            kind = family_of(one.family)
+            if kind is None:
+                return f"there is no family {one.family}"
+            own = {name: value for name, value in one.network.items() if name not in ("skip", "lookback")}
+            check_arguments(kind, one.family, own)
         except ValueError as error:
             return str(error)
     return ""

@@ -288,12 +288,18 @@ def _known(kind: type, raw: Json) -> dict[str, Any]:
 
 
 def _stored(job: Job) -> dict[str, object]:
-    """A job as stored in a version: its panel is found by digest."""
-    return {name: value for name, value in job.to_dict().items() if name != "panel"}
+    """A job as stored in a version: its panel is found by digest, and code from outside by the local run file."""
+    return {name: value for name, value in _nowhere(job).to_dict().items() if name != "panel"}
 
 
 def _job(raw: Json) -> Job:
-    return Job.from_dict({**raw, "panel": ""})
+    return _nowhere(Job.from_dict({**raw, "panel": ""}))
+
+
+def _nowhere(job: Job) -> Job:
+    """A job that does not say where its code from outside lies: no version makes anybody import it."""
+    outside = tuple(replace(one, root="") for one in job.outside)
+    return replace(job, outside=outside, members=tuple(map(_nowhere, job.members)))
 
 
 def _moved(job: Job, panel: Path, device: str) -> Job:

@@ -1,5 +1,6 @@
 """The schema of a fit in model.json: numbers, place and fingerprint (`schema.py` has the rest)."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -12,7 +13,7 @@ from models.fit.settings import Measure, Training
 from params.load import ENSEMBLE
 from params.resources import ResourcesKept
 from params.schema import can_be_built
-from params.section import MOST, MOST_FOLDS, MOST_ROWS, Name, Share, Text, Threads
+from params.section import MOST, MOST_FOLDS, MOST_ROWS, TARGET, Name, Share, Text, Threads
 from tasks.registry.seal import Digest
 
 SIZE = 10**7  # the most samples, steps or units in a network
@@ -32,11 +33,13 @@ Word = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,200}$")]  # printable
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
 Installed = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+_-]{1,64}$")]  # a package version
 Device = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda)( [ -~]{1,200})?$")]
+Outside = Annotated[str, StringConstraints(pattern=f"^{TARGET}$", max_length=200)]
+OwnFile = Annotated[str, StringConstraints(pattern=r"^\w+(/\w+)*\.py$", max_length=500)]  # of code from outside
 File = Annotated[str, StringConstraints(pattern=r"^(flows|tasks|models|params)(/\w[\w.-]*)+$", max_length=500)]
 
 
 def _known(family: str) -> str:
-    if family not in (there := (*FAMILIES, ENSEMBLE, *BASELINES)):
+    if family not in (there := (*FAMILIES, ENSEMBLE, *BASELINES)) and not re.fullmatch(TARGET, family):
         raise ValueError(f"no family of this lagline; there are: {', '.join(there)}")
     return family
 
@@ -173,6 +176,20 @@ class GreedyTold(Exactly):
     stops: Annotated[list[Rows | None], Field(max_length=100_000)] = Field(default_factory=list)
 
 
+class CodeTold(Exactly):
+    """Code from outside this repository, by its content."""
+
+    files: Annotated[dict[OwnFile, Digest], Field(min_length=1, max_length=10_000)]
+    libraries: Annotated[dict[Installed, Installed], Field(max_length=1000)] = Field(default_factory=dict)
+
+
+class OutsideTold(CodeTold):
+    """The same with what it is called; where it lies, only a local run file says."""
+
+    target: Outside
+    root: Literal[""] = ""
+
+
 class MemberTold(Exactly):
     """The numbers of a fit or baseline, possibly a member of an ensemble."""
 
@@ -190,6 +207,7 @@ class MemberTold(Exactly):
     greedy: GreedyTold | None = None
     counts: Counts = Field(default_factory=list)
     resources: ResourcesKept = ResourcesKept()
+    outside: Annotated[list[OutsideTold], Field(max_length=10)] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -226,6 +244,7 @@ class FingerprintTold(Told):
     code_rule: Annotated[int, Field(ge=1, le=1000)] = 1
     torch: Installed
     statsforecast: Installed | None = None
+    outside: Annotated[dict[Outside, CodeTold], Field(max_length=1000)] = Field(default_factory=dict)
     python: Installed
     device: Device
     revision: Revision | None

@@ -13,7 +13,7 @@ from models.data.panel import Panel
 from models.data.refused import LOG1P, REFUSED
 from models.data.window import WindowParams
 from models.data.windows import Inputs
-from models.families import FAMILIES, build_forecaster
+from models.families import build_forecaster, family_of
 from models.fit.job import Job, is_baseline, is_closed_form
 from models.fit.settings import Resources, own_generators
 from models.forecaster import Forecaster, Skip
@@ -22,12 +22,13 @@ from params.errors import UserError
 from params.load import Plan, place_of
 from params.schema import RunParams, TrainingParams, VariantParams
 from tasks.engine.choice import engine
+from tasks.train.outside import take_in_all
 
 
 def own_network(variant: VariantParams) -> dict[str, Any]:
     """The arguments of a variant's network, without shared ones that its family does not take; `season`
     defaults to that of the evaluation."""
-    kind = FAMILIES.get(variant.family)
+    kind = family_of(variant.family)
     takes = [*inspect.signature(kind).parameters, *([] if kind.linear else ["skip"])] if kind else []
     season = {"season": variant.run.evaluation.season} if "season" in takes else {}
     return season | {name: value for name, value in variant.network.items() if name in takes or name not in variant.shared}
@@ -188,6 +189,7 @@ def check_plan(plan: Plan) -> None:
     from tasks.shelf import shelf  # imports polars and Prefect, which listing variants does not need
 
     shelf()
+    take_in_all(plan)
     device = engine().device()
     for variant in plan.variants.values():
         training = variant.run.training

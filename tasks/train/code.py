@@ -3,7 +3,8 @@
 import ast
 import hashlib
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -40,25 +41,50 @@ def _digest(root: Path, paths: Collection[Path]) -> str:
 @cache
 def imported_by(root: Path, start: str) -> frozenset[Path]:
     """The files below models/ that `start` imports, at any depth, itself and packages included."""
-    found: set[Path] = set()
-    todo = [root / start]
-    while todo:
-        path = todo.pop()
-        if path not in found:
-            found.add(path)
-            todo += [file for name in _modules(path) for file in _files(root, name)]
-    return frozenset(found)
+    return Sources(root, lambda top: top == "models").of(root / start)
 
 
-def _modules(path: Path) -> Iterator[str]:
-    """Every module of models/ that a file may import, also inside functions."""
+@dataclass(frozen=True)
+class Sources:
+    """Which files below a root a file imports.  `ours`: whether those of a top-level module are followed;
+    `others`: the other top-level modules that were met, in files followed so far."""
+
+    root: Path
+    ours: Callable[[str], bool]
+    others: set[str] = field(default_factory=set)
+
+    def of(self, start: Path) -> frozenset[Path]:
+        """All of them, at any depth, `start` and packages included.  Raises SyntaxError naming the file."""
+        found: set[Path] = set()
+        todo = [start, *_files(self.root, ".".join(start.relative_to(self.root).parts[:-1]))]
+        while todo:
+            path = todo.pop()
+            if path not in found:
+                found.add(path)
+                todo += [file for name in self._followed(path) for file in _files(self.root, name)]
+        return frozenset(found)
+
+    def _followed(self, path: Path) -> Iterator[str]:
+        """The modules of a file that are followed; the others are noted."""
+        for name in _modules(path, self.root):
+            top = name.split(".")[0]
+            if self.ours(top):
+                yield name
+            else:
+                self.others.add(top)
+
+
+def _modules(path: Path, root: Path) -> Iterator[str]:
+    """Every module that a file may import, also inside functions; a name imported from one may be a module."""
     with _PARSING:
-        tree = ast.parse(path.read_bytes())
+        tree = ast.parse(path.read_bytes(), str(path))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "models")
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "models":
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = path.relative_to(root).parts[: -node.level] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names if module)
 
 
 def _files(root: Path, module: str) -> Iterator[Path]:

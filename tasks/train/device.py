@@ -23,12 +23,12 @@ def cautions(variants: Sequence[VariantParams], jobs: int, device: str) -> list[
         )
     if not device.startswith("cuda"):
         return found
-    from models.families import FAMILIES  # with torch
+    from models.families import family_of  # with torch
     from models.networks.contract import Network
 
     for variant in variants:
         size = variant.network.get("hidden_size", 0)
-        gated = variant.network.get("cell", FAMILIES.get(variant.family, Network).fixed_cell) in ("lstm", "gru")
+        gated = variant.network.get("cell", (family_of(variant.family) or Network).fixed_cell) in ("lstm", "gru")
         if gated and isinstance(size, int) and size > PERSISTENT:
             found.append(
                 f"{variant.variant}: network.hidden_size {size} is more than {PERSISTENT}: cuDNN leaves its fast path for an "

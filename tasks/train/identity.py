@@ -6,7 +6,7 @@ It contains no path, date or name.  The folder of a fit and its MLflow run are f
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version as installed
@@ -23,6 +23,7 @@ from tasks.engine.choice import engine
 from tasks.files import ROOT
 from tasks.train.code import CODE_RULE, FIT, GREEDY, SERVING, WORKER, code_digest, imported_by, judging_digest
 from tasks.train.job import Planned
+from tasks.train.outside import outside_facts
 from tasks.train.revision import Revision, revision_of
 from tasks.validate.verdict import Verdict
 
@@ -38,7 +39,8 @@ class Fingerprint(TypedDict):
     """The identity of a fit and its parts, JSON-ready, as stored with a version and a run.
 
     `changed`: code files that the `revision` does not hold as they ran, with git's id of their content.
-    `statsforecast`: its version, if a baseline of the fit uses it.
+    `statsforecast`: its version, if a baseline of the fit uses it.  `outside`: its code from outside
+    (`Outside.facts`), if any.
     """
 
     identity: str
@@ -48,6 +50,7 @@ class Fingerprint(TypedDict):
     code_rule: int
     torch: str
     statsforecast: NotRequired[str]
+    outside: NotRequired[Mapping[str, object]]
     python: str
     device: str
     revision: str | None
@@ -96,7 +99,8 @@ def identity(job: Job, panel_digest: str) -> str:
 
     For a baseline, without torch: data, numbers, code, and statsforecast's version if it uses that.
     """
-    facts = {"data": panel_digest, "numbers": job.numbers(), "code": _code_of(job), **statsforecast(_baselines(job))}
+    facts: dict[str, Any] = {"data": panel_digest, "numbers": job.numbers(), "code": _code_of(job)}
+    facts |= {**statsforecast(_baselines(job)), **_outside(job)}
     if not is_baseline(job.family):
         facts |= {"torch": torch.__version__, "device": engine().kind(job.device, job.threads, job.resources)}
     return sha256(canonical(facts))
@@ -105,6 +109,12 @@ def identity(job: Job, panel_digest: str) -> str:
 def _baselines(job: Job) -> set[str]:
     """The baselines of a job: itself, or its members."""
     return {one.family for one in (job, *job.members) if is_baseline(one.family)}
+
+
+def _outside(job: Job) -> dict[str, Mapping[str, object]]:
+    """The code from outside of a job, if it has any."""
+    found = outside_facts(job)
+    return {"outside": found} if found else {}
 
 
 def _code_of(job: Job) -> str:
@@ -155,6 +165,7 @@ def fingerprint(job: Job, panel_digest: str) -> Fingerprint:
         "code_rule": CODE_RULE,
         "torch": torch.__version__,
         **statsforecast(_baselines(job)),  # type: ignore[typeddict-item]
+        **_outside(job),
         "python": sys.version.split()[0],
         "device": engine().kind(job.device, job.threads, job.resources),
         "revision": stands.commit,

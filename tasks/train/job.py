@@ -14,6 +14,7 @@ from params.schema import RunParams, VariantParams
 from tasks.train.check import labels_of, own_network, resources_of, seeds_of
 from tasks.train.kind import Kind
 from tasks.train.micro_batches import micro_batches
+from tasks.train.outside import code_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,7 @@ def make_job(
         combine=variant.combine,
         greedy=_greedy(variant.run, others) if variant.greedy else None,
         resources=resources_of(training),
+        outside=code_of(variant.family),
     )
 
 

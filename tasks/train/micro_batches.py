@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from models.families import FAMILIES
+from models.families import family_of
 from models.networks.contract import Network
 from params.load import PARAMS
 from params.schema import VariantParams
@@ -19,7 +19,7 @@ def _micro_batch_rule() -> dict[str, dict[str, int]]:
 
 def parts_by_rule(family: str, network: Mapping[str, Any], lookback: int, batch_size: int) -> int:
     """The parts of a batch by `params/rules/micro_batches.yaml`: by cell, sizes and lookback."""
-    kind = FAMILIES.get(family, Network)
+    kind = family_of(family) or Network
     rule = _micro_batch_rule().get(str(network.get("cell", kind.fixed_cell)))
     if rule is None or not kind.micro_batched:
         return 1

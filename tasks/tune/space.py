@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from models.families import FAMILIES
+from models.families import family_of
 from params.errors import UserError
 from params.load import Plan, parse_setting, place_of, variant_names
 from params.schema import VariantParams
@@ -73,7 +73,7 @@ def _space(plan: Plan, variant: VariantParams) -> Space:
 
 def _values_of(variant: VariantParams, keys: Sequence[str] | Mapping[str, Dimension]) -> dict[str, Value | None]:
     """A variant's values: from its file or the run, else its network constructor's defaults."""
-    kind = FAMILIES.get(variant.family)
+    kind = family_of(variant.family)
     defaults = {name: one.default for name, one in inspect.signature(kind).parameters.items()} if kind else {}
     network = {**{name: one for name, one in defaults.items() if one is not inspect.Parameter.empty}, **own_network(variant)}
     run = variant.run

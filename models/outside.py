@@ -1,0 +1,193 @@
+"""Code from outside this repository: imported only where it is named, and only as it was hashed.
+
+A run file names it (`families: {mine: my_package.nets:MyNet}`), `tasks/train/outside.py` finds its files and
+their hashes, and a job carries them.  Whatever names such code without saying where its files lie, such as a
+version from a registry, cannot make anybody import it.
+"""
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from torch import nn
+
+from models.networks.contract import Network
+
+SIZES = ("num_features", "lookback", "horizon")  # arguments that every network's constructor takes
+_IMPORTING = threading.RLock()
+
+
+class OutsideError(ValueError):
+    """Code from outside that is not there, not as it was hashed, or not what it should be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """An object of such code.  `target`: package.module:Name.  `files`: path below `root` -> sha256, of its
+    module and of all that it imports there.  `libraries`: versions of the other libraries that these import.
+    `root`: the folder they lie in, no part of an identity; empty where nobody has said it on this machine."""
+
+    target: str
+    files: Mapping[str, str]
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    root: str = ""
+
+    @property
+    def module(self) -> str:
+        """The module's dotted name."""
+        return self.target.partition(":")[0]
+
+    def facts(self) -> dict[str, Any]:
+        """What determines results, JSON-ready: without the folder."""
+        return {"files": dict(self.files), "libraries": dict(self.libraries)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return asdict(self)
+
+
+class _Verified(SourceFileLoader):
+    """Runs a source file only if it still has its hash; never from compiled bytes that were kept."""
+
+    def __init__(self, name: str, path: str, digest: str) -> None:
+        super().__init__(name, path)
+        self.digest = digest
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The code of the file.  Raises OutsideError if it has changed."""
+        content = Path(self.path).read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.digest:
+            raise OutsideError(f"{self.path} has changed since this command began: start it again")
+        code: CodeType = self.source_to_code(content, self.path)
+        return code
+
+
+class _Finder(MetaPathFinder):
+    """Finds the modules of code from outside: those with a hash, and no others in their packages."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, tuple[Path, str]] = {}  # module -> its file or folder, and its hash (a folder: empty)
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """The module's specification; None if it is none of these.  Raises ModuleNotFoundError without a hash."""
+        if fullname in self.known:
+            where, digest = self.known[fullname]
+            if not digest:
+                package = ModuleSpec(fullname, None, is_package=True)
+                package.submodule_search_locations = [str(where)]
+                return package
+            folders = [str(where.parent)] if where.name == "__init__.py" else None
+            loader = _Verified(fullname, str(where), digest)
+            return importlib.util.spec_from_file_location(fullname, where, loader=loader, submodule_search_locations=folders)
+        if path is None or fullname.partition(".")[0] not in self.known:
+            return None
+        spec = PathFinder.find_spec(fullname, path)
+        if spec is not None and (spec.origin or "").endswith(".py"):
+            raise ModuleNotFoundError(f"{fullname} is not hashed: import it by an import statement", name=fullname)
+        return spec
+
+    def add(self, outside: Outside) -> None:
+        """Makes its modules known; forgets what was imported of other content under the same names."""
+        found = _modules(outside)
+        if any(self.known.get(name, one) != one for name, one in found.items()):
+            tops = {name.partition(".")[0] for name in found}
+            for name in [one for one in sys.modules if one.partition(".")[0] in tops]:
+                del sys.modules[name]
+            self.known = {name: one for name, one in self.known.items() if name.partition(".")[0] not in tops}
+        self.known |= found
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+
+
+def installed_at(top: str) -> Path | None:
+    """The folder in which a top-level module lies on Python's path; None if it is not there, or has no folder."""
+    for finder in sys.meta_path:
+        if finder is _FINDER or not hasattr(finder, "find_spec"):
+            continue
+        spec = finder.find_spec(top, None)
+        if spec is None:
+            continue
+        places = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.has_location and spec.origin else [])]
+        return Path(places[0]).resolve().parent if places else None
+    return None
+
+
+_FINDER = _Finder()
+_FOUND: dict[str, tuple[Outside, Any]] = {}  # target -> as imported
+
+
+def _modules(outside: Outside) -> dict[str, tuple[Path, str]]:
+    """Every module of the code, with its file and hash; packages without an `__init__.py` by their folder."""
+    root, found = Path(outside.root), dict[str, tuple[Path, str]]()
+    for file in outside.files:
+        parts = Path(file).with_suffix("").parts
+        for count in range(1, len(parts)):
+            found.setdefault(".".join(parts[:count]), (root.joinpath(*parts[:count]), ""))
+    for file, digest in outside.files.items():
+        parts = Path(file).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = (root / file, digest)
+    return found
+
+
+def take_in(outside: Outside) -> Any:
+    """Imports an object of code from outside.  Raises OutsideError with the reason if that cannot be done."""
+    with _IMPORTING:
+        known = _FOUND.get(outside.target)
+        if known is not None and known[0] == outside:
+            return known[1]
+        if not outside.root:
+            raise OutsideError(f"{outside.target} is code from outside this repository, and nobody here has named it")
+        _FINDER.add(outside)
+        try:
+            module = importlib.import_module(outside.module)
+        except OutsideError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise OutsideError(f"{outside.module} cannot be imported: {type(error).__name__}: {error}") from error
+        name = outside.target.partition(":")[2]
+        if not hasattr(module, name):
+            raise OutsideError(f"{outside.module} ({module.__file__}) has no {name}")
+        found = getattr(module, name)
+        _FOUND[outside.target] = outside, found
+        return found
+
+
+def known(target: str) -> Outside | None:
+    """The code of a target that this process has taken in."""
+    return _FOUND[target][0] if target in _FOUND else None
+
+
+_NETWORKS: dict[Any, type[Network]] = {}  # a class from outside -> itself as a network
+
+
+def network_of(target: str) -> type[Network] | None:
+    """The network of a target that this process has taken in."""
+    return as_network(_FOUND[target][1]) if target in _FOUND else None
+
+
+def as_network(found: Any) -> type[Network]:
+    """A class from outside as a network.  Raises OutsideError if it does not meet the contract's signature."""
+    if found in _NETWORKS:
+        return _NETWORKS[found]
+    if not isinstance(found, type) or not issubclass(found, nn.Module):
+        raise OutsideError(f"{getattr(found, '__name__', found)!r} is no class derived from torch.nn.Module")
+    arguments = inspect.signature(found).parameters.values()
+    by_name = {one.name for one in arguments if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)}
+    if missing := [name for name in SIZES if name not in by_name]:
+        raise OutsideError(f"the constructor of {found.__name__} must take {', '.join(SIZES)} by name; {missing[0]} is missing")
+    if other := [one.name for one in arguments if one.name not in by_name]:
+        raise OutsideError(f"the constructor of {found.__name__} must name all its arguments; {other[0]} does not")
+    if getattr(found, "closed_form", False):
+        raise OutsideError(f"{found.__name__} is solved in closed form, which only families of lagline itself can be")
+    kind = found if issubclass(found, Network) else type(found.__name__, (found, Network), {"__module__": found.__module__})
+    _NETWORKS[found] = kind
+    return kind

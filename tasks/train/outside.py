@@ -1,0 +1,185 @@
+"""Code from outside this repository: where a run file's names lie, what they hash to, and what may be imported.
+
+A module is looked for next to the run file, then on Python's path.  Its file and all that it imports there
+are hashed; a module of another library counts by its version.  LAGLINE_HOME/outside/NAME.json says which run
+file the name was last compared with here: without it, nothing is imported to train a version again.
+"""
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+from models.fit.job import Job
+from models.outside import Outside, OutsideError, as_network, installed_at, known, take_in
+from params.errors import UserError
+from params.load import Plan
+from params.schema import RunParams
+from params.section import TARGET
+from params.strict_yaml import read_yaml
+from tasks.engine.choice import engine
+from tasks.files import ROOT, placed
+from tasks.train.code import Sources
+
+SECTIONS = ("families",)
+OURS = tuple(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
+COUNTED = ("torch",)  # other libraries whose version is part of every identity
+
+
+@dataclass(frozen=True)
+class Named:
+    """Code from outside as a run file names it: the key there, the name, and the code."""
+
+    key: str
+    name: str
+    code: Outside
+
+
+def named(run: RunParams, folder: Path) -> list[Named]:
+    """All that a run file in a folder names, found and hashed but not imported.  Raises UserError."""
+    return [Named(f"{section}.{name}", name, find(target, folder, f"{section}.{name}")) for section, name, target in _keys(run)]
+
+
+def _keys(run: RunParams) -> Iterable[tuple[str, str, str]]:
+    for section in SECTIONS:
+        for name, target in getattr(run, section).items():
+            yield section, name, target
+
+
+def take_in_all(plan: Plan, home: Path | None = None) -> None:
+    """Imports what a plan's run file names, and records the file in `home`.  Raises UserError, naming the key."""
+    from models.families import FAMILIES
+
+    folder = plan.path.resolve().parent
+    found = named(plan.run, folder)
+    if found and not engine().here:
+        raise UserError(f"{found[0].key}: code from outside does not travel to a cluster: unset LAGLINE_ENGINE")
+    for one in found:
+        if one.key.startswith("families.") and one.name in FAMILIES:
+            raise UserError(f"{one.key}: {one.name} is a family of lagline itself: use another name")
+        try:
+            as_network(take_in(one.code))
+        except OutsideError as error:
+            raise UserError(f"{one.key}: {error}") from error
+    if found and home is not None:
+        (home / "outside").mkdir(exist_ok=True)
+        with placed(home / "outside" / f"{plan.run.name}.json") as path:
+            path.write_text(json.dumps({"run_file": str(plan.path.resolve())}))
+
+
+def find(target: str, folder: Path, key: str) -> Outside:
+    """A target with its root and hashes; nothing is imported.  Raises UserError, naming the key."""
+    module = target.partition(":")[0]
+    top = module.partition(".")[0]
+    if top in OURS or top in sys.stdlib_module_names:
+        whose = "lagline" if top in OURS else "Python itself"
+        raise UserError(f"{key}: a module of your own cannot be called {top}, as one of {whose} is: rename it")
+    roots = _roots(top, folder)
+    if not roots:
+        raise UserError(f"{key}: there is no module {top} next to the run file ({folder}), nor on Python's path")
+    if len(roots) > 1:
+        raise UserError(f"{key}: {top} lies in {roots[0]} and in {roots[1]}: rename one")
+    root = roots[0]
+    file = next((one for one in _places(root, module) if one.is_file()), None)
+    if file is None:
+        raise UserError(f"{key}: there is no module {module} in {root}")
+    sources = Sources(root, lambda name: name == top or (root == folder and _roots(name, folder) == [root]))
+    try:
+        files = sorted(sources.of(file))
+    except SyntaxError as error:
+        raise UserError(f"{key}: {error.filename}:{error.lineno}: {error.msg}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{key}: {error}") from None
+    digests = {one.relative_to(root).as_posix(): hashlib.sha256(one.read_bytes()).hexdigest() for one in files}
+    return Outside(target=target, files=digests, libraries=_libraries(sources.others), root=str(root))
+
+
+def _roots(top: str, folder: Path) -> list[Path]:
+    """The folders in which a top-level module lies: next to the run file, or on Python's path."""
+    if top in OURS or top in sys.stdlib_module_names:
+        return []
+    found = [folder] if any(one.exists() for one in (folder / top, folder / f"{top}.py")) else []
+    elsewhere = installed_at(top)
+    return [*found, elsewhere] if elsewhere is not None and elsewhere not in found else found
+
+
+def _places(root: Path, module: str) -> tuple[Path, Path]:
+    base = root.joinpath(*module.split("."))
+    return base / "__init__.py", base.with_suffix(".py")
+
+
+def _libraries(modules: Iterable[str]) -> dict[str, str]:
+    """The versions of the libraries that some top-level modules belong to."""
+    others = sorted({*modules} - {*OURS, *COUNTED} - sys.stdlib_module_names)
+    owners = packages_distributions() if others else {}
+    return {name: version(name) for name in sorted({name for one in others for name in owners.get(one, ())})}
+
+
+def code_of(target: str) -> tuple[Outside, ...]:
+    """The code of a family, as a job holds it: empty for one of lagline itself."""
+    found = known(target)
+    return (found,) if found else ()
+
+
+def outside_of(job: Job) -> tuple[Outside, ...]:
+    """The code from outside of a job and its members, each once, in the order of their targets."""
+    found = {one.target: one for each in (job, *job.members) for one in each.outside}
+    return tuple(found[target] for target in sorted(found))
+
+
+def outside_facts(job: Job) -> dict[str, object]:
+    """What of it determines results, as part of an identity, by target; empty for most."""
+    return {one.target: one.facts() for one in outside_of(job)}
+
+
+def located(job: Job, name: str, home: Path) -> Job:
+    """The job of a registered version, with its code from outside as the local run file of its name has it.
+
+    Nothing is imported.  Raises UserError if no run file here names it.
+    """
+    wanted = outside_of(job)
+    if not wanted:
+        return job
+    run_file = _run_file(name, home)
+    targets = _targets(run_file) if run_file is not None else {}
+    here = {}
+    for one in wanted:
+        if run_file is None or one.target not in targets:
+            where = f"{run_file} does not name it" if run_file else f"no run file of {name} was compared in {home}"
+            raise UserError(
+                f"{one.target} is code from outside this repository, and {where}: it is imported only where a local run file "
+                "names it; compare with that file first"
+            )
+        here[one.target] = find(one.target, run_file.parent, targets[one.target])
+    return _with_code(job, here)
+
+
+def _with_code(job: Job, here: Mapping[str, Outside]) -> Job:
+    members = tuple(_with_code(one, here) for one in job.members)
+    return replace(job, outside=tuple(here[one.target] for one in job.outside), members=members)
+
+
+def _run_file(name: str, home: Path) -> Path | None:
+    """The run file that a name was last compared with in this home, if it is still there."""
+    try:
+        path = Path(json.loads((home / "outside" / f"{name}.json").read_text())["run_file"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return path if path.is_file() else None
+
+
+def _targets(run_file: Path) -> dict[str, str]:
+    """Every target that a run file names -> its key.  Raises UserError for an unreadable file."""
+    tree, _ = read_yaml(run_file)
+    sections = {section: tree.get(section) for section in SECTIONS}
+    return {
+        target: f"{section}.{name}"
+        for section, found in sections.items()
+        if isinstance(found, Mapping)
+        for name, target in found.items()
+        if isinstance(target, str) and re.fullmatch(TARGET, target)
+    }
