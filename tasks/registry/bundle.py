@@ -15,10 +15,8 @@ manifest.json         sha256 and size of every other file, written last; its own
 
 import copy
 import hashlib
-import io
 import json
 import shutil
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
@@ -33,6 +31,7 @@ from models.data.panel import Panel
 from models.data.window import AHEAD, WindowParams
 from models.data.windows import Inputs, Windows
 from models.ensemble import Model
+from models.exported import export
 from models.fit.checkpoint import write_bytes
 from models.fit.job import is_baseline
 from tasks.files import placed
@@ -42,7 +41,6 @@ from tasks.registry.schema import check_told
 BATCHES = (1, 2, 7, 256)  # batch sizes at which graph and forecaster are compared
 TOLERANCE, RELATIVE = 1e-4, 1e-5
 SEASONS, LEAST = 3, 10  # seasons in a baseline's example, and at least this many rows
-TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn")
 
 
 def write_bundle(
@@ -86,28 +84,6 @@ def _programs(weights: str, graph: str, forecaster: Model, params: WindowParams,
 def serving_name() -> str:
     """The content-based name of the serving module in bundles."""
     return f"lagline_serving_{hashlib.sha256(serving.SOURCE).hexdigest()[:12]}"
-
-
-@torch.no_grad()
-def export(forecaster: Model, params: WindowParams) -> bytes:
-    """A .pt2 archive of a forecaster on the CPU: `Inputs` -> [B, H, Q], any B.
-
-    It holds only numbers and calls of aten: no sample inputs (torch would unpickle them), no guards (it would
-    run them), and no stack traces (they name local folders).
-    """
-    batch = {0: torch.export.Dim.DYNAMIC}
-    with warnings.catch_warnings():  # export warns of the weight lists in torch's recurrent layers
-        warnings.filterwarnings("ignore", message="The tensor attributes .*_flat_weights")
-        program = torch.export.export(forecaster, tuple(Inputs.zeros(params, 2)), dynamic_shapes=(batch,) * len(Inputs._fields))
-    program.example_inputs = None
-    program._guards_code = []
-    for module in program.graph_module.modules():
-        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
-            for key in TRACES:
-                node.meta.pop(key, None)
-    archive = io.BytesIO()
-    torch.export.save(program, archive)
-    return archive.getvalue()
 
 
 @torch.no_grad()

@@ -27,7 +27,8 @@ from params.load import load_variant
 from tasks.engine.contract import Listener
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
-from tasks.registry.bundle import check_parity, export
+from models.exported import export
+from tasks.registry.bundle import check_parity
 from tasks.train.check import check_shared, check_variant
 from tasks.train.final import job_on_all_rows
 from tasks.train.job import labels_of, make_job

@@ -19,7 +19,7 @@ from models.fit.step import batch_loss
 from models.networks.contract import check_arguments, takes
 from models.networks.recurrent import Recurrent
 from params.load import load_variant, variant_names
-from tasks.registry.bundle import export
+from models.exported import export
 
 ALL = [
     one for one in (load_variant(name, "params/smoke.yaml") for name in variant_names()) if not one.members

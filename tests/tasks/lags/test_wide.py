@@ -22,7 +22,8 @@ from tasks.lags.panel import write_panel
 from tasks.lags.past import target_frame
 from tasks.lags.sizes import panel_bytes
 from tasks.lags.table import lag_table
-from tasks.registry.bundle import export, inputs_of
+from models.exported import export
+from tasks.registry.bundle import inputs_of
 
 ROWS = 200
 NOISE = np.random.default_rng(0).normal(size=ROWS)
