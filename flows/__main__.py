@@ -12,7 +12,7 @@ import typer
 from flows.runtime import arguments as arg
 from flows.runtime.begin import collect_nothing, leave, open_home, read_plan, read_run, some_numbers, with_variants
 from flows.runtime.outcome import status_of
-from flows.verbs import decisions, parcel, scheduled, watch
+from flows.verbs import decisions, family, parcel, scheduled, watch
 
 app = typer.Typer(
     name="python -m flows",
@@ -183,6 +183,7 @@ def reproduce(version: arg.Registered) -> None:
 
 app.command("export")(parcel.export_version)
 app.command("import")(parcel.import_version)
+app.command("check-family")(family.check_family)
 
 
 @app.command()

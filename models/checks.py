@@ -3,8 +3,10 @@
 Shapes: B batch, L lookback, F features, H horizon, Q outputs.
 """
 
+import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,11 +70,15 @@ class Check:
     test: Callable[[Subject], None]
 
 
-def failures(subject: Subject) -> Iterator[tuple[Check, str]]:
-    """Every check with what is wrong; empty where it passes.  No random numbers are drawn from the caller's."""
+def failures(subject: Subject, names: Collection[str] | None = None) -> Iterator[tuple[Check, str]]:
+    """Every check, or those of some names, with what is wrong; empty where it passes.
+
+    No random numbers are drawn from the caller's.
+    """
     for check in CHECKS:
-        with own_generators(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        if names is not None and check.name not in names:
+            continue
+        with own_generators(), _quiet():
             try:
                 check.test(subject)
             except Broken as broken:
@@ -82,6 +88,19 @@ def failures(subject: Subject) -> Iterator[tuple[Check, str]]:
                 yield check, f"{type(error).__name__}: {first}"
             else:
                 yield check, ""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings and no log: torch prints the whole graph of a network that it cannot export."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _sizes(subject: Subject) -> None:
@@ -185,7 +204,8 @@ CHECKS = (
           "make no tensor of a fixed type in forward; keep constants as buffers", _precision),
     Check("finite", "forecasts are finite, also for a window without any value",
           "avoid divisions by zero and logarithms of what may be zero", _finite),
-    Check("gradients", "every parameter gets a gradient", "remove layers that forward does not use, and detach nothing", _gradients),
+    Check("gradients", "every parameter gets a gradient",
+          "remove layers that forward does not use, and detach nothing", _gradients),
     Check("batch", "a window's forecast does not depend on the other windows of its batch",
           "normalize within a window (LayerNorm), not over a batch", _alone),
     Check("repeatable", "the same seed gives the same weights; in evaluation nothing is random",

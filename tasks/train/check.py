@@ -22,7 +22,7 @@ from params.errors import UserError
 from params.load import Plan, place_of
 from params.schema import RunParams, TrainingParams, VariantParams
 from tasks.engine.choice import engine
-from tasks.train.outside import take_in_all
+from tasks.train.outside import check_outside, key_of, take_in_all
 
 
 def own_network(variant: VariantParams) -> dict[str, Any]:
@@ -69,9 +69,8 @@ def check_variant(variant: VariantParams, windows: WindowParams) -> int:
         forecaster = _build(variant, windows)
         shape = tuple(forecaster.eval()(*Inputs.zeros(windows, 2)).shape)
     if shape[:2] != (2, windows.horizon):
-        raise UserError(
-            f"variant {variant.variant}: family {variant.family} gives {shape}, not [batch, {windows.horizon}, outputs]"
-        )
+        family = key_of(variant) or f"family {variant.family}"
+        raise UserError(f"variant {variant.variant}: {family} gives {shape}, not [batch, {windows.horizon}, outputs]")
     return sum(p.numel() for p in forecaster.parameters())
 
 
@@ -133,8 +132,12 @@ def _named(variant: VariantParams) -> Iterator[None]:
     """Converts errors of a network into a UserError that names the variant."""
     try:
         yield
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"variant {variant.variant} ({place_of(variant.variant)}): {error}") from error
+    except Exception as error:
+        key = key_of(variant)
+        if not key and not isinstance(error, ValueError | TypeError | RuntimeError):
+            raise
+        what = f"{key}: {type(error).__name__}: {error}" if key else str(error)
+        raise UserError(f"variant {variant.variant} ({place_of(variant.variant)}): {what}") from error
 
 
 def seeds_of(variant: VariantParams) -> int:
@@ -199,6 +202,7 @@ def check_plan(plan: Plan) -> None:
     check_shared(list(plan.variants.values()))
     for variant in plan.variants.values():
         check_variant(variant, plan.run.windows.window_params())
+        check_outside(variant)
 
 
 def check_levels(run: RunParams) -> None:

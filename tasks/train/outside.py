@@ -14,11 +14,14 @@ from dataclasses import dataclass, replace
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
+from models.checks import Subject, failures
+from models.families import FAMILIES, family_of
 from models.fit.job import Job
+from models.networks.contract import Network, takes
 from models.outside import Outside, OutsideError, as_network, installed_at, known, take_in
 from params.errors import UserError
 from params.load import Plan
-from params.schema import RunParams
+from params.schema import RunParams, VariantParams
 from params.section import TARGET
 from params.strict_yaml import read_yaml
 from tasks.engine.choice import engine
@@ -26,6 +29,7 @@ from tasks.files import ROOT, placed
 from tasks.train.code import Sources
 
 SECTIONS = ("families",)
+AT_ONCE = ("finite", "gradients", "batch", "export")  # what a run asks of a family before it is trained
 OURS = tuple(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
 COUNTED = ("torch",)  # other libraries whose version is part of every identity
 
@@ -52,8 +56,6 @@ def _keys(run: RunParams) -> Iterable[tuple[str, str, str]]:
 
 def take_in_all(plan: Plan, home: Path | None = None) -> None:
     """Imports what a plan's run file names, and records the file in `home`.  Raises UserError, naming the key."""
-    from models.families import FAMILIES
-
     folder = plan.path.resolve().parent
     found = named(plan.run, folder)
     if found and not engine().here:
@@ -71,8 +73,29 @@ def take_in_all(plan: Plan, home: Path | None = None) -> None:
             path.write_text(json.dumps({"run_file": str(plan.path.resolve())}))
 
 
+def key_of(variant: VariantParams) -> str:
+    """The run file's key of a variant's family, if that is from outside; else empty."""
+    return next((f"families.{name}" for name, target in variant.run.families.items() if target == variant.family), "")
+
+
+def check_outside(variant: VariantParams) -> None:
+    """Raises UserError if a variant's family is from outside, and would fail only after it was trained."""
+    for one in variant.members or (variant,):
+        if not (key := key_of(one)):
+            continue
+        own = {name: value for name, value in one.network.items() if takes(family_of(one.family) or Network, name)}
+        for check, wrong in failures(Subject(one.family, own), AT_ONCE):
+            if wrong:
+                raise UserError(
+                    f"variant {one.variant}: {key} fails the check {check.name}: {wrong}; {check.remedy} "
+                    f"(all checks: python -m flows check-family {one.family})"
+                )
+
+
 def find(target: str, folder: Path, key: str) -> Outside:
     """A target with its root and hashes; nothing is imported.  Raises UserError, naming the key."""
+    if not re.fullmatch(TARGET, target):
+        raise UserError(f"{key}: write the module and the name in it, such as my_package.nets:MyNet")
     module = target.partition(":")[0]
     top = module.partition(".")[0]
     if top in OURS or top in sys.stdlib_module_names:
@@ -80,7 +103,7 @@ def find(target: str, folder: Path, key: str) -> Outside:
         raise UserError(f"{key}: a module of your own cannot be called {top}, as one of {whose} is: rename it")
     roots = _roots(top, folder)
     if not roots:
-        raise UserError(f"{key}: there is no module {top} next to the run file ({folder}), nor on Python's path")
+        raise UserError(f"{key}: there is no module {top} in {folder}, nor on Python's path")
     if len(roots) > 1:
         raise UserError(f"{key}: {top} lies in {roots[0]} and in {roots[1]}: rename one")
     root = roots[0]

@@ -18,6 +18,7 @@ from models.data.scaling import fit_scaling
 from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Inputs, Windows
 from models.ensemble import Ensemble
+from models.exported import export
 from models.fit.job import Job, load_model, read_result, weights_hash, windows_of
 from models.fit.step import batch_loss
 from models.forecaster import Forecaster
@@ -27,7 +28,6 @@ from params.load import load_variant
 from tasks.engine.contract import Listener
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
-from models.exported import export
 from tasks.registry.bundle import check_parity
 from tasks.train.check import check_shared, check_variant
 from tasks.train.final import job_on_all_rows

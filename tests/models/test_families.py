@@ -13,13 +13,13 @@ from models.data.panel import Panel, Split
 from models.data.scaling import fit_scaling
 from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Inputs, Windows
+from models.exported import export
 from models.families import FAMILIES
 from models.fit.losses import pinball_loss
 from models.fit.step import batch_loss
 from models.networks.contract import check_arguments, takes
 from models.networks.recurrent import Recurrent
 from params.load import load_variant, variant_names
-from models.exported import export
 
 ALL = [
     one for one in (load_variant(name, "params/smoke.yaml") for name in variant_names()) if not one.members

@@ -16,13 +16,13 @@ from models.data.panel import DamagedPanel, Panel, Split, content_digest
 from models.data.scaling import fit_scaling
 from models.data.window import FeatureWindow, WindowParams
 from models.data.windows import Windows
+from models.exported import export
 from models.families import build_forecaster
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.lags.past import target_frame
 from tasks.lags.sizes import panel_bytes
 from tasks.lags.table import lag_table
-from models.exported import export
 from tasks.registry.bundle import inputs_of
 
 ROWS = 200

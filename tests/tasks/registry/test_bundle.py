@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from models import serving
 from models.data.windows import Windows
-from params.load import load_variant, variant_names
 from models.exported import export
+from params.load import load_variant, variant_names
 from tasks.registry.bundle import check_parity
 from tasks.registry.facts import BundleFacts
 

@@ -1,0 +1,47 @@
+"""The verb check-family: whether a network from outside the repository keeps the contract of a family."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from params.errors import ChecksFailed, UserError
+
+Code = Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="Such as my_package.nets:MyNet, in this folder.")]
+Arguments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="An argument of its constructor; may be repeated: hidden_size=8."),
+]
+
+
+def check_family(code: Code, settings: Arguments = None) -> None:
+    """Check a network of your own against the contract that every family meets; exit status 1 if it does not."""
+    network = _arguments(settings or [])
+    from models.checks import Subject, failures
+    from models.networks.contract import check_arguments
+    from models.outside import OutsideError, as_network, take_in
+    from tasks.train.outside import find
+
+    try:
+        check_arguments(as_network(take_in(find(code, Path.cwd(), code))), code, network)
+    except (OutsideError, ValueError) as error:
+        raise UserError(f"{code}: {error}") from error
+    failed = 0
+    for check, wrong in failures(Subject(code, network)):
+        failed += bool(wrong)
+        print(f"failed  {check.name}  {wrong}; {check.remedy}" if wrong else f"passed  {check.name}  {check.must}", flush=True)
+    if failed:
+        raise ChecksFailed(f"{code} does not keep the contract of a family: {failed} of the checks above failed")
+
+
+def _arguments(settings: list[str]) -> dict[str, int | float | str]:
+    """The constructor's arguments.  Raises UserError for what is no NAME=VALUE."""
+    from params.load import parse_setting
+
+    found = {}
+    for text in settings:
+        path, value = parse_setting(text)
+        if len(path) > 1 or not isinstance(value, bool | int | float | str):
+            raise UserError(f"--set {text}: write an argument of the constructor and one value, such as --set hidden_size=8")
+        found[path[0]] = value
+    return found
