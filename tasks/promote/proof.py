@@ -20,6 +20,7 @@ from models.families import family_of
 from models.fit.job import Job, is_baseline, load_model, read_result
 from models.fit.settings import Epoch, Result
 from models.networks.contract import check_arguments
+from models.outside import OutsideError, take_in
 from models.worker import forecast
 from params.errors import UserError
 from tasks.engine.choice import engine
@@ -29,7 +30,7 @@ from tasks.registry.facts import Refitted, Trained
 from tasks.registry.load import Version
 from tasks.registry.unseen import forecasts, panel_of
 from tasks.train.identity import Fingerprint, fingerprint
-from tasks.train.outside import located
+from tasks.train.outside import located, outside_of
 from tasks.train.process import fit_folder, run_fit
 from tasks.train.revision import named
 
@@ -150,7 +151,14 @@ def _again(version: Version, kept: Trained, home: Path, device: str, say: Say, s
 
 
 def _unknown_argument(job: Job) -> str:
-    """An argument that one of the job's networks cannot take, in words; empty if there is none."""
+    """An argument that one of the job's networks cannot take, in words; empty if there is none.
+
+    Imports its code from outside: the local run file names it, and it is the recorded code."""
+    try:
+        for code in outside_of(job):
+            take_in(code)
+    except OutsideError as error:
+        return str(error)
     for one in job.members or (job,):
         if is_baseline(one.family):  # the schema has checked its arguments
             continue

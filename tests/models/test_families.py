@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from models import build_forecaster, serving
+from models.checks import CHECKS, Subject
 from models.data.origins import origin_rows
 from models.data.panel import Panel, Split
 from models.data.scaling import fit_scaling
@@ -16,6 +17,7 @@ from models.data.windows import Inputs, Windows
 from models.exported import export
 from models.families import FAMILIES
 from models.fit.losses import pinball_loss
+from models.fit.settings import own_generators
 from models.fit.step import batch_loss
 from models.networks.contract import check_arguments, takes
 from models.networks.recurrent import Recurrent
@@ -28,18 +30,13 @@ each_variant = pytest.mark.parametrize("variant", ALL, ids=lambda v: v.variant)
 QUANTILES = (0.05, 0.5, 0.95)
 UNEVEN = (0.1, 0.3, 0.5, 0.9)
 NINE = tuple(round(0.1 * k, 1) for k in range(1, 10))
-SIZES = [(1, 1, 1), (3, 7, 2), (5, 1, 12), (2, 30, 5)]
 
 
 @each_variant
-@pytest.mark.parametrize(("features", "lookback", "horizon"), SIZES)
-def test_any_number_of_features_lookback_and_horizon(variant, features, lookback, horizon) -> None:
-    kind = FAMILIES[variant.family]
-    several = {"outputs": 4} if takes(kind, "outputs") else {}
-    own = {name: value for name, value in variant.network.items() if name != "skip"}  # the forecaster's, not the network's
-    network = kind(num_features=features, lookback=lookback, horizon=horizon, **several, **own).eval()
-    found = network(torch.randn(6, lookback, features))
-    assert found.shape == ((6, horizon, 4) if several else (6, horizon))
+@pytest.mark.parametrize("check", [one for one in CHECKS if one.name != "export"], ids=lambda one: one.name)
+def test_a_variant_keeps_the_contract(variant, check) -> None:
+    with own_generators():
+        check.test(Subject(variant.family, variant.network))
 
 
 @each_variant
@@ -60,23 +57,6 @@ def test_forecasts_are_finite_and_every_parameter_gets_a_gradient(
     batch_loss(forecaster.train(), inputs, y, "mae").backward()  # type: ignore[no-untyped-call]
     for name, parameter in forecaster.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
-
-
-@each_variant
-def test_a_window_with_nothing_known_gives_a_finite_forecast(variant, params: WindowParams) -> None:
-    forecaster = build_forecaster(variant.family, variant.network, params, level="last").eval()
-    blank = Inputs.zeros(params, 2)
-    nothing = blank._replace(past_BLF=blank.past_BLF + torch.nan, series_B=torch.tensor([0, 7]))
-    assert torch.isfinite(forecaster(*nothing)).all()
-
-
-@each_variant
-def test_a_forecast_does_not_depend_on_its_batch(variant, params: WindowParams) -> None:
-    torch.manual_seed(1)
-    forecaster = build_forecaster(variant.family, variant.network, params, level="last").eval()
-    inputs = Inputs.zeros(params, 9)._replace(past_BLF=torch.randn(9, params.lookback, 2))
-    alone = torch.cat([forecaster(*(part[i : i + 1] for part in inputs)) for i in range(9)])
-    torch.testing.assert_close(forecaster(*inputs), alone, rtol=1e-5, atol=1e-5)
 
 
 @each_variant

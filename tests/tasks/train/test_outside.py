@@ -1,0 +1,164 @@
+"""tasks/train/outside.py: where a run file's code lies, what is hashed of it, and what may be imported for a version."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from models.data.panel import Split
+from models.fit.job import Job
+from models.outside import Outside
+from params.errors import UserError
+from params.load import Plan, load_plan
+from tasks.registry.facts import _job, _stored
+from tasks.train.check import check_plan
+from tasks.train.identity import identity
+from tasks.train.job import make_job
+from tasks.train.outside import code_of, find, located, outside_of, take_in_all
+
+SMOKE = Path("params/smoke.yaml").read_text()
+NET = """
+import numpy
+from torch import nn
+import {cells}
+
+class Net(nn.Module):
+    def __init__(self, *, num_features: int, lookback: int, horizon: int, hidden: int = 2) -> None:
+        super().__init__()
+        {init}
+        self.line = nn.Linear(lookback * num_features, horizon)
+
+    def forward(self, x):
+        return {forward}
+"""
+
+
+def write(folder: Path, init: str = "pass", forward: str = "self.line(x.flatten(1))", cells: str = "") -> None:
+    """A module `net_<folder>` and one that it imports; named by the folder, so that no two tests share modules."""
+    name = folder.name.replace("-", "_")
+    (folder / f"net_{name}.py").write_text(NET.format(cells=cells or f"cells_{name}", init=init, forward=forward))
+    (folder / f"cells_{name}.py").write_text("WIDTH = 1\n")
+
+
+def plan_in(folder: Path, key: str = "own", target: str = "", more: str = "") -> Plan:
+    target = target or f"net_{folder.name.replace('-', '_')}:Net"
+    text = f"families: {{{key}: {target}}}\ndefine: {{mine: {{family: {key}, about: our own, network: {{hidden: 3}}}}}}\n"
+    path = folder / "run.yaml"
+    path.write_text(SMOKE.replace("variants: [ridge, elman, cnn]", "variants: [mine]") + text + more)
+    return load_plan(path)
+
+
+def job_of(plan: Plan, panel: Path) -> Job:
+    windows = plan.run.windows.window_params()
+    return make_job(plan.variants["mine"], 0, panel, windows, Split("time", 1, 2), "cpu")
+
+
+def test_the_module_and_what_it_imports_there_are_hashed_and_make_the_identity(tmp_path: Path) -> None:
+    write(tmp_path)
+    name = tmp_path.name.replace("-", "_")
+    plan = plan_in(tmp_path)
+    take_in_all(plan)
+    (code,) = code_of(plan.variants["mine"].family)
+    assert set(code.files) == {f"net_{name}.py", f"cells_{name}.py"}
+    assert list(code.libraries) == ["numpy"]
+    before = identity(job_of(plan, Path("panel")), "d")
+    moved = replace(job_of(plan, Path("panel")), outside=(replace(code, root="/elsewhere"),))
+    assert identity(moved, "d") == before  # no path in it
+    (tmp_path / f"cells_{name}.py").write_text("WIDTH = 2\n")
+    take_in_all(plan)
+    assert identity(job_of(plan, Path("panel")), "d") != before
+
+
+def test_a_package_is_hashed_as_far_as_it_is_imported(tmp_path: Path) -> None:
+    for file, text in {
+        "pack_a/__init__.py": "",
+        "pack_a/nets.py": "from . import cells\nfrom .deep.more import x\ndef f():\n    import json, torch, pack_b\n",
+        "pack_a/cells.py": "from .. import none\n",
+        "pack_a/deep/more.py": "import pack_a.last as y\n",
+        "pack_a/last.py": "",
+        "pack_a/unused.py": "",
+        "pack_b.py": "",
+    }.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+    found = find("pack_a.nets:X", tmp_path, "families.own")
+    expected = ["__init__", "cells", "deep/more", "last", "nets"]
+    assert sorted(found.files) == [*(f"pack_a/{one}.py" for one in expected), "pack_b.py"]
+    assert found.libraries == {}
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("os:system", "families.own: a module of your own cannot be called os, as one of Python itself is"),
+        ("models.families:FAMILIES", "families.own: a module of your own cannot be called models, as one of lagline is"),
+        ("none_such:Net", "families.own: there is no module none_such in"),
+        ("torch.none:Net", "families.own: there is no module torch.none in"),
+        ("broken_net:Net", "families.own: .*broken_net.py:1: invalid syntax"),
+    ],
+)
+def test_code_that_is_not_there_is_one_error(target: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "broken_net.py").write_text("class Net(:\n")
+    with pytest.raises(UserError, match=told):
+        take_in_all(plan_in(tmp_path, target=target))
+
+
+def test_a_name_of_ours_and_a_target_that_is_none_are_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    with pytest.raises(UserError, match=r"families.recurrent: recurrent is a family of lagline itself"):
+        take_in_all(plan_in(tmp_path, key="recurrent"))
+    with pytest.raises(UserError, match=r"families.own: write the module and the name in it, such as my_package.nets:MyNet"):
+        plan_in(tmp_path, target="net")
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ({"init": "raise KeyError(horizon)"}, r"variant mine \(define in the run file\): families.own: KeyError: 6"),
+        ({"forward": "self.line(x.flatten(1))[:, :2]"}, r"families.own gives \(2, 2, 1\), not \[batch, 6, outputs\]"),
+        ({"forward": "self.line(x.flatten(1)) / 0"}, r"families.own fails the check finite: its forecast .* is not finite"),
+        ({"forward": "self.line(x.flatten(1)).detach()"}, r"families.own fails the check gradients"),
+        (
+            {"forward": "self.line(x.flatten(1)) * (1 if x.device.type == 'meta' or x.sum() > 0 else 2)"},
+            r"families.own fails the check export: .*all checks: python -m flows check-family net_",
+        ),
+    ],
+)
+def test_a_network_that_would_fail_later_is_refused_before_data_are_read(
+    parts: dict[str, str], told: str, tmp_path: Path
+) -> None:
+    write(tmp_path, **parts)
+    with pytest.raises(UserError, match=told):
+        check_plan(plan_in(tmp_path))
+
+
+def test_a_version_does_not_say_where_code_lies(tmp_path: Path) -> None:
+    write(tmp_path)
+    plan = plan_in(tmp_path)
+    take_in_all(plan)
+    job = job_of(plan, Path("panel"))
+    assert job.outside[0].root == str(tmp_path)
+    stored = json.loads(json.dumps(_stored(job)))
+    assert str(tmp_path) not in json.dumps(stored)
+    stored["outside"][0]["root"] = str(tmp_path)
+    assert _job(stored).outside[0].root == ""
+
+
+def test_code_of_a_version_is_found_by_the_local_run_file_alone(tmp_path: Path) -> None:
+    write(tmp_path)
+    plan, home = plan_in(tmp_path), tmp_path / "home"
+    home.mkdir()
+    take_in_all(plan)
+    kept = _job(_stored(job_of(plan, Path("panel"))))
+    with pytest.raises(UserError, match=r"no run file of smoke was compared in .*home: it is imported only where"):
+        located(kept, "smoke", home)
+    take_in_all(plan, home)
+    assert outside_of(located(kept, "smoke", home)) == job_of(plan, Path("panel")).outside
+    plan.path.write_text(SMOKE)
+    with pytest.raises(UserError, match=r"run.yaml does not name it"):
+        located(kept, "smoke", home)
+    other = replace(kept, outside=(Outside(target="os:system", files={"os.py": "0" * 64}),))
+    plan_in(tmp_path)
+    with pytest.raises(UserError, match=r"os:system is code from outside this repository, and .*run.yaml does not name it"):
+        located(other, "smoke", home)
