@@ -154,7 +154,7 @@ def _gradients(subject: Subject) -> None:
     loss = batch_loss(forecaster, inputs, y_BT, "mae")
     if not torch.isfinite(loss):
         raise Broken("its loss on random numbers is not finite")
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     for name, parameter in forecaster.named_parameters():
         if parameter.requires_grad and (parameter.grad is None or not parameter.grad.abs().sum() > 0):
             raise Broken(f"{name} gets no gradient")

@@ -20,7 +20,7 @@ from typing import Any
 
 from torch import nn
 
-from models.networks.contract import Network
+from models.networks.contract import ClosedForm, Network
 
 SIZES = ("num_features", "lookback", "horizon")  # arguments that every network's constructor takes
 _IMPORTING = threading.RLock()
@@ -161,6 +161,13 @@ def take_in(outside: Outside) -> Any:
         return found
 
 
+def taken(target: str) -> Any:
+    """An object that this process has taken in.  Raises OutsideError if it has not."""
+    if target not in _FOUND:
+        raise OutsideError(f"{target} is code from outside this repository, and nobody here has named it")
+    return _FOUND[target][1]
+
+
 def known(target: str) -> Outside | None:
     """The code of a target that this process has taken in."""
     return _FOUND[target][0] if target in _FOUND else None
@@ -186,8 +193,8 @@ def as_network(found: Any) -> type[Network]:
         raise OutsideError(f"the constructor of {found.__name__} must take {', '.join(SIZES)} by name; {missing[0]} is missing")
     if other := [one.name for one in arguments if one.name not in by_name]:
         raise OutsideError(f"the constructor of {found.__name__} must name all its arguments; {other[0]} does not")
-    if getattr(found, "closed_form", False):
-        raise OutsideError(f"{found.__name__} is solved in closed form, which only families of lagline itself can be")
+    if getattr(found, "closed_form", False) and not (issubclass(found, ClosedForm) and getattr(found, "penalties", ())):
+        raise OutsideError(f"{found.__name__} is solved in closed form: derive it from ClosedForm, and name its penalties")
     kind = found if issubclass(found, Network) else type(found.__name__, (found, Network), {"__module__": found.__module__})
     _NETWORKS[found] = kind
     return kind

@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from models.data.window import AHEAD, HOLIDAY, FeatureWindow, WindowParams, calendar_channels
 from params.data import DataParams
@@ -43,6 +50,7 @@ MOST_SAMPLES = 10_000  # per window, or steps ahead: networks of this size are b
 MOST_SIZE, MOST_LAYERS = 10**6, 100  # a network's numeric argument; one that counts its parts (num_...)
 FARTHEST = 5_000  # years that a forecast may reach ahead: dates end in year 9999
 Severity = Literal["fail", "warn"]
+LOSSES = ("mae", "mse", "huber")
 
 
 Level = Annotated[float, Field(gt=0, lt=1)]
@@ -231,7 +239,7 @@ class TrainingParams(Section):
     learning_rate: Annotated[float, Field(gt=0, le=MOST)]  # of AdamW
     weight_decay: Annotated[float, Field(ge=0, le=MOST)]  # of AdamW
     clip_norm: Annotated[float, Field(gt=0, le=MOST)]  # the largest norm of a gradient
-    loss: Literal["mae", "mse", "huber"]
+    loss: Text
     monitor: Literal["mae", "loss"] = "mae"
     average_epochs: Annotated[float, Field(ge=0, le=1000)] = 0.0
     threads: Threads
@@ -275,6 +283,8 @@ class RunParams(Section):
     evaluation: EvaluationParams  # how models are scored
     promotion: PromotionParams  # what a challenger must achieve
     families: dict[Name, Target] = Field(default_factory=dict)  # networks of your own: name: module:Class
+    metrics: dict[Name, Target] = Field(default_factory=dict)  # measures of your own, shown: name: module:function
+    losses: dict[Name, Target] = Field(default_factory=dict)  # losses of your own, for training.loss: name: module:function
 
     @property
     def quantile_levels(self) -> tuple[float, ...]:
@@ -291,6 +301,10 @@ class RunParams(Section):
     def _fits_together(self) -> Self:
         if len(set(self.variants)) < len(self.variants):
             raise ValueError("variants: a variant is named twice")
+        if taken := {*LOSSES} & {*self.losses}:
+            raise ValueError(f"losses: {', '.join(sorted(taken))} is a loss of lagline itself: use another name")
+        if self.training.loss not in (known := (*LOSSES, *self.losses)):
+            raise ValueError(f"training.loss: {self.training.loss!r} is not one of {', '.join(known)}")
         named = {"data.id": self.data.ids, "data.time": self.data.times, "data.target": (self.data.target,)}
         keys = [(key, name) for key, names in named.items() for name in names]
         for (one, name), (other, same) in combinations(keys, 2):

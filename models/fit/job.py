@@ -23,7 +23,7 @@ from models.data.scaling import Method, Scaling, Transform, fit_scaling
 from models.data.window import WindowParams
 from models.data.windows import Windows, widest
 from models.ensemble import Combine, Ensemble, Model
-from models.families import FAMILIES, build_forecaster
+from models.families import build_forecaster, family_of
 from models.fit import checkpoint
 from models.fit.loop import SAVE_EVERY, OnEpoch, fit
 from models.fit.peak import peak_memory
@@ -199,7 +199,7 @@ def is_baseline(family: str) -> bool:
 
 def is_closed_form(family: str) -> bool:
     """Whether a family is solved rather than trained: no epochs, no seeds, on the CPU."""
-    return FAMILIES.get(family, Network).closed_form
+    return (family_of(family) or Network).closed_form
 
 
 def build(job: Job, panel: Panel, scaling: Scaling) -> Forecaster:

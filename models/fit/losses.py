@@ -1,10 +1,12 @@
-"""Losses that ignore missing targets."""
+"""Losses that ignore missing targets: ours by name, and those from outside by their target."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from models.outside import OutsideError, taken
 
 ELEMENTWISE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mae": lambda forecast, y: functional.l1_loss(forecast, y, reduction="none"),
@@ -13,13 +15,42 @@ ELEMENTWISE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
+def elementwise(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of every forecast by its target, by name.  Raises OutsideError for one that nobody has taken in."""
+    return ELEMENTWISE[name] if name in ELEMENTWISE else taken(name)
+
+
+def check_loss(name: str) -> None:
+    """Raises OutsideError unless a loss gives a finite number and gradient for every forecast, also for a perfect one."""
+    y_BH = torch.tensor([[-1.0, 0.0, 2.0], [0.5, 3.0, -2.0]])
+    missed_BH = (y_BH + torch.tensor([0.5, -1.5, 3.0])).requires_grad_()
+    perfect_BH = y_BH.clone().requires_grad_()
+    for forecast_BH in (missed_BH, perfect_BH):
+        try:
+            found_BH = elementwise(name)(forecast_BH, y_BH)
+        except Exception as error:
+            raise OutsideError(f"{name} raised {type(error).__name__}: {error}") from error
+        if not isinstance(found_BH, Tensor) or found_BH.shape != y_BH.shape:
+            shape = list(found_BH.shape) if isinstance(found_BH, Tensor) else type(found_BH).__name__
+            raise OutsideError(f"{name} must give one loss for each forecast, a tensor of {list(y_BH.shape)}, not {shape}")
+        if not torch.isfinite(found_BH).all():
+            raise OutsideError(f"{name} gives a loss that is not finite")
+        if not found_BH.requires_grad:
+            raise OutsideError(f"{name} has no gradient: compute it by torch from the forecasts it is given")
+        (slope_BH,) = torch.autograd.grad(found_BH.sum(), forecast_BH)
+        if not torch.isfinite(slope_BH).all():
+            raise OutsideError(f"{name} has a gradient that is not finite where a forecast equals its target, or elsewhere")
+        if forecast_BH is missed_BH and not slope_BH.abs().sum() > 0:
+            raise OutsideError(f"{name} has a gradient of zero everywhere: nothing would be learnt")
+
+
 def masked_loss(name: str, forecast_BH: Tensor, y_BH: Tensor, count: Tensor | None = None) -> Tensor:
-    """The mean loss (`mae`, `mse` or `huber`, delta 1) over the observed targets; 0 if none is observed.
+    """The mean loss (`mae`, `mse`, `huber` of delta 1, or one from outside) over the observed targets; 0 if none is.
 
     `count`: the observed targets of the whole batch if this is part of one, so that the parts' losses add up.
     """
     observed = ~y_BH.isnan()
-    errors = ELEMENTWISE[name](forecast_BH, torch.where(observed, y_BH, forecast_BH.detach()))
+    errors = elementwise(name)(forecast_BH, torch.where(observed, y_BH, forecast_BH.detach()))
     return errors.sum() / (observed.sum() if count is None else count).clamp(min=1)
 
 

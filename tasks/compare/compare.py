@@ -25,6 +25,7 @@ from tasks.compare.board import Board, Difference, Score, ScoreRow, Standing
 from tasks.compare.differences import Pair, differences
 from tasks.compare.distribution import RowScores, Ruler, Shape
 from tasks.compare.measures import Scale
+from tasks.compare.own import OwnMeasures
 from tasks.evaluate import frames
 from tasks.evaluate.baselines import Baselines
 from tasks.evaluate.bounds import bounds_of
@@ -139,9 +140,10 @@ def compare(
     for model in judged.calibrations:
         step(model)
         row = known.get(model) or _baseline_row(model, baselines.notes.get(model), judged.bar.notes.get(model))
-        tally, shapes[model], grid = _tallied(judged, model, ruler, run.quantile_levels)
+        own = OwnMeasures(model, run.metrics)
+        tally, shapes[model], grid = _tallied(judged, model, ruler, run.quantile_levels, own)
         probed = origins[copycat.probed(len(origins))]
-        row = _scored(row, tally, judged, copycat.probe(panel, probed, grid, windows.gap))
+        row = _scored(row, tally, judged, copycat.probe(panel, probed, grid, windows.gap)).with_numbers(**own.score())
         rows.append(row)
         if row.finished:
             tables += [tally.breakdown(by) for by in tally.slices()]
@@ -170,7 +172,9 @@ def compare(
     )
 
 
-def _tallied(judged: _Judged, model: str, ruler: Ruler, levels: Sequence[float]) -> tuple[scores.Tally, Shape, np.ndarray]:
+def _tallied(
+    judged: _Judged, model: str, ruler: Ruler, levels: Sequence[float], own: OwnMeasures
+) -> tuple[scores.Tally, Shape, np.ndarray]:
     """A model's test sums and shape over all blocks, and the probed forecasts [origins, horizon]."""
     bar, scale, horizon = judged.bar, judged.scale, judged.test.horizon
     tally = scores.Tally(model, bar.name, bar.naive, scale, judged.scaled, ruler.groups)
@@ -179,6 +183,7 @@ def _tallied(judged: _Judged, model: str, ruler: Ruler, levels: Sequence[float])
     blocks = judged.test.blocks(model, bar.name, bar.naive, *scale.besides)
     for block, outcome in zip(blocks, judged.test.outcomes(model, levels), strict=True):
         some = slice(done, done + block.height // horizon)
+        own.add(block)
         tally.add(block.hstack(rows.of(outcome, ruler.scale[some].repeat(horizon))))
         inside = probed[(probed >= some.start) & (probed < some.stop)] - some.start
         grid.append(outcome.point.reshape(-1, horizon)[inside])

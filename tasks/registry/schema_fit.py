@@ -123,7 +123,7 @@ class TrainingTold(Exactly):
     learning_rate: Above
     weight_decay: Annotated[float, Field(ge=0, le=MOST)]
     clip_norm: Above
-    loss: Literal["mae", "mse", "huber"]
+    loss: Literal["mae", "mse", "huber"] | Outside
     variant: Name
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     micro_batches: Some = 1

@@ -281,7 +281,22 @@ FOLDS = tuple(
     for score, mark, words in (("val_score", "", "error that ranks"), ("val_mae", ", MAE", "MAE"))
     for number in range(1, MOST_FOLDS + 1)
 )  # fmt: skip
+OWN = "test_own_"  # columns of the measures from outside (`metrics:` in a run file)
+
+
+def own_column(name: str) -> Column:
+    """The column of a measure from outside."""
+    own = name.removeprefix(OWN)
+    return Column(name=name, heading=own, words=f"{own} on test", meaning="a measure of the run file's own", metric=name)
+
+
 BY_NAME = {column.name: column for column in (*COLUMNS, *FOLDS)}
+
+
+def column_named(name: str) -> Column:
+    """A column by its name, one of the user's own measures included."""
+    return own_column(name) if name.startswith(OWN) else BY_NAME[name]
+
 
 NARROW = (
     "rank", "name", "val_mae", "test_mae", "test_mae_spread", "test_skill", "test_interval_score_90",

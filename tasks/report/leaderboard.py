@@ -12,7 +12,19 @@ from rich.text import Text
 from params.evaluation import Measure
 from tasks.compare.board import LEVEL, Board, ScoreRow, Standing
 from tasks.pages import NUMBER, Cell, Html, Row, table
-from tasks.report.columns import BY_NAME, COLUMNS, DISTRIBUTION, FOLDS, NARROW, WIDE, Column, Form
+from tasks.report.columns import (
+    BY_NAME,
+    COLUMNS,
+    DISTRIBUTION,
+    FOLDS,
+    NARROW,
+    OWN,
+    WIDE,
+    Column,
+    Form,
+    column_named,
+    own_column,
+)
 from tasks.train.kind import Kind
 
 Value = str | float | None
@@ -30,8 +42,10 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
 def columns_of(rows: Sequence[ScoreRow]) -> list[Column]:
-    """Every column for some rows: `COLUMNS`, plus one per validation range if there are several."""
-    return [*COLUMNS, *(column for column in FOLDS if any(column.name in row.numbers for row in rows))]
+    """Every column for some rows: `COLUMNS`, one per validation range if there are several, and measures of the user's."""
+    own = sorted({name for row in rows for name in row.numbers if name.startswith(OWN)})
+    folds = [column for column in FOLDS if any(column.name in row.numbers for row in rows)]
+    return [*COLUMNS, *folds, *map(own_column, own)]
 
 
 def frame(rows: Sequence[ScoreRow]) -> pl.DataFrame:
@@ -58,7 +72,7 @@ def value_of(row: ScoreRow, column: str, place: int) -> Value:
     if column in own:
         return own[column]
     value = row[column]
-    return value if value is None or BY_NAME[column].form is Form.COUNT else float(value)
+    return value if value is None or column_named(column).form is Form.COUNT else float(value)
 
 
 def rendered(board: Board) -> list[dict[str, str]]:
@@ -171,7 +185,7 @@ def shown(rows: Sequence[ScoreRow], columns: Sequence[str], choose_by: Measure =
             continue
         instead = INSTEAD.get(name, name)
         found.append(instead if instead in others and instead not in columns else name)
-    some = {name for name in found if BY_NAME[name].scaled or BY_NAME[name].folds} | {*DISTRIBUTION}
+    some = {name for name in found if column_named(name).scaled or column_named(name).folds} | {*DISTRIBUTION}
     return [name for name in found if name not in some or any(row[name] is not None for row in rows)]
 
 
@@ -186,8 +200,8 @@ def to_table(board: Board, width: int = 80, choose_by: Measure = "mae") -> Table
     table = Table(title="Leaderboard", title_justify="left", caption=caption, caption_justify="left", box=None, pad_edge=False)
     columns = shown(board.rows, WIDE if width >= 110 else NARROW, choose_by)
     for name in columns:
-        justify: Literal["left", "right"] = "left" if BY_NAME[name].form is Form.TEXT else "right"
-        table.add_column(BY_NAME[name].heading, justify=justify, no_wrap=True, overflow="ellipsis")
+        justify: Literal["left", "right"] = "left" if column_named(name).form is Form.TEXT else "right"
+        table.add_column(column_named(name).heading, justify=justify, no_wrap=True, overflow="ellipsis")
     for row, cells in zip(board.rows, rendered(board), strict=True):
         style = "dim" if row.kind is Kind.BASELINE and row is not board.bar else ""
         style = "bold" if row is board.chosen else style
@@ -198,8 +212,8 @@ def to_table(board: Board, width: int = 80, choose_by: Measure = "mae") -> Table
 def to_markdown(board: Board, columns: Sequence[str] = (), choose_by: Measure = "mae") -> str:
     """The leaderboard as a Markdown table with remarks; names cannot break out of their cells."""
     columns = shown(board.rows, columns or [column.name for column in columns_of(board.rows)], choose_by)
-    lines = ["| " + " | ".join(BY_NAME[name].heading for name in columns) + " |"]
-    lines.append("|" + "|".join("---" if BY_NAME[name].form is Form.TEXT else "---:" for name in columns) + "|")
+    lines = ["| " + " | ".join(column_named(name).heading for name in columns) + " |"]
+    lines.append("|" + "|".join("---" if column_named(name).form is Form.TEXT else "---:" for name in columns) + "|")
     lines += ["| " + " | ".join(escaped(row[column]) for column in columns) + " |" for row in rendered(board)]
     return "\n".join([*lines, "", *(f"- {escaped(line)}" for line in remarks(board, choose_by))]) + "\n"
 
@@ -239,10 +253,10 @@ def against(ours: float, theirs: float) -> str:
 def to_html(board: Board, columns: Sequence[str], choose_by: Measure = "mae", most: int | None = None) -> Html:
     """Columns of the leaderboard as an HTML table, the chosen row marked, baselines muted.  `most`: rows."""
     columns = shown(board.rows, columns, choose_by)
-    sides = {column: "" if BY_NAME[column].form is Form.TEXT else NUMBER for column in columns}
+    sides = {column: "" if column_named(column).form is Form.TEXT else NUMBER for column in columns}
     body = []
     for row, texts in list(zip(board.rows, rendered(board), strict=True))[:most]:
         looks = "quiet" if row.score is None or row.kind is Kind.BASELINE else ""
         looks = "chosen" if row is board.chosen else looks
         body.append(Row([Cell(texts[column], sides[column]) for column in columns], looks))
-    return table([Cell(BY_NAME[column].heading, sides[column]) for column in columns], body)
+    return table([Cell(column_named(column).heading, sides[column]) for column in columns], body)

@@ -53,15 +53,15 @@ class Sources:
     ours: Callable[[str], bool]
     others: set[str] = field(default_factory=set)
 
-    def of(self, start: Path) -> frozenset[Path]:
-        """All of them, at any depth, `start` and packages included.  Raises SyntaxError naming the file."""
+    def of(self, *starts: Path) -> frozenset[Path]:
+        """All of them, at any depth, `starts` and packages included.  Raises SyntaxError naming the file."""
         found: set[Path] = set()
-        todo = [start, *_files(self.root, ".".join(start.relative_to(self.root).parts[:-1]))]
+        todo = [*starts]
         while todo:
             path = todo.pop()
             if path not in found:
                 found.add(path)
-                todo += [file for name in self._followed(path) for file in _files(self.root, name)]
+                todo += [file for name in self._followed(path) for file in run_by(self.root, name)]
         return frozenset(found)
 
     def _followed(self, path: Path) -> Iterator[str]:
@@ -87,7 +87,7 @@ def _modules(path: Path, root: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names if module)
 
 
-def _files(root: Path, module: str) -> Iterator[Path]:
+def run_by(root: Path, module: str) -> Iterator[Path]:
     """The files run by importing a dotted name: the packages on the way, and the module if there is one."""
     parts = module.split(".")
     for count in range(1, len(parts) + 1):

@@ -23,7 +23,7 @@ from tasks.engine.choice import engine
 from tasks.files import ROOT
 from tasks.train.code import CODE_RULE, FIT, GREEDY, SERVING, WORKER, code_digest, imported_by, judging_digest
 from tasks.train.job import Planned
-from tasks.train.outside import outside_facts
+from tasks.train.outside import code_of, outside_facts
 from tasks.train.revision import Revision, revision_of
 from tasks.validate.verdict import Verdict
 
@@ -149,9 +149,16 @@ def comparison_identity(run: RunParams, fits: Sequence[Planned]) -> str:
         "evaluation": run.evaluation.model_dump(mode="json"),
         "judged_by": judging_digest(),
         "name": run.name,
+        **_measures(run),
         **statsforecast(run.evaluation.baselines),
     }
     return sha256(canonical(facts))
+
+
+def _measures(run: RunParams) -> dict[str, object]:
+    """The code of the measures from outside of a run, if it has any."""
+    found = {name: code.facts() for name, target in run.metrics.items() for code in code_of(target)}
+    return {"metrics": found} if found else {}
 
 
 def fingerprint(job: Job, panel_digest: str) -> Fingerprint:

@@ -70,6 +70,7 @@ def make_job(
         "average_epochs",
     )
     numbers = {name: getattr(training, name) for name in (*names, "precision", "max_steps", "max_seconds")}
+    numbers["loss"] = loss = variant.run.losses.get(training.loss, training.loss)
     whole = device != "cpu" and training.micro_batches == "auto"  # the rule is for CPUs
     parts = 1 if whole or variant.members else micro_batches(variant, windows.lookback)
     return Job(
@@ -91,7 +92,7 @@ def make_job(
         combine=variant.combine,
         greedy=_greedy(variant.run, others) if variant.greedy else None,
         resources=resources_of(training),
-        outside=code_of(variant.family),
+        outside=code_of(variant.family, loss),
     )
 
 

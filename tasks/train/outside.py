@@ -9,16 +9,20 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from models.checks import Subject, failures
 from models.families import FAMILIES, family_of
 from models.fit.job import Job
+from models.fit.losses import check_loss
 from models.networks.contract import Network, takes
-from models.outside import Outside, OutsideError, as_network, installed_at, known, take_in
+from models.outside import Outside, OutsideError, as_network, installed_at, known, take_in, taken
 from params.errors import UserError
 from params.load import Plan
 from params.schema import RunParams, VariantParams
@@ -26,9 +30,9 @@ from params.section import TARGET
 from params.strict_yaml import read_yaml
 from tasks.engine.choice import engine
 from tasks.files import ROOT, placed
-from tasks.train.code import Sources
+from tasks.train.code import Sources, run_by
 
-SECTIONS = ("families",)
+SECTIONS = ("families", "losses", "metrics")
 AT_ONCE = ("finite", "gradients", "batch", "export")  # what a run asks of a family before it is trained
 OURS = tuple(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
 COUNTED = ("torch",)  # other libraries whose version is part of every identity
@@ -64,7 +68,13 @@ def take_in_all(plan: Plan, home: Path | None = None) -> None:
         if one.key.startswith("families.") and one.name in FAMILIES:
             raise UserError(f"{one.key}: {one.name} is a family of lagline itself: use another name")
         try:
-            as_network(take_in(one.code))
+            imported = take_in(one.code)
+            if one.key.startswith("losses."):
+                check_loss(one.code.target)
+            elif one.key.startswith("metrics."):
+                check_metric(one)
+            else:
+                as_network(imported)
         except OutsideError as error:
             raise UserError(f"{one.key}: {error}") from error
     if found and home is not None:
@@ -107,12 +117,12 @@ def find(target: str, folder: Path, key: str) -> Outside:
     if len(roots) > 1:
         raise UserError(f"{key}: {top} lies in {roots[0]} and in {roots[1]}: rename one")
     root = roots[0]
-    file = next((one for one in _places(root, module) if one.is_file()), None)
-    if file is None:
+    base = root.joinpath(*module.split("."))
+    if not any(one.is_file() for one in (base / "__init__.py", base.with_suffix(".py"))):
         raise UserError(f"{key}: there is no module {module} in {root}")
     sources = Sources(root, lambda name: name == top or (root == folder and _roots(name, folder) == [root]))
     try:
-        files = sorted(sources.of(file))
+        files = sorted(sources.of(*run_by(root, module)))
     except SyntaxError as error:
         raise UserError(f"{key}: {error.filename}:{error.lineno}: {error.msg}") from None
     except (OSError, ValueError) as error:
@@ -130,11 +140,6 @@ def _roots(top: str, folder: Path) -> list[Path]:
     return [*found, elsewhere] if elsewhere is not None and elsewhere not in found else found
 
 
-def _places(root: Path, module: str) -> tuple[Path, Path]:
-    base = root.joinpath(*module.split("."))
-    return base / "__init__.py", base.with_suffix(".py")
-
-
 def _libraries(modules: Iterable[str]) -> dict[str, str]:
     """The versions of the libraries that some top-level modules belong to."""
     others = sorted({*modules} - {*OURS, *COUNTED} - sys.stdlib_module_names)
@@ -142,10 +147,28 @@ def _libraries(modules: Iterable[str]) -> dict[str, str]:
     return {name: version(name) for name in sorted({name for one in others for name in owners.get(one, ())})}
 
 
-def code_of(target: str) -> tuple[Outside, ...]:
-    """The code of a family, as a job holds it: empty for one of lagline itself."""
-    found = known(target)
-    return (found,) if found else ()
+def check_metric(named: Named) -> None:
+    """Raises OutsideError unless a measure gives a finite number for each row."""
+    y, forecast = np.array([1.0, -2.0, 0.0]), np.array([0.5, 1.0, 0.0])
+    measured(taken(named.code.target), named.code.target, y, forecast)
+
+
+def measured(measure: Callable[..., Any], name: str, y: np.ndarray, forecast: np.ndarray) -> np.ndarray:
+    """[rows] a measure from outside.  Raises OutsideError unless it is a finite number for each row."""
+    try:
+        found = np.asarray(measure(y, forecast), np.float64)
+    except Exception as error:
+        raise OutsideError(f"{name} raised {type(error).__name__}: {error}") from error
+    if found.shape != y.shape:
+        raise OutsideError(f"{name} must give one number for each row, an array of {list(y.shape)}, not {list(found.shape)}")
+    if not np.isfinite(found).all():
+        raise OutsideError(f"{name} gives a number that is not finite")
+    return found
+
+
+def code_of(*names: str) -> tuple[Outside, ...]:
+    """The code of a family and a loss, as a job holds it: without those of lagline itself."""
+    return tuple(found for found in map(known, names) if found)
 
 
 def outside_of(job: Job) -> tuple[Outside, ...]:

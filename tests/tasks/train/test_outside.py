@@ -4,17 +4,24 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
+import torch
 
 from models.data.panel import Split
 from models.fit.job import Job
-from models.outside import Outside
+from models.fit.losses import masked_loss
+from models.outside import Outside, take_in
 from params.errors import UserError
 from params.load import Plan, load_plan
+from tasks.compare.board import Board, ScoreRow
+from tasks.compare.own import OwnMeasures
 from tasks.registry.facts import _job, _stored
+from tasks.report.leaderboard import to_markdown
 from tasks.train.check import check_plan
 from tasks.train.identity import identity
 from tasks.train.job import make_job
+from tasks.train.kind import Kind
 from tasks.train.outside import code_of, find, located, outside_of, take_in_all
 
 SMOKE = Path("params/smoke.yaml").read_text()
@@ -162,3 +169,111 @@ def test_code_of_a_version_is_found_by_the_local_run_file_alone(tmp_path: Path) 
     plan_in(tmp_path)
     with pytest.raises(UserError, match=r"os:system is code from outside this repository, and .*run.yaml does not name it"):
         located(other, "smoke", home)
+
+
+LOSSES = {
+    "good": "return (forecast - y).abs() ** 1.5",
+    "one": "return (forecast - y).abs().mean()",
+    "still": "return (forecast - y).abs().detach()",
+    "flat": "return (forecast - y).sign() + 0 * forecast",
+    "root": "return (forecast - y).abs().sqrt()",
+    "raises": "raise KeyError(1)",
+    "infinite": "return (forecast - y) / 0",
+}
+
+
+def loss_plan(folder: Path, name: str, text: str = "") -> Plan:
+    module = f"losses_{folder.name.replace('-', '_')}"
+    (folder / f"{module}.py").write_text("\n".join(f"def {one}(forecast, y):\n    {body}\n" for one, body in LOSSES.items()))
+    path = folder / "run.yaml"
+    path.write_text(SMOKE + (text or f"losses: {{own: {module}:{name}}}\n"))
+    return load_plan(path, ["training.loss=own"])
+
+
+def test_a_loss_of_ones_own_trains_and_makes_the_identity(tmp_path: Path) -> None:
+    plan = loss_plan(tmp_path, "good")
+    take_in_all(plan)
+    job = make_job(plan.variants["elman"], 0, Path("panel"), plan.run.windows.window_params(), Split("time", 1, 2), "cpu")
+    (code,) = job.outside
+    assert job.training.loss == code.target
+    forecast, y = torch.tensor([[1.0, 5.0]]), torch.tensor([[5.0, torch.nan]])
+    assert float(masked_loss(code.target, forecast, y)) == pytest.approx(8.0)  # by hand: 4 ** 1.5
+    assert identity(job, "d") != identity(replace(job, outside=()), "d")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("one", r"must give one loss for each forecast, a tensor of \[2, 3\], not \[\]"),
+        ("still", "has no gradient"),
+        ("flat", "has a gradient of zero everywhere"),
+        ("root", "has a gradient that is not finite where a forecast equals its target"),
+        ("raises", "raised KeyError: 1"),
+        ("infinite", "gives a loss that is not finite"),
+        ("none", "has no none"),
+    ],
+)
+def test_a_loss_that_cannot_train_is_refused(name: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"losses.own: losses_.*{told}"):
+        take_in_all(loss_plan(tmp_path, name))
+
+
+def test_a_loss_that_no_key_names_is_refused_with_the_others(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"training.loss: 'own' is not one of mae, mse, huber"):
+        loss_plan(tmp_path, "good", "losses: {}\n")
+    with pytest.raises(UserError, match=r"losses: mae is a loss of lagline itself"):
+        loss_plan(tmp_path, "good", "losses: {mae: a:b, own: a:b}\n")
+
+
+METRICS = {
+    "good": "return (np.abs(y - forecast) > 1).astype(float)",
+    "one": "return np.abs(y - forecast).mean()",
+    "infinite": "return np.log(np.abs(y - forecast))",
+    "raises": "raise KeyError(1)",
+}
+
+
+def metric_run(folder: Path, name: str) -> Plan:
+    module = f"metrics_{folder.name.replace('-', '_')}"
+    lines = "\n".join(f"def {one}(y, forecast):\n    {body}\n" for one, body in METRICS.items())
+    (folder / f"{module}.py").write_text(f"import numpy as np\n\n{lines}")
+    path = folder / "run.yaml"
+    path.write_text(SMOKE + f"metrics: {{far: {module}:{name}}}\n")
+    return load_plan(path)
+
+
+def test_a_measure_of_ones_own_is_a_mean_over_the_rows_with_both(tmp_path: Path) -> None:
+    plan = metric_run(tmp_path, "good")
+    take_in_all(plan)
+    own = OwnMeasures("gru", plan.run.metrics)
+    own.add(pl.DataFrame({"y": [1.0, 5.0, None], "gru": [9.0, 5.0, 1.0]}))
+    own.add(pl.DataFrame({"y": [1.0, 2.0], "gru": [None, 9.0]}))
+    assert own.score() == {"test_own_far": pytest.approx(2 / 3)}
+    assert OwnMeasures("gru", plan.run.metrics).score() == {"test_own_far": None}
+    board = to_markdown(Board.of([ScoreRow("gru", Kind.VARIANT, "gru", numbers={"val_mae": 1.0, **own.score()})], "", ""))
+    assert "far" in board.splitlines()[0] and "0.667" in board
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("one", r"must give one number for each row, an array of \[3\], not \[\]"),
+        ("infinite", "gives a number that is not finite"),
+        ("raises", "raised KeyError: 1"),
+        ("none", "has no none"),
+    ],
+)
+def test_a_measure_that_is_none_is_refused(name: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"metrics.far: metrics_.*{told}"):
+        take_in_all(metric_run(tmp_path, name))
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_a_measure_that_is_not_finite_on_the_data_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "inverse_measure.py").write_text("def inverse(y, forecast):\n    return 1 / (y + forecast - 4)\n")
+    take_in(find("inverse_measure:inverse", tmp_path, "metrics.far"))
+    own = OwnMeasures("gru", {"far": "inverse_measure:inverse"})
+    own.add(pl.DataFrame({"y": [1.0], "gru": [1.0]}))
+    with pytest.raises(UserError, match=r"metrics.far: of gru: inverse_measure:inverse gives a number that is not finite"):
+        own.add(pl.DataFrame({"y": [2.0], "gru": [2.0]}))
