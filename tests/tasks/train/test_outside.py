@@ -250,7 +250,9 @@ def test_a_measure_of_ones_own_is_a_mean_over_the_rows_with_both(tmp_path: Path)
     own.add(pl.DataFrame({"y": [1.0, 2.0], "gru": [None, 9.0]}))
     assert own.score() == {"test_own_far": pytest.approx(2 / 3)}
     assert OwnMeasures("gru", plan.run.metrics).score() == {"test_own_far": None}
-    board = to_markdown(Board.of([ScoreRow("gru", Kind.VARIANT, "gru", numbers={"val_mae": 1.0, **own.score()})], "", ""))
+    board = to_markdown(
+        Board.of([ScoreRow(name="gru", kind=Kind.VARIANT, variant="gru", numbers={"val_mae": 1.0, **own.score()})], "", "")
+    )
     assert "far" in board.splitlines()[0] and "0.667" in board
 
 
