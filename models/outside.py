@@ -193,7 +193,7 @@ def as_network(found: Any) -> type[Network]:
         raise OutsideError(f"the constructor of {found.__name__} must take {', '.join(SIZES)} by name; {missing[0]} is missing")
     if other := [one.name for one in arguments if one.name not in by_name]:
         raise OutsideError(f"the constructor of {found.__name__} must name all its arguments; {other[0]} does not")
-    if getattr(found, "closed_form", False) and not (issubclass(found, ClosedForm) and getattr(found, "penalties", ())):
+    if getattr(found, "closed_form", False) and not (issubclass(found, ClosedForm) and hasattr(found, "penalties")):
         raise OutsideError(f"{found.__name__} is solved in closed form: derive it from ClosedForm, and name its penalties")
     kind = found if issubclass(found, Network) else type(found.__name__, (found, Network), {"__module__": found.__module__})
     _NETWORKS[found] = kind
