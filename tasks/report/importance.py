@@ -26,7 +26,7 @@ CAPTIONS = {
     "importance_by_lag.png": "By block of lags, each exchanged by itself",
 }
 GRADIENTS = {"gradients.png": "Integrated gradients: which feature, how many rows before the first step, makes the forecast"}
-HEADS = ("covariate", "known", "error grows by", "spread", "strongest lags")
+HEADS = ("covariate", "known", "error grows by", "spread", "at lags")
 
 
 def names_of(found: Importance, target: str) -> dict[str, str]:
