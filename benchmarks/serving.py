@@ -108,7 +108,7 @@ def ask(connection: http.client.HTTPConnection, body: bytes, kind: str) -> bytes
 
 
 def graph_of(folder: Path, series: int) -> Way:
-    """A call of a version's exported graph for so many series, on inputs that are in place."""
+    """A call of a bundle's exported graph for so many series, on inputs that are in place."""
     import torch
 
     from models import serving
@@ -135,7 +135,7 @@ def graph_of(folder: Path, series: int) -> Way:
     return call
 
 
-def ways(home: Path, folder: Path, series: int, connections: list[http.client.HTTPConnection]) -> dict[str, Way]:
+def ways(folder: Path, bundle: Path, series: int, connections: list[http.client.HTTPConnection]) -> dict[str, Way]:
     """The ways to forecast so many series, by name."""
     import mlflow
 
@@ -145,7 +145,7 @@ def ways(home: Path, folder: Path, series: int, connections: list[http.client.HT
     body, text = json.dumps({"dataframe_split": split}).encode(), table.to_csv(index=False).encode()
     nothing = json.dumps({"dataframe_split": {"columns": ["y"], "data": [[0.0]]}}).encode()
     return {
-        "graph": graph_of(folder, series),
+        "graph": graph_of(bundle, series),
         "empty": lambda: ask(empty, nothing, "application/json"),
         "pyfunc": lambda: loaded.predict(table),
         "JSON": lambda: ask(ours, body, "application/json"),
@@ -189,12 +189,13 @@ def main() -> None:
         import mlflow
 
         folder = Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}/1", dst_path=str(home / "version")))
+        (bundle,) = (path.parent for path in folder.rglob("manifest.json"))
         (home / "empty.py").write_text(EMPTY)
         mlflow.pyfunc.save_model(str(home / "empty"), python_model=str(home / "empty.py"), pip_requirements=[])
         uris = (f"models:/{NAME}/1", str(home / "empty"))
         connections = [stack.enter_context(served(home, uri)) for uri in uris]
-        one = show("1 series", timed(ways(home, folder, 1, connections), given.rounds))
-        many = show(f"{SERIES:,} series", timed(ways(home, folder, SERIES, connections), given.many))
+        one = show("1 series", timed(ways(folder, bundle, 1, connections), given.rounds))
+        many = show(f"{SERIES:,} series", timed(ways(folder, bundle, SERIES, connections), given.many))
         for series, table in tables().items():
             table.to_parquet(home / f"{series}.parquet")
         out = str(home / "out.parquet")
