@@ -7,7 +7,7 @@
 # nothing changes. This course is about data for which that is not true. Our question for this lesson:
 # **what exactly does order add, and how do we measure it?**
 #
-# A *sequence* is an enumerated collection $a_1, a_2, \dots, a_n$. Two things set it apart from a set:
+# A *sequence* is an enumerated collection a[1], a[2], ... a[n]. Two things set it apart from a set:
 #
 # - **Order matters.** The same members in another order are another sequence.
 # - **Repetitions are allowed.** The same member may come twice, and each time it counts.
@@ -114,8 +114,8 @@ assert out_of_order > 10 * in_order
 # The same values, the same forecast; only the order differs, and with it the error changes more than
 # tenfold. That ratio is the information in the order.
 #
-# How far does it reach? The *autocorrelation* at lag $k$ compares each value with the one $k$ steps before:
-# 1 means that they always move together, 0 that one says nothing about the other.
+# How far does it reach? The *autocorrelation* at lag k compares each value with the one k steps before: 1
+# means that they always move together, 0 that one says nothing about the other.
 
 
 # %%

@@ -134,8 +134,8 @@ figure
 
 # %% [markdown]
 # The border between past and future is called the *cutoff* (or origin): the last row that a forecast may
-# see. The rule, for an origin row $t$ and a feature with lookback $n$, rate $r$ and delay $d$: it reads the
-# rows $t - d - r\,(n-1-j)$ for $j = 0 \dots n-1$, and the answers are the rows $t+1 \dots t+h$.
+# see. The rule, for an origin row t and a feature with lookback n, rate r and delay d: it reads the rows `t
+# - d - r * (n - 1 - j)` for j = 0 ... n - 1, and the answers are the rows t + 1 ... t + h.
 
 # %%
 for column, window in enumerate(params.features.values()):
@@ -198,8 +198,8 @@ ax.spines[["left"]].set_visible(False)
 figure
 
 # %% [markdown]
-# A series of $N$ rows gives $\lceil (N - \mathrm{reach} - h) / s \rceil$ windows, where *reach* is how far
-# the oldest sample lies back and the *stride* $s$ is how many rows the window moves each time.
+# A series of N rows gives (N - reach - h) / s windows, rounded up, where *reach* is how far the oldest
+# sample lies back and the *stride* s is how many rows the window moves each time.
 
 # %%
 for rows, lookback, horizon, stride in ((6, 3, 1, 1), (100, 10, 5, 1), (100, 10, 5, 7), (50, 24, 6, 24)):

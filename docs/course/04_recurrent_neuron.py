@@ -8,7 +8,7 @@
 #
 # ## Without a loop
 #
-# A neuron computes $y = f(w_{ih}\,x + b)$. We take $f = \tanh$. Give it the same input twice and it answers
+# A neuron computes `y = f(w_ih * x + b)`. We take tanh for f. Give it the same input twice and it answers
 # twice the same, whatever came in between.
 
 # %%
@@ -34,8 +34,8 @@ assert len({neuron(x) for x in signal}) == len(set(signal)) == 2  # one answer f
 # %% [markdown]
 # ## With a loop
 #
-# Now the neuron also receives its own last output: $h_t = f(w_{ih}\,x_t + w_{hh}\,h_{t-1} + b)$. One more
-# weight, $w_{hh}$, and everything changes: the same input gives different answers, depending on what came
+# Now the neuron also receives its own last output: `h[t] = f(w_ih * x[t] + w_hh * h[t-1] + b)`. One more
+# weight, `w_hh`, and everything changes: the same input gives different answers, depending on what came
 # before.
 
 
@@ -101,8 +101,8 @@ print("torch ", *(f"{h:.4f}" for h in theirs))
 # %% [markdown]
 # ## How long does it remember?
 #
-# A single pulse, then silence: what is left of it after $t$ steps? That depends on $w_{hh}$ alone. Before
-# you look at the picture, guess: which value remembers longest?
+# A single pulse, then silence: what is left of it after t steps? That depends on `w_hh` alone. Before you
+# look at the picture, guess: which value remembers longest?
 
 # %%
 pulse = [1.0] + [0.0] * 24
@@ -134,8 +134,8 @@ assert abs(memories[1.2][24] - memories[1.2][20]) < 1e-3 and memories[1.2][24] >
 # ## The Elman network
 #
 # One such neuron remembers one number. The *Elman network* (1990) puts many next to each other, and each
-# hears all: $h_t = \tanh(W x_t + U h_{t-1} + b)$, where $W$ and $U$ are now matrices. In lagline this is
-# the family `recurrent` with `cell: elman`. We compute it by hand for two features and three neurons, and
+# hears all: `h[t] = tanh(W x[t] + U h[t-1] + b)`, where W and U are now matrices. In lagline this is the
+# family `recurrent` with `cell: elman`. We compute it by hand for two features and three neurons, and
 # compare.
 
 # %%

@@ -86,9 +86,9 @@ assert forecasts.shape == (B, L, H, 1)
 assert torch.allclose(forecasts[:, -1], seq2seq.eval()(x), atol=1e-6)
 
 # %% [markdown]
-# Is it allowed to train on the middle of a window? Only if the forecast from sample $t$ knows nothing of
-# the samples after it. A recurrence reads from left to right, so it should not. We do not believe it, we
-# test it: change the last four samples, and see which forecasts move.
+# Is it allowed to train on the middle of a window? Only if the forecast from sample t knows nothing of the
+# samples after it. A recurrence reads from left to right, so it should not. We do not believe it, we test
+# it: change the last four samples, and see which forecasts move.
 
 # %%
 changed = x.clone()

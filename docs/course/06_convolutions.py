@@ -10,8 +10,7 @@
 # ## Review: the convolution
 #
 # A kernel, a small table of weights, slides over an image. At each place, multiply what lies below, number
-# by number, and add up. An image of $n \times p$ and a kernel of $k \times l$ give $(n-k+1) \times (p-l+1)$
-# numbers.
+# by number, and add up. An image of n by p and a kernel of k by l give n - k + 1 by p - l + 1 numbers.
 
 # %%
 import numpy as np
@@ -40,9 +39,9 @@ edges = convolve(image, kernel)
 print(edges)
 
 # %% [markdown]
-# The first cell by hand: the left column minus the right one, $7+4+3+0+0+0-3-3-2 = 6$. This kernel answers
-# where the image is brighter on the left than on the right: it finds vertical edges. A CNN learns its
-# kernels from data.
+# The first cell by hand: the left column minus the right one, 7 + 4 + 3 + 0 + 0 + 0 - 3 - 3 - 2 = 6. This
+# kernel answers where the image is brighter on the left than on the right: it finds vertical edges. A CNN
+# learns its kernels from data.
 
 # %%
 assert edges[0, 0] == 7 + 4 + 3 + 0 + 0 + 0 - 3 - 3 - 2 == 6

@@ -143,10 +143,10 @@ assert all(found.val_mae > 0.9 for found in results.values())  # no better than 
 # ## The cures
 #
 # **Gates: LSTM and GRU.** Instead of pressing everything through a tanh at each step, the LSTM keeps a cell
-# that is only multiplied by a *forget gate*, $c_t = f_t\,c_{t-1} + i_t\,g_t$. A gate near 1 hands the past
-# on, and the gradient with it: this is why its line above falls so slowly. The network learns when to hold
-# and when to let go. The GRU does the same with fewer parts. (Before training it forgets fastest of all.
-# What a network is at the start is not what it can become.)
+# that is only multiplied by a *forget gate*, `c[t] = f[t] * c[t-1] + i[t] * g[t]`. A gate near 1 hands the
+# past on, and the gradient with it: this is why its line above falls so slowly. The network learns when to
+# hold and when to let go. The GRU does the same with fewer parts. (Before training it forgets fastest of
+# all. What a network is at the start is not what it can become.)
 #
 # How open is a gate at the start? That is a choice: its bias. lagline begins with the usual 1. For this
 # task we open the gates further, with a bias of 4:
@@ -263,7 +263,7 @@ assert len(tcn.network.blocks) < 10
 #
 # | limit | how you see it | cure |
 # |---|---|---|
-# | gradients vanish over many steps | the memory card falls in a straight line | LSTM and GRU with open gates; attention |
+# | gradients vanish over many steps | the memory card falls in a straight line | LSTM, GRU; attention |
 # | gradients explode | training diverges | limit their length (`clip_norm`) |
 # | a CNN sees only its field | the card ends abruptly | dilation, more blocks, pooling |
 # | a recurrence works step by step | slow on long windows | convolutions; fewer samples (`sampling_rate`) |
