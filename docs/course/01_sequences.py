@@ -39,7 +39,7 @@ moments = np.linspace(0, 1, 200)
 sound = np.sin(2 * np.pi * (3 + 8 * moments) * moments)
 letters = [ord(letter) - ord("a") for letter in "order" + "matters"]
 
-figure, axes = picture(9, 4.6, 2, 2)
+figure, axes = picture(7.4, 4.6, 2, 2)
 figure.suptitle("Four sequences")
 for ax, values, name, step in zip(
     axes.ravel(),
@@ -78,7 +78,7 @@ assert np.array_equal(np.sort(shuffled), np.sort(temperature))  # the same value
 # %% fold
 week = slice(4000, 4168)
 hours = np.arange(168)
-figure, axes = picture(9, 4.4, 2, 1, sharex=True, sharey=True)
+figure, axes = picture(7.4, 4.4, 2, 1, sharex=True, sharey=True)
 figure.suptitle("One week, and the same number of hours from the shuffled year")
 axes[0].plot(hours, temperature[week], color=ACTUAL)
 axes[0].set_title("in order", loc="left", fontsize=10)
@@ -129,7 +129,7 @@ seen = [autocorrelation(changes, lag) for lag in lags]  # against the mean of th
 lost = [autocorrelation(shuffled, lag) for lag in lags]
 
 # %% fold
-figure, ax = picture(9, 3.2)
+figure, ax = picture(7.4, 3.2)
 ax.set_title("How much an hour says about a later one (temperature against the day before)", loc="left", fontsize=11)
 ax.axhline(0, color=ACTUAL, linewidth=0.8)
 ax.plot(lags, seen, color=CHOSEN)

@@ -30,7 +30,7 @@ for day in range(LAG, DAYS):
 
 # %% fold
 shown = np.arange(1000, 1040)
-figure, axes = picture(9, 3.8, 2, 1, sharex=True)
+figure, axes = picture(7.4, 3.8, 2, 1, sharex=True)
 figure.suptitle("Forty days: the river follows the rain three days later")
 axes[0].bar(shown, rain[shown], color=CHOSEN, width=0.8)
 axes[0].set_ylabel("rain")
@@ -71,7 +71,7 @@ for name, (panel, params) in panels.items():
     print(f"{name:15}", *(f"day {step}: {error:.2f}  " for step, error in enumerate(errors[name], 1)))
 
 # %% fold
-figure, ax = picture(9, 3.4)
+figure, ax = picture(7.4, 3.4)
 ax.set_title("Error of the forecast by day ahead", loc="left")
 days = np.arange(1, HORIZON + 1)
 for (name, values), colour in zip(errors.items(), (BAR, CHOSEN), strict=True):

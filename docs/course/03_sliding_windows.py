@@ -32,7 +32,7 @@ for batch in windows.batches(1):
 # time.
 
 # %% fold
-figure, axes = picture(9, 3.4, 3, 1, sharex=True)
+figure, axes = picture(7.4, 3.4, 3, 1, sharex=True)
 figure.suptitle("Seven prices go in, the eighth is the answer; then the window moves by one")
 for start, ax in enumerate(axes):
     ax.plot(range(1, 11), PRICES, color=GRID, marker="o", zorder=1)
@@ -115,7 +115,7 @@ print(f"{'answer':8}", *(f"{value:3.0f}" for value in answer))
 # %% fold
 origin = params.reach
 read = {name: [origin - w.delay - w.sampling_rate * k for k in range(w.lookback)] for name, w in params.features.items()}
-figure, ax = picture(9, 2.9)
+figure, ax = picture(7.4, 2.9)
 ax.grid(visible=False)
 ax.set_title("What one window reads (blue) and what it answers (orange)", loc="left")
 for height, name in enumerate(reversed(read)):
@@ -179,7 +179,7 @@ for batch in cut.batches(1):
     assert (whole // 10).unique().numel() == 1  # the tens digit is the stock: one only
 
 # %% fold
-figure, ax = picture(9, 2.7)
+figure, ax = picture(7.4, 2.7)
 ax.grid(visible=False)
 ax.set_title("Nine windows in three stocks; none crosses a border", loc="left")
 colours = dict(zip(stocks, (CHOSEN, BAR, "#009E73"), strict=True))

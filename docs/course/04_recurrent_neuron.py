@@ -61,7 +61,7 @@ assert recurrent(signal, w_hh=0.0) == [neuron(x) for x in signal]  # without the
 # **all copies share the same three weights.** A longer window needs more steps and not one weight more.
 
 # %% fold
-figure, ax = picture(9, 2.9)
+figure, ax = picture(7.4, 2.9)
 blank(ax)
 ax.set_title("One cell with a loop (left) is the same cell at every step (right)", loc="left")
 box(ax, 0.5, 1, "cell", CHOSEN)
@@ -109,13 +109,13 @@ pulse = [1.0] + [0.0] * 24
 memories = {w: recurrent(pulse, w_hh=w) for w in (0.0, 0.5, 0.9, 1.2)}
 
 # %% fold
-figure, ax = picture(9, 3.2)
+figure, ax = picture(7.4, 3.2)
 ax.set_title("What is left of one pulse, by the weight of the loop", loc="left")
 for (w, values), colour, (x, y) in zip(
-    memories.items(), (ACTUAL, CHOSEN, OTHERS[0], BAR), ((1.3, 0.03), (2.3, 0.2), (8, 0.25), (8, 0.6)), strict=True
+    memories.items(), (ACTUAL, CHOSEN, OTHERS[0], BAR), ((1.1, 0.02), (2.3, 0.2), (8, 0.25), (8, 0.6)), strict=True
 ):
     ax.plot(values, color=colour)
-    ax.text(x, y, f"$w_{{hh}}$ = {w}", color=colour)
+    ax.text(x, y, f"$w_{{hh}}$ = {w}", color=colour, fontsize=9)
 ax.set_xlabel("steps after the pulse")
 ax.set_ylabel("state h")
 figure
@@ -205,7 +205,7 @@ forecast = both.head(torch.from_numpy(last).float()[None])
 assert torch.allclose(forecast, both(x), atol=1e-6)
 
 # %% fold
-figure, axes = picture(9, 3.6, 1, 2)
+figure, axes = picture(7.4, 3.6, 1, 2)
 figure.suptitle("Stacked: layers above one another.  Bidirectional: two readings of one window")
 for ax in axes:
     blank(ax)

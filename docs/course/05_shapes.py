@@ -26,7 +26,7 @@ from models.networks.sequence import EncoderDecoder, SeqToSeq, VecToSeq
 from tasks.report.plots.style import ACTUAL, BAR, CHOSEN, OTHERS
 
 # %% fold
-figure, axes = picture(9, 2.9, 1, 3)
+figure, axes = picture(7.4, 2.9, 1, 3)
 figure.suptitle("Three shapes")
 names = ("sequence to vector", "sequence to sequence", "vector to sequence")
 for ax, name, ins, outs in zip(axes, names, ((1, 2, 3), (1, 2, 3), (1,)), ((3,), (1, 2, 3), (1, 2, 3)), strict=True):
@@ -158,8 +158,8 @@ for name, found in trained.items():
 
 # %% fold
 number = 100
-figure, ax = picture(9, 3.6)
-ax.set_title("One forecast of each shape", loc="left", pad=24)
+figure, ax = picture(7.4, 3.6)
+ax.set_title("One forecast of each shape", loc="left", pad=38)
 past = held_out.batch(torch.tensor([number])).inputs.past_BLF[0, :, 0]
 ax.plot(range(-47, 1), past, color=ACTUAL, label="past")
 ax.plot(range(1, 25), truth[number], color=ACTUAL, linestyle=":", label="what came")
@@ -168,7 +168,7 @@ for (name, found), colour in zip(trained.items(), (CHOSEN, BAR, *OTHERS), strict
 ax.axvline(0.5, color=ACTUAL, linewidth=0.7)
 ax.set_xlabel("hours from the cutoff")
 ax.set_ylabel("°F")
-ax.legend(loc="lower left", bbox_to_anchor=(-0.005, 1.0), ncols=6, frameon=False, fontsize=9, borderaxespad=0.2)
+ax.legend(loc="lower left", bbox_to_anchor=(-0.005, 1.0), ncols=3, frameon=False, fontsize=9, borderaxespad=0.2)
 figure
 
 # %% [markdown]

@@ -89,7 +89,7 @@ slope = np.linspace(-1, 1, 9) / 10  # larger on the right than on the left
 responses = {name: np.convolve(signal, kernel[::-1], "same") for name, kernel in {"peak": peak, "slope": slope}.items()}
 
 # %% fold
-figure, axes = picture(9, 4.2, 3, 1, sharex=True)
+figure, axes = picture(7.4, 4.2, 3, 1, sharex=True)
 figure.suptitle("Two kernels on one signal: each answers where its pattern is, wherever that may be")
 axes[0].plot(steps, signal, color=ACTUAL)
 axes[0].set_title("signal", loc="left", fontsize=10)
@@ -152,7 +152,7 @@ def field_of(dilations: tuple[int, ...]) -> list[set[int]]:
     return read
 
 
-figure, axes = picture(9, 4.4, 2, 1)
+figure, axes = picture(7.4, 4.4, 2, 1)
 figure.suptitle("What the newest output sees: four layers with kernels of 3")
 for ax, (name, dilations) in zip(axes, {"plain": (1, 1, 1, 1), "dilated": (1, 2, 4, 8)}.items(), strict=True):
     blank(ax)

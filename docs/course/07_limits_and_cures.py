@@ -57,7 +57,7 @@ for name, (family, network) in begins.items():
     untrained[name] = memory_card(build_forecaster(family, network, params), params, windows)
 
 # %% fold
-figure, ax = picture(9, 3.8)
+figure, ax = picture(7.4, 3.8)
 ax.set_title("Before training: how much each row moves the forecast, next to the newest row", loc="left")
 marks = {"elman": 22, "lstm": 40, "gru": 30, "tcn": 14, "attention": 48}
 for (name, card), colour in zip(untrained.items(), (BAR, CHOSEN, OTHERS[0], ACTUAL, OTHERS[1]), strict=True):
@@ -107,7 +107,7 @@ assert len(whole) == COUNT  # one window per series
 seen, held_out = whole.at(whole.origins[:-300].numpy()), whole.at(whole.origins[-300:].numpy())
 
 # %% fold
-figure, axes = picture(9, 3, 2, 1, sharex=True, sharey=True)
+figure, axes = picture(7.4, 3, 2, 1, sharex=True, sharey=True)
 figure.suptitle("Two examples: remember the first value through twenty steps of noise")
 for ax, number in zip(axes, (int(np.argmax(flags > 0)), int(np.argmax(flags < 0))), strict=True):
     one = list(series.values())[number]
@@ -204,7 +204,7 @@ cards = {name: memory_card(found.forecaster, task, inputs) for name, found in re
 assert all(card.rows == DELAY + 1 == 21 for card in cards.values())
 
 # %% fold
-figure, axes = picture(9, 4.4, 2, 3, sharex=True, sharey=True)
+figure, axes = picture(7.4, 4.4, 2, 3, sharex=True, sharey=True)
 figure.suptitle("After training: how much each row moves the forecast; the point is the flag")
 for ax, (name, card) in zip(axes.ravel(), cards.items(), strict=True):
     share = np.clip(np.array(card.sensitivity) / max(card.sensitivity), 1e-5, None)
@@ -241,7 +241,7 @@ assert flag["lstm"] < 0.1 * min(flag[name] for name in ("gru", "attention", "tcn
 # %% fold
 weights = np.array(cards["attention"].attention)[0]
 assert weights[:2].sum() > 0.9
-figure, ax = picture(9, 2.4)
+figure, ax = picture(7.4, 2.4)
 ax.set_title("The weight that attention gives to the state at each step (the flag comes at step 0)", loc="left")
 ax.bar(range(DELAY + 1), weights, color=CHOSEN)
 ax.set_xlabel("step")

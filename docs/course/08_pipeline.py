@@ -77,7 +77,7 @@ board.rows.select(
 
 # %% fold
 rows = board.rows.sort("val_mae", descending=True)
-figure, ax = picture(9, 2.9)
+figure, ax = picture(7.4, 2.9)
 ax.set_title("Error of each model: validation chooses, the test only shows", loc="left", pad=24)
 for place, row in enumerate(rows.iter_rows(named=True)):
     ax.plot([row["val_mae"], row["test_mae"]], [place, place], color=QUIET, zorder=1)
@@ -157,7 +157,7 @@ jfk.select(pl.col("time_hour").dt.strftime("%Y-%m-%d %H:%M"), pl.col("yhat", "yh
 past = table.filter(pl.col("origin") == "JFK").tail(36)
 came = weather("JFK").filter(pl.col("time_hour").is_in(jfk["time_hour"].implode()))
 hours = range(1, 13)
-figure, ax = picture(9, 3.4)
+figure, ax = picture(7.4, 3.4)
 ax.set_title("JFK, twelve hours ahead, and what came", loc="left", pad=24)
 ax.plot(range(1 - past.height, 1), past["temp"], color=ACTUAL, label="past")
 ax.fill_between(hours, jfk["yhat-lo-90"], jfk["yhat-hi-90"], color=CHOSEN, alpha=0.18, linewidth=0, label="90 % interval")

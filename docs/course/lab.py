@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import polars as pl
 import torch
@@ -25,6 +26,7 @@ from models.forecaster import Forecaster
 from tasks.report.plots.style import dress
 
 ROOT = Path(__file__).resolve().parents[2]
+matplotlib.rcParams.update({"axes.titlesize": 11, "figure.titlesize": 11})  # pictures are read on phones, too
 Columns = Mapping[str, ArrayLike]  # of one series: y and its features
 
 
@@ -33,7 +35,7 @@ class Picture(Figure):
 
     def _repr_png_(self) -> bytes:
         content = io.BytesIO()
-        self.savefig(content, format="png", dpi=120, metadata={"Software": None})
+        self.savefig(content, format="png", dpi=150, metadata={"Software": None})
         return content.getvalue()
 
 
