@@ -38,17 +38,20 @@ def watch_version(reference: Watchable, data: OtherTable = None, out: Page = Non
 def show_watch(home: Path, reference: str, data: str | None, out: Path | None) -> "Watched":
     """Looks, and prints the verdict, every finding and the columns that drift by most."""
     from flows.runtime.progress import Board
-    from tasks.registry.load import opened
     from tasks.registry.versions import needed, parse
-    from tasks.serve.watch import own_run, watch
-    from tasks.serve.watch_page import page
-    from tasks.serve.watched import record, tell
     from tasks.tracking import connection
 
     name, which = parse(reference)
     with Board() as board, board.stage(f"watch {name}@{which}"), connection.answered():
         connection.connect(home)
-        with opened(needed(name, which)) as version:
+        registered = needed(name, which)
+
+        from tasks.registry.load import opened
+        from tasks.serve.watch import own_run, watch
+        from tasks.serve.watch_page import page
+        from tasks.serve.watched import record, tell
+
+        with opened(registered) as version:
             seen = watch(version, own_run(version), home, data)
         text = page(seen)
         if data is None:  # what another table looks like is no part of the version's history

@@ -26,6 +26,10 @@ CAPTIONS = {
     "importance_by_lag.png": "By block of lags, each exchanged by itself",
 }
 GRADIENTS = {"gradients.png": "Integrated gradients: which feature, how many rows before the first step, makes the forecast"}
+NOT_MEASURED = (
+    "Not measured: no variant finished, or no row of a series has the place in the season of a test origin and lies at least "
+    "a window and a horizon away from it, so that nothing can be exchanged."
+)
 HEADS = ("covariate", "known", "error grows by", "spread", "at lags")
 
 
@@ -51,10 +55,10 @@ def pictures_of(found: Importance | None, target: str) -> Iterable[tuple[str, "F
 
 
 def section(found: Importance | None, target: str, pictures: Sequence[Html]) -> pages.Section:
-    """The section of the report; empty, and so left out, if nothing was measured."""
+    """The section of the report; why nothing was measured, if so."""
     title = "What drives the forecast"
     if found is None:
-        return pages.Section("drivers", title)
+        return pages.Section("drivers", title, NOT_MEASURED)
     more = len(found.drivers) - DRAWN
     rest = pages.bullets([f"The {DRAWN} largest of {len(found.drivers)}; all are in importance.csv."] if more > 0 else [])
     return pages.Section("drivers", title, told(found), pictures, _table(found, target) + rest)

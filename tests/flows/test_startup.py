@@ -39,6 +39,7 @@ runpy.run_module("flows", run_name="__main__")
         ("validate params/smoke.yaml --set windows.horizon=0", set()),
         ("history nothing", {"mlflow", "polars"}),  # mlflow itself imports polars
         ("leaderboard nothing", {"mlflow", "polars"}),
+        ("watch nothing", {"mlflow", "polars"}),
         ("variants", {"torch"}),
         ("lags params/smoke.yaml --head", {"polars", "prefect"}),
     ],
@@ -66,6 +67,8 @@ def test_a_verb_imports_no_library_that_it_does_not_need(arguments: str, allowed
         (["forecast", "a@1", "--data", "data/nyc_weather.parquet", "--out", "none/x.parquet"], "there is no folder"),
         (["lags", "params/smoke.yaml", "--head", "--rolling", "9" * 20], "--rolling 9"),
         (["promote", "../x"], "the name '../x'"),
+        (["watch", "x", "--data", "none.csv"], "none.csv: there is no such file"),
+        (["watch", "x", "--out", "none/x.html"], "there is no folder"),
         (["promote", "x", "--timeout", "1e300"], "--timeout 1e+300"),
         (["reproduce", "x@y@z"], "x@y@z: write NAME@champion"),
         (["export", "x@y@z", "x.lagline"], "x@y@z: write NAME@champion"),
