@@ -7,12 +7,14 @@ from models.baselines import BASELINES, FITTED_ROWS
 from models.fit.job import is_baseline
 from models.fit.settings import Training
 from models.memory_card import MemoryCard
+from models.outside import Outside
 from tasks.evaluate.importance import Importance
 from tasks.registry.facts import BundleFacts, Refitted, TrainedOn
 from tasks.report.columns import BY_NAME, CARD
 from tasks.report.importance import HEADS, rows_of, told
 from tasks.report.verdict import Conclusion
 from tasks.train.identity import Provenance
+from tasks.train.outside import outside_of
 from tasks.train.revision import named
 from tasks.validate.report import heading, report_lines
 from tasks.validate.verdict import Verdict
@@ -145,8 +147,14 @@ def _again(facts: BundleFacts, made: TrainedOn, about: Provenance) -> list[str]:
         f"- `python -m flows reproduce {facts.name}@VERSION` {what}",
         f"- `{about.command}` at {revision}",
         f"- {by}, Python {prints['python']}, {prints['device']}",
+        *(f"- needs {code.target}, code from outside this repository: {_files(code)}" for code in outside_of(made.job)),
         f"- {'forecasts' if alone else 'weights'} {made.weights}" + (f", refitted {made.refit.weights}" if made.refit else ""),
     ]
+
+
+def _files(code: Outside) -> str:
+    """Every file of code from outside, with the beginning of its sha256."""
+    return ", ".join(f"{file} {digest[:12]}" for file, digest in code.files.items())
 
 
 def _intervals(facts: BundleFacts) -> list[str]:
