@@ -239,7 +239,7 @@ class TrainingParams(Section):
     learning_rate: Annotated[float, Field(gt=0, le=MOST)]  # of AdamW
     weight_decay: Annotated[float, Field(ge=0, le=MOST)]  # of AdamW
     clip_norm: Annotated[float, Field(gt=0, le=MOST)]  # the largest norm of a gradient
-    loss: Text
+    loss: Literal["mae", "mse", "huber"] | Name
     monitor: Literal["mae", "loss"] = "mae"
     average_epochs: Annotated[float, Field(ge=0, le=1000)] = 0.0
     threads: Threads

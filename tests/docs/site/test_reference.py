@@ -39,7 +39,7 @@ def test_every_key_of_a_run_file_is_there_with_its_meaning(keys: dict[str, dict[
 def test_types_bounds_and_defaults_are_those_of_the_schema_and_base_yaml(keys: dict[str, dict[str, list[str]]]) -> None:
     assert keys["windows"]["horizon"] == ["whole number (at least 1, at most 10,000)", "required", "steps to forecast"]
     assert keys["training"]["max_seconds"][:2] == ["number (above 0)", "`null`"]
-    assert keys["training"]["loss"][:2] == ["`mae` or `mse` or `huber`", "`mae`"]
+    assert keys["training"]["loss"][:2] == ["`mae` or `mse` or `huber` or text", "`mae`"]
     assert keys["split"]["validation"][0] == NAMED["_is_border"]
     assert keys["evaluation"]["levels"][:2] == ["list of whole number", "`[80, 90, 95]`"]
     run = load_plan(ROOT / "params" / "smoke.yaml").run
