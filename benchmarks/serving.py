@@ -99,8 +99,12 @@ def served(home: Path, uri: str) -> Iterator[http.client.HTTPConnection]:
 
 def ask(connection: http.client.HTTPConnection, body: bytes, kind: str) -> bytes:
     """The answer to one request.  Raises RuntimeError for any status but 200."""
-    connection.request("POST", "/invocations", body, {"Content-Type": kind})
-    answer = connection.getresponse()
+    try:
+        connection.request("POST", "/invocations", body, {"Content-Type": kind})
+        answer = connection.getresponse()
+    except (BrokenPipeError, http.client.RemoteDisconnected):  # the server closes what was idle for five seconds
+        connection.close()
+        return ask(connection, body, kind)
     text = answer.read()
     if answer.status != 200:
         raise RuntimeError(f"{answer.status}: {text[:500]!r}")

@@ -55,6 +55,7 @@ BLIND = "no observed y in its window"
 JSON_FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 SERVES = "__pyfunc_model_path__"  # MLflow names the model to the serving process in this variable
 MOST = {"LAGLINE_SERVE_MAX_BYTES": 16 * 2**20, "LAGLINE_SERVE_MAX_ROWS": 100_000}  # of one request
+INFINITE = (np.inf, -np.inf)
 LONGEST_ANSWER = 500  # letters of an error message
 MOST_ASKED = 99  # levels or quantiles in one request
 OLD_INPUTS = {"past_BLF": "float32", "ahead_BAK": "float32", "static_BC": "float32", "series_B": "int64"}  # of lagline 0.1
@@ -860,14 +861,14 @@ class Model:
             return pd.Series(at.astype("datetime64[us]")).dt.tz_localize("UTC")
 
         columns = {
-            "unique_id": np.array(rows.ids, object)[owner],
+            "unique_id": pd.Series(np.array(rows.ids, object)[owner], dtype="str"),
             "cutoff": times(np.repeat(made.origin, self.horizon)),
             "ds": times(ahead),
             "yhat": points,
             **{name: found[:, number] for number, name in enumerate(wanted)},
-            "model": np.repeat(models[made.by], self.horizon),
+            "model": pd.Series(np.repeat(models[made.by], self.horizon), dtype="str"),
         }
-        return pd.DataFrame(columns).astype({"unique_id": "str", "model": "str"})
+        return pd.DataFrame(columns)
 
     def _quantiles(self, rows: _Rows, made: "_Made", points: np.ndarray, asked: Sequence[float]) -> np.ndarray:
         """[B H, asked] forecast quantiles, each row's by the calibration of the model that made it."""
@@ -1165,18 +1166,19 @@ def _times(column: Any, ids: np.ndarray, grid: _Grid, data: dict[str, Any] | Non
     if column.dtype.kind == "M":
         parsed = pd.to_datetime(column, utc=True)
         named = np.full(len(column), getattr(column.dt, "tz", None) is not None)
-        written = column.dt.tz_localize(None)
     else:
         dated = column.where(column.map(_dated))
         parsed, named = pd.to_datetime(dated, utc=True, errors="coerce", format="ISO8601"), column.map(_zoned).to_numpy(bool)
-        bare = pd.to_datetime(dated.map(_as_written), utc=True, errors="coerce", format="ISO8601") if named.any() else parsed
-        written = bare.dt.tz_localize(None)
     _refuse("ds", given, ids, parsed.isna().to_numpy(), "is not a time; write 2013-01-31 or 2013-01-31T23:00:00Z")
-    instants, clock = _whole(parsed.dt.tz_localize(None)), _whole(written)
+    instants = _whole(parsed.dt.tz_localize(None))
+    if not grid.by_day and (grid.zone in (None, "UTC") or named.all()):
+        return instants
+    written = column if column.dtype.kind == "M" else parsed
+    if column.dtype.kind != "M" and named.any():
+        written = pd.to_datetime(dated.map(_as_written), utc=True, errors="coerce", format="ISO8601")
+    clock = _whole(written.dt.tz_localize(None))
     if grid.by_day:
         return np.where(named, clock if grid.zone is None else _shown(instants, grid.zone), clock)
-    if grid.zone in (None, "UTC") or named.all():
-        return instants
     instants[~named] = _localized(clock[~named], ids[~named], str(grid.zone))
     return instants
 
@@ -1461,9 +1463,8 @@ class TooLarge(ValueError):
 def _read_requests(model: Model) -> None:
     """Reads requests instead of MLflow's server, in a process MLflow started to serve; else does nothing.
 
-    MLflow accepts requests of any size, fails on deeply nested JSON, and has no column type for both the
-    times and whole numbers of a CSV and those of a data frame; and a model cannot say elsewhere what it
-    accepts.
+    MLflow accepts requests of any size, fails on deeply nested JSON, and has no column type for both the times
+    and whole numbers of a CSV and those of a data frame; a model cannot say elsewhere what it accepts.
     """
     server: Any = sys.modules.get("mlflow.pyfunc.scoring_server")
     if not os.environ.get(SERVES) or server is None:
@@ -1482,7 +1483,7 @@ def _read_requests(model: Model) -> None:
             size += len(part)
 
     def answer(body: bytes, kind: str | None, *_: Any) -> Any:
-        status, text = _answer(model, body, kind, most_bytes, most_rows, server.predictions_to_json)
+        status, text = _answer(model, body, kind, most_bytes, most_rows)
         return server.InvocationsResponse(text, status, "application/json")
 
     Request.stream = stream  # type: ignore
@@ -1496,27 +1497,26 @@ def _limit(name: str) -> int:
     return int(text)
 
 
-def _answer(
-    model: Model, body: bytes, kind: str | None, most_bytes: int, most_rows: int, write: Callable[[Any, io.StringIO], None]
-) -> tuple[int, str]:
-    """The status and JSON that answer a request (an error: one sentence); `write`: MLflow's frame writer."""
+def _answer(model: Model, body: bytes, kind: str | None, most_bytes: int, most_rows: int) -> tuple[int, str]:
+    """The status and JSON that answer a request, as MLflow's server writes it; an error: one sentence."""
     try:
         if len(body) > most_bytes:
             raise TooLarge(f"a request has at most {most_bytes:,} bytes (LAGLINE_SERVE_MAX_BYTES); send fewer rows or series")
-        frame, params = _frame_of(body, kind, model, most_rows)
-        made = model.predict(frame, params).astype(object)
-        out = io.StringIO()
-        write(made.where(made.notna() & ~made.isin((np.inf, -np.inf)), None), out)  # JSON cannot represent these
-        return 200, out.getvalue()
-    except _OtherKind as error:
-        return 415, _refusal(str(error))
-    except TooLarge as error:
-        return 413, _refusal(str(error))
+        records = _records(model.predict(*_frame_of(body, kind, model, most_rows)))
+        return 200, json.dumps({"predictions": records}, allow_nan=False, default=lambda time: time.isoformat())
+    except (_OtherKind, TooLarge) as error:
+        return 413 if isinstance(error, TooLarge) else 415, _refusal(str(error))
     except (ValueError, OverflowError) as error:
         return 400, _refusal(str(error))
     except Exception as error:
         logging.getLogger(__name__).exception("a request could not be answered")
         return 400, _refusal(f"the request cannot be used ({type(error).__name__})")
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as objects; null for what JSON cannot represent: a missing value, an infinite number."""
+    columns = [[None if cell != cell or cell in INFINITE else cell for cell in one.tolist()] for _, one in frame.items()]
+    return [dict(zip(frame.columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _refusal(words: str) -> str:

@@ -1,6 +1,5 @@
 """models/serving.py takes and returns the names of the run's own table, as well as unique_id, ds and y; no server."""
 
-import io
 import json
 from datetime import date, timedelta
 from typing import Any
@@ -100,12 +99,9 @@ def test_requests_of_both_kinds_are_answered_in_their_own_names(form: str) -> No
         "dataframe_records": json.dumps({form: frame.to_dict("records")}),
     }
 
-    def write(made: pd.DataFrame, out: io.StringIO) -> None:
-        json.dump(made.to_dict("records"), out, default=pd.Timestamp.isoformat)
-
     kind = form if form == "text/csv" else "application/json"
-    status, text = serving._answer(model(), bodies[form].encode(), kind, 10_000, 100, write)
-    found = json.loads(text)
+    status, text = serving._answer(model(), bodies[form].encode(), kind, 10_000, 100)
+    found = json.loads(text)["predictions"]
     assert status == 200 and [row["day"] for row in found] == ["2024-04-01", "2024-04-02"] * 2
     assert [row["Dept"] for row in found] == ["a/b", "a/b", "01", "01"]  # as it stands: no number
     assert [row["Store"] for row in found] == (["10", "10", "2", "2"] if form == "text/csv" else [10, 10, 2, 2])

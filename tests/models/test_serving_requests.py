@@ -1,12 +1,13 @@
 """What models/serving.py makes of the body of a request: cells of every kind, worked out by hand; no server."""
 
-import io
 import json
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mlflow.utils.proto_json_utils import NumpyEncoder
 
 from models import serving
 
@@ -17,11 +18,6 @@ ENDS = ("yhat-lo-90", "yhat-hi-90")
 def last(past: torch.Tensor, ahead: torch.Tensor, static: torch.Tensor, series: torch.Tensor) -> torch.Tensor:
     """The last y, once for the one step."""
     return past[:, -1:, :1]
-
-
-def write(made: pd.DataFrame, out: io.StringIO) -> None:
-    """As MLflow does."""
-    json.dump({"predictions": made.to_dict("records")}, out, default=pd.Timestamp.isoformat)
 
 
 def ask(body: Any, kind: str = CSV, span: str | int = 1, rows: int = 100) -> tuple[int, Any]:
@@ -43,7 +39,7 @@ def ask_whole(body: Any, kind: str = JSON, span: str | int = 1, rows: int = 100)
         "categories": {},
     }
     text = body if isinstance(body, str) else json.dumps(body)
-    status, found = serving._answer(serving.Model(facts, last), text.encode(), kind, 10_000, rows, write)
+    status, found = serving._answer(serving.Model(facts, last), text.encode(), kind, 10_000, rows)
     answer = json.loads(found, parse_constant=pytest.fail)
     return status, answer["message"] if status != 200 else answer["predictions"]
 
@@ -177,3 +173,15 @@ def test_a_limit_that_is_no_number_is_refused(text: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("LAGLINE_SERVE_MAX_ROWS", text)
     with pytest.raises(ValueError, match=r"LAGLINE_SERVE_MAX_ROWS=.*: write a whole number above 0, such as 100000"):
         serving._limit("LAGLINE_SERVE_MAX_ROWS")
+
+
+def test_an_answer_is_written_as_mlflow_writes_a_frame() -> None:
+    times = pd.Series(
+        pd.to_datetime(["2024-01-01", "2024-01-02T03:04:05.000006", None], utc=True, format="ISO8601")
+    ).dt.as_unit("us")
+    numbers = {"n": [1, 2, 3], "y": [0.1, np.inf, np.nan], "z": [-np.inf, 1e300, -0.0]}
+    frame = pd.DataFrame({"name": ["a", "ä", None], "at": times, **numbers})
+    without = frame.astype(object).where(frame.notna() & ~frame.isin((np.inf, -np.inf)), None)
+    expected = json.dumps({"predictions": without.to_dict(orient="records")}, cls=NumpyEncoder)
+    found = {"predictions": serving._records(frame)}
+    assert json.dumps(found, allow_nan=False, default=pd.Timestamp.isoformat) == expected
